@@ -1,0 +1,126 @@
+"""Google's OAuth token endpoint, as far as a service account needs it.
+
+`POST /token` with a signed assertion, as in https://developers.google.com/identity/protocols/oauth2/service-account.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from sandbox.gateways.behaviour import Reply
+
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_SCOPES = frozenset(
+    ("https://www.googleapis.com/auth/firebase.messaging", "https://www.googleapis.com/auth/cloud-platform")
+)
+_JSON = (("content-type", "application/json; charset=utf-8"), ("cache-control", "no-cache, no-store, must-revalidate"))
+_LIFETIME_MAX_S = 3600
+_SKEW_S = 300
+_TIMEFRAME = (
+    "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
+    "Check your iat and exp values in the JWT claim."
+)
+
+
+class _RefusedError(Exception):
+    """An assertion that is not good enough: (error, description)."""
+
+
+class OAuth:
+    """Issues access tokens for one service account and knows which are still good.
+
+    `clock` gives epoch seconds; `lifetime_s` is how long a token is good, Google's hour by default.
+    """
+
+    def __init__(self, service_account: dict[str, str], clock: Callable[[], float], lifetime_s: int = 3600) -> None:
+        key = load_pem_private_key(service_account["private_key"].encode(), None).public_key()
+        if not isinstance(key, RSAPublicKey):
+            raise TypeError("the service account's key is not an RSA key")
+        self._key = key
+        self._email = service_account["client_email"]
+        self._audience = service_account["token_uri"]
+        self._clock = clock
+        self._lifetime_s = lifetime_s
+        self._good_until: dict[str, float] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the figures; tokens stay good."""
+        self.requests = 0
+        self.issued = 0
+        self.answers: Counter[str] = Counter()
+
+    def revoke(self) -> None:
+        """Makes every token issued so far worthless, as when Google drops a key."""
+        self._good_until.clear()
+
+    def is_good(self, access_token: str) -> bool:
+        """Whether the token was issued here and is neither expired nor revoked."""
+        return self._clock() < self._good_until.get(access_token, 0.0)
+
+    def token(self, method: str, body: bytes) -> Reply:
+        """Answers one request to `/token`."""
+        self.requests += 1
+        try:
+            self._check(method, body)
+        except _RefusedError as refused:
+            error, description = refused.args
+            answer = msgspec.json.encode({"error": error, "error_description": description})
+            self.answers[f"400 {error}"] += 1
+            return Reply(400, error, answer, _JSON)
+        self.answers["200"] += 1
+        return self._issue()
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as `/counts` shows them."""
+        return {"requests": self.requests, "issued": self.issued, "answers": dict(sorted(self.answers.items()))}
+
+    def _issue(self) -> Reply:
+        now = self._clock()
+        self._good_until = {token: end for token, end in self._good_until.items() if end > now}
+        token = f"ya29.c.{secrets.token_urlsafe(96)}"
+        self._good_until[token] = now + self._lifetime_s
+        self.issued += 1
+        answer = {"access_token": token, "expires_in": max(0, self._lifetime_s - 1), "token_type": "Bearer"}
+        return Reply(200, "", msgspec.json.encode(answer), _JSON)
+
+    def _check(self, method: str, body: bytes) -> None:
+        if method != "POST":
+            raise _RefusedError("invalid_request", "Only POST is allowed.")
+        form = parse_qs(body.decode("latin-1"))
+        if form.get("grant_type") != [_GRANT]:
+            raise _RefusedError("unsupported_grant_type", f"Invalid grant_type: {form.get('grant_type', [''])[0]}")
+        assertion = form.get("assertion")
+        if assertion is None or len(assertion) != 1:
+            raise _RefusedError("invalid_request", "Missing required parameter: assertion")
+        self._check_claims(self._claims(assertion[0]))
+
+    def _claims(self, assertion: str) -> dict[str, Any]:
+        unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_aud": False}
+        try:
+            return jwt.decode(assertion, self._key, algorithms=["RS256"], options=unchecked)  # type: ignore[arg-type]
+        except jwt.InvalidSignatureError:
+            raise _RefusedError("invalid_grant", "Invalid JWT Signature.") from None
+        except jwt.PyJWTError:
+            raise _RefusedError("invalid_grant", "Invalid JWT: Failed to parse the assertion.") from None
+
+    def _check_claims(self, claims: dict[str, Any]) -> None:
+        if claims.get("iss") != self._email:
+            raise _RefusedError("invalid_grant", "Invalid grant: account not found")
+        if claims.get("aud") != self._audience:
+            raise _RefusedError("invalid_grant", "Invalid JWT: Failed audience check.")
+        scopes = str(claims.get("scope", "")).split()
+        if not scopes or not _SCOPES.issuperset(scopes):
+            raise _RefusedError("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+        issued_at, expires_at, now = claims.get("iat"), claims.get("exp"), self._clock()
+        if not (isinstance(issued_at, int | float) and isinstance(expires_at, int | float)):
+            raise _RefusedError("invalid_grant", _TIMEFRAME)
+        if not (issued_at <= now + _SKEW_S and now < expires_at <= issued_at + _LIFETIME_MAX_S):
+            raise _RefusedError("invalid_grant", _TIMEFRAME)
