@@ -1,0 +1,158 @@
+# What this project can do: `make` alone lists it. Needs Python 3.11 or newer with pip, and make; the rest it gets itself.
+
+PYTHON ?= python3
+# uv from the machine where there is one, else pip puts it into .tools.
+UV ?= $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+BIN := .venv/bin
+ARGS ?=
+
+export AWS_DEFAULT_REGION ?= eu-west-1
+export SAM_CLI_TELEMETRY := 0
+export UV_NO_PROGRESS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test lint format bench build build-host clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo     a campaign to 100,000 users through a whole AWS on this machine, with a report at the end"
+	@echo "make up       the same, staying up: a bucket to drop files in, pages, mail and phones to look at"
+	@echo "make test     all tests (ARGS='-k word' passes arguments to pytest)"
+	@echo "make lint     format, lint, types, import contracts, templates"
+	@echo "make format   mends what the formatter and the linter can mend"
+	@echo "make bench    benchmarks"
+	@echo "make build    sam build for Lambda (arm64), and the same artifact for this machine"
+	@echo "make install  everything that developing needs, into .venv"
+	@echo "make clean    removes what the commands above have made"
+
+# ---------------------------------------------------------------------------------------------- installing
+
+install: .venv/.installed-dev
+
+.tools/bin/uv:
+	@echo "==> Getting uv by pip, into .tools"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --upgrade --target .tools uv
+	@touch $@
+
+# What the sandbox needs is a part of what developing needs: --inexact leaves the rest where it is.
+.venv/.installed-sandbox: uv.lock | $(UV)
+	@echo "==> Installing what the demo needs into .venv (once for each change of uv.lock)"
+	@$(UV) sync --quiet --frozen --inexact --python "$$(command -v $(PYTHON))" --no-default-groups --group sandbox
+	@touch $@
+
+.venv/.installed-dev: uv.lock | $(UV)
+	@echo "==> Installing everything that developing needs into .venv (once for each change of uv.lock)"
+	@$(UV) sync --quiet --frozen --python "$$(command -v $(PYTHON))"
+	@touch .venv/.installed-sandbox $@
+
+# ------------------------------------------------------------------------------------------------- running
+
+demo: .venv/.installed-sandbox
+	@$(BIN)/python -m sandbox demo $(ARGS)
+
+up: .venv/.installed-sandbox
+	@$(BIN)/python -m sandbox up $(ARGS)
+
+test: .venv/.installed-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/.installed-dev
+	@$(BIN)/python -m pytest tests/bench -m bench -s $(ARGS)
+
+lint: .venv/.installed-dev
+	@echo "==> Format"
+	@$(BIN)/ruff format --check .
+	@echo "==> Lint"
+	@$(BIN)/ruff check .
+	@echo "==> Types"
+	@$(BIN)/mypy
+	@echo "==> Import contracts"
+	@$(BIN)/lint-imports
+	@echo "==> Templates"
+	@$(BIN)/python -m pytest -q tests/unit/test_template.py
+
+format: .venv/.installed-dev
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+# ------------------------------------------------------------------------------------------------ building
+
+# The three functions of the notifier ship the same folder. Its dependencies are installed once for each change of
+# uv.lock into .aws-sam/deps, and `sam build` calls build-<function>, which copies them and adds the source.
+LAMBDA_PYTHON := 3.13
+LAMBDA_PLATFORM := aarch64-manylinux_2_28
+HOST_PYTHON = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+# Left out by name. The first line is in Lambda's runtime already. The second is for PyFCM's asynchronous calls, the third
+# for google-auth without cryptography and for making C extensions: nothing of it is imported, and together it is 18 MB.
+LEFT_OUT := boto3 botocore s3transfer jmespath \
+  aiohttp aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl \
+  pyasn1 pyasn1-modules pycparser
+# Babel comes with Liquid; 32 MB of it describe languages, for filters that we do not offer. English and the root stay.
+SPARE := babel/locale-data/[!er]*.dat babel/locale-data/e[!n]*.dat babel/locale-data/en_*.dat babel/locale-data/r[!o]*.dat \
+  aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js bin .lock
+
+# $(call install-deps,FOLDER,EXTRA,WHAT UV SHOULD INSTALL FOR)
+define install-deps
+	@rm -rf $(1) && mkdir -p $(1)
+	@$(UV) export --quiet --frozen --no-dev --no-emit-project --extra $(2) $(LEFT_OUT:%=--no-emit-package %) \
+	  --output-file $(1).txt
+	@$(UV) pip install --quiet --no-deps --only-binary :all: --link-mode copy $(3) --target $(1) -r $(1).txt
+	@cd $(1) && rm -rf $(SPARE)
+	@find $(1) -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
+	@find $(1) -path '*.dist-info/*' ! -name METADATA ! -name entry_points.txt ! -iname 'licen[cs]e*' -type f -delete
+	@find $(1) \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -type f -delete
+endef
+
+# $(call compile,PYTHON,FOLDERS). Lambda's folder cannot be written to, and sam's zip loses the times of files, hence
+# byte code that is never compared with its source.
+compile = $(1) -m compileall -q -j 0 --invalidation-mode unchecked-hash $(2)
+
+# The first interpreter of Lambda's version that runs, perhaps none. (A pyenv shim is found and does not run.)
+LAMBDA_INTERPRETER = $(shell for python in python$(LAMBDA_PYTHON) $(HOME)/.pyenv/versions/$(LAMBDA_PYTHON).*/bin/python \
+  "$$($(UV) python find --no-project --no-python-downloads --managed-python $(LAMBDA_PYTHON) 2>/dev/null)"; do \
+  $$python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(LAMBDA_PYTHON)")' >/dev/null 2>&1 \
+  && echo $$python && break; done)
+
+define compile-for-lambda
+	@interpreter="$(LAMBDA_INTERPRETER)"; if [ -n "$$interpreter" ]; then $(call compile,"$$interpreter",$(1)); \
+	  else echo "No Python $(LAMBDA_PYTHON) here: shipped without byte code, cold starts take about a second longer" \
+	  "(uv python install $(LAMBDA_PYTHON))"; fi
+endef
+
+.aws-sam/deps/%-lambda.done: uv.lock Makefile | $(UV)
+	@echo "==> Installing the dependencies of $* for $(LAMBDA_PLATFORM), Python $(LAMBDA_PYTHON)"
+	$(call install-deps,.aws-sam/deps/$*-lambda,$*,--python-version $(LAMBDA_PYTHON) --python-platform $(LAMBDA_PLATFORM))
+	$(call compile-for-lambda,.aws-sam/deps/$*-lambda)
+	@touch $@
+
+.aws-sam/deps/%-host.done: uv.lock Makefile .venv/.installed-sandbox | $(UV)
+	@echo "==> Installing the dependencies of $* for this machine, Python $(HOST_PYTHON)"
+	$(call install-deps,.aws-sam/deps/$*-host,$*,--python $(BIN)/python)
+	@$(call compile,$(BIN)/python,.aws-sam/deps/$*-host)
+	@touch $@
+
+# $(call assemble,DEPENDENCIES,FOLDER,PACKAGES)
+define assemble
+	@mkdir -p $(2) && cp -a $(1)/. $(2)/ && cp -R $(3) $(2)/
+	@find $(3:%=$(2)/%) -type d -name __pycache__ -prune -exec rm -rf {} +
+endef
+
+build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/worker-lambda.done
+	$(call assemble,.aws-sam/deps/worker-lambda,"$(ARTIFACTS_DIR)",notifier)
+	$(call compile-for-lambda,"$(ARTIFACTS_DIR)/notifier")
+
+build: .venv/.installed-dev build-host
+	@echo "==> sam build"
+	@PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/sam build
+	@du -sm .aws-sam/build/* .aws-sam/host/* | sed 's/^\([0-9]*\)/\1 MB/'
+
+build-host: .aws-sam/deps/worker-host.done
+	@echo "==> The worker for this machine, in .aws-sam/host/worker"
+	@rm -rf .aws-sam/host/worker
+	$(call assemble,.aws-sam/deps/worker-host,.aws-sam/host/worker,notifier)
+	@$(call compile,$(BIN)/python,.aws-sam/host/worker/notifier)
+
+clean:
+	rm -rf .venv .tools .aws-sam .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,193 @@
+"""template.yaml: that it deploys, that nobody may do more than needed, and the traps that no linter knows."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed
+
+BIN = Path(sys.executable).parent
+
+# Prefixes of the bucket, each with somebody who must not keep things for ever.
+PREFIXES = {
+    "audiences/", "batches/", "dead-tokens/", "deferred/", "invalid/", "rows/", "state/", "summaries/",
+}  # fmt: skip
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    """Runs a tool in a world without an AWS account."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "SAM_CLI_TELEMETRY": "0",
+    }
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+    )
+
+
+def cfn_lint(template: dict[str, Any], folder: Path) -> list[str]:
+    """What cfn-lint has against a template, as rule and message."""
+    file = folder / "transformed.json"
+    file.write_text(json.dumps(template), encoding="utf-8")
+    result = run(BIN / "cfn-lint", "--format", "json", "--regions", "eu-west-1", "--template", file)
+    return [f"{found['Rule']['Id']} {found['Message']}" for found in json.loads(result.stdout)]
+
+
+def test_sam_accepts_the_template() -> None:
+    """`sam validate --lint` has nothing against the template as it is written."""
+    result = run(BIN / "sam", "validate", "--lint", "--template", TEMPLATE)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_cloudformation_accepts_what_sam_makes_of_it(tmp_path: Path) -> None:
+    """cfn-lint has nothing against the transformed template; circles between resources show only there."""
+    assert cfn_lint(transformed(), tmp_path) == []
+
+
+def test_the_linter_would_see_a_circle(tmp_path: Path) -> None:
+    """The standard circle, a function that names the bucket that notifies it, is found."""
+    template = transformed()
+    variables = template["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
+    variables["BUCKET"] = {"Ref": "Bucket"}
+    assert any(found.startswith("E3004") for found in cfn_lint(template, tmp_path))
+
+
+def test_actions_are_named() -> None:
+    """No statement allows a family of actions; each names what it allows."""
+    for name, statement in statements(transformed()):
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert [action for action in actions if "*" in action] == [], f"{name}: {statement}"
+
+
+def test_resources_are_narrow() -> None:
+    """A star in a resource stands only at its end: for the keys of one prefix, or for the versions of the worker."""
+    allowed = re.compile(
+        r"arn:\S+:s3:::\S+/(audiences|batches|dead-tokens|deferred|invalid|rows|state|summaries)/\*"  # keys of a prefix
+        r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with
+    )
+    for name, statement in statements(transformed()):
+        listed = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        for resource in listed:
+            text = resource if isinstance(resource, str) else str(next(iter(resource.values())))
+            assert "*" not in text or allowed.fullmatch(text), f"{name}: {text}"
+
+
+def test_managed_policies_are_only_for_logs_and_traces() -> None:
+    """What SAM attaches by itself covers logging and tracing, whose resources cannot be narrowed, and nothing more."""
+    attached = {
+        arn.rsplit("/", 1)[1]
+        for _, role in resources(transformed(), "AWS::IAM::Role")
+        for arn in role.get("ManagedPolicyArns", ())
+    }
+    assert attached == {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
+
+
+def test_secrets_are_read_by_the_worker_only() -> None:
+    """GetSecretValue is allowed on the two given secrets, one statement each, to the worker's role alone."""
+    reading = {
+        name: statement["Resource"]
+        for name, statement in statements(transformed())
+        if "secretsmanager:GetSecretValue" in statement["Action"]
+    }
+    assert reading == {
+        "WorkerReadsFcmSecret": {"Ref": "FcmSecretArn"},
+        "WorkerReadsApnsSecret": {"Ref": "ApnsSecretArn"},
+    }
+    policies = dict(resources(transformed(), "AWS::IAM::Policy"))
+    assert all(policies[name]["Roles"] == [{"Ref": "WorkerFunctionRole"}] for name in reading)
+
+
+def test_every_parameter_of_the_worker_publishes_a_version() -> None:
+    """A parameter that the worker sees stands in its version's description, or its new value would not reach the alias.
+
+    SAM names the version after a hash in which parameters are not resolved.
+    """
+    template = transformed()
+    parameters = set(template["Parameters"])
+    [(_, version)] = resources(template, "AWS::Lambda::Version")
+    worker = template["Resources"]["WorkerFunction"]["Properties"]
+    seen = {name for name in parameters if mentions(worker, name)}
+    assert {"Mode", "FcmSecretArn", "RecurseBelowMs", "WorkerMemoryMb"} <= seen
+    assert {name for name in seen if not mentions(version["Description"], name)} == set()
+
+
+def test_published_versions_survive() -> None:
+    """Neither a new version nor a deleted stack takes the version away in which a run is under way."""
+    [version] = [one for one in transformed()["Resources"].values() if one["Type"] == "AWS::Lambda::Version"]
+    assert (version["DeletionPolicy"], version["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_dropped_files_reach_the_published_version() -> None:
+    """S3 notifies the alias, for plain and gzipped JSON under batches/ and for nothing that the worker writes."""
+    [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
+    notified = {}
+    for one in bucket["NotificationConfiguration"]["LambdaConfigurations"]:
+        rules = {rule["Name"]: rule["Value"] for rule in one["Filter"]["S3Key"]["Rules"]}
+        notified[rules["prefix"], rules["suffix"]] = one["Function"]
+    alias = {"Ref": "WorkerFunctionAliaslive"}
+    assert notified == {("batches/", ".json"): alias, ("batches/", ".json.gz"): alias}
+
+
+def test_nothing_is_kept_for_ever() -> None:
+    """Each prefix of the bucket expires, and so do old versions and broken uploads."""
+    [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
+    rules = bucket["LifecycleConfiguration"]["Rules"]
+    assert {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule} == PREFIXES
+    assert {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"} <= {key for rule in rules for key in rule}
+
+
+def test_data_outlives_the_stack() -> None:
+    """Bucket and table are kept when the stack is deleted or they are replaced."""
+    for name in ("Bucket", "Table"):
+        resource = source()["Resources"][name]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_functions_are_built_for_what_they_run_on() -> None:
+    """The Makefile installs wheels for the runtime and the processor that the template names."""
+    globals_ = source()["Globals"]["Function"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    version = globals_["Runtime"].removeprefix("python")
+    assert f"LAMBDA_PYTHON := {version}\n" in makefile
+    assert globals_["Architectures"] == ["arm64"]
+    assert "LAMBDA_PLATFORM := aarch64-" in makefile
+
+
+def test_every_function_has_a_build_target() -> None:
+    """`sam build` finds a target of the Makefile for each function."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = {word.rstrip(":") for line in makefile.splitlines() if line.startswith("build-") for word in line.split()}
+    functions = {name for name, one in source()["Resources"].items() if one["Type"] == "AWS::Serverless::Function"}
+    assert functions
+    assert {f"build-{name}" for name in functions} <= targets
+
+
+def test_every_parameter_is_explained_and_grouped() -> None:
+    """The deployment form shows each parameter in a group, with a description."""
+    template = source()
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(template["Parameters"])
+    assert [name for name, about in template["Parameters"].items() if not about.get("Description")] == []
+
+
+@pytest.mark.parametrize("mode", ["rehearse", "live"])
+def test_a_first_deployment_rehearses(mode: str) -> None:
+    """Mode knows two values; without a word from the operator no push reaches a phone."""
+    about = source()["Parameters"]["Mode"]
+    assert mode in about["AllowedValues"]
+    assert about["Default"] == "rehearse"
+
+
+def mentions(value: Any, name: str) -> bool:
+    """Whether a value of a template refers to a parameter, by Ref or inside a Sub."""
+    text = json.dumps(value)
+    return f'{{"Ref": "{name}"}}' in text or f"${{{name}}}" in text
