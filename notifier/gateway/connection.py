@@ -1,0 +1,290 @@
+"""One connection to a gateway, and the libcurl handles that carry requests over it."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+import pycurl
+
+from notifier.gateway.transport import Answer, Endpoint, NoAnswer, Request
+
+ANSWER_LIMIT = 64 * 1024
+KEEP_S = 3600
+"""An idle connection is used again for so long: APNs wants them kept for hours."""
+HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
+"""FIN or reset from the other side. macOS has no POLLRDHUP; there an idle close costs a request."""
+NO_REQUEST = Request(endpoint="", path="", headers=(), body=b"", ticket=None)
+
+
+class Slot:
+    """One easy handle, set up once and used for one request after the other."""
+
+    __slots__ = (
+        "_base_url",
+        "_received",
+        "_sent",
+        "body_taken",
+        "connection",
+        "curl",
+        "denied",
+        "overflow",
+        "request",
+        "submitted_at",
+        "timeout_ms",
+    )  # fmt: skip
+
+    def __init__(self, endpoint: Endpoint, bundle: str) -> None:
+        self.request = NO_REQUEST
+        self.connection: Connection | None = None
+        self.body_taken = self.denied = self.overflow = False
+        self.submitted_at = 0.0
+        self.timeout_ms = endpoint.timeout_ms
+        self._base_url = endpoint.base_url
+        self._received = bytearray()
+        self._sent = 0
+        self.curl = curl = pycurl.Curl()
+        curl.slot = self
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.CAINFO, bundle)
+        curl.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, endpoint.connect_timeout_ms)
+        curl.setopt(pycurl.DNS_CACHE_TIMEOUT, 0)
+        curl.setopt(pycurl.TCP_KEEPALIVE, 1)
+        curl.setopt(pycurl.MAXAGE_CONN, KEEP_S)
+        curl.setopt(pycurl.USERAGENT, "notifier")
+        curl.setopt(pycurl.POST, 1)
+        curl.setopt(pycurl.READFUNCTION, self._read)
+        curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+
+    def prepare(self, connection: Connection) -> pycurl.Curl:
+        """Return the handle, loaded with the slot's request, for `connection`."""
+        request, curl = self.request, self.curl
+        self.connection = connection
+        self.body_taken = self.denied = self.overflow = False
+        self._sent = 0
+        self._received.clear()
+        curl.setopt(pycurl.URL, self._base_url + request.path)
+        curl.setopt(pycurl.HTTPHEADER, request.headers)
+        curl.setopt(pycurl.POSTFIELDSIZE, len(request.body))
+        curl.setopt(pycurl.TIMEOUT_MS, self.timeout_ms)
+        return curl
+
+    @property
+    def started(self) -> bool:
+        """Whether libcurl has taken anything of the body."""
+        return self._sent > 0
+
+    def answer(self, connection: int) -> Answer:
+        """Return the HTTP answer that arrived."""
+        curl = self.curl
+        status = curl.getinfo(pycurl.RESPONSE_CODE)
+        return Answer(
+            ticket=self.request.ticket,
+            status=status,
+            body=bytes(self._received),
+            retry_after_s=(curl.getinfo(pycurl.RETRY_AFTER) or None) if status >= 400 else None,
+            latency_s=curl.getinfo(pycurl.TOTAL_TIME),
+            connection=connection,
+        )
+
+    def no_answer(self, connection: int, meaning: NoAnswer, detail: str) -> Answer:
+        """Return that there was no answer, and why."""
+        return Answer(
+            ticket=self.request.ticket,
+            no_answer=meaning,
+            detail=detail,
+            latency_s=self.curl.getinfo(pycurl.TOTAL_TIME),
+            connection=connection,
+        )
+
+    def forget(self) -> None:
+        """Let go of the request."""
+        self.request = NO_REQUEST
+        self.connection = None
+
+    def close(self) -> None:
+        """Give the handle back to libcurl."""
+        self.forget()
+        self.curl.slot = None
+        self.curl.close()
+
+    def _read(self, size: int) -> bytes:
+        """Hand libcurl the next piece of the body."""
+        body = self.request.body
+        piece = body if self._sent == 0 and len(body) <= size else body[self._sent : self._sent + size]
+        self._sent += len(piece)
+        if not self.body_taken and self._sent >= len(body):
+            self.body_taken = True
+            if self.connection is not None:
+                self.connection.body_taken()
+        return piece
+
+    def _write(self, data: bytes) -> int | None:
+        if len(self._received) + len(data) > ANSWER_LIMIT:
+            self._received += data[: ANSWER_LIMIT - len(self._received)]
+            self.overflow = True
+            return 0
+        self._received += data
+        return None
+
+    def _open_socket(self, _purpose: int, address: Any) -> socket.socket | int:
+        """Open the one connection of this multi; refuse another, which libcurl asks for when the first is spent."""
+        if self.connection is None or self.connection.up:
+            self.denied = True
+            return int(pycurl.SOCKET_BAD)
+        opened = socket.socket(address.family, address.socktype, address.protocol)
+        self.connection.opened.append(opened)
+        return opened
+
+
+class Connection:
+    """One connection: a multi that holds no second one, and the slots in flight on it."""
+
+    __slots__ = (
+        "_active",
+        "_fd",
+        "_limit",
+        "_multi",
+        "_probe_first",
+        "_started_at_last_look",
+        "_taken",
+        "_unstarted_since",
+        "answered",
+        "closed",
+        "number",
+        "opened",
+        "proven",
+        "retired",
+        "silent",
+        "slots",
+        "up",
+    )  # fmt: skip
+
+    def __init__(self, number: int, endpoint: Endpoint) -> None:
+        self.number = number
+        self.slots: set[Slot] = set()
+        self.opened: list[socket.socket] = []
+        self.up = False
+        """Connected, and a request is on it: from here on no other connection may take its place unseen."""
+        self.proven = False
+        """May carry more than one request."""
+        self.answered = self.retired = self.closed = False
+        self.silent = 0
+        """Timeouts since the last answer."""
+        self._fd = -1
+        self._limit = endpoint.max_streams
+        self._probe_first = endpoint.probe_first
+        self._active = self._taken = self._started_at_last_look = 0
+        self._unstarted_since: float | None = None
+        self._multi = multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
+        multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, 1)
+        multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, max(100, endpoint.max_streams))
+
+    @property
+    def room(self) -> int:
+        """How many more requests it takes."""
+        if self.retired:
+            return 0
+        return (self._limit if self.proven else 1) - len(self.slots)
+
+    def start(self, slot: Slot) -> None:
+        """Send the slot's request over this connection."""
+        self._multi.add_handle(slot.prepare(self))
+        self.slots.add(slot)
+
+    def body_taken(self) -> None:
+        """A request's body went out."""
+        self._taken += 1
+        self._active += 1
+        self.up = True
+        if not self._probe_first:
+            self.proven = True
+
+    def perform(self) -> tuple[list[pycurl.Curl], list[tuple[pycurl.Curl, int, str]]]:
+        """Let libcurl work; return the handles that are answered, and those that failed with code and text."""
+        multi = self._multi
+        multi.perform()
+        if self.opened:
+            self._close_originals()
+        queued, good, bad = multi.info_read(1000)
+        while queued:
+            queued, more_good, more_bad = multi.info_read(1000)
+            good += more_good
+            bad += more_bad
+        return good, bad
+
+    def finish(self, slot: Slot, *, answered: bool) -> None:
+        """Take the slot off the connection."""
+        if answered and not self.answered:
+            self._fd = slot.curl.getinfo(pycurl.ACTIVESOCKET)
+        self._remove(slot)
+        if answered:
+            self.answered = self.proven = True
+            self.silent = 0
+        else:
+            self.silent += 1
+
+    def hung_up(self) -> bool:
+        """Say whether the server closed an idle connection: libcurl does not look, and would send into the void.
+
+        libcurl may have closed the descriptor, and another may have its number: then this one is spent anyway.
+        """
+        if self.slots or self._fd < 0:
+            return False
+        poller = select.poll()
+        poller.register(self._fd, HANG_UP)
+        return bool(poller.poll(0))
+
+    def stuck(self, now: float, patience_s: float) -> bool:
+        """Say whether requests wait here and none was started for `patience_s`: the server is closing it."""
+        if not self.up or self._active >= len(self.slots):
+            self._unstarted_since = None
+        elif self._unstarted_since is None or self._taken != self._started_at_last_look:
+            self._unstarted_since, self._started_at_last_look = now, self._taken
+        else:
+            return now - self._unstarted_since >= patience_s
+        return False
+
+    def withdraw_unstarted(self) -> list[Slot]:
+        """Take back the requests whose body libcurl has not touched: they were not sent."""
+        return self._withdraw([slot for slot in self.slots if not slot.started])
+
+    def withdraw(self) -> list[Slot]:
+        """Take back everything, sent or not."""
+        return self._withdraw(list(self.slots))
+
+    def watch(self, poller: select.poll, wait_ms: float) -> float:
+        """Register the descriptors libcurl waits for; return `wait_ms`, or less where its timer is due earlier."""
+        readable, writable, _ = self._multi.fdset()
+        for fd in {*readable, *writable}:
+            events = (select.POLLIN if fd in readable else 0) | (select.POLLOUT if fd in writable else 0)
+            poller.register(fd, events)
+        timer_ms = self._multi.timeout()
+        return min(wait_ms, timer_ms) if timer_ms >= 0 else wait_ms
+
+    def close(self) -> None:
+        """Close the connection; its slots were taken off before."""
+        if not self.closed:
+            self.closed = True
+            self._multi.close()
+
+    def _withdraw(self, slots: list[Slot]) -> list[Slot]:
+        for slot in slots:
+            self._remove(slot)
+        return slots
+
+    def _close_originals(self) -> None:
+        """Close the sockets opened for libcurl: pycurl has duplicated them, and ours would keep the peer connected."""
+        for original in self.opened:
+            original.close()
+        self.opened.clear()
+
+    def _remove(self, slot: Slot) -> None:
+        self._multi.remove_handle(slot.curl)
+        self.slots.discard(slot)
+        self._active -= slot.body_taken

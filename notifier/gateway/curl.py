@@ -1,0 +1,251 @@
+"""The transport over libcurl's multi interface: one multi for each connection, `perform` and `poll`, no asyncio.
+
+Why one multi a connection: then we choose the connection, not libcurl. Requests are packed on the first connection
+with room, so that no more are open than latency needs; a fresh one carries one request until it has proved itself; and
+one that a gateway spoilt can be left to drain. Many multis cost nothing against one (tests/bench/results/loop.md).
+
+libcurl sends again by itself when a connection dies, silently. Two locks prevent that: bodies are handed over by
+READFUNCTION without a seek function, so it cannot rewind, and OPENSOCKETFUNCTION refuses a multi its second
+connection, so that a request cannot slip to another one unseen. What the second lock turns away was certainly
+not processed; it is moved to another connection here, which is no second send.
+"""
+
+from __future__ import annotations
+
+import itertools
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from notifier.gateway.connection import Connection, Slot
+from notifier.gateway.curl_errors import STREAM_ONLY, no_answer
+from notifier.gateway.transport import Answer, Endpoint, NoAnswer, NoRoomError, Request
+from notifier.gateway.trust import ca_bundle
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+"""After a connection that never worked, the endpoint has no room for this long, doubling each time."""
+SILENCE = 5
+"""So many timeouts in a row without any answer, and a connection counts as dead."""
+STUCK_S = 1.0
+"""A request that a connection does not even start for so long is moved: the connection is closing."""
+
+
+class CurlTransport:
+    """The real `Transport`. `ca_file` (PEM) is trusted beside the usual authorities; empty for none."""
+
+    def __init__(
+        self, endpoints: Iterable[Endpoint], ca_file: str = "", *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bundle = ca_bundle(ca_file)
+        self._clock = clock
+        numbers = itertools.count(1)
+        self._pools = {endpoint.name: _Pool(endpoint, self._bundle.name, numbers, clock) for endpoint in endpoints}
+
+    def room(self, endpoint: str) -> int:
+        """See `Transport.room`."""
+        return self._pools[endpoint].room()
+
+    def submit(self, request: Request) -> None:
+        """See `Transport.submit`."""
+        self._pools[request.endpoint].submit(request)
+
+    @property
+    def in_flight(self) -> int:
+        """See `Transport.in_flight`."""
+        return sum(pool.in_flight for pool in self._pools.values())
+
+    def poll(self, timeout_s: float) -> list[Answer]:
+        """See `Transport.poll`."""
+        answers: list[Answer] = []
+        self._turn(answers)
+        if not answers and timeout_s > 0:
+            self._wait(timeout_s)
+            self._turn(answers)
+        return answers
+
+    def replace_connection(self, endpoint: str, connection: int) -> None:
+        """See `Transport.replace_connection`."""
+        self._pools[endpoint].replace(connection)
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        for pool in self._pools.values():
+            pool.close()
+        self._bundle.close()
+
+    def _turn(self, answers: list[Answer]) -> None:
+        for pool in self._pools.values():
+            pool.turn(answers)
+
+    def _wait(self, timeout_s: float) -> None:
+        """Wait for any descriptor of any multi, or for the first of their timers."""
+        poller, wait_ms = select.poll(), timeout_s * 1000
+        for pool in self._pools.values():
+            wait_ms = min(wait_ms, pool.pause_left_s() * 1000) if pool.waiting else wait_ms
+            for connection in pool.connections:
+                if connection.slots:
+                    wait_ms = connection.watch(poller, wait_ms)
+        poller.poll(max(0, wait_ms))
+
+
+class _Pool:
+    """The connections of one endpoint, oldest first, and the handles they share."""
+
+    def __init__(
+        self, endpoint: Endpoint, bundle: str, numbers: itertools.count[int], clock: Callable[[], float]
+    ) -> None:
+        self.endpoint = endpoint
+        self.connections: list[Connection] = []
+        self.waiting: deque[Slot] = deque()
+        self.in_flight = 0
+        self._bundle = bundle
+        self._numbers = numbers
+        self._clock = clock
+        self._idle: list[Slot] = []
+        self._failures = 0
+        self._quiet_until = 0.0
+
+    def room(self) -> int:
+        """Return how many requests fit now; 1 where that takes a new connection."""
+        room = sum(connection.room for connection in self.connections) - len(self.waiting)
+        return room if room > 0 else int(not self.waiting and self._may_open())
+
+    def pause_left_s(self) -> float:
+        """Return the seconds until a new connection may be tried."""
+        return max(0.0, self._quiet_until - self._clock())
+
+    def submit(self, request: Request) -> None:
+        """Give the request a handle and a connection."""
+        if self.room() < 1:
+            raise NoRoomError(f"no room at {self.endpoint.name}")
+        slot = self._idle.pop() if self._idle else Slot(self.endpoint, self._bundle)
+        slot.request = request
+        slot.submitted_at = self._clock()
+        slot.timeout_ms = self.endpoint.timeout_ms
+        self.in_flight += 1
+        if not self._place(slot):
+            self.waiting.append(slot)
+
+    def turn(self, answers: list[Answer]) -> None:
+        """Let libcurl work, take what is finished, move what was turned away."""
+        spent = False
+        for connection in self.connections:
+            if connection.slots:
+                self._work(connection, answers)
+            spent = spent or connection.retired
+        if spent:
+            self._sweep()
+        if self.waiting:
+            self._place_waiting(answers)
+
+    def replace(self, number: int) -> None:
+        """Retire the connection of that number."""
+        for connection in self.connections:
+            if connection.number == number:
+                self._retire(connection)
+                self._sweep()
+                return
+
+    def close(self) -> None:
+        """Close all handles and connections."""
+        slots = [*self.waiting, *self._idle]
+        for connection in self.connections:
+            slots += connection.withdraw()
+            connection.close()
+        for slot in slots:
+            slot.close()
+        self.connections, self._idle, self.in_flight = [], [], 0
+        self.waiting.clear()
+
+    def _may_open(self) -> bool:
+        """A new connection only where all are full, none is still proving itself, and none failed just now."""
+        usable = [connection for connection in self.connections if not connection.retired]
+        return (
+            len(usable) < self.endpoint.max_connections
+            and all(connection.proven for connection in usable)
+            and self._clock() >= self._quiet_until
+        )
+
+    def _place(self, slot: Slot) -> bool:
+        for connection in self.connections:
+            if connection.room > 0:
+                if connection.hung_up():
+                    self._retire(connection)
+                    continue
+                connection.start(slot)
+                return True
+        if self._may_open():
+            self.connections.append(Connection(next(self._numbers), self.endpoint))
+            self.connections[-1].start(slot)
+            return True
+        return False
+
+    def _place_waiting(self, answers: list[Answer]) -> None:
+        now = self._clock()
+        while self.waiting:
+            slot = self.waiting[0]
+            slot.timeout_ms = self.endpoint.timeout_ms - int((now - slot.submitted_at) * 1000)
+            if slot.timeout_ms <= 0:
+                answers.append(self._refused(slot))
+            elif not self._place(slot):
+                return
+            self.waiting.popleft()
+
+    def _refused(self, slot: Slot) -> Answer:
+        waited_s = self._clock() - slot.submitted_at
+        ticket = slot.request.ticket
+        self._release(slot)
+        return Answer(
+            ticket=ticket, no_answer=NoAnswer.REFUSED, detail="no connection would take it in time", latency_s=waited_s
+        )
+
+    def _release(self, slot: Slot) -> None:
+        slot.forget()
+        self._idle.append(slot)
+        self.in_flight -= 1
+
+    def _work(self, connection: Connection, answers: list[Answer]) -> None:
+        good, bad = connection.perform()
+        for curl in good:
+            slot = curl.slot
+            connection.finish(slot, answered=True)
+            self._failures = 0
+            answers.append(slot.answer(connection.number))
+            self._release(slot)
+        spent = [self._failed(connection, curl.slot, code, text, answers) for curl, code, text in bad]
+        if any(spent) or connection.stuck(self._clock(), STUCK_S):
+            self._retire(connection)
+
+    def _failed(self, connection: Connection, slot: Slot, code: int, text: str, answers: list[Answer]) -> bool:
+        """Deal with a request that libcurl gave up; return whether its connection is spent."""
+        connection.finish(slot, answered=slot.overflow)
+        if slot.overflow:
+            answers.append(slot.answer(connection.number))
+            self._release(slot)
+            return False
+        if slot.denied and not slot.body_taken:
+            self.waiting.append(slot)
+            return True
+        meaning, detail = no_answer(code, text, body_taken=slot.body_taken)
+        answers.append(slot.no_answer(connection.number, meaning, detail))
+        self._release(slot)
+        return code not in STREAM_ONLY or not connection.proven or connection.silent >= SILENCE
+
+    def _retire(self, connection: Connection) -> None:
+        """Give it nothing new; what it has not started goes elsewhere; one that never worked brings a pause."""
+        if connection.retired:
+            return
+        connection.retired = True
+        self.waiting.extend(connection.withdraw_unstarted())
+        if not connection.answered:
+            self._failures += 1
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
+            self._quiet_until = self._clock() + pause_s
+
+    def _sweep(self) -> None:
+        for connection in self.connections:
+            if connection.retired and not connection.slots:
+                connection.close()
+        self.connections = [connection for connection in self.connections if not connection.closed]

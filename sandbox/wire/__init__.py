@@ -1,0 +1,1 @@
+"""A small HTTP/2 server that misbehaves on request: what gateways do on bad days, down to the frame."""

@@ -1,0 +1,507 @@
+"""The transport against a real HTTP/2 server that misbehaves: what it reports, and that nothing is sent twice."""
+
+from __future__ import annotations
+
+import email.utils
+import itertools
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pycurl
+import pytest
+import trustme
+
+from notifier.gateway.curl import CurlTransport
+from notifier.gateway.curl_errors import MEANINGS, REFUSED_AFTER_BODY, no_answer
+from notifier.gateway.transport import Answer, Endpoint, NoAnswer, NoRoomError, Request
+from sandbox.wire.actions import Action, Close, ErrorCode, GoAway, Reply, ReplyAll, Reset, Settings
+from sandbox.wire.server import Behaviour, Seen, WireServer, always
+
+TOKEN = "device-token-that-nobody-may-read"
+PATIENCE_S = 10.0
+WARM_UPS = itertools.count(9_000)
+Made = Callable[..., CurlTransport]
+
+
+class Clock:
+    """A clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time, in seconds."""
+        return self.now
+
+
+@pytest.fixture
+def transport_to() -> Iterator[Made]:
+    """Make transports with one endpoint named `gw`; close them at the end."""
+    made: list[CurlTransport] = []
+
+    def make(server: WireServer, clock: Callable[[], float] = time.monotonic, **changes: object) -> CurlTransport:
+        values: dict[str, object] = {"max_connections": 2, "max_streams": 100, "probe_first": False}
+        values |= {"name": "gw", "base_url": server.url, "timeout_ms": 5_000, "connect_timeout_ms": 2_000} | changes
+        transport = CurlTransport([Endpoint(**values)], server.ca_file, clock=clock)  # type: ignore[arg-type]
+        made.append(transport)
+        return transport
+
+    yield make
+    for transport in made:
+        transport.close()
+
+
+def request(number: int, body: bytes = b'{"message":{}}') -> Request:
+    """Return request `number`; its path is its identity on the server, and a secret."""
+    headers = ["content-type: application/json", "authorization: bearer x"]
+    return Request(endpoint="gw", path=f"/3/device/{TOKEN}-{number}", headers=headers, body=body, ticket=number)
+
+
+def collect(transport: CurlTransport, count: int) -> list[Answer]:
+    """Poll until `count` answers are there; what hangs fails."""
+    answers: list[Answer] = []
+    give_up = time.monotonic() + PATIENCE_S
+    while len(answers) < count:
+        assert time.monotonic() < give_up, f"{len(answers)} of {count} after {PATIENCE_S} s: {answers}"
+        answers += transport.poll(0.5)
+    return answers
+
+
+def send(transport: CurlTransport, count: int, first: int = 0) -> list[Answer]:
+    """Send `count` requests as room allows; return their answers, sorted by ticket."""
+    answers: list[Answer] = []
+    give_up = time.monotonic() + PATIENCE_S
+    number = first
+    while len(answers) < count:
+        assert time.monotonic() < give_up, f"{len(answers)} of {count} after {PATIENCE_S} s: {answers}"
+        while number < first + count and transport.room("gw") > 0:
+            transport.submit(request(number))
+            number += 1
+        answers += transport.poll(0.5)
+    return sorted(answers, key=lambda answer: int(answer.ticket))
+
+
+def warm(transport: CurlTransport) -> Answer:
+    """Send the one request that proves a fresh connection."""
+    (answer,) = send(transport, 1, first=next(WARM_UPS))
+    assert answer.status == 200
+    return answer
+
+
+def nth(first: tuple[Action, ...], **later: tuple[Action, ...]) -> Behaviour:
+    """Do `first` for a connection's first request, `rN` for its request N, and nothing for the others."""
+    return lambda seen: first if seen.number == 1 else later.get(f"r{seen.number}", ())
+
+
+def assert_seen_once(server: WireServer) -> None:
+    """Nothing reached the server twice."""
+    repeated = {path: times for path, times in Counter(server.paths()).items() if times > 1}
+    assert not repeated
+
+
+def outcomes(answers: list[Answer]) -> set[NoAnswer | None]:
+    """Return the kinds of no-answer among the answers."""
+    return {answer.no_answer for answer in answers}
+
+
+# -- answers ------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_carries_its_ticket_status_and_body(transport_to: Made) -> None:
+    """Every answer finds its request by ticket, whatever the order of arrival."""
+    with WireServer(lambda seen: (Reply(201, seen.path.encode()),)) as server:
+        answers = send(transport_to(server), 250)
+        assert [answer.ticket for answer in answers] == list(range(250))
+        assert all(answer.status == 201 and answer.body.endswith(f"-{answer.ticket}".encode()) for answer in answers)
+        assert outcomes(answers) == {None}
+        assert_seen_once(server)
+
+
+def test_the_request_arrives_as_it_was_given(transport_to: Made) -> None:
+    """Path, headers and body arrive; no Expect, no content-encoding, over HTTP/2."""
+    with WireServer() as server:
+        transport = transport_to(server)
+        body = b'{"n":' + b"1" * 200_000 + b"}"
+        transport.submit(request(1, body))
+        collect(transport, 1)
+        (seen,) = server.seen
+        headers = dict(seen.headers)
+        assert (seen.protocol, seen.body, headers[":method"]) == ("h2", body, "POST")
+        assert headers[":path"] == request(1).path
+        assert headers["authorization"] == "bearer x"
+        assert "expect" not in headers
+
+
+def test_handles_are_used_again_without_leftovers(transport_to: Made) -> None:
+    """A long body before a short one, an error before a success: nothing of the first is in the second."""
+    replies = {1: Reply(503, b"x" * 1000, (("retry-after", "7"),)), 2: Reply(200, b"")}
+    with WireServer(lambda seen: (replies[seen.number],)) as server:
+        transport = transport_to(server)
+        transport.submit(request(1, b"a" * 5000))
+        (first,) = collect(transport, 1)
+        transport.submit(request(2, b"b"))
+        (second,) = collect(transport, 1)
+        assert (first.status, first.retry_after_s, len(first.body)) == (503, 7, 1000)
+        assert (second.status, second.retry_after_s, second.body) == (200, None, b"")
+        assert [seen.body for seen in server.seen] == [b"a" * 5000, b"b"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "length"),
+    [
+        (Reply(400, b'{"reason":"BadDeviceToken"}', frames=27), 27),
+        (Reply(410, b""), 0),
+        (Reply(502, b"<html><h1>502 Bad Gateway</h1></html>", (("content-type", "text/html"),)), 37),
+        (Reply(200, b"x" * 3_000_000), 64 * 1024),
+    ],
+    ids=["one byte a frame", "headers only", "HTML", "three megabytes"],
+)
+def test_an_odd_answer_is_an_answer(transport_to: Made, reply: Reply, length: int) -> None:
+    """Answers in many frames, without a body, not JSON or far too long end with their status; the body is bounded."""
+    with WireServer(always(reply)) as server:
+        transport = transport_to(server)
+        for answer in send(transport, 3):
+            assert (answer.status, answer.no_answer) == (reply.status, None)
+            assert answer.body == reply.body[:length]
+        assert server.connections == 1
+        assert_seen_once(server)
+
+
+def test_retry_after_is_read_in_both_forms(transport_to: Made) -> None:
+    """Seconds, and an HTTP date; none when there is none."""
+    soon = email.utils.formatdate(time.time() + 90, usegmt=True)
+    values: dict[int, tuple[tuple[str, str], ...]] = {1: (("retry-after", "30"),), 2: (("retry-after", soon),), 3: ()}
+    with WireServer(lambda seen: (Reply(429, headers=values[seen.number]),)) as server:
+        transport = transport_to(server)
+        seconds, date, none = [send(transport, 1, first=n)[0].retry_after_s for n in range(3)]
+        assert seconds == 30
+        assert date is not None
+        assert 80 <= date <= 91
+        assert none is None
+
+
+# -- no connection ------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_is_refused(transport_to: Made) -> None:
+    """Nobody listens: certainly not processed."""
+    with WireServer() as server, closing(socket.create_server(("127.0.0.1", 0))) as placeholder:
+        port = placeholder.getsockname()[1]
+        placeholder.close()
+        (answer,) = send(transport_to(server, base_url=f"https://127.0.0.1:{port}"), 1)
+        assert (answer.status, answer.no_answer) == (0, NoAnswer.REFUSED)
+        assert "curl 7" in answer.detail
+
+
+def test_an_unknown_authority_is_refused(transport_to: Made, tmp_path: Path) -> None:
+    """TLS is verified: another CA's certificate ends before any request is sent."""
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    with WireServer() as server:
+        endpoint = Endpoint(name="gw", base_url=server.url, max_connections=1, max_streams=1, probe_first=True)
+        for ca_file in (str(other), ""):
+            with closing(CurlTransport([endpoint], ca_file)) as transport:
+                assert send(transport, 1)[0].no_answer is NoAnswer.REFUSED
+        assert server.seen == []
+
+
+def test_a_handshake_that_hangs_is_refused(transport_to: Made) -> None:
+    """A server that accepts and says nothing runs into the connect timeout: nothing was sent."""
+    with WireServer() as server, closing(socket.create_server(("127.0.0.1", 0))) as mute:
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}"
+        (answer,) = send(transport_to(server, base_url=url, connect_timeout_ms=150), 1)
+        assert (answer.no_answer, answer.detail[:7]) == (NoAnswer.REFUSED, "curl 28")
+
+
+@pytest.mark.parametrize("alpn", [("http/1.1",), ()], ids=["HTTP/1.1 offered", "ALPN ignored"])
+def test_a_server_without_http_2_gets_no_request(transport_to: Made, alpn: tuple[str, ...]) -> None:
+    """There is no fall back to HTTP/1.1."""
+    with WireServer(alpn=alpn) as server:
+        (answer,) = send(transport_to(server, timeout_ms=500), 1)
+        assert (answer.status, answer.no_answer is None) == (0, False)
+        assert [seen for seen in server.seen if seen.path.startswith("/3/")] == []
+
+
+def test_after_a_failed_connection_there_is_no_room_for_a_moment(transport_to: Made) -> None:
+    """A gateway that is away does not burn one attempt after the other; the pause grows, a success ends it."""
+    clock = Clock()
+    with WireServer() as server, closing(socket.create_server(("127.0.0.1", 0))) as placeholder:
+        port = placeholder.getsockname()[1]
+        placeholder.close()
+        transport = transport_to(server, clock, base_url=f"https://127.0.0.1:{port}")
+        for pause_s in (0.1, 0.2, 0.4):
+            assert transport.room("gw") == 1
+            assert send(transport, 1)[0].no_answer is NoAnswer.REFUSED
+            assert transport.room("gw") == 0
+            clock.now += pause_s * 0.9
+            assert transport.room("gw") == 0
+            clock.now += pause_s * 0.2
+
+
+# -- connections that break ---------------------------------------------------------------------------------------
+
+
+def test_a_connection_lost_with_20_unanswered_is_ambiguous_and_nothing_is_sent_again(transport_to: Made) -> None:
+    """The connection is reset under 20 requests the server has read: all are unanswered, none is seen twice."""
+    with WireServer(nth((Reply(),), r21=(Close(abort=True),))) as server:
+        transport = transport_to(server)
+        warm(transport)
+        answers = send(transport, 20)
+        assert outcomes(answers) == {NoAnswer.UNANSWERED}
+        assert len(server.seen) == 21
+        assert_seen_once(server)
+        assert warm(transport).connection == 2
+
+
+def test_an_orderly_close_under_requests_is_ambiguous(transport_to: Made) -> None:
+    """FIN instead of an answer: unanswered as well, and seen once."""
+    with WireServer(nth((Reply(),), r5=(Close(),))) as server:
+        transport = transport_to(server)
+        warm(transport)
+        assert outcomes(send(transport, 4)) == {NoAnswer.UNANSWERED}
+        assert_seen_once(server)
+
+
+def test_a_connection_closed_while_idle_costs_no_request(transport_to: Made) -> None:
+    """What finds its connection closed was not sent: it goes to a fresh connection by itself, probing as always."""
+    with WireServer() as server:
+        transport = transport_to(server, probe_first=True)
+        warm(transport)
+        server.close_connections()
+        answers = send(transport, 30)
+        assert outcomes(answers) == {None}
+        assert {answer.connection for answer in answers} == {2}
+        assert server.peak_before_first_answer == {1: 1, 2: 1}
+        assert_seen_once(server)
+
+
+def test_a_first_request_that_is_cut_off_is_ambiguous(transport_to: Made) -> None:
+    """The very first request of a connection was read, then the connection ended."""
+    with WireServer(always(Close(abort=True))) as server:
+        (answer,) = send(transport_to(server), 1)
+        assert answer.no_answer is NoAnswer.UNANSWERED
+        assert len(server.seen) == 1
+
+
+# -- streams that break -------------------------------------------------------------------------------------------
+
+
+def test_a_reset_stream_is_ambiguous_and_ends_alone(transport_to: Made) -> None:
+    """RST_STREAM INTERNAL_ERROR: that request is unanswered, the connection goes on."""
+    with WireServer(lambda seen: (Reset(),) if seen.number == 3 else (Reply(),)) as server:
+        answers = send(transport_to(server), 5)
+        (broken,) = [answer for answer in answers if answer.status == 0]
+        assert broken.no_answer is NoAnswer.UNANSWERED
+        assert "INTERNAL_ERROR" in broken.detail
+        assert server.connections == 1
+        assert_seen_once(server)
+
+
+def test_a_refused_stream_is_not_sent_again_by_libcurl(transport_to: Made) -> None:
+    """RST_STREAM REFUSED_STREAM: libcurl would send it again by itself; here it comes back, for us to decide."""
+    with WireServer(lambda seen: (Reset(ErrorCode.REFUSED_STREAM),) if seen.number == 3 else (Reply(),)) as server:
+        answers = send(transport_to(server), 6)
+        assert [answer.status for answer in answers].count(200) == 5
+        (refused,) = [answer for answer in answers if answer.status == 0]
+        assert refused.no_answer is not None
+        assert_seen_once(server)
+
+
+def test_goaway_below_everything_ends_all_unsent_again(transport_to: Made) -> None:
+    """GOAWAY with last_stream_id 0: nothing answered, nothing repeated, and the next request has a new connection."""
+    behaviour = nth((Reply(),), r21=(GoAway(0, reason=b'{"reason":"Shutdown"}'), Close()))
+    with WireServer(behaviour) as server:
+        transport = transport_to(server)
+        warm(transport)
+        answers = send(transport, 20)
+        assert None not in outcomes(answers)
+        assert_seen_once(server)
+        assert warm(transport).connection == 2
+
+
+def test_goaway_in_the_middle_lets_the_lower_streams_be_answered(transport_to: Made) -> None:
+    """Streams up to last_stream_id are drained and answered; the higher ones come back; nothing is seen twice."""
+    behaviour = nth((Reply(),), r21=(GoAway(21), ReplyAll(), Close()))
+    with WireServer(behaviour) as server:
+        transport = transport_to(server)
+        warm(transport)
+        answers = send(transport, 20)
+        assert [answer.status for answer in answers] == [200] * 10 + [0] * 10
+        assert_seen_once(server)
+
+
+def test_goaway_with_everything_answered_loses_nothing(transport_to: Made) -> None:
+    """A gateway that says goodbye and answers all it has read: all answered, later requests on a new connection."""
+    behaviour = nth((Reply(),), r21=(GoAway(None), ReplyAll()))
+    with WireServer(behaviour) as server:
+        transport = transport_to(server)
+        warm(transport)
+        assert outcomes(send(transport, 20)) == {None}
+        assert warm(transport).connection == 2
+        assert_seen_once(server)
+
+
+def test_goaway_with_a_straggler_does_not_hold_up_the_others(transport_to: Made) -> None:
+    """One stream of a closing connection is never answered: new requests are moved to a fresh connection meanwhile."""
+    clock = Clock()
+    with WireServer(nth((Reply(),), r2=(GoAway(None),), r3=(Reply(),))) as server:
+        transport = transport_to(server, clock, timeout_ms=8_000)
+        warm(transport)
+        transport.submit(request(1))
+        transport.poll(0.1)
+        transport.submit(request(2))
+        answers: list[Answer] = []
+        for _ in range(50):
+            answers += transport.poll(0.02)
+            clock.now += 0.3
+        assert [(answer.ticket, answer.status) for answer in answers] == [(2, 200)]
+        assert transport.in_flight == 1
+        assert_seen_once(server)
+
+
+# -- silence ------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_is_never_answered_times_out_as_ambiguous(transport_to: Made) -> None:
+    """The deadline of the request fires; its neighbours are answered."""
+    with WireServer(lambda seen: () if seen.number == 2 else (Reply(),)) as server:
+        answers = send(transport_to(server, timeout_ms=200), 5)
+        (silent,) = [answer for answer in answers if answer.status == 0]
+        assert (silent.no_answer, silent.detail[:7]) == (NoAnswer.UNANSWERED, "curl 28")
+        assert 0.15 < silent.latency_s < 2
+        assert server.connections == 1
+
+
+def test_a_connection_gone_silent_is_given_up(transport_to: Made) -> None:
+    """Several timeouts in a row with no answer between: the connection counts as dead, a fresh one takes over."""
+    with WireServer(lambda seen: (Reply(),) if seen.connection > 1 or seen.number == 1 else ()) as server:
+        transport = transport_to(server, timeout_ms=150)
+        warm(transport)
+        assert outcomes(send(transport, 6)) == {NoAnswer.UNANSWERED}
+        assert warm(transport).connection == 2
+
+
+# -- how many at once ---------------------------------------------------------------------------------------------
+
+
+def test_one_request_alone_until_the_first_answer(transport_to: Made) -> None:
+    """APNs: each fresh connection carries exactly one stream until its first answer, the later ones too."""
+    with WireServer(always(Reply(delay_s=0.02))) as server:
+        transport = transport_to(server, probe_first=True, max_connections=3, max_streams=20)
+        assert transport.room("gw") == 1
+        send(transport, 300)
+        assert server.connections == 3
+        assert server.peak_before_first_answer == {1: 1, 2: 1, 3: 1}
+        assert max(server.peak_streams.values()) <= 20
+        assert_seen_once(server)
+
+
+def test_settings_rule_after_the_first_answer(transport_to: Made) -> None:
+    """APNs starts with one stream and raises it to 500: never more in flight than SETTINGS say, and then many."""
+
+    def behaviour(seen: Seen) -> tuple[Action, ...]:
+        return (Settings(500), Reply()) if seen.number == 1 else (Reply(delay_s=0.2),)
+
+    with WireServer(behaviour, max_concurrent_streams=1) as server:
+        transport = transport_to(server, probe_first=True, max_connections=1, max_streams=400)
+        send(transport, 900)
+        assert server.violations == []
+        assert server.peak_before_first_answer == {1: 1}
+        assert 150 < server.peak_streams[1] <= 400
+        assert server.peak_connections == 1
+
+
+def test_a_low_settings_limit_is_obeyed(transport_to: Made) -> None:
+    """The server allows three streams: the rest waits inside, unsent, and all are answered."""
+    with WireServer(always(Reply(delay_s=0.002)), max_concurrent_streams=3) as server:
+        answers = send(transport_to(server, max_connections=1, probe_first=True), 60)
+        assert outcomes(answers) == {None}
+        assert server.peak_streams == {1: 3}
+        assert server.violations == []
+        assert_seen_once(server)
+
+
+def test_no_more_connections_than_latency_needs(transport_to: Made) -> None:
+    """Few in flight fit on one connection; further ones open only when all are full."""
+    with WireServer() as server:
+        transport = transport_to(server, max_connections=4)
+        for number in range(50):
+            send(transport, 1, first=number)
+        assert server.connections == 1
+
+
+def test_without_room_nothing_is_taken(transport_to: Made) -> None:
+    """`room` is the promise, `NoRoomError` the answer to asking for more; the error names no token."""
+    with WireServer(always()) as server:
+        transport = transport_to(server, max_connections=1, probe_first=True)
+        transport.submit(request(1))
+        assert (transport.room("gw"), transport.in_flight) == (0, 1)
+        with pytest.raises(NoRoomError) as raised:
+            transport.submit(request(2))
+        assert TOKEN not in str(raised.value)
+
+
+# -- replacing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_replaced_connection_drains_and_takes_nothing_new(transport_to: Made) -> None:
+    """What is in flight is answered on the old one, what comes next goes to a fresh one, and the old one closes."""
+    with WireServer(lambda seen: (Reply(delay_s=0.1 if seen.path.endswith("-1") else 0),)) as server:
+        transport = transport_to(server, probe_first=True)
+        old = warm(transport).connection
+        transport.submit(request(1))
+        transport.poll(0.01)
+        transport.replace_connection("gw", old)
+        transport.submit(request(2))
+        by_ticket = {answer.ticket: answer.connection for answer in collect(transport, 2)}
+        assert by_ticket == {1: old, 2: old + 1}
+        assert [seen.connection for seen in server.seen] == [1, 1, 2]
+        transport.replace_connection("gw", old)
+        assert warm(transport).connection == old + 1
+
+
+def test_closing_drops_what_is_in_flight(transport_to: Made) -> None:
+    """After `close` nothing is in flight; closing twice is harmless."""
+    with WireServer(nth((Reply(),))) as server:
+        transport = transport_to(server)
+        warm(transport)
+        transport.submit(request(1))
+        transport.poll(0.05)
+        transport.close()
+        assert transport.in_flight == 0
+        transport.close()
+
+
+# -- secrets, and the table -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("actions", [(Close(abort=True),), (Reset(),), (GoAway(0), Close()), ()], ids=str)
+def test_no_token_is_in_any_text(transport_to: Made, actions: tuple[Action, ...]) -> None:
+    """Details and reprs never hold the path, whatever goes wrong."""
+    with WireServer(always(*actions)) as server:
+        (answer,) = send(transport_to(server, timeout_ms=200), 1)
+        assert TOKEN not in repr(answer) + answer.detail + repr(request(1))
+        assert answer.detail
+
+
+def test_a_body_that_was_not_taken_was_not_processed() -> None:
+    """Every libcurl code is safe to send again while the body is ours, and ambiguous afterwards unless proven."""
+    codes = {value for name, value in vars(pycurl).items() if name.startswith("E_") and 0 < value < 100} | {92, 999}
+    for code in codes:
+        assert no_answer(code, "", body_taken=False)[0] is NoAnswer.REFUSED
+        expected = NoAnswer.REFUSED if code in REFUSED_AFTER_BODY else NoAnswer.UNANSWERED
+        assert no_answer(code, "", body_taken=True)[0] is expected
+    assert set(REFUSED_AFTER_BODY) <= set(MEANINGS)
+
+
+def test_a_refused_stream_is_the_one_reset_that_is_safe() -> None:
+    """libcurl's text is searched for the HTTP/2 code and not passed on."""
+    text = "HTTP/2 stream 7 was reset by server (error 0x%d %s) https://host/3/device/" + TOKEN
+    refused = no_answer(92, text % (7, "REFUSED_STREAM"), body_taken=True)
+    broken = no_answer(92, text % (2, "INTERNAL_ERROR"), body_taken=True)
+    assert (refused[0], broken[0]) == (NoAnswer.REFUSED, NoAnswer.UNANSWERED)
+    assert TOKEN not in refused[1] + broken[1]
