@@ -2,6 +2,8 @@
 
 Sources: https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns and
 .../handling-notification-responses-from-apns.
+
+Not checked: the length of a collapse id with letters outside ASCII, because granian shows such a header as empty.
 """
 
 import re

@@ -174,7 +174,7 @@ def _modifiers(tail: str) -> tuple[bool, int | None]:
 
 
 def load(path: str) -> Behave:
-    """The behaviour function at `package.module:function`. Raises ValueError or TypeError that says what is wrong with it."""
+    """The behaviour function at `package.module:function`. Raises ValueError or TypeError, saying what is wrong."""
     module_name, colon, name = path.partition(":")
     if not colon:
         raise ValueError(f"a behaviour is given as package.module:function, not {path!r}")

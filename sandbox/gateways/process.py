@@ -60,7 +60,11 @@ class Gateways:
             options += ["--latency-ms", f"{latency_ms[0]}:{latency_ms[1]}"]
         with (state / _LOG_FILE).open("wb") as log:
             process = _spawn(state, options, log)
-        return cls(_await_addresses(state, process, timeout_s), process, state)
+        try:
+            return cls(_await_addresses(state, process, timeout_s), process, state)
+        except BaseException:
+            _end(process)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -104,13 +108,7 @@ class Gateways:
 
     def stop(self) -> None:
         """Ends the process; waits until it is gone. Harmless a second time."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        _end(self._process)
 
     def _control(self, method: str, path: str, body: bytes | None = None) -> bytes:
         request = Request(self.addresses.control + path, data=body, method=method)  # noqa: S310 (our own http:// URL)
@@ -129,6 +127,16 @@ def _spawn(state: Path, options: Sequence[str], log: IO[bytes]) -> subprocess.Po
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=_project_folder())
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def _project_folder() -> Path:
     return Path(__file__).resolve().parents[2]
 
@@ -140,8 +148,6 @@ def _await_addresses(state: Path, process: subprocess.Popen[bytes], timeout_s: f
         if process.poll() is not None:
             raise StandInsDownError(f"the stand-ins ended with status {process.returncode}\n{_log_tail(state)}")
         if time.monotonic() > give_up_at:
-            process.kill()
-            process.wait()
             raise StandInsDownError(f"the stand-ins were not ready in {timeout_s:g} s\n{_log_tail(state)}")
         time.sleep(_POLL_S)
     return msgspec.json.decode(announced.read_bytes(), type=Addresses)

@@ -70,7 +70,7 @@ class Client:
         curl.setopt(pycurl.POSTFIELDS, body)
         curl.setopt(pycurl.CUSTOMREQUEST, method)
         pairs = [f"{name}: {value}" for name, value in headers.items()] if isinstance(headers, dict) else headers or []
-        curl.setopt(pycurl.HTTPHEADER, pairs)
+        curl.setopt(pycurl.HTTPHEADER, [pair.encode() for pair in pairs])
         curl.setopt(pycurl.WRITEFUNCTION, content.write)
         curl.setopt(pycurl.HEADERFUNCTION, lines.append)
         curl.perform()
