@@ -1,0 +1,270 @@
+"""A batch: source records 500n to 500n+499, from decoded records to one row per device. Pure; the unit of accounting."""
+
+from collections import deque
+from collections.abc import Container, Sequence
+from typing import Protocol
+
+import msgspec
+
+from notifier.account import Account
+from notifier.arms import Arms
+from notifier.campaign import CONTROL
+from notifier.cursor import Cursor
+from notifier.outcome import DeadToken, Invalid, Outcome, Row
+from notifier.recipient import BrokenRecord, Device, Environment, Gateway, Recipient, read_recipient
+from notifier.run import batch_name
+
+BATCH_SIZE = 500
+"""Records in a batch. Part of every row's identity: never to be changed."""
+
+
+class Words(msgspec.Struct, frozen=True, gc=False):
+    """What one recipient's push says: which prepared message (`key`), and the strings that fill its placeholders."""
+
+    key: tuple[str, str]
+    texts: tuple[str, ...] = ()
+
+
+class Wording(Protocol):
+    """Finds the words for a recipient (`notifier.render` is the real one)."""
+
+    def check(self, recipient: Recipient) -> None:
+        """Raise BrokenRecord when any arm's message lacks an attribute."""
+        ...
+
+    def words(self, arm: str, recipient: Recipient) -> Words:
+        """The words of one arm for one recipient."""
+        ...
+
+
+class Push:
+    """One device to be asked for, with all that asking needs. Lives from its batch's forming to its row."""
+
+    __slots__ = (
+        "arm",
+        "asked_at",
+        "attempts",
+        "batch",
+        "device",
+        "due_at",
+        "endpoint",
+        "locale",
+        "maybe_repeat",
+        "number",
+        "record",
+        "user_id",
+        "words",
+    )
+
+    def __init__(self, batch: "Batch", record: int, number: int, user_id: str, arm: str, device: Device) -> None:
+        self.batch = batch
+        self.record = record
+        self.number = number
+        """The device's place in the record."""
+        self.user_id = user_id
+        self.arm = arm
+        self.device = device
+        self.endpoint = endpoint_of(device)
+        self.locale: str | None = None
+        self.words: Words | None = None
+        """None: the user is in the control group."""
+        self.attempts = 0
+        self.asked_at = 0.0
+        """When it was first asked for, seconds since the epoch; 0 before."""
+        self.due_at = 0.0
+        """Not before this time, seconds since the epoch."""
+        self.maybe_repeat = False
+        """A request that may have reached the phone went unanswered: the next one may be a repeat."""
+
+    @property
+    def name(self) -> str:
+        """Run, record and device: the row's key, and what `apns-id` is made of."""
+        return f"{self.batch.run_id}:{self.record}:{self.number}"
+
+    def __repr__(self) -> str:
+        return f"Push(record={self.record}, device={self.number}, arm={self.arm!r}, endpoint={self.endpoint!r})"
+
+
+def endpoint_of(device: Device) -> str:
+    """Which endpoint carries it: `fcm`, `apns`, or `apns-sandbox` for development builds."""
+    if device.carrier is Gateway.FCM:
+        return "fcm"
+    return "apns-sandbox" if device.environment is Environment.SANDBOX else "apns"
+
+
+class Batch:
+    """One batch on its way. `waiting` are pushes not yet begun, `open` counts devices without an outcome or deferral."""
+
+    __slots__ = (
+        "account",
+        "at_end",
+        "campaign_id",
+        "dead",
+        "deferred",
+        "invalid",
+        "number",
+        "open",
+        "passed",
+        "round",
+        "rows",
+        "run_id",
+        "settling",
+        "waiting",
+    )
+
+    def __init__(self, run_id: str, campaign_id: str, number: int, round_: int, at_end: Cursor) -> None:
+        self.run_id = run_id
+        self.campaign_id = campaign_id
+        self.number = number
+        self.round = round_
+        self.at_end = at_end
+        """Where the lane continues when this batch and all before it are settled."""
+        self.waiting: deque[Push] = deque()
+        self.open = 0
+        self.settling = False
+        self.passed = False
+        """Another claim settled it already: only its account counts."""
+        self.rows: list[Row] = []
+        self.invalid: list[Invalid] = []
+        self.dead: list[DeadToken] = []
+        self.deferred: list[Push] = []
+        self.account = Account()
+
+    @property
+    def name(self) -> str:
+        """`batch=00000123`, in a deferred round `batch=00000123.r1`."""
+        return batch_name(self.number, self.round)
+
+    @property
+    def is_complete(self) -> bool:
+        """Every device has an outcome or is deferred."""
+        return self.open == 0 and not self.waiting
+
+    def add(self, push: Push) -> None:
+        """Take a device into the batch."""
+        self.waiting.append(push)
+        self.open += 1
+
+    def end(self, push: Push, outcome: Outcome, reason: str | None, at: str, **details: object) -> None:
+        """Record a device's outcome: its row and its count. `details` are the row's status, apns_id and message_id."""
+        self.open -= 1
+        device = push.device
+        self.rows.append(
+            Row(
+                self.run_id,
+                self.campaign_id,
+                push.record,
+                push.number,
+                push.user_id,
+                push.arm,
+                device.platform.value,
+                device.carrier.value,
+                outcome,
+                reason,
+                details.get("status"),  # type: ignore[arg-type]
+                details.get("apns_id"),  # type: ignore[arg-type]
+                details.get("message_id"),  # type: ignore[arg-type]
+                push.attempts,
+                push.locale,
+                at,
+            )
+        )
+        self.account.count(push.arm, outcome, reason)
+
+    def bury(self, push: Push, reason: str, since_ms: int | None) -> None:
+        """Note a dead token."""
+        device = push.device
+        self.dead.append(
+            DeadToken(
+                self.run_id, push.user_id, device.platform.value, device.carrier.value, device.token, reason, since_ms
+            )
+        )
+
+    def defer(self, push: Push) -> None:
+        """The device's outcome stays open; a later round asks for it."""
+        self.open -= 1
+        self.deferred.append(push)
+        self.account.deferred += 1
+
+
+class Former:
+    """Forms batches from records: judges each, finds its arm, makes a push of each device.
+
+    Args:
+        arms: None forms no arms, as in a judgement of the file's first records.
+    """
+
+    def __init__(
+        self, run_id: str, campaign_id: str, arms: Arms, wording: Wording, excluded: Container[str] = frozenset()
+    ) -> None:
+        self._run_id = run_id
+        self._campaign_id = campaign_id
+        self._arms = arms
+        self._wording = wording
+        self._excluded = excluded
+
+    def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
+        """The batch of these records. `at_end` is the cursor behind them."""
+        batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
+        for record, value in enumerate(records, first_record):
+            batch.account.users += 1
+            try:
+                self._take(batch, record, value)
+            except BrokenRecord as error:
+                note_invalid(batch, record, str(error), value)
+        return batch
+
+    def passed(self, number: int, account: Account, at_end: Cursor) -> Batch:
+        """A batch that is settled already."""
+        batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
+        batch.account = account
+        batch.passed = True
+        return batch
+
+    def _take(self, batch: Batch, record: int, value: object) -> None:
+        if isinstance(value, BrokenRecord):
+            raise value
+        recipient = read_recipient(value)
+        self._wording.check(recipient)
+        for number, reason in recipient.broken_devices:
+            note_invalid(batch, record, reason, value, number)
+        if not recipient.devices:
+            return
+        account = batch.account
+        if recipient.user_id in self._excluded:
+            account.excluded += 1
+            return
+        arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
+        account.arm(arm).assigned += 1
+        account.devices += len(recipient.devices)
+        words = None if arm == CONTROL else self._wording.words(arm, recipient)
+        for place, device in recipient.devices:
+            push = Push(batch, record, place, recipient.user_id, arm, device)
+            push.locale = recipient.locale
+            push.words = words
+            batch.add(push)
+
+
+def note_invalid(batch: Batch, record: int, reason: str, value: object, device: int | None = None) -> None:
+    """Write a broken record or device down, with its user if one can be told."""
+    user_id = value.get("user_id") if isinstance(value, dict) else None
+    known = str(user_id)[:512] if isinstance(user_id, str | int) and type(user_id) is not bool else None
+    if known is not None:
+        known = known.encode("utf-8", "replace").decode()
+    batch.account.invalid_records += 1
+    batch.invalid.append(Invalid(batch.run_id, record, reason, device, known))
+
+
+def share_of_broken(records: Sequence[object], wording: Wording) -> float:
+    """How much of a file's first records is broken: 0 to 1. Judged before anything is sent."""
+    broken = 0
+    for value in records:
+        try:
+            if isinstance(value, BrokenRecord):
+                raise value
+            recipient = read_recipient(value)
+            wording.check(recipient)
+            broken += not recipient.devices
+        except BrokenRecord:
+            broken += 1
+    return broken / len(records) if records else 0.0

@@ -1,0 +1,301 @@
+"""The campaign: what is sent, to which arms, within which limits. The public file format, as types.
+
+The JSON Schema in `docs/batch-file.schema.json` is generated from these types (`python -m notifier.schema`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+MAX_TTL_S = 2_419_200
+"""Four weeks: the longest time FCM keeps a message (https://firebase.google.com/docs/cloud-messaging/concept-options#ttl)."""
+
+CONTROL = "control"
+DEFAULT_ARM = "default"
+HUNDREDTHS = 10_000
+"""Hundredths of a percent in the whole: the resolution of the arms."""
+
+Title = Annotated[str, Meta(max_length=1000)]
+CampaignId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+ArmName = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")]
+Locale = Annotated[str, Meta(min_length=2, max_length=35)]
+Percent = Annotated[Decimal, Meta(description="0 to 100, at most two decimal places")]
+
+FORBIDDEN_DATA_KEY = re.compile(r"(from|message_type|notification|collapse_key|gcm.*|google.*|notifier_.*)", re.IGNORECASE)
+"""Data keys FCM refuses (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages#Message), and our own."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing wrong in a file: where, what, and how to mend it."""
+
+    field: str
+    problem: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}" + (f" ({self.mend})" if self.mend else "")
+
+
+class BrokenCampaign(ValueError):
+    """The campaign cannot be sent as it is written. `faults` names every reason."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = faults
+
+
+class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a translation may replace."""
+
+    title: Title | UnsetType = UNSET
+    body: str | UnsetType = UNSET
+    image_url: str | UnsetType = UNSET
+    deep_link: str | UnsetType = UNSET
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a push says and how it is delivered. In a variant every field given replaces the campaign's."""
+
+    title: Title | UnsetType = UNSET
+    body: str | UnsetType = UNSET
+    image_url: str | UnsetType = UNSET
+    deep_link: str | UnsetType = UNSET
+    data: dict[str, str] | UnsetType = UNSET
+    ttl_s: Annotated[int, Meta(ge=0, le=MAX_TTL_S)] | UnsetType = UNSET
+    priority: Literal["high", "normal"] | UnsetType = UNSET
+    collapse_id: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    sound: str | UnsetType = UNSET
+    badge: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+    background: bool | UnsetType = UNSET
+    translations: dict[Locale, Text] | UnsetType = UNSET
+    apns: dict[str, Any] | UnsetType = UNSET
+    fcm: dict[str, Any] | UnsetType = UNSET
+
+
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One way of saying it, for a share of the users."""
+
+    name: ArmName
+    percent: Percent
+    message: Message = Message()
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One object in S3 that holds users, or user ids. Without `bucket` it is the batch file's own."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=1024)]
+    bucket: str | None = None
+    version_id: str | None = None
+    etag: str | None = None
+
+
+class Audience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the users are, when they are not in the batch file itself."""
+
+    parts: Annotated[tuple[Part, ...], Meta(min_length=1, max_length=10_000)]
+
+
+class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The campaign as the batch file states it. Use `read_campaign` to get one: it checks what types cannot."""
+
+    id: CampaignId
+    message: Message
+    variants: tuple[Variant, ...] = ()
+    control_percent: Percent = Decimal(0)
+    experiment: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    per_second: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    not_before: Annotated[datetime, Meta(tz=True)] | None = None
+    abort_after: Annotated[datetime, Meta(tz=True)] | None = None
+    dry_run: bool = False
+    again: bool = False
+    test: bool = False
+    exclude: Audience | None = None
+
+    @property
+    def salt(self) -> str:
+        """What the arms are hashed with: the experiment, or the campaign's own id."""
+        return self.experiment or self.id
+
+    @property
+    def arms(self) -> tuple[tuple[str, int], ...]:
+        """Name and hundredths of a percent of every arm, in file order, control last (absent at zero)."""
+        control = hundredths(self.control_percent)
+        variants = tuple((v.name, hundredths(v.percent)) for v in self.variants) or ((DEFAULT_ARM, HUNDREDTHS - control),)
+        return variants + (((CONTROL, control),) if control else ())
+
+    def message_of(self, arm: str) -> Message:
+        """The message of an arm: the campaign's, with the variant's fields over it."""
+        for variant in self.variants:
+            if variant.name == arm:
+                return overridden(self.message, variant.message)
+        return self.message
+
+
+def overridden(base: Message, change: Message) -> Message:
+    """`base` with every field that `change` sets."""
+    fields = {name: value for name in Message.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
+    return msgspec.structs.replace(base, **fields)
+
+
+def hundredths(percent: Decimal) -> int:
+    """A percentage in hundredths, exactly; -1 when it is not one (more than two places, outside 0 to 100)."""
+    if not percent.is_finite() or not 0 <= percent <= 100 or percent != round(percent, 2):
+        return -1
+    return int(percent * 100)
+
+
+def read_campaign(decoded: object) -> Campaign:
+    """The campaign in a decoded JSON value.
+
+    Raises:
+        BrokenCampaign: with every fault found, each named by its field.
+    """
+    faults = tuple(_shape_faults(decoded, Campaign, "campaign"))
+    if faults:
+        raise BrokenCampaign(faults)
+    campaign = msgspec.convert(decoded, Campaign)
+    faults = tuple(_sense_faults(campaign))
+    if faults:
+        raise BrokenCampaign(faults)
+    return campaign
+
+
+def _shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
+    """Every field of the wrong type, not only the first that msgspec would name."""
+    struct = _struct_of(kind)
+    if struct is None or not isinstance(value, Mapping):
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            yield Fault(path, *_in_words(str(error)))
+        except (RecursionError, ValueError, OverflowError) as error:
+            yield Fault(path, f"not readable: {type(error).__name__}")
+        return
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    for name in value:
+        if name not in fields:
+            yield Fault(f"{path}.{name}", "unknown field", f"known: {', '.join(fields)}")
+    for name, field in fields.items():
+        if name in value:
+            yield from _member_faults(value[name], field.type, f"{path}.{name}")
+        elif field.required:
+            yield Fault(f"{path}.{name}", "missing")
+
+
+def _member_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
+    """Faults of one field: looks into lists and mappings of structs, so that each is named by its own place."""
+    members = [bare for part in _alternatives(kind) if (bare := _unannotated(part)) is not None]
+    for member in members:
+        inner = get_args(member)
+        if get_origin(member) is tuple and isinstance(value, list) and _struct_of(inner[0]):
+            found = [fault for n, item in enumerate(value) for fault in _shape_faults(item, inner[0], f"{path}[{n}]")]
+            yield from found
+            if found:
+                return
+        if get_origin(member) is dict and isinstance(value, Mapping) and _struct_of(inner[1]):
+            found = [fault for key, item in value.items() for fault in _shape_faults(item, inner[1], f"{path}.{key}")]
+            yield from found
+            if found:
+                return
+        if _struct_of(member) and isinstance(value, Mapping):
+            yield from _shape_faults(value, member, path)
+            return
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        yield Fault(path, *_in_words(str(error)))
+    except (RecursionError, ValueError, OverflowError) as error:
+        yield Fault(path, f"not readable: {type(error).__name__}")
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    kind = _unannotated(kind)
+    return get_args(kind) if get_origin(kind) not in (tuple, dict, Literal, None) else (kind,)
+
+
+def _unannotated(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
+    kind = _unannotated(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+
+
+def _in_words(problem: str) -> tuple[str, str]:
+    """msgspec's sentence, split into problem and place within the field."""
+    text, _, place = problem.partition(" - at `$")
+    return text[:1].lower() + text[1:], f"at {place.rstrip('`')}" if place.strip("`") else ""
+
+
+def _sense_faults(campaign: Campaign) -> Iterator[Fault]:
+    """What types cannot say: sums, uniqueness, messages that say nothing."""
+    names = [variant.name for variant in campaign.variants]
+    for n, name in enumerate(names):
+        if name == CONTROL:
+            yield Fault(f"campaign.variants[{n}].name", "`control` is reserved", "use control_percent")
+        if name in names[:n]:
+            yield Fault(f"campaign.variants[{n}].name", f"`{name}` is used twice")
+    yield from _percent_faults(campaign)
+    yield from _message_faults(campaign.message, "campaign.message", whole=not campaign.variants)
+    for n, variant in enumerate(campaign.variants):
+        place = f"campaign.variants[{n}].message"
+        yield from _message_faults(overridden(campaign.message, variant.message), place, whole=True)
+        yield from _translation_faults(campaign.message, variant.message, place)
+    if campaign.not_before and campaign.abort_after and campaign.abort_after <= campaign.not_before:
+        yield Fault("campaign.abort_after", "not later than not_before: nothing would be sent")
+
+
+def _percent_faults(campaign: Campaign) -> Iterator[Fault]:
+    places = [("campaign.control_percent", campaign.control_percent)]
+    places += [(f"campaign.variants[{n}].percent", v.percent) for n, v in enumerate(campaign.variants)]
+    wrong = [(place, percent) for place, percent in places if hundredths(percent) < 0]
+    for place, percent in wrong:
+        yield Fault(place, f"{percent!s:.20} is not a percentage", "0 to 100 with at most two decimal places")
+    if campaign.variants and not wrong:
+        total = sum(percent for _, percent in places)
+        if total != 100:
+            yield Fault("campaign.variants", f"percentages sum to {total}, not 100", "variants and control_percent together")
+
+
+def _message_faults(message: Message, place: str, *, whole: bool) -> Iterator[Fault]:
+    texts = [bool(message.title), bool(message.body)]
+    if message.background is True:
+        if any(texts) or message.sound or message.badge:
+            yield Fault(place, "a background message shows nothing", "leave out title, body, sound and badge")
+    elif whole and not any(texts):
+        yield Fault(place, "neither title nor body", "add one, or set background: true")
+    for key in message.data or {}:
+        if FORBIDDEN_DATA_KEY.fullmatch(key):
+            yield Fault(f"{place}.data.{key}", "this key is reserved", "rename it")
+    apns = message.apns or {}
+    if "aps" in apns and not isinstance(apns["aps"], dict):
+        yield Fault(f"{place}.apns.aps", "not an object")
+    for name in ("title", "body", "image_url", "deep_link", "sound", "collapse_id"):
+        value = getattr(message, name)
+        if isinstance(value, str) and not _is_encodable(value):
+            yield Fault(f"{place}.{name}", "has a lone surrogate: not encodable as UTF-8")
+
+
+def _translation_faults(base: Message, change: Message, place: str) -> Iterator[Fault]:
+    """A variant that replaces a translated text must say what becomes of the translations."""
+    if not base.translations or change.translations is not UNSET:
+        return
+    for name in Text.__struct_fields__:
+        translated = [locale for locale, text in base.translations.items() if getattr(text, name) is not UNSET]
+        if getattr(change, name) is not UNSET and translated:
+            problem = f"replaces {name}, but the campaign's translations ({', '.join(translated)}) would hide it"
+            yield Fault(f"{place}.translations", problem, "give the variant its own translations, or {} for none")
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,135 @@
+"""The environment, read in one place into one frozen value. Every fault is told at once, by name."""
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+
+class Mode(enum.StrEnum):
+    """Whether phones ring."""
+
+    REHEARSE = "rehearse"
+    """FCM only validates, APNs is not asked."""
+    LIVE = "live"
+
+
+class BadSettings(ValueError):
+    """The function is not set up. `faults` names every variable and its mend."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("settings: " + "; ".join(faults))
+        self.faults = faults
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the template sets. Names are those of the environment variables, in lower case.
+
+    Args:
+        recurse_below_ms: with less time left the lane hands over; at most half the function's timeout.
+        fcm_per_second: the project's budget, shared by the runs alive (FCM's own limit is 600,000 a minute).
+        ramp_s: seconds of sending over which the rate grows from zero; 0 for none.
+        window: pushes that may be open at once.
+        cache_max_mb: how much of /tmp the audience cache may take.
+    """
+
+    bucket: str
+    table: str
+    mode: Mode = Mode.REHEARSE
+    fcm_secret_arn: str = ""
+    apns_secret_arn: str = ""
+    fcm_base_url: str = "https://fcm.googleapis.com"
+    apns_base_url: str = "https://api.push.apple.com"
+    apns_sandbox_base_url: str = "https://api.sandbox.push.apple.com"
+    gateway_ca_file: str = ""
+    fcm_connections: int = 10
+    apns_connections: int = 4
+    request_timeout_ms: int = 15_000
+    recurse_below_ms: int = 60_000
+    fcm_per_second: int = 9_000
+    ramp_s: int = 60
+    window: int = 1_000
+    cache_dir: str = "/tmp/notifier"  # noqa: S108 - Lambda's only writable place
+    cache_max_mb: int = 400
+    worker_function: str = ""
+    dead_letter_queue_url: str = ""
+    log_level: str = "INFO"
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise ValueError
+    return number
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _https(text: str) -> str:
+    if not text.startswith("https://") or text.endswith("/"):
+        raise ValueError
+    return text
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError
+    return text.upper()
+
+
+_READERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "mode": (Mode, "rehearse or live"),
+    "fcm_base_url": (_https, "https://…, without a slash at its end"),
+    "apns_base_url": (_https, "https://…, without a slash at its end"),
+    "apns_sandbox_base_url": (_https, "https://…, without a slash at its end"),
+    "fcm_connections": (_positive, "an integer above 0"),
+    "apns_connections": (_positive, "an integer above 0"),
+    "request_timeout_ms": (_positive, "an integer above 0"),
+    "recurse_below_ms": (_positive, "an integer above 0"),
+    "fcm_per_second": (_positive, "an integer above 0"),
+    "ramp_s": (_not_negative, "an integer, 0 or more"),
+    "window": (_positive, "an integer above 0"),
+    "cache_max_mb": (_not_negative, "an integer, 0 or more"),
+    "log_level": (_level, "DEBUG, INFO, WARNING or ERROR"),
+}
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings in an environment.
+
+    Raises:
+        BadSettings: with every variable that is missing or wrong.
+    """
+    values: dict[str, Any] = {}
+    faults = []
+    for field in msgspec.structs.fields(Settings):
+        text = environment.get(field.name.upper(), "")
+        if not text:
+            if field.required:
+                faults.append(f"{field.name.upper()} is missing")
+            continue
+        read, expected = _READERS.get(field.name, (str, "a text"))
+        try:
+            values[field.name] = read(text)
+        except ValueError:
+            faults.append(f"{field.name.upper()} is {text!r}: expected {expected}")
+    if faults:
+        raise BadSettings(tuple(faults))
+    return Settings(**values)
+
+
+def check_time(settings: Settings, timeout_ms: int) -> None:
+    """Hold `recurse_below_ms` against the function's timeout.
+
+    Raises:
+        BadSettings: when a hop would have no time to send.
+    """
+    if settings.recurse_below_ms * 2 > timeout_ms:
+        fault = f"RECURSE_BELOW_MS is {settings.recurse_below_ms}: at most half the function's timeout ({timeout_ms} ms)"
+        raise BadSettings((fault,))

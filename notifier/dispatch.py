@@ -1,0 +1,362 @@
+"""What is in flight, what is asked for again, what is deferred: from a push to the end of its batch's wait for it."""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Protocol, assert_never
+
+import msgspec
+
+from notifier.batching import Push
+from notifier.deadline import Clock
+from notifier.doubt import Doubts
+from notifier.outcome import Disposition, Outcome, Verdict
+from notifier.pacing import Pace
+from notifier.retry import decide
+
+PATIENCE_S = 2.0
+"""A device whose next attempt is later than this is deferred, so that its batch can settle."""
+
+
+class Ask(Protocol):
+    """One request, as the transport takes it."""
+
+    endpoint: str
+    ticket: Any
+
+
+class Reply(Protocol):
+    """One answer, as the transport brings it."""
+
+    @property
+    def ticket(self) -> Any:
+        """What the request carried."""
+        ...
+
+    @property
+    def status(self) -> int:
+        """HTTP status; 0 without an answer."""
+        ...
+
+    @property
+    def connection(self) -> int:
+        """Which connection carried it."""
+        ...
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds from request to answer."""
+        ...
+
+
+class Carrier(Protocol):
+    """One gateway's knowledge: how to ask and what an answer means (`notifier.gateway.fcm`, `notifier.gateway.apns`)."""
+
+    def ask(self, push: Push, now_s: float) -> Any:
+        """The request for a push, or a Verdict when there is nothing to ask: too large, or a rehearsal."""
+        ...
+
+    def judge(self, reply: Any) -> Verdict:
+        """What an answer means."""
+        ...
+
+    def name_of(self, push: Push) -> str | None:
+        """The identity the gateway was given for the push, if it takes one (`apns-id`)."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Counts the renewals of the credentials."""
+        ...
+
+    def renew(self) -> None:
+        """Read the secret anew and renew the credentials. Blocks; called in a thread."""
+        ...
+
+    @property
+    def ttl_s(self) -> Mapping[str, float]:
+        """The message's time to live in seconds, by arm."""
+        ...
+
+
+class Carriage(Protocol):
+    """The transport (`notifier.gateway.transport`)."""
+
+    def room(self, endpoint: str) -> int: ...
+    def submit(self, request: Any) -> None: ...
+    def poll(self, timeout_s: float) -> list[Any]: ...
+    def replace_connection(self, endpoint: str, connection: int) -> None: ...
+    @property
+    def in_flight(self) -> int: ...
+
+
+class Task(Protocol):
+    """Something that runs in a thread. concurrent.futures.Future is one."""
+
+    def done(self) -> bool: ...
+    def result(self) -> Any: ...
+
+
+class Background(Protocol):
+    """A few threads for calls that block."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any) -> Task: ...
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """A ticket: the push, and the credentials' generation it went out with."""
+
+    push: Push
+    generation: int
+
+
+class Dispatch:
+    """Everything between a push that is let go and the end of its batch's wait.
+
+    Args:
+        transport: carries requests.
+        carriers: by endpoint.
+        clock: the times.
+        background: for renewing credentials.
+        draw: a number in [0, 1), for jitter.
+        budgets: a pace of requests for endpoints that have one.
+        window: how many pushes may be open at once: in flight, queued, or waiting for another attempt.
+    """
+
+    def __init__(
+        self,
+        transport: Carriage,
+        carriers: Mapping[str, Carrier],
+        clock: Clock,
+        background: Background,
+        draw: Callable[[], float],
+        budgets: Mapping[str, Pace],
+        window: int,
+    ) -> None:
+        self._transport = transport
+        self._carriers = carriers
+        self._clock = clock
+        self._background = background
+        self._draw = draw
+        self._budgets = budgets
+        self._window = window
+        self._queues: dict[str, deque[Push]] = {name: deque() for name in carriers}
+        self._later: list[tuple[float, int, Push]] = []
+        self._tick = count()
+        self._doubts: Doubts[tuple[Push, Verdict, int]] = Doubts()
+        self._renewing: dict[str, Task] = {}
+        self._proven: dict[str, int] = {}
+        self._open = 0
+        self._at = ""
+        self.draining = False
+        self.stop_reason: str | None = None
+        self.possibly_repeated = 0
+        self.answers = 0
+
+    # -- what the worker asks -----------------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """How many more pushes may be let go."""
+        return self._window - self._open
+
+    @property
+    def open(self) -> int:
+        """Pushes let go that are neither ended nor deferred."""
+        return self._open
+
+    def let_go(self, push: Push) -> None:
+        """Take a push; it is asked for as soon as its endpoint has room."""
+        self._open += 1
+        self._queues[push.endpoint].append(push)
+
+    def step(self, timeout_s: float) -> None:
+        """Submit what may go, wait for answers for at most `timeout_s`, judge them."""
+        now_s = self._clock.now()
+        self._at = timestamp(now_s)
+        self._wake(now_s)
+        self._submit(now_s)
+        for reply in self._transport.poll(timeout_s):
+            self.answers += 1
+            self._take(reply)
+
+    def drain(self, reason: str | None = None) -> None:
+        """Start no request from now on: what is not in flight is deferred, what comes back to be asked again too."""
+        self.draining = True
+        self.stop_reason = self.stop_reason or reason
+        for queue in self._queues.values():
+            while queue:
+                self._defer(queue.popleft(), 0.0)
+        for due_at, _, push in self._later:
+            self._defer(push, due_at)
+        self._later.clear()
+        if self.stop_reason is not None:
+            for push, _, _ in self._doubts.settle():
+                self._defer(push, 0.0)
+
+    def clear_doubts(self) -> None:
+        """Nothing more will be learnt: what was held back is the devices' own."""
+        for push, verdict, status in self._doubts.settle():
+            self._end(push, verdict, status)
+
+    @property
+    def in_doubt(self) -> int:
+        """Pushes whose refusal is held back."""
+        return self._doubts.held
+
+    def wait_s(self, now_s: float) -> float | None:
+        """Seconds until something is due by itself; None when nothing is."""
+        return max(self._later[0][0] - now_s, 0.0) if self._later else None
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def _wake(self, now_s: float) -> None:
+        while self._later and self._later[0][0] <= now_s:
+            _, _, push = heapq.heappop(self._later)
+            self._queues[push.endpoint].append(push)
+
+    def _submit(self, now_s: float) -> None:
+        for endpoint, queue in self._queues.items():
+            if not queue or self._is_renewing(endpoint):
+                continue
+            room = self._transport.room(endpoint)
+            budget = self._budgets.get(endpoint)
+            if budget is not None:
+                room = min(room, budget.permits(self._clock.monotonic()))
+            asked = 0
+            while queue and asked < room:
+                asked += self._ask(queue.popleft(), endpoint, now_s)
+            if budget is not None:
+                budget.take(asked)
+
+    def _ask(self, push: Push, endpoint: str, now_s: float) -> int:
+        """Ask for one push. Returns how many requests that made: 1, or 0 when it ended without."""
+        carrier = self._carriers[endpoint]
+        request = carrier.ask(push, now_s)
+        if isinstance(request, Verdict):
+            if request.reason == "dry_run":
+                push.batch.account.dry += 1
+            self._end(push, request, None)
+            return 0
+        push.attempts += 1
+        if push.asked_at == 0.0:
+            push.asked_at = now_s
+        if push.maybe_repeat:
+            self.possibly_repeated += 1
+            push.batch.account.possibly_repeated += 1
+            push.maybe_repeat = False
+        request.ticket = Asked(push, carrier.generation)
+        self._transport.submit(request)
+        return 1
+
+    # -- judging ------------------------------------------------------------------------------------------------------
+
+    def _take(self, reply: Reply) -> None:
+        asked: Asked = reply.ticket
+        push = asked.push
+        carrier = self._carriers[push.endpoint]
+        verdict = carrier.judge(reply)
+        match verdict.disposition:
+            case Disposition.ACCEPT:
+                if verdict.reason == "dry_run":
+                    push.batch.account.dry += 1
+                self._end(push, verdict, reply.status)
+                self._proven[push.endpoint] = asked.generation
+                for held in self._doubts.accept(push.endpoint, push.arm):
+                    self._end(*held)
+            case Disposition.DROP_TOKEN | Disposition.REJECT:
+                self._refuse(push, verdict, reply.status)
+            case Disposition.FAIL:
+                self._end(push, verdict, reply.status)
+            case Disposition.RETRY:
+                self._again(push, verdict, reply.status)
+            case Disposition.RECONNECT:
+                self._transport.replace_connection(push.endpoint, reply.connection)
+                self._again(push, verdict, reply.status)
+            case Disposition.RENEW:
+                self._renew(push, verdict, asked.generation, carrier)
+            case Disposition.STOP:
+                self._defer(push, 0.0)
+                self.drain(f"{verdict.reason}: {push.endpoint} refuses everything until this is mended")
+            case _:
+                assert_never(verdict.disposition)
+
+    def _refuse(self, push: Push, verdict: Verdict, status: int) -> None:
+        clear, reason = self._doubts.refuse(push.endpoint, push.arm, verdict, (push, verdict, status))
+        for held in clear:
+            self._end(*held)
+        if reason is not None:
+            self.drain(reason)
+
+    def _again(self, push: Push, verdict: Verdict, status: int) -> None:
+        now_s = self._clock.now()
+        push.maybe_repeat = push.maybe_repeat or verdict.maybe_processed
+        ttl_s = self._carriers[push.endpoint].ttl_s.get(push.arm, float("inf"))
+        again = decide(verdict, push.attempts, push.asked_at + ttl_s - now_s, self._draw())
+        if again is None:
+            self._end(push, verdict, status or None, Outcome.FAILED)
+        elif self.draining or again.delay_s > PATIENCE_S:
+            self._defer(push, now_s + again.delay_s)
+        else:
+            heapq.heappush(self._later, (now_s + again.delay_s, next(self._tick), push))
+
+    def _renew(self, push: Push, verdict: Verdict, generation: int, carrier: Carrier) -> None:
+        """Stale credentials: renew them once. Refused again before anything was accepted with them, they are wrong."""
+        endpoint = push.endpoint
+        if generation == carrier.generation:
+            if generation > 0 and self._proven.get(endpoint) != generation:
+                self._defer(push, 0.0)
+                self.drain(f"credentials_refused: {verdict.reason} by {endpoint}, with renewed credentials too")
+                return
+            if endpoint not in self._renewing:
+                self._renewing[endpoint] = self._background.submit(carrier.renew)
+        self._again(push, verdict, 0)
+
+    def _is_renewing(self, endpoint: str) -> bool:
+        task = self._renewing.get(endpoint)
+        if task is None:
+            return False
+        if not task.done():
+            return True
+        del self._renewing[endpoint]
+        try:
+            task.result()
+        except Exception as error:  # whatever the identity provider or Secrets Manager said
+            self.drain(f"credentials_refused: {type(error).__name__}: {error}")
+            return True
+        return False
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
+
+    def _end(self, push: Push, verdict: Verdict, status: int | None, outcome: Outcome | None = None) -> None:
+        outcome = outcome or _outcome_of(verdict.disposition)
+        if verdict.disposition is Disposition.DROP_TOKEN:
+            push.batch.bury(push, verdict.reason or "unknown", verdict.since_ms)
+        apns_id = self._carriers[push.endpoint].name_of(push) if push.attempts else None
+        push.batch.end(
+            push, outcome, verdict.reason, self._at, status=status, apns_id=apns_id, message_id=verdict.message_id
+        )
+        self._open -= 1
+
+    def _defer(self, push: Push, due_at: float) -> None:
+        push.due_at = max(due_at, push.due_at)
+        push.batch.defer(push)
+        self._open -= 1
+
+
+def _outcome_of(disposition: Disposition) -> Outcome:
+    match disposition:
+        case Disposition.ACCEPT:
+            return Outcome.ACCEPTED
+        case Disposition.DROP_TOKEN | Disposition.REJECT:
+            return Outcome.REJECTED
+        case _:
+            return Outcome.FAILED
+
+
+
+def timestamp(now_s: float) -> str:
+    """UTC as `YYYY-MM-DD HH:MM:SS.mmm`: what BigQuery, Athena and DuckDB read as a timestamp."""
+    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]

@@ -1,0 +1,99 @@
+"""What nudges the notifier: S3, EventBridge, an operator, its own continuation, the sweeper.
+
+A nudge carries no truth. It names an object or a run; the ledger knows the rest.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from notifier.run import Source, source_of
+
+OWN_PREFIXES = ("rows/", "deferred/", "invalid/", "dead-tokens/", "state/", "summaries/", "audiences/", "counts/")
+"""What the notifier writes or only reads: never a batch file."""
+
+T = TypeVar("T")
+
+CONTINUE = "continue"
+NUDGE = "nudge"
+
+
+class UnknownEvent(ValueError):
+    """Not an event this function understands. The message says what it expects."""
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """An object that may be a batch file. `version_id` and `etag` are what the event knew of it."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    etag: str | None = None
+    put_by: str = ""
+
+    def source(self) -> Source | None:
+        """The source, if the event names the version."""
+        return source_of(self.bucket, self.key, self.version_id, self.etag) if self.etag else None
+
+
+class LaneNudge(msgspec.Struct, frozen=True):
+    """A lane of a run that is known already."""
+
+    run_id: str
+    lane: int = 0
+    notifier: str = NUDGE
+
+    def encode(self) -> bytes:
+        """As an invocation's payload."""
+        return msgspec.json.encode(self)
+
+
+def nudges(event: object) -> tuple[Drop | LaneNudge, ...]:
+    """What an event asks for. Test events and our own objects ask for nothing.
+
+    Raises:
+        UnknownEvent: when it is none of the forms in `events/`.
+    """
+    if not isinstance(event, Mapping):
+        raise UnknownEvent("the event is not an object")
+    if event.get("Event") == "s3:TestEvent":
+        return ()
+    try:
+        if "Records" in event:
+            return tuple(drop for record in event["Records"] for drop in _from_s3(record))
+        if event.get("detail-type") == "Object Created" and event.get("source") == "aws.s3":
+            return tuple(_from_eventbridge(event["detail"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnknownEvent(f"an S3 event without its usual members: {error!r}") from None
+    if event.get("notifier") in (CONTINUE, NUDGE):
+        return (_read(event, LaneNudge),)
+    if "bucket" in event and "key" in event:
+        return (_read(event, Drop),)
+    raise UnknownEvent(f'expected an S3 event or {{"bucket": …, "key": …}}, got the members {sorted(event)[:8]}')
+
+
+def _read(event: Mapping[str, Any], kind: type[T]) -> T:
+    try:
+        return msgspec.convert(event, kind)
+    except msgspec.ValidationError as error:
+        raise UnknownEvent(str(error)) from None
+
+
+def _from_s3(record: Mapping[str, Any]) -> Iterator[Drop]:
+    if not str(record.get("eventName", "")).startswith(("ObjectCreated:", "s3:ObjectCreated:")):
+        return
+    s3 = record["s3"]
+    key = unquote_plus(s3["object"]["key"])
+    who = str(record.get("userIdentity", {}).get("principalId", ""))
+    if not key.startswith(OWN_PREFIXES):
+        yield Drop(s3["bucket"]["name"], key, s3["object"].get("versionId"), s3["object"].get("eTag"), who)
+
+
+def _from_eventbridge(detail: Mapping[str, Any]) -> Iterator[Drop]:
+    # EventBridge does not encode the key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    thing = detail["object"]
+    if not thing["key"].startswith(OWN_PREFIXES):
+        version = thing.get("version-id") or None
+        yield Drop(detail["bucket"]["name"], thing["key"], version, thing.get("etag"), str(detail.get("requester", "")))

@@ -1,0 +1,180 @@
+"""Where batches come from: the audience in round 0, the deferred devices of earlier batches in every round above."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from notifier.account import Account
+from notifier.batching import BATCH_SIZE, Batch, Former, Push
+from notifier.cursor import Cursor
+from notifier.dispatch import Background, Task
+
+
+class Stream(Protocol):
+    """Decoded records, from a cursor on (`notifier.audience`)."""
+
+    def take(self, limit: int) -> list[object]:
+        """Up to `limit` records; fewer, or none, when their bytes have not arrived. Never waits."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Every record was taken."""
+        ...
+
+    def position(self) -> Cursor:
+        """The cursor of the next record."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+        ...
+
+
+class Feed(Protocol):
+    """Hands out batches in the order of their numbers."""
+
+    def next(self) -> Batch | None:
+        """The next batch, or None when it is not there yet, or there is none (`ended`)."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """There are no more batches."""
+        ...
+
+    def due_at(self) -> float | None:
+        """When the next batch may be asked for, seconds since the epoch; 0 for any time, None while it is not known."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+        ...
+
+
+class AudienceFeed:
+    """Batches of 500 records. A batch is formed whole, so that it can always be settled.
+
+    Args:
+        settled: accounts of batches that are settled already, beyond the cursor: they are passed over.
+        suspects: batches below this number may have been asked for by a worker that died.
+    """
+
+    def __init__(self, stream: Stream, former: Former, settled: Mapping[int, Account], suspects: int) -> None:
+        self._stream = stream
+        self._former = former
+        self._settled = settled
+        self._suspects = suspects
+        self._records: list[object] = []
+        self._start = stream.position()
+        self.ended = False
+
+    def due_at(self) -> float | None:
+        """Any time."""
+        return 0.0
+
+    def next(self) -> Batch | None:
+        """The next batch, once all its records are here."""
+        if self.ended:
+            return None
+        self._records += self._stream.take(BATCH_SIZE - len(self._records))
+        if len(self._records) < BATCH_SIZE and not self._stream.ended:
+            return None
+        if not self._records:
+            self.ended = True
+            return None
+        return self._form()
+
+    def _form(self) -> Batch:
+        records, start, end = self._records, self._start, self._stream.position()
+        self._records, self._start = [], end
+        number = start.record // BATCH_SIZE
+        if number in self._settled:
+            return self._former.passed(number, self._settled[number], end)
+        batch = self._former.form(number, start.record, records, end)
+        if number < self._suspects:
+            suspect(batch)
+        return batch
+
+    def close(self) -> None:
+        """End the stream."""
+        self._stream.close()
+
+
+class DeferredStore(Protocol):
+    """Where deferred devices are kept (`notifier.results`)."""
+
+    def deferred(self, run_id: str, round_: int, from_number: int) -> Iterator[Any]: ...
+    def read_deferred(self, found: Any) -> Sequence[Any]: ...
+
+
+class DeferredFeed:
+    """The deferred devices of a run, batch by batch, each when it is due. Loads one batch ahead in a thread."""
+
+    def __init__(
+        self,
+        store: DeferredStore,
+        background: Background,
+        run_id: str,
+        campaign_id: str,
+        cursor: Cursor,
+        settled: Mapping[int, Account],
+        suspects: int,
+    ) -> None:
+        self._store = store
+        self._background = background
+        self._run_id = run_id
+        self._campaign_id = campaign_id
+        self._round = cursor.round
+        self._settled = settled
+        self._suspects = suspects
+        self._found = store.deferred(run_id, cursor.round, cursor.record // BATCH_SIZE)
+        self._loading: Task = background.submit(self._load)
+        self.ended = False
+
+    def next(self) -> Batch | None:
+        """The next batch, once it is loaded. Whether it is due already is the caller's business."""
+        if self.ended or not self._loading.done():
+            return None
+        batch: Batch | None = self._loading.result()
+        if batch is None:
+            self.ended = True
+            return None
+        self._loading = self._background.submit(self._load)
+        return batch
+
+    def due_at(self) -> float | None:
+        """When the next batch is due, seconds since the epoch; None while it is not known."""
+        if not self._loading.done():
+            return None
+        batch: Batch | None = self._loading.result()
+        return max((push.due_at for push in batch.waiting), default=0.0) if batch else 0.0
+
+    def _load(self) -> Batch | None:
+        found = next(self._found, None)
+        if found is None:
+            return None
+        end = Cursor(record=(found.number + 1) * BATCH_SIZE, round=self._round)
+        batch = Batch(self._run_id, self._campaign_id, found.number, self._round, end)
+        if found.number in self._settled:
+            batch.account = self._settled[found.number]
+            batch.passed = True
+            return batch
+        for item in self._store.read_deferred(found):
+            push = Push(batch, item.record, item.number, item.user_id, item.arm, item.device)
+            push.words, push.locale = item.words, item.locale
+            push.attempts, push.asked_at, push.due_at = item.attempts, item.asked_at, item.due_at
+            push.maybe_repeat = item.maybe_repeat
+            batch.add(push)
+        batch.account.deferred = -len(batch.waiting)
+        if found.number < self._suspects:
+            suspect(batch)
+        return batch
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def suspect(batch: Batch) -> None:
+    """A worker that died may have asked for these: asking now may repeat it, and is counted."""
+    for push in batch.waiting:
+        push.maybe_repeat = True

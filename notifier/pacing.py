@@ -1,0 +1,62 @@
+"""How fast. A pace hands out permits as time goes by; it never waits itself."""
+
+
+class Pace:
+    """So many permits a second, from zero up to the full rate over the ramp. Times in seconds.
+
+    Args:
+        per_second: the full rate, above zero; None for no limit.
+        ramp_s: how long the rate grows evenly from zero to full; 0 for full from the start.
+        sent_for_s: how much of the ramp earlier hops have used.
+        now_s: the monotonic time at which this hop begins.
+    """
+
+    __slots__ = ("_began_s", "_last_s", "_per_second", "_permits", "_ramp_s")
+
+    BURST_S = 0.1
+    """Unused permits are kept for this long: a slow moment is not made up for by a burst."""
+
+    def __init__(self, per_second: float | None, ramp_s: float, sent_for_s: float, now_s: float) -> None:
+        if per_second is not None and not per_second > 0:
+            raise ValueError("per_second must be above zero")
+        self._per_second = per_second
+        self._ramp_s = ramp_s
+        self._began_s = now_s - sent_for_s
+        self._last_s = now_s
+        self._permits = 0.0
+
+    def set_rate(self, per_second: float | None) -> None:
+        """Change the full rate from now on."""
+        self._per_second = per_second
+
+    def rate(self, now_s: float) -> float | None:
+        """Permits a second at this moment; None for no limit."""
+        if self._per_second is None:
+            return None
+        if self._ramp_s <= 0:
+            return self._per_second
+        return self._per_second * min(1.0, max(now_s - self._began_s, 0.0) / self._ramp_s)
+
+    def permits(self, now_s: float) -> int:
+        """How many may go now."""
+        rate = self.rate(now_s)
+        if rate is None:
+            return 1_000_000
+        # The mean rate over the time that passed: the ramp is a straight line, so its middle is exact.
+        passed_s = now_s - self._last_s
+        middle = self.rate(now_s - passed_s / 2) or 0.0
+        self._last_s = now_s
+        self._permits = min(self._permits + middle * passed_s, max(rate * self.BURST_S, 1.0))
+        return int(self._permits)
+
+    def take(self, n: int) -> None:
+        """Use `n` of the permits."""
+        if self._per_second is not None:
+            self._permits -= n
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until there is a whole permit, roughly."""
+        rate = self.rate(now_s + 0.01)
+        if rate is None or self._permits >= 1:
+            return 0.0
+        return min((1 - self._permits) / rate, 1.0) if rate > 0 else 0.05

@@ -1,0 +1,240 @@
+"""What a run leaves in S3: rows, invalid records, dead tokens, deferred devices, its state and its summary.
+
+The rows object of a batch *is* its settlement: whoever puts it first (`If-None-Match: *`) has settled the batch.
+"""
+
+import gzip
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from notifier.account import Account
+from notifier.batching import Batch, Push, Words
+from notifier.outcome import Row
+from notifier.recipient import Device
+from notifier.run import batch_name
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_ROWS = msgspec.json.Decoder(Row)
+_NAME = re.compile(r"batch=(\d{8,})(?:\.r(\d+))?(?:\.e(\d+))?\.json\.gz\Z")
+CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+
+
+class Deferred(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A device whose outcome is open, as it stands in `deferred/`. Times in seconds since the epoch."""
+
+    record: int
+    number: int
+    user_id: str
+    arm: str
+    device: Device
+    words: Words
+    attempts: int
+    asked_at: float
+    due_at: float
+    locale: str | None = None
+    maybe_repeat: bool = False
+
+    def __repr__(self) -> str:
+        return f"Deferred(record={self.record}, device={self.number})"
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A batch that is settled. `ours` is False when another worker was first: then `account` is the winner's."""
+
+    number: int
+    round: int
+    account: Account
+    ours: bool = True
+
+
+class DeferredBatch(msgspec.Struct, frozen=True):
+    """Where the deferred devices of one batch are. `due_at` is when the last of them is due, seconds since the epoch."""
+
+    number: int
+    round: int
+    key: str
+    due_at: float
+
+
+class S3Results:
+    """Results in one bucket.
+
+    Args:
+        client: a boto3 S3 client (thread-safe).
+        bucket: the bucket's name.
+    """
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    # -- settling -----------------------------------------------------------------------------------------------------
+
+    def settle(self, batch: Batch, epoch: int) -> Settled:
+        """Write the batch's objects, the rows last. Runs in a thread; the batch is complete and nobody else touches it."""
+        where = f"run_id={batch.run_id}/{batch.name}.json.gz"
+        if batch.deferred:
+            self._put_deferred(batch, epoch)
+        if batch.invalid:
+            self._put(f"invalid/{where}", _lines(batch.invalid))
+        if batch.dead:
+            self._put(f"dead-tokens/{where}", _lines(batch.dead))
+        metadata = {"epoch": str(epoch), "account": _account_in_metadata(batch.account)}
+        key = f"rows/{where}"
+        try:
+            self._put(key, _lines(batch.rows), metadata, only_new=True)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in CONFLICTS:
+                raise
+            if self._epoch_of(key) != epoch:
+                return Settled(batch.number, batch.round, self.recover(batch.run_id, batch.number, batch.round), ours=False)
+        return Settled(batch.number, batch.round, batch.account)
+
+    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
+        """The numbers of the batches of this round, from `number` on, that are settled already."""
+        prefix = f"rows/run_id={run_id}/"
+        names = (_NAME.search(key) for key in self._list(prefix, after=f"{prefix}batch={number:08d}"))
+        return frozenset(int(m[1]) for m in names if m and int(m[2] or 0) == round_ and int(m[1]) >= number)
+
+    def recover(self, run_id: str, number: int, round_: int) -> Account:
+        """The account of a settled batch, from its object: what was read from its metadata, outcomes from its rows."""
+        key = f"rows/run_id={run_id}/{batch_name(number, round_)}.json.gz"
+        answer = self._client.get_object(Bucket=self._bucket, Key=key)
+        account = _account_from_metadata(answer["Metadata"]["account"])
+        account.count_rows(_ROWS.decode_lines(gzip.decompress(answer["Body"].read())))
+        return account
+
+    def _epoch_of(self, key: str) -> int:
+        return int(self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]["epoch"])
+
+    # -- deferred devices ---------------------------------------------------------------------------------------------
+
+    def _put_deferred(self, batch: Batch, epoch: int) -> None:
+        """Before the rows, which name it by their epoch: one whose epoch is not that of the rows never counted."""
+        name = f"{batch_name(batch.number, batch.round + 1)}.e{epoch}"
+        due_at = max(push.due_at for push in batch.deferred)
+        body = _lines([_deferred_of(push) for push in batch.deferred])
+        self._put(f"deferred/run_id={batch.run_id}/{name}.json.gz", body, {"due-at": repr(due_at)})
+
+    def deferred(self, run_id: str, round_: int, from_number: int) -> Iterator[DeferredBatch]:
+        """The batches that a deferred round has to ask for, in order."""
+        prefix = f"deferred/run_id={run_id}/"
+        for key in self._list(prefix, after=f"{prefix}batch={from_number:08d}"):
+            match = _NAME.search(key)
+            if match is None or int(match[2] or 0) != round_:
+                continue
+            number, epoch = int(match[1]), int(match[3])
+            rows = f"rows/run_id={run_id}/{batch_name(number, round_ - 1)}.json.gz"
+            if self._epoch_of(rows) == epoch:
+                head = self._client.head_object(Bucket=self._bucket, Key=key)
+                yield DeferredBatch(number, round_, key, float(head["Metadata"]["due-at"]))
+
+    def read_deferred(self, found: DeferredBatch) -> list[Deferred]:
+        """The devices of one deferred batch."""
+        body = self._client.get_object(Bucket=self._bucket, Key=found.key)["Body"].read()
+        return msgspec.json.Decoder(Deferred).decode_lines(gzip.decompress(body))
+
+    # -- one object per run -------------------------------------------------------------------------------------------
+
+    def put_state(self, run_id: str, name: str, value: object) -> None:
+        """Store what every hop needs. The first writer wins: two claims may try at the same time."""
+        try:
+            self._put(f"state/run_id={run_id}/{name}.json", _ENCODER.encode(value), only_new=True)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in CONFLICTS:
+                raise
+
+    def get_state(self, run_id: str, name: str) -> bytes | None:
+        """What was stored, or None."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=f"state/run_id={run_id}/{name}.json")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                return None
+            raise
+        body: bytes = answer["Body"].read()
+        return body
+
+    def put_summary(self, run_id: str, summary: object) -> str:
+        """Write the run's summary; the same run always gives the same object. Returns its key."""
+        key = f"summaries/run_id={run_id}/summary.json"
+        body = msgspec.json.format(_ENCODER.encode(summary), indent=2)
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
+        return key
+
+    # -- plumbing -----------------------------------------------------------------------------------------------------
+
+    def _put(self, key: str, body: bytes, metadata: dict[str, str] | None = None, *, only_new: bool = False) -> None:
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=body, Metadata=metadata or {}, **condition)
+
+    def _list(self, prefix: str, after: str) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, StartAfter=after
+        )
+        for page in pages:
+            for thing in page.get("Contents", ()):
+                yield thing["Key"]
+
+
+def _lines(values: Sequence[object]) -> bytes:
+    """Gzipped newline-delimited JSON, the same bytes for the same values."""
+    return gzip.compress(_ENCODER.encode_lines(values), compresslevel=1, mtime=0)
+
+
+def _deferred_of(push: Push) -> Deferred:
+    if push.words is None:
+        raise ValueError("a control user is never deferred")
+    return Deferred(
+        push.record,
+        push.number,
+        push.user_id,
+        push.arm,
+        push.device,
+        push.words,
+        push.attempts,
+        push.asked_at,
+        push.due_at,
+        push.locale,
+        push.maybe_repeat,
+    )
+
+
+class _Metadata(msgspec.Struct, omit_defaults=True):
+    """The part of a batch's account that its rows do not tell. Short: S3 allows 2 KB of metadata."""
+
+    u: int = 0
+    d: int = 0
+    i: int = 0
+    x: int = 0
+    f: int = 0
+    p: int = 0
+    y: int = 0
+    a: dict[str, int] = {}
+
+
+def _account_in_metadata(account: Account) -> str:
+    assigned = {name: figures.assigned for name, figures in account.arms.items() if figures.assigned}
+    short = _Metadata(
+        account.users,
+        account.devices,
+        account.invalid_records,
+        account.excluded,
+        account.deferred,
+        account.possibly_repeated,
+        account.dry,
+        assigned,
+    )
+    return msgspec.json.encode(short).decode()
+
+
+def _account_from_metadata(text: str) -> Account:
+    short = msgspec.json.decode(text, type=_Metadata)
+    account = Account(short.u, short.d, short.i, short.x, short.f, short.p, short.y)
+    for name, assigned in short.a.items():
+        account.arm(name).assigned = assigned
+    return account

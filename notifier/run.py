@@ -1,0 +1,144 @@
+"""A run and its lane: what the ledger remembers between two invocations."""
+
+import enum
+import json
+from hashlib import sha256
+
+import msgspec
+
+from notifier.account import Account
+from notifier.cursor import Cursor
+
+LEASE_MS = 30_000
+"""A claim holds for this long unless it is renewed."""
+HEARTBEAT_MS = 4_000
+"""A lane without a ledger write for this long renews its lease and learns of pause and cancel: both within 5 s."""
+BLIND_MS = 20_000
+"""A worker that could not renew for this long starts no request: another may soon hold its lane."""
+HAND_OVER_MS = 120_000
+"""A lane that was handed over and not claimed for this long is nudged by the sweeper."""
+MAX_IDLE_CLAIMS = 3
+"""So many claims in a row that settle nothing stop the run."""
+LEDGER_VERSION = 1
+"""The form of the ledger's items. A release leaves items of a newer form alone."""
+
+
+class LaneState(enum.StrEnum):
+    """What a lane is doing."""
+
+    READY = "ready"
+    """Anybody may claim it."""
+    RUNNING = "running"
+    """A worker holds it until its lease ends."""
+    RESTING = "resting"
+    """Waits for its appointment (`due_at`)."""
+    PAUSED = "paused"
+    """Waits for an operator."""
+    STOPPED = "stopped"
+    """Cannot go on until somebody mends the reason and resumes it."""
+    DONE = "done"
+    """Nothing is left to do."""
+
+
+class Control(enum.StrEnum):
+    """What an operator wants of a run."""
+
+    GO = "go"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class Ending(enum.StrEnum):
+    """How a run that is done came to its end."""
+
+    COMPLETED = "completed"
+    """Every record was read and every device has an outcome."""
+    FAILED = "failed"
+    """The file is broken or refused; what was sent is accounted."""
+    CANCELLED = "cancelled"
+    """An operator ended it."""
+    ABORTED = "aborted"
+    """Its `abort_after` passed."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The object a run sends: one version of one batch file. `version` is the VersionId, or the ETag without quotes."""
+
+    bucket: str
+    key: str
+    version: str
+    version_id: str | None
+    etag: str
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity: the same for every event about this version, however often it is told."""
+        name = json.dumps([self.bucket, self.key, self.version], ensure_ascii=False, separators=(",", ":"))
+        return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def source_of(bucket: str, key: str, version_id: str | None, etag: str) -> Source:
+    """The source an event names. S3 calls the version of an unversioned object `null`: then the ETag tells them apart."""
+    etag = etag.strip('"')
+    if version_id == "null":
+        version_id = None
+    return Source(bucket, key, version_id or etag, version_id, etag)
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What is known of a run from its first nudge on. `put_by` is who started it, as far as the event tells."""
+
+    run_id: str
+    source: Source
+    created_at_ms: int
+    put_by: str = ""
+    campaign_id: str | None = None
+    closed_at_ms: int | None = None
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """One lane as the ledger holds it. All times in milliseconds since the epoch.
+
+    Args:
+        epoch: counts the claims; every write of a worker is conditional on it.
+        fed: batches of the cursor's round from the cursor up to this number (exclusive) may have been asked for.
+        hop: counts the invocations that worked.
+        sending_ms: time spent sending, over all hops: the ramp's input.
+        idle_claims: claims in a row that settled nothing.
+        ends_at_ms: when the time of the invocation that works now is up.
+        function_version: the version of the code that this run began with.
+        crashed: this claim took the lane over from a worker that never handed it over.
+    """
+
+    run_id: str
+    lane: int = 0
+    epoch: int = 0
+    state: LaneState = LaneState.READY
+    control: Control = Control.GO
+    lease_until_ms: int = 0
+    due_at_ms: int | None = None
+    cursor: Cursor = Cursor()
+    fed: int = 0
+    hop: int = 0
+    sending_ms: int = 0
+    idle_claims: int = 0
+    account: Account = msgspec.field(default_factory=Account)
+    function_version: str = ""
+    reason: str | None = None
+    ending: Ending | None = None
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    ends_at_ms: int | None = None
+    crashed: bool = False
+
+    @property
+    def status(self) -> str:
+        """One word for people: the ending of a run that is done, else what it is doing."""
+        if self.ending is not None:
+            return self.ending.value
+        return {LaneState.READY: "running", LaneState.RUNNING: "running"}.get(self.state, self.state.value)
+
+
+def batch_name(number: int, round_: int) -> str:
+    """The name of a batch's objects: `batch=00000123`, in the second deferred round `batch=00000123.r2`."""
+    return f"batch={number:08d}" + (f".r{round_}" if round_ else "")

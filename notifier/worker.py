@@ -1,0 +1,294 @@
+"""The worker: claim a lane, feed it, settle its batches, hand it over. A plain loop over injected time, gateways, stores.
+
+One turn of the loop never waits for anything but answers; calls that block run in a few threads and are taken in when
+they are done. So the same code runs in Lambda and in a simulation that decides when each of them ends.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from notifier.batching import Batch
+from notifier.deadline import Clock, Deadline
+from notifier.dispatch import Background, Dispatch, timestamp
+from notifier.feed import Feed
+from notifier.outcome import Outcome
+from notifier.pacing import Pace
+from notifier.progress import Progress
+from notifier.run import HAND_OVER_MS, Control, Ending, Lane, LaneState
+
+MAX_OPEN_BATCHES = 128
+"""At 8,000 pushes a second one answer that takes 5 s keeps 80 batches open."""
+TURN = 256
+"""Pushes let go in one turn of the loop, so that answers are never kept waiting."""
+REST_ABOVE_S = 90.0
+"""A longer wait than this is not billed: the lane rests."""
+CONTROL_REASON = "control"
+
+
+class Exit(enum.IntEnum):
+    """Why this hop ends. A higher one overrules a lower one."""
+
+    HAND_OVER = 1
+    REST = 2
+    PAUSE = 3
+    ABORT = 4
+    CANCEL = 5
+    STOP = 6
+    FAIL = 7
+    COMPLETE = 8
+
+
+class BrokenInput(Exception):
+    """The audience cannot be read on: broken, cut off, or changed. The message says where."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the campaign says about when. Times in seconds since the epoch."""
+
+    not_before: float | None = None
+    abort_after: float | None = None
+
+
+class HopLedger(Protocol):
+    """The ledger, as a hop's last write needs it (`notifier.ledger`)."""
+
+    def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane: ...
+    def finish(self, lane: Lane, ending: Ending, reason: str | None) -> Lane: ...
+
+
+class Watcher(Protocol):
+    """Is told how it goes, once a turn at most; shows or logs it."""
+
+    def turn(self, hop: "Hop") -> None: ...
+
+
+class Hop:
+    """One working invocation of a lane.
+
+    Args:
+        open_feed: the feed of a round, from the progress' cursor on.
+        pace: permits for first attempts, control users included.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        dispatch: Dispatch,
+        open_feed: Callable[[Progress], Feed],
+        pace: Pace,
+        plan: Plan,
+        deadline: Deadline,
+        clock: Clock,
+        watcher: Watcher,
+    ) -> None:
+        self.progress = progress
+        self.dispatch = dispatch
+        self.deadline = deadline
+        self._open_feed = open_feed
+        self._feed: Feed | None = None
+        self._pace = pace
+        self._plan = plan
+        self._clock = clock
+        self._watcher = watcher
+        self._current: list[Batch] = []
+        self._upcoming: Batch | None = None
+        self._exit: Exit | None = None
+        self.reason: str | None = None
+        self.due_at: float | None = None
+
+    def run(self) -> Exit:
+        """Send until there is a reason to end, then drain. Every batch formed is settled when this returns.
+
+        Raises:
+            LaneLost, LeaseOver: another worker holds the lane; nothing may be written.
+        """
+        try:
+            while True:
+                self._look_around()
+                if self._exit is None or self._exit is Exit.HAND_OVER:
+                    self._let_go()
+                self.dispatch.step(self._patience_s())
+                if self.dispatch.stop_reason is not None:
+                    self._end(Exit.STOP, self.dispatch.stop_reason)
+                self._clear_doubts()
+                self.progress.settle_complete()
+                self.progress.write(urgent=self._exit is not None or self._is_idle)
+                self._watcher.turn(self)
+                if self._is_over():
+                    return self._exit or Exit.COMPLETE
+        finally:
+            if self._feed is not None:
+                self._feed.close()
+
+    # -- reasons to end -----------------------------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        now_s = self._clock.now()
+        lane = self.progress.lane
+        if lane.control is Control.CANCEL:
+            self._end(Exit.CANCEL, None)
+        elif lane.control is Control.PAUSE:
+            self._end(Exit.PAUSE, None)
+        if self._plan.abort_after is not None and now_s >= self._plan.abort_after:
+            self._end(Exit.ABORT, "abort_after has passed")
+        if self._plan.not_before is not None and now_s < self._plan.not_before:
+            self._rest(self._plan.not_before)
+        if self.deadline.is_near():
+            self._end(Exit.HAND_OVER, None)
+            if self.deadline.remaining_ms() < self.deadline.hard_ms and not self.dispatch.draining:
+                self._drain()
+
+    def _end(self, why: Exit, reason: str | None) -> None:
+        """Begin to end. Only a hand-over lets the open batches finish; everything else defers what is not in flight."""
+        if self._exit is not None and self._exit >= why:
+            return
+        self._exit, self.reason = why, reason
+        if why not in (Exit.HAND_OVER, Exit.COMPLETE):
+            self._drain()
+
+    def _rest(self, due_at: float) -> None:
+        self.due_at = due_at
+        self._end(Exit.REST, None)
+
+    def _drain(self) -> None:
+        """Start no request from now on. Control users need none: they are held at once."""
+        self.dispatch.drain()
+        at = timestamp(self._clock.now())
+        for batch in self._current:
+            while batch.waiting:
+                push = batch.waiting.popleft()
+                if push.words is None:
+                    batch.end(push, Outcome.HELD, CONTROL_REASON, at)
+                else:
+                    batch.defer(push)
+        self._current.clear()
+
+    def _clear_doubts(self) -> None:
+        """When every open push is one held in doubt and nothing more will come, the devices themselves are to blame."""
+        if self.dispatch.in_doubt and self.dispatch.in_doubt == self.dispatch.open and self._nothing_to_let_go:
+            self.dispatch.clear_doubts()
+
+    @property
+    def _nothing_to_let_go(self) -> bool:
+        ended = self._feed is not None and self._feed.ended
+        full = self.progress.unsettled >= MAX_OPEN_BATCHES
+        return not self._current and (ended or full or self._exit is not None)
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._current and self.dispatch.open == 0 and self.progress.unsettled == 0
+
+    def _is_over(self) -> bool:
+        return self._exit is not None and self._is_idle and self.progress.is_written
+
+    # -- feeding ------------------------------------------------------------------------------------------------------
+
+    def _let_go(self) -> None:
+        """Let go what pace and window allow: of the open batches first, then of a new one."""
+        if self.progress.is_blind:
+            return
+        now_s = self._clock.monotonic()
+        left = min(self._pace.permits(now_s), self.dispatch.room, TURN)
+        gone = 0
+        while gone < left:
+            if not self._current and not self._take_batch():
+                break
+            gone += self._let_go_of(self._current[0], left - gone)
+            if not self._current[0].waiting:
+                self._current.pop(0)
+        self._pace.take(gone)
+
+    def _let_go_of(self, batch: Batch, limit: int) -> int:
+        waiting, n = batch.waiting, 0
+        at = timestamp(self._clock.now())
+        while waiting and n < limit:
+            push = waiting.popleft()
+            if push.words is None:
+                batch.end(push, Outcome.HELD, CONTROL_REASON, at)
+            else:
+                self.dispatch.let_go(push)
+            n += 1
+        return n
+
+    def _take_batch(self) -> bool:
+        """Bring the next batch in, if there may be one."""
+        if self._exit is not None or self.progress.unsettled >= MAX_OPEN_BATCHES:
+            return False
+        if self._feed is None:
+            self._feed = self._open_feed(self.progress)
+        try:
+            batch = self._upcoming or self._next_due(self._feed)
+        except BrokenInput as error:
+            self._end(Exit.FAIL, str(error))
+            return False
+        if batch is None:
+            self._look_at_end(self._feed)
+            return False
+        if not batch.passed and not self.progress.may_form(batch.number):
+            self._upcoming = batch
+            return False
+        self._upcoming = None
+        self.progress.enter(batch)
+        if batch.waiting:
+            self.progress.begin_sending()
+            self._current.append(batch)
+        return bool(batch.waiting)
+
+    def _next_due(self, feed: Feed) -> Batch | None:
+        """The next batch, unless its appointment is not yet: a short one is waited for, a long one is a rest."""
+        due_at = feed.due_at()
+        if due_at is None:
+            return None
+        wait_s = due_at - self._clock.now()
+        if wait_s > REST_ABOVE_S:
+            self._rest(due_at)
+        return feed.next() if wait_s <= 0 else None
+
+    def _look_at_end(self, feed: Feed) -> None:
+        """The round is over when its feed has ended and every batch is settled; the run, when nothing is deferred."""
+        if not feed.ended or not self._is_idle or self._exit is not None:
+            return
+        if self.progress.account.deferred > 0:
+            feed.close()
+            self._feed = None
+            self.progress.next_round()
+        else:
+            self._end(Exit.COMPLETE, None)
+
+    def _patience_s(self) -> float:
+        """How long this turn may wait for answers."""
+        if self._exit is None and self._current and self.dispatch.room > 0:
+            return min(self._pace.wait_s(self._clock.monotonic()), 0.05)
+        if self.dispatch.open == 0 or not self._nothing_to_let_go:
+            return 0.005
+        return 0.02
+
+
+def leave(hop: Hop, why: Exit, ledger: HopLedger, clock: Clock) -> Lane:
+    """The hop's last write: what becomes of the lane.
+
+    Raises:
+        LaneLost: another worker holds it.
+    """
+    lane = msgspec.structs.replace(hop.progress.lane, sending_ms=hop.progress.sending_ms())
+    now_ms = int(clock.now() * 1000)
+    match why:
+        case Exit.HAND_OVER:
+            return ledger.release(lane, LaneState.READY, now_ms + HAND_OVER_MS)
+        case Exit.REST:
+            return ledger.release(lane, LaneState.RESTING, int((hop.due_at or clock.now()) * 1000))
+        case Exit.PAUSE:
+            return ledger.release(lane, LaneState.PAUSED, None)
+        case Exit.STOP:
+            return ledger.release(lane, LaneState.STOPPED, None, hop.reason)
+        case Exit.ABORT:
+            return ledger.finish(lane, Ending.ABORTED, hop.reason)
+        case Exit.CANCEL:
+            return ledger.finish(lane, Ending.CANCELLED, hop.reason)
+        case Exit.FAIL:
+            return ledger.finish(lane, Ending.FAILED, hop.reason)
+        case Exit.COMPLETE:
+            return ledger.finish(lane, Ending.COMPLETED, None)
