@@ -9,6 +9,9 @@ ARGS ?=
 export AWS_DEFAULT_REGION ?= eu-west-1
 export SAM_CLI_TELEMETRY := 0
 export UV_NO_PROGRESS := 1
+# Trust whom this machine trusts: companies have certificate authorities of their own. (Two names, for older uv.)
+export UV_SYSTEM_CERTS ?= true
+export UV_NATIVE_TLS ?= true
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test lint format bench build build-host clean

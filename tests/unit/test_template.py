@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from notifier.config import Mode, Settings, check_time, read_settings
 from tests.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed
 
 BIN = Path(sys.executable).parent
@@ -185,6 +187,30 @@ def test_a_first_deployment_rehearses(mode: str) -> None:
     about = source()["Parameters"]["Mode"]
     assert mode in about["AllowedValues"]
     assert about["Default"] == "rehearse"
+
+
+def environment(function: str) -> dict[str, str]:
+    """The variables of a function, as a stack with nothing but defaults sets them; a resource's name is a text."""
+    template = transformed()
+    defaults = {name: str(about.get("Default", "")) for name, about in template["Parameters"].items()}
+    variables = template["Resources"][function]["Properties"]["Environment"]["Variables"]
+    return {
+        name: str(defaults.get(value["Ref"], value["Ref"]))
+        if isinstance(value, dict) and "Ref" in value
+        else str(value)
+        for name, value in variables.items()
+    }
+
+
+@pytest.mark.parametrize("function", ["WorkerFunction", "SweeperFunction", "ControlFunction"])
+def test_every_variable_is_a_setting(function: str) -> None:
+    """What the template sets is what the notifier reads, and the defaults are fit to run with."""
+    variables = environment(function)
+    known = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    assert set(variables) - known == set()
+    settings = read_settings(variables)
+    assert settings.mode is Mode.REHEARSE
+    check_time(settings, int(source()["Parameters"]["WorkerTimeoutSeconds"]["Default"]) * 1000)
 
 
 def mentions(value: Any, name: str) -> bool:
