@@ -104,7 +104,7 @@ PREFIXES = (
     Prefix("bad", Answer.BAD, "400 INVALID_ARGUMENT, violation on message.token", "400 BadDeviceToken"),
     Prefix("malformed", Answer.MALFORMED, "400 INVALID_ARGUMENT, told by its text only", "400 BadDeviceToken"),
     Prefix("foreign", Answer.FOREIGN, "403 SENDER_ID_MISMATCH", "400 DeviceTokenNotForTopic"),
-    Prefix("quota", Answer.QUOTA, "429 QUOTA_EXCEEDED, Retry-After 1", "429 TooManyRequests", 1),
+    Prefix("quota", Answer.QUOTA, "429 QUOTA_EXCEEDED, Retry-After 1", "429 TooManyRequests, Retry-After 1", 1),
     Prefix("updates", Answer.UPDATES, "429 QUOTA_EXCEEDED",
            "429 TooManyProviderTokenUpdates, on that connection from then on"),
     Prefix("unavailable", Answer.UNAVAILABLE, "503 UNAVAILABLE, Retry-After 1",

@@ -49,6 +49,7 @@ class Gateways:
         `state`: folder for keys, log and `gateways.json`; `behaviour`: `package.module:function`; `latency_ms`: median
         and 99th percentile; `ports`: FCM, APNs, APNs sandbox, control. Raises StandInsDownError.
         """
+        state = state.resolve()
         state.mkdir(parents=True, exist_ok=True)
         (state / ADDRESSES_FILE).unlink(missing_ok=True)
         names = ("--fcm-port", "--apns-port", "--apns-sandbox-port", "--control-port")

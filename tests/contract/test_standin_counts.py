@@ -245,3 +245,10 @@ def test_the_stand_ins_die_with_their_parent(tmp_path: Path) -> None:
     ended, _, _ = select.select([child], [], [], 5.0)
     os.close(child)
     assert ended
+
+
+def test_the_state_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken from where the caller is, and the addresses name absolute files."""
+    monkeypatch.chdir(tmp_path)
+    with Gateways.start(Path("state")) as gateways:
+        assert gateways.addresses.ca_file == str(tmp_path / "state" / "ca.pem")
