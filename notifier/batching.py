@@ -4,28 +4,20 @@ from collections import deque
 from collections.abc import Container, Sequence
 from typing import Protocol
 
-import msgspec
-
 from notifier.account import Account
 from notifier.arms import Arms
 from notifier.campaign import CONTROL
 from notifier.cursor import Cursor
 from notifier.outcome import DeadToken, Invalid, Outcome, Row
 from notifier.recipient import BrokenRecord, Device, Environment, Gateway, Recipient, read_recipient
+from notifier.render import Words
 from notifier.run import batch_name
 
 BATCH_SIZE = 500
 """Records in a batch. Part of every row's identity: never to be changed."""
 
 
-class Words(msgspec.Struct, frozen=True, gc=False):
-    """What one recipient's push says: which prepared message (`key`), and the strings that fill its placeholders."""
-
-    key: tuple[str, str]
-    texts: tuple[str, ...] = ()
-
-
-class Wording(Protocol):
+class Voice(Protocol):
     """Finds the words for a recipient (`notifier.render` is the real one)."""
 
     def check(self, recipient: Recipient) -> None:
@@ -42,6 +34,7 @@ class Push:
 
     __slots__ = (
         "arm",
+        "asked_as",
         "asked_at",
         "attempts",
         "batch",
@@ -69,6 +62,8 @@ class Push:
         self.words: Words | None = None
         """None: the user is in the control group."""
         self.attempts = 0
+        self.asked_as: str | None = None
+        """The id the gateway was given for it, if it takes one."""
         self.asked_at = 0.0
         """When it was first asked for, seconds since the epoch; 0 before."""
         self.due_at = 0.0
@@ -145,8 +140,16 @@ class Batch:
         self.waiting.append(push)
         self.open += 1
 
-    def end(self, push: Push, outcome: Outcome, reason: str | None, at: str, **details: object) -> None:
-        """Record a device's outcome: its row and its count. `details` are the row's status, apns_id and message_id."""
+    def end(
+        self,
+        push: Push,
+        outcome: Outcome,
+        reason: str | None,
+        at: str,
+        status: int | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """Record a device's outcome: its row and its count. `at` is UTC as in `Row`, `status` the HTTP status."""
         self.open -= 1
         device = push.device
         self.rows.append(
@@ -161,9 +164,9 @@ class Batch:
                 device.carrier.value,
                 outcome,
                 reason,
-                details.get("status"),  # type: ignore[arg-type]
-                details.get("apns_id"),  # type: ignore[arg-type]
-                details.get("message_id"),  # type: ignore[arg-type]
+                status,
+                push.asked_as,
+                message_id,
                 push.attempts,
                 push.locale,
                 at,
@@ -195,12 +198,12 @@ class Former:
     """
 
     def __init__(
-        self, run_id: str, campaign_id: str, arms: Arms, wording: Wording, excluded: Container[str] = frozenset()
+        self, run_id: str, campaign_id: str, arms: Arms, voice: Voice, excluded: Container[str] = frozenset()
     ) -> None:
         self._run_id = run_id
         self._campaign_id = campaign_id
         self._arms = arms
-        self._wording = wording
+        self._voice = voice
         self._excluded = excluded
 
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
@@ -225,7 +228,7 @@ class Former:
         if isinstance(value, BrokenRecord):
             raise value
         recipient = read_recipient(value)
-        self._wording.check(recipient)
+        self._voice.check(recipient)
         for number, reason in recipient.broken_devices:
             note_invalid(batch, record, reason, value, number)
         if not recipient.devices:
@@ -237,7 +240,7 @@ class Former:
         arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
         account.arm(arm).assigned += 1
         account.devices += len(recipient.devices)
-        words = None if arm == CONTROL else self._wording.words(arm, recipient)
+        words = None if arm == CONTROL else self._voice.words(arm, recipient)
         for place, device in recipient.devices:
             push = Push(batch, record, place, recipient.user_id, arm, device)
             push.locale = recipient.locale
@@ -255,7 +258,7 @@ def note_invalid(batch: Batch, record: int, reason: str, value: object, device: 
     batch.invalid.append(Invalid(batch.run_id, record, reason, device, known))
 
 
-def share_of_broken(records: Sequence[object], wording: Wording) -> float:
+def share_of_broken(records: Sequence[object], voice: Voice) -> float:
     """How much of a file's first records is broken: 0 to 1. Judged before anything is sent."""
     broken = 0
     for value in records:
@@ -263,7 +266,7 @@ def share_of_broken(records: Sequence[object], wording: Wording) -> float:
             if isinstance(value, BrokenRecord):
                 raise value
             recipient = read_recipient(value)
-            wording.check(recipient)
+            voice.check(recipient)
             broken += not recipient.devices
         except BrokenRecord:
             broken += 1

@@ -62,10 +62,6 @@ class Carrier(Protocol):
         """What an answer means."""
         ...
 
-    def name_of(self, push: Push) -> str | None:
-        """The identity the gateway was given for the push, if it takes one (`apns-id`)."""
-        ...
-
     @property
     def generation(self) -> int:
         """Counts the renewals of the credentials."""
@@ -334,10 +330,7 @@ class Dispatch:
         outcome = outcome or _outcome_of(verdict.disposition)
         if verdict.disposition is Disposition.DROP_TOKEN:
             push.batch.bury(push, verdict.reason or "unknown", verdict.since_ms)
-        apns_id = self._carriers[push.endpoint].name_of(push) if push.attempts else None
-        push.batch.end(
-            push, outcome, verdict.reason, self._at, status=status, apns_id=apns_id, message_id=verdict.message_id
-        )
+        push.batch.end(push, outcome, verdict.reason, self._at, status, verdict.message_id)
         self._open -= 1
 
     def _defer(self, push: Push, due_at: float) -> None:

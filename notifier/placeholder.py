@@ -18,7 +18,7 @@ MAX_SOURCE_CHARS = 20_000
 _MAX_SHIFT = 40
 
 
-class BadTemplate(ValueError):  # noqa: N818
+class BadTemplate(ValueError):
     """A text that is not Liquid, or not the Liquid we allow. The message says what and where."""
 
 

@@ -36,7 +36,7 @@ class Wording(Struct, frozen=True):
 
 
 class Words(Struct, frozen=True, gc=False):
-    """What one push says: its wording's key, arm and locale, and in the order of its slots the texts of one recipient."""
+    """What one push says: its wording's key (arm and locale) and, in the order of its slots, the texts."""
 
     key: tuple[str, str]
     texts: tuple[str, ...] = ()

@@ -12,9 +12,10 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from notifier.account import Account
-from notifier.batching import Batch, Push, Words
+from notifier.batching import Batch, Push
 from notifier.outcome import Row
 from notifier.recipient import Device
+from notifier.render import Words
 from notifier.run import batch_name
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")

@@ -1,0 +1,66 @@
+"""What is told while it runs: structured log lines. Action names come from one enum; no line holds a token or a secret."""
+
+import enum
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+
+class Action(enum.StrEnum):
+    """Everything that is logged, by name."""
+
+    NUDGED = "nudged"
+    """An event arrived."""
+    IGNORED = "ignored"
+    """A nudge that had nothing to do: the lane is held, waits, or is done."""
+    CLAIMED = "claimed"
+    """A hop begins."""
+    OPENED = "opened"
+    """The batch file is read, validated and pinned."""
+    REFUSED = "refused"
+    """The file cannot be sent; nothing was."""
+    PROGRESS = "progress"
+    """How it goes, about once a second."""
+    TROUBLE = "trouble"
+    """Something failed that will be tried again."""
+    LEFT = "left"
+    """A hop ended, and why."""
+    CONTINUED = "continued"
+    """The next hop was asked for."""
+    LOST = "lost"
+    """Another worker holds the lane: this one ends without writing."""
+    CLOSED = "closed"
+    """The summary is written and the end announced."""
+    SWEPT = "swept"
+    """The sweeper nudged lanes or replayed dead letters."""
+    CONTROLLED = "controlled"
+    """An operator paused, resumed or cancelled."""
+    WARNED = "warned"
+    """Something is not as it should be, but works."""
+
+
+class Log:
+    """JSON lines with the run as correlation id.
+
+    Args:
+        level: DEBUG, INFO, WARNING or ERROR.
+    """
+
+    def __init__(self, level: str = "INFO") -> None:
+        self._logger = Logger(service="notifier", level=level)
+
+    def run(self, run_id: str) -> None:
+        """Every line from now on belongs to this run."""
+        self._logger.set_correlation_id(run_id)
+
+    def info(self, action: Action, **fields: Any) -> None:
+        """Something that should happen."""
+        self._logger.info(action.value, extra=fields)
+
+    def warning(self, action: Action, **fields: Any) -> None:
+        """Something that should not, and was dealt with."""
+        self._logger.warning(action.value, extra=fields)
+
+    def error(self, action: Action, **fields: Any) -> None:
+        """Something that somebody must look at."""
+        self._logger.error(action.value, extra=fields)
