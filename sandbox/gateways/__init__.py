@@ -1,7 +1,7 @@
 """Stand-ins for FCM (with its OAuth endpoint) and APNs: HTTP/2 over TLS on 127.0.0.1, as strict as Google and Apple.
 
 - `behaviour.py`: what they answer, by one function of the token; the prefix table is there.
-- `fcm.py`, `fcm_message.py`, `oauth.py`; `apns.py`: what each checks and how it words its answers.
+- `fcm.py`, `fcm_message.py`, `oauth.py`; `apns.py`, `apns_token.py`: what each checks and how it words its answers.
 - `counts.py`, `control.py`: what they count for themselves, and how to ask.
 - `server.py`, `process.py`: the process, and the handle on it.
 

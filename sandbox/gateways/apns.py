@@ -9,14 +9,11 @@ Not checked: the length of a collapse id with letters outside ASCII, because gra
 import re
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
-import jwt
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from sandbox.gateways.apns_token import ProviderToken, ProviderTokens
 from sandbox.gateways.behaviour import Answer, Behave, Behaviour, Gateway, Reply
 from sandbox.gateways.endpoint import Ask, Endpoint, Latency, Phones, Scope
 
@@ -76,19 +73,10 @@ _APNS_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]
 _TOPIC = re.compile(r"[A-Za-z0-9.\-]{1,255}")
 _COLLAPSE_ID_MAX_BYTES = 64
 _PAYLOAD_MAX_BYTES = {"voip": 5120}
-_TOKEN_AGE_MAX_S = 3600
 _TOKEN_UPDATE_MIN_S = 1200
-_SKEW_S = 60
-_CACHE_MAX = 1000
+_CONNECTIONS_MAX = 1000
 
 _payload_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-class ProviderToken(msgspec.Struct, frozen=True):
-    """A provider token whose signature is right: its key and when it was issued (epoch seconds)."""
-
-    key_id: str
-    issued_at_s: float
 
 
 class Connection(msgspec.Struct):
@@ -99,52 +87,6 @@ class Connection(msgspec.Struct):
     spoilt: bool = False
     answered: bool = False
     open_requests: int = 0
-
-
-class ProviderTokens:
-    """Checks `authorization` headers: ES256, our key, our team, not older than an hour. Signatures are checked once."""
-
-    def __init__(self, key: dict[str, str], clock: Callable[[], float]) -> None:
-        public_key = load_pem_private_key(key["key"].encode(), None).public_key()
-        if not isinstance(public_key, EllipticCurvePublicKey):
-            raise TypeError("the APNs key is not an elliptic curve key")
-        self._key = public_key
-        self._key_id = key["key_id"]
-        self._team_id = key["team_id"]
-        self._clock = clock
-        self._seen: dict[str, ProviderToken | None] = {}
-
-    def check(self, authorization: str | None) -> ProviderToken | str:
-        """The token, or Apple's reason to refuse it."""
-        if not authorization:
-            return "MissingProviderToken"
-        try:
-            token = self._seen[authorization]
-        except KeyError:
-            token = self._read(authorization)
-            if len(self._seen) >= _CACHE_MAX:
-                self._seen.clear()
-            self._seen[authorization] = token
-        if token is None:
-            return "InvalidProviderToken"
-        age_s = self._clock() - token.issued_at_s
-        if age_s > _TOKEN_AGE_MAX_S:
-            return "ExpiredProviderToken"
-        return token if age_s >= -_SKEW_S else "InvalidProviderToken"
-
-    def _read(self, authorization: str) -> ProviderToken | None:
-        scheme, _, text = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        options: Any = {"verify_iat": False, "verify_exp": False, "verify_aud": False, "require": ["iss", "iat"]}
-        try:
-            key_id = str(jwt.get_unverified_header(text).get("kid"))
-            claims = jwt.decode(text, self._key, algorithms=["ES256"], options=options)
-        except jwt.PyJWTError:
-            return None
-        issued_at = claims["iat"]
-        ours = key_id == self._key_id and claims["iss"] == self._team_id
-        return ProviderToken(key_id, issued_at) if ours and isinstance(issued_at, int | float) else None
 
 
 class Apns(Endpoint):
@@ -224,7 +166,7 @@ class Apns(Endpoint):
     def _connection(self, client: str) -> Connection:
         connection = self._connections.get(client)
         if connection is None:
-            if len(self._connections) >= _CACHE_MAX:
+            if len(self._connections) >= _CONNECTIONS_MAX:
                 del self._connections[next(iter(self._connections))]
             connection = self._connections[client] = Connection()
         return connection

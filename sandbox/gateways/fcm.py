@@ -122,7 +122,7 @@ class Fcm(Endpoint):
             return _WORDS[Answer.BAD]
         return Ask(token, self._message_id(request.validate_only), body, request.validate_only)
 
-    def word(self, scope: Scope, ask: Ask, behaviour: Behaviour) -> Reply:  # noqa: ARG002 (APNs needs it)
+    def word(self, scope: Scope, ask: Ask, behaviour: Behaviour) -> Reply:
         """The answer as FCM gives it."""
         if behaviour.answer is Answer.OK:
             name = f'{{\n  "name": "projects/{self._project}/messages/{ask.message_id}"\n}}\n'

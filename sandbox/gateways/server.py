@@ -18,7 +18,8 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from sandbox.gateways import credentials
-from sandbox.gateways.apns import Apns, ProviderTokens
+from sandbox.gateways.apns import Apns
+from sandbox.gateways.apns_token import ProviderTokens
 from sandbox.gateways.behaviour import Behave, Gateway, by_prefix
 from sandbox.gateways.control import Control
 from sandbox.gateways.endpoint import Latency, Phones

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sandbox.gateways import Gateways
-from sandbox.gateways.apns import ProviderTokens
+from sandbox.gateways.apns_token import ProviderTokens
 from tests.contract.standin_client import Client, Response, provider_token
 
 TOKEN = "0f" * 32
