@@ -1,0 +1,46 @@
+"""Chromium for the tests of the pages: the machine's own, driven by Playwright."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+_HOW_TO = "no Chromium on this machine: `apt-get install chromium` (Debian, Ubuntu) or `brew install --cask chromium`"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is marked `browser`, so that `-m 'not browser'` leaves it out."""
+    for item in items:
+        if "browser" in item.path.parts:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="package")
+def chromium() -> str:
+    """Path of Chromium. Without one the tests are skipped, and fail where CI=true: the gate tests the pages."""
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(_HOW_TO)
+    if found is None:
+        pytest.skip(_HOW_TO)
+    return found
+
+
+@pytest.fixture(scope="package")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One browser for this folder. It ends with the folder, because Playwright keeps an event loop in the main thread."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of its own for each test, with nobody signed in."""
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
