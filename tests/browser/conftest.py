@@ -31,7 +31,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
-    """One browser for this folder. It ends with the folder, because Playwright keeps an event loop in the main thread."""
+    """One browser for this folder; it ends there, because Playwright keeps an event loop in the main thread."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
         yield browser
