@@ -4,8 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from typing import Protocol
 
+from botocore.exceptions import ClientError
+
 from notifier.batching import Push
+from notifier.dispatch import CannotAsk
 from notifier.gateway.payload import Label
+from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable
 from notifier.gateway.transport import Answer, Request
 from notifier.outcome import Disposition, Verdict
 from notifier.render import Wording
@@ -80,11 +84,19 @@ class GatewayCarrier:
         self.ttl_s: Mapping[str, float] = _TimeToLive(wording_of)
 
     def ask(self, push: Push, now_s: float) -> Request | Verdict:
-        """The request for a push, or a verdict when there is nothing to ask."""
+        """The request for a push, or a verdict when there is nothing to ask.
+
+        Raises:
+            CannotAsk: the credentials are missing, broken or refused.
+        """
         words = push.words
         if words is None:
             raise ValueError("a control user is never asked for")
-        prepared = self._ready.get(words.key) or self._make_ready(words.key)
+        try:
+            prepared = self._ready.get(words.key) or self._make_ready(words.key)
+            authorization = self._credentials.header(now_s) if self._asks else ""
+        except (BadSecret, CredentialsRefused, CredentialsUnavailable, ClientError) as error:
+            raise CannotAsk(f"credentials_refused: {self._endpoint}: {error}") from None
         token = push.device.token
         body = prepared.body(token, words.texts, now_s)
         if len(body) > self._max_payload_bytes and prepared.is_too_large(body, words.texts):
@@ -96,7 +108,7 @@ class GatewayCarrier:
         return Request(
             endpoint=self._endpoint,
             path=self._path_of(token),
-            headers=prepared.headers(push.asked_as or "", self._credentials.header(now_s), now_s),
+            headers=prepared.headers(push.asked_as or "", authorization, now_s),
             body=body,
             ticket=None,
         )

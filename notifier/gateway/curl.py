@@ -83,7 +83,8 @@ class CurlTransport:
         """Wait for any descriptor of any multi, or for the first of their timers."""
         poller, wait_ms = select.poll(), timeout_s * 1000
         for pool in self._pools.values():
-            wait_ms = min(wait_ms, pool.pause_left_s() * 1000) if pool.waiting else wait_ms
+            pause_ms = pool.pause_left_s() * 1000
+            wait_ms = min(wait_ms, pause_ms) if pause_ms > 0 else wait_ms
             for connection in pool.connections:
                 if connection.slots:
                     wait_ms = connection.watch(poller, wait_ms)
@@ -108,9 +109,9 @@ class _Pool:
         self._quiet_until = 0.0
 
     def room(self) -> int:
-        """Return how many requests fit now; 1 where that takes a new connection."""
-        room = sum(connection.room for connection in self.connections) - len(self.waiting)
-        return room if room > 0 else int(not self.waiting and self._may_open())
+        """Return how many requests fit now, one more than the open connections take where another may be opened."""
+        room = sum(connection.room for connection in self.connections) + self._may_open() - len(self.waiting)
+        return max(0, room)
 
     def pause_left_s(self) -> float:
         """Return the seconds until a new connection may be tried."""
@@ -160,13 +161,17 @@ class _Pool:
         self.waiting.clear()
 
     def _may_open(self) -> bool:
-        """A new connection only where all are full, none is still proving itself, and none failed just now."""
+        """A new connection, once all are full, only while none is still proving itself and none failed just now."""
         usable = [connection for connection in self.connections if not connection.retired]
         return (
             len(usable) < self.endpoint.max_connections
             and all(connection.proven for connection in usable)
             and self._clock() >= self._quiet_until
         )
+
+    def _may_spare(self) -> bool:
+        """Not too many are draining: a server with a low limit and slow answers must not get ever more connections."""
+        return sum(connection.retired for connection in self.connections) < self.endpoint.max_connections
 
     def _place(self, slot: Slot) -> bool:
         for connection in self.connections:
@@ -215,7 +220,7 @@ class _Pool:
             answers.append(slot.answer(connection.number))
             self._release(slot)
         spent = [self._failed(connection, curl.slot, code, text, answers) for curl, code, text in bad]
-        if any(spent) or connection.stuck(self._clock(), STUCK_S):
+        if any(spent) or (connection.stuck(self._clock(), STUCK_S) and self._may_spare()):
             self._retire(connection)
 
     def _failed(self, connection: Connection, slot: Slot, code: int, text: str, answers: list[Answer]) -> bool:

@@ -1,7 +1,7 @@
 """Which loop drives libcurl cheapest: CPU microseconds a request, of the client process alone.
 
-    python tests/bench/loop.py                    the whole table, into tests/bench/results/loop.md
-    python tests/bench/loop.py one --loop plain --body read --connections 4 --multis 4
+    python -m tests.bench.loop                    the whole table (kept in tests/bench/results/loop.md)
+    python -m tests.bench.loop one --loop plain --body read --connections 4 --multis 4
 
 The sink is nginx on 127.0.0.1 (TLS 1.3, HTTP/2, one worker, a short JSON answer at once). Where it is missing:
 `apt-get install nginx-light`. Every case runs in a process of its own; CPU is `time.process_time`, so what the sink
@@ -26,11 +26,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pycurl
 import trustme
 
-RESULTS = Path(__file__).parent / "results" / "loop.md"
+from notifier.gateway.curl import CurlTransport
+from notifier.gateway.transport import Endpoint, Request
+
 BODY = b'{"message":{"token":"' + b"t" * 152 + b'","notification":{"title":"Hi","body":"3 people joined"}}}'
 HEADERS = ["authorization: bearer " + "a" * 200, "content-type: application/json", "Expect:"]
 ANSWER = '{"name":"projects/p/messages/0:1500415314455276%31bd1c9631bd1c96"}'
@@ -217,8 +220,10 @@ class Watcher:
         for fd, event in self.epoll.poll(wait_s):
             mask = pycurl.CSELECT_IN if event & ~select.EPOLLOUT else 0
             mask |= pycurl.CSELECT_OUT if event & select.EPOLLOUT else 0
-            self.by_fd[fd].socket_action(fd, mask)
-            touched.append(self.by_fd[fd])
+            multi = self.by_fd.get(fd)
+            if multi is not None:
+                multi.socket_action(fd, mask)
+                touched.append(multi)
         return touched
 
 
@@ -255,16 +260,42 @@ def async_futures(work: Work, slots: list[Slot], multis: int, connections: int) 
 LOOPS = {"plain": plain, "action": action, "asyncio": async_futures}
 
 
+def run_transport(work: Work, arguments: argparse.Namespace) -> None:
+    """Drive the product's own `CurlTransport`, as the worker does: submit while there is room, poll."""
+    parts = urlsplit(arguments.url)
+    endpoint = Endpoint(
+        name="gw",
+        base_url=f"{parts.scheme}://{parts.netloc}",
+        max_connections=arguments.connections,
+        max_streams=arguments.in_flight // arguments.connections,
+        probe_first=True,
+    )
+    transport = CurlTransport([endpoint], arguments.ca)
+    while work.done < work.requests:
+        for _ in range(min(transport.room("gw"), work.requests - work.started)):
+            path = f"{parts.path}/{work.started}"
+            transport.submit(Request(endpoint="gw", path=path, headers=HEADERS, body=BODY, ticket=work.started))
+            work.started += 1
+        for answer in transport.poll(1.0):
+            if answer.status != 200:
+                raise RuntimeError(answer)
+            work.finish_one()
+
+
 def run_one(arguments: argparse.Namespace) -> None:
     """Run one case in this process and print its figures as JSON."""
     work = Work(arguments.requests)
+    if arguments.loop == "transport":
+        run_transport(work, arguments)
+        print(json.dumps(work.figures()))
+        return
     slots = [Slot(arguments.url, arguments.ca, arguments.body == "read") for _ in range(arguments.in_flight)]
     LOOPS[arguments.loop](work, slots, arguments.multis, arguments.connections)
     print(json.dumps(work.figures()))
 
 
 NGINX = """
-daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
+{modules} daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
 events {{ worker_connections 512; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
@@ -273,10 +304,23 @@ http {{
   server {{
     listen 127.0.0.1:{port} ssl http2; http2_max_concurrent_streams 2000; ssl_protocols TLSv1.3;
     ssl_certificate {home}/cert.pem; ssl_certificate_key {home}/key.pem;
+    {slow}
     location / {{ default_type application/json; return 200 '{answer}'; }}
   }}
 }}
 """
+
+
+ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
+"""Debian's nginx-light brings it: answers after a pause."""
+SLOW = "location /slow {{ default_type application/json; echo_sleep 0.06; echo '{answer}'; }}"
+
+
+def nginx_configuration(home: str, port: int) -> str:
+    """Return the sink's configuration: everything at once, and under /slow after 60 ms where the module is there."""
+    modules = f"load_module {ECHO_MODULE};" if ECHO_MODULE.exists() else ""
+    slow = SLOW.format(answer=ANSWER) if modules else ""
+    return NGINX.format(home=home, port=port, answer=ANSWER, modules=modules, slow=slow)
 
 
 @contextlib.contextmanager
@@ -294,14 +338,14 @@ def nginx_sink() -> Iterator[tuple[str, str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        Path(home, "conf").write_text(NGINX.format(home=home, port=port, answer=ANSWER))
+        Path(home, "conf").write_text(nginx_configuration(home, port))
         server = subprocess.Popen([nginx, "-p", home, "-c", f"{home}/conf"], stderr=subprocess.DEVNULL)
         try:
             for _ in range(200):
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                     break
                 time.sleep(0.02)
-            yield f"https://localhost:{port}/v1/projects/p/messages:send", f"{home}/ca.pem"
+            yield f"https://localhost:{port}", f"{home}/ca.pem"
         finally:
             server.terminate()
             server.wait()
@@ -324,13 +368,39 @@ CASES = [
     ("multis", "action", "read", 4, 4, 400),
     ("multis", "action", "read", 8, 8, 800),
     ("multis", "asyncio", "read", 4, 4, 400),
+    ("transport", "transport", "read", 1, 1, 100),
+    ("transport", "transport", "read", 4, 4, 400),
+    ("transport", "transport", "read", 8, 8, 800),
+    ("60 ms", "plain", "read", 1, 1, 1000),
+    ("60 ms", "plain", "read", 10, 1, 1000),
+    ("60 ms", "plain", "read", 10, 10, 1000),
+    ("60 ms", "action", "read", 10, 10, 1000),
+    ("60 ms", "asyncio", "read", 10, 1, 1000),
+    ("60 ms", "transport", "read", 1, 1, 1000),
+    ("60 ms", "transport", "read", 10, 10, 1000),
 ]
 
 
 def measure(url: str, ca: str, requests: int, repeats: int) -> Iterator[str]:
     """Run every case; yield the rows of the table, the cheapest of `repeats` runs each."""
     for what, loop, body, connections, multis, in_flight in CASES:
-        command = [sys.executable, __file__, "one", "--url", url, "--ca", ca, "--loop", loop, "--body", body]
+        if what == "60 ms" and not ECHO_MODULE.exists():
+            continue
+        path = "/slow" if what == "60 ms" else "/v1/projects/p/messages:send"
+        command = [
+            sys.executable,
+            "-m",
+            "tests.bench.loop",
+            "one",
+            "--url",
+            url + path,
+            "--ca",
+            ca,
+            "--loop",
+            loop,
+            "--body",
+            body,
+        ]
         command += ["--connections", str(connections), "--multis", str(multis), "--in-flight", str(in_flight)]
         command += ["--requests", str(requests)]
         runs = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(repeats)]
@@ -350,7 +420,7 @@ def report(rows: list[str], requests: int) -> str:
         [
             f"- Machine: {model.split(':')[-1].strip()}, {os.cpu_count()} cores, {platform.platform()}",
             f"- {pycurl.version}; Python {platform.python_version()}; {nginx}",
-            f"- Command: `python tests/bench/loop.py` ({requests:,} requests a case, first tenth not timed)",
+            f"- Command: `python -m tests.bench.loop` ({requests:,} requests a case, first tenth not timed)",
             "",
             "| question | loop | body | connections | multis | in flight | CPU µs/request | range | requests/s |",
             "|---|---|---|---|---|---|---|---|---|",
@@ -364,13 +434,14 @@ def main() -> None:
     """Run one case, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=["all", "one"], default="all")
-    parser.add_argument("--loop", choices=sorted(LOOPS), default="plain")
+    parser.add_argument("--loop", choices=[*LOOPS, "transport"], default="plain")
     parser.add_argument("--body", choices=["fields", "read"], default="read")
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--multis", type=int, default=1)
     parser.add_argument("--in-flight", type=int, default=400)
     parser.add_argument("--requests", type=int, default=30_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--path", default="/v1/projects/p/messages:send", help="/slow answers after 60 ms")
     parser.add_argument("--url")
     parser.add_argument("--ca")
     arguments = parser.parse_args()
@@ -379,7 +450,7 @@ def main() -> None:
         return
     with nginx_sink() as (url, ca):
         if arguments.what == "one":
-            arguments.url, arguments.ca = url, ca
+            arguments.url, arguments.ca = url + arguments.path, ca
             run_one(arguments)
             return
         table = report(list(measure(url, ca, arguments.requests, arguments.repeats)), arguments.requests)

@@ -1,0 +1,102 @@
+"""A message as APNs takes it: `POST /3/device/{token}`.
+
+Source: https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns and
+https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification. Built with aioapns'
+vocabulary once per wording; what differs from push to push is put in by `payload.Splice`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from notifier.campaign import Fault, Message
+from notifier.gateway.payload import (
+    Label,
+    Splice,
+    apple_payload,
+    collapse_id,
+    encoded,
+    is_urgent,
+    marked,
+    new_marks,
+)
+
+MAX_PAYLOAD_BYTES = 4096
+"""Of the whole body."""
+
+
+class Prepared:
+    """A message of one arm in one language, ready to be sent to any token.
+
+    Args:
+        message: with placeholders still in the fields that `slots` names.
+        slots: the fields that differ from push to push, in the order of the texts given later.
+        label: whose push it is.
+        topic: the app's bundle id.
+    """
+
+    def __init__(self, message: Message, slots: Sequence[str], label: Label, *, topic: str) -> None:
+        marks = new_marks(len(slots))
+        request = _request(message, marked(message, slots, marks), label, topic)
+        self._body = Splice(request.message, marks)
+        self._constant = self._body.join(()) if not marks else b""
+        self._headers = _headers(request)
+        self._ttl_s = request.time_to_live
+
+    def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes:
+        """The request's body; APNs has the token in the path and the expiry in a header."""
+        return self._body.join([encoded(text) for text in texts]) if texts else self._constant
+
+    def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]:
+        """The request's headers as wire lines. `push_id` is a UUID in lower case; `now_s` is epoch seconds.
+
+        Without a time to live the expiry is left out, and Apple stores the push for as long as it likes; 0 means now or
+        never.
+        """
+        lines = [authorization, f"apns-id: {push_id}", *self._headers]
+        if self._ttl_s is not None:
+            lines.append(f"apns-expiration: {int(now_s) + self._ttl_s if self._ttl_s else 0}")
+        return lines
+
+    def is_too_large(self, body: bytes, texts: Sequence[str]) -> bool:
+        """Whether APNs would refuse it for its size."""
+        return len(body) > MAX_PAYLOAD_BYTES
+
+
+def path(token: str) -> str:
+    """Where a device's pushes are posted, below the host."""
+    return f"/3/device/{token if token.isalnum() else quote(token, safe='')}"
+
+
+def addition_faults(message: Message, place: str) -> Iterator[Fault]:
+    """What is wrong with the message's additions for Apple; `place` is the message's own."""
+    if not isinstance((message.apns or {}).get("aps", {}), dict):
+        yield Fault(f"{place}.apns.aps", "not an object")
+    if "aps" in (message.data or {}):
+        yield Fault(f"{place}.data.aps", "this key is Apple's own", "put it under apns")
+
+
+def _request(message: Message, filled: Message, label: Label, topic: str) -> Any:
+    """The push in aioapns' words; `message` is asked about, `filled` (with marks in it) is what goes in."""
+    from aioapns.common import NotificationRequest, PushType  # noqa: PLC0415 - 0.3 s: no cost on import
+
+    shown = message.background is not True
+    return NotificationRequest(
+        device_token="",
+        message=apple_payload(filled, label, by_apns=True),
+        time_to_live=message.ttl_s if isinstance(message.ttl_s, int) else None,
+        priority=10 if is_urgent(message) else 5,
+        collapse_key=collapse_id(message, label),
+        push_type=PushType.ALERT if shown else PushType.BACKGROUND,
+        apns_topic=topic,
+    )
+
+
+def _headers(request: Any) -> tuple[str, ...]:
+    return (
+        f"apns-topic: {request.apns_topic}",
+        f"apns-push-type: {request.push_type.value}",
+        f"apns-priority: {request.priority}",
+        f"apns-collapse-id: {request.collapse_key}",
+        "content-type: application/json",
+    )

@@ -1,0 +1,171 @@
+"""A message as FCM takes it: `POST /v1/projects/{project}/messages:send`.
+
+Source: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages. Built by pyfcm once per wording; what
+differs from push to push is put in by `payload.Splice`.
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from notifier.campaign import Fault, Message
+from notifier.gateway.payload import (
+    Label,
+    Splice,
+    app_data,
+    apple_payload,
+    ascii_name,
+    collapse_id,
+    encoded,
+    is_urgent,
+    marked,
+    merged,
+    new_marks,
+)
+
+MAX_PAYLOAD_BYTES = 4096
+"""Of notification and data together, as they stand in the request
+(https://firebase.google.com/docs/cloud-messaging/customize-messages/set-message-type: "the maximum payload for both
+message types is 4096 bytes"). The platforms' options and the token are not what the phone is given and do not count."""
+
+_NOT_IN_LABEL = r"[^a-zA-Z0-9\-_.~%]"
+_ADDABLE = ("data", "notification", "android", "apns", "webpush", "fcm_options")
+"""What an addition may say. Never whom the push is for."""
+_TOPIC_CHARS = 32
+"""Of Web Push's `Topic` (https://www.rfc-editor.org/rfc/rfc8030#section-5.4)."""
+
+
+class Prepared:
+    """A message of one arm in one language, ready to be sent to any token.
+
+    Args:
+        message: with placeholders still in the fields that `slots` names.
+        slots: the fields that differ from push to push, in the order of the texts given later.
+        label: whose push it is.
+        rehearse: FCM validates and does not send.
+    """
+
+    def __init__(self, message: Message, slots: Sequence[str], label: Label, *, rehearse: bool = False) -> None:
+        token, expiry, *marks = new_marks(2 + len(slots))
+        request = _request(message, marked(message, slots, marks), label, token, expiry, rehearse=rehearse)
+        content = {key: request["message"][key] for key in ("notification", "data") if key in request["message"]}
+        self._body = Splice(request, (token, expiry, *marks))
+        self._content = Splice(content, marks)
+        self._ttl_s = message.ttl_s if isinstance(message.ttl_s, int) else 0
+
+    def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes:
+        """The request's body for one device; `now_s` is epoch seconds."""
+        expiry = b'"%d"' % (now_s + self._ttl_s if self._ttl_s else 0)
+        if not texts:
+            return self._body.join((encoded(token), expiry))
+        return self._body.join((encoded(token), expiry, *map(encoded, texts)))
+
+    def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]:
+        """The request's headers as wire lines. FCM takes no identity and no expiry here."""
+        return [authorization, "content-type: application/json"]
+
+    def is_too_large(self, body: bytes, texts: Sequence[str]) -> bool:
+        """Whether FCM would refuse it for its size."""
+        if len(body) <= MAX_PAYLOAD_BYTES:
+            return False
+        return self._content.length([encoded(text) for text in texts]) > MAX_PAYLOAD_BYTES
+
+
+def path(project_id: str) -> str:
+    """Where a project's messages are posted, below the host."""
+    return f"/v1/projects/{project_id}/messages:send"
+
+
+def addition_faults(message: Message, place: str) -> Iterator[Fault]:
+    """What is wrong with the message's additions for Google; `place` is the message's own."""
+    for key, value in (message.fcm or {}).items():
+        if key not in _ADDABLE:
+            yield Fault(f"{place}.fcm.{key}", "not a part of a message", f"known: {', '.join(_ADDABLE)}")
+        elif not isinstance(value, dict):
+            yield Fault(f"{place}.fcm.{key}", "not an object")
+
+
+def _request(
+    message: Message, filled: Message, label: Label, token: str, expiry: str, *, rehearse: bool
+) -> dict[str, Any]:
+    """The whole request. `message` is asked about, `filled` (with marks in it) is what goes in."""
+    shown = message.background is not True
+    payload = _builder().parse_payload(
+        fcm_token=token,
+        notification_title=(filled.title or None) if shown else None,
+        notification_body=(filled.body or None) if shown else None,
+        notification_image=(filled.image_url or None) if shown else None,
+        data_payload=app_data(filled, label),
+        android_config=_android(message, label),
+        apns_config=_apns(message, filled, label, expiry),
+        webpush_config=_webpush(message, filled, label),
+        fcm_options={"analytics_label": analytics_label(label)},
+        dry_run=rehearse,
+    )
+    request: dict[str, Any] = msgspec.json.decode(payload)
+    additions = {
+        key: value for key, value in (message.fcm or {}).items() if key in _ADDABLE and isinstance(value, dict)
+    }
+    request["message"] = merged(request["message"], additions)
+    request["message"]["data"] |= label.as_data()
+    return request
+
+
+def _builder() -> Any:
+    """pyfcm's payload builder; it wants credentials, and never looks at them."""
+    from pyfcm import FCMNotification  # noqa: PLC0415 - 0.3 s: no cost on import
+
+    return FCMNotification(credentials="none")
+
+
+def _android(message: Message, label: Label) -> dict[str, Any]:
+    collapse = collapse_id(message, label)
+    config: dict[str, Any] = {"priority": "HIGH" if is_urgent(message) else "NORMAL", "collapse_key": collapse}
+    if isinstance(message.ttl_s, int):
+        config["ttl"] = f"{message.ttl_s}s"
+    if message.background is True:
+        return config
+    notification: dict[str, Any] = {"tag": collapse}
+    if message.sound:
+        notification["sound"] = message.sound
+    if isinstance(message.badge, int):
+        notification["notification_count"] = message.badge
+    return config | {"notification": notification}
+
+
+def _apns(message: Message, filled: Message, label: Label, expiry: str) -> dict[str, Any]:
+    """For iPhones that hold FCM tokens: FCM adds the alert and the data itself."""
+    headers = {
+        "apns-priority": "10" if is_urgent(message) else "5",
+        "apns-push-type": "background" if message.background is True else "alert",
+        "apns-collapse-id": collapse_id(message, label),
+    }
+    if isinstance(message.ttl_s, int):
+        headers["apns-expiration"] = expiry
+    config: dict[str, Any] = {"headers": headers, "payload": apple_payload(filled, label, by_apns=False)}
+    if filled.image_url and message.background is not True:
+        config["fcm_options"] = {"image": filled.image_url}
+    return config
+
+
+def _webpush(message: Message, filled: Message, label: Label) -> dict[str, Any]:
+    """For browsers; a link must be https there, so an app's own scheme is left out."""
+    collapse = collapse_id(message, label)
+    topic = base64.urlsafe_b64encode(sha256(collapse.encode()).digest()).decode()[:_TOPIC_CHARS]
+    headers = {"Urgency": "high" if is_urgent(message) else "normal", "Topic": topic}
+    if isinstance(message.ttl_s, int):
+        headers["TTL"] = str(message.ttl_s)
+    config: dict[str, Any] = {"headers": headers}
+    if message.background is not True:
+        config["notification"] = {"tag": collapse}
+    if message.deep_link and message.deep_link.startswith("https://"):
+        config["fcm_options"] = {"link": filled.deep_link}
+    return config
+
+
+def analytics_label(label: Label) -> str:
+    """Campaign and arm for Firebase's own reports: `[a-zA-Z0-9-_.~%]{1,50}`."""
+    return ascii_name(f"{label.campaign_id}.{label.arm}", 50, _NOT_IN_LABEL)

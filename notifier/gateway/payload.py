@@ -1,0 +1,158 @@
+"""What the payloads of both gateways share: who sent it, what collapses, Apple's part, and how texts are put in.
+
+An app finds the same names on both platforms (at the top level from APNs, in `data` from FCM): the message's own data
+keys, `deep_link`, `notifier_run`, `notifier_campaign` and `notifier_arm`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from hashlib import sha256
+from secrets import token_hex
+from typing import Any
+
+import msgspec
+
+from notifier.campaign import Message
+
+MAX_COLLAPSE_ID_BYTES = 64
+"""Of `apns-collapse-id` (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns)."""
+_HASH_CHARS = 16
+_APS_KEYS = frozenset(
+    {
+        "alert", "badge", "sound", "thread-id", "category", "content-available", "mutable-content", "target-content-id",
+        "interruption-level", "relevance-score", "filter-criteria",
+    }
+)  # fmt: skip
+"""Apple's own keys inside `aps`: an addition by such a name belongs there, also when written beside it."""
+
+
+class Label(msgspec.Struct, frozen=True):
+    """Whose push it is; every push carries it, so that the app can report opens by arm."""
+
+    run_id: str
+    campaign_id: str
+    arm: str
+
+    def as_data(self) -> dict[str, str]:
+        """As the app finds it."""
+        return {"notifier_run": self.run_id, "notifier_campaign": self.campaign_id, "notifier_arm": self.arm}
+
+
+class Splice:
+    """A JSON value encoded once, in which only the marked strings are put in anew for every push.
+
+    Encoding the whole payload a million times costs several times more than joining its pieces.
+    """
+
+    def __init__(self, value: object, marks: Sequence[str]) -> None:
+        pieces = re.split(rb'("(?:' + "|".join(marks).encode() + rb')")', encoded(value)) if marks else [encoded(value)]
+        numbers = {encoded(mark): n for n, mark in enumerate(marks)}
+        self._pieces = pieces
+        self._places = tuple((i, numbers[pieces[i]]) for i in range(1, len(pieces), 2))
+        self._constant_bytes = sum(len(piece) for piece in pieces[::2])
+
+    def join(self, values: Sequence[bytes]) -> bytes:
+        """The JSON with `values`, themselves JSON, in the order of the marks."""
+        pieces = self._pieces.copy()
+        for place, n in self._places:
+            pieces[place] = values[n]
+        return b"".join(pieces)
+
+    def length(self, values: Sequence[bytes]) -> int:
+        """How many bytes `join` would give."""
+        return self._constant_bytes + sum(len(values[n]) for _, n in self._places)
+
+
+encoded = msgspec.json.Encoder(decimal_format="number").encode
+"""Any JSON value, or a single string, as UTF-8 bytes."""
+
+
+def new_marks(count: int) -> tuple[str, ...]:
+    """Strings that stand in a payload for what is put in later, and cannot be met in a campaign."""
+    secret = token_hex(16)
+    return tuple(f"{secret}-{n}-" for n in range(count))
+
+
+def marked(message: Message, slots: Sequence[str], marks: Sequence[str]) -> Message:
+    """The message with a mark in each field that differs from push to push (`title`, `data.screen`)."""
+    data, fields = dict(message.data or {}), {}
+    for slot, mark in zip(slots, marks, strict=True):
+        if slot.startswith("data."):
+            data[slot.removeprefix("data.")] = mark
+        else:
+            fields[slot] = mark
+    return msgspec.structs.replace(message, **fields, **({"data": data} if data else {}))
+
+
+def merged(base: Mapping[str, Any], additions: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `additions` over it: objects merge, everything else is replaced."""
+    result = dict(base)
+    for key, value in additions.items():
+        there = result.get(key)
+        both = isinstance(there, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(there, value) if both else _plain(value)  # type: ignore[arg-type]
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """A value without Decimals, which the libraries' JSON encoders do not know."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def app_data(message: Message, label: Label) -> dict[str, str]:
+    """What the app finds: the message's data, then `deep_link`, then our own keys, which nothing replaces."""
+    link = {"deep_link": message.deep_link} if message.deep_link else {}
+    return {**(message.data or {}), **link, **label.as_data()}
+
+
+def apple_payload(message: Message, label: Label, *, by_apns: bool) -> dict[str, Any]:
+    """What an iPhone gets, by whichever gateway, the message's `apns` additions over all.
+
+    FCM adds alert and data itself: for FCM neither is here, unless an addition changes the alert.
+    """
+    additions = dict(message.apns or {})
+    own_aps = merged({key: additions.pop(key) for key in _APS_KEYS & additions.keys()}, additions.pop("aps", {}))
+    aps: dict[str, Any] = {}
+    if message.background is True:
+        aps["content-available"] = 1
+    elif by_apns or "alert" in own_aps:
+        aps["alert"] = {name: text for name in ("title", "body") if (text := getattr(message, name))}
+    if message.sound:
+        aps["sound"] = message.sound
+    if isinstance(message.badge, int):
+        aps["badge"] = message.badge
+    if message.image_url:
+        aps["mutable-content"] = 1
+    beside = merged(_beside(message, label) if by_apns else {}, additions)
+    return {**beside, **(label.as_data() if by_apns else {}), "aps": merged(aps, own_aps)}
+
+
+def _beside(message: Message, label: Label) -> dict[str, str]:
+    image = {"image_url": message.image_url} if message.image_url else {}
+    return {**app_data(message, label), **image}
+
+
+def is_urgent(message: Message) -> bool:
+    """Whether it should wake the phone: as stated, else as both gateways do by default. Background never is."""
+    return message.background is not True and message.priority != "normal"
+
+
+def collapse_id(message: Message, label: Label) -> str:
+    """What makes a later push replace an earlier one: the message's, or one of campaign and arm. ASCII, 1 to 64."""
+    return ascii_name(message.collapse_id or f"{label.campaign_id}:{label.arm}", MAX_COLLAPSE_ID_BYTES)
+
+
+def ascii_name(name: str, max_bytes: int, others: str = r"[^\x21-\x7e]") -> str:
+    """The name if it has none of the `others` and is short enough; else its beginning and a hash, to stay unique."""
+    cleaned = re.sub(others, "_", name)
+    if cleaned == name and len(name) <= max_bytes:
+        return name
+    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARS]
+    return f"{cleaned[: max_bytes - _HASH_CHARS - 1]}-{digest}"
