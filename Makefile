@@ -128,7 +128,7 @@ endef
 	@echo "==> Installing the dependencies of $* for $(LAMBDA_PLATFORM), Python $(LAMBDA_PYTHON)"
 	$(call install-deps,.aws-sam/deps/$*-lambda,$*,--python-version $(LAMBDA_PYTHON) --python-platform $(LAMBDA_PLATFORM))
 	$(call compile-for-lambda,.aws-sam/deps/$*-lambda)
-	@touch $@
+	@[ -z "$(LAMBDA_INTERPRETER)" ] || touch $@  # done only with byte code: the next build looks for a Python again
 
 .aws-sam/deps/%-host.done: uv.lock Makefile .venv/.installed-sandbox | $(UV)
 	@echo "==> Installing the dependencies of $* for this machine, Python $(HOST_PYTHON)"
