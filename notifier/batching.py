@@ -258,16 +258,17 @@ def note_invalid(batch: Batch, record: int, reason: str, value: object, device: 
     batch.invalid.append(Invalid(batch.run_id, record, reason, device, known))
 
 
-def share_of_broken(records: Sequence[object], voice: Voice) -> float:
-    """How much of a file's first records is broken: 0 to 1. Judged before anything is sent."""
-    broken = 0
+def broken_reasons(records: Sequence[object], voice: Voice) -> list[str]:
+    """Why records are broken, one reason for each broken one. Judged before anything is sent."""
+    reasons = []
     for value in records:
         try:
             if isinstance(value, BrokenRecord):
                 raise value
             recipient = read_recipient(value)
             voice.check(recipient)
-            broken += not recipient.devices
-        except BrokenRecord:
-            broken += 1
-    return broken / len(records) if records else 0.0
+            if not recipient.devices:
+                reasons.append(recipient.broken_devices[0][1])
+        except BrokenRecord as error:
+            reasons.append(str(error))
+    return reasons

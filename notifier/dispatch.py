@@ -20,6 +20,10 @@ PATIENCE_S = 2.0
 """A device whose next attempt is later than this is deferred, so that its batch can settle."""
 
 
+class CannotAsk(Exception):
+    """Nothing can be asked of this endpoint until somebody mends the reason, such as missing credentials."""
+
+
 class Ask(Protocol):
     """One request, as the transport takes it."""
 
@@ -230,7 +234,12 @@ class Dispatch:
     def _ask(self, push: Push, endpoint: str, now_s: float) -> int:
         """Ask for one push. Returns how many requests that made: 1, or 0 when it ended without."""
         carrier = self._carriers[endpoint]
-        request = carrier.ask(push, now_s)
+        try:
+            request = carrier.ask(push, now_s)
+        except CannotAsk as error:
+            self._defer(push, 0.0)
+            self.drain(str(error))
+            return 0
         if isinstance(request, Verdict):
             if request.reason == "dry_run":
                 push.batch.account.dry += 1

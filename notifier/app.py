@@ -1,0 +1,317 @@
+"""The entries that Lambda calls: `worker`, `sweeper`, `control`. Only this module and `composition` know everyone."""
+
+import os
+from typing import Any, Protocol
+
+import msgspec
+
+from notifier.composition import HopMaker, Process, decode_opened
+from notifier.config import check_time, read_settings
+from notifier.deadline import Deadline
+from notifier.event import Drop, LaneNudge, UnknownEvent, nudges
+from notifier.ledger import LaneLost, LaneTaken
+from notifier.opening import Opened, Unsendable
+from notifier.progress import LeaseOver
+from notifier.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run, Source, source_of
+from notifier.summary import summary_of
+from notifier.telemetry import Action, Log
+from notifier.waiting import await_task
+from notifier.worker import Hop, leave
+
+PROGRESS_EVERY_S = 1.0
+GOES_ON = frozenset({LaneState.READY})
+
+
+class Context(Protocol):
+    """What Lambda hands a handler (https://docs.aws.amazon.com/lambda/latest/dg/python-context.html)."""
+
+    function_version: str
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+class Worker:
+    """The worker entry, once per process."""
+
+    def __init__(self, process: Process, log: Log) -> None:
+        self._process = process
+        self._log = log
+
+    def handle(self, event: object, context: Context) -> dict[str, Any]:
+        """Work on what the event names. The answer is for people who invoke by hand; S3 and Lambda ignore it."""
+        found = nudges(event)
+        self._log.info(Action.NUDGED, nudges=len(found))
+        for other in found[1:]:
+            self._process.continuation.invoke(msgspec.json.encode(other))
+        return self._follow(found[0], context) if found else {"status": "ignored"}
+
+    def _follow(self, nudge: Drop | LaneNudge, context: Context) -> dict[str, Any]:
+        if isinstance(nudge, Drop):
+            run = self._run_of(nudge)
+            if run is None:
+                return {"status": "ignored", "reason": "the object is not there any more"}
+            run = self._process.ledger.open_run(run)
+            lane = 0
+        else:
+            found = self._process.ledger.read_run(nudge.run_id)
+            if found is None:
+                self._log.warning(Action.IGNORED, reason="unknown run", run_id=nudge.run_id)
+                return {"status": "ignored", "reason": "unknown run"}
+            run, lane = found, nudge.lane
+        return self._work(run, lane, context)
+
+    def _run_of(self, drop: Drop) -> Run | None:
+        """The run of an object; asks S3 for the version when the event does not tell it."""
+        now_ms = int(self._process.clock.now() * 1000)
+        source = drop.source() or self._look_up(drop)
+        return Run(source.run_id, source, now_ms, drop.put_by) if source else None
+
+    def _look_up(self, drop: Drop) -> Source | None:
+        try:
+            version: Any = {"VersionId": drop.version_id} if drop.version_id else {}
+            head = self._process.s3.head_object(Bucket=drop.bucket, Key=drop.key, **version)
+        except self._process.s3.exceptions.ClientError as error:
+            self._log.warning(Action.IGNORED, reason=f"{drop.bucket}/{drop.key}: {error.response['Error']['Code']}")
+            return None
+        return source_of(drop.bucket, drop.key, head.get("VersionId"), head["ETag"])
+
+    # -- one lane -----------------------------------------------------------------------------------------------------
+
+    def _work(self, run: Run, lane_number: int, context: Context) -> dict[str, Any]:
+        """Claim, send, leave, and see that it goes on."""
+        process, log = self._process, self._log
+        log.run(run.run_id)
+        ledger = process.ledger
+        before = ledger.read_lane(run.run_id, lane_number)
+        version = before.function_version if before else ""
+        if version and version != context.function_version and context.function_version != "$LATEST":
+            log.info(Action.CONTINUED, version=version, reason="the run began with another version of the code")
+            process.continuation.nudge(run.run_id, lane_number, version)
+            return {"status": "forwarded", "run_id": run.run_id}
+        ends_at_ms = int(process.clock.now() * 1000) + context.get_remaining_time_in_millis()
+        try:
+            lane = ledger.claim(run.run_id, lane_number, context.function_version, context.aws_request_id, ends_at_ms)
+        except LaneTaken as taken:
+            log.info(Action.IGNORED, reason=str(taken))
+            return {"status": "ignored", "run_id": run.run_id, "reason": str(taken)}
+        log.info(Action.CLAIMED, epoch=lane.epoch, hop=lane.hop, cursor=lane.cursor.encode(), crashed=lane.crashed)
+        try:
+            lane = self._hop(run, lane, context)
+        except (LaneLost, LeaseOver) as error:
+            log.error(Action.LOST, reason=str(error))
+            if isinstance(error, LeaseOver):
+                raise
+            return {"status": "lost", "run_id": run.run_id}
+        self._see_on(run, lane)
+        return {"status": lane.status, "run_id": run.run_id, "reason": lane.reason}
+
+    def _hop(self, run: Run, lane: Lane, context: Context) -> Lane:
+        process, ledger = self._process, self._process.ledger
+        if lane.idle_claims > MAX_IDLE_CLAIMS:
+            reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing"
+            return ledger.release(lane, LaneState.STOPPED, None, reason)
+        try:
+            lane, opened = self._open(run, lane)
+        except Unsendable as error:
+            self._log.error(Action.REFUSED, reason=str(error))
+            return ledger.finish(lane, Ending.FAILED, str(error))
+        deadline = Deadline(context.get_remaining_time_in_millis, process.settings.recurse_below_ms)
+        maker = HopMaker(process, run, lane, opened)
+        try:
+            hop = maker.make(deadline, Progressing(self._log, process))
+            why = hop.run()
+        finally:
+            maker.close()
+        for failure in hop.progress.failures:
+            self._log.warning(Action.TROUBLE, reason=failure)
+        lane = leave(hop, why, ledger, process.clock)
+        self._log.info(Action.LEFT, why=why.name.lower(), state=lane.state.value, reason=lane.reason)
+        return lane
+
+    def _open(self, run: Run, lane: Lane) -> tuple[Lane, Opened]:
+        """Open the run in a thread, and keep the lease meanwhile: a large file takes longer than a lease."""
+        process = self._process
+        task = process.background.submit(process.opening().open, run, decode_opened)
+        lane = await_task(task, lane, process.ledger, process.clock)
+        opened: Opened = task.result()
+        campaign = opened.campaign
+        self._log.info(Action.OPENED, campaign=campaign.id, parts=len(opened.parts), rehearse=opened.rehearse)
+        return lane, opened
+
+    def _see_on(self, run: Run, lane: Lane) -> None:
+        """After the last write: ask for the next hop, or close the run.
+
+        An operator's word may have come while the worker drained: it is looked at once more.
+        """
+        process = self._process
+        if lane.state is LaneState.PAUSED and lane.control is Control.GO:
+            lane = process.ledger.set_control(run.run_id, Control.GO, "resumed while pausing", lane.lane) or lane
+        wakes = lane.control is Control.CANCEL and lane.state is not LaneState.DONE
+        if lane.state in GOES_ON or wakes:
+            process.continuation.nudge(run.run_id, lane.lane, lane.function_version)
+            self._log.info(Action.CONTINUED, hop=lane.hop)
+        elif lane.state is LaneState.DONE:
+            close(process, self._log, run, lane)
+
+
+class Progressing:
+    """Logs how it goes, about once a second."""
+
+    def __init__(self, log: Log, process: Process) -> None:
+        self._log = log
+        self._process = process
+        self._next = 0.0
+
+    def turn(self, hop: Hop) -> None:
+        """Log, if it is time."""
+        now_s = self._process.clock.monotonic()
+        if now_s < self._next:
+            return
+        self._next = now_s + PROGRESS_EVERY_S
+        account = hop.progress.account
+        self._log.info(
+            Action.PROGRESS,
+            users=account.users,
+            devices=account.devices,
+            open=hop.dispatch.open,
+            unsettled=hop.progress.unsettled,
+            remaining_ms=hop.deadline.remaining_ms(),
+        )
+
+
+def close(process: Process, log: Log, run: Run, lane: Lane) -> None:
+    """Write the summary and announce the end. Repeatable: the sweeper does it again when this was cut short."""
+    current = process.ledger.read_run(run.run_id) or run
+    summary = summary_of(current, lane, process.settings.bucket)
+    key = process.results.put_summary(run.run_id, summary)
+    process.announcer.ended(run.run_id, summary)
+    process.ledger.close_run(run.run_id, lane.lane)
+    log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)
+
+
+class Sweeper:
+    """Every minute: nudges lanes that nobody came back to, closes runs, replays dead letters."""
+
+    MOVE_ON_MS = 120_000
+    REPLAYS = 3
+
+    def __init__(self, process: Process, log: Log, queue: Any) -> None:
+        self._process = process
+        self._log = log
+        self._queue = queue
+
+    def handle(self, event: object, context: Context) -> dict[str, int]:
+        """Sweep once."""
+        nudged = closed = 0
+        now_ms = int(self._process.clock.now() * 1000)
+        for lane in self._process.ledger.due(now_ms):
+            if not self._process.ledger.put_off(lane, now_ms + self.MOVE_ON_MS):
+                continue
+            if lane.state is LaneState.DONE:
+                run = self._process.ledger.read_run(lane.run_id)
+                if run is not None:
+                    close(self._process, self._log, run, lane)
+                    closed += 1
+            else:
+                self._process.continuation.nudge(lane.run_id, lane.lane, lane.function_version, "nudge")
+                nudged += 1
+        replayed = self._replay()
+        if nudged or closed or replayed:
+            self._log.info(Action.SWEPT, nudged=nudged, closed=closed, replayed=replayed)
+        return {"nudged": nudged, "closed": closed, "replayed": replayed}
+
+    def _replay(self) -> int:
+        """Events that Lambda gave up on are tried again, three times each."""
+        url = self._process.settings.dead_letter_queue_url
+        if not url:
+            return 0
+        answer = self._queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=55)
+        replayed = 0
+        for message in answer.get("Messages", ()):
+            event = _replayable(message["Body"], self.REPLAYS)
+            if event is None:
+                continue
+            self._process.continuation.invoke(event)
+            self._queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            replayed += 1
+        return replayed
+
+
+def _replayable(body: str, limit: int) -> bytes | None:
+    """The dead event with its replays counted, or None when it had enough of them: then it stays, and alarms."""
+    try:
+        event = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return None
+    if not isinstance(event, dict):
+        return None
+    replays = event.get("replays", 0)
+    if not isinstance(replays, int) or replays >= limit:
+        return None
+    return msgspec.json.encode(event | {"replays": replays + 1})
+
+
+class ControlDesk:
+    """Pause, resume and cancel, for the command line and the approval app."""
+
+    WORDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}  # noqa: RUF012 - a constant table
+
+    def __init__(self, process: Process, log: Log) -> None:
+        self._process = process
+        self._log = log
+
+    def handle(self, event: object, context: Context) -> dict[str, Any]:
+        """`{"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}`."""
+        if not isinstance(event, dict) or event.get("action") not in self.WORDS or not event.get("run_id"):
+            raise UnknownEvent('expected {"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}')
+        control, run_id, by = self.WORDS[event["action"]], str(event["run_id"]), str(event.get("by", ""))
+        lane = self._process.ledger.set_control(run_id, control, by)
+        if lane is None:
+            return {"status": "refused", "run_id": run_id, "reason": "no such run, or it is done"}
+        if lane.state is LaneState.READY:
+            self._process.continuation.nudge(run_id, lane.lane, lane.function_version, "nudge")
+        self._log.info(Action.CONTROLLED, run_id=run_id, control=control.value, by=by, state=lane.state.value)
+        return {"status": lane.status, "run_id": run_id, "control": lane.control.value}
+
+
+_kept: dict[str, Any] = {}
+
+
+def _process() -> tuple[Process, Log]:
+    """One per environment of Lambda, made by its first invocation: settings are checked before anything is done."""
+    if "process" not in _kept:
+        settings = read_settings(os.environ)
+        _kept["process"] = Process(settings), Log(settings.log_level)
+    kept: tuple[Process, Log] = _kept["process"]
+    return kept
+
+
+def worker(event: object, context: Context) -> dict[str, Any]:
+    """Lambda's entry for everything that makes a lane work."""
+    process, log = _process()
+    if "worker" not in _kept:
+        check_time(process.settings, context.get_remaining_time_in_millis() + 5_000)
+        _kept["worker"] = Worker(process, log)
+    answer: dict[str, Any] = _kept["worker"].handle(event, context)
+    return answer
+
+
+def sweeper(event: object, context: Context) -> dict[str, int]:
+    """Lambda's entry for the schedule."""
+    process, log = _process()
+    if "sweeper" not in _kept:
+        import boto3  # noqa: PLC0415 - only the sweeper reads a queue
+
+        _kept["sweeper"] = Sweeper(process, log, boto3.client("sqs"))
+    answer: dict[str, int] = _kept["sweeper"].handle(event, context)
+    return answer
+
+
+def control(event: object, context: Context) -> dict[str, Any]:
+    """Lambda's entry for operators."""
+    process, log = _process()
+    return ControlDesk(process, log).handle(event, context)
+
+
+__all__ = ["control", "sweeper", "worker"]

@@ -1,0 +1,29 @@
+"""The audience: pinned objects of S3, streamed as records.
+
+The way of a byte: `ranges` fetches it in the thread of `fetch`, `download` (with `cache`) hands it to the loop,
+`unpack` inflates it, `form` tells what it belongs to, `document`, `array` or `lines` makes records of it, and `stream`
+puts the parts one behind the other.
+"""
+
+from notifier.audience.cache import FileCache
+from notifier.audience.faults import AudienceChanged, AudienceUnreachable, BrokenFile
+from notifier.audience.head import BatchFileHead, read_head
+from notifier.audience.ids import IdSet, read_ids
+from notifier.audience.pin import PinnedObject, pin, pin_parts
+from notifier.audience.stream import AudienceStream, Holds
+
+__all__ = [
+    "AudienceChanged",
+    "AudienceStream",
+    "AudienceUnreachable",
+    "BatchFileHead",
+    "BrokenFile",
+    "FileCache",
+    "Holds",
+    "IdSet",
+    "PinnedObject",
+    "pin",
+    "pin_parts",
+    "read_head",
+    "read_ids",
+]

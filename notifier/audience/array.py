@@ -1,0 +1,190 @@
+"""The members of one JSON array, decoded by ijson as its bytes arrive.
+
+ijson does not say where it is, and the `users` of a batch file may be followed by further keys. So the bytes are handed
+over in pieces that end wherever the array may end, and the next character is handed over alone: if ijson calls it
+garbage, the array is over. Pieces end so at a bracket that the end of the text or a key we know follows; that is rare,
+and a piece more costs nothing but the call.
+"""
+
+import logging
+import re
+from types import ModuleType
+from typing import Any
+
+import ijson
+
+from notifier.audience.faults import BrokenFile
+from notifier.audience.limits import (
+    MAX_BRACKETS,
+    MAX_VALUE_BYTES,
+    brackets,
+    escapes_held_back,
+    has_endless_number,
+    judged,
+    without_lone_surrogates,
+)
+
+BACKEND = "yajl2_c"
+
+_MAY_END = re.compile(
+    rb"""\](?=\s*(?:\Z|\}\s*\Z|,\s*(?:\Z|"(?:[a-z]{0,8}\Z|(?:campaign|users|audience)"|[^"\\]{0,64}\\))))"""
+)
+_SPACE = b" \t\r\n"
+_CLOSING = ord("]")
+_OVER = ("trailing garbage", "Additional data")
+"""How ijson's backends call a character after the end of the array: yajl's words, and those of the one in Python."""
+
+log = logging.getLogger(__name__)
+
+
+def _backend() -> ModuleType:
+    """The backend in C; any other, with a warning, where the wheel has none."""
+    module: ModuleType = ijson
+    try:
+        module = ijson.get_backend(BACKEND)
+    except ImportError:
+        log.warning("ijson has no %s here: parsing is several times slower (backend: %s)", BACKEND, ijson.backend)
+    return module
+
+
+def _is_over(error: Exception) -> bool:
+    return any(words in str(error) for words in _OVER)
+
+
+class ArrayParser:
+    """Push text in, take records out.
+
+    Args:
+        name: of the object, for messages.
+        offset: where in the text the opening bracket stands.
+        alone: the array is the whole text. Otherwise it is a member of an object, and `rest` is set at its end.
+    """
+
+    def __init__(self, name: str, offset: int = 0, *, alone: bool = True, backend: ModuleType | None = None) -> None:
+        self.rest: bytes | None = None
+        self.count = 0
+        self._name = name
+        self._alone = alone
+        self._offset = offset
+        self._held = b""
+        self._probing = False
+        self._marked = 0
+        self._unfinished_bytes = 0
+        self._unfinished_brackets = 0
+        self._records: Any = ijson.sendable_list()
+        self._parser: Any = (backend or _backend()).items_coro(self._records, "item")
+
+    @property
+    def offset(self) -> int:
+        """Where in the text the bytes begin that are not parsed yet."""
+        return self._offset
+
+    def feed(self, text: bytes, *, final: bool = False) -> list[object]:
+        """The records that these bytes complete. With `final` nothing follows.
+
+        Raises:
+            BrokenFile: not JSON from here on, or beyond a limit. Records it did complete are in `salvage`.
+        """
+        text = self._held + text
+        cut = len(text) if final else escapes_held_back(text)
+        text, self._held = text[:cut], text[cut:]
+        mended = without_lone_surrogates(text)
+        if mended is not text and mended != text:
+            text, self._marked = mended, 2
+        if has_endless_number(text):
+            raise self._broken("a number of over 2,000 digits", len(text))
+        if self._alone:
+            self._send(text)
+        else:
+            self._feed_pieces(text)
+        if final and self.rest is None:
+            self._close()
+        return self.salvage()
+
+    def salvage(self) -> list[object]:
+        """Records that are complete and not taken yet."""
+        records = list(self._records)
+        self._records.clear()
+        if self._marked:
+            self._marked -= 1 if records else 0
+            records = [judged(record) for record in records]
+        return records
+
+    def _feed_pieces(self, text: bytes) -> None:
+        start = 0
+        if self._probing:
+            start = self._probe(text, 0)
+        for match in _MAY_END.finditer(text, start):
+            if self.rest is not None:
+                return
+            if match.end() > start:
+                self._send(text[start : match.end()])
+                start = self._probe(text, match.end())
+        if self.rest is None:
+            self._send(text[start:])
+
+    def _probe(self, text: bytes, start: int) -> int:
+        """Hand over the next character that is not space, alone; a further closing bracket asks the same again."""
+        while True:
+            at = len(text) - len(text[start:].lstrip(_SPACE))
+            self._offset += at - start
+            self._probing = at == len(text)
+            if self._probing:
+                return at
+            try:
+                self._parser.send(text[at : at + 1])
+            except ijson.JSONError as error:
+                if not _is_over(error):
+                    raise self._broken("not JSON", 1) from None
+                self.rest = text[at:] + self._held
+                return at
+            start = at + 1
+            self._offset += 1
+            if text[at] != _CLOSING:
+                return start
+
+    def _send(self, text: bytes) -> None:
+        if not text:  # to ijson that is the end
+            return
+        opened = brackets(text)
+        if opened > MAX_BRACKETS:
+            half = len(text) // 2
+            self._send(text[:half])
+            self._send(text[half:])
+            return
+        before = len(self._records)
+        try:
+            self._parser.send(text)
+        except (ijson.JSONError, ValueError, ArithmeticError, RecursionError) as error:
+            raise self._broken(self._reason(error), len(text)) from None
+        finally:
+            finished = len(self._records) - before
+            self.count += finished
+        self._offset += len(text)
+        self._unfinished_bytes = 0 if finished else self._unfinished_bytes + len(text)
+        self._unfinished_brackets = 0 if finished else self._unfinished_brackets + opened
+        if self._unfinished_bytes > MAX_VALUE_BYTES:
+            raise self._broken("a record of over 1 MiB", 0)
+        if self._unfinished_brackets > MAX_BRACKETS:
+            raise self._broken("a record of over 2,048 objects and lists", 0)
+
+    def _close(self) -> None:
+        if not self._alone:
+            raise self._broken("the file is cut off", 0)
+        before = len(self._records)
+        try:
+            self._parser.close()
+        except (ijson.JSONError, ValueError, ArithmeticError, RecursionError):
+            raise self._broken("the file is cut off", 0) from None
+        finally:
+            self.count += len(self._records) - before
+
+    def _reason(self, error: Exception) -> str:
+        if not _is_over(error):
+            return "not JSON"
+        if self._alone:
+            return "something follows the end of the list"
+        return "after `users` comes something that is none of the known keys"
+
+    def _broken(self, reason: str, length: int) -> BrokenFile:
+        return BrokenFile(self._name, reason, (self._offset, self._offset + length), self.count)

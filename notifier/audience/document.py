@@ -1,0 +1,226 @@
+"""A JSON object at the top of a file: its keys by hand, its small values at once, its `users` by ijson."""
+
+import codecs
+import json
+from collections.abc import Callable
+from decimal import Decimal
+
+from notifier.audience.array import ArrayParser
+from notifier.audience.faults import BrokenFile
+from notifier.audience.limits import MAX_VALUE_BYTES, is_too_deep
+
+USERS = "users"
+BATCH_FILE_KEYS = ("campaign", USERS, "audience")
+PART_KEYS = (USERS,)
+
+_SPACE = b" \t\r\n"
+_FIRST_TRY_BYTES = 4096
+
+
+def _refuse(_: str) -> object:
+    raise ValueError("NaN and infinities are not JSON")
+
+
+_decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+
+
+class DocumentParser:
+    """Push text in, take users out, find the other keys in `values`.
+
+    Args:
+        known: the keys there may be; each once, in any order.
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...], offset: int = 0) -> None:
+        self.values: dict[str, object] = {}
+        self.has_users = False
+        self.count = 0
+        self.ended = False
+        self._name = name
+        self._known = known
+        self._text = b""
+        self._offset = offset
+        self._array: ArrayParser | None = None
+        self._done: list[object] = []
+        self._step: Callable[[], bool] = self._open
+        self._key = ""
+        self._retry_at = 0
+        self._final = False
+
+    @property
+    def offset(self) -> int:
+        """Where in the text the bytes begin that are not parsed yet."""
+        return self._offset
+
+    @property
+    def in_users(self) -> bool:
+        """Whether the next byte belongs to `users`."""
+        return self._array is not None
+
+    def feed(self, text: bytes, *, final: bool = False) -> list[object]:
+        """The users that these bytes complete. With `final` nothing follows.
+
+        Raises:
+            BrokenFile: not JSON from here on, a key twice or unknown, or beyond a limit.
+        """
+        self._final = final
+        if self._array is None:
+            self._text += text
+            text = b""
+        while True:
+            if self._array is not None:
+                self._feed_array(self._array, self._text + text)
+                text = b""
+                if self._array is not None:
+                    return self.salvage()
+            if not self._advance():
+                return self.salvage()
+
+    def salvage(self) -> list[object]:
+        """Users that are complete and not taken yet."""
+        records = self._done + (self._array.salvage() if self._array else [])
+        self._done = []
+        return records
+
+    def _feed_array(self, array: ArrayParser, text: bytes) -> None:
+        self._text = b""
+        try:
+            self._done += array.feed(text, final=self._final)
+        finally:
+            self.count = array.count
+            self._offset = array.offset
+        if array.rest is not None:
+            self._text = array.rest
+            self._array = None
+
+    def _advance(self) -> bool:
+        """Steps as far as the text goes; True where `users` begins."""
+        while True:
+            left = self._text.lstrip(_SPACE)
+            self._offset += len(self._text) - len(left)
+            self._text = left
+            if not self._text:
+                if self._final and not self.ended:
+                    raise self._broken("the file is empty" if self._step == self._open else "the file is cut off")
+                return False
+            if not self._step():
+                if self._final and self._array is None:
+                    raise self._broken("the file is cut off")
+                return self._array is not None
+
+    def _take(self, count: int) -> None:
+        self._text = self._text[count:]
+        self._offset += count
+
+    def _expect(self, character: bytes) -> None:
+        if not self._text.startswith(character):
+            raise self._broken("not JSON" if self._step != self._open else "not a JSON object")
+        self._take(1)
+
+    def _open(self) -> bool:
+        if codecs.BOM_UTF8.startswith(self._text[:3]):
+            if len(self._text) < len(codecs.BOM_UTF8) and not self._final:
+                return False
+            self._take(len(codecs.BOM_UTF8))
+            return True
+        self._expect(b"{")
+        self._step = self._first_key
+        return True
+
+    def _first_key(self) -> bool:
+        if self._text.startswith(b"}"):
+            return self._close()
+        return self._read_key()
+
+    def _close(self) -> bool:
+        self._take(1)
+        self.ended = True
+        self._step = self._nothing
+        return True
+
+    def _nothing(self) -> bool:
+        raise self._broken("something follows the end of the object")
+
+    def _read_key(self) -> bool:
+        if not self._text.startswith(b'"'):
+            raise self._broken("not JSON")
+        found = self._value()
+        if found is None:
+            return False
+        key, length = found
+        if not isinstance(key, str) or key not in self._known:
+            raise self._broken(f"an unknown key at the top (known: {', '.join(self._known)})")
+        if key in self.values or (key == USERS and self.has_users):
+            raise self._broken(f"a second `{key}` at the top")
+        if (key == USERS and "audience" in self.values) or (key == "audience" and self.has_users):
+            raise self._broken("both `users` and `audience`")
+        self._take(length)
+        self._key = key
+        self._step = self._colon
+        return True
+
+    def _colon(self) -> bool:
+        self._expect(b":")
+        self._step = self._read_value
+        return True
+
+    def _read_value(self) -> bool:
+        if self._key == USERS:
+            if not self._text.startswith(b"["):
+                raise self._broken("`users` is not a list")
+            self.has_users = True
+            self._array = ArrayParser(self._name, self._offset, alone=False)
+            self._step = self._comma
+            return False
+        found = self._value()
+        if found is None:
+            return False
+        self.values[self._key], length = found
+        self._take(length)
+        self._step = self._comma
+        return True
+
+    def _comma(self) -> bool:
+        if self._text.startswith(b"}"):
+            return self._close()
+        self._expect(b",")
+        self._step = self._read_key
+        return True
+
+    def _value(self) -> tuple[object, int] | None:
+        """The value the text begins with and its bytes; None while it is not all there. Tried at doubling lengths."""
+        too_long = len(self._text) > MAX_VALUE_BYTES
+        if len(self._text) < self._retry_at and not self._final and not too_long:
+            return None
+        try:
+            window = self._text[: MAX_VALUE_BYTES + 4]
+            text, _ = codecs.utf_8_decode(window, "strict", False)
+            value, end = _decoder.raw_decode(text)
+        except UnicodeDecodeError:
+            raise self._broken("not UTF-8") from None
+        except (RecursionError, ArithmeticError):
+            raise self._broken("a value that is nested too deep or too large a number") from None
+        except json.JSONDecodeError as error:
+            self._not_yet(error, too_long=too_long)
+            return None
+        except ValueError:
+            raise self._broken("not JSON, or a number of too many digits") from None
+        if end == len(text) and not self._final and not too_long:
+            self._not_yet(None, too_long=False)
+            return None
+        if is_too_deep(value):
+            raise self._broken("a value that is nested deeper than 64 levels")
+        self._retry_at = 0
+        return value, len(text[:end].encode())
+
+    def _not_yet(self, error: json.JSONDecodeError | None, *, too_long: bool) -> None:
+        if too_long:
+            raise self._broken(f"`{self._key}` is over 1 MiB, or not JSON" if self._key else "not JSON")
+        if self._final:
+            at = error.pos if error else 0
+            cut_off = error is None or at >= len(self._text) - 1 or str(error).startswith("Unterminated")
+            raise self._broken("the file is cut off" if cut_off else "not JSON", at)
+        self._retry_at = max(_FIRST_TRY_BYTES, 2 * len(self._text))
+
+    def _broken(self, reason: str, ahead: int = 0) -> BrokenFile:
+        return BrokenFile(self._name, reason, (self._offset + ahead,))

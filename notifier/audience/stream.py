@@ -1,0 +1,186 @@
+"""The records of all parts in order, from a cursor on, without ever waiting for the network."""
+
+import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from notifier.audience.cache import FileCache
+from notifier.audience.faults import BrokenFile
+from notifier.audience.fetch import Fetcher
+from notifier.audience.form import BatchFileParser, PartParser
+from notifier.audience.pin import PinnedObject
+from notifier.audience.ranges import Sleep
+from notifier.audience.unpack import TEXT_BYTES, Unpacker
+from notifier.cursor import Cursor
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+STEPS = 16
+"""Pieces of 64 KiB that one call parses at most: what a call costs while it skips."""
+
+
+class Holds(enum.Enum):
+    """What the objects of a stream are."""
+
+    BATCH_FILE = "batch_file"
+    USERS = "users"
+    IDS = "ids"
+
+
+class AudienceStream:
+    """Records as decoded JSON values; a line that is not JSON, or a record with a lone surrogate, is a `BrokenRecord`.
+
+    Args:
+        parts: the pinned objects, in the order of the audience; for inline users the batch file alone.
+        cursor: the first record wanted. Parts before it are not read; within its part the records before it are
+            skipped, or its byte is asked for.
+        cache: where objects are kept; None to keep none.
+        pause: waits between attempts of a failed request (seconds), in the fetching thread.
+    """
+
+    def __init__(
+        self,
+        client: "S3Client",
+        parts: Sequence[PinnedObject],
+        cursor: Cursor | None = None,
+        *,
+        holds: Holds = Holds.USERS,
+        cache: FileCache | None = None,
+        pause: Sleep | None = None,
+    ) -> None:
+        cursor = cursor or Cursor()
+        self._parts = parts
+        self._holds = holds
+        self._first = cursor.part
+        self._record = cursor.record
+        self._records: list[object] = []
+        self._starts: list[int] = []
+        self._next = 0
+        self._error: Exception | None = None
+        self._fetcher = Fetcher(client, parts[cursor.part :], cache, cursor.byte or 0, pause)
+        self._begin(cursor.part, cursor.in_part, cursor.byte)
+
+    def _begin(self, part: int, skip: int = 0, byte: int | None = None) -> None:
+        """Turn to a part: skip so many records of it, or know that they end at `byte`."""
+        self._part = part
+        self._seen = skip if byte is not None else 0
+        self._skip = skip - self._seen
+        self._part_over = part >= len(self._parts)
+        if self._part_over:
+            return
+        name = self._parts[part].name
+        self._download = self._fetcher.download(part - self._first)
+        self._unpacker = Unpacker(name, plain=byte is not None)
+        self._parser: BatchFileParser | PartParser
+        if self._holds is Holds.BATCH_FILE:
+            self._parser = BatchFileParser(name)
+        else:
+            self._parser = PartParser(name, line=byte, skip=self._skip, ids=self._holds is Holds.IDS)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every record was taken. It may be seen only by a `take` that returns nothing."""
+        over = self._part_over and self._part + 1 >= len(self._parts)
+        return over and self._error is None and self._next >= len(self._records)
+
+    def take(self, limit: int) -> list[object]:
+        """At most `limit` records. Fewer, or none, when the bytes have not arrived: see `ended` and `wait`.
+
+        Raises:
+            BrokenFile, AudienceChanged, AudienceUnreachable: once every record before the fault has been taken.
+        """
+        taken: list[object] = []
+        steps = STEPS
+        while len(taken) < limit:
+            if self._next < len(self._records):
+                batch = self._records[self._next : self._next + limit - len(taken)]
+                self._next += len(batch)
+                taken += batch
+            elif not steps or self.ended or not self._step():
+                break
+            else:
+                steps -= 1
+        self._record += len(taken)
+        if self._error is not None and not taken and self._next >= len(self._records):
+            raise self._error
+        return taken
+
+    def wait(self, timeout_s: float) -> None:
+        """Return as soon as `take` can get on, at the latest after `timeout_s`. For callers with nothing else to do."""
+        if self.ended or self._error is not None or self._next < len(self._records):
+            return
+        with self._fetcher.changed:
+            download = self._download
+            self._fetcher.changed.wait_for(lambda: download.is_readable, timeout_s)
+
+    def position(self) -> Cursor:
+        """Where the next record is."""
+        waiting = len(self._records) - self._next
+        if self._part_over and not waiting and self._part + 1 < len(self._parts):
+            return Cursor(record=self._record, part=self._part + 1)
+        if self._skip:
+            return Cursor(record=self._record, part=self._part, in_part=self._seen + self._skip)
+        lines = self._parser.lines if isinstance(self._parser, PartParser) else None
+        byte = None
+        if lines is not None and self._unpacker.is_gzip is False:
+            byte = self._starts[self._next] if waiting else lines.offset
+        return Cursor(record=self._record, part=self._part, in_part=self._seen - waiting, byte=byte)
+
+    def close(self, join_s: float = 0) -> None:
+        """Stop fetching and give the files back. The thread ends with the request it waits for, here or later."""
+        self._fetcher.close()
+        if join_s:
+            self._fetcher.join(join_s)
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The other keys of a batch file, as far as it was read."""
+        return self._parser.values if isinstance(self._parser, BatchFileParser) else {}
+
+    @property
+    def in_users(self) -> bool:
+        """Whether the users of a batch file have begun."""
+        return isinstance(self._parser, BatchFileParser) and self._parser.has_users
+
+    def _step(self) -> bool:
+        """Parse one more piece, or turn to the next part. False when there is nothing to go on with."""
+        if self._error is not None:
+            return False
+        if self._part_over:
+            self._begin(self._part + 1)
+            return True
+        try:
+            return self._parse_piece()
+        except Exception as error:  # noqa: BLE001 - raised once the records before it are taken
+            self._error = error
+            self._keep(self._parser.salvage())
+            return True
+
+    def _parse_piece(self) -> bool:
+        text = self._unpacker.pull()
+        if text is None:
+            stored = self._download.read(TEXT_BYTES)
+            if stored is None:
+                return False
+            self._unpacker.push(stored)
+            return True
+        self._keep(self._parser.feed(text, final=not text))
+        if not text:
+            self._part_over = True
+            if self._skip:
+                name = self._parts[self._part].name
+                raise BrokenFile(
+                    name, "fewer records than were read before", (self._parts[self._part].size,), self._seen
+                )
+        return True
+
+    def _keep(self, records: list[object]) -> None:
+        """Make these the records that wait, without those to skip."""
+        self._seen += len(records)
+        skipped = min(self._skip, len(records))
+        self._skip -= skipped
+        self._records = records[skipped:] if skipped else records
+        lines = self._parser.lines if isinstance(self._parser, PartParser) else None
+        self._starts = lines.starts[skipped:] if lines is not None else []
+        self._next = 0

@@ -1,0 +1,327 @@
+"""Puts the parts together: clients, gateways and stores of one process; feed, dispatch and progress of one hop."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+from botocore.config import Config
+
+from notifier.account import Account
+from notifier.announce import EventBridgeAnnouncer
+from notifier.arms import Arms
+from notifier.audience import (
+    AudienceChanged,
+    AudienceStream,
+    BrokenFile,
+    FileCache,
+    Holds,
+    PinnedObject,
+    pin,
+    pin_parts,
+    read_head,
+    read_ids,
+)
+from notifier.batching import BATCH_SIZE, Former
+from notifier.campaign import Audience, Campaign, Fault
+from notifier.config import Mode, Settings
+from notifier.continuation import LambdaContinuation
+from notifier.cursor import Cursor
+from notifier.deadline import Deadline
+from notifier.dispatch import Carrier, Dispatch
+from notifier.feed import AudienceFeed, DeferredFeed, Feed
+from notifier.gateway.apns import auth as apns_auth
+from notifier.gateway.apns import message as apns_message
+from notifier.gateway.apns import verdict as apns_verdict
+from notifier.gateway.carrier import GatewayCarrier
+from notifier.gateway.curl import CurlTransport
+from notifier.gateway.fcm import auth as fcm_auth
+from notifier.gateway.fcm import message as fcm_message
+from notifier.gateway.fcm import verdict as fcm_verdict
+from notifier.gateway.keys import Keys
+from notifier.gateway.payload import Label
+from notifier.gateway.secrets import BadSecret, Secrets
+from notifier.gateway.transport import Endpoint
+from notifier.ledger import DynamoLedger, LaneLost
+from notifier.opening import Opened, Opening, Unsendable
+from notifier.pacing import Pace
+from notifier.progress import Progress
+from notifier.render import Renderer, Wording
+from notifier.results import S3Results
+from notifier.run import Lane, Run, Source, batch_name
+from notifier.worker import BrokenInput, Hop, Plan, Watcher
+
+THREADS = 6
+"""For calls to AWS that block: settlements, ledger writes, deferred batches."""
+FCM_STREAMS = 100
+APNS_STREAMS = 1_000
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+
+class Process:
+    """What one process keeps between invocations: clients, credentials, threads, the audience cache."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.background = ThreadPoolExecutor(THREADS, thread_name_prefix="notifier")
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 5},
+            connect_timeout=5,
+            read_timeout=20,
+            max_pool_connections=THREADS + 4,
+        )
+        session = boto3.Session()
+        self.s3 = session.client("s3", config=config)
+        self.ledger = DynamoLedger(session.client("dynamodb", config=config), settings.table, self.clock.now)
+        self.results = S3Results(self.s3, settings.bucket)
+        self.continuation = LambdaContinuation(session.client("lambda", config=config), settings.worker_function)
+        self.announcer = EventBridgeAnnouncer(session.client("events", config=config))
+        self.cache = FileCache(Path(settings.cache_dir), settings.cache_max_mb * 1_000_000)
+        self._secrets = Secrets(session.client("secretsmanager", config=config))
+        self.fcm_keys = Keys(
+            lambda fresh: self._secrets.read("fcm", settings.fcm_secret_arn, fresh=fresh),
+            partial(fcm_auth.Credentials, ca_file=settings.gateway_ca_file),
+        )
+        self.apns_keys = Keys(
+            lambda fresh: self._secrets.read("apns", settings.apns_secret_arn, fresh=fresh),
+            lambda secret: apns_auth.Credentials(secret),
+        )
+        self.library = S3Library(self.s3, self.cache)
+
+    def opening(self) -> Opening:
+        """What opens runs."""
+        return Opening(
+            self.library,
+            self.results,
+            self.ledger,
+            Renderer,
+            addition_faults,
+            lambda stream: stream.wait(1.0),  # type: ignore[attr-defined]
+            rehearse=self.settings.mode is Mode.REHEARSE,
+        )
+
+
+class S3Library:
+    """The objects in S3, as opening and feeding need them."""
+
+    def __init__(self, client: Any, cache: FileCache) -> None:
+        self._client = client
+        self._cache = cache
+
+    def head(self, source: Source) -> Any:
+        """The batch file without its users. Raises Unsendable."""
+        try:
+            return read_head(self._client, self.pin_source(source), cache=self._cache)
+        except (BrokenFile, AudienceChanged) as error:
+            raise Unsendable(str(error)) from None
+
+    def pin_source(self, source: Source) -> PinnedObject:
+        """The very version of the run. Raises Unsendable."""
+        try:
+            return pin(self._client, source.bucket, source.key, version_id=source.version_id, etag=source.etag)
+        except AudienceChanged as error:
+            raise Unsendable(str(error)) from None
+
+    def pin_parts(self, audience: Audience, bucket: str) -> tuple[PinnedObject, ...]:
+        """The parts as they are now, held against the ETags that were stated. Raises Unsendable."""
+        try:
+            return pin_parts(self._client, audience.parts, bucket)
+        except AudienceChanged as error:
+            raise Unsendable(str(error)) from None
+
+    def stream(self, opened: Opened, cursor: Cursor) -> "GuardedStream":
+        """The users from a cursor on."""
+        holds = Holds.BATCH_FILE if opened.inline else Holds.USERS
+        return GuardedStream(AudienceStream(self._client, opened.parts, cursor, holds=holds, cache=self._cache))
+
+    def stream_from_start(self, opened: Opened) -> "GuardedStream":
+        """The users from the first on."""
+        return self.stream(opened, Cursor())
+
+    def excluded(self, opened: Opened) -> Any:
+        """The user ids that are not to be asked for."""
+        return read_ids(self._client, opened.exclude, cache=self._cache) if opened.exclude else frozenset()
+
+
+class GuardedStream:
+    """An audience stream whose faults are the worker's."""
+
+    def __init__(self, stream: AudienceStream) -> None:
+        self._stream = stream
+        self.position = stream.position
+        self.wait = stream.wait
+        self.close = stream.close
+
+    @property
+    def ended(self) -> bool:
+        """Every record was taken."""
+        return self._stream.ended
+
+    def take(self, limit: int) -> list[object]:
+        """Records that are here. Raises BrokenInput."""
+        try:
+            return self._stream.take(limit)
+        except (BrokenFile, AudienceChanged) as error:
+            raise BrokenInput(str(error)) from None
+
+
+def addition_faults(campaign: Campaign) -> Iterator[Fault]:
+    """What the gateways have against any message of the campaign."""
+    places = [("campaign.message", campaign.message)]
+    places += [(f"campaign.variants[{n}].message", variant.message) for n, variant in enumerate(campaign.variants)]
+    for place, message in places:
+        yield from fcm_message.addition_faults(message, place)
+        yield from apns_message.addition_faults(message, place)
+
+
+def decode_opened(stored: bytes) -> Opened:
+    """What the first claim stored."""
+    raw = msgspec.json.decode(stored, type=_Stored)
+    return Opened(raw.campaign, raw.parts, raw.inline, raw.exclude, raw.rehearse, raw.version)
+
+
+class _Stored(msgspec.Struct):
+    campaign: Campaign
+    parts: tuple[PinnedObject, ...]
+    inline: bool
+    exclude: tuple[PinnedObject, ...]
+    rehearse: bool
+    version: int
+
+
+class HopMaker:
+    """Makes the hop of one claimed lane."""
+
+    def __init__(self, process: Process, run: Run, lane: Lane, opened: Opened) -> None:
+        self._process = process
+        self._run = run
+        self._lane = lane
+        self._opened = opened
+        self._renderer = Renderer(opened.campaign)
+        settings = process.settings
+        self._transport = CurlTransport(endpoints(settings), ca_file=settings.gateway_ca_file)
+        now_s = process.clock.monotonic()
+        ramp_s = 0.0 if opened.campaign.test else float(settings.ramp_s)
+        sent_for_s = lane.sending_ms / 1000
+        self._pace = Pace(opened.campaign.per_second or None, ramp_s, sent_for_s, now_s)
+        self._budget = Pace(float(settings.fcm_per_second), ramp_s, sent_for_s, now_s)
+
+    def make(self, deadline: Deadline, watcher: Watcher) -> Hop:
+        """The hop, ready to run."""
+        process, campaign = self._process, self._opened.campaign
+        progress = Progress(
+            self._lane, process.ledger, process.results, process.background, process.clock, (LaneLost,)
+        )
+        dispatch = Dispatch(
+            self._transport,
+            self.carriers(),
+            process.clock,
+            process.background,
+            random.random,
+            {"fcm": self._budget},
+            process.settings.window,
+        )
+        plan = Plan(
+            campaign.not_before.timestamp() if campaign.not_before else None,
+            campaign.abort_after.timestamp() if campaign.abort_after else None,
+        )
+        return Hop(progress, dispatch, self._feed, self._pace, plan, deadline, process.clock, watcher)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def carriers(self) -> Mapping[str, Carrier]:
+        """A carrier for each endpoint. One that has no secret says so when it is first needed."""
+        process = self._process
+        fcm: Callable[..., GatewayCarrier] = partial(
+            self._carrier,
+            prepare=self._prepare_fcm,
+            path_of=lambda _token: fcm_message.path(process.fcm_keys.current.project_id),
+            judge=fcm_verdict.judge,
+            credentials=process.fcm_keys,
+            max_payload_bytes=fcm_message.MAX_PAYLOAD_BYTES,
+            takes_names=False,
+            asks_when_rehearsing=True,
+        )
+        apns: Callable[..., GatewayCarrier] = partial(
+            self._carrier,
+            prepare=self._prepare_apns,
+            path_of=apns_message.path,
+            judge=apns_verdict.judge,
+            credentials=process.apns_keys,
+            max_payload_bytes=apns_message.MAX_PAYLOAD_BYTES,
+            takes_names=True,
+            asks_when_rehearsing=False,
+        )
+        return {"fcm": fcm("fcm"), "apns": apns("apns"), "apns-sandbox": apns("apns-sandbox")}
+
+    def _carrier(self, endpoint: str, **parts: Any) -> GatewayCarrier:
+        campaign_id = self._opened.campaign.id
+        wording_of, rehearse = self._renderer.wording, self._opened.rehearse
+        return GatewayCarrier(endpoint, self._run.run_id, campaign_id, wording_of, rehearse=rehearse, **parts)
+
+    def _prepare_fcm(self, wording: Wording, label: Label) -> fcm_message.Prepared:
+        return fcm_message.Prepared(wording.message, wording.slots, label, rehearse=self._opened.rehearse)
+
+    def _prepare_apns(self, wording: Wording, label: Label) -> apns_message.Prepared:
+        topic = self._process.apns_keys.current.topic
+        return apns_message.Prepared(wording.message, wording.slots, label, topic=topic)
+
+    def _feed(self, progress: Progress) -> Feed:
+        """The feed of the round that the progress has come to."""
+        process, campaign, cursor = self._process, self._opened.campaign, progress.cursor
+        run_id = self._run.run_id
+        first = cursor.record // BATCH_SIZE
+        settled = self._settled_beyond(first, cursor.round)
+        suspects = self._lane.fed if self._lane.crashed and cursor.round == self._lane.cursor.round else 0
+        if cursor.round:
+            results, background = process.results, process.background
+            return DeferredFeed(results, background, run_id, campaign.id, cursor, settled, suspects)
+        arms = Arms(campaign.salt, campaign.arms)
+        former = Former(run_id, campaign.id, arms, self._renderer, process.library.excluded(self._opened))
+        return AudienceFeed(process.library.stream(self._opened, cursor), former, settled, suspects)
+
+    def _settled_beyond(self, first: int, round_: int) -> dict[int, Account]:
+        """The skip-list: batches that are settled although the cursor has not passed them."""
+        results, run_id = self._process.results, self._run.run_id
+        numbers = results.settled_from(run_id, first, round_)
+        return {number: results.recover(run_id, number, round_) for number in numbers}
+
+
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """The three hosts, as data."""
+    apns = {"probe_first": True, "max_connections": settings.apns_connections, "max_streams": APNS_STREAMS}
+    return (
+        Endpoint(
+            name="fcm",
+            base_url=settings.fcm_base_url,
+            max_connections=settings.fcm_connections,
+            max_streams=FCM_STREAMS,
+            probe_first=False,
+            timeout_ms=settings.request_timeout_ms,
+        ),
+        Endpoint(name="apns", base_url=settings.apns_base_url, timeout_ms=settings.request_timeout_ms, **apns),  # type: ignore[arg-type]
+        Endpoint(
+            name="apns-sandbox",
+            base_url=settings.apns_sandbox_base_url,
+            timeout_ms=settings.request_timeout_ms,
+            **apns,  # type: ignore[arg-type]
+        ),
+    )
+
+
+__all__ = ["BadSecret", "HopMaker", "Process", "S3Library", "SystemClock", "batch_name", "decode_opened", "endpoints"]

@@ -1,0 +1,170 @@
+"""The first claim of a run: read the batch file's head, validate, pin the audience, judge its first records, store it all.
+
+Later hops find everything in `state/run_id=R/campaign.json` and need not look at the head again.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+from notifier.batching import Voice, broken_reasons
+from notifier.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.feed import Stream
+from notifier.run import Run, Source
+
+JUDGED_RECORDS = 1000
+"""So many records are judged before anything is sent."""
+MAX_BROKEN_SHARE = 0.2
+"""More of them broken, and it is the wrong file."""
+EXEMPT_BELOW = 100
+"""Files with fewer records are not judged by their share."""
+STATE = "campaign"
+
+
+class Unsendable(Exception):
+    """The run cannot begin. The message says what to mend."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What every hop of a run needs to know. The form of `state/run_id=R/campaign.json`.
+
+    `parts` are the pinned objects that hold the users; with `inline` the batch file itself.
+    """
+
+    campaign: Campaign
+    parts: tuple[Any, ...]
+    inline: bool
+    exclude: tuple[Any, ...]
+    rehearse: bool
+    version: int = 1
+
+
+class Head(Protocol):
+    """A batch file without its users."""
+
+    @property
+    def campaign(self) -> object: ...
+    @property
+    def audience(self) -> object | None: ...
+
+
+class Library(Protocol):
+    """The objects in S3 (`notifier.audience`)."""
+
+    def head(self, source: Source) -> Head: ...
+    def pin_source(self, source: Source) -> Any: ...
+    def pin_parts(self, audience: Audience, bucket: str) -> tuple[Any, ...]: ...
+    def stream_from_start(self, opened: Opened) -> Stream: ...
+
+
+class State(Protocol):
+    """Where what was opened is kept (`notifier.results`)."""
+
+    def get_state(self, run_id: str, name: str) -> bytes | None: ...
+    def put_state(self, run_id: str, name: str, value: object) -> None: ...
+
+
+class Campaigns(Protocol):
+    """Who owns which campaign id (`notifier.ledger`)."""
+
+    def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool: ...
+
+
+class Opening:
+    """Opens runs.
+
+    Args:
+        voice_of: the campaign's texts, ready to be filled in; raises BrokenCampaign.
+        faults_of: what the gateways have against the campaign's messages.
+        rehearse: the stack rehearses: nothing may reach a phone.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        state: State,
+        campaigns: Campaigns,
+        voice_of: Callable[[Campaign], Voice],
+        faults_of: Callable[[Campaign], Iterator[Fault]],
+        wait: Callable[[Stream], None],
+        *,
+        rehearse: bool,
+    ) -> None:
+        self._library = library
+        self._state = state
+        self._campaigns = campaigns
+        self._voice_of = voice_of
+        self._faults_of = faults_of
+        self._wait = wait
+        self._rehearse = rehearse
+
+    def open(self, run: Run, decode: Callable[[bytes], Opened]) -> Opened:
+        """What was stored by the first claim, or, at the first claim, everything it takes to store it.
+
+        Raises:
+            Unsendable: the file cannot be sent as it is.
+        """
+        stored = self._state.get_state(run.run_id, STATE)
+        if stored is None:
+            self._open_first(run)
+            stored = self._state.get_state(run.run_id, STATE)
+        if stored is None:
+            raise Unsendable("the run's state was deleted while it was opened")
+        return decode(stored)
+
+    def _open_first(self, run: Run) -> None:
+        head = self._library.head(run.source)
+        campaign = self._campaign_of(head)
+        if head.audience is None:
+            parts = (self._library.pin_source(run.source),)
+        else:
+            parts = self._library.pin_parts(_audience_of(head.audience), run.source.bucket)
+        exclude = self._library.pin_parts(campaign.exclude, run.source.bucket) if campaign.exclude else ()
+        rehearse = self._rehearse or campaign.dry_run
+        opened = Opened(campaign, parts, head.audience is None, exclude, rehearse)
+        self._judge(opened)
+        if not rehearse and not self._campaigns.take_campaign(campaign.id, run.run_id, again=campaign.again):
+            raise Unsendable(
+                f"campaign_exists: campaign {campaign.id!r} was sent by another run already; "
+                "give it a new id, or set campaign.again to true"
+            )
+        self._state.put_state(run.run_id, STATE, opened)
+
+    def _campaign_of(self, head: Head) -> Campaign:
+        try:
+            campaign = read_campaign(head.campaign)
+            self._voice_of(campaign)
+            faults = tuple(self._faults_of(campaign))
+            if faults:
+                raise BrokenCampaign(faults)
+        except BrokenCampaign as error:
+            raise Unsendable(f"broken campaign: {error}") from None
+        return campaign
+
+    def _judge(self, opened: Opened) -> None:
+        """More than a fifth of the first thousand broken is the wrong file."""
+        stream = self._library.stream_from_start(opened)
+        records: list[object] = []
+        try:
+            while len(records) < JUDGED_RECORDS and not stream.ended:
+                taken = stream.take(JUDGED_RECORDS - len(records))
+                if not taken:
+                    self._wait(stream)
+                records += taken
+        finally:
+            stream.close()
+        if len(records) < EXEMPT_BELOW:
+            return
+        reasons = broken_reasons(records, self._voice_of(opened.campaign))
+        share = len(reasons) / len(records)
+        if share > MAX_BROKEN_SHARE:
+            why = "; ".join(sorted(set(reasons))[:3])
+            raise Unsendable(f"wrong file: {share:.0%} of the first {len(records)} records are broken ({why})")
+
+
+def _audience_of(raw: object) -> Audience:
+    try:
+        return msgspec.convert(raw, Audience)
+    except msgspec.ValidationError as error:
+        raise Unsendable(f"broken audience: {error}") from None
