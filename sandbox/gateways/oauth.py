@@ -21,6 +21,8 @@ _SCOPES = frozenset(
     ("https://www.googleapis.com/auth/firebase.messaging", "https://www.googleapis.com/auth/cloud-platform")
 )
 _JSON = (("content-type", "application/json; charset=utf-8"), ("cache-control", "no-cache, no-store, must-revalidate"))
+_GOOGLE = "https://oauth2.googleapis.com/token"
+"""The audience that Google's own library always names, whatever the `token_uri`."""
 _LIFETIME_MAX_S = 3600
 _SKEW_S = 300
 _TIMEFRAME = (
@@ -45,7 +47,7 @@ class OAuth:
             raise TypeError("the service account's key is not an RSA key")
         self._key = key
         self._email = service_account["client_email"]
-        self._audience = service_account["token_uri"]
+        self._audiences = (service_account["token_uri"], _GOOGLE)
         self._clock = clock
         self._lifetime_s = lifetime_s
         self._good_until: dict[str, float] = {}
@@ -114,7 +116,7 @@ class OAuth:
     def _check_claims(self, claims: dict[str, Any]) -> None:
         if claims.get("iss") != self._email:
             raise _RefusedError("invalid_grant", "Invalid grant: account not found")
-        if claims.get("aud") != self._audience:
+        if claims.get("aud") not in self._audiences:
             raise _RefusedError("invalid_grant", "Invalid JWT: Failed audience check.")
         scopes = str(claims.get("scope", "")).split()
         if not scopes or not _SCOPES.issuperset(scopes):

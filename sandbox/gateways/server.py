@@ -112,18 +112,21 @@ def _servers(settings: Settings, material: credentials.Credentials, ports: list[
     )
     control = Control((fcm, production, sandbox), oauth, phones)
     return [
-        _secure(fcm, ports[0], material, _FCM_STREAMS),
+        # OAuth is asked for by HTTP/1.1 (requests knows no other), as Google's front ends allow on every port.
+        _secure(fcm, ports[0], material, _FCM_STREAMS, HTTPModes.auto),
         _secure(production, ports[1], material, _APNS_STREAMS),
         _secure(sandbox, ports[2], material, _APNS_STREAMS),
         _server(control, ports[3], http=HTTPModes.auto),
     ]
 
 
-def _secure(target: object, port: int, material: credentials.Credentials, streams: int) -> Any:
+def _secure(
+    target: object, port: int, material: credentials.Credentials, streams: int, http: HTTPModes = HTTPModes.http2
+) -> Any:
     return _server(
         target,
         port,
-        http=HTTPModes.http2,
+        http=http,
         http2_settings=HTTP2Settings(max_concurrent_streams=streams),
         ssl_cert=material.certificate_file,
         ssl_key=material.key_file,

@@ -85,7 +85,7 @@ def test_wrong_assertions_are_refused(gateways: Gateways, client: Client) -> Non
             assertion(gateways, key=_other_key()),
             assertion(gateways, key="s" * 32, algorithm="HS256"),
             assertion(gateways, iss="someone@else.example"),
-            assertion(gateways, aud="https://oauth2.googleapis.com/token"),
+            assertion(gateways, aud="https://else.example/token"),
             assertion(gateways, iat=now - 7200, exp=now - 3600),
             assertion(gateways, iat=now + 900, exp=now + 1800),
             assertion(gateways, exp=now + 7200),
