@@ -16,10 +16,9 @@ from notifier.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run,
 from notifier.summary import summary_of
 from notifier.telemetry import Action, Log
 from notifier.waiting import await_task
-from notifier.worker import Hop, leave
+from notifier.worker import Exit, Hop, leave
 
 PROGRESS_EVERY_S = 1.0
-GOES_ON = frozenset({LaneState.READY})
 
 
 class Context(Protocol):
@@ -97,25 +96,25 @@ class Worker:
             return {"status": "ignored", "run_id": run.run_id, "reason": str(taken)}
         log.info(Action.CLAIMED, epoch=lane.epoch, hop=lane.hop, cursor=lane.cursor.encode(), crashed=lane.crashed)
         try:
-            lane = self._hop(run, lane, context)
+            lane, why = self._hop(run, lane, context)
         except (LaneLost, LeaseOver) as error:
             log.error(Action.LOST, reason=str(error))
             if isinstance(error, LeaseOver):
                 raise
             return {"status": "lost", "run_id": run.run_id}
-        self._see_on(run, lane)
+        self._see_on(run, lane, why)
         return {"status": lane.status, "run_id": run.run_id, "reason": lane.reason}
 
-    def _hop(self, run: Run, lane: Lane, context: Context) -> Lane:
+    def _hop(self, run: Run, lane: Lane, context: Context) -> tuple[Lane, Exit]:
         process, ledger = self._process, self._process.ledger
         if lane.idle_claims > MAX_IDLE_CLAIMS:
             reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing"
-            return ledger.release(lane, LaneState.STOPPED, None, reason)
+            return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
         try:
             lane, opened = self._open(run, lane)
         except Unsendable as error:
             self._log.error(Action.REFUSED, reason=str(error))
-            return ledger.finish(lane, Ending.FAILED, str(error))
+            return ledger.finish(lane, Ending.FAILED, str(error)), Exit.FAIL
         deadline = Deadline(context.get_remaining_time_in_millis, process.settings.recurse_below_ms)
         maker = HopMaker(process, run, lane, opened)
         try:
@@ -127,7 +126,7 @@ class Worker:
             self._log.warning(Action.TROUBLE, reason=failure)
         lane = leave(hop, why, ledger, process.clock)
         self._log.info(Action.LEFT, why=why.name.lower(), state=lane.state.value, reason=lane.reason)
-        return lane
+        return lane, why
 
     def _open(self, run: Run, lane: Lane) -> tuple[Lane, Opened]:
         """Open the run in a thread, and keep the lease meanwhile: a large file takes longer than a lease."""
@@ -139,7 +138,7 @@ class Worker:
         self._log.info(Action.OPENED, campaign=campaign.id, parts=len(opened.parts), rehearse=opened.rehearse)
         return lane, opened
 
-    def _see_on(self, run: Run, lane: Lane) -> None:
+    def _see_on(self, run: Run, lane: Lane, why: Exit) -> None:
         """After the last write: ask for the next hop, or close the run.
 
         An operator's word may have come while the worker drained: it is looked at once more.
@@ -148,7 +147,8 @@ class Worker:
         if lane.state is LaneState.PAUSED and lane.control is Control.GO:
             lane = process.ledger.set_control(run.run_id, Control.GO, "resumed while pausing", lane.lane) or lane
         wakes = lane.control is Control.CANCEL and lane.state is not LaneState.DONE
-        if lane.state in GOES_ON or wakes:
+        resumed = why is Exit.PAUSE and lane.state is LaneState.READY
+        if why is Exit.HAND_OVER or resumed or wakes:
             process.continuation.nudge(run.run_id, lane.lane, lane.function_version)
             self._log.info(Action.CONTINUED, hop=lane.hop)
         elif lane.state is LaneState.DONE:

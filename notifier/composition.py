@@ -18,6 +18,7 @@ from notifier.arms import Arms
 from notifier.audience import (
     AudienceChanged,
     AudienceStream,
+    AudienceUnreachable,
     BrokenFile,
     FileCache,
     Holds,
@@ -45,7 +46,7 @@ from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.gateway.keys import Keys
 from notifier.gateway.payload import Label
-from notifier.gateway.secrets import BadSecret, Secrets
+from notifier.gateway.secrets import BadSecret, ReadSecret, Secrets
 from notifier.gateway.transport import Endpoint
 from notifier.ledger import DynamoLedger, LaneLost
 from notifier.opening import Opened, Opening, Unsendable
@@ -54,7 +55,7 @@ from notifier.progress import Progress
 from notifier.render import Renderer, Wording
 from notifier.results import S3Results
 from notifier.run import Lane, Run, Source, batch_name
-from notifier.worker import BrokenInput, Hop, Plan, Watcher
+from notifier.worker import BrokenInput, Hop, InputUnreachable, Plan, Watcher
 
 THREADS = 6
 """For calls to AWS that block: settlements, ledger writes, deferred batches."""
@@ -92,14 +93,17 @@ class Process:
         self.cache = FileCache(Path(settings.cache_dir), settings.cache_max_mb * 1_000_000)
         self._secrets = Secrets(session.client("secretsmanager", config=config))
         self.fcm_keys = Keys(
-            lambda fresh: self._secrets.read("fcm", settings.fcm_secret_arn, fresh=fresh),
-            partial(fcm_auth.Credentials, ca_file=settings.gateway_ca_file),
+            lambda: fcm_auth.Credentials(
+                self._reader("fcm", settings.fcm_secret_arn), ca_file=settings.gateway_ca_file
+            )
         )
-        self.apns_keys = Keys(
-            lambda fresh: self._secrets.read("apns", settings.apns_secret_arn, fresh=fresh),
-            lambda secret: apns_auth.Credentials(secret),
-        )
+        self.apns_keys = Keys(lambda: apns_auth.Credentials(self._reader("apns", settings.apns_secret_arn)))
         self.library = S3Library(self.s3, self.cache)
+
+    def _reader(self, name: str, arn: str) -> ReadSecret:
+        if not arn:
+            raise BadSecret(f"{name} secret: there is none; set {name.upper()}_SECRET_ARN")
+        return self._secrets.reader(name, arn)
 
     def opening(self) -> Opening:
         """What opens runs."""
@@ -171,11 +175,13 @@ class GuardedStream:
         return self._stream.ended
 
     def take(self, limit: int) -> list[object]:
-        """Records that are here. Raises BrokenInput."""
+        """Records that are here. Raises BrokenInput, InputUnreachable."""
         try:
             return self._stream.take(limit)
         except (BrokenFile, AudienceChanged) as error:
             raise BrokenInput(str(error)) from None
+        except AudienceUnreachable as error:
+            raise InputUnreachable(str(error)) from None
 
 
 def addition_faults(campaign: Campaign) -> Iterator[Fault]:

@@ -25,6 +25,8 @@ TURN = 256
 """Pushes let go in one turn of the loop, so that answers are never kept waiting."""
 REST_ABOVE_S = 90.0
 """A longer wait than this is not billed: the lane rests."""
+WAIT_MS = 60_000
+"""S3 could not be read: the sweeper comes back after this."""
 CONTROL_REASON = "control"
 
 
@@ -32,17 +34,22 @@ class Exit(enum.IntEnum):
     """Why this hop ends. A higher one overrules a lower one."""
 
     HAND_OVER = 1
-    REST = 2
-    PAUSE = 3
-    ABORT = 4
-    CANCEL = 5
-    STOP = 6
-    FAIL = 7
-    COMPLETE = 8
+    WAIT = 2
+    REST = 3
+    PAUSE = 4
+    ABORT = 5
+    CANCEL = 6
+    STOP = 7
+    FAIL = 8
+    COMPLETE = 9
 
 
 class BrokenInput(Exception):
     """The audience cannot be read on: broken, cut off, or changed. The message says where."""
+
+
+class InputUnreachable(Exception):
+    """The audience cannot be read now; it may be in a minute."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -224,6 +231,9 @@ class Hop:
         except BrokenInput as error:
             self._end(Exit.FAIL, str(error))
             return False
+        except InputUnreachable as error:
+            self._end(Exit.WAIT, str(error))
+            return False
         if batch is None:
             self._look_at_end(self._feed)
             return False
@@ -278,6 +288,8 @@ def leave(hop: Hop, why: Exit, ledger: HopLedger, clock: Clock) -> Lane:
     match why:
         case Exit.HAND_OVER:
             return ledger.release(lane, LaneState.READY, now_ms + HAND_OVER_MS)
+        case Exit.WAIT:
+            return ledger.release(lane, LaneState.READY, now_ms + WAIT_MS, hop.reason)
         case Exit.REST:
             return ledger.release(lane, LaneState.RESTING, int((hop.due_at or clock.now()) * 1000))
         case Exit.PAUSE:

@@ -14,6 +14,7 @@ from typing import Any
 import ijson
 
 from notifier.audience.faults import BrokenFile
+from notifier.audience.leap import Leap
 from notifier.audience.limits import (
     MAX_BRACKETS,
     MAX_VALUE_BYTES,
@@ -57,15 +58,19 @@ class ArrayParser:
     Args:
         name: of the object, for messages.
         offset: where in the text the opening bracket stands.
+        skip: of the first so many records most are not decoded: their reader has had them. They are None then.
         alone: the array is the whole text. Otherwise it is a member of an object, and `rest` is set at its end.
     """
 
-    def __init__(self, name: str, offset: int = 0, *, alone: bool = True, backend: ModuleType | None = None) -> None:
+    def __init__(
+        self, name: str, offset: int = 0, *, alone: bool = True, skip: int = 0, backend: ModuleType | None = None
+    ) -> None:
         self.rest: bytes | None = None
         self.count = 0
         self._name = name
         self._alone = alone
         self._offset = offset
+        self._leap = Leap(skip) if skip else None
         self._held = b""
         self._probing = False
         self._marked = 0
@@ -85,6 +90,8 @@ class ArrayParser:
         Raises:
             BrokenFile: not JSON from here on, or beyond a limit. Records it did complete are in `salvage`.
         """
+        if self._leap is not None:
+            return self._feed_leap(self._leap, text, final)
         text = self._held + text
         cut = len(text) if final else escapes_held_back(text)
         text, self._held = text[:cut], text[cut:]
@@ -100,6 +107,17 @@ class ArrayParser:
         if final and self.rest is None:
             self._close()
         return self.salvage()
+
+    def _feed_leap(self, leap: Leap, text: bytes, final: bool) -> list[object]:
+        skipped: list[object] = [None] * leap.feed(text)
+        self.count += len(skipped)
+        if final:
+            leap.stop()
+        if leap.rest is None:
+            return skipped
+        self._leap = None
+        self._offset += leap.skipped_bytes
+        return skipped + self.feed(leap.rest, final=final)
 
     def salvage(self) -> list[object]:
         """Records that are complete and not taken yet."""

@@ -29,15 +29,18 @@ class DocumentParser:
 
     Args:
         known: the keys there may be; each once, in any order.
+        offset: of the text's first byte in the file.
+        skip: so many users need not be decoded.
     """
 
-    def __init__(self, name: str, known: tuple[str, ...], offset: int = 0) -> None:
+    def __init__(self, name: str, known: tuple[str, ...], offset: int = 0, *, skip: int = 0) -> None:
         self.values: dict[str, object] = {}
         self.has_users = False
         self.count = 0
         self.ended = False
         self._name = name
         self._known = known
+        self._skip = skip
         self._text = b""
         self._offset = offset
         self._array: ArrayParser | None = None
@@ -169,7 +172,7 @@ class DocumentParser:
             if not self._text.startswith(b"["):
                 raise self._broken("`users` is not a list")
             self.has_users = True
-            self._array = ArrayParser(self._name, self._offset, alone=False)
+            self._array = ArrayParser(self._name, self._offset, alone=False, skip=self._skip)
             self._step = self._comma
             return False
         found = self._value()

@@ -37,8 +37,8 @@ class Parser(Protocol):
 class BatchFileParser(DocumentParser):
     """A batch file: campaign, and users or a reference to them."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, BATCH_FILE_KEYS)
+    def __init__(self, name: str, *, skip: int = 0) -> None:
+        super().__init__(name, BATCH_FILE_KEYS, skip=skip)
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         """As of a document; at the end the campaign and the users must have been there."""
@@ -56,8 +56,8 @@ class BatchFileParser(DocumentParser):
 class _UsersParser(DocumentParser):
     """A part that is an object."""
 
-    def __init__(self, name: str, offset: int) -> None:
-        super().__init__(name, PART_KEYS, offset)
+    def __init__(self, name: str, offset: int, skip: int) -> None:
+        super().__init__(name, PART_KEYS, offset, skip=skip)
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         records = super().feed(text, final=final)
@@ -113,12 +113,12 @@ class PartParser:
         if not text:
             return LineParser(mark, skip=self._skip) if final else None
         if text[0] == ord("["):
-            return ArrayParser(self._name, mark)
+            return ArrayParser(self._name, mark, skip=self._skip)
         if text[0] == ord("{"):
             is_object = _is_object(text, final)
             if is_object is None:
                 return None
-            return _UsersParser(self._name, mark) if is_object else LineParser(mark, skip=self._skip)
+            return _UsersParser(self._name, mark, self._skip) if is_object else LineParser(mark, skip=self._skip)
         if self._ids and text[0] in _FIRST_BYTES:
             return LineParser(mark, skip=self._skip)
         raise BrokenFile(self._name, "not JSON: begins with neither [ nor {", (len(self._text) - len(text),))

@@ -59,7 +59,8 @@ class Leap:
             if count > self.left:
                 self.stop()
                 return 0
-            self.skipped_bytes += end + 1
-            self._text = b"[" + self._text[end + 1 :].lstrip(_SPACE)[1:]
+            left = self._text[end + 1 :].lstrip(_SPACE)
+            self.skipped_bytes += len(self._text) - len(left)
+            self._text = b"[" + left[1:]  # in the place of the comma
             return count
         return 0

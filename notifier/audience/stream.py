@@ -74,7 +74,7 @@ class AudienceStream:
         self._unpacker = Unpacker(name, plain=byte is not None)
         self._parser: BatchFileParser | PartParser
         if self._holds is Holds.BATCH_FILE:
-            self._parser = BatchFileParser(name)
+            self._parser = BatchFileParser(name, skip=self._skip)
         else:
             self._parser = PartParser(name, line=byte, skip=self._skip, ids=self._holds is Holds.IDS)
 

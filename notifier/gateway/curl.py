@@ -119,15 +119,15 @@ class _Pool:
 
     def submit(self, request: Request) -> None:
         """Give the request a handle and a connection."""
-        if self.room() < 1:
-            raise NoRoomError(f"no room at {self.endpoint.name}")
         slot = self._idle.pop() if self._idle else Slot(self.endpoint, self._bundle)
         slot.request = request
         slot.submitted_at = self._clock()
         slot.timeout_ms = self.endpoint.timeout_ms
-        self.in_flight += 1
         if not self._place(slot):
-            self.waiting.append(slot)
+            slot.forget()
+            self._idle.append(slot)
+            raise NoRoomError(f"no room at {self.endpoint.name}")
+        self.in_flight += 1
 
     def turn(self, answers: list[Answer]) -> None:
         """Let libcurl work, take what is finished, move what was turned away."""
@@ -174,18 +174,22 @@ class _Pool:
         return sum(connection.retired for connection in self.connections) < self.endpoint.max_connections
 
     def _place(self, slot: Slot) -> bool:
+        """Start the slot on the first connection with room, or a new one; what a hang-up displaces waits for one."""
+        hung_up = False
         for connection in self.connections:
             if connection.room > 0:
-                if connection.hung_up():
-                    self._retire(connection)
-                    continue
-                connection.start(slot)
-                return True
+                if not connection.hung_up():
+                    connection.start(slot)
+                    return True
+                hung_up = True
+                self._retire(connection)
         if self._may_open():
             self.connections.append(Connection(next(self._numbers), self.endpoint))
             self.connections[-1].start(slot)
             return True
-        return False
+        if hung_up:
+            self.waiting.append(slot)
+        return hung_up
 
     def _place_waiting(self, answers: list[Answer]) -> None:
         now = self._clock()

@@ -1,41 +1,43 @@
-"""Credentials that outlive their secret: read once, renewed from the secret as it is now when a gateway refuses them."""
+"""Credentials that are made when a push first needs them: a stack without an iOS app needs no APNs secret."""
 
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from notifier.gateway.secrets import Secret
 
+class Renewable(Protocol):
+    """Credentials (`notifier.gateway.fcm.auth`, `notifier.gateway.apns.auth`)."""
 
-class Headed(Protocol):
-    """Credentials that give an authorization line."""
+    generation: int
 
     def header(self, now_s: float) -> str: ...
+    def renew(self) -> None: ...
 
 
-C = TypeVar("C", bound=Headed)
+C = TypeVar("C", bound=Renewable)
 
 
 class Keys(Generic[C]):
     """One gateway's credentials, one per process: an APNs token serves every connection of the process.
 
     Args:
-        read: the secret; True reads it anew.
-        make: credentials from a secret.
+        make: reads the secret and makes the credentials; blocks.
     """
 
-    def __init__(self, read: Callable[[bool], Secret], make: Callable[[Secret], C]) -> None:
-        self._read = read
+    def __init__(self, make: Callable[[], C]) -> None:
         self._make = make
-        self._current: C | None = None
-        self.generation = 0
-        """Counts the renewals."""
+        self._made: C | None = None
 
     @property
     def current(self) -> C:
-        """The credentials in use. The first time this reads the secret, which blocks."""
-        if self._current is None:
-            self._current = self._make(self._read(False))
-        return self._current
+        """The credentials. The first time this reads the secret, which blocks. Raises what making them raises."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    @property
+    def generation(self) -> int:
+        """Counts the renewals."""
+        return self._made.generation if self._made else 0
 
     def header(self, now_s: float) -> str:
         """The authorization line."""
@@ -43,5 +45,4 @@ class Keys(Generic[C]):
 
     def renew(self) -> None:
         """Read the secret anew and begin again with it. Blocks."""
-        self._current = self._make(self._read(True))
-        self.generation += 1
+        self.current.renew()

@@ -1,0 +1,222 @@
+"""One batch file through everything: a sandbox, its stand-ins, one run, and what the stand-ins say about it."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from notifier.ledger import DynamoLedger
+from notifier.run import Lane, LaneState, Run, source_of
+from notifier.summary import Summary, summary_of
+from sandbox.aws import LocalAws
+from sandbox.gateways import Gateways
+from sandbox.local_lambda.invocation import FaultPlan, no_fault
+from sandbox.stack import Sandbox
+
+TEMPLATE = Path(__file__).parent.parent / "template.yaml"
+PART_BYTES = 16 * 1024 * 1024
+QUIET_S = 30.0
+"""A run whose lane nobody works on for this long, with nothing on its way, will not move any more."""
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """How a trial differs from the template's defaults.
+
+    Args:
+        mode: live, because in the sandbox no phone can ring.
+        ramp_s: 0, so that trials are short; the template's default is 60.
+        behaviour: what the stand-ins answer, as `module:function`; by default the token's prefix decides.
+        latency_ms: median and 99th percentile of the stand-ins' answers.
+        retry_scale: how much Lambda's minutes between retries are shortened.
+        schedule_every_s: the sweeper's minute, shortened.
+    """
+
+    function_timeout_s: float | None = None
+    recurse_below_ms: int | None = None
+    memory_mb: int | None = None
+    mode: str = "live"
+    ramp_s: int = 0
+    behaviour: str | None = None
+    latency_ms: tuple[float, float] | None = None
+    retry_scale: float = 0.05
+    schedule_every_s: float = 5.0
+    parameters: Mapping[str, str] = {}
+    variables: Mapping[str, str] = {}
+
+
+class Trial:
+    """A running sandbox with its stand-ins."""
+
+    def __init__(self, sandbox: Sandbox, gateways: Gateways, running: contextlib.ExitStack) -> None:
+        self.sandbox = sandbox
+        self.gateways = gateways
+        self.s3 = sandbox.client("s3")
+        self.ledger = DynamoLedger(sandbox.client("dynamodb"), sandbox.table, time.time)
+        self._running = running
+
+    @classmethod
+    def start(cls, state_dir: Path, setting: Setting, faults: FaultPlan = no_fault) -> Self:
+        """Start stand-ins and stack. Nothing is left running when this fails."""
+        with contextlib.ExitStack() as running:
+            latency = setting.latency_ms
+            gateways = running.enter_context(
+                Gateways.start(state_dir / "gateways", behaviour=setting.behaviour, latency_ms=latency)
+            )
+            sandbox = running.enter_context(
+                Sandbox.start(
+                    state_dir / "aws",
+                    TEMPLATE,
+                    parameters_of(setting, gateways),
+                    function_timeout_s=setting.function_timeout_s,
+                    memory_mb=setting.memory_mb,
+                    schedule_every_s=setting.schedule_every_s,
+                    retry_scale=setting.retry_scale,
+                    variables=setting.variables,
+                    faults=faults,
+                    setting_up=lambda aws: make_secrets(aws, gateways),
+                )
+            )
+            return cls(sandbox, gateways, running.pop_all())
+
+    def drop(self, path: Path, key: str | None = None) -> str:
+        """Put a file in the bucket, as a user would. Returns the run's id."""
+        key = key or f"batches/{path.name}"
+        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - only here
+
+        config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=2)
+        self.s3.upload_file(str(path), self.sandbox.bucket, key, Config=config)
+        head = self.s3.head_object(Bucket=self.sandbox.bucket, Key=key)
+        return source_of(self.sandbox.bucket, key, head.get("VersionId"), head["ETag"]).run_id
+
+    def follow(self, run_id: str, timeout_s: float, every_s: float = 0.5) -> Iterator[Lane | None]:
+        """The lane, again and again, until the run is over or stands still. Raises TimeoutError."""
+        began = quiet_since = time.monotonic()
+        before: Lane | None = None
+        while True:
+            lane = self.ledger.read_lane(run_id)
+            yield lane
+            if lane is not None and self._is_over(run_id, lane):
+                return
+            now = time.monotonic()
+            if lane != before or self.sandbox.lambda_.in_flight:
+                before, quiet_since = lane, now
+            if now - quiet_since > QUIET_S and not (lane and lane.state is LaneState.RESTING):
+                raise TimeoutError(f"the run has not moved for {QUIET_S:.0f} s")
+            if now - began > timeout_s:
+                raise TimeoutError(f"the run is not over after {timeout_s:.0f} s")
+            time.sleep(every_s)
+
+    def _is_over(self, run_id: str, lane: Lane) -> bool:
+        if lane.state in (LaneState.PAUSED, LaneState.STOPPED):
+            return True
+        run = self.ledger.read_run(run_id)
+        return lane.state is LaneState.DONE and run is not None and run.closed_at_ms is not None
+
+    def summary(self, run_id: str) -> Summary:
+        """The run as the ledger knows it."""
+        run, lane = self.ledger.read_run(run_id), self.ledger.read_lane(run_id)
+        if run is None or lane is None:
+            raise LookupError(f"no run {run_id}: did the event reach the function?")
+        return summary_of(run, lane, self.sandbox.bucket)
+
+    def rows(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """Every row of the run, from the objects in S3."""
+        import gzip  # noqa: PLC0415 - only here
+
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.sandbox.bucket, Prefix=f"rows/run_id={run_id}/"
+        )
+        for page in pages:
+            for thing in page.get("Contents", ()):
+                body = self.s3.get_object(Bucket=self.sandbox.bucket, Key=thing["Key"])["Body"].read()
+                yield from map(json.loads, gzip.decompress(body).splitlines())
+
+    def log_lines(self, count: int = 30) -> tuple[str, ...]:
+        """The worker's last words."""
+        return self.sandbox.lambda_.log_lines(self.sandbox.function("WorkerFunction").name, count)
+
+    def report(self, run_id: str, began_s: float) -> dict[str, Any]:
+        """What `--json` prints: the run's account, what the stand-ins counted, what the function used."""
+        summary = self.summary(run_id)
+        figures = self.sandbox.lambda_.figures(self.sandbox.function("WorkerFunction").name)
+        counts = self.gateways.counts()
+        duration_s = time.monotonic() - began_s
+        settled = summary.devices - summary.unsent
+        return {
+            "status": summary.status,
+            "run_id": run_id,
+            "users": summary.users,
+            "devices": summary.devices,
+            "hops": summary.hops,
+            "invocations": figures.invocations,
+            "duration_s": round(duration_s, 2),
+            "pushes_per_s": round(settled / duration_s),
+            "sending_s": round(summary.sending_s, 2),
+            "cpu_s": round(figures.cpu_s, 2),
+            "peak_rss_mb": round(figures.peak_rss_mb),
+            "reason": summary.reason,
+            "dry_run": summary.dry_run,
+            "arms": {
+                name: {
+                    "assigned": arm["assigned"],
+                    "accepted": arm["accepted"],
+                    "rejected": sum(arm["rejected"].values()),
+                    "failed": sum(arm["failed"].values()),
+                    "held": arm["held"],
+                }
+                for name, arm in summary.arms.items()
+            },
+            "outcomes": summary.outcomes,
+            "invalid_records": summary.invalid_records,
+            "excluded": summary.excluded,
+            "unsent": summary.unsent,
+            "gateways": {
+                "fcm": msgspec.to_builtins(counts.fcm),
+                "apns": msgspec.to_builtins(counts.apns),
+                "apns_sandbox": msgspec.to_builtins(counts.apns_sandbox),
+            },
+            "possibly_repeated": summary.possibly_repeated,
+            "rows_prefix": summary.rows_prefix,
+        }
+
+    def stop(self) -> None:
+        """End everything."""
+        self._running.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def parameters_of(setting: Setting, gateways: Gateways) -> dict[str, str]:
+    """The template's parameters for this trial: the stand-ins in the gateways' place."""
+    addresses = gateways.addresses
+    values = {
+        "Mode": setting.mode,
+        "RampSeconds": str(setting.ramp_s),
+        "FcmBaseUrl": addresses.fcm,
+        "ApnsBaseUrl": addresses.apns,
+        "ApnsSandboxBaseUrl": addresses.apns_sandbox,
+        "GatewayCaFile": addresses.ca_file,
+    }
+    if setting.recurse_below_ms is not None:
+        values["RecurseBelowMs"] = str(setting.recurse_below_ms)
+    return values | dict(setting.parameters)
+
+
+def make_secrets(aws: LocalAws, gateways: Gateways) -> dict[str, str]:
+    """Put the stand-ins' credentials into Secrets Manager. Returns the parameters that name them."""
+    client = aws.client("secretsmanager")
+    make: Callable[..., Any] = client.create_secret
+    fcm = make(Name="notifier/fcm", SecretString=gateways.fcm_service_account)["ARN"]
+    apns = make(Name="notifier/apns", SecretString=gateways.apns_key)["ARN"]
+    return {"FcmSecretArn": fcm, "ApnsSecretArn": apns}
