@@ -1,0 +1,103 @@
+"""The local AWS: moto in a process of its own, so that it does not share an interpreter lock with the rest."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import boto3
+import msgspec
+from botocore.config import Config
+
+from sandbox.blueprint import REGION
+
+CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_REGION": REGION}
+RECORDED_EVENTS_PATH: Final = "/sandbox/events"
+_STOP_WITHIN_S: Final = 5.0
+
+
+class RecordedEvent(msgspec.Struct, frozen=True, rename="pascal"):
+    """An entry of PutEvents. `detail` is its JSON text."""
+
+    source: str = ""
+    detail_type: str = ""
+    detail: str = ""
+    event_bus_name: str = "default"
+
+
+class LocalAws:
+    """S3, DynamoDB, Secrets Manager, SQS, SES and EventBridge behind one address."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self._process = process
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+
+    @classmethod
+    def start(cls, state_dir: Path, lambda_address: str = "127.0.0.1:9") -> Self:
+        """Starts it and waits until it answers.
+
+        `state_dir` gets `logs/aws.log` and the spooled objects. `lambda_address` is `host:port` of the local Lambda.
+        Raises RuntimeError with the end of the log if it does not come up.
+        """
+        log = state_dir / "logs" / "aws.log"
+        spool = state_dir / "spool"
+        for folder in (log.parent, spool):
+            folder.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "sandbox.aws_server", lambda_address],
+                cwd=Path(__file__).parent.parent,
+                env={**os.environ, "TMPDIR": str(spool)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        first_line = process.stdout.readline()
+        process.stdout.close()
+        if not first_line:
+            process.wait()
+            raise RuntimeError(f"the local AWS did not start: {log.read_text(errors='replace')[-2000:]}")
+        return cls(process, int(first_line))
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of a service. Clients are safe to share between threads."""
+        return boto3.session.Session().client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            config=Config(max_pool_connections=50, s3={"addressing_style": "path"}),
+        )
+
+    def recorded_events(self) -> tuple[RecordedEvent, ...]:
+        """Everything that was put on EventBridge, oldest first."""
+        with urllib.request.urlopen(self.endpoint_url + RECORDED_EVENTS_PATH) as answer:  # noqa: S310
+            return tuple(msgspec.json.decode(answer.read(), type=list[RecordedEvent]))
+
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends the process. May be called twice."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

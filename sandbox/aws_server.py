@@ -1,0 +1,257 @@
+"""The local AWS as a process: moto over HTTP, with the three things that moto leaves out joined on.
+
+Calls of the Lambda API go to the local Lambda. S3 notifications and EventBridge rules reach functions, as asynchronous
+invocations, after the request that caused them is answered. What is put on EventBridge is recorded.
+
+Started by `sandbox.aws`; prints its port on stdout and ends when its stdin is closed, which the kernel does for a
+parent that was killed.
+"""
+
+import copy
+import http.client
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+from moto.events import models as events_models
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3 import notifications
+from werkzeug.serving import make_server
+
+from sandbox.aws import RECORDED_EVENTS_PATH
+
+_LAMBDA_CALL: Final = re.compile(r"/lambda/aws4_request")
+_HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
+_FORWARDED: Final = ("HTTP_X_AMZ_", "HTTP_X_AMZN_")
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+
+class _Outbox(threading.local):
+    """Invocations that the request of this thread has caused: function ARN, event, trace header."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[str, bytes, str]] = []
+        self.trace = ""
+
+
+_outbox = _Outbox()
+
+
+class _Dispatcher(DomainDispatcherApplication):
+    """moto's choice of a backend by host name, remembered: it lists a directory for every request otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__(create_backend_app)
+        self._backends: dict[str | None, Any] = {}
+
+    def get_backend_for_host(self, host: str | None) -> Any:
+        """The backend's name, or None."""
+        if host not in self._backends:
+            self._backends[host] = super().get_backend_for_host(host)
+        return self._backends[host]
+
+
+class _Handler(MotoRequestHandler):
+    """Connections are kept open, answers leave at once, requests are not logged."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
+        """Keeps errors, drops the line for each request."""
+        if type == "error":
+            print(message % args, file=sys.stderr, flush=True)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: a run makes thousands of requests."""
+
+
+class _Recorder:
+    """What was put on EventBridge."""
+
+    def __init__(self) -> None:
+        self._entries: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def add(self, entries: list[dict[str, Any]]) -> None:
+        """Keeps a copy."""
+        with self._lock:
+            self._entries.extend(copy.deepcopy(entries))
+
+    def as_json(self) -> bytes:
+        """Everything kept, oldest first."""
+        with self._lock:
+            return json.dumps(self._entries, default=str).encode()
+
+
+class _Sequencer:
+    """S3's sequencer: hexadecimal, growing with every event."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> str:
+        """The next one."""
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns())
+            return f"{self._last:018X}"
+
+
+class Application:
+    """moto's application with ours around it. `lambda_address` is `host:port` of the local Lambda."""
+
+    def __init__(self, lambda_address: str) -> None:
+        self._moto = _Dispatcher()
+        self._lambda_address = lambda_address
+        self._recorder = _Recorder()
+        _join_s3()
+        _join_event_bridge(self._recorder)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI."""
+        if environ["PATH_INFO"] == RECORDED_EVENTS_PATH:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [self._recorder.as_json()]
+        if _LAMBDA_CALL.search(environ.get("HTTP_AUTHORIZATION", "")):
+            return self._to_lambda(environ, start_response)
+        _outbox.waiting.clear()
+        _outbox.trace = environ.get("HTTP_X_AMZN_TRACE_ID", "")
+        answer: Iterable[bytes] = self._moto(environ, start_response)
+        for arn, event, trace in _outbox.waiting:
+            self._invoke(arn, event, trace)
+        return answer
+
+    def _to_lambda(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith(_FORWARDED)}
+        path = quote(environ["PATH_INFO"].encode("latin-1"), safe="/:$")
+        if environ.get("QUERY_STRING"):
+            path += "?" + environ["QUERY_STRING"]
+        status, reason, answered, payload = self._call(environ["REQUEST_METHOD"], path, body, headers)
+        kept = [(name, value) for name, value in answered if name.lower() not in _HOP_BY_HOP]
+        start_response(f"{status} {reason}", kept)
+        return [payload]
+
+    def _invoke(self, arn: str, event: bytes, trace: str) -> None:
+        headers = {"X-Amz-Invocation-Type": "Event"} | ({"X-Amzn-Trace-Id": trace} if trace else {})
+        path = f"/2015-03-31/functions/{quote(arn, safe=':')}/invocations"
+        try:
+            status, reason, _, _ = self._call("POST", path, event, headers)
+        except OSError as error:
+            status, reason = 0, str(error)
+        if status != 202:
+            print(f"event for {arn} was not taken: {status} {reason}", file=sys.stderr, flush=True)
+
+    def _call(
+        self, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, str, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(self._lambda_address)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.reason, response.getheaders(), response.read()
+        finally:
+            connection.close()
+
+
+def _join_s3() -> None:
+    """Gives moto's S3 events their real shape, and sends those for functions.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    """
+    sequencer = _Sequencer()
+
+    def event_of(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:
+        described: dict[str, Any] = {"key": quote_plus(key.name, safe="/*"), "sequencer": sequencer.next()}
+        if "ObjectCreated" in event_name:
+            described |= {"size": key.size, "eTag": key.etag.replace('"', "")}
+        if bucket.is_versioned:
+            described["versionId"] = key.version_id
+        record = {
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "awsRegion": bucket.region_name,
+            "eventTime": _iso_time(time.time()),
+            "eventName": str(getattr(event_name, "value", event_name)).removeprefix("s3:"),
+            "userIdentity": {"principalId": "AWS:AIDASANDBOX"},
+            "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+            "responseElements": {"x-amz-request-id": "SANDBOX", "x-amz-id-2": "SANDBOX"},
+            "s3": {
+                "s3SchemaVersion": "1.0",
+                "configurationId": notification_id,
+                "bucket": {
+                    "name": bucket.name,
+                    "ownerIdentity": {"principalId": "SANDBOX"},
+                    "arn": bucket.arn,
+                },
+                "object": described,
+            },
+        }
+        return {"Records": [record]}
+
+    def invoke(_account_id: str, event: Any, arn: str, _region: str) -> None:
+        _outbox.waiting.append((arn, json.dumps(event).encode(), _outbox.trace))
+
+    module: Any = notifications
+    module._get_s3_event = event_of
+    module._invoke_awslambda = invoke
+
+
+def _join_event_bridge(recorder: _Recorder) -> None:
+    """Lets rules reach functions, and records what is put."""
+    rules: Any = events_models.Rule
+    backends: Any = events_models.EventsBackend
+    send_elsewhere, put_events = rules.send_to_targets, backends.put_events
+
+    def send(rule: Any, event: dict[str, Any], transform_input: bool = True) -> None:
+        functions = [target for target in rule.targets if ":lambda:" in target["Arn"]]
+        if functions and rule.state == "ENABLED" and rule.event_pattern.matches_event(event):
+            shaped = {key: value for key, value in event.items() if key != "ingestion-time"}
+            if isinstance(shaped.get("time"), int | float):
+                shaped["time"] = _iso_time(shaped["time"])
+            for target in functions:
+                body = target.get("Input") or json.dumps(shaped, default=str)
+                _outbox.waiting.append((target["Arn"], body.encode(), _outbox.trace))
+        others = copy.copy(rule)
+        others.targets = [target for target in rule.targets if target not in functions]
+        if others.targets:
+            send_elsewhere(others, event, transform_input)
+
+    def put(backend: Any, events: list[dict[str, Any]]) -> Any:
+        recorder.add(events)
+        return put_events(backend, events)
+
+    rules.send_to_targets = send
+    backends.put_events = put
+
+
+def _iso_time(epoch_s: float) -> str:
+    text = datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """Serves until stdin is closed. The one argument is the address of the local Lambda."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    server = make_server("127.0.0.1", 0, Application(sys.argv[1]), threaded=True, request_handler=_Handler)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

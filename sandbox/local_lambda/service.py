@@ -1,0 +1,338 @@
+"""The local Lambda: functions, versions and aliases, and the two ways to invoke them."""
+
+import itertools
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sandbox.blueprint import Retries
+from sandbox.local_lambda.environment import Setup
+from sandbox.local_lambda.failed_event import Condition, FailedEvent
+from sandbox.local_lambda.invocation import (
+    ASYNCHRONOUS_LIMIT_BYTES,
+    SYNCHRONOUS_LIMIT_BYTES,
+    Answer,
+    Delivery,
+    Failure,
+    Fault,
+    FaultPlan,
+    Invocation,
+    Refusal,
+    no_fault,
+)
+from sandbox.local_lambda.pool import Figures, Pool
+from sandbox.local_lambda.process import Spawner
+from sandbox.local_lambda.trace import LOOP_LIMIT, Trace
+
+LATEST: Final = "$LATEST"
+RETRY_DELAYS_S: Final = (60.0, 120.0)  # what Lambda waits before the first and the second retry
+SendMessage = Callable[[str, str, dict[str, str]], None]
+
+
+class Deployed(msgspec.Struct):
+    """A function as it is deployed: its setup, how its events are retried, its versions, alias and queue limit."""
+
+    setup: Setup
+    retries: Retries = Retries()
+    alias: str = ""
+    loop_allowed: bool = False
+    traced: bool = False
+    concurrency: int | None = None
+    aliases: dict[str, str] = {}
+    pools: dict[str, Pool] = {}
+
+
+class LocalLambda:
+    """Runs handlers in processes of AWS's own runtime client.
+
+    `retry_scale` shortens the waits before retries (1 is Lambda's own); an event's age is counted as if they had been
+    full. `send_message(queue_arn, body, attributes)` delivers what was given up. `faults` decides what goes wrong.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        retry_scale: float = 0.01,
+        send_message: SendMessage | None = None,
+        faults: FaultPlan = no_fault,
+    ) -> None:
+        self.logs = state_dir / "logs"
+        self._folder = state_dir / "environments"
+        for folder in (self.logs, self._folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._retry_scale = retry_scale
+        self.send_message = send_message
+        self.faults = faults
+        self._spawner = Spawner()
+        self._functions: dict[str, Deployed] = {}
+        self._figures: dict[str, Figures] = {}
+        self._numbers = itertools.count(1)
+        self._changed = threading.Condition()
+        self._in_flight = 0
+        self._stopping = threading.Event()
+
+    # ------------------------------------------------------------------ functions
+
+    def deploy(
+        self,
+        setup: Setup,
+        retries: Retries = Retries(),  # noqa: B008  (frozen)
+        alias: str = "",
+        *,
+        loop_allowed: bool = False,
+        traced: bool = False,
+        concurrency: int | None = None,
+    ) -> str:
+        """Creates or updates a function; with an alias, publishes a version and points the alias at it.
+
+        `setup.version` is ignored. Versions published before go on as they were. Gives the version.
+        """
+        with self._changed:
+            known = self._functions.get(setup.function)
+            function = Deployed(
+                setup,
+                retries,
+                alias,
+                loop_allowed,
+                traced,
+                concurrency,
+                dict(known.aliases) if known else {},
+                dict(known.pools) if known else {},
+            )
+            replaced = function.pools.pop(LATEST, None)
+            version = str(sum(1 for name in function.pools) + 1) if alias else LATEST
+            for name in {LATEST, version}:
+                log = self.logs / f"{setup.function}.log"
+                numbered = msgspec.structs.replace(setup, version=name)
+                function.pools[name] = Pool(numbered, self._folder, log, self._spawner)
+            if alias:
+                function.aliases[alias] = version
+            self._functions[setup.function] = function
+            self._figures.setdefault(setup.function, Figures())
+        if replaced:
+            replaced.close()
+        return version
+
+    def function(self, name: str) -> Deployed:
+        """A deployed function. Raises Refusal."""
+        try:
+            return self._functions[name]
+        except KeyError:
+            raise Refusal(404, "ResourceNotFoundException", f"Function not found: {name}") from None
+
+    def kill_environments(self, name: str) -> int:
+        """Kill -9 for every environment of a function; gives how many there were."""
+        return sum(pool.kill() for pool in self.function(name).pools.values())
+
+    # ------------------------------------------------------------------ invoking
+
+    def invoke(self, name: str, payload: bytes = b"{}", qualifier: str = "", trace: str = "") -> Answer:
+        """Invokes and waits for the answer. Raises Refusal for what the Lambda API would refuse."""
+        invocation, looping, fault = self._accept(name, payload, qualifier, trace, asynchronous=False)
+        if looping:
+            raise Refusal(
+                400,
+                "RecursiveInvocationException",
+                "Lambda has detected your function being invoked in a recursive loop",
+            )
+        with self._counted():
+            self._check_concurrency(name)
+            return self._run(invocation, fault)
+
+    def invoke_later(self, name: str, payload: bytes = b"{}", qualifier: str = "", trace: str = "") -> str:
+        """Accepts an event; runs it, and retries it, in the background. Gives the request id. Raises Refusal."""
+        invocation, looping, fault = self._accept(name, payload, qualifier, trace, asynchronous=True)
+        copies = {Delivery.DROPPED: 0, Delivery.TWICE: 2}.get(fault.delivery, 1)
+        for _ in range(copies):
+            self._count_in_flight(1)
+            target, arguments = (self._stop_loop, (invocation,)) if looping else (self._deliver, (invocation, fault))
+            threading.Thread(target=target, args=arguments, name=f"event-{name}", daemon=True).start()
+        return invocation.request_id
+
+    def _accept(
+        self, name: str, payload: bytes, qualifier: str, trace: str, *, asynchronous: bool
+    ) -> tuple[Invocation, bool, Fault]:
+        function = self.function(name)
+        version = function.aliases.get(qualifier, qualifier or LATEST)
+        if version not in function.pools:
+            raise Refusal(404, "ResourceNotFoundException", f"Function not found: {function.setup.arn}:{qualifier}")
+        _check_payload(payload, ASYNCHRONOUS_LIMIT_BYTES if asynchronous else SYNCHRONOUS_LIMIT_BYTES)
+        passed, count = Trace.of(trace, function.traced).through(function.setup.arn)
+        invocation = Invocation(
+            function=name,
+            version=version,
+            arn=f"{function.setup.arn}:{qualifier}" if qualifier else function.setup.arn,
+            request_id=str(uuid.uuid4()),
+            payload=payload or b"{}",
+            trace=passed.header(),
+            asynchronous=asynchronous,
+            number=next(self._numbers),
+        )
+        fault = self.faults(invocation)
+        if fault.delivery is Delivery.REFUSED:
+            raise Refusal(500, "ServiceException", "The sandbox was told to refuse this")
+        return invocation, count > LOOP_LIMIT and not function.loop_allowed, fault
+
+    def _check_concurrency(self, name: str) -> None:
+        function = self.function(name)
+        busy = sum(pool.figures().in_flight for pool in function.pools.values())
+        if function.concurrency is not None and busy >= function.concurrency:
+            raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.")
+
+    def _run(self, invocation: Invocation, fault: Fault) -> Answer:
+        answer = self.function(invocation.function).pools[invocation.version].run(invocation, fault)
+        return Answer(answer.payload, answer.version, Failure.STOPPED) if self._stopping.is_set() else answer
+
+    # ------------------------------------------------------------------ asynchronous events
+
+    def _deliver(self, invocation: Invocation, fault: Fault) -> None:
+        try:
+            self._attempt_all(invocation, fault)
+        finally:
+            self._count_in_flight(-1)
+
+    def _attempt_all(self, invocation: Invocation, fault: Fault) -> None:
+        retries = self.function(invocation.function).retries
+        began, saved_s = time.monotonic(), 0.0
+        for attempt in itertools.count(1):
+            if not self._wait_for_concurrency(invocation.function):
+                return
+            invocation = msgspec.structs.replace(invocation, attempt=attempt)
+            answer = self._run(invocation, fault if attempt == 1 else self.faults(invocation))
+            if answer.failure in (Failure.NONE, Failure.STOPPED):
+                return
+            if attempt > retries.attempts:
+                self._give_up(FailedEvent(invocation, answer, Condition.RETRIES_EXHAUSTED))
+                return
+            delay_s = RETRY_DELAYS_S[min(attempt, len(RETRY_DELAYS_S)) - 1]
+            if time.monotonic() - began + saved_s + delay_s > retries.max_age_s:
+                self._give_up(FailedEvent(invocation, answer, Condition.EVENT_AGE_EXCEEDED))
+                return
+            self._note(
+                invocation, f"retry {attempt} in {delay_s * self._retry_scale:.2f} s ({delay_s:.0f} s on Lambda)"
+            )
+            self._add(invocation.function, Figures(retries=1))
+            if self._stopping.wait(delay_s * self._retry_scale):
+                return
+            saved_s += delay_s * (1 - self._retry_scale)
+
+    def _wait_for_concurrency(self, name: str) -> bool:
+        """Waits, as Lambda's queue does, while the function is at its reserved concurrency; False when stopping."""
+        while not self._stopping.is_set():
+            try:
+                self._check_concurrency(name)
+            except Refusal:
+                with self._changed:
+                    self._changed.wait(0.05)
+            else:
+                return True
+        return False
+
+    def _stop_loop(self, invocation: Invocation) -> None:
+        try:
+            self._add(invocation.function, Figures(loops_stopped=1))
+            self._note(invocation, f"not run: recursive loop, the chain has been here {LOOP_LIMIT} times")
+            text = {"errorMessage": "Recursive invocation detected", "errorType": "RecursiveInvocationException"}
+            answer = Answer(json.dumps(text).encode(), invocation.version, Failure.LOOP, "RecursiveInvocationException")
+            self._give_up(FailedEvent(invocation, answer, Condition.RETRIES_EXHAUSTED))
+        finally:
+            self._count_in_flight(-1)
+
+    def _give_up(self, failed: FailedEvent) -> None:
+        name = failed.invocation.function
+        retries = self.function(name).retries
+        self._add(name, Figures(given_up=1))
+        self._note(failed.invocation, f"given up: {failed.condition} after attempt {failed.invocation.attempt}")
+        if self.send_message is None:
+            return
+        if retries.on_failure_arn:
+            self.send_message(retries.on_failure_arn, failed.record(), {})
+        if retries.dead_letter_arn:
+            self.send_message(retries.dead_letter_arn, *failed.dead_letter())
+
+    # ------------------------------------------------------------------ looking on
+
+    def figures(self, name: str) -> Figures:
+        """What a function has done and used so far, over all versions."""
+        total = self._figures[name]
+        for pool in self.function(name).pools.values():
+            total = total.plus(pool.figures())
+        return total
+
+    def names(self) -> tuple[str, ...]:
+        """The deployed functions."""
+        return tuple(self._functions)
+
+    @property
+    def in_flight(self) -> int:
+        """Events and synchronous calls that are not finished, events that wait for a retry included."""
+        return self._in_flight
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Waits until nothing is in flight; False if that took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._in_flight == 0, timeout_s)
+
+    def log_lines(self, name: str, count: int = 50) -> tuple[str, ...]:
+        """The last lines of a function's log."""
+        log = self.logs / f"{name}.log"
+        if not log.exists():
+            return ()
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - count * 4096))
+            return tuple(file.read().decode(errors="replace").splitlines()[-count:])
+
+    def stop(self) -> None:
+        """Ends every environment. Events that were not finished are lost, as in a power cut. May be called twice."""
+        self._stopping.set()
+        for function in self._functions.values():
+            for pool in function.pools.values():
+                pool.close()
+        self.wait_idle(5)
+        self._spawner.stop()
+
+    def _counted(self) -> "_Counted":
+        return _Counted(self._count_in_flight)
+
+    def _count_in_flight(self, change: int) -> None:
+        with self._changed:
+            self._in_flight += change
+            self._changed.notify_all()
+
+    def _add(self, name: str, figures: Figures) -> None:
+        with self._changed:
+            self._figures[name] = self._figures[name].plus(figures)
+
+    def _note(self, invocation: Invocation, text: str) -> None:
+        with (self.logs / f"{invocation.function}.log").open("a", encoding="utf-8") as log:
+            log.write(f"EVENT RequestId: {invocation.request_id} {text}\n")
+
+
+class _Counted:
+    """Counts a call while it runs."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-1)
+
+
+def _check_payload(payload: bytes, limit_bytes: int) -> None:
+    if len(payload) > limit_bytes:
+        text = f"Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"
+        raise Refusal(413, "RequestTooLargeException", text)
+    try:
+        json.loads(payload or b"{}")
+    except ValueError:
+        raise Refusal(400, "InvalidRequestContentException", "Could not parse request body into json") from None
