@@ -1,0 +1,316 @@
+"""Texts: placeholders, languages, broken records, and the fast plan held equal to Liquid itself."""
+
+import subprocess
+import sys
+from decimal import Decimal
+from typing import Any
+
+import liquid
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from notifier.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.liquid_text import LiquidTemplate
+from notifier.placeholder import BadTemplate, PlainTemplate, compiled
+from notifier.recipient import BrokenRecord, Recipient
+from notifier.render import Renderer, template_faults
+
+
+def campaign(message: dict[str, Any], *variants: dict[str, Any]) -> Campaign:
+    return read_campaign({"id": "c", "message": message, **({"variants": list(variants)} if variants else {})})
+
+
+def somebody(locale: str | None = None, **attributes: object) -> Recipient:
+    return Recipient("u1", (), locale, None, attributes)
+
+
+def said(message: dict[str, Any], recipient: Recipient) -> dict[str, str]:
+    """The filled-in fields."""
+    renderer = Renderer(campaign(message))
+    renderer.check(recipient)
+    words = renderer.words("default", recipient)
+    return dict(zip(renderer.wording(words.key).slots, words.texts, strict=True))
+
+
+# -- placeholders
+
+
+def test_placeholders_are_filled_in_every_field_that_may_have_them() -> None:
+    """Title, body, image, deep link and data values."""
+    message = {
+        "title": "Hi {{ first_name }}",
+        "body": "{{ n }} people",
+        "image_url": "https://x/{{ pic }}.png",
+        "deep_link": "app://{{ user_id }}",
+        "data": {"screen": "s-{{ n }}", "plain": "as it is"},
+    }
+    assert said(message, somebody(first_name="Ann", n=3, pic="a")) == {
+        "title": "Hi Ann",
+        "body": "3 people",
+        "image_url": "https://x/a.png",
+        "deep_link": "app://u1",
+        "data.screen": "s-3",
+    }
+
+
+def test_a_missing_attribute_without_a_default_is_a_broken_record() -> None:
+    """Not an empty text; null, as exports have it, is missing too."""
+    renderer = Renderer(campaign({"title": "Hi {{ first_name }}"}))
+    for recipient in (somebody(), somebody(first_name=None)):
+        with pytest.raises(BrokenRecord, match="attribute `first_name` is missing"):
+            renderer.check(recipient)
+        with pytest.raises(BrokenRecord):
+            renderer.words("default", recipient)
+
+
+@pytest.mark.parametrize(
+    ("text", "attributes", "expected"),
+    [
+        ("Hi {{ name | default: 'there' }}", {}, "Hi there"),
+        ("Hi {{ name | default: 'there' }}", {"name": ""}, "Hi there"),
+        ("{% if name %}Hi {{ name }}{% else %}Hi{% endif %}", {}, "Hi"),
+        ("{% if name != blank %}Hi {{ name }}{% else %}Hi{% endif %}", {}, "Hi"),
+        ("{% if name == nil %}who?{% endif %}", {}, "who?"),
+        ("{{ user.first | upcase }}", {"user": {"first": "ann"}}, "ANN"),
+        ("{% for x in xs %}{{ x }},{% endfor %}", {"xs": ["a", "b"]}, "a,b,"),
+        ("{{ price }} and {{ price | plus: 1 }}", {"price": Decimal("1.50")}, "1.50 and 2.5"),
+        ("{{ tiny }}", {"tiny": Decimal("0.0000001")}, "0.0000001"),
+        ("{{ yes }} {{ none_at_all | default: 'x' }}", {"yes": True}, "true x"),
+        ("{% raw %}{{ name }}{% endraw %}", {}, "{{ name }}"),
+    ],
+)
+def test_liquid_as_it_is_written_elsewhere(text: str, attributes: dict[str, object], expected: str) -> None:
+    """Defaults, conditions on missing attributes, paths, loops, and decimal numbers as they stood in the file."""
+    assert said({"title": text}, Recipient("u1", (), None, None, attributes)) == {"title": expected}
+
+
+def test_a_filter_does_not_hide_a_missing_attribute() -> None:
+    """Some of Liquid's filters take missing for 0 or for nothing; a push with a wrong number is worse than none."""
+    for text in ("{{ n | plus: 1 }}", "{{ d | date: '%Y' }}", "{{ l | size }}", "{{ a | append: b }}"):
+        with pytest.raises(BrokenRecord, match=r"attribute `[ndla]` is missing"):
+            said({"title": text}, somebody())
+
+
+def test_text_in_an_attribute_is_only_text() -> None:
+    """An attribute that looks like a template is printed as it is."""
+    for text in ("{{ name }}", "{{ name | append: '' }}"):
+        assert said({"title": text}, somebody(name="{{ user_id }}{% if %}")) == {"title": "{{ user_id }}{% if %}"}
+
+
+def test_an_attribute_named_user_id_wins() -> None:
+    """Otherwise the recipient's own id is there."""
+    assert said({"title": "{{ user_id }}"}, somebody()) == {"title": "u1"}
+    assert said({"title": "{{ user_id }}"}, somebody(user_id="other")) == {"title": "other"}
+    assert said({"title": "{{ user_id | upcase }}"}, somebody(user_id="other")) == {"title": "OTHER"}
+
+
+def test_reasons_hold_nothing_of_the_record() -> None:
+    """Reasons are stored and logged; the name of a computed attribute would be a value."""
+    for text in (
+        "{{ a[secret] }}",
+        "{{ [secret] }}",
+        "{{ secret | divided_by: 0 }}",
+        "{{ secret | times: 'x' | date }}",
+    ):
+        with pytest.raises(BrokenRecord) as caught:
+            said({"title": text}, somebody(a={}, secret="4711"))
+        assert "4711" not in str(caught.value)
+
+
+def test_what_cannot_be_utf8_is_a_broken_record() -> None:
+    """A lone surrogate would fail only when the payload is encoded."""
+    for text in ("{{ name }}", "{{ name | append: '' }}", "{{ names }}"):
+        with pytest.raises(BrokenRecord, match="not encodable"):
+            said({"title": text}, somebody(name="\ud800", names=["\ud800"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for a in (1..900) %}{% for b in (1..900) %}{% for c in (1..900) %}x{% endfor %}{% endfor %}{% endfor %}",
+        "{% assign a = 'xxxxxxxxxxxxxxxx' %}{% for i in (1..900) %}{% assign a = a | append: a %}{% endfor %}{{ a }}",
+        "{{ s | replace: '', s | replace: '', s | replace: '', s | replace: '', s }}",
+        "{% assign n = 9 %}{% for i in (1..900) %}{% assign n = n | times: n %}{% endfor %}{{ n }}",
+        "{% for i in (1..900) %}{{ s }}{{ s }}{{ s }}{% endfor %}",
+    ],
+)
+def test_a_template_cannot_hang_or_fill_the_memory(text: str) -> None:
+    """Loops and texts are limited; the record is broken instead."""
+    with pytest.raises(BrokenRecord, match="cannot be made"):
+        said({"title": "x", "body": text}, somebody(s="x" * 200))
+
+
+# -- faults
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{{ x", "line 1, column 1"),
+        ("a\n{% if x %}", "endif"),
+        ("{{ x | frobnicate }}", "unknown filter 'frobnicate'"),
+        ("{% include 'secrets' %}", "unexpected tag 'include'"),
+        ("{% render 'secrets' %}", "unexpected tag 'render'"),
+        ("{{ (1..1000000000) | join }}", "range"),
+        ("{% for i in (1..n) %}x{% endfor %}", "range"),
+        ("{% if (1..1000000000) contains 'x' %}{% endif %}", "range"),
+        ("{{ x }}" + "x" * 20_000, "longer than"),
+        ("{% if x %}" * 100 + "{% endif %}" * 100, ""),
+    ],
+)
+def test_a_text_that_is_not_liquid_is_a_fault(text: str, problem: str) -> None:
+    """Named by its field, with the position."""
+    faults = template_faults(campaign({"title": "x", "body": text}))
+    assert [fault.field for fault in faults] == ["campaign.message.body"]
+    assert problem in faults[0].problem
+    with pytest.raises(BrokenCampaign):
+        Renderer(campaign({"title": "x", "body": text}))
+
+
+def test_faults_are_found_in_every_variant_and_translation() -> None:
+    """Each where it is written, once."""
+    broken = campaign(
+        {"title": "{{", "data": {"k": "{{"}, "translations": {"de": {"body": "{%"}}, "collapse_id": "{{ x }}"},
+        {"name": "a", "percent": 50, "message": {"body": "{{", "translations": {"fr": {"title": "{{"}}}},
+        {"name": "b", "percent": 50},
+    )
+    assert [fault.field for fault in template_faults(broken)] == [
+        "campaign.message.title",
+        "campaign.message.data.k",
+        "campaign.message.translations.de.body",
+        "campaign.variants[0].message.body",
+        "campaign.variants[0].message.translations.fr.title",
+        "campaign.message.collapse_id",
+    ]
+
+
+def test_a_language_given_twice_is_a_fault() -> None:
+    """`de_AT` and `DE-at` are one."""
+    twice = campaign({"title": "x", "translations": {"de_AT": {"title": "a"}, "DE-at": {"title": "b"}}})
+    assert [fault.field for fault in template_faults(twice)] == ["campaign.message.translations.DE-at"]
+
+
+@given(st.text("{}%|:'\" \nabif.[]()1-", max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_any_text_compiles_or_is_a_fault(text: str) -> None:
+    """Nothing but BadTemplate when compiling, nothing but BrokenRecord when rendering."""
+    try:
+        compiled(text).render({"a": "x", "b": [1]})
+    except (BadTemplate, BrokenRecord):
+        pass
+
+
+# -- languages and arms
+
+
+def test_the_narrowest_translation_wins_field_by_field() -> None:
+    """`de-AT` falls back to `de`, and that to the message's own; `_` and case do not matter."""
+    message = {
+        "title": "Hello",
+        "body": "Body",
+        "translations": {"DE": {"title": "Hallo", "body": "Text"}, "de_AT": {"title": "Servus"}},
+    }
+    renderer = Renderer(campaign(message))
+    for locale, key, title, body in [
+        ("de-AT", "de-at", "Servus", "Text"),
+        ("de_at", "de-at", "Servus", "Text"),
+        ("de-CH-1996", "de", "Hallo", "Text"),
+        ("DE_DE.UTF-8", "de", "Hallo", "Text"),
+        ("fr", "", "Hello", "Body"),
+        (None, "", "Hello", "Body"),
+    ]:
+        words = renderer.words("default", somebody(locale))
+        message_ = renderer.wording(words.key).message
+        assert (words.key, message_.title, message_.body) == (("default", key), title, body)
+
+
+def test_a_record_is_broken_by_any_arm() -> None:
+    """Else the arms would hold different people; only the recipient's own language counts."""
+    renderer = Renderer(
+        campaign(
+            {"title": "plain", "translations": {}},
+            {"name": "a", "percent": 50},
+            {
+                "name": "b",
+                "percent": 50,
+                "message": {"title": "{{ name }}", "translations": {"de": {"title": "{{ vorname | upcase }}"}}},
+            },
+        )
+    )
+    for locale, missing in ((None, "name"), ("de", "vorname")):
+        with pytest.raises(BrokenRecord, match=f"`{missing}`"):
+            renderer.check(somebody(locale))
+    renderer.check(somebody(name="x"))
+    renderer.check(somebody("de", vorname="x"))
+
+
+def test_static_words_are_one_object() -> None:
+    """So that a payload is prepared once, and nothing is made per recipient."""
+    renderer = Renderer(campaign({"title": "Hi", "translations": {"de": {"title": "Hallo"}}}))
+    assert renderer.is_static
+    assert renderer.words("default", somebody()) is renderer.words("default", somebody("fr"))
+    assert renderer.words("default", somebody("de")) is renderer.words("default", somebody("de-DE"))
+    assert not Renderer(campaign({"title": "Hi {{ x }}"})).is_static
+
+
+def test_any_number_of_locales_is_bounded() -> None:
+    """A file with a million odd locales does not fill the memory."""
+    renderer = Renderer(campaign({"title": "Hi"}))
+    for n in range(5_000):
+        renderer.words("default", somebody(f"xx-{n}"))
+    assert len(renderer._rows) <= 2_000
+
+
+def test_liquid_is_not_imported_without_placeholders() -> None:
+    """It costs 0.3 s at a cold start."""
+    code = (
+        "import sys; from notifier.campaign import read_campaign; from notifier.render import Renderer;"
+        "Renderer(read_campaign({'id': 'c', 'message': {'title': 'Hi'}})); print('liquid' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+# -- the fast plan
+
+_names = st.sampled_from(["name", "n", "first_name", "user_id"])
+_texts = st.text(st.characters(exclude_characters="{}%", exclude_categories=["Cs"]), max_size=8)
+_defaults = st.text(st.characters(exclude_characters="{}%'\"", exclude_categories=["Cs"]), max_size=8)
+_outputs = st.one_of(
+    st.builds("{{{{ {} }}}}".format, _names),
+    st.builds("{{{{{} | default: '{}'}}}}".format, _names, _defaults),
+    st.builds("{{{{- {} -}}}}".format, _names),
+)
+_values = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    st.integers(),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text("ab", max_size=2), st.integers(), max_size=2),
+)
+
+
+@given(st.lists(st.one_of(_texts, _outputs), max_size=6).map("".join), st.dictionaries(_names, _values))
+@settings(max_examples=300, deadline=None)
+def test_the_fast_plan_prints_what_liquid_prints(source: str, values: dict[str, object]) -> None:
+    """For every text made of words and plain outputs, with the attributes all there or defaulted."""
+    template = compiled(source)
+    assert isinstance(template, PlainTemplate)
+    if template.required <= values.keys():
+        assert template.render(values) == liquid.Environment().from_string(source).render(values)
+    else:
+        with pytest.raises(BrokenRecord):
+            template.render(values)
+
+
+def test_what_is_not_plain_goes_through_liquid() -> None:
+    """Other filters, other arguments, paths, literals."""
+    for text in (
+        "{{ a | upcase }}",
+        "{{ a.b }}",
+        "{{ 'x' }}",
+        "{{ a | default: b }}",
+        "{{ a | default: 'x', allow_false: true }}",
+    ):
+        assert isinstance(compiled(text), LiquidTemplate)
