@@ -1,6 +1,7 @@
 """Builds what a template asks for on the local AWS and the local Lambda, and applies itself what moto drops."""
 
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class Options(msgspec.Struct, frozen=True):
 
     `variables` are added to every function's environment. `kept` are values that are paths of the sandbox's owner, see
     `Setup.kept`. `schedule_every_s` is the period of every schedule, whatever the template says. With `schedules` false
-    none tick.
+    none tick. `interpreter` is the Python that runs the handlers; it must have awslambdaric.
     """
 
     function_timeout_s: float | None = None
@@ -30,6 +31,7 @@ class Options(msgspec.Struct, frozen=True):
     schedules: bool = True
     variables: Mapping[str, str] = {}
     kept: frozenset[str] = frozenset()
+    interpreter: str = sys.executable
 
 
 def deploy(
@@ -151,6 +153,7 @@ def _create_function(functions: LocalLambda, function: Function, place: Place, r
             **options.variables,
         },
         kept=options.kept,
+        interpreter=options.interpreter,
     )
     functions.deploy(
         setup,

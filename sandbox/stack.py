@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -84,6 +85,7 @@ class Sandbox:
         retry_scale: float = 0.01,
         variables: Mapping[str, str] | None = None,
         faults: FaultPlan = no_fault,
+        interpreter: str = sys.executable,
         stack_name: str = "notifier",
         setting_up: Preparation | None = None,
     ) -> Self:
@@ -93,6 +95,7 @@ class Sandbox:
         `schedule_every_s` replace the template's values for every function. `retry_scale` shortens Lambda's waits
         before retries. `variables` are added to every function's environment. `setting_up` is called with the local
         AWS before the template is read, and may give further parameters, such as ARNs of secrets it made.
+        `interpreter` is the Python that runs the handlers; it must have awslambdaric.
         Raises TemplateError and RuntimeError; nothing is left running then.
         """
         parameters = dict(parameters or {})
@@ -115,6 +118,7 @@ class Sandbox:
                 schedules=schedules,
                 variables=variables or {},
                 kept=frozenset(parameters.values()),
+                interpreter=interpreter,
             )
             for schedule in deploy(stack, template_path.parent, aws, lambda_, options):
                 running.callback(schedule.stop)

@@ -108,7 +108,11 @@ class Environment:
         began = time.monotonic()
         self._folder.mkdir(parents=True, exist_ok=True)
         command = (self._setup.interpreter, str(_LAUNCHER), str(os.getpid()), self._setup.handler)
-        self._process = self._spawner.spawn(command, self._setup.code, self._variables(), self._log)
+        try:
+            self._process = self._spawner.spawn(command, self._setup.code, self._variables(), self._log)
+        except OSError as error:  # no such interpreter, no such folder, too many processes
+            self._write_log(f"not started: {error}")
+            return 0.0, Failure.EXIT
         if self._killed:  # while it was being started
             self._process.kill()
         report = self._wait(began + INIT_LIMIT_S + self._setup.timeout_s)

@@ -411,3 +411,13 @@ def test_two_sandboxes_never_meet_and_leave_nothing_behind(box: Sandbox, tmp_pat
     with pytest.raises(ProcessLookupError):
         os.kill(mine["pid"], 0)
     assert not (tmp_path / "state" / "environments").exists()
+
+
+def test_an_interpreter_that_cannot_be_started_is_a_failed_invocation(tmp_path: Path) -> None:
+    """As is any process that ends before it has asked for work; nothing stays in flight."""
+    template = write_project(tmp_path / "project")
+    with Sandbox.start(tmp_path / "state", template, schedules=False, interpreter="/absent/python") as other:
+        answer = other.lambda_.invoke(name_of(other, "Main"))
+        assert answer.failure is Failure.EXIT
+        assert other.lambda_.figures(name_of(other, "Main")).in_flight == 0
+        assert any("not started" in line for line in other.lambda_.log_lines(name_of(other, "Main")))
