@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True):
         fcm_per_second: the project's budget, shared by the runs alive (FCM's own limit is 600,000 a minute).
         ramp_s: seconds of sending over which the rate grows from zero; 0 for none.
         window: pushes that may be open at once.
+        worker_function: whom to invoke; the worker itself is told by Lambda (`AWS_LAMBDA_FUNCTION_NAME`).
         cache_max_mb: how much of /tmp the audience cache may take.
     """
 
@@ -119,6 +120,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             values[field.name] = read(text)
         except ValueError:
             faults.append(f"{field.name.upper()} is {text!r}: expected {expected}")
+    values.setdefault("worker_function", environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
     if faults:
         raise BadSettings(tuple(faults))
     return Settings(**values)

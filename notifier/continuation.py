@@ -10,7 +10,7 @@ class LambdaContinuation:
 
     Args:
         client: a boto3 Lambda client.
-        function: the worker's name or ARN, without a qualifier.
+        function: the worker's name or ARN; an alias in it is used when no version is asked for.
     """
 
     def __init__(self, client: Any, function: str) -> None:
@@ -27,5 +27,13 @@ class LambdaContinuation:
 
     def invoke(self, payload: bytes, version: str = "") -> None:
         """Send any event to the worker, asynchronously."""
-        qualifier = {"Qualifier": version} if version and version != "$LATEST" else {}
-        self._client.invoke(FunctionName=self._function, InvocationType="Event", Payload=payload, **qualifier)
+        function, qualifier = self._function, {}
+        if version and version != "$LATEST":
+            function, qualifier = unqualified(function), {"Qualifier": version}
+        self._client.invoke(FunctionName=function, InvocationType="Event", Payload=payload, **qualifier)
+
+
+def unqualified(function: str) -> str:
+    """A function's name or ARN without alias or version."""
+    parts = function.split(":")
+    return ":".join(parts[:7]) if function.startswith("arn:") else parts[0]

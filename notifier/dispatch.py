@@ -12,16 +12,12 @@ import msgspec
 from notifier.batching import Push
 from notifier.deadline import Clock
 from notifier.doubt import Doubts
-from notifier.outcome import Disposition, Outcome, Verdict
+from notifier.outcome import CannotAsk, Disposition, Outcome, Verdict
 from notifier.pacing import Pace
 from notifier.retry import decide
 
 PATIENCE_S = 2.0
 """A device whose next attempt is later than this is deferred, so that its batch can settle."""
-
-
-class CannotAsk(Exception):
-    """Nothing can be asked of this endpoint until somebody mends the reason, such as missing credentials."""
 
 
 class Ask(Protocol):

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from notifier.account import Account
 from notifier.cursor import decode_cursor
-from notifier.run import LEASE_MS, LEDGER_VERSION, Control, Ending, Lane, LaneState, Run
+from notifier.run import HAND_OVER_MS, LEASE_MS, LEDGER_VERSION, Control, Ending, Lane, LaneState, Run
 
 DUE_INDEX = "due"
 KEEP_S = 400 * 86_400
@@ -56,7 +56,7 @@ class DynamoLedger:
         """Enter a run and its lane, unless they are there already. Returns the run as the ledger has it."""
         now_ms = self._now_ms()
         self._put_new(_key(run.run_id, "run") | {"run": {"S": _json(run)}, "version": _n(LEDGER_VERSION)})
-        lane = Lane(run.run_id, due_at_ms=now_ms)
+        lane = Lane(run.run_id, due_at_ms=now_ms + HAND_OVER_MS)
         self._put_new(_lane_item(lane))
         found = self.read_run(run.run_id)
         return found if found is not None else run

@@ -50,6 +50,10 @@ class Suspicion(enum.StrEnum):
     """Tokens of another app: judged after 100 answers."""
 
 
+class CannotAsk(Exception):
+    """Nothing can be asked of an endpoint until somebody mends the reason, such as missing credentials."""
+
+
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """One answer, judged.
 

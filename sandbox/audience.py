@@ -2,15 +2,15 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 NAMES = ("Ann", "Ben", "Chloé", "Dmitri", "Esra", "Fatou", "Georg", "Hana", "Iñigo", "Jun", "Kofi", "Łukasz")
 PLACES = (("en-GB", "Europe/London"), ("de-AT", "Europe/Vienna"), ("fr", "Europe/Paris"), ("pt-BR", "America/Sao_Paulo"))
-BROKEN = {
+BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
     "no-token": lambda user: user.update(devices=[{"platform": "ios"}]),
     "no-user": lambda user: user.pop("user_id"),
     "platform": lambda user: user.update(devices=[{"platform": "pager", "token": "x" * 20}]),
@@ -70,7 +70,7 @@ def users(recipe: Recipe) -> Iterator[dict[str, object]]:
     every = max(recipe.users // recipe.broken, 1) if recipe.broken else 0
     twice = max(recipe.users // recipe.duplicates, 2) if recipe.duplicates else 0
     kinds = list(BROKEN.values())
-    last: dict[str, object] = {}
+    last: dict[str, str] = {}
     for n in range(recipe.users):
         locale, timezone = PLACES[draw.randrange(len(PLACES))]
         ios = draw.random() < recipe.ios_share

@@ -95,6 +95,8 @@ class ArrayParser:
         text = self._held + text
         cut = len(text) if final else escapes_held_back(text)
         text, self._held = text[:cut], text[cut:]
+        if len(self._held) > MAX_VALUE_BYTES:
+            raise self._broken("a record of over 1 MiB", 0)
         mended = without_lone_surrogates(text)
         if mended is not text and mended != text:
             text, self._marked = mended, 2

@@ -20,6 +20,7 @@ UNENCODABLE = "has a lone surrogate: not encodable as UTF-8"
 
 _DIGITS = re.compile(rb"(?:\A|[:,\[\s-])[0-9]{%d}" % MAX_DIGITS)
 _HIGH = re.compile(rb"(?<!\\)\\u[dD][89abAB]")
+_HIGH_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _LOW = re.compile(rb"\\u[dD][c-fC-F]")
 _PAIR = re.compile(rb"(?<!\\)\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]")
 _ESCAPES = re.compile(
@@ -49,9 +50,9 @@ def escapes_held_back(text: bytes) -> int:
     cut = text.find(b"\\", max(0, len(text) - _LONGEST_PAIR + 1))
     if cut < 0:
         return len(text)
-    while cut and text[cut - 1] == ord("\\"):
-        cut -= 1
-    return cut
+    if _HIGH_ESCAPE.fullmatch(text[max(0, cut - 6) : cut]):
+        cut -= 6
+    return len(text[:cut].rstrip(b"\\"))
 
 
 def without_lone_surrogates(text: bytes) -> bytes:

@@ -7,11 +7,10 @@ from typing import Protocol
 from botocore.exceptions import ClientError
 
 from notifier.batching import Push
-from notifier.dispatch import CannotAsk
 from notifier.gateway.payload import Label
 from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable
 from notifier.gateway.transport import Answer, Request
-from notifier.outcome import Disposition, Verdict
+from notifier.outcome import CannotAsk, Disposition, Verdict
 from notifier.render import Wording
 
 NAMESPACE = bytes.fromhex("8a0e0f6f3d5c5b9d9a3e5c1b7d2f4e60")
