@@ -27,9 +27,9 @@ from notifier.gateway.payload import (
 )
 
 MAX_PAYLOAD_BYTES = 4096
-"""Of notification and data together, as they stand in the request
-(https://firebase.google.com/docs/cloud-messaging/customize-messages/set-message-type: "the maximum payload for both
-message types is 4096 bytes"). The platforms' options and the token are not what the phone is given and do not count."""
+"""Of notification and data together, as they stand in the request: Google limits the payload
+(https://firebase.google.com/docs/cloud-messaging/customize-messages/set-message-type) without saying what counts. The
+platforms' options and the token are left out: what is refused here nobody asks for, what FCM refuses is one rejection."""
 
 _NOT_IN_LABEL = r"[^a-zA-Z0-9\-_.~%]"
 _ADDABLE = ("data", "notification", "android", "apns", "webpush", "fcm_options")
