@@ -29,7 +29,7 @@ from notifier.gateway.payload import (
 MAX_PAYLOAD_BYTES = 4096
 """Of notification and data together, as they stand in the request: Google limits the payload
 (https://firebase.google.com/docs/cloud-messaging/customize-messages/set-message-type) without saying what counts. The
-platforms' options and the token are left out: what is refused here nobody asks for, what FCM refuses is one rejection."""
+platforms' options and the token are left out: a push refused here is never asked for, one refused by FCM only once."""
 
 _NOT_IN_LABEL = r"[^a-zA-Z0-9\-_.~%]"
 _ADDABLE = ("data", "notification", "android", "apns", "webpush", "fcm_options")
