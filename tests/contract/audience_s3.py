@@ -82,13 +82,33 @@ FORMS: dict[str, Callable[[Sequence[object]], bytes]] = {
 }
 
 
+def take_some(stream: AudienceStream, limit: int) -> list[object]:
+    """The next records; none while there are none, after a wait."""
+    taken = stream.take(limit)
+    if not taken:
+        stream.wait(10)
+    return taken
+
+
+def take_exactly(stream: AudienceStream, count: int) -> list[object]:
+    """So many records."""
+    taken: list[object] = []
+    while len(taken) < count:
+        taken += take_some(stream, count - len(taken))
+    return taken
+
+
+def take_until_it_breaks(stream: AudienceStream, taken: list[object]) -> None:
+    """Records into `taken`, until an exception ends it."""
+    while True:
+        taken += take_some(stream, 10)
+
+
 def read_all(stream: AudienceStream, limit: int = 7) -> list[object]:
     """Every record, as a caller with nothing else to do gets them."""
     records: list[object] = []
     while not stream.ended:
-        taken = stream.take(limit)
+        taken = take_some(stream, limit)
         assert len(taken) <= limit
         records += taken
-        if not taken:
-            stream.wait(10)
     return records

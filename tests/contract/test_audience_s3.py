@@ -25,7 +25,18 @@ from notifier.audience import (
 from notifier.audience import ranges as ranges_module
 from notifier.campaign import Part
 from notifier.cursor import Cursor, decode_cursor
-from tests.contract.audience_s3 import BUCKET, FORMS, Requests, as_lines, as_list, read_all, s3_client, users
+from tests.contract.audience_s3 import (
+    BUCKET,
+    FORMS,
+    Requests,
+    as_lines,
+    as_list,
+    read_all,
+    s3_client,
+    take_exactly,
+    take_until_it_breaks,
+    users,
+)
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +125,12 @@ def test_parts_are_pinned_in_their_order(s3: Any) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("cached", [False, True])
 def test_resuming_anywhere_reads_on_where_it_stopped(s3: Any, cache: FileCache, form: str, cached: bool) -> None:
-    """For every record of two parts: what a stream gave before its cursor and what another gives after is everything."""
+    """For every record of two parts: what one stream gave and what another gives from its cursor is everything."""
     records = users(17)
     parts = tuple(put(s3, f"part-{n}", FORMS[form](half)) for n, half in enumerate((records[:9], records[9:])))
     for count in range(18):
         first = AudienceStream(s3, parts, cache=cache if cached else None)
-        before: list[object] = []
-        while len(before) < count:
-            before += first.take(count - len(before)) or (first.wait(10) or [])
+        before = take_exactly(first, count)
         cursor = decode_cursor(first.position().encode())
         first.close(5)
         assert cursor.record == count
@@ -137,8 +146,7 @@ def test_resuming_does_not_read_earlier_parts(s3: Any) -> None:
     """A cursor in the second part asks for nothing of the first, and for lines only from its byte on."""
     parts = (put(s3, "a", as_lines(users(5))), put(s3, "b", as_lines(users(5))))
     stream = AudienceStream(s3, parts)
-    while stream.position().record < 7:
-        stream.take(1) or stream.wait(10)
+    take_exactly(stream, 7)
     cursor = stream.position()
     stream.close(5)
     requests = Requests(s3)
@@ -208,11 +216,10 @@ def test_an_overwrite_between_two_ranges_is_noticed(s3: Any) -> None:
     pieces = ranges_module.read_ranges(s3, pinned, 0, lambda _: None)
     first = next(pieces)
     other.put_object(Bucket=BUCKET, Key="users.json", Body=small[::-1])
+    read: list[bytes] = [first]
     with pytest.raises(AudienceChanged, match="other bytes than the pinned ones"):
-        for piece in pieces:
-            first += piece
-    assert small.startswith(first)
-    assert len(first) == ranges_module.RANGE_BYTES
+        read.extend(pieces)
+    assert small[: ranges_module.RANGE_BYTES] == b"".join(read)
     other.close()
 
 
@@ -269,8 +276,7 @@ def test_a_cut_off_file_gives_its_records_first(s3: Any) -> None:
     stream = AudienceStream(s3, (pinned,), holds=Holds.BATCH_FILE)
     taken: list[object] = []
     with pytest.raises(BrokenFile, match=r"cut off; byte \d+, in or after record 2"):
-        while True:
-            taken += stream.take(1) or (stream.wait(10) or [])
+        take_until_it_breaks(stream, taken)
     assert taken == [{"user_id": 1}, {"user_id": 2}]
     stream.close(5)
 
