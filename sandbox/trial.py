@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +17,7 @@ from notifier.run import Lane, LaneState, Run, source_of
 from notifier.summary import Summary, summary_of
 from sandbox.aws import LocalAws
 from sandbox.gateways import Gateways
-from sandbox.local_lambda.invocation import FaultPlan, no_fault
+from sandbox.local_lambda.invocation import Delivery, Fault, FaultPlan, Invocation, no_fault
 from sandbox.stack import Sandbox
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
@@ -49,6 +51,26 @@ class Setting(msgspec.Struct, frozen=True):
     variables: Mapping[str, str] = {}
 
 
+def _drop_everything(invocation: Invocation) -> Fault:
+    return Fault(delivery=Delivery.DROPPED)
+
+
+_ACCOUNT = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_DEFAULT_REGION": "eu-central-1"}
+
+
+class _Context:
+    """Lambda's context for a worker in this process."""
+
+    function_version = "$LATEST"
+
+    def __init__(self, timeout_s: float) -> None:
+        self.aws_request_id = str(uuid.uuid4())
+        self._ends_s = time.monotonic() + timeout_s
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self._ends_s - time.monotonic()) * 1000)
+
+
 class Trial:
     """A running sandbox with its stand-ins."""
 
@@ -60,8 +82,15 @@ class Trial:
         self._running = running
 
     @classmethod
-    def start(cls, state_dir: Path, setting: Setting, faults: FaultPlan = no_fault) -> Self:
-        """Start stand-ins and stack. Nothing is left running when this fails."""
+    def start(
+        cls, state_dir: Path, setting: Setting, faults: FaultPlan = no_fault, *, in_process: bool = False
+    ) -> Self:
+        """Start stand-ins and stack. Nothing is left running when this fails.
+
+        With `in_process` the local Lambda drops every event: `work_here` calls the worker in this very process.
+        """
+        if in_process:
+            faults = _drop_everything
         with contextlib.ExitStack() as running:
             latency = setting.latency_ms
             gateways = running.enter_context(
@@ -92,6 +121,22 @@ class Trial:
         self.s3.upload_file(str(path), self.sandbox.bucket, key, Config=config)
         head = self.s3.head_object(Bucket=self.sandbox.bucket, Key=key)
         return source_of(self.sandbox.bucket, key, head.get("VersionId"), head["ETag"]).run_id
+
+    def work_here(self, run_id: str) -> None:
+        """Call the worker in this process, hop after hop, until nothing is left to do."""
+        from notifier.app import worker  # noqa: PLC0415 - reads its settings when it is first called
+
+        function = self.sandbox.function("WorkerFunction")
+        os.environ.update(dict(function.environment) | _ACCOUNT | {"AWS_ENDPOINT_URL": self.sandbox.endpoint_url})
+        os.environ["AWS_LAMBDA_FUNCTION_NAME"] = function.name
+        head = self.s3.list_objects_v2(Bucket=self.sandbox.bucket, Prefix="batches/")["Contents"][0]
+        event: dict[str, Any] = {"bucket": self.sandbox.bucket, "key": head["Key"]}
+        while True:
+            worker(event, _Context(function.timeout_s))
+            lane = self.ledger.read_lane(run_id)
+            if lane is None or lane.state is not LaneState.READY:
+                return
+            event = {"notifier": "continue", "run_id": run_id, "lane": 0}
 
     def follow(self, run_id: str, timeout_s: float, every_s: float = 0.5) -> Iterator[Lane | None]:
         """The lane, again and again, until the run is over or stands still. Raises TimeoutError."""

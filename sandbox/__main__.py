@@ -1,0 +1,172 @@
+"""The sandbox's command line: `python -m sandbox demo | run | audience | up`."""
+
+import json
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sandbox.audience import Recipe, make, write
+from sandbox.show import live, print_report
+from sandbox.trial import Setting, Trial
+
+app = typer.Typer(
+    help="Everything on this machine: a local AWS, a local Lambda, and stand-ins for FCM and APNs. No account needed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+HERE = Path(".sandbox")
+STAND_STILL = 3
+"""Exit code when a run does not move any more."""
+
+
+def _state_dir() -> Path:
+    """A folder of its own for every sandbox, so that two at once never meet."""
+    HERE.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=HERE)).absolute()
+
+
+@app.command()
+def demo(users: Annotated[int, typer.Option(help="How many users the file has.")] = 100_000) -> None:
+    """Make a batch file, drop it in the sandbox's S3, watch the run, and read its report.
+
+    Example: python -m sandbox demo --users 20000
+    """
+    console = Console()
+    state_dir = _state_dir()
+    console.print(f"[bold]1/4[/] making a batch file of {users:,} users: 45 % / 45 % / 10 % control, a few broken records")
+    recipe = Recipe(users=users, broken=min(12, users // 10), placeholders=True)
+    path = make(recipe, state_dir / "demo.json")
+    console.print(f"    {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    console.print("[bold]2/4[/] starting the sandbox: S3, DynamoDB, Secrets Manager, SQS (moto), Lambda, FCM and APNs")
+    raise typer.Exit(_run(path, state_dir, Setting(), console, as_json=False, stages=True))
+
+
+@app.command()
+def run(  # noqa: PLR0913 - the options of a public command
+    file: Annotated[Path, typer.Argument(help="A batch file, plain or gzip.", exists=True, dir_okay=False)],
+    function_timeout_s: Annotated[float | None, typer.Option(help="The worker's timeout, instead of the template's.")] = None,
+    recurse_below_ms: Annotated[int | None, typer.Option(help="With less time left than this the run hops.")] = None,
+    memory_mb: Annotated[int | None, typer.Option(help="The worker's memory, instead of the template's.")] = None,
+    latency_ms: Annotated[str | None, typer.Option(help="The stand-ins' answers: MEDIAN:P99 in ms.")] = None,
+    ramp_s: Annotated[int, typer.Option(help="Seconds of ramp; the template's default is 60.")] = 0,
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="Deploy in the mode in which no phone rings.")] = False,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="The worker runs in this process, for a debugger.")
+    ] = False,
+    timeout_s: Annotated[float, typer.Option(help="Give up after this long.")] = 3600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Send one batch file through everything. Exit 0 only if the run completed.
+
+    Example: python -m sandbox run audience.json --function-timeout-s 12 --recurse-below-ms 6000
+    """
+    console = Console(stderr=as_json)
+    setting = Setting(
+        function_timeout_s=function_timeout_s,
+        recurse_below_ms=recurse_below_ms,
+        memory_mb=memory_mb,
+        latency_ms=_pair(latency_ms) if latency_ms else None,
+        ramp_s=ramp_s,
+        mode="rehearse" if rehearse else "live",
+    )
+    code = _run(file, _state_dir(), setting, console, as_json=as_json, in_process=in_process, timeout_s=timeout_s)
+    raise typer.Exit(code)
+
+
+def _pair(text: str) -> tuple[float, float]:
+    try:
+        median, p99 = map(float, text.split(":"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not MEDIAN:P99, such as 60:400", param_hint="--latency-ms") from None
+    return median, p99
+
+
+def _run(  # noqa: PLR0913
+    path: Path,
+    state_dir: Path,
+    setting: Setting,
+    console: Console,
+    *,
+    as_json: bool,
+    stages: bool = False,
+    in_process: bool = False,
+    timeout_s: float = 3600.0,
+) -> int:
+    """One file, start to end. Returns the exit code."""
+    with Trial.start(state_dir, setting, in_process=in_process) as trial:
+        began = time.monotonic()
+        if stages:
+            console.print(f"[bold]3/4[/] dropping it in s3://{trial.sandbox.bucket}/batches/")
+        run_id = trial.drop(path)
+        try:
+            if in_process:
+                trial.work_here(run_id)
+            live(trial, run_id, console, timeout_s)
+        except (TimeoutError, KeyboardInterrupt) as stopped:
+            _say_what_happened(trial, run_id, stopped, console)
+            return STAND_STILL
+        report = trial.report(run_id, began)
+        if as_json:
+            sys.stdout.write(json.dumps(report) + "\n")
+        else:
+            if stages:
+                console.print("[bold]4/4[/] the report")
+            print_report(report, console, state_dir)
+        if report["status"] != "completed":
+            for line in trial.log_lines():
+                console.print(line, markup=False, highlight=False, style="dim")
+            return 1
+        return 0
+
+
+def _say_what_happened(trial: Trial, run_id: str, stopped: BaseException, console: Console) -> None:
+    """Nothing is hidden when a run does not end: the ledger's word, and the function's last lines."""
+    lane = trial.ledger.read_lane(run_id)
+    console.print(f"[red]{str(stopped) or 'interrupted'}[/] run {run_id}: {lane.status if lane else 'never reached the function'}")
+    for line in trial.log_lines():
+        console.print(line, markup=False, highlight=False, style="dim")
+
+
+@app.command()
+def audience(  # noqa: PLR0913
+    users: Annotated[int, typer.Option(help="How many.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
+    broken: Annotated[int, typer.Option(help="How many broken records, of every kind in turn.")] = 0,
+    duplicates: Annotated[int, typer.Option(help="How many records repeat an earlier one's token.")] = 0,
+    ios_share: Annotated[float, typer.Option(help="0 to 1.")] = 0.5,
+    prefix: Annotated[
+        str, typer.Option(help="Put before each token: what the stand-ins answer, such as `dead-`.")
+    ] = "",
+    placeholders: Annotated[bool, typer.Option("--placeholders", help="Title and body use attributes.")] = False,
+    campaign_id: Annotated[str, typer.Option(help="By default made of seed and size.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="By default standard output.")] = None,
+) -> None:
+    """Make a batch file, for trying and timing.
+
+    Example: python -m sandbox audience --users 200000 -o audience.json
+    """
+    recipe = Recipe(users, seed, broken, duplicates, ios_share, prefix, placeholders, campaign_id)
+    if output is None:
+        write(recipe, sys.stdout)
+    else:
+        make(recipe, output)
+
+
+def main() -> None:
+    """The entry. Ctrl-C and a polite kill both end everything that was started."""
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What a person sees of a trial: one live line while it runs, then tables."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from notifier.run import Lane
+from sandbox.trial import Trial
+
+
+def live(trial: Trial, run_id: str, console: Console, timeout_s: float) -> None:
+    """Follow the run until it is over. Raises TimeoutError."""
+    before: tuple[float, int] | None = None
+    rate = 0.0
+    with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as line:
+        for lane in trial.follow(run_id, timeout_s):
+            now = time.monotonic()
+            if lane is not None:
+                done = lane.account.settled
+                if before is not None and now > before[0]:
+                    rate = 0.7 * rate + 0.3 * (done - before[1]) / (now - before[0]) if rate else float(done - before[1])
+                before = (now, done)
+            line.update(progress_line(lane, rate))
+
+
+def progress_line(lane: Lane | None, rate: float) -> Text:
+    """Users, pushes/s, accepted, rejected, held, hop, and the time left in the invocation."""
+    if lane is None:
+        return Text("waiting for the function's first claim …")
+    outcomes = lane.account.outcomes()
+    left_s = max((lane.ends_at_ms or 0) / 1000 - time.time(), 0.0)
+    return Text(
+        f"{lane.status:<9} {lane.account.users:>9,} users  {rate:>7,.0f} pushes/s  accepted {outcomes.accepted:,}  "
+        f"rejected {sum(outcomes.rejected.values()):,}  failed {sum(outcomes.failed.values()):,}  "
+        f"held {outcomes.held:,}  hop {lane.hop}  {left_s:,.0f} s left in it"
+    )
+
+
+def print_report(report: dict[str, Any], console: Console, state_dir: Path) -> None:
+    """The run's account as tables, and where everything is."""
+    if report["dry_run"]:
+        console.print("[yellow]A rehearsal: no phone was asked to ring.[/]")
+    colour = "green" if report["status"] == "completed" else "red"
+    reason = f": {report['reason']}" if report["reason"] else ""
+    console.print(f"run {report['run_id']} [{colour}]{report['status']}[/]{reason}")
+    console.print(_arms(report))
+    reasons = _reasons(report)
+    if reasons.row_count:
+        console.print(reasons)
+    console.print(_figures(report))
+    console.print(f"rows    {report['rows_prefix']}  (newline-delimited JSON, gzip, one row per device)", soft_wrap=True)
+    console.print(f"logs    {state_dir / 'aws' / 'logs'}", soft_wrap=True)
+
+
+def _arms(report: dict[str, Any]) -> Table:
+    table = Table(title="By arm (users assigned; devices accepted by Apple and Google, and the rest)", title_justify="left")
+    table.add_column("arm")
+    for name in ("assigned", "accepted", "rejected", "failed", "held"):
+        table.add_column(name, justify="right")
+    for name, arm in report["arms"].items():
+        table.add_row(name, *(f"{arm[column]:,}" for column in ("assigned", "accepted", "rejected", "failed", "held")))
+    return table
+
+
+def _reasons(report: dict[str, Any]) -> Table:
+    table = Table(title="By reason", title_justify="left")
+    table.add_column("outcome")
+    table.add_column("reason")
+    table.add_column("devices", justify="right")
+    for outcome in ("rejected", "failed"):
+        for reason, n in sorted(report["outcomes"][outcome].items(), key=lambda item: -item[1]):
+            table.add_row(outcome, reason, f"{n:,}")
+    for name in ("invalid_records", "excluded", "unsent", "possibly_repeated"):
+        if report[name]:
+            table.add_row(name.replace("_", " "), "", f"{report[name]:,}")
+    return table
+
+
+def _figures(report: dict[str, Any]) -> Table:
+    gateways = report["gateways"]
+    asked = sum(gateways[name]["requests"] for name in gateways)
+    twice = sum(gateways[name]["repeated_tokens"] for name in gateways)
+    settled = report["devices"] - report["unsent"]
+    pushes = max(asked, 1)
+    table = Table(title="The run", title_justify="left", show_header=False)
+    table.add_row("users read, devices", f"{report['users']:,}, {report['devices']:,}")
+    table.add_row("the stand-ins counted", f"{asked:,} requests, {twice:,} tokens more than once")
+    table.add_row("hops, invocations", f"{report['hops']}, {report['invocations']}")
+    table.add_row("time", f"{report['duration_s']:.1f} s from drop to end, {report['sending_s']:.1f} s sending")
+    table.add_row("speed here", f"{settled / max(report['sending_s'], 0.001):,.0f} devices/s while sending")
+    table.add_row("the function", f"{report['cpu_s'] / pushes * 1e6:.0f} µs of CPU a push, {report['peak_rss_mb']} MB at most")
+    return table
