@@ -98,7 +98,7 @@ class Worker:
         try:
             lane, why = self._hop(run, lane, context)
         except (LaneLost, LeaseOver) as error:
-            log.error(Action.LOST, reason=str(error))
+            log.error(Action.LOST, reason=str(error))  # noqa: TRY400 - our own error, no stack is needed
             if isinstance(error, LeaseOver):
                 raise
             return {"status": "lost", "run_id": run.run_id}

@@ -1,4 +1,4 @@
-"""A batch: source records 500n to 500n+499, from decoded records to one row per device. Pure; the unit of accounting."""
+"""A batch: source records 500n to 500n+499, from decoded records to one row per device. The unit of accounting."""
 
 from collections import deque
 from collections.abc import Container, Sequence
@@ -88,7 +88,7 @@ def endpoint_of(device: Device) -> str:
 
 
 class Batch:
-    """One batch on its way. `waiting` are pushes not yet begun, `open` counts devices without an outcome or deferral."""
+    """One batch on its way. `waiting` are pushes not begun, `open` counts devices with neither outcome nor deferral."""
 
     __slots__ = (
         "account",

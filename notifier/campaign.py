@@ -26,8 +26,13 @@ ArmName = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")]
 Locale = Annotated[str, Meta(min_length=2, max_length=35)]
 Percent = Annotated[Decimal, Meta(description="0 to 100, at most two decimal places")]
 
-FORBIDDEN_DATA_KEY = re.compile(r"(from|message_type|notification|collapse_key|gcm.*|google.*|notifier_.*)", re.IGNORECASE)
-"""Data keys FCM refuses (https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages#Message), and our own."""
+FORBIDDEN_DATA_KEY = re.compile(
+    r"(from|message_type|notification|collapse_key|gcm.*|google.*|notifier_.*)", re.IGNORECASE
+)
+"""Data keys FCM refuses, and our own.
+
+Source: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages#Message.
+"""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -125,7 +130,9 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     def arms(self) -> tuple[tuple[str, int], ...]:
         """Name and hundredths of a percent of every arm, in file order, control last (absent at zero)."""
         control = hundredths(self.control_percent)
-        variants = tuple((v.name, hundredths(v.percent)) for v in self.variants) or ((DEFAULT_ARM, HUNDREDTHS - control),)
+        variants = tuple((v.name, hundredths(v.percent)) for v in self.variants) or (
+            (DEFAULT_ARM, HUNDREDTHS - control),
+        )
         return variants + (((CONTROL, control),) if control else ())
 
     def message_of(self, arm: str) -> Message:
@@ -260,7 +267,9 @@ def _percent_faults(campaign: Campaign) -> Iterator[Fault]:
     if campaign.variants and not wrong:
         total = sum(percent for _, percent in places)
         if total != 100:
-            yield Fault("campaign.variants", f"percentages sum to {total}, not 100", "variants and control_percent together")
+            yield Fault(
+                "campaign.variants", f"percentages sum to {total}, not 100", "variants and control_percent together"
+            )
 
 
 def _message_faults(message: Message, place: str, *, whole: bool) -> Iterator[Fault]:

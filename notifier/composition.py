@@ -93,9 +93,7 @@ class Process:
         self.cache = FileCache(Path(settings.cache_dir), settings.cache_max_mb * 1_000_000)
         self._secrets = Secrets(session.client("secretsmanager", config=config))
         self.fcm_keys = Keys(
-            lambda: fcm_auth.Credentials(
-                self._reader("fcm", settings.fcm_secret_arn), ca_file=settings.gateway_ca_file
-            )
+            lambda: fcm_auth.Credentials(self._reader("fcm", settings.fcm_secret_arn), ca_file=settings.gateway_ca_file)
         )
         self.apns_keys = Keys(lambda: apns_auth.Credentials(self._reader("apns", settings.apns_secret_arn)))
         self.library = S3Library(self.s3, self.cache)
@@ -228,9 +226,7 @@ class HopMaker:
     def make(self, deadline: Deadline, watcher: Watcher) -> Hop:
         """The hop, ready to run."""
         process, campaign = self._process, self._opened.campaign
-        progress = Progress(
-            self._lane, process.ledger, process.results, process.background, process.clock, (LaneLost,)
-        )
+        progress = Progress(self._lane, process.ledger, process.results, process.background, process.clock, (LaneLost,))
         dispatch = Dispatch(
             self._transport,
             self.carriers(),

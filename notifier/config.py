@@ -133,5 +133,7 @@ def check_time(settings: Settings, timeout_ms: int) -> None:
         BadSettings: when a hop would have no time to send.
     """
     if settings.recurse_below_ms * 2 > timeout_ms:
-        fault = f"RECURSE_BELOW_MS is {settings.recurse_below_ms}: at most half the function's timeout ({timeout_ms} ms)"
+        fault = (
+            f"RECURSE_BELOW_MS is {settings.recurse_below_ms}: at most half the function's timeout ({timeout_ms} ms)"
+        )
         raise BadSettings((fault,))

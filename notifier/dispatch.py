@@ -52,7 +52,7 @@ class Reply(Protocol):
 
 
 class Carrier(Protocol):
-    """One gateway's knowledge: how to ask and what an answer means (`notifier.gateway.fcm`, `notifier.gateway.apns`)."""
+    """One gateway's knowledge: how to ask and what an answer means (`notifier.gateway.carrier`)."""
 
     def ask(self, push: Push, now_s: float) -> Any:
         """The request for a push, or a Verdict when there is nothing to ask: too large, or a rehearsal."""
@@ -324,7 +324,7 @@ class Dispatch:
         del self._renewing[endpoint]
         try:
             task.result()
-        except Exception as error:  # whatever the identity provider or Secrets Manager said
+        except Exception as error:  # noqa: BLE001 - whatever the identity provider or Secrets Manager said
             self.drain(f"credentials_refused: {type(error).__name__}: {error}")
             return True
         return False
@@ -352,7 +352,6 @@ def _outcome_of(disposition: Disposition) -> Outcome:
             return Outcome.REJECTED
         case _:
             return Outcome.FAILED
-
 
 
 def timestamp(now_s: float) -> str:

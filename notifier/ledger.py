@@ -131,8 +131,8 @@ class DynamoLedger:
             worker B                     claim: refused           claim(epoch 2) ───
             worker A'  (was only slow)                                  advance: refused, epoch is 2
 
-        `ends_at_ms` is when this invocation's time is up, for people who watch. `holder` names this invocation and no other: botocore repeats a write whose answer was lost, and then a refusal
-        may be of our own success.
+        `ends_at_ms` is when this invocation's time is up, for people who watch. `holder` names this invocation and no
+        other: botocore repeats a write whose answer was lost, and then a refusal may be of our own success.
 
         Raises:
             LaneTaken: the lane is held, not due, waits for an operator, or is done.
@@ -170,8 +170,9 @@ class DynamoLedger:
                 TableName=self._table,
                 Key=_key(run_id, _lane_sk(lane)),
                 UpdateExpression=(
-                    "SET #state = :running, lease_until_ms = :lease, due = :due, due_at = :lease, function_version = :code,"
-                    " started_at_ms = :started, holder = :holder, ends_at_ms = :ends ADD epoch :one, hop :one, idle_claims :one"
+                    "SET #state = :running, lease_until_ms = :lease, due = :due, due_at = :lease,"
+                    " function_version = :code, started_at_ms = :started, holder = :holder, ends_at_ms = :ends"
+                    " ADD epoch :one, hop :one, idle_claims :one"
                 ),
                 ConditionExpression=f"epoch = :before AND ({' OR '.join(clauses.values())})",
                 ExpressionAttributeNames={"#state": "state"},
@@ -193,7 +194,9 @@ class DynamoLedger:
         Raises:
             LaneLost: another worker holds it.
         """
-        return self._write(lane, "lease_until_ms = :lease, due = :due, due_at = :lease, fed = :fed", {":fed": _n(lane.fed)})
+        return self._write(
+            lane, "lease_until_ms = :lease, due = :due, due_at = :lease, fed = :fed", {":fed": _n(lane.fed)}
+        )
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts in one write, and extend the lease.
@@ -308,7 +311,7 @@ class DynamoLedger:
     def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None:
         """Pause, resume or cancel. A worker that holds the lane reads it with its next write.
 
-        Resuming makes a paused or stopped lane ready. Returns the lane, or None when there is no such run that is alive.
+        Resuming makes a paused or stopped lane ready. Returns the lane, or None where no such run is alive.
         """
         values = {":control": {"S": control.value}, ":by": {"S": by}, ":now": _n(self._now_ms())}
         values[":done"] = {"S": LaneState.DONE.value}
@@ -415,7 +418,9 @@ class DynamoLedger:
         return _n(int(self._now()) + KEEP_S)
 
     def _get(self, key: dict[str, Any]) -> dict[str, Any] | None:
-        item: dict[str, Any] | None = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        item: dict[str, Any] | None = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get(
+            "Item"
+        )
         if item is not None and int(item["version"]["N"]) > LEDGER_VERSION:
             raise LedgerTooNew(f"ledger version {item['version']['N']}: this release reads {LEDGER_VERSION}")
         return item

@@ -1,4 +1,4 @@
-"""The first claim of a run: read the batch file's head, validate, pin the audience, judge its first records, store it all.
+"""The first claim of a run: read the file's head, validate, pin the audience, judge its first records, store it all.
 
 Later hops find everything in `state/run_id=R/campaign.json` and need not look at the head again.
 """

@@ -125,7 +125,7 @@ class Progress:
     def _take_settlement(self, number: int, task: Task, now_s: float) -> None:
         try:
             settled = task.result()
-        except Exception as error:  # S3 could not be reached: the batch waits, and is tried again
+        except Exception as error:  # noqa: BLE001 - S3 could not be reached: the batch waits, and is tried again
             if self._try_at.setdefault(number, now_s + RETRY_S) <= now_s:
                 self.failures.append(f"settling batch {number}: {type(error).__name__}: {error}")
                 del self._try_at[number]
@@ -190,7 +190,7 @@ class Progress:
             self.lane = task.result()
         except self._permanent:
             raise
-        except Exception as error:  # throttled or out of reach: what was to be said is still to be said
+        except Exception as error:  # noqa: BLE001 - throttled or out of reach: what was to be said is still to be said
             self.failures.append(f"ledger: {type(error).__name__}: {error}")
             self._moved = self._moved or self._cursor != self.lane.cursor
             self._write_after = now_s + RETRY_S

@@ -53,7 +53,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class DeferredBatch(msgspec.Struct, frozen=True):
-    """Where the deferred devices of one batch are. `due_at` is when the last of them is due, seconds since the epoch."""
+    """Where one batch's deferred devices are. `due_at` is when the last of them is due, seconds since the epoch."""
 
     number: int
     round: int
@@ -76,7 +76,7 @@ class S3Results:
     # -- settling -----------------------------------------------------------------------------------------------------
 
     def settle(self, batch: Batch, epoch: int) -> Settled:
-        """Write the batch's objects, the rows last. Runs in a thread; the batch is complete and nobody else touches it."""
+        """Write the batch's objects, the rows last. Runs in a thread; the batch is complete, nobody else touches it."""
         where = f"run_id={batch.run_id}/{batch.name}.json.gz"
         if batch.deferred:
             self._put_deferred(batch, epoch)
@@ -92,7 +92,9 @@ class S3Results:
             if error.response["Error"]["Code"] not in CONFLICTS:
                 raise
             if self._epoch_of(key) != epoch:
-                return Settled(batch.number, batch.round, self.recover(batch.run_id, batch.number, batch.round), ours=False)
+                return Settled(
+                    batch.number, batch.round, self.recover(batch.run_id, batch.number, batch.round), ours=False
+                )
         return Settled(batch.number, batch.round, batch.account)
 
     def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:

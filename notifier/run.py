@@ -78,7 +78,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def source_of(bucket: str, key: str, version_id: str | None, etag: str) -> Source:
-    """The source an event names. S3 calls the version of an unversioned object `null`: then the ETag tells them apart."""
+    """The source an event names. Without versions S3 says `null`, or nothing: then the ETag tells them apart."""
     etag = etag.strip('"')
     if version_id == "null":
         version_id = None

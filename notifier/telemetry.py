@@ -1,4 +1,4 @@
-"""What is told while it runs: structured log lines. Action names come from one enum; no line holds a token or a secret."""
+"""What is told while it runs: structured log lines. Actions come from one enum; no line holds a token or a secret."""
 
 import enum
 from typing import Any

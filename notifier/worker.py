@@ -1,4 +1,4 @@
-"""The worker: claim a lane, feed it, settle its batches, hand it over. A plain loop over injected time, gateways, stores.
+"""The worker: feed a claimed lane, settle its batches, hand it over. A plain loop over injected time and stores.
 
 One turn of the loop never waits for anything but answers; calls that block run in a few threads and are taken in when
 they are done. So the same code runs in Lambda and in a simulation that decides when each of them ends.
@@ -12,7 +12,7 @@ import msgspec
 
 from notifier.batching import Batch
 from notifier.deadline import Clock, Deadline
-from notifier.dispatch import Background, Dispatch, timestamp
+from notifier.dispatch import Dispatch, timestamp
 from notifier.feed import Feed
 from notifier.outcome import Outcome
 from notifier.pacing import Pace

@@ -40,8 +40,10 @@ def demo(users: Annotated[int, typer.Option(help="How many users the file has.")
     """
     console = Console()
     state_dir = _state_dir()
-    console.print(f"[bold]1/4[/] making a batch file of {users:,} users: 45 % / 45 % / 10 % control, a few broken records")
-    recipe = Recipe(users=users, broken=min(12, users // 10), placeholders=True)
+    console.print(
+        f"[bold]1/4[/] making a batch file of {users:,} users: 45 % / 45 % / 10 % control, 1 % dead tokens, a few broken records"
+    )
+    recipe = Recipe(users=users, broken=min(12, users // 10), dead_share=0.01, placeholders=True)
     path = make(recipe, state_dir / "demo.json")
     console.print(f"    {path} ({path.stat().st_size / 1e6:.1f} MB)")
     console.print("[bold]2/4[/] starting the sandbox: S3, DynamoDB, Secrets Manager, SQS (moto), Lambda, FCM and APNs")
@@ -49,9 +51,11 @@ def demo(users: Annotated[int, typer.Option(help="How many users the file has.")
 
 
 @app.command()
-def run(  # noqa: PLR0913 - the options of a public command
+def run(
     file: Annotated[Path, typer.Argument(help="A batch file, plain or gzip.", exists=True, dir_okay=False)],
-    function_timeout_s: Annotated[float | None, typer.Option(help="The worker's timeout, instead of the template's.")] = None,
+    function_timeout_s: Annotated[
+        float | None, typer.Option(help="The worker's timeout, instead of the template's.")
+    ] = None,
     recurse_below_ms: Annotated[int | None, typer.Option(help="With less time left than this the run hops.")] = None,
     memory_mb: Annotated[int | None, typer.Option(help="The worker's memory, instead of the template's.")] = None,
     latency_ms: Annotated[str | None, typer.Option(help="The stand-ins' answers: MEDIAN:P99 in ms.")] = None,
@@ -88,7 +92,7 @@ def _pair(text: str) -> tuple[float, float]:
     return median, p99
 
 
-def _run(  # noqa: PLR0913
+def _run(
     path: Path,
     state_dir: Path,
     setting: Setting,
@@ -129,13 +133,15 @@ def _run(  # noqa: PLR0913
 def _say_what_happened(trial: Trial, run_id: str, stopped: BaseException, console: Console) -> None:
     """Nothing is hidden when a run does not end: the ledger's word, and the function's last lines."""
     lane = trial.ledger.read_lane(run_id)
-    console.print(f"[red]{str(stopped) or 'interrupted'}[/] run {run_id}: {lane.status if lane else 'never reached the function'}")
+    console.print(
+        f"[red]{str(stopped) or 'interrupted'}[/] run {run_id}: {lane.status if lane else 'never reached the function'}"
+    )
     for line in trial.log_lines():
         console.print(line, markup=False, highlight=False, style="dim")
 
 
 @app.command()
-def audience(  # noqa: PLR0913
+def audience(
     users: Annotated[int, typer.Option(help="How many.")] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
     broken: Annotated[int, typer.Option(help="How many broken records, of every kind in turn.")] = 0,
@@ -152,7 +158,16 @@ def audience(  # noqa: PLR0913
 
     Example: python -m sandbox audience --users 200000 -o audience.json
     """
-    recipe = Recipe(users, seed, broken, duplicates, ios_share, prefix, placeholders, campaign_id)
+    recipe = Recipe(
+        users,
+        seed=seed,
+        broken=broken,
+        duplicates=duplicates,
+        ios_share=ios_share,
+        prefix=prefix,
+        placeholders=placeholders,
+        campaign_id=campaign_id,
+    )
     if output is None:
         write(recipe, sys.stdout)
     else:

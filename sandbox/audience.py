@@ -9,7 +9,12 @@ from typing import IO, Any
 import msgspec
 
 NAMES = ("Ann", "Ben", "Chloé", "Dmitri", "Esra", "Fatou", "Georg", "Hana", "Iñigo", "Jun", "Kofi", "Łukasz")
-PLACES = (("en-GB", "Europe/London"), ("de-AT", "Europe/Vienna"), ("fr", "Europe/Paris"), ("pt-BR", "America/Sao_Paulo"))
+PLACES = (
+    ("en-GB", "Europe/London"),
+    ("de-AT", "Europe/Vienna"),
+    ("fr", "Europe/Paris"),
+    ("pt-BR", "America/Sao_Paulo"),
+)
 BROKEN: dict[str, Callable[[dict[str, Any]], object]] = {
     "no-token": lambda user: user.update(devices=[{"platform": "ios"}]),
     "no-user": lambda user: user.pop("user_id"),
@@ -31,6 +36,7 @@ class Recipe(msgspec.Struct, frozen=True):
         duplicates: how many records repeat the token of an earlier one.
         ios_share: 0 to 1.
         prefix: put before every token: what the stand-ins answer (`python -m sandbox.gateways --help`).
+        dead_share: 0 to 1: so many tokens are dead, as the stand-ins say (prefix `dead-`).
         placeholders: title and body use attributes.
     """
 
@@ -40,6 +46,7 @@ class Recipe(msgspec.Struct, frozen=True):
     duplicates: int = 0
     ios_share: float = 0.5
     prefix: str = ""
+    dead_share: float = 0.0
     placeholders: bool = False
     campaign_id: str = ""
 
@@ -66,7 +73,7 @@ def campaign(recipe: Recipe) -> dict[str, object]:
 
 def users(recipe: Recipe) -> Iterator[dict[str, object]]:
     """The records, one by one."""
-    draw = random.Random(recipe.seed)  # noqa: S311 - test data
+    draw = random.Random(recipe.seed)
     every = max(recipe.users // recipe.broken, 1) if recipe.broken else 0
     twice = max(recipe.users // recipe.duplicates, 2) if recipe.duplicates else 0
     kinds = list(BROKEN.values())
@@ -74,7 +81,8 @@ def users(recipe: Recipe) -> Iterator[dict[str, object]]:
     for n in range(recipe.users):
         locale, timezone = PLACES[draw.randrange(len(PLACES))]
         ios = draw.random() < recipe.ios_share
-        device = {"platform": "ios" if ios else "android", "token": recipe.prefix + _token(draw, ios=ios)}
+        prefix = "dead-" if recipe.dead_share and draw.random() < recipe.dead_share else recipe.prefix
+        device = {"platform": "ios" if ios else "android", "token": prefix + _token(draw, ios=ios)}
         if twice and n % twice == 1 and last:
             device = last
         last = device

@@ -13,19 +13,43 @@ from notifier.run import Lane
 from sandbox.trial import Trial
 
 
+PLAIN_EVERY_S = 2.0
+"""Without a terminal the line is printed anew this often."""
+
+
 def live(trial: Trial, run_id: str, console: Console, timeout_s: float) -> None:
     """Follow the run until it is over. Raises TimeoutError."""
-    before: tuple[float, int] | None = None
-    rate = 0.0
-    with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as line:
-        for lane in trial.follow(run_id, timeout_s):
-            now = time.monotonic()
-            if lane is not None:
-                done = lane.account.settled
-                if before is not None and now > before[0]:
-                    rate = 0.7 * rate + 0.3 * (done - before[1]) / (now - before[0]) if rate else float(done - before[1])
-                before = (now, done)
-            line.update(progress_line(lane, rate))
+    speed = _Speed()
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=4) as line:
+            for lane in trial.follow(run_id, timeout_s):
+                line.update(progress_line(lane, speed.of(lane)))
+        return
+    said_at = 0.0
+    for lane in trial.follow(run_id, timeout_s):
+        rate = speed.of(lane)
+        if time.monotonic() - said_at >= PLAIN_EVERY_S:
+            said_at = time.monotonic()
+            console.print(progress_line(lane, rate), soft_wrap=True)
+
+
+class _Speed:
+    """Devices settled in a second, smoothed."""
+
+    def __init__(self) -> None:
+        self._before: tuple[float, int] | None = None
+        self._rate = 0.0
+
+    def of(self, lane: Lane | None) -> float:
+        now_s = time.monotonic()
+        if lane is None:
+            return 0.0
+        done = lane.account.settled
+        if self._before is not None and now_s > self._before[0]:
+            rate = (done - self._before[1]) / (now_s - self._before[0])
+            self._rate = 0.7 * self._rate + 0.3 * rate if self._rate else rate
+        self._before = (now_s, done)
+        return self._rate
 
 
 def progress_line(lane: Lane | None, rate: float) -> Text:
@@ -53,12 +77,16 @@ def print_report(report: dict[str, Any], console: Console, state_dir: Path) -> N
     if reasons.row_count:
         console.print(reasons)
     console.print(_figures(report))
-    console.print(f"rows    {report['rows_prefix']}  (newline-delimited JSON, gzip, one row per device)", soft_wrap=True)
+    console.print(
+        f"rows    {report['rows_prefix']}  (newline-delimited JSON, gzip, one row per device)", soft_wrap=True
+    )
     console.print(f"logs    {state_dir / 'aws' / 'logs'}", soft_wrap=True)
 
 
 def _arms(report: dict[str, Any]) -> Table:
-    table = Table(title="By arm (users assigned; devices accepted by Apple and Google, and the rest)", title_justify="left")
+    table = Table(
+        title="By arm (users assigned; devices accepted by Apple and Google, and the rest)", title_justify="left"
+    )
     table.add_column("arm")
     for name in ("assigned", "accepted", "rejected", "failed", "held"):
         table.add_column(name, justify="right")
@@ -93,5 +121,7 @@ def _figures(report: dict[str, Any]) -> Table:
     table.add_row("hops, invocations", f"{report['hops']}, {report['invocations']}")
     table.add_row("time", f"{report['duration_s']:.1f} s from drop to end, {report['sending_s']:.1f} s sending")
     table.add_row("speed here", f"{settled / max(report['sending_s'], 0.001):,.0f} devices/s while sending")
-    table.add_row("the function", f"{report['cpu_s'] / pushes * 1e6:.0f} µs of CPU a push, {report['peak_rss_mb']} MB at most")
+    table.add_row(
+        "the function", f"{report['cpu_s'] / pushes * 1e6:.0f} µs of CPU a push, {report['peak_rss_mb']} MB at most"
+    )
     return table

@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from notifier.ledger import DynamoLedger
-from notifier.run import Lane, LaneState, Run, source_of
+from notifier.run import Lane, LaneState, source_of
 from notifier.summary import Summary, summary_of
 from sandbox.aws import LocalAws
 from sandbox.gateways import Gateways
@@ -51,7 +51,7 @@ class Setting(msgspec.Struct, frozen=True):
     variables: Mapping[str, str] = {}
 
 
-def _drop_everything(invocation: Invocation) -> Fault:
+def _drop_everything(_invocation: Invocation) -> Fault:
     return Fault(delivery=Delivery.DROPPED)
 
 
