@@ -1,4 +1,4 @@
-"""A recipient: one user with the devices that can be reached. Broken records are judged here, before the arm is known."""
+"""A recipient: one user with the devices that can be reached. Broken records are judged before the arm is known."""
 
 import enum
 from collections.abc import Mapping

@@ -41,7 +41,7 @@ def demo(users: Annotated[int, typer.Option(help="How many users the file has.")
     console = Console()
     state_dir = _state_dir()
     console.print(
-        f"[bold]1/4[/] making a batch file of {users:,} users: 45 % / 45 % / 10 % control, 1 % dead tokens, a few broken records"
+        f"[bold]1/4[/] a batch file of {users:,} users: 2 variants, 10 % control, 1 % dead tokens, some broken"
     )
     recipe = Recipe(users=users, broken=min(12, users // 10), dead_share=0.01, placeholders=True)
     path = make(recipe, state_dir / "demo.json")

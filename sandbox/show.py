@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from notifier.campaign import CONTROL
 from notifier.run import Lane
 from sandbox.trial import Trial
-
 
 PLAIN_EVERY_S = 2.0
 """Without a terminal the line is printed anew this often."""
@@ -90,7 +90,7 @@ def _arms(report: dict[str, Any]) -> Table:
     table.add_column("arm")
     for name in ("assigned", "accepted", "rejected", "failed", "held"):
         table.add_column(name, justify="right")
-    for name, arm in report["arms"].items():
+    for name, arm in sorted(report["arms"].items(), key=lambda item: (item[0] == CONTROL, item[0])):
         table.add_row(name, *(f"{arm[column]:,}" for column in ("assigned", "accepted", "rejected", "failed", "held")))
     return table
 
