@@ -1,0 +1,1 @@
+"""Makes audiences of other tools' files."""
