@@ -176,10 +176,10 @@ class ArrayParser:
         try:
             self._parser.send(text)
         except (ijson.JSONError, ValueError, ArithmeticError, RecursionError) as error:
+            self.count += len(self._records) - before
             raise self._broken(self._reason(error), len(text)) from None
-        finally:
-            finished = len(self._records) - before
-            self.count += finished
+        finished = len(self._records) - before
+        self.count += finished
         self._offset += len(text)
         self._unfinished_bytes = 0 if finished else self._unfinished_bytes + len(text)
         self._unfinished_brackets = 0 if finished else self._unfinished_brackets + opened
@@ -195,9 +195,9 @@ class ArrayParser:
         try:
             self._parser.close()
         except (ijson.JSONError, ValueError, ArithmeticError, RecursionError):
-            raise self._broken("the file is cut off", 0) from None
-        finally:
             self.count += len(self._records) - before
+            raise self._broken("the file is cut off", 0) from None
+        self.count += len(self._records) - before
 
     def _reason(self, error: Exception) -> str:
         if not _is_over(error):

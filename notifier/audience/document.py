@@ -195,12 +195,9 @@ class DocumentParser:
         too_long = len(self._text) > MAX_VALUE_BYTES
         if len(self._text) < self._retry_at and not self._final and not too_long:
             return None
+        text = self._decodable(self._text[: MAX_VALUE_BYTES + 4])
         try:
-            window = self._text[: MAX_VALUE_BYTES + 4]
-            text, _ = codecs.utf_8_decode(window, "strict", False)
             value, end = _decoder.raw_decode(text)
-        except UnicodeDecodeError:
-            raise self._broken("not UTF-8") from None
         except (RecursionError, ArithmeticError):
             raise self._broken("a value that is nested too deep or too large a number") from None
         except json.JSONDecodeError as error:
@@ -215,6 +212,19 @@ class DocumentParser:
             raise self._broken("a value that is nested deeper than 64 levels")
         self._retry_at = 0
         return value, len(text[:end].encode())
+
+    def _decodable(self, window: bytes) -> str:
+        """The text up to the first byte that is not UTF-8; refused if the value is not complete before it."""
+        try:
+            return codecs.utf_8_decode(window, "strict", False)[0]
+        except UnicodeDecodeError as error:
+            text = window[: error.start].decode()
+            try:
+                if _decoder.raw_decode(text)[1] < len(text):
+                    return text
+            except (ValueError, RecursionError, ArithmeticError):
+                pass
+            raise self._broken("not UTF-8", error.start) from None
 
     def _not_yet(self, error: json.JSONDecodeError | None, *, too_long: bool) -> None:
         if too_long:

@@ -21,7 +21,9 @@ _FIRST_BYTES = frozenset(b'"-0123456789')
 class Parser(Protocol):
     """What every form's parser does."""
 
-    count: int
+    @property
+    def count(self) -> int:
+        """Records so far."""
 
     @property
     def offset(self) -> int:
@@ -109,6 +111,8 @@ class PartParser:
 
     def _tell(self, final: bool) -> Parser | None:
         mark = len(codecs.BOM_UTF8) if self._text.startswith(codecs.BOM_UTF8) else 0
+        if not mark and not final and codecs.BOM_UTF8.startswith(self._text):
+            return None
         text = self._text[mark:].lstrip(_SPACE)
         if not text:
             return LineParser(mark, skip=self._skip) if final else None
@@ -127,7 +131,7 @@ class PartParser:
 def _is_object(text: bytes, final: bool) -> bool | None:
     """Whether the text is one object with `users`, not a line of many. None while that cannot be said."""
     line, newline, _ = text.partition(b"\n")
-    if not newline and not final and len(text) <= MAX_VALUE_BYTES and not _LEADS_TO_USERS.match(text.rstrip(_SPACE)):
+    if not newline and not final and len(text) <= MAX_VALUE_BYTES:
         return None
     try:
         record: Any = msgspec.json.decode(line)

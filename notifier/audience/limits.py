@@ -19,7 +19,7 @@ MAX_DIGITS = 2000
 UNENCODABLE = "has a lone surrogate: not encodable as UTF-8"
 
 _DIGITS = re.compile(rb"(?:\A|[:,\[\s-])[0-9]{%d}" % MAX_DIGITS)
-_HIGH = re.compile(rb"(?<!\\)\\u[dD][89abAB]")
+_HIGH = re.compile(rb"\\u[dD][89abAB]")
 _HIGH_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _LOW = re.compile(rb"\\u[dD][c-fC-F]")
 _PAIR = re.compile(rb"(?<!\\)\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]")
