@@ -1,6 +1,8 @@
 """The entries that Lambda calls: `worker`, `sweeper`, `control`. Only this module and `composition` know everyone."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -9,14 +11,12 @@ from notifier.composition import HopMaker, Process, decode_opened
 from notifier.config import check_time, read_settings
 from notifier.deadline import Deadline
 from notifier.event import Drop, LaneNudge, UnknownEvent, nudges
-from notifier.ledger import LaneLost, LaneTaken
-from notifier.opening import Opened, Unsendable
-from notifier.progress import LeaseOver
-from notifier.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run, Source, source_of
+from notifier.opening import Opened
+from notifier.run import Control, Lane, LaneState, Run, Source, source_of
 from notifier.summary import summary_of
 from notifier.telemetry import Action, Log
-from notifier.waiting import await_task
-from notifier.worker import Exit, Hop, leave
+from notifier.tenure import Invocation, Tenure
+from notifier.worker import Hop
 
 PROGRESS_EVERY_S = 1.0
 
@@ -36,6 +36,15 @@ class Worker:
     def __init__(self, process: Process, log: Log) -> None:
         self._process = process
         self._log = log
+        self._tenure = Tenure(
+            process.ledger,
+            process.continuation,
+            Premises(process, log),
+            process.background,
+            process.clock,
+            log,
+            process.settings.recurse_below_ms,
+        )
 
     def handle(self, event: object, context: Context) -> dict[str, Any]:
         """Work on what the event names. The answer is for people who invoke by hand; S3 and Lambda ignore it."""
@@ -78,81 +87,43 @@ class Worker:
     # -- one lane -----------------------------------------------------------------------------------------------------
 
     def _work(self, run: Run, lane_number: int, context: Context) -> dict[str, Any]:
-        """Claim, send, leave, and see that it goes on."""
+        """Work on the lane, or forward the nudge to the version of the code that the run began with."""
         process, log = self._process, self._log
         log.run(run.run_id)
-        ledger = process.ledger
-        before = ledger.read_lane(run.run_id, lane_number)
+        before = process.ledger.read_lane(run.run_id, lane_number)
         version = before.function_version if before else ""
         if version and version != context.function_version and context.function_version != "$LATEST":
             log.info(Action.CONTINUED, version=version, reason="the run began with another version of the code")
             process.continuation.nudge(run.run_id, lane_number, version)
             return {"status": "forwarded", "run_id": run.run_id}
-        ends_at_ms = int(process.clock.now() * 1000) + context.get_remaining_time_in_millis()
-        try:
-            lane = ledger.claim(run.run_id, lane_number, context.function_version, context.aws_request_id, ends_at_ms)
-        except LaneTaken as taken:
-            log.info(Action.IGNORED, reason=str(taken))
-            return {"status": "ignored", "run_id": run.run_id, "reason": str(taken)}
-        log.info(Action.CLAIMED, epoch=lane.epoch, hop=lane.hop, cursor=lane.cursor.encode(), crashed=lane.crashed)
-        try:
-            lane, why = self._hop(run, lane, context)
-        except (LaneLost, LeaseOver) as error:
-            log.error(Action.LOST, reason=str(error))  # noqa: TRY400 - our own error, no stack is needed
-            if isinstance(error, LeaseOver):
-                raise
-            return {"status": "lost", "run_id": run.run_id}
-        self._see_on(run, lane, why)
-        return {"status": lane.status, "run_id": run.run_id, "reason": lane.reason}
+        invocation = Invocation(context.function_version, context.get_remaining_time_in_millis)
+        answer: dict[str, Any] = msgspec.to_builtins(self._tenure.work(run, lane_number, invocation))
+        return answer
 
-    def _hop(self, run: Run, lane: Lane, context: Context) -> tuple[Lane, Exit]:
-        process, ledger = self._process, self._process.ledger
-        if lane.idle_claims > MAX_IDLE_CLAIMS:
-            reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing"
-            return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
+
+class Premises:
+    """Where a tenure's hops are made and its runs are closed."""
+
+    def __init__(self, process: Process, log: Log) -> None:
+        self._process = process
+        self._log = log
+
+    def open(self, run: Run) -> Opened:
+        """What every hop needs to know. Raises Unsendable."""
+        return self._process.opening().open(run, decode_opened)
+
+    @contextmanager
+    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> Iterator[Hop]:
+        """The hop of a claimed lane, with its connections."""
+        maker = HopMaker(self._process, run, lane, opened)
         try:
-            lane, opened = self._open(run, lane)
-        except Unsendable as error:
-            self._log.error(Action.REFUSED, reason=str(error))
-            return ledger.finish(lane, Ending.FAILED, str(error)), Exit.FAIL
-        deadline = Deadline(context.get_remaining_time_in_millis, process.settings.recurse_below_ms)
-        maker = HopMaker(process, run, lane, opened)
-        try:
-            hop = maker.make(deadline, Progressing(self._log, process))
-            why = hop.run()
+            yield maker.make(deadline, Progressing(self._log, self._process))
         finally:
             maker.close()
-        for failure in hop.progress.failures:
-            self._log.warning(Action.TROUBLE, reason=failure)
-        lane = leave(hop, why, ledger, process.clock)
-        self._log.info(Action.LEFT, why=why.name.lower(), state=lane.state.value, reason=lane.reason)
-        return lane, why
 
-    def _open(self, run: Run, lane: Lane) -> tuple[Lane, Opened]:
-        """Open the run in a thread, and keep the lease meanwhile: a large file takes longer than a lease."""
-        process = self._process
-        task = process.background.submit(process.opening().open, run, decode_opened)
-        lane = await_task(task, lane, process.ledger, process.clock)
-        opened: Opened = task.result()
-        campaign = opened.campaign
-        self._log.info(Action.OPENED, campaign=campaign.id, parts=len(opened.parts), rehearse=opened.rehearse)
-        return lane, opened
-
-    def _see_on(self, run: Run, lane: Lane, why: Exit) -> None:
-        """After the last write: ask for the next hop, or close the run.
-
-        An operator's word may have come while the worker drained: it is looked at once more.
-        """
-        process = self._process
-        if lane.state is LaneState.PAUSED and lane.control is Control.GO:
-            lane = process.ledger.set_control(run.run_id, Control.GO, "resumed while pausing", lane.lane) or lane
-        wakes = lane.control is Control.CANCEL and lane.state is not LaneState.DONE
-        resumed = why is Exit.PAUSE and lane.state is LaneState.READY
-        if why is Exit.HAND_OVER or resumed or wakes:
-            process.continuation.nudge(run.run_id, lane.lane, lane.function_version)
-            self._log.info(Action.CONTINUED, hop=lane.hop)
-        elif lane.state is LaneState.DONE:
-            close(process, self._log, run, lane)
+    def close(self, run: Run, lane: Lane) -> None:
+        """Write the summary, announce the end."""
+        close(self._process, self._log, run, lane)
 
 
 class Progressing:

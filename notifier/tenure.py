@@ -1,0 +1,165 @@
+"""A tenure: what one invocation does with one lane. Claim it, open the run, work a hop, leave, see that it goes on.
+
+Everything it needs of the world comes as a protocol, so that the same code runs in Lambda and in a simulation that
+ends it at any step.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+from uuid import uuid4
+
+import msgspec
+
+from notifier.deadline import Clock, Deadline
+from notifier.dispatch import Background
+from notifier.ledger import LaneLost, LaneTaken
+from notifier.opening import Opened, Unsendable
+from notifier.progress import LaneLedger, LeaseOver
+from notifier.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run
+from notifier.telemetry import Action
+from notifier.waiting import await_task
+from notifier.worker import Exit, Hop, HopLedger, leave
+
+
+class TenureLedger(LaneLedger, HopLedger, Protocol):
+    """The ledger, as a tenure needs it (`notifier.ledger`)."""
+
+    def claim(self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int) -> Lane: ...
+    def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None: ...
+
+
+class Continuing(Protocol):
+    """How the next invocation is asked for (`notifier.continuation`)."""
+
+    def nudge(self, run_id: str, lane: int, version: str, kind: str = ...) -> None: ...
+
+
+class Workshop(Protocol):
+    """Where a hop is made and a run is closed (`notifier.composition`)."""
+
+    def open(self, run: Run) -> Opened:
+        """What every hop needs to know. Blocks. Raises Unsendable."""
+        ...
+
+    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> AbstractContextManager[Hop]:
+        """The hop of a claimed lane, with its connections open as long as the context."""
+        ...
+
+    def close(self, run: Run, lane: Lane) -> None:
+        """Write the summary, announce the end. Repeatable."""
+        ...
+
+
+class Teller(Protocol):
+    """Is told how it goes (`notifier.telemetry`)."""
+
+    def info(self, action: Action, **fields: Any) -> None: ...
+    def warning(self, action: Action, **fields: Any) -> None: ...
+    def error(self, action: Action, **fields: Any) -> None: ...
+
+
+class Invocation(msgspec.Struct, frozen=True):
+    """What the platform says about this invocation: the code's version, and how long it may still take."""
+
+    function_version: str
+    remaining_ms: Callable[[], int]
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of a nudge, for people who invoke by hand; S3 and Lambda ignore it."""
+
+    status: str
+    run_id: str
+    reason: str | None = None
+
+
+class Tenure:
+    """Works on lanes, one at a time."""
+
+    def __init__(
+        self,
+        ledger: TenureLedger,
+        continuation: Continuing,
+        workshop: Workshop,
+        background: Background,
+        clock: Clock,
+        log: Teller,
+        recurse_below_ms: int,
+    ) -> None:
+        self._ledger = ledger
+        self._continuation = continuation
+        self._workshop = workshop
+        self._background = background
+        self._clock = clock
+        self._log = log
+        self._recurse_below_ms = recurse_below_ms
+
+    def work(self, run: Run, lane_number: int, invocation: Invocation) -> Answer:
+        """Claim, send, leave, and see that it goes on.
+
+        Raises:
+            LeaseOver: the ledger was out of reach for too long; Lambda's retry finds out what became of the lane.
+        """
+        log = self._log
+        ends_at_ms = int(self._clock.now() * 1000) + invocation.remaining_ms()
+        # Not Lambda's request id: its own retries, and events it delivers twice, carry the same one.
+        holder = uuid4().hex
+        try:
+            lane = self._ledger.claim(run.run_id, lane_number, invocation.function_version, holder, ends_at_ms)
+        except LaneTaken as taken:
+            log.info(Action.IGNORED, reason=str(taken))
+            return Answer("ignored", run.run_id, str(taken))
+        log.info(Action.CLAIMED, epoch=lane.epoch, hop=lane.hop, cursor=lane.cursor.encode(), crashed=lane.crashed)
+        try:
+            lane, why = self._hop(run, lane, invocation)
+        except (LaneLost, LeaseOver) as error:
+            log.warning(Action.LOST, reason=str(error))
+            if isinstance(error, LeaseOver):
+                raise
+            return Answer("lost", run.run_id)
+        self._see_on(run, lane, why)
+        return Answer(lane.status, run.run_id, lane.reason)
+
+    def _hop(self, run: Run, lane: Lane, invocation: Invocation) -> tuple[Lane, Exit]:
+        ledger = self._ledger
+        if lane.idle_claims > MAX_IDLE_CLAIMS:
+            reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing"
+            return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
+        try:
+            lane, opened = self._open(run, lane)
+        except Unsendable as error:
+            self._log.error(Action.REFUSED, reason=str(error))
+            return ledger.finish(lane, Ending.FAILED, str(error)), Exit.FAIL
+        deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
+        with self._workshop.hop(run, lane, opened, deadline) as hop:
+            why = hop.run()
+        for failure in hop.progress.failures:
+            self._log.warning(Action.TROUBLE, reason=failure)
+        lane = leave(hop, why, ledger, self._clock)
+        self._log.info(Action.LEFT, why=why.name.lower(), state=lane.state.value, reason=lane.reason)
+        return lane, why
+
+    def _open(self, run: Run, lane: Lane) -> tuple[Lane, Opened]:
+        """Open the run in a thread, and keep the lease meanwhile: a large file takes longer than a lease."""
+        task = self._background.submit(self._workshop.open, run)
+        lane = await_task(task, lane, self._ledger, self._clock)
+        opened: Opened = task.result()
+        campaign = opened.campaign
+        self._log.info(Action.OPENED, campaign=campaign.id, parts=len(opened.parts), rehearse=opened.rehearse)
+        return lane, opened
+
+    def _see_on(self, run: Run, lane: Lane, why: Exit) -> None:
+        """After the last write: ask for the next hop, or close the run.
+
+        An operator's word may have come while the worker drained: it is looked at once more.
+        """
+        if lane.state is LaneState.PAUSED and lane.control is Control.GO:
+            lane = self._ledger.set_control(run.run_id, Control.GO, "resumed while pausing", lane.lane) or lane
+        wakes = lane.control is Control.CANCEL and lane.state is not LaneState.DONE
+        resumed = why is Exit.PAUSE and lane.state is LaneState.READY
+        if why is Exit.HAND_OVER or resumed or wakes:
+            self._continuation.nudge(run.run_id, lane.lane, lane.function_version)
+            self._log.info(Action.CONTINUED, hop=lane.hop)
+        elif lane.state is LaneState.DONE:
+            self._workshop.close(run, lane)
