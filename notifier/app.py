@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import boto3
 import msgspec
 
 from notifier.composition import HopMaker, Process, decode_opened
 from notifier.config import check_time, read_settings
+from notifier.continuation import LambdaContinuation
+from notifier.count_desk import CountDesk
+from notifier.count_jobs import DynamoCountJobs
 from notifier.deadline import Deadline
 from notifier.event import Drop, LaneNudge, UnknownEvent, nudges
 from notifier.opening import Opened
@@ -224,7 +228,7 @@ def _replayable(body: str, limit: int) -> bytes | None:
 
 
 class ControlDesk:
-    """Pause, resume and cancel, for the command line and the approval app."""
+    """Pause, resume and cancel, and counting of audiences, for the command line and the approval app."""
 
     WORDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}  # noqa: RUF012 - a constant table
 
@@ -233,7 +237,9 @@ class ControlDesk:
         self._log = log
 
     def handle(self, event: object, context: Context) -> dict[str, Any]:
-        """`{"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}`."""
+        """`{"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}`, or a `CountRequest`."""
+        if isinstance(event, dict) and event.get("action") == "count":
+            return self._count(event, context)
         if not isinstance(event, dict) or event.get("action") not in self.WORDS or not event.get("run_id"):
             raise UnknownEvent('expected {"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}')
         control, run_id, by = self.WORDS[event["action"]], str(event["run_id"]), str(event.get("by", ""))
@@ -244,6 +250,16 @@ class ControlDesk:
             self._process.continuation.nudge(run_id, lane.lane, lane.function_version, "nudge")
         self._log.info(Action.CONTROLLED, run_id=run_id, control=control.value, by=by, state=lane.state.value)
         return {"status": lane.status, "run_id": run_id, "control": lane.control.value}
+
+    def _count(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
+        process = self._process
+        again = LambdaContinuation(boto3.client("lambda"), os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")).invoke
+        settings = process.settings
+        jobs = DynamoCountJobs(boto3.client("dynamodb"), settings.table, process.s3, settings.bucket, process.clock.now)
+        desk = CountDesk(process.s3, jobs, settings.bucket, process.clock, again)
+        answer = desk.handle(event, context.get_remaining_time_in_millis)
+        self._log.info(Action.COUNTED, **answer)
+        return answer
 
 
 _kept: dict[str, Any] = {}
@@ -272,8 +288,6 @@ def sweeper(event: object, context: Context) -> dict[str, int]:
     """Lambda's entry for the schedule."""
     process, log = _process()
     if "sweeper" not in _kept:
-        import boto3  # noqa: PLC0415 - only the sweeper reads a queue
-
         _kept["sweeper"] = Sweeper(process, log, boto3.client("sqs"))
     answer: dict[str, int] = _kept["sweeper"].handle(event, context)
     return answer

@@ -35,6 +35,8 @@ class Action(enum.StrEnum):
     """The sweeper nudged lanes or replayed dead letters."""
     CONTROLLED = "controlled"
     """An operator paused, resumed or cancelled."""
+    COUNTED = "counted"
+    """An audience was counted, or a part of it."""
     WARNED = "warned"
     """Something is not as it should be, but works."""
 

@@ -54,6 +54,8 @@ class AudienceStream:
         self._holds = holds
         self._first = cursor.part
         self._record = cursor.record
+        self.read_bytes = 0
+        """Stored bytes parsed by this stream so far, skipped records included."""
         self._records: list[object] = []
         self._starts: list[int] = []
         self._next = 0
@@ -169,6 +171,7 @@ class AudienceStream:
             if stored is None:
                 return False
             self._unpacker.push(stored)
+            self.read_bytes += len(stored)
             return True
         self._keep(self._parser.feed(text, final=not text))
         if not text:

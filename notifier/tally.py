@@ -1,0 +1,189 @@
+"""An audience in figures: what it holds, before anybody decides to send to it. Its memory does not grow with users."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from notifier.recipient import BrokenRecord, Recipient, masked, read_recipient
+
+MAX_NAMES = 500
+"""Distinct locales, time zones and attributes that are told apart; further ones are counted under `OTHER`.
+
+With the other limits it keeps the figures below the 400 KB of a DynamoDB item.
+"""
+MAX_NAME_CHARS = 40
+OTHER = "(others)"
+SAMPLES = 20
+MAX_SAMPLE_ATTRIBUTES = 20
+MAX_SAMPLE_CHARS = 100
+_FIRST_SAMPLES = 5
+_DRAWERS = 256
+_HASH_BYTES = 8
+
+
+class Figures(msgspec.Struct):
+    """What was counted.
+
+    `users` are records read, `devices` valid devices, `invalid_records` broken records and broken devices.
+    `locales`, `timezones` and `attributes` count the users that have one; `without_timezone` those that have none.
+    `repeated_tokens` counts devices whose token an earlier device had already; None while it is not known.
+    `samples` are records that differ in locale or platforms, their tokens masked.
+    """
+
+    users: int = 0
+    devices: int = 0
+    platforms: dict[str, int] = {}
+    repeated_tokens: int | None = None
+    invalid_records: int = 0
+    locales: dict[str, int] = {}
+    without_timezone: int = 0
+    timezones: dict[str, int] = {}
+    attributes: dict[str, int] = {}
+    samples: list[dict[str, Any]] = []
+
+
+class Tally:
+    """Counts records as they come.
+
+    Args:
+        figures: what an earlier part of the same job had counted.
+    """
+
+    def __init__(self, figures: Figures | None = None) -> None:
+        self.figures = figures or Figures()
+        self.tokens = TokenHashes()
+        self._sampled = {_kind_of(sample) for sample in self.figures.samples}
+        self._platforms = {name: self.figures.platforms.get(name, 0) for name in ("ios", "android", "web")}
+
+    def take(self, values: Iterable[object]) -> None:
+        """Count decoded records, broken ones included."""
+        for value in values:
+            self.figures.users += 1
+            try:
+                if isinstance(value, BrokenRecord):
+                    raise value
+                self.count(read_recipient(value))
+            except BrokenRecord:
+                self.figures.invalid_records += 1
+        self.figures.platforms = {name: n for name, n in self._platforms.items() if n}
+
+    def count(self, recipient: Recipient) -> None:
+        """Count one recipient."""
+        figures = self.figures
+        figures.invalid_records += len(recipient.broken_devices)
+        if not recipient.devices:
+            return
+        figures.devices += len(recipient.devices)
+        for _, device in recipient.devices:
+            self._platforms[device.platform.value] += 1
+            self.tokens.add(device.token)
+        if recipient.locale:
+            _more(figures.locales, recipient.locale)
+        if recipient.timezone:
+            _more(figures.timezones, recipient.timezone)
+        else:
+            figures.without_timezone += 1
+        for name, value in recipient.attributes.items():
+            if value is not None:
+                _more(figures.attributes, name)
+        if len(figures.samples) < SAMPLES:
+            self._sample(recipient)
+
+    def _sample(self, recipient: Recipient) -> None:
+        """Keep the first few, then those of a kind not kept yet."""
+        kind = (recipient.locale, tuple(device.platform.value for _, device in recipient.devices))
+        if len(self.figures.samples) >= _FIRST_SAMPLES and kind in self._sampled:
+            return
+        self._sampled.add(kind)
+        self.figures.samples.append(sample_of(recipient))
+
+
+class TokenHashes:
+    """Tokens as 8-byte hashes in drawers: 8 MB a million, to find out which came twice.
+
+    Exact but for colliding hashes: of a million different tokens, about one pair in 37 million audiences is taken for
+    equal wrongly.
+    """
+
+    def __init__(self) -> None:
+        self._drawers = [array("Q") for _ in range(_DRAWERS)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._drawers))
+
+    def add(self, token: str) -> None:
+        """One more token, ASCII."""
+        number = int.from_bytes(blake2b(token.encode(), digest_size=_HASH_BYTES).digest(), "little")
+        self._drawers[number & 0xFF].append(number)
+
+    def repeated(self) -> int:
+        """How many had been there before."""
+        return sum(len(drawer) - len(set(drawer)) for drawer in self._drawers)
+
+    def pieces(self, max_bytes: int) -> Iterator[bytes]:
+        """All hashes as bytes, in pieces of about `max_bytes`, for `load`."""
+        piece = bytearray()
+        for drawer in self._drawers:
+            piece += drawer.tobytes()
+            if len(piece) >= max_bytes:
+                yield bytes(piece)
+                piece.clear()
+        if piece:
+            yield bytes(piece)
+
+    def clear(self) -> None:
+        """Forget them: they are put away."""
+        for drawer in self._drawers:
+            del drawer[:]
+
+    def load(self, piece: bytes) -> None:
+        """Take in hashes that were put away."""
+        numbers = array("Q")
+        numbers.frombytes(piece)
+        for number in numbers:
+            self._drawers[number & 0xFF].append(number)
+
+
+def sample_of(recipient: Recipient) -> dict[str, Any]:
+    """A recipient as a record that may be shown: every token masked."""
+    devices = [
+        {"platform": device.platform.value, "gateway": device.carrier.value, "token": masked(device.token)}
+        for _, device in recipient.devices
+    ]
+    record: dict[str, Any] = {"user_id": recipient.user_id, "devices": devices}
+    for name in ("locale", "timezone"):
+        if value := getattr(recipient, name):
+            record[name] = value
+    if recipient.attributes:
+        record["attributes"] = {
+            str(name)[:MAX_NAME_CHARS]: _short(value)
+            for name, value in list(recipient.attributes.items())[:MAX_SAMPLE_ATTRIBUTES]
+        }
+    return record
+
+
+def _short(value: object) -> object:
+    """A value small enough to be kept with the figures."""
+    if isinstance(value, str):
+        return value[:MAX_SAMPLE_CHARS]
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return str(value)[:MAX_SAMPLE_CHARS]
+
+
+def _kind_of(sample: Mapping[str, Any]) -> tuple[str | None, Sequence[str]]:
+    return sample.get("locale"), tuple(device["platform"] for device in sample["devices"])
+
+
+def _more(counts: dict[str, int], name: str) -> None:
+    n = counts.get(name)
+    if n is not None:
+        counts[name] = n + 1
+        return
+    name = name[:MAX_NAME_CHARS]
+    if name not in counts and len(counts) >= MAX_NAMES:
+        name = OTHER
+    counts[name] = counts.get(name, 0) + 1
