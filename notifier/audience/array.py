@@ -18,6 +18,7 @@ from notifier.audience.leap import Leap
 from notifier.audience.limits import (
     MAX_BRACKETS,
     MAX_VALUE_BYTES,
+    DigitRun,
     brackets,
     escapes_held_back,
     has_endless_number,
@@ -72,6 +73,7 @@ class ArrayParser:
         self._offset = offset
         self._leap = Leap(skip) if skip else None
         self._held = b""
+        self._digits = DigitRun()
         self._probing = False
         self._marked = 0
         self._unfinished_bytes = 0
@@ -100,7 +102,7 @@ class ArrayParser:
         mended = without_lone_surrogates(text)
         if mended is not text and mended != text:
             text, self._marked = mended, 2
-        if has_endless_number(text):
+        if has_endless_number(text) or self._digits.is_endless_with(text):
             raise self._broken("a number of over 2,000 digits", len(text))
         if self._alone:
             self._send(text)

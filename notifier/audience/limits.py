@@ -18,7 +18,8 @@ MAX_DIGITS = 2000
 
 UNENCODABLE = "has a lone surrogate: not encodable as UTF-8"
 
-_DIGITS = re.compile(rb"(?:\A|[:,\[\s-])[0-9]{%d}" % MAX_DIGITS)
+_ALL_DIGITS = b"0123456789"
+_DIGITS = re.compile(rb"[:,\[\s-][0-9]{%d}" % MAX_DIGITS)
 _HIGH = re.compile(rb"\\u[dD][89abAB]")
 _HIGH_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _LOW = re.compile(rb"\\u[dD][c-fC-F]")
@@ -43,6 +44,28 @@ def has_endless_number(text: bytes) -> bool:
         if text[start : start + step].isdigit():
             return _DIGITS.search(text) is not None
     return False
+
+
+class DigitRun:
+    """Digits at the border of two pieces: a number may come in many small ones."""
+
+    def __init__(self) -> None:
+        self._length = 0
+
+    def is_endless_with(self, text: bytes) -> bool:
+        """Whether a number of 2,000 digits is complete with this piece. Digits right behind a quote are no number."""
+        if not text:
+            return False
+        leading = len(text) - len(text.lstrip(_ALL_DIGITS))
+        if leading and self._length + leading > MAX_DIGITS:
+            return True
+        if leading == len(text):
+            self._length += leading
+            return False
+        self._length = len(text) - len(text.rstrip(_ALL_DIGITS))
+        if text[-self._length - 1] == ord('"'):
+            self._length = -MAX_VALUE_BYTES
+        return False
 
 
 def escapes_held_back(text: bytes) -> int:

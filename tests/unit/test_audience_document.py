@@ -190,6 +190,20 @@ def test_bombs_are_refused(bomb: str) -> None:
     assert words in fault_of(text)
 
 
+@pytest.mark.parametrize("piece", [1, 7, 500, 1500, 4000])
+def test_a_number_of_many_digits_in_many_pieces(piece: int) -> None:
+    """It would crash ijson's C backend wherever it is cut; as many digits in a text are a text."""
+    parser = ArrayParser("s3://b/k")
+    parser.feed(b'[{"a": ')
+    digits = b"1" * 6000
+    with pytest.raises(BrokenFile, match="2,000 digits"):
+        [parser.feed(digits[start : start + piece]) for start in range(0, 6000, piece)]
+    parser = ArrayParser("s3://b/k")
+    text = b'[{"a": "' + digits + b'", "b": ' + digits[:1500] + b"}]"
+    records = [record for start in range(0, len(text), piece) for record in parser.feed(text[start : start + piece])]
+    assert records == [{"a": digits.decode(), "b": int(digits[:1500])}]
+
+
 def test_large_is_not_too_large() -> None:
     """A text of 900 KiB, 1,500 digits, and long digits within a text are taken."""
     users = [{"a": "x" * 900_000}, {"a": 10**1500}, {"a": "1" * 10_000}, {"a": [{}] * 1500}]
