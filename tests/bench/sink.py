@@ -1,0 +1,129 @@
+"""The sink: nginx on 127.0.0.1 in the gateways' place. TLS 1.3, HTTP/2, one worker, an answer at once.
+
+It answers as FCM does (200 and a name), as APNs does (200, no body, the apns-id it was given) and as Google's OAuth
+does, and counts the requests of each of these by its own (`stub_status`). Missing? `apt-get install nginx-light`.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import trustme
+
+FCM_ANSWER = '{"name":"projects/p/messages/0:1500415314455276%31bd1c9631bd1c96"}'
+TOKEN_ANSWER = '{"access_token":"' + "a" * 200 + '","expires_in":3599,"token_type":"Bearer"}'
+ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
+"""Debian's nginx-light brings it: answers after a pause."""
+
+_CONFIGURATION = """
+{modules} daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
+events {{ worker_connections 2048; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; http2_max_concurrent_streams 2000;
+  client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u;
+  scgi_temp_path {home}/s; ssl_protocols TLSv1.3; ssl_certificate {home}/cert.pem; ssl_certificate_key {home}/key.pem;
+  default_type application/json;
+  server {{
+    listen 127.0.0.1:{port} ssl http2;
+    {slow}
+    location = /token {{ return 200 '{token}'; }}
+    location /3/device/ {{ add_header apns-id $http_apns_id; return 200; }}
+    location / {{ return 200 '{answer}'; }}
+  }}
+  server {{ listen 127.0.0.1:{status_port}; location / {{ stub_status; }} }}
+}}
+"""
+_SLOW = "location /slow {{ echo_sleep 0.06; echo '{answer}'; }}"
+
+
+class Sink(msgspec.Struct, frozen=True):
+    """A running sink. `url` has no slash at its end; `ca_file` is the PEM of whom to trust."""
+
+    url: str
+    ca_file: str
+    status_url: str
+    pid: int
+
+    @property
+    def has_pauses(self) -> bool:
+        """Whether paths under /slow are answered after 60 ms."""
+        return ECHO_MODULE.exists()
+
+    def requests(self) -> int:
+        """How many requests it has answered, those for this number included."""
+        with urllib.request.urlopen(self.status_url) as answer:
+            counted = re.search(r"\d+ +\d+ +(\d+)", answer.read().decode())
+        assert counted is not None
+        return int(counted[1])
+
+
+def binary() -> str | None:
+    """Where nginx is, or None."""
+    return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+def version() -> str:
+    """As nginx says it."""
+    nginx = binary()
+    return subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr.strip() if nginx else "?"
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Sink]:
+    """Start nginx on free ports of 127.0.0.1."""
+    nginx = binary()
+    if nginx is None:
+        raise SystemExit("the sink is nginx, which is not installed: apt-get install nginx-light")
+    with tempfile.TemporaryDirectory() as home:
+        authority = trustme.CA()
+        leaf = authority.issue_cert("localhost", "127.0.0.1")
+        authority.cert_pem.write_to_path(f"{home}/ca.pem")
+        leaf.cert_chain_pems[0].write_to_path(f"{home}/cert.pem")
+        leaf.private_key_pem.write_to_path(f"{home}/key.pem")
+        port, status_port = _free_port(), _free_port()
+        Path(home, "conf").write_text(_configuration(home, port, status_port))
+        server = subprocess.Popen([nginx, "-p", home, "-c", f"{home}/conf"], stderr=subprocess.DEVNULL)
+        try:
+            _await(port)
+            worker = int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0])
+            yield Sink(f"https://localhost:{port}", f"{home}/ca.pem", f"http://127.0.0.1:{status_port}/", worker)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _configuration(home: str, port: int, status_port: int) -> str:
+    slow = ECHO_MODULE.exists()
+    return _CONFIGURATION.format(
+        home=home,
+        port=port,
+        status_port=status_port,
+        answer=FCM_ANSWER,
+        token=TOKEN_ANSWER,
+        modules=f"load_module {ECHO_MODULE};" if slow else "",
+        slow=_SLOW.format(answer=FCM_ANSWER) if slow else "",
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await(port: int) -> None:
+    for _ in range(250):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+    raise RuntimeError("nginx did not come up")

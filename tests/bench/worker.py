@@ -1,0 +1,72 @@
+"""The worker in a process of its own, called as Lambda calls it, until its run is over; its figures as JSON.
+
+    python -m tests.bench.worker '{"bucket": "…", "key": "…"}'
+
+The environment is the function's (see `tests.bench.whole`). CPU is user and system time of this process with all its
+threads; `imports` is what `import notifier.app` took.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+import uuid
+from typing import Any
+
+TIMEOUT_S = 900.0
+
+
+class Context:
+    """Lambda's context."""
+
+    function_version = "$LATEST"
+
+    def __init__(self, timeout_s: float) -> None:
+        self.aws_request_id = str(uuid.uuid4())
+        self._ends_s = time.monotonic() + timeout_s
+
+    def get_remaining_time_in_millis(self) -> int:
+        """As Lambda's."""
+        return int((self._ends_s - time.monotonic()) * 1000)
+
+
+def main() -> None:
+    """Work, and print the figures."""
+    event: dict[str, Any] = json.loads(sys.argv[1])
+    timeout_s = float(os.environ.get("BENCH_TIMEOUT_S", TIMEOUT_S))
+    began_cpu_s, began_s = time.process_time(), time.monotonic()
+    from notifier.app import worker
+
+    imports_cpu_s, imports_s = time.process_time() - began_cpu_s, time.monotonic() - began_s
+    imports_rss_mb = _rss_mb()
+    hops: list[dict[str, Any]] = []
+    while True:
+        cpu_s, wall_s = time.process_time(), time.monotonic()
+        answer = worker(event, Context(timeout_s))
+        hops.append({"cpu_s": time.process_time() - cpu_s, "wall_s": time.monotonic() - wall_s, **answer})
+        if answer["status"] != "running":
+            break
+        event = {"notifier": "continue", "run_id": answer["run_id"], "lane": 0}
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    figures = {
+        "imports_cpu_s": imports_cpu_s,
+        "imports_s": imports_s,
+        "imports_rss_mb": imports_rss_mb,
+        "user_s": used.ru_utime,
+        "system_s": used.ru_stime,
+        "peak_rss_mb": used.ru_maxrss / 1024,
+        "cpu_s": sum(hop["cpu_s"] for hop in hops),
+        "wall_s": sum(hop["wall_s"] for hop in hops),
+        "hops": hops,
+    }
+    print("FIGURES " + json.dumps(figures), flush=True)
+
+
+def _rss_mb() -> float:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
+
+
+if __name__ == "__main__":
+    main()
