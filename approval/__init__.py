@@ -1,0 +1,1 @@
+"""The approval app: marketing asks, approvers see it on their own phone, then it goes."""

@@ -1,0 +1,139 @@
+"""The Lambda entries of the approval app, and how it is put together."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+from botocore.config import Config
+
+from approval.batch_file import Files
+from approval.config import Settings, read_settings
+from approval.desk import Desk
+from approval.letters import Letters
+from approval.mail import Mailer, Ses
+from approval.pages import Pages
+from approval.request import Request
+from approval.runs import Runs
+from approval.sign_in import Doorkeeper
+from approval.site import Site
+from approval.store import Store
+from approval.views import Views
+from approval.web import Call
+
+_logger = Logger(service="approval")
+_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+
+
+class App:
+    """The app with all its collaborators. `client` makes a boto3 client by name."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Callable[[str], Any],
+        now: Callable[[], datetime],
+        key: bytes | None = None,
+        mailer: Mailer | None = None,
+    ) -> None:
+        table = client("dynamodb")
+        self._settings = settings
+        self._now = now
+        self._store = Store(table, settings.approval_table)
+        self._files = Files(client("s3"), settings.bucket)
+        self._runs = Runs(table, settings.ledger_table, client("lambda"), settings.control_function)
+        self._mailer = mailer or Ses(client("ses"), settings.mail_from)
+        secret = (
+            key
+            or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
+        )
+        self.doorkeeper = Doorkeeper(self._store, secret, settings.requesters, settings.approvers)
+        pages = Pages()
+        self._pages = pages
+        self._desk = Desk(settings, self._store, self._files, self._runs, now, _log)
+        views = Views(pages, self._desk, self._store, self._files, self._runs, settings, now)
+        self._site = Site(self._desk, views, self.doorkeeper, pages, self._letters, self._now_s, _log)
+
+    def answer(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
+        """One REST proxy event."""
+        return self._site.answer(event, context)
+
+    def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
+        """One REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401."""
+        visitor = self.doorkeeper.visitor(event.get("headers") or {}, self._now_s())
+        if visitor is None:
+            raise Exception("Unauthorized")  # noqa: TRY002 - this very text means 401 to API Gateway
+        return {
+            "principalId": visitor.email,
+            "policyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": _whole_api(event["methodArn"])}
+                ],
+            },
+            "context": {"email": visitor.email, "csrf": visitor.csrf},
+        }
+
+    def _now_s(self) -> int:
+        return int(self._now().timestamp())
+
+    def _letters(self, call: Call) -> Letters:
+        def figures(request: Request) -> Any:
+            return self._desk.figures(self._desk.count_job(request.parts), request.campaign)
+
+        def samples(request: Request) -> list[dict[str, Any]]:
+            job = self._desk.count_job(request.parts)
+            return job.result.samples if job and job.result else []
+
+        return Letters(
+            self._mailer,
+            self._pages,
+            self.doorkeeper,
+            call.base_url,
+            self._now_s(),
+            self._settings.approvers,
+            self._settings.limits,
+            figures,
+            samples,
+        )
+
+
+def _whole_api(method_arn: str) -> str:
+    """Every method of the stage (`arn:…:api-id/stage/GET/requests` gives `arn:…:api-id/stage/*`)."""
+    return "/".join(method_arn.split("/")[:2]) + "/*"
+
+
+def _log(action: str, **fields: Any) -> None:
+    _logger.info(str(action), extra={"action": str(action), **fields})
+
+
+_app: App | None = None
+
+
+def _get() -> App:
+    global _app  # noqa: PLW0603 - one for each warm container
+    if _app is None:
+        session = boto3.session.Session()
+
+        def client(service: str) -> Any:
+            return session.client(service, config=_CONFIG)  # type: ignore[call-overload]
+
+        _app = App(read_settings(os.environ), client, lambda: datetime.now(UTC))
+    return _app
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """ApprovalFunction: a REST proxy event."""
+    request_id = event["requestContext"].get("requestId", "")
+    _logger.set_correlation_id(request_id)
+    try:
+        return _get().answer(event, context)
+    finally:
+        _logger.set_correlation_id(None)
+
+
+def authorizer(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """AuthorizerFunction: a REQUEST authorizer event."""
+    return _get().authorize(event)

@@ -1,0 +1,87 @@
+"""What the figures of a counted audience mean for a campaign: arms, nights, duration. Pure."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from approval.request import needs_tick
+from approval.runs import Count
+from notifier.campaign import HUNDREDTHS, Campaign
+
+NIGHT_BEGINS = 22
+NIGHT_ENDS = 8
+
+
+class ArmShare(msgspec.Struct, frozen=True):
+    """An arm with the users and devices to expect in it."""
+
+    name: str
+    percent: str
+    users: int
+    platforms: dict[str, int]
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """An audience at a glance."""
+
+    count: Count
+    at_night: int
+    repeated_share: float
+    needs_tick: bool
+    arms: tuple[ArmShare, ...] = ()
+    duration_s: int = 0
+
+
+def figures(count: Count, start: datetime, campaign: Campaign | None, per_second: int, ramp_s: int) -> Figures:
+    """The figures at a planned start (aware). `per_second` and `ramp_s` are the stack's."""
+    return Figures(
+        count=count,
+        at_night=users_at_night(count.timezones, start),
+        repeated_share=count.repeated_tokens / count.devices if count.devices else 0.0,
+        needs_tick=needs_tick(count.repeated_tokens, count.devices),
+        arms=shares(count, campaign) if campaign is not None else (),
+        duration_s=duration_s(count.devices, min(per_second, (campaign and campaign.per_second) or per_second), ramp_s),
+    )
+
+
+def users_at_night(timezones: dict[str, int], start: datetime) -> int:
+    """Users for whom it is between 22:00 and 08:00 at `start`. Unknown time zones count for nobody."""
+    total = 0
+    for name, users in timezones.items():
+        try:
+            hour = start.astimezone(ZoneInfo(name)).hour
+        except (ValueError, OSError):
+            continue
+        if hour >= NIGHT_BEGINS or hour < NIGHT_ENDS:
+            total += users
+    return total
+
+
+def shares(count: Count, campaign: Campaign) -> tuple[ArmShare, ...]:
+    """The users to expect in every arm, control included."""
+    return tuple(
+        ArmShare(
+            name=name,
+            percent=f"{hundredths / 100:g}",
+            users=round(count.users * hundredths / HUNDREDTHS),
+            platforms={p: round(n * hundredths / HUNDREDTHS) for p, n in count.platforms.items()},
+        )
+        for name, hundredths in campaign.arms
+    )
+
+
+def duration_s(devices: int, per_second: int, ramp_s: int) -> int:
+    """How long a run will take: half speed on average while it ramps up, then full speed."""
+    in_ramp = per_second * ramp_s / 2
+    if devices <= in_ramp:
+        return max(1, round((2 * devices * ramp_s / per_second) ** 0.5))
+    return round(ramp_s + (devices - in_ramp) / per_second)
+
+
+def in_words(seconds: int) -> str:
+    """A duration as people say it."""
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(timedelta(seconds=seconds).total_seconds() / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

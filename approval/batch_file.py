@@ -1,0 +1,155 @@
+"""What approval reads from and writes to S3: audiences, batch files, test files, rows of test runs."""
+
+import gzip
+from hashlib import md5
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from approval.request import Written
+from notifier.campaign import Part
+from notifier.run import source_of
+
+AUDIENCES = "audiences/"
+_MAX_LISTED = 500
+_GONE = ("404", "NoSuchKey", "NoSuchVersion", "NotFound")
+
+
+class AudienceFile(msgspec.Struct, frozen=True):
+    """One object under `audiences/`."""
+
+    key: str
+    size_bytes: int
+    modified_at_ms: int
+
+    @property
+    def name(self) -> str:
+        """The key without the prefix."""
+        return self.key.removeprefix(AUDIENCES)
+
+
+class OtherContent(Exception):
+    """At the batch file's key there is one that was made of other content."""
+
+
+class RowSeen(msgspec.Struct, frozen=True):
+    """What a gateway said about one device."""
+
+    device: int
+    platform: str
+    gateway: str
+    outcome: str
+    reason: str | None = None
+    status: int | None = None
+
+
+class Files:
+    """The bucket.
+
+    Args:
+        client: a boto3 S3 client.
+        bucket: its name.
+    """
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    # -- audiences ----------------------------------------------------------------------------------------------------
+
+    def audiences(self) -> list[AudienceFile]:
+        """What there is to choose from, newest first."""
+        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=AUDIENCES, MaxKeys=_MAX_LISTED)
+        found = [
+            AudienceFile(item["Key"], item["Size"], int(item["LastModified"].timestamp() * 1000))
+            for item in answer.get("Contents", ())
+            if item["Size"]
+        ]
+        return sorted(found, key=lambda file: file.modified_at_ms, reverse=True)
+
+    def pinned(self, keys: tuple[str, ...]) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+        """The objects as they are now, by version and ETag; and the keys that are not there or not audiences."""
+        parts, missing = [], []
+        for key in keys:
+            head = self._head(key) if key.startswith(AUDIENCES) else None
+            if head is None:
+                missing.append(key)
+                continue
+            version = head.get("VersionId")
+            parts.append(
+                Part(
+                    key=key,
+                    bucket=self._bucket,
+                    version_id=None if version == "null" else version,
+                    etag=head["ETag"].strip('"'),
+                )
+            )
+        return tuple(parts), tuple(missing)
+
+    def changed_parts(self, parts: tuple[Part, ...]) -> tuple[str, ...]:
+        """The keys whose object is not the one that was pinned any more."""
+        changed = []
+        for part in parts:
+            head = self._head(part.key)
+            if head is None or head["ETag"].strip('"') != part.etag:
+                changed.append(part.key)
+        return tuple(changed)
+
+    def _head(self, key: str) -> Any:
+        try:
+            return self._client.head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _GONE:
+                return None
+            raise
+
+    # -- batch files --------------------------------------------------------------------------------------------------
+
+    def write_once(self, key: str, body: bytes, metadata: dict[str, str], now_ms: int) -> Written:
+        """Write a batch file, unless it is there already; then it must be of the same content.
+
+        Raises:
+            OtherContent: another content's hash is in its metadata.
+        """
+        try:
+            answer = self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType="application/json",
+                IfNoneMatch="*",
+                Metadata=metadata,
+            )
+        except ClientError as error:
+            # 409: two at once; the other one's write decides, and is read back like a 412
+            if error.response["Error"]["Code"] not in (
+                "PreconditionFailed",
+                "ConditionalRequestConflict",
+                "412",
+                "409",
+            ):
+                raise
+            answer = self._client.head_object(Bucket=self._bucket, Key=key)
+            if answer["Metadata"].get("content-hash") != metadata["content-hash"]:
+                raise OtherContent(key) from None
+        version = answer.get("VersionId")
+        source = source_of(self._bucket, key, version, answer["ETag"])
+        return Written(key, source.etag, source.version_id, source.run_id, now_ms)
+
+    def rows(self, run_id: str) -> list[RowSeen] | None:
+        """The outcomes of a test run's first batch; None while there are none."""
+        key = f"rows/run_id={run_id}/batch=00000000.json.gz"
+        try:
+            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _GONE:
+                return None
+            raise
+        lines = gzip.decompress(body).splitlines()
+        return [msgspec.json.decode(line, type=RowSeen) for line in lines if line]
+
+
+def etag_of(body: bytes) -> str:
+    """The ETag that S3 gives to a body written in one request, in a bucket that S3 encrypts with its own key."""
+    return md5(body, usedforsecurity=False).hexdigest()

@@ -1,0 +1,87 @@
+"""The environment, read once. Everything that is wrong is told at once, by name."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from approval.request import Limits
+
+
+class BadSettings(ValueError):
+    """The environment does not make sense. The message names every variable."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the deployment says. Lists hold addresses (`ann@example.com`) and domains (`@example.com`, `example.com`)."""
+
+    bucket: str
+    ledger_table: str
+    approval_table: str
+    control_function: str
+    signing_secret_arn: str
+    mail_from: str
+    requesters: tuple[str, ...]
+    approvers: tuple[str, ...]
+    limits: Limits = Limits()
+    mode: str = "rehearse"
+    fcm_per_second: int = 9000
+    ramp_s: int = 60
+    log_level: str = "INFO"
+
+
+_NAMES = {
+    "bucket": "BUCKET",
+    "ledger_table": "TABLE",
+    "approval_table": "APPROVAL_TABLE",
+    "control_function": "CONTROL_FUNCTION",
+    "signing_secret_arn": "SIGNING_SECRET_ARN",
+    "mail_from": "MAIL_FROM",
+}
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings in an environment.
+
+    Raises:
+        BadSettings: with all that is missing or wrong.
+    """
+    faults: list[str] = []
+    texts = {field: environment.get(name, "").strip() for field, name in _NAMES.items()}
+    faults += [f"{_NAMES[field]}: missing" for field, text in texts.items() if not text]
+    numbers = {
+        name: _number(environment, name, default, faults)
+        for name, default in (
+            ("TWO_APPROVERS_ABOVE", 100_000),
+            ("REVIEW_DAYS", 7),
+            ("FCM_PER_SECOND", 9000),
+            ("RAMP_S", 60),
+        )
+    }
+    mode = environment.get("MODE", "rehearse")
+    if mode not in ("rehearse", "live"):
+        faults.append("MODE: rehearse or live")
+    if faults:
+        raise BadSettings("; ".join(faults))
+    return Settings(
+        **texts,
+        requesters=people(environment.get("REQUESTERS", "")),
+        approvers=people(environment.get("APPROVERS", "")),
+        limits=Limits(two_approvers_above=numbers["TWO_APPROVERS_ABOVE"], review_days=max(1, numbers["REVIEW_DAYS"])),
+        mode=mode,
+        fcm_per_second=max(1, numbers["FCM_PER_SECOND"]),
+        ramp_s=numbers["RAMP_S"],
+        log_level=environment.get("LOG_LEVEL", "INFO"),
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, faults: list[str]) -> int:
+    text = environment.get(name, "").strip() or str(default)
+    if not text.isdecimal():
+        faults.append(f"{name}: not a whole number")
+        return default
+    return int(text)
+
+
+def people(text: str) -> tuple[str, ...]:
+    """The addresses and domains in a list with commas, in lower case."""
+    return tuple(item.strip().lower() for item in text.split(",") if item.strip())

@@ -1,0 +1,402 @@
+"""What people do with requests: each step, with all it brings about. Roles are checked here, for every step."""
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from approval import request as rules
+from approval.audience import Figures, figures
+from approval.batch_file import Files, etag_of
+from approval.config import Settings
+from approval.form import Faults, Form, read_campaign_of
+from approval.people import Person
+from approval.preview import arms_of, locales_of
+from approval.request import Counted, Decision, Forbidden, Refused, Request, State, Step, batch_file, file_of_test
+from approval.runs import Action, CountJob, Runs
+from approval.store import KEEP_S, AuditEntry, Conflict, Store, TestDevice, TestPush
+from notifier.campaign import Campaign, Message, Part, Variant
+
+MAX_TEST_FILES = 60
+MAX_DEVICES = 10
+TESTS_PER_WINDOW = 10
+REMINDERS_PER_WINDOW = 2
+WINDOW_S = 600
+_ELSEWHERE = "This request was changed in another window. Load it again before you go on."
+
+
+class Post(Protocol):
+    """Who must be told by mail of what happened."""
+
+    def review(self, request: Request, *, again: bool = False) -> None:
+        """To the approvers: look at this."""
+
+    def decided(self, request: Request) -> None:
+        """To the requester: approved or rejected."""
+
+
+class Incomplete(Refused):
+    """The form has faults."""
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__("Some fields need another look.")
+        self.faults = faults
+
+
+class Desk:
+    """The use cases.
+
+    Args:
+        now: the time, aware.
+        log: is told of every step, by name, with fields that hold no token and no secret.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        files: Files,
+        runs: Runs,
+        now: Callable[[], datetime],
+        log: Callable[..., None],
+    ) -> None:
+        self._settings = settings
+        self._limits = settings.limits
+        self._store = store
+        self._files = files
+        self._runs = runs
+        self._now = now
+        self._log = log
+
+    @property
+    def now_ms(self) -> int:
+        """The time in milliseconds since the epoch."""
+        return int(self._now().timestamp() * 1000)
+
+    # -- the requester ------------------------------------------------------------------------------------------------
+
+    def create(self, person: Person) -> Request:
+        """A new, empty draft."""
+        _require(person.is_requester, "Only requesters can make a request.")
+        request = rules.created(_new_id(), person.email, self.now_ms, self._limits)
+        self._store.create(request, self._entry(Step.CREATED, person))
+        self._log(Step.CREATED, request_id=request.id, by=person.email)
+        return request
+
+    def copy(self, id_: str, person: Person) -> Request:
+        """A new draft with another request's form."""
+        _require(person.is_requester, "Only requesters can make a request.")
+        old = self._store.request(id_)
+        form = msgspec.structs.replace(
+            old.form, name=f"{old.form.name} copy" if old.form.name else "", start="", latest=""
+        )
+        request = rules.created(_new_id(), person.email, self.now_ms, self._limits, form, copied_from=old.id)
+        self._store.create(request, self._entry(Step.COPIED, person, f"from {old.id}"))
+        self._log(Step.COPIED, request_id=request.id, by=person.email)
+        return request
+
+    def save(self, id_: str, person: Person, form: Form, version: int) -> Request:
+        """The draft as the form is now; its audience is counted if it never was."""
+        _require(person.is_requester, "Only requesters can change a request.")
+
+        def step(request: Request) -> Request:
+            after = rules.changed(request, person.email, self.now_ms, form)
+            if request.form == form:
+                return request
+            if request.version != version:
+                raise Refused(_ELSEWHERE)
+            return after
+
+        _, after = self._store.change(id_, step, self._entry(Step.CHANGED, person))
+        if form.audience:
+            self.ensure_counted(form.audience, person)
+        return after
+
+    def ensure_counted(self, keys: tuple[str, ...], person: Person) -> None:
+        """Have these objects counted, unless that was done or is under way."""
+        parts, _ = self._files.pinned(keys)
+        job = self._runs.count(parts) if parts else None
+        if parts and (job is None or job.status == "failed"):
+            self._runs.begin_count(parts, person.email)
+
+    def read(self, form: Form) -> tuple[Campaign | None, tuple[Part, ...], Faults]:
+        """The form's campaign and pinned audience, or what is wrong with them by field."""
+        campaign, faults = read_campaign_of(form, self._now())
+        parts, missing = self._files.pinned(form.audience)
+        if missing:
+            faults["audience"] = f"Not there any more: {', '.join(missing)}"
+        elif not parts:
+            faults["audience"] = "Choose whom to send it to."
+        if campaign is not None and self._runs.knows_campaign(campaign.id):
+            faults["name"] = "A campaign of this name was sent already. Give this one another name."
+        return campaign, parts, faults
+
+    def submit(self, id_: str, person: Person, post: Post) -> Request:
+        """To the approvers.
+
+        Raises:
+            Incomplete: with the form's faults.
+        """
+        _require(person.is_requester, "Only requesters can submit a request.")
+        draft = self._store.request(id_)
+        campaign, parts, faults = self.read(draft.form)
+        if faults or campaign is None:
+            raise Incomplete(faults)
+
+        def step(request: Request) -> Request:
+            if request.version != draft.version:
+                raise Refused(_ELSEWHERE)
+            return rules.submitted(request, person.email, self.now_ms, campaign, parts, self._limits)
+
+        _, after = self._store.change(id_, step, self._entry(Step.SUBMITTED, person))
+        self.ensure_counted(tuple(part.key for part in parts), person)
+        self._log(Step.SUBMITTED, request_id=id_, by=person.email, content_hash=after.content_hash)
+        post.review(after)
+        return after
+
+    def take_back(self, id_: str, person: Person) -> Request:
+        """Out of the review, to change it."""
+        _require(person.is_requester, "Only requesters can change a request.")
+        return self._take(
+            id_, person, Step.TAKEN_BACK, lambda r: rules.taken_back(r, person.email, self.now_ms, self._limits)
+        )
+
+    def withdraw(self, id_: str, person: Person) -> Request:
+        """Never mind."""
+        _require(person.is_requester, "Only the requester can withdraw it.")
+        return self._take(id_, person, Step.WITHDRAWN, lambda r: rules.withdrawn(r, person.email, self.now_ms))
+
+    def remind(self, id_: str, person: Person, post: Post) -> None:
+        """The approvers get their mail again."""
+        request = self._store.request(id_)
+        _require(person.email == request.requester, "Only the requester can remind the approvers.")
+        if request.state_at(self.now_ms) is not State.IN_REVIEW:
+            raise Refused("The request is not in review.")
+        if not self._store.is_within("remind", id_, REMINDERS_PER_WINDOW, WINDOW_S, self.now_ms // 1000):
+            raise Refused("The approvers were reminded a moment ago.")
+        post.review(request, again=True)
+
+    # -- the approver -------------------------------------------------------------------------------------------------
+
+    def approve(self, id_: str, person: Person, content_hash: str, *, repeats_ticked: bool, post: Post) -> Request:
+        """A yes; the last one that is needed writes the batch file. However often it is clicked, and by whomever."""
+        _require(person.is_approver, "Only approvers can decide.")
+        seen = self._store.request(id_)
+        if seen.state is State.IN_REVIEW and seen.requester != person.email and (changed := self.changed_parts(seen)):
+            names = ", ".join(changed)
+            raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
+        decision = Decision(content_hash, self._counted(seen), repeats_ticked)
+
+        def step(request: Request) -> Request:
+            return rules.approved(request, person.email, self.now_ms, decision, self._limits)
+
+        ticked = "repeated tokens seen" if repeats_ticked else ""
+        before, after = self._store.change(id_, step, self._entry(Step.APPROVED, person, ticked))
+        if after is not before:
+            self._log(Step.APPROVED, request_id=id_, by=person.email, content_hash=content_hash)
+        if after.state is State.APPROVED:
+            after = self.write(after, person)
+            if before.state is State.IN_REVIEW:
+                post.decided(after)
+        return after
+
+    def write(self, request: Request, person: Person) -> Request:
+        """The batch file of an approved request: written once, and remembered."""
+        if request.written is not None or request.campaign is None or request.state is not State.APPROVED:
+            return request
+        body = batch_file(request.campaign, request.parts)
+        approvers = [approval.by for approval in request.approvals]
+        self._runs.vouch(
+            self._settings.bucket, request.batch_key, etag_of(body), request.id, approvers, self.now_ms // 1000 + KEEP_S
+        )
+        metadata = {
+            "content-hash": request.content_hash,
+            "approved-by": ", ".join(approvers)[:1000],
+            "requested-by": request.requester,
+            "request-id": request.id,
+            "correlation-id": request.id,
+        }
+        result = self._files.write_once(request.batch_key, body, metadata, self.now_ms)
+        before, after = self._store.change(
+            request.id,
+            lambda r: rules.written(r, self.now_ms, result),
+            self._entry(Step.WRITTEN, person, f"s3://{self._settings.bucket}/{result.key}, run {result.run_id}"),
+        )
+        if after is not before:
+            self._log(Step.WRITTEN, request_id=request.id, run_id=result.run_id)
+        return after
+
+    def finish(self, id_: str, person: Person) -> Request:
+        """Write the batch file of an approved request whose approval was cut off in the middle."""
+        request = self._store.request(id_)
+        _require(person.is_approver or person.email == request.requester, "Only its people can do that.")
+        return self.write(request, person)
+
+    def reject(self, id_: str, person: Person, comment: str, post: Post) -> Request:
+        """A no, with the reason; the requester is told."""
+        _require(person.is_approver, "Only approvers can decide.")
+        after = self._take(
+            id_, person, Step.REJECTED, lambda r: rules.rejected(r, person.email, self.now_ms, comment), comment
+        )
+        post.decided(after)
+        return after
+
+    def changed_parts(self, request: Request) -> tuple[str, ...]:
+        """Audience files that are not what they were when the request was submitted."""
+        return self._files.changed_parts(request.parts)
+
+    def count_job(self, parts: tuple[Part, ...]) -> CountJob | None:
+        """The counting job of pinned parts."""
+        return self._runs.count(parts) if parts else None
+
+    def _counted(self, request: Request) -> Counted | None:
+        job = self.count_job(request.parts)
+        if job is None or job.result is None:
+            return None
+        return Counted(job.result.users, job.result.devices, job.result.repeated_tokens)
+
+    def figures(self, job: CountJob | None, campaign: Campaign | None) -> Figures | None:
+        """The figures of a counted audience; None while it is counted."""
+        if job is None or job.result is None:
+            return None
+        start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
+        return figures(job.result, start, campaign, self._settings.fcm_per_second, self._settings.ramp_s)
+
+    # -- test pushes --------------------------------------------------------------------------------------------------
+
+    def test(self, id_: str, person: Person, sample: int) -> int:
+        """A push per arm and language to one's own devices. Returns how many files were written."""
+        request = self._store.request(id_)
+        _require(person.is_approver or person.email == request.requester, "Only its people can test it.")
+        if request.campaign is None or request.state_at(self.now_ms) not in (State.IN_REVIEW, State.APPROVED):
+            raise Refused("Only a request that is in review can be tested.")
+        devices = self._store.devices(person.email)
+        if not devices:
+            raise Refused("Register a device of your own first.")
+        pairs = [(arm, locale) for arm in arms_of(request.campaign) for locale in locales_of(request.campaign, arm)]
+        if len(pairs) > MAX_TEST_FILES:
+            raise Refused(f"{len(pairs)} variants and languages are too many for one test (at most {MAX_TEST_FILES}).")
+        if not self._store.is_within("test", person.email, TESTS_PER_WINDOW, WINDOW_S, self.now_ms // 1000):
+            raise Refused("That were many tests. Wait ten minutes.")
+        samples = self._samples(request)
+        chosen = samples[sample] if 0 <= sample < len(samples) else {}
+        first = self._store.next_test_number(id_, len(pairs))
+        for number, (arm, locale) in enumerate(pairs, first):
+            self._write_test(request, request.campaign, person, number, arm, locale, devices, chosen)
+        self._store.note(id_, self._entry(Step.TESTED, person, f"{len(pairs)} pushes to {len(devices)} devices"))
+        self._log(Step.TESTED, request_id=id_, by=person.email, files=len(pairs))
+        return len(pairs)
+
+    def _samples(self, request: Request) -> list[dict[str, Any]]:
+        job = self.count_job(request.parts)
+        return job.result.samples if job and job.result else []
+
+    def _write_test(
+        self,
+        request: Request,
+        campaign: Campaign,
+        person: Person,
+        number: int,
+        arm: str,
+        locale: str,
+        devices: list[TestDevice],
+        sample: dict[str, Any],
+    ) -> None:
+        name = f"test-{request.id}-{number}"
+        body = file_of_test(
+            campaign_of_test(campaign, arm, name), [user_of_test(person.email, devices, locale, sample)]
+        )
+        key = f"batches/test/{request.id}-{number}.json"
+        self._runs.vouch(
+            self._settings.bucket, key, etag_of(body), request.id, [person.email], self.now_ms // 1000 + KEEP_S
+        )
+        metadata = {"content-hash": request.content_hash, "request-id": request.id, "requested-by": person.email}
+        written = self._files.write_once(key, body, metadata, self.now_ms)
+        test = TestPush(
+            number=number,
+            arm=arm,
+            locale=locale,
+            by=person.email,
+            at_ms=self.now_ms,
+            run_id=written.run_id,
+            devices=tuple(device.label for device in devices),
+            sample=str(sample.get("user_id", "")),
+        )
+        self._store.keep_test(request.id, test)
+
+    def add_device(self, person: Person, device: TestDevice) -> None:
+        """Register a phone of one's own."""
+        if len(self._store.devices(person.email)) >= MAX_DEVICES:
+            raise Refused("Ten devices are enough. Remove one first.")
+        self._store.add_device(person.email, device)
+
+    def remove_device(self, person: Person, id_: str) -> None:
+        """Forget a phone of one's own."""
+        self._store.remove_device(person.email, id_)
+
+    # -- the run ------------------------------------------------------------------------------------------------------
+
+    def control(self, id_: str, person: Person, action: Action) -> None:
+        """Pause, resume or cancel the run of a request."""
+        request = self._store.request(id_)
+        _require(person.is_approver or person.email == request.requester, "Only its people can steer the run.")
+        if request.written is None:
+            raise Refused("There is no run yet.")
+        run = self._runs.run(request.written.run_id)
+        if run is None or run.is_over:
+            raise Refused("The run is over." if run else "The notifier has not begun yet. Try again in a moment.")
+        self._runs.control(request.written.run_id, action, person.email)
+        self._store.note(id_, self._entry(Step(action.value), person))
+        self._log(Step(action.value), request_id=id_, run_id=request.written.run_id, by=person.email)
+
+    # -- small things -------------------------------------------------------------------------------------------------
+
+    def _take(
+        self, id_: str, person: Person, step: Step, change: Callable[[Request], Request], note: str = ""
+    ) -> Request:
+        _, after = self._store.change(id_, change, self._entry(step, person, note[:500]))
+        self._log(step, request_id=id_, by=person.email)
+        return after
+
+    def _entry(self, step: Step, person: Person, note: str = "") -> AuditEntry:
+        return AuditEntry(step, person.email, self.now_ms, note)
+
+
+def campaign_of_test(campaign: Campaign, arm: str, name: str) -> Campaign:
+    """The campaign of one test push: everybody in one arm, nobody in control, an id and a place on the phone of its own."""
+    message = msgspec.structs.replace(campaign.message_of(arm), collapse_id=name)
+    variants = (Variant(name=arm, percent=rules.WHOLE, message=Message()),)
+    return Campaign(id=name, message=message, variants=variants, test=True)
+
+
+def user_of_test(email: str, devices: list[TestDevice], locale: str, sample: dict[str, Any]) -> dict[str, Any]:
+    """The tester, who reads what the sample user would read."""
+    record: dict[str, Any] = {
+        k: v for k, v in sample.items() if k not in ("devices", "token", "platform", "gateway", "environment")
+    }
+    record["user_id"] = f"test:{email}"
+    record["devices"] = [_device(device) for device in devices]
+    record.pop("locale", None)
+    if locale:
+        record["locale"] = locale
+    return record
+
+
+def _device(device: TestDevice) -> dict[str, str]:
+    fields = {"platform": device.platform, "token": device.token, "environment": device.environment}
+    return fields | ({"gateway": device.gateway} if device.gateway else {})
+
+
+def _require(allowed: bool, why: str) -> None:
+    if not allowed:
+        raise Forbidden(why)
+
+
+def _new_id() -> str:
+    """An id that says when and cannot be guessed: it stands in links."""
+    return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(6)}"
+
+
+__all__ = ["Conflict", "Desk", "Incomplete", "Post"]

@@ -1,0 +1,296 @@
+"""The request form: what a person typed, kept as typed, and the campaign it means, with faults named by field.
+
+Field names are paths: `title`, `languages.0.title`, `variants.1.languages.0.body`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from notifier.campaign import BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.render import template_faults
+
+MAX_LANGUAGES = 30
+MAX_VARIANTS = 8
+MAX_FIELD_CHARS = 5_000
+TEXTS = ("title", "body", "image_url", "deep_link")
+_NAMES = {"title": "title", "body": "text", "image_url": "image", "deep_link": "link"}
+
+
+class Texts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The four texts of a message in one language; in a variant, empty means: as in the message above."""
+
+    locale: str = ""
+    title: str = ""
+    body: str = ""
+    image_url: str = ""
+    deep_link: str = ""
+
+
+class VariantForm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One variant. `languages` stand in the order of the form's."""
+
+    name: str = ""
+    percent: str = ""
+    title: str = ""
+    body: str = ""
+    image_url: str = ""
+    deep_link: str = ""
+    languages: tuple[Texts, ...] = ()
+
+
+class Form(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The whole form, as typed."""
+
+    name: str = ""
+    experiment: str = ""
+    title: str = ""
+    body: str = ""
+    image_url: str = ""
+    deep_link: str = ""
+    languages: tuple[Texts, ...] = ()
+    variants: tuple[VariantForm, ...] = ()
+    control_percent: str = ""
+    audience: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    start: str = ""
+    latest: str = ""
+    per_second: str = ""
+
+
+Fields = Mapping[str, list[str]]
+Faults = dict[str, str]
+
+
+class Malformed(ValueError):
+    """What came is not this form."""
+
+
+def read_form(fields: Fields) -> Form:
+    """The form in posted fields. Unknown fields are passed over; empty languages and variants fall away.
+
+    Raises:
+        Malformed: more languages or variants than the form can have, or an overlong field.
+    """
+    for name, values in fields.items():
+        if any(len(value) > MAX_FIELD_CHARS for value in values):
+            raise Malformed(f"{name[:40]}: over {MAX_FIELD_CHARS} characters")
+    indexes = _indexes(fields, "languages", MAX_LANGUAGES)
+    languages = [(n, _texts(fields, f"languages.{n}.", _one(fields, f"languages.{n}.locale"))) for n in indexes]
+    languages = [(n, texts) for n, texts in languages if texts != Texts()]
+    variants = [_variant(fields, n, languages) for n in _indexes(fields, "variants", MAX_VARIANTS)]
+    plain = {name: _one(fields, name) for name in _PLAIN}
+    return Form(
+        **plain,
+        languages=tuple(texts for _, texts in languages),
+        variants=tuple(variant for variant in variants if _says_something(variant)),
+        audience=tuple(dict.fromkeys(key for key in fields.get("audience", ()) if key)),
+    )
+
+
+_PLAIN = ("name", "experiment", *TEXTS, "control_percent", "timezone", "start", "latest", "per_second")
+
+
+def _says_something(variant: VariantForm) -> bool:
+    return any(getattr(variant, field) for field in ("name", "percent", *TEXTS))
+
+
+def _variant(fields: Fields, n: int, languages: list[tuple[int, Texts]]) -> VariantForm:
+    place = f"variants.{n}."
+    return VariantForm(
+        name=_one(fields, f"{place}name"),
+        percent=_one(fields, f"{place}percent"),
+        **{field: _one(fields, place + field) for field in TEXTS},
+        languages=tuple(_texts(fields, f"{place}languages.{m}.", texts.locale) for m, texts in languages),
+    )
+
+
+def _texts(fields: Fields, place: str, locale: str) -> Texts:
+    return Texts(locale=locale, **{field: _one(fields, place + field) for field in TEXTS})
+
+
+def _one(fields: Fields, name: str) -> str:
+    return next(iter(fields.get(name, ())), "").replace("\r\n", "\n").strip()
+
+
+def _indexes(fields: Fields, group: str, most: int) -> list[int]:
+    pattern = re.compile(rf"{group}\.(\d{{1,3}})\.")
+    found = sorted({int(match[1]) for name in fields if (match := pattern.match(name))})
+    if len(found) > most:
+        raise Malformed(f"{group}: over {most}")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ what it means
+
+
+def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults]:
+    """The campaign that the form means, or None and what is wrong by field (`""` for the form as a whole)."""
+    faults: Faults = {}
+    campaign = None
+    decoded = _decoded(form, faults)
+    try:
+        campaign = read_campaign(decoded)
+        found = template_faults(campaign)
+    except BrokenCampaign as error:
+        found = error.faults
+    for fault in found:
+        faults.setdefault(field_of(fault.field, form), _in_words(fault))
+    _time_faults(campaign, now, faults)
+    return (None if faults else campaign), faults
+
+
+def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
+    message: dict[str, Any] = _given(form)
+    translations = {texts.locale: _given(texts) for texts in form.languages if texts.locale}
+    if translations:
+        message["translations"] = translations
+    for n, texts in enumerate(form.languages):
+        if not texts.locale:
+            faults[f"languages.{n}.locale"] = "Which language is it? For example de, or pt-BR."
+        elif [other.locale.lower() for other in form.languages[:n]].count(texts.locale.lower()):
+            faults[f"languages.{n}.locale"] = "This language is given twice."
+    decoded: dict[str, Any] = {"id": form.name, "message": message}
+    if form.experiment:
+        decoded["experiment"] = form.experiment
+    if form.variants:
+        decoded["variants"] = [_decoded_variant(form, n, faults) for n in range(len(form.variants))]
+    if form.control_percent:
+        decoded["control_percent"] = _percent(form.control_percent, "control_percent", faults)
+    if form.per_second:
+        if form.per_second.isdecimal() and len(form.per_second) < 10:
+            decoded["per_second"] = int(form.per_second)
+        else:
+            faults["per_second"] = "A whole number of users per second."
+    for field, name in (("start", "not_before"), ("latest", "abort_after")):
+        if moment := _moment(getattr(form, field), form.timezone, field, faults):
+            decoded[name] = moment
+    if not form.name:
+        faults["name"] = "Give the campaign a name."
+    return decoded
+
+
+def _given(texts: Any) -> dict[str, str]:
+    return {field: text for field in TEXTS if (text := getattr(texts, field))}
+
+
+def _decoded_variant(form: Form, n: int, faults: Faults) -> dict[str, Any]:
+    """A variant that says something else says it in every language, or keeps that language's text."""
+    variant = form.variants[n]
+    message: dict[str, Any] = _given(variant)
+    translations: dict[str, dict[str, str]] = {}
+    for m, texts in enumerate(form.languages):
+        own = variant.languages[m] if m < len(variant.languages) else Texts()
+        translations[texts.locale] = {**_given(texts), **_given(own)}
+        for field in TEXTS:
+            if getattr(variant, field) and getattr(texts, field) and not getattr(own, field):
+                place = f"variants.{n}.languages.{m}.{field}"
+                faults[place] = f"The variant has its own {_NAMES[field]}: say it in {texts.locale} too."
+    if translations and (message or any(_given(own) for own in variant.languages)):
+        message["translations"] = translations
+    percent = _percent(variant.percent, f"variants.{n}.percent", faults)
+    return {"name": variant.name, "percent": percent, **({"message": message} if message else {})}
+
+
+def _percent(text: str, field: str, faults: Faults) -> Decimal:
+    try:
+        percent = Decimal(text.rstrip("% ").replace(",", "."))
+    except InvalidOperation:
+        faults[field] = "A percentage, such as 45 or 12.5."
+        return Decimal(0)
+    return percent
+
+
+def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | None:
+    if not text:
+        return None
+    try:
+        zone = ZoneInfo(timezone or "UTC")
+    except (ValueError, OSError):
+        faults["timezone"] = "Not a time zone. For example Europe/London."
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        faults[field] = "A date and time."
+        return None
+    try:
+        return moment.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        faults[field] = "A date and time of this century."
+        return None
+
+
+def _time_faults(campaign: Campaign | None, now: datetime, faults: Faults) -> None:
+    if campaign is not None and campaign.abort_after is not None and campaign.abort_after <= now:
+        faults.setdefault("latest", "This time has passed.")
+
+
+# ------------------------------------------------------------------------------------------------ faults by field
+
+
+def field_of(place: str, form: Form) -> str:
+    """The form's field for a place in the campaign (`campaign.variants[0].message.title`)."""
+    path = place.removeprefix("campaign.")
+    path = re.sub(r"^variants\[(\d+)\]", r"variants.\1", path)
+    direct = {
+        "id": "name",
+        "not_before": "start",
+        "abort_after": "latest",
+        "message": "title",
+        "variants": "control_percent",
+    }
+    if path in direct:
+        return direct[path]
+    prefix = ""
+    if match := re.match(r"variants\.\d+\.", path):
+        prefix, path = match[0], path[match.end() :]
+    if path == "message":
+        return f"{prefix}title"
+    path = path.removeprefix("message.")
+    if path.startswith("translations."):
+        return prefix + _translated(path.removeprefix("translations."), form)
+    return prefix + path
+
+
+def _translated(path: str, form: Form) -> str:
+    for n, texts in enumerate(form.languages):
+        for field in ("", *(f".{name}" for name in TEXTS)):
+            if path == texts.locale + field:
+                return f"languages.{n}{field or '.locale'}"
+    return "languages.0.locale"
+
+
+_PLAINER = {"neither title nor body": "Say something: a title, a text, or both."}
+
+
+def _in_words(fault: Fault) -> str:
+    text = _PLAINER.get(fault.problem, fault.problem)
+    return (
+        text[:1].upper()
+        + text[1:]
+        + (f" ({fault.mend})" if fault.mend and fault.problem not in _PLAINER else "")
+        + ("" if text.endswith(".") else ".")
+    )
+
+
+def flat(form: Form) -> Iterator[tuple[str, str]]:
+    """Every field of the form by its path: what `read_form` would read back."""
+    for name in _PLAIN:
+        yield name, getattr(form, name)
+    for key in form.audience:
+        yield "audience", key
+    for n, texts in enumerate(form.languages):
+        for name in ("locale", *TEXTS):
+            yield f"languages.{n}.{name}", getattr(texts, name)
+    for n, variant in enumerate(form.variants):
+        for name in ("name", "percent", *TEXTS):
+            yield f"variants.{n}.{name}", getattr(variant, name)
+        for m, texts in enumerate(variant.languages):
+            for name in TEXTS:
+                yield f"variants.{n}.languages.{m}.{name}", getattr(texts, name)

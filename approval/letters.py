@@ -1,0 +1,101 @@
+"""Who is told what, by mail."""
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from approval.mail import Mailer
+from approval.pages import Pages
+from approval.people import addresses
+from approval.preview import previews
+from approval.request import Limits, Request, State, needed_approvals
+from approval.sign_in import REVIEW_LINK_S, Doorkeeper
+from approval.web import quoted
+
+_SHOWN = 12
+"""Previews in a mail."""
+
+
+class Letters:
+    """The mails of one call. `unsent` collects the addresses that could not be written to.
+
+    Args:
+        base_url: where the app is.
+        figures: the figures of a request's audience, or None while it is counted.
+    """
+
+    def __init__(
+        self,
+        mailer: Mailer,
+        pages: Pages,
+        doorkeeper: Doorkeeper,
+        base_url: str,
+        now_s: int,
+        approvers: tuple[str, ...],
+        limits: Limits,
+        figures: Callable[[Request], Any],
+        samples: Callable[[Request], list[dict[str, Any]]],
+    ) -> None:
+        self._mailer = mailer
+        self._pages = pages
+        self._doorkeeper = doorkeeper
+        self._base_url = base_url
+        self._now_s = now_s
+        self._approvers = approvers
+        self._limits = limits
+        self._figures = figures
+        self._samples = samples
+        self.unsent: list[str] = []
+        self.sent: list[str] = []
+
+    def link(self, email: str, next_: str) -> None:
+        """The link that somebody has asked for."""
+        url = self._link(email, next_)
+        self._send(email, "Sign in to push approval", "link", url=url, minutes=15)
+
+    def review(self, request: Request, *, again: bool = False) -> None:
+        """To every approver but the requester: look at this."""
+        if request.campaign is None:
+            return
+        samples = self._samples(request)
+        shown = previews(request.campaign, samples[0] if samples else None)
+        figures = self._figures(request)
+        needed = needed_approvals(figures.count.users, self._limits) if figures else 1
+        word = "Reminder: " if again else ""
+        for email in addresses(self._approvers):
+            if email != request.requester:
+                self._send(
+                    email,
+                    f"{word}Please review: {request.title}",
+                    "review",
+                    url=self._link(email, f"/requests/{request.id}", REVIEW_LINK_S),
+                    page_url=f"{self._base_url}/requests/{request.id}",
+                    request=request,
+                    previews=shown[:_SHOWN],
+                    more=max(0, len(shown) - _SHOWN),
+                    figures=figures,
+                    needed=needed,
+                )
+
+    def decided(self, request: Request) -> None:
+        """To the requester: approved or rejected."""
+        word = "Approved" if request.state is State.APPROVED else "Rejected"
+        url = f"{self._base_url}/requests/{request.id}"
+        self._send(
+            request.requester, f"{word}: {request.title}", "decided", request=request, url=url, word=word.lower()
+        )
+
+    def _link(self, email: str, next_: str, lifetime_s: int | None = None) -> str:
+        lifetime = {} if lifetime_s is None else {"lifetime_s": lifetime_s}
+        return f"{self._base_url}/link?t={quoted(self._doorkeeper.new_link(email, next_, self._now_s, **lifetime))}"
+
+    def _send(self, to: str, subject: str, template: str, **values: Any) -> None:
+        text = self._pages.render(f"mail/{template}.txt", **values)
+        html = self._pages.render(f"mail/{template}.html", subject=subject, **values)
+        try:
+            self._mailer.send(to, subject, text, html)
+        except (ClientError, BotoCoreError):
+            self.unsent.append(to)
+        else:
+            self.sent.append(to)

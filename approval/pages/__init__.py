@@ -1,0 +1,76 @@
+"""The pages: Jinja2 templates, one stylesheet, one small script."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from approval.audience import in_words as duration_in_words
+from approval.request import in_words as state_in_words
+
+_FOLDER = Path(__file__).parent
+STATIC = {"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"}
+
+
+class Pages:
+    """Renders templates. Everything that is put into HTML is escaped."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(_FOLDER),
+            autoescape=select_autoescape(enabled_extensions=("html",), default=False),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "time": time_tag,
+            "utc": utc,
+            "number": number,
+            "duration": duration_in_words,
+            "state": state_in_words,
+            "percent": percent,
+            "words": words,
+        }
+        self.files = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in STATIC}
+        self._environment.globals["version"] = {
+            name: sha256(text.encode()).hexdigest()[:12] for name, text in self.files.items()
+        }
+
+    def render(self, template: str, **values: Any) -> str:
+        """A template with its values."""
+        return self._environment.get_template(template).render(values)
+
+
+def utc(ms: int | None) -> str:
+    """A time in words: `21 Nov 2026, 14:05 UTC`."""
+    if ms is None:
+        return ""
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    return f"{moment.day} {moment:%b %Y, %H:%M} UTC"
+
+
+def time_tag(ms: int | None) -> Markup:
+    """A time that the script turns into the reader's own."""
+    if ms is None:
+        return Markup()
+    stamp = datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup('<time datetime="{}">{}</time>').format(stamp, utc(ms))
+
+
+def number(value: int | None) -> str:
+    """A whole number with thin spaces between thousands."""
+    return "" if value is None else f"{value:,}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage."""
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
+
+
+def words(name: str) -> str:
+    """A name of the code as people write it."""
+    return str(name).replace("_", " ")

@@ -1,0 +1,146 @@
+"""What a campaign will look like: its texts for one user, on both platforms, with the size of the payload."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from approval.form import Form, VariantForm, read_campaign_of
+from notifier.campaign import DEFAULT_ARM, Campaign, Message
+from notifier.gateway.apns.message import MAX_PAYLOAD_BYTES
+from notifier.gateway.apns.message import Prepared as ApnsPrepared
+from notifier.gateway.fcm.message import Prepared as FcmPrepared
+from notifier.gateway.payload import Label
+from notifier.recipient import BrokenRecord, Recipient, read_recipient
+from notifier.render import Renderer
+
+__all__ = ["MAX_PAYLOAD_BYTES", "Preview", "arms_of", "forgiving", "locales_of", "previews", "recipient_of"]
+
+_RUN = "0" * 20
+"""Stands for a run id, which is this long."""
+_MAX = 120
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """One arm in one language on one platform. `locale` is empty for the message's own texts."""
+
+    arm: str
+    locale: str
+    platform: str
+    title: str
+    body: str
+    image_url: str
+    deep_link: str
+    size_bytes: int
+    fault: str = ""
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether Apple or Google would refuse it."""
+        return self.size_bytes > MAX_PAYLOAD_BYTES
+
+
+def recipient_of(sample: dict[str, Any] | None, locale: str | None = None) -> Recipient:
+    """A user of the audience, without his devices; or nobody in particular."""
+    record = {k: v for k, v in (sample or {}).items() if k not in ("devices", "token", "gateway", "environment")}
+    try:
+        recipient = read_recipient({"user_id": "sample", **record, "platform": "ios", "token": "sample"})
+    except BrokenRecord:
+        recipient = Recipient("sample", ())
+    return msgspec.structs.replace(recipient, locale=locale if locale is not None else recipient.locale)
+
+
+def previews(campaign: Campaign, sample: dict[str, Any] | None) -> tuple[Preview, ...]:
+    """Every arm but control, in every language it has, on Android and iOS.
+
+    Raises:
+        BrokenCampaign: when a text cannot be compiled.
+    """
+    return tuple(_previews(campaign, Renderer(campaign), sample))[:_MAX]
+
+
+def _previews(campaign: Campaign, renderer: Renderer, sample: dict[str, Any] | None) -> Iterator[Preview]:
+    for arm in arms_of(campaign):
+        for locale in locales_of(campaign, arm):
+            message, fault = _filled(renderer, arm, recipient_of(sample, locale))
+            label = Label(_RUN, campaign.id, arm)
+            for platform, size_bytes in (("android", _fcm_bytes(message, label)), ("ios", _apns_bytes(message, label))):
+                yield Preview(
+                    arm=arm,
+                    locale=locale,
+                    platform=platform,
+                    title=message.title or "",
+                    body=message.body or "",
+                    image_url=message.image_url or "",
+                    deep_link=message.deep_link or "",
+                    size_bytes=size_bytes,
+                    fault=fault,
+                )
+
+
+def arms_of(campaign: Campaign) -> tuple[str, ...]:
+    """The arms that get a push."""
+    return tuple(variant.name for variant in campaign.variants) or (DEFAULT_ARM,)
+
+
+def locales_of(campaign: Campaign, arm: str) -> tuple[str, ...]:
+    """The languages of an arm: the message's own (empty), then its translations."""
+    return ("", *(campaign.message_of(arm).translations or {}))
+
+
+def _filled(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Message, str]:
+    """The message with the user's attributes in it; with its placeholders, and the reason, where he misses one."""
+    fault = ""
+    try:
+        renderer.check(recipient)
+        words = renderer.words(arm, recipient)
+    except BrokenRecord as error:
+        return renderer.wording(
+            (arm, (recipient.locale or "").replace("_", "-").lower())
+        ).message, f"This user: {error}."
+    wording = renderer.wording(words.key)
+    texts = dict(zip(wording.slots, words.texts, strict=True))
+    data = {key: texts.get(f"data.{key}", text) for key, text in (wording.message.data or {}).items()}
+    fields = {slot: text for slot, text in texts.items() if not slot.startswith("data.")}
+    return msgspec.structs.replace(wording.message, **fields, **({"data": data} if data else {})), fault
+
+
+def _apns_bytes(message: Message, label: Label) -> int:
+    return len(ApnsPrepared(message, (), label, topic="app").body("", (), 0))
+
+
+def _fcm_bytes(message: Message, label: Label) -> int:
+    """The size FCM's limit is about: notification and data."""
+    sent = msgspec.json.decode(FcmPrepared(message, (), label).body("", (), 0))["message"]
+    return len(_encode({key: sent[key] for key in ("notification", "data") if key in sent}))
+
+
+def forgiving(form: Form, now: Any) -> Campaign | None:
+    """The form's campaign with everything set right that no preview shows; None if its texts themselves are at fault."""
+    kept = [n for n, texts in enumerate(form.languages) if texts.locale]
+    count = len(form.variants)
+    variants = tuple(_mended(variant, n, count, kept) for n, variant in enumerate(form.variants))
+    mended = msgspec.structs.replace(
+        form,
+        name=form.name[:128] or "preview",
+        experiment="",
+        control_percent="",
+        start="",
+        latest="",
+        per_second="",
+        languages=tuple(form.languages[n] for n in kept),
+        variants=variants,
+    )
+    campaign, faults = read_campaign_of(mended, now)
+    if campaign is None and variants and all(".languages." in field for field in faults):
+        bare = tuple(msgspec.structs.replace(variant, languages=()) for variant in variants)
+        campaign, _ = read_campaign_of(msgspec.structs.replace(mended, variants=bare, languages=()), now)
+    return campaign
+
+
+def _mended(variant: VariantForm, n: int, count: int, kept: list[int]) -> VariantForm:
+    share = 100 // count + (100 % count if n == 0 else 0)
+    languages = tuple(variant.languages[m] for m in kept if m < len(variant.languages))
+    name = variant.name if variant.name and variant.name != "control" else f"variant-{n + 1}"
+    return msgspec.structs.replace(variant, percent=str(share), languages=languages, name=name)

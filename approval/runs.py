@@ -1,0 +1,194 @@
+"""The notifier as approval sees it: the ledger's items (read only, but for its own approvals), and the control entry."""
+
+import enum
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from notifier.account import Account
+from notifier.campaign import Part
+
+
+class Action(enum.StrEnum):
+    """What may be done to a run."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a counting job is."""
+
+    users: int = 0
+    bytes: int = 0
+    bytes_total: int = 0
+
+
+class Count(msgspec.Struct, frozen=True):
+    """An audience, counted."""
+
+    users: int = 0
+    devices: int = 0
+    platforms: dict[str, int] = {}
+    repeated_tokens: int = 0
+    invalid_records: int = 0
+    locales: dict[str, int] = {}
+    without_timezone: int = 0
+    timezones: dict[str, int] = {}
+    attributes: dict[str, int] = {}
+    samples: list[dict[str, Any]] = []
+
+
+class CountJob(msgspec.Struct, frozen=True):
+    """A counting job: `counting`, `done` or `failed`."""
+
+    status: str
+    progress: Progress = Progress()
+    result: Count | None = None
+    reason: str = ""
+    updated_at_ms: int = 0
+
+
+class RunSeen(msgspec.Struct, frozen=True):
+    """A run, as far as the ledger tells. `status` is one word for people."""
+
+    run_id: str
+    status: str
+    account: Account
+    control: str = "go"
+    control_by: str = ""
+    control_at_ms: int | None = None
+    reason: str = ""
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    due_at_ms: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in ("completed", "failed", "cancelled", "aborted")
+
+
+def count_id(parts: Sequence[Part]) -> str:
+    """The name of the counting job of exactly these objects."""
+    name = [[part.bucket, part.key, part.version_id or "", part.etag] for part in parts]
+    canonical = json.dumps(name, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+class Runs:
+    """The ledger's table and the control function.
+
+    Args:
+        client: a boto3 DynamoDB client.
+        table: the ledger's table.
+        lambda_client: a boto3 Lambda client.
+        function: the control function's name or ARN.
+    """
+
+    def __init__(self, client: Any, table: str, lambda_client: Any, function: str) -> None:
+        self._client = client
+        self._table = table
+        self._lambda = lambda_client
+        self._function = function
+
+    def run(self, run_id: str) -> RunSeen | None:
+        """A run; None when the notifier does not know it yet."""
+        item = self._get(f"run#{run_id}", "lane#0000")
+        if item is None:
+            return None
+        return RunSeen(
+            run_id=run_id,
+            status=_text(item, "ending") or _status(_text(item, "state")),
+            account=_decoded(item, "account", Account) or Account(),
+            control=_text(item, "control") or "go",
+            control_by=_text(item, "control_by"),
+            control_at_ms=_whole(item, "control_at_ms"),
+            reason=_text(item, "reason"),
+            started_at_ms=_whole(item, "started_at_ms"),
+            ended_at_ms=_whole(item, "ended_at_ms"),
+            due_at_ms=_whole(item, "due_at"),
+        )
+
+    def control(self, run_id: str, action: Action, by: str) -> None:
+        """Ask the notifier to pause, resume or cancel a run."""
+        self._invoke({"action": action.value, "run_id": run_id, "by": by})
+
+    def knows_campaign(self, campaign_id: str) -> bool:
+        """Whether a run of this campaign id has been there already: a second one would be refused."""
+        return self._get(f"campaign#{campaign_id}", "campaign") is not None
+
+    # -- counting -----------------------------------------------------------------------------------------------------
+
+    def count(self, parts: Sequence[Part]) -> CountJob | None:
+        """The counting job of these objects, if there ever was one."""
+        item = self._get(f"count#{count_id(parts)}", "count")
+        if item is None:
+            return None
+        return CountJob(
+            status=_text(item, "status") or "counting",
+            progress=_decoded(item, "progress", Progress) or Progress(),
+            result=_decoded(item, "result", Count),
+            reason=_text(item, "reason"),
+            updated_at_ms=_whole(item, "updated_at_ms") or 0,
+        )
+
+    def begin_count(self, parts: Sequence[Part], by: str) -> None:
+        """Have these objects counted."""
+        named = [{"bucket": p.bucket, "key": p.key, "version_id": p.version_id, "etag": p.etag} for p in parts]
+        self._invoke({"action": "count", "parts": named, "by": by})
+
+    # -- approvals ----------------------------------------------------------------------------------------------------
+
+    def vouch(self, bucket: str, key: str, etag: str, request_id: str, by: Sequence[str], expires_at_s: int) -> None:
+        """Tell the notifier, before the batch file is there, which bytes are approved under which key. Once for ever."""
+        item = {
+            "pk": {"S": f"approved#{bucket}/{key}"},
+            "sk": {"S": "approved"},
+            "etag": {"S": etag},
+            "request_id": {"S": request_id},
+            "approved_by": {"S": ", ".join(by)},
+            "expires_at": {"N": str(expires_at_s)},
+        }
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(pk) OR etag = :etag",
+                ExpressionAttributeValues={":etag": {"S": etag}},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
+    def _invoke(self, event: dict[str, Any]) -> None:
+        self._lambda.invoke(FunctionName=self._function, InvocationType="Event", Payload=json.dumps(event).encode())
+
+    def _get(self, pk: str, sk: str) -> Any:
+        answer = self._client.get_item(
+            TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
+        )
+        return answer.get("Item")
+
+
+def _status(state: str) -> str:
+    return {"ready": "running", "": "waiting"}.get(state, state)
+
+
+def _text(item: Any, name: str) -> str:
+    return str(item.get(name, {}).get("S", ""))
+
+
+def _whole(item: Any, name: str) -> int | None:
+    text = item.get(name, {}).get("N")
+    return int(float(text)) if text is not None else None
+
+
+def _decoded(item: Any, name: str, kind: Any) -> Any:
+    text = _text(item, name)
+    return msgspec.json.decode(text, type=kind) if text else None

@@ -1,0 +1,344 @@
+"""The routes: which page or step belongs to which path. Every POST is checked for its origin and its CSRF token first."""
+
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+
+from approval import web
+from approval.batch_file import OtherContent
+from approval.desk import Desk, Incomplete
+from approval.form import Form, Malformed, Texts, VariantForm, read_form
+from approval.letters import Letters
+from approval.pages import STATIC, Pages
+from approval.request import Forbidden, Refused, Request, State
+from approval.runs import Action
+from approval.sign_in import Doorkeeper, Visitor, cookie
+from approval.store import Conflict, NoSuchRequest, TestDevice
+from approval.views import Views
+from approval.web import BadCall, Call, data, own_path, page, see_other
+from notifier.recipient import Environment, Gateway, Platform
+
+Html = Response[str]
+_PUBLIC = ("/sign-in", "/link", "/static/")
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_MAX_TOKEN_CHARS = 4096
+
+
+class Site:
+    """The app behind API Gateway.
+
+    Args:
+        letters: makes the mails of one call.
+        now_s: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        views: Views,
+        doorkeeper: Doorkeeper,
+        pages: Pages,
+        letters: Callable[[Call], Letters],
+        now_s: Callable[[], int],
+        log: Callable[..., None],
+    ) -> None:
+        self._desk = desk
+        self._views = views
+        self._doorkeeper = doorkeeper
+        self._pages = pages
+        self._letters = letters
+        self._now_s = now_s
+        self._log = log
+        self._resolver = self._routes()
+
+    def answer(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        """One REST proxy event, answered."""
+        call: Call | None = None
+        try:
+            call = self._read(event)
+            method = "GET" if call.method == "HEAD" else call.method
+            self._resolver.append_context(call=call)
+            answer: dict[str, Any] = self._resolver.resolve({**event, "path": call.path, "httpMethod": method}, context)
+        except BadCall as error:
+            answer = self._as_answer(error.status, str(error), call, event)
+        headers = answer.setdefault("multiValueHeaders", {})
+        for name, value in web.HEADERS.items():
+            headers.setdefault(name, [value])
+        return answer
+
+    def _read(self, event: Mapping[str, Any]) -> Call:
+        call = web.read_call(event)
+        known = event["requestContext"].get("authorizer") or {}
+        if email := known.get("email"):
+            call = msgspec.structs.replace(
+                call, visitor=Visitor(self._doorkeeper.person(email), str(known.get("csrf", "")))
+            )
+        if call.method not in ("GET", "HEAD", "POST"):
+            raise BadCall(HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here.")
+        is_public = call.path.startswith(_PUBLIC)
+        if not is_public and (call.visitor is None or not call.visitor.person.is_known):
+            raise BadCall(HTTPStatus.UNAUTHORIZED, "You are not signed in.")
+        if call.method == "POST":
+            web.check_origin(call)
+            if not is_public and not _has_token(call):
+                raise BadCall(HTTPStatus.FORBIDDEN, "This form is not from your own page. Load the page again.")
+        return call
+
+    def _as_answer(self, status: int, text: str, call: Call | None, event: Mapping[str, Any]) -> dict[str, Any]:
+        call = call or _bare(event)
+        html = self._views.message(call, "This did not work", text)
+        return {
+            "statusCode": int(status),
+            "multiValueHeaders": {"Content-Type": [web.HTML]},
+            "body": html,
+            "isBase64Encoded": False,
+        }
+
+    # -- routes -------------------------------------------------------------------------------------------------------
+
+    def _routes(self) -> APIGatewayRestResolver:
+        app = APIGatewayRestResolver()
+
+        def call() -> Call:
+            return app.context["call"]  # type: ignore[no-any-return]
+
+        def route(method: str, path: str, answer: Callable[..., Html]) -> None:
+            def handle(**parts: str) -> Html:
+                return self._guarded(call(), answer, parts)
+
+            app.route(path, method=method)(handle)
+
+        get, post = "GET", "POST"
+        route(get, "/static/<name>", self._static)
+        route(get, "/sign-in", lambda c: page(self._views.sign_in(c, own_path(c.asked("next"), c.prefix))))
+        route(post, "/sign-in", self._ask_for_link)
+        route(get, "/link", self._show_link)
+        route(post, "/link", self._use_link)
+        route(post, "/sign-out", self._sign_out)
+        route(get, "/", lambda c: see_other(c, "/requests"))
+        route(get, "/requests", lambda c: page(self._views.requests(c)))
+        route(post, "/requests", lambda c: see_other(c, f"/requests/{self._desk.create(_person(c)).id}"))
+        route(get, "/requests/<id>", self._request)
+        route(post, "/requests/<id>", self._edit)
+        route(get, "/requests/<id>/status", lambda c, id: page(self._views.status(c, id)))
+        route(get, "/requests/<id>/<action>", lambda c, id, action: see_other(c, f"/requests/{id}"))
+        route(post, "/requests/<id>/<action>", self._act)
+        route(post, "/preview", self._preview)
+        route(get, "/devices", lambda c: page(self._views.devices(c)))
+        route(post, "/devices", self._add_device)
+        route(post, "/devices/<id>/remove", self._remove_device)
+        app.not_found(lambda _: self._nothing_here(call()))
+        return app
+
+    def _guarded(self, call: Call, answer: Callable[..., Html], parts: dict[str, str]) -> Html:
+        """An answer, or a page that says why there is none."""
+        try:
+            return answer(call, **parts)
+        except NoSuchRequest:
+            return self._nothing_here(call)
+        except Malformed as error:
+            return page(self._views.message(call, "This form could not be read", str(error)), HTTPStatus.BAD_REQUEST)
+        except Refused as error:
+            status = HTTPStatus.FORBIDDEN if isinstance(error, Forbidden) else HTTPStatus.CONFLICT
+            if "id" in parts and not call.path.startswith("/devices"):
+                return page(self._views.request(call, parts["id"], notice=str(error)), status)
+            return page(self._views.message(call, "This did not work", str(error)), status)
+        except Conflict:
+            text = "Somebody else was changing this at the same moment. Try again."
+            return page(self._views.message(call, "This did not work", text), HTTPStatus.CONFLICT)
+        except OtherContent:
+            text = "A batch file of other content stands where this request's file should be. Nothing was overwritten."
+            return page(self._views.message(call, "This did not work", text), HTTPStatus.CONFLICT)
+
+    def _nothing_here(self, call: Call) -> Html:
+        return page(
+            self._views.message(call, "Nothing here", "There is no such page, or it is gone."), HTTPStatus.NOT_FOUND
+        )
+
+    def _static(self, call: Call, name: str) -> Html:
+        if name not in STATIC:
+            return self._nothing_here(call)
+        return Response(200, STATIC[name], self._pages.files[name], headers={"Cache-Control": _IMMUTABLE})
+
+    # -- signing in ---------------------------------------------------------------------------------------------------
+
+    def _ask_for_link(self, call: Call) -> Html:
+        """The same answer, whether or not the address is known."""
+        next_ = own_path(call.one("next"), call.prefix)
+        email = self._doorkeeper.asked_for_link(call.one("email"), call.source, self._now_s())
+        if email is not None:
+            self._letters(call).link(email, next_)
+        return page(self._views.sent(call))
+
+    def _show_link(self, call: Call) -> Html:
+        """A page with a button: mail scanners open links."""
+        signed = call.asked("t")
+        link = self._doorkeeper.read_link(signed, self._now_s())
+        if link is None:
+            return self._used_up(call)
+        return page(self._views.link(call, signed, link), Referrer_Policy="no-referrer")
+
+    def _use_link(self, call: Call) -> Html:
+        signed = call.one("t")
+        link = self._doorkeeper.read_link(signed, self._now_s())
+        here = self._doorkeeper.visitor(call.headers, self._now_s())
+        if link is not None and here is not None and here.email != link.email:
+            text = f"This link is for {link.email}, and you are signed in as {here.email}. Sign out first."
+            return page(self._views.message(call, "This link is somebody else's", text), HTTPStatus.FORBIDDEN)
+        used = self._doorkeeper.use_link(signed, self._now_s())
+        if used is None or not self._doorkeeper.person(used.email).is_known:
+            return self._used_up(call)
+        self._log("signed_in", by=used.email)
+        value = self._doorkeeper.begin_session(used.email, self._now_s())
+        return see_other(call, own_path(used.next), Set_Cookie=cookie(value))
+
+    def _used_up(self, call: Call) -> Html:
+        text = "A link works once, and for a short time only. Ask for a new one."
+        return page(self._views.sign_in(call, "/requests", notice=text), HTTPStatus.GONE)
+
+    def _sign_out(self, call: Call) -> Html:
+        self._doorkeeper.end_session(call.headers)
+        return see_other(call, "/sign-in", Set_Cookie=cookie("", 0))
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def _request(self, call: Call, id: str) -> Html:  # noqa: A002 - the name in the path
+        return page(self._views.request(call, id))
+
+    def _edit(self, call: Call, id: str) -> Html:  # noqa: A002
+        """Save the draft, and what the button that was pressed wants besides."""
+        wish, _, what = call.one("do").partition(":")
+        form = without(read_form(call.fields), what) if wish == "remove" else read_form(call.fields)
+        saved = self._desk.save(id, _person(call), form, _whole(call.one("version")))
+        if wish == "submit":
+            return self._submit(call, saved)
+        if wish in ("add_language", "add_variant"):
+            return page(self._views.edit(call, saved, with_one_more(form, wish)))
+        anchor = f"#{what.partition('.')[0]}" if wish == "remove" else ""
+        return see_other(call, f"/requests/{id}?done=saved{anchor}")
+
+    def _submit(self, call: Call, saved: Request) -> Html:
+        letters = self._letters(call)
+        try:
+            self._desk.submit(saved.id, _person(call), letters)
+        except Incomplete as error:
+            return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+        done = "unsent" if letters.unsent or not letters.sent else "submitted"
+        return see_other(call, f"/requests/{saved.id}?done={done}")
+
+    def _act(self, call: Call, id: str, action: str) -> Html:  # noqa: A002
+        person, desk = _person(call), self._desk
+        letters = self._letters(call)
+        done, where = action, id
+        match action:
+            case "take_back":
+                desk.take_back(id, person)
+            case "withdraw":
+                desk.withdraw(id, person)
+            case "copy":
+                where = desk.copy(id, person).id
+            case "remind":
+                desk.remind(id, person, letters)
+            case "approve":
+                after = desk.approve(
+                    id, person, call.one("content_hash"), repeats_ticked=call.one("repeats") == "yes", post=letters
+                )
+                done = "approved" if after.state is State.APPROVED else "approved_one"
+            case "reject":
+                desk.reject(id, person, call.one("comment"), letters)
+            case "finish":
+                desk.finish(id, person)
+            case "test":
+                desk.test(id, person, _whole(call.one("sample")))
+            case "pause" | "resume" | "cancel":
+                desk.control(id, person, Action(action))
+            case _:
+                return self._nothing_here(call)
+        return see_other(call, f"/requests/{where}?done={done}" + ("#test" if action == "test" else ""))
+
+    def _preview(self, call: Call) -> Html:
+        """The phones, the faults and the audience of a form that is being typed. Nothing is saved."""
+        person = _person(call)
+        if not person.is_requester:
+            raise Forbidden("Only requesters can make a request.")
+        form = read_form(call.fields)
+        if form.audience and call.one("count") == "yes":
+            self._desk.ensure_counted(form.audience, person)
+        return data(self._views.preview(call, form, _whole(call.one("sample"))))
+
+    # -- test devices -------------------------------------------------------------------------------------------------
+
+    def _add_device(self, call: Call) -> Html:
+        token = call.one("token").strip()
+        platform, environment, gateway = call.one("platform"), call.one("environment"), call.one("gateway")
+        faults = {}
+        if not 8 <= len(token) <= _MAX_TOKEN_CHARS or not token.isascii() or not token.isprintable() or " " in token:
+            faults["token"] = "That is not a device token."
+        if platform not in (Platform.IOS, Platform.ANDROID):
+            faults["platform"] = "iOS or Android."
+        if environment not in tuple(Environment) or gateway not in ("", *Gateway):
+            faults["environment"] = "Choose one of the list."
+        if faults:
+            return page(self._views.devices(call, faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+        label = call.one("label").strip()[:60] or ("iPhone" if platform == Platform.IOS else "Android phone")
+        device = TestDevice(secrets.token_hex(6), label, platform, token, environment, gateway or None)
+        self._desk.add_device(_person(call), device)
+        return see_other(call, "/devices?done=device")
+
+    def _remove_device(self, call: Call, id: str) -> Html:  # noqa: A002
+        self._desk.remove_device(_person(call), id)
+        return see_other(call, "/devices?done=device_removed")
+
+
+def _has_token(call: Call) -> bool:
+    expected = call.visitor.csrf if call.visitor else ""
+    return bool(expected) and hmac.compare_digest(expected.encode(), call.one("csrf").encode())
+
+
+def _person(call: Call) -> Any:
+    assert call.visitor is not None  # `_read` lets nobody else pass
+    return call.visitor.person
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else -1
+
+
+def _bare(event: Mapping[str, Any]) -> Call:
+    """A call whose body was not looked at."""
+    call = web.read_call({**event, "httpMethod": "GET"})
+    known = event["requestContext"].get("authorizer") or {}
+    return msgspec.structs.replace(call, visitor=None) if not known else call
+
+
+def with_one_more(form: Form, wish: str) -> Form:
+    """The form with room for one more language, or variant (the first time two, half and half)."""
+    if wish == "add_language":
+        more = tuple(msgspec.structs.replace(v, languages=(*v.languages, Texts())) for v in form.variants)
+        return msgspec.structs.replace(form, languages=(*form.languages, Texts()), variants=more)
+    blank = tuple(Texts(locale=texts.locale) for texts in form.languages)
+    names = [name for name in "abcdefghijkl" if name not in {variant.name for variant in form.variants}]
+    if form.variants:
+        added: tuple[VariantForm, ...] = (VariantForm(name=names[0], languages=blank),)
+    else:
+        added = (VariantForm("a", "50", languages=blank), VariantForm("b", "50", languages=blank))
+    return msgspec.structs.replace(form, variants=(*form.variants, *added))
+
+
+def without(form: Form, what: str) -> Form:
+    """The form without one language (`languages.0`) or variant (`variants.1`)."""
+    group, _, number = what.partition(".")
+    n = _whole(number)
+    if group == "languages":
+        kept = tuple(
+            msgspec.structs.replace(v, languages=(*v.languages[:n], *v.languages[n + 1 :])) for v in form.variants
+        )
+        return msgspec.structs.replace(form, languages=(*form.languages[:n], *form.languages[n + 1 :]), variants=kept)
+    if group == "variants":
+        return msgspec.structs.replace(form, variants=(*form.variants[:n], *form.variants[n + 1 :]))
+    return form

@@ -1,0 +1,377 @@
+"""Requests, their audit trail, links, sessions and test devices in DynamoDB (a table of the approval app's own).
+
+| pk | sk | holds |
+|---|---|---|
+| `request#ID` | `request` | the request; every write is conditional on its version |
+| `request#ID` | `audit#TIME#NONCE` | one step, written in the same transaction as what it changed |
+| `request#ID` | `test#N` | one test push |
+| `list` | `TIME#ID` | what the list shows of a request, written in the same transaction |
+| `link#HASH` | `link` | a magic link that was not used yet; deleted by its use |
+| `session#HASH` | `session` | somebody who is signed in; deleted by signing out |
+| `limit#WHAT#HASH` | `WINDOW` | how often something was asked for |
+| `person#EMAIL` | `device#ID` | a test device |
+
+Secrets (links, sessions) are held as SHA-256 only.
+"""
+
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from approval.request import Request, State, Step
+
+KEEP_S = 400 * 86_400
+"""Requests and their audit trail are kept for this long after the last step."""
+_TRIES = 6
+
+
+class Conflict(Exception):
+    """Somebody else wrote first, again and again."""
+
+
+class NoSuchRequest(LookupError):
+    """There is no request of this id."""
+
+
+class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step: who, what, when (milliseconds since the epoch), and what is worth remembering of it."""
+
+    step: Step
+    by: str
+    at_ms: int
+    note: str = ""
+
+
+class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request as the list shows it."""
+
+    id: str
+    title: str
+    text: str
+    requester: str
+    state: State
+    created_at_ms: int
+    updated_at_ms: int
+    expires_at_ms: int
+    audience: tuple[str, ...] = ()
+    run_id: str = ""
+    users: int | None = None
+
+
+class TestDevice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A phone of one's own, for test pushes. Its token is never shown again."""
+
+    __test__ = False
+
+    id: str
+    label: str
+    platform: str
+    token: str
+    environment: str = "production"
+    gateway: str | None = None
+
+    def __repr__(self) -> str:
+        return f"TestDevice(id={self.id!r}, platform={self.platform!r})"
+
+
+class TestPush(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One test file that was written: for which arm and language, by whom, and its run."""
+
+    __test__ = False
+
+    number: int
+    arm: str
+    locale: str
+    by: str
+    at_ms: int
+    run_id: str
+    devices: tuple[str, ...]
+    sample: str = ""
+
+
+class LinkData(msgspec.Struct, frozen=True):
+    """What a magic link stands for."""
+
+    email: str
+    next: str
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def hashed(secret: str) -> str:
+    """How a secret is kept."""
+    return sha256(secret.encode()).hexdigest()
+
+
+class Store:
+    """The table.
+
+    Args:
+        client: a boto3 DynamoDB client.
+        table: its name.
+    """
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def request(self, id_: str) -> Request:
+        """A request as it is now. Raises NoSuchRequest."""
+        item = self._get(f"request#{id_}", "request")
+        if item is None:
+            raise NoSuchRequest(id_)
+        return msgspec.json.decode(item["data"]["S"], type=Request)
+
+    def create(self, request: Request, entry: AuditEntry) -> None:
+        """Write a new request."""
+        self._write(request, None, (entry,))
+
+    def change(self, id_: str, step: Callable[[Request], Request], entry: AuditEntry) -> tuple[Request, Request]:
+        """Take a step, conditional on the request being what the step was made from; else again, from what it is now.
+
+        Returns the request before and after; they are the same object when the step changed nothing, and then nothing
+        was written. Raises what the step raises, NoSuchRequest, and Conflict after several tries.
+        """
+        for _ in range(_TRIES):
+            before = self.request(id_)
+            after = step(before)
+            if after is before:
+                return before, after
+            try:
+                self._write(after, before.version, (entry,))
+            except Conflict:
+                continue
+            return before, after
+        raise Conflict(id_)
+
+    def _write(self, request: Request, version: int | None, entries: tuple[AuditEntry, ...]) -> None:
+        expires = {"N": str(request.updated_at_ms // 1000 + KEEP_S)}
+        put = {
+            "pk": {"S": f"request#{request.id}"},
+            "sk": {"S": "request"},
+            "version": {"N": str(request.version)},
+            "data": {"S": _encode(request).decode()},
+            "expires_at": expires,
+        }
+        if version is None:
+            condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        else:
+            condition = {
+                "ConditionExpression": "version = :version",
+                "ExpressionAttributeValues": {":version": {"N": str(version)}},
+            }
+        listed = {
+            "pk": {"S": "list"},
+            "sk": {"S": f"{request.created_at_ms:015d}#{request.id}"},
+            "data": {"S": _encode(_summary(request)).decode()},
+            "expires_at": expires,
+        }
+        actions = [{"Put": {"TableName": self._table, "Item": put, **condition}}, self._put(listed)]
+        actions += [self._put(self._audit_item(request.id, entry)) for entry in entries]
+        try:
+            self._client.transact_write_items(TransactItems=actions)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("TransactionCanceledException", "TransactionConflictException"):
+                raise Conflict(request.id) from None
+            raise
+
+    def _put(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {"Put": {"TableName": self._table, "Item": item}}
+
+    def listed(self, limit: int = 300) -> list[Summary]:
+        """Requests, newest first."""
+        found: list[Summary] = []
+        start: dict[str, Any] = {}
+        while len(found) < limit:
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": "list"}},
+                ScanIndexForward=False,
+                Limit=limit - len(found),
+                **start,
+            )
+            found += [msgspec.json.decode(item["data"]["S"], type=Summary) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                break
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        return found
+
+    # -- the audit trail ----------------------------------------------------------------------------------------------
+
+    def note(self, id_: str, entry: AuditEntry) -> None:
+        """Write a step that changes nothing of the request itself."""
+        self._client.put_item(TableName=self._table, Item=self._audit_item(id_, entry))
+
+    def audit(self, id_: str) -> list[AuditEntry]:
+        """Every step, oldest first."""
+        return [
+            msgspec.json.decode(item["data"]["S"], type=AuditEntry) for item in self._items(f"request#{id_}", "audit#")
+        ]
+
+    def _audit_item(self, id_: str, entry: AuditEntry) -> dict[str, Any]:
+        return {
+            "pk": {"S": f"request#{id_}"},
+            "sk": {"S": f"audit#{entry.at_ms:015d}#{secrets.token_hex(4)}"},
+            "data": {"S": _encode(entry).decode()},
+            "expires_at": {"N": str(entry.at_ms // 1000 + KEEP_S)},
+        }
+
+    # -- test pushes --------------------------------------------------------------------------------------------------
+
+    def next_test_number(self, id_: str, count: int) -> int:
+        """The first of `count` numbers that no other test of the request has."""
+        answer = self._client.update_item(
+            TableName=self._table,
+            Key={"pk": {"S": f"request#{id_}"}, "sk": {"S": "tests"}},
+            UpdateExpression="ADD n :n",
+            ExpressionAttributeValues={":n": {"N": str(count)}},
+            ReturnValues="UPDATED_NEW",
+        )
+        return int(answer["Attributes"]["n"]["N"]) - count + 1
+
+    def keep_test(self, id_: str, test: TestPush) -> None:
+        """Remember a test push."""
+        item = {
+            "pk": {"S": f"request#{id_}"},
+            "sk": {"S": f"test#{test.number:06d}"},
+            "data": {"S": _encode(test).decode()},
+            "expires_at": {"N": str(test.at_ms // 1000 + KEEP_S)},
+        }
+        self._client.put_item(TableName=self._table, Item=item)
+
+    def tests(self, id_: str) -> list[TestPush]:
+        """The test pushes of a request, newest first."""
+        items = self._items(f"request#{id_}", "test#", newest_first=True, limit=60)
+        return [msgspec.json.decode(item["data"]["S"], type=TestPush) for item in items]
+
+    # -- test devices -------------------------------------------------------------------------------------------------
+
+    def devices(self, email: str) -> list[TestDevice]:
+        """Somebody's own test devices."""
+        items = self._items(f"person#{email}", "device#", limit=50)
+        return [msgspec.json.decode(item["data"]["S"], type=TestDevice) for item in items]
+
+    def add_device(self, email: str, device: TestDevice) -> None:
+        """Register a test device."""
+        item = {
+            "pk": {"S": f"person#{email}"},
+            "sk": {"S": f"device#{device.id}"},
+            "data": {"S": _encode(device).decode()},
+        }
+        self._client.put_item(TableName=self._table, Item=item)
+
+    def remove_device(self, email: str, id_: str) -> None:
+        """Forget a test device. One that is not there, or is somebody else's, is passed over."""
+        self._client.delete_item(
+            TableName=self._table, Key={"pk": {"S": f"person#{email}"}, "sk": {"S": f"device#{id_}"}}
+        )
+
+    # -- links and sessions -------------------------------------------------------------------------------------------
+
+    def keep_link(self, secret: str, link: LinkData, expires_at_s: int) -> None:
+        """A new magic link."""
+        self._keep("link", secret, _encode(link).decode(), expires_at_s)
+
+    def link(self, secret: str, now_s: int) -> LinkData | None:
+        """What a link stands for, without using it; None when it was used, is over, or never was."""
+        item = self._get(f"link#{hashed(secret)}", "link")
+        if item is None or int(item["expires_at"]["N"]) <= now_s:
+            return None
+        return msgspec.json.decode(item["data"]["S"], type=LinkData)
+
+    def use_link(self, secret: str, now_s: int) -> LinkData | None:
+        """Use a link: only one caller ever gets what it stands for."""
+        try:
+            answer = self._client.delete_item(
+                TableName=self._table,
+                Key={"pk": {"S": f"link#{hashed(secret)}"}, "sk": {"S": "link"}},
+                ConditionExpression="expires_at > :now",  # DynamoDB removes expired items days late
+                ExpressionAttributeValues={":now": {"N": str(now_s)}},
+                ReturnValues="ALL_OLD",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return None
+            raise
+        return msgspec.json.decode(answer["Attributes"]["data"]["S"], type=LinkData)
+
+    def keep_session(self, secret: str, email: str, expires_at_s: int) -> None:
+        """Somebody signed in."""
+        self._keep("session", secret, email, expires_at_s)
+
+    def session(self, secret: str, now_s: int) -> str | None:
+        """Whose session it is; None when it is over."""
+        item = self._get(f"session#{hashed(secret)}", "session")
+        return item["data"]["S"] if item is not None and int(item["expires_at"]["N"]) > now_s else None
+
+    def end_session(self, secret: str) -> None:
+        """Sign out."""
+        self._client.delete_item(
+            TableName=self._table, Key={"pk": {"S": f"session#{hashed(secret)}"}, "sk": {"S": "session"}}
+        )
+
+    def is_within(self, what: str, who: str, most: int, window_s: int, now_s: int) -> bool:
+        """Count one more, and say whether it is within `most` in this window of time."""
+        window = now_s // window_s
+        answer = self._client.update_item(
+            TableName=self._table,
+            Key={"pk": {"S": f"limit#{what}#{hashed(who)}"}, "sk": {"S": str(window)}},
+            UpdateExpression="ADD n :one SET expires_at = :end",
+            ExpressionAttributeValues={":one": {"N": "1"}, ":end": {"N": str((window + 2) * window_s)}},
+            ReturnValues="UPDATED_NEW",
+        )
+        return int(answer["Attributes"]["n"]["N"]) <= most
+
+    def _keep(self, kind: str, secret: str, data: str, expires_at_s: int) -> None:
+        item = {
+            "pk": {"S": f"{kind}#{hashed(secret)}"},
+            "sk": {"S": kind},
+            "data": {"S": data},
+            "expires_at": {"N": str(expires_at_s)},
+        }
+        self._client.put_item(TableName=self._table, Item=item)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _get(self, pk: str, sk: str) -> Any:
+        answer = self._client.get_item(
+            TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
+        )
+        return answer.get("Item")
+
+    def _items(self, pk: str, prefix: str, *, newest_first: bool = False, limit: int = 500) -> list[Any]:
+        answer = self._client.query(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+            ExpressionAttributeValues={":pk": {"S": pk}, ":prefix": {"S": prefix}},
+            ScanIndexForward=not newest_first,
+            ConsistentRead=True,
+            Limit=limit,
+        )
+        items: list[Any] = answer["Items"]
+        return items
+
+
+def _summary(request: Request) -> Summary:
+    form = request.form
+    return Summary(
+        id=request.id,
+        title=request.title,
+        text=(form.title or form.body)[:120],
+        requester=request.requester,
+        state=request.state,
+        created_at_ms=request.created_at_ms,
+        updated_at_ms=request.updated_at_ms,
+        expires_at_ms=request.expires_at_ms,
+        audience=tuple(part.key for part in request.parts) or form.audience,
+        run_id=request.written.run_id if request.written else "",
+        users=request.users,
+    )

@@ -1,0 +1,362 @@
+"""What each page shows."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from approval.batch_file import AudienceFile, Files, RowSeen
+from approval.desk import Desk
+from approval.form import Faults, Form
+from approval.pages import Pages
+from approval.preview import Preview, forgiving, previews
+from approval.request import OPEN, Request, State, needed_approvals
+from approval.runs import CountJob, Runs, RunSeen
+from approval.store import LinkData, Store, Summary, TestDevice, TestPush
+from approval.web import Call
+from notifier.campaign import CONTROL, Campaign
+from notifier.recipient import masked
+
+DONE = {
+    "saved": "Saved.",
+    "submitted": "Sent for review. The approvers got a mail.",
+    "unsent": "Sent for review, but not every approver could be told by mail. Tell them yourself.",
+    "take_back": "Back to a draft. Whoever approved it must look again.",
+    "withdraw": "Withdrawn.",
+    "copy": "This is a copy. Change what should be different, then send it for review.",
+    "remind": "The approvers got another mail.",
+    "approved": "Approved. The notifier has its batch file.",
+    "approved_one": "Your approval counts. One more approver is needed.",
+    "reject": "Rejected. The requester got a mail.",
+    "finish": "The batch file is written.",
+    "test": "Test pushes are on their way to your devices.",
+    "pause": "Asked the notifier to pause.",
+    "resume": "Asked the notifier to resume.",
+    "cancel": "Asked the notifier to cancel.",
+    "device": "Registered.",
+    "device_removed": "Removed.",
+}
+MAX_LISTED = 100
+
+
+class TestSeen(msgspec.Struct, frozen=True):
+    """A test push with what the gateways said; `rows` is None while they have not been asked."""
+
+    __test__ = False
+
+    test: TestPush
+    rows: tuple[RowSeen, ...] | None
+    reason: str = ""
+
+
+class ShownDevice(msgspec.Struct, frozen=True):
+    """A test device as its owner sees it."""
+
+    id: str
+    label: str
+    platform: str
+    environment: str
+    gateway: str
+    token: str
+
+
+class Views:
+    """The pages of the app.
+
+    Args:
+        mode: of the stack, `rehearse` or `live`.
+        approvers: the addresses that mails go to.
+    """
+
+    def __init__(
+        self,
+        pages: Pages,
+        desk: Desk,
+        store: Store,
+        files: Files,
+        runs: Runs,
+        settings: Any,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._pages = pages
+        self._desk = desk
+        self._store = store
+        self._files = files
+        self._runs = runs
+        self._settings = settings
+        self._now = now
+
+    def _page(self, template: str, call: Call, **values: Any) -> str:
+        return self._pages.render(
+            template,
+            **{"notice": "", "done": DONE.get(call.asked("done"), "") if call.method == "GET" else "", **values},
+            prefix=call.prefix,
+            path=call.path,
+            visitor=call.visitor,
+            csrf=call.visitor.csrf if call.visitor else "",
+            mode=self._settings.mode,
+        )
+
+    # -- before sign-in -----------------------------------------------------------------------------------------------
+
+    def sign_in(self, call: Call, next_: str, notice: str = "") -> str:
+        """Where a link is asked for."""
+        return self._page("sign_in.html", call, next=next_, notice=notice)
+
+    def sent(self, call: Call) -> str:
+        """After a link was asked for: the same for everybody."""
+        return self._page("sent.html", call)
+
+    def link(self, call: Call, signed: str, link: LinkData) -> str:
+        """The button that uses a link."""
+        return self._page("link.html", call, signed=signed, link=link)
+
+    def message(self, call: Call, title: str, text: str) -> str:
+        """A page that says one thing."""
+        return self._page("message.html", call, title=title, text=text)
+
+    # -- the list -----------------------------------------------------------------------------------------------------
+
+    def requests(self, call: Call) -> str:
+        """All requests, by state, person and words."""
+        now_ms = self._desk.now_ms
+        state, words = call.asked("state"), call.asked("q").strip().lower()[:100]
+        mine = call.asked("mine") == "yes"
+        email = call.visitor.email if call.visitor else ""
+        found = [_as_now(summary, now_ms) for summary in self._store.listed()]
+        shown = [
+            summary
+            for summary in found
+            if (not state or summary.state == state)
+            and (not mine or summary.requester == email)
+            and all(word in _searched(summary) for word in words.split())
+        ]
+        waiting = [s for s in found if s.state is State.IN_REVIEW and s.requester != email]
+        return self._page(
+            "list.html",
+            call,
+            requests=shown[:MAX_LISTED],
+            more=max(0, len(shown) - MAX_LISTED),
+            waiting=waiting if call.visitor and call.visitor.person.is_approver else [],
+            states=tuple(State),
+            state=state,
+            q=call.asked("q")[:100],
+            mine=mine,
+            any=bool(found),
+        )
+
+    # -- one request --------------------------------------------------------------------------------------------------
+
+    def request(self, call: Call, id_: str, notice: str = "") -> str:
+        """A draft of one's own to write; else the request as it is."""
+        request = self._store.request(id_)
+        is_mine = call.visitor is not None and call.visitor.email == request.requester
+        if (
+            request.state_at(self._desk.now_ms) is State.DRAFT
+            and is_mine
+            and call.visitor
+            and call.visitor.person.is_requester
+        ):
+            return self.edit(call, request, request.form, notice=notice)
+        return self._review(call, request, notice)
+
+    def edit(self, call: Call, request: Request, form: Form, faults: Faults | None = None, notice: str = "") -> str:
+        """The form."""
+        files = self._files.audiences()
+        known = {file.key for file in files}
+        gone = tuple(AudienceFile(key, 0, 0) for key in form.audience if key not in known)
+        count = 6
+        return self._page(
+            "edit.html",
+            call,
+            request=request,
+            form=form,
+            faults=faults or {},
+            files=(*files, *gone),
+            gone={file.key for file in gone},
+            notice=notice
+            or (
+                f"{len(faults)} fields need another look."
+                if faults and len(faults) > 1
+                else "One field needs another look."
+                if faults
+                else ""
+            ),
+            minutes=count,
+            two_above=self._settings.limits.two_approvers_above,
+            per_second=self._settings.fcm_per_second,
+            **self._preview_values(form, 0),
+        )
+
+    def preview(self, call: Call, form: Form, sample: int) -> dict[str, Any]:
+        """The parts of the form's page that change while somebody types."""
+        _, _, faults = self._desk.read(form)
+        values = self._preview_values(form, max(0, sample))
+        return {
+            "faults": faults,
+            "phones": self._page("_phones.html", call, **values),
+            "audience": self._page("_audience.html", call, **values),
+            "counting": bool(values["parts"]) and values["figures"] is None,
+        }
+
+    def _preview_values(self, form: Form, sample: int) -> dict[str, Any]:
+        campaign = forgiving(form, self._now())
+        parts, _ = self._files.pinned(form.audience)
+        job = self._desk.count_job(parts)
+        return self._shown(campaign, job, sample) | {
+            "parts": parts,
+            "job": job,
+            "figures": self._desk.figures(job, campaign),
+            "is_plan": False,
+        }
+
+    def _shown(self, campaign: Campaign | None, job: CountJob | None, sample: int) -> dict[str, Any]:
+        samples = job.result.samples if job and job.result else []
+        chosen = samples[sample] if sample < len(samples) else None
+        return {
+            "previews": grouped(previews(campaign, chosen)) if campaign is not None else (),
+            "samples": tuple(_sample_name(n, record) for n, record in enumerate(samples)),
+            "sample": sample if chosen is not None else 0,
+        }
+
+    def _review(self, call: Call, request: Request, notice: str) -> str:
+        job = self._desk.count_job(request.parts)
+        figures = self._desk.figures(job, request.campaign)
+        state = request.state_at(self._desk.now_ms)
+        sample = int(call.asked("sample")) if call.asked("sample").isdecimal() else 0
+        person = call.visitor.person if call.visitor else None
+        email = call.visitor.email if call.visitor else ""
+        is_mine = email == request.requester
+        return self._page(
+            "request.html",
+            call,
+            request=request,
+            notice=notice,
+            state=state,
+            content_hash=request.content_hash,
+            changed=self._desk.changed_parts(request) if state is State.IN_REVIEW else (),
+            parts=request.parts,
+            job=job,
+            figures=figures,
+            is_plan=True,
+            needed=needed_approvals(figures.count.users, self._settings.limits) if figures else 1,
+            is_mine=is_mine,
+            is_open=state in OPEN,
+            may_decide=bool(person and person.is_approver) and not is_mine and state is State.IN_REVIEW,
+            has_decided=any(approval.by == email for approval in request.approvals),
+            may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
+            devices=[_shown_device(device) for device in self._store.devices(email)],
+            others=self._others(request),
+            audit=self._store.audit(request.id),
+            **self._shown(request.campaign, job, sample),
+            **self._status_values(request),
+        )
+
+    def _others(self, request: Request) -> list[Summary]:
+        keys = {part.key for part in request.parts}
+        return [s for s in self._store.listed() if s.id != request.id and s.run_id and keys & set(s.audience)][:10]
+
+    # -- what the script asks for again and again -----------------------------------------------------------------------
+
+    def status(self, call: Call, id_: str) -> str:
+        """The run, the tests and the count of a request, to be put into its page."""
+        request = self._store.request(id_)
+        job = self._desk.count_job(request.parts)
+        return self._page(
+            "_status.html",
+            call,
+            request=request,
+            state=request.state_at(self._desk.now_ms),
+            parts=request.parts,
+            job=job,
+            figures=self._desk.figures(job, request.campaign),
+            is_plan=True,
+            **self._status_values(request),
+        )
+
+    def _status_values(self, request: Request) -> dict[str, Any]:
+        run = self._runs.run(request.written.run_id) if request.written else None
+        job = self._desk.count_job(request.parts)
+        devices = job.result.devices if job and job.result else 0
+        settled = run.account.settled if run else 0
+        tests = [self._test_seen(test) for test in self._store.tests(request.id)]
+        live = (request.written is not None and not (run and run.is_over)) or (
+            request.campaign is not None and (job is None or job.result is None) and request.state is State.IN_REVIEW
+        )
+        waiting = [seen for seen in tests if seen.rows is None and not seen.reason]
+        fresh = [seen for seen in waiting if self._desk.now_ms - seen.test.at_ms < 300_000]
+        return {
+            "run": run,
+            "arms": _arms(run) if run else (),
+            "share": min(1.0, settled / devices) if devices else 0.0,
+            "settled": settled,
+            "expected": devices,
+            "tests": tests,
+            "live": live or bool(fresh),
+        }
+
+    def _test_seen(self, test: TestPush) -> TestSeen:
+        rows = self._files.rows(test.run_id)
+        run = None if rows is not None else self._runs.run(test.run_id)
+        reason = ""
+        if run is not None and (run.is_over or run.status == "stopped"):
+            broken = run.account.invalid_records
+            reason = run.reason or ("the record was broken: an attribute is missing" if broken else run.status)
+        return TestSeen(test, tuple(rows) if rows is not None else None, reason)
+
+    # -- devices ------------------------------------------------------------------------------------------------------
+
+    def devices(self, call: Call, faults: Faults | None = None) -> str:
+        """One's own test devices."""
+        email = call.visitor.email if call.visitor else ""
+        return self._page(
+            "devices.html",
+            call,
+            devices=[_shown_device(device) for device in self._store.devices(email)],
+            faults=faults or {},
+            typed={name: call.one(name) for name in ("label", "platform", "environment", "gateway")},
+        )
+
+
+def grouped(found: tuple[Preview, ...]) -> tuple[tuple[str, tuple[tuple[str, tuple[Preview, ...]], ...]], ...]:
+    """Previews by arm, and in an arm by language."""
+    arms: dict[str, dict[str, list[Preview]]] = {}
+    for preview in found:
+        arms.setdefault(preview.arm, {}).setdefault(preview.locale, []).append(preview)
+    return tuple((arm, tuple((locale, tuple(p)) for locale, p in group.items())) for arm, group in arms.items())
+
+
+def _arms(run: RunSeen) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "name": name,
+            "assigned": arm.assigned,
+            "accepted": arm.accepted,
+            "rejected": sum(arm.rejected.values()),
+            "failed": sum(arm.failed.values()),
+            "held": arm.held,
+            "reasons": ", ".join(f"{reason} {n:,}" for reason, n in sorted((arm.rejected | arm.failed).items())),
+        }
+        for name, arm in sorted(run.account.arms.items(), key=lambda item: (item[0] == CONTROL, item[0]))
+    )
+
+
+def _as_now(summary: Summary, now_ms: int) -> Summary:
+    over = summary.state in OPEN and now_ms >= summary.expires_at_ms
+    return msgspec.structs.replace(summary, state=State.EXPIRED) if over else summary
+
+
+def _searched(summary: Summary) -> str:
+    return f"{summary.title} {summary.text} {summary.requester} {' '.join(summary.audience)}".lower()
+
+
+def _sample_name(n: int, record: dict[str, Any]) -> str:
+    known = record.get("attributes") or {}
+    words = ", ".join(f"{key}: {value}" for key, value in list(known.items())[:2])
+    return f"{record.get('user_id', n + 1)} {('(' + words + ')') if words else ''}".strip()[:80]
+
+
+def _shown_device(device: TestDevice) -> ShownDevice:
+    gateway = device.gateway or ("apns" if device.platform == "ios" else "fcm")
+    return ShownDevice(device.id, device.label, device.platform, device.environment, gateway, masked(device.token))

@@ -1,0 +1,163 @@
+"""HTTP as API Gateway's REST proxy hands it over: the call, the answer, the headers that every answer carries."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+import msgspec
+from aws_lambda_powertools.event_handler import Response
+
+from approval.form import Fields
+from approval.sign_in import Visitor
+
+MAX_BODY_BYTES = 200_000
+MAX_FIELDS = 1_500
+_LOCAL = ("localhost", "127.0.0.1")
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+CSP = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: https:; form-action 'self'; "
+    "connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+
+class BadCall(Exception):
+    """The call is refused before anybody looks at what it wants."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request.
+
+    `path` is the route, without the stage or a custom domain's base path; `prefix` is what was taken off. `base_url` is
+    where the app is for a browser. `visitor` is who the authorizer says it is; None on the pages before sign-in.
+    """
+
+    method: str
+    path: str
+    prefix: str
+    base_url: str
+    headers: Mapping[str, str]
+    query: Fields
+    fields: Fields
+    source: str
+    visitor: Visitor | None = None
+
+    def one(self, name: str) -> str:
+        """A posted field, or an empty string."""
+        return next(iter(self.fields.get(name, ())), "")
+
+    def asked(self, name: str) -> str:
+        """A field of the query, or an empty string."""
+        return next(iter(self.query.get(name, ())), "")
+
+
+def read_call(event: Mapping[str, Any]) -> Call:
+    """The call in a REST proxy event, without its visitor.
+
+    Raises:
+        BadCall: the body is too large, or not a form.
+    """
+    context = event["requestContext"]
+    route, prefix = _route(event, context)
+    host = str(context.get("domainName", ""))
+    scheme = "http" if host.partition(":")[0] in _LOCAL else "https"
+    headers = {str(k).lower(): str(v) for k, v in (event.get("headers") or {}).items()}
+    query = event.get("multiValueQueryStringParameters") or {}
+    return Call(
+        method=event["httpMethod"],
+        path=route,
+        prefix=prefix,
+        base_url=f"{scheme}://{host}{prefix}",
+        headers=headers,
+        query={name: list(values) for name, values in query.items()},
+        fields=_fields(event, headers) if event["httpMethod"] == "POST" else {},
+        source=str((context.get("identity") or {}).get("sourceIp", "")),
+    )
+
+
+def _route(event: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[str, str]:
+    """The route and what stands before it: the stage, or a custom domain's base path."""
+    whole = str(context.get("path") or event["path"])
+    given = event.get("pathParameters") or {}
+    resource = str(event.get("resource") or "")
+    known = "{" not in resource or given
+    route = (
+        re.sub(r"\{(\w+)\+?\}", lambda m: str(given.get(m[1], "")), resource) if resource and known else event["path"]
+    )
+    if route == "/":
+        return route, whole.rstrip("/")
+    return route, whole[: -len(route)] if whole.endswith(route) else ""
+
+
+def _fields(event: Mapping[str, Any], headers: Mapping[str, str]) -> Fields:
+    body = event.get("body") or ""
+    if len(body) > MAX_BODY_BYTES:
+        raise BadCall(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is more than this form can hold.")
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise BadCall(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Only forms are understood here.")
+    try:
+        raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+        text = raw.decode("ascii")
+        return parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except (ValueError, binascii.Error):
+        raise BadCall(HTTPStatus.BAD_REQUEST, "This form could not be read.") from None
+
+
+def check_origin(call: Call) -> None:
+    """Whether a POST comes from our own pages, as far as the browser tells.
+
+    Raises:
+        BadCall: from another site.
+    """
+    site = call.headers.get("sec-fetch-site", "same-origin")
+    origin = call.headers.get("origin", "null")
+    ours = call.base_url.removesuffix(call.prefix)
+    if site not in ("same-origin", "none") or origin not in ("null", ours):
+        raise BadCall(HTTPStatus.FORBIDDEN, "This form was sent from another site.")
+
+
+def page(html: str, status: int = HTTPStatus.OK, **headers: str) -> "Response[str]":
+    """An answer for people."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(int(status), HTML, html, headers=dict[str, str | list[str]](named))
+
+
+def data(value: object) -> "Response[str]":
+    """An answer for the script."""
+    return Response(int(HTTPStatus.OK), JSON, msgspec.json.encode(value).decode())
+
+
+def see_other(call: Call, path: str, **headers: str) -> "Response[str]":
+    """On to another page of ours; `path` begins with a slash."""
+    named = {"Location": call.prefix + path} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(int(HTTPStatus.SEE_OTHER), HTML, "", headers=dict[str, str | list[str]](named))
+
+
+def own_path(text: str, prefix: str = "") -> str:
+    """A path of this app that may be gone to after signing in; the list of requests for anything else."""
+    path = text.removeprefix(prefix) if prefix and text.startswith(f"{prefix}/") else text
+    plain = path.isascii() and path.isprintable() and len(path) < 300 and not set(path) & set("\\<>\"' ")
+    return path if plain and path.startswith("/") and not path.startswith("//") and ".." not in path else "/requests"
+
+
+def quoted(text: str) -> str:
+    """A text as part of a query."""
+    return quote(text, safe="")

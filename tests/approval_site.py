@@ -1,0 +1,369 @@
+"""The approval app on moto's server, spoken to as API Gateway does: REST proxy events with the authorizer in front."""
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import boto3
+import msgspec
+from moto.server import ThreadedMotoServer
+
+from approval.app import App
+from approval.config import Settings
+from approval.request import Limits
+from approval.runs import Count, count_id
+from approval.sign_in import COOKIE
+from notifier.campaign import Part
+
+BUCKET, LEDGER, TABLE = "campaigns", "ledger", "approval"
+ANN, BOB, CAT, EVE = "ann@example.com", "bob@example.com", "cat@example.com", "eve@elsewhere.org"
+STAGE = "/prod"
+HOST = "abc.execute-api.eu-west-1.amazonaws.com"
+CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Its address."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@dataclass
+class Clock:
+    """A clock that is put forward by hand."""
+
+    now: datetime = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **by: float) -> None:
+        """By `timedelta`'s words."""
+        self.now += timedelta(**by)
+
+
+@dataclass
+class Mailbox:
+    """A mailer that keeps what it is given."""
+
+    mails: list[dict[str, str]] = field(default_factory=list)
+
+    def send(self, to: str, subject: str, text: str, html: str) -> None:
+        """Keep it."""
+        self.mails.append({"to": to, "subject": subject, "text": text, "html": html})
+
+    def link(self, to: str) -> str:
+        """The newest link to somebody: its path and query, without the stage."""
+        text = next(mail["text"] for mail in reversed(self.mails) if mail["to"] == to and "/link?t=" in mail["text"])
+        url = re.search(rf"https://{re.escape(HOST)}{STAGE}(/link\S+)", text)
+        assert url is not None
+        return url[1]
+
+
+class Lambda:
+    """A control function that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        """Keep the event."""
+        self.events.append(msgspec.json.decode(request["Payload"]))
+        return {"StatusCode": 202}
+
+
+@dataclass
+class Answer:
+    """What a browser would have got."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def location(self) -> str:
+        """Where it is sent on to, without stage and query."""
+        return urlsplit(self.headers["location"]).path.removeprefix(STAGE)
+
+    def field(self, name: str) -> str:
+        """The value of a hidden field."""
+        match = re.search(rf'name="{name}" value="([^"]*)"', self.body)
+        assert match is not None, f"no field {name}"
+        return match[1]
+
+
+class Browser:
+    """One person's browser: cookies, and the authorizer asked before each page that wants it."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.cookie = ""
+
+    def get(self, path: str, **query: str) -> Answer:
+        """A page."""
+        return self._send("GET", path, query)
+
+    def post(self, path: str, fields: Mapping[str, Any] | None = None, *, csrf: str | None = None) -> Answer:
+        """A form, with the token of a page just loaded unless another is given."""
+        token = csrf if csrf is not None else self.csrf()
+        body = urlencode({"csrf": token, **(fields or {})}, doseq=True)
+        return self._send("POST", path, {}, body)
+
+    def csrf(self) -> str:
+        """The token on one's own pages."""
+        return self.get("/devices").field("csrf") if self.cookie else ""
+
+    def sign_in(self, email: str) -> "Browser":
+        """By mail."""
+        self.post("/sign-in", {"email": email, "next": "/requests"})
+        link = self._world.mailbox.link(email)
+        page = self.get(link)
+        assert self.post("/link", {"t": page.field("t")}).status == 303
+        return self
+
+    def raw(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Answer:
+        """Anything at all."""
+        return self._send(method, path, {}, body, headers)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        split = urlsplit(path)
+        event = rest_event(method, split.path, split.query or urlencode(query), body, headers or {}, self.cookie)
+        answer = self._world.through_gateway(event)
+        if "set-cookie" in answer.headers:
+            value = answer.headers["set-cookie"].partition(";")[0]
+            self.cookie = value if value.partition("=")[2] else ""
+        return answer
+
+
+def rest_event(
+    method: str,
+    path: str,
+    query: str = "",
+    body: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    cookie: str = "",
+) -> dict[str, Any]:
+    """A REST proxy event."""
+    pairs = [pair.partition("=")[::2] for pair in query.split("&") if pair]
+    from urllib.parse import unquote_plus
+
+    many: dict[str, list[str]] = {}
+    for name, value in pairs:
+        many.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+    sent = {"Host": HOST, **(headers or {})}
+    if cookie:
+        sent["Cookie"] = cookie
+    if method == "POST" and "Content-Type" not in sent and "content-type" not in sent:
+        sent["Content-Type"] = "application/x-www-form-urlencoded"
+    resource, parameters = _resource(path)
+    return {
+        "resource": resource,
+        "path": path,
+        "httpMethod": method,
+        "headers": sent,
+        "multiValueHeaders": {name: [value] for name, value in sent.items()},
+        "queryStringParameters": {name: values[-1] for name, values in many.items()} or None,
+        "multiValueQueryStringParameters": many or None,
+        "pathParameters": parameters,
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": resource,
+            "httpMethod": method,
+            "path": STAGE + path,
+            "stage": "prod",
+            "domainName": HOST,
+            "requestId": "request-1",
+            "identity": {"sourceIp": "192.0.2.1"},
+        },
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+def _resource(path: str) -> tuple[str, dict[str, str] | None]:
+    if path in ("/", "/sign-in", "/link"):
+        return path, None
+    if path.startswith("/static/"):
+        return "/static/{proxy+}", {"proxy": path.removeprefix("/static/")}
+    return "/{proxy+}", {"proxy": path.removeprefix("/")}
+
+
+class World:
+    """One deployment: tables, bucket, people and a clock. Tables and bucket are emptied for each world."""
+
+    def __init__(self, endpoint: str, **settings: Any) -> None:
+        self.endpoint = endpoint
+        self.clock = Clock()
+        self.mailbox = Mailbox()
+        self.control = Lambda()
+        self._reset()
+        self.settings = Settings(
+            bucket=BUCKET,
+            ledger_table=LEDGER,
+            approval_table=TABLE,
+            control_function="control",
+            signing_secret_arn="secret",
+            mail_from="push@example.com",
+            requesters=(ANN, "@marketing.example.com"),
+            approvers=(BOB, CAT, ANN),
+            **{"limits": Limits(two_approvers_above=1000), **settings},
+        )
+        self.app = App(self.settings, self.client, self.clock, key=b"k" * 32, mailer=self.mailbox)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client; Lambda is our own."""
+        if service == "lambda":
+            return self.control
+        return boto3.client(service, endpoint_url=self.endpoint, **CREDENTIALS)  # type: ignore[call-overload]
+
+    def _reset(self) -> None:
+        import urllib.request
+
+        urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")).close()  # noqa: S310
+        s3, dynamodb = self.client("s3"), self.client("dynamodb")
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        for table in (LEDGER, TABLE):
+            dynamodb.create_table(
+                TableName=table,
+                BillingMode="PAY_PER_REQUEST",
+                AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            )
+
+    # -- as API Gateway -----------------------------------------------------------------------------------------------
+
+    def through_gateway(self, event: dict[str, Any]) -> Answer:
+        """The authorizer, then the function; 401 where the authorizer says so."""
+        if event["resource"] in ("/", "/{proxy+}"):
+            try:
+                allowed = self.app.authorize({**event, "methodArn": "arn:aws:execute-api:eu-west-1:1:api/prod/GET/x"})
+            except Exception as error:
+                assert str(error) == "Unauthorized"
+                return Answer(401, {}, "sign in")
+            event["requestContext"]["authorizer"] = {"principalId": allowed["principalId"], **allowed["context"]}
+        return self.straight(event)
+
+    def straight(self, event: dict[str, Any]) -> Answer:
+        """The function alone."""
+        answer = self.app.answer(event)
+        headers = {name.lower(): values[-1] for name, values in answer.get("multiValueHeaders", {}).items()}
+        body = answer.get("body") or ""
+        if answer.get("isBase64Encoded"):
+            body = base64.b64decode(body).decode()
+        return Answer(answer["statusCode"], headers, body)
+
+    def browser(self, email: str | None = None) -> Browser:
+        """A browser, signed in if an address is given."""
+        browser = Browser(self)
+        return browser.sign_in(email) if email else browser
+
+    # -- what others do -----------------------------------------------------------------------------------------------
+
+    def put_audience(self, name: str = "tinie.json", body: bytes = b'[{"user_id":"u1"}]') -> str:
+        """An audience file."""
+        key = f"audiences/{name}"
+        self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+        return key
+
+    def finish_counts(self, **figures: Any) -> None:
+        """What the notifier's counting job would write, for every count that was asked for."""
+        count = Count(
+            **{
+                "users": 500,
+                "devices": 600,
+                "platforms": {"ios": 350, "android": 250},
+                "timezones": {"Europe/London": 400, "Asia/Tokyo": 50},
+                "without_timezone": 50,
+                "attributes": {"first_name": 480},
+                "samples": [
+                    {"user_id": "u1", "attributes": {"first_name": "Ann<b>"}, "platform": "ios", "token": "abcd…"}
+                ],
+                **figures,
+            }
+        )
+        for event in self.control.events:
+            if event["action"] == "count":
+                parts = [msgspec.convert(part, Part) for part in event["parts"]]
+                item = {
+                    "pk": {"S": f"count#{count_id(parts)}"},
+                    "sk": {"S": "count"},
+                    "status": {"S": "done"},
+                    "result": {"S": msgspec.json.encode(count).decode()},
+                    "updated_at_ms": {"N": "1"},
+                }
+                self.client("dynamodb").put_item(TableName=LEDGER, Item=item)
+
+    def lane(self, run_id: str, **attributes: Any) -> None:
+        """A lane item, as the notifier's ledger writes it."""
+        item: dict[str, Any] = {"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}, "state": {"S": "running"}}
+        for name, value in attributes.items():
+            item[name] = {"N": str(value)} if isinstance(value, int) else {"S": value}
+        self.client("dynamodb").put_item(TableName=LEDGER, Item=item)
+
+    def batch_files(self) -> list[str]:
+        """The keys of the batch files that are not tests."""
+        found = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="batches/").get("Contents", ())
+        return [item["Key"] for item in found if not item["Key"].startswith("batches/test/")]
+
+    def items(self) -> list[Any]:
+        """Everything in both tables but links, sessions and limits."""
+        kept = []
+        for table in (LEDGER, TABLE):
+            for item in self.client("dynamodb").scan(TableName=table)["Items"]:
+                if not item["pk"]["S"].startswith(("link#", "session#", "limit#")):
+                    kept.append(item)
+        return sorted(kept, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
+
+
+FORM = {
+    "name": "tinie-1",
+    "title": "Hi {{ first_name | default: 'there' }}",
+    "body": "Tinie is live",
+    "control_percent": "10",
+    "timezone": "Europe/London",
+}
+
+
+def new_request(
+    ann: Browser, world: World, *, counted: bool = True, form: Mapping[str, Any] = FORM, **figures: Any
+) -> str:
+    """A request in review; its id."""
+    key = world.put_audience()
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    answer = ann.post(f"/requests/{id_}", {**form, "audience": key, "version": "0", "do": "submit"})
+    assert answer.status == 303, answer.body
+    if counted:
+        world.finish_counts(**figures)
+    return id_
+
+
+def decision(browser: Browser, id_: str) -> dict[str, str]:
+    """What the approve button sends."""
+    return {"content_hash": browser.get(f"/requests/{id_}").field("content_hash")}
+
+
+def read_mail(raw: bytes) -> Any:
+    """A raw mail."""
+    return message_from_bytes(raw, policy=default)
+
+
+__all__ = ["ANN", "BOB", "CAT", "COOKIE", "EVE", "Callable", "World", "moto_server"]
