@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 
 # Prefixes of the bucket, each with somebody who must not keep things for ever.
 PREFIXES = {
-    "audiences/", "batches/", "dead-tokens/", "deferred/", "invalid/", "rows/", "state/", "summaries/",
+    "audiences/", "batches/", "counts/", "dead-tokens/", "deferred/", "invalid/", "rows/", "state/", "summaries/",
 }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def test_actions_are_named() -> None:
 def test_resources_are_narrow() -> None:
     """A star in a resource stands only at its end: for the keys of one prefix, or for the versions of the worker."""
     allowed = re.compile(
-        r"arn:\S+:s3:::\S+/(audiences|batches|dead-tokens|deferred|invalid|rows|state|summaries)/\*"  # keys of a prefix
+        r"arn:\S+:s3:::\S+/(audiences|batches|counts|dead-tokens|deferred|invalid|rows|state|summaries)/\*"  # keys of a prefix
         r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with
     )
     for name, statement in statements(transformed()):
