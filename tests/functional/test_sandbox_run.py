@@ -1,0 +1,217 @@
+"""One batch file through everything: S3, Lambda, DynamoDB and the gateways' stand-ins, counted by the stand-ins."""
+
+import gzip
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.run import Lane
+from sandbox.audience import BROKEN, Recipe, campaign, make, users
+from sandbox.trial import Setting, Trial
+
+PATIENCE_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """A sandbox with the template's own times."""
+    with Trial.start(tmp_path_factory.mktemp("sandbox"), Setting(schedule_every_s=60.0)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """A sandbox whose function has so little time that every run needs several hops."""
+    setting = Setting(function_timeout_s=6.0, recurse_below_ms=3_000, schedule_every_s=60.0)
+    with Trial.start(tmp_path_factory.mktemp("hasty"), setting) as running:
+        yield running
+
+
+def finish(trial: Trial, run_id: str) -> Lane:
+    """Wait for the run's end. Returns the lane as it is then."""
+    lane = None
+    for lane in trial.follow(run_id, PATIENCE_S, every_s=0.1):  # noqa: B007 - the last one counts
+        pass
+    assert lane is not None
+    return lane
+
+
+def drop_json(trial: Trial, folder: Path, name: str, value: Any) -> str:
+    path = folder / f"{name}.json"
+    path.write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
+    return trial.drop(path)
+
+
+def tokens_of(rows: list[dict[str, Any]]) -> Counter[tuple[int, int]]:
+    return Counter((row["record"], row["device"]) for row in rows)
+
+
+def arm_by_hand(salt: str, user_id: str, arms: list[tuple[str, int]]) -> str:
+    """The published hash, written anew."""
+    n = int(hashlib.sha256(f"{salt}:{user_id}".encode()).hexdigest()[:15], 16) % 10000
+    total = 0
+    for name, hundredths in arms:
+        total += hundredths
+        if n < total:
+            return name
+    raise AssertionError("the arms do not reach 10,000")
+
+
+def test_a_long_run_hops_and_asks_for_every_device_once(hasty: Trial, tmp_path: Path) -> None:
+    """Three hops and more; each token once by the stand-ins' own count; one row a device; arms as the hash says."""
+    recipe = Recipe(users=30_000, seed=7, broken=6)
+    hasty.gateways.reset()
+    run_id = hasty.drop(make(recipe, tmp_path / "long.json"))
+    lane = finish(hasty, run_id)
+    assert (lane.status, lane.reason) == ("completed", None)
+    assert lane.hop >= 3
+    assert lane.account.users == 30_000
+    assert lane.account.invalid_records == 6
+    rows = list(hasty.rows(run_id))
+    assert len(rows) == lane.account.devices == 29_994
+    assert set(tokens_of(rows).values()) == {1}
+    counts = hasty.gateways.counts()
+    asked = sum(1 for row in rows if row["outcome"] != "held")
+    assert counts.fcm.repeated_tokens == counts.apns.repeated_tokens == 0
+    assert counts.fcm.distinct_tokens + counts.apns.distinct_tokens == asked
+    assert lane.account.possibly_repeated == 0
+    arms = [("question", 4500), ("statement", 4500), ("control", 1000)]
+    salt = str(campaign(recipe)["id"])
+    assert all(row["arm"] == arm_by_hand(salt, row["user_id"], arms) for row in rows)
+    assert all((row["outcome"] == "held") == (row["arm"] == "control") for row in rows)
+
+
+def test_each_kind_of_broken_record_is_reported_and_skipped(trial: Trial, tmp_path: Path) -> None:
+    """The good ones are sent; each broken one stands in `invalid/` with its index and reason."""
+    recipe = Recipe(users=60, broken=len(BROKEN), campaign_id="broken-records")
+    run_id = trial.drop(make(recipe, tmp_path / "broken.json"))
+    lane = finish(trial, run_id)
+    assert lane.status == "completed"
+    assert lane.account.invalid_records == len(BROKEN)
+    assert lane.account.devices == 60 - len(BROKEN)
+    key = f"invalid/run_id={run_id}/batch=00000000.json.gz"
+    body = trial.s3.get_object(Bucket=trial.sandbox.bucket, Key=key)["Body"].read()
+    found = [json.loads(line) for line in gzip.decompress(body).splitlines()]
+    assert [(item["record"], item["reason"]) for item in found] == [
+        (5, "token: missing"),
+        (15, "user_id: missing"),
+        (25, "platform: not one of ios, android, web"),
+        (35, "devices: not a list"),
+        (45, "devices: empty"),
+        (55, "attributes: not an object"),
+    ]
+
+
+def small(name: str, **changes: Any) -> dict[str, Any]:
+    recipe = Recipe(users=20, campaign_id=name)
+    return {"campaign": campaign(recipe) | changes, "users": list(users(recipe))}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("not-json", b"to whom it may concern", "not a JSON object; byte 0"),
+        ("cut-off", json.dumps(small("cut")).encode()[:-30], "cut off"),
+        ("sum-101", small("sum", control_percent=11), "sum to 101"),
+        ("no-campaign", {"users": []}, "campaign"),
+        ("both", small("both") | {"audience": {"parts": [{"key": "x"}]}}, "audience"),
+        ("wrong-file", small("wrong") | {"users": [{"id": n} for n in range(200)]}, "wrong file"),
+        (
+            "etag",
+            {"campaign": {"id": "e", "message": {"title": "x"}}, "audience": {"parts": [{"key": "gone"}]}},
+            "gone",
+        ),
+    ],
+)
+def test_a_broken_file_fails_with_its_reason(trial: Trial, tmp_path: Path, name: str, content: Any, words: str) -> None:
+    """A clear error in the run's reason, and nobody is asked for."""
+    trial.gateways.reset()
+    lane = finish(trial, drop_json(trial, tmp_path, name, content))
+    assert lane.status == "failed"
+    assert words in (lane.reason or "")
+    counts = trial.gateways.counts()
+    assert counts.fcm.requests + counts.apns.requests == 0
+
+
+def test_a_file_cut_off_late_keeps_what_was_sent(trial: Trial, tmp_path: Path) -> None:
+    """Batches before the cut are accounted to the last device; the run fails with the position."""
+    trial.gateways.reset()
+    whole = make(Recipe(users=3_000, campaign_id="late-cut"), tmp_path / "whole.json").read_bytes()
+    run_id = drop_json(trial, tmp_path, "late", whole[: len(whole) * 3 // 4])
+    lane = finish(trial, run_id)
+    assert lane.status == "failed"
+    assert "byte" in (lane.reason or "")
+    rows = list(trial.rows(run_id))
+    account = lane.account
+    assert account.users == account.devices >= 2_000
+    assert len(rows) == account.settled == account.devices - account.deferred
+    counts = trial.gateways.counts()
+    assert counts.fcm.requests + counts.apns.requests == sum(row["outcome"] != "held" for row in rows)
+
+
+def test_an_audience_of_another_etag_is_refused(trial: Trial, tmp_path: Path) -> None:
+    """Other bytes than the approved ones are never sent."""
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="audiences/a.json", Body=b"[]")
+    audience = {"parts": [{"key": "audiences/a.json", "etag": "0" * 32}]}
+    value = {"campaign": {"id": "other-etag", "message": {"title": "x"}}, "audience": audience}
+    lane = finish(trial, drop_json(trial, tmp_path, "other-etag", value))
+    assert lane.status == "failed"
+    assert "ETag" in (lane.reason or "")
+
+
+def test_parts_gzip_and_keys_in_any_order(trial: Trial, tmp_path: Path) -> None:
+    """Users first, campaign last, gzipped; and an audience in two parts of different forms: all of it arrives."""
+    recipe = Recipe(users=700, campaign_id="any-order")
+    body = json.dumps({"users": list(users(recipe)), "campaign": campaign(recipe)}).encode()
+    path = tmp_path / "any-order.json.gz"
+    path.write_bytes(gzip.compress(body))
+    assert finish(trial, trial.drop(path)).account.devices == 700
+    records = list(users(recipe))
+    lines = b"".join(json.dumps(user).encode() + b"\n" for user in records[:300])
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="audiences/one.jsonl", Body=lines)
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="audiences/two.json", Body=json.dumps(records[300:]).encode())
+    audience = {"parts": [{"key": "audiences/one.jsonl"}, {"key": "audiences/two.json"}]}
+    value = {"audience": audience, "campaign": campaign(Recipe(campaign_id="parts"))}
+    lane = finish(trial, drop_json(trial, tmp_path, "parts", value))
+    assert (lane.status, lane.account.devices) == ("completed", 700)
+
+
+def test_the_same_version_again_is_the_same_run(trial: Trial, tmp_path: Path) -> None:
+    """An operator's start of a file that S3 has told of already sends nothing; a second version is refused."""
+    path = make(Recipe(users=50, campaign_id="once"), tmp_path / "once.json")
+    run_id = trial.drop(path)
+    finish(trial, run_id)
+    before = trial.gateways.counts()
+    name = trial.sandbox.function("WorkerFunction").name
+    event = {"bucket": trial.sandbox.bucket, "key": "batches/once.json"}
+    trial.sandbox.lambda_.invoke(name, json.dumps(event).encode())
+    after = trial.gateways.counts()
+    assert (before.fcm.requests, before.apns.requests) == (after.fcm.requests, after.apns.requests)
+    again = finish(trial, trial.drop(path))
+    assert again.status == "failed"
+    assert (again.reason or "").startswith("campaign_exists")
+
+
+def test_without_its_line_in_the_template_a_long_run_dies(tmp_path: Path) -> None:
+    """Lambda stops a chain of 16 invocations; `RecursiveLoop: Allow` is what lets a long run live."""
+    template = tmp_path / "template.yaml"
+    source = (Path(__file__).parents[2] / "template.yaml").read_text()
+    assert "RecursiveLoop: Allow" in source
+    template.write_text(source.replace("RecursiveLoop: Allow", "RecursiveLoop: Terminate"))
+    setting = Setting(function_timeout_s=2.0, recurse_below_ms=1_000, ramp_s=0, schedule_every_s=600.0)
+    value = small("chain", per_second=5)
+    with Trial.start(tmp_path / "state", setting, template=template) as trial:
+        path = tmp_path / "chain.json"
+        path.write_text(json.dumps(value | {"users": list(users(Recipe(users=200)))}))
+        run_id = trial.drop(path)
+        name = trial.sandbox.function("WorkerFunction").name
+        assert trial.sandbox.lambda_.wait_idle(PATIENCE_S)
+        lane = trial.ledger.read_lane(run_id)
+        assert lane is not None
+        assert lane.status != "completed"
+        assert trial.sandbox.lambda_.figures(name).loops_stopped == 1
