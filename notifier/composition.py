@@ -12,7 +12,6 @@ import boto3
 import msgspec
 from botocore.config import Config
 
-from notifier.account import Account
 from notifier.announce import EventBridgeAnnouncer
 from notifier.arms import Arms
 from notifier.audience import (
@@ -28,14 +27,14 @@ from notifier.audience import (
     read_head,
     read_ids,
 )
-from notifier.batching import BATCH_SIZE, Former
+from notifier.batching import Former
 from notifier.campaign import Audience, Campaign, Fault
 from notifier.config import Mode, Settings
 from notifier.continuation import LambdaContinuation
 from notifier.cursor import Cursor
 from notifier.deadline import Deadline
 from notifier.dispatch import Carrier, Dispatch
-from notifier.feed import AudienceFeed, DeferredFeed, Feed
+from notifier.feed import AudienceFeed, BrokenInput, DeferredFeed, Feed, InputUnreachable, skip_list
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.apns import verdict as apns_verdict
@@ -55,7 +54,7 @@ from notifier.progress import Progress
 from notifier.render import Renderer, Wording
 from notifier.results import S3Results
 from notifier.run import Lane, Run, Source, batch_name
-from notifier.worker import BrokenInput, Hop, InputUnreachable, Plan, Watcher
+from notifier.worker import Hop, Plan, Watcher
 
 THREADS = 6
 """For calls to AWS that block: settlements, ledger writes, deferred batches."""
@@ -96,7 +95,9 @@ class Process:
             lambda: fcm_auth.Credentials(self._reader("fcm", settings.fcm_secret_arn), ca_file=settings.gateway_ca_file)
         )
         self.apns_keys = Keys(lambda: apns_auth.Credentials(self._reader("apns", settings.apns_secret_arn)))
-        self.library = S3Library(self.s3, self.cache)
+        # A stalled range is asked for again by the audience itself, six times; botocore's patience would only add to it.
+        reading = config.merge(Config(read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}))
+        self.library = S3Library(session.client("s3", config=reading), self.cache)
 
     def _reader(self, name: str, arn: str) -> ReadSecret:
         if not arn:
@@ -287,21 +288,14 @@ class HopMaker:
         """The feed of the round that the progress has come to."""
         process, campaign, cursor = self._process, self._opened.campaign, progress.cursor
         run_id = self._run.run_id
-        first = cursor.record // BATCH_SIZE
-        settled = self._settled_beyond(first, cursor.round)
-        suspects = self._lane.fed if self._lane.crashed and cursor.round == self._lane.cursor.round else 0
+        suspects = progress.suspects
+        settled = skip_list(process.results, run_id, cursor, suspects)
         if cursor.round:
             results, background = process.results, process.background
             return DeferredFeed(results, background, run_id, campaign.id, cursor, settled, suspects)
         arms = Arms(campaign.salt, campaign.arms)
         former = Former(run_id, campaign.id, arms, self._renderer, process.library.excluded(self._opened))
         return AudienceFeed(process.library.stream(self._opened, cursor), former, settled, suspects)
-
-    def _settled_beyond(self, first: int, round_: int) -> dict[int, Account]:
-        """The skip-list: batches that are settled although the cursor has not passed them."""
-        results, run_id = self._process.results, self._run.run_id
-        numbers = results.settled_from(run_id, first, round_)
-        return {number: results.recover(run_id, number, round_) for number in numbers}
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
