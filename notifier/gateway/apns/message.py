@@ -58,6 +58,10 @@ class Prepared:
             lines.append(f"apns-expiration: {int(now_s) + self._ttl_s if self._ttl_s else 0}")
         return lines
 
+    def payload_bytes(self, texts: Sequence[str]) -> int:
+        """The bytes that count against `MAX_PAYLOAD_BYTES`."""
+        return len(self.body("", texts, 0))
+
     def is_too_large(self, body: bytes, texts: Sequence[str]) -> bool:
         """Whether APNs would refuse it for its size."""
         return len(body) > MAX_PAYLOAD_BYTES

@@ -67,6 +67,10 @@ class Prepared:
         """The request's headers as wire lines. FCM takes no identity and no expiry here."""
         return [authorization, "content-type: application/json"]
 
+    def payload_bytes(self, texts: Sequence[str]) -> int:
+        """The bytes that count against `MAX_PAYLOAD_BYTES`."""
+        return self._content.length([encoded(text) for text in texts])
+
     def is_too_large(self, body: bytes, texts: Sequence[str]) -> bool:
         """Whether FCM would refuse it for its size."""
         if len(body) <= MAX_PAYLOAD_BYTES:

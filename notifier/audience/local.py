@@ -1,0 +1,52 @@
+"""Files on this machine, read by the same parsers: for looking at them before they are uploaded."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from notifier.audience.form import BatchFileParser, PartParser
+from notifier.audience.head import BatchFileHead
+from notifier.audience.stream import Holds
+from notifier.audience.unpack import Unpacker
+
+READ_BYTES = 1024 * 1024
+
+
+def read_local(path: Path, parser: BatchFileParser | PartParser) -> Iterator[list[object]]:
+    """The records of a file, some at a time.
+
+    Raises:
+        BrokenFile: once every record before the fault was handed out.
+        OSError: the file cannot be read.
+    """
+    unpacker = Unpacker(str(path))
+    with path.open("rb") as stored:
+        while True:
+            text = unpacker.pull()
+            if text is None:
+                unpacker.push(stored.read(READ_BYTES))
+                continue
+            try:
+                records = parser.feed(text, final=not text)
+            except Exception:
+                if rest := parser.salvage():
+                    yield rest
+                raise
+            if records or not text:
+                yield records
+            if not text:
+                return
+
+
+def parser_for(path: Path, holds: Holds) -> BatchFileParser | PartParser:
+    """The parser of what a file holds."""
+    name = str(path)
+    return BatchFileParser(name) if holds is Holds.BATCH_FILE else PartParser(name, ids=holds is Holds.IDS)
+
+
+def read_local_head(path: Path) -> BatchFileHead:
+    """What a batch file says besides its users; read until that is known. Errors as of `read_local`."""
+    parser = BatchFileParser(str(path))
+    for _ in read_local(path, parser):
+        if "campaign" in parser.values and parser.in_users:
+            break
+    return BatchFileHead(parser.values["campaign"], parser.values.get("audience"), parser.has_users)

@@ -1,0 +1,263 @@
+"""What would become of a batch file if it were sent: its faults, its figures, its arms, its payloads. Nothing is sent.
+
+Records are judged by the same code that the worker uses, so that what is said here is what happens there.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+from notifier.arms import Arms
+from notifier.audience import BrokenFile
+from notifier.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.gateway.apns import message as apns
+from notifier.gateway.fcm import message as fcm
+from notifier.gateway.payload import Label
+from notifier.opening import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
+from notifier.recipient import BrokenRecord, Gateway, Recipient, masked, read_recipient
+from notifier.render import Renderer, Words
+from notifier.tally import Figures, Tally
+
+LIMIT_BYTES = 4096
+PREVIEWS = 3
+TOPIC = "com.example.app"
+"""Stands for the app's bundle id, which is in a header and does not count."""
+RUN_ID = "0" * 20
+"""Stands for the run's id: as long as a real one."""
+
+
+class Broken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A broken record or device, by its place: `record` counts from 0 over the file, `device` within the record."""
+
+    record: int
+    reason: str
+    device: int | None = None
+    user_id: str | None = None
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What one user would get: his arm, and the payload of each platform."""
+
+    user_id: str
+    arm: str
+    locale: str | None
+    ios: dict[str, Any]
+    android: dict[str, Any]
+
+
+class Sizes(msgspec.Struct):
+    """Payloads of one gateway, in bytes. `largest` is of users who have such a device."""
+
+    largest: int = 0
+    too_large: int = 0
+    limit: int = LIMIT_BYTES
+
+    def add(self, size: int) -> None:
+        """One push of this size."""
+        self.largest = max(self.largest, size)
+        self.too_large += size > self.limit
+
+
+class ArmSize(msgspec.Struct):
+    """How large an arm is. `percent` is what the campaign says."""
+
+    percent: float
+    users: int = 0
+
+
+class Inspection(msgspec.Struct):
+    """What was found. `faults` would have the file refused; `warnings` would not.
+
+    `broken` lists broken records up to a limit, `broken_by_reason` counts all of them.
+    """
+
+    name: str
+    campaign_id: str | None = None
+    faults: list[Fault] = []
+    warnings: list[str] = []
+    figures: Figures = msgspec.field(default_factory=Figures)
+    arms: dict[str, ArmSize] = {}
+    broken: list[Broken] = []
+    broken_by_reason: dict[str, int] = {}
+    payloads: dict[str, Sizes] = {}
+    previews: list[Preview] = []
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the worker would take it."""
+        return not self.faults
+
+
+class Payloads:
+    """The payloads of one campaign on both gateways, as the worker would make them."""
+
+    def __init__(self, campaign: Campaign, renderer: Renderer) -> None:
+        self._campaign_id = campaign.id
+        self._renderer = renderer
+        self._prepared: dict[tuple[str, str], tuple[fcm.Prepared, apns.Prepared]] = {}
+        self._static: dict[tuple[tuple[str, str], Gateway], int] = {}
+
+    def bytes_of(self, words: Words, gateway: Gateway) -> int:
+        """What counts against the gateway's limit."""
+        if words.texts:
+            return self._of(words)[gateway is Gateway.APNS].payload_bytes(words.texts)
+        key = (words.key, gateway)
+        if key not in self._static:
+            self._static[key] = self._of(words)[gateway is Gateway.APNS].payload_bytes(())
+        return self._static[key]
+
+    def as_json(self, words: Words, gateway: Gateway, token: str, now_s: float) -> dict[str, Any]:
+        """A payload to look at."""
+        prepared = self._of(words)[gateway is Gateway.APNS]
+        decoded: dict[str, Any] = msgspec.json.decode(prepared.body(token, words.texts, now_s))
+        return decoded
+
+    def _of(self, words: Words) -> tuple[fcm.Prepared, apns.Prepared]:
+        if words.key not in self._prepared:
+            wording = self._renderer.wording(words.key)
+            label = Label(RUN_ID, self._campaign_id, wording.arm)
+            self._prepared[words.key] = (
+                fcm.Prepared(wording.message, wording.slots, label),
+                apns.Prepared(wording.message, wording.slots, label, topic=TOPIC),
+            )
+        return self._prepared[words.key]
+
+
+class Watching(Protocol):
+    """Told now and then how many records were looked at."""
+
+    def __call__(self, users: int) -> object: ...
+
+
+class Inspector:
+    """Looks at a campaign and its records.
+
+    Args:
+        name: of the file, for people.
+        faults_of: what the gateways have against a campaign's messages.
+        limit: how many broken records are listed; 0 for all.
+    """
+
+    def __init__(self, name: str, faults_of: Callable[[Campaign], Iterator[Fault]], limit: int, now_s: float) -> None:
+        self.found = Inspection(name)
+        self._faults_of = faults_of
+        self._limit = limit
+        self._now_s = now_s
+        self._tally = Tally()
+        self._campaign: Campaign | None = None
+        self._renderer: Renderer | None = None
+        self._payloads: Payloads | None = None
+        self._arms: Arms | None = None
+        self._broken_at_first = 0
+
+    def take_campaign(self, decoded: object) -> Campaign | None:
+        """Look at the campaign. None, and faults in what was found, if it cannot be sent."""
+        try:
+            campaign = read_campaign(decoded)
+            self._renderer = Renderer(campaign)
+        except BrokenCampaign as error:
+            self.found.faults += error.faults
+            return None
+        self.found.campaign_id = campaign.id
+        if faults := tuple(self._faults_of(campaign)):
+            self.found.faults += faults
+            return None
+        self._campaign = campaign
+        self._payloads = Payloads(campaign, self._renderer)
+        self._arms = Arms(campaign.salt, campaign.arms)
+        self.found.arms = {name: ArmSize(share / 100) for name, share in campaign.arms}
+        self.found.payloads = {gateway.value: Sizes() for gateway in (Gateway.APNS, Gateway.FCM)}
+        return campaign
+
+    def take_records(self, pieces: Iterable[list[object]], watching: Watching | None = None) -> None:
+        """Look at every record; a broken file is a fault with its place, after all records before it."""
+        figures = self._tally.figures
+        try:
+            for records in pieces:
+                for value in records:
+                    self._look_at(figures.users, value)
+                    figures.users += 1
+                if watching is not None:
+                    watching(figures.users)
+        except BrokenFile as error:
+            self.found.faults.append(Fault("file", str(error), "mend the file at this place, or export it again"))
+
+    def finish(self) -> Inspection:
+        """Everything that was found."""
+        tally, found = self._tally, self.found
+        tally.take(())
+        found.figures = tally.figures
+        found.figures.repeated_tokens = tally.tokens.repeated()
+        self._judge_share()
+        found.warnings += self._warnings()
+        return found
+
+    def _look_at(self, number: int, value: object) -> None:
+        try:
+            if isinstance(value, BrokenRecord):
+                raise value
+            recipient = read_recipient(value)
+            if self._renderer is not None:
+                self._renderer.check(recipient)
+        except BrokenRecord as error:
+            self._note(number, str(error), value)
+            return
+        for place, reason in recipient.broken_devices:
+            self._note(number, reason, value, place, whole=not recipient.devices)
+        self._tally.figures.invalid_records -= len(recipient.broken_devices)
+        self._tally.count(recipient)
+        if recipient.devices and self._arms is not None:
+            self._arm(recipient)
+
+    def _arm(self, recipient: Recipient) -> None:
+        """Count the user into his arm, and weigh what he would be sent."""
+        assert self._arms is not None
+        assert self._renderer is not None
+        assert self._payloads is not None
+        arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
+        self.found.arms[arm].users += 1
+        if arm == CONTROL:
+            return
+        words = self._renderer.words(arm, recipient)
+        for _, device in recipient.devices:
+            carrier = device.carrier
+            self.found.payloads[carrier.value].add(self._payloads.bytes_of(words, carrier))
+        if len(self.found.previews) < PREVIEWS:
+            self.found.previews.append(self._preview(arm, recipient, words))
+
+    def _preview(self, arm: str, recipient: Recipient, words: Words) -> Preview:
+        assert self._payloads is not None
+        token = masked(recipient.devices[0][1].token)
+        ios = self._payloads.as_json(words, Gateway.APNS, token, self._now_s)
+        android = self._payloads.as_json(words, Gateway.FCM, token, self._now_s)
+        return Preview(recipient.user_id, arm, recipient.locale, ios, android)
+
+    def _note(self, number: int, reason: str, value: object, device: int | None = None, *, whole: bool = True) -> None:
+        figures, found = self._tally.figures, self.found
+        figures.invalid_records += 1
+        self._broken_at_first += number < JUDGED_RECORDS and whole and device in (None, 0)
+        found.broken_by_reason[reason] = found.broken_by_reason.get(reason, 0) + 1
+        if not self._limit or len(found.broken) < self._limit:
+            user_id = value.get("user_id") if isinstance(value, dict) else None
+            known = str(user_id)[:200] if isinstance(user_id, str | int) else None
+            found.broken.append(Broken(number, reason, device, known))
+
+    def _judge_share(self) -> None:
+        judged = min(self._tally.figures.users, JUDGED_RECORDS)
+        if judged >= EXEMPT_BELOW and self._broken_at_first / judged > MAX_BROKEN_SHARE:
+            share = self._broken_at_first / judged
+            problem = f"{share:.0%} of the first {judged} records are broken: the worker would refuse the file"
+            self.found.faults.append(Fault("users", problem, "see the broken records below; is it the right file?"))
+
+    def _warnings(self) -> Iterator[str]:
+        figures = self._tally.figures
+        if not figures.devices and not self.found.faults:
+            yield "nobody in it can be reached: there is no valid device"
+        if figures.repeated_tokens:
+            yield f"{figures.repeated_tokens:,} devices repeat a token: those phones would be asked for more than once"
+        if figures.invalid_records:
+            yield f"{figures.invalid_records:,} records or devices are broken: they would be skipped and listed"
+        for gateway, sizes in self.found.payloads.items():
+            if sizes.too_large:
+                yield f"{sizes.too_large:,} payloads for {gateway} are over {sizes.limit:,} bytes: rejected"
