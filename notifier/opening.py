@@ -10,7 +10,7 @@ import msgspec
 
 from notifier.batching import Voice, broken_reasons
 from notifier.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
-from notifier.feed import Stream
+from notifier.feed import BrokenInput, Stream
 from notifier.run import Run, Source
 
 JUDGED_RECORDS = 1000
@@ -68,6 +68,7 @@ class State(Protocol):
 class Campaigns(Protocol):
     """Who owns which campaign id (`notifier.ledger`)."""
 
+    def name_campaign(self, run_id: str, campaign_id: str) -> None: ...
     def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool: ...
 
 
@@ -116,6 +117,7 @@ class Opening:
     def _open_first(self, run: Run) -> None:
         head = self._library.head(run.source)
         campaign = self._campaign_of(head)
+        self._campaigns.name_campaign(run.run_id, campaign.id)
         if head.audience is None:
             parts = (self._library.pin_source(run.source),)
         else:
@@ -152,6 +154,8 @@ class Opening:
                 if not taken:
                     self._wait(stream)
                 records += taken
+        except BrokenInput as error:
+            raise Unsendable(str(error)) from None
         finally:
             stream.close()
         if len(records) < EXEMPT_BELOW:
