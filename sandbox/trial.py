@@ -83,7 +83,13 @@ class Trial:
 
     @classmethod
     def start(
-        cls, state_dir: Path, setting: Setting, faults: FaultPlan = no_fault, *, in_process: bool = False
+        cls,
+        state_dir: Path,
+        setting: Setting,
+        faults: FaultPlan = no_fault,
+        *,
+        in_process: bool = False,
+        template: Path = TEMPLATE,
     ) -> Self:
         """Start stand-ins and stack. Nothing is left running when this fails.
 
@@ -99,7 +105,7 @@ class Trial:
             sandbox = running.enter_context(
                 Sandbox.start(
                     state_dir / "aws",
-                    TEMPLATE,
+                    template,
                     parameters_of(setting, gateways),
                     function_timeout_s=setting.function_timeout_s,
                     memory_mb=setting.memory_mb,
@@ -122,13 +128,18 @@ class Trial:
         head = self.s3.head_object(Bucket=self.sandbox.bucket, Key=key)
         return source_of(self.sandbox.bucket, key, head.get("VersionId"), head["ETag"]).run_id
 
+    def variables(self) -> dict[str, str]:
+        """The worker's environment, for a process that is not the local Lambda's."""
+        function = self.sandbox.function("WorkerFunction")
+        here = {"AWS_ENDPOINT_URL": self.sandbox.endpoint_url, "AWS_LAMBDA_FUNCTION_NAME": function.name}
+        return dict(function.environment) | _ACCOUNT | here
+
     def work_here(self, run_id: str) -> None:
         """Call the worker in this process, hop after hop, until nothing is left to do."""
         from notifier.app import worker  # noqa: PLC0415 - reads its settings when it is first called
 
         function = self.sandbox.function("WorkerFunction")
-        os.environ.update(dict(function.environment) | _ACCOUNT | {"AWS_ENDPOINT_URL": self.sandbox.endpoint_url})
-        os.environ["AWS_LAMBDA_FUNCTION_NAME"] = function.name
+        os.environ.update(self.variables())
         head = self.s3.list_objects_v2(Bucket=self.sandbox.bucket, Prefix="batches/")["Contents"][0]
         event: dict[str, Any] = {"bucket": self.sandbox.bucket, "key": head["Key"]}
         while True:

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ class _ApiHandler(BaseHTTPRequestHandler):
         self.server.asked = True
         headers = {
             "Lambda-Runtime-Aws-Request-Id": "00000000-0000-0000-0000-000000000001",
-            "Lambda-Runtime-Deadline-Ms": "9999999999999",
+            "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 900_000),
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:worker:1",
         }
         self._reply(200, self.server.event, headers)

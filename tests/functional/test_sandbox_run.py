@@ -66,7 +66,8 @@ def test_a_long_run_hops_and_asks_for_every_device_once(hasty: Trial, tmp_path: 
     """Three hops and more; each token once by the stand-ins' own count; one row a device; arms as the hash says."""
     recipe = Recipe(users=30_000, seed=7, broken=6)
     hasty.gateways.reset()
-    run_id = hasty.drop(make(recipe, tmp_path / "long.json"))
+    value = {"campaign": campaign(recipe) | {"per_second": 4_000}, "users": list(users(recipe))}
+    run_id = drop_json(hasty, tmp_path, "long", value)
     lane = finish(hasty, run_id)
     assert (lane.status, lane.reason) == ("completed", None)
     assert lane.hop >= 3
@@ -203,7 +204,7 @@ def test_without_its_line_in_the_template_a_long_run_dies(tmp_path: Path) -> Non
     source = (Path(__file__).parents[2] / "template.yaml").read_text()
     assert "RecursiveLoop: Allow" in source
     template.write_text(source.replace("RecursiveLoop: Allow", "RecursiveLoop: Terminate"))
-    setting = Setting(function_timeout_s=2.0, recurse_below_ms=1_000, ramp_s=0, schedule_every_s=600.0)
+    setting = Setting(function_timeout_s=3.0, recurse_below_ms=1_400, ramp_s=0, schedule_every_s=600.0)
     value = small("chain", per_second=5)
     with Trial.start(tmp_path / "state", setting, template=template) as trial:
         path = tmp_path / "chain.json"
