@@ -100,6 +100,7 @@ class Batch:
         "number",
         "open",
         "passed",
+        "pushes",
         "round",
         "rows",
         "run_id",
@@ -115,6 +116,8 @@ class Batch:
         self.at_end = at_end
         """Where the lane continues when this batch and all before it are settled."""
         self.waiting: deque[Push] = deque()
+        self.pushes = 0
+        """How many devices it was formed with."""
         self.open = 0
         self.settling = False
         self.passed = False
@@ -139,6 +142,7 @@ class Batch:
         """Take a device into the batch."""
         self.waiting.append(push)
         self.open += 1
+        self.pushes += 1
 
     def end(
         self,

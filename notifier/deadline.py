@@ -42,6 +42,15 @@ class Deadline:
         """Whether it is time to hand over."""
         return self._remaining_ms() < self._recurse_below_ms
 
+    def before_near_ms(self) -> int:
+        """Milliseconds until it is time to hand over; negative afterwards."""
+        return self._remaining_ms() - self._recurse_below_ms
+
+    @property
+    def last_ms(self) -> int:
+        """With less left than this no answer is waited for: what is in flight is given up."""
+        return self._recurse_below_ms // 4
+
     @property
     def hard_ms(self) -> int:
         """With less left than this nothing more is asked for: what remains is for settling."""

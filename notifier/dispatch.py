@@ -144,9 +144,15 @@ class Dispatch:
         self._doubts: Doubts[tuple[Push, Verdict, int]] = Doubts()
         self._renewing: dict[str, Task] = {}
         self._proven: dict[str, int] = {}
+        self._began_with: dict[str, int] = {}
+        self._in_flight: dict[int, Push] = {}
         self._open = 0
         self._at = ""
         self.draining = False
+        self.holding = False
+        """No request starts while this is so; what is in flight goes on."""
+        self.witness: Callable[[Push, Reply, Verdict], None] | None = None
+        """Is told of every answer (`notifier.telemetry`)."""
         self.stop_reason: str | None = None
         self.possibly_repeated = 0
         self.answers = 0
@@ -176,7 +182,8 @@ class Dispatch:
         self._submit(now_s)
         for reply in self._transport.poll(timeout_s):
             self.answers += 1
-            self._take(reply)
+            if self._in_flight.pop(id(reply.ticket.push), None) is not None:
+                self._take(reply)
 
     def drain(self, reason: str | None = None) -> None:
         """Start no request from now on: what is not in flight is deferred, what comes back to be asked again too."""
@@ -191,6 +198,12 @@ class Dispatch:
         if self.stop_reason is not None:
             for push, _, _ in self._doubts.settle():
                 self._defer(push, 0.0)
+
+    def abandon(self) -> None:
+        """Wait for no answer any more: what is in flight is deferred; asked for again, it may be a repeat."""
+        for push in list(self._in_flight.values()):
+            self._again(push, Verdict(Disposition.RETRY, "unanswered", maybe_processed=True), 0)
+        self._in_flight.clear()
 
     def clear_doubts(self) -> None:
         """Nothing more will be learnt: what was held back is the devices' own."""
@@ -215,7 +228,7 @@ class Dispatch:
 
     def _submit(self, now_s: float) -> None:
         for endpoint, queue in self._queues.items():
-            if not queue or self._is_renewing(endpoint):
+            if self.holding or not queue or self._is_renewing(endpoint):
                 continue
             room = self._transport.room(endpoint)
             budget = self._budgets.get(endpoint)
@@ -241,6 +254,7 @@ class Dispatch:
                 push.batch.account.dry += 1
             self._end(push, request, None)
             return 0
+        self._began_with.setdefault(endpoint, carrier.generation)
         push.attempts += 1
         if push.asked_at == 0.0:
             push.asked_at = now_s
@@ -249,6 +263,7 @@ class Dispatch:
             push.batch.account.possibly_repeated += 1
             push.maybe_repeat = False
         request.ticket = Asked(push, carrier.generation)
+        self._in_flight[id(push)] = push
         self._transport.submit(request)
         return 1
 
@@ -259,6 +274,8 @@ class Dispatch:
         push = asked.push
         carrier = self._carriers[push.endpoint]
         verdict = carrier.judge(reply)
+        if self.witness is not None:
+            self.witness(push, reply, verdict)
         match verdict.disposition:
             case Disposition.ACCEPT:
                 if verdict.reason == "dry_run":
@@ -298,7 +315,9 @@ class Dispatch:
         again = decide(verdict, push.attempts, push.asked_at + ttl_s - now_s, self._draw())
         if again is None:
             self._end(push, verdict, status or None, Outcome.FAILED)
-        elif self.draining or again.delay_s > PATIENCE_S:
+        elif self.draining or again.delay_s > PATIENCE_S or verdict.maybe_processed:
+            # What may have reached the phone is asked again in a later round: a claim makes one such request at most,
+            # and what a crash leaves uncounted is told by the batches it may have reached.
             self._defer(push, now_s + again.delay_s)
         else:
             heapq.heappush(self._later, (now_s + again.delay_s, next(self._tick), push))
@@ -307,7 +326,7 @@ class Dispatch:
         """Stale credentials: renew them once. Refused again before anything was accepted with them, they are wrong."""
         endpoint = push.endpoint
         if generation == carrier.generation:
-            if generation > 0 and self._proven.get(endpoint) != generation:
+            if generation > self._began_with[endpoint] and self._proven.get(endpoint) != generation:
                 self._defer(push, 0.0)
                 self.drain(f"credentials_refused: {verdict.reason} by {endpoint}, with renewed credentials too")
                 return

@@ -7,13 +7,26 @@ from notifier.account import Account
 from notifier.batching import BATCH_SIZE, Batch, Former, Push
 from notifier.cursor import Cursor
 from notifier.dispatch import Background, Task
+from notifier.run import Suspect
+
+
+class BrokenInput(Exception):
+    """The audience cannot be read on: broken, cut off, or changed. The message says where."""
+
+
+class InputUnreachable(Exception):
+    """The audience, or what was deferred, cannot be read now; it may be in a minute."""
 
 
 class Stream(Protocol):
     """Decoded records, from a cursor on (`notifier.audience`)."""
 
     def take(self, limit: int) -> list[object]:
-        """Up to `limit` records; fewer, or none, when their bytes have not arrived. Never waits."""
+        """Up to `limit` records; fewer, or none, when their bytes have not arrived. Never waits.
+
+        Raises:
+            BrokenInput, InputUnreachable: once every record before the fault has been taken.
+        """
         ...
 
     @property
@@ -56,14 +69,23 @@ class AudienceFeed:
 
     Args:
         settled: accounts of batches that are settled already, beyond the cursor: they are passed over.
-        suspects: batches below this number may have been asked for by a worker that died.
+        suspects: workers that died, and what they may have asked for.
+        size: records in a batch; anything but 500 is for simulations.
     """
 
-    def __init__(self, stream: Stream, former: Former, settled: Mapping[int, Account], suspects: int) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        former: Former,
+        settled: Mapping[int, Account],
+        suspects: Sequence[Suspect],
+        size: int = BATCH_SIZE,
+    ) -> None:
         self._stream = stream
         self._former = former
         self._settled = settled
         self._suspects = suspects
+        self._size = size
         self._records: list[object] = []
         self._start = stream.position()
         self.ended = False
@@ -76,8 +98,8 @@ class AudienceFeed:
         """The next batch, once all its records are here."""
         if self.ended:
             return None
-        self._records += self._stream.take(BATCH_SIZE - len(self._records))
-        if len(self._records) < BATCH_SIZE and not self._stream.ended:
+        self._records += self._stream.take(self._size - len(self._records))
+        if len(self._records) < self._size and not self._stream.ended:
             return None
         if not self._records:
             self.ended = True
@@ -87,12 +109,11 @@ class AudienceFeed:
     def _form(self) -> Batch:
         records, start, end = self._records, self._start, self._stream.position()
         self._records, self._start = [], end
-        number = start.record // BATCH_SIZE
+        number = start.record // self._size
         if number in self._settled:
             return self._former.passed(number, self._settled[number], end)
         batch = self._former.form(number, start.record, records, end)
-        if number < self._suspects:
-            suspect(batch)
+        suspect(batch, self._suspects)
         return batch
 
     def close(self) -> None:
@@ -118,7 +139,8 @@ class DeferredFeed:
         campaign_id: str,
         cursor: Cursor,
         settled: Mapping[int, Account],
-        suspects: int,
+        suspects: Sequence[Suspect],
+        size: int = BATCH_SIZE,
     ) -> None:
         self._store = store
         self._background = background
@@ -127,7 +149,8 @@ class DeferredFeed:
         self._round = cursor.round
         self._settled = settled
         self._suspects = suspects
-        self._found = store.deferred(run_id, cursor.round, cursor.record // BATCH_SIZE)
+        self._size = size
+        self._found = store.deferred(run_id, cursor.round, cursor.record // size)
         self._loading: Task = background.submit(self._load)
         self.ended = False
 
@@ -135,7 +158,7 @@ class DeferredFeed:
         """The next batch, once it is loaded. Whether it is due already is the caller's business."""
         if self.ended or not self._loading.done():
             return None
-        batch: Batch | None = self._loading.result()
+        batch = self._loaded()
         if batch is None:
             self.ended = True
             return None
@@ -146,14 +169,21 @@ class DeferredFeed:
         """When the next batch is due, seconds since the epoch; None while it is not known."""
         if not self._loading.done():
             return None
-        batch: Batch | None = self._loading.result()
+        batch = self._loaded()
         return max((push.due_at for push in batch.waiting), default=0.0) if batch else 0.0
+
+    def _loaded(self) -> Batch | None:
+        try:
+            batch: Batch | None = self._loading.result()
+        except Exception as error:  # noqa: BLE001 - whatever S3 had to say: a later hop reads it again
+            raise InputUnreachable(f"deferred devices: {type(error).__name__}: {error}") from None
+        return batch
 
     def _load(self) -> Batch | None:
         found = next(self._found, None)
         if found is None:
             return None
-        end = Cursor(record=(found.number + 1) * BATCH_SIZE, round=self._round)
+        end = Cursor(record=(found.number + 1) * self._size, round=self._round)
         batch = Batch(self._run_id, self._campaign_id, found.number, self._round, end)
         if found.number in self._settled:
             batch.account = self._settled[found.number]
@@ -166,15 +196,56 @@ class DeferredFeed:
             push.maybe_repeat = item.maybe_repeat
             batch.add(push)
         batch.account.deferred = -len(batch.waiting)
-        if found.number < self._suspects:
-            suspect(batch)
+        suspect(batch, self._suspects)
         return batch
 
     def close(self) -> None:
         """Nothing is held open."""
 
 
-def suspect(batch: Batch) -> None:
-    """A worker that died may have asked for these: asking now may repeat it, and is counted."""
+def suspect(batch: Batch, suspects: Sequence[Suspect]) -> None:
+    """Workers that died may have asked for these, each of them once: asking now may repeat it, and is counted then.
+
+    What they may have repeated among themselves is counted at once: nobody may come to ask again.
+    """
+    askers = sum(1 for one in suspects if batch.number < one.below)
+    if not askers:
+        return
     for push in batch.waiting:
-        push.maybe_repeat = True
+        if push.words is not None:
+            batch.account.possibly_repeated += askers - 1 + push.maybe_repeat
+            push.maybe_repeat = True
+
+
+class SettledBatch(Protocol):
+    """A settled batch, as it is found again (`notifier.results`)."""
+
+    @property
+    def account(self) -> Account: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def pushes(self) -> int: ...
+
+
+class SettledStore(Protocol):
+    """Where settled batches are found (`notifier.results`)."""
+
+    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]: ...
+    def settled(self, run_id: str, number: int, round_: int) -> SettledBatch: ...
+
+
+def skip_list(
+    store: SettledStore, run_id: str, cursor: Cursor, suspects: Sequence[Suspect], size: int = BATCH_SIZE
+) -> dict[int, Account]:
+    """The accounts of the batches that are settled although the cursor has not passed them.
+
+    A slow worker may settle a batch that a later claim was asking for when it died: what that one repeated is added.
+    """
+    accounts = {}
+    for number in store.settled_from(run_id, cursor.record // size, cursor.round):
+        found = store.settled(run_id, number, cursor.round)
+        later = sum(1 for one in suspects if one.epoch > found.epoch and number < one.below)
+        found.account.possibly_repeated += later * found.pushes
+        accounts[number] = found.account
+    return accounts

@@ -13,11 +13,13 @@ from botocore.exceptions import ClientError
 
 from notifier.account import Account
 from notifier.cursor import decode_cursor
-from notifier.run import HAND_OVER_MS, LEASE_MS, LEDGER_VERSION, Control, Ending, Lane, LaneState, Run
+from notifier.run import HAND_OVER_MS, LEASE_MS, LEDGER_VERSION, Control, Ending, Lane, LaneState, Run, Suspect
 
 DUE_INDEX = "due"
 KEEP_S = 400 * 86_400
 """Items of a run are kept for this long after their last write."""
+MAX_REASON = 2_000
+"""Characters of a reason that are kept: an item holds 400 KB."""
 
 
 class LaneTaken(Exception):
@@ -34,6 +36,18 @@ class LaneLost(Exception):
 
 class LedgerTooNew(Exception):
     """A newer release wrote this item: leave it alone."""
+
+
+class _ControlChanged(Exception):
+    """An operator's word came while the worker drained."""
+
+
+CONTRARY = {
+    LaneState.PAUSED: ("control <> :word", Control.PAUSE),
+    LaneState.STOPPED: ("control = :word", Control.CANCEL),
+    LaneState.RESTING: ("control = :word", Control.CANCEL),
+}
+"""What an operator may have said that speaks against a state in which the lane would wait."""
 
 
 class DynamoLedger:
@@ -80,16 +94,28 @@ class DynamoLedger:
         item = self._get(_key(run_id, _lane_sk(lane)))
         return _lane_of(item) if item else None
 
-    def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool:
-        """Make the run the owner of its campaign id. False when another run owns it already and `again` is not said."""
+    def name_campaign(self, run_id: str, campaign_id: str) -> None:
+        """Note which campaign a run sends, whether or not it may."""
         self._client.update_item(
             TableName=self._table,
             Key=_key(run_id, "run"),
             UpdateExpression="SET campaign_id = :c",
             ExpressionAttributeValues={":c": {"S": campaign_id}},
         )
-        key = {"pk": {"S": f"campaign#{campaign_id}"}, "sk": {"S": f"run#{run_id}" if again else "campaign"}}
-        item = key | {"run_id": {"S": run_id}, "at_ms": _n(self._now_ms()), "expires_at": self._expiry()}
+
+    def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool:
+        """Make the run the owner of its campaign id. False when another run owns it already and `again` is not said.
+
+        The first run of an id owns it, though it says `again`: a later one that does not say it is refused.
+        """
+        item = {
+            "pk": {"S": f"campaign#{campaign_id}"},
+            "sk": {"S": "campaign"},
+            "version": _n(LEDGER_VERSION),
+            "run_id": {"S": run_id},
+            "at_ms": _n(self._now_ms()),
+            "expires_at": self._expiry(),
+        }
         try:
             self._client.put_item(
                 TableName=self._table,
@@ -99,7 +125,7 @@ class DynamoLedger:
             )
         except ClientError as error:
             if _is_refused(error):
-                return False
+                return again
             raise
         return True
 
@@ -148,6 +174,9 @@ class DynamoLedger:
             "cancelled_while_waiting": "(#state IN (:resting, :paused, :stopped) AND control = :cancel)",
         }
         crashed = before.state is LaneState.RUNNING
+        suspects = before.suspects
+        if crashed and before.fed:
+            suspects += (Suspect(before.epoch, before.fed),)
         values = {
             ":ready": {"S": LaneState.READY.value},
             ":resting": {"S": LaneState.RESTING.value},
@@ -164,6 +193,9 @@ class DynamoLedger:
             ":due": {"S": "lane"},
             ":holder": {"S": holder},
             ":ends": _n(ends_at_ms),
+            ":was": {"S": before.state.value},
+            ":suspects": {"S": _json(suspects)},
+            ":zero": _n(0),
         }
         try:
             answer = self._client.update_item(
@@ -171,10 +203,10 @@ class DynamoLedger:
                 Key=_key(run_id, _lane_sk(lane)),
                 UpdateExpression=(
                     "SET #state = :running, lease_until_ms = :lease, due = :due, due_at = :lease,"
-                    " function_version = :code, started_at_ms = :started, holder = :holder, ends_at_ms = :ends"
-                    " ADD epoch :one, hop :one, idle_claims :one"
+                    " function_version = :code, started_at_ms = :started, holder = :holder, ends_at_ms = :ends,"
+                    " suspects = :suspects, fed = :zero REMOVE reason ADD epoch :one, hop :one, idle_claims :one"
                 ),
-                ConditionExpression=f"epoch = :before AND ({' OR '.join(clauses.values())})",
+                ConditionExpression=f"epoch = :before AND #state = :was AND ({' OR '.join(clauses.values())})",
                 ExpressionAttributeNames={"#state": "state"},
                 ExpressionAttributeValues=values,
                 ReturnValues="ALL_NEW",
@@ -195,7 +227,10 @@ class DynamoLedger:
             LaneLost: another worker holds it.
         """
         return self._write(
-            lane, "lease_until_ms = :lease, due = :due, due_at = :lease, fed = :fed", {":fed": _n(lane.fed)}
+            lane,
+            "lease_until_ms = :lease, due = :due, due_at = :lease, fed = :fed",
+            {":fed": _n(lane.fed)},
+            unless="fed > :fed",
         )
 
     def advance(self, before: Lane, after: Lane) -> Lane:
@@ -205,12 +240,13 @@ class DynamoLedger:
             LaneLost: another worker holds it.
         """
         sets = (
-            "lease_until_ms = :lease, due = :due, due_at = :lease, #cursor = :cursor, fed = :fed, account = :account,"
-            " sending_ms = :sending, idle_claims = :idle"
+            "lease_until_ms = :lease, due = :due, due_at = :lease, #cursor = :cursor, fed = :fed, suspects = :suspects,"
+            " account = :account, sending_ms = :sending, idle_claims = :idle"
         )
         values = {
             ":cursor": {"S": after.cursor.encode()},
             ":fed": _n(after.fed),
+            ":suspects": {"S": _json(after.suspects)},
             ":account": {"S": _json(after.account)},
             ":sending": _n(after.sending_ms),
             ":idle": _n(after.idle_claims),
@@ -220,9 +256,18 @@ class DynamoLedger:
     def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane:
         """Let go of the lane: hand over, rest, pause or stop. `due_at_ms` None: nobody comes by himself.
 
+        An operator's word may have come since the lane was last told it: resumed, it does not pause, and cancelled, it
+        does not wait. Then it is ready instead, and due at once.
+
         Raises:
             LaneLost: another worker holds it.
         """
+        try:
+            return self._release(lane, state, due_at_ms, reason)
+        except _ControlChanged:
+            return self._release(lane, LaneState.READY, self._now_ms(), None)
+
+    def _release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None) -> Lane:
         sets = "#state = :state, lease_until_ms = :zero, sending_ms = :sending"
         values = {":state": {"S": state.value}, ":zero": _n(0), ":sending": _n(lane.sending_ms)}
         removes = []
@@ -238,8 +283,12 @@ class DynamoLedger:
             removes.append("reason")
         else:
             sets += ", reason = :reason"
-            values[":reason"] = {"S": reason}
-        return self._write(lane, sets, values, removes=removes)
+            values[":reason"] = {"S": reason[:MAX_REASON]}
+        unless = None
+        if state in CONTRARY:
+            unless, word = CONTRARY[state]
+            values[":word"] = {"S": word.value}
+        return self._write(lane, sets, values, removes=removes, unless=unless)
 
     def finish(self, lane: Lane, ending: Ending, reason: str | None) -> Lane:
         """The lane is done. It stays due until the run is closed.
@@ -259,13 +308,20 @@ class DynamoLedger:
             ":now": _n(self._now_ms()),
             ":sending": _n(lane.sending_ms),
         }
-        if reason is not None:
-            sets += ", reason = :reason"
-            values[":reason"] = {"S": reason}
-        return self._write(lane, sets, values)
+        if reason is None:
+            return self._write(lane, sets, values, removes=["reason"])
+        values[":reason"] = {"S": reason[:MAX_REASON]}
+        return self._write(lane, sets + ", reason = :reason", values)
 
     def _write(
-        self, lane: Lane, sets: str, values: dict[str, Any], *, removes: list[str] | None = None, cursor: bool = False
+        self,
+        lane: Lane,
+        sets: str,
+        values: dict[str, Any],
+        *,
+        removes: list[str] | None = None,
+        cursor: bool = False,
+        unless: str | None = None,
     ) -> Lane:
         """One conditional write of the holder. A refusal is read back before it is believed: the answer may be lost."""
         now_ms = self._now_ms()
@@ -279,6 +335,8 @@ class DynamoLedger:
         if cursor:
             condition += " AND #cursor = :previous"
             values[":previous"] = {"S": lane.cursor.encode()}
+        if unless is not None:
+            condition += f" AND NOT {unless}"
         if "#cursor" in sets + condition:
             names["#cursor"] = "cursor"
         expression = f"SET {sets}, expires_at = :keep" + (f" REMOVE {', '.join(removes)}" if removes else "")
@@ -295,16 +353,25 @@ class DynamoLedger:
         except ClientError as error:
             if not _is_refused(error):
                 raise
-            found = self.read_lane(lane.run_id, lane.lane)
-            if found is None or found.epoch != lane.epoch:
-                raise LaneLost(f"epoch {found.epoch if found else 'none'}, ours was {lane.epoch}") from None
+            found = self._read_back(lane)
             if _says(found, values):
                 return found
-            if found.state is not LaneState.RUNNING or not cursor or found.cursor == lane.cursor:
-                raise LaneLost(f"the lane is {found.state.value} at {found.cursor.encode()}") from None
+            self._check_refusal(found, lane, cursor=cursor, unless=unless)
             # Nobody else writes in our epoch: an earlier write of ours arrived although its answer did not.
             return self._write(found, sets, values, removes=removes, cursor=True)
         return _lane_of(answer["Attributes"])
+
+    def _read_back(self, lane: Lane) -> Lane:
+        found = self.read_lane(lane.run_id, lane.lane)
+        if found is None or found.epoch != lane.epoch:
+            raise LaneLost(f"epoch {found.epoch if found else 'none'}, ours was {lane.epoch}") from None
+        return found
+
+    def _check_refusal(self, found: Lane, lane: Lane, *, cursor: bool, unless: str | None) -> None:
+        if unless is not None and found.state is LaneState.RUNNING:
+            raise _ControlChanged from None
+        if found.state is not LaneState.RUNNING or not cursor or found.cursor == lane.cursor:
+            raise LaneLost(f"the lane is {found.state.value} at {found.cursor.encode()}") from None
 
     # -- operators and the sweeper ------------------------------------------------------------------------------------
 
@@ -347,9 +414,9 @@ class DynamoLedger:
                 TableName=self._table,
                 Key=_key(run_id, _lane_sk(lane)),
                 UpdateExpression=f"SET {sets}",
-                ConditionExpression=f"attribute_exists(pk) AND {condition}",
+                ConditionExpression=f"version <= :version AND {condition}",
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=values,
+                ExpressionAttributeValues=values | {":version": _n(LEDGER_VERSION)},
                 ReturnValues="ALL_NEW",
             )
         except ClientError as error:
@@ -372,18 +439,25 @@ class DynamoLedger:
                     yield _lane_of(item)
 
     def put_off(self, lane: Lane, due_at_ms: int) -> bool:
-        """Move a due lane's appointment on, so that only one sweeper nudges it. False when somebody was faster."""
-        values = {":was": _n(lane.due_at_ms or 0), ":at": _n(due_at_ms), ":epoch": _n(lane.epoch)}
-        return self._update_only_due(lane, values)
+        """Move a due lane's appointment on, so that only one sweeper nudges it. False when somebody was faster.
 
-    def _update_only_due(self, lane: Lane, values: dict[str, Any]) -> bool:
+        A lane whose rest is over becomes ready: with its appointment moved on it could not be claimed as resting.
+        """
+        state = LaneState.READY if lane.state is LaneState.RESTING else lane.state
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_key(lane.run_id, _lane_sk(lane.lane)),
-                UpdateExpression="SET due_at = :at",
-                ConditionExpression="due_at = :was AND epoch = :epoch",
-                ExpressionAttributeValues=values,
+                UpdateExpression="SET due_at = :at, #state = :then",
+                ConditionExpression="due_at = :was AND epoch = :epoch AND #state = :state",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":was": _n(lane.due_at_ms or 0),
+                    ":at": _n(due_at_ms),
+                    ":epoch": _n(lane.epoch),
+                    ":state": {"S": lane.state.value},
+                    ":then": {"S": state.value},
+                },
             )
         except ClientError as error:
             if _is_refused(error):
@@ -481,6 +555,7 @@ def _lane_item(lane: Lane) -> dict[str, Any]:
         "sending_ms": _n(lane.sending_ms),
         "idle_claims": _n(lane.idle_claims),
         "account": {"S": _json(lane.account)},
+        "suspects": {"S": _json(lane.suspects)},
     }
 
 
@@ -504,6 +579,7 @@ def _lane_of(item: dict[str, Any]) -> Lane:
         due_at_ms=number("due_at"),
         cursor=decode_cursor(item["cursor"]["S"]),
         fed=number("fed") or 0,
+        suspects=msgspec.json.decode(item["suspects"]["S"], type=tuple[Suspect, ...]) if "suspects" in item else (),
         hop=number("hop") or 0,
         sending_ms=number("sending_ms") or 0,
         idle_claims=number("idle_claims") or 0,

@@ -68,6 +68,8 @@ class Progress:
         self._try_at: dict[int, float] = {}
         self._queue: deque[Batch] = deque()
         self._cursor = lane.cursor
+        self.suspects = lane.suspects
+        """Claims that died and may have asked for batches of this round that are not settled."""
         self._account = copied(lane.account)
         self._moved = False
         self._writing: Task | None = None
@@ -101,7 +103,8 @@ class Progress:
         """Whether batch `number` may be asked for: the ledger must know that a crash could have reached it."""
         if number >= self._wanted_fed - LOOKAHEAD // 2:
             self._wanted_fed = number + LOOKAHEAD
-        return number < self.lane.fed
+        # Until the ledger has come to this round too, what it says was fed is of the round before.
+        return number < self.lane.fed and self.lane.cursor.round == self._cursor.round
 
     def enter(self, batch: Batch) -> None:
         """Take a batch in, in the order of the feed."""
@@ -137,7 +140,7 @@ class Progress:
         account = settled.account
         if not settled.ours:
             account = copied(account)
-            account.possibly_repeated += sum(1 for row in batch.rows if row.attempts) + len(batch.deferred)
+            account.possibly_repeated += batch.account.possibly_repeated
         self._accounts[number] = account
         self.settled_batches += 1
 
@@ -146,12 +149,14 @@ class Progress:
             batch = self._queue.popleft()
             self._account.add(self._accounts.pop(batch.number))
             self._cursor = batch.at_end
+            self.suspects = tuple(one for one in self.suspects if one.below > batch.number + 1)
             self._moved = True
 
     def next_round(self) -> None:
         """The feed of this round has ended: go on to the devices it deferred."""
         self._cursor = Cursor(round=self._cursor.round + 1)
         self._wanted_fed = 0
+        self.suspects = ()
         self._moved = True
 
     # -- the ledger ---------------------------------------------------------------------------------------------------
@@ -212,6 +217,7 @@ class Progress:
                 cursor=self._cursor,
                 account=copied(self._account),
                 fed=self._wanted_fed,
+                suspects=self.suspects,
                 sending_ms=self.sending_ms(),
                 idle_claims=0,
             )

@@ -50,6 +50,10 @@ class Settled(msgspec.Struct, frozen=True):
     round: int
     account: Account
     ours: bool = True
+    epoch: int = 0
+    """The claim that settled it."""
+    pushes: int = 0
+    """How many devices it was formed with."""
 
 
 class DeferredBatch(msgspec.Struct, frozen=True):
@@ -84,7 +88,11 @@ class S3Results:
             self._put(f"invalid/{where}", _lines(batch.invalid))
         if batch.dead:
             self._put(f"dead-tokens/{where}", _lines(batch.dead))
-        metadata = {"epoch": str(epoch), "account": _account_in_metadata(batch.account)}
+        metadata = {
+            "epoch": str(epoch),
+            "account": _account_in_metadata(batch.account),
+            "pushes": str(batch.pushes),
+        }
         key = f"rows/{where}"
         try:
             self._put(key, _lines(batch.rows), metadata, only_new=True)
@@ -92,10 +100,8 @@ class S3Results:
             if error.response["Error"]["Code"] not in CONFLICTS:
                 raise
             if self._epoch_of(key) != epoch:
-                return Settled(
-                    batch.number, batch.round, self.recover(batch.run_id, batch.number, batch.round), ours=False
-                )
-        return Settled(batch.number, batch.round, batch.account)
+                return self.settled(batch.run_id, batch.number, batch.round)
+        return Settled(batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes)
 
     def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
         """The numbers of the batches of this round, from `number` on, that are settled already."""
@@ -104,12 +110,18 @@ class S3Results:
         return frozenset(int(m[1]) for m in names if m and int(m[2] or 0) == round_ and int(m[1]) >= number)
 
     def recover(self, run_id: str, number: int, round_: int) -> Account:
-        """The account of a settled batch, from its object: what was read from its metadata, outcomes from its rows."""
+        """The account of a settled batch."""
+        return self.settled(run_id, number, round_).account
+
+    def settled(self, run_id: str, number: int, round_: int) -> Settled:
+        """A batch that somebody settled, from its object: what was read from its metadata, outcomes from its rows."""
         key = f"rows/run_id={run_id}/{batch_name(number, round_)}.json.gz"
         answer = self._client.get_object(Bucket=self._bucket, Key=key)
         account = _account_from_metadata(answer["Metadata"]["account"])
         account.count_rows(_ROWS.decode_lines(gzip.decompress(answer["Body"].read())))
-        return account
+        metadata = answer["Metadata"]
+        epoch, pushes = int(metadata["epoch"]), int(metadata["pushes"])
+        return Settled(number, round_, account, ours=False, epoch=epoch, pushes=pushes)
 
     def _epoch_of(self, key: str) -> int:
         return int(self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]["epoch"])

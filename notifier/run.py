@@ -96,12 +96,20 @@ class Run(msgspec.Struct, frozen=True):
     closed_at_ms: int | None = None
 
 
+class Suspect(msgspec.Struct, frozen=True):
+    """A claim that never handed over: it may have asked for the round's batches with numbers under `below`."""
+
+    epoch: int
+    below: int
+
+
 class Lane(msgspec.Struct, frozen=True):
     """One lane as the ledger holds it. All times in milliseconds since the epoch.
 
     Args:
         epoch: counts the claims; every write of a worker is conditional on it.
-        fed: batches of the cursor's round from the cursor up to this number (exclusive) may have been asked for.
+        fed: this claim may have asked for batches of the cursor's round up to this number (exclusive).
+        suspects: earlier claims that died with requests out, until the cursor has passed all they may have asked for.
         hop: counts the invocations that worked.
         sending_ms: time spent sending, over all hops: the ramp's input.
         idle_claims: claims in a row that settled nothing.
@@ -119,6 +127,7 @@ class Lane(msgspec.Struct, frozen=True):
     due_at_ms: int | None = None
     cursor: Cursor = Cursor()
     fed: int = 0
+    suspects: tuple[Suspect, ...] = ()
     hop: int = 0
     sending_ms: int = 0
     idle_claims: int = 0

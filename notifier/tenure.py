@@ -16,7 +16,7 @@ from notifier.dispatch import Background
 from notifier.ledger import LaneLost, LaneTaken
 from notifier.opening import Opened, Unsendable
 from notifier.progress import LaneLedger, LeaseOver
-from notifier.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run
+from notifier.run import MAX_IDLE_CLAIMS, Ending, Lane, LaneState, Run
 from notifier.telemetry import Action
 from notifier.waiting import await_task
 from notifier.worker import Exit, Hop, HopLedger, leave
@@ -26,7 +26,6 @@ class TenureLedger(LaneLedger, HopLedger, Protocol):
     """The ledger, as a tenure needs it (`notifier.ledger`)."""
 
     def claim(self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int) -> Lane: ...
-    def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None: ...
 
 
 class Continuing(Protocol):
@@ -152,13 +151,9 @@ class Tenure:
     def _see_on(self, run: Run, lane: Lane, why: Exit) -> None:
         """After the last write: ask for the next hop, or close the run.
 
-        An operator's word may have come while the worker drained: it is looked at once more.
+        A lane that meant to wait is ready all the same when an operator resumed or cancelled it while it drained.
         """
-        if lane.state is LaneState.PAUSED and lane.control is Control.GO:
-            lane = self._ledger.set_control(run.run_id, Control.GO, "resumed while pausing", lane.lane) or lane
-        wakes = lane.control is Control.CANCEL and lane.state is not LaneState.DONE
-        resumed = why is Exit.PAUSE and lane.state is LaneState.READY
-        if why is Exit.HAND_OVER or resumed or wakes:
+        if lane.state is LaneState.READY and why is not Exit.WAIT:
             self._continuation.nudge(run.run_id, lane.lane, lane.function_version)
             self._log.info(Action.CONTINUED, hop=lane.hop)
         elif lane.state is LaneState.DONE:

@@ -13,7 +13,7 @@ import msgspec
 from notifier.batching import Batch
 from notifier.deadline import Clock, Deadline
 from notifier.dispatch import Dispatch, timestamp
-from notifier.feed import Feed
+from notifier.feed import BrokenInput, Feed, InputUnreachable
 from notifier.outcome import Outcome
 from notifier.pacing import Pace
 from notifier.progress import Progress
@@ -42,14 +42,6 @@ class Exit(enum.IntEnum):
     STOP = 7
     FAIL = 8
     COMPLETE = 9
-
-
-class BrokenInput(Exception):
-    """The audience cannot be read on: broken, cut off, or changed. The message says where."""
-
-
-class InputUnreachable(Exception):
-    """The audience cannot be read now; it may be in a minute."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -117,6 +109,7 @@ class Hop:
                 self._look_around()
                 if self._exit is None or self._exit is Exit.HAND_OVER:
                     self._let_go()
+                self.dispatch.holding = self.progress.is_blind
                 self.dispatch.step(self._patience_s())
                 if self.dispatch.stop_reason is not None:
                     self._end(Exit.STOP, self.dispatch.stop_reason)
@@ -145,8 +138,11 @@ class Hop:
             self._rest(self._plan.not_before)
         if self.deadline.is_near():
             self._end(Exit.HAND_OVER, None)
-            if self.deadline.remaining_ms() < self.deadline.hard_ms and not self.dispatch.draining:
-                self._drain()
+        remaining_ms = self.deadline.remaining_ms()
+        if remaining_ms < self.deadline.hard_ms and not self.dispatch.draining:
+            self._drain()
+        if remaining_ms < self.deadline.last_ms:
+            self.dispatch.abandon()
 
     def _end(self, why: Exit, reason: str | None) -> None:
         """Begin to end. Only a hand-over lets the open batches finish; everything else defers what is not in flight."""
@@ -253,15 +249,21 @@ class Hop:
         if due_at is None:
             return None
         wait_s = due_at - self._clock.now()
-        if wait_s > REST_ABOVE_S:
+        if wait_s <= 0:
+            return feed.next()
+        beyond_hop = wait_s * 1000 > self.deadline.before_near_ms()
+        if (wait_s > REST_ABOVE_S or beyond_hop) and not self._current and self.dispatch.open == self.dispatch.in_doubt:
             self._rest(due_at)
-        return feed.next() if wait_s <= 0 else None
+        return None
 
     def _look_at_end(self, feed: Feed) -> None:
         """The round is over when its feed has ended and every batch is settled; the run, when nothing is deferred."""
         if not feed.ended or not self._is_idle or self._exit is not None:
             return
         if self.progress.account.deferred > 0:
+            if self.progress.cursor.round > 0 and self.progress.cursor.record == 0:
+                self._end(Exit.STOP, "deferred_missing: the objects of devices that are still to be asked for are gone")
+                return
             feed.close()
             self._feed = None
             self.progress.next_round()
