@@ -1,0 +1,105 @@
+"""What only the rows tell: the time line, and whether they agree with the ledger's account."""
+
+import gzip
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+READERS = 8
+_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+class SeenRow(msgspec.Struct, frozen=True, gc=False):
+    """The members of a row that the report uses."""
+
+    arm: str
+    outcome: str
+    gateway: str
+    platform: str
+    at: str
+    attempts: int
+    reason: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(SeenRow)
+
+
+class Second(msgspec.Struct):
+    """Devices whose outcome fell into one second."""
+
+    accepted: int = 0
+    rejected: int = 0
+    failed: int = 0
+    held: int = 0
+
+    @property
+    def asked(self) -> int:
+        """Without the control group, who are never asked for."""
+        return self.accepted + self.rejected + self.failed
+
+
+class RowFigures(msgspec.Struct):
+    """All rows of a run, added up. `seconds` are by epoch second; `outcomes` by arm, outcome and reason."""
+
+    rows: int = 0
+    objects: int = 0
+    stored_bytes: int = 0
+    requests: int = 0
+    platforms: dict[str, int] = {}
+    gateways: dict[str, int] = {}
+    seconds: dict[int, Second] = {}
+    outcomes: dict[tuple[str, str, str], int] = {}
+
+    def add(self, rows: Iterable[SeenRow]) -> None:
+        """Take rows in."""
+        epochs: dict[str, Second] = {}
+        for row in rows:
+            self.rows += 1
+            self.requests += row.attempts
+            self.platforms[row.platform] = self.platforms.get(row.platform, 0) + 1
+            self.gateways[row.gateway] = self.gateways.get(row.gateway, 0) + 1
+            key = (row.arm, row.outcome, row.reason or "")
+            self.outcomes[key] = self.outcomes.get(key, 0) + 1
+            name = row.at[:19]
+            second = epochs.get(name)
+            if second is None:
+                second = epochs[name] = self.seconds.setdefault(_epoch_of(name), Second())
+            setattr(second, row.outcome, getattr(second, row.outcome) + 1)
+
+
+def _epoch_of(at: str) -> int:
+    return int(datetime.strptime(at, _FORMAT).replace(tzinfo=UTC).timestamp())
+
+
+def read_rows(client: Any, bucket: str, run_id: str) -> RowFigures:
+    """All rows of a run. `client` is a boto3 S3 client."""
+    figures = RowFigures()
+    for _, body in objects_under(client, bucket, f"rows/run_id={run_id}/"):
+        figures.objects += 1
+        figures.stored_bytes += len(body)
+        figures.add(_DECODER.decode_lines(gzip.decompress(body)))
+    return figures
+
+
+def count_lines(client: Any, bucket: str, prefix: str) -> tuple[int, int]:
+    """How many lines and objects are under a prefix. What they say is not looked at."""
+    lines = objects = 0
+    for _, body in objects_under(client, bucket, prefix):
+        objects += 1
+        lines += sum(1 for line in gzip.decompress(body).splitlines() if line)
+    return lines, objects
+
+
+def objects_under(client: Any, bucket: str, prefix: str) -> Iterator[tuple[str, bytes]]:
+    """Key and body of every object under a prefix, in order, a few fetched at once."""
+
+    def body_of(key: str) -> tuple[str, bytes]:
+        return key, client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    with ThreadPoolExecutor(READERS) as pool:
+        for page in pages:
+            yield from pool.map(body_of, [thing["Key"] for thing in page.get("Contents", ())])
