@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import boto3
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.composition import HopMaker, Process, decode_opened
 from notifier.config import check_time, read_settings
@@ -15,14 +16,13 @@ from notifier.count_desk import CountDesk
 from notifier.count_jobs import DynamoCountJobs
 from notifier.deadline import Deadline
 from notifier.event import Drop, LaneNudge, UnknownEvent, nudges
+from notifier.observe import Observer, ended, stopped
 from notifier.opening import Opened
-from notifier.run import Control, Lane, LaneState, Run, Source, source_of
+from notifier.run import Control, Ending, Lane, LaneState, Run, Source, source_of
 from notifier.summary import summary_of
-from notifier.telemetry import Action, Log
+from notifier.telemetry import Action, Log, Metric, Reading, Tracing, part, traced
 from notifier.tenure import Invocation, Tenure
 from notifier.worker import Hop
-
-PROGRESS_EVERY_S = 1.0
 
 
 class Context(Protocol):
@@ -37,13 +37,14 @@ class Context(Protocol):
 class Worker:
     """The worker entry, once per process."""
 
-    def __init__(self, process: Process, log: Log) -> None:
+    def __init__(self, process: Process, observer: Observer) -> None:
         self._process = process
-        self._log = log
+        self._observer = observer
+        self._log = log = observer.log
         self._tenure = Tenure(
             process.ledger,
             process.continuation,
-            Premises(process, log),
+            Premises(process, observer),
             process.background,
             process.clock,
             log,
@@ -94,75 +95,79 @@ class Worker:
         """Work on the lane, or forward the nudge to the version of the code that the run began with."""
         process, log = self._process, self._log
         log.run(run.run_id)
+        Tracing.current.annotate(run=run.run_id)
         before = process.ledger.read_lane(run.run_id, lane_number)
         version = before.function_version if before else ""
         if version and version != context.function_version and context.function_version != "$LATEST":
             log.info(Action.CONTINUED, version=version, reason="the run began with another version of the code")
             process.continuation.nudge(run.run_id, lane_number, version)
             return {"status": "forwarded", "run_id": run.run_id}
+        self._observer.began(before, int(process.clock.now() * 1000))
         invocation = Invocation(context.function_version, context.get_remaining_time_in_millis)
-        answer: dict[str, Any] = msgspec.to_builtins(self._tenure.work(run, lane_number, invocation))
-        return answer
+        answer = self._tenure.work(run, lane_number, invocation)
+        if answer.status == LaneState.STOPPED:
+            self._observer.metrics.tell(stopped(answer.reason), run_id=run.run_id)
+        if answer.status in (LaneState.STOPPED, Ending.FAILED):
+            Tracing.current.fault(answer.reason or answer.status)
+        told: dict[str, Any] = msgspec.to_builtins(answer)
+        return told
 
 
 class Premises:
     """Where a tenure's hops are made and its runs are closed."""
 
-    def __init__(self, process: Process, log: Log) -> None:
+    def __init__(self, process: Process, observer: Observer) -> None:
         self._process = process
-        self._log = log
+        self._observer = observer
 
+    @traced("open")
     def open(self, run: Run) -> Opened:
         """What every hop needs to know. Raises Unsendable."""
+        self._correlate(run)
         return self._process.opening().open(run, decode_opened)
+
+    def _correlate(self, run: Run) -> None:
+        """A file that the approval app wrote names its request: with it, one search finds form, approval and hops."""
+        source = run.source
+        version: Any = {"VersionId": source.version_id} if source.version_id else {}
+        try:
+            head = self._process.s3.head_object(Bucket=source.bucket, Key=source.key, **version)
+        except (ClientError, BotoCoreError):
+            return  # whoever needs the file will say what is wrong with it
+        request_id = head["Metadata"].get("correlation-id")
+        if request_id:
+            Tracing.current.annotate(request=request_id)
+            self._observer.log.request(request_id)
 
     @contextmanager
     def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> Iterator[Hop]:
         """The hop of a claimed lane, with its connections."""
-        maker = HopMaker(self._process, run, lane, opened)
-        try:
-            yield maker.make(deadline, Progressing(self._log, self._process))
-        finally:
-            maker.close()
+        with self._observer.hop(lane, opened.campaign.id) as watch:
+            maker = HopMaker(self._process, run, lane, opened)
+            try:
+                hop = maker.make(deadline, watch)
+                watch.begin(hop)
+                with part(Tracing.current, "send"):
+                    yield hop
+                    watch.end(hop)
+            finally:
+                maker.close()
 
+    @traced("close")
     def close(self, run: Run, lane: Lane) -> None:
         """Write the summary, announce the end."""
-        close(self._process, self._log, run, lane)
+        close(self._process, self._observer, run, lane)
 
 
-class Progressing:
-    """Logs how it goes, about once a second."""
-
-    def __init__(self, log: Log, process: Process) -> None:
-        self._log = log
-        self._process = process
-        self._next = 0.0
-
-    def turn(self, hop: Hop) -> None:
-        """Log, if it is time."""
-        now_s = self._process.clock.monotonic()
-        if now_s < self._next:
-            return
-        self._next = now_s + PROGRESS_EVERY_S
-        account = hop.progress.account
-        self._log.info(
-            Action.PROGRESS,
-            users=account.users,
-            devices=account.devices,
-            open=hop.dispatch.open,
-            unsettled=hop.progress.unsettled,
-            remaining_ms=hop.deadline.remaining_ms(),
-        )
-
-
-def close(process: Process, log: Log, run: Run, lane: Lane) -> None:
+def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:
     """Write the summary and announce the end. Repeatable: the sweeper does it again when this was cut short."""
     current = process.ledger.read_run(run.run_id) or run
     summary = summary_of(current, lane, process.settings.bucket)
     key = process.results.put_summary(run.run_id, summary)
     process.announcer.ended(run.run_id, summary)
     process.ledger.close_run(run.run_id, lane.lane)
-    log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)
+    observer.metrics.tell(ended(lane), run_id=run.run_id)
+    observer.log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)
 
 
 class Sweeper:
@@ -171,14 +176,15 @@ class Sweeper:
     MOVE_ON_MS = 120_000
     REPLAYS = 3
 
-    def __init__(self, process: Process, log: Log, queue: Any) -> None:
+    def __init__(self, process: Process, observer: Observer, queue: Any) -> None:
         self._process = process
-        self._log = log
+        self._observer = observer
+        self._log = observer.log
         self._queue = queue
 
     def handle(self, event: object, context: Context) -> dict[str, int]:
         """Sweep once."""
-        nudged = closed = 0
+        nudged = closed = stalled = 0
         now_ms = int(self._process.clock.now() * 1000)
         for lane in self._process.ledger.due(now_ms):
             if not self._process.ledger.put_off(lane, now_ms + self.MOVE_ON_MS):
@@ -186,12 +192,15 @@ class Sweeper:
             if lane.state is LaneState.DONE:
                 run = self._process.ledger.read_run(lane.run_id)
                 if run is not None:
-                    close(self._process, self._log, run, lane)
+                    close(self._process, self._observer, run, lane)
                     closed += 1
             else:
+                Tracing.current.part_ways()
                 self._process.continuation.nudge(lane.run_id, lane.lane, lane.function_version, "nudge")
                 nudged += 1
+                stalled += lane.state is not LaneState.RESTING
         replayed = self._replay()
+        self._observer.metrics.tell(Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled}))
         if nudged or closed or replayed:
             self._log.info(Action.SWEPT, nudged=nudged, closed=closed, replayed=replayed)
         return {"nudged": nudged, "closed": closed, "replayed": replayed}
@@ -207,6 +216,7 @@ class Sweeper:
             event = _replayable(message["Body"], self.REPLAYS)
             if event is None:
                 continue
+            Tracing.current.part_ways()
             self._process.continuation.invoke(event)
             self._queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             replayed += 1
@@ -265,38 +275,47 @@ class ControlDesk:
 _kept: dict[str, Any] = {}
 
 
-def _process() -> tuple[Process, Log]:
+def _process() -> tuple[Process, Observer]:
     """One per environment of Lambda, made by its first invocation: settings are checked before anything is done."""
     if "process" not in _kept:
         settings = read_settings(os.environ)
-        _kept["process"] = Process(settings), Log(settings.log_level)
-    kept: tuple[Process, Log] = _kept["process"]
+        process = Process(settings)
+        _kept["process"] = process, Observer(settings, process.clock, Log(settings.log_level))
+    kept: tuple[Process, Observer] = _kept["process"]
     return kept
+
+
+def _trace_header() -> str:
+    """Lambda tells it anew for each invocation, by way of the environment."""
+    return os.environ.get("_X_AMZN_TRACE_ID", "")
 
 
 def worker(event: object, context: Context) -> dict[str, Any]:
     """Lambda's entry for everything that makes a lane work."""
-    process, log = _process()
+    process, observer = _process()
     if "worker" not in _kept:
         check_time(process.settings, context.get_remaining_time_in_millis() + 5_000)
-        _kept["worker"] = Worker(process, log)
-    answer: dict[str, Any] = _kept["worker"].handle(event, context)
+        _kept["worker"] = Worker(process, observer)
+    with observer.invocation(_trace_header(), "worker"):
+        answer: dict[str, Any] = _kept["worker"].handle(event, context)
     return answer
 
 
 def sweeper(event: object, context: Context) -> dict[str, int]:
     """Lambda's entry for the schedule."""
-    process, log = _process()
+    process, observer = _process()
     if "sweeper" not in _kept:
-        _kept["sweeper"] = Sweeper(process, log, boto3.client("sqs"))
-    answer: dict[str, int] = _kept["sweeper"].handle(event, context)
+        _kept["sweeper"] = Sweeper(process, observer, boto3.client("sqs"))
+    with observer.invocation(_trace_header(), "sweeper"):
+        answer: dict[str, int] = _kept["sweeper"].handle(event, context)
     return answer
 
 
 def control(event: object, context: Context) -> dict[str, Any]:
     """Lambda's entry for operators."""
-    process, log = _process()
-    return ControlDesk(process, log).handle(event, context)
+    process, observer = _process()
+    with observer.invocation(_trace_header(), "control"):
+        return ControlDesk(process, observer.log).handle(event, context)
 
 
 __all__ = ["control", "sweeper", "worker"]

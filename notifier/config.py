@@ -33,6 +33,9 @@ class Settings(msgspec.Struct, frozen=True):
         window: pushes that may be open at once.
         worker_function: whom to invoke; the worker itself is told by Lambda (`AWS_LAMBDA_FUNCTION_NAME`).
         cache_max_mb: how much of /tmp the audience cache may take.
+        stack: the stack's name: what the metrics of several stacks in one account are told apart by.
+        trace_sample: of the traces that Lambda samples, the percentage that gets the notifier's own detail.
+        xray_daemon_address: where traces go; Lambda says it (`AWS_XRAY_DAEMON_ADDRESS`).
     """
 
     bucket: str
@@ -56,6 +59,9 @@ class Settings(msgspec.Struct, frozen=True):
     worker_function: str = ""
     dead_letter_queue_url: str = ""
     log_level: str = "INFO"
+    stack: str = "notifier"
+    trace_sample: float = 100.0
+    xray_daemon_address: str = ""
 
 
 def _positive(text: str) -> int:
@@ -68,6 +74,13 @@ def _positive(text: str) -> int:
 def _not_negative(text: str) -> int:
     number = int(text)
     if number < 0:
+        raise ValueError
+    return number
+
+
+def _percentage(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 100:
         raise ValueError
     return number
 
@@ -97,6 +110,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "ramp_s": (_not_negative, "an integer, 0 or more"),
     "window": (_positive, "an integer above 0"),
     "cache_max_mb": (_not_negative, "an integer, 0 or more"),
+    "trace_sample": (_percentage, "a number from 0 to 100"),
     "log_level": (_level, "DEBUG, INFO, WARNING or ERROR"),
 }
 
@@ -121,6 +135,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         except ValueError:
             faults.append(f"{field.name.upper()} is {text!r}: expected {expected}")
     values.setdefault("worker_function", environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
+    values.setdefault("xray_daemon_address", environment.get("AWS_XRAY_DAEMON_ADDRESS", ""))
     if faults:
         raise BadSettings(tuple(faults))
     return Settings(**values)

@@ -33,6 +33,8 @@ from sandbox.local_lambda.trace import LOOP_LIMIT, Trace
 LATEST: Final = "$LATEST"
 RETRY_DELAYS_S: Final = (60.0, 120.0)  # what Lambda waits before the first and the second retry
 SendMessage = Callable[[str, str, dict[str, str]], None]
+Around = Callable[[Invocation, Callable[[Invocation], Answer]], Answer]
+"""What happens around one attempt: it runs what it is given, as it is or with another trace header."""
 
 
 class Deployed(msgspec.Struct):
@@ -69,6 +71,7 @@ class LocalLambda:
         self._retry_scale = retry_scale
         self.send_message = send_message
         self.faults = faults
+        self.around: Around | None = None
         self._spawner = Spawner()
         self._functions: dict[str, Deployed] = {}
         self._figures: dict[str, Figures] = {}
@@ -186,7 +189,11 @@ class LocalLambda:
             raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.")
 
     def _run(self, invocation: Invocation, fault: Fault) -> Answer:
-        answer = self.function(invocation.function).pools[invocation.version].run(invocation, fault)
+        pool = self.function(invocation.function).pools[invocation.version]
+        if self.around is None:
+            answer = pool.run(invocation, fault)
+        else:
+            answer = self.around(invocation, lambda attempt: pool.run(attempt, fault))
         return Answer(answer.payload, answer.version, Failure.STOPPED) if self._stopping.is_set() else answer
 
     # ------------------------------------------------------------------ asynchronous events

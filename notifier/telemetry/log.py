@@ -39,6 +39,10 @@ class Action(enum.StrEnum):
     """An audience was counted, or a part of it."""
     WARNED = "warned"
     """Something is not as it should be, but works."""
+    BATCH = "batch"
+    """What became of one batch. At DEBUG only: a million users are two thousand of them."""
+    PRUNED = "pruned"
+    """The sweeper deleted published versions of the worker that no run uses."""
 
 
 class Log:
@@ -49,11 +53,27 @@ class Log:
     """
 
     def __init__(self, level: str = "INFO") -> None:
+        self._level = level
         self._logger = Logger(service="notifier", level=level)
+        self._logger.remove_keys(["location"])
 
     def run(self, run_id: str) -> None:
         """Every line from now on belongs to this run."""
+        self._logger.remove_keys(["request"])
         self._logger.set_correlation_id(run_id)
+
+    def request(self, request_id: str) -> None:
+        """Every line of this run from now on also names the approval app's request that it came from."""
+        self._logger.append_keys(request=request_id)
+
+    def debug(self, action: Action, **fields: Any) -> None:
+        """Something for whoever looks for a fault in the notifier itself."""
+        self._logger.debug(action.value, extra=fields)
+
+    @property
+    def is_debug(self) -> bool:
+        """Whether lines at DEBUG are written: what they say need not be gathered otherwise."""
+        return self._level == "DEBUG"
 
     def info(self, action: Action, **fields: Any) -> None:
         """Something that should happen."""
