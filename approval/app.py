@@ -134,6 +134,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         _logger.set_correlation_id(None)
 
 
-def authorizer(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def authorizer(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """AuthorizerFunction: a REQUEST authorizer event."""
     return _get().authorize(event)

@@ -1,12 +1,13 @@
 """What the figures of a counted audience mean for a campaign: arms, nights, duration. Pure."""
 
+import math
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from approval.request import needs_tick
 from approval.runs import Count
+from approval.zones import zone_of
 from notifier.campaign import HUNDREDTHS, Campaign
 
 NIGHT_BEGINS = 22
@@ -49,10 +50,10 @@ def users_at_night(timezones: dict[str, int], start: datetime) -> int:
     """Users for whom it is between 22:00 and 08:00 at `start`. Unknown time zones count for nobody."""
     total = 0
     for name, users in timezones.items():
-        try:
-            hour = start.astimezone(ZoneInfo(name)).hour
-        except (ValueError, OSError):
+        zone = zone_of(name)
+        if zone is None:
             continue
+        hour = start.astimezone(zone).hour
         if hour >= NIGHT_BEGINS or hour < NIGHT_ENDS:
             total += users
     return total
@@ -75,8 +76,8 @@ def duration_s(devices: int, per_second: int, ramp_s: int) -> int:
     """How long a run will take: half speed on average while it ramps up, then full speed."""
     in_ramp = per_second * ramp_s / 2
     if devices <= in_ramp:
-        return max(1, round((2 * devices * ramp_s / per_second) ** 0.5))
-    return round(ramp_s + (devices - in_ramp) / per_second)
+        return max(1, round(math.sqrt(2 * devices * ramp_s / per_second)))
+    return int(ramp_s + (devices - in_ramp) / per_second)
 
 
 def in_words(seconds: int) -> str:

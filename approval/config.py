@@ -12,7 +12,7 @@ class BadSettings(ValueError):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the deployment says. Lists hold addresses (`ann@example.com`) and domains (`@example.com`, `example.com`)."""
+    """What the deployment says. Lists hold addresses (`ann@example.com`) and domains (`@example.com`)."""
 
     bucket: str
     ledger_table: str

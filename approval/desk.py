@@ -365,7 +365,7 @@ class Desk:
 
 
 def campaign_of_test(campaign: Campaign, arm: str, name: str) -> Campaign:
-    """The campaign of one test push: everybody in one arm, nobody in control, an id and a place on the phone of its own."""
+    """The campaign of one test push: everybody in one arm, nobody in control, with an id of its own."""
     message = msgspec.structs.replace(campaign.message_of(arm), collapse_id=name)
     variants = (Variant(name=arm, percent=rules.WHOLE, message=Message()),)
     return Campaign(id=name, message=message, variants=variants, test=True)

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
+from approval.zones import zone_of
 from notifier.campaign import BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.placeholder import BadTemplate, compiled
 from notifier.render import template_faults
 
 MAX_LANGUAGES = 30
@@ -131,7 +132,7 @@ def _indexes(fields: Fields, group: str, most: int) -> list[int]:
 
 def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults]:
     """The campaign that the form means, or None and what is wrong by field (`""` for the form as a whole)."""
-    faults: Faults = {}
+    faults: Faults = dict(_text_faults(form))
     campaign = None
     decoded = _decoded(form, faults)
     try:
@@ -145,16 +146,20 @@ def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults
     return (None if faults else campaign), faults
 
 
+def _text_faults(form: Form) -> Iterator[tuple[str, str]]:
+    """Texts that cannot be filled in. Looked at apart, so that they are told together with everything else."""
+    for place, text in flat(form):
+        if place.rpartition(".")[2] in TEXTS:
+            try:
+                compiled(text)
+            except BadTemplate as error:
+                yield place, f"Cannot be filled in: {error}."
+
+
 def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
     message: dict[str, Any] = _given(form)
-    translations = {texts.locale: _given(texts) for texts in form.languages if texts.locale}
-    if translations:
+    if translations := _translations(form, faults):
         message["translations"] = translations
-    for n, texts in enumerate(form.languages):
-        if not texts.locale:
-            faults[f"languages.{n}.locale"] = "Which language is it? For example de, or pt-BR."
-        elif [other.locale.lower() for other in form.languages[:n]].count(texts.locale.lower()):
-            faults[f"languages.{n}.locale"] = "This language is given twice."
     decoded: dict[str, Any] = {"id": form.name, "message": message}
     if form.experiment:
         decoded["experiment"] = form.experiment
@@ -173,6 +178,15 @@ def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
     if not form.name:
         faults["name"] = "Give the campaign a name."
     return decoded
+
+
+def _translations(form: Form, faults: Faults) -> dict[str, dict[str, str]]:
+    for n, texts in enumerate(form.languages):
+        if not texts.locale:
+            faults[f"languages.{n}.locale"] = "Which language is it? For example de, or pt-BR."
+        elif texts.locale.lower() in [other.locale.lower() for other in form.languages[:n]]:
+            faults[f"languages.{n}.locale"] = "This language is given twice."
+    return {texts.locale: _given(texts) for texts in form.languages if texts.locale}
 
 
 def _given(texts: Any) -> dict[str, str]:
@@ -209,9 +223,8 @@ def _percent(text: str, field: str, faults: Faults) -> Decimal:
 def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | None:
     if not text:
         return None
-    try:
-        zone = ZoneInfo(timezone or "UTC")
-    except (ValueError, OSError):
+    zone = zone_of(timezone or "UTC")
+    if zone is None:
         faults["timezone"] = "Not a time zone. For example Europe/London."
         return None
     try:

@@ -117,7 +117,7 @@ def _fcm_bytes(message: Message, label: Label) -> int:
 
 
 def forgiving(form: Form, now: Any) -> Campaign | None:
-    """The form's campaign with everything set right that no preview shows; None if its texts themselves are at fault."""
+    """The form's campaign with everything set right that no preview shows; None if its texts are at fault."""
     kept = [n for n, texts in enumerate(form.languages) if texts.locale]
     count = len(form.variants)
     variants = tuple(_mended(variant, n, count, kept) for n, variant in enumerate(form.variants))

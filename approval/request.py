@@ -1,8 +1,9 @@
 """A request: what marketing asks for, who said what about it, and which step may follow which. No I/O.
 
     draft --submit--> in_review --approve (once or twice)--> approved --written--> its run
-      ^                  |  |  \\--reject--> rejected
-      +----take_back-----+  +--withdraw--> withdrawn          (an open one ends as `expired` by itself)
+      ^                |  |  |
+      +---take_back----+  |  +--reject--> rejected
+                          +--withdraw--> withdrawn          (an open one ends as `expired` by itself)
 
 A step is a function from a request to the request after it; `store` writes the result only if the request is still the
 one it was made from. So two people at once are two steps in a row, and the second is judged by what the first has left.

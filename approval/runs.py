@@ -1,4 +1,4 @@
-"""The notifier as approval sees it: the ledger's items (read only, but for its own approvals), and the control entry."""
+"""The notifier as approval sees it: the ledger (read only, but for its own approvals), and the control entry."""
 
 import enum
 import json
@@ -146,7 +146,7 @@ class Runs:
     # -- approvals ----------------------------------------------------------------------------------------------------
 
     def vouch(self, bucket: str, key: str, etag: str, request_id: str, by: Sequence[str], expires_at_s: int) -> None:
-        """Tell the notifier, before the batch file is there, which bytes are approved under which key. Once for ever."""
+        """Tell the notifier, before the batch file is there, which bytes are approved under which key. Once."""
         item = {
             "pk": {"S": f"approved#{bucket}/{key}"},
             "sk": {"S": "approved"},

@@ -1,8 +1,8 @@
 """Signing in: a link by mail, used once, and then a session in a cookie.
 
 A link opens a page with a button, because mail scanners open links; the button uses it. Both link and session are a
-random secret, signed with the deployment's key (so that a forged one costs no read) and kept hashed in the table (so that
-a link works once, and signing out ends the session everywhere).
+random secret, signed with the deployment's key (so that a forged one costs no read) and kept hashed in the table (so
+that a link works once, and signing out ends the session everywhere).
 """
 
 import hmac

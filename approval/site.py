@@ -1,4 +1,4 @@
-"""The routes: which page or step belongs to which path. Every POST is checked for its origin and its CSRF token first."""
+"""The routes: which page or step belongs to which path. Every POST is checked for its origin and CSRF token first."""
 
 import hmac
 import secrets
@@ -62,7 +62,7 @@ class Site:
         try:
             call = self._read(event)
             method = "GET" if call.method == "HEAD" else call.method
-            self._resolver.append_context(call=call)
+            self._resolver.append_context(call=call)  # type: ignore[no-untyped-call]
             answer: dict[str, Any] = self._resolver.resolve({**event, "path": call.path, "httpMethod": method}, context)
         except BadCall as error:
             answer = self._as_answer(error.status, str(error), call, event)
@@ -125,8 +125,8 @@ class Site:
         route(post, "/requests", lambda c: see_other(c, f"/requests/{self._desk.create(_person(c)).id}"))
         route(get, "/requests/<id>", self._request)
         route(post, "/requests/<id>", self._edit)
-        route(get, "/requests/<id>/status", lambda c, id: page(self._views.status(c, id)))
-        route(get, "/requests/<id>/<action>", lambda c, id, action: see_other(c, f"/requests/{id}"))
+        route(get, "/requests/<id>/status", lambda c, **at: page(self._views.status(c, at["id"])))
+        route(get, "/requests/<id>/<action>", lambda c, **at: see_other(c, f"/requests/{at['id']}"))
         route(post, "/requests/<id>/<action>", self._act)
         route(post, "/preview", self._preview)
         route(get, "/devices", lambda c: page(self._views.devices(c)))

@@ -257,7 +257,7 @@ class Views:
         keys = {part.key for part in request.parts}
         return [s for s in self._store.listed() if s.id != request.id and s.run_id and keys & set(s.audience)][:10]
 
-    # -- what the script asks for again and again -----------------------------------------------------------------------
+    # -- what the script asks for again and again ---------------------------------------------------------------------
 
     def status(self, call: Call, id_: str) -> str:
         """The run, the tests and the count of a request, to be put into its page."""

@@ -1,0 +1,237 @@
+"""The approval app's table and bucket, against moto's server."""
+
+import threading
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from approval import request as rules
+from approval.batch_file import Files, OtherContent, etag_of
+from approval.form import Form
+from approval.request import Limits, Request, Step
+from approval.runs import Runs, count_id
+from approval.store import AuditEntry, Conflict, LinkData, NoSuchRequest, Store, TestDevice
+from notifier.account import Account
+from notifier.campaign import Part
+from notifier.run import source_of
+from tests.approval_site import BUCKET, LEDGER, TABLE, World, moto_server
+
+ANN = "ann@example.com"
+LIMITS = Limits()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def world(endpoint: str) -> World:
+    return World(endpoint)
+
+
+@pytest.fixture
+def store(world: World) -> Store:
+    return Store(world.client("dynamodb"), TABLE)
+
+
+def entry(step: Step = Step.CHANGED, at_ms: int = 1) -> AuditEntry:
+    return AuditEntry(step, ANN, at_ms)
+
+
+def kept(store: Store, id_: str = "r1", at_ms: int = 0) -> Request:
+    request = rules.created(id_, ANN, at_ms, LIMITS, Form(name=f"c-{id_}"))
+    store.create(request, entry(Step.CREATED))
+    return request
+
+
+def test_a_request_is_read_back(store: Store) -> None:
+    """As it was written; another is not there."""
+    assert kept(store) == store.request("r1")
+    with pytest.raises(NoSuchRequest):
+        store.request("r2")
+
+
+def test_an_id_is_used_once(store: Store) -> None:
+    """A second request of the same id is not written over the first."""
+    kept(store)
+    with pytest.raises(Conflict):
+        kept(store)
+
+
+def test_a_step_and_its_audit_entry_are_written_together(store: Store) -> None:
+    """And the list shows the newest state of each request, newest request first."""
+    kept(store, "r1", 1)
+    kept(store, "r2", 2)
+    before, after = store.change("r1", lambda r: rules.changed(r, ANN, 5, Form(name="new")), entry(at_ms=5))
+    assert (before.version, after.version) == (0, 1)
+    assert [e.step for e in store.audit("r1")] == [Step.CREATED, Step.CHANGED]
+    assert [(s.id, s.title) for s in store.listed()] == [("r2", "c-r2"), ("r1", "new")]
+
+
+def test_a_step_that_changes_nothing_writes_nothing(store: Store) -> None:
+    """No entry in the audit trail either."""
+    kept(store)
+    before, after = store.change("r1", lambda r: r, entry())
+    assert before is after
+    assert len(store.audit("r1")) == 1
+
+
+def test_of_two_at_once_the_second_sees_what_the_first_did(store: Store) -> None:
+    """Its step is made again, from the request as it is then."""
+    kept(store)
+    seen = []
+
+    def slow(request: Request) -> Request:
+        seen.append(request.version)
+        if len(seen) == 1:
+            store.change("r1", lambda r: rules.changed(r, ANN, 2, Form(name="first")), entry())
+        return rules.changed(request, ANN, 3, Form(name="second"))
+
+    _, after = store.change("r1", slow, entry())
+    assert seen == [0, 1]
+    assert (after.version, store.request("r1").form.name) == (2, "second")
+
+
+def test_a_link_is_used_by_one(store: Store) -> None:
+    """However many press the button at the same instant."""
+    store.keep_link("secret", LinkData(ANN, "/requests"), 100)
+    assert store.link("secret", 99) == LinkData(ANN, "/requests")
+    barrier, got = threading.Barrier(4), []
+
+    def use() -> None:
+        barrier.wait()
+        got.append(store.use_link("secret", 99))
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [link for link in got if link] == [LinkData(ANN, "/requests")]
+    assert store.link("secret", 99) is None
+
+
+def test_a_link_is_over_at_its_time(store: Store) -> None:
+    """Even while DynamoDB has not removed the item yet."""
+    store.keep_link("secret", LinkData(ANN, "/"), 100)
+    assert store.link("secret", 100) is None
+    assert store.use_link("secret", 100) is None
+
+
+def test_secrets_are_kept_hashed(store: Store, world: World) -> None:
+    """Who reads the table signs in as nobody."""
+    store.keep_link("link-secret", LinkData(ANN, "/"), 100)
+    store.keep_session("session-secret", ANN, 100)
+    whole = str(world.client("dynamodb").scan(TableName=TABLE)["Items"])
+    assert "link-secret" not in whole
+    assert "session-secret" not in whole
+
+
+def test_sessions_end(store: Store) -> None:
+    """By time, or by signing out."""
+    store.keep_session("s", ANN, 100)
+    assert store.session("s", 99) == ANN
+    assert store.session("s", 100) is None
+    store.end_session("s")
+    assert store.session("s", 99) is None
+
+
+def test_limits_count_in_windows(store: Store) -> None:
+    """The next window begins anew."""
+    assert [store.is_within("x", "who", 2, 60, now) for now in (0, 1, 59, 60)] == [True, True, False, True]
+
+
+def test_devices_are_ones_own(store: Store) -> None:
+    """Somebody else neither sees nor removes them."""
+    store.add_device(ANN, TestDevice("d1", "phone", "ios", "t" * 64))
+    assert store.devices("bob@example.com") == []
+    store.remove_device("bob@example.com", "d1")
+    assert [device.id for device in store.devices(ANN)] == ["d1"]
+    assert "tttt" not in repr(store.devices(ANN))
+
+
+def test_test_numbers_are_given_once(store: Store) -> None:
+    """Also to two testers."""
+    assert [store.next_test_number("r1", 3), store.next_test_number("r1", 2)] == [1, 4]
+
+
+@pytest.fixture
+def files(world: World) -> Files:
+    return Files(world.client("s3"), BUCKET)
+
+
+def test_audiences_are_pinned_by_version_and_etag(files: Files, world: World) -> None:
+    """And one that changed, or is gone, is named."""
+    key = world.put_audience("a.json", b"[1]")
+    other = world.put_audience("b.json", b"[2]")
+    parts, missing = files.pinned((key, other, "audiences/none.json", "rows/secret"))
+    assert missing == ("audiences/none.json", "rows/secret")
+    assert parts[0].etag == etag_of(b"[1]")
+    assert parts[0].version_id
+    assert files.changed_parts(parts) == ()
+    world.put_audience("a.json", b"[3]")
+    world.client("s3").delete_object(Bucket=BUCKET, Key=other)
+    assert files.changed_parts(parts) == (key, other)
+
+
+def test_a_batch_file_is_written_once(files: Files) -> None:
+    """Writing it again finds the same run; other content is never written over it."""
+    first = files.write_once("batches/r1.json", b"{}", {"content-hash": "h1"}, 1)
+    again = files.write_once("batches/r1.json", b"{}", {"content-hash": "h1"}, 2)
+    assert (again.run_id, again.version_id, again.etag) == (first.run_id, first.version_id, etag_of(b"{}"))
+    assert first.run_id == source_of(BUCKET, "batches/r1.json", first.version_id, first.etag).run_id
+    with pytest.raises(OtherContent):
+        files.write_once("batches/r1.json", b"[]", {"content-hash": "h2"}, 3)
+
+
+def test_rows_of_a_run_that_has_none_yet(files: Files) -> None:
+    """Are not there, which is no error."""
+    assert files.rows("unknown") is None
+
+
+@pytest.fixture
+def runs(world: World) -> Runs:
+    return Runs(world.client("dynamodb"), LEDGER, world.control, "control")
+
+
+def test_a_run_as_the_ledger_tells_it(runs: Runs, world: World) -> None:
+    """With its account; None before the notifier knows it."""
+    assert runs.run("R") is None
+    account = Account(users=3)
+    account.arm("a").accepted = 2
+    world.lane("R", account=msgspec.json.encode(account).decode(), control="pause", control_by=ANN, control_at_ms=5)
+    seen = runs.run("R")
+    assert seen is not None
+    assert (seen.status, seen.account.users, seen.control, seen.control_by, seen.is_over) == (
+        "running",
+        3,
+        "pause",
+        ANN,
+        False,
+    )
+    world.lane("R", ending="completed", state="done")
+    done = runs.run("R")
+    assert done is not None
+    assert (done.status, done.is_over) == ("completed", True)
+
+
+def test_the_first_word_for_a_key_stands(runs: Runs, world: World) -> None:
+    """What is approved under a key cannot become something else."""
+    runs.vouch(BUCKET, "batches/r1.json", "e1", "r1", [ANN], 9_999_999_999)
+    runs.vouch(BUCKET, "batches/r1.json", "e1", "r1", [ANN], 9_999_999_999)
+    runs.vouch(BUCKET, "batches/r1.json", "e2", "r1", [ANN], 9_999_999_999)
+    item = world.client("dynamodb").get_item(
+        TableName=LEDGER, Key={"pk": {"S": f"approved#{BUCKET}/batches/r1.json"}, "sk": {"S": "approved"}}
+    )["Item"]
+    assert item["etag"]["S"] == "e1"
+
+
+def test_a_count_is_named_by_what_is_counted() -> None:
+    """Other bytes are another job."""
+    part = Part(key="audiences/a.json", bucket="b", version_id=None, etag="e")
+    assert count_id([part]) == count_id([part])
+    assert len(count_id([part])) == 20
+    assert count_id([part]) != count_id([msgspec.structs.replace(part, etag="f")])

@@ -1,0 +1,429 @@
+"""The whole way of a request through the pages, without a browser: events as API Gateway makes them."""
+
+import gzip
+import json
+import re
+import threading
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from approval.app import App
+from notifier.account import Account
+from notifier.campaign import Audience, read_campaign
+from notifier.run import source_of
+from tests.approval_site import (
+    ANN,
+    BOB,
+    BUCKET,
+    CAT,
+    FORM,
+    HOST,
+    LEDGER,
+    STAGE,
+    Browser,
+    World,
+    decision,
+    moto_server,
+    new_request,
+)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def world(endpoint: str) -> World:
+    return World(endpoint)
+
+
+def approve(browser: Browser, id_: str, **fields: str) -> int:
+    return browser.post(f"/requests/{id_}/approve", {**decision(browser, id_), **fields}).status
+
+
+def batch(world: World, id_: str) -> dict[str, object]:
+    body = world.client("s3").get_object(Bucket=BUCKET, Key=f"batches/{id_}.json")["Body"].read()
+    decoded: dict[str, object] = json.loads(body)
+    return decoded
+
+
+def test_from_request_to_batch_file(world: World) -> None:
+    """Asked, reviewed by mail's link, approved: the batch file points at the pinned audience, and its run is known."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    bob = world.browser()
+    assert bob.get(f"/requests/{id_}").status == 401
+    page = bob.get(world.mailbox.link(BOB))
+    answer = bob.post("/link", {"t": page.field("t")})
+    assert answer.location == f"/requests/{id_}"
+    review = bob.get(f"/requests/{id_}")
+    assert "Hi Ann&lt;b&gt;" in review.body
+    assert "450" in review.body  # expected users of the arm that gets it
+    assert approve(bob, id_) == 303
+
+    written = batch(world, id_)
+    campaign = read_campaign(written["campaign"])
+    audience = msgspec.convert(written["audience"], Audience)
+    assert (campaign.id, str(campaign.control_percent)) == ("tinie-1", "10")
+    head = world.client("s3").head_object(Bucket=BUCKET, Key="audiences/tinie.json")
+    assert (audience.parts[0].version_id, f'"{audience.parts[0].etag}"') == (head["VersionId"], head["ETag"])
+    object_ = world.client("s3").head_object(Bucket=BUCKET, Key=f"batches/{id_}.json")
+    assert object_["Metadata"]["approved-by"] == BOB
+    assert object_["Metadata"]["requested-by"] == ANN
+    assert len(object_["Metadata"]["content-hash"]) == 64
+
+    run_id = source_of(BUCKET, f"batches/{id_}.json", object_["VersionId"], object_["ETag"]).run_id
+    account = Account(users=500, devices=600)
+    account.arm("default").accepted = 540
+    account.arm("control").held = 60
+    world.lane(run_id, state="done", ending="completed", account=msgspec.json.encode(account).decode())
+    report = ann.get(f"/requests/{id_}").body
+    assert "completed" in report
+    assert "540" in report
+    assert [mail["subject"] for mail in world.mailbox.mails if mail["to"] == ANN][-1] == "Approved: tinie-1"
+
+
+def test_the_approval_is_vouched_for_in_the_ledger(world: World) -> None:
+    """Under the file's key, with the ETag that the file then has: what RequireApproval looks at."""
+    id_ = new_request(world.browser(ANN), world)
+    approve(world.browser(BOB), id_)
+    item = world.client("dynamodb").get_item(
+        TableName=LEDGER, Key={"pk": {"S": f"approved#{BUCKET}/batches/{id_}.json"}, "sk": {"S": "approved"}}
+    )["Item"]
+    head = world.client("s3").head_object(Bucket=BUCKET, Key=f"batches/{id_}.json")
+    assert f'"{item["etag"]["S"]}"' == head["ETag"]
+
+
+def test_links_have_the_stage_and_the_host_of_the_api(world: World) -> None:
+    """Not what the client's Host header says."""
+    new_request(world.browser(ANN), world)
+    mail = next(mail for mail in world.mailbox.mails if mail["to"] == BOB)
+    assert f"https://{HOST}{STAGE}/link?t=" in mail["text"]
+    assert f"https://{HOST}{STAGE}/link?t=" in mail["html"]
+
+
+def test_approvers_are_mailed_but_not_about_their_own(world: World) -> None:
+    """Ann may approve too, and gets no mail about her own request."""
+    new_request(world.browser(ANN), world)
+    asked = [mail["to"] for mail in world.mailbox.mails if mail["subject"].startswith("Please review")]
+    assert sorted(asked) == [BOB, CAT]
+
+
+def test_two_approvers_for_a_large_audience(world: World) -> None:
+    """The first yes writes nothing."""
+    id_ = new_request(world.browser(ANN), world, users=5000)
+    bob, cat = world.browser(BOB), world.browser(CAT)
+    assert approve(bob, id_) == 303
+    assert approve(bob, id_) == 303 if 'name="content_hash"' in bob.get(f"/requests/{id_}").body else True
+    assert world.batch_files() == []
+    assert "1 more needed" in cat.get(f"/requests/{id_}").body
+    assert approve(cat, id_) == 303
+    assert world.batch_files() == [f"batches/{id_}.json"]
+
+
+def test_a_changed_audience_cannot_be_approved(world: World) -> None:
+    """The page says which file, and nothing is written."""
+    id_ = new_request(world.browser(ANN), world)
+    bob = world.browser(BOB)
+    seen = decision(bob, id_)
+    world.put_audience(body=b'[{"user_id":"u2"}]')
+    assert "audiences/tinie.json" in bob.get(f"/requests/{id_}").body.partition("</main>")[0]
+    answer = bob.post(f"/requests/{id_}/approve", seen)
+    assert answer.status == 409
+    assert "Changed since then: audiences/tinie.json" in answer.body
+    assert world.batch_files() == []
+
+
+def test_however_many_click_there_is_one_file_and_one_run(world: World) -> None:
+    """Two approvers and two tabs at the same instant."""
+    id_ = new_request(world.browser(ANN), world)
+    people = [world.browser(BOB), world.browser(BOB), world.browser(CAT), world.browser(CAT)]
+    tokens = [(person, decision(person, id_), person.csrf()) for person in people]
+    barrier, answers = threading.Barrier(len(people)), []
+
+    def click(person: Browser, fields: dict[str, str], csrf: str) -> None:
+        barrier.wait()
+        answers.append(person.post(f"/requests/{id_}/approve", fields, csrf=csrf).status)
+
+    threads = [threading.Thread(target=click, args=each) for each in tokens]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [303] * 4
+    versions = world.client("s3").list_object_versions(Bucket=BUCKET, Prefix=f"batches/{id_}.json")["Versions"]
+    assert len(versions) == 1
+    trail = world.browser(ANN).get(f"/requests/{id_}").body
+    assert len(re.findall(r"<strong>written</strong>", trail)) == 1
+
+
+def test_an_approval_cut_off_in_the_middle_is_finished(world: World) -> None:
+    """S3 fails after the decision was kept: the page offers to write the file, and it is written once."""
+
+    class Broken:
+        def __init__(self, real: object) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> object:
+            if name == "put_object":
+                raise ConnectionError("no S3")
+            return getattr(self._real, name)
+
+    id_ = new_request(world.browser(ANN), world)
+    bob = world.browser(BOB)
+    seen, csrf = decision(bob, id_), bob.csrf()
+    real = world.app
+
+    def client(service: str) -> object:
+        found = world.client(service)
+        return Broken(found) if service == "s3" else found
+
+    world.app = App(world.settings, client, world.clock, key=b"k" * 32, mailer=world.mailbox)
+    with pytest.raises(ConnectionError):
+        bob.post(f"/requests/{id_}/approve", seen, csrf=csrf)
+    world.app = real
+    assert "not written yet" in bob.get(f"/requests/{id_}").body
+    assert bob.post(f"/requests/{id_}/finish").status == 303
+    assert world.batch_files() == [f"batches/{id_}.json"]
+
+
+def test_rejection_tells_the_requester_why(world: World) -> None:
+    """By mail, with the comment; nothing is written."""
+    id_ = new_request(world.browser(ANN), world)
+    assert world.browser(BOB).post(f"/requests/{id_}/reject", {"comment": "Too <loud>"}).status == 303
+    mail = world.mailbox.mails[-1]
+    assert (mail["to"], mail["subject"]) == (ANN, "Rejected: tinie-1")
+    assert "Too <loud>" in mail["text"]
+    assert "Too &lt;loud&gt;" in mail["html"]
+    assert world.batch_files() == []
+
+
+def test_repeated_tokens_want_a_tick(world: World) -> None:
+    """Without it the approval is refused, with it carried out and noted."""
+    id_ = new_request(world.browser(ANN), world, repeated_tokens=10)
+    bob = world.browser(BOB)
+    assert approve(bob, id_) == 409
+    assert approve(bob, id_, repeats="yes") == 303
+    assert "repeated tokens seen" in bob.get(f"/requests/{id_}").body
+
+
+def test_taken_back_changed_and_asked_again(world: World) -> None:
+    """Everything is locked while in review; the old page's approval is refused."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    old = decision(bob, id_)
+    locked = ann.post(f"/requests/{id_}", {**FORM, "title": "Other", "version": "9", "do": "save"})
+    assert locked.status == 409
+    assert ann.post(f"/requests/{id_}/take_back").status == 303
+    version = ann.get(f"/requests/{id_}").field("version")
+    key = world.put_audience()
+    fields = {**FORM, "title": "Other", "audience": key, "version": version, "do": "submit"}
+    assert ann.post(f"/requests/{id_}", fields).status == 303
+    world.finish_counts()
+    assert bob.post(f"/requests/{id_}/approve", old).status == 409
+    assert approve(bob, id_) == 303
+
+
+def test_two_windows_do_not_overwrite_each_other(world: World) -> None:
+    """The second to save is told, and nothing is lost."""
+    ann = world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    assert ann.post(f"/requests/{id_}", {**FORM, "version": "0", "do": "save"}).status == 303
+    late = ann.post(f"/requests/{id_}", {**FORM, "title": "late", "version": "0", "do": "save"})
+    assert (late.status, "another window" in late.body) == (409, True)
+
+
+def test_withdrawn_and_copied(world: World) -> None:
+    """A withdrawn request cannot be approved; its copy is a draft with the same texts."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    seen = decision(bob, id_)
+    assert ann.post(f"/requests/{id_}/withdraw").status == 303
+    assert bob.post(f"/requests/{id_}/approve", seen).status == 409
+    copy = ann.post(f"/requests/{id_}/copy").location
+    assert "Tinie is live" in ann.get(copy).body
+
+
+def test_it_expires(world: World) -> None:
+    """After a week in review nobody can approve it, and the list says so."""
+    id_ = new_request(world.browser(ANN), world)
+    seen = decision(world.browser(BOB), id_)
+    world.clock.forward(days=7, seconds=1)
+    bob = world.browser(BOB)
+    assert bob.post(f"/requests/{id_}/approve", seen).status == 409
+    assert id_ in bob.get("/requests", state="expired").body
+    assert world.batch_files() == []
+
+
+def test_the_list_is_searched_and_filtered(world: World) -> None:
+    """By words, by state, by whose they are."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    for query, found in (
+        ({"q": "TINIE"}, True),
+        ({"q": "tinie zebra"}, False),
+        ({"state": "draft"}, False),
+        ({"mine": "yes"}, True),
+    ):
+        assert (id_ in ann.get("/requests", **query).body) is found, query
+    assert id_ not in world.browser(BOB).get("/requests", mine="yes").body.partition("<ul")[2]
+
+
+def test_faults_stand_beside_their_fields(world: World) -> None:
+    """Nothing is sent for review; what was typed stays."""
+    ann = world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    answer = ann.post(
+        f"/requests/{id_}", {"name": "x", "title": "{{ oops", "control_percent": "200", "version": "0", "do": "submit"}
+    )
+    assert answer.status == 422
+    for name in ("title", "control_percent", "audience"):
+        assert re.search(rf'data-fault="{name}">[^<]+<', answer.body), name
+    assert "{{ oops" in answer.body
+
+
+def test_rows_are_added_without_script(world: World) -> None:
+    """One button adds a language, another the first two variants; a third removes one."""
+    ann = world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    page = ann.post(f"/requests/{id_}", {**FORM, "version": "0", "do": "add_variant"})
+    assert 'name="variants.1.percent" type="text" value="50"' in page.body
+    fields = {"variants.0.name": "a", "variants.0.percent": "90", "version": page.field("version")}
+    page = ann.post(f"/requests/{id_}", {**FORM, **fields, "do": "add_language"})
+    assert 'name="languages.0.locale"' in page.body
+    assert 'name="variants.0.languages.0.title"' in page.body
+    removed = ann.post(
+        f"/requests/{id_}", {**FORM, **fields, "version": page.field("version"), "do": "remove:variants.0"}
+    )
+    assert removed.status == 303
+    assert 'name="variants.0.name"' not in ann.get(f"/requests/{id_}").body
+
+
+def test_the_preview_answers_while_somebody_types(world: World) -> None:
+    """Phones with a real user's attributes, faults by field, the count begun once; nothing is saved."""
+    ann = world.browser(ANN)
+    key = world.put_audience()
+    before = world.items()
+    fields = {**FORM, "control_percent": "x", "audience": key, "count": "yes"}
+    first = json.loads(ann.post("/preview", fields).body)
+    assert (first["counting"], list(first["faults"])) == (True, ["control_percent"])
+    assert "Hi there" in first["phones"]
+    world.finish_counts()
+    second = json.loads(ann.post("/preview", fields).body)
+    assert second["counting"] is False
+    assert "Hi Ann&lt;b&gt;" in second["phones"]
+    assert "of 4,096 bytes" in second["phones"]
+    assert "500" in second["audience"]
+    assert [event["action"] for event in world.control.events] == ["count"]
+    assert [item for item in world.items() if not item["pk"]["S"].startswith("count#")] == before
+
+
+def test_send_me_a_test(world: World) -> None:
+    """A file per arm and language to one's own devices, forced into the arm, and what the gateways said."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    form = {
+        **FORM, "languages.0.locale": "de", "languages.0.body": "Jetzt live",
+        "variants.0.name": "a", "variants.0.percent": "45", "variants.1.name": "b", "variants.1.percent": "45",
+    }  # fmt: skip
+    id_ = new_request(ann, world, form=form)
+    assert bob.post(f"/requests/{id_}/test").status == 409  # no device yet
+    token = "accept-" + "0" * 57
+    assert (
+        bob.post(
+            "/devices",
+            {"label": "Bob's phone", "platform": "ios", "environment": "sandbox", "gateway": "", "token": token},
+        ).status
+        == 303
+    )
+    shown = bob.get("/devices").body
+    assert "Bob&#39;s phone" in shown
+    assert token not in shown
+    assert bob.post(f"/requests/{id_}/test", {"sample": "0"}).status == 303
+
+    s3 = world.client("s3")
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET, Prefix="batches/test/")["Contents"]]
+    assert keys == [f"batches/test/{id_}-{n}.json" for n in (1, 2, 3, 4)]
+    decoded = json.loads(s3.get_object(Bucket=BUCKET, Key=keys[1])["Body"].read())
+    campaign = read_campaign(decoded["campaign"])
+    assert campaign.test
+    assert campaign.arms == (("a", 10_000),)
+    assert campaign.id != "tinie-1"
+    assert campaign.message.collapse_id == campaign.id
+    (user,) = decoded["users"]
+    assert user["devices"] == [{"platform": "ios", "token": token, "environment": "sandbox"}]
+    assert (user["locale"], user["attributes"], user["user_id"]) == ("de", {"first_name": "Ann<b>"}, f"test:{BOB}")
+
+    head = s3.head_object(Bucket=BUCKET, Key=keys[0])
+    run_id = source_of(BUCKET, keys[0], head["VersionId"], head["ETag"]).run_id
+    row = {
+        "device": 0,
+        "platform": "ios",
+        "gateway": "apns",
+        "outcome": "rejected",
+        "reason": "BadDeviceToken",
+        "status": 400,
+    }
+    s3.put_object(
+        Bucket=BUCKET, Key=f"rows/run_id={run_id}/batch=00000000.json.gz", Body=gzip.compress(json.dumps(row).encode())
+    )
+    status = bob.get(f"/requests/{id_}/status").body
+    assert "rejected by APNs (BadDeviceToken)" in status
+    assert token not in status
+    assert world.batch_files() == []
+
+
+def test_pause_and_resume_from_the_page(world: World) -> None:
+    """Through the notifier's control entry, with the name of who asked."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    assert ann.post(f"/requests/{id_}/pause").status == 409  # no run yet
+    approve(bob, id_)
+    head = world.client("s3").head_object(Bucket=BUCKET, Key=f"batches/{id_}.json")
+    run_id = source_of(BUCKET, f"batches/{id_}.json", head["VersionId"], head["ETag"]).run_id
+    world.lane(run_id)
+    assert ann.post(f"/requests/{id_}/pause").status == 303
+    assert world.control.events[-1] == {"action": "pause", "run_id": run_id, "by": ANN}
+    world.lane(run_id, state="paused", control="pause", control_by=ANN, control_at_ms=1)
+    page = bob.get(f"/requests/{id_}").body
+    assert "Pause asked by ann@example.com" in page
+    assert f"/requests/{id_}/resume" in page
+    assert bob.post(f"/requests/{id_}/resume").status == 303
+    world.lane(run_id, state="done", ending="completed")
+    assert bob.post(f"/requests/{id_}/cancel").status == 409
+
+
+def test_a_campaign_name_is_used_once(world: World) -> None:
+    """The notifier would refuse the second run: said while it can still be mended."""
+    world.client("dynamodb").put_item(TableName=LEDGER, Item={"pk": {"S": "campaign#tinie-1"}, "sk": {"S": "campaign"}})
+    ann = world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    answer = ann.post(f"/requests/{id_}", {**FORM, "audience": world.put_audience(), "version": "0", "do": "submit"})
+    assert (answer.status, "was sent already" in answer.body) == (422, True)
+
+
+def test_other_runs_over_the_same_audience_are_shown(world: World) -> None:
+    """So that nobody is sent two pushes unawares."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    first = new_request(ann, world)
+    approve(bob, first)
+    second = new_request(ann, world, form={**FORM, "name": "tinie-2"})
+    assert f"/requests/{first}" in bob.get(f"/requests/{second}").body
+
+
+def test_a_mail_that_cannot_be_sent_is_said(world: World) -> None:
+    """The request is in review all the same."""
+    from botocore.exceptions import ClientError
+
+    class Refusing:
+        def send(self, to: str, subject: str, text: str, html: str) -> None:
+            raise ClientError({"Error": {"Code": "MessageRejected"}}, "SendRawEmail")
+
+    ann = world.browser(ANN)
+    world.app = App(world.settings, world.client, world.clock, key=b"k" * 32, mailer=Refusing())
+    id_ = new_request(ann, world)
+    assert "in review" in ann.get(f"/requests/{id_}").body
+    assert "told by mail" in ann.get(f"/requests/{id_}", done="unsent").body

@@ -1,0 +1,126 @@
+"""The form: what was typed becomes a campaign, or faults beside the fields."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from approval.form import Form, Malformed, flat, read_campaign_of, read_form
+from approval.site import with_one_more, without
+
+NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
+
+
+def typed(**fields: Any) -> Form:
+    """A form as posted; `__` stands for a dot."""
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    return read_form({name: value if isinstance(value, list) else [value] for name, value in named.items()})
+
+
+def test_a_plain_campaign() -> None:
+    """A name and a title are enough."""
+    campaign, faults = read_campaign_of(typed(name="c", title="Hi"), NOW)
+    assert faults == {}
+    assert campaign is not None
+    assert campaign.message.title == "Hi"
+
+
+def test_variants_languages_and_control() -> None:
+    """A variant takes over what it does not replace, in every language."""
+    form = typed(
+        name="c", title="Hi", body="B", languages__0__locale="de", languages__0__title="Hallo",
+        variants__0__name="a", variants__0__percent="45,5", variants__0__title="Ho",
+        variants__0__languages__0__title="Ha",
+        variants__1__name="b", variants__1__percent="44.5", control_percent="10 %",
+    )  # fmt: skip
+    campaign, faults = read_campaign_of(form, NOW)
+    assert faults == {}
+    assert campaign is not None
+    assert campaign.arms == (("a", 4550), ("b", 4450), ("control", 1000))
+    first, second = campaign.message_of("a"), campaign.message_of("b")
+    assert (first.title, first.translations and first.translations["de"].title) == ("Ho", "Ha")
+    assert (second.title, second.translations and second.translations["de"].title) == ("Hi", "Hallo")
+
+
+FAULTY = {
+    "name": {"title": "Hi"},
+    "title": {"name": "c"},
+    "control_percent": {"name": "c", "title": "Hi", "control_percent": "ten"},
+    "variants.0.percent": {"name": "c", "title": "Hi", "variants__0__name": "a", "variants__0__percent": "x"},
+    "variants.0.name": {"name": "c", "title": "Hi", "variants__0__name": "A B", "variants__0__percent": "100"},
+    "variants.1.name": {
+        "name": "c", "title": "Hi", "variants__0__name": "a", "variants__0__percent": "50", "variants__1__name": "a",
+        "variants__1__percent": "50",
+    },
+    "languages.0.locale": {"name": "c", "title": "Hi", "languages__0__title": "Hallo"},
+    "languages.1.locale": {
+        "name": "c", "title": "Hi", "languages__0__locale": "de", "languages__0__title": "H", "languages__1__locale": "DE",
+        "languages__1__title": "I",
+    },
+    "languages.0.title": {"name": "c", "title": "Hi", "languages__0__locale": "de", "languages__0__title": "{{ x"},
+    "variants.0.languages.0.title": {
+        "name": "c", "title": "Hi", "languages__0__locale": "de", "languages__0__title": "Hallo", "variants__0__name": "a",
+        "variants__0__percent": "100", "variants__0__title": "Ho",
+    },
+    "variants.0.body": {"name": "c", "title": "Hi", "variants__0__name": "a", "variants__0__percent": "100", "variants__0__body": "{{"},
+    "per_second": {"name": "c", "title": "Hi", "per_second": "fast"},
+    "start": {"name": "c", "title": "Hi", "start": "soon"},
+    "latest": {"name": "c", "title": "Hi", "latest": "2026-11-21T13:59"},
+    "timezone": {"name": "c", "title": "Hi", "latest": "2026-12-21T13:59", "timezone": "Mars/Olympus"},
+    "body": {"name": "c", "body": "{% nonsense %}"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FAULTY)
+def test_a_fault_stands_beside_its_field(field: str) -> None:
+    """And the campaign is not read."""
+    campaign, faults = read_campaign_of(typed(**FAULTY[field]), NOW)
+    assert campaign is None
+    assert field in faults
+
+
+def test_times_are_kept_in_utc() -> None:
+    """What was typed in a zone is the same moment everywhere."""
+    form = typed(name="c", title="Hi", start="2026-12-24T18:00", latest="2026-12-24T20:00", timezone="Europe/Berlin")
+    campaign, _ = read_campaign_of(form, NOW)
+    assert campaign is not None
+    assert campaign.not_before == datetime(2026, 12, 24, 17, 0, tzinfo=UTC)
+
+
+def test_too_much_is_refused() -> None:
+    """A form with more languages than there are, or an endless field, is none of ours."""
+    with pytest.raises(Malformed):
+        typed(**{f"languages__{n}__title": "x" for n in range(31)})
+    with pytest.raises(Malformed):
+        typed(title="x" * 5001)
+
+
+def test_rows_come_and_go() -> None:
+    """One more language or variant, or one less, keeps the others in step."""
+    form = typed(name="c", title="Hi", languages__0__locale="de", languages__0__title="H")
+    form = with_one_more(form, "add_variant")
+    assert [variant.percent for variant in form.variants] == ["50", "50"]
+    form = with_one_more(form, "add_language")
+    assert [len(variant.languages) for variant in form.variants] == [2, 2]
+    form = without(form, "languages.0")
+    assert [texts.locale for texts in form.languages] == [""]
+    assert [len(variant.languages) for variant in form.variants] == [1, 1]
+    assert len(without(form, "variants.1").variants) == 1
+    assert without(form, "nonsense.1") == form
+
+
+@given(st.dictionaries(st.sampled_from([
+    "name", "title", "body", "languages.0.locale", "languages.0.title", "variants.0.name", "variants.0.percent",
+    "variants.0.title", "variants.0.languages.0.title", "control_percent", "start", "latest", "timezone", "per_second",
+]), st.lists(st.text(max_size=30), min_size=1, max_size=2)))  # fmt: skip
+def test_nothing_that_is_typed_breaks_it(fields: dict[str, list[str]]) -> None:
+    """Whatever comes, there is a campaign or there are faults, and the form is read back as it was."""
+    form = read_form(fields)
+    campaign, faults = read_campaign_of(form, NOW)
+    assert (campaign is None) == bool(faults)
+    posted: dict[str, list[str]] = {}
+    for name, value in flat(form):
+        posted.setdefault(name, []).append(value)
+    assert read_form(posted) == form
