@@ -30,9 +30,10 @@ class Arms:
     __slots__ = ("_bounds", "_prefix", "names")
 
     def __init__(self, salt: str, shares: Sequence[tuple[str, int]]) -> None:
+        total = sum(share for _, share in shares)
+        if total != HUNDREDTHS:
+            raise ValueError(f"the arms sum to {total} hundredths, not {HUNDREDTHS}")
         self._bounds = list(accumulate(share for _, share in shares))
-        if self._bounds[-1] != HUNDREDTHS:
-            raise ValueError(f"the arms sum to {self._bounds[-1]} hundredths, not {HUNDREDTHS}")
         self.names = tuple(name for name, _ in shares)
         self._prefix = sha256(f"{salt}:".encode())
 

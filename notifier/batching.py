@@ -254,12 +254,16 @@ class Former:
 
 def note_invalid(batch: Batch, record: int, reason: str, value: object, device: int | None = None) -> None:
     """Write a broken record or device down, with its user if one can be told."""
-    user_id = value.get("user_id") if isinstance(value, dict) else None
-    known = str(user_id)[:512] if isinstance(user_id, str | int) and type(user_id) is not bool else None
-    if known is not None:
-        known = known.encode("utf-8", "replace").decode()
     batch.account.invalid_records += 1
-    batch.invalid.append(Invalid(batch.run_id, record, reason, device, known))
+    batch.invalid.append(Invalid(batch.run_id, record, reason, device, _user_of(value)))
+
+
+def _user_of(value: object) -> str | None:
+    """The user id of a record that may be broken in any way."""
+    user_id = value.get("user_id") if isinstance(value, dict) else None
+    if type(user_id) is int and user_id.bit_length() < 64:
+        return str(user_id)
+    return user_id[:512].encode("utf-8", "replace").decode() if type(user_id) is str else None
 
 
 def broken_reasons(records: Sequence[object], voice: Voice) -> list[str]:

@@ -20,11 +20,36 @@ DEFAULT_ARM = "default"
 HUNDREDTHS = 10_000
 """Hundredths of a percent in the whole: the resolution of the arms."""
 
+END = r"(?![\s\S])"
+"""The end of a text, to Python and to ECMAScript alike: Python's `$` also stands before a last newline."""
+
+MAX_VARIANTS = 40
+"""The users of every arm of a batch are told in 2 KB of S3 metadata."""
+SHOWN_FAULTS = 20
+"""So many faults are told at once."""
+
 Title = Annotated[str, Meta(max_length=1000)]
-CampaignId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
-ArmName = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")]
+CampaignId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        pattern=rf"^[^\x00-\x1f\x7f]+{END}",
+        description="One id is one run: a second run with the same id is refused, unless its file says `again`.",
+    ),
+]
+ArmName = Annotated[
+    str, Meta(pattern=rf"^[a-z0-9_-]{{1,32}}{END}", description="Unique in the file; `control` is reserved.")
+]
 Locale = Annotated[str, Meta(min_length=2, max_length=35)]
-Percent = Annotated[Decimal, Meta(description="0 to 100, at most two decimal places")]
+Percent = Annotated[
+    Decimal,
+    Meta(
+        description="Of the users. At most two decimal places.",
+        extra_json_schema={"minimum": 0, "maximum": 100},
+    ),
+]
+Moment = Annotated[datetime, Meta(tz=True)]
 
 FORBIDDEN_DATA_KEY = re.compile(
     r"(from|message_type|notification|collapse_key|gcm.*|google.*|notifier_.*)", re.IGNORECASE
@@ -50,7 +75,8 @@ class BrokenCampaign(ValueError):
     """The campaign cannot be sent as it is written. `faults` names every reason."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("; ".join(map(str, faults)))
+        more = [f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
+        super().__init__("; ".join([str(fault) for fault in faults[:SHOWN_FAULTS]] + more))
         self.faults = faults
 
 
@@ -64,22 +90,43 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a push says and how it is delivered. In a variant every field given replaces the campaign's."""
+    """What a push says and how it is delivered. In a variant every field given replaces the campaign's.
 
-    title: Title | UnsetType = UNSET
-    body: str | UnsetType = UNSET
-    image_url: str | UnsetType = UNSET
-    deep_link: str | UnsetType = UNSET
-    data: dict[str, str] | UnsetType = UNSET
-    ttl_s: Annotated[int, Meta(ge=0, le=MAX_TTL_S)] | UnsetType = UNSET
-    priority: Literal["high", "normal"] | UnsetType = UNSET
-    collapse_id: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
-    sound: str | UnsetType = UNSET
-    badge: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
-    background: bool | UnsetType = UNSET
-    translations: dict[Locale, Text] | UnsetType = UNSET
-    apns: dict[str, Any] | UnsetType = UNSET
-    fcm: dict[str, Any] | UnsetType = UNSET
+    Texts may hold Liquid placeholders, filled from a user's attributes: `Hi {{ first_name | default: 'there' }}`.
+    """
+
+    title: Annotated[Title | UnsetType, Meta(description="The first line.")] = UNSET
+    body: Annotated[str | UnsetType, Meta(description="The text below the title.")] = UNSET
+    image_url: Annotated[str | UnsetType, Meta(description="A picture that the app shows with it.")] = UNSET
+    deep_link: Annotated[str | UnsetType, Meta(description="Where in the app a tap leads.")] = UNSET
+    data: Annotated[
+        dict[str, str] | UnsetType,
+        Meta(description="For the app: texts by name. FCM's reserved names and `notifier_…` are refused."),
+    ] = UNSET
+    ttl_s: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_TTL_S)] | UnsetType,
+        Meta(description="Seconds for which the gateways keep it for a phone that is off; 0 is now or never."),
+    ] = UNSET
+    priority: Annotated[
+        Literal["high", "normal"] | UnsetType, Meta(description="Whether it may wake a sleeping phone.")
+    ] = UNSET
+    collapse_id: Annotated[
+        Annotated[str, Meta(min_length=1)] | UnsetType,
+        Meta(description="A phone shows only the last push with it. Default: made from campaign and arm."),
+    ] = UNSET
+    sound: Annotated[str | UnsetType, Meta(description="A sound of the app's, or `default`.")] = UNSET
+    badge: Annotated[
+        Annotated[int, Meta(ge=0)] | UnsetType, Meta(description="The number on the app's icon; 0 takes it away.")
+    ] = UNSET
+    background: Annotated[
+        bool | UnsetType, Meta(description="Wakes the app and shows nothing: without title, body, sound and badge.")
+    ] = UNSET
+    translations: Annotated[
+        dict[Locale, Text] | UnsetType,
+        Meta(description="Texts by language (`de`, `pt-BR`), for users with such a `locale`."),
+    ] = UNSET
+    apns: Annotated[dict[str, Any] | UnsetType, Meta(description="More members of the APNs payload.")] = UNSET
+    fcm: Annotated[dict[str, Any] | UnsetType, Meta(description="More members of FCM's `message`.")] = UNSET
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -87,39 +134,63 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     name: ArmName
     percent: Percent
-    message: Message = Message()
+    message: Annotated[Message, Meta(description="What differs from the campaign's message.")] = Message()
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One object in S3 that holds users, or user ids. Without `bucket` it is the batch file's own."""
+    """One object in S3 that holds users, or user ids."""
 
-    key: Annotated[str, Meta(min_length=1, max_length=1024)]
-    bucket: str | None = None
-    version_id: str | None = None
-    etag: str | None = None
+    key: Annotated[str, Meta(min_length=1, max_length=1024, description="The object's key, not encoded.")]
+    bucket: Annotated[str | None, Meta(description="Default: the batch file's own.")] = None
+    version_id: Annotated[str | None, Meta(description="Default: the version there is when the run begins.")] = None
+    etag: Annotated[str | None, Meta(description="Other bytes than those with this ETag are never sent.")] = None
 
 
 class Audience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the users are, when they are not in the batch file itself."""
 
-    parts: Annotated[tuple[Part, ...], Meta(min_length=1, max_length=10_000)]
+    parts: Annotated[
+        tuple[Part, ...],
+        Meta(
+            min_length=1,
+            max_length=10_000,
+            description="A JSON list, an object with `users`, or newline-delimited JSON each; plain or gzip.",
+        ),
+    ]
 
 
 class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The campaign as the batch file states it. Use `read_campaign` to get one: it checks what types cannot."""
+    """What is sent, to which arms, within which limits."""
 
     id: CampaignId
-    message: Message
-    variants: tuple[Variant, ...] = ()
-    control_percent: Percent = Decimal(0)
-    experiment: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
-    per_second: Annotated[int, Meta(ge=1, le=100_000)] | None = None
-    not_before: Annotated[datetime, Meta(tz=True)] | None = None
-    abort_after: Annotated[datetime, Meta(tz=True)] | None = None
-    dry_run: bool = False
-    again: bool = False
-    test: bool = False
-    exclude: Audience | None = None
+    message: Annotated[Message, Meta(description="What everybody is told, unless a variant says otherwise.")]
+    variants: Annotated[
+        tuple[Variant, ...],
+        Meta(
+            max_length=MAX_VARIANTS,
+            description="With `control_percent` their percentages sum to exactly 100. None: one arm named `default`.",
+        ),
+    ] = ()
+    control_percent: Annotated[
+        Percent, Meta(description="Of the users: those who get nothing. At most two decimal places.")
+    ] = Decimal(0)
+    experiment: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=128)] | None,
+        Meta(description="What users are drawn by, so that one stays in one arm over several campaigns. Default: id."),
+    ] = None
+    per_second: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)] | None, Meta(description="At most so many devices a second.")
+    ] = None
+    not_before: Annotated[Moment | None, Meta(description="The run rests until then. With an offset.")] = None
+    abort_after: Annotated[Moment | None, Meta(description="Nothing is sent from then on. With an offset.")] = None
+    dry_run: Annotated[bool, Meta(description="FCM only validates, APNs is not asked: nothing reaches a phone.")] = (
+        False
+    )
+    again: Annotated[bool, Meta(description="The id was sent before, and shall be sent once more.")] = False
+    test: Annotated[bool, Meta(description="A test push: no ramp, and kept out of campaign figures.")] = False
+    exclude: Annotated[
+        Audience | None, Meta(description="Lists of user ids that are left out and belong to no arm.")
+    ] = None
 
     @property
     def salt(self) -> str:
@@ -162,7 +233,7 @@ def read_campaign(decoded: object) -> Campaign:
     Raises:
         BrokenCampaign: with every fault found, each named by its field.
     """
-    faults = tuple(_shape_faults(decoded, Campaign, "campaign"))
+    faults = (*_text_faults(decoded, "campaign"), *_shape_faults(decoded, Campaign, "campaign"))
     if faults:
         raise BrokenCampaign(faults)
     campaign = msgspec.convert(decoded, Campaign)
@@ -186,7 +257,7 @@ def _shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     for name in value:
         if name not in fields:
-            yield Fault(f"{path}.{name}", "unknown field", f"known: {', '.join(fields)}")
+            yield Fault(f"{path}.{_shown(name)}", "unknown field", f"known: {', '.join(fields)}")
     for name, field in fields.items():
         if name in value:
             yield from _member_faults(value[name], field.type, f"{path}.{name}")
@@ -205,7 +276,9 @@ def _member_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
             if found:
                 return
         if get_origin(member) is dict and isinstance(value, Mapping) and _struct_of(inner[1]):
-            found = [fault for key, item in value.items() for fault in _shape_faults(item, inner[1], f"{path}.{key}")]
+            found = [
+                fault for key, item in value.items() for fault in _shape_faults(item, inner[1], f"{path}.{_shown(key)}")
+            ]
             yield from found
             if found:
                 return
@@ -249,10 +322,13 @@ def _sense_faults(campaign: Campaign) -> Iterator[Fault]:
         if name in names[:n]:
             yield Fault(f"campaign.variants[{n}].name", f"`{name}` is used twice")
     yield from _percent_faults(campaign)
-    yield from _message_faults(campaign.message, "campaign.message", whole=not campaign.variants)
+    yield from _message_faults(campaign.message, "campaign.message")
+    if not campaign.variants:
+        yield from _whole_message_faults(campaign.message, "campaign.message")
     for n, variant in enumerate(campaign.variants):
         place = f"campaign.variants[{n}].message"
-        yield from _message_faults(overridden(campaign.message, variant.message), place, whole=True)
+        yield from _message_faults(variant.message, place)
+        yield from _whole_message_faults(overridden(campaign.message, variant.message), place)
         yield from _translation_faults(campaign.message, variant.message, place)
     if campaign.not_before and campaign.abort_after and campaign.abort_after <= campaign.not_before:
         yield Fault("campaign.abort_after", "not later than not_before: nothing would be sent")
@@ -272,23 +348,24 @@ def _percent_faults(campaign: Campaign) -> Iterator[Fault]:
             )
 
 
-def _message_faults(message: Message, place: str, *, whole: bool) -> Iterator[Fault]:
-    texts = [bool(message.title), bool(message.body)]
+def _whole_message_faults(message: Message, place: str) -> Iterator[Fault]:
+    """What a message that is sent must have."""
+    texts = bool(message.title) or bool(message.body)
     if message.background is True:
-        if any(texts) or message.sound or message.badge:
+        if texts or message.sound or message.badge:
             yield Fault(place, "a background message shows nothing", "leave out title, body, sound and badge")
-    elif whole and not any(texts):
+    elif not texts:
         yield Fault(place, "neither title nor body", "add one, or set background: true")
+
+
+def _message_faults(message: Message, place: str) -> Iterator[Fault]:
+    """What no message may have, part of another or not."""
     for key in message.data or {}:
         if FORBIDDEN_DATA_KEY.fullmatch(key):
-            yield Fault(f"{place}.data.{key}", "this key is reserved", "rename it")
+            yield Fault(f"{place}.data.{_shown(key)}", "this key is reserved", "rename it")
     apns = message.apns or {}
     if "aps" in apns and not isinstance(apns["aps"], dict):
         yield Fault(f"{place}.apns.aps", "not an object")
-    for name in ("title", "body", "image_url", "deep_link", "sound", "collapse_id"):
-        value = getattr(message, name)
-        if isinstance(value, str) and not _is_encodable(value):
-            yield Fault(f"{place}.{name}", "has a lone surrogate: not encodable as UTF-8")
 
 
 def _translation_faults(base: Message, change: Message, place: str) -> Iterator[Fault]:
@@ -300,6 +377,25 @@ def _translation_faults(base: Message, change: Message, place: str) -> Iterator[
         if getattr(change, name) is not UNSET and translated:
             problem = f"replaces {name}, but the campaign's translations ({', '.join(translated)}) would hide it"
             yield Fault(f"{place}.translations", problem, "give the variant its own translations, or {} for none")
+
+
+def _text_faults(value: object, place: str) -> Iterator[Fault]:
+    """Texts, at any depth, that JSON can escape and UTF-8 cannot say: lone surrogates."""
+    rest = [(value, place)]
+    while rest:
+        value, place = rest.pop()
+        if isinstance(value, str) and not _is_encodable(value):
+            yield Fault(place, "has a lone surrogate: not encodable as UTF-8")
+        elif isinstance(value, Mapping):
+            rest += [(name, f"{place}.{_shown(name)}") for name in value if not _is_encodable(str(name))]
+            rest += [(item, f"{place}.{_shown(name)}") for name, item in value.items()]
+        elif isinstance(value, list | tuple):
+            rest += [(item, f"{place}[{n}]") for n, item in enumerate(value)]
+
+
+def _shown(name: object) -> str:
+    """A member's name as it may stand in a report, whatever it is made of."""
+    return str(name)[:60].encode("utf-8", "replace").decode()
 
 
 def _is_encodable(text: str) -> bool:

@@ -24,39 +24,44 @@ class Doubts(Generic[H]):
     def __init__(self) -> None:
         self._held: dict[Place, list[H]] = {}
         self._refused: dict[Place, int] = {}
-        self._answers: dict[tuple[str, str], int] = {}
-        self._accepted: dict[tuple[str, str], int] = {}
+        self._answers: dict[str, int] = {}
+        self._accepted: set[tuple[str, str]] = set()
 
     def accept(self, endpoint: str, arm: str) -> list[H]:
-        """A device was accepted. Returns the payload refusals that are thereby the devices' own."""
-        self._count(endpoint, arm)
-        where = (endpoint, arm)
-        self._accepted[where] = self._accepted.get(where, 0) + 1
-        return self._held.pop((endpoint, arm, Suspicion.PAYLOAD), []) if self._held else []
+        """A device was accepted. Returns the refusals that are thereby the devices' own."""
+        answers = self._answers[endpoint] = self._answers.get(endpoint, 0) + 1
+        self._accepted.add((endpoint, arm))
+        if not self._held:
+            return []
+        clear = self._held.pop((endpoint, arm, Suspicion.PAYLOAD), [])
+        if answers >= MIN_ANSWERS:
+            for suspicion in (Suspicion.ENVIRONMENT, Suspicion.TOPIC):
+                if self._refusals(endpoint, suspicion) < SHARE * answers:
+                    clear += self._release(endpoint, suspicion)
+        return clear
 
     def refuse(self, endpoint: str, arm: str, verdict: Verdict, what: H) -> tuple[list[H], str | None]:
-        """A device was refused in a way that could be our fault.
+        """A device was refused, perhaps in a way that could be our fault.
 
         Returns what is clear now: the refusals that are the devices' own, and the reason to stop if it is us.
         """
+        self._answers[endpoint] = self._answers.get(endpoint, 0) + 1
         if verdict.suspicion is None:
             return [what], None
-        self._count(endpoint, arm)
         place = (endpoint, arm, verdict.suspicion)
         self._refused[place] = self._refused.get(place, 0) + 1
-        if verdict.suspicion is Suspicion.PAYLOAD:
-            if self._accepted.get((endpoint, arm)):
-                return [what], None
-            self._held.setdefault(place, []).append(what)
-            if self._refused[place] >= MIN_REFUSALS:
-                return [], f"payload_refused: {verdict.reason} by {endpoint} for arm {arm}"
-            return [], None
-        return self._blame_tokens(endpoint, verdict, place, what)
+        if verdict.suspicion is not Suspicion.PAYLOAD:
+            return self._blame_tokens(endpoint, verdict, place, what)
+        if (endpoint, arm) in self._accepted:
+            return [what], None
+        self._held.setdefault(place, []).append(what)
+        if self._refused[place] >= MIN_REFUSALS:
+            return [], f"payload_refused: {verdict.reason} by {endpoint} for arm {arm}"
+        return [], None
 
     def _blame_tokens(self, endpoint: str, verdict: Verdict, place: Place, what: H) -> tuple[list[H], str | None]:
         """Wrong environment and wrong topic are the endpoint's, whatever the arm."""
-        answers = sum(n for (where, _), n in self._answers.items() if where == endpoint)
-        refused = sum(n for (where, _, why), n in self._refused.items() if where == endpoint and why is place[2])
+        answers, refused = self._answers[endpoint], self._refusals(endpoint, place[2])
         self._held.setdefault(place, []).append(what)
         if answers < MIN_ANSWERS:
             return [], None
@@ -64,6 +69,9 @@ class Doubts(Generic[H]):
             kind = "wrong_environment" if place[2] is Suspicion.ENVIRONMENT else "wrong_topic"
             return [], f"{kind}: {refused} of {answers} answers of {endpoint} were {verdict.reason}"
         return self._release(endpoint, place[2]), None
+
+    def _refusals(self, endpoint: str, suspicion: Suspicion) -> int:
+        return sum(n for (where, _, why), n in self._refused.items() if where == endpoint and why is suspicion)
 
     def _release(self, endpoint: str, suspicion: Suspicion) -> list[H]:
         places = [place for place in self._held if place[0] == endpoint and place[2] is suspicion]
@@ -78,6 +86,3 @@ class Doubts(Generic[H]):
     def held(self) -> int:
         """How many refusals wait."""
         return sum(map(len, self._held.values()))
-
-    def _count(self, endpoint: str, arm: str) -> None:
-        self._answers[endpoint, arm] = self._answers.get((endpoint, arm), 0) + 1

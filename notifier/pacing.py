@@ -17,16 +17,20 @@ class Pace:
     """Unused permits are kept for this long: a slow moment is not made up for by a burst."""
 
     def __init__(self, per_second: float | None, ramp_s: float, sent_for_s: float, now_s: float) -> None:
-        if per_second is not None and not per_second > 0:
-            raise ValueError("per_second must be above zero")
-        self._per_second = per_second
+        self.set_rate(per_second)
         self._ramp_s = ramp_s
         self._began_s = now_s - sent_for_s
         self._last_s = now_s
         self._permits = 0.0
 
     def set_rate(self, per_second: float | None) -> None:
-        """Change the full rate from now on."""
+        """Change the full rate from now on.
+
+        Raises:
+            ValueError: it is not above zero.
+        """
+        if per_second is not None and not 0 < per_second < float("inf"):
+            raise ValueError("per_second must be above zero")
         self._per_second = per_second
 
     def rate(self, now_s: float) -> float | None:

@@ -11,7 +11,12 @@ from msgspec import Meta
 MAX_USER_ID_BYTES = 512
 MAX_TOKEN_CHARS = 4096
 
-Token = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]
+Token = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=MAX_TOKEN_CHARS, description="What the app was given by APNs or FCM. Printable ASCII."
+    ),
+]
 
 
 class Platform(enum.StrEnum):
@@ -37,12 +42,12 @@ class Environment(enum.StrEnum):
 
 
 class Device(msgspec.Struct, frozen=True, gc=False):
-    """One installation of the app. Its repr never shows the token."""
+    """One installation of the app."""
 
     platform: Platform
     token: Token
-    gateway: Gateway | None = None
-    environment: Environment = Environment.PRODUCTION
+    gateway: Annotated[Gateway | None, Meta(description="Default: `apns` for ios, `fcm` for the others.")] = None
+    environment: Annotated[Environment, Meta(description="`sandbox` for builds from Xcode.")] = Environment.PRODUCTION
 
     @property
     def carrier(self) -> Gateway:
@@ -70,15 +75,23 @@ class UserRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     Other scalar members become attributes, because exports are flat.
     """
 
-    user_id: Annotated[str, Meta(min_length=1)] | int
-    devices: tuple[Device, ...] | None = None
+    user_id: Annotated[
+        Annotated[str, Meta(min_length=1)] | int,
+        Meta(description="At most 512 bytes. An integer is taken as its decimal text."),
+    ]
+    devices: Annotated[
+        Annotated[tuple[Device, ...], Meta(min_length=1)] | None,
+        Meta(description="A broken one is counted as broken; the others are sent."),
+    ] = None
     platform: Literal["ios", "android", "web"] | None = None
     token: Token | None = None
     gateway: Literal["fcm", "apns"] | None = None
     environment: Literal["production", "sandbox"] | None = None
-    locale: str | None = None
-    timezone: str | None = None
-    attributes: dict[str, Any] | None = None
+    locale: Annotated[str | None, Meta(description="Picks the translation: `de-AT` gets that of `de`.")] = None
+    timezone: Annotated[str | None, Meta(description="By its name: `Europe/London`.")] = None
+    attributes: Annotated[
+        dict[str, Any] | None, Meta(description="For placeholders. They win over members of the record itself.")
+    ] = None
 
 
 class BrokenRecord(ValueError):
@@ -87,6 +100,7 @@ class BrokenRecord(ValueError):
 
 _DEVICE_FIELDS = ("platform", "token", "gateway", "environment")
 _KNOWN = frozenset(UserRecord.__struct_fields__)
+_TOO_LARGE = 10**MAX_USER_ID_BYTES
 _SCALARS = (str, int, float, bool, Decimal)
 
 
@@ -119,7 +133,7 @@ def read_recipient(record: object) -> Recipient:
 def _user_id_of(record: dict[str, Any]) -> str:
     user_id = record.get("user_id")
     if type(user_id) is int:
-        if abs(user_id) >= 10**MAX_USER_ID_BYTES:
+        if not -_TOO_LARGE < user_id < _TOO_LARGE:
             raise BrokenRecord("user_id: too long")
         return str(user_id)
     if user_id is None:
@@ -138,9 +152,21 @@ def _user_id_of(record: dict[str, Any]) -> str:
 
 def _text_of(record: dict[str, Any], field: str) -> str | None:
     value = record.get(field)
-    if value is not None and type(value) is not str:
+    if value is None:
+        return None
+    if type(value) is not str:
         raise BrokenRecord(f"{field}: not a string")
+    if not value.isascii() and not _is_encodable(value):
+        raise BrokenRecord(f"{field}: not encodable as UTF-8")
     return value or None
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...], tuple[tuple[int, str], ...]]:
@@ -148,7 +174,7 @@ def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...],
     listed = record.get("devices")
     if listed is None:
         return ((0, _device_of({k: record[k] for k in _DEVICE_FIELDS if record.get(k) is not None})),), ()
-    if "token" in record:
+    if record.get("token") is not None:
         raise BrokenRecord("token: given both in the record and in devices")
     if type(listed) is not list:
         raise BrokenRecord("devices: not a list")

@@ -35,6 +35,7 @@ def decide(verdict: Verdict, attempts: int, expires_in_s: float, draw: float) ->
         wish_s = min(float(max(verdict.retry_after_s, 0)), MAX_RETRY_AFTER_S)
         delay_s = wish_s * 2 ** max(attempts - 1, 0) * (1 + draw / 4)
         delay_s = min(delay_s, max(MAX_DELAY_S, wish_s * (1 + draw / 4)))
+        delay_s = max(delay_s, backoff_s(attempts, draw))
     return Again(delay_s) if delay_s < expires_in_s else None
 
 

@@ -128,7 +128,11 @@ def test_our_own_objects(prefix: str) -> None:
         {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}, "object": {"key": 5}}}]},
         {"source": "aws.s3", "detail-type": "Object Created"},
         {"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}, "object": {}}},
-        {"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}, "object": {"key": 5}}},
+        {
+            "source": "aws.s3",
+            "detail-type": "Object Created",
+            "detail": {"bucket": {"name": "b"}, "object": {"key": 5}},
+        },
         {"bucket": "b"},
         {"bucket": "b", "key": 5},
         {"bucket": None, "key": "k"},

@@ -1,0 +1,313 @@
+"""Campaigns: what is refused, with its field and its mend, and what is taken as it is."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifier.campaign import (
+    CONTROL,
+    HUNDREDTHS,
+    MAX_VARIANTS,
+    SHOWN_FAULTS,
+    BrokenCampaign,
+    Campaign,
+    hundredths,
+    read_campaign,
+)
+
+BATCHES = Path(__file__).parents[2] / "events" / "batches"
+
+
+def campaign(**changes: Any) -> dict[str, Any]:
+    """A campaign that says little, changed."""
+    return {"id": "c", "message": {"title": "Hello"}} | changes
+
+
+def split(*shares: Any, control: Any = 0) -> dict[str, Any]:
+    """A campaign with variants of these percentages."""
+    return campaign(variants=[{"name": f"v{n}", "percent": p} for n, p in enumerate(shares)], control_percent=control)
+
+
+def faults(decoded: object) -> dict[str, str]:
+    """What is wrong, by field: problem, and mend in brackets."""
+    with pytest.raises(BrokenCampaign) as broken:
+        read_campaign(decoded)
+    return {fault.field: str(fault).removeprefix(f"{fault.field}: ") for fault in broken.value.faults}
+
+
+@pytest.mark.parametrize("path", sorted(BATCHES.glob("*.json")), ids=lambda path: path.stem)
+def test_samples(path: Path) -> None:
+    """Every sample batch file has a good campaign, and stays the same through our own JSON."""
+    read = read_campaign(json.loads(path.read_text(encoding="utf-8"))["campaign"])
+    stored = msgspec.json.Encoder(decimal_format="number").encode(read)
+    assert msgspec.json.decode(stored, type=Campaign) == read
+    assert sum(share for _, share in read.arms) == HUNDREDTHS
+
+
+BROKEN: dict[str, tuple[object, dict[str, str]]] = {
+    "not an object": ([], {"campaign": "expected `object`, got `array`"}),
+    "nothing": (None, {"campaign": "expected `object`, got `null`"}),
+    "empty": ({}, {"campaign.id": "missing", "campaign.message": "missing"}),
+    "no id": (campaign(id=""), {"campaign.id": "expected `str` of length >= 1"}),
+    "long id": (campaign(id="x" * 129), {"campaign.id": "expected `str` of length <= 128"}),
+    "id with a line": (campaign(id="a\n"), {"campaign.id": "expected `str` matching regex"}),
+    "id with a NUL": (campaign(id="a\0b"), {"campaign.id": "expected `str` matching regex"}),
+    "number as id": (campaign(id=7), {"campaign.id": "expected `str`, got `int`"}),
+    "unknown": (campaign(titel=1), {"campaign.titel": "unknown field (known: id, message, variants"}),
+    "unknown inside": (
+        campaign(message={"title": "T", "subtitle": "S"}),
+        {"campaign.message.subtitle": "unknown field (known: title, body"},
+    ),
+    "nothing to say": (
+        campaign(message={}),
+        {"campaign.message": "neither title nor body (add one, or set background: true)"},
+    ),
+    "empty texts": (campaign(message={"title": "", "body": ""}), {"campaign.message": "neither title nor body"}),
+    "a variant says nothing": (
+        campaign(message={"image_url": "u"}, variants=[{"name": "a", "percent": 100}]),
+        {"campaign.variants[0].message": "neither title nor body"},
+    ),
+    "a background text": (
+        campaign(message={"background": True, "title": "T"}),
+        {"campaign.message": "a background message shows nothing (leave out title, body, sound and badge)"},
+    ),
+    "a background sound": (
+        campaign(message={"background": True, "sound": "default"}),
+        {"campaign.message": "a background message shows nothing"},
+    ),
+    "ttl": (
+        campaign(message={"title": "T", "ttl_s": 2_419_201}),
+        {"campaign.message.ttl_s": "expected `int` <= 24192"},
+    ),
+    "negative ttl": (campaign(message={"title": "T", "ttl_s": -1}), {"campaign.message.ttl_s": "expected `int` >= 0"}),
+    "priority": (
+        campaign(message={"title": "T", "priority": "urgent"}),
+        {"campaign.message.priority": "invalid enum value 'urgent'"},
+    ),
+    "data of numbers": (
+        campaign(message={"title": "T", "data": {"a": 1}}),
+        {"campaign.message.data": "expected `str`, got `int` (at"},
+    ),
+    "reserved data": (
+        campaign(
+            message={"title": "T", "data": {"From": "x", "google.y": "", "notifier_run": "", "fromage": "fine"}},
+            variants=[{"name": "a", "percent": 50}, {"name": "b", "percent": 50}],
+        ),
+        {
+            "campaign.message.data.From": "this key is reserved (rename it)",
+            "campaign.message.data.google.y": "this key is reserved",
+            "campaign.message.data.notifier_run": "this key is reserved",
+        },
+    ),
+    "aps": (campaign(message={"title": "T", "apns": {"aps": 1}}), {"campaign.message.apns.aps": "not an object"}),
+    "translation": (
+        campaign(message={"title": "T", "translations": {"de": {"titel": "H"}, "x": {}}}),
+        {"campaign.message.translations.de.titel": "unknown field (known: title, body, image_url, deep_link)"},
+    ),
+    "locale": (
+        campaign(message={"title": "T", "translations": {"x": {}}}),
+        {"campaign.message.translations": "expected `str` of length >= 2"},
+    ),
+    "translations that would hide a variant": (
+        campaign(
+            message={"title": "T", "translations": {"de": {"title": "H"}}},
+            variants=[{"name": "a", "percent": 100, "message": {"title": "U"}}],
+        ),
+        {"campaign.variants[0].message.translations": "replaces title, but the campaign's translations (de)"},
+    ),
+    "every variant": (
+        campaign(variants=[{"name": "A", "percent": 1}, 7, {"percent": "x"}]),
+        {
+            "campaign.variants[0].name": "expected `str` matching regex",
+            "campaign.variants[1]": "expected `object`, got `int`",
+            "campaign.variants[2].name": "missing",
+            "campaign.variants[2].percent": "invalid decimal",
+        },
+    ),
+    "control as a name": (
+        campaign(variants=[{"name": "control", "percent": 100}]),
+        {"campaign.variants[0].name": "`control` is reserved (use control_percent)"},
+    ),
+    "a name twice": (
+        campaign(variants=[{"name": "a", "percent": 50}, {"name": "a", "percent": 50}]),
+        {"campaign.variants[1].name": "`a` is used twice"},
+    ),
+    "too many variants": (split(*[1] * 41), {"campaign.variants": "expected `array` of length <= 40"}),
+    "a pace of none": (campaign(per_second=0), {"campaign.per_second": "expected `int` >= 1"}),
+    "a time without an offset": (
+        campaign(not_before="2026-11-21T20:00:00"),
+        {"campaign.not_before": "expected `datetime` with a timezone component"},
+    ),
+    "no time": (campaign(abort_after="soon"), {"campaign.abort_after": "invalid RFC3339"}),
+    "over before it begins": (
+        campaign(not_before="2026-11-21T20:00:00Z", abort_after="2026-11-21T20:00:00Z"),
+        {"campaign.abort_after": "not later than not_before: nothing would be sent"},
+    ),
+    "a number for a flag": (campaign(dry_run=1), {"campaign.dry_run": "expected `bool`, got `int`"}),
+    "no parts to exclude": (
+        campaign(exclude={"parts": []}),
+        {"campaign.exclude.parts": "expected `array` of length >= 1"},
+    ),
+    "a part without a key": (
+        campaign(exclude={"parts": [{"key": "k"}, {"bucket": "b"}]}),
+        {"campaign.exclude.parts[1].key": "missing"},
+    ),
+    "several at once": (
+        campaign(id=1, dry_run="no", message={"badge": -1}),
+        {
+            "campaign.id": "expected `str`, got `int`",
+            "campaign.dry_run": "expected `bool`, got `str`",
+            "campaign.message.badge": "expected `int` >= 0",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken(name: str) -> None:
+    """Each fault is named by its field, says what is wrong, and how to mend it where that is not plain."""
+    decoded, expected = BROKEN[name]
+    found = faults(decoded)
+    assert found.keys() == expected.keys()
+    for field, problem in expected.items():
+        assert found[field].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda bad: campaign(id=bad),
+        lambda bad: campaign(experiment=bad),
+        lambda bad: campaign(message={"title": bad}),
+        lambda bad: campaign(message={"title": "T", "data": {"k": bad}}),
+        lambda bad: campaign(message={"title": "T", "data": {bad: "v"}}),
+        lambda bad: campaign(message={"title": "T", "translations": {"de": {"body": bad}}}),
+        lambda bad: campaign(message={"title": "T", "apns": {"a": [{"b": bad}]}}),
+        lambda bad: campaign(message={"title": "T", "fcm": {bad: 1}}),
+        lambda bad: campaign(exclude={"parts": [{"key": bad}]}),
+        lambda bad: campaign() | {bad: 1},
+    ],
+)
+def test_lone_surrogates(place: Any) -> None:
+    """JSON can escape what UTF-8 cannot say: refused wherever it stands, and the report itself can be written."""
+    with pytest.raises(BrokenCampaign, match="lone surrogate") as broken:
+        read_campaign(place("a\ud800"))
+    str(broken.value).encode()
+
+
+def test_many_faults() -> None:
+    """A file of nothing but faults is reported in a few lines; all of them are there for who asks."""
+    with pytest.raises(BrokenCampaign, match=r"and 9980 more$") as broken:
+        read_campaign(campaign(**{f"x{n}": n for n in range(10_000)}))
+    assert len(broken.value.faults) == 10_000
+    assert len(str(broken.value)) < 300 * SHOWN_FAULTS
+
+
+@pytest.mark.parametrize(
+    ("percents", "control", "shares"),
+    [
+        ([33.33, 56.67], 10, (3333, 5667, 1000)),
+        ([Decimal("33.33"), Decimal("56.67")], Decimal(10), (3333, 5667, 1000)),
+        (["33.33", "56.67"], "10.00", (3333, 5667, 1000)),
+        ([0.1, 0.2, 99.7], 0, (10, 20, 9970)),
+        ([0.07, 0.29, 0.57, 99.07], 0, (7, 29, 57, 9907)),
+        ([100], 0, (10000,)),
+        ([0, 100], 0, (0, 10000)),
+        ([Decimal("1E+1"), 90], 0, (1000, 9000)),
+        ([0], 100, (0, 10000)),
+    ],
+)
+def test_percentages(percents: list[Any], control: Any, shares: tuple[int, ...]) -> None:
+    """They are exact to the hundredth, however they are written; control comes last, and not at all at zero."""
+    read = read_campaign(split(*percents, control=control))
+    assert tuple(share for _, share in read.arms) == shares
+    assert (CONTROL in dict(read.arms)) == (control != 0)
+
+
+@pytest.mark.parametrize(
+    ("percents", "control", "total"),
+    [([45, 46], 10, "101"), ([33.33, 33.33, 33.33], 0, "99.99"), ([100], 0.01, "100.01"), ([0], 0, "0")],
+)
+def test_sums(percents: list[Any], control: Any, total: str) -> None:
+    """Anything but exactly 100 is refused, with what it is."""
+    found = faults(split(*percents, control=control))
+    assert found == {
+        "campaign.variants": f"percentages sum to {total}, not 100 (variants and control_percent together)"
+    }
+
+
+@pytest.mark.parametrize(
+    "percent",
+    [33.333, Decimal("0.001"), -1, 100.01, 101, 1e300, Decimal("NaN"), Decimal("Infinity"), Decimal("1E-999999")],
+)
+def test_not_a_percentage(percent: Any) -> None:
+    """Three places, outside 0 to 100, not a number: named at its place, and no sum is reckoned with it."""
+    found = faults(split(50, percent))
+    assert list(found) == ["campaign.variants[1].percent"]
+    assert "is not a percentage (0 to 100 with at most two decimal places)" in found["campaign.variants[1].percent"]
+
+
+@pytest.mark.parametrize("percent", ["", "45%", "NaN?", True, None, [], float("nan"), float("inf")])
+def test_no_number_at_all(percent: Any) -> None:
+    """It is a fault of that field, never an exception of another kind."""
+    assert list(faults(campaign(control_percent=percent))) == ["campaign.control_percent"]
+
+
+@given(st.decimals())
+def test_hundredths(percent: Decimal) -> None:
+    """Any decimal is either exact hundredths of 0 to 100, or none."""
+    found = hundredths(percent)
+    if found >= 0:
+        assert found == percent * 100
+        assert 0 <= found <= HUNDREDTHS
+    else:
+        assert not percent.is_finite() or not 0 <= percent <= 100 or percent * 100 % 1
+
+
+@pytest.mark.parametrize(
+    "campaign_id", ["Woche 47 · früh", "a/b#c:d", "🎉" * 128, " ", "日本", "x" * 128, "\u200b", "Ώ"]
+)
+def test_odd_ids(campaign_id: str) -> None:
+    """Every text without control characters is an id, and the salt of its arms."""
+    read = read_campaign(campaign(id=campaign_id))
+    assert (read.id, read.salt) == (campaign_id, campaign_id)
+    assert read_campaign(campaign(experiment=campaign_id)).salt == campaign_id
+
+
+def test_messages() -> None:
+    """A variant's fields stand over the campaign's, one by one; what it does not give stays."""
+    read = read_campaign(
+        campaign(
+            message={"title": "T", "body": "B", "data": {"a": "1"}, "badge": 1},
+            variants=[
+                {"name": "a", "percent": 50, "message": {"title": "U", "data": {}, "badge": 0}},
+                {"name": "b", "percent": 50},
+            ],
+        )
+    )
+    changed = read.message_of("a")
+    assert (changed.title, changed.body, changed.data, changed.badge) == ("U", "B", {}, 0)
+    assert read.message_of("b") == read.message
+
+
+def test_variants_with_translations_of_their_own() -> None:
+    """A variant that replaces a translated text may do so once it says what becomes of the translations."""
+    base = {"title": "T", "body": "B", "translations": {"de": {"title": "H"}}}
+    for change in ({"title": "U", "translations": {}}, {"body": "C"}):
+        read_campaign(campaign(message=base, variants=[{"name": "a", "percent": 100, "message": change}]))
+
+
+def test_arms_of_the_most_variants_fit() -> None:
+    """The users of every arm of a batch fit into the 2 KB of metadata that S3 allows."""
+    from notifier.account import Account, ArmAccount
+    from notifier.results import _account_in_metadata
+
+    arms = {f"{n:032d}": ArmAccount(assigned=500) for n in range(MAX_VARIANTS)} | {CONTROL: ArmAccount(assigned=500)}
+    account = Account(500, 10**6, 10**6, 500, -(10**6), 10**6, 10**6, arms)
+    assert len("account" + "epoch" + "1" * 10 + _account_in_metadata(account)) < 2048
