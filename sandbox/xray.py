@@ -90,7 +90,7 @@ class Daemon:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         self._socket.bind(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._traces: dict[str, Trace] = {}
         self.datagrams: list[int] = []
         """Sizes of all that arrived."""
@@ -125,7 +125,7 @@ class Daemon:
 
     def add(self, documents: list[Document], size: int) -> None:
         """Keep documents of one trace. The oldest trace goes when there are too many."""
-        with self._lock:
+        with self._changed:
             trace = self._traces.setdefault(documents[0].trace_id, Trace(documents[0].trace_id))
             trace.size += size
             if trace.size > TRACE_MAX_BYTES:
@@ -134,6 +134,15 @@ class Daemon:
             trace.documents.extend(documents)
             while len(self._traces) > TRACES_MAX:
                 self._traces.pop(next(iter(self._traces)))
+            self._changed.notify_all()
+
+    def wait_for(self, arrived: Callable[[list[Document]], bool], timeout_s: float = 5.0) -> bool:
+        """Waits until what is kept is enough; False if that took too long."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: arrived([document for trace in self._traces.values() for document in trace.documents]),
+                timeout_s,
+            )
 
     def around(self, invocation: Invocation, run: Callable[[Invocation], Answer]) -> Answer:
         """Run one attempt under segments of its own, as Lambda does where tracing is active."""
@@ -169,7 +178,7 @@ class Daemon:
 
     def traces(self) -> list[Trace]:
         """All that is kept, newest first."""
-        with self._lock:
+        with self._changed:
             return [Trace(one.id, list(one.documents), one.size) for one in reversed(self._traces.values())]
 
     def trace(self, id_: str) -> Trace | None:

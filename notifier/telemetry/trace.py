@@ -129,6 +129,7 @@ class Recorder(Protocol):
 
     def begin(self, header: str, name: str) -> Trace | None: ...
     def end(self, trace: Trace, error: BaseException | None) -> None: ...
+    def close(self) -> None: ...
 
 
 class Tracing:
@@ -170,6 +171,12 @@ class Tracing:
         finally:
             Tracing.current = NO_TRACE
             self._recorder.end(trace, error)
+
+    def close(self) -> None:
+        """Record nothing more."""
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
 
 
 def traced(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

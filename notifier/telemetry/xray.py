@@ -238,6 +238,7 @@ class XRay:
     def __init__(self, daemon_address: str, sample_percent: float) -> None:
         self._emitter = _Emitter(daemon_address)
         self._sample = sample_percent
+        xray_recorder.emitter._socket.close()
         xray_recorder.configure(
             context=_Context(None),
             emitter=self._emitter,
@@ -265,6 +266,10 @@ class XRay:
         trace.note("documents", {"sent": sent, "left_out": left_out, "bytes": sent_bytes})
         trace.close(trace.root, error)
         xray_recorder.configure(context=_Context(None))
+
+    def close(self) -> None:
+        """Send nothing more. Only tests come here: a process of Lambda's is ended without a word."""
+        self._emitter._socket.close()
 
     def _is_chosen(self, root: str) -> bool:
         """By the trace's id: all hops of a chain are chosen, or none."""

@@ -1,0 +1,186 @@
+"""What the gateways answered: the figures, and which batches are worth a document."""
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+
+from notifier.outcome import Disposition, Verdict
+from notifier.telemetry import NO_TRACE, Kind, Piece, Sending
+from notifier.telemetry.sending import EDGES_MS, Node, slots_by_ms
+from notifier.telemetry.trace import NoTrace
+
+NODES = {"fcm": Node("FCM", "https://fcm.example.com"), "apns": Node("APNs", "https://apns.example.com")}
+OK = Verdict(Disposition.ACCEPT)
+DOWN = Verdict(Disposition.RETRY, "UNAVAILABLE")
+
+
+class Batch:
+    """A batch, as far as sending looks at it."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"batch={number:08d}"
+        self.is_complete = False
+
+
+class Push(msgspec.Struct):
+    """One device of it."""
+
+    batch: Batch
+    endpoint: str = "fcm"
+
+
+class Reply(msgspec.Struct):
+    """A gateway's answer."""
+
+    latency_s: float = 0.05
+    status: int = 200
+
+
+class Kept(NoTrace):
+    """A trace that keeps what it is given."""
+
+    active = True
+
+    def __init__(self, room: int = 1_000) -> None:
+        self.pieces: list[Piece] = []
+        self.notes: dict[str, object] = {}
+        self._room = room
+
+    def piece(self, piece: Piece) -> bool:
+        if len(self.pieces) >= self._room:
+            return False
+        self.pieces.append(piece)
+        return True
+
+    def note(self, name: str, value: object) -> None:
+        self.notes[name] = value
+
+
+class Clock:
+    """Time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.at = 1_000.0
+
+    def now(self) -> float:
+        return self.at
+
+
+def send(
+    sending: Sending, clock: Clock, number: int, took_s: float = 0.1, verdict: Verdict = OK, status: int = 200
+) -> None:
+    """One batch of two answers, over when this returns."""
+    batch = Batch(number)
+    sending.answered(Push(batch), Reply(took_s, status), verdict)
+    sending.answered(Push(batch, "apns"), Reply(0.01), OK)
+    batch.is_complete = True
+    sending.look()
+
+
+def test_first_slowest_failing_and_a_sample_are_kept() -> None:
+    """Of a thousand batches some twenty become documents, each with its reason."""
+    clock, kept = Clock(), Kept()
+    sending = Sending(kept, NODES, clock.now)
+    for number in range(1_000):
+        failing = number in (300, 301)
+        verdict, status = (DOWN, 503) if failing else (OK, 200)
+        send(sending, clock, number, 9.0 if number == 700 else 0.1, verdict, status)
+    sending.end()
+    by_reason: dict[str, list[str]] = {}
+    for piece in kept.pieces:
+        by_reason.setdefault(piece.why, []).append(piece.name)
+    assert by_reason["first"] == ["batch 00000000"]
+    assert by_reason["failing"] == ["batch 00000300", "batch 00000301"]
+    assert by_reason["slowest"] == ["batch 00000700"]
+    assert len(by_reason["sample"]) == 9  # the 2nd, 4th, 8th … 512th
+    assert len(kept.pieces) < 25
+
+
+def test_at_most_ten_failing_batches_are_kept() -> None:
+    """A gateway that is down for an hour does not fill the trace."""
+    clock, kept = Clock(), Kept()
+    sending = Sending(kept, NODES, clock.now)
+    for number in range(500):
+        send(sending, clock, number, verdict=DOWN, status=503)
+    assert sum(piece.why == "failing" for piece in kept.pieces) == 10
+
+
+def test_a_kept_batch_shows_its_slowest_and_its_first_failing_request() -> None:
+    """Calls in a document are real requests, with their own times; the figures count all of them."""
+    clock, kept = Clock(), Kept()
+    sending = Sending(kept, NODES, clock.now)
+    batch = Batch(0)
+    for took_s, status, verdict in ((0.2, 200, OK), (0.05, 503, DOWN), (0.9, 200, OK), (0.1, 429, DOWN)):
+        clock.at += 1
+        sending.answered(Push(batch), Reply(took_s, status), verdict)
+    batch.is_complete = True
+    sending.look()
+    [piece] = kept.pieces
+    calls = {call.why: call for call in piece.calls}
+    assert (calls["failing"].status, calls["failing"].kind, calls["failing"].reason) == (503, Kind.FAULT, "UNAVAILABLE")
+    assert calls["slowest"].status == 200
+    assert calls["slowest"].ended_s - calls["slowest"].began_s == pytest.approx(0.9)
+    assert piece.figures == {"answers": 4, "failing": 2}
+    assert piece.faulty
+
+
+def test_dead_tokens_are_fine_answers() -> None:
+    """What a gateway refuses about one device is no failure of the gateway."""
+    clock, kept = Clock(), Kept()
+    sending = Sending(kept, NODES, clock.now)
+    send(sending, clock, 0, verdict=Verdict(Disposition.DROP_TOKEN, "UNREGISTERED"), status=404)
+    assert not kept.pieces[0].faulty
+    assert sending.gateways["fcm"].failing == 0
+
+
+def test_one_failing_request_does_not_mark_a_batch() -> None:
+    """One 503 among five hundred is weather: its request is marked, the batch is not."""
+    clock, kept = Clock(), Kept()
+    sending = Sending(kept, NODES, clock.now)
+    batch = Batch(0)
+    for number in range(500):
+        sending.answered(Push(batch), Reply(status=503 if number == 7 else 200), DOWN if number == 7 else OK)
+    batch.is_complete = True
+    sending.look()
+    assert not kept.pieces[0].faulty
+    assert any(call.kind is Kind.FAULT for call in kept.pieces[0].calls)
+
+
+def test_the_figures_count_every_answer() -> None:
+    """Status by status, mean, median, 99th percentile and maximum of each gateway, whatever is kept of the batches."""
+    clock, kept = Clock(), Kept(room=0)
+    sending = Sending(kept, NODES, clock.now)
+    batch = Batch(0)
+    for number in range(100):
+        sending.answered(Push(batch), Reply(2.5 if number >= 98 else 0.045, 200), OK)
+    sending.end()
+    told = kept.notes["FCM"]
+    assert isinstance(told, Mapping)
+    assert told["requests"] == 100
+    assert told["statuses"] == {"200": 100}
+    assert (told["p50_ms"], told["p99_ms"], told["max_ms"]) == (50, 3_000, 2_500.0)
+    assert "APNs" not in kept.notes
+
+
+def test_without_a_trace_the_figures_are_the_same() -> None:
+    """Metrics need them whether or not anybody traces."""
+    clock = Clock()
+    sending = Sending(NO_TRACE, NODES, clock.now)
+    send(sending, clock, 0)
+    assert sending.gateways["fcm"].answers == 1
+    assert len(sending.batches_s) == 1
+
+
+def test_every_disposition_has_a_meaning_for_the_trace() -> None:
+    """A disposition that is added later is told apart here too."""
+    clock = Clock()
+    sending = Sending(Kept(), NODES, clock.now)
+    for disposition in Disposition:
+        sending.answered(Push(Batch(0)), Reply(), Verdict(disposition))
+
+
+def test_every_millisecond_has_its_slot() -> None:
+    """A latency is counted under the first edge above it."""
+    slots = slots_by_ms()
+    assert [slots[ms] for ms in (0, 4, 5, 99, 100, 20_000)] == [0, 0, 1, 6, 7, len(EDGES_MS)]
