@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import msgspec
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.announce import EventBridgeAnnouncer
 from notifier.arms import Arms
@@ -103,6 +104,16 @@ class Process:
         if not arn:
             raise BadSecret(f"{name} secret: there is none; set {name.upper()}_SECRET_ARN")
         return self._secrets.reader(name, arn)
+
+    def look_at_secrets(self) -> None:
+        """Meet secrets that were replaced since this process read them. Without an answer the known ones stay."""
+        try:
+            changed = self._secrets.look_again()
+        except (BotoCoreError, ClientError):
+            return
+        for name, keys in (("fcm", self.fcm_keys), ("apns", self.apns_keys)):
+            if name in changed:
+                keys.forget()
 
     def opening(self) -> Opening:
         """What opens runs."""
@@ -216,6 +227,7 @@ class HopMaker:
         self._lane = lane
         self._opened = opened
         self._renderer = Renderer(opened.campaign)
+        process.look_at_secrets()
         settings = process.settings
         self._transport = CurlTransport(endpoints(settings), ca_file=settings.gateway_ca_file)
         now_s = process.clock.monotonic()

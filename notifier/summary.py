@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.run import Lane, LaneState, Run
+from notifier.run import Lane, Run
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -38,7 +38,6 @@ class Summary(msgspec.Struct, frozen=True):
 def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
     """The run as the ledger knows it now. `bucket` is where the rows are."""
     account = lane.account
-    over = lane.state is LaneState.DONE
     return Summary(
         run_id=run.run_id,
         campaign_id=run.campaign_id,
@@ -51,7 +50,7 @@ def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
         devices=account.devices,
         invalid_records=account.invalid_records,
         excluded=account.excluded,
-        unsent=account.deferred if over else 0,
+        unsent=account.deferred,
         possibly_repeated=account.possibly_repeated,
         arms=msgspec.to_builtins(account.arms),
         outcomes=msgspec.to_builtins(account.outcomes()),

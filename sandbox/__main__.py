@@ -60,6 +60,9 @@ def run(
     memory_mb: Annotated[int | None, typer.Option(help="The worker's memory, instead of the template's.")] = None,
     latency_ms: Annotated[str | None, typer.Option(help="The stand-ins' answers: MEDIAN:P99 in ms.")] = None,
     ramp_s: Annotated[int, typer.Option(help="Seconds of ramp; the template's default is 60.")] = 0,
+    faults: Annotated[
+        str, typer.Option(help="Break something meanwhile: a name that `python -m sandbox faults` lists.")
+    ] = "",
     rehearse: Annotated[bool, typer.Option("--rehearse", help="Deploy in the mode in which no phone rings.")] = False,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="The worker runs in this process, for a debugger.")
@@ -72,6 +75,8 @@ def run(
     Example: python -m sandbox run audience.json --function-timeout-s 12 --recurse-below-ms 6000
     """
     console = Console(stderr=as_json)
+    if faults:
+        raise typer.Exit(_run_with_faults(file, faults, console, as_json=as_json))
     setting = Setting(
         function_timeout_s=function_timeout_s,
         recurse_below_ms=recurse_below_ms,
@@ -82,6 +87,28 @@ def run(
     )
     code = _run(file, _state_dir(), setting, console, as_json=as_json, in_process=in_process, timeout_s=timeout_s)
     raise typer.Exit(code)
+
+
+def _run_with_faults(path: Path, name: str, console: Console, *, as_json: bool) -> int:
+    """One file under one fault. The exit code says whether every promise was kept."""
+    from sandbox.faults.catalogue import scenario  # noqa: PLC0415 - only here
+    from sandbox.faults.stage import Stage  # noqa: PLC0415
+    from sandbox.faults.table import print_played  # noqa: PLC0415
+
+    try:
+        chosen = scenario(name)
+    except LookupError as error:
+        raise typer.BadParameter(str(error), param_hint="--faults") from None
+    state_dir = _state_dir()
+    with Stage.open(state_dir, hurried=False) as stage:
+        played = stage.play(chosen, path)
+    if as_json:
+        told = played.report | {"fault": name, "struck": played.struck, "broken": played.broken}
+        sys.stdout.write(json.dumps(told) + "\n")
+    else:
+        print_report(played.report, console, state_dir)
+        print_played(chosen, played, console)
+    return 0 if played.is_good else 1
 
 
 def _pair(text: str) -> tuple[float, float]:
@@ -138,6 +165,32 @@ def _say_what_happened(trial: Trial, run_id: str, stopped: BaseException, consol
     )
     for line in trial.log_lines():
         console.print(line, markup=False, highlight=False, style="dim")
+
+
+@app.command()
+def faults(
+    every: Annotated[bool, typer.Option("--all", help="Play all of them.")] = False,
+    name: Annotated[list[str] | None, typer.Option(help="Play this one; may be given more than once.")] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Play those that every test run plays.")] = False,
+    users: Annotated[int | None, typer.Option(help="How many users each file has, instead of what each needs.")] = None,
+    real_times: Annotated[
+        bool, typer.Option("--real-times", help="A lease of 30 s, as on Lambda, and not of 3 s.")
+    ] = False,
+) -> None:
+    """List the fault catalogue, or play it: each fault in a run of its own, in one sandbox, with exact accounts.
+
+    Example: python -m sandbox faults --all
+    """
+    from sandbox.faults.catalogue import scenario, scenarios  # noqa: PLC0415 - only here
+    from sandbox.faults.table import list_scenarios, play_all  # noqa: PLC0415
+
+    console = Console()
+    chosen = [scenario(one) for one in name or ()]
+    chosen = chosen or [one for one in scenarios().values() if every or (gate and one.in_gate)]
+    if not chosen:
+        list_scenarios(scenarios().values(), console)
+        return
+    raise typer.Exit(play_all(chosen, _state_dir(), console, users=users, hurried=not real_times))
 
 
 @app.command()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -12,6 +13,7 @@ import boto3
 import msgspec
 from botocore.config import Config
 
+from sandbox.aws_faults import FAULTS_PATH, AwsRule
 from sandbox.blueprint import REGION
 
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_REGION": REGION}
@@ -79,6 +81,18 @@ class LocalAws:
         """Everything that was put on EventBridge, oldest first."""
         with urllib.request.urlopen(self.endpoint_url + RECORDED_EVENTS_PATH) as answer:  # noqa: S310
             return tuple(msgspec.json.decode(answer.read(), type=list[RecordedEvent]))
+
+    def break_by(self, rules: Sequence[AwsRule]) -> None:
+        """Inject these faults from now on, instead of any others."""
+        request = urllib.request.Request(  # noqa: S310
+            self.endpoint_url + FAULTS_PATH, data=msgspec.json.encode(list(rules)), method="PUT"
+        )
+        urllib.request.urlopen(request).close()  # noqa: S310
+
+    def struck(self) -> tuple[int, ...]:
+        """How often each rule has struck so far."""
+        with urllib.request.urlopen(self.endpoint_url + FAULTS_PATH) as answer:  # noqa: S310
+            return tuple(msgspec.json.decode(answer.read(), type=list[int]))
 
     def is_alive(self) -> bool:
         """Whether the process runs."""

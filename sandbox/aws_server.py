@@ -26,6 +26,7 @@ from moto.s3 import notifications
 from werkzeug.serving import make_server
 
 from sandbox.aws import RECORDED_EVENTS_PATH
+from sandbox.aws_faults import KILL_PATH, Injector
 
 _LAMBDA_CALL: Final = re.compile(r"/lambda/aws4_request")
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
@@ -114,6 +115,7 @@ class Application:
         self._moto = _Dispatcher()
         self._lambda_address = lambda_address
         self._recorder = _Recorder()
+        self._one_at_a_time = threading.Lock()
         _join_s3()
         _join_event_bridge(self._recorder)
 
@@ -126,10 +128,16 @@ class Application:
             return self._to_lambda(environ, start_response)
         _outbox.waiting.clear()
         _outbox.trace = environ.get("HTTP_X_AMZN_TRACE_ID", "")
-        answer: Iterable[bytes] = self._moto(environ, start_response)
+        # moto looks at a condition and writes in two steps: two claims in the same instant would both be granted.
+        with self._one_at_a_time:
+            answer: Iterable[bytes] = self._moto(environ, start_response)
         for arn, event, trace in _outbox.waiting:
             self._invoke(arn, event, trace)
         return answer
+
+    def kill(self, function: str) -> None:
+        """Kill -9 for every environment of the function with this logical id."""
+        self._call("POST", KILL_PATH + quote(function), b"", {})
 
     def _to_lambda(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -248,7 +256,9 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Serves until stdin is closed. The one argument is the address of the local Lambda."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    server = make_server("127.0.0.1", 0, Application(sys.argv[1]), threaded=True, request_handler=_Handler)
+    application = Application(sys.argv[1])
+    guarded = Injector(application, application.kill)
+    server = make_server("127.0.0.1", 0, guarded, threaded=True, request_handler=_Handler)
     print(server.server_port, flush=True)
     server.serve_forever()
 

@@ -34,6 +34,10 @@ class Keys(Generic[C]):
             self._made = self._make()
         return self._made
 
+    def forget(self) -> None:
+        """The secret has changed: make them anew when they are next needed."""
+        self._made = None
+
     @property
     def generation(self) -> int:
         """Counts the renewals."""

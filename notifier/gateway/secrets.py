@@ -49,6 +49,10 @@ class Secret:
             raise BadSecret("; ".join(faults))
         return found
 
+    def same_as(self, other: "Secret") -> bool:
+        """Whether both hold the same."""
+        return self._values == other._values
+
     def __repr__(self) -> str:
         return f"Secret({self.name!r}, …)"
 
@@ -82,6 +86,24 @@ class Secrets:
         if fresh or arn not in self._read:
             self._read[arn] = parsed(name, self._client.get_secret_value(SecretId=arn))
         return self._read[arn]
+
+    def look_again(self) -> frozenset[str]:
+        """Read anew everything that was read. Returns the names of what has changed, and will be as it is now.
+
+        A process outlives a run that stopped for its credentials: resumed, the run must meet the mended secret.
+        """
+        changed = set()
+        for arn, known in list(self._read.items()):
+            try:
+                now = parsed(known.name, self._client.get_secret_value(SecretId=arn))
+            except BadSecret:
+                del self._read[arn]  # whoever needs it is told by reading it
+                changed.add(known.name)
+                continue
+            if not now.same_as(known):
+                self._read[arn] = now
+                changed.add(known.name)
+        return frozenset(changed)
 
     def reader(self, name: str, arn: str) -> ReadSecret:
         """A way to read one secret, for the credentials made of it."""

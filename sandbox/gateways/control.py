@@ -7,6 +7,7 @@
 | `POST /register` with `{"tokens": ["…"]}` | keeps the pushes of these tokens from now on |
 | `GET /pushes?token=…` | the last accepted pushes of a registered token, oldest first |
 | `POST /revoke` | makes every access token issued so far worthless |
+| `POST /behave` with `{"behaviour": "module:function"}` | decides the answers from now on; "" for the prefixes |
 """
 
 import resource
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from sandbox.gateways.behaviour import by_prefix, load
 from sandbox.gateways.counts import GatewayCounts
 from sandbox.gateways.endpoint import Endpoint, Exchange, Phones, Scope
 from sandbox.gateways.oauth import OAuth
@@ -28,11 +30,18 @@ class Registration(msgspec.Struct, frozen=True):
     tokens: list[str]
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """The body of `/behave`."""
+
+    behaviour: str
+
+
 class Control:
     """Answers the control port's requests."""
 
     def __init__(self, endpoints: tuple[Endpoint, ...], oauth: OAuth, phones: Phones) -> None:
         self._counts: dict[str, GatewayCounts] = {endpoint.gateway: endpoint.counts for endpoint in endpoints}
+        self._endpoints = endpoints
         self._oauth = oauth
         self._phones = phones
 
@@ -49,6 +58,8 @@ class Control:
                 return 200, {"pushes": self._phones.pushes(parse_qs(scope.query_string).get("token", [""])[0])}
             case "POST", "/register":
                 return self._register(body)
+            case "POST", "/behave":
+                return self._behave(body)
             case "POST", "/reset":
                 self._reset()
                 return 200, {}
@@ -71,6 +82,16 @@ class Control:
             return 400, {"error": str(error)}
         self._phones.register(registration.tokens)
         return 200, {"registered": len(registration.tokens)}
+
+    def _behave(self, body: bytes) -> tuple[int, object]:
+        try:
+            choice = msgspec.json.decode(body, type=Choice)
+            behave = load(choice.behaviour) if choice.behaviour else by_prefix
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            return 400, {"error": str(error)}
+        for endpoint in self._endpoints:
+            endpoint.behave = behave
+        return 200, {}
 
     def _reset(self) -> None:
         for counts in self._counts.values():

@@ -121,7 +121,7 @@ class Endpoint:
     def __init__(self, gateway: Gateway, behave: Behave, phones: Phones, latency: Latency | None = None) -> None:
         self.gateway = gateway
         self.counts = GatewayCounts()
-        self._behave = behave
+        self.behave = behave
         self._phones = phones
         self._latency_ms = latency.sampler() if latency else None
 
@@ -171,7 +171,7 @@ class Endpoint:
             return ask if await self._wait(0.0, exchange) else None
         tokens = self._tokens(ask)
         attempt = tokens.ask(ask.token) if ask.token else 1
-        behaviour = self._behave(self.gateway, ask.token, attempt, nth)
+        behaviour = self.behave(self.gateway, ask.token, attempt, nth)
         if behaviour.answer is Answer.NEVER and behaviour.raw is None:
             await exchange.client_disconnect()
             return None

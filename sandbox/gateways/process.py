@@ -97,6 +97,10 @@ class Gateways:
         """Makes every OAuth access token issued so far worthless."""
         self._control("POST", "/revoke")
 
+    def behave(self, behaviour: str) -> None:
+        """Answer by `package.module:function` from now on; "" for the prefixes."""
+        self._control("POST", "/behave", msgspec.json.encode({"behaviour": behaviour}))
+
     def register(self, *tokens: str) -> None:
         """Keeps the pushes of these tokens from now on."""
         self._control("POST", "/register", msgspec.json.encode({"tokens": tokens}))

@@ -10,6 +10,7 @@ from sandbox.local_lambda.invocation import Refusal
 from sandbox.local_lambda.service import LATEST, LocalLambda
 
 _PREFIX: Final = "/2015-03-31/functions/"
+_KILL: Final = "/sandbox/kill/"
 
 
 class LambdaApi:
@@ -52,8 +53,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
-        """Invoke."""
+        """Invoke; or, for scenarios, kill every environment of the functions with this logical id."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.startswith(_KILL):
+            self._kill(self.path.removeprefix(_KILL))
+            return
         self._guarded(lambda: self._invoke(body))
 
     def do_GET(self) -> None:
@@ -74,6 +78,13 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(404, "UnknownOperationException", f"not known to the sandbox: {self.command} {path}")
         name, qualifier = name_and_qualifier(path[len(_PREFIX) : len(path) - len(ending)])
         return name, parse_qs(url.query).get("Qualifier", [qualifier])[0]
+
+    def _kill(self, logical_id: str) -> None:
+        service = self.server.service
+        for name in service.names():
+            if logical_id in name:
+                service.kill_environments(name)
+        self._answer(204)
 
     def _invoke(self, body: bytes) -> None:
         name, qualifier = self._target("/invocations")

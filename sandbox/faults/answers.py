@@ -1,0 +1,93 @@
+# ruff: noqa: ARG001  (the shape of Behave)
+"""What the stand-ins answer in scenarios. Each function is a `Behave`; who is struck depends on the token alone."""
+
+import zlib
+
+from sandbox.gateways.behaviour import Answer, Behaviour, Gateway, Reply
+
+_FINE = Behaviour()
+_SLOW = Behaviour(delay_ms=100)
+_STORM_REQUESTS = 400
+
+
+def _lot(token: str, of: int) -> int:
+    """A number from 0 to `of` - 1 that is always the same for a token."""
+    return zlib.crc32(token.encode()) % of
+
+
+def slow(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """Every answer takes 100 ms."""
+    return _SLOW
+
+
+def half_slow(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """Half of all answers take 0.7 s."""
+    return Behaviour(delay_ms=700) if _lot(token, 2) else _FINE
+
+
+def one_in_a_hundred_unavailable(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """Every hundredth request gets a 503."""
+    return Behaviour(Answer.UNAVAILABLE) if nth % 100 == 0 else _FINE
+
+
+def storm(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """FCM has enough after a while: 400 requests get 429 with `Retry-After: 1`. APNs counts by device."""
+    if gateway is Gateway.FCM and 100 < nth <= 100 + _STORM_REQUESTS:
+        return Behaviour(Answer.QUOTA, retry_after="1")
+    return _FINE
+
+
+def html(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """A tenth of the devices is first answered by a 502 page of HTML."""
+    return Behaviour(Answer.HTML) if attempt == 1 and _lot(token, 10) == 0 else _FINE
+
+
+def no_body(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """A tenth of the devices is first answered by a 500 without a body."""
+    return Behaviour(Answer.EMPTY) if attempt == 1 and _lot(token, 10) == 0 else _FINE
+
+
+def rubbish(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """A tenth of the devices is first answered by a 503 whose body is JSON of the wrong shape."""
+    bodies = (b"[]", b"7", b'{"error": 7, "reason": []}', b"\xff\xfe\x00", b'{"error": {"details": [1, null]}}')
+    if attempt == 1 and _lot(token, 10) == 0:
+        return Behaviour(raw=Reply(503, "rubbish", bodies[_lot(token, 50) // 10]))
+    return _FINE
+
+
+def silent(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """A fiftieth of the devices is not answered at the first attempt."""
+    return Behaviour(Answer.NEVER) if attempt == 1 and _lot(token, 50) == 0 else _FINE
+
+
+def late(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """A fiftieth of the devices is answered when nobody waits any more: accepted, after 2.5 s."""
+    return Behaviour(delay_ms=2_500) if attempt == 1 and _lot(token, 50) == 0 else _FINE
+
+
+def poison(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """FCM refuses the payload of one device for good: the one that asks second."""
+    if gateway is Gateway.FCM and nth == 2:
+        return Behaviour(Answer.PAYLOAD)
+    return _FINE
+
+
+def everything(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """One in a hundred of each: 503, silence, HTML, no body, late, 429; the rest in 5 ms."""
+    if attempt == 1:
+        match _lot(token, 600):
+            case 0 | 1 | 2 | 3 | 4 | 5:
+                return Behaviour(Answer.UNAVAILABLE)
+            case 10 | 11 | 12 | 13 | 14 | 15:
+                return Behaviour(Answer.NEVER)
+            case 20 | 21 | 22 | 23 | 24 | 25:
+                return Behaviour(Answer.HTML)
+            case 30 | 31 | 32 | 33 | 34 | 35:
+                return Behaviour(Answer.EMPTY)
+            case 40 | 41 | 42 | 43 | 44 | 45:
+                return Behaviour(delay_ms=2_500)
+            case 50 | 51 | 52 | 53 | 54 | 55 if gateway is Gateway.FCM:
+                return Behaviour(Answer.QUOTA, retry_after="1")
+            case _:
+                pass
+    return _FINE

@@ -1,0 +1,78 @@
+"""What a fault is: a value that says what breaks, how, and what is expected all the same."""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from sandbox.aws_faults import AwsRule
+from sandbox.faults.line import Line
+from sandbox.local_lambda.invocation import FaultPlan
+from sandbox.trial import Trial
+from sandbox.wire.server import Behaviour
+
+SLOW = {"WINDOW": "100"}
+"""Few pushes at a time: together with slow answers a small file takes long enough to be broken in its middle."""
+SLOW_ANSWERS = "sandbox.faults.answers:slow"
+"""Every answer takes 100 ms."""
+
+
+class Scene(msgspec.Struct):
+    """A run under way, for what a scenario does by hand. `over` is set when the run has ended."""
+
+    trial: Trial
+    run_id: str
+    key: str
+    path: Path
+    over: threading.Event
+    notes: list[str] = []
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """One fault.
+
+    Args:
+        breaks: what breaks, and how.
+        expects: what happens all the same, in words; the checks below say it again.
+        aws: rules for calls to AWS. Each must strike at least once, or the scenario showed nothing.
+        invocations: makes the plan for invocations: dropped, doubled, refused, killed.
+        behaviour: what the stand-ins answer, as `module:function`.
+        wire: makes the behaviour of a server that misbehaves in HTTP/2, in both gateways' place.
+        line: makes the behaviour of TCP connections to the stand-ins, by their number.
+        deaf_s: for so long nobody listens where the gateways should be.
+        prepare: done before the file is dropped.
+        act: done by hand in a thread of its own while the run goes on.
+        finish: done when the run has come to a stand; gives the run another chance, such as a resume.
+        timeout_s, recurse_below_ms, memory_mb, variables: how the worker is deployed.
+        users: how many are needed to show it.
+        status: how the run ends; `reason` is a pattern that its reason matches.
+        all_accepted: every device that is not held ends as accepted.
+        rejected: so many devices are rejected.
+        max_hops: no more invocations than this may have worked.
+        in_gate: quick enough for every test run.
+    """
+
+    name: str
+    breaks: str
+    expects: str
+    aws: tuple[AwsRule, ...] = ()
+    invocations: Callable[[], FaultPlan] | None = None
+    behaviour: str = ""
+    wire: Callable[[], Behaviour] | None = None
+    line: Callable[[], Callable[[int], Line]] | None = None
+    deaf_s: float = 0.0
+    prepare: Callable[[Trial], None] | None = None
+    act: Callable[[Scene], None] | None = None
+    finish: Callable[[Scene], None] | None = None
+    timeout_s: float | None = None
+    recurse_below_ms: int | None = None
+    memory_mb: int | None = None
+    variables: Mapping[str, str] = {}
+    users: int = 1_500
+    status: str = "completed"
+    reason: str = ""
+    all_accepted: bool = True
+    rejected: int = 0
+    max_hops: int = 6
+    in_gate: bool = False
