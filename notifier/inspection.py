@@ -37,11 +37,15 @@ class Broken(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What one user would get: his arm, and the payload of each platform."""
+    """What one user would get: his arm, what it says, and the payload of each platform."""
 
     user_id: str
     arm: str
     locale: str | None
+    title: str
+    body: str
+    ios_bytes: int
+    android_bytes: int
     ios: dict[str, Any]
     android: dict[str, Any]
 
@@ -122,6 +126,15 @@ class Payloads:
                 apns.Prepared(wording.message, wording.slots, label, topic=TOPIC),
             )
         return self._prepared[words.key]
+
+
+def gateway_faults(campaign: Campaign) -> Iterator[Fault]:
+    """What the gateways have against any message of the campaign."""
+    places = [("campaign.message", campaign.message)]
+    places += [(f"campaign.variants[{n}].message", variant.message) for n, variant in enumerate(campaign.variants)]
+    for place, message in places:
+        yield from fcm.addition_faults(message, place)
+        yield from apns.addition_faults(message, place)
 
 
 class Watching(Protocol):
@@ -231,7 +244,18 @@ class Inspector:
         token = masked(recipient.devices[0][1].token)
         ios = self._payloads.as_json(words, Gateway.APNS, token, self._now_s)
         android = self._payloads.as_json(words, Gateway.FCM, token, self._now_s)
-        return Preview(recipient.user_id, arm, recipient.locale, ios, android)
+        shown = android["message"].get("notification", {})
+        return Preview(
+            user_id=recipient.user_id,
+            arm=arm,
+            locale=recipient.locale,
+            title=shown.get("title", ""),
+            body=shown.get("body", ""),
+            ios_bytes=self._payloads.bytes_of(words, Gateway.APNS),
+            android_bytes=self._payloads.bytes_of(words, Gateway.FCM),
+            ios=ios,
+            android=android,
+        )
 
     def _note(self, number: int, reason: str, value: object, device: int | None = None, *, whole: bool = True) -> None:
         figures, found = self._tally.figures, self.found

@@ -210,7 +210,7 @@ def _agree(summary: Summary, rows: RowFigures) -> bool:
     return {key: n for key, n in told.items() if n} == seen
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def plain_of(report: Report) -> dict[str, Any]:
     """The report as plain values, with what is worked out from them."""
     plain: dict[str, Any] = msgspec.to_builtins(report)
     plain["headline"] = report.headline

@@ -41,8 +41,8 @@ def _parts(report: Report) -> Iterator[RenderableType]:
 def arms(report: Report) -> Table:
     """Arms side by side."""
     shown = Table(box=box.SIMPLE_HEAD)
-    shown.add_column("arm", overflow="fold")
-    for name in ("share", "assigned", "expected", "devices", "accepted", "rejected", "failed", "held"):
+    shown.add_column("arm", overflow="fold", min_width=9)
+    for name in ("share", "assigned", "expected", "accepted", "rejected", "failed", "held"):
         shown.add_column(name, justify="right")
     for arm in report.arms:
         shown.add_row(
@@ -50,7 +50,6 @@ def arms(report: Report) -> Table:
             f"{arm.percent:g} %" if arm.percent is not None else "",
             f"{arm.assigned:,}",
             f"{arm.expected:,.0f}" if arm.expected is not None else "",
-            f"{arm.devices:,}",
             f"{arm.accepted:,}",
             f"{arm.refused:,}",
             f"{arm.given_up:,}",

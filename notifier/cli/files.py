@@ -1,0 +1,283 @@
+"""`validate`, `test`, `count`, `convert`: what is done with files."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from notifier.audience import AudienceChanged, AudienceStream, AudienceUnreachable, BrokenFile, Holds, pin, pin_parts
+from notifier.audience import read_head as read_s3_head
+from notifier.audience.head import BatchFileHead
+from notifier.audience.local import parser_for, read_local, read_local_head
+from notifier.audience.pin import PinnedObject
+from notifier.campaign import Audience, Fault, Part
+from notifier.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
+from notifier.cli.place import Cloud, find_place, split_url
+from notifier.cli.shown import show_conversion, show_figures, show_inspection
+from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
+from notifier.convert.files import output_to, text_of
+from notifier.convert.pinpoint import Counts, NotPinpoint, records
+from notifier.counting import CountStatus, count_id
+from notifier.inspection import Inspector, gateway_faults
+from notifier.tally import Figures, Tally
+
+AT_ONCE = 10_000
+POLL_S = 0.5
+
+Source = Annotated[str, typer.Argument(metavar="FILE", help="A file on this machine, or s3://bucket/key.")]
+
+
+class Input:
+    """A batch file or audience parts, here or in S3.
+
+    Args:
+        users_only: it holds users and no campaign.
+    """
+
+    def __init__(self, sources: list[str], cloud_of: "CloudOf", *, users_only: bool) -> None:
+        self._sources = sources
+        self._cloud_of = cloud_of
+        self._users_only = users_only
+
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        return " + ".join(self._sources)
+
+    def head(self) -> BatchFileHead:
+        """The campaign, and where the users are. Raises Trouble and BrokenFile."""
+        source = self._sources[0]
+        if not source.startswith("s3://"):
+            return read_local_head(Path(source))
+        client = self._cloud_of().client("s3")
+        return read_s3_head(client, _pin(client, source))
+
+    def pieces(self, head: BatchFileHead | None) -> Iterator[list[object]]:
+        """The records. Raises Trouble and BrokenFile."""
+        if head is not None and head.audience is not None:
+            yield from self._referenced(head.audience)
+            return
+        holds = Holds.USERS if self._users_only else Holds.BATCH_FILE
+        for source in self._sources:
+            if source.startswith("s3://"):
+                client = self._cloud_of().client("s3")
+                yield from _streamed(client, (_pin(client, source),), holds)
+            else:
+                path = Path(source)
+                yield from read_local(path, parser_for(path, holds))
+
+    def _referenced(self, audience: object) -> Iterator[list[object]]:
+        try:
+            parts = msgspec.convert(audience, Audience).parts
+        except msgspec.ValidationError as error:
+            raise BrokenFile(self.name, f"audience: {error}", (0,)) from None
+        cloud = self._cloud_of()
+        source = self._sources[0]
+        bucket = split_url(source)[0] if source.startswith("s3://") else cloud.place.bucket
+        try:
+            pinned = pin_parts(cloud.client("s3"), parts, bucket)
+        except AudienceChanged as error:
+            raise Trouble(
+                ExitCode.NOT_FOUND, str(error), "upload the part, or name the version that is there"
+            ) from None
+        yield from _streamed(cloud.client("s3"), pinned, Holds.USERS)
+
+
+class CloudOf:
+    """The stack, looked for only when something of it is needed: a file on this machine needs none."""
+
+    def __init__(self, stack: str | None, stack_file: Path | None) -> None:
+        self._stack = stack
+        self._stack_file = stack_file
+        self._cloud: Cloud | None = None
+
+    def __call__(self) -> Cloud:
+        """The stack. Raises Trouble."""
+        if self._cloud is None:
+            self._cloud = Cloud(find_place(self._stack, self._stack_file))
+        return self._cloud
+
+
+def _pin(client: Any, url: str) -> PinnedObject:
+    bucket, key = split_url(url)
+    try:
+        return pin(client, bucket, key)
+    except AudienceChanged as error:
+        raise Trouble(ExitCode.NOT_FOUND, str(error), "check bucket and key") from None
+    except AudienceUnreachable as error:
+        raise Trouble(ExitCode.UNREACHABLE, str(error), "check the credentials and their permissions") from None
+
+
+def _streamed(client: Any, parts: tuple[PinnedObject, ...], holds: Holds) -> Iterator[list[object]]:
+    stream = AudienceStream(client, parts, holds=holds)
+    try:
+        while not stream.ended:
+            taken = stream.take(AT_ONCE)
+            if taken:
+                yield taken
+            else:
+                stream.wait(POLL_S)
+    except AudienceUnreachable as error:
+        raise Trouble(ExitCode.UNREACHABLE, str(error), "try again") from None
+    finally:
+        stream.close()
+
+
+@tells_trouble
+def validate(
+    file: Source,
+    users_only: Annotated[
+        bool, typer.Option("--users-only", help="The file holds users and no campaign: an audience part.")
+    ] = False,
+    payloads: Annotated[bool, typer.Option("--payloads", help="Show the previews' whole payloads.")] = False,
+    limit: Annotated[int, typer.Option(help="List so many broken records; 0 for all.", min=0)] = 50,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a batch file as the worker would: every fault with its place, arms, payload sizes, three previews.
+
+    Nothing is sent, and for a file on this machine nothing is asked of AWS, unless its audience lies in S3.
+    Exit 0 if the worker would take it, 1 if it would refuse it.
+
+    Example: notifier validate day-2.json
+    """
+    source = Input([file], CloudOf(stack, stack_file), users_only=users_only)
+    inspector = Inspector(source.name, gateway_faults, limit, time.time())
+    head = None
+    try:
+        if not users_only:
+            head = source.head()
+            inspector.take_campaign(head.campaign)
+        with _spinner(as_json=as_json) as progress:
+            task = progress.add_task("looking at users", total=None)
+            inspector.take_records(source.pieces(head), lambda users: progress.update(task, completed=users))
+    except BrokenFile as error:
+        inspector.found.faults.append(Fault("file", str(error), "mend the file at this place, or export it again"))
+    found = inspector.finish()
+    if as_json:
+        print_json(found)
+    else:
+        show_inspection(console(), found, payloads=payloads)
+    if not found.is_fine:
+        raise typer.Exit(ExitCode.NOT_FINE)
+
+
+def _spinner(*, as_json: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,}"))
+    return Progress(*columns, console=notes(), transient=True, disable=as_json)
+
+
+@tells_trouble
+def count(
+    source: Annotated[
+        list[str], typer.Argument(metavar="PART...", help="Audience parts: s3://bucket/key, or files on this machine.")
+    ],
+    by: By = None,
+    timeout_s: Annotated[float, typer.Option(help="Wait so long for a job in the stack.")] = 3600.0,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count an audience: users, devices by platform, repeated tokens, locales, time zones, attributes.
+
+    Parts in S3 are counted by the stack, as a job that others see too; asked again, the same objects are not counted
+    again. Files on this machine are counted here.
+
+    Example: notifier count s3://push-campaigns/audiences/part-000.json.gz s3://push-campaigns/audiences/part-001.json.gz
+    """
+    remote = [name.startswith("s3://") for name in source]
+    if any(remote) and not all(remote):
+        raise Trouble(ExitCode.USAGE, "some parts are in S3 and some are here", "count them apart")
+    cloud_of = CloudOf(stack, stack_file)
+    figures = _count_there(cloud_of(), source, who(by), timeout_s, as_json) if all(remote) else _count_here(source)
+    if as_json:
+        print_json(figures)
+    else:
+        show_figures(console(), figures)
+
+
+def _count_here(source: list[str]) -> Figures:
+    tally = Tally()
+    try:
+        for name in source:
+            path = Path(name)
+            for piece in read_local(path, parser_for(path, Holds.USERS)):
+                tally.take(piece)
+    except BrokenFile as error:
+        raise Trouble(ExitCode.NOT_FINE, str(error), "mend the file at this place, or export it again") from None
+    tally.figures.repeated_tokens = tally.tokens.repeated()
+    return tally.figures
+
+
+def _count_there(cloud: Cloud, source: list[str], by: str, timeout_s: float, as_json: bool) -> Figures:
+    client = cloud.client("s3")
+    pinned = [_pin(client, url) for url in source]
+    parts = [Part(one.key, one.bucket, one.version_id, one.etag) for one in pinned]
+    name = count_id(parts)
+    seen = cloud.count_jobs.read(name)
+    if seen is None or seen.status is not CountStatus.DONE:
+        named = [{"bucket": p.bucket, "key": p.key, "version_id": p.version_id, "etag": p.etag} for p in parts]
+        cloud.control({"action": "count", "parts": named, "by": by}, wait=False)
+        asked_at_ms = int(cloud.now() * 1000)
+        seen = _await_count(cloud, name, asked_at_ms, timeout_s, as_json)
+    if seen.result is None:
+        raise Trouble(ExitCode.NOT_FINE, f"counting failed: {seen.reason}", "mend the audience, then count it again")
+    return seen.result
+
+
+def _await_count(cloud: Cloud, name: str, asked_at_ms: int, timeout_s: float, as_json: bool) -> Any:
+    until = time.monotonic() + timeout_s
+    columns = (TextColumn("counting"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[users]:,} users"))
+    with Progress(*columns, console=notes(), transient=True, disable=as_json) as progress:
+        task = progress.add_task("counting", total=None, users=0)
+        while time.monotonic() < until:
+            seen = cloud.count_jobs.read(name)
+            if seen is not None:
+                told = seen.progress
+                progress.update(task, total=told.bytes_total or None, completed=told.bytes, users=told.users)
+                stale = seen.status is CountStatus.FAILED and seen.updated_at_ms < asked_at_ms
+                if seen.status is not CountStatus.COUNTING and not stale:
+                    return seen
+            time.sleep(POLL_S)
+    raise Trouble(ExitCode.NOT_FINE, f"still counting after {timeout_s:.0f} s", "ask again later: it goes on meanwhile")
+
+
+convert = typer.Typer(help="Make audiences of other tools' files.", no_args_is_help=True)
+
+
+@convert.command("pinpoint")
+@tells_trouble
+def convert_pinpoint(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Endpoint files: CSV or JSON lines, plain or gzip.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The audience to write; gzipped if its name ends in .gz.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make an audience of Amazon Pinpoint's endpoint files.
+
+    APNS, APNS_SANDBOX and GCM endpoints are taken; users who opted out, inactive endpoints, other channels and
+    endpoints without an address are left out and counted. An endpoint without User.UserId goes by its own Id.
+    User.UserAttributes.* and Attributes.* become attributes by their last name: {{ FirstName }}.
+
+    Example: notifier convert pinpoint export/*.gz -o audience.json.gz
+    """
+    counts = Counts()
+    encode = msgspec.json.Encoder().encode
+    with output_to(out) as written:
+        for path in files:
+            try:
+                with text_of(path) as text:
+                    for record in records(text, counts):
+                        written.write(encode(record) + b"\n")
+            except (NotPinpoint, UnicodeDecodeError, EOFError) as error:
+                raise Trouble(ExitCode.NOT_FINE, f"{path}: {error}", "give Pinpoint's endpoint files, UTF-8") from None
+    if as_json:
+        print_json({"out": str(out), **msgspec.to_builtins(counts)})
+    else:
+        show_conversion(console(), out, counts)
