@@ -50,7 +50,9 @@ class Pace:
         passed_s = now_s - self._last_s
         middle = self.rate(now_s - passed_s / 2) or 0.0
         self._last_s = now_s
-        self._permits = min(self._permits + middle * passed_s, max(rate * self.BURST_S, 1.0))
+        # One whole permit can always be kept, and beside it what came just now: else slow rates would lose fractions.
+        most = max(rate * self.BURST_S, 1.0 + middle * min(passed_s, self.BURST_S))
+        self._permits = min(self._permits + middle * passed_s, most)
         return int(self._permits)
 
     def take(self, n: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.account import Account, ArmAccount
 from notifier.campaign import (
     CONTROL,
     HUNDREDTHS,
@@ -20,6 +21,7 @@ from notifier.campaign import (
     hundredths,
     read_campaign,
 )
+from notifier.results import _account_in_metadata
 
 BATCHES = Path(__file__).parents[2] / "events" / "batches"
 
@@ -305,9 +307,6 @@ def test_variants_with_translations_of_their_own() -> None:
 
 def test_arms_of_the_most_variants_fit() -> None:
     """The users of every arm of a batch fit into the 2 KB of metadata that S3 allows."""
-    from notifier.account import Account, ArmAccount
-    from notifier.results import _account_in_metadata
-
     arms = {f"{n:032d}": ArmAccount(assigned=500) for n in range(MAX_VARIANTS)} | {CONTROL: ArmAccount(assigned=500)}
     account = Account(500, 10**6, 10**6, 500, -(10**6), 10**6, 10**6, arms)
     assert len("account" + "epoch" + "1" * 10 + _account_in_metadata(account)) < 2048
