@@ -16,6 +16,9 @@ OWN_PREFIXES = ("rows/", "deferred/", "invalid/", "dead-tokens/", "state/", "sum
 
 T = TypeVar("T")
 
+SUFFIXES = (".json", ".json.gz")
+"""What a batch file's name ends with, where an event's rule cannot say it."""
+
 CONTINUE = "continue"
 NUDGE = "nudge"
 
@@ -94,6 +97,6 @@ def _from_s3(record: Mapping[str, Any]) -> Iterator[Drop]:
 def _from_eventbridge(detail: Mapping[str, Any]) -> Iterator[Drop]:
     # EventBridge does not encode the key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
     thing = detail["object"]
-    if not thing["key"].startswith(OWN_PREFIXES):
+    if not thing["key"].startswith(OWN_PREFIXES) and thing["key"].endswith(SUFFIXES):
         version = thing.get("version-id") or None
         yield Drop(detail["bucket"]["name"], thing["key"], version, thing.get("etag"), str(detail.get("requester", "")))

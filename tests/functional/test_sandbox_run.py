@@ -216,3 +216,14 @@ def test_without_its_line_in_the_template_a_long_run_dies(tmp_path: Path) -> Non
         assert lane is not None
         assert lane.status != "completed"
         assert trial.sandbox.lambda_.figures(name).loops_stopped == 1
+
+
+def test_eventbridge_may_be_the_trigger_instead(tmp_path: Path) -> None:
+    """With `Trigger=eventbridge` a dropped file reaches the worker once, by the rule; other names do not."""
+    setting = Setting(parameters={"Trigger": "eventbridge"}, schedule_every_s=600.0)
+    with Trial.start(tmp_path / "state", setting) as trial:
+        trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="batches/readme.txt", Body=b"not for sending")
+        run_id = trial.drop(make(Recipe(users=10), tmp_path / "bridged.json"))
+        assert finish(trial, run_id).status == "completed"
+        counts = trial.gateways.counts()
+        assert counts.fcm.requests + counts.apns.requests == sum(r["outcome"] != "held" for r in trial.rows(run_id))

@@ -128,10 +128,12 @@ def test_published_versions_survive() -> None:
 
 
 def test_dropped_files_reach_the_published_version() -> None:
-    """S3 notifies the alias, for plain and gzipped JSON under batches/ and for nothing that the worker writes."""
+    """S3 or EventBridge, never both; the alias, for JSON plain and gzipped under batches/ and nothing else."""
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
     notified = {}
-    for one in bucket["NotificationConfiguration"]["LambdaConfigurations"]:
+    [condition, by_s3, by_event_bridge] = bucket["NotificationConfiguration"]["Fn::If"]
+    assert (condition, by_event_bridge) == ("ByS3", {"EventBridgeConfiguration": {"EventBridgeEnabled": True}})
+    for one in by_s3["LambdaConfigurations"]:
         rules = {rule["Name"]: rule["Value"] for rule in one["Filter"]["S3Key"]["Rules"]}
         notified[rules["prefix"], rules["suffix"]] = one["Function"]
     alias = {"Ref": "WorkerFunctionAliaslive"}
