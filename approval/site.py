@@ -29,6 +29,14 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 _MAX_TOKEN_CHARS = 4096
 
 
+class _NotSignedIn(Exception):
+    """A page was asked for by nobody."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__("nobody is signed in")
+        self.call = call
+
+
 class Site:
     """The app behind API Gateway.
 
@@ -64,6 +72,8 @@ class Site:
             method = "GET" if call.method == "HEAD" else call.method
             self._resolver.append_context(call=call)  # type: ignore[no-untyped-call]
             answer: dict[str, Any] = self._resolver.resolve({**event, "path": call.path, "httpMethod": method}, context)
+        except _NotSignedIn as error:
+            answer = _redirected(error.call)
         except BadCall as error:
             answer = self._as_answer(error.status, str(error), call, event)
         headers = answer.setdefault("multiValueHeaders", {})
@@ -82,6 +92,8 @@ class Site:
             raise BadCall(HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here.")
         is_public = call.path.startswith(_PUBLIC)
         if not is_public and (call.visitor is None or not call.visitor.person.is_known):
+            if call.method != "POST":
+                raise _NotSignedIn(call)
             raise BadCall(HTTPStatus.UNAUTHORIZED, "You are not signed in.")
         if call.method == "POST":
             web.check_origin(call)
@@ -293,6 +305,12 @@ class Site:
     def _remove_device(self, call: Call, id: str) -> Html:  # noqa: A002
         self._desk.remove_device(_person(call), id)
         return see_other(call, "/devices?done=device_removed")
+
+
+def _redirected(call: Call) -> dict[str, Any]:
+    """To sign in, and from there back to where he wanted to go."""
+    location = f"{call.prefix}/sign-in?next={web.quoted(own_path(call.path))}"
+    return {"statusCode": 303, "multiValueHeaders": {"Location": [location]}, "body": "", "isBase64Encoded": False}
 
 
 def _has_token(call: Call) -> bool:

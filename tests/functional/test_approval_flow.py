@@ -56,7 +56,7 @@ def test_from_request_to_batch_file(world: World) -> None:
     ann = world.browser(ANN)
     id_ = new_request(ann, world)
     bob = world.browser()
-    assert bob.get(f"/requests/{id_}").status == 401
+    assert bob.get(f"/requests/{id_}").headers["location"].endswith(f"/sign-in?next=%2Frequests%2F{id_}")
     page = bob.get(world.mailbox.link(BOB))
     answer = bob.post("/link", {"t": page.field("t")})
     assert answer.location == f"/requests/{id_}"

@@ -56,15 +56,19 @@ FAULTY = {
     },
     "languages.0.locale": {"name": "c", "title": "Hi", "languages__0__title": "Hallo"},
     "languages.1.locale": {
-        "name": "c", "title": "Hi", "languages__0__locale": "de", "languages__0__title": "H", "languages__1__locale": "DE",
+        "name": "c", "title": "Hi", "languages__0__locale": "de", "languages__0__title": "H",
+        "languages__1__locale": "DE",
         "languages__1__title": "I",
     },
     "languages.0.title": {"name": "c", "title": "Hi", "languages__0__locale": "de", "languages__0__title": "{{ x"},
     "variants.0.languages.0.title": {
-        "name": "c", "title": "Hi", "languages__0__locale": "de", "languages__0__title": "Hallo", "variants__0__name": "a",
+        "name": "c", "title": "Hi", "languages__0__locale": "de", "languages__0__title": "Hallo",
+        "variants__0__name": "a",
         "variants__0__percent": "100", "variants__0__title": "Ho",
     },
-    "variants.0.body": {"name": "c", "title": "Hi", "variants__0__name": "a", "variants__0__percent": "100", "variants__0__body": "{{"},
+    "variants.0.body": {
+        "name": "c", "title": "Hi", "variants__0__name": "a", "variants__0__percent": "100", "variants__0__body": "{{",
+    },
     "per_second": {"name": "c", "title": "Hi", "per_second": "fast"},
     "start": {"name": "c", "title": "Hi", "start": "soon"},
     "latest": {"name": "c", "title": "Hi", "latest": "2026-11-21T13:59"},
