@@ -16,11 +16,11 @@ from notifier.count_desk import CountDesk
 from notifier.count_jobs import DynamoCountJobs
 from notifier.deadline import Deadline
 from notifier.event import Drop, LaneNudge, UnknownEvent, nudges
-from notifier.observe import Observer, ended, stopped
+from notifier.observe import Observer, ended, stopped, swept
 from notifier.opening import Opened
 from notifier.run import Control, Ending, Lane, LaneState, Run, Source, source_of
 from notifier.summary import summary_of
-from notifier.telemetry import Action, Log, Metric, Reading, Tracing, part, traced
+from notifier.telemetry import Action, Log, Tracing, part, traced
 from notifier.tenure import Invocation, Tenure
 from notifier.worker import Hop
 
@@ -124,7 +124,9 @@ class Premises:
     def open(self, run: Run) -> Opened:
         """What every hop needs to know. Raises Unsendable."""
         self._correlate(run)
-        return self._process.opening().open(run, decode_opened)
+        opened = self._process.opening().open(run, decode_opened)
+        self._process.library.excluded(opened)  # here, where the lease is kept while it loads
+        return opened
 
     def _correlate(self, run: Run) -> None:
         """A file that the approval app wrote names its request: with it, one search finds form, approval and hops."""
@@ -200,7 +202,7 @@ class Sweeper:
                 nudged += 1
                 stalled += lane.state is not LaneState.RESTING
         replayed = self._replay()
-        self._observer.metrics.tell(Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled}))
+        self._observer.metrics.tell(swept(stalled))
         if nudged or closed or replayed:
             self._log.info(Action.SWEPT, nudged=nudged, closed=closed, replayed=replayed)
         return {"nudged": nudged, "closed": closed, "replayed": replayed}

@@ -125,6 +125,7 @@ class Process:
             addition_faults,
             lambda stream: stream.wait(1.0),  # type: ignore[attr-defined]
             rehearse=self.settings.mode is Mode.REHEARSE,
+            is_approved=self.ledger.is_approved if self.settings.require_approval else lambda _: True,
         )
 
 
@@ -134,6 +135,7 @@ class S3Library:
     def __init__(self, client: Any, cache: FileCache) -> None:
         self._client = client
         self._cache = cache
+        self._excluded: tuple[tuple[PinnedObject, ...], Any] = ((), frozenset())
 
     def head(self, source: Source) -> Any:
         """The batch file without its users. Raises Unsendable."""
@@ -166,8 +168,17 @@ class S3Library:
         return self.stream(opened, Cursor())
 
     def excluded(self, opened: Opened) -> Any:
-        """The user ids that are not to be asked for."""
-        return read_ids(self._client, opened.exclude, cache=self._cache) if opened.exclude else frozenset()
+        """The user ids that are not to be asked for. Blocks the first time; a warm process has them already.
+
+        Raises:
+            Unsendable: a list that cannot be read.
+        """
+        if opened.exclude and self._excluded[0] != opened.exclude:
+            try:
+                self._excluded = opened.exclude, read_ids(self._client, opened.exclude, cache=self._cache)
+            except (BrokenFile, AudienceChanged) as error:
+                raise Unsendable(f"exclude: {error}") from None
+        return self._excluded[1] if opened.exclude else frozenset()
 
 
 class GuardedStream:

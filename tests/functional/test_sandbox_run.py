@@ -227,3 +227,52 @@ def test_eventbridge_may_be_the_trigger_instead(tmp_path: Path) -> None:
         assert finish(trial, run_id).status == "completed"
         counts = trial.gateways.counts()
         assert counts.fcm.requests + counts.apns.requests == sum(r["outcome"] != "held" for r in trial.rows(run_id))
+
+
+def test_excluded_users_are_counted_and_left_alone(trial: Trial, tmp_path: Path) -> None:
+    """Users on an exclude list belong to no arm and are not asked for."""
+    ids = [f"user-1-{n:09d}" for n in range(0, 40, 2)]
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="audiences/no-thanks.json", Body=json.dumps(ids).encode())
+    recipe = Recipe(users=40, campaign_id="excluding")
+    exclude = {"parts": [{"key": "audiences/no-thanks.json"}]}
+    value = {"campaign": campaign(recipe) | {"exclude": exclude}, "users": list(users(recipe))}
+    run_id = drop_json(trial, tmp_path, "excluding", value)
+    lane = finish(trial, run_id)
+    assert (lane.account.excluded, lane.account.devices) == (20, 20)
+    assert sum(arm.assigned for arm in lane.account.arms.values()) == 20
+    assert not {row["user_id"] for row in trial.rows(run_id)} & set(ids)
+
+
+def test_a_rehearsal_reaches_no_phone(trial: Trial, tmp_path: Path) -> None:
+    """With `dry_run` FCM validates only, APNs is not asked, rows say so, and the id stays free for the real run."""
+    trial.gateways.reset()
+    recipe = Recipe(users=60, campaign_id="rehearsed")
+    value = {"campaign": campaign(recipe) | {"dry_run": True}, "users": list(users(recipe))}
+    run_id = drop_json(trial, tmp_path, "rehearsed", value)
+    assert finish(trial, run_id).status == "completed"
+    counts = trial.gateways.counts()
+    assert counts.apns.requests == 0
+    assert counts.fcm.requests == counts.fcm.validate_only > 0
+    assert {(row["outcome"], row["reason"]) for row in trial.rows(run_id)} == {
+        ("accepted", "dry_run"),
+        ("held", "control"),
+    }
+    assert trial.summary(run_id).dry_run
+    again = drop_json(trial, tmp_path, "rehearsed-live", value | {"campaign": campaign(recipe)})
+    assert finish(trial, again).status == "completed"
+
+
+def test_times_and_pace_are_kept(trial: Trial, tmp_path: Path) -> None:
+    """`abort_after` in the past ends the run before anybody is asked; `not_before` in the future rests it."""
+    recipe = Recipe(users=20, campaign_id="too-late")
+    trial.gateways.reset()
+    late = {"campaign": campaign(recipe) | {"abort_after": "2020-01-01T00:00:00Z"}, "users": list(users(recipe))}
+    lane = finish(trial, drop_json(trial, tmp_path, "late-run", late))
+    assert lane.status == "aborted"
+    early = late | {"campaign": campaign(Recipe(campaign_id="too-early")) | {"not_before": "2999-01-01T00:00:00Z"}}
+    run_id = drop_json(trial, tmp_path, "early-run", early)
+    for resting in trial.follow(run_id, PATIENCE_S, every_s=0.1):
+        if resting is not None and resting.status == "resting":
+            break
+    counts = trial.gateways.counts()
+    assert counts.fcm.requests + counts.apns.requests == 0
