@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from notifier.account import Account
 from notifier.campaign import Part
+from notifier.run import LEDGER_VERSION
 
 
 class Action(enum.StrEnum):
@@ -150,6 +151,7 @@ class Runs:
         item = {
             "pk": {"S": f"approved#{bucket}/{key}"},
             "sk": {"S": "approved"},
+            "version": {"N": str(LEDGER_VERSION)},
             "etag": {"S": etag},
             "request_id": {"S": request_id},
             "approved_by": {"S": ", ".join(by)},

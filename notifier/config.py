@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
         cache_max_mb: how much of /tmp the audience cache may take.
         stack: the stack's name: what the metrics of several stacks in one account are told apart by.
         trace_sample: of the traces that Lambda samples, the percentage that gets the notifier's own detail.
+        require_approval: batch files are sent only if an approval of exactly their bytes stands in the ledger.
         xray_daemon_address: where traces go; Lambda says it (`AWS_XRAY_DAEMON_ADDRESS`).
     """
 
@@ -62,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True):
     stack: str = "notifier"
     trace_sample: float = 100.0
     xray_daemon_address: str = ""
+    require_approval: bool = False
 
 
 def _positive(text: str) -> int:
@@ -91,6 +93,10 @@ def _https(text: str) -> str:
     return text
 
 
+def _yes_or_no(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
 def _level(text: str) -> str:
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError
@@ -111,6 +117,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "window": (_positive, "an integer above 0"),
     "cache_max_mb": (_not_negative, "an integer, 0 or more"),
     "trace_sample": (_percentage, "a number from 0 to 100"),
+    "require_approval": (_yes_or_no, "true or false"),
     "log_level": (_level, "DEBUG, INFO, WARNING or ERROR"),
 }
 
@@ -132,7 +139,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         read, expected = _READERS.get(field.name, (str, "a text"))
         try:
             values[field.name] = read(text)
-        except ValueError:
+        except (ValueError, KeyError):
             faults.append(f"{field.name.upper()} is {text!r}: expected {expected}")
     values.setdefault("worker_function", environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
     values.setdefault("xray_daemon_address", environment.get("AWS_XRAY_DAEMON_ADDRESS", ""))

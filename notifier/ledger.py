@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from notifier.account import Account
 from notifier.cursor import decode_cursor
-from notifier.run import HAND_OVER_MS, LEASE_MS, LEDGER_VERSION, Control, Ending, Lane, LaneState, Run, Suspect
+from notifier.run import HAND_OVER_MS, LEASE_MS, LEDGER_VERSION, Control, Ending, Lane, LaneState, Run, Source, Suspect
 
 DUE_INDEX = "due"
 KEEP_S = 400 * 86_400
@@ -93,6 +93,11 @@ class DynamoLedger:
         """The lane, or None."""
         item = self._get(_key(run_id, _lane_sk(lane)))
         return _lane_of(item) if item else None
+
+    def is_approved(self, source: Source) -> bool:
+        """Whether an approval of exactly these bytes under this key stands here; the approval app writes it first."""
+        item = self._get({"pk": {"S": f"approved#{source.bucket}/{source.key}"}, "sk": {"S": "approved"}})
+        return item is not None and bool(item["etag"]["S"] == source.etag)
 
     def name_campaign(self, run_id: str, campaign_id: str) -> None:
         """Note which campaign a run sends, whether or not it may."""

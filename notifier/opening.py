@@ -79,6 +79,7 @@ class Opening:
         voice_of: the campaign's texts, ready to be filled in; raises BrokenCampaign.
         faults_of: what the gateways have against the campaign's messages.
         rehearse: the stack rehearses: nothing may reach a phone.
+        is_approved: whether somebody who may has approved exactly this object.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Opening:
         wait: Callable[[Stream], None],
         *,
         rehearse: bool,
+        is_approved: Callable[[Source], bool] = lambda _: True,
     ) -> None:
         self._library = library
         self._state = state
@@ -99,6 +101,7 @@ class Opening:
         self._faults_of = faults_of
         self._wait = wait
         self._rehearse = rehearse
+        self._is_approved = is_approved
 
     def open(self, run: Run, decode: Callable[[bytes], Opened]) -> Opened:
         """What was stored by the first claim, or, at the first claim, everything it takes to store it.
@@ -115,6 +118,10 @@ class Opening:
         return decode(stored)
 
     def _open_first(self, run: Run) -> None:
+        if not self._is_approved(run.source):
+            raise Unsendable(
+                "not_approved: this stack sends only what was approved (RequireApproval); nobody has approved this file"
+            )
         head = self._library.head(run.source)
         campaign = self._campaign_of(head)
         self._campaigns.name_campaign(run.run_id, campaign.id)
