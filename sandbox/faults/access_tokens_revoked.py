@@ -19,5 +19,4 @@ SCENARIO = Scenario(
     act=revoke,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,
-    in_gate=True,
 )

@@ -13,5 +13,4 @@ SCENARIO = Scenario(
     variables=SLOW,
     behaviour=SLOW_ANSWERS,
     users=3_000,
-    in_gate=True,
 )

@@ -25,5 +25,4 @@ SCENARIO = Scenario(
     variables=SLOW,
     behaviour=SLOW_ANSWERS,
     users=3_000,
-    in_gate=True,
 )

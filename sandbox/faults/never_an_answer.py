@@ -8,5 +8,4 @@ SCENARIO = Scenario(
     expects="They are asked for again when the request's time is over, and counted as possibly repeated.",
     behaviour="sandbox.faults.answers:silent",
     variables={"REQUEST_TIMEOUT_MS": "1000"},
-    in_gate=True,
 )

@@ -7,5 +7,4 @@ SCENARIO = Scenario(
     breaks="Every hundredth request gets a 503.",
     expects="They are asked for again.",
     behaviour="sandbox.faults.answers:one_in_a_hundred_unavailable",
-    in_gate=True,
 )

@@ -21,5 +21,4 @@ SCENARIO = Scenario(
     breaks="Six more events for the same version of the file, in all the forms there are, in the same instant.",
     expects="One run.",
     act=start,
-    in_gate=True,
 )

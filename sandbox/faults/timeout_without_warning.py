@@ -11,5 +11,4 @@ SCENARIO = Scenario(
     timeout_s=4,
     recurse_below_ms=1_900,
     users=2_500,
-    in_gate=True,
 )

@@ -1,0 +1,64 @@
+"""The fault catalogue: what breaks, and the promises that are kept all the same.
+
+Those marked for the gate are played by every test run, one after the other in one sandbox; the rest are `slow`
+(`python -m sandbox faults --all`). Every promise that was not kept is told in words by the failing test.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.faults.catalogue import scenario, scenarios
+from sandbox.faults.count import Reached, Tally, violations
+from sandbox.faults.scenario import Scenario
+from sandbox.faults.stage import Stage
+
+EVERY = [
+    pytest.param(one, id=one.name, marks=() if one.in_gate else (pytest.mark.slow,)) for one in scenarios().values()
+]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One sandbox for all."""
+    folder: Path = tmp_path_factory.mktemp("faults")
+    with Stage.open(folder) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("fault", EVERY)
+def test_every_promise_is_kept(stage: Stage, fault: Scenario) -> None:
+    """Devices = outcomes, rows = devices without removing anything, repeats ≤ reported, status true, hops bounded."""
+    played = stage.play(fault)
+    assert not played.broken, "\n".join(("not so:", *played.broken))
+
+
+def test_the_gate_plays_about_twenty() -> None:
+    """Enough to notice, and not so many that nobody waits for them."""
+    assert 18 <= sum(one.in_gate for one in scenarios().values()) <= 24
+
+
+def test_every_fault_has_a_file_and_a_name_alike() -> None:
+    """`killed-mid-batch` is in `killed_mid_batch.py`."""
+    folder = Path(__file__).parents[2] / "sandbox" / "faults"
+    assert all((folder / f"{name.replace('-', '_')}.py").exists() for name in scenarios())
+
+
+def test_an_unknown_fault_is_answered_by_those_that_there_are() -> None:
+    """A slip in a name is mended by reading."""
+    with pytest.raises(LookupError, match="killed-mid-batch"):
+        scenario("killed-mid-batsh")
+
+
+def test_the_checks_notice_what_they_are_there_for() -> None:
+    """A lost device, a doubled row, a repeat that was not reported, a wrong status and too many hops are all told."""
+    account = {"accepted": 8, "rejected": {}, "failed": {}, "held": 1}
+    report = {
+        "devices": 10, "outcomes": account, "unsent": 0, "possibly_repeated": 1, "status": "failed", "hops": 9,
+    }  # fmt: skip
+    rows = Tally(rows=10, distinct=9, outcomes={"accepted": 9, "held": 1}, asked_again=0)
+    told = violations(
+        scenario("html-body"), report, rows, Reached(accepted=7, accepted_again=2, asked_again=2, requests=9)
+    )
+    assert len(told) == 8
