@@ -133,11 +133,11 @@ def _work(report: Report) -> str:
             "rows agree with the ledger",
             "yes" if report.rows_agree else "no: the run is still under way, or rows expired",
         ),
-        ("Lambda · S3 · DynamoDB", f"${cost.lambda_usd:.4f} · ${cost.s3_usd:.4f} · ${cost.dynamodb_usd:.4f}"),
+        ("cost of Lambda, S3, DynamoDB", f"${cost.lambda_usd:.4f}, ${cost.s3_usd:.4f}, ${cost.dynamodb_usd:.4f}"),
     ]
     table = "".join(_row(row) for row in rows)
     basis = f'<p class="soft" style="margin:8px 0 0">Estimate: {escape(cost.basis)}.</p>'
-    return f'<div class="scroll"><table>{table}</table></div>{basis}'
+    return f'<table class="facts">{table}</table>{basis}'
 
 
 def _time_words(report: Report) -> str:
