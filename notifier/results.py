@@ -106,7 +106,8 @@ class S3Results:
     def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
         """The numbers of the batches of this round, from `number` on, that are settled already."""
         prefix = f"rows/run_id={run_id}/"
-        names = (_NAME.search(key) for key in self._list(prefix, after=f"{prefix}batch={number:08d}"))
+        keys = self._list(prefix, after=f"{prefix}batch={number:08d}")
+        names = (_NAME.fullmatch(key, len(prefix)) for key in keys)
         return frozenset(int(m[1]) for m in names if m and int(m[2] or 0) == round_ and int(m[1]) >= number)
 
     def recover(self, run_id: str, number: int, round_: int) -> Account:
@@ -139,8 +140,8 @@ class S3Results:
         """The batches that a deferred round has to ask for, in order."""
         prefix = f"deferred/run_id={run_id}/"
         for key in self._list(prefix, after=f"{prefix}batch={from_number:08d}"):
-            match = _NAME.search(key)
-            if match is None or int(match[2] or 0) != round_:
+            match = _NAME.fullmatch(key, len(prefix))
+            if match is None or match[3] is None or int(match[2] or 0) != round_:
                 continue
             number, epoch = int(match[1]), int(match[3])
             rows = f"rows/run_id={run_id}/{batch_name(number, round_ - 1)}.json.gz"

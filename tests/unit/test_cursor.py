@@ -41,5 +41,5 @@ def test_as_it_stands_in_the_ledger() -> None:
 )
 def test_unknown(text: str) -> None:
     """Nothing else is taken for a cursor; a newer one is told by its version."""
-    with pytest.raises(UnknownCursor, match="version 2|not a cursor"):
+    with pytest.raises(UnknownCursor, match=r"version 2|not a cursor"):
         decode_cursor(text)

@@ -1,0 +1,337 @@
+"""The results' contract, held by the ones in S3 and by their twin in memory."""
+
+import gzip
+import importlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import msgspec
+import pytest
+from botocore.exceptions import ClientError
+
+from notifier.account import Account
+from notifier.batching import Batch, Push
+from notifier.cursor import Cursor
+from notifier.outcome import Outcome
+from notifier.recipient import Device, Platform
+from notifier.render import Words
+from notifier.results import S3Results
+from tests.contract.moto_stores import client_of, lost_answer, moto_server
+
+TWIN = "tests.twins.results"
+KINDS = ("s3", "memory") if importlib.util.find_spec(TWIN) else ("s3",)
+AT = "2026-11-21 09:00:00.000"
+TOKEN = "a-token-that-nobody-may-see"
+
+_buckets = count()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """An S3 client."""
+    with moto_server() as endpoint:
+        client = client_of("s3", endpoint)
+        yield client
+        client.close()
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    """A bucket of the test's own."""
+    name = f"results-{next(_buckets)}"
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return name
+
+
+@pytest.fixture(params=KINDS)
+def results(request: pytest.FixtureRequest) -> Any:
+    """Each implementation in turn, empty."""
+    if request.param == "memory":
+        return importlib.import_module(TWIN).MemoryResults()
+    return S3Results(request.getfixturevalue("s3"), request.getfixturevalue("bucket"))
+
+
+@pytest.fixture
+def in_s3(s3: Any, bucket: str) -> S3Results:
+    """The ones in S3."""
+    return S3Results(s3, bucket)
+
+
+def batch_of(
+    number: int = 0, round_: int = 0, outcomes: str = "ars", run_id: str = "r1", *, due_at: float = 5.5
+) -> Batch:
+    """A complete batch with one device for each letter: accepted, rejected, failed, held, or s for set aside."""
+    batch = Batch(run_id, "spring", number, round_, Cursor(record=(number + 1) * 500))
+    for n, letter in enumerate(outcomes):
+        arm = "control" if letter == "h" else "ab"[n % 2]
+        push = Push(batch, number * 500 + n, 0, f"u{n}-é", arm, Device(Platform.IOS, TOKEN))
+        push.words = None if letter == "h" else Words((arm, "de"), ("Hallo 🎉", "x"))
+        push.locale, push.attempts, push.asked_at = "de-AT", n, 100.25
+        batch.add(push)
+        if round_ == 0:
+            batch.account.users += 1
+            batch.account.devices += 1
+            batch.account.arm(arm).assigned += 1
+    if round_:
+        batch.account.deferred = -len(outcomes)
+    for letter in outcomes:
+        push = batch.waiting.popleft()
+        if letter == "s":
+            push.due_at = due_at
+            push.maybe_repeat = True
+            batch.defer(push)
+        else:
+            kind, reason = {
+                "a": (Outcome.ACCEPTED, None),
+                "r": (Outcome.REJECTED, "Unregistered"),
+                "f": (Outcome.FAILED, "unanswered"),
+                "h": (Outcome.HELD, "control"),
+            }[letter]
+            batch.end(push, kind, reason, AT, 410 if letter == "r" else None)
+            if letter == "r":
+                batch.bury(push, "Unregistered", 7)
+    return batch
+
+
+def copy(account: Account) -> Account:
+    """The account as it is now."""
+    return msgspec.json.decode(msgspec.json.encode(account), type=Account)
+
+
+class TestSettling:
+    """The rows object is the settlement: the first to put it has settled the batch."""
+
+    @pytest.mark.parametrize("outcomes", ["a", "ahrf", "ssss", "ars", "", "h" * 500])
+    def test_recovering(self, results: Any, outcomes: str) -> None:
+        """What is found again is what was settled, to the last figure."""
+        batch = batch_of(3, outcomes=outcomes)
+        batch.account.invalid_records, batch.account.excluded = 4, 5
+        batch.account.possibly_repeated, batch.account.dry = 6, 7
+        settled = results.settle(batch, 2)
+        assert (settled.number, settled.round, settled.ours) == (3, 0, True)
+        assert settled.account == batch.account
+        assert results.recover("r1", 3, 0) == copy(batch.account)
+
+    @pytest.mark.parametrize("round_", [0, 1, 12])
+    def test_rounds_are_apart(self, results: Any, round_: int) -> None:
+        """Each round of a batch is settled for itself."""
+        for r in range(round_ + 1):
+            results.settle(batch_of(0, r, "a" * (r + 1)), 1)
+        assert results.recover("r1", 0, round_).arms["a"].accepted == round_ // 2 + 1
+        assert results.recover("r1", 0, round_).deferred == (-(round_ + 1) if round_ else 0)
+
+    def test_twice_by_the_same_claim(self, results: Any) -> None:
+        """A claim that settles again, because it never heard of the first time, has settled it."""
+        batch = batch_of()
+        results.settle(batch, 2)
+        again = results.settle(batch, 2)
+        assert again.ours
+        assert again.account == batch.account
+
+    @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
+    def test_another_claim_was_first(self, results: Any, first: int, second: int) -> None:
+        """The first to settle wins, be it the earlier claim or the later; the loser gets the winner's account."""
+        winner, loser = batch_of(outcomes="aaaa"), batch_of(outcomes="arsf")
+        results.settle(winner, first)
+        settled = results.settle(loser, second)
+        assert not settled.ours
+        assert settled.account == winner.account
+        assert results.recover("r1", 0, 0) == copy(winner.account)
+
+    def test_settled_from(self, results: Any) -> None:
+        """Numbers of this run and round from a number on, whatever their order and size."""
+        for number in (0, 7, 8, 9, 10, 1_000, 12_345_678):
+            results.settle(batch_of(number, outcomes="a"), 1)
+        results.settle(batch_of(9, 1, "a"), 1)
+        results.settle(batch_of(11, 1, "a"), 1)
+        results.settle(batch_of(8, outcomes="a", run_id="r2"), 1)
+        results.settle(batch_of(77, outcomes="a", run_id="r11"), 1)
+        assert results.settled_from("r1", 8, 0) == {8, 9, 10, 1_000, 12_345_678}
+        assert results.settled_from("r1", 10, 1) == {11}
+        assert results.settled_from("r1", 0, 2) == frozenset()
+        assert results.settled_from("r9", 0, 0) == frozenset()
+
+
+class TestDeferred:
+    """Devices whose outcome is open, and whose deferral counts."""
+
+    def test_read_back(self, results: Any) -> None:
+        """A deferred device is found again with all that asking for it needs."""
+        batch = batch_of(2, outcomes="asrs", due_at=123.5)
+        results.settle(batch, 3)
+        (found,) = results.deferred("r1", 1, 0)
+        assert (found.number, found.round, found.due_at) == (2, 1, 123.5)
+        first, second = results.read_deferred(found)
+        assert (first.record, first.number, first.user_id, first.arm) == (1001, 0, "u1-é", "b")
+        assert (first.device, first.words) == (Device(Platform.IOS, TOKEN), Words(("b", "de"), ("Hallo 🎉", "x")))
+        assert (first.attempts, first.asked_at, first.due_at, first.locale) == (1, 100.25, 123.5, "de-AT")
+        assert first.maybe_repeat
+        assert second.record == 1003
+        assert TOKEN not in repr(first)
+
+    def test_in_order(self, results: Any) -> None:
+        """Batches come in the order of their numbers, from a number on, each in its own round only."""
+        for number in (4, 2, 10, 3):
+            results.settle(batch_of(number, outcomes="as"), 1)
+        results.settle(batch_of(3, 1, "s"), 2)
+        assert [found.number for found in results.deferred("r1", 1, 3)] == [3, 4, 10]
+        assert [found.number for found in results.deferred("r1", 2, 0)] == [3]
+        assert list(results.deferred("r1", 3, 0)) == []
+        assert list(results.deferred("r2", 1, 0)) == []
+
+    def test_a_loser_s_never_count(self, results: Any) -> None:
+        """What a claim deferred that did not settle the batch is not asked for: the winner's rows say all."""
+        results.settle(batch_of(0, outcomes="aaa"), 2)
+        results.settle(batch_of(0, outcomes="ass"), 1)
+        assert list(results.deferred("r1", 1, 0)) == []
+        results.settle(batch_of(1, outcomes="ssa"), 2)
+        results.settle(batch_of(1, outcomes="sss"), 1)
+        (found,) = results.deferred("r1", 1, 0)
+        assert len(results.read_deferred(found)) == 2
+
+    def test_control_is_never_deferred(self, in_s3: S3Results) -> None:
+        """A user who is told nothing cannot wait for it."""
+        batch = batch_of(outcomes="hs")
+        batch.deferred[0].words = None
+        with pytest.raises(ValueError, match="control"):
+            in_s3.settle(batch, 1)
+
+
+class TestState:
+    """What every hop of a run needs."""
+
+    def test_the_first_writer_wins(self, results: Any) -> None:
+        """Two claims may open a run at once: both go on with what the first one stored."""
+        assert results.get_state("r1", "campaign") is None
+        results.put_state("r1", "campaign", {"n": 1})
+        results.put_state("r1", "campaign", {"n": 2})
+        assert json.loads(results.get_state("r1", "campaign")) == {"n": 1}
+        assert results.get_state("r2", "campaign") is None
+
+
+class TestLostAnswers:
+    """S3 did it and its answer was lost: botocore asks again, and the refusal is of our own success."""
+
+    def test_settling(self, in_s3: S3Results, s3: Any) -> None:
+        """The batch is settled, by us."""
+        batch = batch_of(outcomes="ah")
+        with lost_answer(s3, "s3.PutObject") as lost:
+            settled = in_s3.settle(batch, 1)
+        assert (lost(), settled.ours) == (1, True)
+        assert settled.account == batch.account
+
+    def test_storing(self, in_s3: S3Results, s3: Any) -> None:
+        """The state is stored."""
+        with lost_answer(s3, "s3.PutObject") as lost:
+            in_s3.put_state("r1", "campaign", {"n": 1})
+        assert (lost(), in_s3.get_state("r1", "campaign")) == (1, b'{"n":1}')
+
+
+def keys_in(s3: Any, bucket: str) -> list[str]:
+    """Every key of a bucket."""
+    return [thing["Key"] for thing in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+class TestBucket:
+    """What stands in the bucket, as others read it."""
+
+    def test_objects(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """A batch leaves what it has something to say in, under the documented keys; tokens in two of them only."""
+        batch = batch_of(123, outcomes="arsh")
+        in_s3.settle(batch, 7)
+        in_s3.settle(batch_of(124, 1, "a"), 7)
+        assert keys_in(s3, bucket) == [
+            "dead-tokens/run_id=r1/batch=00000123.json.gz",
+            "deferred/run_id=r1/batch=00000123.r1.e7.json.gz",
+            "rows/run_id=r1/batch=00000123.json.gz",
+            "rows/run_id=r1/batch=00000124.r1.json.gz",
+        ]
+        bodies = {
+            key: gzip.decompress(s3.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in keys_in(s3, bucket)
+        }
+        assert [key.split("/")[0] for key, body in bodies.items() if TOKEN.encode() in body] == [
+            "dead-tokens",
+            "deferred",
+        ]
+        rows = [json.loads(line) for line in bodies["rows/run_id=r1/batch=00000123.json.gz"].splitlines()]
+        assert rows[1] == {
+            "run_id": "r1",
+            "campaign_id": "spring",
+            "record": 61501,
+            "device": 0,
+            "user_id": "u1-é",
+            "arm": "b",
+            "platform": "ios",
+            "gateway": "apns",
+            "outcome": "rejected",
+            "reason": "Unregistered",
+            "status": 410,
+            "apns_id": None,
+            "message_id": None,
+            "attempts": 1,
+            "locale": "de-AT",
+            "at": AT,
+        }
+
+    def test_the_same_bytes(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """The same batch is the same object, whoever writes it."""
+        in_s3.settle(batch_of(0, outcomes="ah"), 1)
+        in_s3.settle(batch_of(0, outcomes="ah", run_id="r1"), 1)
+        in_s3.settle(batch_of(0, 1, "ah"), 1)
+        first, second = (
+            s3.get_object(Bucket=bucket, Key=f"rows/run_id=r1/batch=00000000{name}.json.gz")["Body"].read()
+            for name in ("", ".r1")
+        )
+        assert first == second
+
+    def test_odd_neighbours(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """Objects that others put among the rows are passed over."""
+        in_s3.settle(batch_of(5, outcomes="as"), 1)
+        for key in (
+            "rows/run_id=r1/",
+            "rows/run_id=r1/_SUCCESS",
+            "rows/run_id=r1/batch=00000006.json.gz.tmp",
+            "rows/run_id=r1/batch=6.json.gz",
+            "rows/run_id=r1/batch=00000006.parquet",
+            "rows/run_id=r1/batch=00000006 (1).json.gz",
+            "rows/run_id=r1/copy-of-batch=00000006.json.gz",
+            "rows/run_id=r1/old/batch=00000006.json.gz",
+            "deferred/run_id=r1/batch=00000006.r1.json.gz",
+            "deferred/run_id=r1/notes",
+        ):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        assert in_s3.settled_from("r1", 0, 0) == {5}
+        assert [found.number for found in in_s3.deferred("r1", 1, 0)] == [5]
+
+    def test_many_pages(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """A listing longer than one page is read to its end."""
+        for n in range(7):
+            s3.put_object(Bucket=bucket, Key=f"rows/run_id=r1/batch={n:08d}.json.gz", Body=b"")
+
+        def shorten(params: dict[str, Any], **_: Any) -> None:
+            params["MaxKeys"] = 2
+
+        s3.meta.events.register("before-parameter-build.s3.ListObjectsV2", shorten)
+        try:
+            assert in_s3.settled_from("r1", 1, 0) == {1, 2, 3, 4, 5, 6}
+        finally:
+            s3.meta.events.unregister("before-parameter-build.s3.ListObjectsV2", shorten)
+
+    def test_summary(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """The summary can be written again, and says the same in the same bytes."""
+        key = in_s3.put_summary("r1", {"users": 1})
+        assert key == "summaries/run_id=r1/summary.json"
+        first = s3.get_object(Bucket=bucket, Key=key)["ETag"]
+        in_s3.put_summary("r1", {"users": 1})
+        assert s3.get_object(Bucket=bucket, Key=key)["ETag"] == first
+
+    def test_other_errors_are_not_swallowed(self, s3: Any) -> None:
+        """A bucket that is not there is told, not taken for a lost race."""
+        missing = S3Results(s3, "no-such-bucket")
+        with pytest.raises(ClientError, match="NoSuchBucket"):
+            missing.settle(batch_of(outcomes="a"), 1)
+        with pytest.raises(ClientError, match="NoSuchBucket"):
+            missing.put_state("r1", "campaign", {})

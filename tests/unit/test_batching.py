@@ -1,0 +1,167 @@
+"""Batches: from decoded records to devices, each counted once."""
+
+from typing import Any
+
+import pytest
+
+from notifier.account import Account, ArmAccount
+from notifier.arms import Arms
+from notifier.batching import Batch, Former, broken_reasons
+from notifier.campaign import CONTROL
+from notifier.cursor import Cursor
+from notifier.outcome import Outcome
+from notifier.recipient import BrokenRecord, Recipient
+from notifier.render import Words
+
+IOS = {"platform": "ios", "token": "a" * 64}
+ANDROID = {"platform": "android", "token": "b:APA91b"}
+END = Cursor(record=500)
+
+
+class Voice:
+    """Needs a first name of everybody; says the arm."""
+
+    def check(self, recipient: Recipient) -> None:
+        """Refuse who has none."""
+        if "name" not in recipient.attributes:
+            raise BrokenRecord("attribute `name` is missing")
+
+    def words(self, arm: str, recipient: Recipient) -> Words:
+        """The arm and the name."""
+        return Words((arm, ""), (str(recipient.attributes["name"]),))
+
+
+def user(n: int, *devices: Any, **members: Any) -> dict[str, Any]:
+    """A good record."""
+    return {"user_id": f"u{n}", "devices": list(devices) or [IOS], "attributes": {"name": f"N{n}"}} | members
+
+
+def former(control: int = 0, excluded: frozenset[str] = frozenset()) -> Former:
+    """A former with one arm and, perhaps, a control group."""
+    shares = [("a", 10_000 - control)] + ([(CONTROL, control)] if control else [])
+    return Former("r1", "spring", Arms("spring", shares), Voice(), excluded)
+
+
+def form(*records: object, first: int = 0, **settings: Any) -> Batch:
+    """The batch of these records."""
+    return former(**settings).form(first // 500, first, records, END)
+
+
+def test_every_device_is_a_push() -> None:
+    """Record, place in the record, arm, words and endpoint are those of the device."""
+    batch = form(user(0), user(1, ANDROID, {**IOS, "environment": "sandbox"}, locale="de"), first=1500)
+    assert (batch.number, batch.name, batch.at_end) == (3, "batch=00000003", END)
+    found = [(p.record, p.number, p.user_id, p.endpoint, p.locale, p.name) for p in batch.waiting]
+    assert found == [
+        (1500, 0, "u0", "apns", None, "r1:1500:0"),
+        (1501, 0, "u1", "fcm", "de", "r1:1501:0"),
+        (1501, 1, "u1", "apns-sandbox", "de", "r1:1501:1"),
+    ]
+    assert [p.words for p in batch.waiting] == [Words(("a", ""), (name,)) for name in ("N0", "N1", "N1")]
+    assert batch.account == Account(users=2, devices=3, arms={"a": ArmAccount(assigned=2)})
+
+
+def test_broken_records_and_devices() -> None:
+    """Each is noted with index, reason and user, counted once, and never among the devices."""
+    batch = form(
+        user(0),
+        7,
+        BrokenRecord("longer than 1 MB"),
+        user(3, IOS, "x", ANDROID),
+        user(4, attributes={}),
+        user(5, "x", {}),
+        {"user_id": 10**5000, **IOS},
+        {"user_id": 9, "token": ""},
+        {"user_id": "\ud800" * 600},
+    )
+    assert [(i.record, i.device, i.reason, i.user_id) for i in batch.invalid] == [
+        (1, None, "not an object", None),
+        (2, None, "longer than 1 MB", None),
+        (3, 1, "device: not an object", "u3"),
+        (4, None, "attribute `name` is missing", "u4"),
+        (5, 0, "device: not an object", "u5"),
+        (5, 1, "token: missing", "u5"),
+        (6, None, "user_id: too long", None),
+        (7, None, "token: empty", "9"),
+        (8, None, "user_id: not encodable as UTF-8", "?" * 512),
+    ]
+    assert [(p.record, p.number) for p in batch.waiting] == [(0, 0), (3, 0), (3, 2)]
+    assert (batch.account.users, batch.account.devices, batch.account.invalid_records) == (9, 3, 9)
+    assert batch.account.arms["a"].assigned == 2
+
+
+def test_control() -> None:
+    """Control users are in the batch without words, and broken or not whatever their arm."""
+    batch = form(user(0), user(1, IOS, ANDROID), user(2, attributes={}), control=10_000)
+    assert [p.words for p in batch.waiting] == [None, None, None]
+    assert batch.account.arms == {CONTROL: ArmAccount(assigned=2)}
+    assert batch.account.invalid_records == 1
+
+
+def test_excluded() -> None:
+    """Users on the list are counted, and belong to no arm; a broken one is broken."""
+    batch = form(user(0), user(1), user(2, attributes={}), excluded=frozenset({"u0", "u2"}))
+    assert [p.user_id for p in batch.waiting] == ["u1"]
+    assert (batch.account.users, batch.account.excluded, batch.account.devices) == (3, 1, 1)
+    assert batch.account.invalid_records == 1
+    assert batch.account.arms == {"a": ArmAccount(assigned=1)}
+
+
+def test_nothing_to_send() -> None:
+    """A batch without a device is complete as it is."""
+    assert form().is_complete
+    assert form(7).is_complete
+    assert not form(user(0)).is_complete
+
+
+def test_from_waiting_to_rows() -> None:
+    """A batch is complete once every device has an outcome or is deferred."""
+    batch = form(user(0), user(1), user(2))
+    sent, refused, deferred = (batch.waiting.popleft() for _ in range(3))
+    sent.attempts, sent.asked_as = 2, "id"
+    batch.end(sent, Outcome.ACCEPTED, None, "now", 200, "m")
+    batch.end(refused, Outcome.REJECTED, "Unregistered", "now", 410)
+    batch.bury(refused, "Unregistered", 9)
+    assert not batch.is_complete
+    batch.defer(deferred)
+    assert batch.is_complete
+    assert (batch.account.settled, batch.account.deferred) == (2, 1)
+    first = batch.rows[0]
+    assert (first.record, first.outcome, first.attempts, first.apns_id, first.message_id) == (
+        0,
+        "accepted",
+        2,
+        "id",
+        "m",
+    )
+    assert [(dead.user_id, dead.token, dead.since_ms) for dead in batch.dead] == [("u1", "a" * 64, 9)]
+
+
+def test_tokens_are_not_shown() -> None:
+    """Neither a push nor a dead token shows its token."""
+    batch = form(user(0))
+    push = batch.waiting[0]
+    batch.bury(push, "Unregistered", None)
+    assert "a" * 64 not in f"{push!r} {batch.dead[0]!r}"
+
+
+def test_passed_over() -> None:
+    """A batch that is settled already brings its account and nothing else."""
+    account = Account(users=500)
+    batch = former().passed(4, account, END)
+    assert (batch.passed, batch.account, batch.number, batch.is_complete) == (True, account, 4, True)
+
+
+@pytest.mark.parametrize(
+    ("record", "reasons"),
+    [
+        (user(0), []),
+        (user(0, IOS, "x"), []),
+        (user(0, "x"), ["device: not an object"]),
+        (user(0, attributes={}), ["attribute `name` is missing"]),
+        (BrokenRecord("too long"), ["too long"]),
+    ],
+)
+def test_judging(record: object, reasons: list[str]) -> None:
+    """A record is broken when nothing of it can be sent, for one reason."""
+    assert broken_reasons([record], Voice()) == reasons
