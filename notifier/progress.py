@@ -71,6 +71,7 @@ class Progress:
         self.suspects = lane.suspects
         """Claims that died and may have asked for batches of this round that are not settled."""
         self._account = copied(lane.account)
+        self._entered = 0
         self._moved = False
         self._writing: Task | None = None
         self._wanted_fed = lane.fed
@@ -99,6 +100,11 @@ class Progress:
         """Where the lane would continue after everything settled in order."""
         return self._cursor
 
+    @property
+    def has_suspects_ahead(self) -> bool:
+        """Whether a worker that died may have asked for, or settled, batches that were not formed since."""
+        return any(one.below > self._entered for one in self.suspects)
+
     def may_form(self, number: int) -> bool:
         """Whether batch `number` may be asked for: the ledger must know that a crash could have reached it."""
         if number >= self._wanted_fed - LOOKAHEAD // 2:
@@ -109,6 +115,7 @@ class Progress:
     def enter(self, batch: Batch) -> None:
         """Take a batch in, in the order of the feed."""
         self._queue.append(batch)
+        self._entered = batch.number + 1
         if batch.passed:
             self._accounts[batch.number] = batch.account
 
@@ -156,6 +163,7 @@ class Progress:
         """The feed of this round has ended: go on to the devices it deferred."""
         self._cursor = Cursor(round=self._cursor.round + 1)
         self._wanted_fed = 0
+        self._entered = 0
         self.suspects = ()
         self._moved = True
 

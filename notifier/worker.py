@@ -109,6 +109,8 @@ class Hop:
                 self._look_around()
                 if self._exit is None or self._exit is Exit.HAND_OVER:
                     self._let_go()
+                elif self._must_read_on and self._take_batch():
+                    self._drain()
                 self.dispatch.holding = self.progress.is_blind
                 self.dispatch.step(self._patience_s())
                 if self.dispatch.stop_reason is not None:
@@ -185,7 +187,16 @@ class Hop:
         return not self._current and self.dispatch.open == 0 and self.progress.unsettled == 0
 
     def _is_over(self) -> bool:
-        return self._exit is not None and self._is_idle and self.progress.is_written
+        return self._exit is not None and self._is_idle and self.progress.is_written and not self._must_read_on
+
+    @property
+    def _must_read_on(self) -> bool:
+        """A run that ends early still accounts for what dead workers may have begun: settled batches, the rest unsent.
+
+        So every row is counted, and a worker that was only slow cannot settle anything afterwards.
+        """
+        over = self._feed is not None and self._feed.ended
+        return self._exit in (Exit.ABORT, Exit.CANCEL) and self.progress.has_suspects_ahead and not over
 
     # -- feeding ------------------------------------------------------------------------------------------------------
 
@@ -218,7 +229,7 @@ class Hop:
 
     def _take_batch(self) -> bool:
         """Bring the next batch in, if there may be one."""
-        if self._exit is not None or self.progress.unsettled >= MAX_OPEN_BATCHES:
+        if (self._exit is not None and not self._must_read_on) or self.progress.unsettled >= MAX_OPEN_BATCHES:
             return False
         if self._feed is None:
             self._feed = self._open_feed(self.progress)
@@ -228,12 +239,14 @@ class Hop:
             self._end(Exit.FAIL, str(error))
             return False
         except InputUnreachable as error:
+            if self._must_read_on:
+                raise
             self._end(Exit.WAIT, str(error))
             return False
         if batch is None:
             self._look_at_end(self._feed)
             return False
-        if not batch.passed and not self.progress.may_form(batch.number):
+        if not batch.passed and self._exit is None and not self.progress.may_form(batch.number):
             self._upcoming = batch
             return False
         self._upcoming = None
@@ -249,7 +262,7 @@ class Hop:
         if due_at is None:
             return None
         wait_s = due_at - self._clock.now()
-        if wait_s <= 0:
+        if wait_s <= 0 or self._exit is not None:
             return feed.next()
         beyond_hop = wait_s * 1000 > self.deadline.before_near_ms()
         if (wait_s > REST_ABOVE_S or beyond_hop) and not self._current and self.dispatch.open == self.dispatch.in_doubt:

@@ -1,0 +1,212 @@
+"""A gateway that plays a script for each phone, and counts what the phones would have seen."""
+
+import enum
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from notifier.batching import Push
+from notifier.deadline import Clock
+from notifier.outcome import CannotAsk, Disposition, Suspicion, Verdict
+
+TIMEOUT_S = 20.0
+"""A request without an answer is given up by the transport after this."""
+
+
+class Act(enum.Enum):
+    """What becomes of one request for a phone."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    """This device only."""
+    DEAD = "dead"
+    """The token is dead."""
+    BUSY = "busy"
+    """Refused for now; to be asked again soon."""
+    LATER = "later"
+    """Refused for five minutes."""
+    REFUSED = "refused"
+    """The connection goes away without having looked at it (GOAWAY, REFUSED_STREAM)."""
+    BROKEN = "broken"
+    """The connection breaks after the phone got it, before the answer."""
+    LOST = "lost"
+    """The connection breaks before anything was done."""
+    SILENT = "silent"
+    """The phone gets it; an answer never comes."""
+    MUTE = "mute"
+    """Nothing is done and an answer never comes."""
+    WRONG = "wrong"
+    """The payload is refused: the device's fault, or the campaign's."""
+    FOREIGN = "foreign"
+    """A token of the other environment."""
+    HALT = "halt"
+    """Nothing can be sent until somebody mends it."""
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the phone sees it."""
+        return self in (Act.ACCEPT, Act.BROKEN, Act.SILENT)
+
+
+VERDICTS: Mapping[Act, Verdict] = {
+    Act.ACCEPT: Verdict(Disposition.ACCEPT),
+    Act.REJECT: Verdict(Disposition.REJECT, "MessageTooBig"),
+    Act.DEAD: Verdict(Disposition.DROP_TOKEN, "Unregistered"),
+    Act.BUSY: Verdict(Disposition.RETRY, "ServiceUnavailable"),
+    Act.LATER: Verdict(Disposition.RETRY, "TooManyRequests", retry_after_s=300),
+    Act.REFUSED: Verdict(Disposition.RECONNECT, "refused"),
+    Act.BROKEN: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True),
+    Act.LOST: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True),
+    Act.SILENT: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True),
+    Act.MUTE: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True),
+    Act.WRONG: Verdict(Disposition.REJECT, "BadCollapseId", suspicion=Suspicion.PAYLOAD),
+    Act.FOREIGN: Verdict(Disposition.DROP_TOKEN, "BadDeviceToken", suspicion=Suspicion.ENVIRONMENT),
+    Act.HALT: Verdict(Disposition.STOP, "BadTopic"),
+}
+STALE = Verdict(Disposition.RENEW, "ExpiredProviderToken")
+
+
+class Phones:
+    """Every phone's script and count.
+
+    Args:
+        act_of: what becomes of the n-th request for a token, from 0.
+    """
+
+    def __init__(self, act_of: Callable[[str, int], Act] = lambda _, __: Act.ACCEPT) -> None:
+        self.act_of = act_of
+        self.asked: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
+        self.began: list[float] = []
+        """When each request began."""
+        self.good_generation = 0
+        """Credentials of an earlier generation are refused."""
+        self.secret_is_good = True
+        """Whether renewed credentials are of the good generation."""
+
+    def ask(self, token: str, generation: int, now_s: float) -> Act | None:
+        """One request. None when the credentials are stale."""
+        self.began.append(now_s)
+        if generation < self.good_generation:
+            return None
+        act = self.act_of(token, self.asked[token])
+        self.asked[token] += 1
+        if act.reaches:
+            self.seen[token] += 1
+        return act
+
+    @property
+    def repeats(self) -> int:
+        """How often a phone saw what it had seen."""
+        return self.repeats_of(self.seen)
+
+    def repeats_of(self, tokens: Iterable[str]) -> int:
+        """The same for some phones."""
+        return sum(max(self.seen[token] - 1, 0) for token in tokens)
+
+
+class TwinAsk:
+    """One request, and its answer."""
+
+    connection = 1
+    latency_s = 0.1
+
+    def __init__(self, endpoint: str, token: str, generation: int) -> None:
+        self.endpoint = endpoint
+        self.token = token
+        self.generation = generation
+        self.ticket: Any = None
+        self.act: Act | None = None
+
+    @property
+    def status(self) -> int:
+        """HTTP status; 0 without an answer."""
+        return (
+            200 if self.act is Act.ACCEPT else 0 if VERDICTS.get(self.act or Act.BUSY, STALE).maybe_processed else 400
+        )
+
+
+class TwinCarrier:
+    """One endpoint's knowledge: asks by token, judges by the act."""
+
+    def __init__(self, endpoint: str, phones: Phones, generation: int = 0) -> None:
+        self._endpoint = endpoint
+        self._phones = phones
+        self.generation = generation
+        self.ttl_s: Mapping[str, float] = {}
+        self.cannot: str | None = None
+
+    def ask(self, push: Push, now_s: float) -> TwinAsk:
+        """The request for a push."""
+        if self.cannot is not None:
+            raise CannotAsk(self.cannot)
+        return TwinAsk(self._endpoint, push.device.token, self.generation)
+
+    def judge(self, reply: TwinAsk) -> Verdict:
+        """What an answer means."""
+        return STALE if reply.act is None else VERDICTS[reply.act]
+
+    def renew(self) -> None:
+        """Read the secret anew."""
+        self.generation += 1
+        if self._phones.secret_is_good:
+            self._phones.good_generation = min(self._phones.good_generation, self.generation)
+
+
+class TwinTransport:
+    """Carries requests to phones, and answers back when their time has come.
+
+    Args:
+        latency_s: how long the next answer takes, in seconds.
+        waits: lets the time of a poll pass; given what the caller would wait for.
+    """
+
+    def __init__(
+        self,
+        phones: Phones,
+        clock: Clock,
+        waits: Callable[[float], None],
+        latency_s: Callable[[], float] = lambda: 0.1,
+        streams: int = 100,
+    ) -> None:
+        self._phones = phones
+        self._clock = clock
+        self._waits = waits
+        self._latency_s = latency_s
+        self._streams = streams
+        self._flying: list[tuple[float, TwinAsk]] = []
+        self.replaced = 0
+
+    def room(self, endpoint: str) -> int:
+        """How many more requests an endpoint takes."""
+        return self._streams - len(self._flying)
+
+    def submit(self, request: TwinAsk) -> None:
+        """Take a request."""
+        request.act = self._phones.ask(request.token, request.generation, self._clock.now())
+        silent = request.act in (Act.SILENT, Act.MUTE)
+        due_s = self._clock.monotonic() + (TIMEOUT_S if silent else self._latency_s())
+        self._flying.append((due_s, request))
+
+    def poll(self, timeout_s: float) -> list[TwinAsk]:
+        """Answers that have come after some time."""
+        self._waits(timeout_s)
+        now_s = self._clock.monotonic()
+        here = [request for due_s, request in self._flying if due_s <= now_s]
+        if here:
+            self._flying = [(due_s, request) for due_s, request in self._flying if due_s > now_s]
+        return here
+
+    def replace_connection(self, endpoint: str, connection: int) -> None:
+        """Count it."""
+        self.replaced += 1
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer."""
+        return len(self._flying)
+
+    @property
+    def next_s(self) -> float | None:
+        """When the next answer comes, monotonic; None when none is awaited."""
+        return min((due_s for due_s, _ in self._flying), default=None)

@@ -1,0 +1,278 @@
+"""The ledger in memory: methods and exceptions of `DynamoLedger`, over one dictionary."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from notifier.account import Account
+from notifier.ledger import MAX_REASON, LaneLost, LaneTaken
+from notifier.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, Suspect
+from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
+
+WAITING = (LaneState.PAUSED, LaneState.STOPPED)
+LaneKey = tuple[str, int]
+Condition = Callable[[Lane], bool]
+
+
+class MemoryLedger:
+    """Holds runs, lanes and campaign ids.
+
+    Args:
+        now: seconds since the epoch.
+        troubles: what goes wrong with a worker's write.
+        watch: is shown every change of a lane, before and after.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        troubles: Troubles = no_trouble,
+        watch: Callable[[Lane, Lane], None] = lambda _, __: None,
+    ) -> None:
+        self._now = now
+        self.troubles = troubles
+        self._watch = watch
+        self._runs: dict[str, Run] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._holders: dict[LaneKey, str] = {}
+        self._campaigns: dict[str, str] = {}
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def open_run(self, run: Run) -> Run:
+        """Enter a run and its lane, unless they are there already."""
+        found = self._runs.setdefault(run.run_id, run)
+        if (run.run_id, 0) not in self._lanes:
+            self._lanes[run.run_id, 0] = Lane(run.run_id, due_at_ms=self._now_ms() + HAND_OVER_MS)
+        return found
+
+    def read_run(self, run_id: str) -> Run | None:
+        """The run, or None."""
+        return self._runs.get(run_id)
+
+    def read_lane(self, run_id: str, lane: int = 0) -> Lane | None:
+        """The lane, or None."""
+        found = self._lanes.get((run_id, lane))
+        return _copied(found) if found else None
+
+    def name_campaign(self, run_id: str, campaign_id: str) -> None:
+        """Note which campaign a run sends."""
+        self._runs[run_id] = msgspec.structs.replace(self._runs[run_id], campaign_id=campaign_id)
+
+    def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool:
+        """Make the run the owner of its campaign id, if nobody is."""
+        return self._campaigns.setdefault(campaign_id, run_id) == run_id or again
+
+    def close_run(self, run_id: str, lane: int = 0) -> None:
+        """Note that the run's summary and event are out."""
+        run = self._runs[run_id]
+        if run.closed_at_ms is None:
+            self._runs[run_id] = msgspec.structs.replace(run, closed_at_ms=self._now_ms())
+        found = self._lanes[run_id, lane]
+        if found.state is not LaneState.DONE:
+            raise StoreError("the lane is not done")
+        self._put(found, due_at_ms=None)
+
+    # -- a worker's writes --------------------------------------------------------------------------------------------
+
+    def claim(self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int) -> Lane:
+        """Claim the lane. Raises LaneTaken."""
+        before = self._lanes.get((run_id, lane))
+        if before is None:
+            raise LaneTaken(None)
+        trouble = self.troubles("claim")
+        if trouble is Trouble.LOST:
+            raise StoreError("claim")
+        now_ms = self._now_ms()
+        found = self._lanes[run_id, lane]
+        if (found.epoch, found.state) != (before.epoch, before.state) or not _is_free(found, now_ms):
+            raise LaneTaken(_copied(found))
+        before = found
+        crashed = before.state is LaneState.RUNNING
+        suspects = before.suspects
+        if crashed and before.fed:
+            suspects += (Suspect(before.epoch, before.fed),)
+        self._holders[run_id, lane] = holder
+        claimed = self._put(
+            before,
+            state=LaneState.RUNNING,
+            lease_until_ms=now_ms + LEASE_MS,
+            due_at_ms=now_ms + LEASE_MS,
+            function_version=before.function_version or function_version,
+            started_at_ms=before.started_at_ms or now_ms,
+            ends_at_ms=ends_at_ms,
+            suspects=suspects,
+            fed=0,
+            reason=None,
+            epoch=before.epoch + 1,
+            hop=before.hop + 1,
+            idle_claims=before.idle_claims + 1,
+        )
+        if trouble is Trouble.UNANSWERED:
+            raise StoreError("claim: no answer")
+        return msgspec.structs.replace(claimed, crashed=crashed)
+
+    def renew(self, lane: Lane) -> Lane:
+        """Extend the lease. Raises LaneLost."""
+        return self._write("renew", lane, {"fed": lane.fed} | self._leased(), unless=lambda found: found.fed > lane.fed)
+
+    def advance(self, before: Lane, after: Lane) -> Lane:
+        """Move cursor and counts, and extend the lease. Raises LaneLost."""
+        names = ("cursor", "fed", "suspects", "account", "sending_ms", "idle_claims")
+        changes = {name: getattr(after, name) for name in names} | self._leased()
+        return self._write("advance", before, changes, cursor=True)
+
+    def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane:
+        """Let go of the lane; ready at once where an operator's word speaks against waiting. Raises LaneLost."""
+        try:
+            return self._release(lane, state, due_at_ms, reason)
+        except _ControlChanged:
+            return self._release(lane, LaneState.READY, self._now_ms(), None)
+
+    def _release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None) -> Lane:
+        changes: dict[str, Any] = {
+            "state": state,
+            "lease_until_ms": 0,
+            "sending_ms": lane.sending_ms,
+            "due_at_ms": due_at_ms,
+            "reason": reason and reason[:MAX_REASON],
+        }
+        if state is LaneState.RESTING:
+            changes["idle_claims"] = 0
+        return self._write("release", lane, changes, unless=_contrary(state))
+
+    def finish(self, lane: Lane, ending: Ending, reason: str | None) -> Lane:
+        """The lane is done. Raises LaneLost."""
+        now_ms = self._now_ms()
+        changes = {
+            "state": LaneState.DONE,
+            "lease_until_ms": 0,
+            "due_at_ms": now_ms + LEASE_MS,
+            "ending": ending,
+            "ended_at_ms": now_ms,
+            "sending_ms": lane.sending_ms,
+            "reason": reason and reason[:MAX_REASON],
+        }
+        return self._write("finish", lane, changes)
+
+    def _write(
+        self,
+        name: str,
+        lane: Lane,
+        changes: dict[str, Any],
+        *,
+        cursor: bool = False,
+        unless: Condition | None = None,
+    ) -> Lane:
+        trouble = self.troubles(name)
+        if trouble is Trouble.LOST:
+            raise StoreError(name)
+        if trouble is Trouble.REPEATED:
+            self._write_once(lane, changes, cursor=cursor, unless=unless)
+        written = self._write_once(lane, changes, cursor=cursor, unless=unless)
+        if trouble is Trouble.UNANSWERED:
+            raise StoreError(f"{name}: no answer")
+        return written
+
+    def _write_once(self, lane: Lane, changes: dict[str, Any], *, cursor: bool, unless: Condition | None) -> Lane:
+        found = self._lanes.get((lane.run_id, lane.lane))
+        if found is None or found.epoch != lane.epoch:
+            raise LaneLost(f"epoch {found.epoch if found else 'none'}, ours was {lane.epoch}")
+        stopped = unless is not None and unless(found)
+        if found.state is LaneState.RUNNING and not stopped and (not cursor or found.cursor == lane.cursor):
+            return self._put(found, **changes)
+        if (
+            found.state is changes.get("state", LaneState.RUNNING)
+            and changes.get("cursor", found.cursor) == found.cursor
+        ):
+            return _copied(found)
+        if found.state is LaneState.RUNNING and stopped:
+            raise _ControlChanged
+        if found.state is not LaneState.RUNNING:
+            raise LaneLost(found.state.value)
+        return self._put(found, **changes)
+
+    # -- operators and the sweeper ------------------------------------------------------------------------------------
+
+    def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None:
+        """Pause, resume or cancel. None when the run is done, or unknown."""
+        found = self._lanes.get((run_id, lane))
+        if found is None or found.state is LaneState.DONE:
+            return None
+        changes: dict[str, Any] = {"control": control}
+        wakes = {Control.GO: WAITING, Control.CANCEL: (*WAITING, LaneState.RESTING)}.get(control, ())
+        if found.state in wakes:
+            changes |= {"state": LaneState.READY, "due_at_ms": self._now_ms(), "idle_claims": 0}
+        elif control is Control.PAUSE and found.state in (LaneState.READY, LaneState.RESTING):
+            changes |= {"state": LaneState.PAUSED, "due_at_ms": None}
+        return self._put(found, **changes)
+
+    def due(self, now_ms: int) -> Iterator[Lane]:
+        """Lanes whose appointment has passed, the earliest first."""
+        lanes = [lane for lane in self._lanes.values() if lane.due_at_ms is not None and lane.due_at_ms <= now_ms]
+        yield from map(_copied, sorted(lanes, key=lambda lane: lane.due_at_ms or 0))
+
+    def put_off(self, lane: Lane, due_at_ms: int) -> bool:
+        """Move a due lane's appointment on. False when somebody was faster."""
+        found = self._lanes.get((lane.run_id, lane.lane))
+        was = (lane.due_at_ms, lane.epoch, lane.state)
+        if found is None or (found.due_at_ms, found.epoch, found.state) != was:
+            return False
+        state = LaneState.READY if lane.state is LaneState.RESTING else lane.state
+        self._put(found, due_at_ms=due_at_ms, state=state)
+        return True
+
+    def alive(self, now_ms: int) -> int:
+        """How many lanes are being worked on."""
+        soon = range(now_ms, now_ms + LEASE_MS + 1)
+        return sum(1 for lane in self._lanes.values() if lane.state is LaneState.RUNNING and lane.due_at_ms in soon)
+
+    # -- plumbing -----------------------------------------------------------------------------------------------------
+
+    def _put(self, before: Lane, **changes: Any) -> Lane:
+        after = _copied(msgspec.structs.replace(before, **changes))
+        self._lanes[before.run_id, before.lane] = after
+        self._watch(before, after)
+        return _copied(after)
+
+    def _leased(self) -> dict[str, Any]:
+        until_ms = self._now_ms() + LEASE_MS
+        return {"lease_until_ms": until_ms, "due_at_ms": until_ms}
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+
+class _ControlChanged(Exception):
+    """An operator's word came while the worker drained."""
+
+
+def _is_free(lane: Lane, now_ms: int) -> bool:
+    match lane.state:
+        case LaneState.READY:
+            return True
+        case LaneState.RUNNING:
+            return lane.lease_until_ms < now_ms
+        case LaneState.RESTING if lane.due_at_ms is not None and lane.due_at_ms <= now_ms:
+            return True
+        case LaneState.DONE:
+            return False
+        case _:
+            return lane.control is Control.CANCEL
+
+
+def _contrary(state: LaneState) -> Condition | None:
+    match state:
+        case LaneState.PAUSED:
+            return lambda found: found.control is not Control.PAUSE
+        case LaneState.STOPPED | LaneState.RESTING:
+            return lambda found: found.control is Control.CANCEL
+        case _:
+            return None
+
+
+def _copied(lane: Lane) -> Lane:
+    """The lane with an account of its own, as one that was written and read again."""
+    account = msgspec.convert(msgspec.to_builtins(lane.account), Account)
+    return msgspec.structs.replace(lane, account=account, crashed=False)

@@ -1,0 +1,130 @@
+"""What a run leaves in S3, in memory: methods and exceptions of `S3Results`, without bytes."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from notifier.account import Account
+from notifier.batching import Batch, Push
+from notifier.outcome import DeadToken, Invalid, Row
+from notifier.results import Deferred, DeferredBatch, Settled
+from notifier.run import batch_name
+from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
+
+Place = tuple[str, int, int]
+"""Run, number, round."""
+
+
+class RowsObject(NamedTuple):
+    """What settles a batch."""
+
+    rows: tuple[Row, ...]
+    account: Account
+    epoch: int
+    pushes: int
+
+
+class MemoryResults:
+    """Results in dictionaries.
+
+    Args:
+        troubles: what goes wrong with a put.
+    """
+
+    def __init__(self, troubles: Troubles = no_trouble) -> None:
+        self.troubles = troubles
+        self.rows: dict[Place, RowsObject] = {}
+        self.invalid: dict[Place, tuple[Invalid, ...]] = {}
+        self.dead_tokens: dict[Place, tuple[DeadToken, ...]] = {}
+        self.deferrals: dict[tuple[str, int, int, int], tuple[float, tuple[Deferred, ...]]] = {}
+        self.states: dict[tuple[str, str], bytes] = {}
+        self.summaries: dict[str, Any] = {}
+
+    # -- settling -----------------------------------------------------------------------------------------------------
+
+    def settle(self, batch: Batch, epoch: int) -> Settled:
+        """Write the batch's objects, the rows last."""
+        place = (batch.run_id, batch.number, batch.round)
+        if batch.deferred:
+            due_at = max(push.due_at for push in batch.deferred)
+            key = (batch.run_id, batch.number, batch.round + 1, epoch)
+            self._put("deferred", self.deferrals, key, (due_at, tuple(map(_deferred_of, batch.deferred))))
+        if batch.invalid:
+            self._put("invalid", self.invalid, place, tuple(batch.invalid))
+        if batch.dead:
+            self._put("dead-tokens", self.dead_tokens, place, tuple(batch.dead))
+        rows = RowsObject(tuple(batch.rows), _copied(batch.account), epoch, batch.pushes)
+        self._put("rows", self.rows, place, rows, only_new=True)
+        if self.rows[place].epoch != epoch:
+            return self.settled(*place)
+        return Settled(batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes)
+
+    def _put(self, name: str, objects: dict[Any, Any], key: object, value: object, *, only_new: bool = False) -> None:
+        trouble = self.troubles(name)
+        if trouble is Trouble.LOST:
+            raise StoreError(f"put {name}")
+        if not only_new or key not in objects:
+            objects[key] = value
+        if trouble is Trouble.UNANSWERED:
+            raise StoreError(f"put {name}: no answer")
+
+    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
+        """The numbers of the batches of this round, from `number` on, that are settled already."""
+        return frozenset(n for run, n, in_round in self.rows if run == run_id and in_round == round_ and n >= number)
+
+    def recover(self, run_id: str, number: int, round_: int) -> Account:
+        """The account of a settled batch."""
+        return self.settled(run_id, number, round_).account
+
+    def settled(self, run_id: str, number: int, round_: int) -> Settled:
+        """A batch that somebody settled."""
+        found = self.rows[run_id, number, round_]
+        account = _copied(found.account)
+        return Settled(number, round_, account, ours=False, epoch=found.epoch, pushes=found.pushes)
+
+    # -- deferred devices ---------------------------------------------------------------------------------------------
+
+    def deferred(self, run_id: str, round_: int, from_number: int) -> Iterator[DeferredBatch]:
+        """The batches that a deferred round has to ask for, in order."""
+        for run, number, in_round, epoch in sorted(self.deferrals):
+            if run != run_id or in_round != round_ or number < from_number:
+                continue
+            if self.rows[run_id, number, round_ - 1].epoch == epoch:
+                due_at, _ = self.deferrals[run, number, in_round, epoch]
+                yield DeferredBatch(number, round_, f"{batch_name(number, round_)}.e{epoch}", due_at)
+
+    def read_deferred(self, found: DeferredBatch) -> list[Deferred]:
+        """The devices of one deferred batch."""
+        if self.troubles("read deferred") is not Trouble.NONE:
+            raise StoreError("read deferred")
+        for (_, number, round_, epoch), (_, items) in self.deferrals.items():
+            if f"{batch_name(number, round_)}.e{epoch}" == found.key:
+                return list(items)
+        raise KeyError(found.key)
+
+    # -- one object per run -------------------------------------------------------------------------------------------
+
+    def put_state(self, run_id: str, name: str, value: object) -> None:
+        """Store what every hop needs. The first writer wins."""
+        self.states.setdefault((run_id, name), msgspec.json.Encoder(decimal_format="number").encode(value))
+
+    def get_state(self, run_id: str, name: str) -> bytes | None:
+        """What was stored, or None."""
+        return self.states.get((run_id, name))
+
+    def put_summary(self, run_id: str, summary: object) -> str:
+        """Write the run's summary. Returns its key."""
+        self.summaries[run_id] = summary
+        return f"summaries/run_id={run_id}/summary.json"
+
+
+def _deferred_of(push: Push) -> Deferred:
+    if push.words is None:
+        raise ValueError("a control user is never deferred")
+    names = ("record", "number", "user_id", "arm", "device", "words", "attempts", "asked_at", "due_at", "locale")
+    return Deferred(**{name: getattr(push, name) for name in names}, maybe_repeat=push.maybe_repeat)
+
+
+def _copied(account: Account) -> Account:
+    return msgspec.convert(msgspec.to_builtins(account), Account)

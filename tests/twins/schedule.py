@@ -1,0 +1,258 @@
+"""A platform that does its worst: invocations that overlap, stall, die at any step, are doubled and dropped.
+
+Every invocation is a greenlet that gives way wherever the real one would wait or touch a store. A scheduler draws what
+happens next from seeded chance, so that one seed is one history.
+"""
+
+from collections import Counter
+
+import msgspec
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from notifier.progress import LeaseOver
+from notifier.run import Control, Lane, LaneState
+from notifier.tenure import Invocation
+from tests.twins.background import TwinTask
+from tests.twins.gateway import Act
+from tests.twins.premises import Premises, World
+from tests.twins.trouble import StoreError, Trouble
+
+SWEEP_EVERY_S = 60.0
+RETRY_AFTER_S = 60.0
+MAX_STEPS = 30_000
+
+
+class Faults(msgspec.Struct, frozen=True):
+    """How bad it gets. Counts are budgets for the whole history, shares are chances of one event."""
+
+    kills: int = 0
+    stalls: int = 0
+    """Times that a worker does not move for longer than its lease."""
+    words: int = 0
+    """Operators' pauses, resumes and cancels."""
+    cancels: bool = False
+    doubled: float = 0.0
+    dropped: float = 0.0
+    store: float = 0.0
+    """Share of calls to ledger and results that go wrong."""
+    acts: tuple[Act, ...] = ()
+    """What phones may do besides accepting."""
+    trouble: float = 0.0
+    """Share of requests that meet one of them."""
+    timeout_s: int = 900
+
+
+class Worker:
+    """One invocation."""
+
+    def __init__(self, premises: Premises, ends_s: float) -> None:
+        self.premises = premises
+        self.ends_s = ends_s
+        self.glet: greenlet = greenlet(lambda: None)
+        self.wants_s = 0.0
+        self.retries = 0
+        self.stalled_until_s = 0.0
+
+
+class Schedule:
+    """One history of one run, from the first nudge to its end."""
+
+    def __init__(self, world: World, faults: Faults) -> None:
+        self.world = world
+        self.faults = faults
+        self.chance = world.chance
+        self.clock = world.clock
+        self.workers: list[Worker] = []
+        self.ghosts: list[TwinTask] = []
+        self.events: list[tuple[float, int]] = []
+        """When an invocation is due, and how often it was tried."""
+        self.kills = self.stalls = self.words = self.failures = self.timeouts = self.resumes = 0
+        self.cancelled = False
+        self.calm = False
+        self.next_sweep_s = self.clock.now() + SWEEP_EVERY_S
+        self.acts: Counter[Act] = Counter()
+        self._hub = getcurrent()
+        self._moving: Worker | None = None
+        world.phones.act_of = self._act_of
+        world.ledger.troubles = self._trouble
+        world.results.troubles = self._trouble
+        world.continuation._before = self._before_nudge
+        self.clock.slept = self._give_way
+
+    # -- what the workers meet ----------------------------------------------------------------------------------------
+
+    def _act_of(self, token: str, asked: int) -> Act:
+        if self.calm or asked >= 5 or not self.faults.acts or self.chance.random() >= self.faults.trouble:
+            return Act.ACCEPT
+        act = self.chance.choice(self.faults.acts)
+        self.acts[act] += 1
+        return act
+
+    def _trouble(self, name: str) -> Trouble:
+        self._give_way(0.0)
+        if self.calm or self.faults.store <= 0 or self.chance.random() >= self.faults.store:
+            return Trouble.NONE
+        self.failures += 1
+        return self.chance.choice((Trouble.LOST, Trouble.UNANSWERED, Trouble.REPEATED))
+
+    def _before_nudge(self) -> None:
+        self._give_way(0.0)
+        if not self.calm and self.chance.random() < self.faults.store:
+            self.failures += 1
+            raise StoreError("invoke")
+
+    def _give_way(self, seconds: float) -> None:
+        """Called inside a worker: let the scheduler decide what happens next."""
+        if getcurrent() is not self._hub and self._moving is not None:
+            self._moving.wants_s = seconds
+            self._hub.switch()
+
+    # -- what the platform does ---------------------------------------------------------------------------------------
+
+    def _start(self, tries: int) -> None:
+        worker = Worker(Premises(self.world, self._give_way, self._latency_s, lambda _: self._give_way(0.0)), 0.0)
+        worker.ends_s = self.clock.now() + self.faults.timeout_s
+        worker.retries = tries
+        invocation = Invocation("1", lambda: int((worker.ends_s - self.clock.now()) * 1000))
+        tenure = worker.premises.tenure()
+        worker.glet = greenlet(lambda: tenure.work(self.world.run, 0, invocation))
+        self.workers.append(worker)
+
+    def _invoke(self) -> None:
+        if self.calm or self.chance.random() >= self.faults.dropped:
+            self.events.append((self.clock.now(), 0))
+        if not self.calm and self.chance.random() < self.faults.doubled:
+            self.events.append((self.clock.now() + self.chance.choice((0.0, 1.0, 40.0)), 0))
+
+    def _latency_s(self) -> float:
+        return self.chance.choice((0.01, 0.1, 0.1, 1.0))
+
+    def _resume(self, worker: Worker) -> None:
+        self._moving = worker
+        try:
+            worker.glet.switch()
+        except (StoreError, LeaseOver):
+            self._end(worker)
+            if worker.retries < 2:
+                self.events.append((self.clock.now() + RETRY_AFTER_S, worker.retries + 1))
+            return
+        if worker.glet.dead:
+            self._end(worker)
+
+    def _end(self, worker: Worker) -> None:
+        """The invocation is over; calls it had under way may still arrive, now or much later, or never."""
+        if worker in self.workers:
+            self.workers.remove(worker)
+        self.ghosts += [task for task in worker.premises.background.pending if self.chance.random() < 0.5]
+        worker.premises.background.pending.clear()
+
+    def _kill(self, worker: Worker) -> None:
+        worker.glet.throw(GreenletExit)
+        self._end(worker)
+        if worker.retries < 2 and self.chance.random() < 0.7:
+            self.events.append((self.clock.now() + RETRY_AFTER_S, worker.retries + 1))
+
+    def _sweep(self) -> None:
+        self.next_sweep_s = self.clock.now() + SWEEP_EVERY_S
+        now_ms = int(self.clock.now() * 1000)
+        for lane in list(self.world.ledger.due(now_ms)):
+            if not self.world.ledger.put_off(lane, now_ms + 120_000):
+                continue
+            if lane.state is LaneState.DONE:
+                Premises(self.world, lambda _: None).close(self.world.run, lane)
+            else:
+                self._invoke()
+
+    def _speak(self, control: Control) -> None:
+        self.words += 1
+        lane = self.world.ledger.set_control(self.world.run.run_id, control, "ann")
+        if lane is None:
+            return
+        self.cancelled = self.cancelled or control is Control.CANCEL
+        if lane.state is LaneState.READY:
+            self._invoke()
+
+    # -- the history --------------------------------------------------------------------------------------------------
+
+    def run(self) -> Lane:
+        """From the first nudge until the run is closed and nobody works any more. Returns the lane."""
+        self._invoke()
+        for step in range(MAX_STEPS):
+            self.calm = self.calm or step > 1_500
+            if self._is_over():
+                return self.world.lane
+            self._step()
+        raise AssertionError(f"it never ends: {self.world.lane}")
+
+    def _is_over(self) -> bool:
+        run = self.world.ledger.read_run(self.world.run.run_id)
+        return run is not None and run.closed_at_ms is not None and not self.workers
+
+    def _step(self) -> None:
+        while self.world.continuation.nudges:
+            self.world.continuation.nudges.pop()
+            self._invoke()
+        if not self.calm:
+            self._misfortune()
+        if self.ghosts and self.chance.random() < 0.05:
+            self.ghosts.pop(self.chance.randrange(len(self.ghosts))).run()
+        if self.clock.now() >= self.next_sweep_s:
+            self._sweep()
+        due = [event for event in self.events if event[0] <= self.clock.now()]
+        if due and len(self.workers) < 3:
+            event = self.chance.choice(due)
+            self.events.remove(event)
+            self._start(event[1])
+        awake = [worker for worker in self.workers if worker.stalled_until_s <= self.clock.now()]
+        if awake:
+            self._move(self.chance.choice(awake))
+        else:
+            self._idle()
+
+    def _idle(self) -> None:
+        """Nobody moves: time goes on to what comes next; an operator mends what has stopped."""
+        lane = self.world.lane
+        if not self.workers and lane.state in (LaneState.PAUSED, LaneState.STOPPED):
+            self.resumes += 1
+            self._speak(Control.GO)
+            return
+        times = [at for at, _ in self.events] + [self.next_sweep_s]
+        times += [worker.stalled_until_s for worker in self.workers]
+        self.clock.time_s = max(min(times), self.clock.now() + 0.001)
+
+    def _misfortune(self) -> None:
+        faults, chance = self.faults, self.chance
+        if self.workers and self.kills < faults.kills and chance.random() < 0.02:
+            self.kills += 1
+            self._kill(chance.choice(self.workers))
+        if self.workers and self.stalls < faults.stalls and chance.random() < 0.02:
+            self.stalls += 1
+            chance.choice(self.workers).stalled_until_s = self.clock.now() + chance.choice((15.0, 25.0, 70.0))
+        if self.words < faults.words and chance.random() < 0.02:
+            words = [Control.PAUSE, Control.GO] + [Control.CANCEL] * faults.cancels
+            self._speak(chance.choice(words))
+
+    def _move(self, worker: Worker) -> None:
+        """Let a worker go on: some of its background calls end, some time passes."""
+        pending = worker.premises.background.pending
+        while pending and self.chance.random() < 0.8:
+            worker.premises.background.run(self.chance.randrange(len(pending)))
+        self._pass_time(worker)
+        if self.clock.now() >= worker.ends_s:
+            self.timeouts += 1
+            self._kill(worker)
+        else:
+            self._resume(worker)
+
+    def _pass_time(self, worker: Worker) -> None:
+        wants_s = worker.wants_s
+        if not wants_s:
+            return
+        next_s = worker.premises.transport.next_s
+        if worker.premises.background.pending:
+            passes_s = wants_s
+        elif next_s is not None:
+            passes_s = min(max(next_s - self.clock.monotonic(), 0.001), 3.0)
+        else:
+            passes_s = self.chance.choice((wants_s, 0.3, 3.0))
+        self.clock.time_s += passes_s
