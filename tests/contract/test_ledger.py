@@ -497,8 +497,8 @@ class TestSweeping:
         """Lanes with a lease are alive; those that rest or whose lease has ended are not."""
         for run_id in ("a1", "a2", "a3"):
             ledger.open_run(msgspec.structs.replace(RUN, run_id=run_id))
-            lane = claim(ledger, time, run_id=run_id)
-        ledger.release(lane, LaneState.RESTING, time.ms + 20_000)
+            claim(ledger, time, run_id=run_id)
+        ledger.release(ledger.read_lane("a3"), LaneState.RESTING, time.ms + 20_000)
         assert ledger.alive(time.ms) == 2
         assert ledger.alive(time.ms + LEASE_MS + 1) == 0
 

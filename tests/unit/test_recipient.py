@@ -41,7 +41,7 @@ def test_devices_in_a_list() -> None:
 
 def test_a_flat_record() -> None:
     """One device in the record itself is device 0; other scalars are attributes, lists and objects are not."""
-    flat = {
+    flat: dict[str, Any] = {
         **IOS,
         "user_id": "u",
         "environment": "sandbox",
