@@ -1,0 +1,282 @@
+"""The command line on files of this machine: faults with their places, exit codes, and no AWS."""
+
+import gzip
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from notifier.campaign import read_campaign
+from notifier.cli import app
+from notifier.cli.trouble import ExitCode
+from notifier.cli.trying import device_of
+from notifier.recipient import Device, Platform
+from notifier.test_push import PREFIX, test_files
+
+SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
+CAMPAIGN: dict[str, Any] = {
+    "id": "day-2",
+    "message": {
+        "title": "Hi {{ first_name }}",
+        "body": "News",
+        "translations": {"de": {"title": "Hallo {{ first_name }}"}},
+    },
+    "variants": [
+        {"name": "question", "percent": 45, "message": {"body": "Who?"}},
+        {"name": "statement", "percent": 45},
+    ],
+    "control_percent": 10,
+}
+
+
+def user(n: int, **more: Any) -> dict[str, Any]:
+    device = {"platform": "ios" if n % 2 else "android", "token": f"token-of-user-{n:06d}"}
+    return {"user_id": f"u{n}", "devices": [device], "attributes": {"first_name": "Ann"}} | more
+
+
+def batch_file(
+    folder: Path, users: list[Any], campaign: dict[str, Any] | None = None, name: str = "day-2.json"
+) -> Path:
+    path = folder / name
+    path.write_text(json.dumps({"campaign": campaign or CAMPAIGN, "users": users}))
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stack is named by the environment."""
+    for name in ("STACK", "STACK_FILE", "BUCKET", "TABLE", "WORKER", "CONTROL"):
+        monkeypatch.delenv(f"NOTIFIER_{name}", raising=False)
+
+
+def test_a_good_file_is_taken(tmp_path: Path) -> None:
+    """Figures, arms, payload sizes and three previews are shown, and the exit code is 0."""
+    result = run("validate", batch_file(tmp_path, [user(n) for n in range(300)]))
+    assert result.exit_code == ExitCode.FINE, result.output
+    for part in ("would take", "question", "45 %", "APNs: largest payload", "of 4,096 bytes", "Hi Ann", "Android,"):
+        assert part in result.output
+
+
+def test_previews_hide_tokens(tmp_path: Path) -> None:
+    """Neither the screen nor the JSON holds a whole token."""
+    path = batch_file(tmp_path, [user(n) for n in range(30)])
+    for options in (("--payloads",), ("--json",)):
+        assert "token-of-user" not in run("validate", path, *options).output
+
+
+def test_validate_as_json(tmp_path: Path) -> None:
+    """The JSON has the figures, the arms and both payloads of three users; users add up over the arms."""
+    result = run("validate", batch_file(tmp_path, [user(n, locale="de-AT") for n in range(300)]), "--json")
+    found = json.loads(result.output)
+    assert found["faults"] == []
+    assert found["figures"]["users"] == 300
+    assert sum(arm["users"] for arm in found["arms"].values()) == 300
+    assert len(found["previews"]) == 3
+    assert found["previews"][0]["ios"]["aps"]["alert"]["title"] == "Hallo Ann"
+    assert found["previews"][0]["android"]["message"]["notification"]["title"] == "Hallo Ann"
+    assert 0 < found["payloads"]["apns"]["largest"] < 4096
+
+
+def test_broken_records_have_places(tmp_path: Path) -> None:
+    """Each broken record and device is listed with its record, its device, its user and the reason."""
+    two = [{"platform": "ios", "token": "a"}, {"platform": "pager", "token": "b"}]
+    users = [user(0), user(1, attributes={}), {"user_id": "u2"}, user(3, devices=two), [], user(5)]
+    found = json.loads(run("validate", batch_file(tmp_path, users), "--json").output)
+    assert found["broken"] == [
+        {"record": 1, "reason": "attribute `first_name` is missing", "user_id": "u1"},
+        {"record": 2, "reason": "token: missing", "user_id": "u2"},
+        {"record": 3, "reason": "platform: not one of ios, android, web", "device": 1, "user_id": "u3"},
+        {"record": 4, "reason": "not an object"},
+    ]
+    assert found["figures"]["invalid_records"] == 4
+    assert found["figures"]["devices"] == 3
+
+
+def test_repeated_tokens_are_counted(tmp_path: Path) -> None:
+    """Devices that repeat a token are a warning, not a fault."""
+    users = [user(n, devices=[{"platform": "ios", "token": f"t{n % 40}"}]) for n in range(50)]
+    result = run("validate", batch_file(tmp_path, users))
+    assert result.exit_code == ExitCode.FINE
+    assert "10 devices repeat a token" in result.output
+
+
+def test_every_fault_of_a_campaign_is_named(tmp_path: Path) -> None:
+    """Fields, problems and mends; the exit code is 1; users are counted all the same."""
+    campaign = CAMPAIGN | {"control_percent": 20, "per_second": 0, "colour": "red"}
+    result = run("validate", batch_file(tmp_path, [user(1)], campaign), "--json")
+    assert result.exit_code == ExitCode.NOT_FINE
+    found = json.loads(result.output)
+    assert {fault["field"] for fault in found["faults"]} >= {"campaign.per_second", "campaign.colour"}
+    assert found["figures"]["users"] == 1
+    sums = run("validate", batch_file(tmp_path, [user(1)], CAMPAIGN | {"control_percent": 20}))
+    assert "percentages sum to 110" in sums.output
+
+
+def test_the_wrong_file_is_told(tmp_path: Path) -> None:
+    """More than a fifth of the first thousand broken: the worker would refuse it, and so do we."""
+    users = [user(n) if n % 4 else {"user_id": "x"} for n in range(400)]
+    result = run("validate", batch_file(tmp_path, users))
+    assert result.exit_code == ExitCode.NOT_FINE
+    assert "25% of the first 400 records are broken" in result.output
+
+
+def test_a_file_cut_off_is_told_with_its_place(tmp_path: Path) -> None:
+    """The fault has a position; what was read before it is counted."""
+    path = batch_file(tmp_path, [user(n) for n in range(100)])
+    path.write_bytes(path.read_bytes()[:-900])
+    result = run("validate", path, "--json")
+    assert result.exit_code == ExitCode.NOT_FINE
+    found = json.loads(result.output)
+    assert "cut off" in found["faults"][0]["problem"]
+    assert found["figures"]["users"] > 80
+
+
+def test_too_large_payloads_are_counted(tmp_path: Path) -> None:
+    """A payload over 4,096 bytes is told for the gateway it is for."""
+    users = [user(n, attributes={"first_name": "A" * (4_200 if n == 7 else 3)}) for n in range(40)]
+    campaign = {"id": "large", "message": {"title": "Hi {{ first_name }}"}}
+    found = json.loads(run("validate", batch_file(tmp_path, users, campaign), "--json").output)
+    assert found["payloads"]["apns"]["too_large"] == 1
+    assert any("for apns are over 4,096 bytes" in warning for warning in found["warnings"])
+
+
+def test_gzip_and_users_first(tmp_path: Path) -> None:
+    """A gzipped file whose users come before the campaign is looked at as well."""
+    path = tmp_path / "late.json.gz"
+    text = json.dumps({"users": [user(n) for n in range(200)], "campaign": CAMPAIGN})
+    path.write_bytes(gzip.compress(text.encode()))
+    assert json.loads(run("validate", path, "--json").output)["figures"]["users"] == 200
+
+
+def test_a_part_alone(tmp_path: Path) -> None:
+    """`--users-only` looks at an audience part."""
+    path = tmp_path / "part.json"
+    path.write_text("\n".join(json.dumps(user(n)) for n in range(50)) + "\n{broken\n")
+    found = json.loads(run("validate", path, "--users-only", "--json").output)
+    assert found["figures"]["users"] == 51
+    assert found["broken"] == [{"record": 50, "reason": "not JSON"}]
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    """Exit 3, the file's name, and what to do."""
+    result = run("validate", tmp_path / "nobody.json")
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "nobody.json" in result.output
+    assert "check the path" in result.output
+
+
+def test_errors_as_json(tmp_path: Path) -> None:
+    """With --json an error is JSON on standard error."""
+    result = run("validate", tmp_path / "nobody.json", "--json")
+    told = json.loads(result.stderr)
+    assert told["exit_code"] == ExitCode.NOT_FOUND
+    assert told["mend"]
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "report", "resume", "pause"])
+def test_without_a_stack(command: str) -> None:
+    """Commands that need a stack say how to name it; exit 2."""
+    result = run(command, "x")
+    assert result.exit_code == ExitCode.USAGE
+    assert "NOTIFIER_TABLE" in result.output
+    assert "--stack NAME" in result.output
+
+
+def test_pause_needs_to_know_which() -> None:
+    """Neither a run nor --all, or both, is refused."""
+    assert run("pause").exit_code == ExitCode.USAGE
+    assert run("pause", "x", "--all").exit_code == ExitCode.USAGE
+
+
+def test_counting_a_file_here(tmp_path: Path) -> None:
+    """Files on this machine are counted without a stack."""
+    path = tmp_path / "part.json"
+    path.write_text(json.dumps([user(n, timezone="Europe/London") for n in range(10)]))
+    figures = json.loads(run("count", path, path, "--json").output)
+    assert figures["users"] == 20
+    assert figures["repeated_tokens"] == 10
+    assert figures["timezones"] == {"Europe/London": 20}
+
+
+def test_parts_here_and_there_are_not_mixed(tmp_path: Path) -> None:
+    """One count is either done here or by the stack."""
+    assert run("count", tmp_path / "a", "s3://b/c").exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("name", ["endpoints.csv", "endpoints.json"])
+def test_converting_pinpoint(tmp_path: Path, name: str) -> None:
+    """What was left out is counted by reason, and the audience that comes out is valid."""
+    out = tmp_path / "audience.json.gz"
+    counts = json.loads(run("convert", "pinpoint", SAMPLES / name, "-o", out, "--json").output)
+    assert counts["left_out"] == {"other_channel": 2, "opted_out": 1, "inactive": 1, "no_address": 1}
+    assert counts["devices"] == 4
+    shown = run("convert", "pinpoint", SAMPLES / name, "-o", out)
+    assert "opted out (OptOut=ALL)" in shown.output
+    found = json.loads(run("validate", out, "--users-only", "--json").output)
+    assert (found["figures"]["users"], found["broken"]) == (3, [])
+
+
+def test_converting_another_file(tmp_path: Path) -> None:
+    """A file that is not Pinpoint's is named, and leaves nothing behind."""
+    path = tmp_path / "phones.csv"
+    path.write_text("name,phone\nAnn,1\n")
+    result = run("convert", "pinpoint", path, "-o", tmp_path / "out.json")
+    assert result.exit_code == ExitCode.NOT_FINE
+    assert "phones.csv" in result.output
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_every_command_has_an_example() -> None:
+    """`--help` of each command ends with an example; that of all names the exit codes."""
+    assert "Exit codes: 0 done" in run("--help").output
+    for command in ("validate", "test", "start", "status", "watch", "pause", "resume", "cancel", "report", "count"):
+        assert f"Example: notifier {command}" in run(command, "--help").output
+    assert "Example: notifier convert pinpoint" in run("convert", "pinpoint", "--help").output
+
+
+def test_test_files_cover_arms_and_translations() -> None:
+    """One file for each arm and language: only that arm, own campaign and collapse id, under batches/test/."""
+    campaign = read_campaign(json.loads(json.dumps(CAMPAIGN)))
+    device = Device(Platform.IOS, "t" * 64)
+    files = list(test_files(campaign, [device], {"attributes": {"first_name": "Ann"}}, "now"))
+    assert [(one.arm, one.locale) for one in files] == [
+        ("question", None), ("question", "de"), ("statement", None), ("statement", "de"),
+    ]  # fmt: skip
+    bodies = [msgspec.json.decode(one.body) for one in files]
+    read = [read_campaign(msgspec.json.decode(one.body)["campaign"]) for one in files]
+    assert [one.arms for one in read] == [((one.arm, 10_000),) for one in files]
+    assert all(one.test and one.control_percent == Decimal(0) for one in read)
+    assert len({one.id for one in read}) == len({one.message.collapse_id for one in read}) == 4
+    assert all(one.key.startswith(PREFIX) and one.key.endswith(".json") for one in files)
+    assert bodies[1]["users"][0]["locale"] == "de"
+    assert read[0].message.body == "Who?"
+
+
+def test_a_campaign_without_variants_is_tested_too() -> None:
+    """Then there is one arm, `default`."""
+    campaign = read_campaign({"id": "c", "message": {"title": "t"}})
+    assert [one.arm for one in test_files(campaign, [Device(Platform.IOS, "t")], {}, "now")] == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("text", "platform", "token"),
+    [
+        ("0a" * 32, "ios", "0a" * 32),
+        ("ios:abc", "ios", "abc"),
+        ("android:abc", "android", "abc"),
+        ("abc:APA91bHun", "android", "abc:APA91bHun"),
+        ("web:x", "web", "x"),
+    ],
+)
+def test_the_platform_of_a_token(text: str, platform: str, token: str) -> None:
+    """64 hexadecimal digits are Apple's; anything else Google's, unless it is said."""
+    device = device_of(text, "production")
+    assert (device.platform.value, device.token) == (platform, token)

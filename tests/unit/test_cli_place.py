@@ -1,0 +1,118 @@
+"""Where the stack is, and following a run: without AWS."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.account import Account, ArmAccount
+from notifier.cli.place import Place, find_place, split_url
+from notifier.cli.runs import Seen, watched
+from notifier.cli.trouble import ExitCode, Trouble
+from notifier.run import Ending, Lane, LaneState, Run, source_of
+from notifier.summary import summary_of
+
+NAMES = {"NOTIFIER_BUCKET": "b", "NOTIFIER_TABLE": "t", "NOTIFIER_WORKER": "w", "NOTIFIER_CONTROL": "c"}
+
+
+def test_the_environment_names_the_stack() -> None:
+    """Four variables are a stack."""
+    assert find_place(None, None, NAMES) == Place("b", "t", "w", "c")
+
+
+def test_missing_variables_are_named() -> None:
+    """All that is missing is named at once, with the ways to say it."""
+    with pytest.raises(Trouble, match="NOTIFIER_TABLE, NOTIFIER_CONTROL") as caught:
+        find_place(None, None, {"NOTIFIER_BUCKET": "b", "NOTIFIER_WORKER": "w"})
+    assert caught.value.code is ExitCode.USAGE
+    assert "--stack" in caught.value.mend
+
+
+def test_a_stack_file_wins_over_the_environment(tmp_path: Path) -> None:
+    """What is said on the command line wins; the file may also be named by the environment."""
+    path = tmp_path / "stack.json"
+    path.write_text(json.dumps({"bucket": "B", "table": "T", "worker": "W", "control": "C", "region": "eu-central-1"}))
+    place = Place("B", "T", "W", "C", "eu-central-1")
+    assert find_place(None, path, NAMES) == place
+    assert find_place(None, None, NAMES | {"NOTIFIER_STACK_FILE": str(path)}) == place
+
+
+def test_another_file_is_no_stack_file(tmp_path: Path) -> None:
+    """The message names the file."""
+    path = tmp_path / "stack.json"
+    path.write_text("{}")
+    with pytest.raises(Trouble, match=r"stack\.json"):
+        find_place(None, path, {})
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3://bucket", "s3:///key"])
+def test_urls_need_bucket_and_key(url: str) -> None:
+    """Half a URL is refused."""
+    with pytest.raises(Trouble):
+        split_url(url)
+    assert split_url("s3://b/a/c.json") == ("b", "a/c.json")
+
+
+def looks(*lanes: Lane | None) -> Iterator[tuple[Seen, Lane]]:
+    run = Run("r" * 20, source_of("b", "batches/a.json", "v", "e"), 0)
+    for lane in lanes:
+        if lane is None:
+            yield None, None  # type: ignore[misc]
+        else:
+            yield Seen(summary_of(run, lane, "b"), "go", None, ""), lane
+
+
+class Time:
+    """Goes on by itself when somebody sleeps."""
+
+    at_s = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.at_s += seconds
+
+    def clock(self) -> float:
+        return self.at_s
+
+
+def lane(devices: int, state: LaneState = LaneState.RUNNING, **more: Any) -> Lane:
+    account = Account(users=devices, devices=devices, arms={"default": ArmAccount(devices, devices)})
+    return Lane("r" * 20, state=state, account=account, **more)
+
+
+def follow(*lanes: Lane | None, until: float | None = None) -> list[tuple[int, float | None]]:
+    found = looks(*lanes)
+    time = Time()
+
+    def read() -> tuple[Seen, Lane]:
+        seen, one = next(found)
+        if one is None:
+            raise Trouble(ExitCode.NOT_FOUND, "no run yet")
+        return seen, one
+
+    return [(seen.summary.devices, rate) for seen, rate in watched(read, time.sleep, time.clock, until)]
+
+
+def test_watching_ends_with_the_run() -> None:
+    """Each change is shown with the devices settled a second; the end ends it."""
+    ended = lane(300, LaneState.DONE, ending=Ending.COMPLETED)
+    assert follow(lane(0), lane(100), lane(100), ended) == [(0, None), (100, 100.0), (300, 200.0)]
+
+
+@pytest.mark.parametrize("state", [LaneState.PAUSED, LaneState.STOPPED])
+def test_watching_ends_when_an_operator_is_needed(state: LaneState) -> None:
+    """A run that waits for somebody is not watched for ever."""
+    assert follow(lane(5), lane(7, state), lane(9)) == [(5, None), (7, 2.0)]
+
+
+def test_watching_waits_for_the_worker() -> None:
+    """A file just dropped has no run yet."""
+    assert follow(None, None, lane(3, LaneState.DONE, ending=Ending.COMPLETED)) == [(3, None)]
+
+
+def test_watching_gives_up_in_time() -> None:
+    """With a timeout it ends, also when there never was a run."""
+    assert follow(lane(1), lane(2), lane(3), lane(4), until=1.5) == [(1, None), (2, 1.0), (3, 1.0)]
+    with pytest.raises(Trouble):
+        follow(None, None, None, None, until=1.5)
