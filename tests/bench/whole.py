@@ -12,12 +12,14 @@ import contextlib
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,10 +63,11 @@ class Figures(msgspec.Struct):
 class Bench:
     """A deployed stack whose worker is started by hand, and the sink."""
 
-    def __init__(self, sandbox: Sandbox, to: sink.Sink, folder: Path) -> None:
+    def __init__(self, sandbox: Sandbox, to: sink.Sink, folder: Path, interpreter: Path) -> None:
         self.sandbox = sandbox
         self.sink = to
         self.folder = folder
+        self.interpreter = interpreter
 
     @classmethod
     @contextlib.contextmanager
@@ -85,7 +88,7 @@ class Bench:
                     setting_up=lambda aws: _secrets(aws, to),
                 )
             )
-            yield cls(sandbox, to, folder)
+            yield cls(sandbox, to, folder, worker_python())
 
     def audience(self, recipe: Recipe) -> Path:
         """The batch file of a recipe."""
@@ -120,14 +123,14 @@ class Bench:
 
     def work(self, event: Mapping[str, str], more: Mapping[str, str] = {}, wrapper: tuple[str, ...] = ()) -> Any:
         """The worker, in a process of its own, until the run is over. Its figures."""
-        command = [*wrapper, sys.executable, "-m", "tests.bench.worker", json.dumps(event)]
+        command = [*wrapper, str(self.interpreter), "-m", "tests.bench.worker", json.dumps(event)]
         with (self.folder / "worker.log").open("w") as log:
             done = subprocess.run(
                 command, stdout=subprocess.PIPE, stderr=log, env=self.environment(more), cwd=ROOT, check=False
             )
         lines = [line for line in done.stdout.decode().splitlines() if line.startswith("FIGURES ")]
         if done.returncode or not lines:
-            end = (done.stdout[-2000:].decode() + (self.folder / "worker.log").read_text()[-3000:])
+            end = done.stdout[-2000:].decode() + (self.folder / "worker.log").read_text()[-3000:]
             raise RuntimeError(f"the worker failed: {end}")
         return json.loads(lines[-1].removeprefix("FIGURES "))
 
@@ -184,6 +187,30 @@ class Bench:
             for thing in page.get("Contents", ()):
                 body = s3.get_object(Bucket=bucket, Key=thing["Key"])["Body"].read()
                 yield from decode(gzip.decompress(body))
+
+
+def worker_python() -> Path:
+    """An interpreter that has what the artifact and Lambda's runtime have, and nothing else, with byte code.
+
+    The developers' environment would not do: what other tools bring (awscrt) is imported by boto3 where it is found.
+    """
+    lock = (ROOT / "uv.lock").read_bytes()
+    home = ROOT / ".sandbox" / "bench" / sha256(lock + sys.version.encode()).hexdigest()[:12]
+    python = home / "bin" / "python"
+    if not (home / "done").exists():
+        wanted = home.with_suffix(".txt")
+        home.parent.mkdir(parents=True, exist_ok=True)
+        export = ["export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--extra", "worker"]
+        _uv(*export, "--output-file", str(wanted))
+        _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(home))
+        _uv("pip", "install", "--quiet", "--no-deps", "--compile-bytecode", "--python", str(python), "-r", str(wanted))
+        (home / "done").touch()
+    return python
+
+
+def _uv(*arguments: str) -> None:
+    found = os.environ.get("UV") or shutil.which("uv") or ROOT / ".tools" / "bin" / "uv"
+    subprocess.run([found, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def _nobody_comes(_invocation: Invocation) -> Fault:
