@@ -1,0 +1,181 @@
+"""The command line against a whole sandbox: test pushes, start, watch, pause, resume, cancel, report, count."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from notifier.cli import app
+from notifier.cli.trouble import ExitCode
+from notifier.run import source_of
+from sandbox.audience import Recipe, make
+from sandbox.audience import users as made_users
+from sandbox.trial import Setting, Trial
+
+SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """One sandbox for all, and the file that says where it is."""
+    folder = tmp_path_factory.mktemp("sandbox")
+    with Trial.start(folder, Setting(latency_ms=(40.0, 80.0))) as trial:
+        sandbox = trial.sandbox
+        place = {
+            "bucket": sandbox.bucket,
+            "table": sandbox.table,
+            "worker": f"{sandbox.function('WorkerFunction').name}:live",
+            "control": sandbox.function("ControlFunction").name,
+            "endpoint_url": sandbox.endpoint_url,
+            "region": sandbox.client("s3").meta.region_name,
+            "access_key_id": "sandbox",
+            "secret_access_key": "sandbox",
+        }
+        (folder / "stack.json").write_text(json.dumps(place))
+        trial.stack_file = folder / "stack.json"  # type: ignore[attr-defined]
+        yield trial
+
+
+def run(trial: Trial, *arguments: object) -> Result:
+    environment = {"NOTIFIER_STACK_FILE": str(trial.stack_file), "COLUMNS": "200"}  # type: ignore[attr-defined]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
+
+
+def told(result: Result) -> Any:
+    return json.loads(result.stdout)
+
+
+def test_a_campaign_from_the_test_push_to_the_report(trial: Trial, tmp_path: Path) -> None:
+    """Test pushes, start, watch, status and report say the same as the stand-ins."""
+    path = make(
+        Recipe(users=1_500, broken=6, placeholders=True, dead_share=0.1, campaign_id="story"), tmp_path / "story.json"
+    )
+
+    tested = run(trial, "test", path, "--token", "ios:" + "ab" * 32, "--token", "android:dead-phone", "--json")
+    assert tested.exit_code == ExitCode.NOT_FINE
+    assert [(one["arm"], one["platform"], one["outcome"]) for one in told(tested)] == [
+        ("question", "ios", "accepted"), ("question", "android", "rejected"),
+        ("statement", "ios", "accepted"), ("statement", "android", "rejected"),
+    ]  # fmt: skip
+    assert "ab" * 32 not in tested.output
+
+    started = run(trial, "start", path, "--yes", "--watch", "--json")
+    assert started.exit_code == ExitCode.FINE, started.output
+    last = json.loads(started.stdout.splitlines()[-1])["summary"]
+    assert (last["status"], last["users"], last["invalid_records"]) == ("completed", 1_500, 6)
+
+    for name in ("story", last["run_id"], f"s3://{trial.sandbox.bucket}/batches/story.json"):
+        assert told(run(trial, "status", name, "--json"))["summary"]["run_id"] == last["run_id"]
+    assert "completed" in run(trial, "status", "story").output
+
+    report = told(run(trial, "report", "story", "--json"))
+    assert report["rows_agree"]
+    assert report["rows"] == last["devices"]
+    assert report["summary"]["outcomes"] == last["outcomes"]
+    assert report["dead_tokens"] == sum(last["outcomes"]["rejected"].values())
+    assert report["ratio"]["verdict"] in ("in_proportion", "out_of_proportion")
+    assert sum(bar["held"] for bar in report["time_line"]) == last["outcomes"]["held"]
+    html = tmp_path / "report.html"
+    assert run(trial, "report", "story", "--html", html).exit_code == ExitCode.FINE
+    assert "story" in html.read_text()
+    assert "accepted by Apple and Google" in run(trial, "report", "story").output
+    assert last["run_id"] in run(trial, "report", "story", "--sql", "duckdb").output
+
+
+def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
+    """`pause --all` finds the run by itself; resumed it goes on; cancelled it ends, and watching says so."""
+    path = tmp_path / "slow.json"
+    campaign = {"id": "slow", "message": {"title": "t"}, "per_second": 300}
+    path.write_text(json.dumps({"campaign": campaign, "users": list(made_users(Recipe(users=6_000)))}))
+    run_id = told(run(trial, "start", path, "--yes", "--json"))["run_id"]
+    assert run(trial, "watch", run_id, "--timeout-s", "1", "--json").exit_code == ExitCode.NOT_FINE
+
+    paused = told(run(trial, "pause", "--all", "--by", "ann", "--json"))
+    assert [one["run_id"] for one in paused] == [run_id]
+    watched = run(trial, "watch", run_id, "--json")
+    assert watched.exit_code == ExitCode.NOT_FINE
+    seen = json.loads(watched.stdout.splitlines()[-1])
+    assert seen["summary"]["status"] == "paused"
+    assert "notifier resume" in seen["next_step"]
+    assert run(trial, "pause", "--all").stdout.strip() == "no run is alive"
+
+    assert told(run(trial, "resume", "slow", "--json"))[0]["run_id"] == run_id
+    assert run(trial, "cancel", run_id).exit_code == ExitCode.USAGE
+    assert run(trial, "cancel", run_id, "--yes").exit_code == ExitCode.FINE
+    watched = run(trial, "watch", run_id, "--json")
+    assert json.loads(watched.stdout.splitlines()[-1])["summary"]["status"] == "cancelled"
+    assert watched.exit_code == ExitCode.NOT_FINE
+    assert run(trial, "cancel", run_id, "--yes").exit_code == ExitCode.NOT_FINE
+
+
+@pytest.mark.parametrize("name", ["endpoints.csv", "endpoints.json"])
+def test_pinpoint_files_are_converted_and_sent(trial: Trial, tmp_path: Path, name: str) -> None:
+    """Each kind of Pinpoint file becomes an audience whose devices are all asked for."""
+    kind = name.rpartition(".")[2]
+    out = tmp_path / f"pinpoint-{kind}.json.gz"
+    assert run(trial, "convert", "pinpoint", SAMPLES / name, "-o", out).exit_code == ExitCode.FINE
+    key = f"audiences/{out.name}"
+    trial.s3.upload_file(str(out), trial.sandbox.bucket, key)
+    path = tmp_path / f"from-pinpoint-{kind}.json"
+    message = {"title": "Hi {{ FirstName | default: 'there' }}"}
+    path.write_text(
+        json.dumps({"campaign": {"id": f"pp-{kind}", "message": message}, "audience": {"parts": [{"key": key}]}})
+    )
+    validated = told(run(trial, "validate", path, "--json"))
+    assert (validated["faults"], validated["figures"]["users"]) == ([], 3)
+    started = run(trial, "start", path, "--yes", "--watch", "--json")
+    assert started.exit_code == ExitCode.FINE, started.output
+    summary = json.loads(started.stdout.splitlines()[-1])["summary"]
+    assert (summary["users"], summary["devices"], summary["outcomes"]["accepted"]) == (3, 4, 4)
+
+
+def test_the_stack_counts(trial: Trial, tmp_path: Path) -> None:
+    """The control function counts parts in S3 as a job; asked again the job is not run again."""
+    records = [msgspec.json.encode(user) for user in made_users(Recipe(users=3_000, duplicates=30, broken=6))]
+    urls = []
+    for n, part in enumerate((records[:1_000], records[1_000:])):
+        key = f"audiences/count-{n}.json.gz"
+        trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=gzip.compress(b"\n".join(part)))
+        urls.append(f"s3://{trial.sandbox.bucket}/{key}")
+    figures = told(run(trial, "count", *urls, "--json"))
+    assert (figures["users"], figures["repeated_tokens"], figures["invalid_records"]) == (3_000, 30, 6)
+    name = trial.sandbox.function("ControlFunction").name
+    before = trial.sandbox.lambda_.figures(name).invocations
+    assert told(run(trial, "count", *urls, "--json")) == figures
+    assert trial.sandbox.lambda_.figures(name).invocations == before
+
+
+def test_what_cannot_be_counted_says_why(trial: Trial) -> None:
+    """A part that is no audience fails the job with its name and place."""
+    key = "audiences/not.json"
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=b"hello")
+    result = run(trial, "count", f"s3://{trial.sandbox.bucket}/{key}")
+    assert result.exit_code == ExitCode.NOT_FINE
+    assert "not.json" in result.output
+
+
+def test_what_is_not_there(trial: Trial) -> None:
+    """Runs and objects that are not there: exit 3, with the name."""
+    assert run(trial, "status", "nobody").exit_code == ExitCode.NOT_FOUND
+    missing = run(trial, "validate", f"s3://{trial.sandbox.bucket}/batches/none.json")
+    assert missing.exit_code == ExitCode.NOT_FOUND
+    assert "none.json" in missing.output
+
+
+def test_an_object_that_is_there_already_is_started(trial: Trial) -> None:
+    """`start s3://…` has the worker look at an object again: the same version is the same run."""
+    key = "batches/again.json"
+    body = json.dumps(
+        {"campaign": {"id": "again", "message": {"title": "t"}}, "users": list(made_users(Recipe(users=5)))}
+    )
+    answer = trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=body.encode())
+    url = f"s3://{trial.sandbox.bucket}/{key}"
+    run_id = told(run(trial, "start", url, "--yes", "--json"))["run_id"]
+    assert run_id == source_of(trial.sandbox.bucket, key, answer.get("VersionId"), answer["ETag"]).run_id
+    assert run(trial, "watch", url, "--json").exit_code == ExitCode.FINE
+    assert told(run(trial, "report", run_id, "--json"))["rows"] == 5
