@@ -6,13 +6,14 @@ certain time stand in the sparse index `due`.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
 
 from notifier.account import Account
-from notifier.cursor import decode_cursor
+from notifier.cursor import UnknownCursor, decode_cursor
 from notifier.run import HAND_OVER_MS, LEASE_MS, LEDGER_VERSION, Control, Ending, Lane, LaneState, Run, Source, Suspect
 
 DUE_INDEX = "due"
@@ -440,7 +441,9 @@ class DynamoLedger:
         )
         for page in pages:
             for item in page["Items"]:
-                if int(item["version"]["N"]) <= LEDGER_VERSION:
+                if int(item["version"]["N"]) > LEDGER_VERSION:
+                    continue
+                with suppress(UnknownCursor):  # a newer release's lane: it has a sweeper of its own
                     yield _lane_of(item)
 
     def put_off(self, lane: Lane, due_at_ms: int) -> bool:

@@ -206,14 +206,13 @@ def _device_of(item: object) -> Device:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise BrokenRecord("token: has characters no token has")
     try:
-        return Device(
-            _PLATFORMS[item["platform"]],
-            token,
-            _GATEWAYS[item.get("gateway")],
-            _ENVIRONMENTS[item.get("environment")],
-        )
+        platform, gateway = _PLATFORMS[item["platform"]], _GATEWAYS[item.get("gateway")]
+        environment = _ENVIRONMENTS[item.get("environment")]
     except (KeyError, TypeError):
         raise BrokenRecord(_unknown_word_in(item)) from None
+    if gateway is Gateway.APNS and platform is not Platform.IOS:
+        raise BrokenRecord("gateway: apns reaches ios only")
+    return Device(platform, token, gateway, environment)
 
 
 def _unknown_word_in(item: dict[str, Any]) -> str:

@@ -87,7 +87,8 @@ class S3Results:
         if batch.invalid:
             self._put(f"invalid/{where}", _lines(batch.invalid))
         if batch.dead:
-            self._put(f"dead-tokens/{where}", _lines(batch.dead))
+            # By epoch: what either of two workers was told is true, whoever settles the batch.
+            self._put(f"dead-tokens/run_id={batch.run_id}/{batch.name}.e{epoch}.json.gz", _lines(batch.dead))
         metadata = {
             "epoch": str(epoch),
             "account": _account_in_metadata(batch.account),

@@ -244,7 +244,7 @@ class TestBucket:
         in_s3.settle(batch, 7)
         in_s3.settle(batch_of(124, 1, "a"), 7)
         assert keys_in(s3, bucket) == [
-            "dead-tokens/run_id=r1/batch=00000123.json.gz",
+            "dead-tokens/run_id=r1/batch=00000123.e7.json.gz",
             "deferred/run_id=r1/batch=00000123.r1.e7.json.gz",
             "rows/run_id=r1/batch=00000123.json.gz",
             "rows/run_id=r1/batch=00000124.r1.json.gz",
