@@ -146,6 +146,10 @@ build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/
 	$(call assemble,.aws-sam/deps/worker-lambda,"$(ARTIFACTS_DIR)",notifier)
 	$(call compile-for-lambda,"$(ARTIFACTS_DIR)/notifier")
 
+build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-lambda.done
+	$(call assemble,.aws-sam/deps/approval-lambda,"$(ARTIFACTS_DIR)",notifier approval)
+	$(call compile-for-lambda,"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval")
+
 build: .venv/.installed-dev build-host
 	@echo "==> sam build"
 	@PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/sam build

@@ -73,6 +73,7 @@ def test_resources_are_narrow() -> None:
     """A star in a resource stands only at its end: for the keys of one prefix, or for the versions of the worker."""
     allowed = re.compile(
         r"arn:\S+:s3:::\S+/(audiences|batches|counts|dead-tokens|deferred|invalid|rows|state|summaries)/\*"  # keys of a prefix
+        r"|arn:\S+:ses:\S+:identity/\*"  # SES looks at the recipient's identity too; the sender is a condition
         r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with
     )
     for name, statement in statements(transformed()):
@@ -92,8 +93,8 @@ def test_managed_policies_are_only_for_logs_and_traces() -> None:
     assert attached == {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
 
 
-def test_secrets_are_read_by_the_worker_only() -> None:
-    """GetSecretValue is allowed on the two given secrets, one statement each, to the worker's role alone."""
+def test_secrets_are_read_by_those_who_need_them() -> None:
+    """GetSecretValue is allowed on the two given secrets to the worker's role alone, on the signing key to the pages."""
     reading = {
         name: statement["Resource"]
         for name, statement in statements(transformed())
@@ -102,9 +103,12 @@ def test_secrets_are_read_by_the_worker_only() -> None:
     assert reading == {
         "WorkerReadsFcmSecret": {"Ref": "FcmSecretArn"},
         "WorkerReadsApnsSecret": {"Ref": "ApnsSecretArn"},
+        "ApprovalFunctionRole": {"Ref": "ApprovalSigningSecret"},
+        "AuthorizerFunctionRole": {"Ref": "ApprovalSigningSecret"},
     }
     policies = dict(resources(transformed(), "AWS::IAM::Policy"))
-    assert all(policies[name]["Roles"] == [{"Ref": "WorkerFunctionRole"}] for name in reading)
+    workers = [name for name in reading if name.startswith("Worker")]
+    assert all(policies[name]["Roles"] == [{"Ref": "WorkerFunctionRole"}] for name in workers)
 
 
 def test_every_parameter_of_the_worker_publishes_a_version() -> None:
