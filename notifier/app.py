@@ -14,10 +14,13 @@ from notifier.config import check_time, read_settings
 from notifier.continuation import LambdaContinuation
 from notifier.count_desk import CountDesk
 from notifier.count_jobs import DynamoCountJobs
+from notifier.cursor import UnknownCursor
 from notifier.deadline import Deadline
 from notifier.event import Drop, LaneNudge, UnknownEvent, nudges
+from notifier.ledger import LedgerTooNew
 from notifier.observe import Observer, ended, stopped, swept
 from notifier.opening import Opened
+from notifier.pruning import Pruner
 from notifier.run import Control, Ending, Lane, LaneState, Run, Source, source_of
 from notifier.summary import summary_of
 from notifier.telemetry import Action, Log, Tracing, part, traced
@@ -57,7 +60,13 @@ class Worker:
         self._log.info(Action.NUDGED, nudges=len(found))
         for other in found[1:]:
             self._process.continuation.invoke(msgspec.json.encode(other))
-        return self._follow(found[0], context) if found else {"status": "ignored"}
+        if not found:
+            return {"status": "ignored"}
+        try:
+            return self._follow(found[0], context)
+        except (LedgerTooNew, UnknownCursor) as error:
+            self._log.warning(Action.IGNORED, reason=f"a newer release's run: {error}")
+            return {"status": "ignored", "reason": f"a newer release's run: {error}"}
 
     def _follow(self, nudge: Drop | LaneNudge, context: Context) -> dict[str, Any]:
         if isinstance(nudge, Drop):
@@ -178,8 +187,9 @@ class Sweeper:
     MOVE_ON_MS = 120_000
     REPLAYS = 3
 
-    def __init__(self, process: Process, observer: Observer, queue: Any) -> None:
+    def __init__(self, process: Process, observer: Observer, queue: Any, pruner: Pruner) -> None:
         self._process = process
+        self._pruner = pruner
         self._observer = observer
         self._log = observer.log
         self._queue = queue
@@ -202,10 +212,21 @@ class Sweeper:
                 nudged += 1
                 stalled += lane.state is not LaneState.RESTING
         replayed = self._replay()
+        self._prune()
         self._observer.metrics.tell(swept(stalled))
         if nudged or closed or replayed:
             self._log.info(Action.SWEPT, nudged=nudged, closed=closed, replayed=replayed)
         return {"nudged": nudged, "closed": closed, "replayed": replayed}
+
+    def _prune(self) -> None:
+        """Once a day. A sweep is never worth less because this failed."""
+        try:
+            deleted = self._pruner.prune_daily()
+        except (ClientError, BotoCoreError) as error:
+            self._log.warning(Action.TROUBLE, reason=f"versions were not pruned: {error}")
+            return
+        if deleted:
+            self._log.info(Action.PRUNED, versions=deleted)
 
     def _replay(self) -> int:
         """Events that Lambda gave up on are tried again, three times each."""
@@ -307,7 +328,10 @@ def sweeper(event: object, context: Context) -> dict[str, int]:
     """Lambda's entry for the schedule."""
     process, observer = _process()
     if "sweeper" not in _kept:
-        _kept["sweeper"] = Sweeper(process, observer, boto3.client("sqs"))
+        settings = process.settings
+        clients = boto3.client("lambda"), boto3.client("dynamodb")
+        pruner = Pruner(*clients, settings.worker_function, settings.table, process.clock.now)
+        _kept["sweeper"] = Sweeper(process, observer, boto3.client("sqs"), pruner)
     with observer.invocation(_trace_header(), "sweeper"):
         answer: dict[str, int] = _kept["sweeper"].handle(event, context)
     return answer

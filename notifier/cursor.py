@@ -45,6 +45,6 @@ def decode_cursor(text: str | bytes) -> Cursor:
         cursor = msgspec.json.decode(text, type=Cursor)
     except msgspec.DecodeError as error:
         raise UnknownCursor(f"not a cursor: {error}") from None
-    if cursor.version != VERSION:
+    if cursor.version > VERSION:
         raise UnknownCursor(f"cursor version {cursor.version}: this release reads {VERSION}")
     return cursor

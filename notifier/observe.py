@@ -137,6 +137,11 @@ def stopped(reason: str | None) -> Reading:
     return Reading(values | {known: 1} if known else values)
 
 
+def swept(stalled: int) -> Reading:
+    """A sweep that came to its end. `stalled` counts lanes that a worker should have come back to."""
+    return Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled})
+
+
 class Observer:
     """What one process tells, to whom: its log, its metrics, its traces."""
 

@@ -1,7 +1,8 @@
-"""The part of the Lambda API that programs call, over HTTP: Invoke, GetFunction and GetFunctionConfiguration."""
+"""The part of the Lambda API that programs call, over HTTP: Invoke, GetFunction, and what pruning versions needs."""
 
 import json
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -38,6 +39,10 @@ class _Server(ThreadingHTTPServer):
         """Nothing: the caller has gone away."""
 
 
+def _lambda_time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+
+
 def name_and_qualifier(text: str) -> tuple[str, str]:
     """Reads `name`, `name:qualifier`, `account:function:name` and the ARN with or without a qualifier."""
     parts = text.split(":")
@@ -61,8 +66,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._guarded(lambda: self._invoke(body))
 
     def do_GET(self) -> None:
-        """GetFunction and GetFunctionConfiguration."""
-        self._guarded(self._describe)
+        """GetFunction, GetFunctionConfiguration, ListVersionsByFunction, ListAliases."""
+        path = urlsplit(self.path).path
+        lists = {"/versions": self._list_versions, "/aliases": self._list_aliases}
+        self._guarded(next((act for ending, act in lists.items() if path.endswith(ending)), self._describe))
+
+    def do_DELETE(self) -> None:
+        """DeleteFunction, of one version only."""
+        self._guarded(self._delete_version)
 
     def _guarded(self, act: Any) -> None:
         try:
@@ -121,6 +132,27 @@ class _Handler(BaseHTTPRequestHandler):
         }
         answer = {"Configuration": configuration} if whole else configuration
         self._answer(200, json.dumps(answer).encode())
+
+    def _list_versions(self) -> None:
+        name, _ = self._target("/versions")
+        function = self.server.service.function(name)
+        versions = [
+            {"FunctionName": name, "Version": version, "LastModified": _lambda_time(function.published_at[version])}
+            for version in function.pools
+            if version in function.published_at
+        ]
+        self._answer(200, json.dumps({"Versions": versions}).encode())
+
+    def _list_aliases(self) -> None:
+        name, _ = self._target("/aliases")
+        aliases = self.server.service.function(name).aliases.items()
+        listed = [{"Name": alias, "FunctionVersion": version} for alias, version in aliases]
+        self._answer(200, json.dumps({"Aliases": listed}).encode())
+
+    def _delete_version(self) -> None:
+        name, version = self._target("")
+        self.server.service.delete_version(name, version)
+        self._answer(204)
 
     def _answer(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -48,6 +48,7 @@ class Deployed(msgspec.Struct):
     concurrency: int | None = None
     aliases: dict[str, str] = {}
     pools: dict[str, Pool] = {}
+    published_at: dict[str, float] = {}
 
 
 class LocalLambda:
@@ -108,14 +109,16 @@ class LocalLambda:
                 dict(known.aliases) if known else {},
                 dict(known.pools) if known else {},
             )
+            function.published_at |= known.published_at if known else {}
             replaced = function.pools.pop(LATEST, None)
-            version = str(sum(1 for name in function.pools) + 1) if alias else LATEST
+            version = str(max(map(int, function.published_at), default=0) + 1) if alias else LATEST
             for name in {LATEST, version}:
                 log = self.logs / f"{setup.function}.log"
                 numbered = msgspec.structs.replace(setup, version=name)
                 function.pools[name] = Pool(numbered, self._folder, log, self._spawner)
             if alias:
                 function.aliases[alias] = version
+                function.published_at[version] = time.time()
             self._functions[setup.function] = function
             self._figures.setdefault(setup.function, Figures())
         if replaced:
@@ -128,6 +131,16 @@ class LocalLambda:
             return self._functions[name]
         except KeyError:
             raise Refusal(404, "ResourceNotFoundException", f"Function not found: {name}") from None
+
+    def delete_version(self, name: str, version: str) -> None:
+        """Deletes a published version; its number is not used again. Raises Refusal."""
+        function = self.function(name)
+        if version in function.aliases.values():
+            raise Refusal(409, "ResourceConflictException", f"an alias points at version {version}")
+        pool = function.pools.pop(version, None) if version.isdigit() else None
+        if pool is None:
+            raise Refusal(404, "ResourceNotFoundException", f"Function not found: {function.setup.arn}:{version}")
+        pool.close()
 
     def kill_environments(self, name: str) -> int:
         """Kill -9 for every environment of a function; gives how many there were."""

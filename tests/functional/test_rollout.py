@@ -1,0 +1,134 @@
+"""A deployment while runs are under way: each stays on the code that it began with."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from notifier.run import Lane, LaneState
+from sandbox.audience import Recipe, campaign, users
+from sandbox.trial import Setting, Trial
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 120.0
+NEWER = (
+    ("notifier/run.py", r"^LEDGER_VERSION = (\d+)"),
+    ("notifier/cursor.py", r"^VERSION: Literal\[\d+\] = (\d+)"),
+)
+"""What a release that changes the forms of the ledger's items and of the cursor counts up."""
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[Trial]:
+    """A sandbox whose function has so little time that every run needs several hops."""
+    setting = Setting(function_timeout_s=6.0, recurse_below_ms=3_000, schedule_every_s=2.0)
+    with Trial.start(tmp_path / "sandbox", setting) as running:
+        yield running
+
+
+def next_release(folder: Path) -> Path:
+    """The code as a release that writes newer forms."""
+    shutil.copytree(ROOT / "notifier", folder / "notifier", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, pattern in NEWER:
+        path = folder / name
+        text, n = re.subn(
+            pattern,
+            lambda match: match[0].replace(match[1], str(int(match[1]) + 1)),
+            path.read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
+        assert n == 1, f"{name}: {pattern}"
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def deploy(trial: Trial, logical_id: str, code: Path) -> str:
+    """Deploy other code for a function, as CloudFormation would. Gives the version."""
+    name = trial.sandbox.function(logical_id).name
+    service = trial.sandbox.lambda_
+    known = service.function(name)
+    setup = msgspec.structs.replace(known.setup, code=code)
+    return service.deploy(
+        setup,
+        known.retries,
+        known.alias,
+        loop_allowed=known.loop_allowed,
+        traced=known.traced,
+        concurrency=known.concurrency,
+    )
+
+
+def drop(trial: Trial, folder: Path, name: str, count: int, per_second: int) -> str:
+    recipe = Recipe(users=count, seed=len(name))
+    path = folder / f"{name}.json"
+    about = campaign(recipe) | {"id": name, "per_second": per_second}
+    path.write_text(json.dumps({"campaign": about, "users": list(users(recipe))}), encoding="utf-8")
+    return trial.drop(path)
+
+
+def wait(what: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def versions_at_work(trial: Trial) -> list[str]:
+    """The version of each invocation of the worker, in order."""
+    lines = trial.log_lines(5_000)
+    return [line.rsplit(" ", 1)[1] for line in lines if line.startswith("START ")]
+
+
+def finish(trial: Trial, run_id: str) -> Lane:
+    lane = None
+    for lane in trial.follow(run_id, PATIENCE_S, every_s=0.1):  # noqa: B007 - the last one counts
+        pass
+    assert lane is not None
+    return lane
+
+
+def lane_item(trial: Trial, run_id: str) -> dict[str, Any]:
+    key = {"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}}
+    found = trial.sandbox.client("dynamodb").get_item(TableName=trial.sandbox.table, Key=key)
+    return found.get("Item", {})
+
+
+@pytest.mark.slow
+def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: Trial, tmp_path: Path) -> None:
+    """Release N is deployed while a run of N-1 is under way: both finish, each on its own code, in its own form."""
+    old = drop(trial, tmp_path, "old", 12_000, 1_500)
+    wait(lambda: (trial.ledger.read_lane(old) or Lane(old)).state is LaneState.RUNNING)
+    newer = next_release(tmp_path / "newer")
+    assert deploy(trial, "WorkerFunction", newer) == "2"
+    new = drop(trial, tmp_path, "new", 4_000, 1_000)
+    wait(lambda: "state" in lane_item(trial, new) and lane_item(trial, new)["state"]["S"] == "running")
+
+    # N-1 is told about N's run, and leaves it alone.
+    worker = trial.sandbox.function("WorkerFunction").name
+    nudge = json.dumps({"notifier": "nudge", "run_id": new, "lane": 0}).encode()
+    answer = trial.sandbox.lambda_.invoke(worker, nudge, "1")
+    assert json.loads(answer.payload)["status"] == "ignored"
+    assert "newer release" in json.loads(answer.payload)["reason"]
+
+    # N is told about N-1's run: it reads the ledger and the cursor, and sends the nudge on to where the run lives.
+    answer = trial.sandbox.lambda_.invoke(worker, nudge.replace(new.encode(), old.encode()), "2")
+    assert json.loads(answer.payload)["status"] in ("forwarded", "ignored")
+
+    lane = finish(trial, old)
+    assert (lane.status, lane.function_version) == ("completed", "1")
+    assert lane.hop >= 3
+    assert lane.account.settled == lane.account.devices == 12_000
+    assert lane_item(trial, old)["version"]["N"] == "1"
+
+    wait(lambda: lane_item(trial, new)["state"]["S"] == "done")
+    item = lane_item(trial, new)
+    assert (item["version"]["N"], item["function_version"]["S"], item["ending"]["S"]) == ("2", "2", "completed")
+    assert json.loads(item["cursor"]["S"])["version"] == 2
+    assert json.loads(item["account"]["S"])["devices"] == 4_000
+    assert {"1", "2"} == set(versions_at_work(trial))
