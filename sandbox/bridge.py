@@ -1,0 +1,231 @@
+"""API Gateway's REST API on localhost: HTTP requests become proxy events, with the Lambda authorizer in front.
+
+Routes, authorizer and gateway responses are read from the template, so that what answers here is what deploys. As at
+API Gateway, the stage is the first part of the path, and `requestContext.domainName` is the host of this server.
+"""
+
+import base64
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from sandbox import intrinsics
+from sandbox.blueprint import Function, Route
+
+Invoke = Callable[[str, bytes], Any]
+"""Invokes a function by name and gives an answer with `payload` and `failure` (as `LocalLambda.invoke`)."""
+
+_ACCOUNT = "123456789012"
+_MAX_BODY_BYTES = 10 * 1024 * 1024
+_HOP_BY_HOP = ("connection", "transfer-encoding", "content-length")
+
+
+class Bridge:
+    """One REST API on a free port of localhost.
+
+    Args:
+        function: whose routes are served.
+        authorizer: asked for every route that names one.
+        template: where the gateway responses are.
+        api: the logical id of the API there.
+    """
+
+    def __init__(
+        self,
+        invoke: Invoke,
+        function: Function,
+        authorizer: Function,
+        template: Path,
+        api: str = "ApprovalApi",
+        port: int = 0,
+    ) -> None:
+        properties = intrinsics.load(template)["Resources"][api]["Properties"]
+        self.stage = str(properties["StageName"])
+        self._invoke = invoke
+        self._function = function.name
+        self._authorizer = authorizer.name
+        self._routes = sorted(function.routes, key=lambda route: ("{" in route.path, -len(route.path)))
+        self._responses: Mapping[str, Any] = properties.get("GatewayResponses") or {}
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.bridge = self
+        self.host = f"localhost:{self._server.server_address[1]}"
+        self.url = f"http://{self.host}/{self.stage}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="bridge", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the server."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> "Reply":
+        """One request, answered as API Gateway would."""
+        path, _, query = target.partition("?")
+        path = unquote(urlsplit(path).path) if "%" in path else path
+        stage, _, rest = path.removeprefix("/").partition("/")
+        if stage != self.stage:
+            return Reply(403, [("Content-Type", "application/json")], b'{"message":"Forbidden"}')
+        if len(body) > _MAX_BODY_BYTES:
+            return self._gateway_response("REQUEST_TOO_LARGE", 413)
+        found = self._route(method, f"/{rest}")
+        if found is None:
+            return self._gateway_response("MISSING_AUTHENTICATION_TOKEN", 403)
+        route, parameters = found
+        event = self._event(method, f"/{rest}", query, headers, body, route, parameters)
+        if route.authorizer and route.authorizer != "NONE":
+            refused = self._authorize(event)
+            if refused is not None:
+                return refused
+        return self._proxy(event)
+
+    def _route(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        for route in self._routes:
+            pattern = re.sub(r"\\\{(\w+)\\\+\\\}", r"(?P<\1>.+)", re.escape(route.path).replace("/\\{", "/\\{"))
+            match = re.fullmatch(pattern, path)
+            if match and route.method in ("ANY", method):
+                return route, match.groupdict()
+        return None
+
+    def _event(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        route: Route,
+        parameters: dict[str, str],
+    ) -> dict[str, Any]:
+        many = _grouped([*headers, ("X-Forwarded-Proto", "https")])
+        asked = _grouped(parse_qsl(query, keep_blank_values=True))
+        text, is_base64 = _as_text(body)
+        return {
+            "resource": route.path,
+            "path": path,
+            "httpMethod": method,
+            "headers": {name: values[-1] for name, values in many.items()},
+            "multiValueHeaders": many,
+            "queryStringParameters": {name: values[-1] for name, values in asked.items()} or None,
+            "multiValueQueryStringParameters": asked or None,
+            "pathParameters": parameters or None,
+            "stageVariables": None,
+            "requestContext": {
+                "resourcePath": route.path,
+                "httpMethod": method,
+                "path": f"/{self.stage}{path}",
+                "stage": self.stage,
+                "domainName": self.host,
+                "accountId": _ACCOUNT,
+                "apiId": "sandbox",
+                "requestId": str(uuid.uuid4()),
+                "identity": {"sourceIp": "127.0.0.1", "userAgent": many.get("User-Agent", [""])[-1]},
+            },
+            "body": text or None,
+            "isBase64Encoded": is_base64,
+        }
+
+    def _authorize(self, event: dict[str, Any]) -> "Reply | None":
+        """Asks the authorizer; puts its context into the event, or gives the gateway's own response."""
+        arn = f"arn:aws:execute-api:eu-west-1:{_ACCOUNT}:sandbox/{self.stage}/{event['httpMethod']}{event['path']}"
+        asked = {**event, "type": "REQUEST", "methodArn": arn}
+        del asked["body"]
+        answer = self._invoke(self._authorizer, json.dumps(asked).encode())
+        told = json.loads(answer.payload)
+        if answer.failure:
+            if told.get("errorMessage") == "Unauthorized":
+                return self._gateway_response("UNAUTHORIZED", 401)
+            return self._gateway_response("AUTHORIZER_FAILURE", 500)
+        statements = told["policyDocument"]["Statement"]
+        if not any(s["Effect"] == "Allow" and s["Resource"] == arn for s in statements):
+            return self._gateway_response("ACCESS_DENIED", 403)
+        event["requestContext"]["authorizer"] = {"principalId": told["principalId"], **told.get("context", {})}
+        return None
+
+    def _proxy(self, event: dict[str, Any]) -> "Reply":
+        answer = self._invoke(self._function, json.dumps(event).encode())
+        if answer.failure:
+            return self._gateway_response("INTEGRATION_FAILURE", 502)
+        told = json.loads(answer.payload)
+        headers = dict(_grouped(list((told.get("headers") or {}).items()))) | (told.get("multiValueHeaders") or {})
+        content = told.get("body") or ""
+        body = base64.b64decode(content) if told.get("isBase64Encoded") else content.encode()
+        return Reply(
+            int(told["statusCode"]), [(name, value) for name, values in headers.items() for value in values], body
+        )
+
+    def _gateway_response(self, kind: str, status: int) -> "Reply":
+        """The template's response of this kind, else of its family, else what API Gateway says by itself."""
+        family = "DEFAULT_5XX" if status >= 500 else "DEFAULT_4XX"
+        own = self._responses.get(kind) or self._responses.get(family)
+        if own is None:
+            return Reply(status, [("Content-Type", "application/json")], b'{"message":"Missing Authentication Token"}')
+        headers = [(name, str(value).strip("'")) for name, value in own["ResponseParameters"]["Headers"].items()]
+        template = next(iter(own["ResponseTemplates"].values()))
+        return Reply(int(own.get("StatusCode", status)), headers, str(template).encode())
+
+
+class Reply:
+    """What goes back to the browser."""
+
+    def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    many: dict[str, list[str]] = {}
+    for name, value in pairs:
+        many.setdefault(name, []).append(value)
+    return many
+
+
+def _as_text(body: bytes) -> tuple[str, bool]:
+    try:
+        return body.decode(), False
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), True
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+    bridge: Bridge
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: the browser has gone away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: _Server
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        reply = self.server.bridge.answer(self.command, self.path, list(self.headers.items()), body)
+        self.send_response(reply.status)
+        for name, value in _kept(reply.headers):
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+
+    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _handle  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing: the functions have logs of their own."""
+
+
+def _kept(headers: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for name, value in headers:
+        if name.lower() not in _HOP_BY_HOP:
+            yield name, value

@@ -1,0 +1,75 @@
+"""The approval pages in the sandbox: the stack with its pages on localhost, mails and phones to look at."""
+
+import contextlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from sandbox import scene
+from sandbox.bridge import Bridge
+from sandbox.outside import Outside
+from sandbox.trial import TEMPLATE, Setting, Trial
+
+
+class Office:
+    """A trial whose approval pages are served. `url` is where they are; `addresses` is all there is to open."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        bridge: Bridge,
+        outside: Outside,
+        addresses: list[tuple[str, str]],
+        running: contextlib.ExitStack,
+    ) -> None:
+        self.trial = trial
+        self.bridge = bridge
+        self.outside = outside
+        self.addresses = addresses
+        self.url = bridge.url
+        self._running = running
+
+    @classmethod
+    def start(
+        cls,
+        state_dir: Path,
+        setting: Setting = Setting(),
+        ports: tuple[int, int] = (0, 0),  # noqa: B008 (frozen)
+    ) -> Self:
+        """Start everything. `ports`: of the pages, and of mails and phones; 0 for a free one."""
+        parameters = {**scene.parameters(), **setting.parameters}
+        setting = msgspec.structs.replace(setting, parameters=parameters)
+        with contextlib.ExitStack() as running:
+            trial = running.enter_context(Trial.start(state_dir, setting))
+            sandbox = trial.sandbox
+            scene.set_up(sandbox, trial.gateways)
+            pages, authorizer = sandbox.function("ApprovalFunction"), sandbox.function("AuthorizerFunction")
+
+            def invoke(name: str, payload: bytes) -> Any:
+                return sandbox.lambda_.invoke(name, payload)
+
+            bridge = Bridge(invoke, pages, authorizer, TEMPLATE, port=ports[0])
+            running.callback(bridge.stop)
+            addresses = [("Approval pages", f"{bridge.url}/"), ("AWS endpoint", sandbox.endpoint_url)]
+            outside = Outside(sandbox.endpoint_url, trial.gateways, addresses, port=ports[1])
+            running.callback(outside.stop)
+            addresses += [("Mails", f"{outside.url}/mails"), ("Phones", f"{outside.url}/phones")]
+            return cls(trial, bridge, outside, addresses, running.pop_all())
+
+    def mails(self) -> list[dict[str, Any]]:
+        """What was mailed, oldest first."""
+        return scene.mails(self.trial.sandbox.endpoint_url)
+
+    def stop(self) -> None:
+        """End everything."""
+        self._running.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

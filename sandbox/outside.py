@@ -1,0 +1,142 @@
+"""The world outside the stack, to look at: the mails that were sent and the phones that got a push, on localhost."""
+
+import html
+import re
+import threading
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from sandbox.gateways import Gateways
+from sandbox.scene import PHONES, Phone, mails
+
+_STYLE = """
+:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:960px;margin:0 auto;padding:20px 16px}
+nav a{margin-right:16px}iframe{width:100%;height:640px;border:1px solid #8888;border-radius:12px;background:#fff}
+li{margin:6px 0}.phones{display:flex;flex-wrap:wrap;gap:24px}.phone{width:270px}.screen{border:8px solid #23272d;
+border-radius:34px;background:#27304c;min-height:380px;padding:18px 10px;color:#fff}.android .screen{border-radius:22px;
+background:#1f3531}.clock{text-align:center;font-size:2.2rem;font-weight:300;margin:0 0 14px}.push{background:#f4f5f8;
+color:#111418;border-radius:16px;padding:9px 12px;margin-bottom:8px;font-size:.87rem;line-height:1.35}.push b{display:block}
+.push small{color:#565c66}.push p{margin:0;overflow-wrap:anywhere;white-space:pre-line}h2{font-size:1rem}.none{opacity:.8;
+text-align:center}
+"""
+
+
+class Outside:
+    """One small server: `/` with all addresses, `/mails`, `/mails/N`, `/phones`.
+
+    Args:
+        addresses: what `/` lists: name and URL.
+        endpoint_url: of the local AWS.
+    """
+
+    def __init__(
+        self, endpoint_url: str, gateways: Gateways, addresses: Sequence[tuple[str, str]], port: int = 0
+    ) -> None:
+        self._endpoint_url = endpoint_url
+        self._gateways = gateways
+        self._addresses = addresses
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.outside = self
+        self.url = f"http://localhost:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="outside", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the server."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def page(self, path: str) -> str | None:
+        """The page of a path, or None."""
+        if path == "/":
+            items = "".join(
+                f'<li>{html.escape(n)}: <a href="{html.escape(u)}">{html.escape(u)}</a>' for n, u in self._addresses
+            )
+            return _page("The sandbox", f"<ul>{items}</ul>", refresh=False)
+        if path == "/mails":
+            return self._mails()
+        if match := re.fullmatch(r"/mails/(\d+)", path):
+            return self._mail(int(match[1]))
+        return self._phones() if path == "/phones" else None
+
+    def _mails(self) -> str:
+        found = list(enumerate(mails(self._endpoint_url)))
+        rows = "".join(
+            f'<li><a href="/mails/{n}">{html.escape(mail["subject"])}</a> to {html.escape(mail["to"])}'
+            for n, mail in reversed(found)
+        )
+        return _page("Mails", f"<ul>{rows}</ul>" if rows else "<p>No mail was sent yet.</p>")
+
+    def _mail(self, number: int) -> str | None:
+        found = mails(self._endpoint_url)
+        if number >= len(found):
+            return None
+        mail = found[number]
+        # Links open in the whole window; nothing in a mail may run here.
+        framed = html.escape(mail["html"].replace("<head>", '<head><base target="_top">'))
+        text = re.sub(r"(https?://\S+)", r'<a href="\1">\1</a>', html.escape(mail["text"]))
+        frame = (
+            f'<iframe title="The mail" sandbox="allow-top-navigation-by-user-activation" srcdoc="{framed}"></iframe>'
+        )
+        about = f"<p>To {html.escape(mail['to'])}</p>"
+        plain = f"<details><summary>As plain text</summary><pre>{text}</pre></details>"
+        return _page(mail["subject"], about + frame + plain, refresh=False)
+
+    def _phones(self) -> str:
+        return _page("Phones", f'<div class="phones">{"".join(map(self._phone, PHONES))}</div>')
+
+    def _phone(self, phone: Phone) -> str:
+        shown = "".join(_push(push) for push in reversed(self._gateways.pushes(phone.token)))
+        screen = shown or '<p class="none">Nothing yet</p>'
+        return (
+            f'<section class="phone {phone.platform}"><h2>{html.escape(phone.label)}</h2>'
+            f'<div class="screen"><p class="clock">9:41</p>{screen}</div></section>'
+        )
+
+
+def _push(push: dict[str, Any]) -> str:
+    """A push as it would look, from the payload that the gateway took."""
+    payload = push["payload"]
+    said = (payload.get("aps") or {}).get("alert") or (payload.get("message") or payload).get("notification") or {}
+    if isinstance(said, str):
+        said = {"body": said}
+    title, body = (html.escape(str(said.get(name, ""))) for name in ("title", "body"))
+    return f'<div class="push"><small>Your app</small><b>{title}</b><p>{body}</p></div>'
+
+
+def _page(title: str, body: str, *, refresh: bool = True) -> str:
+    again = '<meta http-equiv="refresh" content="2">' if refresh else ""
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">{again}'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+        '<nav><a href="/">Sandbox</a><a href="/mails">Mails</a><a href="/phones">Phones</a></nav>'
+        f"<h1>{html.escape(title)}</h1>{body}</html>"
+    )
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    outside: Outside
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: the browser has gone away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        """One of the pages."""
+        text = self.server.outside.page(urlsplit(self.path).path)
+        body = (text or _page("Nothing here", "", refresh=False)).encode()
+        self.send_response(200 if text is not None else 404)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing."""
