@@ -213,6 +213,9 @@ class Schedule:
         """Nobody moves: time goes on to what comes next; an operator mends what has stopped."""
         lane = self.world.lane
         if not self.workers and lane.state in (LaneState.PAUSED, LaneState.STOPPED):
+            word = (lane.state, lane.control)
+            assert lane.control is not Control.CANCEL, "cancelled, and waits for nobody"
+            assert word != (LaneState.PAUSED, Control.GO), "resumed, and waits for nobody"
             self.resumes += 1
             self._speak(Control.GO)
             return

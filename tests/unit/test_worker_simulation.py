@@ -7,20 +7,27 @@ words, gateways that refuse, break off and never answer, two workers at a time, 
 """
 
 import os
+from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifier.outcome import Outcome
 from notifier.run import Ending, Lane
+from tests.twins.clock import START_S
 from tests.twins.gateway import Act
-from tests.twins.premises import World
+from tests.twins.premises import World, broken_at
 from tests.twins.schedule import Faults, Schedule
 
-EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "4000"))
 AMBIGUOUS = {Act.BROKEN, Act.LOST, Act.SILENT, Act.MUTE}
 
-KINDS = st.lists(st.sampled_from(("one", "two", "none", "broken")), min_size=0, max_size=40)
+KINDS = st.sampled_from((0, 2, 10, 25)).flatmap(
+    lambda least: st.lists(st.sampled_from(("one", "two", "none", "broken")), min_size=least, max_size=40)
+)
+TURNS = st.sampled_from((None, None, None, "abort", "broken"))
+"""What cuts a run short besides an operator: its `abort_after`, or a file that breaks in the middle."""
 FAULTS = st.builds(
     Faults,
     kills=st.integers(0, 6),
@@ -55,9 +62,13 @@ def _record_of(kind: str, n: int) -> object:
 class History:
     """A history that has ended, and what must be true of it."""
 
-    def __init__(self, kinds: list[str], size: int, control: int, faults: Faults, seed: int) -> None:
+    def __init__(
+        self, kinds: list[str], size: int, control: int, faults: Faults, seed: int, turn: str | None = None
+    ) -> None:
         self.faults = faults
         self.kinds = kinds
+        self.turn = turn
+        members: dict[str, Any] = {"abort_after": datetime.fromtimestamp(START_S + 5 + seed % 100, UTC).isoformat()}
         recurse_below_ms = min(60_000, faults.timeout_s * 400)
         self.world = World(
             records_of(kinds),
@@ -66,6 +77,8 @@ class History:
             recurse_below_ms=recurse_below_ms,
             window=20,
             control_percent=control,
+            fault=broken_at(len(kinds) // 2) if turn == "broken" else None,
+            **(members if turn == "abort" else {}),
         )
         self.size = size
         self.crashes = 0
@@ -119,15 +132,20 @@ class History:
 
     def _check_ending(self, lane: Lane) -> None:
         account = lane.account
+        before_the_fault = len(self.kinds) // 2 // self.size * self.size
         if lane.ending is Ending.COMPLETED:
             assert account.users == len(self.kinds)
             assert account.deferred == 0
             assert account.invalid_records == sum(kind in ("none", "broken") for kind in self.kinds)
             assert account.devices == sum({"one": 1, "two": 2}.get(kind, 0) for kind in self.kinds)
             assert lane.reason is None
+            assert self.turn != "broken"
         else:
-            assert lane.ending is Ending.CANCELLED
-            assert self.schedule.cancelled
+            assert {
+                Ending.CANCELLED: self.schedule.cancelled,
+                Ending.ABORTED: self.turn == "abort",
+                Ending.FAILED: self.turn == "broken" and account.users == before_the_fault,
+            }[lane.ending or Ending.COMPLETED]
 
     def _check_repeats(self, lane: Lane) -> None:
         assert self.world.phones.repeats <= lane.account.possibly_repeated, "every repeat is reported"
@@ -143,8 +161,9 @@ class History:
     control=st.sampled_from((0, 0, 30)),
     faults=FAULTS,
     seed=st.integers(0, 2**32),
+    turn=TURNS,
 )
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-def test_any_history(kinds: list[str], size: int, control: int, faults: Faults, seed: int) -> None:
+def test_any_history(kinds: list[str], size: int, control: int, faults: Faults, seed: int, turn: str | None) -> None:
     """Whatever happens: one row per device, nothing lost, no unreported repeat, a true status, and an end."""
-    History(kinds, size, control, faults, seed).check()
+    History(kinds, size, control, faults, seed, turn).check()
