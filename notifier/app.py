@@ -1,5 +1,6 @@
 """The entries that Lambda calls: `worker`, `sweeper`, `control`. Only this module and `composition` know everyone."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -303,9 +304,19 @@ def _process() -> tuple[Process, Observer]:
     if "process" not in _kept:
         settings = read_settings(os.environ)
         process = Process(settings)
+        spare_the_collector()
         _kept["process"] = process, Observer(settings, process.clock, Log(settings.log_level))
     kept: tuple[Process, Observer] = _kept["process"]
     return kept
+
+
+def spare_the_collector() -> None:
+    """What is loaded by now stays, and a push makes no cycles: the garbage collector need not look so often.
+
+    Measured: 4 to 6 of 75 µs a push (tests/bench/results).
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def _trace_header() -> str:

@@ -1,4 +1,4 @@
-"""The members of one JSON array, decoded by ijson as its bytes arrive.
+"""The members of one JSON array, decoded as its bytes arrive: whole records at once, everything unusual by ijson.
 
 ijson does not say where it is, and the `users` of a batch file may be followed by further keys. So the bytes are handed
 over in pieces that end wherever the array may end, and the next character is handed over alone: if ijson calls it
@@ -25,6 +25,7 @@ from notifier.audience.limits import (
     judged,
     without_lone_surrogates,
 )
+from notifier.audience.whole import Bulk
 
 BACKEND = "yajl2_c"
 
@@ -61,6 +62,7 @@ class ArrayParser:
         offset: where in the text the opening bracket stands.
         skip: of the first so many records most are not decoded: their reader has had them. They are None then.
         alone: the array is the whole text. Otherwise it is a member of an object, and `rest` is set at its end.
+        backend: one of ijson's, for all records; by default the one in C, for what is unusual.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ArrayParser:
         self._alone = alone
         self._offset = offset
         self._leap = Leap(skip) if skip else None
+        self._bulk = Bulk() if backend is None else None
         self._held = b""
         self._digits = DigitRun()
         self._probing = False
@@ -94,6 +97,8 @@ class ArrayParser:
         """
         if self._leap is not None:
             return self._feed_leap(self._leap, text, final)
+        if self._bulk is not None:
+            return self._feed_bulk(self._bulk, text, final)
         text = self._held + text
         cut = len(text) if final else escapes_held_back(text)
         text, self._held = text[:cut], text[cut:]
@@ -122,6 +127,18 @@ class ArrayParser:
         self._leap = None
         self._offset += leap.skipped_bytes
         return skipped + self.feed(leap.rest, final=final)
+
+    def _feed_bulk(self, bulk: Bulk, text: bytes, final: bool) -> list[object]:
+        records, taken = bulk.feed(text)
+        self._records += records
+        self.count += len(records)
+        self._offset += taken
+        if final:
+            bulk.stop()
+        if bulk.rest is None:
+            return self.salvage()
+        self._bulk = None
+        return self.feed(bulk.rest, final=final)
 
     def salvage(self) -> list[object]:
         """Records that are complete and not taken yet."""

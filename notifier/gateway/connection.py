@@ -14,7 +14,7 @@ ANSWER_LIMIT = 64 * 1024
 KEEP_S = 3600
 """An idle connection is used again for so long: APNs wants them kept for hours."""
 UPLOAD_BYTES = 16 * 1024
-"""What libcurl keeps for each handle: its least, and a push is below 5 KB. Its usual 64 KB make 45 MB of 1,000 handles."""
+"""What libcurl keeps for each handle: its least, enough for any push. Its usual 64 KB are 45 MB more for 1,000."""
 HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
 """FIN or reset from the other side. macOS has no POLLRDHUP; there an idle close costs a request."""
 NO_REQUEST = Request(endpoint="", path="", headers=(), body=b"", ticket=None)

@@ -193,12 +193,12 @@ def test_bombs_are_refused(bomb: str) -> None:
 @pytest.mark.parametrize("piece", [1, 7, 500, 1500, 4000])
 def test_a_number_of_many_digits_in_many_pieces(piece: int) -> None:
     """It would crash ijson's C backend wherever it is cut; as many digits in a text are a text."""
-    parser = ArrayParser("s3://b/k")
+    parser = ArrayParser("s3://b/k", backend=ijson.get_backend("yajl2_c"))
     parser.feed(b'[{"a": ')
     digits = b"1" * 6000
     with pytest.raises(BrokenFile, match="2,000 digits"):
         [parser.feed(digits[start : start + piece]) for start in range(0, 6000, piece)]
-    parser = ArrayParser("s3://b/k")
+    parser = ArrayParser("s3://b/k", backend=ijson.get_backend("yajl2_c"))
     text = b'[{"a": "' + digits + b'", "b": ' + digits[:1500] + b"}]"
     records = [record for start in range(0, len(text), piece) for record in parser.feed(text[start : start + piece])]
     assert records == [{"a": digits.decode(), "b": int(digits[:1500])}]
@@ -241,3 +241,46 @@ def test_any_backend_finds_the_end_of_the_users(name: str) -> None:
     broken = ArrayParser("s3://b/k", alone=False, backend=ijson.get_backend(name))
     with pytest.raises(BrokenFile, match="not JSON"):
         broken.feed(b"[[1]}")
+
+
+PLAIN = [{"user_id": f"u{n}", "devices": [{"platform": "ios", "token": f"{n:064x}"}], "n": n} for n in range(3000)]
+UNUSUAL: dict[str, bytes] = {
+    "nothing": b"",
+    "a lone surrogate": rb',{"user_id": "\ud800"}',
+    "a pair": rb',{"user_id": "\ud83d\ude00"}',
+    "numbers": b',{"a": 1.50, "b": 1e5, "c": 123456789012345678901234567890, "d": -0, "e": 1E400}',
+    "brackets in a text": rb',{"user_id": "}, {\"user_id\": [", "b": "},{"}',
+    "no object": b', 7, "text", null, [1], []',
+    "the same key twice": b',{"a": 1, "a": 2}',
+    "spaces": b' \n,\t {\r\n"a" : [ ] } ',
+    "many brackets": b',{"a": [' + b"[]," * 1500 + b"1]}",
+    "a tab in a text": b',{"a": "\t"}',
+}
+
+
+@pytest.mark.parametrize("unusual", UNUSUAL)
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("piece", [1000, 20_000, 65_536])
+def test_whole_records_are_those_of_ijson(unusual: str, alone: bool, piece: int) -> None:
+    """However many records are decoded at once: the same records, faults and end as record by record."""
+    some = json.dumps(PLAIN)[1:-1].encode()
+    text = b"[" + some + UNUSUAL[unusual] + b"," + some + b"]" + (b"" if alone else b', "campaign": {}}')
+    slow = ArrayParser("s3://b/k", alone=alone, backend=ijson.get_backend("yajl2_c"))
+    fast = ArrayParser("s3://b/k", alone=alone)
+    assert outcome_of(fast, text, piece) == outcome_of(slow, text, piece)
+
+
+def outcome_of(parser: ArrayParser, text: bytes, piece: int) -> tuple[list[object], str, int, bytes | None]:
+    """Records (broken ones by their reason), the fault if there was one, how many records, and what is left."""
+    records: list[object] = []
+    fault, starts = "", range(0, len(text), piece)
+    try:
+        for start in starts:
+            if parser.rest is None:
+                records += parser.feed(text[start : start + piece], final=start == starts[-1])
+            else:
+                parser.rest += text[start : start + piece]
+    except BrokenFile as error:
+        fault = error.reason
+        records += parser.salvage()
+    return [repr(record) for record in records], fault, parser.count, parser.rest
