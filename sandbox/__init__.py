@@ -1,1 +1,1 @@
-
+"""Everything on this machine: a local AWS, a local Lambda, stand-ins for the gateways. Never deployed."""

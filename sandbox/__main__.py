@@ -194,6 +194,23 @@ def faults(
 
 
 @app.command()
+def up(
+    port: Annotated[int, typer.Option(help="Of the approval pages; 0 for any free one.")] = 0,
+    outside_port: Annotated[int, typer.Option(help="Of mails and phones; 0 for any free one.")] = 0,
+    observe_port: Annotated[int, typer.Option(help="Of the service map; 0 for any free one.")] = 0,
+) -> None:
+    """Keep a sandbox up: approval pages, mails and phones to look at, a bucket to drop files in, traces.
+
+    Example: python -m sandbox up --port 8000
+    """
+    from sandbox.up import stay_up  # noqa: PLC0415 - only here
+
+    console = Console()
+    console.print("Starting S3, DynamoDB, Lambda, FCM, APNs, the approval pages …")
+    stay_up(_state_dir(), console, (port, outside_port, observe_port))
+
+
+@app.command()
 def audience(
     users: Annotated[int, typer.Option(help="How many.")] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
