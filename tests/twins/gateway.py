@@ -171,7 +171,7 @@ class TwinTransport:
     ) -> None:
         self._phones = phones
         self._clock = clock
-        self._waits = waits
+        self.waits = waits
         self._latency_s = latency_s
         self._streams = streams
         self._flying: list[tuple[float, TwinAsk]] = []
@@ -190,7 +190,7 @@ class TwinTransport:
 
     def poll(self, timeout_s: float) -> list[TwinAsk]:
         """Answers that have come after some time."""
-        self._waits(timeout_s)
+        self.waits(timeout_s)
         now_s = self._clock.monotonic()
         here = [request for due_s, request in self._flying if due_s <= now_s]
         if here:

@@ -1,0 +1,46 @@
+"""One invocation at a time: no platform, no chance, just the worker and what a test lets happen while it works."""
+
+from collections.abc import Callable
+
+from notifier.tenure import Answer, Invocation
+from tests.twins.premises import Premises, World
+
+Happening = tuple[float, Callable[[], object]]
+"""Seconds after the invocation began, and what happens then."""
+
+
+def invoke(world: World, *happenings: Happening, timeout_s: float = 900.0, threads: bool = True) -> Answer:
+    """Nudge the lane once and work until the invocation ends.
+
+    Args:
+        happenings: what happens meanwhile.
+        timeout_s: what Lambda gives it; nobody enforces it here.
+        threads: whether calls in the background end by themselves.
+    """
+    return premises_of(world, *happenings, threads=threads).tenure().work(world.run, 0, invocation(world, timeout_s))
+
+
+def invocation(world: World, timeout_s: float = 900.0) -> Invocation:
+    """An invocation that begins now."""
+    ends_s = world.clock.now() + timeout_s
+    return Invocation("1", lambda: int((ends_s - world.clock.now()) * 1000))
+
+
+def premises_of(world: World, *happenings: Happening, threads: bool = True) -> Premises:
+    """A process whose time goes by as it waits."""
+    began_s = world.clock.now()
+    left = sorted(happenings, key=lambda happening: happening[0])
+
+    def passes(seconds: float) -> None:
+        while left and world.clock.now() - began_s >= left[0][0]:
+            left.pop(0)[1]()
+        if threads:
+            premises.background.run_all()
+        world.clock.time_s += max(seconds, 0.005)
+
+    def slept(_: float) -> None:
+        premises.background.run_all()
+
+    world.clock.slept = slept
+    premises = Premises(world, passes)
+    return premises

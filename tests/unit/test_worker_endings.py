@@ -1,0 +1,194 @@
+"""How a hop ends: handed over, resting, paused, stopped, aborted, cancelled, failed, completed."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from notifier.run import HAND_OVER_MS, Control, Ending, LaneState
+from tests.twins.clock import START_S
+from tests.twins.gateway import Act, Phones
+from tests.twins.invocation import invoke
+from tests.twins.premises import World, broken_at, users
+
+
+def at(seconds: float) -> str:
+    """A moment after the beginning, as a campaign states it."""
+    return datetime.fromtimestamp(START_S + seconds, UTC).isoformat()
+
+
+def test_completed() -> None:
+    """Every record is read, every device accepted, the summary written, the run closed."""
+    world = World(users(1200))
+    invoke(world)
+    lane = world.lane
+    assert (lane.ending, lane.account.users, lane.account.settled) == (Ending.COMPLETED, 1200, 1200)
+    assert world.results.summaries["r"].status == "completed"
+    closed = world.ledger.read_run("r")
+    assert closed is not None
+    assert closed.closed_at_ms is not None
+
+
+def test_control_users_are_held_at_the_pace_of_the_sends() -> None:
+    """Half of 1,000 users are in the control group: all take the 10 s that 100 a second need."""
+    world = World(users(1000), control_percent=50, per_second=100)
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert outcomes.accepted + outcomes.held == 1000
+    assert 400 < outcomes.held < 600
+    assert world.clock.now() - START_S == pytest.approx(10, abs=1)
+
+
+def test_hand_over() -> None:
+    """With a minute left no batch is begun; the open ones finish, the lane is ready, the next hop is asked for."""
+    world = World(users(5000), per_second=100)
+    invoke(world, timeout_s=70)
+    lane = world.lane
+    assert (lane.state, lane.due_at_ms) == (LaneState.READY, int(world.clock.now() * 1000) + HAND_OVER_MS)
+    assert world.continuation.nudges == ["r"]
+    assert 0 < lane.account.users < 5000
+    assert lane.account.deferred == 0
+    for _ in range(10):
+        invoke(world, timeout_s=70)
+    assert (world.lane.ending, world.lane.account.settled, world.phones.repeats) == (Ending.COMPLETED, 5000, 0)
+
+
+def test_hand_over_with_a_request_that_is_never_answered() -> None:
+    """The hop does not wait beyond its time: the device is deferred, and its next request is counted as a repeat."""
+    silent = Phones(lambda token, asked: Act.SILENT if token == "t3.0" and not asked else Act.ACCEPT)
+    world = World(users(10), phones=silent, recurse_below_ms=8_000)
+    invoke(world, timeout_s=9)
+    assert (world.lane.state, world.lane.account.deferred) == (LaneState.READY, 1)
+    invoke(world)
+    account = world.lane.account
+    assert (world.lane.ending, account.settled, account.possibly_repeated) == (Ending.COMPLETED, 10, 1)
+    assert world.phones.repeats == 1
+
+
+def test_not_before() -> None:
+    """The run rests until its time; nobody can claim it earlier, the sweeper's nudge finds it ready then."""
+    world = World(users(10), not_before=at(3600))
+    invoke(world)
+    lane = world.lane
+    assert (lane.state, lane.due_at_ms) == (LaneState.RESTING, int((START_S + 3600) * 1000))
+    assert invoke(world).status == "ignored"
+    world.clock.time_s = START_S + 3601
+    now_ms = int(world.clock.now() * 1000)
+    assert world.ledger.put_off(next(iter(world.ledger.due(now_ms))), now_ms + 120_000)
+    invoke(world)
+    assert world.lane.ending is Ending.COMPLETED
+
+
+def test_abort_after() -> None:
+    """When its time has passed, the run ends as aborted; what was not asked for is unsent or not read."""
+    world = World(users(5000), per_second=100, abort_after=at(20))
+    invoke(world)
+    account = world.lane.account
+    assert world.lane.ending is Ending.ABORTED
+    assert account.deferred > 0
+    assert account.devices == account.settled + account.deferred
+    assert sum(world.phones.asked.values()) == account.settled == pytest.approx(2000, abs=20)
+
+
+def test_pause_and_resume() -> None:
+    """Within 5 s of a pause no request starts; resumed, the run goes on, and asks nobody twice."""
+    world = World(users(3000), per_second=100)
+    said = START_S + 10
+    invoke(world, (10, lambda: world.ledger.set_control("r", Control.PAUSE, "ann")))
+    assert world.lane.state is LaneState.PAUSED
+    assert said < max(world.phones.began) <= said + 5
+    assert invoke(world).status == "ignored"
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.settled, world.phones.repeats) == (Ending.COMPLETED, 3000, 0)
+
+
+def test_resumed_while_pausing() -> None:
+    """An operator who resumes while the worker still drains is heard: the lane is ready and goes on."""
+    slow = Phones(lambda token, asked: Act.MUTE if token == "t5.0" and not asked else Act.ACCEPT)
+    world = World(users(3000), phones=slow, per_second=100)
+    invoke(
+        world,
+        (1, lambda: world.ledger.set_control("r", Control.PAUSE, "ann")),
+        (19, lambda: world.ledger.set_control("r", Control.GO, "ann")),
+    )
+    assert world.lane.state is LaneState.READY
+    assert world.continuation.nudges == ["r"]
+    invoke(world)
+    assert world.lane.account.settled == 3000
+
+
+def test_cancel() -> None:
+    """Cancelled: within 5 s no request starts, what is unsent is counted, the run is over for good."""
+    world = World(users(3000), per_second=100)
+    invoke(world, (10, lambda: world.ledger.set_control("r", Control.CANCEL, "ann")))
+    account = world.lane.account
+    assert world.lane.ending is Ending.CANCELLED
+    assert max(world.phones.began) <= START_S + 15
+    assert account.devices == account.settled + account.deferred
+    assert world.results.summaries["r"].unsent == account.deferred > 0
+    assert invoke(world).status == "ignored"
+
+
+def test_broken_file() -> None:
+    """A file that breaks in the middle fails the run with the place; what was sent stays accounted."""
+    world = World(users(2000), fault=broken_at(1300))
+    invoke(world)
+    assert (world.lane.ending, world.lane.reason) == (Ending.FAILED, "not JSON at record 1300")
+    assert world.lane.account.users == 1000
+
+
+def test_unsendable() -> None:
+    """A file that is refused at the opening fails the run before anything is sent."""
+    world = World(users(10))
+    world.refusal = "wrong file"
+    invoke(world)
+    assert (world.lane.ending, world.lane.reason, world.phones.began) == (Ending.FAILED, "wrong file", [])
+
+
+def test_payload_refused_for_everybody() -> None:
+    """Fifty refusals and no success stop the run: refused devices are unsent, and asked again after the mend."""
+    mended = [False]
+    phones = Phones(lambda _, __: Act.ACCEPT if mended[0] else Act.WRONG)
+    world = World(users(3000), phones=phones, per_second=200)
+    invoke(world)
+    lane = world.lane
+    assert lane.state is LaneState.STOPPED
+    assert lane.reason is not None
+    assert lane.reason.startswith("payload_refused")
+    assert not lane.account.outcomes().rejected
+    mended[0] = True
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (world.lane.ending, world.lane.reason, outcomes.accepted) == (Ending.COMPLETED, None, 3000)
+
+
+def test_a_few_wrong_payloads_are_the_devices_own() -> None:
+    """Forty refusals and nothing accepted prove nothing: at the end they are rejected."""
+    world = World(users(40), phones=Phones(lambda _, __: Act.WRONG))
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.outcomes().rejected) == (Ending.COMPLETED, {"BadCollapseId": 40})
+
+
+def test_refused_credentials() -> None:
+    """Refused, renewed once, refused again: the run stops; resumed after the mend in a warm process it goes on."""
+    world = World(users(500))
+    world.phones.good_generation = 10
+    world.phones.secret_is_good = False
+    invoke(world)
+    assert world.lane.state is LaneState.STOPPED
+    assert (world.lane.reason or "").startswith("credentials_refused")
+    world.generation, world.phones.secret_is_good = 1, True
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.settled) == (Ending.COMPLETED, 500)
+
+
+def test_stop_by_one_answer() -> None:
+    """An answer that means stop leaves its device unsent, not failed."""
+    halted = Phones(lambda token, _: Act.HALT if token == "t100.0" else Act.ACCEPT)
+    world = World(users(1000), phones=halted)
+    invoke(world)
+    assert world.lane.state is LaneState.STOPPED
+    assert not world.lane.account.outcomes().failed
+    assert world.lane.account.deferred > 0
