@@ -26,6 +26,8 @@ AT_ONCE = 5_000
 PIECE_BYTES = 8_000_000
 """Of token hashes in one object: a million tokens."""
 WAIT_S = 0.5
+NO_PROGRESS = "no_progress: one invocation is too short to come to a new user; give the audience in smaller parts"
+"""Said instead of invoking oneself for ever."""
 
 
 class CountStatus(enum.StrEnum):
@@ -148,6 +150,7 @@ class Counting:
     def _run(self, claim: Claim) -> CountStatus:
         tally = Tally(claim.figures)
         stream = self._open_stream(claim.cursor)
+        began_at = claim.cursor.record
         before = sum(self._sizes[: claim.cursor.part]) + (claim.cursor.byte or 0)
         reported = saved = self._clock.monotonic()
         try:
@@ -161,6 +164,8 @@ class Counting:
                     claim = self._save(claim, tally, stream, before)
                     saved = reported = now
                     if self._is_near_end():
+                        if claim.cursor.record == began_at:
+                            raise AudienceUncountable(NO_PROGRESS)
                         self._jobs.release(claim)
                         return CountStatus.COUNTING
                 elif now - reported >= REPORT_EVERY_S:

@@ -178,6 +178,19 @@ def test_time_is_up() -> None:
     assert jobs.reported[-1] == CountProgress(10, 10, 30)
 
 
+def test_no_progress_ends_the_job() -> None:
+    """A job that came to no new user in an invocation does not invoke itself for ever."""
+    jobs = MemoryJobs()
+
+    class Slow(Stream):
+        def take(self, limit: int) -> list[object]:
+            return []
+
+    counting = Counting(jobs, [1], lambda cursor: Slow([[user(1)]], cursor), Clock(), lambda: True)
+    assert counting.run(jobs.claim("c", "")) is CountStatus.FAILED
+    assert jobs.reason.startswith("no_progress")
+
+
 def test_a_broken_file_fails_the_job() -> None:
     """A file that cannot be read ends the job with the reason."""
     jobs = MemoryJobs()
