@@ -95,6 +95,7 @@ class Hop:
         self._current: list[Batch] = []
         self._upcoming: Batch | None = None
         self._exit: Exit | None = None
+        self._unreachable = False
         self.reason: str | None = None
         self.due_at: float | None = None
 
@@ -148,11 +149,18 @@ class Hop:
 
     def _end(self, why: Exit, reason: str | None) -> None:
         """Begin to end. Only a hand-over lets the open batches finish; everything else defers what is not in flight."""
-        if self._exit is not None and self._exit >= why:
+        if self._unreachable or (self._exit is not None and self._exit >= why):
             return
         self._exit, self.reason = why, reason
         if why not in (Exit.HAND_OVER, Exit.COMPLETE):
             self._drain()
+
+    def _wait(self, reason: str) -> None:
+        """What has to be read cannot be: even a run that ends early has to wait for it."""
+        if self._must_read_on:
+            self._exit = None
+        self._end(Exit.WAIT, reason)
+        self._unreachable = True
 
     def _rest(self, due_at: float) -> None:
         self.due_at = due_at
@@ -239,9 +247,7 @@ class Hop:
             self._end(Exit.FAIL, str(error))
             return False
         except InputUnreachable as error:
-            if self._must_read_on:
-                raise
-            self._end(Exit.WAIT, str(error))
+            self._wait(str(error))
             return False
         if batch is None:
             self._look_at_end(self._feed)

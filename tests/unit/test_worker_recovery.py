@@ -126,6 +126,19 @@ class TestCrashes:
         assert account.devices == account.settled + account.deferred
         assert world.phones.repeats == 0
 
+    def test_cancelled_with_deferred_devices_out_of_reach(self) -> None:
+        """Even a run that is cancelled waits until what a dead worker may have begun can be read."""
+        world = World(users(10), phones=Phones(lambda _, asked: Act.MUTE if asked else Act.LOST))
+        crash(world, 5)
+        assert world.lane.cursor.round == 1
+        world.ledger.set_control("r", Control.CANCEL, "ann")
+        world.results.troubles = lambda name: Trouble.LOST if name == "read deferred" else Trouble.NONE
+        invoke(world)
+        assert world.lane.state is LaneState.READY
+        world.results.troubles = lambda _: Trouble.NONE
+        invoke(world)
+        assert (world.lane.ending, world.lane.account.deferred) == (Ending.CANCELLED, 10)
+
     def test_no_progress(self) -> None:
         """Claims in a row that settle nothing stop the run instead of going on for ever; resumed, it tries again."""
         world = World(users(10))
@@ -169,7 +182,7 @@ class TestTwoWorkers:
         """On 412 the winner's counts stand, and what the loser asked for is counted as possibly repeated."""
         world = World(users(10))
         slow = premises_of(world)
-        waits = slow.transport._waits
+        waits = slow.transport.waits
         held: list[TwinTask] = []
 
         def stalls_in_its_settlement(seconds: float) -> None:
