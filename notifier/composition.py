@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ from notifier.gateway.secrets import BadSecret, ReadSecret, Secrets
 from notifier.gateway.transport import Endpoint
 from notifier.ledger import DynamoLedger, LaneLost
 from notifier.opening import Opened, Opening, Unsendable
-from notifier.pacing import Pace
+from notifier.pacing import Pace, SharedBudget
 from notifier.progress import Progress
 from notifier.render import Renderer, Wording
 from notifier.results import S3Results
@@ -96,7 +96,7 @@ class Process:
             lambda: fcm_auth.Credentials(self._reader("fcm", settings.fcm_secret_arn), ca_file=settings.gateway_ca_file)
         )
         self.apns_keys = Keys(lambda: apns_auth.Credentials(self._reader("apns", settings.apns_secret_arn)))
-        # A stalled range is asked for again by the audience itself, six times; botocore's patience would only add to it.
+        # The audience itself asks for a stalled range again, six times: botocore's patience would only add to it.
         reading = config.merge(Config(read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}))
         self.library = S3Library(session.client("s3", config=reading), self.cache)
 
@@ -245,7 +245,12 @@ class HopMaker:
         ramp_s = 0.0 if opened.campaign.test else float(settings.ramp_s)
         sent_for_s = lane.sending_ms / 1000
         self._pace = Pace(opened.campaign.per_second or None, ramp_s, sent_for_s, now_s)
-        self._budget = Pace(float(settings.fcm_per_second), ramp_s, sent_for_s, now_s)
+        per_second = float(settings.fcm_per_second)
+        self._budget = SharedBudget(Pace(per_second, ramp_s, sent_for_s, now_s), per_second, self._ask_alive)
+
+    def _ask_alive(self) -> "Future[int]":
+        process = self._process
+        return process.background.submit(process.ledger.alive, int(process.clock.now() * 1000))
 
     def make(self, deadline: Deadline, watcher: Watcher) -> Hop:
         """The hop, ready to run."""

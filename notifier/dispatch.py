@@ -13,8 +13,9 @@ from notifier.batching import Push
 from notifier.deadline import Clock
 from notifier.doubt import Doubts
 from notifier.outcome import CannotAsk, Disposition, Outcome, Verdict
-from notifier.pacing import Pace
+from notifier.pacing import Permits
 from notifier.retry import decide
+from notifier.throttle import Throttle
 
 PATIENCE_S = 2.0
 """A device whose next attempt is later than this is deferred, so that its batch can settle."""
@@ -128,7 +129,7 @@ class Dispatch:
         clock: Clock,
         background: Background,
         draw: Callable[[], float],
-        budgets: Mapping[str, Pace],
+        budgets: Mapping[str, Permits],
         window: int,
     ) -> None:
         self._transport = transport
@@ -138,6 +139,7 @@ class Dispatch:
         self._draw = draw
         self._budgets = budgets
         self._window = window
+        self._throttles = {name: Throttle(clock.monotonic()) for name in carriers}
         self._queues: dict[str, deque[Push]] = {name: deque() for name in carriers}
         self._later: list[tuple[float, int, Push]] = []
         self._tick = count()
@@ -231,14 +233,16 @@ class Dispatch:
             if self.holding or not queue or self._is_renewing(endpoint):
                 continue
             room = self._transport.room(endpoint)
-            budget = self._budgets.get(endpoint)
-            if budget is not None:
-                room = min(room, budget.permits(self._clock.monotonic()))
+            limits: list[Permits] = [self._throttles[endpoint]]
+            if endpoint in self._budgets:
+                limits.append(self._budgets[endpoint])
+            for limit in limits:
+                room = min(room, limit.permits(self._clock.monotonic()))
             asked = 0
             while queue and asked < room:
                 asked += self._ask(queue.popleft(), endpoint, now_s)
-            if budget is not None:
-                budget.take(asked)
+            for limit in limits:
+                limit.take(asked)
 
     def _ask(self, push: Push, endpoint: str, now_s: float) -> int:
         """Ask for one push. Returns how many requests that made: 1, or 0 when it ended without."""
@@ -274,16 +278,12 @@ class Dispatch:
         push = asked.push
         carrier = self._carriers[push.endpoint]
         verdict = carrier.judge(reply)
+        self._throttles[push.endpoint].note(reply.status, reply.latency_s, self._clock.monotonic())
         if self.witness is not None:
             self.witness(push, reply, verdict)
         match verdict.disposition:
             case Disposition.ACCEPT:
-                if verdict.reason == "dry_run":
-                    push.batch.account.dry += 1
-                self._end(push, verdict, reply.status)
-                self._proven[push.endpoint] = asked.generation
-                for held in self._doubts.accept(push.endpoint, push.arm):
-                    self._end(*held)
+                self._accept(push, verdict, reply.status, asked.generation)
             case Disposition.DROP_TOKEN | Disposition.REJECT:
                 self._refuse(push, verdict, reply.status)
             case Disposition.FAIL:
@@ -300,6 +300,14 @@ class Dispatch:
                 self.drain(f"{verdict.reason}: {push.endpoint} refuses everything until this is mended")
             case _:
                 assert_never(verdict.disposition)
+
+    def _accept(self, push: Push, verdict: Verdict, status: int, generation: int) -> None:
+        if verdict.reason == "dry_run":
+            push.batch.account.dry += 1
+        self._end(push, verdict, status)
+        self._proven[push.endpoint] = generation
+        for held in self._doubts.accept(push.endpoint, push.arm):
+            self._end(*held)
 
     def _refuse(self, push: Push, verdict: Verdict, status: int) -> None:
         clear, reason = self._doubts.refuse(push.endpoint, push.arm, verdict, (push, verdict, status))

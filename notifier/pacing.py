@@ -1,5 +1,30 @@
 """How fast. A pace hands out permits as time goes by; it never waits itself."""
 
+from collections.abc import Callable
+from typing import Protocol
+
+SHARE_EVERY_S = 4.0
+"""How often it is asked who else uses a budget."""
+
+
+class Permits(Protocol):
+    """Hands out permits."""
+
+    def permits(self, now_s: float) -> int:
+        """How many may go now."""
+        ...
+
+    def take(self, n: int) -> None:
+        """Use `n` of the permits."""
+        ...
+
+
+class Count(Protocol):
+    """A number that will be known. concurrent.futures.Future is one."""
+
+    def done(self) -> bool: ...
+    def result(self) -> int: ...
+
 
 class Pace:
     """So many permits a second, from zero up to the full rate over the ramp. Times in seconds.
@@ -66,3 +91,41 @@ class Pace:
         if rate is None or self._permits >= 1:
             return 0.0
         return min((1 - self._permits) / rate, 1.0) if rate > 0 else 0.05
+
+
+class SharedBudget:
+    """A pace whose full rate is divided evenly by those who use it.
+
+    Args:
+        pace: begins with the whole budget.
+        per_second: the whole budget.
+        ask: asks how many users there are, this one included; the answer comes later. A failure changes nothing.
+    """
+
+    def __init__(self, pace: Pace, per_second: float, ask: Callable[[], Count]) -> None:
+        self._pace = pace
+        self._per_second = per_second
+        self._ask = ask
+        self._asked: Count | None = None
+        self._next_s: float | None = None
+
+    def permits(self, now_s: float) -> int:
+        """How many may go now."""
+        self._look(now_s)
+        return self._pace.permits(now_s)
+
+    def take(self, n: int) -> None:
+        """Use `n` of the permits."""
+        self._pace.take(n)
+
+    def _look(self, now_s: float) -> None:
+        if self._asked is not None and self._asked.done():
+            asked, self._asked = self._asked, None
+            try:
+                users = asked.result()
+            except Exception:  # noqa: BLE001 - whoever was asked is out of reach: as before, until the next time
+                return
+            self._pace.set_rate(self._per_second / max(users, 1))
+        if self._asked is None and (self._next_s is None or now_s >= self._next_s):
+            self._next_s = now_s + SHARE_EVERY_S
+            self._asked = self._ask()
