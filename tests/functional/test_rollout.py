@@ -96,7 +96,8 @@ def finish(trial: Trial, run_id: str) -> Lane:
 def lane_item(trial: Trial, run_id: str) -> dict[str, Any]:
     key = {"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}}
     found = trial.sandbox.client("dynamodb").get_item(TableName=trial.sandbox.table, Key=key)
-    return found.get("Item", {})
+    item: dict[str, Any] = found.get("Item", {})
+    return item
 
 
 @pytest.mark.slow
