@@ -173,13 +173,13 @@ class TwinTransport:
         self._clock = clock
         self.waits = waits
         self._latency_s = latency_s
-        self._streams = streams
+        self.streams = streams
         self._flying: list[tuple[float, TwinAsk]] = []
         self.replaced = 0
 
     def room(self, endpoint: str) -> int:
         """How many more requests an endpoint takes."""
-        return self._streams - len(self._flying)
+        return self.streams - len(self._flying)
 
     def submit(self, request: TwinAsk) -> None:
         """Take a request."""

@@ -58,6 +58,7 @@ def test_hand_over_with_a_request_that_is_never_answered() -> None:
     world = World(users(10), phones=silent, recurse_below_ms=8_000)
     invoke(world, timeout_s=9)
     assert (world.lane.state, world.lane.account.deferred) == (LaneState.READY, 1)
+    assert world.clock.now() < START_S + 9
     invoke(world)
     account = world.lane.account
     assert (world.lane.ending, account.settled, account.possibly_repeated) == (Ending.COMPLETED, 10, 1)
