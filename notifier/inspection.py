@@ -275,7 +275,11 @@ class Inspector:
             self.found.faults.append(Fault("users", problem, "see the broken records below; is it the right file?"))
 
     def _warnings(self) -> Iterator[str]:
-        figures = self._tally.figures
+        figures, campaign = self._tally.figures, self._campaign
+        if campaign is not None and campaign.exclude is not None:
+            yield "the exclude list is not looked at here: the arms may be smaller"
+        if campaign is not None and campaign.abort_after and campaign.abort_after.timestamp() <= self._now_s:
+            yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
         if not figures.devices and not self.found.faults:
             yield "nobody in it can be reached: there is no valid device"
         if figures.repeated_tokens:

@@ -39,4 +39,4 @@ app.add_typer(files.convert, name="convert")
 
 def main() -> None:
     """The entry point."""
-    app()
+    app(prog_name="notifier")

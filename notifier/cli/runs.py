@@ -175,7 +175,7 @@ def _facts(seen: Seen, rate: float | None) -> Iterator[tuple[str, str]]:
         yield "unsent", f"{summary.unsent:,} devices"
     begun, ended = summary.started_at_ms, summary.ended_at_ms
     took = f", took {duration((ended - begun) / 1000)}" if begun and ended else ""
-    yield "began", f"{moment(begun)}, {summary.hops} hops{took}"
+    yield "began", f"{moment(begun)}, {summary.hops} hop{'' if summary.hops == 1 else 's'}{took}"
 
 
 def _arms(summary: Summary) -> Table:
@@ -351,5 +351,7 @@ def _print_answers(out: Console, action: str, answers: list[dict[str, Any]]) -> 
     if not answers:
         out.print("no run is alive")
     for answer in answers:
-        told = answer.get("reason") or f"{action} is noted; it is {answer['status']} now"
+        soon = "; no push begins later than 5 seconds from now" if answer["status"] == "running" else ""
+        noted = f"{action} is noted{soon if action != 'resume' else ''}; it is {answer['status']} now"
+        told = answer.get("reason") or noted
         out.print(f"run {answer['run_id']}: {told}", markup=False)

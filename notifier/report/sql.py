@@ -25,6 +25,11 @@ COLUMNS = (
 _BIGQUERY = {"string": "STRING", "bigint": "INT64", "timestamp": "TIMESTAMP"}
 _DUCKDB = {"string": "VARCHAR", "bigint": "BIGINT", "timestamp": "TIMESTAMP"}
 
+_DUCKDB_ON_S3 = (
+    "-- Once, so that DuckDB reads S3 as the AWS command line does: INSTALL httpfs; INSTALL aws;\n"
+    "-- in each session: CREATE SECRET (TYPE s3, PROVIDER credential_chain);\n"
+)
+
 OUTCOMES = """\
 SELECT arm, outcome, reason, COUNT(*) AS devices, COUNT(DISTINCT user_id) AS users
 FROM {rows}
@@ -76,7 +81,9 @@ def rows_table(dialect: Dialect, bucket: str) -> str:
     """What makes the rows a table called `push_rows`."""
     where = f"s3://{_safe(bucket)}/rows"
     if dialect is Dialect.DUCKDB:
-        return f"CREATE OR REPLACE VIEW push_rows AS\nSELECT * FROM {duckdb_rows(f'{where}/*/*.json.gz')};"
+        return (
+            f"{_DUCKDB_ON_S3}CREATE OR REPLACE VIEW push_rows AS\nSELECT * FROM {duckdb_rows(f'{where}/*/*.json.gz')};"
+        )
     if dialect is Dialect.ATHENA:
         kinds = {"timestamp": "string"}
         columns = ",\n".join(f"  `{name}` {kinds.get(kind, kind)}" for name, kind in COLUMNS)

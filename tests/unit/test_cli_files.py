@@ -148,6 +148,15 @@ def test_too_large_payloads_are_counted(tmp_path: Path) -> None:
     assert any("for apns are over 4,096 bytes" in warning for warning in found["warnings"])
 
 
+def test_a_campaign_whose_time_is_over(tmp_path: Path) -> None:
+    """A file that would send nothing any more, or leaves people out that we do not look at, is warned of."""
+    times = {"abort_after": "2020-01-01T00:00:00Z", "exclude": {"parts": [{"key": "audiences/stop.json"}]}}
+    found = json.loads(run("validate", batch_file(tmp_path, [user(1)], CAMPAIGN | times), "--json").output)
+    assert found["faults"] == []
+    assert any("nothing would be sent" in warning for warning in found["warnings"])
+    assert any("exclude list" in warning for warning in found["warnings"])
+
+
 def test_gzip_and_users_first(tmp_path: Path) -> None:
     """A gzipped file whose users come before the campaign is looked at as well."""
     path = tmp_path / "late.json.gz"
