@@ -1,7 +1,7 @@
 """`validate`, `test`, `count`, `convert`: what is done with files."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,12 +21,14 @@ from notifier.cli.shown import show_conversion, show_figures, show_inspection
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
 from notifier.convert.files import output_to, text_of
 from notifier.convert.pinpoint import Counts, NotPinpoint, records
-from notifier.counting import CountStatus, count_id
+from notifier.count_jobs import CountSeen
+from notifier.counting import LEASE_MS, CountStatus, count_id
 from notifier.inspection import Inspector, gateway_faults
 from notifier.tally import Figures, Tally
 
 AT_ONCE = 10_000
 POLL_S = 0.5
+ASK_AGAIN_S = LEASE_MS / 1000 + 15
 
 Source = Annotated[str, typer.Argument(metavar="FILE", help="A file on this machine, or s3://bucket/key.")]
 
@@ -222,27 +224,36 @@ def _count_there(cloud: Cloud, source: list[str], by: str, timeout_s: float, as_
     seen = cloud.count_jobs.read(name)
     if seen is None or seen.status is not CountStatus.DONE:
         named = [{"bucket": p.bucket, "key": p.key, "version_id": p.version_id, "etag": p.etag} for p in parts]
-        cloud.control({"action": "count", "parts": named, "by": by}, wait=False)
-        asked_at_ms = int(cloud.now() * 1000)
-        seen = _await_count(cloud, name, asked_at_ms, timeout_s, as_json)
+
+        def ask() -> None:
+            cloud.control({"action": "count", "parts": named, "by": by}, wait=False)
+
+        seen = _await_count(cloud, name, seen, ask, timeout_s, as_json)
     if seen.result is None:
         raise Trouble(ExitCode.NOT_FINE, f"counting failed: {seen.reason}", "mend the audience, then count it again")
     return seen.result
 
 
-def _await_count(cloud: Cloud, name: str, asked_at_ms: int, timeout_s: float, as_json: bool) -> Any:
-    until = time.monotonic() + timeout_s
+def _await_count(
+    cloud: Cloud, name: str, before: CountSeen | None, ask: Callable[[], None], timeout_s: float, as_json: bool
+) -> CountSeen:
+    """Ask, and wait for the answer; ask again when nobody has counted for longer than a claim holds."""
+    began = moved = time.monotonic()
     columns = (TextColumn("counting"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[users]:,} users"))
     with Progress(*columns, console=notes(), transient=True, disable=as_json) as progress:
         task = progress.add_task("counting", total=None, users=0)
-        while time.monotonic() < until:
+        ask()
+        while time.monotonic() - began < timeout_s:
             seen = cloud.count_jobs.read(name)
-            if seen is not None:
+            if seen is not None and seen != before:
                 told = seen.progress
                 progress.update(task, total=told.bytes_total or None, completed=told.bytes, users=told.users)
-                stale = seen.status is CountStatus.FAILED and seen.updated_at_ms < asked_at_ms
-                if seen.status is not CountStatus.COUNTING and not stale:
+                if seen.status is not CountStatus.COUNTING:
                     return seen
+                before, moved = seen, time.monotonic()
+            elif time.monotonic() - moved > ASK_AGAIN_S:
+                ask()
+                moved = time.monotonic()
             time.sleep(POLL_S)
     raise Trouble(ExitCode.NOT_FINE, f"still counting after {timeout_s:.0f} s", "ask again later: it goes on meanwhile")
 
