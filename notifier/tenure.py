@@ -16,7 +16,7 @@ from notifier.dispatch import Background
 from notifier.ledger import LaneLost, LaneTaken
 from notifier.opening import Opened, Unsendable
 from notifier.progress import LaneLedger, LeaseOver
-from notifier.run import MAX_IDLE_CLAIMS, Ending, Lane, LaneState, Run
+from notifier.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run
 from notifier.telemetry import Action
 from notifier.waiting import await_task
 from notifier.worker import Exit, Hop, HopLedger, leave
@@ -122,8 +122,11 @@ class Tenure:
 
     def _hop(self, run: Run, lane: Lane, invocation: Invocation) -> tuple[Lane, Exit]:
         ledger = self._ledger
-        if lane.idle_claims > MAX_IDLE_CLAIMS:
+        cancelled = lane.control is Control.CANCEL
+        if lane.idle_claims > MAX_IDLE_CLAIMS * (1 + cancelled):
             reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing"
+            if cancelled:  # it cannot wait for an operator who has spoken already
+                return ledger.finish(lane, Ending.CANCELLED, reason), Exit.CANCEL
             return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
         try:
             lane, opened = self._open(run, lane)

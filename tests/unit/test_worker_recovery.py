@@ -139,6 +139,30 @@ class TestCrashes:
         invoke(world)
         assert (world.lane.ending, world.lane.account.deferred) == (Ending.CANCELLED, 10)
 
+    def test_cancelled_when_nothing_progresses(self) -> None:
+        """A cancel that comes when too many claims settled nothing is carried out, and not nudged for ever."""
+        world = World(users(10))
+        world.results.troubles = lambda _: Trouble.LOST
+        for _ in range(MAX_IDLE_CLAIMS):
+            crash(world, 3)
+        world.ledger.set_control("r", Control.CANCEL, "ann")
+        world.results.troubles = lambda _: Trouble.NONE
+        invoke(world)
+        assert (world.lane.ending, world.lane.account.deferred, world.lane.reason) == (Ending.CANCELLED, 10, None)
+
+    def test_cancelled_and_nothing_works(self) -> None:
+        """Cancelled, and no claim can settle anything any more: it ends all the same, and says why."""
+        world = World(users(10))
+        world.results.troubles = lambda _: Trouble.LOST
+        for _ in range(MAX_IDLE_CLAIMS):
+            crash(world, 3)
+        world.ledger.set_control("r", Control.CANCEL, "ann")
+        for _ in range(MAX_IDLE_CLAIMS):
+            crash(world, 3)
+        invoke(world)
+        assert world.lane.ending is Ending.CANCELLED
+        assert (world.lane.reason or "").startswith("no_progress")
+
     def test_no_progress(self) -> None:
         """Claims in a row that settle nothing stop the run instead of going on for ever; resumed, it tries again."""
         world = World(users(10))

@@ -20,7 +20,7 @@ from tests.twins.gateway import Act
 from tests.twins.premises import World, broken_at
 from tests.twins.schedule import Faults, Schedule
 
-EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "4000"))
+EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "3000"))
 AMBIGUOUS = {Act.BROKEN, Act.LOST, Act.SILENT, Act.MUTE}
 
 KINDS = st.sampled_from((0, 2, 10, 25)).flatmap(
