@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,13 +29,14 @@ from notifier.audience import (
     read_ids,
 )
 from notifier.batching import Former
-from notifier.campaign import Audience, Campaign, Fault
+from notifier.campaign import Audience, Campaign
 from notifier.config import Mode, Settings
 from notifier.continuation import LambdaContinuation
 from notifier.cursor import Cursor
 from notifier.deadline import Deadline
 from notifier.dispatch import Carrier, Dispatch
 from notifier.feed import AudienceFeed, BrokenInput, DeferredFeed, Feed, InputUnreachable, skip_list
+from notifier.gateway.additions import addition_faults
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.apns import verdict as apns_verdict
@@ -203,15 +204,6 @@ class GuardedStream:
             raise BrokenInput(str(error)) from None
         except AudienceUnreachable as error:
             raise InputUnreachable(str(error)) from None
-
-
-def addition_faults(campaign: Campaign) -> Iterator[Fault]:
-    """What the gateways have against any message of the campaign."""
-    places = [("campaign.message", campaign.message)]
-    places += [(f"campaign.variants[{n}].message", variant.message) for n, variant in enumerate(campaign.variants)]
-    for place, message in places:
-        yield from fcm_message.addition_faults(message, place)
-        yield from apns_message.addition_faults(message, place)
 
 
 def decode_opened(stored: bytes) -> Opened:

@@ -128,15 +128,6 @@ class Payloads:
         return self._prepared[words.key]
 
 
-def gateway_faults(campaign: Campaign) -> Iterator[Fault]:
-    """What the gateways have against any message of the campaign."""
-    places = [("campaign.message", campaign.message)]
-    places += [(f"campaign.variants[{n}].message", variant.message) for n, variant in enumerate(campaign.variants)]
-    for place, message in places:
-        yield from fcm.addition_faults(message, place)
-        yield from apns.addition_faults(message, place)
-
-
 class Watching(Protocol):
     """Told now and then how many records were looked at."""
 

@@ -23,7 +23,8 @@ from notifier.convert.files import output_to, text_of
 from notifier.convert.pinpoint import Counts, NotPinpoint, records
 from notifier.count_jobs import CountSeen
 from notifier.counting import LEASE_MS, CountStatus, count_id
-from notifier.inspection import Inspector, gateway_faults
+from notifier.gateway.additions import addition_faults
+from notifier.inspection import Inspector
 from notifier.tally import Figures, Tally
 
 AT_ONCE = 10_000
@@ -149,7 +150,7 @@ def validate(
     Example: notifier validate day-2.json
     """
     source = Input([file], CloudOf(stack, stack_file), users_only=users_only)
-    inspector = Inspector(source.name, gateway_faults, limit, time.time())
+    inspector = Inspector(source.name, addition_faults, limit, time.time())
     head = None
     try:
         if not users_only:

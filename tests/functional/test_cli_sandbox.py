@@ -16,6 +16,7 @@ from notifier.run import source_of
 from sandbox.audience import Recipe, make
 from sandbox.audience import users as made_users
 from sandbox.trial import Setting, Trial
+from sandbox.up import write_stack_file
 
 SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
 
@@ -25,19 +26,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """One sandbox for all, and the file that says where it is."""
     folder = tmp_path_factory.mktemp("sandbox")
     with Trial.start(folder, Setting(latency_ms=(40.0, 80.0))) as trial:
-        sandbox = trial.sandbox
-        place = {
-            "bucket": sandbox.bucket,
-            "table": sandbox.table,
-            "worker": f"{sandbox.function('WorkerFunction').name}:live",
-            "control": sandbox.function("ControlFunction").name,
-            "endpoint_url": sandbox.endpoint_url,
-            "region": sandbox.client("s3").meta.region_name,
-            "access_key_id": "sandbox",
-            "secret_access_key": "sandbox",
-        }
-        (folder / "stack.json").write_text(json.dumps(place))
-        trial.stack_file = folder / "stack.json"  # type: ignore[attr-defined]
+        trial.stack_file = write_stack_file(trial.sandbox, folder / "stack.json")  # type: ignore[attr-defined]
         yield trial
 
 
