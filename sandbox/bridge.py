@@ -51,6 +51,7 @@ class Bridge:
         self._function = function.name
         self._authorizer = authorizer.name
         self._routes = sorted(function.routes, key=lambda route: ("{" in route.path, -len(route.path)))
+        self._default_authorizer = (properties.get("Auth") or {}).get("DefaultAuthorizer", "NONE")
         self._responses: Mapping[str, Any] = properties.get("GatewayResponses") or {}
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.bridge = self
@@ -77,7 +78,7 @@ class Bridge:
             return self._gateway_response("MISSING_AUTHENTICATION_TOKEN", 403)
         route, parameters = found
         event = self._event(method, f"/{rest}", query, headers, body, route, parameters)
-        if route.authorizer and route.authorizer != "NONE":
+        if (route.authorizer or self._default_authorizer) != "NONE":
             refused = self._authorize(event)
             if refused is not None:
                 return refused

@@ -32,13 +32,9 @@ class Office:
         self._running = running
 
     @classmethod
-    def start(
-        cls,
-        state_dir: Path,
-        setting: Setting = Setting(),
-        ports: tuple[int, int] = (0, 0),  # noqa: B008 (frozen)
-    ) -> Self:
+    def start(cls, state_dir: Path, setting: Setting | None = None, ports: tuple[int, int] = (0, 0)) -> Self:
         """Start everything. `ports`: of the pages, and of mails and phones; 0 for a free one."""
+        setting = setting or Setting()
         parameters = {**scene.parameters(), **setting.parameters}
         setting = msgspec.structs.replace(setting, parameters=parameters)
         with contextlib.ExitStack() as running:

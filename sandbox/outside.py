@@ -14,12 +14,12 @@ from sandbox.scene import PHONES, Phone, mails
 _STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:960px;margin:0 auto;padding:20px 16px}
 nav a{margin-right:16px}iframe{width:100%;height:640px;border:1px solid #8888;border-radius:12px;background:#fff}
-li{margin:6px 0}.phones{display:flex;flex-wrap:wrap;gap:24px}.phone{width:270px}.screen{border:8px solid #23272d;
-border-radius:34px;background:#27304c;min-height:380px;padding:18px 10px;color:#fff}.android .screen{border-radius:22px;
-background:#1f3531}.clock{text-align:center;font-size:2.2rem;font-weight:300;margin:0 0 14px}.push{background:#f4f5f8;
-color:#111418;border-radius:16px;padding:9px 12px;margin-bottom:8px;font-size:.87rem;line-height:1.35}.push b{display:block}
-.push small{color:#565c66}.push p{margin:0;overflow-wrap:anywhere;white-space:pre-line}h2{font-size:1rem}.none{opacity:.8;
-text-align:center}
+li{margin:6px 0}.phones{display:flex;flex-wrap:wrap;gap:24px}.phone{width:270px}h2{font-size:1rem}
+.screen{border:8px solid #23272d;border-radius:34px;background:#27304c;min-height:380px;padding:18px 10px;color:#fff}
+.android .screen{border-radius:22px;background:#1f3531}.clock{text-align:center;font-size:2.2rem;margin:0 0 14px}
+.push{background:#f4f5f8;color:#111418;border-radius:16px;padding:9px 12px;margin-bottom:8px;font-size:.87rem}
+.push b{display:block}.push small{color:#565c66}.push p{margin:0;overflow-wrap:anywhere;white-space:pre-line}
+.none{opacity:.8;text-align:center}
 """
 
 
@@ -108,8 +108,8 @@ def _push(push: dict[str, Any]) -> str:
 def _page(title: str, body: str, *, refresh: bool = True) -> str:
     again = '<meta http-equiv="refresh" content="2">' if refresh else ""
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">{again}'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"{again}<title>{html.escape(title)}</title><style>{_STYLE}</style>"
         '<nav><a href="/">Sandbox</a><a href="/mails">Mails</a><a href="/phones">Phones</a></nav>'
         f"<h1>{html.escape(title)}</h1>{body}</html>"
     )

@@ -1,0 +1,451 @@
+"""The approval pages in a real browser, over the real notifier: from the form to the pushes, and everything between."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from sandbox.office import Office
+from sandbox.scene import ANN, BOB, CAT, PHONES
+from sandbox.trial import Setting
+
+AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+WIDE = {"width": 1280, "height": 900}
+NARROW = {"width": 360, "height": 740}
+BODY = "Tinie Tempah is live now"
+
+
+@pytest.fixture(scope="module")
+def office(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """One stack for this file; every test makes its own requests."""
+    with Office.start(tmp_path_factory.mktemp("office"), Setting(schedule_every_s=2)) as started:
+        yield started
+
+
+class People:
+    """Everybody's browsers. Who signs in does it by mail."""
+
+    def __init__(self, browser: Browser, office: Office) -> None:
+        self._browser = browser
+        self._office = office
+        self._contexts: list[BrowserContext] = []
+        self._known: dict[str, BrowserContext] = {}
+
+    def nobody(self, **options: Any) -> Page:
+        """A browser of its own, signed out."""
+        context = self._browser.new_context(
+            **{"viewport": WIDE, "locale": "en-GB", "timezone_id": "Europe/London", **options}
+        )
+        self._contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: pytest.fail(f"the script failed: {error}"))
+        page.on("console", lambda said: self.said.append(said.text) if said.type == "error" else None)
+        return page
+
+    said: list[str]
+
+    def sign_in(self, email: str, **options: Any) -> Page:
+        """A browser with a session: by the form, the mail and the button."""
+        self.said = getattr(self, "said", [])
+        page = self.nobody(**options)
+        page.goto(f"{self._office.url}/sign-in")
+        self.ask_for_link(page, email)
+        return page
+
+    def ask_for_link(self, page: Page, email: str) -> None:
+        """On the sign-in page."""
+        before = len(self._office.mails())
+        page.get_by_label("Your work address").fill(email)
+        page.get_by_role("button", name="Mail me a link").click()
+        expect(page.get_by_role("heading", name="Look at your mail")).to_be_visible()
+        mail = soon(lambda: next((m for m in self._office.mails()[before:] if m["to"] == email), None))
+        page.goto(link_in(mail["text"]))
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(re.compile(r"/prod/(requests|devices)"))
+
+    def close(self) -> None:
+        """All windows."""
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def people(browser: Browser, office: Office) -> Iterator[People]:
+    office.trial.sandbox.client("dynamodb")
+    forget_limits(office)
+    found = People(browser, office)
+    found.said = []
+    yield found
+    found.close()
+
+
+def forget_limits(office: Office) -> None:
+    """Each test begins with nobody having asked for links."""
+    client = office.trial.sandbox.client("dynamodb")
+    table = dict(office.trial.sandbox.function("ApprovalFunction").environment)["APPROVAL_TABLE"]
+    for item in client.scan(TableName=table)["Items"]:
+        if item["pk"]["S"].startswith("limit#"):
+            client.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
+
+
+def soon(ready: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """What `ready()` gives, as soon as it is something: for what happens outside the browser."""
+    until = time.monotonic() + timeout_s
+    while not (found := ready()):
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.1)
+    return found
+
+
+def link_in(text: str) -> str:
+    match = re.search(r"http://localhost\S+/link\?t=\S+", text)
+    assert match is not None
+    return match[0]
+
+
+def review_link(office: Office, to: str, name: str) -> str:
+    """The approver's own link, from his mail."""
+    subject = f"Please review: {name}"
+    mail = soon(lambda: next((m for m in office.mails() if m["to"] == to and m["subject"] == subject), None))
+    return link_in(mail["text"])
+
+
+def ask(
+    page: Page,
+    office: Office,
+    name: str,
+    *,
+    audience: str = "tinie-tempah-followers.json",
+    more: Callable[[Page], None] | None = None,
+) -> str:
+    """Fill in the form and send it for review. Returns the request's address."""
+    page.goto(f"{office.url}/requests")
+    page.get_by_role("button", name="New request").click()
+    page.get_by_label("Name of the campaign").fill(name)
+    page.get_by_label("Title", exact=True).first.fill("Hi {{ first_name | default: 'there' }}")
+    page.get_by_label("Text", exact=True).first.fill(BODY)
+    page.get_by_label(re.compile(re.escape(audience))).check()
+    expect(page.get_by_text("Without a timezone")).to_be_visible(timeout=30_000)
+    if more:
+        more(page)
+    page.get_by_role("button", name="Send for review").click()
+    expect(page.get_by_role("status").first).to_contain_text("Sent for review")
+    return page.url.partition("?")[0]
+
+
+def approve(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("button", name=re.compile("^Approve for")).click()
+    expect(page.get_by_role("status").first).to_contain_text(re.compile("Approved|Your approval counts"))
+
+
+def run_of(office: Office, address: str) -> str:
+    """The id of the request's run, from the batch file that was written."""
+    from notifier.run import source_of
+
+    id_ = address.rpartition("/")[2]
+    bucket = office.trial.sandbox.bucket
+    head = office.trial.s3.head_object(Bucket=bucket, Key=f"batches/{id_}.json")
+    return source_of(bucket, f"batches/{id_}.json", head["VersionId"], head["ETag"]).run_id
+
+
+def batch_files(office: Office, address: str) -> int:
+    id_ = address.rpartition("/")[2]
+    bucket = office.trial.sandbox.bucket
+    return len(office.trial.s3.list_object_versions(Bucket=bucket, Prefix=f"batches/{id_}.json").get("Versions", ()))
+
+
+def see(page: Page, name: str) -> None:
+    """Both widths are accessible and fit; pictures are kept where SCREENSHOTS says."""
+    for label, size in (("wide", WIDE), ("narrow", NARROW)):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.wait_for_timeout(100)
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{name} is {overflow} pixels too wide at {size['width']}"
+        found = page.evaluate(
+            "async (source) => { if (!window.axe) (0, eval)(source);"
+            " return (await axe.run()).violations.map(v => [v.impact, v.id, v.nodes.map(n => n.html).slice(0, 3)]) }",
+            AXE.read_text(),
+        )
+        serious = [violation for violation in found if violation[0] in ("serious", "critical")]
+        assert serious == [], f"{name}, {label}"
+        if folder := os.environ.get("SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=f"{folder}/{name}-{label}.png", full_page=True)
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
+    """Asked for with variants and a language, tested on the sandbox's phones, approved, sent, reported."""
+    ann = people.nobody(bypass_csp=True)
+    ann.goto(f"{office.url}/devices")
+    expect(ann.get_by_role("heading", name="Sign in")).to_be_visible()
+    see(ann, "1-sign-in")
+    people.ask_for_link(ann, ANN)
+    assert ann.url.endswith("/prod/devices")  # back where she wanted to go
+    see(ann, "2-devices")
+
+    def more(page: Page) -> None:
+        page.get_by_role("button", name="Add a language").click()
+        page.get_by_label("Language", exact=True).fill("de")
+        german = page.locator("#languages fieldset.inner")
+        german.get_by_label("Text", exact=True).fill("Tinie Tempah ist jetzt live")
+        page.get_by_role("button", name="Make variants").click()
+        first = page.get_by_role("group", name="Variant a")
+        first.get_by_label("Share in %").fill("45")
+        second = page.get_by_role("group", name="Variant b")
+        second.get_by_label("Share in %").fill("45")
+        second.get_by_label("Title", exact=True).first.fill("{{ first_name | default: 'Hey' }}, who is live?")
+        page.get_by_label("Control group in %").fill("10")
+        expect(page.locator(".phone.ios .t").nth(2)).to_contain_text("who is live?")
+        expect(page.locator(".phone.ios .t").first).not_to_contain_text("{{")  # a real user's attributes
+        expect(page.locator(".phone.android figcaption").first).to_contain_text("of 4,096 bytes")
+        see(page, "3-form")
+
+    address = ask(ann, office, "tinie-live", more=more)
+    see(ann, "4-in-review")
+
+    bob = people.nobody(bypass_csp=True)
+    bob.goto(review_link(office, BOB, "tinie-live"))
+    see(bob, "5-link")
+    bob.get_by_role("button", name="Sign in").click()
+    expect(bob.get_by_role("heading", name="tinie-live")).to_be_visible()
+    assert bob.url == address
+    see(bob, "6-review")
+    bob.get_by_role("button", name="Send me a test").click()
+    tests = bob.get_by_role("region", name="Test pushes")
+    expect(tests.get_by_text("Bob's iPhone: accepted by APNs").first).to_be_visible(timeout=20_000)
+    expect(tests.get_by_text(re.compile("Bob's (iPhone|Android): accepted"))).to_have_count(8, timeout=30_000)
+    see(bob, "7-tested")
+    phone = next(phone for phone in PHONES if phone.label == "Bob's iPhone")
+    said = [push["payload"]["aps"]["alert"] for push in office.trial.gateways.pushes(phone.token)]
+    assert {text["body"] for text in said} == {BODY, "Tinie Tempah ist jetzt live"}
+    phones = people.nobody()
+    phones.goto(f"{office.outside.url}/phones")
+    expect(phones.get_by_text("who is live?").first).to_be_visible()
+    if folder := os.environ.get("SCREENSHOTS"):
+        phones.screenshot(path=f"{folder}/8-phones.png", full_page=True)
+
+    approve(bob, address)
+    expect(bob.get_by_text("completed")).to_be_visible(timeout=60_000)
+    table = bob.get_by_role("region", name="Outcomes by arm")
+    expect(table.get_by_role("row")).to_have_count(6)  # head, a, b and why some were rejected, control
+    see(bob, "9-completed")
+    run = office.trial.summary(run_of(office, address))
+    assert (run.status, run.users) == ("completed", 1_200)
+    assert run.arms["control"]["held"] > 0
+    ann.goto(address)
+    expect(ann.get_by_text("completed")).to_be_visible()
+    subjects = [mail["subject"] for mail in office.mails() if mail["to"] == ANN]
+    assert "Approved: tinie-live" in subjects
+    ann.goto(f"{office.url}/requests")
+    see(ann, "10-list")
+    assert people.said == []
+
+
+def test_rejected_with_a_reason(people: People, office: Office) -> None:
+    """The requester is told, and copies it to mend it."""
+    ann = people.sign_in(ANN)
+    address = ask(ann, office, "too-loud")
+    bob = people.sign_in(BOB)
+    bob.goto(address)
+    bob.get_by_text("Reject", exact=True).first.click()
+    bob.get_by_label("Why?").fill("Too loud for a Sunday")
+    bob.locator("form[action$='/reject'] button").click()
+    expect(bob.get_by_text("Rejected by bob@example.com: Too loud for a Sunday")).to_be_visible()
+    mail = soon(lambda: next((m for m in office.mails() if m["subject"] == "Rejected: too-loud"), None))
+    assert "Too loud for a Sunday" in mail["text"]
+    ann.goto(address)
+    ann.get_by_role("button", name="Copy into a new request").click()
+    expect(ann.get_by_label("Name of the campaign")).to_have_value("too-loud copy")
+    assert batch_files(office, address) == 0
+
+
+def test_two_approvers_for_many_and_four_eyes(people: People, office: Office) -> None:
+    """The requester has no button; one approver is not enough for 8,000 users."""
+    ann, bob, cat = people.sign_in(ANN), people.sign_in(BOB), people.sign_in(CAT)
+    address = ask(ann, office, "for-many", audience="day-21-inactive.ndjson.gz")
+    expect(ann.get_by_role("button", name=re.compile("^Approve"))).to_have_count(0)
+    approve(bob, address)
+    expect(bob.get_by_text("1 more needed")).to_be_visible()
+    assert batch_files(office, address) == 0
+    approve(cat, address)
+    expect(cat.get_by_text("completed")).to_be_visible(timeout=90_000)
+    assert batch_files(office, address) == 1
+
+
+def test_a_tick_for_repeated_tokens(people: People, office: Office) -> None:
+    """More than 0.1 % of the tokens are there twice: approved only with the tick."""
+    ann, bob = people.sign_in(ANN), people.sign_in(BOB)
+    address = ask(ann, office, "with-repeats", audience="with-repeats.json")
+    bob.goto(address)
+    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    assert batch_files(office, address) == 0
+    bob.get_by_label(re.compile("I have seen")).check()
+    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    expect(bob.get_by_role("status").first).to_contain_text("Approved")
+
+
+def test_the_audience_changed_after_the_request(people: People, office: Office) -> None:
+    """It cannot be approved, and the page says why; the requester takes it back and asks again."""
+    ann, bob = people.sign_in(ANN), people.sign_in(BOB)
+    s3, bucket = office.trial.s3, office.trial.sandbox.bucket
+    s3.put_object(
+        Bucket=bucket,
+        Key="audiences/moving.json",
+        Body=b'[{"user_id":"u1","platform":"ios","token":"' + b"a" * 64 + b'"}]',
+    )
+    address = ask(ann, office, "moving-target", audience="moving.json")
+    bob.goto(address)
+    s3.put_object(
+        Bucket=bucket,
+        Key="audiences/moving.json",
+        Body=b'[{"user_id":"u2","platform":"ios","token":"' + b"b" * 64 + b'"}]',
+    )
+    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    expect(bob.get_by_text("Changed since then: audiences/moving.json")).to_be_visible()
+    expect(bob.get_by_role("button", name=re.compile("^Approve"))).to_be_disabled()
+    assert batch_files(office, address) == 0
+    ann.goto(address)
+    ann.get_by_role("button", name="Take back and change").click()
+    ann.get_by_role("button", name="Send for review").click()
+    expect(ann.get_by_role("status").first).to_contain_text("Sent for review")
+    soon(lambda: bob.goto(address) and bob.get_by_role("button", name=re.compile("^Approve for 1 users")).count())
+    approve(bob, address)
+    assert batch_files(office, address) == 1
+
+
+def test_double_click_and_two_at_once(people: People, office: Office) -> None:
+    """Two approvers and a nervous finger: one file, one run."""
+    ann, bob, cat = people.sign_in(ANN), people.sign_in(BOB), people.sign_in(CAT)
+    address = ask(ann, office, "twice")
+    for page in (bob, cat):
+        page.goto(address)
+        page.evaluate(
+            "() => { const form = document.querySelector(\"form[action$='/approve']\");"
+            " window.sent = Promise.all([1, 2].map(() => fetch(form.action, {method: 'POST', body: new URLSearchParams(new FormData(form))}))); }"
+        )
+    for page in (bob, cat):
+        assert page.evaluate("() => window.sent.then((all) => all.map((one) => one.status))") == [200, 200]
+    assert batch_files(office, address) == 1
+    ann.goto(address)
+    expect(ann.locator(".audit strong", has_text="written")).to_have_count(1)
+
+
+def test_links_that_are_used_or_old(people: People, office: Office) -> None:
+    """A link that was used says so, and leads to a new one."""
+    page = people.sign_in(ANN)
+    used = link_in(next(m["text"] for m in reversed(office.mails()) if m["to"] == ANN and "/link" in m["text"]))
+    other = people.nobody()
+    other.goto(used)
+    expect(other.get_by_role("alert")).to_contain_text("A link works once")
+    expect(other.get_by_label("Your work address")).to_be_visible()
+    page.goto(f"{office.url}/link?t=forged.forged")
+    expect(page.get_by_role("alert")).to_contain_text("A link works once")
+
+
+def test_withdrawn(people: People, office: Office) -> None:
+    """Nobody can approve it any more, not even from a page that was open."""
+    ann, bob = people.sign_in(ANN), people.sign_in(BOB)
+    address = ask(ann, office, "never-mind")
+    bob.goto(address)
+    expect(bob.get_by_role("button", name=re.compile("^Approve for"))).to_be_enabled()
+    ann.get_by_role("button", name="Withdraw").click()
+    expect(ann.locator(".head .badge")).to_have_text("withdrawn")
+    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    expect(bob.get_by_role("alert").first).to_contain_text("withdrawn")
+    assert batch_files(office, address) == 0
+
+
+def test_pause_and_resume_from_the_page(people: People, office: Office) -> None:
+    """The run stands still, with the name of who asked, and goes on to its end."""
+    ann, bob = people.sign_in(ANN), people.sign_in(BOB)
+
+    def slowly(page: Page) -> None:
+        page.get_by_label("Users per second").fill("60")
+
+    address = ask(ann, office, "slowly", more=slowly)
+    approve(bob, address)
+    bob.get_by_role("button", name="Pause").click(timeout=20_000)
+    expect(bob.get_by_text("Pause asked by bob@example.com")).to_be_visible(timeout=20_000)
+    expect(bob.locator("[data-part=run] .badge")).to_have_text("paused", timeout=30_000)
+    see(people_with_axe(people, office, address), "11-paused")
+    bob.get_by_role("button", name="Resume").click()
+    expect(bob.locator("[data-part=run] .badge")).to_have_text("completed", timeout=90_000)
+    assert office.trial.summary(run_of(office, address)).users == 1_200
+
+
+def people_with_axe(people: People, office: Office, address: str) -> Page:
+    """A window in which axe may be put into the page."""
+    page = people.nobody(bypass_csp=True)
+    page.goto(address)
+    people.ask_for_link(page, CAT)
+    return page
+
+
+def test_the_session_ends_in_the_middle(people: People, office: Office) -> None:
+    """Sending the form says so and changes nothing; signing in leads back to the request."""
+    ann = people.sign_in(ANN)
+    ann.get_by_role("button", name="New request").click()
+    address = ann.url.partition("?")[0]
+    ann.get_by_label("Name of the campaign").fill("interrupted")
+    ann.context.clear_cookies()
+    ann.get_by_role("button", name="Save draft").click()
+    expect(ann.get_by_role("heading", name="Your session has ended")).to_be_visible()
+    ann.get_by_role("link", name="Sign in again").click()
+    expect(ann.get_by_role("heading", name="Sign in")).to_be_visible()
+    people.ask_for_link(ann, ANN)
+    assert ann.url == address
+
+
+def test_without_script(people: People, office: Office) -> None:
+    """Everything but preview and polling works: ask, look, approve."""
+    ann = people.sign_in(ANN, java_script_enabled=False)
+    ann.get_by_role("button", name="New request").click()
+    ann.get_by_label("Name of the campaign").fill("no-script")
+    ann.get_by_label("Title", exact=True).first.fill("Plain")
+    ann.get_by_label(re.compile("tinie-tempah")).check()
+    ann.get_by_role("button", name="Add a language").click()
+    ann.get_by_label("Language", exact=True).fill("fr")
+    ann.locator("#languages fieldset.inner").get_by_label("Title", exact=True).fill("Simple")
+    ann.get_by_role("button", name="Send for review").click()
+    expect(ann.get_by_role("status").first).to_contain_text("Sent for review")
+    address = ann.url.partition("?")[0]
+    bob = people.sign_in(BOB, java_script_enabled=False)
+    soon(lambda: bob.goto(address) and bob.get_by_role("button", name=re.compile("^Approve for")).count())
+    approve(bob, address)
+
+
+def test_by_keyboard(people: People, office: Office) -> None:
+    """The first stop leads to the content; focus is seen; a button is pressed with Enter."""
+    ann = people.sign_in(ANN)
+    ann.keyboard.press("Tab")
+    expect(ann.get_by_role("link", name="To the content")).to_be_focused()
+    ann.keyboard.press("Enter")
+    ann.keyboard.press("Tab")
+    expect(ann.get_by_role("button", name="New request")).to_be_focused()
+    assert ann.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    ann.keyboard.press("Enter")
+    expect(ann.get_by_label("Name of the campaign")).to_be_visible()
+
+
+def test_what_a_page_weighs(people: People, office: Office) -> None:
+    """At most 60 kB with everything it loads, and nothing from another host."""
+    ann = people.sign_in(ANN)
+    address = ask(ann, office, "weighty")
+    for path in (address, f"{office.url}/requests", f"{office.url}/devices", f"{office.url}/sign-in"):
+        page = people.nobody()
+        page.context.add_cookies(ann.context.cookies())  # type: ignore[arg-type]
+        sizes: dict[str, int] = {}
+        page.on("response", lambda answer: sizes.__setitem__(answer.url, len(answer.body())))  # noqa: B023
+        page.goto(path, wait_until="networkidle")
+        assert all(url.startswith(office.url) for url in sizes)
+        assert sum(sizes.values()) <= 60_000, sizes
+        print(f"{path.rpartition('/')[2]}: {sum(sizes.values())} bytes")  # noqa: T201
