@@ -226,7 +226,7 @@ class Inspector:
         words = self._renderer.words(arm, recipient)
         for _, device in recipient.devices:
             carrier = device.carrier
-            self.found.payloads[carrier.value].add(self._payloads.bytes_of(words, carrier))
+            self.found.payloads[carrier].add(self._payloads.bytes_of(words, carrier))
         if len(self.found.previews) < PREVIEWS:
             self.found.previews.append(self._preview(arm, recipient, words))
 

@@ -20,6 +20,8 @@ SAMPLES = 20
 MAX_SAMPLE_ATTRIBUTES = 20
 MAX_SAMPLE_CHARS = 100
 _FIRST_SAMPLES = 5
+_SAMPLED_USERS = 20_000
+"""Samples are taken of the first so many users: looking for more of them costs time for every user."""
 _DRAWERS = 256
 _HASH_BYTES = 8
 
@@ -78,7 +80,7 @@ class Tally:
             return
         figures.devices += len(recipient.devices)
         for _, device in recipient.devices:
-            self._platforms[device.platform.value] += 1
+            self._platforms[device.platform] += 1
             self.tokens.add(device.token)
         if recipient.locale:
             _more(figures.locales, recipient.locale)
@@ -89,7 +91,7 @@ class Tally:
         for name, value in recipient.attributes.items():
             if value is not None:
                 _more(figures.attributes, name)
-        if len(figures.samples) < SAMPLES:
+        if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
             self._sample(recipient)
 
     def _sample(self, recipient: Recipient) -> None:
