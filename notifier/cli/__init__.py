@@ -2,7 +2,7 @@
 
 import typer
 
-from notifier.cli import files, reports, runs, trying
+from notifier.cli import files, reports, runs, setup, trying
 
 EXIT_CODES = (
     "Exit codes: 0 done, and the answer is yes · 1 done, and the answer is no (the file would be refused, the run did "
@@ -33,6 +33,7 @@ app.command("pause")(runs.pause)
 app.command("resume")(runs.resume)
 app.command("cancel")(runs.cancel)
 app.command("report")(reports.report)
+app.command("setup")(setup.setup)
 app.command("count")(files.count)
 app.add_typer(files.convert, name="convert")
 

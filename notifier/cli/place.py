@@ -35,6 +35,8 @@ class Place(msgspec.Struct, frozen=True):
     endpoint_url: str | None = None
     access_key_id: str | None = None
     secret_access_key: str | None = None
+    approval: str | None = None
+    """The approval app's function, where the stack has one."""
 
 
 def find_place(stack: str | None, stack_file: Path | None, environment: Mapping[str, str] = os.environ) -> Place:
@@ -82,7 +84,8 @@ def _from_cloudformation(stack: str) -> Place:
         raise
     try:
         worker = found["WorkerFunction"] + ":live"
-        return Place(found["Bucket"], found["Table"], worker, found["ControlFunction"])
+        place = Place(found["Bucket"], found["Table"], worker, found["ControlFunction"])
+        return msgspec.structs.replace(place, approval=found.get("ApprovalFunction"))
     except KeyError as missing:
         raise Trouble(ExitCode.NOT_FOUND, f"stack {stack!r} has no {missing}", "is it the notifier's stack?") from None
 

@@ -37,8 +37,6 @@ class Action(enum.StrEnum):
     """An operator paused, resumed or cancelled."""
     COUNTED = "counted"
     """An audience was counted, or a part of it."""
-    WARNED = "warned"
-    """Something is not as it should be, but works."""
     BATCH = "batch"
     """What became of one batch. At DEBUG only: a million users are two thousand of them."""
     PRUNED = "pruned"

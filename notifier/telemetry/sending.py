@@ -17,6 +17,7 @@ FAILING_BATCHES = 10
 EDGES_MS = (5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000)
 """Upper ends of the latency counts."""
 
+_ACCEPT = Disposition.ACCEPT
 _KINDS = {
     Disposition.ACCEPT: Kind.FINE,
     Disposition.DROP_TOKEN: Kind.FINE,
@@ -144,15 +145,13 @@ class Sending:
         if flight is None:
             flight = self._flights[push.batch] = _Flight(self._now() - took_s)
         flight.answers += 1
-        kind = _KINDS[verdict.disposition]
-        if kind is not Kind.FINE:
+        if verdict.disposition is not _ACCEPT and _KINDS[verdict.disposition] is not Kind.FINE:
             figures.failing += 1
             flight.failing += 1
             flight.first_failing.setdefault(endpoint, self._example(push, reply, verdict))
-        if took_s > flight.slowest_s.get(endpoint, -1.0):
+        if self._active and took_s > flight.slowest_s.get(endpoint, -1.0):
             flight.slowest_s[endpoint] = took_s
-            if self._active:
-                flight.slowest[endpoint] = self._example(push, reply, verdict)
+            flight.slowest[endpoint] = self._example(push, reply, verdict)
 
     def _example(self, push: Any, reply: Any, verdict: Verdict) -> _Example:
         kind = _KINDS[verdict.disposition]

@@ -1,0 +1,104 @@
+"""What tracing costs: CPU of the worker per push, with and without a daemon, by turns in one run.
+
+`.venv/bin/python -m tests.bench.tracing [USERS] [TURNS]` prints one JSON line for each turn and one with the medians.
+The worker's CPU is what its process used, cold start included; so the SDK's import and patching are in it.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from notifier.outcome import Disposition, Verdict
+from notifier.telemetry import NO_TRACE, Sending
+from notifier.telemetry.sending import Node
+from notifier.telemetry.trace import NoTrace
+from sandbox.audience import Recipe, make
+from sandbox.trial import Setting, Trial
+from sandbox.xray import Daemon
+
+
+def one(folder: Path, path: Path, daemon: Daemon | None) -> dict[str, Any]:
+    """One run; gives CPU per push in µs."""
+    variables = {"AWS_XRAY_DAEMON_ADDRESS": daemon.address} if daemon else {}
+    setting = Setting(variables=variables, schedule_every_s=60.0, parameters={"FcmPerSecond": "100000"})
+    with Trial.start(folder, setting) as trial:
+        began_s = time.monotonic()
+        run_id = trial.drop(path)
+        for _ in trial.follow(run_id, 300.0):
+            pass
+        trial.sandbox.lambda_.wait_idle(10)
+        report = trial.report(run_id, began_s)
+        figures = trial.sandbox.lambda_.figures(trial.sandbox.function("WorkerFunction").name)
+        devices = report["devices"]
+        return {
+            "traced": daemon is not None,
+            "us_per_push": round(figures.cpu_s / devices * 1e6, 2),
+            "devices": devices,
+            "hops": report["hops"],
+            "documents": len(daemon.datagrams) if daemon else 0,
+        }
+
+
+class _Keeps(NoTrace):
+    active = True
+
+
+def hook_ns(*, active: bool, answers: int = 100_000) -> float:
+    """What one answer costs the sender's loop, in nanoseconds: batches of 500 over two gateways."""
+    nodes = {"fcm": Node("FCM", ""), "apns": Node("APNs", "")}
+    sending = Sending(_Keeps() if active else NO_TRACE, nodes, time.time)
+    verdict = Verdict(Disposition.ACCEPT)
+    pushes = []
+    for number in range(answers // 500):
+        batch = _Hashable(f"batch={number:08d}")
+        pushes += [SimpleNamespace(batch=batch, endpoint=("fcm", "apns")[n % 2]) for n in range(500)]
+    replies = [SimpleNamespace(latency_s=0.05 + (n * 7919 % 997) / 1e5, status=200) for n in range(1_000)]
+    began_s = time.process_time()
+    for n, push in enumerate(pushes):
+        sending.answered(push, replies[n % 1_000], verdict)
+    loop_s = time.process_time() - began_s
+    began_s = time.process_time()
+    for n, push in enumerate(pushes):
+        _nothing(push, replies[n % 1_000], verdict)
+    return (loop_s - (time.process_time() - began_s)) / answers * 1e9
+
+
+class _Hashable:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_complete = True
+
+
+def _nothing(push: object, reply: object, verdict: object) -> None:
+    """A call that does nothing."""
+
+
+def main() -> None:
+    """Measure and print."""
+    users = int(sys.argv[1]) if len(sys.argv) > 1 else 60_000
+    turns = int(sys.argv[2]) if len(sys.argv) > 2 else 4
+    hooks = {
+        f"hook_ns_{'traced' if active else 'figures_only'}": round(hook_ns(active=active)) for active in (False, True)
+    }
+    print(json.dumps(hooks), flush=True)
+    with tempfile.TemporaryDirectory() as folder, Daemon() as daemon:
+        path = make(Recipe(users=users, placeholders=True), Path(folder) / "audience.json")
+        results = []
+        for turn in range(turns * 2):
+            traced = turn % 4 in (1, 2)  # off, on, on, off: what drifts, drifts for both
+            results.append(one(Path(folder) / str(turn), path, daemon if traced else None))
+            print(json.dumps(results[-1]), flush=True)
+    cost = {
+        name: statistics.median(r["us_per_push"] for r in results if r["traced"] is on)
+        for name, on in (("on", True), ("off", False))
+    }
+    print(json.dumps({"us_per_push": cost, "percent": round((cost["on"] / cost["off"] - 1) * 100, 2)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`notifier setup` against a sandbox: what is fine, and what is said of each thing that is not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from notifier.cli.place import Cloud, Place
+from notifier.cli.setup import Check, checks
+from sandbox.gateways import Gateways
+from sandbox.trial import Setting, Trial
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """A sandbox as it is deployed."""
+    with Trial.start(tmp_path_factory.mktemp("setup"), Setting(schedule_every_s=600.0)) as running:
+        yield running
+
+
+@pytest.fixture
+def cloud(trial: Trial) -> Cloud:
+    """The stack, as the command line finds it."""
+    sandbox = trial.sandbox
+    worker, control = (sandbox.function(name).name for name in ("WorkerFunction", "ControlFunction"))
+    keys = {"region": "eu-central-1", "access_key_id": "sandbox", "secret_access_key": "sandbox"}
+    return Cloud(Place(sandbox.bucket, sandbox.table, worker, control, endpoint_url=sandbox.endpoint_url, **keys))
+
+
+def found(cloud: Cloud) -> dict[str, Check]:
+    return {check.name: check for check in checks(cloud)}
+
+
+@pytest.fixture
+def secrets(trial: Trial) -> Iterator[Gateways]:
+    """Secrets that a test may break: they are mended behind it."""
+    yield trial.gateways
+    put(trial, "notifier/fcm", trial.gateways.fcm_service_account)
+    put(trial, "notifier/apns", trial.gateways.apns_key)
+
+
+def put(trial: Trial, name: str, text: str) -> None:
+    trial.sandbox.client("secretsmanager").put_secret_value(SecretId=name, SecretString=text)
+
+
+def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
+    """Everything is fine, both gateways were really asked, and no phone rang."""
+    told = found(cloud)
+    assert {name: check.fine for name, check in told.items()} == {
+        "mode": True,
+        "notification": True,
+        "FCM secret": True,
+        "FCM dry run": True,
+        "APNs secret": True,
+        "APNs": True,
+        "mail": None,
+    }
+    assert told["notification"].told == "S3 tells the worker of .json and .json.gz under batches/"
+    counts = trial.gateways.counts()
+    assert (counts.fcm.requests, counts.apns.requests) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "check", "word"),
+    [
+        ("notifier/fcm", "not JSON", "FCM secret", "JSON"),
+        ("notifier/fcm", "{}", "FCM secret", "project_id"),
+        ("notifier/apns", '{"key": "x", "key_id": "K", "team_id": "T", "topic": "a.b"}', "APNs secret", "P-256"),
+    ],
+)
+def test_a_secret_that_does_not_parse(
+    cloud: Cloud, trial: Trial, secrets: Gateways, name: str, text: str, check: str, word: str
+) -> None:
+    """The field at fault is named, the mend says how to put it right, and the other gateway is checked all the same."""
+    put(trial, name, text)
+    told = found(cloud)
+    assert told[check].fine is False
+    assert word in told[check].told
+    assert "put" in told[check].mend
+    other = "APNs" if check.startswith("FCM") else "FCM dry run"
+    assert told[other].fine
+
+
+def test_a_key_that_apple_refuses(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
+    """A well-formed key of another team is found out by asking."""
+    put(trial, "notifier/apns", json.dumps(json.loads(secrets.apns_key) | {"key_id": "WRONGKEY00"}))
+    told = found(cloud)["APNs"]
+    assert told.fine is False
+    assert "refuses our credentials: 403" in told.told
+
+
+def test_a_bucket_that_tells_nobody(cloud: Cloud, trial: Trial, tmp_path: Path) -> None:
+    """Somebody put other notifications on the bucket by hand."""
+    s3 = trial.sandbox.client("s3")
+    before = s3.get_bucket_notification_configuration(Bucket=trial.sandbox.bucket)
+    before.pop("ResponseMetadata")
+    s3.put_bucket_notification_configuration(Bucket=trial.sandbox.bucket, NotificationConfiguration={})
+    try:
+        told = found(cloud)["notification"]
+    finally:
+        s3.put_bucket_notification_configuration(Bucket=trial.sandbox.bucket, NotificationConfiguration=before)
+    assert told.fine is False
+    assert "sam deploy" in told.mend

@@ -1,0 +1,252 @@
+"""Alarms and dashboard against the code: every metric that is watched is one that is written, with those dimensions."""
+
+import ast
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from notifier.account import Account
+from notifier.batching import Batch
+from notifier.config import Settings
+from notifier.cursor import Cursor
+from notifier.observe import HopWatch, Observer, ended, stopped, swept
+from notifier.outcome import Disposition, Outcome, Verdict
+from notifier.run import Ending, Lane, LaneState
+from notifier.telemetry import NO_TRACE, Dimension, Log, Metric, Metrics
+from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
+from tests.transformed_template import ROOT, resources, source, transformed
+
+STACK = "notifier"
+
+
+class Clock:
+    """Time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.at = 1_000.0
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+class Lines:
+    """What would stand in the log."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def write(self, text: str) -> int:
+        self.lines += [json.loads(line) for line in text.splitlines()]
+        return len(text)
+
+    def metrics(self) -> set[tuple[str, frozenset[str]]]:
+        """Names with their dimensions, as CloudWatch would make them."""
+        return {
+            (metric["Name"], frozenset(dimensions))
+            for line in self.lines
+            for directive in line["_aws"]["CloudWatchMetrics"]
+            for dimensions in directive["Dimensions"]
+            for metric in directive["Metrics"]
+        }
+
+
+def a_hop(account: Account) -> Any:
+    """A hop, as far as its watch looks at it."""
+    return SimpleNamespace(
+        progress=SimpleNamespace(account=account, unsettled=0, lane=SimpleNamespace(run_id="r1")),
+        dispatch=SimpleNamespace(open=0, witness=None),
+        deadline=SimpleNamespace(remaining_ms=lambda: 1_000),
+    )
+
+
+def everything_told() -> Lines:
+    """Goes through everything that writes metrics."""
+    lines, clock = Lines(), Clock()
+    metrics = Metrics(STACK, clock.now, lines.write)
+    settings = Settings(bucket="b", table="t", stack=STACK)
+    watch = HopWatch(settings, clock, Log("ERROR"), metrics, NO_TRACE)
+    account = Account()
+    hop = a_hop(account)
+    watch.begin(hop)
+    batch = Batch("r1", "c1", 0, 0, Cursor())
+    push = SimpleNamespace(batch=batch, endpoint="fcm")
+    hop.dispatch.witness(push, SimpleNamespace(latency_s=0.1, status=404), Verdict(Disposition.DROP_TOKEN))
+    for outcome, reason in (
+        (Outcome.ACCEPTED, None), (Outcome.REJECTED, "UNREGISTERED"), (Outcome.FAILED, "x"), (Outcome.HELD, None),
+    ):  # fmt: skip
+        account.count("a", outcome, reason)
+    watch.end(hop)
+    observer = Observer(settings, clock, Log("ERROR"))
+    observer.metrics = metrics
+    with observer.invocation("", "worker"):
+        observer.began(Lane("r1", state=LaneState.RESTING, due_at_ms=1), 5_000)
+    for ending in Ending:
+        metrics.tell(ended(Lane("r1", ending=ending)))
+    for reason in ("credentials_refused: x", "no_progress: x", "payload_refused", None):
+        metrics.tell(stopped(reason))
+    metrics.tell(swept(1))
+    return lines
+
+
+def alarms() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each metric that an alarm of ours looks at, with the alarm's name."""
+    for name, alarm in resources(transformed(), "AWS::CloudWatch::Alarm"):
+        queries = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", ()) if "MetricStat" in query]
+        for metric in queries or [alarm]:
+            yield name, metric
+
+
+def test_every_alarm_watches_what_is_written() -> None:
+    """Name and dimensions of each alarm's metric are exactly those of a metric that the code writes."""
+    written = everything_told().metrics()
+    ours = [(name, metric) for name, metric in alarms() if metric["Namespace"] == NAMESPACE]
+    assert len(ours) >= 8
+    for name, metric in ours:
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+        assert (metric["MetricName"], frozenset(dimensions)) in written, name
+        assert dimensions[Dimension.STACK] == {"Ref": "AWS::StackName"}, name
+    assert {metric["Namespace"] for _, metric in alarms()} == {NAMESPACE, "AWS/SQS"}
+
+
+def test_the_stack_is_told_to_the_code() -> None:
+    """The dimension's value in the alarms is what the functions get as STACK."""
+    assert source()["Globals"]["Function"]["Environment"]["Variables"]["STACK"] == {"Ref": "AWS::StackName"}
+    lines = Lines()
+    Metrics("my-stack", Clock().now, lines.write).tell(swept(0))
+    assert lines.lines[0]["Stack"] == "my-stack"
+
+
+def test_every_metric_is_written_by_something() -> None:
+    """A name that nobody writes is taken out of the enum."""
+    assert {name for name, _ in everything_told().metrics()} == {metric.value for metric in Metric}
+
+
+def test_the_dashboard_shows_what_is_written() -> None:
+    """Each graph of the dashboard is of a metric that the code writes, and every metric has its graph."""
+    [(_, dashboard)] = resources(transformed(), "AWS::CloudWatch::Dashboard")
+    written = everything_told().metrics()
+    shown = set()
+    for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
+        for metric in widget["properties"]["metrics"]:
+            if metric[0] == NAMESPACE:
+                names = [part for part in metric[2:] if isinstance(part, str)]
+                shown.add((metric[1], frozenset(names[::2])))
+            elif isinstance(metric[0], dict):
+                expression = metric[0]["expression"]
+                dimensions = expression.partition("{Notifier,")[2].partition("}")[0].split(",")
+                shown.add((expression.partition('MetricName="')[2].partition('"')[0], frozenset(dimensions)))
+    assert shown - written == set()
+    assert {name for name, _ in shown} == {metric.value for metric in Metric}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({}, "nobody"),
+        ({"AlarmEmail": "ops@example.com"}, "email"),
+        ({"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:ops"}, "topic"),
+        ({"AlarmEmail": "ops@example.com", "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:ops"}, "topic"),
+    ],
+)
+def test_whom_an_alarm_tells(parameters: dict[str, str], told: str) -> None:
+    """An email address makes a topic with a subscription; a topic of one's own is used as it is, and wins."""
+    conditions = source()["Conditions"]
+    has_topic = bool(parameters.get("AlarmTopicArn"))
+    makes_topic = not has_topic and bool(parameters.get("AlarmEmail"))
+    assert conditions["MakesAlarmTopic"]["Fn::And"][0] == {"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}
+    assert {"nobody": (False, False), "email": (False, True), "topic": (True, False)}[told] == (has_topic, makes_topic)
+    for name, alarm in resources(transformed(), "AWS::CloudWatch::Alarm"):
+        assert alarm["AlarmActions"] == {
+            "Fn::If": [
+                "HasAlarmTopic",
+                [{"Ref": "AlarmTopicArn"}],
+                {"Fn::If": ["MakesAlarmTopic", [{"Ref": "AlarmTopic"}], []]},
+            ]
+        }, name
+
+
+def test_a_line_holds_what_cloudwatch_takes() -> None:
+    """At most a hundred values of a metric, units by their names, nothing where there is nothing to tell."""
+    lines = Lines()
+    metrics = Metrics(STACK, Clock().now, lines.write)
+    metrics.tell(Reading({Metric.BATCH_LATENCY: list(range(1_000))}), Reading({}), run_id="r1")
+    [line] = lines.lines
+    assert len(line["BatchLatency"]) == VALUES_MAX
+    assert line["run_id"] == "r1"
+    assert line["_aws"]["Timestamp"] == 1_000_000
+    assert set(UNITS.values()) <= {"Milliseconds", "Count/Second"}
+
+
+def test_a_minute_is_told_once() -> None:
+    """What former hops and former minutes have done is not told again."""
+    lines, clock = Lines(), Clock()
+    metrics = Metrics(STACK, clock.now, lines.write)
+    watch = HopWatch(Settings(bucket="b", table="t"), clock, Log("ERROR"), metrics, NO_TRACE)
+    account = Account()
+    account.arm("a").accepted = 1_000
+    hop = a_hop(account)
+    watch.begin(hop)
+    for more in (10, 20):
+        account.arm("a").accepted += more
+        clock.sleep(60)
+        watch.turn(hop)
+    watch.turn(hop)
+    watch.end(hop)
+    told = [line["Accepted"] for line in lines.lines if "Accepted" in line]
+    assert told == [10, 20, 0]
+    assert [line["PushesPerSecond"] for line in lines.lines if "Accepted" in line][:2] == [0.2, 0.3]
+
+
+def test_action_names_come_from_the_enum() -> None:
+    """Whoever logs says `Action.…`: a search of the log for a name finds every such line."""
+    for path in (ROOT / "notifier").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if node.func.attr in ("debug", "info", "warning", "error") and "log" in ast.unparse(node.func.value):
+                assert ast.unparse(node.args[0]).startswith("Action."), f"{path}:{node.lineno}"
+
+
+def levels_in_code() -> dict[str, set[str]]:
+    """Each action with the levels it is logged at."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "notifier").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                action = ast.unparse(node.args[0])
+                if action.startswith("Action.") and node.func.attr in ("debug", "info", "warning", "error"):
+                    found.setdefault(action.removeprefix("Action.").lower(), set()).add(node.func.attr.upper())
+    return found
+
+
+def test_the_table_of_levels_is_true() -> None:
+    """docs/operations.md has a row for every action, with the levels that the code gives it."""
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    table = text.partition("## What is logged")[2].partition("\n## ")[0]
+    rows = {}
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            name, levels = (cell.strip() for cell in line.split("|")[1:3])
+            rows[name.strip("`")] = set(levels.split(" or "))
+    assert rows == levels_in_code()
+
+
+def test_per_batch_lines_are_for_debug_only() -> None:
+    """A million users are two thousand batches: what became of each is written at DEBUG and nowhere else."""
+    assert levels_in_code()["batch"] == {"DEBUG"}
+
+
+def test_no_setting_of_telemetry_is_unknown() -> None:
+    """The template's names for stack and sampling are settings."""
+    names = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    assert {"STACK", "TRACE_SAMPLE"} <= names
