@@ -20,6 +20,7 @@ from approval.runs import Runs
 from approval.sign_in import Doorkeeper
 from approval.site import Site
 from approval.store import Store
+from approval.tracing import noted, traced_event
 from approval.views import Views
 from approval.web import Call
 
@@ -105,6 +106,7 @@ def _allowed(method_arn: str, principal: str, context: dict[str, str]) -> dict[s
 
 
 def _log(action: str, **fields: Any) -> None:
+    noted(fields)
     _logger.info(str(action), extra={"action": str(action), **fields})
 
 
@@ -128,11 +130,16 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     request_id = event["requestContext"].get("requestId", "")
     _logger.set_correlation_id(request_id)
     try:
-        return _get().answer(event, context)
+        with traced_event("approval", event) as trace:
+            answer = _get().answer(event, context)
+            if answer["statusCode"] >= 500:
+                trace.fault(f"answered {answer['statusCode']}")
+            return answer
     finally:
         _logger.set_correlation_id(None)
 
 
 def authorizer(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """AuthorizerFunction: a REQUEST authorizer event."""
-    return _get().authorize(event)
+    with traced_event("authorizer", event):
+        return _get().authorize(event)

@@ -18,8 +18,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from sandbox import intrinsics
 from sandbox.blueprint import Function, Route
 
-Invoke = Callable[[str, bytes], Any]
-"""Invokes a function by name and gives an answer with `payload` and `failure` (as `LocalLambda.invoke`)."""
+Invoke = Callable[[str, bytes, str], Any]
+"""Invokes a function by name, with a trace header, and gives an answer with `payload` and `failure`."""
+Around = Callable[[str, Callable[[str], "Reply"]], "Reply"]
+"""What happens around one request: it answers it with the trace header that functions are to get."""
 
 _ACCOUNT = "123456789012"
 _MAX_BODY_BYTES = 10 * 1024 * 1024
@@ -48,6 +50,7 @@ class Bridge:
         properties = intrinsics.load(template)["Resources"][api]["Properties"]
         self.stage = str(properties["StageName"])
         self._invoke = invoke
+        self.around: Around | None = None
         self._function = function.name
         self._authorizer = authorizer.name
         self._routes = sorted(function.routes, key=lambda route: ("{" in route.path, -len(route.path)))
@@ -66,6 +69,12 @@ class Bridge:
 
     def answer(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> "Reply":
         """One request, answered as API Gateway would."""
+        if self.around is None:
+            return self._answer(method, target, headers, body, "")
+        name = f"{method} {urlsplit(target).path}"
+        return self.around(name, lambda trace: self._answer(method, target, headers, body, trace))
+
+    def _answer(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes, trace: str) -> "Reply":
         path, _, query = target.partition("?")
         path = unquote(urlsplit(path).path) if "%" in path else path
         stage, _, rest = path.removeprefix("/").partition("/")
@@ -79,10 +88,10 @@ class Bridge:
         route, parameters = found
         event = self._event(method, f"/{rest}", query, headers, body, route, parameters)
         if (route.authorizer or self._default_authorizer) != "NONE":
-            refused = self._authorize(event)
+            refused = self._authorize(event, trace)
             if refused is not None:
                 return refused
-        return self._proxy(event)
+        return self._proxy(event, trace)
 
     def _route(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         for route in self._routes:
@@ -130,12 +139,12 @@ class Bridge:
             "isBase64Encoded": is_base64,
         }
 
-    def _authorize(self, event: dict[str, Any]) -> "Reply | None":
+    def _authorize(self, event: dict[str, Any], trace: str) -> "Reply | None":
         """Asks the authorizer; puts its context into the event, or gives the gateway's own response."""
         arn = f"arn:aws:execute-api:eu-west-1:{_ACCOUNT}:sandbox/{self.stage}/{event['httpMethod']}{event['path']}"
         asked = {**event, "type": "REQUEST", "methodArn": arn}
         del asked["body"]
-        answer = self._invoke(self._authorizer, json.dumps(asked).encode())
+        answer = self._invoke(self._authorizer, json.dumps(asked).encode(), trace)
         told = json.loads(answer.payload)
         if answer.failure:
             if told.get("errorMessage") == "Unauthorized":
@@ -147,8 +156,8 @@ class Bridge:
         event["requestContext"]["authorizer"] = {"principalId": told["principalId"], **told.get("context", {})}
         return None
 
-    def _proxy(self, event: dict[str, Any]) -> "Reply":
-        answer = self._invoke(self._function, json.dumps(event).encode())
+    def _proxy(self, event: dict[str, Any], trace: str) -> "Reply":
+        answer = self._invoke(self._function, json.dumps(event).encode(), trace)
         if answer.failure:
             return self._gateway_response("INTEGRATION_FAILURE", 502)
         told = json.loads(answer.payload)

@@ -43,8 +43,8 @@ class Office:
             scene.set_up(sandbox, trial.gateways)
             pages, authorizer = sandbox.function("ApprovalFunction"), sandbox.function("AuthorizerFunction")
 
-            def invoke(name: str, payload: bytes) -> Any:
-                return sandbox.lambda_.invoke(name, payload)
+            def invoke(name: str, payload: bytes, trace: str) -> Any:
+                return sandbox.lambda_.invoke(name, payload, trace=trace)
 
             bridge = Bridge(invoke, pages, authorizer, TEMPLATE, port=ports[0])
             running.callback(bridge.stop)

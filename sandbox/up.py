@@ -26,6 +26,7 @@ def stay_up(state_dir: Path, console: Console, ports: tuple[int, int, int] = (0,
             ObserveServer(Observatory(daemon), port=ports[2]) as observe,
         ):
             office.trial.sandbox.lambda_.around = daemon.around
+            office.bridge.around = daemon.around_api
             addresses = [*office.addresses, ("Service map and traces", observe.url)]
             stack_file = write_stack_file(office.trial.sandbox, state_dir / "stack.json")
             _tell(console, addresses, office.trial.sandbox, stack_file)
@@ -50,7 +51,7 @@ def write_stack_file(sandbox: Sandbox, path: Path) -> Path:
     place = {
         "bucket": sandbox.bucket,
         "table": sandbox.table,
-        "worker": sandbox.function("WorkerFunction").name,
+        "worker": sandbox.function("WorkerFunction").trigger_arn,
         "control": sandbox.function("ControlFunction").name,
         "endpoint_url": sandbox.endpoint_url,
         "region": REGION,

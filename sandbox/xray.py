@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -25,6 +25,15 @@ SERVICE: Final = "AWS::Lambda"
 FUNCTION: Final = "AWS::Lambda::Function"
 API: Final = "AWS::ApiGateway::Stage"
 _HEADER: Final = b'{"format":"json","version":1}\n'
+
+
+class HasStatus(Protocol):
+    """An HTTP answer."""
+
+    status: int
+
+
+Reply = TypeVar("Reply", bound=HasStatus)
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -175,6 +184,27 @@ class Daemon:
         )
         self.add([service, function], 1_000)
         return answer
+
+    def around_api(self, name: str, answer: Callable[[str], Reply]) -> Reply:
+        """Answer one HTTP request under API Gateway's segment, where a trace begins (`Bridge.around` takes it)."""
+        header = Header.of("", traced=True)
+        began_s = time.time()
+        reply = answer(header.header())
+        segment = Document(
+            id=header.parent,
+            trace_id=header.root,
+            parent_id=None,
+            name="API Gateway",
+            began_s=began_s,
+            ended_s=time.time(),
+            origin=API,
+            fault=reply.status >= 500,
+            error=400 <= reply.status < 500,
+            status=reply.status,
+            detail={"metadata": {"notifier": {"request": name}}},
+        )
+        self.add([segment], 500)
+        return reply
 
     def traces(self) -> list[Trace]:
         """All that is kept, newest first."""

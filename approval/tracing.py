@@ -1,0 +1,41 @@
+"""The approval app in traces: one part for each request, found by the request's id, which its run carries too.
+
+API Gateway begins the trace; authorizer and app are in it, and what they ask of AWS. S3 hands a trace on to the function
+that it notifies; EventBridge and later traces of a long run do not have it. The annotation `request` they all have: the
+batch file's metadata carry it to the worker.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from notifier.telemetry.trace import Trace, Tracing
+
+_REQUEST = re.compile(r"/requests/([0-9A-Za-z_-]+)")
+_kept: list[Tracing] = []
+
+
+def _tracing() -> Tracing:
+    if not _kept:
+        daemon, sample = os.environ.get("AWS_XRAY_DAEMON_ADDRESS", ""), os.environ.get("TRACE_SAMPLE") or "100"
+        _kept.append(Tracing.start(daemon, float(sample)))
+    return _kept[0]
+
+
+@contextmanager
+def traced_event(name: str, event: dict[str, Any]) -> Iterator[Trace]:
+    """Around one event of API Gateway. Costs next to nothing where nothing is traced."""
+    with _tracing().invocation(os.environ.get("_X_AMZN_TRACE_ID", ""), name) as trace:
+        found = _REQUEST.match(event.get("path") or "")
+        trace.annotate(route=f"{event.get('httpMethod', '')} {event.get('resource', '')}"[:200])
+        if found:
+            trace.annotate(request=found[1])
+        yield trace
+
+
+def noted(fields: dict[str, Any]) -> None:
+    """What a step is about: the trace can be found by it."""
+    known = {name: fields[key] for name, key in (("request", "request_id"), ("run", "run_id")) if fields.get(key)}
+    Tracing.current.annotate(**known)
