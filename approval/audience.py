@@ -77,7 +77,7 @@ def duration_s(devices: int, per_second: int, ramp_s: int) -> int:
     in_ramp = per_second * ramp_s / 2
     if devices <= in_ramp:
         return max(1, round(math.sqrt(2 * devices * ramp_s / per_second)))
-    return int(ramp_s + (devices - in_ramp) / per_second)
+    return max(1, int(ramp_s + (devices - in_ramp) / per_second))
 
 
 def in_words(seconds: int) -> str:

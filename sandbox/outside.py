@@ -109,7 +109,8 @@ def _page(title: str, body: str, *, refresh: bool = True) -> str:
     again = '<meta http-equiv="refresh" content="2">' if refresh else ""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"{again}<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+        f'{again}<link rel="icon" href="data:,">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
         '<nav><a href="/">Sandbox</a><a href="/mails">Mails</a><a href="/phones">Phones</a></nav>'
         f"<h1>{html.escape(title)}</h1>{body}</html>"
     )
