@@ -186,7 +186,7 @@ def faults(
 
     console = Console()
     chosen = [scenario(one) for one in name or ()]
-    chosen = chosen or [one for one in scenarios().values() if every or (gate and one.in_gate)]
+    chosen = chosen or [one for one in scenarios().values() if (every and not one.by_hand) or (gate and one.in_gate)]
     if not chosen:
         list_scenarios(scenarios().values(), console)
         return

@@ -88,14 +88,16 @@ class Proxy:
 
 
 async def _pass(source: asyncio.StreamReader, target: asyncio.StreamWriter, reset_after: int | None) -> None:
+    """Bytes from here to there, until either end has gone."""
     passed = 0
-    while data := await source.read(_CHUNK):
-        passed += len(data)
-        if reset_after is not None and passed >= reset_after:
-            raw = target.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            target.transport.abort()
-            return
-        target.write(data)
-        await target.drain()
+    with contextlib.suppress(OSError):
+        while data := await source.read(_CHUNK):
+            passed += len(data)
+            if reset_after is not None and passed >= reset_after:
+                raw = target.get_extra_info("socket")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                target.transport.abort()
+                return
+            target.write(data)
+            await target.drain()
     target.close()

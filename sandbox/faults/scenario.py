@@ -51,6 +51,8 @@ class Scenario(msgspec.Struct, frozen=True):
         rejected: so many devices are rejected.
         max_hops: no more invocations than this may have worked.
         in_gate: quick enough for every test run.
+        by_hand: too long to be played with all the others.
+        give_up_s: so long the run may take.
     """
 
     name: str
@@ -76,3 +78,5 @@ class Scenario(msgspec.Struct, frozen=True):
     rejected: int = 0
     max_hops: int = 6
     in_gate: bool = False
+    by_hand: bool = False
+    give_up_s: float = 120.0

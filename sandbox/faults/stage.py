@@ -24,7 +24,6 @@ from sandbox.wire.server import WireServer
 FUNCTIONS = {"WorkerFunction": "worker", "SweeperFunction": "sweeper", "ControlFunction": "control"}
 SETTING = Setting(retry_scale=0.02, schedule_every_s=1.0)
 HURRIED = "sandbox.faults.hurried"
-TIMEOUT_S = 120.0
 _IDLE_S = 8.0
 
 
@@ -135,11 +134,11 @@ class Stage:
         return report, tally(trial.rows(run_id)), over + scene.notes
 
     def _follow(self, scenario: Scenario, scene: Scene) -> None:
-        for _ in self.trial.follow(scene.run_id, TIMEOUT_S, every_s=0.1):
+        for _ in self.trial.follow(scene.run_id, scenario.give_up_s, every_s=0.1):
             pass
         if scenario.finish is not None:
             scenario.finish(scene)
-            for _ in self.trial.follow(scene.run_id, TIMEOUT_S, every_s=0.1):
+            for _ in self.trial.follow(scene.run_id, scenario.give_up_s, every_s=0.1):
                 pass
 
     # -- putting up and taking down ---------------------------------------------------------------------------------

@@ -15,7 +15,9 @@ from sandbox.faults.scenario import Scenario
 from sandbox.faults.stage import Stage
 
 EVERY = [
-    pytest.param(one, id=one.name, marks=() if one.in_gate else (pytest.mark.slow,)) for one in scenarios().values()
+    pytest.param(one, id=one.name, marks=() if one.in_gate else (pytest.mark.slow,))
+    for one in scenarios().values()
+    if not one.by_hand
 ]
 
 
