@@ -1,8 +1,8 @@
 """The approval app in traces: one part for each request, found by the request's id, which its run carries too.
 
-API Gateway begins the trace; authorizer and app are in it, and what they ask of AWS. S3 hands a trace on to the function
-that it notifies; EventBridge and later traces of a long run do not have it. The annotation `request` they all have: the
-batch file's metadata carry it to the worker.
+API Gateway begins the trace; authorizer and app are in it, and what they ask of AWS. S3 hands a trace on to the
+function that it notifies; EventBridge and later traces of a long run do not have it. The annotation `request` they all
+have: the batch file's metadata carry it to the worker.
 """
 
 import os

@@ -60,6 +60,11 @@ class _Context(LambdaContext):  # type: ignore[misc] # the SDK is not typed
             self._local.segment = self._facade()
             self._local.entities = []
 
+    def put_subsegment(self, subsegment: Any) -> None:
+        """What is begun while nothing is recorded is dropped without a word; the SDK would warn of each."""
+        if self._header is not None:
+            super().put_subsegment(subsegment)
+
     def _facade(self) -> Any:
         header = self._header
         if header is None:

@@ -9,12 +9,16 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
+from botocore.awsrequest import AWSResponse
+
 from notifier.outcome import Disposition, Verdict
-from notifier.telemetry import NO_TRACE, Sending
+from notifier.telemetry import NO_TRACE, Call, Kind, Piece, Sending, Tracing
 from notifier.telemetry.sending import Node
 from notifier.telemetry.trace import NoTrace
 from sandbox.audience import Recipe, make
@@ -68,6 +72,33 @@ def hook_ns(*, active: bool, answers: int = 100_000) -> float:
     return (loop_s - (time.process_time() - began_s)) / answers * 1e9
 
 
+def aws_call_us(tracing: Tracing, calls: int = 1_000) -> float:
+    """CPU of one call to DynamoDB whose request never leaves, in microseconds."""
+    client = boto3.client("dynamodb", "eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    client.meta.events.register("before-send", lambda request, **_: AWSResponse(request.url, 200, {}, _Raw()))  # type: ignore[arg-type]
+    with tracing.invocation("Root=1-6b000000-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=1", "worker"):
+        began_s = time.process_time()
+        for _ in range(calls):
+            client.list_tables()
+        return (time.process_time() - began_s) / calls * 1e6
+
+
+class _Raw:
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield b"{}"
+
+
+def piece_us(tracing: Tracing, pieces: int = 2_000) -> float:
+    """CPU of one batch's document, of two requests, in microseconds."""
+    call = Call("FCM", "https://fcm.example.com", 1.0, 2.0, 200, Kind.FINE, None, "slowest")
+    piece = Piece("batch 00000001", 1.0, 2.0, "sample", (call, call), {"answers": 500, "failing": 0})
+    with tracing.invocation("Root=1-6b000000-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=1", "w") as trace:
+        began_s = time.process_time()
+        for _ in range(pieces):
+            trace.piece(piece)
+        return (time.process_time() - began_s) / pieces * 1e6
+
+
 class _Hashable:
     def __init__(self, name: str) -> None:
         self.name = name
@@ -86,6 +117,12 @@ def main() -> None:
         f"hook_ns_{'traced' if active else 'figures_only'}": round(hook_ns(active=active)) for active in (False, True)
     }
     print(json.dumps(hooks), flush=True)
+    off_us = aws_call_us(Tracing())
+    with Daemon() as daemon:
+        tracing = Tracing.start(daemon.address, 100)
+        added = {"aws_call_us_added": round(aws_call_us(tracing) - off_us, 1), "piece_us": round(piece_us(tracing), 1)}
+        tracing.close()
+    print(json.dumps(added), flush=True)
     with tempfile.TemporaryDirectory() as folder, Daemon() as daemon:
         path = make(Recipe(users=users, placeholders=True), Path(folder) / "audience.json")
         results = []
