@@ -1,4 +1,4 @@
-"""What a hop asks of S3: a cold one downloads, a warm one asks with the ETag and reads its cache; and how long it takes.
+"""What a hop asks of S3: a cold one downloads, a warm one asks with the ETag and reads its cache; what it costs.
 
 .venv/bin/python -m tests.bench.hops --users 1000000 --resume-at 900000
 """
