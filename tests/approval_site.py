@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -208,6 +209,12 @@ def _resource(path: str) -> tuple[str, dict[str, str] | None]:
     return "/{proxy+}", {"proxy": path.removeprefix("/")}
 
 
+@cache
+def _client(endpoint: str, service: str) -> Any:
+    """Clients are safe to share, and slow to make."""
+    return boto3.client(service, endpoint_url=endpoint, **CREDENTIALS)  # type: ignore[call-overload]
+
+
 class World:
     """One deployment: tables, bucket, people and a clock. Tables and bucket are emptied for each world."""
 
@@ -234,7 +241,7 @@ class World:
         """A boto3 client; Lambda is our own."""
         if service == "lambda":
             return self.control
-        return boto3.client(service, endpoint_url=self.endpoint, **CREDENTIALS)  # type: ignore[call-overload]
+        return _client(self.endpoint, service)
 
     def _reset(self) -> None:
         import urllib.request
