@@ -51,7 +51,6 @@ class Sink(msgspec.Struct, frozen=True):
     url: str
     ca_file: str
     status_url: str
-    pid: int
 
     @property
     def has_pauses(self) -> bool:
@@ -94,8 +93,7 @@ def running() -> Iterator[Sink]:
         server = subprocess.Popen([nginx, "-p", home, "-c", f"{home}/conf"], stderr=subprocess.DEVNULL)
         try:
             _await(port)
-            worker = int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0])
-            yield Sink(f"https://localhost:{port}", f"{home}/ca.pem", f"http://127.0.0.1:{status_port}/", worker)
+            yield Sink(f"https://localhost:{port}", f"{home}/ca.pem", f"http://127.0.0.1:{status_port}/")
         finally:
             server.terminate()
             server.wait()

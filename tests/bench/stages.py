@@ -98,7 +98,7 @@ def carriers(renderer: Renderer) -> dict[str, GatewayCarrier]:
     return {"fcm": fcm, "apns": apns}
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901 - one step after the other
     """Measure and print."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--placeholders", action="store_true")

@@ -12,27 +12,29 @@ import contextlib
 import gzip
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from notifier.run import source_of
 from sandbox.audience import Recipe, make
 from sandbox.aws import LocalAws
+from sandbox.gateways import Gateways
 from sandbox.local_lambda.invocation import Delivery, Fault, Invocation
 from sandbox.stack import Sandbox
+from sandbox.trial import Setting, make_secrets, parameters_of
 from tests.bench import sink
+from tests.bench.keys import apns_key, service_account
+from tests.bench.uv import environment, uv
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 900.0
@@ -63,32 +65,42 @@ class Figures(msgspec.Struct):
 class Bench:
     """A deployed stack whose worker is started by hand, and the sink."""
 
-    def __init__(self, sandbox: Sandbox, to: sink.Sink, folder: Path, interpreter: Path) -> None:
+    def __init__(self, sandbox: Sandbox, to: sink.Sink, folder: Path, interpreter: Path, *, counts: bool) -> None:
         self.sandbox = sandbox
         self.sink = to
         self.folder = folder
         self.interpreter = interpreter
+        self.counts = counts
 
     @classmethod
     @contextlib.contextmanager
-    def start(cls, **parameters: str) -> Iterator[Self]:
-        """Start sink and stack. `parameters` are the template's; without a ramp, and live."""
+    def start(cls, behaviour: str = "") -> Iterator[Self]:
+        """Start sink and stack, live and without a ramp.
+
+        With a `behaviour` (`module:function`) the sandbox's stand-ins answer in the sink's place: nginx cannot be late.
+        """
         with contextlib.ExitStack() as running:
             to = running.enter_context(sink.running())
             folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            urls = dict.fromkeys(("FcmBaseUrl", "ApnsBaseUrl", "ApnsSandboxBaseUrl"), to.url)
             settings = {"Mode": "live", "RampSeconds": "0", "GatewayCaFile": to.ca_file}
+            urls = dict.fromkeys(("FcmBaseUrl", "ApnsBaseUrl", "ApnsSandboxBaseUrl"), to.url)
+            prepare = partial(_secrets, to=to)
+            if behaviour:
+                gateways = running.enter_context(Gateways.start(folder / "gateways", behaviour=behaviour))
+                settings = parameters_of(Setting(), gateways)
+                urls = {}
+                prepare = partial(make_secrets, gateways=gateways)
             sandbox = running.enter_context(
                 Sandbox.start(
                     folder / "aws",
                     ROOT / "template.yaml",
-                    settings | urls | parameters,
+                    settings | urls,
                     schedules=False,
                     faults=_nobody_comes,
-                    setting_up=lambda aws: _secrets(aws, to),
+                    setting_up=prepare,
                 )
             )
-            yield cls(sandbox, to, folder, worker_python())
+            yield cls(sandbox, to, folder, worker_python(), counts=not behaviour)
 
     def audience(self, recipe: Recipe) -> Path:
         """The batch file of a recipe."""
@@ -121,9 +133,9 @@ class Bench:
             **more,
         }
 
-    def work(self, event: Mapping[str, str], more: Mapping[str, str] = {}, wrapper: tuple[str, ...] = ()) -> Any:
-        """The worker, in a process of its own, until the run is over. Its figures."""
-        command = [*wrapper, str(self.interpreter), "-m", "tests.bench.worker", json.dumps(event)]
+    def work(self, *events: Mapping[str, object], more: Mapping[str, str] = {}, wrapper: tuple[str, ...] = ()) -> Any:
+        """The worker, in a process of its own, until the runs of all events are over. Its figures."""
+        command = [*wrapper, str(self.interpreter), "-m", "tests.bench.worker", *map(json.dumps, events)]
         with (self.folder / "worker.log").open("w") as log:
             done = subprocess.run(
                 command, stdout=subprocess.PIPE, stderr=log, env=self.environment(more), cwd=ROOT, check=False
@@ -140,8 +152,8 @@ class Bench:
         event = self.drop(path)
         path.unlink()
         before = self.sink.requests()
-        raw = self.work({"bucket": event["bucket"], "key": event["key"]}, more, wrapper)
-        asked = self.sink.requests() - before - 1
+        raw = self.work({"bucket": event["bucket"], "key": event["key"]}, more=more, wrapper=wrapper)
+        asked = self.sink.requests() - before - 1 if self.counts else None
         why_not, rows, requests = self._count(event["run_id"], recipe, asked)
         return Figures(
             users=recipe.users,
@@ -159,7 +171,7 @@ class Bench:
             why_not=why_not,
         )
 
-    def _count(self, run_id: str, recipe: Recipe, asked: int) -> tuple[str, int, int]:
+    def _count(self, run_id: str, recipe: Recipe, asked: int | None) -> tuple[str, int, int]:
         """What is wrong with the accounts, or nothing; rows; rows of devices that a gateway accepted.
 
         Every record has one device, so every record has one row; what was accepted was asked for exactly once.
@@ -175,7 +187,7 @@ class Bench:
             faults.append(f"{total} rows for {recipe.users} users")
         if accepted + rows["held"] != total:
             faults.append(f"outcomes {dict(rows)}")
-        if asked - accepted not in (0, 1):  # one more for Google's access token
+        if asked is not None and asked - accepted not in (0, 1):  # one more for Google's access token
             faults.append(f"the sink answered {asked} requests, {accepted} were accepted")
         return "; ".join(faults), total, accepted
 
@@ -196,21 +208,12 @@ def worker_python() -> Path:
     """
     lock = (ROOT / "uv.lock").read_bytes()
     home = ROOT / ".sandbox" / "bench" / sha256(lock + sys.version.encode()).hexdigest()[:12]
-    python = home / "bin" / "python"
-    if not (home / "done").exists():
-        wanted = home.with_suffix(".txt")
+    wanted = home.with_suffix(".txt")
+    if not wanted.exists():
         home.parent.mkdir(parents=True, exist_ok=True)
-        export = ["export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--extra", "worker"]
-        _uv(*export, "--output-file", str(wanted))
-        _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(home))
-        _uv("pip", "install", "--quiet", "--no-deps", "--compile-bytecode", "--python", str(python), "-r", str(wanted))
-        (home / "done").touch()
-    return python
-
-
-def _uv(*arguments: str) -> None:
-    found = os.environ.get("UV") or shutil.which("uv") or ROOT / ".tools" / "bin" / "uv"
-    subprocess.run([found, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        export = ("export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--extra", "worker")
+        uv(*export, "--output-file", str(wanted))
+    return environment(home, "--no-deps", "-r", str(wanted))
 
 
 def _nobody_comes(_invocation: Invocation) -> Fault:
@@ -220,12 +223,8 @@ def _nobody_comes(_invocation: Invocation) -> Fault:
 
 def _secrets(aws: LocalAws, to: sink.Sink) -> dict[str, str]:
     """Credentials of the right form; the sink takes all."""
-    pem, pkcs8, bare = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    rsa_key = rsa.generate_private_key(65537, 2048).private_bytes(pem, pkcs8, bare).decode()
-    ec_key = ec.generate_private_key(ec.SECP256R1()).private_bytes(pem, pkcs8, bare).decode()
-    account = {"type": "service_account", "project_id": "bench", "private_key_id": "1", "private_key": rsa_key}
-    account |= {"client_email": "bench@bench.iam.gserviceaccount.com", "token_uri": f"{to.url}/token"}
-    apple = {"key": ec_key, "key_id": "ABC123DEFG", "team_id": "TEAM123456", "topic": "com.example.app"}
+    account = service_account(f"{to.url}/token")
+    apple = {"key": apns_key(), "key_id": "ABC123DEFG", "team_id": "TEAM123456", "topic": "com.example.app"}
     client = aws.client("secretsmanager")
     made = {name: client.create_secret(Name=f"bench/{name}", SecretString=json.dumps(value))["ARN"]
             for name, value in (("fcm", account), ("apns", apple))}  # fmt: skip

@@ -1,0 +1,78 @@
+"""What a million pushes cost, from the measured CPU: AWS' list prices in us-east-1, without free tiers.
+
+Seen on 2026-11-21 in copies of the pages named; Lambda and SNS by two sources each.
+"""
+
+import msgspec
+
+LAMBDA_ARM_PER_GB_S = 0.0000133334
+"""https://aws.amazon.com/lambda/pricing/"""
+LAMBDA_PER_INVOCATION = 0.20 / 1e6
+S3_PER_PUT = 0.005 / 1e3
+"""https://aws.amazon.com/s3/pricing/, S3 Standard; a GET or HEAD is a twelfth."""
+S3_PER_GET = 0.0004 / 1e3
+S3_PER_GB_MONTH = 0.023
+DYNAMODB_PER_WRITE_UNIT = 0.625 / 1e6
+"""https://aws.amazon.com/dynamodb/pricing/on-demand/, since 2024-11-01; a unit is 1 KB."""
+DYNAMODB_PER_READ_UNIT = 0.125 / 1e6
+LOGS_PER_GB = 0.50
+"""https://aws.amazon.com/cloudwatch/pricing/"""
+XRAY_PER_TRACE = 5.0 / 1e6
+"""https://aws.amazon.com/xray/pricing/"""
+SNS_PER_PUBLISH = 0.50 / 1e6
+SNS_PER_MOBILE_PUSH = 0.50 / 1e6
+"""https://aws.amazon.com/sns/pricing/: to publish to a device is billed, and so is the delivery."""
+
+FULL_VCPU_MB = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+GATEWAYS_PER_S = 10_000
+"""FCM's own ceiling, and our default of 9,000 with APNs beside it: faster than this no vCPU helps."""
+BATCH = 500
+LEDGER_WRITES_PER_S = 4
+LEDGER_KB = 3
+"""The lane's item, and the same again in its index."""
+LOG_BYTES_PER_S = 400
+ROWS_BYTES_PER_PUSH = 40
+"""Of the rows objects, gzipped."""
+HOP_S = 840.0
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Dollars for a million pushes."""
+
+    memory_mb: int
+    seconds: float
+    compute: float
+    s3: float
+    dynamodb: float
+    logs: float
+    xray: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.compute + self.s3 + self.dynamodb + self.logs + self.xray
+
+
+def of_a_million(cpu_us: float, memory_mb: int) -> Cost:
+    """With so much CPU a push, on arm64. Lambda gives CPU in proportion to memory, and one thread uses one vCPU."""
+    vcpu = min(1.0, memory_mb / FULL_VCPU_MB)
+    seconds = max(cpu_us / vcpu, 1e6 / GATEWAYS_PER_S)
+    hops = max(1.0, seconds / HOP_S)
+    batches = 1e6 / BATCH
+    writes = seconds * LEDGER_WRITES_PER_S * LEDGER_KB * 2
+    s3 = batches * S3_PER_PUT + batches * 0.1 * S3_PER_GET + 1e6 * ROWS_BYTES_PER_PUSH / 1e9 * S3_PER_GB_MONTH
+    return Cost(
+        memory_mb,
+        seconds,
+        seconds * memory_mb / 1024 * LAMBDA_ARM_PER_GB_S + hops * LAMBDA_PER_INVOCATION,
+        s3,
+        writes * DYNAMODB_PER_WRITE_UNIT,
+        seconds * LOG_BYTES_PER_S / 1e9 * LOGS_PER_GB,
+        XRAY_PER_TRACE * max(1.0, hops / 8),
+    )
+
+
+def sns() -> float:
+    """Dollars for a million mobile pushes through SNS, one publish each: no audience, no arms, no rows."""
+    return 1e6 * (SNS_PER_PUBLISH + SNS_PER_MOBILE_PUSH)
