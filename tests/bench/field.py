@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
 
-from tests.bench import sink
+from tests.bench import relay, sink
 from tests.bench.keys import apns_key, service_account
 from tests.bench.uv import environment
 
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
 HOME = ROOT / ".sandbox" / "bench" / "peers"
 PYTHON_PACKAGES = ("pyfcm==2.1.1", "aioapns==4.0", "firebase-admin==7.7.0")
-TIMEOUT_S = 300
+TIMEOUT_S = 120
 
 
 class Absent(Exception):
@@ -42,6 +43,8 @@ class Peer(msgspec.Struct, frozen=True):
     language: str
     command: Callable[[], list[str]]
     share: float = 1.0
+    by_relay: bool = False
+    """It does not offer ALPN: see `tests.bench.relay`."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -107,7 +110,7 @@ PEERS_IN_ORDER = (
     Peer("aioapns `send_notification`", "APNs", "Python", _python("aioapns_send"), 0.5),
     Peer("@parse/node-apn `send`", "APNs", "Node", _node("apn")),
     Peer("sideshow/apns2 `Push`", "APNs", "Go", _go),
-    Peer("pushy `sendNotification`", "APNs", "Java", _java, 5.0),
+    Peer("pushy `sendNotification`", "APNs", "Java", _java, 10.0, by_relay=True),
     Peer("gorush", "both", "Go", _gorush),
 )
 
@@ -139,13 +142,13 @@ def run(to: sink.Sink, peer: Peer, requests: int) -> Measured:
     except Absent as absent:
         return Measured(peer.name, peer.gateway, peer.language, why_not=str(absent))
     count = max(500, int(requests * peer.share) // 500 * 500)
-    with tempfile.TemporaryDirectory() as keys:
+    with tempfile.TemporaryDirectory() as keys, relay.running(to) if peer.by_relay else nullcontext(0) as port:
         Path(keys, "fcm.json").write_text(json.dumps(service_account(f"{to.url}/token")))
         Path(keys, "apns.p8").write_text(apns_key())
         variables = os.environ | {
             "REQUESTS": str(count),
             "SINK_HOST": "localhost",
-            "SINK_PORT": to.url.rpartition(":")[2],
+            "SINK_PORT": str(port or to.url.rpartition(":")[2]),
             "SINK_CA": to.ca_file,
             "FCM_KEY": f"{keys}/fcm.json",
             "APNS_KEY": f"{keys}/apns.p8",

@@ -33,7 +33,7 @@ http {{
   scgi_temp_path {home}/s; ssl_protocols TLSv1.3; ssl_certificate {home}/cert.pem; ssl_certificate_key {home}/key.pem;
   default_type application/json;
   server {{
-    listen 127.0.0.1:{port} ssl http2;
+    listen 127.0.0.1:{port} ssl http2; listen 127.0.0.1:{clear_port} http2;
     {slow}
     location = /token {{ return 200 '{token}'; }}
     location /3/device/ {{ add_header apns-id $http_apns_id; return 200; }}
@@ -51,6 +51,10 @@ class Sink(msgspec.Struct, frozen=True):
     url: str
     ca_file: str
     status_url: str
+    clear_port: int
+    """HTTP/2 without TLS, for `tests.bench.relay`."""
+    certificate: str
+    """A PEM file of certificate and key."""
 
     @property
     def has_pauses(self) -> bool:
@@ -88,22 +92,25 @@ def running() -> Iterator[Sink]:
         authority.cert_pem.write_to_path(f"{home}/ca.pem")
         leaf.cert_chain_pems[0].write_to_path(f"{home}/cert.pem")
         leaf.private_key_pem.write_to_path(f"{home}/key.pem")
-        port, status_port = _free_port(), _free_port()
-        Path(home, "conf").write_text(_configuration(home, port, status_port))
+        leaf.private_key_and_cert_chain_pem.write_to_path(f"{home}/both.pem")
+        port, clear_port, status_port = _free_port(), _free_port(), _free_port()
+        Path(home, "conf").write_text(_configuration(home, port, clear_port, status_port))
         server = subprocess.Popen([nginx, "-p", home, "-c", f"{home}/conf"], stderr=subprocess.DEVNULL)
         try:
             _await(port)
-            yield Sink(f"https://localhost:{port}", f"{home}/ca.pem", f"http://127.0.0.1:{status_port}/")
+            status_url = f"http://127.0.0.1:{status_port}/"
+            yield Sink(f"https://localhost:{port}", f"{home}/ca.pem", status_url, clear_port, f"{home}/both.pem")
         finally:
             server.terminate()
             server.wait()
 
 
-def _configuration(home: str, port: int, status_port: int) -> str:
+def _configuration(home: str, port: int, clear_port: int, status_port: int) -> str:
     slow = ECHO_MODULE.exists()
     return _CONFIGURATION.format(
         home=home,
         port=port,
+        clear_port=clear_port,
         status_port=status_port,
         answer=FCM_ANSWER,
         token=TOKEN_ANSWER,
