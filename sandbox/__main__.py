@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -104,6 +105,7 @@ def _run_with_faults(path: Path, name: str, console: Console, *, as_json: bool) 
         played = stage.play(chosen, path)
     if as_json:
         told = played.report | {"fault": name, "struck": played.struck, "broken": played.broken}
+        told["reached"] = msgspec.to_builtins(played.reached)
         sys.stdout.write(json.dumps(told) + "\n")
     else:
         print_report(played.report, console, state_dir)
