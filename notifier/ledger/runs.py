@@ -1,0 +1,93 @@
+"""Runs and campaign ids: what is entered once and hardly changes."""
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from notifier.ledger.items import as_json, key, lane_item, lane_sk, n
+from notifier.ledger.table import Table, is_refused
+from notifier.run import HAND_OVER_MS, LEDGER_VERSION, Lane, LaneState, Run, Source
+
+
+class Runs(Table):
+    """Enters runs, says who owns a campaign id, closes."""
+
+    def open_run(self, run: Run) -> Run:
+        """Enter a run and its lane, unless they are there already. Returns the run as the ledger has it."""
+        now_ms = self._now_ms()
+        self._put_new(key(run.run_id, "run") | {"run": {"S": as_json(run)}, "version": n(LEDGER_VERSION)})
+        lane = Lane(run.run_id, due_at_ms=now_ms + HAND_OVER_MS)
+        self._put_new(lane_item(lane))
+        found = self.read_run(run.run_id)
+        return found if found is not None else run
+
+    def read_run(self, run_id: str) -> Run | None:
+        """The run, or None."""
+        item = self._get(key(run_id, "run"))
+        if item is None:
+            return None
+        run = msgspec.json.decode(item["run"]["S"], type=Run)
+        closed = item.get("closed_at_ms")
+        campaign = item.get("campaign_id")
+        return msgspec.structs.replace(
+            run,
+            campaign_id=campaign["S"] if campaign else run.campaign_id,
+            closed_at_ms=int(closed["N"]) if closed else None,
+        )
+
+    def is_approved(self, source: Source) -> bool:
+        """Whether an approval of exactly these bytes under this key stands here; the approval app writes it first."""
+        item = self._get({"pk": {"S": f"approved#{source.bucket}/{source.key}"}, "sk": {"S": "approved"}})
+        return item is not None and bool(item["etag"]["S"] == source.etag)
+
+    def name_campaign(self, run_id: str, campaign_id: str) -> None:
+        """Note which campaign a run sends, whether or not it may."""
+        self._client.update_item(
+            TableName=self._table,
+            Key=key(run_id, "run"),
+            UpdateExpression="SET campaign_id = :c",
+            ExpressionAttributeValues={":c": {"S": campaign_id}},
+        )
+
+    def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool:
+        """Make the run the owner of its campaign id. False when another run owns it already and `again` is not said.
+
+        The first run of an id owns it, though it says `again`: a later one that does not say it is refused.
+        """
+        item = {
+            "pk": {"S": f"campaign#{campaign_id}"},
+            "sk": {"S": "campaign"},
+            "version": n(LEDGER_VERSION),
+            "run_id": {"S": run_id},
+            "at_ms": n(self._now_ms()),
+            "expires_at": self._expiry(),
+        }
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(pk) OR run_id = :me",
+                ExpressionAttributeValues={":me": {"S": run_id}},
+            )
+        except ClientError as error:
+            if is_refused(error):
+                return again
+            raise
+        return True
+
+    def close_run(self, run_id: str, lane: int = 0) -> None:
+        """Note that the run's summary and event are out; nobody needs to look at it again."""
+        now_ms = self._now_ms()
+        self._client.update_item(
+            TableName=self._table,
+            Key=key(run_id, "run"),
+            UpdateExpression="SET closed_at_ms = if_not_exists(closed_at_ms, :now)",
+            ExpressionAttributeValues={":now": n(now_ms)},
+        )
+        self._client.update_item(
+            TableName=self._table,
+            Key=key(run_id, lane_sk(lane)),
+            UpdateExpression="REMOVE due, due_at",
+            ConditionExpression="#state = :done",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":done": {"S": LaneState.DONE.value}},
+        )
