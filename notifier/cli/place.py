@@ -84,10 +84,17 @@ def _from_cloudformation(stack: str) -> Place:
         raise
     try:
         worker = found["WorkerFunction"] + ":live"
-        place = Place(found["Bucket"], found["Table"], worker, found["ControlFunction"])
+        bucket = found.get("Bucket") or _bucket_of(worker)
+        place = Place(bucket, found["Table"], worker, found["ControlFunction"])
         return msgspec.structs.replace(place, approval=found.get("ApprovalFunction"))
     except KeyError as missing:
         raise Trouble(ExitCode.NOT_FOUND, f"stack {stack!r} has no {missing}", "is it the notifier's stack?") from None
+
+
+def _bucket_of(worker: str) -> str:
+    """The bucket that a stack uses and has not made."""
+    configuration = boto3.client("lambda").get_function_configuration(FunctionName=worker)
+    return str(configuration["Environment"]["Variables"]["BUCKET"])
 
 
 class Cloud:

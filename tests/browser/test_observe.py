@@ -47,6 +47,12 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, st
             yield server.url, run_id
 
 
+def keep(page: Page, name: str) -> None:
+    """A picture for people, where SCREENSHOTS names a folder."""
+    if "SCREENSHOTS" in os.environ:
+        page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / f"{name}.png", full_page=True)
+
+
 def test_the_two_culprits_are_found(page: Page, observed: tuple[str, str], tmp_path: Path) -> None:
     """What stands out are the gateway that fails half of the time and the one that is slow, and nothing else."""
     hosts: list[str] = []
@@ -61,6 +67,7 @@ def test_the_two_culprits_are_found(page: Page, observed: tuple[str, str], tmp_p
     assert 40 <= int(share[1]) <= 60
     expect(slow).to_contain_text("APNs")
     expect(slow).to_contain_text(re.compile(r"1,[5-9]\d\d ms a call"))
+    keep(page, "service-map")
     assert {url for url in hosts if not url.startswith("http://127.0.0.1:")} == set()
 
 
@@ -91,18 +98,7 @@ def test_a_run_is_found_and_its_waterfall_shown(page: Page, observed: tuple[str,
     expect(rows.filter(has_text="FCM").filter(has_text="500 fault").first).to_be_visible()
     expect(page.get_by_text("DynamoDB UpdateItem").first).to_be_visible()
     expect(page.locator("th", has_text="campaign")).to_be_visible()
-
-
-@pytest.mark.skipif("SCREENSHOTS" not in os.environ, reason="SCREENSHOTS names a folder for them")
-def test_screenshots(page: Page, observed: tuple[str, str]) -> None:
-    """Pictures of map and waterfall, for people."""
-    folder = Path(os.environ["SCREENSHOTS"])
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.goto(observed[0])
-    page.screenshot(path=folder / "map.png", full_page=True)
-    page.goto(f"{observed[0]}?q={observed[1]}")
-    page.locator("table a").first.click()
-    page.screenshot(path=folder / "waterfall.png", full_page=True)
+    keep(page, "waterfall")
 
 
 def test_what_is_not_there_says_so(page: Page, observed: tuple[str, str]) -> None:

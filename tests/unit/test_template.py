@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from notifier.config import Mode, Settings, check_time, read_settings
+from sandbox.template import read
 from tests.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed
 
 BIN = Path(sys.executable).parent
@@ -72,9 +73,12 @@ def test_actions_are_named() -> None:
 def test_resources_are_narrow() -> None:
     """A star in a resource stands only at its end: for the keys of one prefix, or for the versions of the worker."""
     allowed = re.compile(
-        r"arn:\S+:s3:::\S+/(audiences|batches|counts|dead-tokens|deferred|invalid|rows|state|summaries)/\*"  # keys of a prefix
+        # keys of a prefix
+        r"arn:\S+:s3:::\S+/(audiences|batches|counts|dead-tokens|deferred|invalid|rows|state|summaries)/\*"
         r"|arn:\S+:ses:\S+:identity/\*"  # SES looks at the recipient's identity too; the sender is a condition
         r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with
+        # one prefix of the buckets that were given
+        r"|.*'\$\{Arns\}/audiences/\*'.*\['/audiences/\*,', \{'Ref': 'AudienceBucketArns'\}\].*"
     )
     for name, statement in statements(transformed()):
         listed = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
@@ -94,7 +98,7 @@ def test_managed_policies_are_only_for_logs_and_traces() -> None:
 
 
 def test_secrets_are_read_by_those_who_need_them() -> None:
-    """GetSecretValue is allowed on the two given secrets to the worker's role alone, on the signing key to the pages."""
+    """GetSecretValue is allowed on the two given secrets to the worker alone, on the signing key to the pages."""
     reading = {
         name: statement["Resource"]
         for name, statement in statements(transformed())
@@ -150,6 +154,19 @@ def test_nothing_is_kept_for_ever() -> None:
     rules = bucket["LifecycleConfiguration"]["Rules"]
     assert {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule} == PREFIXES
     assert {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"} <= {key for rule in rules for key in rule}
+
+
+def test_a_stack_takes_up_the_bucket_that_a_former_one_left() -> None:
+    """With ExistingBucket no bucket is made, and EventBridge tells the worker; the output says how to turn that on."""
+    left = read(TEMPLATE, parameters={"ExistingBucket": "true", "FcmSecretArn": ""})
+    assert left.buckets == ()
+    assert [json.loads(rule.pattern)["source"] for rule in left.rules if rule.pattern] == [["aws.s3"]]
+    assert len(read(TEMPLATE).buckets) == 1
+    template = transformed()
+    listening = template["Outputs"]["ListenToTheBucket"]
+    assert "EventBridgeConfiguration" in listening["Value"]["Fn::Sub"]
+    makes = {name for name, one in template["Resources"].items() if one.get("Condition") == "MakesBucket"}
+    assert makes == {"Bucket", "BucketPolicy"}
 
 
 def test_data_outlives_the_stack() -> None:
