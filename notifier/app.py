@@ -2,31 +2,24 @@
 
 import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import boto3
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
-from notifier.composition import HopMaker, Process, decode_opened
+from notifier.composition import Process
 from notifier.config import check_time, read_settings
-from notifier.continuation import LambdaContinuation
-from notifier.count_desk import CountDesk
-from notifier.count_jobs import DynamoCountJobs
+from notifier.control_desk import ControlDesk
 from notifier.cursor import UnknownCursor
-from notifier.deadline import Deadline
-from notifier.event import Drop, LaneNudge, UnknownEvent, nudges
+from notifier.event import Drop, LaneNudge, nudges
 from notifier.ledger import LedgerTooNew
-from notifier.observe import Observer, ended, stopped, swept
-from notifier.opening import Opened
+from notifier.observe import Observer, stopped
+from notifier.premises import Premises
 from notifier.pruning import Pruner
-from notifier.run import Control, Ending, Lane, LaneState, Run, Source, source_of
-from notifier.summary import summary_of
-from notifier.telemetry import Action, Log, Tracing, part, traced
+from notifier.run import Ending, LaneState, Run, Source, source_of
+from notifier.sweeper import Sweeper
+from notifier.telemetry import Action, Log, Tracing
 from notifier.tenure import Invocation, Tenure
-from notifier.worker import Hop
 
 
 class Context(Protocol):
@@ -123,179 +116,6 @@ class Worker:
         return told
 
 
-class Premises:
-    """Where a tenure's hops are made and its runs are closed."""
-
-    def __init__(self, process: Process, observer: Observer) -> None:
-        self._process = process
-        self._observer = observer
-
-    @traced("open")
-    def open(self, run: Run) -> Opened:
-        """What every hop needs to know. Raises Unsendable."""
-        self._correlate(run)
-        opened = self._process.opening().open(run, decode_opened)
-        self._process.library.excluded(opened)  # here, where the lease is kept while it loads
-        return opened
-
-    def _correlate(self, run: Run) -> None:
-        """A file that the approval app wrote names its request: with it, one search finds form, approval and hops."""
-        source = run.source
-        version: Any = {"VersionId": source.version_id} if source.version_id else {}
-        try:
-            head = self._process.s3.head_object(Bucket=source.bucket, Key=source.key, **version)
-        except (ClientError, BotoCoreError):
-            return  # whoever needs the file will say what is wrong with it
-        request_id = head["Metadata"].get("correlation-id")
-        if request_id:
-            Tracing.current.annotate(request=request_id)
-            self._observer.log.request(request_id)
-
-    @contextmanager
-    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> Iterator[Hop]:
-        """The hop of a claimed lane, with its connections."""
-        with self._observer.hop(lane, opened.campaign.id) as watch:
-            maker = HopMaker(self._process, run, lane, opened)
-            try:
-                hop = maker.make(deadline, watch)
-                watch.begin(hop)
-                with part(Tracing.current, "send"):
-                    yield hop
-                    watch.end(hop)
-            finally:
-                maker.close()
-
-    @traced("close")
-    def close(self, run: Run, lane: Lane) -> None:
-        """Write the summary, announce the end."""
-        close(self._process, self._observer, run, lane)
-
-
-def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:
-    """Write the summary and announce the end. Repeatable: the sweeper does it again when this was cut short."""
-    current = process.ledger.read_run(run.run_id) or run
-    summary = summary_of(current, lane, process.settings.bucket)
-    key = process.results.put_summary(run.run_id, summary)
-    process.announcer.ended(run.run_id, summary)
-    process.ledger.close_run(run.run_id, lane.lane)
-    observer.metrics.tell(ended(lane), run_id=run.run_id)
-    observer.log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)
-
-
-class Sweeper:
-    """Every minute: nudges lanes that nobody came back to, closes runs, replays dead letters."""
-
-    MOVE_ON_MS = 120_000
-    REPLAYS = 3
-
-    def __init__(self, process: Process, observer: Observer, queue: Any, pruner: Pruner) -> None:
-        self._process = process
-        self._pruner = pruner
-        self._observer = observer
-        self._log = observer.log
-        self._queue = queue
-
-    def handle(self, event: object, context: Context) -> dict[str, int]:
-        """Sweep once."""
-        nudged = closed = stalled = 0
-        now_ms = int(self._process.clock.now() * 1000)
-        for lane in self._process.ledger.due(now_ms):
-            if not self._process.ledger.put_off(lane, now_ms + self.MOVE_ON_MS):
-                continue
-            if lane.state is LaneState.DONE:
-                run = self._process.ledger.read_run(lane.run_id)
-                if run is not None:
-                    close(self._process, self._observer, run, lane)
-                    closed += 1
-            else:
-                Tracing.current.part_ways()
-                self._process.continuation.nudge(lane.run_id, lane.lane, lane.function_version, "nudge")
-                nudged += 1
-                stalled += lane.state is not LaneState.RESTING
-        replayed = self._replay()
-        self._prune()
-        self._observer.metrics.tell(swept(stalled))
-        if nudged or closed or replayed:
-            self._log.info(Action.SWEPT, nudged=nudged, closed=closed, replayed=replayed)
-        return {"nudged": nudged, "closed": closed, "replayed": replayed}
-
-    def _prune(self) -> None:
-        """Once a day. A sweep is never worth less because this failed."""
-        try:
-            deleted = self._pruner.prune_daily()
-        except (ClientError, BotoCoreError) as error:
-            self._log.warning(Action.TROUBLE, reason=f"versions were not pruned: {error}")
-            return
-        if deleted:
-            self._log.info(Action.PRUNED, versions=deleted)
-
-    def _replay(self) -> int:
-        """Events that Lambda gave up on are tried again, three times each."""
-        url = self._process.settings.dead_letter_queue_url
-        if not url:
-            return 0
-        answer = self._queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=55)
-        replayed = 0
-        for message in answer.get("Messages", ()):
-            event = _replayable(message["Body"], self.REPLAYS)
-            if event is None:
-                continue
-            Tracing.current.part_ways()
-            self._process.continuation.invoke(event)
-            self._queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            replayed += 1
-        return replayed
-
-
-def _replayable(body: str, limit: int) -> bytes | None:
-    """The dead event with its replays counted, or None when it had enough of them: then it stays, and alarms."""
-    try:
-        event = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return None
-    if not isinstance(event, dict):
-        return None
-    replays = event.get("replays", 0)
-    if not isinstance(replays, int) or replays >= limit:
-        return None
-    return msgspec.json.encode(event | {"replays": replays + 1})
-
-
-class ControlDesk:
-    """Pause, resume and cancel, and counting of audiences, for the command line and the approval app."""
-
-    WORDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}  # noqa: RUF012 - a constant table
-
-    def __init__(self, process: Process, log: Log) -> None:
-        self._process = process
-        self._log = log
-
-    def handle(self, event: object, context: Context) -> dict[str, Any]:
-        """`{"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}`, or a `CountRequest`."""
-        if isinstance(event, dict) and event.get("action") == "count":
-            return self._count(event, context)
-        if not isinstance(event, dict) or event.get("action") not in self.WORDS or not event.get("run_id"):
-            raise UnknownEvent('expected {"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}')
-        control, run_id, by = self.WORDS[event["action"]], str(event["run_id"]), str(event.get("by", ""))
-        lane = self._process.ledger.set_control(run_id, control, by)
-        if lane is None:
-            return {"status": "refused", "run_id": run_id, "reason": "no such run, or it is done"}
-        if lane.state is LaneState.READY:
-            self._process.continuation.nudge(run_id, lane.lane, lane.function_version, "nudge")
-        self._log.info(Action.CONTROLLED, run_id=run_id, control=control.value, by=by, state=lane.state.value)
-        return {"status": lane.status, "run_id": run_id, "control": lane.control.value}
-
-    def _count(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
-        process = self._process
-        again = LambdaContinuation(boto3.client("lambda"), os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")).invoke
-        settings = process.settings
-        jobs = DynamoCountJobs(boto3.client("dynamodb"), settings.table, process.s3, settings.bucket, process.clock.now)
-        desk = CountDesk(process.s3, jobs, settings.bucket, process.clock, again)
-        answer = desk.handle(event, context.get_remaining_time_in_millis)
-        self._log.info(Action.COUNTED, **answer)
-        return answer
-
-
 _kept: dict[str, Any] = {}
 
 
@@ -335,7 +155,7 @@ def worker(event: object, context: Context) -> dict[str, Any]:
     return answer
 
 
-def sweeper(event: object, context: Context) -> dict[str, int]:
+def sweeper(_event: object, _context: Context) -> dict[str, int]:
     """Lambda's entry for the schedule."""
     process, observer = _process()
     if "sweeper" not in _kept:
@@ -344,7 +164,7 @@ def sweeper(event: object, context: Context) -> dict[str, int]:
         pruner = Pruner(*clients, settings.worker_function, settings.table, process.clock.now)
         _kept["sweeper"] = Sweeper(process, observer, boto3.client("sqs"), pruner)
     with observer.invocation(_trace_header(), "sweeper"):
-        answer: dict[str, int] = _kept["sweeper"].handle(event, context)
+        answer: dict[str, int] = _kept["sweeper"].sweep()
     return answer
 
 
@@ -352,7 +172,7 @@ def control(event: object, context: Context) -> dict[str, Any]:
     """Lambda's entry for operators."""
     process, observer = _process()
     with observer.invocation(_trace_header(), "control"):
-        return ControlDesk(process, observer.log).handle(event, context)
+        return ControlDesk(process, observer.log).handle(event, context.get_remaining_time_in_millis)
 
 
 __all__ = ["control", "sweeper", "worker"]

@@ -1,0 +1,75 @@
+"""Where a tenure's hops are made and runs are closed: between the use cases and the parts of one process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from notifier.composition import HopMaker, Process, decode_opened
+from notifier.deadline import Deadline
+from notifier.observe import Observer, ended
+from notifier.opening import Opened
+from notifier.run import Lane, Run
+from notifier.summary import summary_of
+from notifier.telemetry import Action, Tracing, part, traced
+from notifier.worker import Hop
+
+
+class Premises:
+    """Where a tenure's hops are made and its runs are closed."""
+
+    def __init__(self, process: Process, observer: Observer) -> None:
+        self._process = process
+        self._observer = observer
+
+    @traced("open")
+    def open(self, run: Run) -> Opened:
+        """What every hop needs to know. Raises Unsendable."""
+        self._correlate(run)
+        opened = self._process.opening().open(run, decode_opened)
+        self._process.library.excluded(opened)  # here, where the lease is kept while it loads
+        return opened
+
+    def _correlate(self, run: Run) -> None:
+        """A file that the approval app wrote names its request: with it, one search finds form, approval and hops."""
+        source = run.source
+        version: Any = {"VersionId": source.version_id} if source.version_id else {}
+        try:
+            head = self._process.s3.head_object(Bucket=source.bucket, Key=source.key, **version)
+        except (ClientError, BotoCoreError):
+            return  # whoever needs the file will say what is wrong with it
+        request_id = head["Metadata"].get("correlation-id")
+        if request_id:
+            Tracing.current.annotate(request=request_id)
+            self._observer.log.request(request_id)
+
+    @contextmanager
+    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> Iterator[Hop]:
+        """The hop of a claimed lane, with its connections."""
+        with self._observer.hop(lane, opened.campaign.id) as watch:
+            maker = HopMaker(self._process, run, lane, opened)
+            try:
+                hop = maker.make(deadline, watch)
+                watch.begin(hop)
+                with part(Tracing.current, "send"):
+                    yield hop
+                    watch.end(hop)
+            finally:
+                maker.close()
+
+    @traced("close")
+    def close(self, run: Run, lane: Lane) -> None:
+        """Write the summary, announce the end."""
+        close(self._process, self._observer, run, lane)
+
+
+def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:
+    """Write the summary and announce the end. Repeatable: the sweeper does it again when this was cut short."""
+    current = process.ledger.read_run(run.run_id) or run
+    summary = summary_of(current, lane, process.settings.bucket)
+    key = process.results.put_summary(run.run_id, summary)
+    process.announcer.ended(run.run_id, summary)
+    process.ledger.close_run(run.run_id, lane.lane)
+    observer.metrics.tell(ended(lane), run_id=run.run_id)
+    observer.log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)
