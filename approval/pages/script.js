@@ -36,6 +36,7 @@
       let live = true;
       try {
         const answer = await fetch(poll.dataset.poll, { credentials: "same-origin", redirect: "manual" });
+        if (answer.type === "opaqueredirect") return location.reload(); // signed out: to sign in, and back
         if (!answer.ok) return;
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
         const counted = document.querySelector("[data-reload]") && fresh.querySelector(".figures");

@@ -385,8 +385,8 @@ def test_pause_and_resume_from_the_page(people: People, office: Office) -> None:
 
 
 def people_with_axe(people: People, office: Office, address: str) -> Page:
-    """A window in which axe may be put into the page."""
-    page = people.nobody(bypass_csp=True)
+    """A window in which axe may be put into the page, for eyes that like it dark."""
+    page = people.nobody(bypass_csp=True, color_scheme="dark")
     page.goto(address)
     people.ask_for_link(page, CAT)
     return page
