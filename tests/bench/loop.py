@@ -3,9 +3,8 @@
     python -m tests.bench.loop                    the whole table (kept in tests/bench/results/loop.md)
     python -m tests.bench.loop one --loop plain --body read --connections 4 --multis 4
 
-The sink is nginx on 127.0.0.1 (TLS 1.3, HTTP/2, one worker, a short JSON answer at once). Where it is missing:
-`apt-get install nginx-light`. Every case runs in a process of its own; CPU is `time.process_time`, so what the sink
-burns is not in it. Requests per second are wall clock, with sink and client sharing the machine: a side note.
+The sink is nginx (`tests.bench.sink`). Every case runs in a process of its own; CPU is `time.process_time`, so what
+the sink burns is not in it. Requests per second are wall clock, with sink and client sharing the machine: a side note.
 """
 
 from __future__ import annotations
@@ -18,25 +17,21 @@ import json
 import os
 import platform
 import select
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pycurl
-import trustme
 
 from notifier.gateway.curl import CurlTransport
 from notifier.gateway.transport import Endpoint, Request
+from tests.bench import sink
 
 BODY = b'{"message":{"token":"' + b"t" * 152 + b'","notification":{"title":"Hi","body":"3 people joined"}}}'
 HEADERS = ["authorization: bearer " + "a" * 200, "content-type: application/json", "Expect:"]
-ANSWER = '{"name":"projects/p/messages/0:1500415314455276%31bd1c9631bd1c96"}'
 
 
 class Slot:
@@ -294,63 +289,6 @@ def run_one(arguments: argparse.Namespace) -> None:
     print(json.dumps(work.figures()))
 
 
-NGINX = """
-{modules} daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
-  client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u;
-  scgi_temp_path {home}/s;
-  server {{
-    listen 127.0.0.1:{port} ssl http2; http2_max_concurrent_streams 2000; ssl_protocols TLSv1.3;
-    ssl_certificate {home}/cert.pem; ssl_certificate_key {home}/key.pem;
-    {slow}
-    location / {{ default_type application/json; return 200 '{answer}'; }}
-  }}
-}}
-"""
-
-
-ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
-"""Debian's nginx-light brings it: answers after a pause."""
-SLOW = "location /slow {{ default_type application/json; echo_sleep 0.06; echo '{answer}'; }}"
-
-
-def nginx_configuration(home: str, port: int) -> str:
-    """Return the sink's configuration: everything at once, and under /slow after 60 ms where the module is there."""
-    modules = f"load_module {ECHO_MODULE};" if ECHO_MODULE.exists() else ""
-    slow = SLOW.format(answer=ANSWER) if modules else ""
-    return NGINX.format(home=home, port=port, answer=ANSWER, modules=modules, slow=slow)
-
-
-@contextlib.contextmanager
-def nginx_sink() -> Iterator[tuple[str, str]]:
-    """Start nginx on a free port of 127.0.0.1; yield its URL and the path of its CA."""
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
-        raise SystemExit("the sink is nginx, which is not installed: apt-get install nginx-light")
-    with tempfile.TemporaryDirectory() as home, socket.socket() as probe:
-        authority = trustme.CA()
-        leaf = authority.issue_cert("localhost", "127.0.0.1")
-        authority.cert_pem.write_to_path(f"{home}/ca.pem")
-        leaf.cert_chain_pems[0].write_to_path(f"{home}/cert.pem")
-        leaf.private_key_pem.write_to_path(f"{home}/key.pem")
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        Path(home, "conf").write_text(nginx_configuration(home, port))
-        server = subprocess.Popen([nginx, "-p", home, "-c", f"{home}/conf"], stderr=subprocess.DEVNULL)
-        try:
-            for _ in range(200):
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                time.sleep(0.02)
-            yield f"https://localhost:{port}", f"{home}/ca.pem"
-        finally:
-            server.terminate()
-            server.wait()
-
-
 CASES = [
     # what, loop, body, connections, multis, in flight
     ("loop", "plain", "fields", 4, 1, 400),
@@ -384,7 +322,7 @@ CASES = [
 def measure(url: str, ca: str, requests: int, repeats: int) -> Iterator[str]:
     """Run every case; yield the rows of the table, the cheapest of `repeats` runs each."""
     for what, loop, body, connections, multis, in_flight in CASES:
-        if what == "60 ms" and not ECHO_MODULE.exists():
+        if what == "60 ms" and not sink.ECHO_MODULE.exists():
             continue
         path = "/slow" if what == "60 ms" else "/v1/projects/p/messages:send"
         command = [
@@ -415,11 +353,10 @@ def measure(url: str, ca: str, requests: int, repeats: int) -> Iterator[str]:
 def report(rows: list[str], requests: int) -> str:
     """Return the results page's table with the machine and the versions on top."""
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
-    nginx = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr.strip()
     return "\n".join(
         [
             f"- Machine: {model.split(':')[-1].strip()}, {os.cpu_count()} cores, {platform.platform()}",
-            f"- {pycurl.version}; Python {platform.python_version()}; {nginx}",
+            f"- {pycurl.version}; Python {platform.python_version()}; {sink.version()}",
             f"- Command: `python -m tests.bench.loop` ({requests:,} requests a case, first tenth not timed)",
             "",
             "| question | loop | body | connections | multis | in flight | CPU µs/request | range | requests/s |",
@@ -448,12 +385,12 @@ def main() -> None:
     if arguments.what == "one" and arguments.url:
         run_one(arguments)
         return
-    with nginx_sink() as (url, ca):
+    with sink.running() as to:
         if arguments.what == "one":
-            arguments.url, arguments.ca = url + arguments.path, ca
+            arguments.url, arguments.ca = to.url + arguments.path, to.ca_file
             run_one(arguments)
             return
-        table = report(list(measure(url, ca, arguments.requests, arguments.repeats)), arguments.requests)
+        table = report(list(measure(to.url, to.ca_file, arguments.requests, arguments.repeats)), arguments.requests)
     print(table)
 
 

@@ -14,7 +14,7 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -198,7 +198,7 @@ def picture(rows: list[Row]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=1_000_000)
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000, help="of a peer")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--no-latency", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     page = measure(
         arguments.users,
         arguments.repeats,
