@@ -2,7 +2,7 @@
 
 import typer
 
-from notifier.cli import files, reports, runs, setup, trying
+from notifier.cli import files, pages, reports, runs, setup, trying
 
 EXIT_CODES = (
     "Exit codes: 0 done, and the answer is yes · 1 done, and the answer is no (the file would be refused, the run did "
@@ -34,6 +34,7 @@ app.command("resume")(runs.resume)
 app.command("cancel")(runs.cancel)
 app.command("report")(reports.report)
 app.command("setup")(setup.setup)
+app.command("sign-in-link")(pages.sign_in_link)
 app.command("count")(files.count)
 app.add_typer(files.convert, name="convert")
 

@@ -37,6 +37,8 @@ class Place(msgspec.Struct, frozen=True):
     secret_access_key: str | None = None
     approval: str | None = None
     """The approval app's function, where the stack has one."""
+    pages: str | None = None
+    """Where its pages are, with the stage and without a slash at the end."""
 
 
 def find_place(stack: str | None, stack_file: Path | None, environment: Mapping[str, str] = os.environ) -> Place:
@@ -86,9 +88,15 @@ def _from_cloudformation(stack: str) -> Place:
         worker = found["WorkerFunction"] + ":live"
         bucket = found.get("Bucket") or _bucket_of(worker)
         place = Place(bucket, found["Table"], worker, found["ControlFunction"])
-        return msgspec.structs.replace(place, approval=found.get("ApprovalFunction"))
+        return msgspec.structs.replace(place, approval=found.get("ApprovalFunction"), pages=_pages(found))
     except KeyError as missing:
         raise Trouble(ExitCode.NOT_FOUND, f"stack {stack!r} has no {missing}", "is it the notifier's stack?") from None
+
+
+def _pages(found: Mapping[str, str]) -> str | None:
+    api = found.get("ApprovalApi")
+    region = boto3.Session().region_name
+    return f"https://{api}.execute-api.{region}.amazonaws.com/prod" if api else None
 
 
 def _bucket_of(worker: str) -> str:
