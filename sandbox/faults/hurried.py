@@ -23,8 +23,9 @@ import notifier.worker  # noqa: E402  (after the times are set: it copies them)
 notifier.worker.WAIT_MS //= HURRY
 
 from notifier import app  # noqa: E402
+from notifier.sweeper import Sweeper  # noqa: E402
 
-app.Sweeper.MOVE_ON_MS //= HURRY
+Sweeper.MOVE_ON_MS //= HURRY
 
 _BALLAST_AFTER_S = 0.5
 _BALLAST_BYTES = 64 * 1024 * 1024
