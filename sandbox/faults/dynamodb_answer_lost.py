@@ -9,6 +9,7 @@ SCENARIO = Scenario(
     expects="The refusal of the repeated write is read back before it is believed.",
     aws=(AwsRule("dynamodb", Does.LOSE, "UpdateItem", times=0, every=3),),
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,

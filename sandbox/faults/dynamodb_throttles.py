@@ -9,6 +9,7 @@ SCENARIO = Scenario(
     expects="Calls are repeated; the run goes on.",
     aws=(AwsRule("dynamodb", Does.REFUSE, times=0, share=0.2, code="ProvisionedThroughputExceededException"),),
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,

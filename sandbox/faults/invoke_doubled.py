@@ -19,6 +19,7 @@ SCENARIO = Scenario(
     expects="One of each pair claims the lane, the other finds it taken.",
     invocations=plan,
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,

@@ -21,6 +21,7 @@ SCENARIO = Scenario(
     expects="The sweeper finds the hand-over that nobody took.",
     invocations=plan,
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,

@@ -9,6 +9,7 @@ SCENARIO = Scenario(
     expects="The worker fails, Lambda's retry finds the lane ready and goes on.",
     aws=(AwsRule("lambda", Does.REFUSE, where="/invocations", times=6, status=429, code="TooManyRequestsException"),),
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,

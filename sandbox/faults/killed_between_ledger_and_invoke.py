@@ -9,6 +9,7 @@ SCENARIO = Scenario(
     expects="Lambda's retry of the killed invocation finds the lane ready and goes on; nothing is repeated.",
     aws=(AwsRule("lambda", Does.KILL_BEFORE, where="/invocations"),),
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,

@@ -9,6 +9,7 @@ SCENARIO = Scenario(
     expects="One successor works; the others and Lambda's retry find the lane taken.",
     aws=(AwsRule("lambda", Does.LOSE, where="/invocations", times=5),),
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,

@@ -36,6 +36,7 @@ SCENARIO = Scenario(
     act=race,
     invocations=plan,
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     variables=SLOW,
     behaviour=SLOW_ANSWERS,

@@ -9,6 +9,7 @@ SCENARIO = Scenario(
     variables={**SLOW, "SANDBOX_CLOCK_AHEAD_MS": "600000"},
     behaviour=SLOW_ANSWERS,
     timeout_s=4,
+    max_hops=20,
     recurse_below_ms=1_900,
     users=2_500,
 )
