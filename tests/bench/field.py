@@ -85,7 +85,7 @@ def _node(script: str) -> Callable[[], list[str]]:
 
 def _go() -> list[str]:
     home = _copied("go")
-    if not (home / "peer").exists():
+    if not (home / "peer").exists() or (home / "peer").stat().st_mtime < (PEERS / "go" / "main.go").stat().st_mtime:
         _install([_tool("go"), "build", "-o", "peer", "."], home)
     return [str(home / "peer")]
 
@@ -103,9 +103,9 @@ def _gorush() -> list[str]:
 
 
 PEERS_IN_ORDER = (
-    Peer("pyfcm `notify`", "FCM", "Python", _python("pyfcm_notify"), 0.1),
-    Peer("pyfcm `async_notify_multiple_devices`", "FCM", "Python", _python("pyfcm_async"), 0.1),
-    Peer("firebase-admin `send_each`", "FCM", "Python", _python("firebase_admin_each"), 0.1),
+    Peer("pyfcm `notify`", "FCM", "Python", _python("pyfcm_notify"), 0.2),
+    Peer("pyfcm `async_notify_multiple_devices`", "FCM", "Python", _python("pyfcm_async"), 0.2),
+    Peer("firebase-admin `send_each`", "FCM", "Python", _python("firebase_admin_each"), 0.2),
     Peer("firebase-admin `sendEach`", "FCM", "Node", _node("fcm")),
     Peer("aioapns `send_notification`", "APNs", "Python", _python("aioapns_send"), 0.5),
     Peer("@parse/node-apn `send`", "APNs", "Node", _node("apn")),
@@ -141,7 +141,7 @@ def run(to: sink.Sink, peer: Peer, requests: int) -> Measured:
         command = peer.command()
     except Absent as absent:
         return Measured(peer.name, peer.gateway, peer.language, why_not=str(absent))
-    count = max(500, int(requests * peer.share) // 500 * 500)
+    count = max(1_000, int(requests * peer.share) // 500 * 500)
     with tempfile.TemporaryDirectory() as keys, relay.running(to) if peer.by_relay else nullcontext(0) as port:
         Path(keys, "fcm.json").write_text(json.dumps(service_account(f"{to.url}/token")))
         Path(keys, "apns.p8").write_text(apns_key())

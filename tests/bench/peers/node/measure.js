@@ -33,7 +33,7 @@ module.exports = {
       requests: done - from,
       cpu_s: (used.user + used.system) / 1e6,
       wall_s: Number(process.hrtime.bigint() - began) / 1e9,
-      peak_rss_mb: process.resourceUsage().maxRSS / 1024,
+      peak_rss_mb: Number(/VmHWM:\s+(\d+)/.exec(fs.readFileSync("/proc/self/status", "utf8"))[1]) / 1024,
       version: JSON.parse(fs.readFileSync(path.join(__dirname, "node_modules", name, "package.json"))).version,
     }));
   },
