@@ -23,7 +23,7 @@ from sandbox.wire.server import WireServer
 
 FUNCTIONS = {"WorkerFunction": "worker", "SweeperFunction": "sweeper", "ControlFunction": "control"}
 SETTING = Setting(retry_scale=0.02, schedule_every_s=1.0)
-HURRIED = "sandbox.faults.hurried"
+HURRIED = "sandbox.hurried"
 _IDLE_S = 8.0
 
 

@@ -276,3 +276,46 @@ def test_times_and_pace_are_kept(trial: Trial, tmp_path: Path) -> None:
             break
     counts = trial.gateways.counts()
     assert counts.fcm.requests + counts.apns.requests == 0
+
+
+def test_again_and_experiment(trial: Trial, tmp_path: Path) -> None:
+    """`again` lets an id be sent once more; with one `experiment` users keep their arm from campaign to campaign."""
+    arms = {}
+    weeks: dict[str, dict[str, object]] = {"week-1": {}, "week-1-again": {"again": True}, "week-2": {"id": "week-2"}}
+    for name, changes in weeks.items():
+        recipe = Recipe(users=200, campaign_id="week-1")
+        value = {
+            "campaign": campaign(recipe) | {"experiment": "weekly", **changes},
+            "users": list(users(recipe)),
+        }
+        run_id = drop_json(trial, tmp_path, name, value)
+        assert finish(trial, run_id).status == "completed"
+        arms[name] = {row["user_id"]: row["arm"] for row in trial.rows(run_id)}
+    assert arms["week-1"] == arms["week-1-again"] == arms["week-2"]
+    assert set(arms["week-1"].values()) == {"question", "statement", "control"}
+
+
+def test_languages_and_raw_additions(trial: Trial, tmp_path: Path) -> None:
+    """`de-AT` gets the German text, everybody else the message's own; raw additions arrive last, on both gateways."""
+    tokens = {"vienna": "a" * 64, "london": "b" * 64, "graz": "c" * 140}
+    trial.gateways.register(*tokens.values())
+    message = {
+        "title": "Hello",
+        "translations": {"de": {"title": "Servus"}},
+        "apns": {"thread-id": "day-2"},
+        "fcm": {"android": {"notification": {"channel_id": "social"}}},
+    }
+    audience = [
+        {"user_id": "1", "platform": "ios", "token": tokens["vienna"], "locale": "de-AT"},
+        {"user_id": "2", "platform": "ios", "token": tokens["london"], "locale": "en-GB"},
+        {"user_id": "3", "platform": "android", "token": tokens["graz"], "locale": "de_AT"},
+    ]
+    value = {"campaign": {"id": "languages", "message": message}, "users": audience}
+    assert finish(trial, drop_json(trial, tmp_path, "languages", value)).status == "completed"
+    payloads = {name: trial.gateways.pushes(token)[-1]["payload"] for name, token in tokens.items()}
+    assert payloads["vienna"]["aps"]["alert"]["title"] == "Servus"
+    assert payloads["vienna"]["aps"]["thread-id"] == "day-2"
+    assert payloads["london"]["aps"]["alert"]["title"] == "Hello"
+    android = payloads["graz"].get("message", payloads["graz"])
+    assert android["notification"]["title"] == "Servus"
+    assert android["android"]["notification"]["channel_id"] == "social"
