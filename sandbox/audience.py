@@ -54,11 +54,12 @@ class Recipe(msgspec.Struct, frozen=True):
 def campaign(recipe: Recipe) -> dict[str, object]:
     """Two variants and a control group."""
     greeting = "Hi {{ first_name | default: 'there' }}" if recipe.placeholders else "Hello"
+    body = "3 people you may know joined this week"
     return {
         "id": recipe.campaign_id or f"demo-{recipe.seed}-{recipe.users}",
         "message": {
             "title": greeting,
-            "body": "3 people you may know joined this week",
+            "body": "{{ first_name }}, " + body if recipe.placeholders else body,
             "deep_link": "app://people",
             "data": {"screen": "people"},
             "ttl_s": 86_400,
