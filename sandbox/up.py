@@ -28,7 +28,7 @@ def stay_up(state_dir: Path, console: Console, ports: tuple[int, int, int] = (0,
             office.trial.sandbox.lambda_.around = daemon.around
             office.bridge.around = daemon.around_api
             addresses = [*office.addresses, ("Service map and traces", observe.url)]
-            stack_file = write_stack_file(office.trial.sandbox, office.url, state_dir / "stack.json")
+            stack_file = write_stack_file(office.trial.sandbox, state_dir / "stack.json", office.url)
             _tell(console, addresses, office.trial.sandbox, stack_file)
             threading.Event().wait()
 
@@ -46,20 +46,20 @@ def _tell(console: Console, addresses: list[tuple[str, str]], sandbox: Sandbox, 
     console.print("  .venv/bin/notifier start audience.json --yes\n", highlight=False)
 
 
-def write_stack_file(sandbox: Sandbox, pages: str, path: Path) -> Path:
-    """What the command line `notifier` must know of the stack: its `--stack-file`."""
+def write_stack_file(sandbox: Sandbox, path: Path, pages: str = "") -> Path:
+    """What the command line `notifier` must know: its `--stack-file`. `pages`: where the approval app is, if anywhere."""
     place = {
         "bucket": sandbox.bucket,
         "table": sandbox.table,
         "worker": sandbox.function("WorkerFunction").trigger_arn,
         "control": sandbox.function("ControlFunction").name,
-        "approval": sandbox.function("ApprovalFunction").name,
-        "pages": pages.rstrip("/"),
         "endpoint_url": sandbox.endpoint_url,
         "region": REGION,
         "access_key_id": "sandbox",
         "secret_access_key": "sandbox",
     }
+    if pages:
+        place |= {"approval": sandbox.function("ApprovalFunction").name, "pages": pages.rstrip("/")}
     path.write_text(json.dumps(place, indent=2))
     return path
 

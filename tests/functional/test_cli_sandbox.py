@@ -26,7 +26,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """One sandbox for all, and the file that says where it is."""
     folder = tmp_path_factory.mktemp("sandbox")
     with Trial.start(folder, Setting(latency_ms=(40.0, 80.0))) as trial:
-        trial.stack_file = write_stack_file(trial.sandbox, "http://localhost", folder / "stack.json")  # type: ignore[attr-defined]
+        trial.stack_file = write_stack_file(trial.sandbox, folder / "stack.json")  # type: ignore[attr-defined]
         yield trial
 
 

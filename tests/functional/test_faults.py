@@ -57,7 +57,7 @@ def test_the_checks_notice_what_they_are_there_for() -> None:
     """A lost device, a doubled row, a repeat that was not reported, a wrong status and too many hops are all told."""
     account = {"accepted": 8, "rejected": {}, "failed": {}, "held": 1}
     report = {
-        "devices": 10, "outcomes": account, "unsent": 0, "possibly_repeated": 1, "status": "failed", "hops": 9,
+        "devices": 10, "outcomes": account, "unsent": 0, "possibly_repeated": 1, "status": "failed", "hops": 99,
     }  # fmt: skip
     rows = Tally(rows=10, distinct=9, outcomes={"accepted": 9, "held": 1}, asked_again=0)
     told = violations(
