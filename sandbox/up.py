@@ -47,7 +47,7 @@ def _tell(console: Console, addresses: list[tuple[str, str]], sandbox: Sandbox, 
 
 
 def write_stack_file(sandbox: Sandbox, path: Path, pages: str = "") -> Path:
-    """What the command line `notifier` must know: its `--stack-file`. `pages`: where the approval app is, if anywhere."""
+    """What the command line `notifier` must know: its `--stack-file`. `pages`: where the approval app is, if it is."""
     place = {
         "bucket": sandbox.bucket,
         "table": sandbox.table,
