@@ -302,7 +302,8 @@ def test_variants_with_translations_of_their_own() -> None:
     """A variant that replaces a translated text may do so once it says what becomes of the translations."""
     base = {"title": "T", "body": "B", "translations": {"de": {"title": "H"}}}
     for change in ({"title": "U", "translations": {}}, {"body": "C"}):
-        read_campaign(campaign(message=base, variants=[{"name": "a", "percent": 100, "message": change}]))
+        read = read_campaign(campaign(message=base, variants=[{"name": "a", "percent": 100, "message": change}]))
+        assert read.message_of("a").body == change.get("body", "B")
 
 
 def test_arms_of_the_most_variants_fit() -> None:
