@@ -63,7 +63,9 @@ class Worker:
             return {"status": "ignored", "reason": f"a newer release's run: {error}"}
 
     def _follow(self, nudge: Drop | LaneNudge, context: Context) -> dict[str, Any]:
+        dropped_at_ms = None
         if isinstance(nudge, Drop):
+            dropped_at_ms = nudge.at_ms
             run = self._run_of(nudge)
             if run is None:
                 return {"status": "ignored", "reason": "the object is not there any more"}
@@ -75,7 +77,7 @@ class Worker:
                 self._log.warning(Action.IGNORED, reason="unknown run", run_id=nudge.run_id)
                 return {"status": "ignored", "reason": "unknown run"}
             run, lane = found, nudge.lane
-        return self._work(run, lane, context)
+        return self._work(run, lane, context, dropped_at_ms)
 
     def _run_of(self, drop: Drop) -> Run | None:
         """The run of an object; asks S3 for the version when the event does not tell it."""
@@ -94,7 +96,7 @@ class Worker:
 
     # -- one lane -----------------------------------------------------------------------------------------------------
 
-    def _work(self, run: Run, lane_number: int, context: Context) -> dict[str, Any]:
+    def _work(self, run: Run, lane_number: int, context: Context, dropped_at_ms: int | None) -> dict[str, Any]:
         """Work on the lane, or forward the nudge to the version of the code that the run began with."""
         process, log = self._process, self._log
         log.run(run.run_id)
@@ -105,7 +107,7 @@ class Worker:
             log.info(Action.CONTINUED, version=version, reason="the run began with another version of the code")
             process.continuation.nudge(run.run_id, lane_number, version)
             return {"status": "forwarded", "run_id": run.run_id}
-        self._observer.began(before, int(process.clock.now() * 1000))
+        self._observer.began(before, int(process.clock.now() * 1000), dropped_at_ms)
         invocation = Invocation(context.function_version, context.get_remaining_time_in_millis)
         answer = self._tenure.work(run, lane_number, invocation)
         if answer.status == LaneState.STOPPED:

@@ -4,6 +4,7 @@ A nudge carries no truth. It names an object or a run; the ledger knows the rest
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
@@ -28,13 +29,17 @@ class UnknownEvent(ValueError):
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """An object that may be a batch file. `version_id` and `etag` are what the event knew of it."""
+    """An object that may be a batch file. `version_id` and `etag` are what the event knew of it.
+
+    `at_ms` is when S3 had taken it in, in milliseconds since the epoch, where the event says so.
+    """
 
     bucket: str
     key: str
     version_id: str | None = None
     etag: str | None = None
     put_by: str = ""
+    at_ms: int | None = None
 
     def source(self) -> Source | None:
         """The source, if the event names the version."""
@@ -67,7 +72,7 @@ def nudges(event: object) -> tuple[Drop | LaneNudge, ...]:
         if "Records" in event:
             return tuple(drop for record in event["Records"] for drop in _from_s3(record))
         if event.get("detail-type") == "Object Created" and event.get("source") == "aws.s3":
-            return tuple(_from_eventbridge(event["detail"]))
+            return tuple(_from_eventbridge(event["detail"], event.get("time")))
     except (KeyError, TypeError, AttributeError) as error:
         raise UnknownEvent(f"an S3 event without its usual members: {error!r}") from None
     if event.get("notifier") in (CONTINUE, NUDGE):
@@ -91,12 +96,21 @@ def _from_s3(record: Mapping[str, Any]) -> Iterator[Drop]:
     key = unquote_plus(s3["object"]["key"])
     who = str(record.get("userIdentity", {}).get("principalId", ""))
     if not key.startswith(OWN_PREFIXES):
-        yield Drop(s3["bucket"]["name"], key, s3["object"].get("versionId"), s3["object"].get("eTag"), who)
+        version, at_ms = s3["object"].get("versionId"), _milliseconds(record.get("eventTime"))
+        yield Drop(s3["bucket"]["name"], key, version, s3["object"].get("eTag"), who, at_ms)
 
 
-def _from_eventbridge(detail: Mapping[str, Any]) -> Iterator[Drop]:
+def _milliseconds(text: object) -> int | None:
+    """A time as events tell it (ISO 8601), since the epoch. None for what is none: nothing depends on it but a metric."""
+    try:
+        return int(datetime.fromisoformat(str(text)).timestamp() * 1000)
+    except ValueError:
+        return None
+
+
+def _from_eventbridge(detail: Mapping[str, Any], time: object) -> Iterator[Drop]:
     # EventBridge does not encode the key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
     thing = detail["object"]
     if not thing["key"].startswith(OWN_PREFIXES) and thing["key"].endswith(SUFFIXES):
-        version = thing.get("version-id") or None
-        yield Drop(detail["bucket"]["name"], thing["key"], version, thing.get("etag"), str(detail.get("requester", "")))
+        version, who = thing.get("version-id") or None, str(detail.get("requester", ""))
+        yield Drop(detail["bucket"]["name"], thing["key"], version, thing.get("etag"), who, _milliseconds(time))

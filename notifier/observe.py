@@ -172,10 +172,16 @@ class Observer:
             trace.part_ways()
         yield HopWatch(self._settings, self._clock, self.log, self.metrics, trace)
 
-    def began(self, lane: Lane | None, now_ms: int) -> None:
-        """A nudge arrived at a lane, as it was before the claim: tells how late."""
-        if lane is None or lane.due_at_ms is None:
+    def began(self, lane: Lane | None, now_ms: int, dropped_at_ms: int | None = None) -> None:
+        """A nudge arrived at a lane, as it was before the claim: tells how late.
+
+        The first hop was due when S3 had the file (`dropped_at_ms`), a later one when it was handed over, and a lane
+        that rests at its appointment. A nudge that comes early, or at a lane that is not waiting, tells nothing.
+        """
+        if lane is None or lane.state not in (LaneState.READY, LaneState.RESTING) or lane.due_at_ms is None:
             return
         due_at_ms = lane.due_at_ms - (HAND_OVER_MS if lane.state is LaneState.READY else 0)
-        if lane.state in (LaneState.READY, LaneState.RESTING) and now_ms >= due_at_ms:
+        if lane.epoch == 0 and dropped_at_ms is not None:
+            due_at_ms = min(dropped_at_ms, now_ms)  # clocks differ a little
+        if now_ms >= due_at_ms:
             self.metrics.tell(Reading({Metric.LAG: now_ms - due_at_ms}))

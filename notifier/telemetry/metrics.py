@@ -45,7 +45,7 @@ class Metric(enum.StrEnum):
     HOPS = "Hops"
     """Invocations that worked on a lane."""
     LAG = "Lag"
-    """From when a hop was due to when it began, in milliseconds."""
+    """From when a hop was due (the first one: when S3 had the file) to when it began, in milliseconds."""
     COLD_STARTS = "ColdStarts"
     """Invocations that began in a new environment."""
     RUNS_COMPLETED = "RunsCompleted"

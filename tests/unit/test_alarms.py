@@ -15,7 +15,7 @@ from notifier.config import Settings
 from notifier.cursor import Cursor
 from notifier.observe import HopWatch, Observer, ended, stopped, swept
 from notifier.outcome import Disposition, Outcome, Verdict
-from notifier.run import Ending, Lane, LaneState
+from notifier.run import HAND_OVER_MS, Ending, Lane, LaneState
 from notifier.telemetry import NO_TRACE, Dimension, Log, Metric, Metrics
 from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
 from tests.transformed_template import ROOT, resources, source, transformed
@@ -205,6 +205,40 @@ def test_a_minute_is_told_once() -> None:
     told = [line["Accepted"] for line in lines.lines if "Accepted" in line]
     assert told == [10, 20, 0]
     assert [line["PushesPerSecond"] for line in lines.lines if "Accepted" in line][:2] == [0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("lane", "dropped_at_ms", "lag_ms"),
+    [
+        (Lane("r", due_at_ms=500_000 + HAND_OVER_MS), 497_000, 3_500),
+        (Lane("r", due_at_ms=500_000 + HAND_OVER_MS), None, 500),
+        (Lane("r", due_at_ms=500_500 + HAND_OVER_MS), 500_700, 0),
+        (Lane("r", epoch=1, due_at_ms=500_100 + HAND_OVER_MS), 200_000, 400),
+        (Lane("r", epoch=1, state=LaneState.RESTING, due_at_ms=500_200), None, 300),
+        (Lane("r", epoch=1, state=LaneState.RESTING, due_at_ms=500_501), None, None),
+        (Lane("r", epoch=1, state=LaneState.RUNNING, due_at_ms=500_000), 497_000, None),
+        (Lane("r", epoch=1, state=LaneState.DONE), 497_000, None),
+        (None, None, None),
+    ],
+    ids=[
+        "the first hop, from S3's event on",
+        "the first hop of a nudge that knows no time, from when the run was entered",
+        "S3's clock is ahead",
+        "a hand-over; the event that began the run is long ago",
+        "a rest that is over",
+        "too early for its appointment",
+        "the event once more, while a worker is there",
+        "the event once more, when all is done",
+        "no lane",
+    ],
+)
+def test_lag_is_from_due_to_begun(lane: Lane | None, dropped_at_ms: int | None, lag_ms: int | None) -> None:
+    """Lag covers the way from S3 to the first hop, and from each hop to the next."""
+    lines, clock = Lines(), Clock()
+    observer = Observer(Settings(bucket="b", table="t", stack=STACK), clock, Log("ERROR"))
+    observer.metrics = Metrics(STACK, clock.now, lines.write)
+    observer.began(lane, 500_500, dropped_at_ms)
+    assert [line["Lag"] for line in lines.lines] == ([] if lag_ms is None else [lag_ms])
 
 
 def test_action_names_come_from_the_enum() -> None:

@@ -15,20 +15,22 @@ BUCKET = "example-notifier"
 ETAG = "b21b84d653bb07b05b1e6b33684dc11b"
 PARTED = "d41d8cd98f00b204e9800998ecf8427e-3"
 VERSION = "096fKKXTRTtl3on89fVO.nfljtsv6qko"
+NINE_MS = 1_795_251_600_000
+"""2026-11-21T09:00:00Z, which the samples say."""
 ANN = "AWS:AROAEXAMPLEID:ann@example.com"
 
 EXPECTED: dict[str, tuple[Drop | LaneNudge, ...]] = {
-    "s3-put-versioned": (Drop(BUCKET, "batches/day-2.json", VERSION, ETAG, ANN),),
-    "s3-put-unversioned": (Drop(BUCKET, "batches/day-2.json", None, ETAG, ANN),),
-    "s3-multipart-without-sequencer": (Drop(BUCKET, "batches/day-2.json.gz", None, PARTED, ANN),),
+    "s3-put-versioned": (Drop(BUCKET, "batches/day-2.json", VERSION, ETAG, ANN, NINE_MS),),
+    "s3-put-unversioned": (Drop(BUCKET, "batches/day-2.json", None, ETAG, ANN, NINE_MS),),
+    "s3-multipart-without-sequencer": (Drop(BUCKET, "batches/day-2.json.gz", None, PARTED, ANN, NINE_MS),),
     "s3-several-records": (
-        Drop(BUCKET, "batches/a.json", "vA", ETAG, ANN),
-        Drop(BUCKET, "batches/b.json.gz", "vB", PARTED, ANN),
+        Drop(BUCKET, "batches/a.json", "vA", ETAG, ANN, NINE_MS),
+        Drop(BUCKET, "batches/b.json.gz", "vB", PARTED, ANN, NINE_MS),
     ),
-    "s3-encoded-key": (Drop(BUCKET, "batches/Woche 47 (früh) 1+1=2 🎉 100%.json", "v1", ETAG, ANN),),
+    "s3-encoded-key": (Drop(BUCKET, "batches/Woche 47 (früh) 1+1=2 🎉 100%.json", "v1", ETAG, ANN, NINE_MS),),
     "s3-test-event": (),
     "eventbridge-object-created": (
-        Drop(BUCKET, "batches/Woche 47 1+1.json", "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", ETAG, "123456789012"),
+        Drop(BUCKET, "batches/Woche 47 1+1.json", "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", ETAG, "123456789012", NINE_MS),
     ),
     "direct": (Drop(BUCKET, "batches/day-2.json"),),
     "direct-with-version": (Drop(BUCKET, "batches/Woche 47 1+1.json", VERSION),),
@@ -152,3 +154,11 @@ def test_the_continuation_is_the_documented_one() -> None:
     """What the notifier invokes itself with is the sample."""
     assert json.loads(LaneNudge(RUN, 0, "continue").encode()) == sample("continuation")
     assert json.loads(LaneNudge(RUN).encode()) == sample("sweeper-nudge")
+
+
+@pytest.mark.parametrize("time", [None, "", "yesterday", 12, {}])
+def test_a_time_that_is_none_harms_nobody(time: object) -> None:
+    """Only a metric wants to know when it was: whatever stands there, the file is sent."""
+    event = sample("s3-put-versioned")
+    event["Records"][0]["eventTime"] = time
+    assert nudges(event) == (Drop(BUCKET, "batches/day-2.json", VERSION, ETAG, ANN, None),)
