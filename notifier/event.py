@@ -101,7 +101,7 @@ def _from_s3(record: Mapping[str, Any]) -> Iterator[Drop]:
 
 
 def _milliseconds(text: object) -> int | None:
-    """A time as events tell it (ISO 8601), since the epoch. None for what is none: nothing depends on it but a metric."""
+    """A time as events tell it (ISO 8601), since the epoch. None for what is none: only a metric wants it."""
     try:
         return int(datetime.fromisoformat(str(text)).timestamp() * 1000)
     except ValueError:

@@ -1,7 +1,8 @@
-"""A deployment while runs are under way: each stays on the code that it began with."""
+"""Deployments: while runs are under way, each stays on the code that it began with; and after a stack was deleted."""
 
 import json
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.run import Lane, LaneState
+from notifier.run import Lane, LaneState, source_of
+from sandbox import intrinsics
 from sandbox.audience import Recipe, campaign, users
-from sandbox.trial import Setting, Trial
+from sandbox.trial import TEMPLATE, Setting, Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
@@ -133,3 +135,42 @@ def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: T
     assert json.loads(item["cursor"]["S"])["version"] == 2
     assert json.loads(item["account"]["S"])["devices"] == 4_000
     assert {"1", "2"} == set(versions_at_work(trial))
+
+
+def test_a_new_stack_takes_up_the_bucket_of_a_deleted_one(tmp_path: Path) -> None:
+    """The bucket is there, its notifications lead to a function that is gone: the command in the output mends it."""
+    place = {"BucketName": "push-campaigns", "AWS::AccountId": "123456789012", "AWS::Region": "eu-central-1"}
+    resolver = intrinsics.Resolver(place.__getitem__, lambda *_: "", {}, {})
+    output = intrinsics.load(TEMPLATE)["Outputs"]["ListenToTheBucket"]["Value"]
+    aws, s3api, operation, *rest = shlex.split(resolver.resolve(output, "ListenToTheBucket"))
+    assert (aws, s3api, operation) == ("aws", "s3api", "put-bucket-notification-configuration")
+    options = dict(zip(rest[::2], rest[1::2], strict=True))
+    bucket = options["--bucket"]
+    with Trial.start(tmp_path / "sandbox", Setting(parameters={"ExistingBucket": "true"})) as trial:
+        assert trial.sandbox.stack.buckets == ()
+        left_behind(trial.s3, bucket)
+        wanted = json.loads(options["--notification-configuration"])
+        trial.s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=wanted)
+        recipe = Recipe(users=40)
+        body = json.dumps({"campaign": campaign(recipe), "users": list(users(recipe))}).encode()
+        put = trial.s3.put_object(Bucket=bucket, Key="batches/again.json", Body=body)
+        run_id = source_of(bucket, "batches/again.json", put["VersionId"], put["ETag"]).run_id
+        lane = finish(trial, run_id)
+        assert (lane.status, lane.account.settled) == ("completed", lane.account.devices)
+        kept = trial.s3.list_objects_v2(Bucket=bucket, Prefix=f"rows/run_id={run_id}/")
+        assert kept["KeyCount"] == 1
+        lags_ms = [json.loads(line)["Lag"] for line in trial.log_lines(5_000) if '"Lag":' in line]
+    assert 0 <= lags_ms[0] < PATIENCE_S * 1000
+
+
+def left_behind(s3: Any, bucket: str) -> None:
+    """A bucket as the deletion of a stack leaves it."""
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    gone = {
+        "LambdaFunctionArn": "arn:aws:lambda:eu-central-1:123456789012:function:deleted:live",
+        "Events": ["s3:ObjectCreated:*"],
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"LambdaFunctionConfigurations": [gone]}
+    )

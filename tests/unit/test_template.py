@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from notifier.config import Mode, Settings, check_time, read_settings
+from sandbox.intrinsics import Resolver
 from sandbox.template import read
 from tests.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed
 
@@ -129,6 +130,52 @@ def test_every_parameter_of_the_worker_publishes_a_version() -> None:
     assert {name for name in seen if not mentions(version["Description"], name)} == set()
 
 
+def widest(about: dict[str, Any]) -> str:
+    """A longest value that a parameter takes, of those without a pattern that says more about its form."""
+    if "AllowedValues" in about:
+        return max(map(str, about["AllowedValues"]), key=len)
+    if about["Type"] == "Number":
+        return str(about["MaxValue"])
+    return "x" * int(about["MaxLength"])
+
+
+def test_the_longest_description_of_a_version_is_taken() -> None:
+    """Lambda takes 256 characters. The longest that each parameter may be fit in there together."""
+    about = source()["Parameters"]
+    secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:" + "x" * 45
+    values = {
+        "FcmSecretArn": secret,
+        "ApnsSecretArn": secret,
+        "BucketName": "x" * 25,
+        "TraceSample": "99.99",
+        **{name: "https://" + "x" * (about[name]["MaxLength"] - 8) for name in about if name.endswith("BaseUrl")},
+    }
+    for name, value in values.items():
+        pattern = about[name]["AllowedPattern"]
+        assert re.fullmatch(pattern, value), name
+        assert len(value) == about[name].get("MaxLength", len(value)), name
+        assert not re.fullmatch(pattern, value + "x") or "MaxLength" in about[name], f"{name} may be longer"
+    [(_, version)] = resources(transformed(), "AWS::Lambda::Version")
+    seen = {name for name in about if mentions(version["Description"], name)}
+    values |= {name: widest(about[name]) for name in seen - values.keys()}
+    assert 200 < len(described(version["Description"], values)) <= 256
+
+
+def described(description: Any, values: dict[str, str]) -> str:
+    """The description of a version as CloudFormation writes it, with these parameters."""
+    template = source()
+    resolver = Resolver(values.__getitem__, lambda *_: "", template["Conditions"], template["Mappings"])
+    return str(resolver.resolve(description, "Description"))
+
+
+def test_defaults_fit_their_own_limits() -> None:
+    """A default that a parameter would not take is refused by CloudFormation."""
+    for name, about in source()["Parameters"].items():
+        default = str(about.get("Default", ""))
+        assert len(default) <= about.get("MaxLength", len(default)), name
+        assert re.fullmatch(about.get("AllowedPattern", ".*"), default), name
+
+
 def test_published_versions_survive() -> None:
     """Neither a new version nor a deleted stack takes the version away in which a run is under way."""
     [version] = [one for one in transformed()["Resources"].values() if one["Type"] == "AWS::Lambda::Version"]
@@ -170,10 +217,40 @@ def test_a_stack_takes_up_the_bucket_that_a_former_one_left() -> None:
 
 
 def test_data_outlives_the_stack() -> None:
-    """Bucket and table are kept when the stack is deleted or they are replaced."""
-    for name in ("Bucket", "Table"):
-        resource = source()["Resources"][name]
-        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    """The bucket with its policy and every table are kept when the stack is deleted or they are replaced."""
+    data = {"AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::DynamoDB::Table"}
+    kept = {name: one for name, one in source()["Resources"].items() if one["Type"] in data}
+    assert {"Bucket", "BucketPolicy", "Table", "ApprovalTable"} == kept.keys()
+    for name, resource in kept.items():
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain"), name
+
+
+NAMES = {
+    "AlarmName", "BucketName", "DashboardName", "FunctionName", "GroupName", "LogGroupName", "ManagedPolicyName",
+    "Name", "QueueName", "RoleName", "RuleName", "TableName", "TopicName",
+}  # fmt: skip
+"""Properties that name a resource for its whole account."""
+REFERENCES = {"AWS::Lambda::Alias", "AWS::Lambda::Permission", "AWS::Lambda::Version", "AWS::Lambda::EventInvokeConfig"}
+"""Types of which FunctionName says to whom they belong; an alias is named within its function."""
+
+
+def test_a_stack_can_be_deployed_again_after_its_deletion() -> None:
+    """What stays when a stack is deleted has a generated name, or a way for the next stack to take it up.
+
+    CloudFormation fails with "already exists" on a resource of a given name that is there. The bucket is the one such
+    resource that stays, and ExistingBucket is for it. The dashboard goes with its stack.
+    """
+    template = transformed(MailFrom="ops@example.com", AlarmEmail="ops@example.com")
+    named = {
+        name: template["Resources"][name].get("DeletionPolicy", "Delete")
+        for name, one in template["Resources"].items()
+        if one["Type"] not in REFERENCES and NAMES & set(one.get("Properties", {}))
+    }
+    assert named == {"Bucket": "Retain", "Dashboard": "Delete"}
+    assert template["Resources"]["Bucket"]["Condition"] == "MakesBucket"
+    stays = {name for name, one in template["Resources"].items() if one.get("DeletionPolicy") == "Retain"}
+    [(version, _)] = resources(template, "AWS::Lambda::Version")
+    assert stays == {"Bucket", "BucketPolicy", "Table", "ApprovalTable", version}
 
 
 def test_functions_are_built_for_what_they_run_on() -> None:
