@@ -81,30 +81,35 @@ format: .venv/.installed-dev
 
 # ------------------------------------------------------------------------------------------------ building
 
-# The three functions of the notifier ship the same folder. Its dependencies are installed once for each change of
-# uv.lock into .aws-sam/deps, and `sam build` calls build-<function>, which copies them and adds the source.
+# There are two artifacts: the notifier's three functions ship one, the two of the approval pages the other. Dependencies
+# are installed once for each change of uv.lock into .aws-sam/deps, and `sam build` calls build-<function>, which copies
+# them and adds the source. With BUILD_FOR=host the same is built for this machine.
+BUILD_FOR := lambda
 LAMBDA_PYTHON := 3.13
 LAMBDA_PLATFORM := aarch64-manylinux_2_28
 HOST_PYTHON = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-# Left out by name. The first line is in Lambda's runtime already. The second is for PyFCM's asynchronous calls, the third
+# Left out by name. The first line is in Lambda's runtime already, and so is what only botocore uses of the others: urllib3
+# where requests, which must have its own version of it, is not shipped. The second is for PyFCM's asynchronous calls, the third
 # for google-auth without cryptography and for making C extensions: nothing of it is imported, and together it is 18 MB.
 LEFT_OUT := boto3 botocore s3transfer jmespath \
   aiohttp aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl \
   pyasn1 pyasn1-modules pycparser
-# Babel comes with Liquid; 32 MB of it describe languages, for filters that we do not offer. English and the root stay.
+LEFT_OUT_OF_APPROVAL := urllib3
+# Babel and pytz come with Liquid, which imports them for filters that we do not offer. Babel's languages (32 MB; English
+# and the root stay) and pytz's time zones (2 MB) are only read by those filters.
 SPARE := babel/locale-data/[!er]*.dat babel/locale-data/e[!n]*.dat babel/locale-data/en_*.dat babel/locale-data/r[!o]*.dat \
-  aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js bin .lock
+  pytz/zoneinfo aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js bin .lock
 
 # $(call install-deps,FOLDER,EXTRA,WHAT UV SHOULD INSTALL FOR)
 define install-deps
 	@rm -rf $(1) && mkdir -p $(1)
 	@$(UV) export --quiet --frozen --no-dev --no-emit-project --extra $(2) $(LEFT_OUT:%=--no-emit-package %) \
-	  --output-file $(1).txt
+	  $(if $(filter approval,$(2)),$(LEFT_OUT_OF_APPROVAL:%=--no-emit-package %)) --output-file $(1).txt
 	@$(UV) pip install --quiet --no-deps --only-binary :all: --link-mode copy $(3) --target $(1) -r $(1).txt
 	@cd $(1) && rm -rf $(SPARE)
 	@find $(1) -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
-	@find $(1) -path '*.dist-info/*' ! -name METADATA ! -name entry_points.txt ! -iname 'licen[cs]e*' -type f -delete
+	@find $(1) -path '*.dist-info/*' ! -name METADATA ! -name WHEEL ! -name entry_points.txt ! -iname 'licen[cs]e*' -type f -delete
 	@find $(1) \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -type f -delete
 endef
 
@@ -117,6 +122,8 @@ LAMBDA_INTERPRETER = $(shell for python in python$(LAMBDA_PYTHON) $(HOME)/.pyenv
   "$$($(UV) python find --no-project --no-python-downloads --managed-python $(LAMBDA_PYTHON) 2>/dev/null)"; do \
   $$python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(LAMBDA_PYTHON)")' >/dev/null 2>&1 \
   && echo $$python && break; done)
+
+compile-for-host = @$(call compile,$(BIN)/python,$(1))
 
 define compile-for-lambda
 	@interpreter="$(LAMBDA_INTERPRETER)"; if [ -n "$$interpreter" ]; then $(call compile,"$$interpreter",$(1)); \
@@ -133,7 +140,7 @@ endef
 .aws-sam/deps/%-host.done: uv.lock Makefile .venv/.installed-sandbox | $(UV)
 	@echo "==> Installing the dependencies of $* for this machine, Python $(HOST_PYTHON)"
 	$(call install-deps,.aws-sam/deps/$*-host,$*,--python $(BIN)/python)
-	@$(call compile,$(BIN)/python,.aws-sam/deps/$*-host)
+	$(call compile-for-host,.aws-sam/deps/$*-host)
 	@touch $@
 
 # $(call assemble,DEPENDENCIES,FOLDER,PACKAGES)
@@ -143,24 +150,24 @@ define assemble
 	@find $(3:%=$(2)/%) -type d -name __pycache__ -prune -exec rm -rf {} +
 endef
 
-build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/worker-lambda.done
-	$(call assemble,.aws-sam/deps/worker-lambda,"$(ARTIFACTS_DIR)",notifier)
-	$(call compile-for-lambda,"$(ARTIFACTS_DIR)/notifier")
+build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/worker-$(BUILD_FOR).done
+	$(call assemble,.aws-sam/deps/worker-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier)
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier")
 
-build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-lambda.done
-	$(call assemble,.aws-sam/deps/approval-lambda,"$(ARTIFACTS_DIR)",notifier approval)
-	$(call compile-for-lambda,"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval")
+build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-$(BUILD_FOR).done
+	$(call assemble,.aws-sam/deps/approval-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier approval)
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval")
 
 build: .venv/.installed-dev build-host
 	@echo "==> sam build"
 	@PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/sam build
 	@du -sm .aws-sam/build/* .aws-sam/host/* | sed 's/^\([0-9]*\)/\1 MB/'
 
-build-host: .aws-sam/deps/worker-host.done
-	@echo "==> The worker for this machine, in .aws-sam/host/worker"
-	@rm -rf .aws-sam/host/worker
-	$(call assemble,.aws-sam/deps/worker-host,.aws-sam/host/worker,notifier)
-	@$(call compile,$(BIN)/python,.aws-sam/host/worker/notifier)
+build-host:
+	@echo "==> The artifacts for this machine, in .aws-sam/host"
+	@rm -rf .aws-sam/host
+	@$(MAKE) --no-print-directory build-WorkerFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/worker
+	@$(MAKE) --no-print-directory build-ApprovalFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/approval
 
 clean:
 	rm -rf .venv .tools .aws-sam .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,16 +10,16 @@ from notifier.campaign import DEFAULT_ARM, Campaign, Message
 from notifier.gateway.apns.message import MAX_PAYLOAD_BYTES
 from notifier.gateway.apns.message import Prepared as ApnsPrepared
 from notifier.gateway.fcm.message import Prepared as FcmPrepared
+from notifier.gateway.fcm.message import assembled
 from notifier.gateway.payload import Label
 from notifier.recipient import BrokenRecord, Recipient, read_recipient
-from notifier.render import Renderer
+from notifier.render import Renderer, Wording
 
-__all__ = ["MAX_PAYLOAD_BYTES", "Preview", "arms_of", "forgiving", "locales_of", "previews", "recipient_of"]
+__all__ = ["MAX_PAYLOAD_BYTES", "Preview", "arms_of", "forgiving", "locales_of", "prepared", "previews", "recipient_of"]
 
 _RUN = "0" * 20
 """Stands for a run id, which is this long."""
 _MAX = 120
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -63,9 +63,10 @@ def previews(campaign: Campaign, sample: dict[str, Any] | None) -> tuple[Preview
 def _previews(campaign: Campaign, renderer: Renderer, sample: dict[str, Any] | None) -> Iterator[Preview]:
     for arm in arms_of(campaign):
         for locale in locales_of(campaign, arm):
-            message, fault = _filled(renderer, arm, recipient_of(sample, locale))
-            label = Label(_RUN, campaign.id, arm)
-            for platform, size_bytes in (("android", _fcm_bytes(message, label)), ("ios", _apns_bytes(message, label))):
+            wording, texts, fault = _said(renderer, arm, recipient_of(sample, locale))
+            message = _filled(wording, texts)
+            fcm, apns = prepared(wording, Label(_RUN, campaign.id, arm))
+            for platform, size_bytes in (("android", fcm.payload_bytes(texts)), ("ios", apns.payload_bytes(texts))):
                 yield Preview(
                     arm=arm,
                     locale=locale,
@@ -89,31 +90,31 @@ def locales_of(campaign: Campaign, arm: str) -> tuple[str, ...]:
     return ("", *(campaign.message_of(arm).translations or {}))
 
 
-def _filled(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Message, str]:
-    """The message with the user's attributes in it; with its placeholders, and the reason, where he misses one."""
-    fault = ""
+def prepared(wording: Wording, label: Label) -> tuple[FcmPrepared, ApnsPrepared]:
+    """Payloads with the very bytes that the notifier sends, made without the libraries that only sending needs."""
+    return (
+        FcmPrepared(wording.message, wording.slots, label, assemble=assembled),
+        ApnsPrepared(wording.message, wording.slots, label, topic="app"),
+    )
+
+
+def _said(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Wording, tuple[str, ...], str]:
+    """The user's wording and texts; where he misses one, the wording as it was written, and the reason."""
     try:
         renderer.check(recipient)
         words = renderer.words(arm, recipient)
     except BrokenRecord as error:
-        return renderer.wording(
-            (arm, (recipient.locale or "").replace("_", "-").lower())
-        ).message, f"This user: {error}."
-    wording = renderer.wording(words.key)
-    texts = dict(zip(wording.slots, words.texts, strict=True))
-    data = {key: texts.get(f"data.{key}", text) for key, text in (wording.message.data or {}).items()}
-    fields = {slot: text for slot, text in texts.items() if not slot.startswith("data.")}
-    return msgspec.structs.replace(wording.message, **fields, **({"data": data} if data else {})), fault
+        wording = renderer.wording((arm, (recipient.locale or "").replace("_", "-").lower()))
+        return msgspec.structs.replace(wording, slots=()), (), f"This user: {error}."
+    return renderer.wording(words.key), words.texts, ""
 
 
-def _apns_bytes(message: Message, label: Label) -> int:
-    return len(ApnsPrepared(message, (), label, topic="app").body("", (), 0))
-
-
-def _fcm_bytes(message: Message, label: Label) -> int:
-    """The size FCM's limit is about: notification and data."""
-    sent = msgspec.json.decode(FcmPrepared(message, (), label).body("", (), 0))["message"]
-    return len(_encode({key: sent[key] for key in ("notification", "data") if key in sent}))
+def _filled(wording: Wording, texts: tuple[str, ...]) -> Message:
+    """The message with the texts in its slots."""
+    said = dict(zip(wording.slots, texts, strict=True))
+    data = {key: said.get(f"data.{key}", text) for key, text in (wording.message.data or {}).items()}
+    fields = {slot: text for slot, text in said.items() if not slot.startswith("data.")}
+    return msgspec.structs.replace(wording.message, **fields, **({"data": data} if data else {}))
 
 
 def forgiving(form: Form, now: Any) -> Campaign | None:

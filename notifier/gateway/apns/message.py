@@ -6,6 +6,7 @@ vocabulary once per wording; what differs from push to push is put in by `payloa
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -37,11 +38,11 @@ class Prepared:
 
     def __init__(self, message: Message, slots: Sequence[str], label: Label, *, topic: str) -> None:
         marks = new_marks(len(slots))
-        request = _request(message, marked(message, slots, marks), label, topic)
-        self._body = Splice(request.message, marks)
+        self._payload = apple_payload(marked(message, slots, marks), label, by_apns=True)
+        self._body = Splice(self._payload, marks)
         self._constant = self._body.join(()) if not marks else b""
-        self._headers = _headers(request)
-        self._ttl_s = request.time_to_live
+        self._message, self._label, self._topic = message, label, topic
+        self._ttl_s = message.ttl_s if isinstance(message.ttl_s, int) else None
 
     def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes:
         """The request's body; APNs has the token in the path and the expiry in a header."""
@@ -57,6 +58,11 @@ class Prepared:
         if self._ttl_s is not None:
             lines.append(f"apns-expiration: {int(now_s) + self._ttl_s if self._ttl_s else 0}")
         return lines
+
+    @cached_property
+    def _headers(self) -> tuple[str, ...]:
+        """The lines that are the same for every push. Not made for who only measures: aioapns is not shipped to all."""
+        return _headers(_request(self._message, self._payload, self._label, self._topic))
 
     def payload_bytes(self, texts: Sequence[str]) -> int:
         """The bytes that count against `MAX_PAYLOAD_BYTES`."""
@@ -80,18 +86,17 @@ def addition_faults(message: Message, place: str) -> Iterator[Fault]:
         yield Fault(f"{place}.data.aps", "this key is Apple's own", "put it under apns")
 
 
-def _request(message: Message, filled: Message, label: Label, topic: str) -> Any:
-    """The push in aioapns' words; `message` is asked about, `filled` (with marks in it) is what goes in."""
+def _request(message: Message, payload: dict[str, Any], label: Label, topic: str) -> Any:
+    """The push in aioapns' words."""
     from aioapns.common import NotificationRequest, PushType  # noqa: PLC0415 - 0.3 s: no cost on import
 
-    shown = message.background is not True
     return NotificationRequest(
         device_token="",
-        message=apple_payload(filled, label, by_apns=True),
+        message=payload,
         time_to_live=message.ttl_s if isinstance(message.ttl_s, int) else None,
         priority=10 if is_urgent(message) else 5,
         collapse_key=collapse_id(message, label),
-        push_type=PushType.ALERT if shown else PushType.BACKGROUND,
+        push_type=PushType.BACKGROUND if message.background is True else PushType.ALERT,
         apns_topic=topic,
     )
 
