@@ -96,6 +96,28 @@ class TestCrashes:
         assert world.lane.ending is Ending.COMPLETED
         assert 0 < world.phones.repeats <= world.lane.account.possibly_repeated
 
+    def test_the_last_batch_a_dead_worker_began(self) -> None:
+        """A clean hop that leaves just one of the dead worker's batches keeps him suspected; past it, nobody is."""
+        world = World(users(100), size=10, per_second=10)
+        world.results.troubles = lambda _: Trouble.LOST
+
+        def cut() -> None:
+            world.ledger.troubles = lambda _: Trouble.LOST
+
+        with pytest.raises(Killed):
+            invoke(world, (0.5, cut), (9, kill))
+        world.clock.time_s += LEASE_MS / 1000 + 1
+        world.results.troubles = world.ledger.troubles = lambda _: Trouble.NONE
+        begun = world.lane.fed
+        assert set(world.phones.asked) == {f"t{n}.0" for n in range(10 * begun)}
+        invoke(world, timeout_s=60 + begun - 1.5)
+        assert world.lane.cursor.record == 10 * (begun - 1)
+        assert [one.below for one in world.lane.suspects] == [begun]
+        invoke(world)
+        assert world.lane.ending is Ending.COMPLETED
+        assert world.lane.suspects == ()
+        assert world.phones.repeats == world.lane.account.possibly_repeated == 10 * begun
+
     def test_right_after_a_round(self) -> None:
         """In a new round nothing is asked for before the ledger has come to it: a crash tells what it reached."""
         world = World(users(10), phones=once("t3.0", Act.BROKEN))

@@ -82,15 +82,24 @@ class History:
         )
         self.size = size
         self.crashes = 0
+        self.seen_wrong: list[AssertionError] = []
         self.world.ledger._watch = self.watch
         self.schedule = Schedule(self.world, faults)
 
     def watch(self, before: Lane, after: Lane) -> None:
-        """Every change of the lane: the cursor goes forward only, and over settled batches only."""
+        """Look at every change of the lane. What is wrong is kept: raised here, it looks like a store that failed."""
         self.crashes += len(after.suspects) > len(before.suspects)
+        try:
+            self._check_change(before, after)
+        except AssertionError as wrong:
+            self.seen_wrong.append(wrong)
+
+    def _check_change(self, before: Lane, after: Lane) -> None:
+        """The cursor goes forward only, and over settled batches only."""
         old, new = before.cursor, after.cursor
         assert (new.round, new.record) >= (old.round, old.record)
         assert after.epoch >= before.epoch
+        self._check_suspects(before, after)
         if (new.round, new.record) == (old.round, old.record):
             return
         rows = self.world.results.rows
@@ -104,9 +113,20 @@ class History:
                 passed = new.round > old.round or found.number * self.size < new.record
                 assert not passed or (run_id, found.number, old.round) in rows
 
+    def _check_suspects(self, before: Lane, after: Lane) -> None:
+        """Who died is suspected until the cursor passes the last batch that he may have asked for, and no longer."""
+        if after.cursor.round != before.cursor.round:
+            assert not after.suspects
+            return
+        passed = -(-after.cursor.record // self.size) if after.cursor != before.cursor else 0
+        of_before = tuple(one for one in after.suspects if one in before.suspects)
+        assert of_before == tuple(one for one in before.suspects if one.below > passed)
+
     def check(self) -> None:
         """The contract's points, at the end."""
         lane = self.schedule.run()
+        for wrong in self.seen_wrong:
+            raise wrong
         account, world = lane.account, self.world
         rows = [row for found in world.results.rows.values() for row in found.rows]
         keys = {(row.record, row.device) for row in rows}
