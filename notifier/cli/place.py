@@ -57,26 +57,28 @@ def find_place(stack: str | None, stack_file: Path | None, environment: Mapping[
             ) from None
     stack = stack or environment.get("NOTIFIER_STACK")
     if stack:
-        return _from_cloudformation(stack)
+        return _from_cloudformation(stack, environment.get("AWS_REGION") or None)
     names = {name: environment.get(f"NOTIFIER_{name.upper()}", "") for name in ("bucket", "table", "worker", "control")}
     missing = [f"NOTIFIER_{name.upper()}" for name, value in names.items() if not value]
     if missing:
         raise Trouble(ExitCode.USAGE, f"which stack? ({', '.join(missing)} not set)", HOW)
-    return Place(**names)
+    return Place(**names, region=environment.get("AWS_REGION") or None)
 
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def _from_cloudformation(stack: str) -> Place:
-    client = boto3.client("cloudformation")
+def _from_cloudformation(stack: str, region: str | None) -> Place:
+    """`region` None leaves it to boto3, which knows AWS_DEFAULT_REGION and the profile's, and not AWS_REGION."""
+    client = boto3.client("cloudformation", region_name=region)
     try:
         pages = client.get_paginator("list_stack_resources").paginate(StackName=stack)
         found = {
             one["LogicalResourceId"]: one["PhysicalResourceId"]
             for page in pages
             for one in page["StackResourceSummaries"]
+            if one.get("PhysicalResourceId") and not one["ResourceStatus"].startswith("DELETE_")
         }
     except ClientError as error:
         if error.response["Error"]["Code"] == "ValidationError":
@@ -86,22 +88,27 @@ def _from_cloudformation(stack: str) -> Place:
         raise
     try:
         worker = found["WorkerFunction"] + ":live"
-        bucket = found.get("Bucket") or _bucket_of(worker)
-        place = Place(bucket, found["Table"], worker, found["ControlFunction"])
-        return msgspec.structs.replace(place, approval=found.get("ApprovalFunction"), pages=_pages(found))
+        bucket = found.get("Bucket") or _bucket_of(worker, region)
+        place = Place(bucket, found["Table"], worker, found["ControlFunction"], region)
     except KeyError as missing:
-        raise Trouble(ExitCode.NOT_FOUND, f"stack {stack!r} has no {missing}", "is it the notifier's stack?") from None
+        mend = "is it the notifier's stack, and is its deployment over?"
+        raise Trouble(ExitCode.NOT_FOUND, f"stack {stack!r} has no {missing}", mend) from None
+    if "ApprovalFunction" not in found:
+        return place
+    return msgspec.structs.replace(place, approval=found["ApprovalFunction"], pages=_pages(client, stack))
 
 
-def _pages(found: Mapping[str, str]) -> str | None:
-    api = found.get("ApprovalApi")
-    region = boto3.Session().region_name
-    return f"https://{api}.execute-api.{region}.amazonaws.com/prod" if api else None
+def _pages(client: Any, stack: str) -> str | None:
+    """Where the approval pages are, as the stack's output says it."""
+    [described] = client.describe_stacks(StackName=stack)["Stacks"]
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", ())}
+    url = outputs.get("ApprovalPages")
+    return url.rstrip("/") if url else None
 
 
-def _bucket_of(worker: str) -> str:
+def _bucket_of(worker: str, region: str | None) -> str:
     """The bucket that a stack uses and has not made."""
-    configuration = boto3.client("lambda").get_function_configuration(FunctionName=worker)
+    configuration = boto3.client("lambda", region_name=region).get_function_configuration(FunctionName=worker)
     return str(configuration["Environment"]["Variables"]["BUCKET"])
 
 

@@ -1,13 +1,16 @@
 """`notifier setup` against a sandbox: what is fine, and what is said of each thing that is not."""
 
+import copy
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from notifier.cli.check import Check
+from notifier.cli.gateway_checks import gateway_checks
 from notifier.cli.place import Cloud, Place
-from notifier.cli.setup import Check, checks
+from notifier.cli.setup import checks, notification_check
 from sandbox.gateways import Gateways
 from sandbox.trial import Setting, Trial
 
@@ -90,15 +93,40 @@ def test_a_key_that_apple_refuses(cloud: Cloud, trial: Trial, secrets: Gateways)
     assert "refuses our credentials: 403" in told.told
 
 
-def test_a_bucket_that_tells_nobody(cloud: Cloud, trial: Trial, tmp_path: Path) -> None:
-    """Somebody put other notifications on the bucket by hand."""
-    s3 = trial.sandbox.client("s3")
-    before = s3.get_bucket_notification_configuration(Bucket=trial.sandbox.bucket)
+def test_a_secret_that_is_gone(cloud: Cloud) -> None:
+    """It was deleted, or is in another region: that is another mend than a broken one's."""
+    told = next(gateway_checks(cloud, {"FCM_SECRET_ARN": "notifier/nowhere"}))
+    assert told.fine is False
+    assert "create-secret" in told.mend
+
+
+def notified(cloud: Cloud, trial: Trial, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Check:
+    """What is said while somebody has changed the bucket's notifications by hand."""
+    s3, bucket = trial.sandbox.client("s3"), trial.sandbox.bucket
+    before = s3.get_bucket_notification_configuration(Bucket=bucket)
     before.pop("ResponseMetadata")
-    s3.put_bucket_notification_configuration(Bucket=trial.sandbox.bucket, NotificationConfiguration={})
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=change(copy.deepcopy(before)))
+    worker = cloud.client("lambda").get_function_configuration(FunctionName=cloud.place.worker)
     try:
-        told = found(cloud)["notification"]
+        [check] = notification_check(cloud, worker["FunctionArn"])
     finally:
-        s3.put_bucket_notification_configuration(Bucket=trial.sandbox.bucket, NotificationConfiguration=before)
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=before)
+    return check
+
+
+def test_a_bucket_that_tells_nobody(cloud: Cloud, trial: Trial) -> None:
+    """Somebody put other notifications on the bucket."""
+    told = notified(cloud, trial, lambda _: {})
     assert told.fine is False
     assert "sam deploy" in told.mend
+    assert "ListenToTheBucket" in told.mend
+
+
+def test_a_bucket_that_tells_of_some_files_only(cloud: Cloud, trial: Trial) -> None:
+    """Compressed files would lie there unseen."""
+
+    def change(before: dict[str, Any]) -> dict[str, Any]:
+        return {"LambdaFunctionConfigurations": before["LambdaFunctionConfigurations"][:1]}
+
+    told = notified(cloud, trial, change)
+    assert (told.fine, told.told) == (False, "S3 tells the worker of .json under batches/, but not of .json.gz")
