@@ -1,6 +1,7 @@
 """The Lambda entries of the approval app, and how it is put together."""
 
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +18,7 @@ from approval.mail import Mailer, Ses
 from approval.pages import Pages
 from approval.request import Request
 from approval.runs import Runs
-from approval.sign_in import Doorkeeper
+from approval.sign_in import Doorkeeper, Evenly
 from approval.site import Site
 from approval.store import Store
 from approval.tracing import noted, traced_event
@@ -26,10 +27,23 @@ from approval.web import Call
 
 _logger = Logger(service="approval")
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+LINK_MAIL_TIMEOUTS_S = (0.5, 1.0)
+"""To connect and to read, once: a link is gone, or given up, before the answer to who asked (`sign_in.ANSWER_S`)."""
+_PROMPT = Config(
+    connect_timeout=LINK_MAIL_TIMEOUTS_S[0],
+    read_timeout=LINK_MAIL_TIMEOUTS_S[1],
+    retries={"mode": "standard", "total_max_attempts": 1},
+)
 
 
 class App:
-    """The app with all its collaborators. `client` makes a boto3 client by name."""
+    """The app with all its collaborators.
+
+    Args:
+        client: makes a boto3 client by name.
+        link_mailer: for the mails with links, which must be quick; by default the one of all others.
+        evenly: makes answers at sign-in take the same time.
+    """
 
     def __init__(
         self,
@@ -38,6 +52,8 @@ class App:
         now: Callable[[], datetime],
         key: bytes | None = None,
         mailer: Mailer | None = None,
+        link_mailer: Mailer | None = None,
+        evenly: Evenly | None = None,
     ) -> None:
         table = client("dynamodb")
         self._settings = settings
@@ -46,6 +62,7 @@ class App:
         self._files = Files(client("s3"), settings.bucket)
         self._runs = Runs(table, settings.ledger_table, client("lambda"), settings.control_function)
         self._mailer = mailer or Ses(client("ses"), settings.mail_from)
+        self._link_mailer = link_mailer or self._mailer
         secret = (
             key
             or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
@@ -55,7 +72,8 @@ class App:
         self._pages = pages
         self._desk = Desk(settings, self._store, self._files, self._runs, now, _log)
         views = Views(pages, self._desk, self._store, self._files, self._runs, settings, now)
-        self._site = Site(self._desk, views, self.doorkeeper, pages, self._letters, self._now_s, _log)
+        evenly = evenly or Evenly(time.monotonic, time.sleep)
+        self._site = Site(self._desk, views, self.doorkeeper, pages, self._letters, self._now_s, _log, evenly)
 
     def answer(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
         """One REST proxy event."""
@@ -87,6 +105,7 @@ class App:
 
         return Letters(
             self._mailer,
+            self._link_mailer,
             self._pages,
             self.doorkeeper,
             call.base_url,
@@ -110,6 +129,11 @@ def _log(action: str, **fields: Any) -> None:
     _logger.info(str(action), extra={"action": str(action), **fields})
 
 
+def clock() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
 _app: App | None = None
 
 
@@ -121,7 +145,9 @@ def _get() -> App:
         def client(service: str) -> Any:
             return session.client(service, config=_CONFIG)  # type: ignore[call-overload]
 
-        _app = App(read_settings(os.environ), client, lambda: datetime.now(UTC))
+        settings = read_settings(os.environ)
+        links = Ses(session.client("ses", config=_PROMPT), settings.mail_from)
+        _app = App(settings, client, clock, link_mailer=links)
     return _app
 
 

@@ -1,7 +1,6 @@
 """What approval reads from and writes to S3: audiences, batch files, test files, rows of test runs."""
 
 import gzip
-from hashlib import md5
 from typing import Any
 
 import msgspec
@@ -148,8 +147,3 @@ class Files:
             raise
         lines = gzip.decompress(body).splitlines()
         return [msgspec.json.decode(line, type=RowSeen) for line in lines if line]
-
-
-def etag_of(body: bytes) -> str:
-    """The ETag that S3 gives to a body written in one request, in a bucket that S3 encrypts with its own key."""
-    return md5(body, usedforsecurity=False).hexdigest()

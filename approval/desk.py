@@ -9,10 +9,11 @@ import msgspec
 
 from approval import request as rules
 from approval.audience import Figures, figures
-from approval.batch_file import Files, etag_of
+from approval.batch_file import Files
 from approval.config import Settings
 from approval.form import Faults, Form, read_campaign_of
-from approval.people import Person
+from approval.people import Person, address_of, domains, is_in, named, told
+from approval.placeholders import placeholder_faults
 from approval.preview import arms_of, locales_of
 from approval.request import Counted, Decision, Forbidden, Refused, Request, State, Step, batch_file, file_of_test
 from approval.runs import Action, CountJob, Runs
@@ -21,6 +22,7 @@ from notifier.campaign import Campaign, Message, Part, Variant
 
 MAX_TEST_FILES = 60
 MAX_DEVICES = 10
+MAX_NAMED = 20
 TESTS_PER_WINDOW = 10
 REMINDERS_PER_WINDOW = 2
 WINDOW_S = 600
@@ -121,7 +123,7 @@ class Desk:
         if parts and (job is None or job.status == "failed"):
             self._runs.begin_count(parts, person.email)
 
-    def read(self, form: Form) -> tuple[Campaign | None, tuple[Part, ...], Faults]:
+    def read(self, form: Form, requester: str) -> tuple[Campaign | None, tuple[Part, ...], Faults]:
         """The form's campaign and pinned audience, or what is wrong with them by field."""
         campaign, faults = read_campaign_of(form, self._now())
         parts, missing = self._files.pinned(form.audience)
@@ -131,7 +133,26 @@ class Desk:
             faults["audience"] = "Choose whom to send it to."
         if campaign is not None and self._runs.knows_campaign(campaign.id):
             faults["name"] = "A campaign of this name was sent already. Give this one another name."
+        job = self.count_job(parts)
+        for field, fault in placeholder_faults(form, job.result if job else None).items():
+            faults.setdefault(field, fault)
+        if fault := self._telling_fault(named(form.approvers), requester):
+            faults["approvers"] = fault
         return campaign, parts, faults
+
+    def _telling_fault(self, chosen: tuple[str, ...], requester: str) -> str:
+        """What is wrong with whom the requester has named, or that nobody would be told."""
+        approvers = self._settings.approvers
+        if strangers := [email for email in chosen if not address_of(email) or not is_in(email, approvers)]:
+            return f"Not among the approvers: {', '.join(strangers[:5])}"
+        if requester in chosen:
+            return "Nobody approves their own request: name somebody else."
+        if len(chosen) > MAX_NAMED:
+            return f"At most {MAX_NAMED}."
+        if not told(chosen, requester, approvers):
+            where = " or ".join(domains(approvers))
+            return f"Nobody would be told. Name an approver at {where}." if where else "Nobody but you may approve it."
+        return ""
 
     def submit(self, id_: str, person: Person, post: Post) -> Request:
         """To the approvers.
@@ -141,7 +162,7 @@ class Desk:
         """
         _require(person.is_requester, "Only requesters can submit a request.")
         draft = self._store.request(id_)
-        campaign, parts, faults = self.read(draft.form)
+        campaign, parts, faults = self.read(draft.form, person.email)
         if faults or campaign is None:
             raise Incomplete(faults)
 
@@ -209,7 +230,7 @@ class Desk:
         body = batch_file(request.campaign, request.parts)
         approvers = [approval.by for approval in request.approvals]
         self._runs.vouch(
-            self._settings.bucket, request.batch_key, etag_of(body), request.id, approvers, self.now_ms // 1000 + KEEP_S
+            self._settings.bucket, request.batch_key, body, request.id, approvers, self.now_ms // 1000 + KEEP_S
         )
         metadata = {
             "content-hash": request.content_hash,
@@ -309,9 +330,7 @@ class Desk:
             campaign_of_test(campaign, arm, name), [user_of_test(person.email, devices, locale, sample)]
         )
         key = f"batches/test/{request.id}-{number}.json"
-        self._runs.vouch(
-            self._settings.bucket, key, etag_of(body), request.id, [person.email], self.now_ms // 1000 + KEEP_S
-        )
+        self._runs.vouch(self._settings.bucket, key, body, request.id, [person.email], self.now_ms // 1000 + KEEP_S)
         metadata = {"content-hash": request.content_hash, "request-id": request.id, "requested-by": person.email}
         written = self._files.write_once(key, body, metadata, self.now_ms)
         test = TestPush(

@@ -62,6 +62,7 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     start: str = ""
     latest: str = ""
     per_second: str = ""
+    approvers: str = ""
 
 
 Fields = Mapping[str, list[str]]
@@ -94,7 +95,7 @@ def read_form(fields: Fields) -> Form:
     )
 
 
-_PLAIN = ("name", "experiment", *TEXTS, "control_percent", "timezone", "start", "latest", "per_second")
+_PLAIN = ("name", "experiment", *TEXTS, "control_percent", "timezone", "start", "latest", "per_second", "approvers")
 
 
 def _says_something(variant: VariantForm) -> bool:

@@ -7,10 +7,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from approval.mail import Mailer
 from approval.pages import Pages
-from approval.people import addresses
+from approval.people import named, told
 from approval.preview import previews
 from approval.request import Limits, Request, State, needed_approvals
-from approval.sign_in import REVIEW_LINK_S, Doorkeeper
+from approval.sign_in import LINK_S, REVIEW_LINK_S, Doorkeeper
 from approval.web import quoted
 
 _SHOWN = 12
@@ -28,6 +28,7 @@ class Letters:
     def __init__(
         self,
         mailer: Mailer,
+        link_mailer: Mailer,
         pages: Pages,
         doorkeeper: Doorkeeper,
         base_url: str,
@@ -38,6 +39,7 @@ class Letters:
         samples: Callable[[Request], list[dict[str, Any]]],
     ) -> None:
         self._mailer = mailer
+        self._link_mailer = link_mailer
         self._pages = pages
         self._doorkeeper = doorkeeper
         self._base_url = base_url
@@ -52,10 +54,10 @@ class Letters:
     def link(self, email: str, next_: str) -> None:
         """The link that somebody has asked for."""
         url = self._link(email, next_)
-        self._send(email, "Sign in to push approval", "link", url=url, minutes=15)
+        self._send(email, "Sign in to push approval", "link", self._link_mailer, url=url, minutes=LINK_S // 60)
 
     def review(self, request: Request, *, again: bool = False) -> None:
-        """To every approver but the requester: look at this."""
+        """To every approver who has an address here, or was named by the requester: look at this."""
         if request.campaign is None:
             return
         samples = self._samples(request)
@@ -63,20 +65,19 @@ class Letters:
         figures = self._figures(request)
         needed = needed_approvals(figures.count.users, self._limits) if figures else 1
         word = "Reminder: " if again else ""
-        for email in addresses(self._approvers):
-            if email != request.requester:
-                self._send(
-                    email,
-                    f"{word}Please review: {request.title}",
-                    "review",
-                    url=self._link(email, f"/requests/{request.id}", REVIEW_LINK_S),
-                    page_url=f"{self._base_url}/requests/{request.id}",
-                    request=request,
-                    previews=shown[:_SHOWN],
-                    more=max(0, len(shown) - _SHOWN),
-                    figures=figures,
-                    needed=needed,
-                )
+        for email in told(named(request.form.approvers), request.requester, self._approvers):
+            self._send(
+                email,
+                f"{word}Please review: {request.title}",
+                "review",
+                url=self._link(email, f"/requests/{request.id}", REVIEW_LINK_S),
+                page_url=f"{self._base_url}/requests/{request.id}",
+                request=request,
+                previews=shown[:_SHOWN],
+                more=max(0, len(shown) - _SHOWN),
+                figures=figures,
+                needed=needed,
+            )
 
     def decided(self, request: Request) -> None:
         """To the requester: approved or rejected."""
@@ -90,11 +91,11 @@ class Letters:
         lifetime = {} if lifetime_s is None else {"lifetime_s": lifetime_s}
         return f"{self._base_url}/link?t={quoted(self._doorkeeper.new_link(email, next_, self._now_s, **lifetime))}"
 
-    def _send(self, to: str, subject: str, template: str, **values: Any) -> None:
+    def _send(self, to: str, subject: str, template: str, mailer: Mailer | None = None, **values: Any) -> None:
         text = self._pages.render(f"mail/{template}.txt", **values)
         html = self._pages.render(f"mail/{template}.html", subject=subject, **values)
         try:
-            self._mailer.send(to, subject, text, html)
+            (mailer or self._mailer).send(to, subject, text, html)
         except (ClientError, BotoCoreError):
             self.unsent.append(to)
         else:

@@ -40,3 +40,19 @@ def is_in(email: str, people: tuple[str, ...]) -> bool:
 def addresses(people: tuple[str, ...]) -> tuple[str, ...]:
     """The entries that are addresses: a domain cannot be written to."""
     return tuple(entry for entry in people if address_of(entry))
+
+
+def domains(people: tuple[str, ...]) -> tuple[str, ...]:
+    """The entries that are domains, without the @."""
+    return tuple(entry.removeprefix("@") for entry in people if not address_of(entry))
+
+
+def named(text: str) -> tuple[str, ...]:
+    """The addresses that somebody typed, with commas or spaces between them; what is none stays as it is."""
+    return tuple(dict.fromkeys(word.lower() for word in re.split(r"[\s,;]+", text) if word))
+
+
+def told(chosen: tuple[str, ...], requester: str, approvers: tuple[str, ...]) -> tuple[str, ...]:
+    """Who gets a mail about a request: approvers who stand there by address, and those whom the requester has named."""
+    everybody = dict.fromkeys((*addresses(approvers), *chosen))
+    return tuple(email for email in everybody if address_of(email) and email != requester and is_in(email, approvers))

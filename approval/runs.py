@@ -146,13 +146,16 @@ class Runs:
 
     # -- approvals ----------------------------------------------------------------------------------------------------
 
-    def vouch(self, bucket: str, key: str, etag: str, request_id: str, by: Sequence[str], expires_at_s: int) -> None:
-        """Tell the notifier, before the batch file is there, which bytes are approved under which key. Once."""
+    def vouch(self, bucket: str, key: str, body: bytes, request_id: str, by: Sequence[str], expires_at_s: int) -> None:
+        """Tell the notifier, before the batch file is there, which bytes are approved under which key. Once.
+
+        By their SHA-256: the ETag is known too late, and of an object encrypted with a KMS key it is no hash at all.
+        """
         item = {
             "pk": {"S": f"approved#{bucket}/{key}"},
             "sk": {"S": "approved"},
             "version": {"N": str(LEDGER_VERSION)},
-            "etag": {"S": etag},
+            "sha256": {"S": sha256(body).hexdigest()},
             "request_id": {"S": request_id},
             "approved_by": {"S": ", ".join(by)},
             "expires_at": {"N": str(expires_at_s)},
@@ -161,8 +164,7 @@ class Runs:
             self._client.put_item(
                 TableName=self._table,
                 Item=item,
-                ConditionExpression="attribute_not_exists(pk) OR etag = :etag",
-                ExpressionAttributeValues={":etag": {"S": etag}},
+                ConditionExpression="attribute_not_exists(pk)",
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":

@@ -7,7 +7,8 @@ that a link works once, and signing out ends the session everywhere).
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -27,6 +28,8 @@ SESSION_S = 12 * 3600
 LINKS_PER_ADDRESS = 5
 LINKS_PER_SOURCE = 30
 LIMIT_WINDOW_S = 15 * 60
+ANSWER_S = 2.0
+"""Whoever asks for a link waits for so long, known or not: longer than the mail may take."""
 
 
 class Visitor(msgspec.Struct, frozen=True):
@@ -113,6 +116,31 @@ class Doorkeeper:
 
     def _csrf(self, secret: str) -> str:
         return hmac.new(self._key, b"csrf:" + secret.encode(), sha256).hexdigest()[:40]
+
+
+class Evenly:
+    """Makes things take the same time, whatever was done in it.
+
+    A mail takes longer than none, and that would tell who is known. To send it after the answer is no way out: Lambda
+    freezes a process that has answered, and another invocation would show itself in how busy the function is.
+
+    Args:
+        steady_s: seconds that only grow.
+        sleep: waits for so many seconds.
+    """
+
+    def __init__(self, steady_s: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._steady_s = steady_s
+        self._sleep = sleep
+
+    @contextmanager
+    def every(self, period_s: float) -> Iterator[None]:
+        """What is done inside ends at a whole multiple of the period after it began."""
+        began_s = self._steady_s()
+        try:
+            yield
+        finally:
+            self._sleep(period_s - (self._steady_s() - began_s) % period_s)
 
 
 def _unsigned(signer: Signer, signed: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 
-from approval import web
+from approval import sign_in, web
 from approval.batch_file import OtherContent
 from approval.desk import Desk, Incomplete
 from approval.form import Form, Malformed, Texts, VariantForm, read_form
@@ -17,7 +17,7 @@ from approval.letters import Letters
 from approval.pages import STATIC, Pages
 from approval.request import Forbidden, Refused, Request, State
 from approval.runs import Action
-from approval.sign_in import Doorkeeper, Visitor, cookie
+from approval.sign_in import Doorkeeper, Evenly, Visitor, cookie
 from approval.store import Conflict, NoSuchRequest, TestDevice
 from approval.views import Views
 from approval.web import BadCall, Call, data, own_path, page, see_other
@@ -54,6 +54,7 @@ class Site:
         letters: Callable[[Call], Letters],
         now_s: Callable[[], int],
         log: Callable[..., None],
+        evenly: Evenly,
     ) -> None:
         self._desk = desk
         self._views = views
@@ -62,6 +63,7 @@ class Site:
         self._letters = letters
         self._now_s = now_s
         self._log = log
+        self._evenly = evenly
         self._resolver = self._routes()
 
     def answer(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -180,12 +182,16 @@ class Site:
     # -- signing in ---------------------------------------------------------------------------------------------------
 
     def _ask_for_link(self, call: Call) -> Html:
-        """The same answer, whether or not the address is known."""
-        next_ = own_path(call.one("next"), call.prefix)
-        email = self._doorkeeper.asked_for_link(call.one("email"), call.source, self._now_s())
-        if email is not None:
-            self._letters(call).link(email, next_)
-        return page(self._views.sent(call))
+        """The same answer after the same time, whether or not the address is known."""
+        with self._evenly.every(sign_in.ANSWER_S):
+            next_ = own_path(call.one("next"), call.prefix)
+            email = self._doorkeeper.asked_for_link(call.one("email"), call.source, self._now_s())
+            if email is not None:
+                letters = self._letters(call)
+                letters.link(email, next_)
+                if letters.unsent:
+                    self._log("link_unsent")
+            return page(self._views.sent(call))
 
     def _show_link(self, call: Call) -> Html:
         """A page with a button: mail scanners open links."""

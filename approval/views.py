@@ -10,6 +10,8 @@ from approval.batch_file import AudienceFile, Files, RowSeen
 from approval.desk import Desk
 from approval.form import Faults, Form
 from approval.pages import Pages
+from approval.people import domains, named, told
+from approval.placeholders import gaps
 from approval.preview import Preview, forgiving, previews
 from approval.request import OPEN, Request, State, needed_approvals
 from approval.runs import CountJob, Runs, RunSeen
@@ -166,7 +168,6 @@ class Views:
         files = self._files.audiences()
         known = {file.key for file in files}
         gone = tuple(AudienceFile(key, 0, 0) for key in form.audience if key not in known)
-        count = 6
         return self._page(
             "edit.html",
             call,
@@ -183,15 +184,15 @@ class Views:
                 if faults
                 else ""
             ),
-            minutes=count,
             two_above=self._settings.limits.two_approvers_above,
-            per_second=self._settings.fcm_per_second,
+            always_told=told((), request.requester, self._settings.approvers),
+            domains=domains(self._settings.approvers),
             **self._preview_values(form, 0),
         )
 
     def preview(self, call: Call, form: Form, sample: int) -> dict[str, Any]:
         """The parts of the form's page that change while somebody types."""
-        _, _, faults = self._desk.read(form)
+        _, _, faults = self._desk.read(form, call.visitor.email if call.visitor else "")
         values = self._preview_values(form, max(0, sample))
         return {
             "faults": faults,
@@ -208,6 +209,7 @@ class Views:
             "parts": parts,
             "job": job,
             "figures": self._desk.figures(job, campaign),
+            "gaps": gaps(form, job.result if job else None),
             "is_plan": False,
         }
 
@@ -246,6 +248,8 @@ class Views:
             may_decide=bool(person and person.is_approver) and not is_mine and state is State.IN_REVIEW,
             has_decided=any(approval.by == email for approval in request.approvals),
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
+            told=told(named(request.form.approvers), request.requester, self._settings.approvers),
+            gaps=gaps(request.form, job.result if job else None),
             devices=[_shown_device(device) for device in self._store.devices(email)],
             others=self._others(request),
             audit=self._store.audit(request.id),
@@ -271,6 +275,7 @@ class Views:
             parts=request.parts,
             job=job,
             figures=self._desk.figures(job, request.campaign),
+            gaps=gaps(request.form, job.result if job else None),
             is_plan=True,
             **self._status_values(request),
         )

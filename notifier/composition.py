@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ THREADS = 6
 """For calls to AWS that block: settlements, ledger writes, deferred batches."""
 FCM_STREAMS = 100
 APNS_STREAMS = 1_000
+MAX_APPROVED_BYTES = 5_000_000
+"""The approval app's batch files name their audience: they are much smaller."""
 
 
 class SystemClock:
@@ -126,8 +129,17 @@ class Process:
             addition_faults,
             lambda stream: stream.wait(1.0),  # type: ignore[attr-defined]
             rehearse=self.settings.mode is Mode.REHEARSE,
-            is_approved=self.ledger.is_approved if self.settings.require_approval else lambda _: True,
+            is_approved=self._is_approved if self.settings.require_approval else lambda _: True,
         )
+
+    def _is_approved(self, source: Source) -> bool:
+        return is_approved(source, self.ledger, self.library)
+
+
+def is_approved(source: Source, ledger: DynamoLedger, library: "S3Library") -> bool:
+    """Whether exactly these bytes were approved, under this key."""
+    approved = ledger.approved_sha256(source.bucket, source.key)
+    return approved is not None and library.sha256_of(source) == approved
 
 
 class S3Library:
@@ -144,6 +156,17 @@ class S3Library:
             return read_head(self._client, self.pin_source(source), cache=self._cache)
         except (BrokenFile, AudienceChanged) as error:
             raise Unsendable(str(error)) from None
+
+    def sha256_of(self, source: Source) -> str | None:
+        """Of the batch file's bytes; None for one that is larger than any that is approved. Raises Unsendable.
+
+        An ETag would not do: of an object that is encrypted with a KMS key it says nothing about the bytes.
+        """
+        pinned = self.pin_source(source)
+        if pinned.size > MAX_APPROVED_BYTES:
+            return None
+        answer = self._client.get_object(**pinned.request, IfMatch=f'"{pinned.etag}"')
+        return sha256(answer["Body"].read()).hexdigest()
 
     def pin_source(self, source: Source) -> PinnedObject:
         """The very version of the run. Raises Unsendable."""

@@ -1,6 +1,7 @@
 """The approval pages in the sandbox: the stack with its pages on localhost, mails and phones to look at."""
 
 import contextlib
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +31,7 @@ class Office:
         self.addresses = addresses
         self.url = bridge.url
         self._running = running
+        self._clock: Path | None = None
 
     @classmethod
     def start(cls, state_dir: Path, setting: Setting | None = None, ports: tuple[int, int] = (0, 0)) -> Self:
@@ -53,6 +55,31 @@ class Office:
             running.callback(outside.stop)
             addresses += [("Mails", f"{outside.url}/mails"), ("Phones", f"{outside.url}/phones")]
             return cls(trial, bridge, outside, addresses, running.pop_all())
+
+    def put_forward(self, **by: float) -> None:
+        """Put the clock of the pages, and of nothing else, forward by `timedelta`'s words; without any, back again.
+
+        The first time, their functions start anew with a clock that can be moved (`sandbox.moved_clock`).
+        """
+        first = self._clock is None
+        self._clock = self.trial.sandbox.state_dir / "clock"
+        self._clock.write_text(str(timedelta(**by).total_seconds()), encoding="ascii")
+        if first:
+            self._deploy("ApprovalFunction", "sandbox.moved_clock.handler")
+            self._deploy("AuthorizerFunction", "sandbox.moved_clock.authorizer")
+
+    def _deploy(self, logical_id: str, handler: str) -> None:
+        lambda_ = self.trial.sandbox.lambda_
+        now = lambda_.function(self.trial.sandbox.function(logical_id).name)
+        clock = str(self._clock)
+        setup = msgspec.structs.replace(
+            now.setup,
+            handler=handler,
+            variables={**now.setup.variables, "SANDBOX_CLOCK_FILE": clock},
+            kept=now.setup.kept | {clock},
+        )
+        lambda_.kill_environments(setup.function)
+        lambda_.deploy(setup, now.retries, now.alias, loop_allowed=now.loop_allowed, traced=now.traced)
 
     def mails(self) -> list[dict[str, Any]]:
         """What was mailed, oldest first."""

@@ -21,7 +21,7 @@ from approval.app import App
 from approval.config import Settings
 from approval.request import Limits
 from approval.runs import Count, count_id
-from approval.sign_in import COOKIE
+from approval.sign_in import COOKIE, Evenly
 from notifier.campaign import Part
 
 BUCKET, LEDGER, TABLE = "campaigns", "ledger", "approval"
@@ -58,12 +58,14 @@ class Clock:
 
 @dataclass
 class Mailbox:
-    """A mailer that keeps what it is given."""
+    """A mailer that keeps what it is given. `before` is called first: it takes time, or fails."""
 
     mails: list[dict[str, str]] = field(default_factory=list)
+    before: Callable[[], None] = lambda: None
 
     def send(self, to: str, subject: str, text: str, html: str) -> None:
         """Keep it."""
+        self.before()
         self.mails.append({"to": to, "subject": subject, "text": text, "html": html})
 
     def link(self, to: str) -> str:
@@ -72,6 +74,20 @@ class Mailbox:
         url = re.search(rf"https://{re.escape(HOST)}{STAGE}(/link\S+)", text)
         assert url is not None
         return url[1]
+
+
+class Watch:
+    """A steady clock on which only sleeping, and what is said to be slow, takes time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes."""
+        self.seconds += seconds
 
 
 class Lambda:
@@ -222,6 +238,7 @@ class World:
         self.endpoint = endpoint
         self.clock = Clock()
         self.mailbox = Mailbox()
+        self.watch = Watch()
         self.control = Lambda()
         self._reset()
         self.settings = Settings(
@@ -231,11 +248,15 @@ class World:
             control_function="control",
             signing_secret_arn="secret",
             mail_from="push@example.com",
-            requesters=(ANN, "@marketing.example.com"),
-            approvers=(BOB, CAT, ANN),
-            **{"limits": Limits(two_approvers_above=1000), **settings},
+            **{
+                "requesters": (ANN, "@marketing.example.com"),
+                "approvers": (BOB, CAT, ANN),
+                "limits": Limits(two_approvers_above=1000),
+                **settings,
+            },
         )
-        self.app = App(self.settings, self.client, self.clock, key=b"k" * 32, mailer=self.mailbox)
+        evenly = Evenly(self.watch, self.watch.sleep)
+        self.app = App(self.settings, self.client, self.clock, key=b"k" * 32, mailer=self.mailbox, evenly=evenly)
 
     def client(self, service: str) -> Any:
         """A boto3 client; Lambda is our own."""

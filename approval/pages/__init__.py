@@ -34,6 +34,7 @@ class Pages:
             "state": state_in_words,
             "percent": percent,
             "words": words,
+            "of": of,
         }
         self.files = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in STATIC}
         self._environment.globals["version"] = {
@@ -62,8 +63,13 @@ def time_tag(ms: int | None) -> Markup:
 
 
 def number(value: int | None) -> str:
-    """A whole number with thin spaces between thousands."""
+    """A whole number with commas between thousands."""
     return "" if value is None else f"{value:,}"
+
+
+def of(value: int, thing: str) -> str:
+    """So many of something: `1 user`, `1,200 users`."""
+    return f"{value:,} {thing}" if value == 1 else f"{value:,} {thing}s"
 
 
 def percent(share: float) -> str:

@@ -5,7 +5,7 @@ from botocore.exceptions import ClientError
 
 from notifier.ledger.items import as_json, key, lane_item, lane_sk, n
 from notifier.ledger.table import Table, is_refused
-from notifier.run import HAND_OVER_MS, LEDGER_VERSION, Lane, LaneState, Run, Source
+from notifier.run import HAND_OVER_MS, LEDGER_VERSION, Lane, LaneState, Run
 
 
 class Runs(Table):
@@ -34,10 +34,10 @@ class Runs(Table):
             closed_at_ms=int(closed["N"]) if closed else None,
         )
 
-    def is_approved(self, source: Source) -> bool:
-        """Whether an approval of exactly these bytes under this key stands here; the approval app writes it first."""
-        item = self._get({"pk": {"S": f"approved#{source.bucket}/{source.key}"}, "sk": {"S": "approved"}})
-        return item is not None and bool(item["etag"]["S"] == source.etag)
+    def approved_sha256(self, bucket: str, key: str) -> str | None:
+        """Of the bytes that were approved under this key; the approval app writes it. None: nobody approved any."""
+        item = self._get({"pk": {"S": f"approved#{bucket}/{key}"}, "sk": {"S": "approved"}})
+        return str(item["sha256"]["S"]) if item is not None and "sha256" in item else None
 
     def name_campaign(self, run_id: str, campaign_id: str) -> None:
         """Note which campaign a run sends, whether or not it may."""

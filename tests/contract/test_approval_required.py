@@ -1,18 +1,22 @@
 """RequireApproval: what approval writes and what the notifier looks for are the same thing."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from approval.batch_file import Files, etag_of
+from approval.batch_file import Files
 from approval.runs import Runs, count_id
 from notifier import counting
+from notifier.audience import FileCache
 from notifier.campaign import Part
+from notifier.composition import S3Library, is_approved
 from notifier.config import BadSettings, read_settings
 from notifier.ledger import DynamoLedger
 from notifier.opening import Opening, Unsendable
-from notifier.run import Run, source_of
+from notifier.run import Run, Source, source_of
 from tests.approval_site import BUCKET, LEDGER, World, moto_server
 
 KEY, BODY = "batches/r1.json", b'{"campaign": {}, "users": []}'
@@ -24,17 +28,56 @@ def world() -> Iterator[World]:
         yield World(address)
 
 
-def test_only_the_approved_bytes_under_the_approved_key(world: World) -> None:
-    """Not before the approval, not other bytes, not another key."""
+class Encrypting:
+    """S3 with a KMS key: an ETag that is no hash of the bytes. moto's is one always, but for uploads in parts."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str, **rest: Any) -> Any:  # noqa: N803
+        """An upload in one part."""
+        which = {"Bucket": Bucket, "Key": Key}
+        which["UploadId"] = self._client.create_multipart_upload(**which, ServerSideEncryption="aws:kms", **rest)[
+            "UploadId"
+        ]
+        etag = self._client.upload_part(**which, PartNumber=1, Body=Body)["ETag"]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+        return self._client.complete_multipart_upload(**which, MultipartUpload=parts, IfNoneMatch=IfNoneMatch)
+
+
+@pytest.mark.parametrize("encryption", [lambda client: client, Encrypting], ids=["SSE-S3", "SSE-KMS"])
+def test_only_the_approved_bytes_under_the_approved_key(
+    world: World, tmp_path: Path, encryption: Callable[[Any], Any]
+) -> None:
+    """Not before the approval, not other bytes, not another key; whatever the bucket is encrypted with."""
+    s3 = encryption(world.client("s3"))
     runs = Runs(world.client("dynamodb"), LEDGER, world.control, "control")
     ledger = DynamoLedger(world.client("dynamodb"), LEDGER, time.time)
-    written = Files(world.client("s3"), BUCKET).write_once(KEY, BODY, {"content-hash": "h"}, 1)
-    source = source_of(BUCKET, KEY, written.version_id, written.etag)
-    assert not ledger.is_approved(source)
-    runs.vouch(BUCKET, KEY, etag_of(BODY), "r1", ["bob@example.com"], 9_999_999_999)
-    assert ledger.is_approved(source)
-    assert not ledger.is_approved(source_of(BUCKET, KEY, "v2", etag_of(b"other")))
-    assert not ledger.is_approved(source_of(BUCKET, "batches/r2.json", "v1", written.etag))
+    library = S3Library(s3, FileCache(tmp_path, 1_000_000))
+
+    def written(key: str, body: bytes) -> Source:
+        done = Files(s3, BUCKET).write_once(key, body, {"content-hash": "h"}, 1)
+        return source_of(BUCKET, key, done.version_id, done.etag)
+
+    key = f"batches/{encryption.__name__}.json"
+    source = written(key, BODY)
+    assert not is_approved(source, ledger, library)
+    runs.vouch(BUCKET, key, BODY, "r1", ["bob@example.com"], 9_999_999_999)
+    assert is_approved(source, ledger, library)
+    assert not is_approved(written(f"{key}.copy", BODY), ledger, library)
+    version = world.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"other")
+    assert not is_approved(source_of(BUCKET, key, version["VersionId"], version["ETag"]), ledger, library)
+    assert is_approved(source, ledger, library)
+
+
+def test_what_is_beyond_measure_is_not_even_read(world: World, tmp_path: Path) -> None:
+    """No batch file of the approval app is that large."""
+    put = world.client("s3").put_object(Bucket=BUCKET, Key="batches/huge.json", Body=b" " * 5_000_001)
+    library = S3Library(world.client("s3"), FileCache(tmp_path, 1_000_000))
+    assert library.sha256_of(source_of(BUCKET, "batches/huge.json", put["VersionId"], put["ETag"])) is None
 
 
 def test_a_run_without_approval_is_not_opened() -> None:

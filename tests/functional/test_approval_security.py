@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from botocore.exceptions import ConnectTimeoutError
 
-from approval.sign_in import COOKIE
+from approval.app import LINK_MAIL_TIMEOUTS_S
+from approval.sign_in import ANSWER_S, COOKIE
 from tests.approval_site import (
     ANN,
     BOB,
@@ -167,6 +169,36 @@ def test_sign_in_tells_nobody_who_is_known(world: World) -> None:
     }
     assert len(answers) == 1
     assert [mail["to"] for mail in world.mailbox.mails] == [ANN]
+
+
+@pytest.mark.parametrize("mail_s", [0.05, 0.8, 1.6])
+def test_sign_in_takes_the_same_time_for_everybody(world: World, mail_s: float) -> None:
+    """However long the mail takes: a known address, one asked for too often, an unknown one and nonsense."""
+    world.mailbox.before = lambda: world.watch.sleep(mail_s)
+    for email in (ANN, *[BOB] * 6, EVE, "nonsense"):
+        began_s = world.watch.seconds
+        world.browser().post("/sign-in", {"email": email}, csrf="")
+        assert world.watch.seconds - began_s == pytest.approx(ANSWER_S), email
+    assert [mail["to"] for mail in world.mailbox.mails] == [ANN, *[BOB] * 5]
+
+
+def test_a_link_that_could_not_be_mailed_looks_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Same page, same time; the log says so, without the address."""
+
+    def refuse() -> None:
+        raise ConnectTimeoutError(endpoint_url="https://email.eu-west-1.amazonaws.com")
+
+    world.mailbox.before = refuse
+    answers = {world.browser().post("/sign-in", {"email": email}, csrf="").body for email in (ANN, EVE)}
+    assert len(answers) == 1
+    assert world.watch.seconds == pytest.approx(2 * ANSWER_S)
+    assert [record.message for record in caplog.records] == ["link_unsent"]
+    assert ANN not in str(vars(caplog.records[0]))
+
+
+def test_the_mail_is_given_up_before_the_answer() -> None:
+    """Both its timeouts together leave time for the rest."""
+    assert sum(LINK_MAIL_TIMEOUTS_S) <= ANSWER_S - 0.5
 
 
 def test_links_are_asked_for_a_few_times_only(world: World) -> None:

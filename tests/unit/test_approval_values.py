@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 
 from approval.audience import duration_s, figures, in_words, users_at_night
-from approval.batch_file import etag_of
 from approval.config import BadSettings, read_settings
 from approval.form import Form, Texts, VariantForm
 from approval.mail import message
@@ -174,8 +173,3 @@ def test_a_mail_is_text_and_html_and_its_subject_one_line() -> None:
     assert mail["Bcc"] is None
     assert mail["Subject"] == "Hi Bcc: c@x.y"
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
-
-
-def test_an_etag_is_the_md5_of_the_bytes() -> None:
-    """As S3 makes it for one request (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
-    assert etag_of(b"") == "d41d8cd98f00b204e9800998ecf8427e"

@@ -1,0 +1,98 @@
+"""Placeholders of a form, held against a counted audience: for how many users each of them has nothing to say."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import msgspec
+
+from approval.form import TEXTS, Faults, Form, flat
+from approval.runs import Count
+from notifier.placeholder import BadTemplate, compiled
+from notifier.recipient import BrokenRecord
+from notifier.render import USER_ID
+from notifier.tally import MAX_NAME_CHARS, OTHER
+
+_MOST = 50
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """A placeholder that some users have no attribute for. `is_needed`: a text has no default for it."""
+
+    name: str
+    missing: int
+    users: int
+    is_needed: bool
+
+
+def gaps(form: Form, count: Count | None) -> tuple[Gap, ...]:
+    """Every placeholder that is missing for somebody, those without a default first."""
+    found: dict[str, bool] = {}
+    for _, text in _texts(form):
+        names, needed = placeholders(text)
+        for name in names:
+            found[name] = found.get(name, False) or name in needed
+    seen = [
+        Gap(name, missing, users_of(count), is_needed)
+        for name, is_needed in found.items()
+        if count is not None and (missing := missing_for(name, count))
+    ]
+    return tuple(sorted(seen, key=lambda gap: (not gap.is_needed, -gap.missing, gap.name)))
+
+
+def placeholder_faults(form: Form, count: Count | None) -> Faults:
+    """Texts that could not be filled in for somebody, by field."""
+    faults: Faults = {}
+    if count is None:
+        return faults
+    for place, text in _texts(form):
+        for name in sorted(placeholders(text)[1]):
+            if missing := missing_for(name, count):
+                faults[place] = (
+                    f"{missing:,} of {users_of(count):,} users have no {name}: they would get nothing. "
+                    f"Give it a default: {{{{ {name} | default: '…' }}}}"
+                )
+                break
+    return faults
+
+
+def users_of(count: Count) -> int:
+    """Users that can get something: each of them has a time zone, or none."""
+    return sum(count.timezones.values()) + count.without_timezone
+
+
+def missing_for(name: str, count: Count) -> int:
+    """Users without the attribute. 0 where that is not known, because the audience has too many attributes."""
+    key = name[:MAX_NAME_CHARS]
+    if name == USER_ID or (OTHER in count.attributes and key not in count.attributes):
+        return 0
+    return max(0, users_of(count) - count.attributes.get(key, 0))
+
+
+@lru_cache(maxsize=500)
+def placeholders(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The attributes that a text asks for; and those without which it cannot be filled in."""
+    try:
+        template = compiled(text)
+    except BadTemplate:
+        return frozenset(), frozenset()
+    if template.names is not None:
+        return template.names, template.required
+    from liquid import Environment  # noqa: PLC0415 - slow, and most texts only print attributes
+
+    names = frozenset(map(str, Environment().from_string(text).global_variables()))
+    needed: dict[str, object] = {}
+    for _ in range(_MOST):  # of a user who has nothing: what does it fail for, one after the other?
+        try:
+            template.render({USER_ID: "u", **needed})
+        except BrokenRecord as error:
+            lacking = next((name for name in names if f"`{name}`" in str(error) and name not in needed), None)
+            if lacking is None:
+                break
+            needed[lacking] = "x"
+        else:
+            break
+    return names, frozenset(needed)
+
+
+def _texts(form: Form) -> Iterator[tuple[str, str]]:
+    return ((place, text) for place, text in flat(form) if text and place.rpartition(".")[2] in TEXTS)

@@ -1,0 +1,114 @@
+"""Who is told of a request, and what is told of its placeholders, without a browser."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.approval_site import ANN, BOB, CAT, FORM, World, decision, moto_server, new_request
+
+DAN = "dan@leads.example.com"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+def told(world: World) -> list[str]:
+    return [mail["to"] for mail in world.mailbox.mails if mail["subject"].startswith("Please review")]
+
+
+def sent_for_review(world: World, **fields: str) -> tuple[int, str]:
+    """Status and page of a request with these fields."""
+    ann = world.browser(ANN)
+    key = world.put_audience()
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    answer = ann.post(f"/requests/{id_}", {**FORM, "audience": key, "version": "0", "do": "submit", **fields})
+    return answer.status, answer.body
+
+
+def test_an_approver_of_a_domain_is_told_when_named(endpoint: str) -> None:
+    """He gets a mail with his own link beside those who always do, and approves by it."""
+    world = World(endpoint, approvers=(BOB, "@leads.example.com"))
+    id_ = new_request(world.browser(ANN), world, form={**FORM, "approvers": f" {DAN.upper()}, {BOB}"})
+    assert told(world) == [BOB, DAN]
+    dan = world.browser()
+    page = dan.get(world.mailbox.link(DAN))
+    assert dan.post("/link", {"t": page.field("t")}).location == f"/requests/{id_}"
+    review = dan.get(f"/requests/{id_}").body
+    assert f"{BOB}, {DAN}" in review
+    assert dan.post(f"/requests/{id_}/approve", decision(dan, id_)).status == 303
+    assert world.batch_files() == [f"batches/{id_}.json"]
+
+
+def test_the_form_says_who_is_told(endpoint: str) -> None:
+    """And that a domain gets no mail."""
+    world = World(endpoint, approvers=(BOB, ANN, "@leads.example.com"))
+    ann = world.browser(ANN)
+    form = ann.get(ann.post("/requests").location).body
+    assert f"A mail goes to {BOB}." in form
+    assert "Anybody at leads.example.com may approve, but gets no mail" in form
+    plain = World(endpoint)
+    ann = plain.browser(ANN)
+    form = ann.get(ann.post("/requests").location).body
+    assert f"A mail goes to {BOB}, {CAT}." in form
+    assert 'name="approvers"' not in form
+
+
+@pytest.mark.parametrize(
+    ("named", "fault"),
+    [
+        ("", "Nobody would be told. Name an approver at leads.example.com."),
+        ("eve@elsewhere.org", "Not among the approvers: eve@elsewhere.org"),
+        ("dan", "Not among the approvers: dan"),
+        (f"{DAN} {DAN}\nBcc:x@y.org", "Not among the approvers: bcc:x@y.org"),
+        ("ann@leads.example.com", "Nobody approves their own request: name somebody else."),
+        (", ".join(f"d{n}@leads.example.com" for n in range(21)), "At most 20."),
+    ],
+)
+def test_who_cannot_be_told(endpoint: str, named: str, fault: str) -> None:
+    """The field says why; nothing is sent for review, nobody gets a mail."""
+    world = World(endpoint, approvers=("@leads.example.com",), requesters=(ANN, "ann@leads.example.com"))
+    email = "ann@leads.example.com" if named.startswith("ann") else ANN
+    ann = world.browser(email)
+    key = world.put_audience()
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    fields = {**FORM, "audience": key, "version": "0", "do": "submit", "approvers": named}
+    answer = ann.post(f"/requests/{id_}", fields)
+    assert answer.status == 422
+    assert f'data-fault="approvers">{fault}</span>' in answer.body
+    assert told(world) == []
+
+
+def test_a_placeholder_without_default_must_be_there_for_everybody(endpoint: str) -> None:
+    """450 users have no time zone or one, 20 of them no first name: they would get nothing, and the field says so."""
+    world = World(endpoint)
+    ann = world.browser(ANN)
+    key = world.put_audience()
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    form = {**FORM, "audience": key, "title": "Hi {{ first_name }}"}
+    ann.post(f"/requests/{id_}", {**form, "version": "0", "do": "save"})
+    world.finish_counts()
+    answer = ann.post(f"/requests/{id_}", {**form, "version": "1", "do": "submit"})
+    assert answer.status == 422
+    assert "20 of 500 users have no first_name: they would get nothing." in answer.body
+    page = ann.get(f"/requests/{id_}").body
+    assert "<code>first_name</code> is missing for 20 of 500 users: they get nothing." in page
+
+
+def test_the_approver_sees_who_reads_the_default(endpoint: str) -> None:
+    """With a default nothing is at fault, and everybody is told how many read it."""
+    world = World(endpoint)
+    id_ = new_request(world.browser(ANN), world)
+    line = "<code>first_name</code> is missing for 20 of 500 users: they read the default."
+    assert line in world.browser(BOB).get(f"/requests/{id_}").body
+    assert line in world.browser(BOB).get(f"/requests/{id_}/status").body
+
+
+def test_an_audience_counted_too_late_is_told_to_the_approver(endpoint: str) -> None:
+    """Sent for review while it was counted: the page says that some get nothing."""
+    world = World(endpoint)
+    id_ = new_request(world.browser(ANN), world, form={**FORM, "title": "Hi {{ first_nam }}"})
+    page = world.browser(BOB).get(f"/requests/{id_}").body
+    assert "<code>first_nam</code> is missing for 500 of 500 users: they get nothing." in page

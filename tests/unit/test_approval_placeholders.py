@@ -1,0 +1,56 @@
+"""Placeholders held against a counted audience."""
+
+import pytest
+
+from approval.form import Form, Texts, VariantForm
+from approval.placeholders import Gap, gaps, missing_for, placeholder_faults, placeholders
+from approval.runs import Count
+from notifier.tally import OTHER
+
+COUNT = Count(
+    users=105, timezones={"Europe/London": 60}, without_timezone=40, attributes={"first_name": 90, "city": 100}
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "needed"),
+    [
+        ("Hi", set(), set()),
+        ("Hi {{ first_name }}", {"first_name"}, {"first_name"}),
+        ("Hi {{ first_name | default: 'you' }}", {"first_name"}, set()),
+        ("{{ a }} {{ b | default: 'x' }}", {"a", "b"}, {"a"}),
+        ("{{ a | capitalize }} of {{ b | upcase }}", {"a", "b"}, {"a", "b"}),
+        ("{{ a | default: 'you' | capitalize }}", {"a"}, set()),
+        ("{% if a %}{{ a }}{% else %}you{% endif %}", {"a"}, set()),
+        ("{{ a | capitalize | default: 'You' }}", {"a"}, {"a"}),
+        ("{% assign n = 1 %}{{ n }}", set(), set()),
+        ("{{", set(), set()),
+        ("{{ user_id }}", {"user_id"}, {"user_id"}),
+    ],
+)
+def test_what_a_text_asks_for(text: str, names: set[str], needed: set[str]) -> None:
+    """Every attribute; and those without which a user would get nothing."""
+    assert tuple(map(set, placeholders(text))) == (names, needed)
+
+
+def test_gaps_are_told_once_the_worst_first() -> None:
+    """100 users can get something: 10 have no first name, nobody a last name; everybody lives somewhere."""
+    form = Form(
+        title="{{ first_name | default: 'Hi' }}",
+        body="{{ city }} {{ user_id }}",
+        languages=(Texts(locale="de", title="{{ first_name | default: 'Du' }}"),),
+        variants=(VariantForm(name="a", body="{{ last_name }}"),),
+    )
+    assert gaps(form, COUNT) == (Gap("last_name", 100, 100, True), Gap("first_name", 10, 100, False))
+    assert placeholder_faults(form, COUNT) == {
+        "variants.0.body": "100 of 100 users have no last_name: they would get nothing. "
+        "Give it a default: {{ last_name | default: '…' }}"
+    }
+
+
+def test_nothing_is_said_while_it_is_not_known() -> None:
+    """Before the count, and of attributes that the count lumped together."""
+    form = Form(title="{{ first_name }}")
+    assert gaps(form, None) == ()
+    assert placeholder_faults(form, None) == {}
+    assert missing_for("rare", Count(without_timezone=5, attributes={OTHER: 3})) == 0
