@@ -99,7 +99,7 @@ LEFT_OUT_OF_APPROVAL := urllib3
 # Babel and pytz come with Liquid, which imports them for filters that we do not offer. Babel's languages (32 MB; English
 # and the root stay) and pytz's time zones (2 MB) are only read by those filters.
 SPARE := babel/locale-data/[!er]*.dat babel/locale-data/e[!n]*.dat babel/locale-data/en_*.dat babel/locale-data/r[!o]*.dat \
-  pytz/zoneinfo aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js bin .lock
+  pytz/zoneinfo aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js *-stubs bin .lock
 
 # $(call install-deps,FOLDER,EXTRA,WHAT UV SHOULD INSTALL FOR)
 define install-deps
@@ -161,7 +161,8 @@ build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-$(BUILD_
 build: .venv/.installed-dev build-host
 	@echo "==> sam build"
 	@PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/sam build
-	@du -sm .aws-sam/build/* .aws-sam/host/* | sed 's/^\([0-9]*\)/\1 MB/'
+	@for folder in .aws-sam/build/*Function .aws-sam/host/*; do \
+	  echo "$$(find $$folder -type f -exec cat {} + | wc -c) $$folder" | awk '{ printf "%.1f MB %s\n", $$1 / 1e6, $$2 }'; done
 
 build-host:
 	@echo "==> The artifacts for this machine, in .aws-sam/host"

@@ -1,10 +1,14 @@
-"""The folder that is deployed: built by the Makefile, and run with nothing beside it but what Lambda's runtime has."""
+"""The folders that are deployed: built by the Makefile, run with nothing beside them but what Lambda's runtime has."""
 
 import json
 import os
+import queue
+import re
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -12,12 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
+
+from sandbox import intrinsics
 
 ROOT = Path(__file__).resolve().parent.parent
-HOST_ARTIFACT = ROOT / ".aws-sam" / "host" / "worker"
+Target = Literal["host", "lambda"]
 
-# What python3.13 in Lambda has in /var/runtime, by the names to import. Not urllib3: requests needs ours.
+# What python3.13 in Lambda has in /var/runtime, by the names to import.
 RUNTIME_MODULES = (
     "awslambdaric",
     "boto3",
@@ -29,6 +35,7 @@ RUNTIME_MODULES = (
     "simplejson",
     "six",
     "snapshot_restore_py",
+    "urllib3",
 )
 
 AARCH64 = 183
@@ -43,6 +50,21 @@ class Answer:
     payload: Any
     error: Any
     log: str
+
+
+def template() -> Mapping[str, Any]:
+    """template.yaml, with its intrinsic functions unresolved."""
+    return intrinsics.load(ROOT / "template.yaml")
+
+
+def handlers() -> dict[str, str]:
+    """The handler of each function that the template deploys, by its logical id."""
+    functions = {
+        name: resource["Properties"]
+        for name, resource in template()["Resources"].items()
+        if resource["Type"] in ("AWS::Serverless::Function", "AWS::Lambda::Function")
+    }
+    return {name: properties["Handler"] for name, properties in functions.items()}
 
 
 def make(*targets: str, **variables: str) -> str:
@@ -60,20 +82,57 @@ def make(*targets: str, **variables: str) -> str:
     return result.stdout
 
 
-def build_for_host() -> Path:
-    """The worker's artifact for this machine. Takes seconds once for each change of uv.lock, then less than one."""
-    make("build-host")
-    return HOST_ARTIFACT
+@dataclass(frozen=True)
+class Artifact:
+    """What one or several functions deploy: its folder, and what its build printed."""
+
+    folder: Path
+    printed: str
+
+    def size_mb(self) -> float:
+        """Bytes of all files, in millions: what Lambda counts against its 250 MB, and what a cold start reads from."""
+        return sum(path.stat().st_size for path in self.files()) / 1e6
+
+    def files(self, pattern: str = "*") -> list[Path]:
+        """Its files of this pattern, in whatever folder."""
+        return sorted(path for path in self.folder.rglob(pattern) if path.is_file())
+
+    def packages(self) -> set[str]:
+        """What it ships, by the name to import."""
+        found = {
+            path.name.split(".")[0] for path in self.folder.iterdir() if not path.name.endswith((".dist-info", ".libs"))
+        }
+        return found - {"__pycache__"}
 
 
-def build_for_lambda(folder: Path) -> str:
-    """Builds the worker's artifact into `folder` as `sam build` does, and returns what was printed."""
-    return make("build-WorkerFunction", ARTIFACTS_DIR=str(folder))
+class Artifacts:
+    """The artifacts, each built once, below a folder of their own."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._built: dict[str, Artifact] = {}
+        self._steps: dict[tuple[str, Target], str] = {}
 
-def size_mb(folder: Path) -> float:
-    """Bytes of all files, in millions: what Lambda counts against its 250 MB, and what a cold start reads from."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    def of(self, function: str, target: Target) -> Artifact:
+        """The artifact of a function of the template, built as `sam build` does it, for Lambda or for this machine.
+
+        Functions whose recipes in the Makefile are the same share it.
+        """
+        if (function, target) not in self._steps:
+            variables = {"BUILD_FOR": target, "ARTIFACTS_DIR": "FOLDER"}
+            self._steps[function, target] = make("--dry-run", "--always-make", f"build-{function}", **variables)
+        steps = self._steps[function, target]
+        if steps not in self._built:
+            folder = self._folder / target / function
+            folder.mkdir(parents=True)
+            self._built[steps] = Artifact(
+                folder, make(f"build-{function}", BUILD_FOR=target, ARTIFACTS_DIR=str(folder))
+            )
+        return self._built[steps]
+
+    def remove(self) -> None:
+        """Delete them."""
+        shutil.rmtree(self._folder)
 
 
 def machine(file: Path) -> int | None:
@@ -84,6 +143,11 @@ def machine(file: Path) -> int | None:
         return None
     (value,) = struct.unpack_from("<H", head, 18)
     return int(value)
+
+
+def glibc_needed(file: Path) -> int:
+    """The newest version of the C library that an ELF file asks for: 28 for GLIBC_2.28."""
+    return max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", file.read_bytes())), default=0)
 
 
 def lambda_runtime(folder: Path) -> Path:
@@ -126,46 +190,74 @@ def python(artifact: Path, runtime: Path, *arguments: str) -> subprocess.Complet
     )
 
 
-def invoke(artifact: Path, runtime: Path, handler: str, event: Any, **variables: str) -> Answer:
-    """Boots a handler (`module.function`) under AWS's own runtime client, gives it one event and waits for its answer.
+class Running:
+    """A handler that has been booted: it takes one event after the other."""
+
+    def __init__(self, api: "_Api", log: IO[bytes]) -> None:
+        self._api = api
+        self._log = log
+
+    def ask(self, event: Any) -> Answer:
+        """Gives it an event and waits for its answer."""
+        self._api.events.put(json.dumps(event).encode())
+        try:
+            found = self._api.answers.get(timeout=60)
+        except queue.Empty:
+            raise AssertionError(f"no answer in 60 s\n{self.log}") from None
+        assert found is not None, f"ended without an answer\n{self.log}"
+        payload, error = found
+        return Answer(payload, error, self.log)
+
+    @property
+    def log(self) -> str:
+        """What it has written."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+
+@contextmanager
+def booted(artifact: Path, runtime: Path, handler: str, **variables: str) -> Iterator[Running]:
+    """A handler (`module.function`) under AWS's own runtime client.
 
     `variables` are added to the function's environment, and override it.
     """
-    with _runtime_api(event) as api:
+    with _runtime_api() as api, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-S", "-P", "-m", "awslambdaric", handler],
-            stdout=subprocess.PIPE,
+            stdout=log,
             stderr=subprocess.STDOUT,
-            text=True,
             cwd=artifact,
             env=environment(artifact, runtime, {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server_port}", **variables}),
         )
-        threading.Thread(target=_tell_the_end, args=(process, api.answered), daemon=True).start()
-        in_time = api.answered.wait(60)
-        process.kill()
-        log = process.communicate()[0]
-    assert in_time, f"no answer in 60 s\n{log}"
-    assert api.replied, f"ended without an answer\n{log}"
-    return Answer(payload=api.payload, error=api.error, log=log)
+        watch = threading.Thread(target=_tell_the_end, args=(process, api))
+        watch.start()
+        try:
+            yield Running(api, log)
+        finally:
+            process.kill()
+            watch.join()
 
 
-def _tell_the_end(process: "subprocess.Popen[str]", answered: threading.Event) -> None:
+def invoke(artifact: Path, runtime: Path, handler: str, event: Any, **variables: str) -> Answer:
+    """Boots a handler as `booted` does, for one event."""
+    with booted(artifact, runtime, handler, **variables) as running:
+        return running.ask(event)
+
+
+def _tell_the_end(process: "subprocess.Popen[bytes]", api: "_Api") -> None:
     """A process that ends by itself will not answer any more."""
     process.wait()
-    answered.set()
+    api.answers.put(None)
+    api.events.put(None)
 
 
 class _Api(ThreadingHTTPServer):
-    """Lambda's Runtime API for one invocation."""
+    """Lambda's Runtime API. `answers` are pairs of what was returned and what went wrong; None is the end."""
 
-    def __init__(self, event: Any) -> None:
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _ApiHandler)
-        self.event = json.dumps(event).encode()
-        self.asked = False
-        self.answered = threading.Event()
-        self.replied = False
-        self.payload: Any = None
-        self.error: Any = None
+        self.events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[tuple[Any, Any] | None] = queue.SimpleQueue()
 
 
 class _ApiHandler(BaseHTTPRequestHandler):
@@ -173,29 +265,24 @@ class _ApiHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """The one event; who asks again waits until the process is ended."""
-        if self.path != _NEXT or self.server.asked:
-            self.server.answered.wait(60)
+        """The next event; who asks when there is none waits for it."""
+        assert self.path == _NEXT
+        event = self.server.events.get()
+        if event is None:
             self.close_connection = True
             return
-        self.server.asked = True
         headers = {
             "Lambda-Runtime-Aws-Request-Id": "00000000-0000-0000-0000-000000000001",
             "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 900_000),
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:worker:1",
         }
-        self._reply(200, self.server.event, headers)
+        self._reply(200, event, headers)
 
     def do_POST(self) -> None:
         """The handler's answer, or what became of it instead."""
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
-        if self.path.endswith("/response"):
-            self.server.payload = body
-        else:
-            self.server.error = body
         self._reply(202, b"{}", {})
-        self.server.replied = True
-        self.server.answered.set()
+        self.server.answers.put((body, None) if self.path.endswith("/response") else (None, body))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Keeps the test's output quiet."""
@@ -209,8 +296,8 @@ class _ApiHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _runtime_api(event: Any) -> Iterator[_Api]:
-    api = _Api(event)
+def _runtime_api() -> Iterator[_Api]:
+    api = _Api()
     thread = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -1,12 +1,56 @@
 """What is deployed, as it is deployed: its size, its processor, and that it runs with Lambda's runtime alone."""
 
+import _imp
+import json
+from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
+from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 
 from tests import artifact
+from tests.artifact import Artifact, Artifacts
 
-LIMIT_MB = 60
+LIMITS_MB = {"notifier": 60, "approval": 25}
+"""By the package that a function's handler is in."""
+RUNTIME = artifact.template()["Globals"]["Function"]["Runtime"]
+VERSION = tuple(int(part) for part in RUNTIME.removeprefix("python").split("."))
+CPYTHON = f"cpython-{VERSION[0]}{VERSION[1]}"
+MAGIC = {"python3.13": 3571}[RUNTIME].to_bytes(2, "little") + b"\r\n"
+"""How byte code of this version begins (https://github.com/python/cpython/blob/3.13/Include/internal/pycore_magic_number.h)."""
+GLIBC = 34
+"""Amazon Linux 2023, on which Lambda runs this version, has glibc 2.34."""
+IN_LAMBDA_ALREADY = {"boto3", "botocore", "s3transfer", "jmespath", "awscrt", "awslambdaric"}
+NEVER_SHIPPED = {
+    "sandbox",
+    "tests",
+    "moto",
+    "pytest",
+    "mypy",
+    "pip",
+    "setuptools",
+    "wheel",
+    "bin",
+    "typer",
+    "rich",
+    "aiohttp",
+}
+SENDERS = {
+    "pyfcm",
+    "aioapns",
+    "google",
+    "jwt",
+    "OpenSSL",
+    "cryptography",
+    "requests",
+    "urllib3",
+    "pycurl",
+    "ijson",
+    "h2",
+}
+
+FUNCTIONS = artifact.handlers()
+BOTH = pytest.mark.parametrize("function", ["WorkerFunction", "ApprovalFunction"])
 
 # What only some runs need is imported late, so a probe uses each library once, the way that the notifier does.
 PROBE = '''
@@ -41,82 +85,193 @@ def handler(event, context):
     }
 '''
 
+# Everything that the approval functions import, early and late.
+APPROVAL_IN_USE = """
+import importlib, json, pathlib, sys, zoneinfo
+
+folder = pathlib.Path.cwd()
+for path in sorted((folder / "approval").rglob("*.py")):
+    importlib.import_module(".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
+from approval.preview import previews
+from notifier.campaign import read_campaign
+from notifier.telemetry.trace import Tracing
+assert previews(read_campaign({"id": "x", "message": {"title": "{{ n | upcase }}"}}), {"n": "a"})
+with Tracing.start("127.0.0.1:2000", 100).invocation("Root=1-6920aaaa-000000000000000000000001;Sampled=1", "x"):
+    pass
+zoneinfo.reset_tzpath(())  # an image without time zones
+zoneinfo.ZoneInfo("Europe/London")
+print(json.dumps({name: module.__file__ for name, module in sys.modules.items() if getattr(module, "__file__", None)}))
+"""
+
+# The bodies of pushes of every sample file, for every arm and language, and the bytes that count against the limits.
+BODIES = """
+import json, sys
+from notifier.campaign import DEFAULT_ARM, read_campaign
+from notifier.gateway.payload import Label
+from notifier.recipient import read_recipient
+from notifier.render import Renderer
+
+def prepare(wording, label):
+    if sys.argv[1] == "approval":
+        from approval.preview import prepared
+        return prepared(wording, label)
+    from notifier.gateway.apns import message as apns
+    from notifier.gateway.fcm import message as fcm
+    return (
+        fcm.Prepared(wording.message, wording.slots, label),
+        apns.Prepared(wording.message, wording.slots, label, topic="com.example.app"),
+    )
+
+for campaign in map(read_campaign, json.loads(sys.argv[2])):
+    renderer = Renderer(campaign)
+    for arm in [variant.name for variant in campaign.variants] or [DEFAULT_ARM]:
+        for locale in ("", *(campaign.message_of(arm).translations or {})):
+            record = {"user_id": "u", "platform": "ios", "token": "t", "locale": locale or None,
+                      "attributes": {"first_name": "Ann \\"\\u00e9\\"", "credits": 3}}
+            words = renderer.words(arm, read_recipient({key: value for key, value in record.items() if value}))
+            for one in prepare(renderer.wording(words.key), Label("0" * 20, campaign.id, arm)):
+                print(one.body("to\\"ken", words.texts, 1.8e9).decode(), one.payload_bytes(words.texts))
+"""
+
 
 @pytest.fixture(scope="module")
-def host() -> Path:
-    """The worker's artifact, built for this machine."""
-    return artifact.build_for_host()
+def worker(artifacts: Artifacts) -> Artifact:
+    """The notifier's artifact, for this machine."""
+    return artifacts.of("WorkerFunction", "host")
 
 
 @pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Lambda's runtime brings, and nothing else of this environment."""
-    return artifact.lambda_runtime(tmp_path_factory.mktemp("var") / "runtime")
+def approval(artifacts: Artifacts) -> Artifact:
+    """The artifact of the approval pages, for this machine."""
+    return artifacts.of("ApprovalFunction", "host")
 
 
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The worker's artifact for Lambda, built as `sam build` builds it, and what the build printed."""
-    folder = tmp_path_factory.mktemp("artifact")
-    return folder, artifact.build_for_lambda(folder)
+def test_they_are_small(artifacts: Artifacts, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unpacked and with byte code: the notifier up to 60 MB, the approval pages up to 25."""
+    sizes = {
+        (function, target): artifacts.of(function, target).size_mb()
+        for function in FUNCTIONS
+        for target in ("lambda", "host")
+    }
+    told = ", ".join(f"{function} {size:.1f}" for (function, target), size in sizes.items() if target == "lambda")
+    with capsys.disabled():
+        print(f"\nUnpacked, in MB: {told}")  # noqa: T201 - to be seen in the gate's log
+    for (function, target), size in sizes.items():
+        limit = LIMITS_MB[FUNCTIONS[function].partition(".")[0]]
+        assert 5 < size <= limit, f"{function} for {target}: {size:.1f} MB"
 
 
-def test_it_is_small(host: Path, deployed: tuple[Path, str]) -> None:
-    """Unpacked and with byte code, the artifact stays below 60 MB."""
-    assert 20 < artifact.size_mb(deployed[0]) < LIMIT_MB
-    assert 20 < artifact.size_mb(host) < LIMIT_MB
-
-
-def test_it_is_for_lambdas_processor(deployed: tuple[Path, str]) -> None:
-    """Every library in it, curl's above all, is an ELF file for aarch64, and extensions are for Python 3.13."""
-    folder, _ = deployed
-    libraries = [path for path in folder.rglob("*") if ".so" in path.suffixes]
+@BOTH
+def test_libraries_are_for_lambdas_processor(function: str, artifacts: Artifacts) -> None:
+    """Every library is an ELF file for aarch64, for this version of Python, and asks for no newer C library."""
+    found = artifacts.of(function, "lambda")
+    libraries = [path for path in found.files() if ".so" in path.suffixes]
     assert {artifact.machine(path) for path in libraries} == {artifact.AARCH64}
-    assert any("curl" in path.name for path in libraries)
-    assert [path.name for path in libraries if ".cpython-" in path.name and ".cpython-313-" not in path.name] == []
+    assert [path.name for path in libraries if ".cpython-" in path.name and f".{CPYTHON}-" not in path.name] == []
+    assert {path.name: needed for path in libraries if (needed := artifact.glibc_needed(path)) > GLIBC} == {}
+    assert any("curl" in path.name for path in libraries) is (function == "WorkerFunction")
 
 
-def test_it_leaves_out_what_lambda_has(deployed: tuple[Path, str]) -> None:
+def _fitting() -> set[Tag]:
+    """The tags of wheels that this version of Python takes in Lambda."""
+    platforms = [*(f"manylinux_2_{minor}_aarch64" for minor in range(17, GLIBC + 1)), "manylinux2014_aarch64"]
+    return {*cpython_tags(VERSION, platforms=platforms), *compatible_tags(VERSION, platforms=platforms)}
+
+
+@BOTH
+def test_wheels_are_for_lambda(function: str, artifacts: Artifacts) -> None:
+    """What was installed is pure Python, or made for aarch64 and this version of Python."""
+    wheels = artifacts.of(function, "lambda").files("*.dist-info/WHEEL")
+    assert len(wheels) > 10
+    for wheel in wheels:
+        said = HeaderParser().parsestr(wheel.read_text(encoding="utf-8")).get_all("Tag", [])
+        tags = {tag for text in said for tag in parse_tag(text)}
+        assert tags & _fitting(), f"{wheel.parent.name}: {said}"
+
+
+@BOTH
+def test_they_leave_out_what_nobody_needs(function: str, artifacts: Artifacts) -> None:
     """boto3 and its family are in Lambda's runtime; nothing for building or testing is shipped either."""
-    names = {path.name for path in deployed[0].iterdir()}
-    assert names & {"boto3", "botocore", "s3transfer", "moto", "pytest", "sandbox", "tests", "approval", "bin"} == set()
-    assert {"notifier", "pyfcm", "aioapns", "ijson", "msgspec"} <= names
+    found = artifacts.of(function, "lambda")
+    assert found.packages() & (IN_LAMBDA_ALREADY | NEVER_SHIPPED) == set()
+    assert [path for path in found.folder.rglob("tests") if path.is_dir()] == []
+    assert found.files("*.pyi") == []
+    if function == "WorkerFunction":
+        assert {"notifier", "msgspec", *SENDERS} <= found.packages()
+        assert "approval" not in found.packages()
+    else:
+        assert {"approval", "notifier", "msgspec", "tzdata"} <= found.packages()
+        assert found.packages() & SENDERS == set()
 
 
-def test_its_byte_code_is_taken_as_it_is(deployed: tuple[Path, str]) -> None:
-    """All source is compiled, never to be compared with its time, which does not survive sam's zip.
+@BOTH
+def test_byte_code_is_taken_as_it_is(function: str, artifacts: Artifacts) -> None:
+    """All source is compiled, by Lambda's version of Python and from this very source.
 
-    Where no Python of Lambda's version is at hand, the build says so instead.
+    It is never compared with its source there, whose time does not survive sam's zip. Where no Python of Lambda's
+    version is at hand, the build says so instead.
     """
-    folder, printed = deployed
-    if "No Python 3.13 here" in printed:
-        assert list(folder.rglob("notifier/**/*.pyc")) == []
+    found = artifacts.of(function, "lambda")
+    if f"No Python {VERSION[0]}.{VERSION[1]} here" in found.printed:
+        assert found.files("notifier/**/*.pyc") == []
         return
-    sources = [path for path in folder.rglob("*.py") if "notifier" in path.parts or "pyfcm" in path.parts]
-    assert sources
-    for source in sources:
-        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
-        flags = int.from_bytes(compiled.read_bytes()[4:8], "little")
-        assert flags == 0b01, f"{source}: by hash (bit 0), unchecked (bit 1 not set)"
+    expected = {
+        source.parent / "__pycache__" / f"{source.stem}.{CPYTHON}.pyc": source for source in found.files("*.py")
+    }
+    assert set(found.files("*.pyc")) == set(expected)
+    for compiled, source in expected.items():
+        head = compiled.read_bytes()[:16]
+        assert head[:4] == MAGIC, compiled
+        assert int.from_bytes(head[4:8], "little") == 0b01, f"{compiled}: by hash (bit 0), unchecked (bit 1 not set)"
+        assert head[8:] == _imp.source_hash(int.from_bytes(MAGIC, "little"), source.read_bytes()), compiled
 
 
-def test_every_module_imports(host: Path, runtime: Path) -> None:
+def test_every_module_imports(worker: Artifact, runtime: Path) -> None:
     """With the artifact and Lambda's runtime alone, each module imports; the command line is not for Lambda."""
-    modules = [
-        ".".join(path.relative_to(host).with_suffix("").parts)
-        for path in sorted((host / "notifier").rglob("*.py"))
-        if path.name not in ("cli.py", "__init__.py")
-    ]
-    assert modules
-    result = artifact.python(host, runtime, "-c", "\n".join(f"import {module}" for module in modules))
+    paths = [path.relative_to(worker.folder) for path in worker.files("notifier/**/*.py")]
+    modules = [".".join(path.with_suffix("").parts) for path in paths if path.name != "__init__.py"]
+    assert "notifier.app" in modules
+    assert "notifier.cli.pages" not in modules
+    result = artifact.python(worker.folder, runtime, "-c", "\n".join(f"import {module}" for module in modules))
     assert result.returncode == 0, result.stderr
 
 
-def test_its_libraries_work_in_a_handler(host: Path, runtime: Path, tmp_path: Path) -> None:
+def test_the_approval_functions_use_all_that_they_ship(approval: Artifact, runtime: Path) -> None:
+    """Each module of theirs imports, late imports too, and no package lies idle; nothing comes from elsewhere."""
+    result = artifact.python(approval.folder, runtime, "-c", APPROVAL_IN_USE)
+    assert result.returncode == 0, result.stderr
+    loaded: dict[str, str] = json.loads(result.stdout)
+    own = {name.partition(".")[0] for name, file in loaded.items() if file.startswith(str(approval.folder))}
+    assert own == approval.packages()
+    assert {name for name, file in loaded.items() if "site-packages" in file} == set()
+
+
+def test_previews_are_what_is_sent(worker: Artifact, approval: Artifact, runtime: Path) -> None:
+    """From either folder, with pyfcm and without: the same bodies, byte for byte, and the same sizes."""
+    paths = sorted((artifact.ROOT / "events" / "batches").glob("*.json"))
+    campaigns = [json.loads(path.read_text(encoding="utf-8"))["campaign"] for path in paths]
+    translated = {
+        "title": "Hi {{ first_name }}",
+        "body": "{% if credits > 5 %}rich{% endif %}",
+        "image_url": "https://x/é",
+    }
+    more = {"translations": {"de": {"title": "Hallo"}}, "badge": 1, "ttl_s": 60, "fcm": {"data": {"own": "1"}}}
+    campaigns.append({"id": "all", "message": {**translated, **more, "apns": {"aps": {"alert": {"subtitle": "s"}}}}})
+    said = {
+        name: artifact.python(found.folder, runtime, "-c", BODIES, name, json.dumps(campaigns))
+        for name, found in (("worker", worker), ("approval", approval))
+    }
+    for result in said.values():
+        assert result.returncode == 0, result.stderr
+    assert said["approval"].stdout == said["worker"].stdout
+    assert len(said["worker"].stdout.splitlines()) > 2 * len(campaigns)
+
+
+def test_the_notifiers_libraries_work_in_a_handler(worker: Artifact, runtime: Path, tmp_path: Path) -> None:
     """Under AWS's runtime client, what is imported late works too: tokens are signed, text is rendered."""
     (tmp_path / "probe.py").write_text(PROBE, encoding="utf-8")
     answer = artifact.invoke(
-        host, runtime, "probe.handler", {}, PYTHONPATH=f"{host}:{runtime}:{tmp_path}", LAMBDA_TASK_ROOT=str(host)
+        worker.folder, runtime, "probe.handler", {}, PYTHONPATH=f"{worker.folder}:{runtime}:{tmp_path}"
     )
     assert answer.error is None, answer
     assert answer.payload["text"].startswith("Hi There, 20")

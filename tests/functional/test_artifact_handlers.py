@@ -1,0 +1,198 @@
+"""Every function of the template, from the folder that it deploys: booted by AWS's runtime client, asked, answering.
+
+Beside the folder there is nothing but what Lambda's runtime has; AWS is the sandbox's.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.ledger import DynamoLedger
+from notifier.run import Run, source_of
+from sandbox import scene
+from sandbox.aws import CREDENTIALS
+from sandbox.trial import Setting, Trial
+from tests import artifact
+from tests.approval_site import rest_event
+
+EVENTS = artifact.ROOT / "events"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The stack on the sandbox's AWS; `boot` starts a function, by its logical id, from its artifact."""
+
+    trial: Trial
+    boot: Callable[[str], AbstractContextManager[artifact.Running]]
+
+
+@pytest.fixture(scope="module")
+def place(artifacts: artifact.Artifacts, runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A stack with approval pages, whose local Lambda runs nothing: the tests boot the functions themselves."""
+    setting = Setting(parameters=scene.parameters())
+    with Trial.start(tmp_path_factory.mktemp("handlers"), setting, in_process=True) as trial:
+        scene.set_up(trial.sandbox, trial.gateways)
+
+        def boot(logical_id: str) -> AbstractContextManager[artifact.Running]:
+            function = trial.sandbox.function(logical_id)
+            variables = {
+                **CREDENTIALS,
+                "AWS_DEFAULT_REGION": CREDENTIALS["AWS_REGION"],
+                "AWS_ENDPOINT_URL": trial.sandbox.endpoint_url,
+                "AWS_LAMBDA_FUNCTION_NAME": function.name,
+                **dict(function.environment),
+            }
+            folder = artifacts.of(logical_id, "host").folder
+            return artifact.booted(folder, runtime, artifact.handlers()[logical_id], **variables)
+
+        yield Place(trial, boot)
+
+
+def sample(name: str) -> Any:
+    """A sample event."""
+    return json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def asked(function: artifact.Running, event: Any) -> Any:
+    """The function's answer to an event. It must not be an error."""
+    answer = function.ask(event)
+    assert answer.error is None, answer.log
+    return answer.payload
+
+
+def _a_batch_file_is_sent(place: Place) -> None:
+    """S3 tells of a file; both gateways are asked, and every device has its row."""
+    trial, key = place.trial, "batches/from-the-artifact.json"
+    users = [
+        {"user_id": "one", "platform": "ios", "token": "a" * 64},
+        {"user_id": "two", "platform": "android", "token": "b" * 140, "attributes": {"first_name": "Ann"}},
+    ]
+    message = {"title": "Hi {{ first_name | default: 'there' | capitalize }}"}
+    batch_file = {"campaign": {"id": "from-the-artifact", "message": message}, "users": users}
+    put = trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=json.dumps(batch_file).encode())
+    event = sample("s3-put-versioned")
+    told = event["Records"][0]["s3"]
+    told["bucket"]["name"], told["object"] = (
+        trial.sandbox.bucket,
+        told["object"] | {"key": key, "eTag": put["ETag"].strip('"'), "versionId": put["VersionId"]},
+    )
+    with place.boot("WorkerFunction") as worker:
+        answer = asked(worker, event)
+        assert answer["status"] == "completed", worker.log
+    run_id = source_of(trial.sandbox.bucket, key, put["VersionId"], put["ETag"]).run_id
+    assert answer["run_id"] == run_id
+    counts = trial.gateways.counts()
+    assert (counts.fcm.requests, counts.apns.requests) == (1, 1)
+    rows = {(row["user_id"], row["outcome"]) for row in trial.rows(run_id)}
+    assert rows == {("one", "accepted"), ("two", "accepted")}
+
+
+def _run(place: Place, name: str, opened_s: float) -> str:
+    """Enter a run that nobody works on into the ledger; `opened_s` is epoch seconds."""
+    source = source_of(place.trial.sandbox.bucket, f"batches/{name}.json", "v1", "etag")
+    ledger = DynamoLedger(place.trial.sandbox.client("dynamodb"), place.trial.sandbox.table, lambda: opened_s)
+    return ledger.open_run(Run(source.run_id, source, int(opened_s * 1000))).run_id
+
+
+def _a_lane_that_is_due_is_woken(place: Place) -> None:
+    """A run whose worker never came is nudged, once; the next sweep has nothing to do."""
+    run_id = _run(place, "left-behind", time.time() - 3600)
+    with place.boot("SweeperFunction") as sweeper:
+        assert asked(sweeper, sample("sweeper-schedule")) == {"nudged": 1, "closed": 0, "replayed": 0}
+        assert asked(sweeper, sample("sweeper-schedule"))["nudged"] == 0
+    lane = place.trial.ledger.read_lane(run_id)
+    assert lane is not None
+    assert (lane.due_at_ms or 0) > time.time() * 1000
+
+
+def _runs_are_held_and_audiences_counted(place: Place) -> None:
+    """What an operator asks for, and what the approval app does."""
+    trial, key = place.trial, "audiences/tinie-tempah-followers.json"
+    run_id = _run(place, "to-be-paused", time.time())
+    head = trial.s3.head_object(Bucket=trial.sandbox.bucket, Key=key)
+    part = {
+        "bucket": trial.sandbox.bucket,
+        "key": key,
+        "version_id": head["VersionId"],
+        "etag": head["ETag"].strip('"'),
+    }
+    with place.boot("ControlFunction") as control:
+        told = asked(control, sample("control-pause") | {"run_id": run_id})
+        assert (told["run_id"], told["control"]) == (run_id, "pause")
+        counted = asked(control, sample("control-count") | {"parts": [part]})
+        assert counted["status"] == "done", control.log
+    item = trial.sandbox.client("dynamodb").get_item(
+        TableName=trial.sandbox.table, Key={"pk": {"S": f"count#{counted['count_id']}"}, "sk": {"S": "count"}}
+    )["Item"]
+    assert json.loads(item["result"]["S"])["users"] == scene.AUDIENCES["tinie-tempah-followers.json"].users
+
+
+def _signed_in(place: Place, approval: artifact.Running, email: str) -> str:
+    """The cookie of somebody who asked for a link, got it by mail and used it."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    sent = asked(approval, rest_event("POST", "/sign-in", body=f"email={email}", headers=form))
+    assert sent["statusCode"] == 200
+    mail = next(mail for mail in scene.mails(place.trial.sandbox.endpoint_url) if mail["to"] == email)
+    token = re.search(r"/link\?t=(\S+)", mail["text"])
+    assert token is not None
+    used = asked(approval, rest_event("POST", "/link", body=f"t={token[1]}", headers=form))
+    assert used["statusCode"] == 303, used["body"]
+    return str(used["multiValueHeaders"]["Set-Cookie"][0]).partition(";")[0]
+
+
+def _pages_are_shown_and_previews_made(place: Place) -> None:
+    """For a requester: the list, and the phones of a form whose text needs Liquid, with the size of its payload."""
+    known = {"authorizer": {"principalId": scene.ANN, "email": scene.ANN, "csrf": "same"}}
+    page = rest_event("GET", "/requests")
+    form = "csrf=same&name=x&title=Hi+{{+first_name+|+default:+'there'+|+upcase+}}&body=b&timezone=Europe/London"
+    preview = rest_event("POST", "/preview", body=form)
+    for event in (page, preview):
+        event["requestContext"] |= known
+    with place.boot("ApprovalFunction") as approval:
+        assert "Sign in" in asked(approval, rest_event("GET", "/sign-in"))["body"]
+        assert asked(approval, page)["statusCode"] == 200
+        shown = asked(approval, preview)
+    assert shown["statusCode"] == 200, shown["body"]
+    phones = json.loads(shown["body"])["phones"]
+    assert "Hi THERE" in phones
+    assert "of 4,096 bytes" in phones
+
+
+def _visitors_are_told_apart(place: Place) -> None:
+    """Somebody with a session is named; nobody may look for the sign-in page, and may not send forms."""
+
+    def request(method: str, cookie: str = "") -> dict[str, Any]:
+        arn = f"arn:aws:execute-api:eu-west-1:123456789012:api/prod/{method}/requests"
+        return rest_event(method, "/requests", cookie=cookie) | {"type": "REQUEST", "methodArn": arn}
+
+    with place.boot("ApprovalFunction") as approval:
+        cookie = _signed_in(place, approval, scene.ANN)
+    with place.boot("AuthorizerFunction") as authorizer:
+        ann = asked(authorizer, request("POST", cookie))
+        assert (ann["principalId"], ann["context"]["email"]) == (scene.ANN, scene.ANN)
+        assert ann["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+        assert asked(authorizer, request("GET"))["principalId"] == "nobody"
+        assert authorizer.ask(request("POST")).error["errorMessage"] == "Unauthorized"
+
+
+ASKED: dict[str, Callable[[Place], None]] = {
+    "WorkerFunction": _a_batch_file_is_sent,
+    "SweeperFunction": _a_lane_that_is_due_is_woken,
+    "ControlFunction": _runs_are_held_and_audiences_counted,
+    "ApprovalFunction": _pages_are_shown_and_previews_made,
+    "AuthorizerFunction": _visitors_are_told_apart,
+}
+
+
+@pytest.mark.parametrize("function", artifact.handlers())
+def test_the_deployed_handler_answers(function: str, place: Place) -> None:
+    """Whatever function the template has: one that is not in the table above is not tested, and fails here."""
+    assert function in ASKED, f"{function} is new in the template: say in ASKED what it is asked, and what it answers"
+    ASKED[function](place)
