@@ -148,6 +148,7 @@ def _create_function(functions: LocalLambda, function: Function, place: Place, r
         region=place.region,
         variables={
             **CREDENTIALS,
+            "AWS_ACCESS_KEY_ID": function.name,  # as every function has a role of its own: requests tell whose they are
             "AWS_ENDPOINT_URL": place.endpoint_url,
             **dict(function.environment),
             **options.variables,

@@ -1,0 +1,139 @@
+"""Least privilege, the other way round: what the functions really ask of AWS, against what their roles allow."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.run import LaneState
+from sandbox.audience import Recipe, campaign, users
+from sandbox.local_lambda.service import LocalLambda
+from sandbox.trial import Setting, Trial, parameters_of
+from tests.least_privilege import Call, Recorder, Statement, refused, roles_of
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[set[Call], dict[str, list[Statement]]]]:
+    """Everything that worker, sweeper and control ask for, in a run of several hops with all that can happen to one."""
+    with Recorder() as recorder:
+        setting = Setting(
+            function_timeout_s=6.0,
+            recurse_below_ms=3_000,
+            schedule_every_s=600.0,
+            variables={"AWS_ENDPOINT_URL": recorder.url},
+            parameters={"AudienceBucketArns": "arn:aws:s3:::exports"},
+        )
+        folder = tmp_path_factory.mktemp("asked")
+        with Trial.start(folder / "sandbox", setting) as trial:
+            recorder.before(trial.sandbox.endpoint_url)
+            play(trial, folder)
+            parameters = {**parameters_of(setting, trial.gateways), **secrets_of(trial)}
+            assert recorder.unknown == set()
+            yield recorder.calls, roles_of(trial.sandbox.stack, parameters)
+
+
+def secrets_of(trial: Trial) -> dict[str, str]:
+    variables = dict(trial.sandbox.function("WorkerFunction").environment)
+    return {"FcmSecretArn": variables["FCM_SECRET_ARN"], "ApnsSecretArn": variables["APNS_SECRET_ARN"]}
+
+
+def play(trial: Trial, folder: Path) -> None:
+    """A run with broken records, dead tokens and retries, paused and resumed; a count; a sweep with a dead letter."""
+    s3, bucket, lambda_ = trial.s3, trial.sandbox.bucket, trial.sandbox.lambda_
+    control, sweeper = (trial.sandbox.function(f"{name}Function").name for name in ("Control", "Sweeper"))
+    recipe = Recipe(users=2_500, broken=6, dead_share=0.02)
+    people = list(users(recipe))
+    for n in (10, 20):
+        people[n]["devices"] = [{"platform": "android", "token": f"once503-{n}"}]
+    s3.create_bucket(Bucket="exports", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.put_bucket_versioning(Bucket="exports", VersioningConfiguration={"Status": "Enabled"})
+    put = s3.put_object(Bucket="exports", Key="audiences/day.jsonl", Body="\n".join(map(json.dumps, people)))
+    versions = {"version_id": put["VersionId"], "etag": put["ETag"].strip('"')}
+    s3.put_object(Bucket=bucket, Key="audiences/out.json", Body=json.dumps(["user-1-000000003"]))
+    body: dict[str, Any] = {
+        "campaign": campaign(recipe) | {"per_second": 500, "exclude": {"parts": [{"key": "audiences/out.json"}]}},
+        "audience": {"parts": [{"bucket": "exports", "key": "audiences/day.jsonl"} | versions]},
+    }
+    path = folder / "day.json"
+    path.write_text(json.dumps(body), encoding="utf-8")
+    run_id = trial.drop(path)
+    until = time.monotonic() + 60
+    while (lane := trial.ledger.read_lane(run_id)) is None or lane.account.settled < 500:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    ask(lambda_, control, {"action": "pause", "run_id": run_id, "by": "ann"})
+    while (lane := trial.ledger.read_lane(run_id)) is None or lane.state is not LaneState.PAUSED:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    ask(lambda_, control, {"action": "resume", "run_id": run_id, "by": "ann"})
+    part = {"bucket": "exports", "key": "audiences/day.jsonl"}
+    for one in (part | versions, part | versions, part):
+        ask(lambda_, control, {"action": "count", "parts": [one], "by": "ann"})
+    queue = dict(trial.sandbox.function("SweeperFunction").environment)["DEAD_LETTER_QUEUE_URL"]
+    dead = json.dumps({"bucket": bucket, "key": "batches/day.json"})
+    trial.sandbox.client("sqs").send_message(QueueUrl=queue, MessageBody=dead)
+    for lane in trial.follow(run_id, 60, every_s=0.1):  # noqa: B007 - the last one counts
+        pass
+    assert lane is not None
+    assert lane.status == "completed"
+    trial.sandbox.client("dynamodb").update_item(  # as if the worker had ended before it closed the run
+        TableName=trial.sandbox.table,
+        Key={"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}},
+        UpdateExpression="SET due = :lane, due_at = :long_ago",
+        ExpressionAttributeValues={":lane": {"S": "lane"}, ":long_ago": {"N": "1"}},
+    )
+    assert ask(lambda_, sweeper, {}) == {"nudged": 0, "closed": 1, "replayed": 1}
+    assert lambda_.wait_idle(30)
+
+
+def ask(lambda_: LocalLambda, function: str, event: dict[str, Any]) -> Any:
+    """Invoke and wait for the answer."""
+    answer = lambda_.invoke(function, json.dumps(event).encode())
+    assert not answer.failure, answer
+    return json.loads(answer.payload)
+
+
+def test_every_call_is_allowed(recorded: tuple[set[Call], dict[str, list[Statement]]]) -> None:
+    """A real AWS would refuse nothing of it."""
+    calls, roles = recorded
+    assert refused(calls, roles) == []
+
+
+def test_every_permission_is_used(recorded: tuple[set[Call], dict[str, list[Statement]]]) -> None:
+    """An action that nobody asks for is taken out of the template. What only accidents need is named here."""
+    calls, roles = recorded
+    rare = {
+        ("WorkerFunction", "sqs:SendMessage"),  # Lambda itself puts dead letters there, in the worker's name
+        ("SweeperFunction", "lambda:DeleteFunction"),  # versions are deleted when they are older than a day
+        ("ControlFunction", "s3:PutObject"),  # token hashes of an audience that one invocation does not count
+        ("ControlFunction", "s3:ListBucket"),  # with it S3 says 404 of what is missing, and not 403
+    }
+    asked = {(call.who, call.action) for call in calls}
+    unused = {
+        (who.removeprefix("notifier-"), action)
+        for who, statements in roles.items()
+        for statement in statements
+        for action in statement.actions
+        if (who, action) not in asked
+    }
+    assert sorted(unused - rare) == []
+
+
+def test_what_is_not_allowed_would_be_found() -> None:
+    """The check can fail: another prefix, another action, another leading key."""
+    statement = Statement(("s3:GetObject",), ("arn:aws:s3:::b/rows/*",))
+    keyed = Statement(("dynamodb:GetItem",), ("t",), (("dynamodb:LeadingKeys", ("session#*",)),))
+    roles = {"f": [statement, keyed]}
+    fine = {
+        Call("f", "s3:GetObject", "arn:aws:s3:::b/rows/x"),
+        Call("f", "dynamodb:GetItem", "t", (("dynamodb:LeadingKeys", ("session#1",)),)),
+    }
+    wrong = {
+        Call("f", "s3:GetObject", "arn:aws:s3:::b/state/x"),
+        Call("f", "s3:PutObject", "arn:aws:s3:::b/rows/x"),
+        Call("f", "dynamodb:GetItem", "t", (("dynamodb:LeadingKeys", ("user#1",)),)),
+    }
+    assert set(refused(fine | wrong, roles)) == wrong
