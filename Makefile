@@ -96,10 +96,13 @@ LEFT_OUT := boto3 botocore s3transfer jmespath \
   aiohttp aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl \
   pyasn1 pyasn1-modules pycparser
 LEFT_OUT_OF_APPROVAL := urllib3
-# Babel and pytz come with Liquid, which imports them for filters that we do not offer. Babel's languages (32 MB; English
-# and the root stay) and pytz's time zones (2 MB) are only read by those filters.
+# Parts of packages that nothing here imports. Babel and pytz come with Liquid, for filters that we do not offer: Babel's
+# languages (32 MB; English and the root stay) and pytz's time zones (2 MB) are read by those filters only. cryptography
+# needs _cffi_backend, and not cffi itself, which makes C extensions.
 SPARE := babel/locale-data/[!er]*.dat babel/locale-data/e[!n]*.dat babel/locale-data/en_*.dat babel/locale-data/r[!o]*.dat \
-  pytz/zoneinfo aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js *-stubs bin .lock
+  pytz/zoneinfo cffi *-stubs bin .lock aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js \
+  $(addprefix aws_lambda_powertools/utilities/,auth_alpha batch circuit_breaker data_masking feature_flags idempotency \
+  kafka metadata parameters parser streaming validation)
 
 # $(call install-deps,FOLDER,EXTRA,WHAT UV SHOULD INSTALL FOR)
 define install-deps
