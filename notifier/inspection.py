@@ -4,12 +4,13 @@ Records are judged by the same code that the worker uses, so that what is said h
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
 
 from notifier.arms import Arms
-from notifier.audience import BrokenFile
+from notifier.audience import BrokenFile, IdSet
 from notifier.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
@@ -17,7 +18,7 @@ from notifier.gateway.payload import Label
 from notifier.opening import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
 from notifier.recipient import BrokenRecord, Gateway, Recipient, masked, read_recipient
 from notifier.render import Renderer, Words
-from notifier.tally import Figures, Tally
+from notifier.tally import Figures, Tally, TokenPlaces
 
 LIMIT_BYTES = 4096
 PREVIEWS = 3
@@ -34,6 +35,13 @@ class Broken(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     device: int | None = None
     user_id: str | None = None
+
+
+class Repeat(msgspec.Struct, frozen=True):
+    """A device whose token an earlier one has: the records of both, counted from 0 over the file."""
+
+    record: int
+    first_record: int
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -73,7 +81,8 @@ class ArmSize(msgspec.Struct):
 class Inspection(msgspec.Struct):
     """What was found. `faults` would have the file refused; `warnings` would not.
 
-    `broken` lists broken records up to a limit, `broken_by_reason` counts all of them.
+    `broken` lists broken records up to a limit, `broken_by_reason` counts all of them. `repeats` lists repeated tokens
+    up to that limit. `figures` are of the whole file; `excluded` counts its users on the exclude list, who get no arm.
     """
 
     name: str
@@ -84,6 +93,8 @@ class Inspection(msgspec.Struct):
     arms: dict[str, ArmSize] = {}
     broken: list[Broken] = []
     broken_by_reason: dict[str, int] = {}
+    repeats: list[Repeat] = []
+    excluded: int = 0
     payloads: dict[str, Sizes] = {}
     previews: list[Preview] = []
 
@@ -140,7 +151,7 @@ class Inspector:
     Args:
         name: of the file, for people.
         faults_of: what the gateways have against a campaign's messages.
-        limit: how many broken records are listed; 0 for all.
+        limit: how many broken records and repeated tokens are listed; 0 for all.
     """
 
     def __init__(self, name: str, faults_of: Callable[[Campaign], Iterator[Fault]], limit: int, now_s: float) -> None:
@@ -154,6 +165,8 @@ class Inspector:
         self._payloads: Payloads | None = None
         self._arms: Arms | None = None
         self._broken_at_first = 0
+        self._excluded: IdSet | None = None
+        self._places = TokenPlaces()
 
     def take_campaign(self, decoded: object) -> Campaign | None:
         """Look at the campaign. None, and faults in what was found, if it cannot be sent."""
@@ -174,6 +187,10 @@ class Inspector:
         self.found.payloads = {gateway.value: Sizes() for gateway in (Gateway.APNS, Gateway.FCM)}
         return campaign
 
+    def exclude(self, user_ids: IdSet) -> None:
+        """Users who are left out."""
+        self._excluded = user_ids
+
     def take_records(self, pieces: Iterable[list[object]], watching: Watching | None = None) -> None:
         """Look at every record; a broken file is a fault with its place, after all records before it."""
         figures = self._tally.figures
@@ -193,6 +210,9 @@ class Inspector:
         tally.take(())
         found.figures = tally.figures
         found.figures.repeated_tokens = tally.tokens.repeated()
+        if found.figures.repeated_tokens:
+            places = self._places.repeats(tally.tokens.came_twice())
+            found.repeats = [Repeat(*place) for place in islice(places, self._limit or None)]
         self._judge_share()
         found.warnings += self._warnings()
         return found
@@ -211,7 +231,11 @@ class Inspector:
             self._note(number, reason, value, place, whole=not recipient.devices)
         self._tally.figures.invalid_records -= len(recipient.broken_devices)
         self._tally.count(recipient)
-        if recipient.devices and self._arms is not None:
+        for _, device in recipient.devices:
+            self._places.add(device.token, number)
+        if recipient.devices and self._excluded is not None and recipient.user_id in self._excluded:
+            self.found.excluded += 1
+        elif recipient.devices and self._arms is not None:
             self._arm(recipient)
 
     def _arm(self, recipient: Recipient) -> None:
@@ -267,8 +291,8 @@ class Inspector:
 
     def _warnings(self) -> Iterator[str]:
         figures, campaign = self._tally.figures, self._campaign
-        if campaign is not None and campaign.exclude is not None:
-            yield "the exclude list is not looked at here: the arms may be smaller"
+        if campaign is not None and campaign.exclude is not None and self._excluded is None:
+            yield "the exclude list was not looked at, as no stack is named: the arms may be smaller"
         if campaign is not None and campaign.abort_after and campaign.abort_after.timestamp() <= self._now_s:
             yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
         if not figures.devices and not self.found.faults:

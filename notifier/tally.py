@@ -1,7 +1,7 @@
 """An audience in figures: what it holds, before anybody decides to send to it. Its memory does not grow with users."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -118,12 +118,23 @@ class TokenHashes:
 
     def add(self, token: str) -> None:
         """One more token, ASCII."""
-        number = int.from_bytes(blake2b(token.encode(), digest_size=_HASH_BYTES).digest(), "little")
+        number = token_hash(token)
         self._drawers[number & 0xFF].append(number)
 
     def repeated(self) -> int:
         """How many had been there before."""
         return sum(len(drawer) - len(set(drawer)) for drawer in self._drawers)
+
+    def came_twice(self) -> set[int]:
+        """The hashes that are there more than once."""
+        found = set()
+        for drawer in self._drawers:
+            seen: set[int] = set()
+            for number in drawer:
+                if number in seen:
+                    found.add(number)
+                seen.add(number)
+        return found
 
     def pieces(self, max_bytes: int) -> Iterator[bytes]:
         """All hashes as bytes, in pieces of about `max_bytes`, for `load`."""
@@ -147,6 +158,33 @@ class TokenHashes:
         numbers.frombytes(piece)
         for number in numbers:
             self._drawers[number & 0xFF].append(number)
+
+
+class TokenPlaces:
+    """In which record each token was: 12 bytes a device, to say where the repeated ones are."""
+
+    def __init__(self) -> None:
+        self._numbers = array("Q")
+        self._records = array("I")
+
+    def add(self, token: str, record: int) -> None:
+        """One more token, ASCII, and the record it is in."""
+        self._numbers.append(token_hash(token))
+        self._records.append(record)
+
+    def repeats(self, numbers: Container[int]) -> Iterator[tuple[int, int]]:
+        """Where the tokens with these hashes come again: the record, and the one that had it first."""
+        first: dict[int, int] = {}
+        for number, record in zip(self._numbers, self._records, strict=True):
+            if number in numbers:
+                if number in first:
+                    yield record, first[number]
+                first.setdefault(number, record)
+
+
+def token_hash(token: str) -> int:
+    """What a token is told by among others: 8 bytes of a hash, as a number."""
+    return int.from_bytes(blake2b(token.encode(), digest_size=_HASH_BYTES).digest(), "little")
 
 
 def sample_of(recipient: Recipient) -> dict[str, Any]:

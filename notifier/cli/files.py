@@ -9,7 +9,17 @@ import msgspec
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from notifier.audience import AudienceChanged, AudienceStream, AudienceUnreachable, BrokenFile, Holds, pin, pin_parts
+from notifier.audience import (
+    AudienceChanged,
+    AudienceStream,
+    AudienceUnreachable,
+    BrokenFile,
+    Holds,
+    IdSet,
+    pin,
+    pin_parts,
+    read_ids,
+)
 from notifier.audience import read_head as read_s3_head
 from notifier.audience.head import BatchFileHead
 from notifier.audience.local import parser_for, read_local, read_local_head
@@ -73,16 +83,38 @@ class Input:
                 path = Path(source)
                 yield from read_local(path, parser_for(path, holds))
 
+    def excluded(self, exclude: Audience) -> IdSet | None:
+        """The users that a campaign leaves out; None when no stack is named where the list could be.
+
+        Raises:
+            BrokenFile, AudienceChanged: the worker would refuse the file for it.
+            Trouble: the list cannot be read from here.
+        """
+        try:
+            cloud = self._cloud_of()
+        except Trouble as trouble:
+            if trouble.code is ExitCode.USAGE:
+                return None
+            raise
+        client = cloud.client("s3")
+        try:
+            return read_ids(client, pin_parts(client, exclude.parts, self._bucket(cloud)))
+        except AudienceUnreachable as error:
+            raise Trouble(ExitCode.UNREACHABLE, str(error), "check the credentials and their permissions") from None
+
+    def _bucket(self, cloud: Cloud) -> str:
+        """Where parts are that name no bucket: beside the batch file, or in the stack's bucket."""
+        source = self._sources[0]
+        return split_url(source)[0] if source.startswith("s3://") else cloud.place.bucket
+
     def _referenced(self, audience: object) -> Iterator[list[object]]:
         try:
             parts = msgspec.convert(audience, Audience).parts
         except msgspec.ValidationError as error:
             raise BrokenFile(self.name, f"audience: {error}", (0,)) from None
         cloud = self._cloud_of()
-        source = self._sources[0]
-        bucket = split_url(source)[0] if source.startswith("s3://") else cloud.place.bucket
         try:
-            pinned = pin_parts(cloud.client("s3"), parts, bucket)
+            pinned = pin_parts(cloud.client("s3"), parts, self._bucket(cloud))
         except AudienceChanged as error:
             raise Trouble(
                 ExitCode.NOT_FOUND, str(error), "upload the part, or name the version that is there"
@@ -137,14 +169,15 @@ def validate(
         bool, typer.Option("--users-only", help="The file holds users and no campaign: an audience part.")
     ] = False,
     payloads: Annotated[bool, typer.Option("--payloads", help="Show the previews' whole payloads.")] = False,
-    limit: Annotated[int, typer.Option(help="List so many broken records; 0 for all.", min=0)] = 50,
+    limit: Annotated[int, typer.Option(help="List so many broken records and repeated tokens; 0 for all.", min=0)] = 50,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at a batch file as the worker would: every fault with its place, arms, payload sizes, three previews.
 
-    Nothing is sent, and for a file on this machine nothing is asked of AWS, unless its audience lies in S3.
+    Nothing is sent, and for a file on this machine nothing is asked of AWS, unless its audience or exclude list lies
+    there.
     Exit 0 if the worker would take it, 1 if it would refuse it.
 
     Example: notifier validate day-2.json
@@ -155,7 +188,9 @@ def validate(
     try:
         if not users_only:
             head = source.head()
-            inspector.take_campaign(head.campaign)
+            campaign = inspector.take_campaign(head.campaign)
+            if campaign is not None and campaign.exclude is not None:
+                _exclude(inspector, source, campaign.exclude)
         with _spinner(as_json=as_json) as progress:
             task = progress.add_task("looking at users", total=None)
             inspector.take_records(source.pieces(head), lambda users: progress.update(task, completed=users))
@@ -168,6 +203,19 @@ def validate(
         show_inspection(console(), found, payloads=payloads)
     if not found.is_fine:
         raise typer.Exit(ExitCode.NOT_FINE)
+
+
+def _exclude(inspector: Inspector, source: Input, exclude: Audience) -> None:
+    """Have the users on the exclude list left out; a list that cannot be read is a fault, as it is to the worker."""
+    try:
+        excluded = source.excluded(exclude)
+    except (AudienceChanged, BrokenFile) as error:
+        inspector.found.faults.append(
+            Fault("campaign.exclude", str(error), "upload the list, or name the one there is")
+        )
+        excluded = IdSet()
+    if excluded is not None:
+        inspector.exclude(excluded)
 
 
 def _spinner(*, as_json: bool) -> Progress:

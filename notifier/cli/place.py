@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from botocore.exceptions import ClientError
 from notifier.cli.trouble import ExitCode, Trouble
 from notifier.count_jobs import DynamoCountJobs
 from notifier.ledger import DynamoLedger
-from notifier.run import Lane, Run, source_of
+from notifier.run import Lane, LaneState, Run, source_of
 
+MOST_RUNS = 50
+"""Of one campaign that are looked at."""
 RUN_ID = re.compile(r"[0-9a-f]{20}")
 HOW = (
     "say --stack NAME (the CloudFormation stack), or --stack-file FILE, or set NOTIFIER_BUCKET, NOTIFIER_TABLE, "
@@ -188,19 +190,14 @@ class Cloud:
             return source_of(bucket, key, head.get("VersionId"), head["ETag"]).run_id
         if RUN_ID.fullmatch(name) and self.ledger.read_run(name) is not None:
             return name
-        answer = self.client("dynamodb").query(
-            TableName=self.place.table,
-            KeyConditionExpression="pk = :campaign",
-            ExpressionAttributeValues={":campaign": {"S": f"campaign#{name}"}},
-        )
-        if not answer["Items"]:
+        run_id = meant(self.ledger.runs_of(name), self.ledger.read_lane)
+        if run_id is None:
             raise Trouble(
                 ExitCode.NOT_FOUND,
                 f"no run {name!r} in {self.place.table}",
-                "give a run id, the batch file's s3://bucket/key, or the id of a campaign that was really sent",
+                "give a run id, the batch file's s3://bucket/key, or a campaign's id (once its file was readable)",
             )
-        latest = max(answer["Items"], key=lambda item: int(item["at_ms"]["N"]))
-        return str(latest["run_id"]["S"])
+        return run_id
 
     def read(self, run_id: str) -> tuple[Run, Lane]:
         """The run and its lane. Raises Trouble when there is none."""
@@ -209,6 +206,20 @@ class Cloud:
             mend = "was the file dropped under batches/? It takes a moment before the worker begins"
             raise Trouble(ExitCode.NOT_FOUND, f"no run {run_id!r} in {self.place.table}", mend)
         return run, lane
+
+
+def meant(run_ids: Sequence[str], read_lane: Callable[[str], Lane | None]) -> str | None:
+    """Which run of a campaign is meant, of all there were, the latest first.
+
+    One that is not over, before one that is; one that sends, before one that only rehearsed or was refused.
+    """
+    lanes = {run_id: lane for run_id in run_ids[:MOST_RUNS] if (lane := read_lane(run_id)) is not None}
+
+    def rank(run_id: str) -> tuple[bool, bool]:
+        account = lanes[run_id].account
+        return lanes[run_id].state is not LaneState.DONE, account.devices > 0 and not account.dry
+
+    return max(lanes, key=rank, default=None)
 
 
 def split_url(url: str) -> tuple[str, str]:

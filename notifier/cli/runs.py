@@ -15,8 +15,21 @@ from rich.text import Text
 
 from notifier.audience import BrokenFile
 from notifier.audience.local import read_local_head
-from notifier.campaign import BrokenCampaign, read_campaign
-from notifier.cli.options import AsJson, By, RunName, Stack, StackFile, Yes, console, print_json, print_line, sure, who
+from notifier.campaign import CONTROL, BrokenCampaign, Campaign, read_campaign
+from notifier.cli.options import (
+    AsJson,
+    By,
+    RunName,
+    Stack,
+    StackFile,
+    Yes,
+    console,
+    notes,
+    print_json,
+    print_line,
+    sure,
+    who,
+)
 from notifier.cli.place import Cloud, find_place, split_url
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
 from notifier.report.page import duration, moment
@@ -183,7 +196,7 @@ def _arms(summary: Summary) -> Table:
     table.add_column("arm")
     for name in ("assigned", "accepted", "rejected", "failed", "held"):
         table.add_column(name, justify="right")
-    for name, arm in summary.arms.items():
+    for name, arm in sorted(summary.arms.items(), key=lambda item: (item[0] == CONTROL, item[0])):
         table.add_row(
             Text(name),
             f"{arm['assigned']:,}",
@@ -227,7 +240,7 @@ def start(
         run_id = _nudge(cloud, file)
     else:
         path = Path(file)
-        _check_head(path)
+        _tell_of_earlier(cloud, _checked(path))
         sure(f"Send {file} to everybody in it, by {cloud.place.bucket}?", yes=yes)
         run_id = upload(cloud, path, key or f"batches/{path.name}")
     if follow_it:
@@ -238,13 +251,22 @@ def start(
         console().print(f"started: run {run_id}\nfollow it: notifier watch {run_id}", markup=False)
 
 
-def _check_head(path: Path) -> None:
+def _checked(path: Path) -> Campaign:
     try:
-        read_campaign(read_local_head(path).campaign)
+        return read_campaign(read_local_head(path).campaign)
     except BrokenFile as error:
         raise Trouble(ExitCode.NOT_FINE, str(error), f"notifier validate {path}") from None
     except BrokenCampaign as error:
         raise Trouble(ExitCode.NOT_FINE, f"{path}: {error}", f"notifier validate {path} tells more") from None
+
+
+def _tell_of_earlier(cloud: Cloud, campaign: Campaign) -> None:
+    """Say before anything happens that this id was sent already."""
+    owner = cloud.ledger.owner_of(campaign.id)
+    if owner is None or campaign.dry_run:
+        return
+    then = "everybody in this file is asked again" if campaign.again else "the worker refuses it, unless it rehearses"
+    notes().print(f"campaign {campaign.id!r} was sent already, by run {owner}: {then}", markup=False)
 
 
 def upload(cloud: Cloud, path: Path, key: str) -> str:

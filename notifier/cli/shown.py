@@ -47,6 +47,9 @@ def show_inspection(out: Console, found: Inspection, *, payloads: bool = False) 
         told = f"{name}: largest payload {sizes.largest:,} of {sizes.limit:,} bytes"
         out.print(Text(told, style="red" if sizes.too_large else ""))
     show_figures(out, found.figures)
+    if found.excluded:
+        out.print(Text(f"{found.excluded:,} of the users are on the exclude list and get nothing"))
+    _show_repeats(out, found)
     _show_broken(out, found)
     for preview in found.previews:
         out.print(_preview(preview, payloads=payloads))
@@ -60,6 +63,20 @@ def _arms(found: Inspection) -> Table:
     for name, arm in found.arms.items():
         table.add_row(Text(name), f"{arm.percent:g} %", f"{arm.users:,}")
     return table
+
+
+def _show_repeats(out: Console, found: Inspection) -> None:
+    if not found.repeats:
+        return
+    table = Table(box=box.SIMPLE_HEAD, title="repeated tokens", title_justify="left")
+    table.add_column("record", justify="right")
+    table.add_column("has a token of record", justify="right")
+    for one in found.repeats:
+        table.add_row(f"{one.record:,}", f"{one.first_record:,}")
+    out.print(table)
+    rest = (found.figures.repeated_tokens or 0) - len(found.repeats)
+    if rest:
+        out.print(Text(f"… and {rest:,} more (--limit 0 lists all)", style="dim"))
 
 
 def _show_broken(out: Console, found: Inspection) -> None:

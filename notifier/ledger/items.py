@@ -1,7 +1,8 @@
 """The items of the ledger's table: keys, and lanes as items. Public: a key is never renamed.
 
 One item per lane (`pk = run#R, sk = lane#0000`) holds all that two invocations share; one per run (`sk = run`) what
-never changes; one per campaign id (`pk = campaign#ID`) says which run owns it. Lanes that somebody must look at by a
+never changes; one per campaign id (`pk = campaign#ID, sk = campaign`) says which run owns it, and one for each of its
+runs (`sk = run#R`), those included that may not send it, lets people find them. Lanes that somebody must look at by a
 certain time stand in the sparse index `due`.
 """
 

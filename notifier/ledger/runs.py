@@ -1,5 +1,7 @@
 """Runs and campaign ids: what is entered once and hardly changes."""
 
+from typing import Any
+
 import msgspec
 from botocore.exceptions import ClientError
 
@@ -40,31 +42,53 @@ class Runs(Table):
         return str(item["sha256"]["S"]) if item is not None and "sha256" in item else None
 
     def name_campaign(self, run_id: str, campaign_id: str) -> None:
-        """Note which campaign a run sends, whether or not it may."""
+        """Note which campaign a run sends, whether or not it may, and enter the run under it, where people look."""
         self._client.update_item(
             TableName=self._table,
             Key=key(run_id, "run"),
             UpdateExpression="SET campaign_id = :c",
             ExpressionAttributeValues={":c": {"S": campaign_id}},
         )
+        self._client.put_item(
+            TableName=self._table, Item=self._of_campaign(campaign_id, {"S": f"run#{run_id}"}, run_id)
+        )
+
+    def runs_of(self, campaign_id: str) -> tuple[str, ...]:
+        """The runs of a campaign id, the latest first: rehearsals and refused ones too."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :campaign",
+            ExpressionAttributeValues={":campaign": {"S": f"campaign#{campaign_id}"}},
+            ConsistentRead=True,
+        )
+        items = [item for page in pages for item in page["Items"]]
+        items.sort(key=lambda item: int(item["at_ms"]["N"]), reverse=True)
+        return tuple(dict.fromkeys(item["run_id"]["S"] for item in items))
+
+    def owner_of(self, campaign_id: str) -> str | None:
+        """The run that took a campaign's id, or None: another one with this id is refused, unless it says `again`."""
+        item = self._get({"pk": {"S": f"campaign#{campaign_id}"}, "sk": {"S": "campaign"}})
+        return str(item["run_id"]["S"]) if item is not None else None
+
+    def _of_campaign(self, campaign_id: str, sk: dict[str, str], run_id: str) -> dict[str, Any]:
+        return {
+            "pk": {"S": f"campaign#{campaign_id}"},
+            "sk": sk,
+            "version": n(LEDGER_VERSION),
+            "run_id": {"S": run_id},
+            "at_ms": n(self._now_ms()),
+            "expires_at": self._expiry(),
+        }
 
     def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool:
         """Make the run the owner of its campaign id. False when another run owns it already and `again` is not said.
 
         The first run of an id owns it, though it says `again`: a later one that does not say it is refused.
         """
-        item = {
-            "pk": {"S": f"campaign#{campaign_id}"},
-            "sk": {"S": "campaign"},
-            "version": n(LEDGER_VERSION),
-            "run_id": {"S": run_id},
-            "at_ms": n(self._now_ms()),
-            "expires_at": self._expiry(),
-        }
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=item,
+                Item=self._of_campaign(campaign_id, {"S": "campaign"}, run_id),
                 ConditionExpression="attribute_not_exists(pk) OR run_id = :me",
                 ExpressionAttributeValues={":me": {"S": run_id}},
             )

@@ -201,6 +201,25 @@ class TestCampaigns:
         ledger.name_campaign("r1", "spring")
         assert ledger.read_run("r1") == msgspec.structs.replace(RUN, campaign_id="spring")
 
+    def test_who_owns_it(self, dynamo: DynamoLedger) -> None:
+        """The run that took the id, whoever was named under it."""
+        assert dynamo.owner_of("spring") is None
+        dynamo.name_campaign("r1", "spring")
+        assert dynamo.owner_of("spring") is None
+        dynamo.take_campaign("spring", "r1", again=False)
+        assert dynamo.owner_of("spring") == "r1"
+
+    def test_its_runs(self, dynamo: DynamoLedger, time: Time) -> None:
+        """All runs that were named under an id are found by it, the latest first: those that may not send it too."""
+        assert dynamo.runs_of("spring") == ()
+        for run_id in ("r1", "r2", "r3"):
+            time.s += 1
+            dynamo.open_run(msgspec.structs.replace(RUN, run_id=run_id))
+            dynamo.name_campaign(run_id, "spring")
+            dynamo.take_campaign("spring", run_id, again=False)
+        assert dynamo.runs_of("spring") == ("r3", "r2", "r1")
+        assert dynamo.runs_of("summer") == ()
+
 
 class TestClaim:
     """Who may claim a lane, clause by clause."""
@@ -592,11 +611,13 @@ class TestTable:
 
     def test_keys_and_expiry(self, dynamo: DynamoLedger, dynamodb: Any, table: str, time: Time) -> None:
         """Keys are as documented, and every item expires, later with every write of a worker."""
+        dynamo.name_campaign("r1", "spring")
         dynamo.take_campaign("spring", "r1", again=False)
         time.s += 10
         dynamo.renew(claim(dynamo, time))
         items = {(i["pk"]["S"], i["sk"]["S"]): i for i in dynamodb.scan(TableName=table)["Items"]}
-        assert set(items) == {("run#r1", "run"), ("run#r1", "lane#0000"), ("campaign#spring", "campaign")}
+        campaign = {("campaign#spring", "campaign"), ("campaign#spring", "run#r1")}
+        assert set(items) == {("run#r1", "run"), ("run#r1", "lane#0000")} | campaign
         assert {int(i["version"]["N"]) for i in items.values()} == {1}
         assert int(items["run#r1", "lane#0000"]["expires_at"]["N"]) == int(time.s) + 400 * 86_400
         assert "expires_at" in items["run#r1", "run"]
@@ -626,6 +647,7 @@ class TestTable:
             dynamo.finish(claim(dynamo, time), Ending.COMPLETED, "why")
             dynamo.name_campaign("r1", "spring")
             dynamo.take_campaign("spring", "r1", again=False)
+            dynamo.runs_of("spring")
             dynamo.close_run("r1")
         finally:
             dynamodb.meta.events.unregister("before-parameter-build.dynamodb", note)

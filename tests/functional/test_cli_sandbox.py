@@ -148,6 +148,48 @@ def test_what_cannot_be_counted_says_why(trial: Trial) -> None:
     assert "not.json" in result.output
 
 
+def test_runs_that_sent_nothing_are_found_by_their_campaign(trial: Trial, tmp_path: Path) -> None:
+    """A rehearsal is found by its id; a second file with an id that was sent is told of, and is not what is meant."""
+    path = tmp_path / "rehearsed.json"
+    campaign = {"id": "rehearsed", "message": {"title": "t"}}
+    everybody = list(made_users(Recipe(users=5)))
+    path.write_text(json.dumps({"campaign": campaign | {"dry_run": True}, "users": everybody}))
+    rehearsal = json.loads(run(trial, "start", path, "--yes", "--watch", "--json").stdout.splitlines()[-1])["summary"]
+    seen = told(run(trial, "status", "rehearsed", "--json"))["summary"]
+    assert (seen["run_id"], seen["dry_run"]) == (rehearsal["run_id"], True)
+
+    path.write_text(json.dumps({"campaign": campaign, "users": everybody}))
+    sent = run(trial, "start", path, "--yes", "--watch", "--json")
+    assert "sent already" not in sent.stderr
+    summary = json.loads(sent.stdout.splitlines()[-1])["summary"]
+    refused = run(trial, "start", path, "--yes", "--watch", "--json")
+    assert refused.exit_code == ExitCode.NOT_FINE
+    assert f"sent already, by run {summary['run_id']}" in refused.stderr
+    assert "campaign_exists" in refused.stdout
+    assert told(run(trial, "status", "rehearsed", "--json"))["summary"]["run_id"] == summary["run_id"]
+
+
+def test_validation_reads_the_exclude_list(trial: Trial, tmp_path: Path) -> None:
+    """Who is on it is in no arm; a list that is not there, or is none, is a fault."""
+    key = "audiences/stop.json"
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=b'["u0", {"user_id": "u2"}, "nobody"]')
+    users = [{"user_id": f"u{n}", "platform": "android", "token": f"t{n}"} for n in range(5)]
+    path = tmp_path / "excluding.json"
+
+    def validated(part: str) -> Any:
+        campaign = {"id": "excluding", "message": {"title": "t"}, "exclude": {"parts": [{"key": part}]}}
+        path.write_text(json.dumps({"campaign": campaign, "users": users}))
+        return told(run(trial, "validate", path, "--json"))
+
+    found = validated(key)
+    assert (found["faults"], found["excluded"], found["arms"]["default"]["users"]) == ([], 2, 3)
+    (missing,) = validated("audiences/nothing.json")["faults"]
+    assert missing["field"] == "campaign.exclude"
+    assert "audiences/nothing.json" in missing["problem"]
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=b"[[]]")
+    assert [fault["field"] for fault in validated(key)["faults"]] == ["campaign.exclude"]
+
+
 def test_what_is_not_there(trial: Trial) -> None:
     """Runs and objects that are not there: exit 3, with the name."""
     assert run(trial, "status", "nobody").exit_code == ExitCode.NOT_FOUND

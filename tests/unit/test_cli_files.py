@@ -108,6 +108,18 @@ def test_repeated_tokens_are_counted(tmp_path: Path) -> None:
     assert "10 devices repeat a token" in result.output
 
 
+def test_repeated_tokens_have_places(tmp_path: Path) -> None:
+    """Each device that repeats a token is listed with its record and the record that had the token first."""
+    tokens = ["a", "b", "a", "c", "b", "a"]
+    users = [user(n, devices=[{"platform": "android", "token": token}]) for n, token in enumerate(tokens)]
+    path = batch_file(tmp_path, users)
+    found = json.loads(run("validate", path, "--json").output)
+    assert [(one["record"], one["first_record"]) for one in found["repeats"]] == [(2, 0), (4, 1), (5, 0)]
+    limited = run("validate", path, "--limit", "2")
+    assert "has a token of record" in limited.output
+    assert "and 1 more" in limited.output
+
+
 def test_every_fault_of_a_campaign_is_named(tmp_path: Path) -> None:
     """Fields, problems and mends; the exit code is 1; users are counted all the same."""
     campaign = CAMPAIGN | {"control_percent": 20, "per_second": 0, "colour": "red"}

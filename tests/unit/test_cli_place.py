@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from notifier.account import Account, ArmAccount
-from notifier.cli.place import Place, find_place, split_url
+from notifier.cli.place import Place, find_place, meant, split_url
 from notifier.cli.runs import Seen, watched
 from notifier.cli.trouble import ExitCode, Trouble
 from notifier.run import Ending, Lane, LaneState, Run, source_of
@@ -53,6 +53,30 @@ def test_urls_need_bucket_and_key(url: str) -> None:
     with pytest.raises(Trouble):
         split_url(url)
     assert split_url("s3://b/a/c.json") == ("b", "a/c.json")
+
+
+def of_campaign(devices: int = 0, state: LaneState = LaneState.DONE, dry: int = 0) -> Lane:
+    return Lane("r" * 20, state=state, account=Account(users=devices, devices=devices, dry=dry))
+
+
+@pytest.mark.parametrize(
+    ("lanes", "expected"),
+    [
+        ([], None),
+        ([None], None),
+        ([of_campaign()], 0),
+        ([of_campaign(), of_campaign(9)], 1),
+        ([of_campaign(9, dry=9), of_campaign(9)], 1),
+        ([of_campaign(9, dry=9), of_campaign()], 0),
+        ([of_campaign(9), of_campaign(9)], 0),
+        ([of_campaign(), of_campaign(9, LaneState.PAUSED), of_campaign(9)], 1),
+        ([of_campaign(9), of_campaign(0, LaneState.RUNNING)], 1),
+    ],
+)
+def test_which_run_of_a_campaign_is_meant(lanes: list[Lane | None], expected: int | None) -> None:
+    """The one that goes on; else the last that was sent; else the last: a rehearsal, or one that was refused."""
+    found = meant([str(n) for n in range(len(lanes))], lambda run_id: lanes[int(run_id)])
+    assert found == (None if expected is None else str(expected))
 
 
 def looks(*lanes: Lane | None) -> Iterator[tuple[Seen, Lane]]:
