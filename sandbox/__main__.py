@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -15,6 +15,9 @@ from rich.console import Console
 from sandbox.audience import Recipe, make, write
 from sandbox.show import live, print_report
 from sandbox.trial import Setting, Trial
+
+if TYPE_CHECKING:
+    from sandbox.faults.scenario import Scenario
 
 app = typer.Typer(
     help="Everything on this machine: a local AWS, a local Lambda, and stand-ins for FCM and APNs. No account needed.",
@@ -90,16 +93,21 @@ def run(
     raise typer.Exit(code)
 
 
-def _run_with_faults(path: Path, name: str, console: Console, *, as_json: bool) -> int:
-    """One file under one fault. The exit code says whether every promise was kept."""
+def _fault(name: str, option: str) -> "Scenario":
     from sandbox.faults.catalogue import scenario  # noqa: PLC0415 - only here
-    from sandbox.faults.stage import Stage  # noqa: PLC0415
-    from sandbox.faults.table import print_played  # noqa: PLC0415
 
     try:
-        chosen = scenario(name)
+        return scenario(name)
     except LookupError as error:
-        raise typer.BadParameter(str(error), param_hint="--faults") from None
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _run_with_faults(path: Path, name: str, console: Console, *, as_json: bool) -> int:
+    """One file under one fault. The exit code says whether every promise was kept."""
+    from sandbox.faults.stage import Stage  # noqa: PLC0415 - only here
+    from sandbox.faults.table import print_played  # noqa: PLC0415
+
+    chosen = _fault(name, "--faults")
     state_dir = _state_dir()
     with Stage.open(state_dir, hurried=False) as stage:
         played = stage.play(chosen, path)
@@ -183,11 +191,11 @@ def faults(
 
     Example: python -m sandbox faults --all
     """
-    from sandbox.faults.catalogue import scenario, scenarios  # noqa: PLC0415 - only here
+    from sandbox.faults.catalogue import scenarios  # noqa: PLC0415 - only here
     from sandbox.faults.table import list_scenarios, play_all  # noqa: PLC0415
 
     console = Console()
-    chosen = [scenario(one) for one in name or ()]
+    chosen = [_fault(one, "--name") for one in name or ()]
     chosen = chosen or [one for one in scenarios().values() if (every and not one.by_hand) or (gate and one.in_gate)]
     if not chosen:
         list_scenarios(scenarios().values(), console)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sandbox.__main__ import app
 from sandbox.faults.catalogue import scenario, scenarios
 from sandbox.faults.count import Reached, Tally, violations
 from sandbox.faults.scenario import Scenario
@@ -51,6 +53,9 @@ def test_an_unknown_fault_is_answered_by_those_that_there_are() -> None:
     """A slip in a name is mended by reading."""
     with pytest.raises(LookupError, match="killed-mid-batch"):
         scenario("killed-mid-batsh")
+    told = CliRunner().invoke(app, ["faults", "--name", "killed-mid-batsh"], env={"COLUMNS": "2000"})
+    assert told.exit_code == 2
+    assert "no fault 'killed-mid-batsh'" in told.output
 
 
 def test_the_checks_notice_what_they_are_there_for() -> None:
