@@ -53,7 +53,7 @@ class Worker:
         found = nudges(event)
         self._log.info(Action.NUDGED, nudges=len(found))
         for other in found[1:]:
-            self._process.continuation.invoke(msgspec.json.encode(other))
+            self._process.continuation.invoke(msgspec.json.encode(other), context.function_version)
         if not found:
             return {"status": "ignored"}
         try:

@@ -137,6 +137,27 @@ def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: T
     assert {"1", "2"} == set(versions_at_work(trial))
 
 
+def test_every_record_of_an_event_begins_in_the_published_version(trial: Trial) -> None:
+    """An event may name several files: the others are passed on to the same version, not to the function's latest."""
+    recipe = Recipe(users=4)
+    records = []
+    for n in (1, 2):
+        body = json.dumps({"campaign": campaign(recipe) | {"id": f"c{n}"}, "users": list(users(recipe))}).encode()
+        put = trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=f"elsewhere/{n}.json", Body=body)
+        thing = {"key": f"elsewhere/{n}.json", "versionId": put["VersionId"], "eTag": put["ETag"].strip('"')}
+        about = {"bucket": {"name": trial.sandbox.bucket}, "object": thing}
+        records.append({"eventName": "ObjectCreated:Put", "eventTime": "2026-11-21T09:00:00.000Z", "s3": about})
+    worker = trial.sandbox.function("WorkerFunction")
+    trial.sandbox.lambda_.invoke(worker.name, json.dumps({"Records": records}).encode(), worker.alias)
+    sources = [source_of(trial.sandbox.bucket, one["key"], one["versionId"], one["eTag"]) for one in things(records)]
+    lanes = [finish(trial, source.run_id) for source in sources]
+    assert [(lane.status, lane.function_version) for lane in lanes] == [("completed", "1")] * 2
+
+
+def things(records: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return [record["s3"]["object"] for record in records]
+
+
 def test_a_new_stack_takes_up_the_bucket_of_a_deleted_one(tmp_path: Path) -> None:
     """The bucket is there, its notifications lead to a function that is gone: the command in the output mends it."""
     place = {"BucketName": "push-campaigns", "AWS::AccountId": "123456789012", "AWS::Region": "eu-central-1"}
