@@ -1,5 +1,6 @@
 """template.yaml: that it deploys, that nobody may do more than needed, and the traps that no linter knows."""
 
+import ast
 import json
 import os
 import re
@@ -12,16 +13,38 @@ import msgspec
 import pytest
 
 from notifier.config import Mode, Settings, check_time, read_settings
+from notifier.event import OWN_PREFIXES
+from notifier.test_push import PREFIX
 from sandbox.intrinsics import Resolver
 from sandbox.template import read
 from tests.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed
 
 BIN = Path(sys.executable).parent
 
-# Prefixes of the bucket, each with somebody who must not keep things for ever.
-PREFIXES = {
-    "audiences/", "batches/", "counts/", "dead-tokens/", "deferred/", "invalid/", "rows/", "state/", "summaries/",
-}  # fmt: skip
+
+def prefixes_in_code() -> set[str]:
+    """Where in the bucket the deployed code has things: each text that begins like a key of ours."""
+    deployed = [*(ROOT / "notifier").rglob("*.py"), *(ROOT / "approval").rglob("*.py")]
+    key = re.compile(r"^([a-z][a-z-]*/)(run_id=|count_id=|test/|$)")
+    found = {
+        match[1]
+        for path in deployed
+        if not {"cli", "report", "convert"} & set(path.parts)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and (match := key.match(node.value))
+    }
+    return found - {"mail/", "link/", "requests/", "static/"}  # templates and pages
+
+
+def prefixes_written() -> set[str]:
+    """Where somebody of the stack may put objects."""
+    resources_ = [
+        str(resource)
+        for _, statement in statements(transformed())
+        if "s3:PutObject" in statement["Action"]
+        for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+    ]
+    return {found[1] for text in resources_ for found in re.finditer(r"\}/([a-z-]+/)\*", text)}
 
 
 def run(*command: object) -> subprocess.CompletedProcess[str]:
@@ -73,9 +96,9 @@ def test_actions_are_named() -> None:
 
 def test_resources_are_narrow() -> None:
     """A star in a resource stands only at its end: for the keys of one prefix, or for the versions of the worker."""
+    prefixes = "|".join(sorted(prefixes_in_code()))
     allowed = re.compile(
-        # keys of a prefix
-        r"arn:\S+:s3:::\S+/(audiences|batches|counts|dead-tokens|deferred|invalid|rows|state|summaries)/\*"
+        rf"arn:\S+:s3:::\S+/({prefixes})\*"  # keys of a prefix
         r"|arn:\S+:ses:\S+:identity/\*"  # SES looks at the recipient's identity too; the sender is a condition
         r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with
         # one prefix of the buckets that were given
@@ -196,11 +219,75 @@ def test_dropped_files_reach_the_published_version() -> None:
 
 
 def test_nothing_is_kept_for_ever() -> None:
-    """Each prefix of the bucket expires, and so do old versions and broken uploads."""
+    """Each prefix that code has, writes to or reads from expires, and so do old versions and broken uploads."""
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
     rules = bucket["LifecycleConfiguration"]["Rules"]
-    assert {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule} == PREFIXES
-    assert {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"} <= {key for rule in rules for key in rule}
+    assert all(rule["Status"] == "Enabled" for rule in rules)
+    expire = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
+    batches = PREFIX.partition("/")[0] + "/"
+    assert expire == set(OWN_PREFIXES) | {batches}
+    assert prefixes_written() | {"audiences/"} == expire
+    assert prefixes_in_code() == expire
+    for_all = {key for rule in rules if "Prefix" not in rule for key in rule}
+    assert {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker"} <= for_all
+
+
+def test_the_bucket_is_closed() -> None:
+    """Encrypted, versioned, never public, by TLS only: the policy covers the bucket and all that is in it."""
+    [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
+    [encryption] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    [(_, policy)] = resources(transformed(), "AWS::S3::BucketPolicy")
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement == {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [{"Fn::GetAtt": ["Bucket", "Arn"]}, {"Fn::Sub": "${Bucket.Arn}/*"}],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def test_tables_and_queues_are_safe() -> None:
+    """Any second of the last 35 days can be brought back; items expire; what waits in a queue is encrypted."""
+    tables = dict(resources(transformed(), "AWS::DynamoDB::Table"))
+    assert tables.keys() == {"Table", "ApprovalTable"}
+    for name, table in tables.items():
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
+        assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}, name
+    for name, queue in resources(transformed(), "AWS::SQS::Queue"):
+        assert queue["SqsManagedSseEnabled"] is True, name
+
+
+def test_logs_end() -> None:
+    """Every function writes to a log group of its own, and what is in it goes after LogDays."""
+    template = transformed()
+    groups = dict(resources(template, "AWS::Logs::LogGroup"))
+    used = [one["LoggingConfig"]["LogGroup"]["Ref"] for _, one in resources(template, "AWS::Lambda::Function")]
+    assert sorted(used) == sorted(groups)
+    assert [group["RetentionInDays"] for group in groups.values()] == [{"Ref": "LogDays"}] * len(groups)
+
+
+def test_keys_of_ones_own_are_for_everybody_who_touches_what_they_encrypt() -> None:
+    """Whoever reads or writes the bucket may use the keys in KmsKeyArns, and nobody may use others."""
+    template = transformed()
+    policy = template["Resources"]["UseKmsKeys"]["Properties"]
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert statement["Resource"] == {"Ref": "KmsKeyArns"}
+    using = {role["Ref"] if "Ref" in role else role["Fn::If"][1]["Ref"] for role in policy["Roles"]}
+    roles = {name for name, one in template["Resources"].items() if one["Type"] == "AWS::IAM::Role"}
+    touching = {
+        name
+        for name, statement in statements(template)
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        if action.startswith("s3:") and name in roles
+    }
+    assert using == touching
 
 
 def test_a_stack_takes_up_the_bucket_that_a_former_one_left() -> None:
