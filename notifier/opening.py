@@ -136,7 +136,7 @@ class Opening:
         if not rehearse and not self._campaigns.take_campaign(campaign.id, run.run_id, again=campaign.again):
             raise Unsendable(
                 f"campaign_exists: campaign {campaign.id!r} was sent by another run already; "
-                "give it a new id, or set campaign.again to true"
+                "give it a new id; campaign.again: true sends it to everybody in the file once more"
             )
         self._state.put_state(run.run_id, STATE, opened)
 

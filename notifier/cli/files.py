@@ -39,6 +39,7 @@ from notifier.tally import Figures, Tally
 
 AT_ONCE = 10_000
 POLL_S = 0.5
+USERS_ALONE = "; if it is meant to hold users and no campaign, say --users-only"
 ASK_AGAIN_S = LEASE_MS / 1000 + 15
 
 Source = Annotated[str, typer.Argument(metavar="FILE", help="A file on this machine, or s3://bucket/key.")]
@@ -195,7 +196,8 @@ def validate(
             task = progress.add_task("looking at users", total=None)
             inspector.take_records(source.pieces(head), lambda users: progress.update(task, completed=users))
     except BrokenFile as error:
-        inspector.found.faults.append(Fault("file", str(error), "mend the file at this place, or export it again"))
+        mend = "mend the file at this place, or export it again" + ("" if head or users_only else USERS_ALONE)
+        inspector.found.faults.append(Fault("file", str(error), mend))
     found = inspector.finish()
     if as_json:
         print_json(found)

@@ -44,6 +44,12 @@ NEXT_STEP = {
     LaneState.RESTING: "nothing: it goes on by itself",
 }
 
+MEND = "nothing was sent: mend the reason and drop the file again"
+MEND_THE_REST = (
+    "mend the file; whoever is settled was asked already: give it a new id and exclude them, as "
+    "docs/operations.md says (It broke off)"
+)
+
 
 class Seen(msgspec.Struct, frozen=True):
     """A run as `status` shows it."""
@@ -57,9 +63,16 @@ class Seen(msgspec.Struct, frozen=True):
 def see(cloud: Cloud, run_id: str) -> tuple[Seen, Lane]:
     """The run now. Raises Trouble."""
     run, lane = cloud.read(run_id)
-    step = "" if lane.ending else NEXT_STEP.get(lane.state, "").format(run=run_id)
+    step = next_step(lane)
     resting = lane.due_at_ms if lane.state is LaneState.RESTING else None
     return Seen(summary_of(run, lane, cloud.place.bucket), lane.control.value, resting, step), lane
+
+
+def next_step(lane: Lane) -> str:
+    """What to do about a run that does not end well by itself; empty when there is nothing."""
+    if lane.ending is Ending.FAILED:
+        return MEND_THE_REST if lane.account.devices else MEND
+    return "" if lane.ending else NEXT_STEP.get(lane.state, "").format(run=lane.run_id)
 
 
 @tells_trouble

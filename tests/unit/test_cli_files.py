@@ -178,9 +178,10 @@ def test_gzip_and_users_first(tmp_path: Path) -> None:
 
 
 def test_a_part_alone(tmp_path: Path) -> None:
-    """`--users-only` looks at an audience part."""
+    """`--users-only` looks at an audience part; whoever forgets it is told of it."""
     path = tmp_path / "part.json"
     path.write_text("\n".join(json.dumps(user(n)) for n in range(50)) + "\n{broken\n")
+    assert "say --users-only" in run("validate", path).output
     found = json.loads(run("validate", path, "--users-only", "--json").output)
     assert found["figures"]["users"] == 51
     assert found["broken"] == [{"record": 50, "reason": "not JSON"}]

@@ -9,7 +9,7 @@ import pytest
 
 from notifier.account import Account, ArmAccount
 from notifier.cli.place import Place, find_place, meant, split_url
-from notifier.cli.runs import Seen, watched
+from notifier.cli.runs import Seen, next_step, watched
 from notifier.cli.trouble import ExitCode, Trouble
 from notifier.run import Ending, Lane, LaneState, Run, source_of
 from notifier.summary import summary_of
@@ -140,3 +140,13 @@ def test_watching_gives_up_in_time() -> None:
     assert follow(lane(1), lane(2), lane(3), lane(4), until=1.5) == [(1, None), (2, 1.0), (3, 1.0)]
     with pytest.raises(Trouble):
         follow(None, None, None, None, until=1.5)
+
+
+def test_a_run_says_what_to_do_next() -> None:
+    """A file that broke off must not be sent once more as it is: who was asked is told apart from who was not."""
+    unsent, broken_off = (lane(devices, LaneState.DONE, ending=Ending.FAILED) for devices in (0, 500))
+    assert "drop the file again" in next_step(unsent)
+    assert "drop the file again" not in next_step(broken_off)
+    assert "new id and exclude" in next_step(broken_off)
+    assert "resume rrr" in next_step(lane(500, LaneState.PAUSED))
+    assert next_step(lane(500)) == next_step(lane(500, LaneState.DONE, ending=Ending.COMPLETED)) == ""
