@@ -16,6 +16,9 @@ from notifier.render import Wording
 NAMESPACE = bytes.fromhex("8a0e0f6f3d5c5b9d9a3e5c1b7d2f4e60")
 """The namespace of push ids: uuid5 of it and `run:record:device`. Public: an id can be recomputed from a row."""
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""A UUID's 17th digit says whose kind it is (https://www.rfc-editor.org/rfc/rfc9562#section-4.1)."""
+
 TOO_LARGE = Verdict(Disposition.REJECT, "too_large")
 DRY_RUN = Verdict(Disposition.ACCEPT, "dry_run")
 
@@ -153,8 +156,5 @@ class _TimeToLive(dict[str, float]):
 
 def push_id(name: str) -> str:
     """The push's UUID, version 5, in lower case: the same however often it is asked for."""
-    digest = bytearray(sha1(NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = sha1(NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 import pycurl
@@ -25,8 +26,12 @@ class Slot:
 
     __slots__ = (
         "_base_url",
+        "_headers",
+        "_path",
         "_received",
         "_sent",
+        "_size",
+        "_timeout_ms",
         "body_taken",
         "connection",
         "curl",
@@ -46,6 +51,9 @@ class Slot:
         self._base_url = endpoint.base_url
         self._received = bytearray()
         self._sent = 0
+        self._path: str | None = None
+        self._headers: Sequence[str] | None = None
+        self._size = self._timeout_ms = -1
         self.curl = curl = pycurl.Curl()
         curl.slot = self
         curl.setopt(pycurl.NOSIGNAL, 1)
@@ -64,16 +72,25 @@ class Slot:
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def prepare(self, connection: Connection) -> pycurl.Curl:
-        """Return the handle, loaded with the slot's request, for `connection`."""
+        """Return the handle, loaded with the request, for `connection`. What it knows already is not said again."""
         request, curl = self.request, self.curl
         self.connection = connection
         self.body_taken = self.denied = self.overflow = False
         self._sent = 0
         self._received.clear()
-        curl.setopt(pycurl.URL, self._base_url + request.path)
-        curl.setopt(pycurl.HTTPHEADER, request.headers)
-        curl.setopt(pycurl.POSTFIELDSIZE, len(request.body))
-        curl.setopt(pycurl.TIMEOUT_MS, self.timeout_ms)
+        path, headers, size = request.path, request.headers, len(request.body)
+        if path != self._path:
+            self._path = path
+            curl.setopt(pycurl.URL, self._base_url + path)
+        if headers is not self._headers:
+            self._headers = headers
+            curl.setopt(pycurl.HTTPHEADER, headers)
+        if size != self._size:
+            self._size = size
+            curl.setopt(pycurl.POSTFIELDSIZE, size)
+        if self.timeout_ms != self._timeout_ms:
+            self._timeout_ms = self.timeout_ms
+            curl.setopt(pycurl.TIMEOUT_MS, self.timeout_ms)
         return curl
 
     @property

@@ -136,6 +136,20 @@ def test_the_request_arrives_as_it_was_given(transport_to: Made) -> None:
         assert "expect" not in headers
 
 
+def test_a_handle_that_is_not_told_what_it_knows_still_says_it(transport_to: Made) -> None:
+    """The same path and headers with another body, then another path, then other headers: each arrives as given."""
+    shared, renewed = ["authorization: bearer old"], ["authorization: bearer new"]
+    asked = [("/a", shared, b"1"), ("/a", shared, b"22"), ("/b", shared, b"22"), ("/b", renewed, b"4")]
+    with WireServer() as server:
+        transport = transport_to(server)
+        for path, headers, body in asked:
+            transport.submit(Request(endpoint="gw", path=path, headers=headers, body=body, ticket=None))
+            collect(transport, 1)
+        arrived = [(dict(seen.headers), seen.body) for seen in server.seen]
+    said = [(headers[":path"], [f"authorization: {headers['authorization']}"], body) for headers, body in arrived]
+    assert said == asked
+
+
 def test_handles_are_used_again_without_leftovers(transport_to: Made) -> None:
     """A long body before a short one, an error before a success: nothing of the first is in the second."""
     replies = {1: Reply(503, b"x" * 1000, (("retry-after", "7"),)), 2: Reply(200, b"")}

@@ -69,6 +69,7 @@ class Prepared:
         self._body = Splice(request, (token, expiry, *marks))
         self._content = Splice(content, marks)
         self._ttl_s = message.ttl_s if isinstance(message.ttl_s, int) else 0
+        self._headers = ["", "content-type: application/json"]
 
     def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes:
         """The request's body for one device; `now_s` is epoch seconds."""
@@ -78,8 +79,10 @@ class Prepared:
         return self._body.join((encoded(token), expiry, *map(encoded, texts)))
 
     def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]:
-        """The request's headers as wire lines. FCM takes no identity and no expiry here."""
-        return [authorization, "content-type: application/json"]
+        """The request's headers as wire lines: one list until the credentials change. FCM takes no identity here."""
+        if self._headers[0] != authorization:
+            self._headers = [authorization, self._headers[1]]
+        return self._headers
 
     def payload_bytes(self, texts: Sequence[str]) -> int:
         """The bytes that count against `MAX_PAYLOAD_BYTES`."""
