@@ -62,7 +62,7 @@ class _Dispatcher(DomainDispatcherApplication):
 
 
 class _Handler(MotoRequestHandler):
-    """Connections are kept open, answers leave at once, requests are not logged."""
+    """Answers leave at once, requests are not logged. werkzeug closes each connection, which AWS would keep."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True

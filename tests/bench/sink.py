@@ -1,4 +1,4 @@
-"""The sink: nginx on 127.0.0.1 in the gateways' place. TLS 1.3, HTTP/2, one worker, an answer at once.
+"""The sink: nginx on 127.0.0.1 in the gateways' place. TLS 1.3, HTTP/2, one worker, an answer at once or a late one.
 
 It answers as FCM does (200 and a name), as APNs does (200, no body, the apns-id it was given) and as Google's OAuth
 does, and counts the requests of each of these by its own (`stub_status`). Missing? `apt-get install nginx-light`.
@@ -19,6 +19,8 @@ from pathlib import Path
 import msgspec
 import trustme
 
+from tests.bench import latency
+
 FCM_ANSWER = '{"name":"projects/p/messages/0:1500415314455276%31bd1c9631bd1c96"}'
 TOKEN_ANSWER = '{"access_token":"' + "a" * 200 + '","expires_in":3599,"token_type":"Bearer"}'
 ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
@@ -32,12 +34,14 @@ http {{
   client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u;
   scgi_temp_path {home}/s; ssl_protocols TLSv1.3; ssl_certificate {home}/cert.pem; ssl_certificate_key {home}/key.pem;
   default_type application/json;
+  {pauses}
   server {{
     listen 127.0.0.1:{port} ssl http2; listen 127.0.0.1:{clear_port} http2;
     {slow}
     location = /token {{ return 200 '{token}'; }}
-    location /3/device/ {{ add_header apns-id $http_apns_id; return 200; }}
-    location / {{ return 200 '{answer}'; }}
+    location /3/device/ {{ {apns} }}
+    location / {{ {fcm} }}
+    {after_pause}
   }}
   server {{ listen 127.0.0.1:{status_port}; location / {{ stub_status; }} }}
 }}
@@ -81,8 +85,8 @@ def version() -> str:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Sink]:
-    """Start nginx on free ports of 127.0.0.1."""
+def running(*, late: bool = False) -> Iterator[Sink]:
+    """Start nginx on free ports of 127.0.0.1. `late` answers come as `tests.bench.latency` says."""
     nginx = binary()
     if nginx is None:
         raise SystemExit("the sink is nginx, which is not installed: apt-get install nginx-light")
@@ -94,7 +98,7 @@ def running() -> Iterator[Sink]:
         leaf.private_key_pem.write_to_path(f"{home}/key.pem")
         leaf.private_key_and_cert_chain_pem.write_to_path(f"{home}/both.pem")
         port, clear_port, status_port = _free_port(), _free_port(), _free_port()
-        Path(home, "conf").write_text(_configuration(home, port, clear_port, status_port))
+        Path(home, "conf").write_text(_configuration(home, port, clear_port, status_port, late=late))
         server = subprocess.Popen([nginx, "-p", home, "-c", f"{home}/conf"], stderr=subprocess.DEVNULL)
         try:
             _await(port)
@@ -105,14 +109,20 @@ def running() -> Iterator[Sink]:
             server.wait()
 
 
-def _configuration(home: str, port: int, clear_port: int, status_port: int) -> str:
+def _configuration(home: str, port: int, clear_port: int, status_port: int, *, late: bool) -> str:
+    if late and not ECHO_MODULE.exists():
+        raise SystemExit("nginx answers late with its echo module, which is not installed: apt-get install nginx-light")
     slow = ECHO_MODULE.exists()
+    fcm, apns = f"return 200 '{FCM_ANSWER}';", "add_header apns-id $http_apns_id; return 200;"
     return _CONFIGURATION.format(
         home=home,
         port=port,
         clear_port=clear_port,
         status_port=status_port,
-        answer=FCM_ANSWER,
+        fcm="echo_sleep $pause; echo_exec @fcm;" if late else fcm,
+        apns="echo_sleep $pause; echo_exec @apns;" if late else apns,
+        after_pause=f"location @fcm {{ {fcm} }} location @apns {{ {apns} }}" if late else "",
+        pauses=latency.nginx("$pause") if late else "",
         token=TOKEN_ANSWER,
         modules=f"load_module {ECHO_MODULE};" if slow else "",
         slow=_SLOW.format(answer=FCM_ANSWER) if slow else "",

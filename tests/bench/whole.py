@@ -1,6 +1,6 @@
 """The whole job, from the event to the last ledger write: the worker alone in a process, everything else outside it.
 
-    python -m tests.bench.whole --users 100000 [--placeholders] [--profile]
+    python -m tests.bench.whole --users 100000 [--placeholders] [--late] [--wrapper "py-spy record -o out.svg --"]
 
 The sink (`tests.bench.sink`) stands for FCM, APNs and Google's OAuth; S3, DynamoDB, EventBridge and Secrets Manager are
 moto in a process of its own. The environment of the worker is that of template.yaml. After the run its rows are
@@ -28,10 +28,8 @@ import msgspec
 from notifier.run import source_of
 from sandbox.audience import Recipe, make
 from sandbox.aws import LocalAws
-from sandbox.gateways import Gateways
 from sandbox.local_lambda.invocation import Delivery, Fault, Invocation
 from sandbox.stack import Sandbox
-from sandbox.trial import Setting, make_secrets, parameters_of
 from tests.bench import sink
 from tests.bench.keys import apns_key, service_account
 from tests.bench.uv import environment, uv
@@ -65,31 +63,21 @@ class Figures(msgspec.Struct):
 class Bench:
     """A deployed stack whose worker is started by hand, and the sink."""
 
-    def __init__(self, sandbox: Sandbox, to: sink.Sink, folder: Path, interpreter: Path, *, counts: bool) -> None:
+    def __init__(self, sandbox: Sandbox, to: sink.Sink, folder: Path, interpreter: Path) -> None:
         self.sandbox = sandbox
         self.sink = to
         self.folder = folder
         self.interpreter = interpreter
-        self.counts = counts
 
     @classmethod
     @contextlib.contextmanager
-    def start(cls, behaviour: str = "") -> Iterator[Self]:
-        """Start sink and stack, live and without a ramp.
-
-        With a `behaviour` (`module:function`) the sandbox's stand-ins answer in the sink's place: nginx cannot be late.
-        """
+    def start(cls, *, late: bool = False) -> Iterator[Self]:
+        """Start sink and stack, live and without a ramp. `late`: the sink answers as gateways do (`latency`)."""
         with contextlib.ExitStack() as running:
-            to = running.enter_context(sink.running())
+            to = running.enter_context(sink.running(late=late))
             folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
             settings = {"Mode": "live", "RampSeconds": "0", "GatewayCaFile": to.ca_file}
             urls = dict.fromkeys(("FcmBaseUrl", "ApnsBaseUrl", "ApnsSandboxBaseUrl"), to.url)
-            prepare = partial(_secrets, to=to)
-            if behaviour:
-                gateways = running.enter_context(Gateways.start(folder / "gateways", behaviour=behaviour))
-                settings = parameters_of(Setting(), gateways)
-                urls = {}
-                prepare = partial(make_secrets, gateways=gateways)
             sandbox = running.enter_context(
                 Sandbox.start(
                     folder / "aws",
@@ -97,10 +85,10 @@ class Bench:
                     settings | urls,
                     schedules=False,
                     faults=_nobody_comes,
-                    setting_up=prepare,
+                    setting_up=partial(_secrets, to=to),
                 )
             )
-            yield cls(sandbox, to, folder, worker_python(), counts=not behaviour)
+            yield cls(sandbox, to, folder, worker_python())
 
     def audience(self, recipe: Recipe) -> Path:
         """The batch file of a recipe."""
@@ -153,7 +141,7 @@ class Bench:
         path.unlink()
         before = self.sink.requests()
         raw = self.work({"bucket": event["bucket"], "key": event["key"]}, more=more, wrapper=wrapper)
-        asked = self.sink.requests() - before - 1 if self.counts else None
+        asked = self.sink.requests() - before - 1
         why_not, rows, requests = self._count(event["run_id"], recipe, asked)
         return Figures(
             users=recipe.users,
@@ -171,7 +159,7 @@ class Bench:
             why_not=why_not,
         )
 
-    def _count(self, run_id: str, recipe: Recipe, asked: int | None) -> tuple[str, int, int]:
+    def _count(self, run_id: str, recipe: Recipe, asked: int) -> tuple[str, int, int]:
         """What is wrong with the accounts, or nothing; rows; rows of devices that a gateway accepted.
 
         Every record has one device, so every record has one row; what was accepted was asked for exactly once.
@@ -187,7 +175,7 @@ class Bench:
             faults.append(f"{total} rows for {recipe.users} users")
         if accepted + rows["held"] != total:
             faults.append(f"outcomes {dict(rows)}")
-        if asked is not None and asked - accepted not in (0, 1):  # one more for Google's access token
+        if asked - accepted not in (0, 1):  # one more for Google's access token
             faults.append(f"the sink answered {asked} requests, {accepted} were accepted")
         return "; ".join(faults), total, accepted
 
@@ -237,11 +225,12 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--placeholders", action="store_true")
+    parser.add_argument("--late", action="store_true", help="answers take as long as gateways take")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of the worker's environment")
     parser.add_argument("--wrapper", default="", help="a command put before the worker's, such as a profiler")
     arguments = parser.parse_args()
     more = dict(pair.split("=", 1) for pair in arguments.set)
-    with Bench.start() as bench:
+    with Bench.start(late=arguments.late) as bench:
         for seed in range(1, arguments.repeats + 1):
             recipe = Recipe(users=arguments.users, seed=seed, placeholders=arguments.placeholders)
             began_s = time.monotonic()
