@@ -2,7 +2,7 @@
 
 import typer
 
-from notifier.cli import files, pages, reports, runs, setup, trying
+from notifier.cli import files, pages, reports, runs, setup, trying, watching
 
 EXIT_CODES = (
     "Exit codes: 0 done, and the answer is yes · 1 done, and the answer is no (the file would be refused, the run did "
@@ -27,8 +27,8 @@ app = typer.Typer(
 app.command("validate")(files.validate)
 app.command("test")(trying.try_out)
 app.command("start")(runs.start)
-app.command("status")(runs.status)
-app.command("watch")(runs.watch)
+app.command("status")(watching.status)
+app.command("watch")(watching.watch)
 app.command("pause")(runs.pause)
 app.command("resume")(runs.resume)
 app.command("cancel")(runs.cancel)

@@ -9,8 +9,8 @@ import pytest
 
 from notifier.account import Account, ArmAccount
 from notifier.cli.place import Place, find_place, meant, split_url
-from notifier.cli.runs import Seen, next_step, watched
 from notifier.cli.trouble import ExitCode, Trouble
+from notifier.cli.watching import Seen, next_step, watched
 from notifier.run import Ending, Lane, LaneState, Run, source_of
 from notifier.summary import summary_of
 
