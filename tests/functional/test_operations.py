@@ -2,16 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from notifier.cli import app
-from notifier.run import Lane, LaneState
+from notifier.run import Lane, LaneState, source_of
 from sandbox.audience import Recipe, campaign, users
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
+from sandbox.xray import Daemon, Document
 from tests.documents import Shown, alike, shown
 
 PATIENCE_S = 60.0
@@ -26,6 +28,8 @@ class Operator:
         self._stack = write_stack_file(trial.sandbox, folder / "stack.json")
         self._page = [one for one in shown() if one.page == "operations.md" and one.command.startswith("notifier ")]
         self.done: list[Shown] = []
+        self.run_id = ""
+        self.apns_key = trial.gateways.apns_key
 
     def drop(self, name: str, count: int, per_second: int) -> None:
         """Drop a file of this campaign."""
@@ -33,12 +37,15 @@ class Operator:
         body = {"campaign": campaign(recipe) | {"id": name, "per_second": per_second}, "users": list(users(recipe))}
         path = self._folder / f"{name}.json"
         path.write_text(json.dumps(body), encoding="utf-8")
-        self._run_id = self._trial.drop(path)
+        key, bucket = f"batches/{path.name}", self._trial.sandbox.bucket
+        about = {"correlation-id": f"request-{name}"}  # as the approval app says it
+        put = self._trial.s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes(), Metadata=about)
+        self.run_id = source_of(bucket, key, put["VersionId"], put["ETag"]).run_id
 
     def wait(self, until: Callable[[Lane], bool]) -> None:
         """Wait for the lane of the file dropped last."""
         end = time.monotonic() + PATIENCE_S
-        while not until(self._trial.ledger.read_lane(self._run_id) or Lane(self._run_id)):
+        while not until(self._trial.ledger.read_lane(self.run_id) or Lane(self.run_id)):
             assert time.monotonic() < end
             time.sleep(0.05)
 
@@ -64,33 +71,66 @@ class Operator:
             printed = json.dumps(value)
         assert alike(printed) == alike(on_page.printed), printed
 
+    def requests_in_log(self) -> set[str]:
+        """The requests that lines of the worker's log name."""
+        lines = [json.loads(line) for line in self._trial.log_lines(5_000) if line.startswith('{"level"')]
+        return {line["request"] for line in lines if "request" in line}
+
     def left_out(self) -> set[str]:
         """What stands on the page with its output, and was not typed."""
         return {f"{one.section}: {one.command}" for one in self._page if one not in self.done}
 
 
-def test_the_page_says_what_is_printed(tmp_path: Path) -> None:
-    """It is slow; wrong audience: stop it now; someone got it twice; it stopped; rotate the keys."""
-    with Trial.start(tmp_path / "sandbox", Setting(schedule_every_s=600.0)) as trial:
-        operator = Operator(trial, tmp_path)
-        operator.drop("day-2", 20_000, 1_500)
-        operator.wait(lambda lane: lane.account.settled > 500)
-        operator.type("It is slow", "notifier status day-2")
-        operator.type("Wrong audience: stop it now", "notifier pause --all")
-        operator.wait(lambda lane: lane.state is LaneState.PAUSED)
-        operator.type("Wrong audience: stop it now", "notifier cancel day-2 --yes")
-        operator.wait(lambda lane: lane.state is LaneState.DONE)
-        operator.type("Wrong audience: stop it now", "notifier status day-2")
-        operator.type("Someone got it twice", "notifier report day-2 --json | jq .summary.possibly_repeated")
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon() as daemon:
+        yield daemon
 
-        good = trial.gateways.apns_key
-        operator.keep("notifier/apns", json.dumps(json.loads(good) | {"key_id": "WRONGKEY00"}))
-        operator.drop("keys", 2_000, 2_000)
-        operator.wait(lambda lane: lane.state is LaneState.STOPPED)
-        operator.type("It stopped", "notifier status keys")
-        operator.type("Rotate the keys", "notifier setup")
-        operator.keep("notifier/apns", good)
-        operator.type("Rotate the keys", "notifier setup")
-        operator.type("It stopped", "notifier resume keys")
-        operator.wait(lambda lane: lane.state is LaneState.DONE)
-        assert operator.left_out() == set()
+
+@pytest.fixture(scope="module")
+def operator(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    folder = tmp_path_factory.mktemp("operations")
+    setting = Setting(schedule_every_s=600.0, variables={"AWS_XRAY_DAEMON_ADDRESS": daemon.address})
+    with Trial.start(folder / "sandbox", setting) as trial:
+        yield Operator(trial, folder)
+
+
+def test_the_page_says_what_is_printed(operator: Operator) -> None:
+    """It is slow; wrong audience: stop it now; someone got it twice; it stopped; rotate the keys."""
+    operator.drop("day-2", 20_000, 1_500)
+    operator.wait(lambda lane: lane.account.settled > 500)
+    operator.type("It is slow", "notifier status day-2")
+    operator.type("Wrong audience: stop it now", "notifier pause --all")
+    operator.wait(lambda lane: lane.state is LaneState.PAUSED)
+    operator.type("Wrong audience: stop it now", "notifier cancel day-2 --yes")
+    operator.wait(lambda lane: lane.state is LaneState.DONE)
+    operator.type("Wrong audience: stop it now", "notifier status day-2")
+    operator.type("Someone got it twice", "notifier report day-2 --json | jq .summary.possibly_repeated")
+
+    good = operator.apns_key
+    operator.keep("notifier/apns", json.dumps(json.loads(good) | {"key_id": "WRONGKEY00"}))
+    operator.drop("keys", 2_000, 2_000)
+    operator.wait(lambda lane: lane.state is LaneState.STOPPED)
+    operator.type("It stopped", "notifier status keys")
+    operator.type("Rotate the keys", "notifier setup")
+    operator.keep("notifier/apns", good)
+    operator.type("Rotate the keys", "notifier setup")
+    operator.type("It stopped", "notifier resume keys")
+    operator.wait(lambda lane: lane.state is LaneState.DONE)
+    assert operator.left_out() == set()
+
+
+def test_the_traces_lead_to_it(operator: Operator, daemon: Daemon) -> None:
+    """Each hop is found by its run and by the request behind it; the one that stopped is a fault with a reason."""
+
+    def hops(found: list[Document]) -> list[Document]:
+        annotated = [document for document in found if document.detail.get("annotations", {}).get("hop")]
+        return [document for document in annotated if document.detail["annotations"]["campaign"] == "keys"]
+
+    assert daemon.wait_for(lambda found: len(hops(found)) == 2)
+    first, second = sorted(hops(daemon.documents()), key=lambda document: document.began_s)
+    assert {hop.detail["annotations"]["request"] for hop in (first, second)} == {"request-keys"}
+    assert {hop.detail["annotations"]["run"] for hop in (first, second)} == {operator.run_id}
+    assert (first.fault, second.fault) == (True, False)
+    assert first.detail["annotations"]["reason"].startswith("credentials_refused: InvalidProviderToken")
+    assert operator.requests_in_log() == {"request-day-2", "request-keys"}

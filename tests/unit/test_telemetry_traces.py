@@ -1,8 +1,10 @@
 """Traces with the X-Ray SDK, and each of its traps. A UDP listener stands in the daemon's place."""
 
+import ast
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -88,6 +90,20 @@ def test_without_a_daemon_the_sdk_is_not_even_imported() -> None:
         "sys.exit('aws_xray_sdk' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_one_module_knows_the_sdk() -> None:
+    """The SDK is maintained no further: whoever takes its place is written into one module."""
+    root = Path(__file__).resolve().parents[2]
+    knowing = {
+        str(path.relative_to(root))
+        for package in ("notifier", "approval")
+        for path in (root / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aws_xray_sdk"))
+        or (isinstance(node, ast.Import) and any(name.name.startswith("aws_xray_sdk") for name in node.names))
+    }
+    assert knowing == {"notifier/telemetry/xray.py"}
 
 
 def test_the_decorator_is_free_when_off() -> None:

@@ -199,6 +199,33 @@ def test_defaults_fit_their_own_limits() -> None:
         assert re.fullmatch(about.get("AllowedPattern", ".*"), default), name
 
 
+def test_functions_that_invoke_themselves_may_do_so_for_long() -> None:
+    """Lambda ends a chain of a function's own invocations after about 16, unless the function says otherwise."""
+    template = transformed()
+    chained = {
+        resource["Fn::GetAtt"][0]
+        for name, one in template["Resources"].items()
+        if one["Type"] == "AWS::IAM::Policy" and "Invokes" in name
+        for statement in one["Properties"]["PolicyDocument"]["Statement"]
+        for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+        if "Fn::GetAtt" in resource
+    }
+    assert chained == {"WorkerFunction", "ControlFunction"}
+    allowed = {
+        name for name, one in resources(template, "AWS::Lambda::Function") if one.get("RecursiveLoop") == "Allow"
+    }
+    assert allowed == chained
+
+
+def test_every_function_is_traced() -> None:
+    """And API Gateway, where the trace of a request begins."""
+    template = transformed()
+    for name, one in resources(template, "AWS::Lambda::Function"):
+        assert one["TracingConfig"] == {"Mode": "Active"}, name
+    [(_, stage)] = resources(template, "AWS::ApiGateway::Stage")
+    assert stage["TracingEnabled"] is True
+
+
 def test_published_versions_survive() -> None:
     """Neither a new version nor a deleted stack takes the version away in which a run is under way."""
     [version] = [one for one in transformed()["Resources"].values() if one["Type"] == "AWS::Lambda::Version"]
