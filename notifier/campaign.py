@@ -4,13 +4,15 @@ The JSON Schema in `docs/batch-file.schema.json` is generated from these types (
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from notifier.shape import Fault, shape_faults, shown_name, text_faults
 
 MAX_TTL_S = 2_419_200
 """Four weeks: the longest time FCM keeps a message (https://firebase.google.com/docs/cloud-messaging/concept-options#ttl)."""
@@ -58,17 +60,6 @@ FORBIDDEN_DATA_KEY = re.compile(
 
 Source: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages#Message.
 """
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """One thing wrong in a file: where, what, and how to mend it."""
-
-    field: str
-    problem: str
-    mend: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.problem}" + (f" ({self.mend})" if self.mend else "")
 
 
 class BrokenCampaign(ValueError):
@@ -233,7 +224,7 @@ def read_campaign(decoded: object) -> Campaign:
     Raises:
         BrokenCampaign: with every fault found, each named by its field.
     """
-    faults = (*_text_faults(decoded, "campaign"), *_shape_faults(decoded, Campaign, "campaign"))
+    faults = (*text_faults(decoded, "campaign"), *shape_faults(decoded, Campaign, "campaign"))
     if faults:
         raise BrokenCampaign(faults)
     campaign = msgspec.convert(decoded, Campaign)
@@ -241,76 +232,6 @@ def read_campaign(decoded: object) -> Campaign:
     if faults:
         raise BrokenCampaign(faults)
     return campaign
-
-
-def _shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
-    """Every field of the wrong type, not only the first that msgspec would name."""
-    struct = _struct_of(kind)
-    if struct is None or not isinstance(value, Mapping):
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            yield Fault(path, *_in_words(str(error)))
-        except (RecursionError, ValueError, OverflowError) as error:
-            yield Fault(path, f"not readable: {type(error).__name__}")
-        return
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    for name in value:
-        if name not in fields:
-            yield Fault(f"{path}.{_shown(name)}", "unknown field", f"known: {', '.join(fields)}")
-    for name, field in fields.items():
-        if name in value:
-            yield from _member_faults(value[name], field.type, f"{path}.{name}")
-        elif field.required:
-            yield Fault(f"{path}.{name}", "missing")
-
-
-def _member_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
-    """Faults of one field: looks into lists and mappings of structs, so that each is named by its own place."""
-    members = [bare for part in _alternatives(kind) if (bare := _unannotated(part)) is not None]
-    for member in members:
-        inner = get_args(member)
-        if get_origin(member) is tuple and isinstance(value, list) and _struct_of(inner[0]):
-            found = [fault for n, item in enumerate(value) for fault in _shape_faults(item, inner[0], f"{path}[{n}]")]
-            yield from found
-            if found:
-                return
-        if get_origin(member) is dict and isinstance(value, Mapping) and _struct_of(inner[1]):
-            found = [
-                fault for key, item in value.items() for fault in _shape_faults(item, inner[1], f"{path}.{_shown(key)}")
-            ]
-            yield from found
-            if found:
-                return
-        if _struct_of(member) and isinstance(value, Mapping):
-            yield from _shape_faults(value, member, path)
-            return
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        yield Fault(path, *_in_words(str(error)))
-    except (RecursionError, ValueError, OverflowError) as error:
-        yield Fault(path, f"not readable: {type(error).__name__}")
-
-
-def _alternatives(kind: Any) -> tuple[Any, ...]:
-    kind = _unannotated(kind)
-    return get_args(kind) if get_origin(kind) not in (tuple, dict, Literal, None) else (kind,)
-
-
-def _unannotated(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
-
-
-def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
-    kind = _unannotated(kind)
-    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
-
-
-def _in_words(problem: str) -> tuple[str, str]:
-    """msgspec's sentence, split into problem and place within the field."""
-    text, _, place = problem.partition(" - at `$")
-    return text[:1].lower() + text[1:], f"at {place.rstrip('`')}" if place.strip("`") else ""
 
 
 def _sense_faults(campaign: Campaign) -> Iterator[Fault]:
@@ -362,7 +283,7 @@ def _message_faults(message: Message, place: str) -> Iterator[Fault]:
     """What no message may have, part of another or not."""
     for key in message.data or {}:
         if FORBIDDEN_DATA_KEY.fullmatch(key):
-            yield Fault(f"{place}.data.{_shown(key)}", "this key is reserved", "rename it")
+            yield Fault(f"{place}.data.{shown_name(key)}", "this key is reserved", "rename it")
     apns = message.apns or {}
     if "aps" in apns and not isinstance(apns["aps"], dict):
         yield Fault(f"{place}.apns.aps", "not an object")
@@ -379,28 +300,23 @@ def _translation_faults(base: Message, change: Message, place: str) -> Iterator[
             yield Fault(f"{place}.translations", problem, "give the variant its own translations, or {} for none")
 
 
-def _text_faults(value: object, place: str) -> Iterator[Fault]:
-    """Texts, at any depth, that JSON can escape and UTF-8 cannot say: lone surrogates."""
-    rest = [(value, place)]
-    while rest:
-        value, place = rest.pop()
-        if isinstance(value, str) and not _is_encodable(value):
-            yield Fault(place, "has a lone surrogate: not encodable as UTF-8")
-        elif isinstance(value, Mapping):
-            rest += [(name, f"{place}.{_shown(name)}") for name in value if not _is_encodable(str(name))]
-            rest += [(item, f"{place}.{_shown(name)}") for name, item in value.items()]
-        elif isinstance(value, list | tuple):
-            rest += [(item, f"{place}[{n}]") for n, item in enumerate(value)]
-
-
-def _shown(name: object) -> str:
-    """A member's name as it may stand in a report, whatever it is made of."""
-    return str(name)[:60].encode("utf-8", "replace").decode()
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+__all__ = [
+    "CONTROL",
+    "DEFAULT_ARM",
+    "FORBIDDEN_DATA_KEY",
+    "HUNDREDTHS",
+    "MAX_TTL_S",
+    "MAX_VARIANTS",
+    "SHOWN_FAULTS",
+    "Audience",
+    "BrokenCampaign",
+    "Campaign",
+    "Fault",
+    "Message",
+    "Part",
+    "Text",
+    "Variant",
+    "hundredths",
+    "overridden",
+    "read_campaign",
+]

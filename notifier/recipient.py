@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from notifier.shape import is_encodable
+
 MAX_USER_ID_BYTES = 512
 MAX_TOKEN_CHARS = 4096
 
@@ -156,17 +158,9 @@ def _text_of(record: dict[str, Any], field: str) -> str | None:
         return None
     if type(value) is not str:
         raise BrokenRecord(f"{field}: not a string")
-    if not value.isascii() and not _is_encodable(value):
+    if not value.isascii() and not is_encodable(value):
         raise BrokenRecord(f"{field}: not encodable as UTF-8")
     return value or None
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...], tuple[tuple[int, str], ...]]:

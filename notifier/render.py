@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct
 from notifier.campaign import DEFAULT_ARM, BrokenCampaign, Campaign, Fault, Message, Text
 from notifier.placeholder import BadTemplate, Template, as_text, compiled, has_placeholder, missing
 from notifier.recipient import BrokenRecord, Recipient
+from notifier.shape import is_encodable
 
 USER_ID = "user_id"
 """Always there for a placeholder; an attribute of that name wins."""
@@ -103,7 +104,7 @@ class Renderer:
             value = attributes.get(name)
             if type(value) is str and value.isascii():
                 continue
-            if value is not None and not _is_encodable(as_text(value)):
+            if value is not None and not is_encodable(as_text(value)):
                 raise BrokenRecord(f"attribute `{name}` is not encodable as UTF-8")
         if row.open:
             values = _values(recipient)
@@ -225,11 +226,3 @@ def _by_tag(message: Message) -> dict[str, Text]:
 def _translated(message: Message, text: Text) -> Message:
     given = {field: value for field in _TEXT_FIELDS if (value := getattr(text, field)) is not UNSET}
     return msgspec.structs.replace(message, **given)
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
