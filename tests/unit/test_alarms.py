@@ -118,6 +118,52 @@ def test_every_alarm_watches_what_is_written() -> None:
     assert {metric["Namespace"] for _, metric in alarms()} == {NAMESPACE, "AWS/SQS"}
 
 
+def test_silence_is_fine_except_the_sweepers() -> None:
+    """Without runs nothing is written, and that is fine; a sweeper that writes nothing is what its alarm is for."""
+    found = {name: alarm["TreatMissingData"] for name, alarm in resources(transformed(), "AWS::CloudWatch::Alarm")}
+    assert {name for name, missing in found.items() if missing == "breaching"} == {"SweeperSilentAlarm"}
+    assert set(found.values()) == {"breaching", "notBreaching"}
+    silent = transformed()["Resources"]["SweeperSilentAlarm"]["Properties"]
+    sweeper = source()["Resources"]["SweeperFunction"]["Properties"]["Events"]["EveryMinute"]["Properties"]
+    assert (silent["Statistic"], silent["Threshold"], silent["ComparisonOperator"]) == ("Sum", 1, "LessThanThreshold")
+    assert sweeper["Schedule"] == "rate(1 minute)"
+    assert silent["Period"] * silent["EvaluationPeriods"] >= 3 * 60
+
+
+def test_what_is_asked_for_has_an_alarm_and_a_description() -> None:
+    """Each says what to look at, and docs/operations.md has a row for it that goes on from there."""
+    alarms_ = dict(resources(transformed(), "AWS::CloudWatch::Alarm"))
+    assert alarms_.keys() == {
+        "RunFailedAlarm", "RunStoppedAlarm", "StalledLaneAlarm", "DeadLetterAlarm", "RejectionRateAlarm",
+        "CredentialsRefusedAlarm", "NoProgressAlarm", "SweeperSilentAlarm",
+    }  # fmt: skip
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Alarms")[2].partition("\n## ")[0]
+    for name, alarm in alarms_.items():
+        assert len(alarm["AlarmDescription"]) > 30, name
+        assert f"| `{name}` |" in text, name
+
+
+LAMBDA = {"Invocations", "Errors", "Throttles", "AsyncEventsDropped"}
+"""Of AWS/Lambda by FunctionName: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html"""
+
+
+def test_the_dashboard_shows_what_aws_writes() -> None:
+    """What is shown beyond our own metrics has AWS' dimensions, of this stack's function and queue."""
+    [(_, dashboard)] = resources(transformed(), "AWS::CloudWatch::Dashboard")
+    foreign = []
+    for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]:
+        above: list[str] = []
+        for metric in widget["properties"]["metrics"]:
+            if isinstance(metric[0], dict) or metric[0] == NAMESPACE:
+                continue
+            above = [above[n] if part == "." else part for n, part in enumerate(metric)]
+            foreign.append(tuple(above))
+    assert set(foreign) == {
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${DeadLetterQueue.QueueName}"),
+        *(("AWS/Lambda", name, "FunctionName", "${WorkerFunction}") for name in LAMBDA),
+    }
+
+
 def test_the_stack_is_told_to_the_code() -> None:
     """The dimension's value in the alarms is what the functions get as STACK."""
     assert source()["Globals"]["Function"]["Environment"]["Variables"]["STACK"] == {"Ref": "AWS::StackName"}
