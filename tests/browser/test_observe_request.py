@@ -1,4 +1,7 @@
-"""From the form to the pushes in traces: one search finds form, approval, batch file and every hop."""
+"""From the form to the pushes in traces: one search finds form, approval, batch file and every hop.
+
+And what authorizer, app, control and worker ask of AWS on this way is what their roles allow.
+"""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from sandbox import scene
 from sandbox.observe import Observatory
 from sandbox.observe.server import ObserveServer
 from sandbox.office import Office
@@ -14,6 +18,7 @@ from sandbox.scene import ANN, BOB
 from sandbox.trial import Setting
 from sandbox.xray import Daemon, Document
 from tests.browser.test_approval_flow import People, approve, ask
+from tests.least_privilege import Recorder, refused, roles_of
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +28,19 @@ def daemon() -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
-def traced_office(chromium: str, daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def recorder() -> Iterator[Recorder]:
+    with Recorder() as recorder:
+        yield recorder
+
+
+@pytest.fixture(scope="module")
+def traced_office(
+    chromium: str, daemon: Daemon, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Office]:
     """Everything, with tracing on."""
-    setting = Setting(schedule_every_s=60, variables={"AWS_XRAY_DAEMON_ADDRESS": daemon.address})
-    with Office.start(tmp_path_factory.mktemp("office"), setting) as office:
+    variables = {"AWS_XRAY_DAEMON_ADDRESS": daemon.address, "AWS_ENDPOINT_URL": recorder.url}
+    with Office.start(tmp_path_factory.mktemp("office"), Setting(schedule_every_s=60, variables=variables)) as office:
+        recorder.before(office.trial.sandbox.endpoint_url)
         office.trial.sandbox.lambda_.around = daemon.around
         office.bridge.around = daemon.around_api
         yield office
@@ -68,6 +82,17 @@ def test_one_search_finds_everything(browser: Browser, traced_office: Office, da
         if "SCREENSHOTS" in os.environ:
             page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "request-map.png", full_page=True)
         page.close()
+
+
+def test_the_roles_allow_it(traced_office: Office, recorder: Recorder) -> None:
+    """Everything that was asked for on the way is covered by the caller's role, and the pages really asked."""
+    stack = traced_office.trial.sandbox.stack
+    worker = dict(stack.function("WorkerFunction").environment)
+    secrets = {"FcmSecretArn": worker["FCM_SECRET_ARN"], "ApnsSecretArn": worker["APNS_SECRET_ARN"]}
+    assert recorder.unknown == set()
+    assert refused(recorder.calls, roles_of(stack, scene.parameters() | secrets)) == []
+    actions = {call.action for call in recorder.calls if call.who == stack.function("ApprovalFunction").name}
+    assert {"ses:SendRawEmail", "s3:PutObject", "lambda:InvokeFunction", "dynamodb:PutItem"} <= actions
 
 
 def is_write(document: Document, request: str) -> bool:
