@@ -19,9 +19,9 @@ from notifier.arms import Arms
 from notifier.audience import (
     AudienceChanged,
     AudienceStream,
-    AudienceUnreachable,
     BrokenFile,
     FileCache,
+    GuardedStream,
     Holds,
     PinnedObject,
     pin,
@@ -182,12 +182,13 @@ class S3Library:
         except AudienceChanged as error:
             raise Unsendable(str(error)) from None
 
-    def stream(self, opened: Opened, cursor: Cursor) -> "GuardedStream":
+    def stream(self, opened: Opened, cursor: Cursor) -> GuardedStream:
         """The users from a cursor on."""
         holds = Holds.BATCH_FILE if opened.inline else Holds.USERS
-        return GuardedStream(AudienceStream(self._client, opened.parts, cursor, holds=holds, cache=self._cache))
+        stream = AudienceStream(self._client, opened.parts, cursor, holds=holds, cache=self._cache)
+        return GuardedStream(stream, BrokenInput, InputUnreachable)
 
-    def stream_from_start(self, opened: Opened) -> "GuardedStream":
+    def stream_from_start(self, opened: Opened) -> GuardedStream:
         """The users from the first on."""
         return self.stream(opened, Cursor())
 
@@ -203,30 +204,6 @@ class S3Library:
             except (BrokenFile, AudienceChanged) as error:
                 raise Unsendable(f"exclude: {error}") from None
         return self._excluded[1] if opened.exclude else frozenset()
-
-
-class GuardedStream:
-    """An audience stream whose faults are the worker's."""
-
-    def __init__(self, stream: AudienceStream) -> None:
-        self._stream = stream
-        self.position = stream.position
-        self.wait = stream.wait
-        self.close = stream.close
-
-    @property
-    def ended(self) -> bool:
-        """Every record was taken."""
-        return self._stream.ended
-
-    def take(self, limit: int) -> list[object]:
-        """Records that are here. Raises BrokenInput, InputUnreachable."""
-        try:
-            return self._stream.take(limit)
-        except (BrokenFile, AudienceChanged) as error:
-            raise BrokenInput(str(error)) from None
-        except AudienceUnreachable as error:
-            raise InputUnreachable(str(error)) from None
 
 
 def decode_opened(stored: bytes) -> Opened:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.audience import AudienceChanged, AudienceStream, AudienceUnreachable, BrokenFile, Holds, pin_parts
+from notifier.audience import AudienceChanged, AudienceStream, AudienceUnreachable, GuardedStream, Holds, pin_parts
 from notifier.campaign import Part
 from notifier.count_jobs import DynamoCountJobs
 from notifier.counting import AudienceUncountable, Counting, CountStatus, CountTaken, count_id
@@ -67,8 +67,9 @@ class CountDesk:
             raise
         holds = Holds.BATCH_FILE if request.batch_file else Holds.USERS
 
-        def open_stream(cursor: Cursor) -> "_Stream":
-            return _Stream(AudienceStream(self._s3, pinned, cursor, holds=holds))
+        def open_stream(cursor: Cursor) -> GuardedStream:
+            stream = AudienceStream(self._s3, pinned, cursor, holds=holds)
+            return GuardedStream(stream, AudienceUncountable, AudienceUnreachable)
 
         deadline = Deadline(remaining_ms, min(RESERVE_MS, remaining_ms() // 3))
         counting = Counting(self._jobs, [part.size for part in pinned], open_stream, self._clock, deadline.is_near)
@@ -76,30 +77,6 @@ class CountDesk:
         if status is CountStatus.COUNTING:
             self._again(msgspec.json.encode(event))
         return {"status": status.value, "count_id": name}
-
-
-class _Stream:
-    """An audience stream whose faults say that it cannot be counted."""
-
-    def __init__(self, stream: AudienceStream) -> None:
-        self._stream = stream
-        self.wait = stream.wait
-        self.position = stream.position
-        self.close = stream.close
-
-    @property
-    def read_bytes(self) -> int:
-        return self._stream.read_bytes
-
-    @property
-    def ended(self) -> bool:
-        return self._stream.ended
-
-    def take(self, limit: int) -> list[object]:
-        try:
-            return self._stream.take(limit)
-        except (BrokenFile, AudienceChanged) as error:
-            raise AudienceUncountable(str(error)) from None
 
 
 __all__ = ["AudienceUnreachable", "CountDesk", "CountRequest"]

@@ -7,6 +7,7 @@ puts the parts one behind the other.
 
 from notifier.audience.cache import FileCache
 from notifier.audience.faults import AudienceChanged, AudienceUnreachable, BrokenFile
+from notifier.audience.guarded import GuardedStream
 from notifier.audience.head import BatchFileHead, read_head
 from notifier.audience.ids import IdSet, read_ids
 from notifier.audience.pin import PinnedObject, pin, pin_parts
@@ -19,6 +20,7 @@ __all__ = [
     "BatchFileHead",
     "BrokenFile",
     "FileCache",
+    "GuardedStream",
     "Holds",
     "IdSet",
     "PinnedObject",
