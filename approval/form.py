@@ -284,7 +284,7 @@ _PLAINER = {"neither title nor body": "Say something: a title, a text, or both."
 
 
 def _in_words(fault: Fault) -> str:
-    text = _PLAINER.get(fault.problem, fault.problem)
+    text = _PLAINER.get(fault.problem, fault.problem).replace("control_percent", "control group")
     return (
         text[:1].upper()
         + text[1:]

@@ -11,7 +11,7 @@ from approval.people import named, told
 from approval.preview import previews
 from approval.request import Limits, Request, State, needed_approvals
 from approval.sign_in import LINK_S, REVIEW_LINK_S, Doorkeeper
-from approval.web import quoted
+from approval.web import START, quoted
 
 _SHOWN = 12
 """Previews in a mail."""
@@ -89,7 +89,9 @@ class Letters:
 
     def _link(self, email: str, next_: str, lifetime_s: int | None = None) -> str:
         lifetime = {} if lifetime_s is None else {"lifetime_s": lifetime_s}
-        return f"{self._base_url}/link?t={quoted(self._doorkeeper.new_link(email, next_, self._now_s, **lifetime))}"
+        url = f"{self._base_url}/link?t={quoted(self._doorkeeper.new_link(email, next_, self._now_s, **lifetime))}"
+        # A link that is over is gone from the table: where it led to must stand in it, too.
+        return url if next_ == START else f"{url}&next={quoted(next_)}"
 
     def _send(self, to: str, subject: str, template: str, mailer: Mailer | None = None, **values: Any) -> None:
         text = self._pages.render(f"mail/{template}.txt", **values)

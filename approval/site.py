@@ -77,19 +77,14 @@ class Site:
         except _NotSignedIn as error:
             answer = _redirected(error.call)
         except BadCall as error:
-            answer = self._as_answer(error.status, str(error), call, event)
+            answer = self._as_answer(error.status, str(error), call or self._bare(event))
         headers = answer.setdefault("multiValueHeaders", {})
         for name, value in web.HEADERS.items():
             headers.setdefault(name, [value])
         return answer
 
     def _read(self, event: Mapping[str, Any]) -> Call:
-        call = web.read_call(event)
-        known = event["requestContext"].get("authorizer") or {}
-        if email := known.get("email"):
-            call = msgspec.structs.replace(
-                call, visitor=Visitor(self._doorkeeper.person(email), str(known.get("csrf", "")))
-            )
+        call = self._known(web.read_call(event), event)
         if call.method not in ("GET", "HEAD", "POST"):
             raise BadCall(HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here.")
         is_public = call.path.startswith(_PUBLIC)
@@ -100,12 +95,24 @@ class Site:
         if call.method == "POST":
             web.check_origin(call)
             if not is_public and not _has_token(call):
-                raise BadCall(HTTPStatus.FORBIDDEN, "This form is not from your own page. Load the page again.")
+                text = "Nothing was changed: this page is from before you signed in. Load it again, then decide."
+                raise BadCall(HTTPStatus.FORBIDDEN, text)
         return call
 
-    def _as_answer(self, status: int, text: str, call: Call | None, event: Mapping[str, Any]) -> dict[str, Any]:
-        call = call or _bare(event)
-        html = self._views.message(call, "This did not work", text)
+    def _known(self, call: Call, event: Mapping[str, Any]) -> Call:
+        """The call with its visitor, as the authorizer names him."""
+        known = event["requestContext"].get("authorizer") or {}
+        if not (email := known.get("email")):
+            return call
+        visitor = Visitor(self._doorkeeper.person(email), str(known.get("csrf", "")))
+        return msgspec.structs.replace(call, visitor=visitor)
+
+    def _bare(self, event: Mapping[str, Any]) -> Call:
+        """A call whose body was not looked at."""
+        return self._known(web.read_call({**event, "httpMethod": "GET"}), event)
+
+    def _as_answer(self, status: int, text: str, call: Call) -> dict[str, Any]:
+        html = self._views.message(call, "This did not work", text, _page_of(call.path) if call.visitor else "")
         return {
             "statusCode": int(status),
             "multiValueHeaders": {"Content-Type": [web.HTML]},
@@ -196,28 +203,33 @@ class Site:
     def _show_link(self, call: Call) -> Html:
         """A page with a button: mail scanners open links."""
         signed = call.asked("t")
+        next_ = own_path(call.asked("next"), call.prefix)
         link = self._doorkeeper.read_link(signed, self._now_s())
+        here = self._doorkeeper.visitor(call.headers, self._now_s())
         if link is None:
-            return self._used_up(call)
-        return page(self._views.link(call, signed, link), Referrer_Policy="no-referrer")
+            return see_other(call, next_) if here else self._used_up(call, next_)
+        other = here.email if here is not None and here.email != link.email else ""
+        return page(self._views.link(call, signed, link, next_, other), Referrer_Policy="no-referrer")
 
     def _use_link(self, call: Call) -> Html:
         signed = call.one("t")
         link = self._doorkeeper.read_link(signed, self._now_s())
         here = self._doorkeeper.visitor(call.headers, self._now_s())
+        next_ = own_path(call.one("next"), call.prefix)
         if link is not None and here is not None and here.email != link.email:
-            text = f"This link is for {link.email}, and you are signed in as {here.email}. Sign out first."
-            return page(self._views.message(call, "This link is somebody else's", text), HTTPStatus.FORBIDDEN)
+            if call.one("instead") != "yes":
+                return page(self._views.link(call, signed, link, next_, here.email), HTTPStatus.FORBIDDEN)
+            self._doorkeeper.end_session(call.headers)
         used = self._doorkeeper.use_link(signed, self._now_s())
         if used is None or not self._doorkeeper.person(used.email).is_known:
-            return self._used_up(call)
+            return self._used_up(call, next_)
         self._log("signed_in", by=used.email)
         value = self._doorkeeper.begin_session(used.email, self._now_s())
         return see_other(call, own_path(used.next), Set_Cookie=cookie(value))
 
-    def _used_up(self, call: Call) -> Html:
-        text = "A link works once, and for a short time only. Ask for a new one."
-        return page(self._views.sign_in(call, "/requests", notice=text), HTTPStatus.GONE)
+    def _used_up(self, call: Call, next_: str) -> Html:
+        text = "This link was used already, or its time is over. Ask for a new one here: it leads to the same page."
+        return page(self._views.sign_in(call, next_, notice=text), HTTPStatus.GONE)
 
     def _sign_out(self, call: Call) -> Html:
         self._doorkeeper.end_session(call.headers)
@@ -277,7 +289,7 @@ class Site:
                 desk.control(id, person, Action(action))
             case _:
                 return self._nothing_here(call)
-        return see_other(call, f"/requests/{where}?done={done}" + ("#test" if action == "test" else ""))
+        return see_other(call, f"/requests/{where}?done={done}" + ("#tests" if action == "test" else ""))
 
     def _preview(self, call: Call) -> Html:
         """The phones, the faults and the audience of a form that is being typed. Nothing is saved."""
@@ -333,11 +345,10 @@ def _whole(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else -1
 
 
-def _bare(event: Mapping[str, Any]) -> Call:
-    """A call whose body was not looked at."""
-    call = web.read_call({**event, "httpMethod": "GET"})
-    known = event["requestContext"].get("authorizer") or {}
-    return msgspec.structs.replace(call, visitor=None) if not known else call
+def _page_of(path: str) -> str:
+    """The page on which a form with this path stands."""
+    parts = path.split("/")
+    return "/".join(parts[:3]) if parts[1] == "requests" else f"/{parts[1]}" if parts[1] == "devices" else web.START
 
 
 def with_one_more(form: Form, wish: str) -> Form:

@@ -8,7 +8,7 @@ import msgspec
 
 from approval.batch_file import AudienceFile, Files, RowSeen
 from approval.desk import Desk
-from approval.form import Faults, Form
+from approval.form import TEXTS, Faults, Form, flat
 from approval.pages import Pages
 from approval.people import domains, named, told
 from approval.placeholders import gaps
@@ -28,7 +28,7 @@ DONE = {
     "withdraw": "Withdrawn.",
     "copy": "This is a copy. Change what should be different, then send it for review.",
     "remind": "The approvers got another mail.",
-    "approved": "Approved. The notifier has its batch file.",
+    "approved": "Approved. It is sent now, or at its start time; this page follows it.",
     "approved_one": "Your approval counts. One more approver is needed.",
     "reject": "Rejected. The requester got a mail.",
     "finish": "The batch file is written.",
@@ -110,13 +110,13 @@ class Views:
         """After a link was asked for: the same for everybody."""
         return self._page("sent.html", call)
 
-    def link(self, call: Call, signed: str, link: LinkData) -> str:
-        """The button that uses a link."""
-        return self._page("link.html", call, signed=signed, link=link)
+    def link(self, call: Call, signed: str, link: LinkData, next_: str, other: str) -> str:
+        """The button that uses a link. `other`: somebody else who is signed in here."""
+        return self._page("link.html", call, signed=signed, link=link, next=next_, other=other)
 
-    def message(self, call: Call, title: str, text: str) -> str:
-        """A page that says one thing."""
-        return self._page("message.html", call, title=title, text=text)
+    def message(self, call: Call, title: str, text: str, back: str = "") -> str:
+        """A page that says one thing. `back`: the path of the page that led here."""
+        return self._page("message.html", call, title=title, text=text, back=back)
 
     # -- the list -----------------------------------------------------------------------------------------------------
 
@@ -187,6 +187,7 @@ class Views:
             two_above=self._settings.limits.two_approvers_above,
             always_told=told((), request.requester, self._settings.approvers),
             domains=domains(self._settings.approvers),
+            first_fault=next((place for place, _ in flat(form) if place in (faults or {})), ""),
             **self._preview_values(form, 0),
         )
 
@@ -210,6 +211,7 @@ class Views:
             "job": job,
             "figures": self._desk.figures(job, campaign),
             "gaps": gaps(form, job.result if job else None),
+            "says_something": any(text for place, text in flat(form) if place.rpartition(".")[2] in TEXTS),
             "is_plan": False,
         }
 
@@ -358,8 +360,7 @@ def _searched(summary: Summary) -> str:
 
 def _sample_name(n: int, record: dict[str, Any]) -> str:
     known = record.get("attributes") or {}
-    words = ", ".join(f"{key}: {value}" for key, value in list(known.items())[:2])
-    return f"{record.get('user_id', n + 1)} {('(' + words + ')') if words else ''}".strip()[:80]
+    return ", ".join(map(str, [*list(known.values())[:2], record.get("user_id", n + 1)]))[:80]
 
 
 def _shown_device(device: TestDevice) -> ShownDevice:

@@ -16,6 +16,8 @@ from approval.sign_in import Visitor
 
 MAX_BODY_BYTES = 200_000
 MAX_FIELDS = 1_500
+START = "/requests"
+"""The page of whoever wants no other."""
 _LOCAL = ("localhost", "127.0.0.1")
 
 HTML = "text/html; charset=utf-8"
@@ -155,7 +157,7 @@ def own_path(text: str, prefix: str = "") -> str:
     """A path of this app that may be gone to after signing in; the list of requests for anything else."""
     path = text.removeprefix(prefix) if prefix and text.startswith(f"{prefix}/") else text
     plain = path.isascii() and path.isprintable() and len(path) < 300 and not set(path) & set("\\<>\"' ")
-    return path if plain and path.startswith("/") and not path.startswith("//") and ".." not in path else "/requests"
+    return path if plain and path.startswith("/") and not path.startswith("//") and ".." not in path else START
 
 
 def quoted(text: str) -> str:

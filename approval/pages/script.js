@@ -1,4 +1,5 @@
-// Three comforts; everything works without them: local times, the live preview, and pages that follow what happens.
+// Four comforts; everything works without them: local times, the live preview, pages that follow what happens, and what
+// was typed when a session ended.
 (() => {
   "use strict";
   const EVERY_MS = 2000;
@@ -53,6 +54,10 @@
   }
 
   // ---- preview while somebody types
+  const kept = `typed:${location.pathname}`;
+  const memory = (() => { try { return localStorage; } catch { return null; } })(); // some forbid it
+  const lost = memory?.getItem(kept);
+  memory?.removeItem(kept);
   const form = document.querySelector("[data-preview]");
   if (form) {
     let timer, number = 0;
@@ -85,6 +90,21 @@
       timer = setTimeout(() => show(event.target.name === "audience"), 250);
     };
     document.addEventListener("input", (event) => { if (event.target.form === form) changed(event); });
+
+    // A form that was sent is kept in this browser until its page is seen again. If it was not saved, it is put back.
+    form.addEventListener("submit", () => memory?.setItem(kept, JSON.stringify(typedNow())));
+    const typedNow = () => [...new FormData(form)].filter(([name]) => name !== "csrf");
+    const before = JSON.parse(lost || "[]");
+    const version = before.find(([name]) => name === "version");
+    if (version && version[1] === form.elements.version.value && lost !== JSON.stringify(typedNow())) {
+      for (const field of form.elements) {
+        const values = before.filter(([name]) => name === field.name).map(([, value]) => value);
+        if (field.type === "checkbox") field.checked = values.includes(field.value);
+        else if (values.length && field.type !== "hidden" && field.type !== "submit") field.value = values[0];
+      }
+      document.querySelector("[data-typed]").hidden = false;
+      show(true);
+    }
     if (form.querySelector(".spinner")) timer = setTimeout(() => show(false), EVERY_MS);
   }
 

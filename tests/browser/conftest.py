@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from sandbox.office import Office
+from sandbox.trial import Setting
+from tests.browser.approval_pages import People, Sessions, forget_limits
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 _HOW_TO = "no Chromium on this machine: `apt-get install chromium` (Debian, Ubuntu) or `brew install --cask chromium`"
 
@@ -44,3 +48,28 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context()
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="package")
+def office(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """One stack for the approval pages, which sends only what was approved; every test makes its own requests."""
+    setting = Setting(schedule_every_s=2, parameters={"RequireApproval": "true"})
+    with Office.start(tmp_path_factory.mktemp("office"), setting) as started:
+        started.put_forward()
+        yield started
+
+
+@pytest.fixture(scope="package")
+def sessions() -> Sessions:
+    """Who has signed in once stays signed in."""
+    return {}
+
+
+@pytest.fixture
+def people(browser: Browser, office: Office, sessions: Sessions) -> Iterator[People]:
+    """Everybody's browsers, at the time that it is."""
+    forget_limits(office)
+    found = People(browser, office, sessions)
+    yield found
+    found.close()
+    office.put_forward()

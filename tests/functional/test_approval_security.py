@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from botocore.exceptions import ConnectTimeoutError
@@ -285,6 +285,34 @@ def test_somebody_elses_link_does_not_change_who_one_is(world: World) -> None:
     assert "sign-out" in ann.get("/requests").body
     assert ann.post(f"/requests/{id_}/approve", {"content_hash": "x"}).status == 403
     assert world.browser().post("/link", {"t": t}, csrf="").status == 303
+
+
+def test_who_wants_to_be_the_other_one_is_signed_out_first(world: World) -> None:
+    """By a button that says so; not by a form of another site. The old session is over for good."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    old = ann.cookie
+    page = ann.get(world.mailbox.link(BOB))
+    assert f"Sign out, and in as {BOB}" in page.body
+    fields = {"t": page.field("t"), "next": page.field("next"), "instead": "yes"}
+    foreign = ann.raw("POST", "/link", urlencode(fields), {"Sec-Fetch-Site": "cross-site"})
+    assert (foreign.status, ann.cookie) == (403, old)
+    assert ann.post("/link", fields, csrf="").location == f"/requests/{id_}"
+    assert BOB in ann.get("/requests").body
+    ann.cookie = old
+    assert ann.get("/requests").status == 303
+
+
+def test_a_used_link_leads_on_who_is_signed_in(world: World) -> None:
+    """To the page that it was for, on our own site only."""
+    id_ = new_request(world.browser(ANN), world)
+    link = world.mailbox.link(BOB)
+    bob = world.browser()
+    page = bob.get(link)
+    bob.post("/link", {"t": page.field("t"), "next": page.field("next")})
+    assert bob.get(link).location == f"/requests/{id_}"
+    assert bob.get("/link", t="used", next="https://evil.com").location == "/requests"
+    assert f'name="next" value="/requests/{id_}"' in world.browser().get(link).body
 
 
 def test_signing_out_ends_the_session_for_good(world: World) -> None:

@@ -1,0 +1,202 @@
+"""Every page and state that the other tests do not stop at, at both widths: `SCREENSHOTS=folder` keeps the pictures."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import expect
+
+from sandbox.aws_faults import AwsRule, Does
+from sandbox.local_lambda.invocation import Delivery, Fault, Invocation, no_fault
+from sandbox.office import Office
+from sandbox.scene import ANN, BOB, CAT
+from tests.browser.approval_pages import (
+    People,
+    approval_table,
+    approve,
+    asked,
+    batch_files,
+    review_link,
+    see,
+    send,
+    soon,
+)
+
+
+def test_before_signing_in(people: People, office: Office) -> None:
+    """Look at your mail; and a link that is somebody else's."""
+    page = people.nobody(bypass_csp=True)
+    page.goto(f"{office.url}/sign-in")
+    page.get_by_label("Your work address").fill("nobody@elsewhere.org")
+    page.get_by_role("button", name="Mail me a link").click()
+    expect(page.get_by_role("heading", name="Look at your mail")).to_be_visible()
+    see(page, "20-look-at-your-mail")
+    ann = people.nobody(bypass_csp=True)
+    ann.goto(f"{office.url}/requests")
+    people.ask_for_link(ann, ANN)
+    asked(ann, office, "not-yours")
+    ann.goto(review_link(office, BOB, "not-yours"))
+    expect(ann.get_by_role("heading", name="This link is somebody else's")).to_be_visible()
+    see(ann, "21-somebody-elses-link")
+    ann.get_by_role("button", name="Sign out, and in as bob@example.com").click()
+    expect(ann.get_by_role("heading", name="not-yours")).to_be_visible()
+    assert ann.get_by_text("bob@example.com").first.is_visible()
+
+
+def test_nothing_there(people: People, office: Office) -> None:
+    """No such request, no such page, no request at all, nothing found, no devices."""
+    cat = people.sign_in(CAT, bypass_csp=True)
+    cat.goto(f"{office.url}/requests/20260101-000000000000")
+    expect(cat.get_by_role("heading", name="Nothing here")).to_be_visible()
+    see(cat, "23-not-found")
+    cat.goto(f"{office.url}/requests?q=never+asked+for")
+    expect(cat.get_by_text("Nothing matches.")).to_be_visible()
+    see(cat, "24-nothing-matches")
+    with without(office, "list"):
+        cat.goto(f"{office.url}/requests")
+        expect(cat.get_by_text("Nobody has asked for a push yet.")).to_be_visible()
+        see(cat, "25-empty-list")
+    with without(office, f"person#{CAT}"):
+        cat.goto(f"{office.url}/devices")
+        cat.get_by_label("Device token").fill("short")
+        cat.get_by_role("button", name="Register").click()
+        expect(cat.get_by_text("That is not a device token.")).to_be_visible()
+        see(cat, "26-no-devices")
+
+
+@contextmanager
+def without(office: Office, pk: str) -> Iterator[None]:
+    """These items are taken out of the table and put back."""
+    client, table = office.trial.sandbox.client("dynamodb"), approval_table(office)
+    found = [item for item in client.scan(TableName=table)["Items"] if item["pk"]["S"] == pk]
+    for item in found:
+        client.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
+    yield
+    for item in found:
+        client.put_item(TableName=table, Item=item)
+
+
+def test_not_allowed(people: People, office: Office) -> None:
+    """The page as it is with the reason above; a form of a page that was open too long; a session that has ended."""
+    ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
+    address = asked(ann, office, "not-mine-to-approve")
+    page = "form => { form.action = location.href + '/approve'; form.submit() }"
+    ann.goto(address)
+    ann.evaluate(f"({page})(document.querySelector('form[action$=copy]'))")
+    expect(ann.get_by_role("alert")).to_have_text("Only approvers can decide.")
+    see(ann, "27-forbidden")
+    bob.goto(address)
+    bob.evaluate("() => { document.querySelectorAll('[name=csrf]').forEach((field) => { field.value = 'old'; }) }")
+    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    expect(bob.get_by_role("heading", name="This did not work")).to_be_visible()
+    see(bob, "28-old-form")
+    bob.goto(address)
+    bob.context.clear_cookies()
+    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    expect(bob.get_by_role("heading", name="Your session has ended")).to_be_visible()
+    see(bob, "29-session-ended", styled=False)
+    assert batch_files(office, address) == 0
+
+
+def test_a_form_with_faults(people: People, office: Office) -> None:
+    """Every kind beside its field, none of them saved away."""
+    ann = people.sign_in(ANN, bypass_csp=True)
+    ann.get_by_role("button", name="New request").click()
+    see(ann, "30-new-form")
+    ann.get_by_label("Name of the campaign").fill("full of faults")
+    ann.get_by_label("Title", exact=True).first.fill("Hi {{ first_name")
+    ann.get_by_label("Text", exact=True).first.fill("{{ favourite_dj }} is live")
+    ann.get_by_label(re.compile("with-repeats")).check()
+    expect(ann.get_by_text("Without a timezone")).to_be_visible(timeout=30_000)
+    ann.get_by_role("button", name="Make variants").click()
+    ann.get_by_role("group", name="Variant a").get_by_label("Share in %").fill("70")
+    ann.get_by_label("Users per second").fill("fast")
+    ann.get_by_label("Time zone of these times").fill("Mars/Phobos")
+    ann.get_by_label("Not after").fill("2020-01-01T10:00")
+    ann.get_by_role("button", name="Send for review").click()
+    expect(ann.get_by_text("400 of 400 users have no favourite_dj: they would get nothing.")).to_be_visible()
+    assert ann.locator(".fault:not(:empty)").count() >= 4
+    see(ann, "31-faults")
+
+
+def test_states_in_review(people: People, office: Office) -> None:
+    """Still counted; half approved, for the one who has and the one who has not; the audience changed."""
+    ann, bob, cat = (people.sign_in(email, bypass_csp=True) for email in (ANN, BOB, CAT))
+    control = office.trial.sandbox.function("ControlFunction").name
+
+    def nothing_is_counted(invocation: Invocation) -> Fault:
+        return Fault(Delivery.DROPPED) if invocation.function == control else Fault()
+
+    s3, bucket = office.trial.s3, office.trial.sandbox.bucket
+    one = [{"user_id": "u1", "platform": "ios", "token": "a" * 64, "attributes": {"city": "Wien"}}]
+    s3.put_object(Bucket=bucket, Key="audiences/slowly-counted.json", Body=json.dumps(one).encode())
+    office.trial.sandbox.lambda_.faults = nothing_is_counted
+    address = asked(ann, office, "still-counted", audience="audiences/slowly-counted.json")
+    office.trial.sandbox.lambda_.faults = no_fault
+    bob.goto(address)
+    expect(bob.get_by_role("button", name="Approve", exact=True)).to_be_disabled()
+    see(bob, "32-counting")
+    s3.put_object(Bucket=bucket, Key="audiences/slowly-counted.json", Body=json.dumps(one * 2).encode())
+    bob.goto(address)
+    see(bob, "33-audience-changed")
+    ann.goto(address)
+    see(ann, "33-audience-changed-requester")
+
+    many = asked(ann, office, "for-two", audience="audiences/day-21-inactive.ndjson.gz", control_percent="10")
+    soon(lambda: bob.goto(many) and bob.get_by_role("button", name=re.compile("^Approve for")).count())
+    approve(bob, many)
+    see(bob, "34-half-approved-by-me")
+    cat.goto(many)
+    see(cat, "35-half-approved")
+
+
+def test_decided(people: People, office: Office) -> None:
+    """Rejected and withdrawn; and the list with some of everything."""
+    ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
+    rejected = asked(ann, office, "rejected-one")
+    bob.goto(rejected)
+    send(bob, f"{rejected}/reject", {"comment": "Too loud for a Sunday.\nAnd who is Tinie?"})
+    bob.goto(rejected)
+    see(bob, "36-rejected")
+    withdrawn = asked(ann, office, "withdrawn-one")
+    send(ann, f"{withdrawn}/withdraw", {})
+    ann.goto(withdrawn)
+    see(ann, "37-withdrawn")
+    bob.goto(f"{office.url}/requests")
+    see(bob, "38-list-of-an-approver")
+
+
+def test_cut_off_in_the_middle(people: People, office: Office) -> None:
+    """S3 refuses the batch file: the gateway's page leads back, the request's page offers to write it, and it runs."""
+    ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
+    address = asked(ann, office, "cut-off")
+    bob.goto(address)
+    no_batch_file = AwsRule("s3", Does.REFUSE, "PUT", where="/batches/", times=0, status=403, code="AccessDenied")
+    office.trial.sandbox.aws.break_by((no_batch_file,))
+    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    expect(bob.get_by_role("heading", name="This did not work")).to_be_visible()
+    see(bob, "39-our-fault", styled=False)
+    office.trial.sandbox.aws.break_by(())
+    bob.get_by_role("link", name="Look at the page").click()
+    expect(bob.get_by_text("its batch file is not written yet")).to_be_visible()
+    see(bob, "40-not-written")
+    bob.get_by_role("button", name="Write the batch file").click()
+    expect(bob.get_by_text("completed")).to_be_visible(timeout=60_000)
+    assert batch_files(office, address) == 1
+
+
+def test_a_run_that_stopped(people: People, office: Office) -> None:
+    """Google refuses our key: the page says so, and what to do."""
+    ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
+    users = [{"user_id": f"u{n}", "platform": "android", "token": f"credentials-{n}"} for n in range(150)]
+    s3, bucket = office.trial.s3, office.trial.sandbox.bucket
+    s3.put_object(Bucket=bucket, Key="audiences/refused.json", Body=json.dumps(users).encode())
+    address = asked(ann, office, "stopped-one", audience="audiences/refused.json", title="Hi")
+    soon(lambda: bob.goto(address) and bob.get_by_role("button", name=re.compile("^Approve for")).count())
+    approve(bob, address)
+    expect(bob.locator("[data-part=run] .badge")).to_have_text("stopped", timeout=60_000)
+    see(bob, "41-stopped")
+    bob.get_by_role("button", name="Cancel the run").click()
+    expect(bob.locator("[data-part=run] .badge")).to_have_text("cancelled", timeout=30_000)
+    see(bob, "42-cancelled")
