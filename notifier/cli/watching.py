@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.campaign import CONTROL
-from notifier.cli.options import AsJson, RunName, Stack, StackFile, console, print_json, print_line
+from notifier.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json, print_line
 from notifier.cli.place import Cloud, find_place
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
 from notifier.report.page import duration, moment
@@ -91,7 +91,15 @@ def watch(
 
 
 def follow(cloud: Cloud, run_id: str, timeout_s: float | None, *, as_json: bool) -> ExitCode:
-    """Show the run until it is over."""
+    """Show the run until it is over, or until nobody wants to look any more: then it is told that the run goes on."""
+    try:
+        return _follow(cloud, run_id, timeout_s, as_json=as_json)
+    except KeyboardInterrupt:
+        notes().print(f"the run goes on; `notifier pause {run_id}` stops it, `notifier watch {run_id}` looks again")
+        raise
+
+
+def _follow(cloud: Cloud, run_id: str, timeout_s: float | None, *, as_json: bool) -> ExitCode:
     status_ = ""
     until = time.monotonic() + timeout_s if timeout_s is not None else None
     changes = watched(lambda: see(cloud, run_id), time.sleep, time.monotonic, until)

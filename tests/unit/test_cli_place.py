@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from notifier.account import Account, ArmAccount
-from notifier.cli.place import Place, find_place, meant, split_url
+from notifier.cli.place import Cloud, Place, find_place, meant, split_url
 from notifier.cli.trouble import ExitCode, Trouble
 from notifier.cli.watching import Seen, next_step, watched
+from notifier.cli.watching import follow as follow_run
 from notifier.run import Ending, Lane, LaneState, Run, source_of
 from notifier.summary import summary_of
 
@@ -150,3 +151,15 @@ def test_a_run_says_what_to_do_next() -> None:
     assert "new id and exclude" in next_step(broken_off)
     assert "resume rrr" in next_step(lane(500, LaneState.PAUSED))
     assert next_step(lane(500)) == next_step(lane(500, LaneState.DONE, ending=Ending.COMPLETED)) == ""
+
+
+def test_interrupted_watching_says_that_the_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C ends the looking, not the sending: whoever meant the run is told how to stop it."""
+
+    class Interrupted(Cloud):
+        def read(self, run_id: str) -> tuple[Run, Lane]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        follow_run(Interrupted(Place("b", "t", "w", "c")), "r" * 20, None, as_json=True)
+    assert f"notifier pause {'r' * 20}" in capsys.readouterr().err
