@@ -62,5 +62,6 @@ def _is_whole(command: str) -> bool:
 
 
 def alike(text: str) -> str:
-    """What is the same in two runs of a command: ids, times and numbers are left out, and how lines are filled."""
+    """What is the same in two runs of a command: ids, times and numbers are left out, colours, how lines are filled."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     return re.sub(r"[\s─]+", " ", _VARIES.sub("#", text)).strip()

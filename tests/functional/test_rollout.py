@@ -102,7 +102,6 @@ def lane_item(trial: Trial, run_id: str) -> dict[str, Any]:
     return item
 
 
-@pytest.mark.slow
 def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: Trial, tmp_path: Path) -> None:
     """Release N is deployed while a run of N-1 is under way: both finish, each on its own code, in its own form."""
     old = drop(trial, tmp_path, "old", 12_000, 1_500)

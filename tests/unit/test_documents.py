@@ -9,11 +9,12 @@ import boto3
 import pytest
 import typer
 from botocore import xform_name
+from typer.testing import CliRunner
 
 from notifier.cli import app as notifier
 from sandbox import intrinsics
 from sandbox.__main__ import app as sandbox
-from tests.documents import PAGES, ROOT, shown
+from tests.documents import PAGES, ROOT, alike, shown
 
 PROGRAMS = ("notifier", "aws", "sam", "make", "python -m sandbox")
 _INLINE = re.compile(rf"`((?:{'|'.join(map(re.escape, PROGRAMS))})(?: [^`]+)?)`")
@@ -84,6 +85,13 @@ def test_there_is_such_a_command(where: str, words: tuple[str, ...]) -> None:
             pass
         case _:
             pytest.fail(f"{where}: {words}")
+
+
+def test_the_help_is_the_readmes() -> None:
+    """What README shows of `notifier --help` is what it prints."""
+    [on_page] = [one for one in shown() if one.command == "notifier --help"]
+    printed = CliRunner().invoke(notifier, ["--help"], prog_name="notifier", env={"COLUMNS": "100", "TERM": "dumb"})
+    assert alike(printed.output) == alike(on_page.printed)
 
 
 def check_typer(app: typer.Typer, words: list[str]) -> None:
