@@ -16,8 +16,9 @@ from notifier.cursor import Cursor
 from notifier.observe import HopWatch, Observer, ended, stopped, swept
 from notifier.outcome import Disposition, Outcome, Verdict
 from notifier.run import HAND_OVER_MS, Ending, Lane, LaneState
-from notifier.telemetry import NO_TRACE, Dimension, Log, Metric, Metrics
+from notifier.telemetry import NO_TRACE, Dimension, Log, Metric, Metrics, Tracing
 from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
+from notifier.telemetry.trace import NoTrace
 from tests.transformed_template import ROOT, resources, source, transformed
 
 STACK = "notifier"
@@ -285,6 +286,31 @@ def test_lag_is_from_due_to_begun(lane: Lane | None, dropped_at_ms: int | None, 
     observer.metrics = Metrics(STACK, clock.now, lines.write)
     observer.began(lane, 500_500, dropped_at_ms)
     assert [line["Lag"] for line in lines.lines] == ([] if lag_ms is None else [lag_ms])
+
+
+class Chain(NoTrace):
+    """A trace that notes when it is told to go on in another one."""
+
+    def __init__(self) -> None:
+        self.parted = False
+
+    def part_ways(self) -> None:
+        self.parted = True
+
+
+def test_a_long_chain_goes_on_in_another_trace() -> None:
+    """Every eighth hop names the next trace: what eight may write is what a trace holds."""
+    observer = Observer(Settings(bucket="b", table="t", stack=STACK), Clock(), Log("ERROR"))
+    parted = []
+    for number in range(1, 18):
+        Tracing.current = chain = Chain()
+        try:
+            with observer.hop(Lane("r1", hop=number), "c1"):
+                pass
+        finally:
+            Tracing.current = NO_TRACE
+        parted += [number] if chain.parted else []
+    assert parted == [8, 16]
 
 
 def test_action_names_come_from_the_enum() -> None:
