@@ -1,4 +1,9 @@
-"""The entries that Lambda calls: `worker`, `sweeper`, `control`. Only this module and `composition` know everyone."""
+"""The entries that Lambda calls: `worker`, `sweeper`, `control`. Only this module and `composition` know everyone.
+
+Each entry imports what it alone needs, so that a worker's cold start pays for nothing that no run uses.
+"""
+
+# ruff: noqa: PLC0415
 
 import gc
 import os
@@ -9,15 +14,12 @@ import msgspec
 
 from notifier.composition import Process
 from notifier.config import check_time, read_settings
-from notifier.control_desk import ControlDesk
 from notifier.cursor import UnknownCursor
 from notifier.event import Drop, LaneNudge, nudges
 from notifier.ledger import LedgerTooNew
 from notifier.observe import Observer, stopped
 from notifier.premises import Premises
-from notifier.pruning import Pruner
 from notifier.run import Ending, LaneState, Run, Source, source_of
-from notifier.sweeper import Sweeper
 from notifier.telemetry import Action, Log, Tracing
 from notifier.tenure import Invocation, Tenure
 
@@ -159,6 +161,9 @@ def worker(event: object, context: Context) -> dict[str, Any]:
 
 def sweeper(_event: object, _context: Context) -> dict[str, int]:
     """Lambda's entry for the schedule."""
+    from notifier.pruning import Pruner
+    from notifier.sweeper import Sweeper
+
     process, observer = _process()
     if "sweeper" not in _kept:
         settings = process.settings
@@ -172,6 +177,8 @@ def sweeper(_event: object, _context: Context) -> dict[str, int]:
 
 def control(event: object, context: Context) -> dict[str, Any]:
     """Lambda's entry for operators."""
+    from notifier.control_desk import ControlDesk
+
     process, observer = _process()
     with observer.invocation(_trace_header(), "control"):
         return ControlDesk(process, observer.log).handle(event, context.get_remaining_time_in_millis)

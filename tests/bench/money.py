@@ -1,6 +1,9 @@
 """What a million pushes cost, from the measured CPU: AWS' list prices in us-east-1, without free tiers.
 
-Seen on 2026-11-21 in copies of the pages named; Lambda and SNS by two sources each.
+AWS' own price pages load their figures by script and could not be read here. These were looked up on 2026-11-21 in
+pages that quote them: SNS at https://www.factualminds.com/blog/amazon-sns-pricing-publishes-fanout-protocols/ (June
+2026), logs at https://c3x.dev/blog/cloudwatch-logs-cost-optimization (June 2026). Metrics, alarms and the dashboard
+cost by the month, not by the push, and are not in here.
 """
 
 import msgspec

@@ -15,12 +15,15 @@ def uv(*arguments: str) -> None:
     subprocess.run([found, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def environment(home: Path, *install: str) -> Path:
-    """A virtual environment at `home` with what `uv pip install` is told to install; made once. Its interpreter."""
+def environment(home: Path, *install: str, of: str = sys.executable) -> Path:
+    """A virtual environment at `home` with what `uv pip install` is told to install; made once. Its interpreter.
+
+    `of` is the interpreter it is made of.
+    """
     python = home / "bin" / "python"
     if not (home / "done").exists():
         home.parent.mkdir(parents=True, exist_ok=True)
-        uv("venv", "--quiet", "--clear", "--python", sys.executable, str(home))
+        uv("venv", "--quiet", "--clear", "--python", of, str(home))
         uv("pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *install)
         (home / "done").touch()
     return python
