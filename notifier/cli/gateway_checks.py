@@ -22,6 +22,7 @@ from notifier.outcome import Disposition
 NOBODY = "0" * 64
 """A token that no phone has: a gateway that refuses it has taken our credentials."""
 PATIENCE_S = 15.0
+WAY_OUT = "is the way out open: TCP 443, HTTP/2?"
 MISSING = "is there this secret, in this region? aws secretsmanager create-secret makes one; deploy with its ARN"
 
 
@@ -56,10 +57,12 @@ def _fcm(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[C
     yield Check("FCM secret", True, f"project {credentials.project_id}")
     try:
         header = credentials.header(time.time())
-    except (CredentialsRefused, CredentialsUnavailable) as error:
-        yield Check(
-            "FCM dry run", False, str(error), "make a new key for the service account, and put it in the secret"
-        )
+    except CredentialsUnavailable as error:
+        yield Check("FCM dry run", False, str(error), WAY_OUT)
+        return
+    except CredentialsRefused as error:
+        mend = "make a new key for the service account, and put it in the secret"
+        yield Check("FCM dry run", False, str(error), mend)
         return
     body = msgspec.json.encode(
         {"validate_only": True, "message": {"token": NOBODY, "notification": {"title": "setup"}}}
@@ -105,7 +108,7 @@ def _asked(
         transport.close()
     if answer is None or answer.status == 0:
         detail = answer.detail if answer else "no answer"
-        return Check(name, False, f"{base_url} cannot be reached: {detail}", "is the way out open: TCP 443, HTTP/2?")
+        return Check(name, False, f"{base_url} cannot be reached: {detail}", WAY_OUT)
     verdict = judge(answer)
     if verdict.disposition in (Disposition.RENEW, Disposition.STOP):
         mend = "put a valid key in the secret; is its API enabled, is it for this app?"

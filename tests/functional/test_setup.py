@@ -93,6 +93,26 @@ def test_a_key_that_apple_refuses(cloud: Cloud, trial: Trial, secrets: Gateways)
     assert "refuses our credentials: 403" in told.told
 
 
+def test_a_gateway_that_cannot_be_reached(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
+    """That is nobody's key: the mend is the network."""
+    account = json.loads(secrets.fcm_service_account) | {"token_uri": "https://127.0.0.1:9/token"}
+    put(trial, "notifier/fcm", json.dumps(account))
+    variables = dict(trial.sandbox.function("WorkerFunction").environment) | {"APNS_BASE_URL": "https://127.0.0.1:9"}
+    told = {check.name: check for check in gateway_checks(cloud, variables)}
+    for name in ("FCM dry run", "APNs"):
+        assert told[name].fine is False
+        assert "the way out" in told[name].mend
+
+
+def test_a_key_that_google_refuses(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
+    """A well-formed account that was deleted is found out by asking for an access token."""
+    account = json.loads(secrets.fcm_service_account) | {"client_email": "gone@elsewhere.iam.gserviceaccount.com"}
+    put(trial, "notifier/fcm", json.dumps(account))
+    told = found(cloud)["FCM dry run"]
+    assert told.fine is False
+    assert "make a new key" in told.mend
+
+
 def test_a_secret_that_is_gone(cloud: Cloud) -> None:
     """It was deleted, or is in another region: that is another mend than a broken one's."""
     told = next(gateway_checks(cloud, {"FCM_SECRET_ARN": "notifier/nowhere"}))
