@@ -19,7 +19,7 @@ import msgspec
 
 from tests.bench import relay, sink
 from tests.bench.keys import apns_key, service_account
-from tests.bench.uv import environment
+from tests.bench.uv import environment, interpreter
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
@@ -64,7 +64,7 @@ class Measured(msgspec.Struct, frozen=True):
 def _python(script: str) -> Callable[[], list[str]]:
     def command() -> list[str]:
         try:
-            python = environment(HOME / "python", *PYTHON_PACKAGES)
+            python = environment(HOME, "peers", *PYTHON_PACKAGES, python=interpreter())
         except (OSError, subprocess.CalledProcessError) as error:
             raise Absent(f"could not be installed: {error}") from None
         return [str(python), str(PEERS / f"{script}.py")]

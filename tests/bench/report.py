@@ -11,8 +11,10 @@ device and keeps the ledger.
 # ruff: noqa: E501, ISC004 - it writes prose
 
 import argparse
+import itertools
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -21,10 +23,11 @@ from pathlib import Path
 import pycurl
 
 from sandbox.audience import Recipe
-from tests.bench import field, money, resume, sink
-from tests.bench.whole import Bench, Figures
+from tests.bench import field, money, resume, sink, uv
+from tests.bench.whole import Bench, Figures, worker_python
 
 RESULTS = Path(__file__).parent / "results"
+_SEEDS = itertools.count(40)
 MEMORY_MB = (512, 1024, 1769, 3008)
 HEAD = "| who | gateway | what | CPU µs/push | pushes/s | peak MB | pushes |\n|---|---|---|---|---|---|---|"
 
@@ -82,6 +85,7 @@ def measure(users: int, repeats: int, requests: int, *, peers: bool, late: bool)
         rows.append(Row("notifier", "FCM + APNs", "the whole job, placeholders in title and body", filled))
         resumed = resume.measure(bench, users, users * 9 // 10)
         say(f"resumed at {resumed.at:,}: cold {resumed.cold_s:.2f} s, warm {resumed.warm_s:.2f} s")
+        others = by_interpreter(bench, some, repeats)
         if peers:
             for one in field.measure(bench.sink, requests):
                 say(f"{one.peer}: {one.why_not or f'{one.cpu_us:.1f} us'}")
@@ -90,6 +94,7 @@ def measure(users: int, repeats: int, requests: int, *, peers: bool, late: bool)
                 rows.append(Row(name, one.gateway, what, one))
     words += ["## The whole job, by size", "", "| users | CPU µs/push | pushes/s | peak MB |", "|---|---|---|---|"]
     words += [f"| {f.users:,} | {f.cpu_us:.1f} | {f.per_s:,.0f} | {f.peak_rss_mb:.0f} |" for f in linear]
+    words += ["", *others]
     if late:
         words += ["", *with_latency(users)]
     words += ["", *cold_start(linear, resumed), "", *costs(whole.cpu_us)]
@@ -97,6 +102,33 @@ def measure(users: int, repeats: int, requests: int, *, peers: bool, late: bool)
     (RESULTS / "bench.svg").write_text(picture(rows))
     table = "\n".join([HEAD, *map(str, rows)])
     return "\n".join([*introduction(load), "", table, "", "![CPU per push](bench.svg)", "", *words, ""])
+
+
+def by_interpreter(bench: Bench, users: int, repeats: int) -> list[str]:
+    """The same job on each interpreter that is here: how it was built matters as much as what it runs."""
+    lines = [
+        "## By interpreter",
+        "",
+        f"{users:,} users. Lambda's runtime is Python 3.13; how AWS builds it could not be found out. Debian builds its own with",
+        "profile-guided optimisation; pyenv does not, unless it is told to.",
+        "",
+        "| interpreter | CPU µs/push | imports ms |",
+        "|---|---|---|",
+    ]
+    own = bench.interpreter
+    for python in dict.fromkeys([uv.interpreter(), sys._base_executable, *map(str, _of_pyenv())]):  # type: ignore[attr-defined]
+        bench.interpreter = worker_python(python)
+        figures = best(bench, (Recipe(users=users, seed=next(_SEEDS)) for _ in range(repeats)))
+        lines.append(
+            f"| {uv.version(python)}, `{python.replace(str(Path.home()), '~')}` | {figures.cpu_us:.1f} | {figures.imports_cpu_s * 1000:.0f} |"
+        )
+    bench.interpreter = own
+    return lines
+
+
+def _of_pyenv() -> list[Path]:
+    """Lambda's version, where pyenv has it."""
+    return sorted(Path.home().glob(".pyenv/versions/3.13*/bin/python3"))[-1:]
 
 
 def with_latency(users: int) -> list[str]:
@@ -167,7 +199,7 @@ def introduction(load: float) -> list[str]:
         "- The sink is nginx (TLS 1.3, HTTP/2, one worker, an answer at once). S3 and DynamoDB are moto, which answers more",
         "  slowly than AWS and closes each connection; what boto3 spends on that is in the figure",
         f"- {model.split(':')[-1].strip()}, {os.cpu_count()} cores, load when it began {load:.1f}; {platform.platform()}",
-        f"- Python {platform.python_version()}, {pycurl.version.split(' OpenSSL')[0]}, {sink.version()}",
+        f"- Python {uv.version(uv.interpreter())} (`{uv.interpreter().replace(str(Path.home()), '~')}`), {pycurl.version.split(' OpenSSL')[0]}, {sink.version()}",
         f"- {time.strftime('%Y-%m-%d %H:%M')}, `make bench`; where the microseconds go is in [profile.md](profile.md)",
     ]
 

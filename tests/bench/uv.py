@@ -1,12 +1,14 @@
-"""uv, wherever it is."""
+"""uv, wherever it is, and the interpreters that are measured."""
 
 import os
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+SYSTEM = "/usr/bin/python3"
 
 
 def uv(*arguments: str) -> None:
@@ -15,15 +17,36 @@ def uv(*arguments: str) -> None:
     subprocess.run([found, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def environment(home: Path, *install: str, of: str = sys.executable) -> Path:
-    """A virtual environment at `home` with what `uv pip install` is told to install; made once. Its interpreter.
+def interpreter() -> str:
+    """What Python is measured on: `BENCH_PYTHON`, else the system's, else the one that runs this.
 
-    `of` is the interpreter it is made of.
+    Distributions build theirs with profile-guided optimisation; one that pyenv built as it does by itself is slower.
     """
-    python = home / "bin" / "python"
+    chosen = os.environ.get("BENCH_PYTHON")
+    return chosen or (SYSTEM if _is_new_enough(SYSTEM) else sys.executable)
+
+
+def version(python: str) -> str:
+    """Its version, in three numbers."""
+    code = "import platform; print(platform.python_version())"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def environment(folder: Path, name: str, *install: str, python: str) -> Path:
+    """A virtual environment of `python` with what `uv pip install` is told to install; made once. Its interpreter."""
+    build = subprocess.run([python, "-VV"], capture_output=True, check=True).stdout
+    home = folder / f"{name}-{sha256(python.encode() + build + repr(install).encode()).hexdigest()[:12]}"
+    made = home / "bin" / "python"
     if not (home / "done").exists():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        uv("venv", "--quiet", "--clear", "--python", of, str(home))
-        uv("pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *install)
+        folder.mkdir(parents=True, exist_ok=True)
+        uv("venv", "--quiet", "--clear", "--python", python, str(home))
+        uv("pip", "install", "--quiet", "--compile-bytecode", "--python", str(made), *install)
         (home / "done").touch()
-    return python
+    return made
+
+
+def _is_new_enough(python: str) -> bool:
+    if not Path(python).exists():
+        return False
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
+    return subprocess.run([python, "-c", code], check=False).returncode == 0

@@ -13,7 +13,6 @@ import gzip
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -32,7 +31,7 @@ from sandbox.local_lambda.invocation import Delivery, Fault, Invocation
 from sandbox.stack import Sandbox
 from tests.bench import sink
 from tests.bench.keys import apns_key, service_account
-from tests.bench.uv import environment, uv
+from tests.bench.uv import environment, interpreter, uv
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 900.0
@@ -88,7 +87,7 @@ class Bench:
                     setting_up=partial(_secrets, to=to),
                 )
             )
-            yield cls(sandbox, to, folder, worker_python())
+            yield cls(sandbox, to, folder, worker_python(interpreter()))
 
     def audience(self, recipe: Recipe) -> Path:
         """The batch file of a recipe."""
@@ -189,36 +188,18 @@ class Bench:
                 yield from decode(gzip.decompress(body))
 
 
-def base_python() -> str:
-    """The interpreter that the worker runs on: `BENCH_PYTHON`, else the system's, else the one that runs this.
-
-    A distribution builds it as AWS does, with profile-guided optimisation; one that pyenv built is a quarter slower.
-    """
-    chosen = os.environ.get("BENCH_PYTHON")
-    if chosen:
-        return chosen
-    code = "import sys; sys.exit(sys.version_info < (3, 11))"
-    system = "/usr/bin/python3"
-    if Path(system).exists() and not subprocess.run([system, "-c", code], check=False).returncode:
-        return system
-    return sys.executable
-
-
-def worker_python() -> Path:
+def worker_python(python: str) -> Path:
     """An interpreter that has what the artifact and Lambda's runtime have, and nothing else, with byte code.
 
     The developers' environment would not do: what other tools bring (awscrt) is imported by boto3 where it is found.
     """
-    base = base_python()
-    version = subprocess.run([base, "-VV"], capture_output=True, check=True).stdout
-    lock = (ROOT / "uv.lock").read_bytes()
-    home = ROOT / ".sandbox" / "bench" / sha256(lock + base.encode() + version).hexdigest()[:12]
-    wanted = home.with_suffix(".txt")
+    home = ROOT / ".sandbox" / "bench"
+    wanted = home / f"worker-{sha256((ROOT / 'uv.lock').read_bytes()).hexdigest()[:12]}.txt"
     if not wanted.exists():
-        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         export = ("export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--extra", "worker")
         uv(*export, "--output-file", str(wanted))
-    return environment(home, "--no-deps", "-r", str(wanted), of=base)
+    return environment(home, "worker", "--no-deps", "-r", str(wanted), python=python)
 
 
 def _nobody_comes(_invocation: Invocation) -> Fault:
