@@ -18,6 +18,7 @@ from sandbox.blueprint import REGION
 
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_REGION": REGION}
 RECORDED_EVENTS_PATH: Final = "/sandbox/events"
+MAILS_PATH: Final = "/sandbox/mails"
 _STOP_WITHIN_S: Final = 5.0
 
 

@@ -23,9 +23,10 @@ from urllib.parse import quote, quote_plus
 from moto.events import models as events_models
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3 import notifications
+from moto.ses.models import RawMessage, ses_backends
 from werkzeug.serving import make_server
 
-from sandbox.aws import RECORDED_EVENTS_PATH
+from sandbox.aws import MAILS_PATH, RECORDED_EVENTS_PATH
 from sandbox.aws_faults import KILL_PATH, Injector
 
 _LAMBDA_CALL: Final = re.compile(r"/lambda/aws4_request")
@@ -124,6 +125,9 @@ class Application:
         if environ["PATH_INFO"] == RECORDED_EVENTS_PATH:
             start_response("200 OK", [("Content-Type", "application/json")])
             return [self._recorder.as_json()]
+        if environ["PATH_INFO"] == MAILS_PATH:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [_mails()]
         if _LAMBDA_CALL.search(environ.get("HTTP_AUTHORIZATION", "")):
             return self._to_lambda(environ, start_response)
         _outbox.waiting.clear()
@@ -170,6 +174,12 @@ class Application:
             return response.status, response.reason, response.getheaders(), response.read()
         finally:
             connection.close()
+
+
+def _mails() -> bytes:
+    """What SES took, as it was given, oldest first."""
+    taken = [mail for account in ses_backends.values() for region in account.values() for mail in region.sent_messages]
+    return json.dumps([mail.raw_data for mail in taken if isinstance(mail, RawMessage)]).encode()
 
 
 def _join_s3() -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from approval.store import Store, TestDevice
 from sandbox.audience import Recipe, users
+from sandbox.aws import MAILS_PATH
 from sandbox.gateways import Gateways
 from sandbox.stack import Sandbox
 
@@ -88,11 +89,11 @@ def mails(endpoint_url: str) -> list[dict[str, Any]]:
     from email import message_from_string  # noqa: PLC0415
     from email.policy import default  # noqa: PLC0415
 
-    with urllib.request.urlopen(f"{endpoint_url}/moto-api/data.json") as answer:  # noqa: S310
-        kept = json.load(answer)
+    with urllib.request.urlopen(endpoint_url + MAILS_PATH) as answer:  # noqa: S310
+        taken = json.load(answer)
     found = []
-    for raw in kept.get("ses", {}).get("RawMessage", ()):
-        mail = message_from_string(raw["raw_data"], policy=default)
+    for raw in taken:
+        mail = message_from_string(raw, policy=default)
         bodies = {
             part.get_content_type(): part.get_content() for part in mail.walk() if part.get_content_maintype() == "text"
         }

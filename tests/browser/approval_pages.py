@@ -192,6 +192,7 @@ def see(page: Page, name: str, *, styled: bool = True) -> None:
     for label, size in (("wide", WIDE), ("narrow", NARROW)):
         page.set_viewport_size(size)  # type: ignore[arg-type]
         page.wait_for_timeout(50)
+        page.evaluate("scrollTo(0, 0)")
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"{name} is {overflow} pixels too wide at {size['width']}"
         if styled and label == "narrow":

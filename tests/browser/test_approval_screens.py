@@ -72,9 +72,11 @@ def without(office: Office, pk: str) -> Iterator[None]:
     found = [item for item in client.scan(TableName=table)["Items"] if item["pk"]["S"] == pk]
     for item in found:
         client.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
-    yield
-    for item in found:
-        client.put_item(TableName=table, Item=item)
+    try:
+        yield
+    finally:
+        for item in found:
+            client.put_item(TableName=table, Item=item)
 
 
 def test_not_allowed(people: People, office: Office) -> None:
@@ -123,17 +125,11 @@ def test_a_form_with_faults(people: People, office: Office) -> None:
 def test_states_in_review(people: People, office: Office) -> None:
     """Still counted; half approved, for the one who has and the one who has not; the audience changed."""
     ann, bob, cat = (people.sign_in(email, bypass_csp=True) for email in (ANN, BOB, CAT))
-    control = office.trial.sandbox.function("ControlFunction").name
-
-    def nothing_is_counted(invocation: Invocation) -> Fault:
-        return Fault(Delivery.DROPPED) if invocation.function == control else Fault()
-
     s3, bucket = office.trial.s3, office.trial.sandbox.bucket
     one = [{"user_id": "u1", "platform": "ios", "token": "a" * 64, "attributes": {"city": "Wien"}}]
     s3.put_object(Bucket=bucket, Key="audiences/slowly-counted.json", Body=json.dumps(one).encode())
-    office.trial.sandbox.lambda_.faults = nothing_is_counted
-    address = asked(ann, office, "still-counted", audience="audiences/slowly-counted.json")
-    office.trial.sandbox.lambda_.faults = no_fault
+    with nothing_counted(office):
+        address = asked(ann, office, "still-counted", audience="audiences/slowly-counted.json")
     bob.goto(address)
     expect(bob.get_by_role("button", name="Approve", exact=True)).to_be_disabled()
     see(bob, "32-counting")
@@ -149,6 +145,21 @@ def test_states_in_review(people: People, office: Office) -> None:
     see(bob, "34-half-approved-by-me")
     cat.goto(many)
     see(cat, "35-half-approved")
+
+
+@contextmanager
+def nothing_counted(office: Office) -> Iterator[None]:
+    """Lambda loses what the counting function is asked."""
+    control = office.trial.sandbox.function("ControlFunction").name
+
+    def lost(invocation: Invocation) -> Fault:
+        return Fault(Delivery.DROPPED) if invocation.function == control else Fault()
+
+    office.trial.sandbox.lambda_.faults = lost
+    try:
+        yield
+    finally:
+        office.trial.sandbox.lambda_.faults = no_fault
 
 
 def test_decided(people: People, office: Office) -> None:
@@ -172,18 +183,27 @@ def test_cut_off_in_the_middle(people: People, office: Office) -> None:
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
     address = asked(ann, office, "cut-off")
     bob.goto(address)
-    no_batch_file = AwsRule("s3", Does.REFUSE, "PUT", where="/batches/", times=0, status=403, code="AccessDenied")
-    office.trial.sandbox.aws.break_by((no_batch_file,))
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
-    expect(bob.get_by_role("heading", name="This did not work")).to_be_visible()
-    see(bob, "39-our-fault", styled=False)
-    office.trial.sandbox.aws.break_by(())
+    with no_batch_files(office):
+        bob.get_by_role("button", name=re.compile("^Approve for")).click()
+        expect(bob.get_by_role("heading", name="This did not work")).to_be_visible()
+        see(bob, "39-our-fault", styled=False)
     bob.get_by_role("link", name="Look at the page").click()
     expect(bob.get_by_text("its batch file is not written yet")).to_be_visible()
     see(bob, "40-not-written")
     bob.get_by_role("button", name="Write the batch file").click()
     expect(bob.get_by_text("completed")).to_be_visible(timeout=60_000)
     assert batch_files(office, address) == 1
+
+
+@contextmanager
+def no_batch_files(office: Office) -> Iterator[None]:
+    """S3 lets nobody write them."""
+    refused = AwsRule("s3", Does.REFUSE, "PUT", where="/batches/", times=0, status=403, code="AccessDenied")
+    office.trial.sandbox.aws.break_by((refused,))
+    try:
+        yield
+    finally:
+        office.trial.sandbox.aws.break_by(())
 
 
 def test_a_run_that_stopped(people: People, office: Office) -> None:
