@@ -17,7 +17,7 @@ from sandbox.office import Office
 from sandbox.scene import ANN, BOB
 from sandbox.trial import Setting
 from sandbox.xray import Daemon, Document
-from tests.browser.test_approval_flow import People, approve, ask
+from tests.browser.approval_pages import People, approve, ask
 from tests.least_privilege import Recorder, refused, roles_of
 
 
@@ -90,7 +90,7 @@ def test_the_roles_allow_it(traced_office: Office, recorder: Recorder) -> None:
     worker = dict(stack.function("WorkerFunction").environment)
     secrets = {"FcmSecretArn": worker["FCM_SECRET_ARN"], "ApnsSecretArn": worker["APNS_SECRET_ARN"]}
     assert recorder.unknown == set()
-    assert refused(recorder.calls, roles_of(stack, scene.parameters() | secrets)) == []
+    assert refused(recorder.calls, roles_of(stack, {**scene.parameters(), **secrets})) == []
     actions = {call.action for call in recorder.calls if call.who == stack.function("ApprovalFunction").name}
     assert {"ses:SendRawEmail", "s3:PutObject", "lambda:InvokeFunction", "dynamodb:PutItem"} <= actions
 
