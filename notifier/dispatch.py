@@ -2,7 +2,7 @@
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Protocol, assert_never
@@ -198,8 +198,8 @@ class Dispatch:
             self._defer(push, due_at)
         self._later.clear()
         if self.stop_reason is not None:
-            for push, _, _ in self._doubts.settle():
-                self._defer(push, 0.0)
+            for some in self._doubts.settle():
+                self._defer_all(some)
 
     def abandon(self) -> None:
         """Wait for no answer any more: what is in flight is deferred; asked for again, it may be a repeat."""
@@ -207,10 +207,20 @@ class Dispatch:
             self._again(push, Verdict(Disposition.RETRY, "unanswered", maybe_processed=True), 0)
         self._in_flight.clear()
 
-    def clear_doubts(self) -> None:
-        """Nothing more will be learnt: what was held back is the devices' own."""
-        for push, verdict, status in self._doubts.settle():
+    def clear_doubts(self, *, for_good: bool) -> None:
+        """Nothing more is learnt in this hop or, `for_good`, in this round.
+
+        What may still be our fault is asked for again if there is an again; else it is refused, and no token is
+        called dead for it.
+        """
+        own, doubtful = self._doubts.settle()
+        for push, verdict, status in own:
             self._end(push, verdict, status)
+        if not for_good:
+            self._defer_all(doubtful)
+            return
+        for push, verdict, status in doubtful:
+            self._end(push, msgspec.structs.replace(verdict, disposition=Disposition.REJECT), status)
 
     @property
     def in_doubt(self) -> int:
@@ -354,6 +364,7 @@ class Dispatch:
         except Exception as error:  # noqa: BLE001 - whatever the identity provider or Secrets Manager said
             self.drain(f"credentials_refused: {type(error).__name__}: {error}")
             return True
+        self._defer_all(self._doubts.renewed(endpoint))
         return False
 
     # -- ends ---------------------------------------------------------------------------------------------------------
@@ -369,6 +380,10 @@ class Dispatch:
         push.due_at = max(due_at, push.due_at)
         push.batch.defer(push)
         self._open -= 1
+
+    def _defer_all(self, refusals: Iterable[tuple[Push, Verdict, int]]) -> None:
+        for push, _, _ in refusals:
+            self._defer(push, 0.0)
 
 
 def _outcome_of(disposition: Disposition) -> Outcome:

@@ -3,19 +3,39 @@
 Refusals that could be ours are held back until it is clear, so that a wrong setting never makes good tokens look dead.
 """
 
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar
 
-from notifier.outcome import Suspicion, Verdict
+from notifier.outcome import Disposition, Suspicion, Verdict
 
 MIN_REFUSALS = 50
 """Distinct devices of one gateway and arm whose payload was refused, with none accepted: it is the payload."""
 MIN_ANSWERS = 100
-"""Answers before tokens may be blamed on the environment or the topic."""
+"""Answers before a setting may be blamed for refused tokens."""
 SHARE = 0.5
-"""So much of them refused: it is the environment or the topic."""
+"""So many of them refused: it is the setting."""
+
+STOPS: Mapping[Suspicion, str] = {
+    Suspicion.ENVIRONMENT: "wrong_environment",
+    Suspicion.TOPIC: "wrong_topic",
+    Suspicion.SENDER: "wrong_sender",
+    Suspicion.TOKENS: "wrong_tokens",
+}
+"""Suspicions about tokens, each with the word that a run stops with."""
+
+_OF_LIVE_TOKENS = frozenset({Suspicion.SENDER, Suspicion.TOKENS})
+"""Judged without the dead. APNs calls a token dead *for the topic*, so it knows it. FCM says UNREGISTERED of another
+project's dead token too, which proves nothing: https://github.com/firebase/firebase-admin-python/pull/492."""
 
 H = TypeVar("H")
-Place = tuple[str, str, Suspicion]
+
+
+class Place(NamedTuple):
+    """Where refusals are counted."""
+
+    endpoint: str
+    arm: str
+    suspicion: Suspicion
 
 
 class Doubts(Generic[H]):
@@ -25,19 +45,19 @@ class Doubts(Generic[H]):
         self._held: dict[Place, list[H]] = {}
         self._refused: dict[Place, int] = {}
         self._answers: dict[str, int] = {}
+        self._dead: dict[str, int] = {}
         self._accepted: set[tuple[str, str]] = set()
 
     def accept(self, endpoint: str, arm: str) -> list[H]:
         """A device was accepted. Returns the refusals that are thereby the devices' own."""
-        answers = self._answers[endpoint] = self._answers.get(endpoint, 0) + 1
+        self._answers[endpoint] = self._answers.get(endpoint, 0) + 1
         self._accepted.add((endpoint, arm))
         if not self._held:
             return []
-        clear = self._held.pop((endpoint, arm, Suspicion.PAYLOAD), [])
-        if answers >= MIN_ANSWERS:
-            for suspicion in (Suspicion.ENVIRONMENT, Suspicion.TOPIC):
-                if self._refusals(endpoint, suspicion) < SHARE * answers:
-                    clear += self._release(endpoint, suspicion)
+        clear = self._held.pop(Place(endpoint, arm, Suspicion.PAYLOAD), [])
+        for suspicion in STOPS:
+            if self._answers_about(endpoint, suspicion) >= MIN_ANSWERS and not self._is_setting(endpoint, suspicion):
+                clear += self._release(endpoint, suspicion)
         return clear
 
     def refuse(self, endpoint: str, arm: str, verdict: Verdict, what: H) -> tuple[list[H], str | None]:
@@ -47,11 +67,13 @@ class Doubts(Generic[H]):
         """
         self._answers[endpoint] = self._answers.get(endpoint, 0) + 1
         if verdict.suspicion is None:
+            if verdict.disposition is Disposition.DROP_TOKEN:
+                self._dead[endpoint] = self._dead.get(endpoint, 0) + 1
             return [what], None
-        place = (endpoint, arm, verdict.suspicion)
+        place = Place(endpoint, arm, verdict.suspicion)
         self._refused[place] = self._refused.get(place, 0) + 1
         if verdict.suspicion is not Suspicion.PAYLOAD:
-            return self._blame_tokens(endpoint, verdict, place, what)
+            return self._blame_tokens(verdict, place, what)
         if (endpoint, arm) in self._accepted:
             return [what], None
         self._held.setdefault(place, []).append(what)
@@ -59,28 +81,62 @@ class Doubts(Generic[H]):
             return [], f"payload_refused: {verdict.reason} by {endpoint} for arm {arm}"
         return [], None
 
-    def _blame_tokens(self, endpoint: str, verdict: Verdict, place: Place, what: H) -> tuple[list[H], str | None]:
-        """Wrong environment and wrong topic are the endpoint's, whatever the arm."""
-        answers, refused = self._answers[endpoint], self._refusals(endpoint, place[2])
+    def _blame_tokens(self, verdict: Verdict, place: Place, what: H) -> tuple[list[H], str | None]:
+        """Wrong settings are the endpoint's, whatever the arm."""
+        endpoint, _, suspicion = place
         self._held.setdefault(place, []).append(what)
+        answers = self._answers_about(endpoint, suspicion)
         if answers < MIN_ANSWERS:
             return [], None
-        if refused >= SHARE * answers:
-            kind = "wrong_environment" if place[2] is Suspicion.ENVIRONMENT else "wrong_topic"
-            return [], f"{kind}: {refused} of {answers} answers of {endpoint} were {verdict.reason}"
-        return self._release(endpoint, place[2]), None
+        if not self._is_setting(endpoint, suspicion):
+            return self._release(endpoint, suspicion), None
+        besides = self._answers[endpoint] - answers
+        return [], (
+            f"{STOPS[suspicion]}: {self._refusals(endpoint, suspicion)} of {answers} answers of {endpoint} were "
+            f"{verdict.reason}" + (f", besides {besides} dead tokens" if besides else "")
+        )
+
+    def _answers_about(self, endpoint: str, suspicion: Suspicion) -> int:
+        """How many answers say something about it."""
+        dead = self._dead.get(endpoint, 0) if suspicion in _OF_LIVE_TOKENS else 0
+        return self._answers.get(endpoint, 0) - dead
+
+    def _is_setting(self, endpoint: str, suspicion: Suspicion) -> bool:
+        """Whether so many tokens are refused that it is not the tokens."""
+        return self._refusals(endpoint, suspicion) >= SHARE * self._answers_about(endpoint, suspicion)
 
     def _refusals(self, endpoint: str, suspicion: Suspicion) -> int:
-        return sum(n for (where, _, why), n in self._refused.items() if where == endpoint and why is suspicion)
+        return sum(
+            n for place, n in self._refused.items() if (place.endpoint, place.suspicion) == (endpoint, suspicion)
+        )
 
     def _release(self, endpoint: str, suspicion: Suspicion) -> list[H]:
-        places = [place for place in self._held if place[0] == endpoint and place[2] is suspicion]
+        places = [place for place in self._held if (place.endpoint, place.suspicion) == (endpoint, suspicion)]
         return [what for place in places for what in self._held.pop(place)]
 
-    def settle(self) -> list[H]:
-        """Everything is answered and nothing was proved: what is held back is the devices' own."""
-        held, self._held = self._held, {}
-        return [what for some in held.values() for what in some]
+    def renewed(self, endpoint: str) -> list[H]:
+        """The credentials are others now: what the old ones were told of tokens proves nothing about these.
+
+        Returns the refusals of tokens that were held back, to be asked for again.
+        """
+        self._answers.pop(endpoint, None)
+        self._dead.pop(endpoint, None)
+        for place in [place for place in self._refused if place.endpoint == endpoint and place.suspicion in STOPS]:
+            del self._refused[place]
+        return [what for suspicion in STOPS for what in self._release(endpoint, suspicion)]
+
+    def settle(self) -> tuple[list[H], list[H]]:
+        """Nothing more is learnt for now. Returns what is held back: the devices' own, and what may still be our fault.
+
+        Too few answers to stop a run: refusals are the devices' own when they are the exception among them.
+        """
+        own: list[H] = []
+        doubtful: list[H] = []
+        for (endpoint, _, suspicion), some in self._held.items():
+            is_own = suspicion in STOPS and not self._is_setting(endpoint, suspicion)
+            (own if is_own else doubtful).extend(some)
+        self._held = {}
+        return own, doubtful
 
     @property
     def held(self) -> int:

@@ -48,6 +48,10 @@ class Suspicion(enum.StrEnum):
     """Tokens of the wrong APNs environment: judged after 100 answers."""
     TOPIC = "topic"
     """Tokens of another app: judged after 100 answers."""
+    SENDER = "sender"
+    """Tokens of another Firebase project than the secret's: judged after 100 answers of live tokens."""
+    TOKENS = "tokens"
+    """No FCM tokens at all, such as APNs' under the wrong platform: judged after 100 answers of live tokens."""
 
 
 class CannotAsk(Exception):

@@ -180,9 +180,10 @@ class Hop:
         self._current.clear()
 
     def _clear_doubts(self) -> None:
-        """When every open push is one held in doubt and nothing more will come, the devices themselves are to blame."""
+        """When every open push is one held in doubt, and nothing more will come, they cannot be held any longer."""
         if self.dispatch.in_doubt and self.dispatch.in_doubt == self.dispatch.open and self._nothing_to_let_go:
-            self.dispatch.clear_doubts()
+            ended = self._feed is not None and self._feed.ended
+            self.dispatch.clear_doubts(for_good=ended and self._exit is None)
 
     @property
     def _nothing_to_let_go(self) -> bool:

@@ -72,6 +72,11 @@ def poison(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
     return _FINE
 
 
+def another_project(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """FCM takes the secret, and says of every token that it is of another project."""
+    return Behaviour(Answer.FOREIGN) if gateway is Gateway.FCM else _FINE
+
+
 def everything(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
     """One in a hundred of each: 503, silence, HTML, no body, late, 429; the rest in 5 ms."""
     if attempt == 1:

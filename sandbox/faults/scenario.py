@@ -1,5 +1,6 @@
 """What a fault is: a value that says what breaks, how, and what is expected all the same."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,12 @@ class Scene(msgspec.Struct):
     path: Path
     over: threading.Event
     notes: list[str] = []
+
+    def resume(self) -> None:
+        """Tell the run to go on, as an operator does."""
+        order = {"action": "resume", "run_id": self.run_id, "by": "the scenario"}
+        sandbox = self.trial.sandbox
+        sandbox.lambda_.invoke(sandbox.function("ControlFunction").name, json.dumps(order).encode())
 
 
 class Scenario(msgspec.Struct, frozen=True):

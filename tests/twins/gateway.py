@@ -38,7 +38,7 @@ class Act(enum.Enum):
     WRONG = "wrong"
     """The payload is refused: the device's fault, or the campaign's."""
     FOREIGN = "foreign"
-    """A token of the other environment."""
+    """A token of another project than the secret's."""
     HALT = "halt"
     """Nothing can be sent until somebody mends it."""
 
@@ -60,7 +60,7 @@ VERDICTS: Mapping[Act, Verdict] = {
     Act.SILENT: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True),
     Act.MUTE: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True),
     Act.WRONG: Verdict(Disposition.REJECT, "BadCollapseId", suspicion=Suspicion.PAYLOAD),
-    Act.FOREIGN: Verdict(Disposition.DROP_TOKEN, "BadDeviceToken", suspicion=Suspicion.ENVIRONMENT),
+    Act.FOREIGN: Verdict(Disposition.DROP_TOKEN, "SENDER_ID_MISMATCH", suspicion=Suspicion.SENDER),
     Act.HALT: Verdict(Disposition.STOP, "BadTopic"),
 }
 STALE = Verdict(Disposition.RENEW, "ExpiredProviderToken")

@@ -2,12 +2,14 @@
 
 import pytest
 
-from notifier.doubt import MIN_ANSWERS, MIN_REFUSALS, Doubts
+from notifier.doubt import MIN_ANSWERS, MIN_REFUSALS, STOPS, Doubts
 from notifier.outcome import Disposition, Suspicion, Verdict
 
 PAYLOAD = Verdict(Disposition.REJECT, "INVALID_ARGUMENT", Suspicion.PAYLOAD)
 WRONG_WORLD = Verdict(Disposition.DROP_TOKEN, "BadDeviceToken", Suspicion.ENVIRONMENT)
-WRONG_APP = Verdict(Disposition.REJECT, "DeviceTokenNotForTopic", Suspicion.TOPIC)
+WRONG_APP = Verdict(Disposition.DROP_TOKEN, "DeviceTokenNotForTopic", Suspicion.TOPIC)
+WRONG_PROJECT = Verdict(Disposition.DROP_TOKEN, "SENDER_ID_MISMATCH", Suspicion.SENDER)
+NO_TOKEN = Verdict(Disposition.DROP_TOKEN, "INVALID_ARGUMENT token", Suspicion.TOKENS)
 DEAD = Verdict(Disposition.DROP_TOKEN, "Unregistered")
 
 
@@ -52,7 +54,20 @@ def test_elsewhere_proves_nothing(endpoint: str, arm: str) -> None:
     assert refuse(doubts, PAYLOAD, MIN_REFUSALS) is not None
 
 
-@pytest.mark.parametrize(("verdict", "kind"), [(WRONG_WORLD, "wrong_environment"), (WRONG_APP, "wrong_topic")])
+def test_every_suspicion_about_tokens_has_its_word() -> None:
+    """A run that stops says which setting it is."""
+    assert set(STOPS) == set(Suspicion) - {Suspicion.PAYLOAD}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind"),
+    [
+        (WRONG_WORLD, "wrong_environment"),
+        (WRONG_APP, "wrong_topic"),
+        (WRONG_PROJECT, "wrong_sender"),
+        (NO_TOKEN, "wrong_tokens"),
+    ],
+)
 def test_wrong_tokens(verdict: Verdict, kind: str) -> None:
     """Judged at a hundred answers, over all arms: half of them refused is the setting's fault."""
     doubts: Doubts[int] = Doubts()
@@ -64,14 +79,66 @@ def test_wrong_tokens(verdict: Verdict, kind: str) -> None:
     assert doubts.held == MIN_ANSWERS // 2
 
 
-def test_some_wrong_tokens() -> None:
+@pytest.mark.parametrize("verdict", [WRONG_WORLD, WRONG_APP, WRONG_PROJECT, NO_TOKEN])
+def test_some_wrong_tokens(verdict: Verdict) -> None:
     """Fewer than half: at a hundred answers they are the devices' own, whatever the hundredth is."""
     doubts: Doubts[int] = Doubts()
-    refuse(doubts, WRONG_WORLD, 3)
+    refuse(doubts, verdict, 3)
     for _ in range(MIN_ANSWERS - 4):
         assert doubts.accept("apns", "b") == []
     assert doubts.accept("apns", "b") == [0, 1, 2]
-    assert doubts.refuse("apns", "a", WRONG_WORLD, 7) == ([7], None)
+    assert doubts.refuse("apns", "a", verdict, 7) == ([7], None)
+
+
+def test_all_tokens_of_another_project() -> None:
+    """The hundredth answer stops the run, in words that name gateway, figures and answer; nobody is blamed."""
+    doubts: Doubts[int] = Doubts()
+    assert refuse(doubts, WRONG_PROJECT, MIN_ANSWERS - 1, endpoint="fcm") is None
+    clear, reason = doubts.refuse("fcm", "b", WRONG_PROJECT, 99)
+    assert (clear, reason) == ([], "wrong_sender: 100 of 100 answers of fcm were SENDER_ID_MISMATCH")
+    assert doubts.held == MIN_ANSWERS
+
+
+@pytest.mark.parametrize("verdict", [WRONG_PROJECT, NO_TOKEN])
+def test_dead_tokens_say_nothing_of_fcms_project(verdict: Verdict) -> None:
+    """An old list, three in four dead: FCM says UNREGISTERED of other projects' dead tokens too."""
+    doubts: Doubts[int] = Doubts()
+    refuse(doubts, DEAD, 300, endpoint="fcm")
+    assert refuse(doubts, verdict, MIN_ANSWERS - 1, endpoint="fcm") is None
+    assert doubts.held == MIN_ANSWERS - 1
+    _, reason = doubts.refuse("fcm", "a", verdict, 99)
+    assert (reason or "").endswith(f"100 of 100 answers of fcm were {verdict.reason}, besides 300 dead tokens")
+
+
+def test_two_kinds_of_wrong_tokens() -> None:
+    """Each kind is judged for itself: the few of the one are not cleared by the many of the other."""
+    doubts: Doubts[int] = Doubts()
+    refuse(doubts, NO_TOKEN, 30, endpoint="fcm")
+    reason = refuse(doubts, WRONG_PROJECT, 70, endpoint="fcm")
+    assert reason == "wrong_sender: 70 of 100 answers of fcm were SENDER_ID_MISMATCH"
+    assert doubts.held == 100
+
+
+def test_renewed_credentials_are_judged_anew() -> None:
+    """A thousand good answers of the old secret do not hide that the new one is another project's."""
+    doubts: Doubts[int] = Doubts()
+    for _ in range(1_000):
+        doubts.accept("fcm", "a")
+    assert doubts.renewed("fcm") == []
+    assert refuse(doubts, WRONG_PROJECT, MIN_ANSWERS - 1, endpoint="fcm") is None
+    assert refuse(doubts, WRONG_PROJECT, 1, endpoint="fcm") is not None
+
+
+def test_what_the_old_credentials_were_refused_is_asked_for_again() -> None:
+    """Tokens that waited for a judgement are nobody's fault any more; the other gateway's and the message's wait on."""
+    doubts: Doubts[int] = Doubts()
+    refuse(doubts, WRONG_PROJECT, 2, endpoint="fcm")
+    refuse(doubts, PAYLOAD, 1, endpoint="fcm")
+    refuse(doubts, WRONG_APP, 1, endpoint="apns")
+    assert doubts.renewed("fcm") == [0, 1]
+    assert doubts.held == 2
+    for _ in range(MIN_ANSWERS):
+        assert doubts.accept("fcm", "b") == []
 
 
 def test_dead_tokens_are_answers() -> None:
@@ -91,10 +158,15 @@ def test_worlds_apart() -> None:
 
 
 def test_nothing_proved() -> None:
-    """When nothing more will be learnt, what is held back is the devices' own."""
+    """Too few answers to stop: the exceptions are the devices' own; where all are refused, it may still be us."""
     doubts: Doubts[int] = Doubts()
     refuse(doubts, PAYLOAD, 2)
-    refuse(doubts, WRONG_APP, 3, endpoint="fcm")
-    assert doubts.held == 5
-    assert sorted(doubts.settle()) == [0, 0, 1, 1, 2]
+    refuse(doubts, WRONG_PROJECT, 3, endpoint="fcm")
+    refuse(doubts, DEAD, 20, endpoint="fcm")
+    doubts.refuse("apns-sandbox", "a", WRONG_WORLD, 7)
+    doubts.accept("apns-sandbox", "a")
+    doubts.accept("apns-sandbox", "b")
+    assert doubts.held == 6
+    own, doubtful = doubts.settle()
+    assert (own, sorted(doubtful)) == ([7], [0, 0, 1, 1, 2])
     assert doubts.held == 0

@@ -75,6 +75,7 @@ def test_an_invalid_token_is_dropped_and_an_invalid_message_is_not_the_tokens_fa
     assert refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", violation("message.token")).disposition is dropped
     assert refusal(400, "INVALID_ARGUMENT", None, violation("message.token")).disposition is dropped
     assert refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", message=text).disposition is dropped
+    assert refusal(400, "INVALID_ARGUMENT", None, violation("message.token")).reason == "INVALID_ARGUMENT token"
     for verdict in (
         refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", violation("message.data"), message=text),
         refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", message="Android message is too big"),
@@ -96,6 +97,17 @@ def test_who_refuses_us() -> None:
     assert judge(answer(401)).disposition is Disposition.RENEW
     assert refusal(403, "PERMISSION_DENIED").disposition is Disposition.STOP
     assert refusal(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH").disposition is Disposition.DROP_TOKEN
+
+
+def test_what_could_be_our_own_fault() -> None:
+    """Another project's secret, and tokens that are not FCM's, refuse every good token; a dead token is dead."""
+    assert refusal(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH").suspicion is Suspicion.SENDER
+    assert refusal(400, "INVALID_ARGUMENT", None, violation("message.token")).suspicion is Suspicion.TOKENS
+    assert refusal(404, "NOT_FOUND", "UNREGISTERED").suspicion is None
+    for code, status in DOCUMENTED:
+        verdict = refusal(status, None, code)
+        ends = verdict.disposition in (Disposition.DROP_TOKEN, Disposition.REJECT)
+        assert not ends or verdict.suspicion is not None or code == "UNREGISTERED"
 
 
 def test_waiting() -> None:

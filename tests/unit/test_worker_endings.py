@@ -171,6 +171,77 @@ def test_a_few_wrong_payloads_are_the_devices_own() -> None:
     assert (world.lane.ending, world.lane.account.outcomes().rejected) == (Ending.COMPLETED, {"BadCollapseId": 40})
 
 
+def foreign(world: World) -> int:
+    """How many tokens were written down as dead."""
+    return sum(map(len, world.results.dead_tokens.values()))
+
+
+def test_all_tokens_of_another_project() -> None:
+    """A wrong secret stops the run: no token is called dead, and after the mend every device is accepted."""
+    mended = [False]
+    phones = Phones(lambda _, __: Act.ACCEPT if mended[0] else Act.FOREIGN)
+    world = World(users(3000), phones=phones, per_second=200)
+    invoke(world)
+    account = world.lane.account
+    assert world.lane.state is LaneState.STOPPED
+    assert (world.lane.reason or "").startswith("wrong_sender: ")
+    assert (account.settled, foreign(world)) == (0, 0)
+    assert account.deferred == account.devices > 0
+    mended[0] = True
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (world.lane.ending, world.lane.reason, outcomes.accepted) == (Ending.COMPLETED, None, 3000)
+    assert foreign(world) == 0
+
+
+def test_a_few_foreign_tokens_are_dropped() -> None:
+    """One in a hundred of a good file: they are written down as dead, the rest is accepted."""
+    world = World(users(3000), phones=Phones(lambda t, _: Act.FOREIGN if t.endswith("00.0") else Act.ACCEPT))
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (world.lane.ending, outcomes.accepted) == (Ending.COMPLETED, 2971)
+    assert outcomes.rejected == {"SENDER_ID_MISMATCH": 29}
+    assert foreign(world) == 29
+
+
+def test_a_small_file_of_foreign_tokens() -> None:
+    """Too few to stop for: all are rejected, as they were, and none is called dead: it may be the secret."""
+    world = World(users(40), phones=Phones(lambda _, __: Act.FOREIGN))
+    invoke(world)
+    assert world.lane.account.outcomes().rejected == {"SENDER_ID_MISMATCH": 40}
+    assert (world.lane.ending, foreign(world)) == (Ending.COMPLETED, 0)
+
+
+@pytest.mark.parametrize("act", [Act.FOREIGN, Act.WRONG])
+def test_paused_in_doubt(act: Act) -> None:
+    """Refusals that nothing was learnt of yet are unsent, not rejected: resumed after the mend, all are accepted."""
+    mended = [False]
+    world = World(users(3000), phones=Phones(lambda _, __: Act.ACCEPT if mended[0] else act), per_second=6)
+    invoke(world, (2, lambda: world.ledger.set_control("r", Control.PAUSE, "ann")))
+    assert world.lane.state is LaneState.PAUSED
+    assert world.phones.asked
+    assert (world.lane.account.settled, foreign(world)) == (0, 0)
+    mended[0] = True
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    assert world.lane.account.outcomes().accepted == 3000
+
+
+def test_renewed_into_another_project() -> None:
+    """A secret replaced by another project's in the middle of a hop is noticed, whatever went well before."""
+    replaced = [False]
+
+    def replace() -> None:
+        replaced[0], world.phones.good_generation = True, 1
+
+    world = World(users(3000), phones=Phones(lambda _, __: Act.FOREIGN if replaced[0] else Act.ACCEPT), per_second=200)
+    invoke(world, (8, replace))
+    assert (world.lane.reason or "").startswith("wrong_sender: ")
+    assert world.lane.account.outcomes().accepted > 1_000
+    assert (world.lane.account.outcomes().rejected, foreign(world)) == ({}, 0)
+
+
 def test_refused_credentials() -> None:
     """Refused, renewed once, refused again: the run stops; resumed after the mend in a warm process it goes on."""
     world = World(users(500))

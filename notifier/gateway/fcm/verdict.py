@@ -25,7 +25,9 @@ MEANINGS: Mapping[str, Meaning] = {
     ),
     "SENDER_ID_MISMATCH": Meaning(
         Disposition.DROP_TOKEN,
-        "The authenticated sender ID is different from the sender ID for the registration token: another project's.",
+        "The authenticated sender ID is different from the sender ID for the registration token: another project's."
+        " Many of them are the wrong secret.",
+        Suspicion.SENDER,
     ),
     "THIRD_PARTY_AUTH_ERROR": Meaning(
         Disposition.STOP,
@@ -80,7 +82,11 @@ STATUSES: Mapping[int, Meaning] = {
 }
 """By HTTP status, where the body says nothing (a proxy's HTML, say)."""
 
-_BAD_TOKEN = Meaning(Disposition.DROP_TOKEN, "The registration token is not a valid FCM registration token.")
+_BAD_TOKEN = Meaning(
+    Disposition.DROP_TOKEN,
+    "The registration token is not a valid FCM registration token: many of them are no FCM tokens, such as APNs'.",
+    Suspicion.TOKENS,
+)
 _BAD_TOKEN_TEXT = "not a valid fcm registration token"
 _ACCEPTED = Verdict(Disposition.ACCEPT)
 _MAX_ID_BYTES = 256
