@@ -27,6 +27,28 @@ NEXT_STEP = {
     LaneState.RESTING: "nothing: it goes on by itself",
 }
 
+ANEW = (
+    "`notifier cancel {run}`, mend the file, give it a new id and exclude whoever has a row, as docs/operations.md "
+    "says (It broke off)"
+)
+STOPPED_FOR = {
+    "payload_refused": f"a run keeps its message: {ANEW}",
+    "wrong_sender": (
+        "put the key of the app's own Firebase project into the FCM secret, then `notifier resume {run}`; if the tokens"
+        f" are another project's: {ANEW}"
+    ),
+    "wrong_tokens": f"FCM does not know these tokens as its own, such as APNs' under the platform android: {ANEW}",
+    "wrong_topic": (
+        "put the app's bundle id into the APNs secret as its topic, then `notifier resume {run}`; if the tokens are"
+        f" another app's: {ANEW}"
+    ),
+    "wrong_environment": (
+        "devices of development builds need `environment: sandbox` in the file, the others must not have it, and"
+        f" ApnsBaseUrl must be Apple's; a run keeps both: {ANEW}"
+    ),
+}
+"""What helps a stopped run, by the first word of its reason; anything else is mended outside and resumed."""
+
 MEND = "nothing was sent: mend the reason and drop the file again"
 MEND_THE_REST = (
     "mend the file; whoever is settled was asked already: give it a new id and exclude them, as "
@@ -55,7 +77,12 @@ def next_step(lane: Lane) -> str:
     """What to do about a run that does not end well by itself; empty when there is nothing."""
     if lane.ending is Ending.FAILED:
         return MEND_THE_REST if lane.account.devices else MEND
-    return "" if lane.ending else NEXT_STEP.get(lane.state, "").format(run=lane.run_id)
+    if lane.ending:
+        return ""
+    step = NEXT_STEP.get(lane.state, "")
+    if lane.state is LaneState.STOPPED:
+        step = STOPPED_FOR.get((lane.reason or "").partition(":")[0], step)
+    return step.format(run=lane.run_id)
 
 
 @tells_trouble

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from notifier.account import Account, ArmAccount
@@ -12,6 +13,7 @@ from notifier.cli.place import Cloud, Place, find_place, meant, split_url
 from notifier.cli.trouble import ExitCode, Trouble
 from notifier.cli.watching import Seen, next_step, watched
 from notifier.cli.watching import follow as follow_run
+from notifier.doubt import STOPS
 from notifier.run import Ending, Lane, LaneState, Run, source_of
 from notifier.summary import summary_of
 
@@ -151,6 +153,22 @@ def test_a_run_says_what_to_do_next() -> None:
     assert "new id and exclude" in next_step(broken_off)
     assert "resume rrr" in next_step(lane(500, LaneState.PAUSED))
     assert next_step(lane(500)) == next_step(lane(500, LaneState.DONE, ending=Ending.COMPLETED)) == ""
+
+
+@pytest.mark.parametrize("word", [*STOPS.values(), "payload_refused"])
+def test_a_stopped_run_says_what_helps(word: str) -> None:
+    """Each reason has a mend of its own. A run keeps its message and its file: resumed, it would stop again."""
+    step = next_step(msgspec.structs.replace(lane(0, LaneState.STOPPED), reason=f"{word}: 100 of 100 answers"))
+    assert "notifier cancel rrr" in step
+    assert "new id and exclude" in step
+    assert ("notifier resume rrr" in step) is (word in ("wrong_sender", "wrong_topic"))
+
+
+def test_a_run_stopped_for_something_outside_is_resumed() -> None:
+    """Credentials, an account: mended where they are, and the run goes on."""
+    for reason in ("credentials_refused: x by fcm", "BadTopic: apns refuses everything until this is mended", None):
+        step = next_step(msgspec.structs.replace(lane(0, LaneState.STOPPED), reason=reason))
+        assert "mend the reason, then `notifier resume " in step
 
 
 def test_interrupted_watching_says_that_the_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
