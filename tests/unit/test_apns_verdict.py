@@ -110,7 +110,7 @@ def test_waiting() -> None:
         (404, Disposition.STOP),
         (410, Disposition.DROP_TOKEN),
         (413, Disposition.REJECT),
-        (429, Disposition.FAIL),
+        (429, Disposition.RETRY),
         (500, Disposition.RETRY),
         (502, Disposition.RETRY),
         (418, Disposition.REJECT),
@@ -126,8 +126,22 @@ def test_answers_without_a_reason(status: int, disposition: Disposition) -> None
 def test_reasons_nobody_knows() -> None:
     """Servers recover; refusals may be the message's fault, and name themselves."""
     assert refusal(400, "BrandNew") == Verdict(Disposition.REJECT, "http_400 BrandNew", suspicion=Suspicion.PAYLOAD)
-    assert refusal(403, "BrandNew").disposition is Disposition.REJECT
+    assert refusal(410, "BrandNew").disposition is Disposition.REJECT
     assert refusal(503, "BrandNew").disposition is Disposition.RETRY
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+def test_unknown_reasons_of_a_status_that_is_about_us(status: int) -> None:
+    """Credentials, path and method are the same for every device: none is refused for them, the run stops."""
+    assert refusal(status, "BrandNew") == Verdict(Disposition.STOP, f"http_{status} BrandNew")
+
+
+def test_an_answer_that_is_not_apples_ends_nothing() -> None:
+    """A proxy's 410 is held in doubt, its 429 is asked again: Apple says of which token it speaks."""
+    gone, busy = judge(answer(410, b"<html>Gone")), judge(answer(429, b"<html>Slow down"))
+    assert (gone.disposition, gone.suspicion) == (Disposition.DROP_TOKEN, Suspicion.ENVIRONMENT)
+    assert (busy.disposition, busy.retry_after_s) == (Disposition.RETRY, 60)
+    assert judge(answer(429, b"", retry_after_s=7)).retry_after_s == 7
 
 
 def test_no_answer() -> None:

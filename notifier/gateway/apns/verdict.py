@@ -1,7 +1,8 @@
 """What APNs' answers mean for us.
 
 Source: https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns. The
-`reason` in the body decides, then the HTTP status.
+`reason` in the body decides, then the HTTP status. Apple always gives a reason: an answer without one may be of another
+server, so it never ends a device by itself.
 """
 
 from collections.abc import Mapping
@@ -84,11 +85,17 @@ STATUSES: Mapping[int, Meaning] = {
     404: MEANINGS["BadPath"],
     405: MEANINGS["MethodNotAllowed"],
     408: Meaning(Disposition.RETRY, "The request took too long to arrive."),
-    410: MEANINGS["Unregistered"],
+    410: Meaning(
+        Disposition.DROP_TOKEN,
+        "The device token is no longer active for the topic, if Apple says so: many of them are the wrong host.",
+        Suspicion.ENVIRONMENT,
+    ),
     413: MEANINGS["PayloadTooLarge"],
-    429: MEANINGS["TooManyRequests"],
+    429: Meaning(
+        Disposition.RETRY, "Too many requests, and not said of which device: all are meant.", retry_after_s=60
+    ),
 }
-"""By HTTP status, where the body gives no reason."""
+"""By HTTP status, where the body gives no reason, or one that nobody knows of a status that is about us."""
 
 _ACCEPTED = Verdict(Disposition.ACCEPT)
 _MAX_SINCE_MS = 1 << 53
@@ -108,8 +115,11 @@ def _refused(answer: Answer) -> Verdict:
     reason = word_in(body.get("reason"))
     if reason is not None and reason in MEANINGS:
         return verdict(MEANINGS[reason], reason, answer, _since_ms(body.get("timestamp")))
-    if reason is None and answer.status in STATUSES:
-        return verdict(STATUSES[answer.status], f"http_{answer.status}", answer, _since_ms(body.get("timestamp")))
+    meaning = STATUSES.get(answer.status)
+    if meaning is not None and reason is None:
+        return verdict(meaning, f"http_{answer.status}", answer, _since_ms(body.get("timestamp")))
+    if meaning is not None and meaning.disposition is Disposition.STOP:
+        return verdict(meaning, f"http_{answer.status} {reason}", answer)
     return undocumented(answer, reason)
 
 
