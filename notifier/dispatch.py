@@ -3,16 +3,16 @@
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Protocol, assert_never
 
 import msgspec
 
+from notifier.background import Background, Task
 from notifier.batching import Push
 from notifier.deadline import Clock
 from notifier.doubt import Doubts
-from notifier.outcome import CannotAsk, Disposition, Outcome, Verdict
+from notifier.outcome import CannotAsk, Disposition, Outcome, Verdict, timestamp
 from notifier.pacing import Permits
 from notifier.retry import decide
 from notifier.throttle import Throttle
@@ -78,8 +78,8 @@ class Carrier(Protocol):
         ...
 
 
-class Carriage(Protocol):
-    """The transport (`notifier.gateway.transport`)."""
+class Transport(Protocol):
+    """What carries requests, as far as a dispatch needs it (`notifier.gateway.transport` has all of it)."""
 
     def room(self, endpoint: str) -> int: ...
     def submit(self, request: Any) -> None: ...
@@ -87,19 +87,6 @@ class Carriage(Protocol):
     def replace_connection(self, endpoint: str, connection: int) -> None: ...
     @property
     def in_flight(self) -> int: ...
-
-
-class Task(Protocol):
-    """Something that runs in a thread. concurrent.futures.Future is one."""
-
-    def done(self) -> bool: ...
-    def result(self) -> Any: ...
-
-
-class Background(Protocol):
-    """A few threads for calls that block."""
-
-    def submit(self, call: Callable[..., Any], /, *args: Any) -> Task: ...
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -124,7 +111,7 @@ class Dispatch:
 
     def __init__(
         self,
-        transport: Carriage,
+        transport: Transport,
         carriers: Mapping[str, Carrier],
         clock: Clock,
         background: Background,
@@ -226,10 +213,6 @@ class Dispatch:
     def in_doubt(self) -> int:
         """Pushes whose refusal is held back."""
         return self._doubts.held
-
-    def wait_s(self, now_s: float) -> float | None:
-        """Seconds until something is due by itself; None when nothing is."""
-        return max(self._later[0][0] - now_s, 0.0) if self._later else None
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -394,8 +377,3 @@ def _outcome_of(disposition: Disposition) -> Outcome:
             return Outcome.REJECTED
         case _:
             return Outcome.FAILED
-
-
-def timestamp(now_s: float) -> str:
-    """UTC as `YYYY-MM-DD HH:MM:SS.mmm`: what BigQuery, Athena and DuckDB read as a timestamp."""
-    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]

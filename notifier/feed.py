@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from notifier.account import Account
+from notifier.background import Background, Task
 from notifier.batching import BATCH_SIZE, Batch, Former, Push
 from notifier.cursor import Cursor
-from notifier.dispatch import Background, Task
 from notifier.run import Suspect
 
 

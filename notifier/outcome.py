@@ -1,6 +1,7 @@
 """What became of a device, and what a gateway's answer means for us."""
 
 import enum
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -75,6 +76,11 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The request may have reached the phone although we got no answer: asking again may repeat it."""
     since_ms: int | None = None
     """When Apple saw the token die, in milliseconds since the epoch."""
+
+
+def timestamp(now_s: float) -> str:
+    """UTC as rows have it, `YYYY-MM-DD HH:MM:SS.mmm`: BigQuery, Athena and DuckDB read it as a timestamp."""
+    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

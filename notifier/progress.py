@@ -6,10 +6,10 @@ from typing import Any, Protocol
 import msgspec
 
 from notifier.account import Account
+from notifier.background import Background, Task
 from notifier.batching import Batch
 from notifier.cursor import Cursor
 from notifier.deadline import Clock
-from notifier.dispatch import Background, Task
 from notifier.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Lane
 
 LOOKAHEAD = 8

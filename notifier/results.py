@@ -111,10 +111,6 @@ class S3Results:
         names = (_NAME.fullmatch(key, len(prefix)) for key in keys)
         return frozenset(int(m[1]) for m in names if m and int(m[2] or 0) == round_ and int(m[1]) >= number)
 
-    def recover(self, run_id: str, number: int, round_: int) -> Account:
-        """The account of a settled batch."""
-        return self.settled(run_id, number, round_).account
-
     def settled(self, run_id: str, number: int, round_: int) -> Settled:
         """A batch that somebody settled, from its object: what was read from its metadata, outcomes from its rows."""
         key = f"rows/run_id={run_id}/{batch_name(number, round_)}.json.gz"

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import msgspec
 
+from notifier.background import Background
 from notifier.deadline import Clock, Deadline
-from notifier.dispatch import Background
 from notifier.ledger import LaneLost, LaneTaken
 from notifier.opening import Opened, Unsendable
 from notifier.progress import LaneLedger, LeaseOver

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
+from notifier.background import Task
 from notifier.deadline import Clock
-from notifier.dispatch import Task
 from notifier.run import HEARTBEAT_MS, Lane
 
 LOOK_EVERY_S = 0.02

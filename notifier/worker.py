@@ -12,9 +12,9 @@ import msgspec
 
 from notifier.batching import Batch
 from notifier.deadline import Clock, Deadline
-from notifier.dispatch import Dispatch, timestamp
+from notifier.dispatch import Dispatch
 from notifier.feed import BrokenInput, Feed, InputUnreachable
-from notifier.outcome import Outcome
+from notifier.outcome import Outcome, timestamp
 from notifier.pacing import Pace
 from notifier.progress import Progress
 from notifier.run import HAND_OVER_MS, Control, Ending, Lane, LaneState

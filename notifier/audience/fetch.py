@@ -61,11 +61,6 @@ class Fetcher:
         """Wait for the thread to end."""
         self._thread.join(timeout_s)
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
-
     def _run(self) -> None:
         for number, pinned in enumerate(self._parts):
             with self.changed:

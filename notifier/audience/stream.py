@@ -136,11 +136,6 @@ class AudienceStream:
             self._fetcher.join(join_s)
 
     @property
-    def is_fetching(self) -> bool:
-        """Whether the thread still runs."""
-        return self._fetcher.is_alive
-
-    @property
     def values(self) -> dict[str, object]:
         """The other keys of a batch file, as far as it was read."""
         return self._parser.values if isinstance(self._parser, BatchFileParser) else {}

@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -307,10 +308,11 @@ def test_closing_early_stops_the_thread(s3: Any, cache: FileCache) -> None:
     """A stream that is closed in the middle leaves neither a thread nor half a file behind."""
     pinned = put(s3, "users.json", as_list(users(40_000)))
     for kept in (None, cache):
+        before = set(threading.enumerate())
         stream = AudienceStream(s3, (pinned,), cache=kept)
         stream.wait(10)
         stream.close(10)
-        assert not stream.is_fetching
+        assert set(threading.enumerate()) <= before
     stream = AudienceStream(s3, (pinned,), cache=cache)
     assert len(read_all(stream, 500)) == 40_000
     stream.close(5)

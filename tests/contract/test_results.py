@@ -113,15 +113,15 @@ class TestSettling:
         settled = results.settle(batch, 2)
         assert (settled.number, settled.round, settled.ours) == (3, 0, True)
         assert settled.account == batch.account
-        assert results.recover("r1", 3, 0) == copy(batch.account)
+        assert results.settled("r1", 3, 0).account == copy(batch.account)
 
     @pytest.mark.parametrize("round_", [0, 1, 12])
     def test_rounds_are_apart(self, results: Any, round_: int) -> None:
         """Each round of a batch is settled for itself."""
         for r in range(round_ + 1):
             results.settle(batch_of(0, r, "a" * (r + 1)), 1)
-        assert results.recover("r1", 0, round_).arms["a"].accepted == round_ // 2 + 1
-        assert results.recover("r1", 0, round_).deferred == (-(round_ + 1) if round_ else 0)
+        assert results.settled("r1", 0, round_).account.arms["a"].accepted == round_ // 2 + 1
+        assert results.settled("r1", 0, round_).account.deferred == (-(round_ + 1) if round_ else 0)
 
     def test_twice_by_the_same_claim(self, results: Any) -> None:
         """A claim that settles again, because it never heard of the first time, has settled it."""
@@ -139,7 +139,7 @@ class TestSettling:
         settled = results.settle(loser, second)
         assert not settled.ours
         assert settled.account == winner.account
-        assert results.recover("r1", 0, 0) == copy(winner.account)
+        assert results.settled("r1", 0, 0).account == copy(winner.account)
 
     def test_settled_from(self, results: Any) -> None:
         """Numbers of this run and round from a number on, whatever their order and size."""

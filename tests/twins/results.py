@@ -73,10 +73,6 @@ class MemoryResults:
         """The numbers of the batches of this round, from `number` on, that are settled already."""
         return frozenset(n for run, n, in_round in self.rows if run == run_id and in_round == round_ and n >= number)
 
-    def recover(self, run_id: str, number: int, round_: int) -> Account:
-        """The account of a settled batch."""
-        return self.settled(run_id, number, round_).account
-
     def settled(self, run_id: str, number: int, round_: int) -> Settled:
         """A batch that somebody settled."""
         found = self.rows[run_id, number, round_]
