@@ -10,6 +10,7 @@ import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
+from approval.access import Access
 from approval.batch_file import Files
 from approval.config import Settings, read_settings
 from approval.desk import Desk
@@ -21,6 +22,7 @@ from approval.runs import Runs
 from approval.sign_in import Doorkeeper, Evenly
 from approval.site import Site
 from approval.store import Store
+from approval.test_push import TestPushes
 from approval.tracing import noted, traced_event
 from approval.views import Views
 from approval.web import Call
@@ -58,22 +60,25 @@ class App:
         table = client("dynamodb")
         self._settings = settings
         self._now = now
-        self._store = Store(table, settings.approval_table)
-        self._files = Files(client("s3"), settings.bucket)
-        self._runs = Runs(table, settings.ledger_table, client("lambda"), settings.control_function)
+        store = Store(table, settings.approval_table)
+        access = Access(table, settings.approval_table)
+        files = Files(client("s3"), settings.bucket)
+        runs = Runs(table, settings.ledger_table, client("lambda"), settings.control_function)
         self._mailer = mailer or Ses(client("ses"), settings.mail_from)
         self._link_mailer = link_mailer or self._mailer
         secret = (
             key
             or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
         )
-        self.doorkeeper = Doorkeeper(self._store, secret, settings.requesters, settings.approvers)
-        pages = Pages()
-        self._pages = pages
-        self._desk = Desk(settings, self._store, self._files, self._runs, now, _log)
-        views = Views(pages, self._desk, self._store, self._files, self._runs, settings, now)
+        self.doorkeeper = Doorkeeper(access, secret, settings.requesters, settings.approvers)
+        self._pages = Pages()
+        self._desk = Desk(settings, store, access, files, runs, now, _log)
+        tests = TestPushes(settings.bucket, store, access, files, runs, lambda: self._desk.now_ms, _log)
+        views = Views(self._pages, self._desk, store, files, runs, settings, now)
         evenly = evenly or Evenly(time.monotonic, time.sleep)
-        self._site = Site(self._desk, views, self.doorkeeper, pages, self._letters, self._now_s, _log, evenly)
+        self._site = Site(
+            self._desk, tests, views, self.doorkeeper, self._pages, self._letters, self._now_s, _log, evenly
+        )
 
     def answer(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
         """One REST proxy event."""

@@ -3,27 +3,24 @@
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from approval import request as rules
+from approval.access import Access
 from approval.audience import Figures, figures
 from approval.batch_file import Files
 from approval.config import Settings
 from approval.form import Faults, Form, read_campaign_of
 from approval.people import Person, address_of, domains, is_in, named, told
 from approval.placeholders import placeholder_faults
-from approval.preview import arms_of, locales_of
-from approval.request import Counted, Decision, Forbidden, Refused, Request, State, Step, batch_file, file_of_test
+from approval.request import Counted, Decision, Refused, Request, State, Step, batch_file, require
 from approval.runs import Action, CountJob, Runs
-from approval.store import KEEP_S, AuditEntry, Conflict, Store, TestDevice, TestPush
-from notifier.campaign import Campaign, Message, Part, Variant
+from approval.store import KEEP_S, AuditEntry, Store
+from notifier.campaign import Campaign, Part
 
-MAX_TEST_FILES = 60
-MAX_DEVICES = 10
 MAX_NAMED = 20
-TESTS_PER_WINDOW = 10
 REMINDERS_PER_WINDOW = 2
 WINDOW_S = 600
 _ELSEWHERE = "This request was changed in another window. Load it again before you go on."
@@ -59,6 +56,7 @@ class Desk:
         self,
         settings: Settings,
         store: Store,
+        access: Access,
         files: Files,
         runs: Runs,
         now: Callable[[], datetime],
@@ -67,6 +65,7 @@ class Desk:
         self._settings = settings
         self._limits = settings.limits
         self._store = store
+        self._access = access
         self._files = files
         self._runs = runs
         self._now = now
@@ -81,7 +80,7 @@ class Desk:
 
     def create(self, person: Person) -> Request:
         """A new, empty draft."""
-        _require(person.is_requester, "Only requesters can make a request.")
+        require(person.is_requester, "Only requesters can make a request.")
         request = rules.created(_new_id(), person.email, self.now_ms, self._limits)
         self._store.create(request, self._entry(Step.CREATED, person))
         self._log(Step.CREATED, request_id=request.id, by=person.email)
@@ -89,7 +88,7 @@ class Desk:
 
     def copy(self, id_: str, person: Person) -> Request:
         """A new draft with another request's form."""
-        _require(person.is_requester, "Only requesters can make a request.")
+        require(person.is_requester, "Only requesters can make a request.")
         old = self._store.request(id_)
         form = msgspec.structs.replace(
             old.form, name=f"{old.form.name} copy" if old.form.name else "", start="", latest=""
@@ -101,7 +100,7 @@ class Desk:
 
     def save(self, id_: str, person: Person, form: Form, version: int) -> Request:
         """The draft as the form is now; its audience is counted if it never was."""
-        _require(person.is_requester, "Only requesters can change a request.")
+        require(person.is_requester, "Only requesters can change a request.")
 
         def step(request: Request) -> Request:
             after = rules.changed(request, person.email, self.now_ms, form)
@@ -160,7 +159,7 @@ class Desk:
         Raises:
             Incomplete: with the form's faults.
         """
-        _require(person.is_requester, "Only requesters can submit a request.")
+        require(person.is_requester, "Only requesters can submit a request.")
         draft = self._store.request(id_)
         campaign, parts, faults = self.read(draft.form, person.email)
         if faults or campaign is None:
@@ -179,23 +178,23 @@ class Desk:
 
     def take_back(self, id_: str, person: Person) -> Request:
         """Out of the review, to change it."""
-        _require(person.is_requester, "Only requesters can change a request.")
+        require(person.is_requester, "Only requesters can change a request.")
         return self._take(
             id_, person, Step.TAKEN_BACK, lambda r: rules.taken_back(r, person.email, self.now_ms, self._limits)
         )
 
     def withdraw(self, id_: str, person: Person) -> Request:
         """Never mind."""
-        _require(person.is_requester, "Only the requester can withdraw it.")
+        require(person.is_requester, "Only the requester can withdraw it.")
         return self._take(id_, person, Step.WITHDRAWN, lambda r: rules.withdrawn(r, person.email, self.now_ms))
 
     def remind(self, id_: str, person: Person, post: Post) -> None:
         """The approvers get their mail again."""
         request = self._store.request(id_)
-        _require(person.email == request.requester, "Only the requester can remind the approvers.")
+        require(person.email == request.requester, "Only the requester can remind the approvers.")
         if request.state_at(self.now_ms) is not State.IN_REVIEW:
             raise Refused("The request is not in review.")
-        if not self._store.is_within("remind", id_, REMINDERS_PER_WINDOW, WINDOW_S, self.now_ms // 1000):
+        if not self._access.is_within("remind", id_, REMINDERS_PER_WINDOW, WINDOW_S, self.now_ms // 1000):
             raise Refused("The approvers were reminded a moment ago.")
         post.review(request, again=True)
 
@@ -203,7 +202,7 @@ class Desk:
 
     def approve(self, id_: str, person: Person, content_hash: str, *, repeats_ticked: bool, post: Post) -> Request:
         """A yes; the last one that is needed writes the batch file. However often it is clicked, and by whomever."""
-        _require(person.is_approver, "Only approvers can decide.")
+        require(person.is_approver, "Only approvers can decide.")
         seen = self._store.request(id_)
         if seen.state is State.IN_REVIEW and seen.requester != person.email and (changed := self.changed_parts(seen)):
             names = ", ".join(changed)
@@ -252,12 +251,12 @@ class Desk:
     def finish(self, id_: str, person: Person) -> Request:
         """Write the batch file of an approved request whose approval was cut off in the middle."""
         request = self._store.request(id_)
-        _require(person.is_approver or person.email == request.requester, "Only its people can do that.")
+        require(person.is_approver or person.email == request.requester, "Only its people can do that.")
         return self.write(request, person)
 
     def reject(self, id_: str, person: Person, comment: str, post: Post) -> Request:
         """A no, with the reason; the requester is told."""
-        _require(person.is_approver, "Only approvers can decide.")
+        require(person.is_approver, "Only approvers can decide.")
         after = self._take(
             id_, person, Step.REJECTED, lambda r: rules.rejected(r, person.email, self.now_ms, comment), comment
         )
@@ -285,82 +284,12 @@ class Desk:
         start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
         return figures(job.result, start, campaign, self._settings.fcm_per_second, self._settings.ramp_s)
 
-    # -- test pushes --------------------------------------------------------------------------------------------------
-
-    def test(self, id_: str, person: Person, sample: int) -> int:
-        """A push per arm and language to one's own devices. Returns how many files were written."""
-        request = self._store.request(id_)
-        _require(person.is_approver or person.email == request.requester, "Only its people can test it.")
-        if request.campaign is None or request.state_at(self.now_ms) not in (State.IN_REVIEW, State.APPROVED):
-            raise Refused("Only a request that is in review can be tested.")
-        devices = self._store.devices(person.email)
-        if not devices:
-            raise Refused("Register a device of your own first.")
-        pairs = [(arm, locale) for arm in arms_of(request.campaign) for locale in locales_of(request.campaign, arm)]
-        if len(pairs) > MAX_TEST_FILES:
-            raise Refused(f"{len(pairs)} variants and languages are too many for one test (at most {MAX_TEST_FILES}).")
-        if not self._store.is_within("test", person.email, TESTS_PER_WINDOW, WINDOW_S, self.now_ms // 1000):
-            raise Refused("That were many tests. Wait ten minutes.")
-        samples = self._samples(request)
-        chosen = samples[sample] if 0 <= sample < len(samples) else {}
-        first = self._store.next_test_number(id_, len(pairs))
-        for number, (arm, locale) in enumerate(pairs, first):
-            self._write_test(request, request.campaign, person, number, arm, locale, devices, chosen)
-        self._store.note(id_, self._entry(Step.TESTED, person, f"{len(pairs)} pushes to {len(devices)} devices"))
-        self._log(Step.TESTED, request_id=id_, by=person.email, files=len(pairs))
-        return len(pairs)
-
-    def _samples(self, request: Request) -> list[dict[str, Any]]:
-        job = self.count_job(request.parts)
-        return job.result.samples if job and job.result else []
-
-    def _write_test(
-        self,
-        request: Request,
-        campaign: Campaign,
-        person: Person,
-        number: int,
-        arm: str,
-        locale: str,
-        devices: list[TestDevice],
-        sample: dict[str, Any],
-    ) -> None:
-        name = f"test-{request.id}-{number}"
-        body = file_of_test(
-            campaign_of_test(campaign, arm, name), [user_of_test(person.email, devices, locale, sample)]
-        )
-        key = f"batches/test/{request.id}-{number}.json"
-        self._runs.vouch(self._settings.bucket, key, body, request.id, [person.email], self.now_ms // 1000 + KEEP_S)
-        metadata = {"content-hash": request.content_hash, "request-id": request.id, "requested-by": person.email}
-        written = self._files.write_once(key, body, metadata, self.now_ms)
-        test = TestPush(
-            number=number,
-            arm=arm,
-            locale=locale,
-            by=person.email,
-            at_ms=self.now_ms,
-            run_id=written.run_id,
-            devices=tuple(device.label for device in devices),
-            sample=str(sample.get("user_id", "")),
-        )
-        self._store.keep_test(request.id, test)
-
-    def add_device(self, person: Person, device: TestDevice) -> None:
-        """Register a phone of one's own."""
-        if len(self._store.devices(person.email)) >= MAX_DEVICES:
-            raise Refused("Ten devices are enough. Remove one first.")
-        self._store.add_device(person.email, device)
-
-    def remove_device(self, person: Person, id_: str) -> None:
-        """Forget a phone of one's own."""
-        self._store.remove_device(person.email, id_)
-
     # -- the run ------------------------------------------------------------------------------------------------------
 
     def control(self, id_: str, person: Person, action: Action) -> None:
         """Pause, resume or cancel the run of a request."""
         request = self._store.request(id_)
-        _require(person.is_approver or person.email == request.requester, "Only its people can steer the run.")
+        require(person.is_approver or person.email == request.requester, "Only its people can steer the run.")
         if request.written is None:
             raise Refused("There is no run yet.")
         run = self._runs.run(request.written.run_id)
@@ -383,39 +312,6 @@ class Desk:
         return AuditEntry(step, person.email, self.now_ms, note)
 
 
-def campaign_of_test(campaign: Campaign, arm: str, name: str) -> Campaign:
-    """The campaign of one test push: everybody in one arm, nobody in control, with an id of its own."""
-    message = msgspec.structs.replace(campaign.message_of(arm), collapse_id=name)
-    variants = (Variant(name=arm, percent=rules.WHOLE, message=Message()),)
-    return Campaign(id=name, message=message, variants=variants, test=True)
-
-
-def user_of_test(email: str, devices: list[TestDevice], locale: str, sample: dict[str, Any]) -> dict[str, Any]:
-    """The tester, who reads what the sample user would read."""
-    record: dict[str, Any] = {
-        k: v for k, v in sample.items() if k not in ("devices", "token", "platform", "gateway", "environment")
-    }
-    record["user_id"] = f"test:{email}"
-    record["devices"] = [_device(device) for device in devices]
-    record.pop("locale", None)
-    if locale:
-        record["locale"] = locale
-    return record
-
-
-def _device(device: TestDevice) -> dict[str, str]:
-    fields = {"platform": device.platform, "token": device.token, "environment": device.environment}
-    return fields | ({"gateway": device.gateway} if device.gateway else {})
-
-
-def _require(allowed: bool, why: str) -> None:
-    if not allowed:
-        raise Forbidden(why)
-
-
 def _new_id() -> str:
     """An id that says when and cannot be guessed: it stands in links."""
     return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(6)}"
-
-
-__all__ = ["Conflict", "Desk", "Incomplete", "Post"]

@@ -308,3 +308,31 @@ def flat(form: Form) -> Iterator[tuple[str, str]]:
         for m, texts in enumerate(variant.languages):
             for name in TEXTS:
                 yield f"variants.{n}.languages.{m}.{name}", getattr(texts, name)
+
+
+def with_one_more(form: Form, wish: str) -> Form:
+    """The form with room for one more language, or variant (the first time two, half and half)."""
+    if wish == "add_language":
+        more = tuple(msgspec.structs.replace(v, languages=(*v.languages, Texts())) for v in form.variants)
+        return msgspec.structs.replace(form, languages=(*form.languages, Texts()), variants=more)
+    blank = tuple(Texts(locale=texts.locale) for texts in form.languages)
+    names = [name for name in "abcdefghijkl" if name not in {variant.name for variant in form.variants}]
+    if form.variants:
+        added: tuple[VariantForm, ...] = (VariantForm(name=names[0], languages=blank),)
+    else:
+        added = (VariantForm("a", "50", languages=blank), VariantForm("b", "50", languages=blank))
+    return msgspec.structs.replace(form, variants=(*form.variants, *added))
+
+
+def without(form: Form, what: str) -> Form:
+    """The form without one language (`languages.0`) or variant (`variants.1`)."""
+    group, _, number = what.partition(".")
+    n = int(number) if number.isdecimal() and len(number) < 10 else -1
+    if group == "languages":
+        kept = tuple(
+            msgspec.structs.replace(v, languages=(*v.languages[:n], *v.languages[n + 1 :])) for v in form.variants
+        )
+        return msgspec.structs.replace(form, languages=(*form.languages[:n], *form.languages[n + 1 :]), variants=kept)
+    if group == "variants":
+        return msgspec.structs.replace(form, variants=(*form.variants[:n], *form.variants[n + 1 :]))
+    return form

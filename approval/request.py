@@ -298,9 +298,14 @@ def written(request: Request, now_ms: int, result: Written) -> Request:
     return request if request.written is not None else _next(request, now_ms, written=result)
 
 
+def require(allowed: bool, why: str) -> None:
+    """Raises Forbidden unless allowed."""
+    if not allowed:
+        raise Forbidden(why)
+
+
 def _own(request: Request, by: str) -> None:
-    if request.requester != by:
-        raise Forbidden("Only the requester may do that.")
+    require(request.requester == by, "Only the requester may do that.")
 
 
 def _in(request: Request, now_ms: int, *states: State) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
+from approval.table import Table
 from notifier.account import Account
 from notifier.campaign import Part
 from notifier.run import LEDGER_VERSION
@@ -82,7 +83,7 @@ def count_id(parts: Sequence[Part]) -> str:
     return sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
-class Runs:
+class Runs(Table):
     """The ledger's table and the control function.
 
     Args:
@@ -93,8 +94,7 @@ class Runs:
     """
 
     def __init__(self, client: Any, table: str, lambda_client: Any, function: str) -> None:
-        self._client = client
-        self._table = table
+        super().__init__(client, table)
         self._lambda = lambda_client
         self._function = function
 
@@ -172,12 +172,6 @@ class Runs:
 
     def _invoke(self, event: dict[str, Any]) -> None:
         self._lambda.invoke(FunctionName=self._function, InvocationType="Event", Payload=json.dumps(event).encode())
-
-    def _get(self, pk: str, sk: str) -> Any:
-        answer = self._client.get_item(
-            TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
-        )
-        return answer.get("Item")
 
 
 def _status(state: str) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from itsdangerous import BadSignature, Signer
 
+from approval.access import Access, LinkData
 from approval.people import Person, address_of, person
-from approval.store import LinkData, Store
 
 COOKIE = "__Host-session"
 """With this prefix browsers take it only with Secure, for the whole host, and from the host itself."""
@@ -52,8 +52,8 @@ class Doorkeeper:
         requesters: who may ask; approvers: who may decide (addresses and domains).
     """
 
-    def __init__(self, store: Store, key: bytes, requesters: tuple[str, ...], approvers: tuple[str, ...]) -> None:
-        self._store = store
+    def __init__(self, access: Access, key: bytes, requesters: tuple[str, ...], approvers: tuple[str, ...]) -> None:
+        self._access = access
         self._key = key
         self._links = Signer(key, salt="link", digest_method=sha256)
         self._sessions = Signer(key, salt="session", digest_method=sha256)
@@ -69,41 +69,41 @@ class Doorkeeper:
     def asked_for_link(self, typed: str, source: str, now_s: int) -> str | None:
         """The address to send a link to; None if it is unknown or asked too often. The visitor is not told which."""
         email = address_of(typed)
-        within = self._store.is_within("source", source, LINKS_PER_SOURCE, LIMIT_WINDOW_S, now_s)
+        within = self._access.is_within("source", source, LINKS_PER_SOURCE, LIMIT_WINDOW_S, now_s)
         within = (
-            self._store.is_within("address", email or typed[:254], LINKS_PER_ADDRESS, LIMIT_WINDOW_S, now_s) and within
+            self._access.is_within("address", email or typed[:254], LINKS_PER_ADDRESS, LIMIT_WINDOW_S, now_s) and within
         )
         return email if email and within and self.person(email).is_known else None
 
     def new_link(self, email: str, next_: str, now_s: int, lifetime_s: int = LINK_S) -> str:
         """The signed secret of a new link, to be mailed and nowhere kept."""
         secret = secrets.token_urlsafe(24)
-        self._store.keep_link(secret, LinkData(email, next_), now_s + lifetime_s)
+        self._access.keep_link(secret, LinkData(email, next_), now_s + lifetime_s)
         return self._links.sign(secret).decode()
 
     def read_link(self, signed: str, now_s: int) -> LinkData | None:
         """What a link stands for, without using it."""
         secret = _unsigned(self._links, signed)
-        return self._store.link(secret, now_s) if secret else None
+        return self._access.link(secret, now_s) if secret else None
 
     def use_link(self, signed: str, now_s: int) -> LinkData | None:
         """Use a link; None when it was used before, is over, or is not ours."""
         secret = _unsigned(self._links, signed)
-        return self._store.use_link(secret, now_s) if secret else None
+        return self._access.use_link(secret, now_s) if secret else None
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     def begin_session(self, email: str, now_s: int) -> str:
         """The value of the cookie of a new session."""
         secret = secrets.token_urlsafe(32)
-        self._store.keep_session(secret, email, now_s + SESSION_S)
+        self._access.keep_session(secret, email, now_s + SESSION_S)
         return self._sessions.sign(secret).decode()
 
     def visitor(self, headers: Mapping[str, Any], now_s: int) -> Visitor | None:
         """Who sends a request with these headers; None when nobody is signed in, or has no role any more."""
         signed = session_cookie(headers)
         secret = _unsigned(self._sessions, signed)
-        email = self._store.session(secret, now_s) if secret else None
+        email = self._access.session(secret, now_s) if secret else None
         if secret is None or email is None:
             return None
         found = self.person(email)
@@ -112,7 +112,7 @@ class Doorkeeper:
     def end_session(self, headers: Mapping[str, Any]) -> None:
         """Sign out."""
         if secret := _unsigned(self._sessions, session_cookie(headers)):
-            self._store.end_session(secret)
+            self._access.end_session(secret)
 
     def _csrf(self, secret: str) -> str:
         return hmac.new(self._key, b"csrf:" + secret.encode(), sha256).hexdigest()[:40]

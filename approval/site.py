@@ -1,7 +1,6 @@
 """The routes: which page or step belongs to which path. Every POST is checked for its origin and CSRF token first."""
 
 import hmac
-import secrets
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,21 +11,20 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from approval import sign_in, web
 from approval.batch_file import OtherContent
 from approval.desk import Desk, Incomplete
-from approval.form import Form, Malformed, Texts, VariantForm, read_form
+from approval.form import Malformed, read_form, with_one_more, without
 from approval.letters import Letters
 from approval.pages import STATIC, Pages
 from approval.request import Forbidden, Refused, Request, State
 from approval.runs import Action
 from approval.sign_in import Doorkeeper, Evenly, Visitor, cookie
-from approval.store import Conflict, NoSuchRequest, TestDevice
+from approval.store import Conflict, NoSuchRequest
+from approval.test_push import BadDevice, TestPushes, read_device
 from approval.views import Views
 from approval.web import BadCall, Call, data, own_path, page, see_other
-from notifier.recipient import Environment, Gateway, Platform
 
 Html = Response[str]
 _PUBLIC = ("/sign-in", "/link", "/static/")
 _IMMUTABLE = "public, max-age=31536000, immutable"
-_MAX_TOKEN_CHARS = 4096
 
 
 class _NotSignedIn(Exception):
@@ -48,6 +46,7 @@ class Site:
     def __init__(
         self,
         desk: Desk,
+        tests: TestPushes,
         views: Views,
         doorkeeper: Doorkeeper,
         pages: Pages,
@@ -57,6 +56,7 @@ class Site:
         evenly: Evenly,
     ) -> None:
         self._desk = desk
+        self._tests = tests
         self._views = views
         self._doorkeeper = doorkeeper
         self._pages = pages
@@ -284,7 +284,7 @@ class Site:
             case "finish":
                 desk.finish(id, person)
             case "test":
-                desk.test(id, person, _whole(call.one("sample")))
+                self._tests.send(id, person, _whole(call.one("sample")))
             case "pause" | "resume" | "cancel":
                 desk.control(id, person, Action(action))
             case _:
@@ -304,24 +304,15 @@ class Site:
     # -- test devices -------------------------------------------------------------------------------------------------
 
     def _add_device(self, call: Call) -> Html:
-        token = call.one("token").strip()
-        platform, environment, gateway = call.one("platform"), call.one("environment"), call.one("gateway")
-        faults = {}
-        if not 8 <= len(token) <= _MAX_TOKEN_CHARS or not token.isascii() or not token.isprintable() or " " in token:
-            faults["token"] = "That is not a device token."
-        if platform not in (Platform.IOS, Platform.ANDROID):
-            faults["platform"] = "iOS or Android."
-        if environment not in tuple(Environment) or gateway not in ("", *Gateway):
-            faults["environment"] = "Choose one of the list."
-        if faults:
-            return page(self._views.devices(call, faults), HTTPStatus.UNPROCESSABLE_ENTITY)
-        label = call.one("label").strip()[:60] or ("iPhone" if platform == Platform.IOS else "Android phone")
-        device = TestDevice(secrets.token_hex(6), label, platform, token, environment, gateway or None)
-        self._desk.add_device(_person(call), device)
+        try:
+            device = read_device(*map(call.one, ("label", "platform", "token", "environment", "gateway")))
+        except BadDevice as error:
+            return page(self._views.devices(call, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+        self._tests.add_device(_person(call), device)
         return see_other(call, "/devices?done=device")
 
     def _remove_device(self, call: Call, id: str) -> Html:  # noqa: A002
-        self._desk.remove_device(_person(call), id)
+        self._tests.remove_device(_person(call), id)
         return see_other(call, "/devices?done=device_removed")
 
 
@@ -349,31 +340,3 @@ def _page_of(path: str) -> str:
     """The page on which a form with this path stands."""
     parts = path.split("/")
     return "/".join(parts[:3]) if parts[1] == "requests" else f"/{parts[1]}" if parts[1] == "devices" else web.START
-
-
-def with_one_more(form: Form, wish: str) -> Form:
-    """The form with room for one more language, or variant (the first time two, half and half)."""
-    if wish == "add_language":
-        more = tuple(msgspec.structs.replace(v, languages=(*v.languages, Texts())) for v in form.variants)
-        return msgspec.structs.replace(form, languages=(*form.languages, Texts()), variants=more)
-    blank = tuple(Texts(locale=texts.locale) for texts in form.languages)
-    names = [name for name in "abcdefghijkl" if name not in {variant.name for variant in form.variants}]
-    if form.variants:
-        added: tuple[VariantForm, ...] = (VariantForm(name=names[0], languages=blank),)
-    else:
-        added = (VariantForm("a", "50", languages=blank), VariantForm("b", "50", languages=blank))
-    return msgspec.structs.replace(form, variants=(*form.variants, *added))
-
-
-def without(form: Form, what: str) -> Form:
-    """The form without one language (`languages.0`) or variant (`variants.1`)."""
-    group, _, number = what.partition(".")
-    n = _whole(number)
-    if group == "languages":
-        kept = tuple(
-            msgspec.structs.replace(v, languages=(*v.languages[:n], *v.languages[n + 1 :])) for v in form.variants
-        )
-        return msgspec.structs.replace(form, languages=(*form.languages[:n], *form.languages[n + 1 :]), variants=kept)
-    if group == "variants":
-        return msgspec.structs.replace(form, variants=(*form.variants[:n], *form.variants[n + 1 :]))
-    return form

@@ -1,4 +1,4 @@
-"""Requests, their audit trail, links, sessions and test devices in DynamoDB (a table of the approval app's own).
+"""Requests, their audit trail, test pushes and test devices, in the approval app's own table in DynamoDB.
 
 | pk | sk | holds |
 |---|---|---|
@@ -6,23 +6,20 @@
 | `request#ID` | `audit#TIME#NONCE` | one step, written in the same transaction as what it changed |
 | `request#ID` | `test#N` | one test push |
 | `list` | `TIME#ID` | what the list shows of a request, written in the same transaction |
-| `link#HASH` | `link` | a magic link that was not used yet; deleted by its use |
-| `session#HASH` | `session` | somebody who is signed in; deleted by signing out |
-| `limit#WHAT#HASH` | `WINDOW` | how often something was asked for |
 | `person#EMAIL` | `device#ID` | a test device |
 
-Secrets (links, sessions) are held as SHA-256 only.
+The same table holds what `access` keeps.
 """
 
 import secrets
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
 
 from approval.request import Request, State, Step
+from approval.table import Table
 
 KEEP_S = 400 * 86_400
 """Requests and their audit trail are kept for this long after the last step."""
@@ -93,32 +90,11 @@ class TestPush(msgspec.Struct, frozen=True, omit_defaults=True):
     sample: str = ""
 
 
-class LinkData(msgspec.Struct, frozen=True):
-    """What a magic link stands for."""
-
-    email: str
-    next: str
-
-
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def hashed(secret: str) -> str:
-    """How a secret is kept."""
-    return sha256(secret.encode()).hexdigest()
-
-
-class Store:
-    """The table.
-
-    Args:
-        client: a boto3 DynamoDB client.
-        table: its name.
-    """
-
-    def __init__(self, client: Any, table: str) -> None:
-        self._client = client
-        self._table = table
+class Store(Table):
+    """Requests, and what belongs to them and to people."""
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -187,22 +163,8 @@ class Store:
 
     def listed(self, limit: int = 300) -> list[Summary]:
         """Requests, newest first."""
-        found: list[Summary] = []
-        start: dict[str, Any] = {}
-        while len(found) < limit:
-            answer = self._client.query(
-                TableName=self._table,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": "list"}},
-                ScanIndexForward=False,
-                Limit=limit - len(found),
-                **start,
-            )
-            found += [msgspec.json.decode(item["data"]["S"], type=Summary) for item in answer["Items"]]
-            if "LastEvaluatedKey" not in answer:
-                break
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-        return found
+        items = self._items("list", newest_first=True, limit=limit)
+        return [msgspec.json.decode(item["data"]["S"], type=Summary) for item in items]
 
     # -- the audit trail ----------------------------------------------------------------------------------------------
 
@@ -273,91 +235,6 @@ class Store:
         self._client.delete_item(
             TableName=self._table, Key={"pk": {"S": f"person#{email}"}, "sk": {"S": f"device#{id_}"}}
         )
-
-    # -- links and sessions -------------------------------------------------------------------------------------------
-
-    def keep_link(self, secret: str, link: LinkData, expires_at_s: int) -> None:
-        """A new magic link."""
-        self._keep("link", secret, _encode(link).decode(), expires_at_s)
-
-    def link(self, secret: str, now_s: int) -> LinkData | None:
-        """What a link stands for, without using it; None when it was used, is over, or never was."""
-        item = self._get(f"link#{hashed(secret)}", "link")
-        if item is None or int(item["expires_at"]["N"]) <= now_s:
-            return None
-        return msgspec.json.decode(item["data"]["S"], type=LinkData)
-
-    def use_link(self, secret: str, now_s: int) -> LinkData | None:
-        """Use a link: only one caller ever gets what it stands for."""
-        try:
-            answer = self._client.delete_item(
-                TableName=self._table,
-                Key={"pk": {"S": f"link#{hashed(secret)}"}, "sk": {"S": "link"}},
-                ConditionExpression="expires_at > :now",  # DynamoDB removes expired items days late
-                ExpressionAttributeValues={":now": {"N": str(now_s)}},
-                ReturnValues="ALL_OLD",
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return None
-            raise
-        return msgspec.json.decode(answer["Attributes"]["data"]["S"], type=LinkData)
-
-    def keep_session(self, secret: str, email: str, expires_at_s: int) -> None:
-        """Somebody signed in."""
-        self._keep("session", secret, email, expires_at_s)
-
-    def session(self, secret: str, now_s: int) -> str | None:
-        """Whose session it is; None when it is over."""
-        item = self._get(f"session#{hashed(secret)}", "session")
-        return item["data"]["S"] if item is not None and int(item["expires_at"]["N"]) > now_s else None
-
-    def end_session(self, secret: str) -> None:
-        """Sign out."""
-        self._client.delete_item(
-            TableName=self._table, Key={"pk": {"S": f"session#{hashed(secret)}"}, "sk": {"S": "session"}}
-        )
-
-    def is_within(self, what: str, who: str, most: int, window_s: int, now_s: int) -> bool:
-        """Count one more, and say whether it is within `most` in this window of time."""
-        window = now_s // window_s
-        answer = self._client.update_item(
-            TableName=self._table,
-            Key={"pk": {"S": f"limit#{what}#{hashed(who)}"}, "sk": {"S": str(window)}},
-            UpdateExpression="ADD n :one SET expires_at = :end",
-            ExpressionAttributeValues={":one": {"N": "1"}, ":end": {"N": str((window + 2) * window_s)}},
-            ReturnValues="UPDATED_NEW",
-        )
-        return int(answer["Attributes"]["n"]["N"]) <= most
-
-    def _keep(self, kind: str, secret: str, data: str, expires_at_s: int) -> None:
-        item = {
-            "pk": {"S": f"{kind}#{hashed(secret)}"},
-            "sk": {"S": kind},
-            "data": {"S": data},
-            "expires_at": {"N": str(expires_at_s)},
-        }
-        self._client.put_item(TableName=self._table, Item=item)
-
-    # -- reading ------------------------------------------------------------------------------------------------------
-
-    def _get(self, pk: str, sk: str) -> Any:
-        answer = self._client.get_item(
-            TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
-        )
-        return answer.get("Item")
-
-    def _items(self, pk: str, prefix: str, *, newest_first: bool = False, limit: int = 500) -> list[Any]:
-        answer = self._client.query(
-            TableName=self._table,
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues={":pk": {"S": pk}, ":prefix": {"S": prefix}},
-            ScanIndexForward=not newest_first,
-            ConsistentRead=True,
-            Limit=limit,
-        )
-        items: list[Any] = answer["Items"]
-        return items
 
 
 def _summary(request: Request) -> Summary:

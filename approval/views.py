@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from approval.access import LinkData
 from approval.batch_file import AudienceFile, Files, RowSeen
 from approval.desk import Desk
 from approval.form import TEXTS, Faults, Form, flat
@@ -15,7 +16,7 @@ from approval.placeholders import gaps
 from approval.preview import Preview, forgiving, previews
 from approval.request import OPEN, Request, State, needed_approvals
 from approval.runs import CountJob, Runs, RunSeen
-from approval.store import LinkData, Store, Summary, TestDevice, TestPush
+from approval.store import Store, Summary, TestDevice, TestPush
 from approval.web import Call
 from notifier.campaign import CONTROL, Campaign
 from notifier.recipient import masked

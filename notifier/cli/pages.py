@@ -32,10 +32,10 @@ def sign_in_link(
 
 def new_link(cloud: Cloud, email: str) -> str:
     """A link as the app itself would mail it. Raises Trouble."""
-    from approval.config import read_settings  # noqa: PLC0415 - the approval app's libraries, only here
+    from approval.access import Access  # noqa: PLC0415 - the approval app's libraries, only here
+    from approval.config import read_settings  # noqa: PLC0415
     from approval.people import address_of  # noqa: PLC0415
     from approval.sign_in import Doorkeeper  # noqa: PLC0415
-    from approval.store import Store  # noqa: PLC0415
 
     place = cloud.place
     if place.approval is None or place.pages is None:
@@ -43,8 +43,8 @@ def new_link(cloud: Cloud, email: str) -> str:
     configuration = cloud.client("lambda").get_function_configuration(FunctionName=place.approval)
     settings = read_settings({**os.environ, **configuration["Environment"]["Variables"]})
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"]
-    store = Store(cloud.client("dynamodb"), settings.approval_table)
-    keeper = Doorkeeper(store, secret.encode(), settings.requesters, settings.approvers)
+    access = Access(cloud.client("dynamodb"), settings.approval_table)
+    keeper = Doorkeeper(access, secret.encode(), settings.requesters, settings.approvers)
     address = address_of(email)
     if address is None or not keeper.person(address).is_known:
         raise Trouble(

@@ -3,16 +3,18 @@
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 import pytest
 
 from approval import request as rules
+from approval.access import Access, LinkData
 from approval.batch_file import Files, OtherContent
 from approval.form import Form
 from approval.request import Limits, Request, Step
 from approval.runs import Runs, count_id
-from approval.store import AuditEntry, Conflict, LinkData, NoSuchRequest, Store, TestDevice
+from approval.store import AuditEntry, Conflict, NoSuchRequest, Store, TestDevice
 from notifier.account import Account
 from notifier.campaign import Part
 from notifier.run import source_of
@@ -36,6 +38,11 @@ def world(endpoint: str) -> World:
 @pytest.fixture
 def store(world: World) -> Store:
     return Store(world.client("dynamodb"), TABLE)
+
+
+@pytest.fixture
+def access(world: World) -> Access:
+    return Access(world.client("dynamodb"), TABLE)
 
 
 def entry(step: Step = Step.CHANGED, at_ms: int = 1) -> AuditEntry:
@@ -72,6 +79,28 @@ def test_a_step_and_its_audit_entry_are_written_together(store: Store) -> None:
     assert [(s.id, s.title) for s in store.listed()] == [("r2", "c-r2"), ("r1", "new")]
 
 
+def test_no_step_is_missing_from_a_long_trail(world: World) -> None:
+    """DynamoDB answers in pages: all are read, and so is the whole list."""
+
+    class Short:
+        """A client whose pages hold two items."""
+
+        def query(self, **question: Any) -> Any:
+            return dynamodb.query(**{**question, "Limit": min(2, question.get("Limit", 2))})
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(dynamodb, name)
+
+    dynamodb = world.client("dynamodb")
+    store = Store(Short(), TABLE)
+    for n in range(5):
+        kept(store, f"r{n}", n)
+        store.note("r0", entry(Step.TESTED, at_ms=10 + n))
+    assert [e.at_ms for e in store.audit("r0")] == [1, 10, 11, 12, 13, 14]
+    assert [s.id for s in store.listed()] == ["r4", "r3", "r2", "r1", "r0"]
+    assert [s.id for s in store.listed(3)] == ["r4", "r3", "r2"]
+
+
 def test_a_step_that_changes_nothing_writes_nothing(store: Store) -> None:
     """No entry in the audit trail either."""
     kept(store)
@@ -96,15 +125,15 @@ def test_of_two_at_once_the_second_sees_what_the_first_did(store: Store) -> None
     assert (after.version, store.request("r1").form.name) == (2, "second")
 
 
-def test_a_link_is_used_by_one(store: Store) -> None:
+def test_a_link_is_used_by_one(access: Access) -> None:
     """However many press the button at the same instant."""
-    store.keep_link("secret", LinkData(ANN, "/requests"), 100)
-    assert store.link("secret", 99) == LinkData(ANN, "/requests")
+    access.keep_link("secret", LinkData(ANN, "/requests"), 100)
+    assert access.link("secret", 99) == LinkData(ANN, "/requests")
     barrier, got = threading.Barrier(4), []
 
     def use() -> None:
         barrier.wait()
-        got.append(store.use_link("secret", 99))
+        got.append(access.use_link("secret", 99))
 
     threads = [threading.Thread(target=use) for _ in range(4)]
     for thread in threads:
@@ -112,37 +141,37 @@ def test_a_link_is_used_by_one(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert [link for link in got if link] == [LinkData(ANN, "/requests")]
-    assert store.link("secret", 99) is None
+    assert access.link("secret", 99) is None
 
 
-def test_a_link_is_over_at_its_time(store: Store) -> None:
+def test_a_link_is_over_at_its_time(access: Access) -> None:
     """Even while DynamoDB has not removed the item yet."""
-    store.keep_link("secret", LinkData(ANN, "/"), 100)
-    assert store.link("secret", 100) is None
-    assert store.use_link("secret", 100) is None
+    access.keep_link("secret", LinkData(ANN, "/"), 100)
+    assert access.link("secret", 100) is None
+    assert access.use_link("secret", 100) is None
 
 
-def test_secrets_are_kept_hashed(store: Store, world: World) -> None:
+def test_secrets_are_kept_hashed(access: Access, world: World) -> None:
     """Who reads the table signs in as nobody."""
-    store.keep_link("link-secret", LinkData(ANN, "/"), 100)
-    store.keep_session("session-secret", ANN, 100)
+    access.keep_link("link-secret", LinkData(ANN, "/"), 100)
+    access.keep_session("session-secret", ANN, 100)
     whole = str(world.client("dynamodb").scan(TableName=TABLE)["Items"])
     assert "link-secret" not in whole
     assert "session-secret" not in whole
 
 
-def test_sessions_end(store: Store) -> None:
+def test_sessions_end(access: Access) -> None:
     """By time, or by signing out."""
-    store.keep_session("s", ANN, 100)
-    assert store.session("s", 99) == ANN
-    assert store.session("s", 100) is None
-    store.end_session("s")
-    assert store.session("s", 99) is None
+    access.keep_session("s", ANN, 100)
+    assert access.session("s", 99) == ANN
+    assert access.session("s", 100) is None
+    access.end_session("s")
+    assert access.session("s", 99) is None
 
 
-def test_limits_count_in_windows(store: Store) -> None:
+def test_limits_count_in_windows(access: Access) -> None:
     """The next window begins anew."""
-    assert [store.is_within("x", "who", 2, 60, now) for now in (0, 1, 59, 60)] == [True, True, False, True]
+    assert [access.is_within("x", "who", 2, 60, now) for now in (0, 1, 59, 60)] == [True, True, False, True]
 
 
 def test_devices_are_ones_own(store: Store) -> None:

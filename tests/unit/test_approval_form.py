@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approval.form import Form, Malformed, flat, read_campaign_of, read_form
-from approval.site import with_one_more, without
+from approval.form import Form, Malformed, flat, read_campaign_of, read_form, with_one_more, without
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 

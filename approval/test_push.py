@@ -1,0 +1,176 @@
+"""Test pushes: what a request would send, to the phones of whoever looks at it."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from approval.access import Access
+from approval.batch_file import Files
+from approval.form import Faults
+from approval.people import Person
+from approval.preview import arms_of, locales_of
+from approval.request import WHOLE, Refused, Request, State, Step, file_of_test, require
+from approval.runs import Runs
+from approval.store import KEEP_S, AuditEntry, Store, TestDevice, TestPush
+from notifier.campaign import Campaign, Message, Variant
+from notifier.recipient import Environment, Gateway, Platform
+
+MAX_FILES = 60
+MAX_DEVICES = 10
+TESTS_PER_WINDOW = 10
+WINDOW_S = 600
+MAX_TOKEN_CHARS = 4096
+MAX_LABEL_CHARS = 60
+
+
+class BadDevice(Refused):
+    """The form of a device has faults."""
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__("Some fields need another look.")
+        self.faults = faults
+
+
+class TestPushes:
+    """Sends test pushes, and keeps the phones they go to.
+
+    Args:
+        bucket: where their batch files are written.
+        now_ms: milliseconds since the epoch.
+        log: is told of every test, with fields that hold no token and no secret.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        bucket: str,
+        store: Store,
+        access: Access,
+        files: Files,
+        runs: Runs,
+        now_ms: Callable[[], int],
+        log: Callable[..., None],
+    ) -> None:
+        self._bucket = bucket
+        self._store = store
+        self._access = access
+        self._files = files
+        self._runs = runs
+        self._now_ms = now_ms
+        self._log = log
+
+    def send(self, id_: str, person: Person, sample: int) -> int:
+        """A push per arm and language to one's own devices. Returns how many files were written."""
+        request, now_ms = self._store.request(id_), self._now_ms()
+        require(person.is_approver or person.email == request.requester, "Only its people can test it.")
+        if request.campaign is None or request.state_at(now_ms) not in (State.IN_REVIEW, State.APPROVED):
+            raise Refused("Only a request that is in review can be tested.")
+        devices = self._store.devices(person.email)
+        if not devices:
+            raise Refused("Register a device of your own first.")
+        pairs = [(arm, locale) for arm in arms_of(request.campaign) for locale in locales_of(request.campaign, arm)]
+        if len(pairs) > MAX_FILES:
+            raise Refused(f"{len(pairs)} variants and languages are too many for one test (at most {MAX_FILES}).")
+        if not self._access.is_within("test", person.email, TESTS_PER_WINDOW, WINDOW_S, now_ms // 1000):
+            raise Refused("That were many tests. Wait ten minutes.")
+        samples = self._samples(request)
+        chosen = samples[sample] if 0 <= sample < len(samples) else {}
+        first = self._store.next_test_number(id_, len(pairs))
+        for number, (arm, locale) in enumerate(pairs, first):
+            self._write_test(request, request.campaign, person, number, arm, locale, devices, chosen)
+        note = f"{len(pairs)} pushes to {len(devices)} devices"
+        self._store.note(id_, AuditEntry(Step.TESTED, person.email, now_ms, note))
+        self._log(Step.TESTED, request_id=id_, by=person.email, files=len(pairs))
+        return len(pairs)
+
+    def _samples(self, request: Request) -> list[dict[str, Any]]:
+        job = self._runs.count(request.parts) if request.parts else None
+        return job.result.samples if job and job.result else []
+
+    def _write_test(
+        self,
+        request: Request,
+        campaign: Campaign,
+        person: Person,
+        number: int,
+        arm: str,
+        locale: str,
+        devices: list[TestDevice],
+        sample: dict[str, Any],
+    ) -> None:
+        name, now_ms = f"test-{request.id}-{number}", self._now_ms()
+        body = file_of_test(
+            campaign_of_test(campaign, arm, name), [user_of_test(person.email, devices, locale, sample)]
+        )
+        key = f"batches/test/{request.id}-{number}.json"
+        self._runs.vouch(self._bucket, key, body, request.id, [person.email], now_ms // 1000 + KEEP_S)
+        metadata = {"content-hash": request.content_hash, "request-id": request.id, "requested-by": person.email}
+        written = self._files.write_once(key, body, metadata, now_ms)
+        test = TestPush(
+            number=number,
+            arm=arm,
+            locale=locale,
+            by=person.email,
+            at_ms=now_ms,
+            run_id=written.run_id,
+            devices=tuple(device.label for device in devices),
+            sample=str(sample.get("user_id", "")),
+        )
+        self._store.keep_test(request.id, test)
+
+    def add_device(self, person: Person, device: TestDevice) -> None:
+        """Register a phone of one's own."""
+        if len(self._store.devices(person.email)) >= MAX_DEVICES:
+            raise Refused("Ten devices are enough. Remove one first.")
+        self._store.add_device(person.email, device)
+
+    def remove_device(self, person: Person, id_: str) -> None:
+        """Forget a phone of one's own."""
+        self._store.remove_device(person.email, id_)
+
+
+def read_device(label: str, platform: str, token: str, environment: str, gateway: str) -> TestDevice:
+    """A phone as somebody typed it in.
+
+    Raises:
+        BadDevice: with what is wrong, by field.
+    """
+    token, faults = token.strip(), {}
+    if not 8 <= len(token) <= MAX_TOKEN_CHARS or not token.isascii() or not token.isprintable() or " " in token:
+        faults["token"] = "That is not a device token."
+    if platform not in (Platform.IOS, Platform.ANDROID):
+        faults["platform"] = "iOS or Android."
+    if environment not in tuple(Environment) or gateway not in ("", *Gateway):
+        faults["environment"] = "Choose one of the list."
+    if faults:
+        raise BadDevice(faults)
+    name = label.strip()[:MAX_LABEL_CHARS] or ("iPhone" if platform == Platform.IOS else "Android phone")
+    return TestDevice(secrets.token_hex(6), name, platform, token, environment, gateway or None)
+
+
+def campaign_of_test(campaign: Campaign, arm: str, name: str) -> Campaign:
+    """The campaign of one test push: everybody in one arm, nobody in control, with an id of its own."""
+    message = msgspec.structs.replace(campaign.message_of(arm), collapse_id=name)
+    variants = (Variant(name=arm, percent=WHOLE, message=Message()),)
+    return Campaign(id=name, message=message, variants=variants, test=True)
+
+
+def user_of_test(email: str, devices: list[TestDevice], locale: str, sample: dict[str, Any]) -> dict[str, Any]:
+    """The tester, who reads what the sample user would read."""
+    record: dict[str, Any] = {
+        k: v for k, v in sample.items() if k not in ("devices", "token", "platform", "gateway", "environment")
+    }
+    record["user_id"] = f"test:{email}"
+    record["devices"] = [_fields(device) for device in devices]
+    record.pop("locale", None)
+    if locale:
+        record["locale"] = locale
+    return record
+
+
+def _fields(device: TestDevice) -> dict[str, str]:
+    fields = {"platform": device.platform, "token": device.token, "environment": device.environment}
+    return fields | ({"gateway": device.gateway} if device.gateway else {})
