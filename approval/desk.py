@@ -196,6 +196,8 @@ class Desk:
             raise Refused("The request is not in review.")
         if not self._access.is_within("remind", id_, REMINDERS_PER_WINDOW, WINDOW_S, self.now_ms // 1000):
             raise Refused("The approvers were reminded a moment ago.")
+        self._store.note(id_, self._entry(Step.REMINDED, person))
+        self._log(Step.REMINDED, request_id=id_, by=person.email)
         post.review(request, again=True)
 
     # -- the approver -------------------------------------------------------------------------------------------------
@@ -298,6 +300,15 @@ class Desk:
         self._runs.control(request.written.run_id, action, person.email)
         self._store.note(id_, self._entry(Step(action.value), person))
         self._log(Step(action.value), request_id=id_, run_id=request.written.run_id, by=person.email)
+
+    # -- the audit trail ----------------------------------------------------------------------------------------------
+
+    def trail(self, request: Request) -> list[AuditEntry]:
+        """Every step of a request, oldest first. That its time was over is one too, though nobody has written it."""
+        steps = self._store.audit(request.id)
+        if request.state_at(self.now_ms) is State.EXPIRED:
+            steps.append(AuditEntry(Step.EXPIRED, "", request.expires_at_ms, request.why_expired))
+        return sorted(steps, key=lambda entry: entry.at_ms)
 
     # -- small things -------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ class State(enum.StrEnum):
     WITHDRAWN = "withdrawn"
     """The requester took it away."""
     EXPIRED = "expired"
-    """Nobody decided in time."""
+    """Nobody decided, or sent it for review, in time."""
 
 
 OPEN = (State.DRAFT, State.IN_REVIEW)
@@ -61,6 +61,9 @@ class Step(enum.StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    REMINDED = "reminded"
+    EXPIRED = "expired"
+    """Nobody takes it, and it is never written: it follows from the time."""
 
 
 class Refused(Exception):
@@ -131,6 +134,13 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     def state_at(self, now_ms: int) -> State:
         """The state as it is now: an open request ends by itself."""
         return State.EXPIRED if self.state in OPEN and now_ms >= self.expires_at_ms else self.state
+
+    @property
+    def why_expired(self) -> str:
+        """What nobody did in time, if it is expired."""
+        if self.state is State.DRAFT:
+            return "It was not sent for review in time."
+        return "Not enough approvers decided in time." if self.approvals else "Nobody decided in time."
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -250,11 +260,11 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
         raise Forbidden("Nobody approves their own request.")
     if decision.content_hash != request.content_hash or not decision.content_hash:
         raise Refused("The request was changed after your page was made. Look at it again, then decide.")
-    if any(approval.by == by for approval in request.approvals) and request.state in (State.IN_REVIEW, State.APPROVED):
-        return request
     if request.state is State.APPROVED:
         return request
     _in(request, now_ms, State.IN_REVIEW)
+    if any(approval.by == by for approval in request.approvals):
+        return request
     if request.campaign and request.campaign.abort_after and request.campaign.abort_after.timestamp() * 1000 <= now_ms:
         raise Refused("The latest time of the campaign has passed: nothing would be sent.")
     counted = decision.counted

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from approval.request import Request, State, Step
+from approval.request import Request, State
 from approval.table import Table
 
 KEEP_S = 400 * 86_400
@@ -35,9 +35,12 @@ class NoSuchRequest(LookupError):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step: who, what, when (milliseconds since the epoch), and what is worth remembering of it."""
+    """One step: who, what, when (milliseconds since the epoch), and what is worth remembering of it.
 
-    step: Step
+    `step` is a `Step`; one that only a newer release knows is read all the same. `by` is empty if nobody took it.
+    """
+
+    step: str
     by: str
     at_ms: int
     note: str = ""

@@ -255,7 +255,7 @@ class Views:
             gaps=gaps(request.form, job.result if job else None),
             devices=[_shown_device(device) for device in self._store.devices(email)],
             others=self._others(request),
-            audit=self._store.audit(request.id),
+            trail=self._desk.trail(request),
             **self._shown(request.campaign, job, sample),
             **self._status_values(request),
         )

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from approval.audience import in_words as duration_in_words
+from approval.request import Step
 from approval.request import in_words as state_in_words
 
 _FOLDER = Path(__file__).parent
@@ -32,6 +33,7 @@ class Pages:
             "number": number,
             "duration": duration_in_words,
             "state": state_in_words,
+            "step": step_in_words,
             "percent": percent,
             "words": words,
             "of": of,
@@ -75,6 +77,23 @@ def of(value: int, thing: str) -> str:
 def percent(share: float) -> str:
     """A share as a percentage."""
     return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
+
+
+_STEPS = {
+    Step.COPIED: "copied into this request",
+    Step.SUBMITTED: "sent for review",
+    Step.TESTED: "tested",
+    Step.WRITTEN: "handed over for sending",
+    Step.PAUSE: "pause asked for",
+    Step.RESUME: "resume asked for",
+    Step.CANCEL: "cancel asked for",
+    Step.REMINDED: "approvers reminded",
+}
+
+
+def step_in_words(step: str) -> str:
+    """A step of the audit trail as people say it."""
+    return _STEPS[Step(step)] if step in _STEPS else words(step)
 
 
 def words(name: str) -> str:

@@ -176,7 +176,7 @@ def test_double_click_and_two_at_once(people: People, office: Office) -> None:
         assert page.evaluate("() => window.sent.then((all) => all.map((one) => one.status))") == [200, 200]
     assert batch_files(office, address) == 1
     ann.goto(address)
-    expect(ann.locator(".audit strong", has_text="written")).to_have_count(1)
+    expect(ann.locator(".audit strong", has_text="handed over")).to_have_count(1)
 
 
 def test_withdrawn(people: People, office: Office) -> None:

@@ -159,7 +159,7 @@ def test_however_many_click_there_is_one_file_and_one_run(world: World) -> None:
     versions = world.client("s3").list_object_versions(Bucket=BUCKET, Prefix=f"batches/{id_}.json")["Versions"]
     assert len(versions) == 1
     trail = world.browser(ANN).get(f"/requests/{id_}").body
-    assert len(re.findall(r"<strong>written</strong>", trail)) == 1
+    assert len(re.findall(r"<strong>handed over for sending</strong>", trail)) == 1
 
 
 def test_an_approval_cut_off_in_the_middle_is_finished(world: World) -> None:
@@ -258,6 +258,47 @@ def test_it_expires(world: World) -> None:
     assert bob.post(f"/requests/{id_}/approve", seen).status == 409
     assert id_ in bob.get("/requests", state="expired").body
     assert world.batch_files() == []
+
+
+def trail(browser: Browser, id_: str) -> list[str]:
+    """What the page's audit trail says, as text."""
+    steps = browser.get(f"/requests/{id_}").body.partition('<ol class="audit">')[2].partition("</ol>")[0]
+    return [re.sub(r"<[^>]+>", "", step) for step in re.findall(r"<li>(.*?)</li>", steps)]
+
+
+def test_the_trail_says_that_nobody_decided_in_time(world: World) -> None:
+    """With its time, however late somebody looks; nothing that is tried afterwards changes it, or is added to it."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    assert "expired" not in str(trail(bob, id_))
+    world.clock.forward(hours=1)
+    assert ann.post(f"/requests/{id_}/remind").status == 303
+    world.clock.forward(days=9)
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    before = trail(bob, id_)
+    assert before[-2:] == [
+        f"21 Nov 2026, 15:00 UTC approvers reminded by {ANN}",
+        "28 Nov 2026, 14:00 UTC expired: Nobody decided in time.",
+    ]
+    for action in ("withdraw", "take_back", "remind", "test"):
+        answer = ann.post(f"/requests/{id_}/{action}")
+        assert answer.status == 409, action
+    assert bob.post(f"/requests/{id_}/reject", {"comment": "late"}).status == 409
+    copy = ann.post(f"/requests/{id_}/copy").location.rpartition("/")[2]
+    assert trail(bob, id_) == before
+    assert trail(bob, copy) == [f"30 Nov 2026, 15:00 UTC copied into this request by {ANN}: from {id_}"]
+
+
+def test_a_forgotten_draft_expires_too(world: World) -> None:
+    """Nobody was asked, and the page does not say that nobody decided."""
+    ann = world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    world.clock.forward(days=31)
+    ann = world.browser(ANN)
+    assert trail(ann, id_)[-1] == "21 Dec 2026, 14:00 UTC expired: It was not sent for review in time."
+    assert "Nobody decided" not in ann.get(f"/requests/{id_}").body
+    assert ann.post(f"/requests/{id_}/withdraw").status == 409
+    assert ann.post(f"/requests/{id_}", {**FORM, "version": "0", "do": "save"}).status == 409
 
 
 def test_the_list_is_searched_and_filtered(world: World) -> None:

@@ -146,7 +146,18 @@ def test_an_open_request_ends_by_itself() -> None:
         approve(request, BOB, now_ms=late)
     with pytest.raises(Refused, match="expired"):
         rules.withdrawn(request, ANN, late)
+    half = approve(request, BOB, users=LIMITS.two_approvers_above + 1)
+    with pytest.raises(Refused, match="expired"):  # the second click of one whose yes is too old by now
+        approve(half, BOB, now_ms=late)
     assert approve(request, BOB).state_at(late) is State.APPROVED
+
+
+def test_what_nobody_did_in_time() -> None:
+    """Said as it was: a draft was not sent, a request had no answer, or too few."""
+    half = approve(in_review(), BOB, users=LIMITS.two_approvers_above + 1)
+    assert "not sent for review" in draft().why_expired
+    assert in_review().why_expired == "Nobody decided in time."
+    assert half.why_expired == "Not enough approvers decided in time."
 
 
 def test_only_the_requester_steers_it() -> None:
