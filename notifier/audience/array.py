@@ -13,6 +13,7 @@ from typing import Any
 
 import ijson
 
+from notifier.audience.encoding import why_not_json
 from notifier.audience.faults import BrokenFile
 from notifier.audience.leap import Leap
 from notifier.audience.limits import (
@@ -196,7 +197,7 @@ class ArrayParser:
             self._parser.send(text)
         except (ijson.JSONError, ValueError, ArithmeticError, RecursionError) as error:
             self.count += len(self._records) - before
-            raise self._broken(self._reason(error), len(text)) from None
+            raise self._broken(self._reason(error, text), len(text)) from None
         finished = len(self._records) - before
         self.count += finished
         self._offset += len(text)
@@ -218,9 +219,9 @@ class ArrayParser:
             raise self._broken("the file is cut off", 0) from None
         self.count += len(self._records) - before
 
-    def _reason(self, error: Exception) -> str:
+    def _reason(self, error: Exception, text: bytes) -> str:
         if not _is_over(error):
-            return "not JSON"
+            return why_not_json(text)
         if self._alone:
             return "something follows the end of the list"
         return "after `users` comes something that is none of the known keys"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from notifier.audience.array import ArrayParser
+from notifier.audience.encoding import NOT_UTF8, UTF16, begins_as_utf16, has_zeros, why_not_json
 from notifier.audience.faults import BrokenFile
 from notifier.audience.limits import MAX_VALUE_BYTES, is_too_deep
 
@@ -117,8 +118,16 @@ class DocumentParser:
 
     def _expect(self, character: bytes) -> None:
         if not self._text.startswith(character):
-            raise self._broken("not JSON" if self._step != self._open else "not a JSON object")
+            raise self._broken(self._why_not("not a JSON object"))
         self._take(1)
+
+    def _why_not(self, at_first: str) -> str:
+        """Why the text is not JSON from here on; `at_first` where it is the file's first character."""
+        if self._step == self._open:
+            return UTF16 if begins_as_utf16(self._text) else at_first
+        if self._step == self._first_key and has_zeros(self._text):
+            return UTF16
+        return why_not_json(self._text)
 
     def _open(self) -> bool:
         if codecs.BOM_UTF8.startswith(self._text[:3]):
@@ -146,7 +155,7 @@ class DocumentParser:
 
     def _read_key(self) -> bool:
         if not self._text.startswith(b'"'):
-            raise self._broken("not JSON")
+            raise self._broken(self._why_not("not JSON"))
         found = self._value()
         if found is None:
             return False
@@ -224,7 +233,7 @@ class DocumentParser:
                     return text
             except (ValueError, RecursionError, ArithmeticError):
                 pass
-            raise self._broken("not UTF-8", error.start) from None
+            raise self._broken(NOT_UTF8, error.start) from None
 
     def _not_yet(self, error: json.JSONDecodeError | None, *, too_long: bool) -> None:
         if too_long:

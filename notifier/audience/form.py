@@ -8,6 +8,7 @@ import msgspec
 
 from notifier.audience.array import ArrayParser
 from notifier.audience.document import BATCH_FILE_KEYS, PART_KEYS, USERS, DocumentParser
+from notifier.audience.encoding import UTF16, begins_as_utf16
 from notifier.audience.faults import BrokenFile
 from notifier.audience.limits import MAX_VALUE_BYTES
 from notifier.audience.lines import LineParser
@@ -116,6 +117,8 @@ class PartParser:
         text = self._text[mark:].lstrip(_SPACE)
         if not text:
             return LineParser(mark, skip=self._skip) if final else None
+        if begins_as_utf16(text):
+            raise BrokenFile(self._name, UTF16, (mark,))
         if text[0] == ord("["):
             return ArrayParser(self._name, mark, skip=self._skip)
         if text[0] == ord("{"):

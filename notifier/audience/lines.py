@@ -4,10 +4,10 @@ from decimal import Decimal
 
 import msgspec
 
+from notifier.audience.encoding import why_not_json
 from notifier.audience.limits import MAX_VALUE_BYTES, UNENCODABLE, without_lone_surrogates
 from notifier.recipient import BrokenRecord
 
-NOT_JSON = "not JSON"
 TOO_LONG = "a line of over 1 MiB"
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -86,6 +86,6 @@ def _judged(line: bytes) -> BrokenRecord:
         try:
             _decode(mended)
         except _FAULTS:
-            return BrokenRecord(NOT_JSON)
+            return BrokenRecord(why_not_json(line))
         return BrokenRecord(UNENCODABLE)
-    return BrokenRecord(NOT_JSON)
+    return BrokenRecord(why_not_json(line))

@@ -17,6 +17,9 @@ NO_VERSION = "null"
 """What S3 calls the version of an object written before versioning: it can be overwritten, so it pins nothing."""
 
 _GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "405", "MethodNotAllowed"})
+_FORBIDDEN = frozenset({"403", "AccessDenied"})
+"""S3 says this also of what is not there, to whom may not list the bucket:
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html."""
 _CHANGED = frozenset({"412", "PreconditionFailed", "416", "InvalidRange"})
 
 
@@ -82,7 +85,9 @@ def read_error(error: ClientError, name: str) -> Exception:
     """What S3's answer means to an audience."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code in _GONE:
-        return AudienceChanged(f"{name}: not there any more ({code})")
+        return AudienceChanged(f"{name}: not there, or not under this name ({code})")
     if code in _CHANGED:
         return AudienceChanged(f"{name}: other bytes than the pinned ones ({code})")
+    if code in _FORBIDDEN:
+        return AudienceUnreachable(f"{name}: not there, or it may not be read ({code})")
     return AudienceUnreachable(f"{name}: S3 answered {code or 'without a code'}")

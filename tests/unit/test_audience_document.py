@@ -136,13 +136,15 @@ FAULTS = {
     b'{"campaign": {}, "users": [{}},{}]}': "not JSON",
     b'{"campaign": {}, "users": [{},]}': "not JSON",
     b'{"campaign": {}, "users": [{} {}]}': "not JSON",
-    b'{"campaign": {}, "users": [{"a": "\xff"}]}': "not JSON",
+    b'{"campaign": {}, "users": [{"a": "\xff"}]}': "not UTF-8: save it as UTF-8",
     b'{"campaign": {}, "users": [{"a": "\x00"}]}': "not JSON",
     b'{"campaign": {}, "users": [\x00]}': "not JSON",
     b'{"campaign": {}, "users": [NaN]}': "not JSON",
     b'{"campaign": {}, "users": [1e99999999999999999999]}': "not JSON",
     b'{"campaign": NaN, "users": []}': "not JSON",
-    b'{"campaign": {"a": "\xff"}, "users": []}': "not UTF-8",
+    b'{"campaign": {"a": "\xff"}, "users": []}': "not UTF-8: save it as UTF-8",
+    b"{\xff: 1}": "not UTF-8: save it as UTF-8",
+    b"PK\x03\x04\xff": "not a JSON object",
     b"{'campaign': 1}": "not JSON",
     b'{"campaign" 1}': "not JSON",
     b'{"campaign": 1 "users": []}': "not JSON",
@@ -159,6 +161,22 @@ def test_every_fault_has_its_words(text: bytes) -> None:
         assert said.startswith("s3://b/k: ")
         assert "byte" in said
         assert FAULTS[text] in said or (piece < 65536 and "something" in said), said
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ['{"campaign": 1, "users": [{}]}', '{\r\n "campaign": 1, "users": [{}]}'])
+def test_another_encoding_is_named_with_its_mend(text: str, encoding: str) -> None:
+    """What Windows' tools save as "Unicode", with a mark or without one."""
+    for piece in (65536, 1, 3):
+        assert "not UTF-8 but UTF-16: save it as UTF-8; byte " in fault_of(text.encode(encoding), piece)
+
+
+@pytest.mark.parametrize("users", ['[{"user_id": "Zoë"}]', '[{"user_id": "a"}, {"locale": "français"}]'])
+def test_an_old_encoding_is_named_with_its_mend(users: str) -> None:
+    """Latin-1, in the campaign or in the users."""
+    for text in (f'{{"users": {users}, "campaign": 1}}', f'{{"campaign": {{"id": "Grüße"}}, "users": {users}}}'):
+        assert "not UTF-8: save it as UTF-8; " in fault_of(text.encode("latin-1"))
+        assert parse(text.encode(), 1)[0]
 
 
 def test_a_fault_says_where() -> None:

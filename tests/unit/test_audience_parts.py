@@ -53,7 +53,7 @@ def test_the_form_is_told_by_the_content(text: bytes, mark: bytes) -> None:
         assert parse(mark + text, piece) == FORMS[text]
 
 
-@pytest.mark.parametrize("text", [b"user_id,token\n1,2\n", b'"a"', b"\xff\xfe[\x00", b"1", b"PK\x03\x04"])
+@pytest.mark.parametrize("text", [b"user_id,token\n1,2\n", b'"a"', b"1", b"PK\x03\x04"])
 def test_another_format_is_refused_at_once(text: bytes) -> None:
     """A table or an archive does not become a million broken records."""
     with pytest.raises(BrokenFile, match=r"begins with neither \[ nor \{; byte 0"):
@@ -81,10 +81,19 @@ def test_a_huge_first_line_is_an_object_if_it_says_users() -> None:
     assert broken[1:] == [A]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ['[{"user_id": "a"}]', '{"user_id": "a"}\n', '{"users": []}'])
+def test_another_encoding_is_refused_at_once(text: str, encoding: str) -> None:
+    """It is named, with the mend, and does not become a million broken records."""
+    with pytest.raises(BrokenFile, match="not UTF-8 but UTF-16: save it as UTF-8; byte 0"):
+        parse(text.encode(encoding))
+
+
 LINES = [
     (b'{"a": 1.10}', None),
     (b"{oops}", "not JSON"),
-    (b'{"a": "\xff"}', "not JSON"),
+    (b'{"a": "\xff"}', "not UTF-8: save it as UTF-8"),
+    ('{"a": "Zoë"}'.encode("latin-1"), "not UTF-8: save it as UTF-8"),
     (b'{"a": "\x00"}', "not JSON"),
     (b'{"a": 1} {"a": 2}', "not JSON"),
     (b'{"a": NaN}', "not JSON"),

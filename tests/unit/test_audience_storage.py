@@ -8,9 +8,11 @@ from array import array
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
-from notifier.audience import BrokenFile, FileCache, IdSet, PinnedObject
+from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, FileCache, IdSet, PinnedObject
 from notifier.audience.download import MAX_WAITING_BYTES, Closed, Download
+from notifier.audience.pin import read_error
 from notifier.audience.unpack import TEXT_BYTES, Unpacker
 
 
@@ -251,3 +253,20 @@ def test_ids_are_compact() -> None:
     assert held == 800_000
     assert all(isinstance(drawer, array) for drawer in ids._drawers)
     assert len(IdSet(["a", "a"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        ("404", AudienceChanged, "not there, or not under this name (404)"),
+        ("NoSuchKey", AudienceChanged, "not there, or not under this name (NoSuchKey)"),
+        ("403", AudienceUnreachable, "not there, or it may not be read (403)"),
+        ("AccessDenied", AudienceUnreachable, "not there, or it may not be read (AccessDenied)"),
+        ("412", AudienceChanged, "other bytes than the pinned ones (412)"),
+        ("SlowDown", AudienceUnreachable, "S3 answered SlowDown"),
+    ],
+)
+def test_what_s3s_refusals_mean(code: str, kind: type[Exception], words: str) -> None:
+    """S3 does not tell a file that never was from one that is gone, nor always from one that it keeps to itself."""
+    found = read_error(ClientError({"Error": {"Code": code}}, "HeadObject"), "s3://b/k")
+    assert (type(found), str(found)) == (kind, f"s3://b/k: {words}")
