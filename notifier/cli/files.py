@@ -27,7 +27,7 @@ from notifier.audience.pin import PinnedObject
 from notifier.campaign import Audience, Fault, Part
 from notifier.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
 from notifier.cli.place import Cloud, find_place, split_url
-from notifier.cli.shown import show_conversion, show_figures, show_inspection
+from notifier.cli.shown import REASONS, show_conversion, show_figures, show_inspection
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
 from notifier.convert.files import output_to, text_of
 from notifier.convert.pinpoint import Counts, NotPinpoint, records
@@ -334,11 +334,20 @@ def convert_pinpoint(
     with output_to(out) as written:
         for path in files:
             try:
+                before = counts.endpoints
                 with text_of(path) as text:
                     for record in records(text, counts):
                         written.write(encode(record) + b"\n")
             except (NotPinpoint, UnicodeDecodeError, EOFError) as error:
                 raise Trouble(ExitCode.NOT_FINE, f"{path}: {error}", "give Pinpoint's endpoint files, UTF-8") from None
+            if counts.endpoints == before:
+                mend = "give Pinpoint's endpoint files; leave this one out if it is meant to be empty"
+                raise Trouble(ExitCode.NOT_FINE, f"{path}: not one endpoint is in it", mend)
+        if not counts.devices:
+            why = ", ".join(f"{n:,} {REASONS[reason]}" for reason, n in counts.left_out.items())
+            mend = "export a segment with APNS, APNS_SANDBOX or GCM endpoints"
+            names = ", ".join(map(str, files))
+            raise Trouble(ExitCode.NOT_FINE, f"{names}: every endpoint is left out: {why}", mend)
     if as_json:
         print_json({"out": str(out), **msgspec.to_builtins(counts)})
     else:

@@ -256,6 +256,32 @@ def test_converting_another_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out.json").exists()
 
 
+@pytest.mark.parametrize("text", ["", "\n\n", "ChannelType,Address,User.UserId\n"])
+def test_converting_a_file_without_an_endpoint(tmp_path: Path, text: str) -> None:
+    """Nobody to send to is no audience: the file is named with what to give instead, and nothing is written."""
+    good, empty, out = SAMPLES / "endpoints.csv", tmp_path / "nobody.csv", tmp_path / "out.json"
+    empty.write_text(text)
+    for files in ((empty,), (good, empty)):
+        result = run("convert", "pinpoint", *files, "-o", out)
+        assert result.exit_code == ExitCode.NOT_FINE
+        said = " ".join(result.output.split())
+        assert "nobody.csv: not one endpoint is in it" in said
+        assert "give Pinpoint's endpoint files" in said
+    assert list(tmp_path.iterdir()) == [empty]
+
+
+def test_converting_a_file_of_which_everybody_is_left_out(tmp_path: Path) -> None:
+    """An audience of nobody is not written either; the reasons are told."""
+    path = tmp_path / "texts.csv"
+    path.write_text("ChannelType,Address,User.UserId,OptOut\nSMS,+1,u,NONE\nGCM,t,u,ALL\n")
+    result = run("convert", "pinpoint", path, "-o", tmp_path / "out.json")
+    said = " ".join(result.output.split())
+    assert result.exit_code == ExitCode.NOT_FINE
+    assert "texts.csv: every endpoint is left out: 1 another channel, 1 opted out (OptOut=ALL)" in said
+    assert "export a segment with APNS" in said
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_every_command_has_an_example() -> None:
     """`--help` of each command ends with an example; that of all names the exit codes."""
     assert "Exit codes: 0 done" in run("--help").output
