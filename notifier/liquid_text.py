@@ -4,8 +4,10 @@ Imported only by `placeholder.compiled`: the library costs 0.3 s, which a campai
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, TextIO
 
@@ -36,6 +38,7 @@ _MATHS = frozenset(
     {"abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus", "round", "times"}
 )
 _TAKES_ANYTHING = frozenset({"default", "date"})
+_FAULT = re.compile(r"(?P<kind>unknown filter|unexpected tag|expected tag) '?(?P<name>\w+)")
 
 
 class _Missing(FalsyStrictUndefined):
@@ -151,9 +154,9 @@ def compiled(source: str) -> Template:
         template = _environment().from_string(source)
         _check(template)
     except LiquidError as error:
-        raise BadTemplate(_in_words(error)) from None
+        raise _bad(error) from None
     except RecursionError:
-        raise BadTemplate("nested too deeply") from None
+        raise BadTemplate("nested too deeply", "put fewer tags into each other") from None
     pieces = [_piece_of(node) for node in template.nodes]
     if any(piece is None for piece in pieces):
         return LiquidTemplate(template)
@@ -257,6 +260,24 @@ def _name_in(path: list[object], token: Token | None) -> str:
     if token is None or name in token.source:
         return name
     return token.value if token.value.isidentifier() else "computed"
+
+
+def _bad(error: LiquidError) -> BadTemplate:
+    words = _in_words(error)
+    found = _FAULT.search(words)
+    kind, name = (found["kind"], found["name"]) if found else ("", "")
+    match kind:
+        case "unknown filter":
+            near = get_close_matches(name, _environment().filters, 1, 0.5)
+            return BadTemplate(words, f"perhaps {near[0]}" if near else "filters are Liquid's own, such as default")
+        case "unexpected tag" if name.startswith("end"):
+            return BadTemplate(words, f"nothing is open here that {{% {name} %}} could end")
+        case "unexpected tag":
+            return BadTemplate(words, f"tags are {', '.join(sorted(TAGS - {'#'}))}")
+        case "expected tag":
+            return BadTemplate(words, f"end it with {{% {name} %}}")
+        case _:
+            return BadTemplate(words)
 
 
 def _in_words(error: LiquidError) -> str:

@@ -19,7 +19,11 @@ _MAX_SHIFT = 40
 
 
 class BadTemplate(ValueError):
-    """A text that is not Liquid, or not the Liquid we allow. The message says what and where."""
+    """A text that is not Liquid, or not the Liquid we allow. The message says what and where, `mend` what to write."""
+
+    def __init__(self, problem: str, mend: str = "as in {{ first_name | default: 'there' }}") -> None:
+        super().__init__(problem)
+        self.mend = mend
 
 
 class Template(Protocol):
@@ -89,7 +93,7 @@ def compiled(source: str) -> Template:
     if not has_placeholder(source):
         return PlainTemplate((source,))
     if len(source) > MAX_SOURCE_CHARS:
-        raise BadTemplate(f"longer than {MAX_SOURCE_CHARS} characters")
+        raise BadTemplate(f"longer than {MAX_SOURCE_CHARS} characters", "shorten it: a payload holds 4,096 bytes")
     from notifier import liquid_text  # noqa: PLC0415 - costs 0.3 s, and most campaigns never need it
 
     return liquid_text.compiled(source)

@@ -166,7 +166,7 @@ def _faults(campaign: Campaign) -> Iterator[Fault]:
         try:
             compiled(source)
         except BadTemplate as error:
-            yield Fault(place, f"not a text we can fill in: {error}")
+            yield Fault(place, f"not a text we can fill in: {error}", error.mend)
     for place, message in _messages(campaign):
         for field in _VERBATIM_FIELDS:
             if has_placeholder(getattr(message, field) or ""):

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
+AS_A_TIME = 'write it as in "2026-11-21T20:00:00+01:00", or with Z for UTC'
+
 
 class Fault(msgspec.Struct, frozen=True):
     """One thing wrong in a file: where, what, and how to mend it."""
@@ -86,6 +88,8 @@ def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
 def _in_words(problem: str) -> tuple[str, str]:
     """msgspec's sentence, split into problem and place within the field."""
     text, _, place = problem.partition(" - at `$")
+    if "RFC3339" in text or "`datetime" in text:
+        return text[:1].lower() + text[1:], AS_A_TIME
     return text[:1].lower() + text[1:], f"at {place.rstrip('`')}" if place.strip("`") else ""
 
 

@@ -22,6 +22,7 @@ from notifier.campaign import (
     read_campaign,
 )
 from notifier.results import _account_in_metadata
+from notifier.shape import AS_A_TIME
 
 BATCHES = Path(__file__).parents[2] / "events" / "batches"
 
@@ -144,9 +145,16 @@ BROKEN: dict[str, tuple[object, dict[str, str]]] = {
     "a pace of none": (campaign(per_second=0), {"campaign.per_second": "expected `int` >= 1"}),
     "a time without an offset": (
         campaign(not_before="2026-11-21T20:00:00"),
-        {"campaign.not_before": "expected `datetime` with a timezone component"},
+        {"campaign.not_before": f"expected `datetime` with a timezone component ({AS_A_TIME})"},
     ),
-    "no time": (campaign(abort_after="soon"), {"campaign.abort_after": "invalid RFC3339"}),
+    "no time": (
+        campaign(abort_after="soon"),
+        {"campaign.abort_after": f"invalid RFC3339 encoded datetime ({AS_A_TIME})"},
+    ),
+    "a number for a time": (
+        campaign(abort_after=5),
+        {"campaign.abort_after": f"expected `datetime | null`, got `int` ({AS_A_TIME})"},
+    ),
     "over before it begins": (
         campaign(not_before="2026-11-21T20:00:00Z", abort_after="2026-11-21T20:00:00Z"),
         {"campaign.abort_after": "not later than not_before: nothing would be sent"},

@@ -168,6 +168,25 @@ def test_a_text_that_is_not_liquid_is_a_fault(text: str, problem: str) -> None:
         Renderer(campaign({"title": "x", "body": text}))
 
 
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("Hi {{ first name }}", "as in {{ first_name | default: 'there' }}"),
+        ("Hi {{ name", "as in {{ first_name | default: 'there' }}"),
+        ("{{ name | upper }}", "perhaps "),
+        ("{{ name | capitalise }}", "perhaps capitalize"),
+        ("{{ name | zzz }}", "filters are Liquid's own, such as default"),
+        ("{% include 'x' %}", "tags are assign, break, capture, "),
+        ("Hi{% endif %}", "nothing is open here that {% endif %} could end"),
+        ("{% if name %}Hi", "end it with {% endif %}"),
+        ("{{ x }}" + "x" * 20_000, "shorten it"),
+    ],
+)
+def test_a_text_that_is_not_liquid_has_a_mend(text: str, mend: str) -> None:
+    """Whoever wrote it is told what to write instead."""
+    assert template_faults(campaign({"title": "x", "body": text}))[0].mend.startswith(mend)
+
+
 def test_faults_are_found_in_every_variant_and_translation() -> None:
     """Each where it is written, once."""
     broken = campaign(
