@@ -154,7 +154,7 @@ def _text_faults(form: Form) -> Iterator[tuple[str, str]]:
             try:
                 compiled(text)
             except BadTemplate as error:
-                yield place, f"Cannot be filled in: {error}."
+                yield place, f"Cannot be filled in: {error} ({error.mend})."
 
 
 def _decoded(form: Form, faults: Faults) -> dict[str, Any]:

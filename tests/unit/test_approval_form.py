@@ -43,6 +43,13 @@ def test_variants_languages_and_control() -> None:
     assert (second.title, second.translations and second.translations["de"].title) == ("Hi", "Hallo")
 
 
+def test_a_placeholder_that_is_none_is_told_with_a_right_one() -> None:
+    """Marketing does not know Liquid: the fault shows what to type."""
+    _, faults = read_campaign_of(typed(name="c", title="Hi {{ first name }}"), NOW)
+    assert faults["title"].startswith("Cannot be filled in: line 1, column 13: ")
+    assert faults["title"].endswith(" (as in {{ first_name | default: 'there' }}).")
+
+
 FAULTY = {
     "name": {"title": "Hi"},
     "title": {"name": "c"},
