@@ -75,6 +75,19 @@ class RunSeen(msgspec.Struct, frozen=True):
         """Whether nothing more will happen."""
         return self.status in ("completed", "failed", "cancelled", "aborted")
 
+    @property
+    def accepted(self) -> int:
+        """For how many devices Apple or Google took the push."""
+        return sum(arm.accepted for arm in self.account.arms.values())
+
+
+class RunOver(msgspec.Struct, frozen=True):
+    """A run over an audience, as the notifier entered it when the run began. `at_ms`: since the epoch."""
+
+    run_id: str
+    campaign_id: str
+    at_ms: int
+
 
 def count_id(parts: Sequence[Part]) -> str:
     """The name of the counting job of exactly these objects."""
@@ -119,6 +132,15 @@ class Runs(Table):
     def control(self, run_id: str, action: Action, by: str) -> None:
         """Ask the notifier to pause, resume or cancel a run."""
         self._invoke({"action": action.value, "run_id": run_id, "by": by})
+
+    def over(self, parts: Sequence[Part], limit: int) -> list[RunOver]:
+        """The latest runs over any of these objects, whatever their versions and whoever began them; newest first."""
+        found = {
+            item["run_id"]["S"]: RunOver(item["run_id"]["S"], _text(item, "campaign_id"), _whole(item, "at_ms") or 0)
+            for part in parts
+            for item in self._items(f"audience#{part.bucket}/{part.key}", "run#", newest_first=True, limit=limit)
+        }
+        return sorted(found.values(), key=lambda run: run.at_ms, reverse=True)[:limit]
 
     def knows_campaign(self, campaign_id: str) -> bool:
         """Whether a run of this campaign id has been there already: a second one would be refused."""

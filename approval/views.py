@@ -16,6 +16,7 @@ from approval.placeholders import gaps
 from approval.preview import Preview, forgiving, previews
 from approval.request import OPEN, Request, State, needed_approvals
 from approval.runs import CountJob, Runs, RunSeen
+from approval.same_audience import other_runs
 from approval.store import Store, Summary, TestDevice, TestPush
 from approval.web import Call
 from notifier.campaign import CONTROL, Campaign
@@ -254,15 +255,11 @@ class Views:
             told=told(named(request.form.approvers), request.requester, self._settings.approvers),
             gaps=gaps(request.form, job.result if job else None),
             devices=[_shown_device(device) for device in self._store.devices(email)],
-            others=self._others(request),
+            others=other_runs(request, self._store.listed(), self._runs),
             trail=self._desk.trail(request),
             **self._shown(request.campaign, job, sample),
             **self._status_values(request),
         )
-
-    def _others(self, request: Request) -> list[Summary]:
-        keys = {part.key for part in request.parts}
-        return [s for s in self._store.listed() if s.id != request.id and s.run_id and keys & set(s.audience)][:10]
 
     # -- what the script asks for again and again ---------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 Later hops find everything in `state/run_id=R/campaign.json` and need not look at the head again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -70,6 +70,7 @@ class Campaigns(Protocol):
 
     def name_campaign(self, run_id: str, campaign_id: str) -> None: ...
     def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool: ...
+    def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None: ...
 
 
 class Opening:
@@ -138,6 +139,8 @@ class Opening:
                 f"campaign_exists: campaign {campaign.id!r} was sent by another run already; "
                 "give it a new id; campaign.again: true sends it to everybody in the file once more"
             )
+        if not opened.inline:
+            self._campaigns.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
         self._state.put_state(run.run_id, STATE, opened)
 
     def _campaign_of(self, head: Head) -> Campaign:

@@ -2,8 +2,9 @@
 
 One item per lane (`pk = run#R, sk = lane#0000`) holds all that two invocations share; one per run (`sk = run`) what
 never changes; one per campaign id (`pk = campaign#ID, sk = campaign`) says which run owns it, and one for each of its
-runs (`sk = run#R`), those included that may not send it, lets people find them. Lanes that somebody must look at by a
-certain time stand in the sparse index `due`.
+runs (`sk = run#R`), those included that may not send it, lets people find them. So does one for each object of a run's
+audience (`pk = audience#BUCKET/KEY, sk = run#TIME#R`). Lanes that somebody must look at by a certain time stand in the
+sparse index `due`.
 """
 
 from typing import Any

@@ -1,5 +1,7 @@
 """Runs and campaign ids: what is entered once and hardly changes."""
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -8,6 +10,9 @@ from botocore.exceptions import ClientError
 from notifier.ledger.items import as_json, key, lane_item, lane_sk, n
 from notifier.ledger.table import Table, is_refused
 from notifier.run import HAND_OVER_MS, LEDGER_VERSION, Lane, LaneState, Run
+
+MAX_NAMED_OBJECTS = 100
+"""So many objects of a run's audience are entered; one that is cut into more is not found by all of them."""
 
 
 class Runs(Table):
@@ -52,6 +57,20 @@ class Runs(Table):
         self._client.put_item(
             TableName=self._table, Item=self._of_campaign(campaign_id, {"S": f"run#{run_id}"}, run_id)
         )
+
+    def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None:
+        """Enter a run under the objects (bucket, key) that hold its users, where people look. Again: the same items."""
+        for bucket, key_ in islice(dict.fromkeys(objects), MAX_NAMED_OBJECTS):
+            item = {
+                "pk": {"S": f"audience#{bucket}/{key_}"},
+                "sk": {"S": f"run#{run.created_at_ms:015d}#{run.run_id}"},
+                "version": n(LEDGER_VERSION),
+                "run_id": {"S": run.run_id},
+                "campaign_id": {"S": campaign_id},
+                "at_ms": n(run.created_at_ms),
+                "expires_at": self._expiry(),
+            }
+            self._client.put_item(TableName=self._table, Item=item)
 
     def runs_of(self, campaign_id: str) -> tuple[str, ...]:
         """The runs of a campaign id, the latest first: rehearsals and refused ones too."""

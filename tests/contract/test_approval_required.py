@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from approval.batch_file import Files
@@ -12,10 +13,12 @@ from approval.runs import Runs, count_id
 from notifier import counting
 from notifier.audience import FileCache
 from notifier.campaign import Part
-from notifier.composition import S3Library, is_approved
+from notifier.composition import S3Library, decode_opened, is_approved
 from notifier.config import BadSettings, read_settings
+from notifier.gateway.additions import addition_faults
 from notifier.ledger import DynamoLedger
 from notifier.opening import Opening, Unsendable
+from notifier.render import Renderer
 from notifier.run import Run, Source, source_of
 from tests.approval_site import BUCKET, LEDGER, World, moto_server
 
@@ -96,6 +99,59 @@ def test_a_run_without_approval_is_not_opened() -> None:
     source = source_of(BUCKET, KEY, "v1", "e1")
     with pytest.raises(Unsendable, match="not_approved"):
         opening.open(Run(source.run_id, source, 0), lambda _: nothing)  # type: ignore[arg-type,return-value]
+
+
+def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
+    """What the notifier enters when it opens a run is what approval looks for: runs that may send, and no others."""
+    s3, dynamodb = world.client("s3"), world.client("dynamodb")
+    runs = Runs(dynamodb, LEDGER, world.control, "control")
+    ledger, library = DynamoLedger(dynamodb, LEDGER, lambda: 5.0), S3Library(s3, FileCache(tmp_path, 1_000_000))
+    opening = Opening(
+        library,
+        _Kept(),
+        ledger,
+        Renderer,
+        addition_faults,
+        lambda stream: None,
+        rehearse=False,
+        is_approved=lambda _: True,
+    )
+    parts, missing = Files(s3, BUCKET).pinned((world.put_audience("late.json"), world.put_audience("other.json")))
+    assert missing == ()
+
+    def opened(name: str, campaign_id: str, users: dict[str, Any]) -> Run:
+        body = msgspec.json.encode({"campaign": {"id": campaign_id, "message": {"body": "Hi"}}, **users})
+        put = s3.put_object(Bucket=BUCKET, Key=f"batches/{name}.json", Body=body)
+        source = source_of(BUCKET, f"batches/{name}.json", put["VersionId"], put["ETag"])
+        run = ledger.open_run(Run(source.run_id, source, 4_000))
+        opening.open(run, decode_opened)
+        return run
+
+    audience = {"audience": {"parts": [{"key": "audiences/late.json"}]}}
+    first = opened("cron-1", "late-1", audience)
+    world.put_audience("late.json", b'[{"user_id":"u2"}]')
+    second = opened("cron-2", "late-2", audience)
+    with pytest.raises(Unsendable, match="campaign_exists"):
+        opened("cron-3", "late-2", audience)
+    opened("inline", "late-3", {"users": [{"user_id": "u1"}]})
+    found = runs.over(parts[:1], 10)
+    assert {run.run_id: run.campaign_id for run in found} == {first.run_id: "late-1", second.run_id: "late-2"}
+    assert {run.at_ms for run in found} == {4_000}
+    assert len(runs.over(parts, 1)) == 1
+    assert runs.over(parts[1:], 10) == []
+
+
+class _Kept:
+    """The state of runs, as S3 would keep it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], bytes] = {}
+
+    def get_state(self, run_id: str, name: str) -> bytes | None:
+        return self._kept.get((run_id, name))
+
+    def put_state(self, run_id: str, name: str, value: object) -> None:
+        self._kept[run_id, name] = msgspec.json.encode(value)
 
 
 class _NoState:

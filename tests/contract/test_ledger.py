@@ -16,6 +16,7 @@ from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 from notifier.account import Account
 from notifier.cursor import Cursor
 from notifier.ledger import DynamoLedger, LaneLost, LaneTaken, LedgerTooNew
+from notifier.ledger.runs import MAX_NAMED_OBJECTS
 from notifier.outcome import Outcome
 from notifier.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, source_of
 from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, moto_server
@@ -219,6 +220,35 @@ class TestCampaigns:
             dynamo.take_campaign("spring", run_id, again=False)
         assert dynamo.runs_of("spring") == ("r3", "r2", "r1")
         assert dynamo.runs_of("summer") == ()
+
+
+class TestAudiences:
+    """A run is found by the objects that hold its users."""
+
+    def found(self, dynamo: DynamoLedger, dynamodb: Any, table: str, key: str) -> list[tuple[str, str, str]]:
+        items = dynamodb.query(
+            TableName=table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": f"audience#exports/{key}"}},
+        )["Items"]
+        return [(item["run_id"]["S"], item["campaign_id"]["S"], item["at_ms"]["N"]) for item in items]
+
+    def test_its_runs(self, dynamo: DynamoLedger, dynamodb: Any, table: str) -> None:
+        """In the order in which they began; entered again, as after a crash, each stands there once."""
+        later = msgspec.structs.replace(RUN, run_id="r2", created_at_ms=RUN.created_at_ms + 1)
+        for run in (later, RUN, RUN):
+            dynamo.name_audience(run, "spring", [("exports", "a.json"), ("exports", "a.json")])
+        first = ("r1", "spring", str(RUN.created_at_ms))
+        second = ("r2", "spring", str(RUN.created_at_ms + 1))
+        assert self.found(dynamo, dynamodb, table, "a.json") == [first, second]
+        assert self.found(dynamo, dynamodb, table, "b.json") == []
+        assert dynamo.read_run("r1") == RUN
+
+    def test_of_very_many_objects_only_the_first(self, dynamo: DynamoLedger, dynamodb: Any, table: str) -> None:
+        """An audience of ten thousand objects does not cost the run's beginning ten thousand writes."""
+        dynamo.name_audience(RUN, "spring", (("exports", f"{n}.json") for n in range(MAX_NAMED_OBJECTS + 1)))
+        assert self.found(dynamo, dynamodb, table, f"{MAX_NAMED_OBJECTS - 1}.json") != []
+        assert self.found(dynamo, dynamodb, table, f"{MAX_NAMED_OBJECTS}.json") == []
 
 
 class TestClaim:

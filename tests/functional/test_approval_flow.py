@@ -13,7 +13,8 @@ import pytest
 from approval.app import App
 from notifier.account import Account
 from notifier.campaign import Audience, read_campaign
-from notifier.run import source_of
+from notifier.ledger import DynamoLedger
+from notifier.run import Run, source_of
 from tests.approval_site import (
     ANN,
     BOB,
@@ -454,6 +455,37 @@ def test_other_runs_over_the_same_audience_are_shown(world: World) -> None:
     approve(bob, first)
     second = new_request(ann, world, form={**FORM, "name": "tinie-2"})
     assert f"/requests/{first}" in bob.get(f"/requests/{second}").body
+
+
+def test_runs_begun_without_the_pages_are_shown_too(world: World) -> None:
+    """A file that a cron job dropped over the same audience: its campaign, what became of it, and no link."""
+    ledger = DynamoLedger(world.client("dynamodb"), LEDGER, lambda: world.clock().timestamp())
+    account = Account(devices=600)
+    account.arm("default").accepted = 540
+    for run_id, name, figures in (("r1", "cron-1", account), ("r2", "dry-1", Account(devices=9, dry=9))):
+        source = source_of(BUCKET, f"batches/{name}.json", "v1", "e1")
+        ledger.name_audience(Run(run_id, source, 1_000), name, [(BUCKET, "audiences/tinie.json"), (BUCKET, "a/b.json")])
+        world.lane(run_id, state="done", ending="completed", account=msgspec.json.encode(figures).decode())
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    section = bob.get(f"/requests/{id_}").body.partition("Other pushes to this audience")[2].partition("</section>")[0]
+    shown = [re.sub(r"<[^>]+>", "", line) for line in re.findall(r"<li>(.*?)</li>", section)]
+    assert sorted(shown) == [
+        "cron-1 1 Jan 1970, 00:00 UTC · sent to 540 devices · not asked for on these pages",
+        "dry-1 1 Jan 1970, 00:00 UTC · rehearsal, nothing was sent · not asked for on these pages",
+    ]
+    assert "<a " not in section
+
+    approve(bob, id_)
+    written = world.client("s3").head_object(Bucket=BUCKET, Key=f"batches/{id_}.json")
+    source = source_of(BUCKET, f"batches/{id_}.json", written["VersionId"], written["ETag"])
+    ledger.name_audience(Run(source.run_id, source, 2_000), "tinie-1", [(BUCKET, "audiences/tinie.json")])
+    own = bob.get(f"/requests/{id_}").body.partition("Other pushes to this audience")[2].partition("</section>")[0]
+    assert "tinie-1" not in own  # its own run is no other
+    other = new_request(ann, world, form={**FORM, "name": "tinie-2"})
+    listed = bob.get(f"/requests/{other}").body.partition("Other pushes to this audience")[2].partition("</section>")[0]
+    assert listed.count("tinie-1") == 1  # known from both sides, shown once, with its page
+    assert f"/requests/{id_}" in listed
 
 
 def test_a_mail_that_cannot_be_sent_is_said(world: World) -> None:

@@ -1,6 +1,6 @@
 """The ledger in memory: methods and exceptions of `DynamoLedger`, over one dictionary."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -63,6 +63,9 @@ class MemoryLedger:
     def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool:
         """Make the run the owner of its campaign id, if nobody is."""
         return self._campaigns.setdefault(campaign_id, run_id) == run_id or again
+
+    def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None:
+        """Enter a run under its audience: only people look there."""
 
     def close_run(self, run_id: str, lane: int = 0) -> None:
         """Note that the run's summary and event are out."""

@@ -1,0 +1,41 @@
+"""Other runs over a request's audience, asked for here or begun without these pages: nobody is to get two unawares."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from approval.request import Request
+from approval.runs import Runs, RunSeen
+from approval.store import Summary
+
+MAX_SHOWN = 10
+
+
+class OtherRun(msgspec.Struct, frozen=True):
+    """A run over the same files.
+
+    `request_id` is empty if no request of these pages began it; `seen` is None until the notifier has.
+    """
+
+    run_id: str
+    title: str
+    at_ms: int
+    request_id: str = ""
+    seen: RunSeen | None = None
+
+
+def other_runs(request: Request, summaries: Iterable[Summary], runs: Runs) -> tuple[OtherRun, ...]:
+    """The latest ones, newest first. Files are told by their keys: next week's version of one is the same audience."""
+    keys = {part.key for part in request.parts}
+    found = {
+        run.run_id: OtherRun(run.run_id, run.campaign_id, run.at_ms) for run in runs.over(request.parts, MAX_SHOWN)
+    }
+    found |= {
+        s.run_id: OtherRun(s.run_id, s.title, s.updated_at_ms, s.id)
+        for s in summaries
+        if s.run_id and keys & set(s.audience)
+    }
+    if request.written is not None:
+        found.pop(request.written.run_id, None)
+    latest = sorted(found.values(), key=lambda other: other.at_ms, reverse=True)[:MAX_SHOWN]
+    return tuple(msgspec.structs.replace(other, seen=runs.run(other.run_id)) for other in latest)
