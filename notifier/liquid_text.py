@@ -38,7 +38,8 @@ _MATHS = frozenset(
     {"abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus", "round", "times"}
 )
 _TAKES_ANYTHING = frozenset({"default", "date"})
-_FAULT = re.compile(r"(?P<kind>unknown filter|unexpected tag|expected tag) '?(?P<name>\w+)")
+_WITHIN_TAGS = frozenset({"else", "elsif", "when"})
+_FAULT = re.compile(r"(?P<kind>unknown filter|unexpected tag|expected tag) (?P<quote>'?)(?P<name>\w+)(?P=quote)")
 
 
 class _Missing(FalsyStrictUndefined):
@@ -270,8 +271,8 @@ def _bad(error: LiquidError) -> BadTemplate:
         case "unknown filter":
             near = get_close_matches(name, _environment().filters, 1, 0.5)
             return BadTemplate(words, f"perhaps {near[0]}" if near else "filters are Liquid's own, such as default")
-        case "unexpected tag" if name.startswith("end"):
-            return BadTemplate(words, f"nothing is open here that {{% {name} %}} could end")
+        case "unexpected tag" if name.startswith("end") or name in _WITHIN_TAGS:
+            return BadTemplate(words, f"no tag is open here that {{% {name} %}} belongs to")
         case "unexpected tag":
             return BadTemplate(words, f"tags are {', '.join(sorted(TAGS - {'#'}))}")
         case "expected tag":

@@ -15,13 +15,14 @@ from notifier.recipient import BrokenRecord
 
 MAX_SOURCE_CHARS = 20_000
 """No payload holds more than 4,096 bytes: a longer text is a mistake."""
+AS_IN = "as in {{ first_name | default: 'there' }} or {% if first_name %}Hi{% endif %}"
 _MAX_SHIFT = 40
 
 
 class BadTemplate(ValueError):
     """A text that is not Liquid, or not the Liquid we allow. The message says what and where, `mend` what to write."""
 
-    def __init__(self, problem: str, mend: str = "as in {{ first_name | default: 'there' }}") -> None:
+    def __init__(self, problem: str, mend: str = AS_IN) -> None:
         super().__init__(problem)
         self.mend = mend
 
