@@ -253,7 +253,9 @@ class Desk:
     def finish(self, id_: str, person: Person) -> Request:
         """Write the batch file of an approved request whose approval was cut off in the middle."""
         request = self._store.request(id_)
-        require(person.is_approver or person.email == request.requester, "Only its people can do that.")
+        require(
+            person.is_approver or person.email == request.requester, "Only the requester and approvers can do that."
+        )
         return self.write(request, person)
 
     def reject(self, id_: str, person: Person, comment: str, post: Post) -> Request:
@@ -291,12 +293,14 @@ class Desk:
     def control(self, id_: str, person: Person, action: Action) -> None:
         """Pause, resume or cancel the run of a request."""
         request = self._store.request(id_)
-        require(person.is_approver or person.email == request.requester, "Only its people can steer the run.")
+        require(
+            person.is_approver or person.email == request.requester, "Only the requester and approvers can do that."
+        )
         if request.written is None:
-            raise Refused("There is no run yet.")
+            raise Refused("Nothing is being sent yet.")
         run = self._runs.run(request.written.run_id)
         if run is None or run.is_over:
-            raise Refused("The run is over." if run else "The notifier has not begun yet. Try again in a moment.")
+            raise Refused("It is over already." if run else "Sending has not begun yet. Try again in a moment.")
         self._runs.control(request.written.run_id, action, person.email)
         self._store.note(id_, self._entry(Step(action.value), person))
         self._log(Step(action.value), request_id=id_, run_id=request.written.run_id, by=person.email)

@@ -271,7 +271,7 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
     if counted is None:
         raise Refused("The audience is still being counted. Approve when the figures are there.")
     if needs_tick(counted.repeated_tokens, counted.devices) and not decision.repeats_ticked:
-        raise Refused("More than 0.1 % of the tokens are in the audience twice. Tick that you have seen it.")
+        raise Refused("More than 0.1 % of the devices are listed more than once. Tick that you have seen it.")
     approvals = (*request.approvals, Approval(by, now_ms, request.content_hash))
     enough = len(approvals) >= needed_approvals(counted.users, limits)
     return _next(

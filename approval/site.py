@@ -173,7 +173,9 @@ class Site:
             text = "Somebody else was changing this at the same moment. Try again."
             return page(self._views.message(call, "This did not work", text), HTTPStatus.CONFLICT)
         except OtherContent:
-            text = "A batch file of other content stands where this request's file should be. Nothing was overwritten."
+            text = (
+                "Another file stands where this request's should be. Nothing was overwritten. Ask an engineer to look."
+            )
             return page(self._views.message(call, "This did not work", text), HTTPStatus.CONFLICT)
 
     def _nothing_here(self, call: Call) -> Html:

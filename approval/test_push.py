@@ -65,7 +65,9 @@ class TestPushes:
     def send(self, id_: str, person: Person, sample: int) -> int:
         """A push per arm and language to one's own devices. Returns how many files were written."""
         request, now_ms = self._store.request(id_), self._now_ms()
-        require(person.is_approver or person.email == request.requester, "Only its people can test it.")
+        require(
+            person.is_approver or person.email == request.requester, "Only the requester and approvers can test it."
+        )
         if request.campaign is None or request.state_at(now_ms) not in (State.IN_REVIEW, State.APPROVED):
             raise Refused("Only a request that is in review can be tested.")
         devices = self._store.devices(person.email)
@@ -75,7 +77,7 @@ class TestPushes:
         if len(pairs) > MAX_FILES:
             raise Refused(f"{len(pairs)} variants and languages are too many for one test (at most {MAX_FILES}).")
         if not self._access.is_within("test", person.email, TESTS_PER_WINDOW, WINDOW_S, now_ms // 1000):
-            raise Refused("That were many tests. Wait ten minutes.")
+            raise Refused("You have sent many tests. Wait ten minutes.")
         samples = self._samples(request)
         chosen = samples[sample] if 0 <= sample < len(samples) else {}
         first = self._store.next_test_number(id_, len(pairs))

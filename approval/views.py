@@ -33,11 +33,11 @@ DONE = {
     "approved": "Approved. It is sent now, or at its start time; this page follows it.",
     "approved_one": "Your approval counts. One more approver is needed.",
     "reject": "Rejected. The requester got a mail.",
-    "finish": "The batch file is written.",
+    "finish": "Handed over for sending.",
     "test": "Test pushes are on their way to your devices.",
-    "pause": "Asked the notifier to pause.",
-    "resume": "Asked the notifier to resume.",
-    "cancel": "Asked the notifier to cancel.",
+    "pause": "Pause asked for. It takes a few seconds.",
+    "resume": "Resume asked for. It takes a few seconds.",
+    "cancel": "Cancel asked for. It takes a few seconds.",
     "device": "Registered.",
     "device_removed": "Removed.",
 }
@@ -307,7 +307,7 @@ class Views:
         reason = ""
         if run is not None and (run.is_over or run.status == "stopped"):
             broken = run.account.invalid_records
-            reason = run.reason or ("the record was broken: an attribute is missing" if broken else run.status)
+            reason = run.reason or ("not sent: this user lacks something that the text needs" if broken else run.status)
         return TestSeen(test, tuple(rows) if rows is not None else None, reason)
 
     # -- devices ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from approval.audience import in_words as duration_in_words
 from approval.request import Step
 from approval.request import in_words as state_in_words
+from notifier.campaign import CONTROL, DEFAULT_ARM
 
 _FOLDER = Path(__file__).parent
 STATIC = {"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"}
@@ -34,6 +35,8 @@ class Pages:
             "duration": duration_in_words,
             "state": state_in_words,
             "step": step_in_words,
+            "run_status": run_status,
+            "arm": arm,
             "percent": percent,
             "words": words,
             "of": of,
@@ -94,6 +97,16 @@ _STEPS = {
 def step_in_words(step: str) -> str:
     """A step of the audit trail as people say it."""
     return _STEPS[Step(step)] if step in _STEPS else words(step)
+
+
+def run_status(status: str) -> str:
+    """A run's status as people say it."""
+    return "waiting" if status == "resting" else words(status)
+
+
+def arm(name: str) -> str:
+    """An arm as people say it: without variants there is one, and it has no name of its own."""
+    return {DEFAULT_ARM: "the push", CONTROL: "control group"}.get(name, name)
 
 
 def words(name: str) -> str:

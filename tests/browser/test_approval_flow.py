@@ -59,7 +59,7 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
     see(bob, "6-review")
     bob.get_by_role("button", name="Send me a test").click()
     tests = bob.get_by_role("region", name="Test pushes")
-    expect(tests.get_by_text("Bob's iPhone: accepted by APNs").first).to_be_visible(timeout=20_000)
+    expect(tests.get_by_text("Bob's iPhone: accepted by Apple").first).to_be_visible(timeout=20_000)
     expect(tests.get_by_text(re.compile("Bob's (iPhone|Android): accepted"))).to_have_count(8, timeout=30_000)
     see(bob, "7-tested")
     phone = next(phone for phone in PHONES if phone.label == "Bob's iPhone")
@@ -73,7 +73,7 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
 
     approve(bob, address)
     expect(bob.get_by_text("completed")).to_be_visible(timeout=60_000)
-    table = bob.get_by_role("region", name="Outcomes by arm")
+    table = bob.get_by_role("region", name="Outcomes by variant")
     expect(table.get_by_role("row")).to_have_count(6)  # head, a, b and why some were rejected, control
     see(bob, "9-completed")
     run = office.trial.summary(run_of(office, address))

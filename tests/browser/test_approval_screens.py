@@ -188,9 +188,9 @@ def test_cut_off_in_the_middle(people: People, office: Office) -> None:
         expect(bob.get_by_role("heading", name="This did not work")).to_be_visible()
         see(bob, "39-our-fault", styled=False)
     bob.get_by_role("link", name="Look at the page").click()
-    expect(bob.get_by_text("its batch file is not written yet")).to_be_visible()
+    expect(bob.get_by_text("not handed over for sending yet")).to_be_visible()
     see(bob, "40-not-written")
-    bob.get_by_role("button", name="Write the batch file").click()
+    bob.get_by_role("button", name="Hand it over").click()
     expect(bob.get_by_text("completed")).to_be_visible(timeout=60_000)
     assert batch_files(office, address) == 1
 
@@ -217,6 +217,6 @@ def test_a_run_that_stopped(people: People, office: Office) -> None:
     approve(bob, address)
     expect(bob.locator("[data-part=run] .badge")).to_have_text("stopped", timeout=60_000)
     see(bob, "41-stopped")
-    bob.get_by_role("button", name="Cancel the run").click()
+    bob.get_by_role("button", name="Cancel the rest").click()
     expect(bob.locator("[data-part=run] .badge")).to_have_text("cancelled", timeout=30_000)
     see(bob, "42-cancelled")

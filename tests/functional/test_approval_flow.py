@@ -188,7 +188,7 @@ def test_an_approval_cut_off_in_the_middle_is_finished(world: World) -> None:
     with pytest.raises(ConnectionError):
         bob.post(f"/requests/{id_}/approve", seen, csrf=csrf)
     world.app = real
-    assert "not written yet" in bob.get(f"/requests/{id_}").body
+    assert "not handed over" in bob.get(f"/requests/{id_}").body
     assert bob.post(f"/requests/{id_}/finish").status == 303
     assert world.batch_files() == [f"batches/{id_}.json"]
 
@@ -414,7 +414,7 @@ def test_send_me_a_test(world: World) -> None:
         Bucket=BUCKET, Key=f"rows/run_id={run_id}/batch=00000000.json.gz", Body=gzip.compress(json.dumps(row).encode())
     )
     status = bob.get(f"/requests/{id_}/status").body
-    assert "rejected by APNs (BadDeviceToken)" in status
+    assert "rejected by Apple (BadDeviceToken)" in status
     assert token not in status
     assert world.batch_files() == []
 
