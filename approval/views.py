@@ -7,19 +7,20 @@ from typing import Any
 import msgspec
 
 from approval.access import LinkData
-from approval.batch_file import AudienceFile, Files, RowSeen
+from approval.batch_file import AudienceFile, Files
 from approval.desk import Desk
 from approval.form import TEXTS, Faults, Form, flat
 from approval.pages import Pages
 from approval.people import domains, named, told
 from approval.placeholders import gaps
 from approval.preview import Preview, forgiving, previews
+from approval.progress import Progress
 from approval.request import OPEN, Request, State, needed_approvals
-from approval.runs import CountJob, Runs, RunSeen
+from approval.runs import CountJob, Runs
 from approval.same_audience import other_runs
-from approval.store import Store, Summary, TestDevice, TestPush
+from approval.store import Store, Summary, TestDevice
 from approval.web import Call
-from notifier.campaign import CONTROL, Campaign
+from notifier.campaign import Campaign
 from notifier.recipient import masked
 
 DONE = {
@@ -42,16 +43,6 @@ DONE = {
     "device_removed": "Removed.",
 }
 MAX_LISTED = 100
-
-
-class TestSeen(msgspec.Struct, frozen=True):
-    """A test push with what the gateways said; `rows` is None while they have not been asked."""
-
-    __test__ = False
-
-    test: TestPush
-    rows: tuple[RowSeen, ...] | None
-    reason: str = ""
 
 
 class ShownDevice(msgspec.Struct, frozen=True):
@@ -89,6 +80,7 @@ class Views:
         self._files = files
         self._runs = runs
         self._settings = settings
+        self._progress = Progress(store, files, runs, lambda: desk.now_ms)
         self._now = now
 
     def _page(self, template: str, call: Call, **values: Any) -> str:
@@ -258,7 +250,7 @@ class Views:
             others=other_runs(request, self._store.listed(), self._runs),
             trail=self._desk.trail(request),
             **self._shown(request.campaign, job, sample),
-            **self._status_values(request),
+            **self._progress.of(request, job),
         )
 
     # -- what the script asks for again and again ---------------------------------------------------------------------
@@ -277,38 +269,8 @@ class Views:
             figures=self._desk.figures(job, request.campaign),
             gaps=gaps(request.form, job.result if job else None),
             is_plan=True,
-            **self._status_values(request),
+            **self._progress.of(request, job),
         )
-
-    def _status_values(self, request: Request) -> dict[str, Any]:
-        run = self._runs.run(request.written.run_id) if request.written else None
-        job = self._desk.count_job(request.parts)
-        devices = job.result.devices if job and job.result else 0
-        settled = run.account.settled if run else 0
-        tests = [self._test_seen(test) for test in self._store.tests(request.id)]
-        live = (request.written is not None and not (run and run.is_over)) or (
-            request.campaign is not None and (job is None or job.result is None) and request.state is State.IN_REVIEW
-        )
-        waiting = [seen for seen in tests if seen.rows is None and not seen.reason]
-        fresh = [seen for seen in waiting if self._desk.now_ms - seen.test.at_ms < 300_000]
-        return {
-            "run": run,
-            "arms": _arms(run) if run else (),
-            "share": min(1.0, settled / devices) if devices else 0.0,
-            "settled": settled,
-            "expected": devices,
-            "tests": tests,
-            "live": live or bool(fresh),
-        }
-
-    def _test_seen(self, test: TestPush) -> TestSeen:
-        rows = self._files.rows(test.run_id)
-        run = None if rows is not None else self._runs.run(test.run_id)
-        reason = ""
-        if run is not None and (run.is_over or run.status == "stopped"):
-            broken = run.account.invalid_records
-            reason = run.reason or ("not sent: this user lacks something that the text needs" if broken else run.status)
-        return TestSeen(test, tuple(rows) if rows is not None else None, reason)
 
     # -- devices ------------------------------------------------------------------------------------------------------
 
@@ -330,21 +292,6 @@ def grouped(found: tuple[Preview, ...]) -> tuple[tuple[str, tuple[tuple[str, tup
     for preview in found:
         arms.setdefault(preview.arm, {}).setdefault(preview.locale, []).append(preview)
     return tuple((arm, tuple((locale, tuple(p)) for locale, p in group.items())) for arm, group in arms.items())
-
-
-def _arms(run: RunSeen) -> tuple[dict[str, Any], ...]:
-    return tuple(
-        {
-            "name": name,
-            "assigned": arm.assigned,
-            "accepted": arm.accepted,
-            "rejected": sum(arm.rejected.values()),
-            "failed": sum(arm.failed.values()),
-            "held": arm.held,
-            "reasons": ", ".join(f"{reason} {n:,}" for reason, n in sorted((arm.rejected | arm.failed).items())),
-        }
-        for name, arm in sorted(run.account.arms.items(), key=lambda item: (item[0] == CONTROL, item[0]))
-    )
 
 
 def _as_now(summary: Summary, now_ms: int) -> Summary:

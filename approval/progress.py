@@ -1,0 +1,95 @@
+"""What has become of a request: its run, and its test pushes. The page shows it, and the script asks for it again."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from approval.batch_file import Files, RowSeen
+from approval.request import Request, State
+from approval.runs import CountJob, Runs, RunSeen
+from approval.store import Store, TestPush
+from notifier.campaign import CONTROL
+
+TESTS_AWAITED_MS = 300_000
+"""An answer to a test push that is not there by then is not waited for any more."""
+
+
+class TestSeen(msgspec.Struct, frozen=True):
+    """A test push with what the gateways said; `rows` is None while they have not been asked."""
+
+    __test__ = False
+
+    test: TestPush
+    rows: tuple[RowSeen, ...] | None
+    reason: str = ""
+
+
+class Progress:
+    """How far things are.
+
+    Args:
+        now_ms: milliseconds since the epoch.
+    """
+
+    def __init__(self, store: Store, files: Files, runs: Runs, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._files = files
+        self._runs = runs
+        self._now_ms = now_ms
+
+    def of(self, request: Request, job: CountJob | None) -> dict[str, Any]:
+        """The values of `_status.html`, but for the audience's. `job`: the counting job of the request's audience.
+
+        `live` says whether something is still to be expected: the page asks again.
+        """
+        run = self._runs.run(request.written.run_id) if request.written else None
+        devices = job.result.devices if job and job.result else 0
+        settled = run.account.settled if run else 0
+        tests = [self._test_seen(test) for test in self._store.tests(request.id)]
+        is_sending = request.written is not None and not (run and run.is_over)
+        is_counting = request.campaign is not None and not (job and job.result) and request.state is State.IN_REVIEW
+        return {
+            "run": run,
+            "arms": _arms(run) if run else (),
+            "share": min(1.0, settled / devices) if devices else 0.0,
+            "settled": settled,
+            "expected": devices,
+            "tests": tests,
+            "live": is_sending or is_counting or any(map(self._is_awaited, tests)),
+        }
+
+    def _is_awaited(self, seen: TestSeen) -> bool:
+        return seen.rows is None and not seen.reason and self._now_ms() - seen.test.at_ms < TESTS_AWAITED_MS
+
+    def _test_seen(self, test: TestPush) -> TestSeen:
+        rows = self._files.rows(test.run_id)
+        run = None if rows is not None else self._runs.run(test.run_id)
+        reason = ""
+        if run is not None and (run.is_over or run.status == "stopped"):
+            broken = run.account.invalid_records
+            reason = run.reason or ("not sent: this user lacks something that the text needs" if broken else run.status)
+        return TestSeen(test, tuple(rows) if rows is not None else None, reason)
+
+
+def _added(*counts: dict[str, int]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
+
+
+def _arms(run: RunSeen) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "name": name,
+            "assigned": arm.assigned,
+            "accepted": arm.accepted,
+            "rejected": sum(arm.rejected.values()),
+            "failed": sum(arm.failed.values()),
+            "held": arm.held,
+            "reasons": ", ".join(f"{reason} {n:,}" for reason, n in sorted(_added(arm.rejected, arm.failed).items())),
+        }
+        for name, arm in sorted(run.account.arms.items(), key=lambda item: (item[0] == CONTROL, item[0]))
+    )
