@@ -55,8 +55,8 @@ class Doubts(Generic[H]):
         if not self._held:
             return []
         clear = self._held.pop(Place(endpoint, arm, Suspicion.PAYLOAD), [])
-        for suspicion in STOPS:
-            if self._answers_about(endpoint, suspicion) >= MIN_ANSWERS and not self._is_setting(endpoint, suspicion):
+        for suspicion in [place.suspicion for place in self._held if place.endpoint == endpoint]:
+            if suspicion is not Suspicion.PAYLOAD and self._is_cleared(endpoint, suspicion):
                 clear += self._release(endpoint, suspicion)
         return clear
 
@@ -100,6 +100,11 @@ class Doubts(Generic[H]):
         """How many answers say something about it."""
         dead = self._dead.get(endpoint, 0) if suspicion in _OF_LIVE_TOKENS else 0
         return self._answers.get(endpoint, 0) - dead
+
+    def _is_cleared(self, endpoint: str, suspicion: Suspicion) -> bool:
+        """Whether enough answers say that it is the tokens."""
+        enough = self._answers_about(endpoint, suspicion) >= MIN_ANSWERS
+        return enough and not self._is_setting(endpoint, suspicion)
 
     def _is_setting(self, endpoint: str, suspicion: Suspicion) -> bool:
         """Whether so many tokens are refused that it is not the tokens."""
