@@ -17,6 +17,8 @@ from notifier.pacing import Permits
 from notifier.retry import decide
 from notifier.throttle import Throttle
 
+MANY_PUT_OFF = 100
+"""So many devices put off, if they are half of all answers, stop the run before it has asked for everybody."""
 PATIENCE_S = 2.0
 """A device whose next attempt is later than this is deferred, so that its batch can settle."""
 
@@ -143,6 +145,7 @@ class Dispatch:
         self.witness: Callable[[Push, Reply, Verdict], None] | None = None
         """Is told of every answer (`notifier.telemetry`)."""
         self.stop_reason: str | None = None
+        self._number_put_off = 0
         self.possibly_repeated = 0
         self.answers = 0
 
@@ -288,6 +291,8 @@ class Dispatch:
                 self._again(push, verdict, reply.status)
             case Disposition.RENEW:
                 self._renew(push, verdict, asked.generation, carrier)
+            case Disposition.PUT_OFF:
+                self._put_off(push, verdict)
             case Disposition.STOP:
                 self._defer(push, 0.0)
                 self.drain(f"{verdict.reason}: {push.endpoint} refuses everything until this is mended")
@@ -322,6 +327,14 @@ class Dispatch:
             self._defer(push, now_s + again.delay_s)
         else:
             heapq.heappush(self._later, (now_s + again.delay_s, next(self._tick), push))
+
+    def _put_off(self, push: Push, verdict: Verdict) -> None:
+        """The others first: what is put off again in a later round, or is half of everything, stops the run."""
+        self._defer(push, 0.0)
+        self._number_put_off += 1
+        is_much = self._number_put_off >= MANY_PUT_OFF and self._number_put_off * 2 >= self.answers
+        if push.batch.round > 0 or is_much:
+            self.drain(f"{verdict.reason}: {push.endpoint} refuses these devices until this is mended")
 
     def _renew(self, push: Push, verdict: Verdict, generation: int, carrier: Carrier) -> None:
         """Stale credentials: renew them once. Refused again before anything was accepted with them, they are wrong."""

@@ -36,6 +36,8 @@ class Disposition(enum.StrEnum):
     """This connection is spoilt: ask again on a new one."""
     RENEW = "renew"
     """The credentials are stale: renew them and ask again; refused twice in a row they are wrong."""
+    PUT_OFF = "put_off"
+    """This kind of device cannot be sent to until somebody mends it: the others first, then the run stops for these."""
     STOP = "stop"
     """Nothing can be sent until somebody mends it: the device is deferred, the run stops."""
 

@@ -26,6 +26,7 @@ _KINDS = {
     Disposition.RETRY: Kind.FAULT,
     Disposition.RECONNECT: Kind.FAULT,
     Disposition.RENEW: Kind.ERROR,
+    Disposition.PUT_OFF: Kind.ERROR,
     Disposition.STOP: Kind.ERROR,
 }
 

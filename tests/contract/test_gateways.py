@@ -57,7 +57,7 @@ FCM = {
     "toolarge": Disposition.REJECT,
     "credentials": Disposition.RENEW,
     "forbidden": Disposition.STOP,
-    "thirdparty": Disposition.STOP,
+    "thirdparty": Disposition.PUT_OFF,
     "path": Disposition.STOP,
 }
 APNS = {

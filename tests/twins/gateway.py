@@ -39,6 +39,8 @@ class Act(enum.Enum):
     """The payload is refused: the device's fault, or the campaign's."""
     FOREIGN = "foreign"
     """A token of another project than the secret's."""
+    OFF = "off"
+    """Its platform cannot be sent to until somebody mends it."""
     HALT = "halt"
     """Nothing can be sent until somebody mends it."""
 
@@ -61,6 +63,7 @@ VERDICTS: Mapping[Act, Verdict] = {
     Act.MUTE: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True),
     Act.WRONG: Verdict(Disposition.REJECT, "BadCollapseId", suspicion=Suspicion.PAYLOAD),
     Act.FOREIGN: Verdict(Disposition.DROP_TOKEN, "SENDER_ID_MISMATCH", suspicion=Suspicion.SENDER),
+    Act.OFF: Verdict(Disposition.PUT_OFF, "THIRD_PARTY_AUTH_ERROR"),
     Act.HALT: Verdict(Disposition.STOP, "BadTopic"),
 }
 STALE = Verdict(Disposition.RENEW, "ExpiredProviderToken")

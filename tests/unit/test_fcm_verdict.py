@@ -15,7 +15,7 @@ DOCUMENTED = {
     ("UNREGISTERED", 404): Disposition.DROP_TOKEN,
     ("INVALID_ARGUMENT", 400): Disposition.REJECT,
     ("SENDER_ID_MISMATCH", 403): Disposition.DROP_TOKEN,
-    ("THIRD_PARTY_AUTH_ERROR", 401): Disposition.STOP,
+    ("THIRD_PARTY_AUTH_ERROR", 401): Disposition.PUT_OFF,
     ("QUOTA_EXCEEDED", 429): Disposition.RETRY,
     ("UNAVAILABLE", 503): Disposition.RETRY,
     ("INTERNAL", 500): Disposition.RETRY,

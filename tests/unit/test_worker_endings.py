@@ -264,3 +264,32 @@ def test_stop_by_one_answer() -> None:
     assert world.lane.state is LaneState.STOPPED
     assert not world.lane.account.outcomes().failed
     assert world.lane.account.deferred > 0
+
+
+def test_devices_that_are_put_off() -> None:
+    """One browser in ten without a key for web push: everybody else is sent to, then the run stops for these."""
+    mended = [False]
+    phones = Phones(lambda token, _: Act.OFF if token.endswith("0.0") and not mended[0] else Act.ACCEPT)
+    world = World(users(3000), phones=phones)
+    invoke(world)
+    account = world.lane.account
+    assert world.lane.state is LaneState.STOPPED
+    assert (world.lane.reason or "").startswith("THIRD_PARTY_AUTH_ERROR: ")
+    assert (account.outcomes().accepted, account.deferred) == (2700, 300)
+    mended[0] = True
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 3000)
+
+
+def test_everybody_is_put_off() -> None:
+    """A project without a key, an audience of nothing else: a hundred answers are enough to stop."""
+    mended = [False]
+    world = World(users(3000), phones=Phones(lambda _, __: Act.ACCEPT if mended[0] else Act.OFF), per_second=200)
+    invoke(world)
+    assert world.lane.state is LaneState.STOPPED
+    assert len(world.phones.asked) < 1_000
+    mended[0] = True
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 3000)

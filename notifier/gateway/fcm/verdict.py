@@ -30,9 +30,9 @@ MEANINGS: Mapping[str, Meaning] = {
         Suspicion.SENDER,
     ),
     "THIRD_PARTY_AUTH_ERROR": Meaning(
-        Disposition.STOP,
+        Disposition.PUT_OFF,
         "APNs certificate or web push auth key was invalid or missing in the Firebase project: nothing reaches that"
-        " platform until it is mended there.",
+        " platform until it is mended there. Other platforms are not concerned.",
     ),
     "QUOTA_EXCEEDED": Meaning(
         Disposition.RETRY,
