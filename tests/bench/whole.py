@@ -57,6 +57,13 @@ class Figures(msgspec.Struct):
     imports_rss_mb: float
     hops: int
     why_not: str = ""
+    dearest_us: float = 0.0
+    """Of the runs of which this is the cheapest."""
+
+    @property
+    def range_us(self) -> str:
+        """Cheapest and dearest run."""
+        return f"{self.cpu_us:.1f}" + (f" to {self.dearest_us:.1f}" if self.dearest_us > self.cpu_us else "")
 
 
 class Bench:
