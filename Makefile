@@ -58,7 +58,7 @@ up: .venv/.installed-sandbox
 	@$(BIN)/python -m sandbox up $(ARGS)
 
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 bench: .venv/.installed-dev
 	@$(BIN)/python -m pytest tests/bench -m bench -s $(ARGS)

@@ -82,6 +82,7 @@ def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     campaign = {"id": "slow", "message": {"title": "t"}, "per_second": 300}
     path.write_text(json.dumps({"campaign": campaign, "users": list(made_users(Recipe(users=6_000)))}))
     run_id = told(run(trial, "start", path, "--yes", "--json"))["run_id"]
+    assert any(trial.follow(run_id, 60.0))
     assert run(trial, "watch", run_id, "--timeout-s", "1", "--json").exit_code == ExitCode.NOT_FINE
 
     paused = told(run(trial, "pause", "--all", "--by", "ann", "--json"))
