@@ -8,16 +8,15 @@ cost by the month, not by the push, and are not in here.
 
 import msgspec
 
-LAMBDA_ARM_PER_GB_S = 0.0000133334
-"""https://aws.amazon.com/lambda/pricing/"""
-LAMBDA_PER_INVOCATION = 0.20 / 1e6
-S3_PER_PUT = 0.005 / 1e3
-"""https://aws.amazon.com/s3/pricing/, S3 Standard; a GET or HEAD is a twelfth."""
-S3_PER_GET = 0.0004 / 1e3
-S3_PER_GB_MONTH = 0.023
-DYNAMODB_PER_WRITE_UNIT = 0.625 / 1e6
-"""https://aws.amazon.com/dynamodb/pricing/on-demand/, since 2024-11-01; a unit is 1 KB."""
-DYNAMODB_PER_READ_UNIT = 0.125 / 1e6
+from notifier.report.cost import (
+    DYNAMODB_WRITE,
+    LAMBDA_GB_SECOND,
+    LAMBDA_REQUEST,
+    S3_GB_MONTH,
+    S3_GET,
+    S3_PUT,
+)
+
 LOGS_PER_GB = 0.50
 """https://aws.amazon.com/cloudwatch/pricing/"""
 XRAY_PER_TRACE = 5.0 / 1e6
@@ -64,13 +63,13 @@ def of_a_million(cpu_us: float, memory_mb: int) -> Cost:
     hops = max(1.0, seconds / HOP_S)
     batches = 1e6 / BATCH
     writes = seconds * LEDGER_WRITES_PER_S * LEDGER_KB * 2
-    s3 = batches * S3_PER_PUT + batches * 0.1 * S3_PER_GET + 1e6 * ROWS_BYTES_PER_PUSH / 1e9 * S3_PER_GB_MONTH
+    s3 = batches * S3_PUT + batches * 0.1 * S3_GET + 1e6 * ROWS_BYTES_PER_PUSH / 1e9 * S3_GB_MONTH
     return Cost(
         memory_mb,
         seconds,
-        seconds * memory_mb / 1024 * LAMBDA_ARM_PER_GB_S + hops * LAMBDA_PER_INVOCATION,
+        seconds * memory_mb / 1024 * LAMBDA_GB_SECOND + hops * LAMBDA_REQUEST,
         s3,
-        writes * DYNAMODB_PER_WRITE_UNIT,
+        writes * DYNAMODB_WRITE,
         seconds * LOG_BYTES_PER_S / 1e9 * LOGS_PER_GB,
         XRAY_PER_TRACE * max(1.0, hops / 8),
     )

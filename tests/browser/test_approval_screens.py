@@ -169,12 +169,17 @@ def test_decided(people: People, office: Office) -> None:
     bob.goto(rejected)
     send(bob, f"{rejected}/reject", {"comment": "Too loud for a Sunday.\nAnd who is Tinie?"})
     bob.goto(rejected)
+    expect(bob.get_by_text("Too loud for a Sunday.").first).to_be_visible()
     see(bob, "36-rejected")
     withdrawn = asked(ann, office, "withdrawn-one")
     send(ann, f"{withdrawn}/withdraw", {})
     ann.goto(withdrawn)
+    expect(ann.get_by_role("button", name="Withdraw")).to_have_count(0)
+    expect(ann.get_by_role("button", name="Copy into a new request")).to_be_visible()
     see(ann, "37-withdrawn")
     bob.goto(f"{office.url}/requests")
+    for name in ("rejected-one", "withdrawn-one"):
+        expect(bob.get_by_role("link", name=name)).to_be_visible()
     see(bob, "38-list-of-an-approver")
 
 

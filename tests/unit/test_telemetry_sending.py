@@ -178,6 +178,9 @@ def test_every_disposition_has_a_meaning_for_the_trace() -> None:
     sending = Sending(Kept(), NODES, clock.now)
     for disposition in Disposition:
         sending.answered(Push(Batch(0)), Reply(), Verdict(disposition))
+    fine = {Disposition.ACCEPT, Disposition.DROP_TOKEN, Disposition.REJECT}
+    figures = sending.gateways["fcm"]
+    assert (figures.answers, figures.failing) == (len(Disposition), len(set(Disposition) - fine))
 
 
 def test_every_millisecond_has_its_slot() -> None:
