@@ -15,9 +15,9 @@ import msgspec
 from notifier.composition import Process
 from notifier.config import check_time, read_settings
 from notifier.cursor import UnknownCursor
-from notifier.event import Drop, LaneNudge, nudges
+from notifier.event import Drop, Ignored, LaneNudge, nudges
 from notifier.ledger import LedgerTooNew
-from notifier.observe import Observer, stopped
+from notifier.observe import Observer, ignored, stopped
 from notifier.premises import Premises
 from notifier.run import Ending, LaneState, Run, Source, source_of
 from notifier.telemetry import Action, Log, Tracing
@@ -52,7 +52,7 @@ class Worker:
 
     def handle(self, event: object, context: Context) -> dict[str, Any]:
         """Work on what the event names. The answer is for people who invoke by hand; S3 and Lambda ignore it."""
-        found = nudges(event)
+        found = self._without_ignored(nudges(event))
         self._log.info(Action.NUDGED, nudges=len(found))
         for other in found[1:]:
             self._process.continuation.invoke(msgspec.json.encode(other), context.function_version)
@@ -63,6 +63,14 @@ class Worker:
         except (LedgerTooNew, UnknownCursor) as error:
             self._log.warning(Action.IGNORED, reason=f"a newer release's run: {error}")
             return {"status": "ignored", "reason": f"a newer release's run: {error}"}
+
+    def _without_ignored(self, asked: tuple[Drop | LaneNudge | Ignored, ...]) -> list[Drop | LaneNudge]:
+        """What there is to do. What is ignored is named in the log and counted: nobody should wait for it."""
+        passed_over = [one for one in asked if isinstance(one, Ignored)]
+        for one in passed_over:
+            self._log.warning(Action.IGNORED, file=one.name, reason=one.reason)
+        self._observer.metrics.tell(ignored(len(passed_over)))
+        return [one for one in asked if not isinstance(one, Ignored)]
 
     def _follow(self, nudge: Drop | LaneNudge, context: Context) -> dict[str, Any]:
         dropped_at_ms = None

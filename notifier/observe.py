@@ -137,6 +137,11 @@ def stopped(reason: str | None) -> Reading:
     return Reading(values | {known: 1} if known else values)
 
 
+def ignored(files: int) -> Reading:
+    """Files or messages that are no batch file."""
+    return Reading({Metric.IGNORED_FILES: files} if files else {})
+
+
 def swept(stalled: int) -> Reading:
     """A sweep that came to its end. `stalled` counts lanes that a worker should have come back to."""
     return Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled})

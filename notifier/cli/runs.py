@@ -13,6 +13,7 @@ from notifier.cli.options import AsJson, By, Stack, StackFile, Yes, console, not
 from notifier.cli.place import Cloud, find_place, split_url
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
 from notifier.cli.watching import follow
+from notifier.event import SUFFIXES
 from notifier.run import LaneState, source_of
 
 PART_BYTES = 16 * 1024 * 1024
@@ -75,7 +76,7 @@ def upload(cloud: Cloud, path: Path, key: str) -> str:
 
     if not key.startswith("batches/"):
         raise Trouble(ExitCode.USAGE, f"{key}: only what lies under batches/ starts a run", "choose such a key")
-    if not key.endswith((".json", ".json.gz")):
+    if not key.lower().endswith(SUFFIXES):
         raise Trouble(ExitCode.USAGE, f"{key}: only *.json and *.json.gz start a run", "choose such a key")
     client, bucket = cloud.client("s3"), cloud.place.bucket
     config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)

@@ -80,15 +80,15 @@ def _unqualified(arn: str) -> str:
 
 
 def _suffixes(found: Mapping[str, list[dict[str, object]]], worker: str) -> list[str]:
-    """What names of files S3 tells the worker of, under the right prefix."""
+    """The ends of names that S3 tells the worker of, under the right prefix. An empty one is every name."""
     suffixes = []
     for one in found.get("LambdaFunctionConfigurations", ()):
         if _unqualified(str(one["LambdaFunctionArn"])) != worker:
             continue
         filters: dict[str, dict[str, list[dict[str, str]]]] = one.get("Filter", {})  # type: ignore[assignment]
         rules = {rule["Name"].lower(): rule["Value"] for rule in filters.get("Key", {}).get("FilterRules", ())}
-        if rules.get("prefix") == PREFIX and "suffix" in rules:
-            suffixes.append(rules["suffix"])
+        if rules.get("prefix") == PREFIX:
+            suffixes.append(rules.get("suffix", ""))
     return sorted(suffixes)
 
 
@@ -113,8 +113,9 @@ def _notified(bucket: str, by_s3: list[str], rules: list[str], *, is_bridged: bo
         told = f"S3 and EventBridge ({', '.join(rules)}) both tell the worker: every file is looked at twice"
         return Check(name, False, told, "decide for one (the parameter Trigger), and remove the other")
     if by_s3:
-        missing = sorted(set(SUFFIXES) - set(by_s3))
-        told = f"S3 tells the worker of {' and '.join(by_s3)} under {PREFIX}"
+        missing = [] if "" in by_s3 else sorted(set(SUFFIXES) - set(by_s3))
+        names = "every file" if "" in by_s3 else " and ".join(by_s3)
+        told = f"S3 tells the worker of {names} under {PREFIX}"
         return Check(name, not missing, told + (f", but not of {' and '.join(missing)}" if missing else ""), by_hand)
     if rules:
         return Check(name, True, f"S3 tells EventBridge, whose rule {', '.join(rules)} tells the worker")

@@ -58,6 +58,8 @@ class Metric(enum.StrEnum):
     """Runs stopped because a gateway refused our credentials."""
     NO_PROGRESS = "NoProgress"
     """Runs stopped because several claims in a row settled nothing."""
+    IGNORED_FILES = "IgnoredFiles"
+    """Files or messages that reached the worker and are no batch file; the log names each."""
     SWEEPS = "Sweeps"
     """Sweeps that came to their end: one a minute, or the sweeper is silent."""
     STALLED_LANES = "StalledLanes"

@@ -229,6 +229,20 @@ def test_eventbridge_may_be_the_trigger_instead(tmp_path: Path) -> None:
         assert counts.fcm.requests + counts.apns.requests == sum(r["outcome"] != "held" for r in trial.rows(run_id))
 
 
+def test_every_file_under_batches_is_taken_or_named(trial: Trial, tmp_path: Path) -> None:
+    """A name in capitals starts a run; an audience by mistake is named in the log, with what to do, and counted."""
+    recipe = Recipe(users=20, campaign_id="capitals")
+    path = make(recipe, tmp_path / "capitals.json")
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="batches/mistake.jsonl", Body=b'{"user_id": "u1"}')
+    assert finish(trial, trial.drop(path, "batches/Capitals.JSON")).status == "completed"
+    trial.sandbox.lambda_.wait_idle(10)
+    lines = [json.loads(line) for line in trial.log_lines(500) if "mistake.jsonl" in line or "IgnoredFiles" in line]
+    [named] = [line for line in lines if "mistake.jsonl" in line.get("file", "")]
+    assert (named["message"], named["level"]) == ("ignored", "WARNING")
+    assert "audience.parts" in named["reason"]
+    assert [line["IgnoredFiles"] for line in lines if "_aws" in line] == [1]
+
+
 def test_excluded_users_are_counted_and_left_alone(trial: Trial, tmp_path: Path) -> None:
     """Users on an exclude list belong to no arm and are not asked for."""
     ids = [f"user-1-{n:09d}" for n in range(0, 40, 2)]

@@ -59,7 +59,7 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
         "APNs": True,
         "mail": None,
     }
-    assert told["notification"].told == "S3 tells the worker of .json and .json.gz under batches/"
+    assert told["notification"].told == "S3 tells the worker of every file under batches/"
     counts = trial.gateways.counts()
     assert (counts.fcm.requests, counts.apns.requests) == (1, 1)
 
@@ -146,7 +146,9 @@ def test_a_bucket_that_tells_of_some_files_only(cloud: Cloud, trial: Trial) -> N
     """Compressed files would lie there unseen."""
 
     def change(before: dict[str, Any]) -> dict[str, Any]:
-        return {"LambdaFunctionConfigurations": before["LambdaFunctionConfigurations"][:1]}
+        [notification] = before["LambdaFunctionConfigurations"]
+        notification["Filter"]["Key"]["FilterRules"].append({"Name": "suffix", "Value": ".json"})
+        return {"LambdaFunctionConfigurations": [notification]}
 
     told = notified(cloud, trial, change)
     assert (told.fine, told.told) == (False, "S3 tells the worker of .json under batches/, but not of .json.gz")

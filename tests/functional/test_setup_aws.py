@@ -1,6 +1,7 @@
 """`notifier setup --stack NAME` as it speaks to AWS: CloudFormation's look-ups, and what SES says about the account."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,10 @@ NOTIFIED = "".join(
     f"<FilterRule><Name>Suffix</Name><Value>{suffix}</Value></FilterRule></S3Key></Filter></CloudFunctionConfiguration>"
     for suffix in (".json", ".json.gz")
 )
+EVERYTHING = re.sub(
+    r"<FilterRule><Name>Suffix.*?</FilterRule>", "", NOTIFIED.split("<CloudFunctionConfiguration>", 2)[1]
+)
+EVERYTHING = f"<CloudFunctionConfiguration>{EVERYTHING}"
 GOOD = {"ProductionAccessEnabled": True, "SendingEnabled": True, "EnforcementStatus": "HEALTHY"}
 VERIFIED = {"IdentityType": "EMAIL_ADDRESS", "VerifiedForSendingStatus": True, "VerificationStatus": "SUCCESS"}
 PENDING = {"IdentityType": "EMAIL_ADDRESS", "VerifiedForSendingStatus": False, "VerificationStatus": "PENDING"}
@@ -236,6 +241,7 @@ ALIAS = f"arn:aws:lambda:eu-north-1:123456789012:function:{WORKER}:live"
         ("", {"dropped": (ALIAS, True)}, False, "nobody tells the worker"),
         (NOTIFIED, {"dropped": (ALIAS, True)}, True, "S3 tells the worker of .json and .json.gz"),
         (NOTIFIED + BRIDGED, {}, True, "S3 tells the worker of .json and .json.gz"),
+        (EVERYTHING, {}, True, "S3 tells the worker of every file under batches/"),
         (NOTIFIED + BRIDGED, {"dropped": (ALIAS, True)}, False, "both tell the worker"),
         (NOTIFIED.replace(WORKER, WORKER + "2"), {}, False, "nobody tells the worker"),
         (NOTIFIED.replace("batches/", "other/"), {}, False, "nobody tells the worker"),

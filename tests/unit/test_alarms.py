@@ -13,7 +13,7 @@ from notifier.account import Account
 from notifier.batching import Batch
 from notifier.config import Settings
 from notifier.cursor import Cursor
-from notifier.observe import HopWatch, Observer, ended, stopped, swept
+from notifier.observe import HopWatch, Observer, ended, ignored, stopped, swept
 from notifier.outcome import Disposition, Outcome, Verdict
 from notifier.run import HAND_OVER_MS, Ending, Lane, LaneState
 from notifier.telemetry import NO_TRACE, Dimension, Log, Metric, Metrics, Tracing
@@ -96,6 +96,7 @@ def everything_told() -> Lines:
     for reason in ("credentials_refused: x", "no_progress: x", "payload_refused", None):
         metrics.tell(stopped(reason))
     metrics.tell(swept(1))
+    metrics.tell(ignored(1))
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.event import OWN_PREFIXES, Drop, LaneNudge, UnknownEvent, nudges
+from notifier.event import MAX_WRAPPINGS, OWN_PREFIXES, Drop, Ignored, LaneNudge, UnknownEvent, nudges
 
 EVENTS = Path(__file__).parents[2] / "events"
 RUN = "5d41402abc4b2a76b971"
@@ -19,7 +19,15 @@ NINE_MS = 1_795_251_600_000
 """2026-11-21T09:00:00Z, which the samples say."""
 ANN = "AWS:AROAEXAMPLEID:ann@example.com"
 
-EXPECTED: dict[str, tuple[Drop | LaneNudge, ...]] = {
+PUT = Drop(BUCKET, "batches/day-2.json", VERSION, ETAG, ANN, NINE_MS)
+BRIDGED = Drop(BUCKET, "batches/Woche 47 1+1.json", "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", ETAG, "123456789012", NINE_MS)
+NO_BATCH_FILE = "the name of a batch file ends with .json or .json.gz"
+AN_AUDIENCE = (
+    "one user a line is an audience, not a batch file: "
+    "put it under audiences/ and name it in audience.parts of a batch file"
+)
+
+EXPECTED: dict[str, tuple[Drop | LaneNudge | Ignored, ...]] = {
     "s3-put-versioned": (Drop(BUCKET, "batches/day-2.json", VERSION, ETAG, ANN, NINE_MS),),
     "s3-put-unversioned": (Drop(BUCKET, "batches/day-2.json", None, ETAG, ANN, NINE_MS),),
     "s3-multipart-without-sequencer": (Drop(BUCKET, "batches/day-2.json.gz", None, PARTED, ANN, NINE_MS),),
@@ -29,8 +37,20 @@ EXPECTED: dict[str, tuple[Drop | LaneNudge, ...]] = {
     ),
     "s3-encoded-key": (Drop(BUCKET, "batches/Woche 47 (früh) 1+1=2 🎉 100%.json", "v1", ETAG, ANN, NINE_MS),),
     "s3-test-event": (),
-    "eventbridge-object-created": (
-        Drop(BUCKET, "batches/Woche 47 1+1.json", "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", ETAG, "123456789012", NINE_MS),
+    "s3-other-names": (
+        Drop(BUCKET, "batches/Upper.JSON", VERSION, ETAG, ANN, NINE_MS),
+        Drop(BUCKET, "batches/Upper.Json.GZ", VERSION, ETAG, ANN, NINE_MS),
+        Ignored(f"s3://{BUCKET}/batches/users.jsonl", AN_AUDIENCE),
+        Ignored(f"s3://{BUCKET}/batches/users.csv", NO_BATCH_FILE),
+    ),
+    "eventbridge-object-created": (BRIDGED,),
+    "sns-s3-put": (PUT,),
+    "sqs-s3-put": (PUT,),
+    "sqs-sns-s3-put": (PUT, BRIDGED),
+    "sqs-s3-put-and-others": (
+        Ignored("a message of SQS", "its text is not JSON: expected an event of S3 or EventBridge"),
+        PUT,
+        Ignored("a message of SQS", 'expected an S3 event or {"bucket": …, "key": …}, got the members [\'hello\']'),
     ),
     "direct": (Drop(BUCKET, "batches/day-2.json"),),
     "direct-with-version": (Drop(BUCKET, "batches/Woche 47 1+1.json", VERSION),),
@@ -69,6 +89,8 @@ def test_events_of_other_functions(name: str) -> None:
 def test_passed_on(name: str) -> None:
     """What is passed on to another invocation is read there as it was meant here."""
     for found in nudges(sample(name)):
+        if isinstance(found, Ignored):
+            continue
         assert nudges(msgspec.json.decode(msgspec.json.encode(found))) == (found,)
 
 
@@ -101,6 +123,36 @@ def test_a_bucket_that_once_kept_versions() -> None:
     assert second is not None
     assert (first.version_id, first.version) == (None, "e1")
     assert first.run_id != second.run_id
+
+
+def test_eventbridge_judges_names_alike() -> None:
+    """What S3 would be ignored for, or taken for, EventBridge is too."""
+    for record, expected in zip(sample("s3-other-names")["Records"], (*EXPECTED["s3-other-names"], None), strict=True):
+        event = sample("eventbridge-object-created")
+        event["detail"]["object"]["key"] = record["s3"]["object"]["key"]
+        found = nudges(event)
+        if isinstance(expected, Drop):
+            assert [drop.key for drop in found if isinstance(drop, Drop)] == [expected.key]
+        else:
+            assert found == ((expected,) if expected else ())
+
+
+def test_wrapped_without_end() -> None:
+    """A message in a message in a message ends somewhere, and says so."""
+    event: dict[str, Any] = sample("s3-put-versioned")
+    for _ in range(MAX_WRAPPINGS):
+        event = {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(event)}]}
+    assert nudges(event) == (PUT,)
+    event = {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(event)}]}
+    assert nudges(event) == (Ignored("a message of SQS", "the event is wrapped more than 4 times"),)
+
+
+@pytest.mark.parametrize("body", [None, 5, {}, "", "[]", '"x"', "{}"])
+def test_a_message_that_holds_no_event(body: object) -> None:
+    """It is named, whatever it is made of; it does not keep the event's other messages from their runs."""
+    good = sample("sqs-s3-put")["Records"][0]
+    found = nudges({"Records": [{"eventSource": "aws:sqs", "body": body}, good]})
+    assert [type(one) for one in found] == [Ignored, Drop]
 
 
 def test_no_etag() -> None:

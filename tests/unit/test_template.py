@@ -233,16 +233,15 @@ def test_published_versions_survive() -> None:
 
 
 def test_dropped_files_reach_the_published_version() -> None:
-    """S3 or EventBridge, never both; the alias, for JSON plain and gzipped under batches/ and nothing else."""
+    """S3 or EventBridge, never both; the alias, for everything under batches/: the worker says what it ignores."""
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
     notified = {}
     [condition, by_s3, by_event_bridge] = bucket["NotificationConfiguration"]["Fn::If"]
     assert (condition, by_event_bridge) == ("ByS3", {"EventBridgeConfiguration": {"EventBridgeEnabled": True}})
     for one in by_s3["LambdaConfigurations"]:
         rules = {rule["Name"]: rule["Value"] for rule in one["Filter"]["S3Key"]["Rules"]}
-        notified[rules["prefix"], rules["suffix"]] = one["Function"]
-    alias = {"Ref": "WorkerFunctionAliaslive"}
-    assert notified == {("batches/", ".json"): alias, ("batches/", ".json.gz"): alias}
+        notified[tuple(rules.items())] = one["Function"]
+    assert notified == {(("prefix", "batches/"),): {"Ref": "WorkerFunctionAliaslive"}}
 
 
 def test_nothing_is_kept_for_ever() -> None:
