@@ -87,8 +87,8 @@ def test_there_is_such_a_command(where: str, words: tuple[str, ...]) -> None:
             pytest.fail(f"{where}: {words}")
 
 
-def test_the_help_is_the_readmes() -> None:
-    """What README shows of `notifier --help` is what it prints."""
+def test_the_help_on_the_page_is_what_is_printed() -> None:
+    """What docs/cli.md shows of `notifier --help` is what it prints."""
     [on_page] = [one for one in shown() if one.command == "notifier --help"]
     printed = CliRunner().invoke(notifier, ["--help"], prog_name="notifier", env={"COLUMNS": "100", "TERM": "dumb"})
     assert alike(printed.output) == alike(on_page.printed)
