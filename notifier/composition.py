@@ -2,8 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,7 @@ from notifier.announce import EventBridgeAnnouncer
 from notifier.arms import Arms
 from notifier.audience import (
     AudienceChanged,
+    AudienceDenied,
     AudienceStream,
     BrokenFile,
     FileCache,
@@ -29,6 +31,7 @@ from notifier.audience import (
     read_head,
     read_ids,
 )
+from notifier.audience.ranges import read_ranges
 from notifier.batching import Former
 from notifier.campaign import Audience, Campaign
 from notifier.config import Mode, Settings
@@ -102,7 +105,7 @@ class Process:
         self.apns_keys = Keys(lambda: apns_auth.Credentials(self._reader("apns", settings.apns_secret_arn)))
         # The audience itself asks for a stalled range again, six times: botocore's patience would only add to it.
         reading = config.merge(Config(read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}))
-        self.library = S3Library(session.client("s3", config=reading), self.cache)
+        self.library = S3Library(session.client("s3", config=reading), self.cache, partial(role_of, session))
 
     def _reader(self, name: str, arn: str) -> ReadSecret:
         if not arn:
@@ -136,6 +139,18 @@ class Process:
         return is_approved(source, self.ledger, self.library)
 
 
+def role_of(session: boto3.Session) -> str:
+    """The name of the role that this process has, for whoever has to grant it something. STS tells it to everybody."""
+    patience = Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1})
+    try:
+        arn: str = session.client("sts", config=patience).get_caller_identity()["Arn"]
+    except (BotoCoreError, ClientError):
+        return "the worker's"
+    # arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION
+    kind, _, name = arn.rpartition(":")[2].partition("/")
+    return name.partition("/")[0] if kind == "assumed-role" else arn
+
+
 def is_approved(source: Source, ledger: DynamoLedger, library: "S3Library") -> bool:
     """Whether exactly these bytes were approved, under this key."""
     approved = ledger.approved_sha256(source.bucket, source.key)
@@ -145,17 +160,16 @@ def is_approved(source: Source, ledger: DynamoLedger, library: "S3Library") -> b
 class S3Library:
     """The objects in S3, as opening and feeding need them."""
 
-    def __init__(self, client: Any, cache: FileCache) -> None:
+    def __init__(self, client: Any, cache: FileCache, role: Callable[[], str] = lambda: "the worker's") -> None:
         self._client = client
         self._cache = cache
+        self._role = role
         self._excluded: tuple[tuple[PinnedObject, ...], Any] = ((), frozenset())
 
     def head(self, source: Source) -> Any:
         """The batch file without its users. Raises Unsendable."""
-        try:
+        with self._refusing():
             return read_head(self._client, self.pin_source(source), cache=self._cache)
-        except (BrokenFile, AudienceChanged) as error:
-            raise Unsendable(str(error)) from None
 
     def sha256_of(self, source: Source) -> str | None:
         """Of the batch file's bytes; None for one that is larger than any that is approved. Raises Unsendable.
@@ -165,21 +179,27 @@ class S3Library:
         pinned = self.pin_source(source)
         if pinned.size > MAX_APPROVED_BYTES:
             return None
-        answer = self._client.get_object(**pinned.request, IfMatch=f'"{pinned.etag}"')
-        return sha256(answer["Body"].read()).hexdigest()
+        with self._refusing():
+            return sha256(b"".join(read_ranges(self._client, pinned, 0, time.sleep))).hexdigest()
 
     def pin_source(self, source: Source) -> PinnedObject:
         """The very version of the run. Raises Unsendable."""
-        try:
+        with self._refusing():
             return pin(self._client, source.bucket, source.key, version_id=source.version_id, etag=source.etag)
-        except AudienceChanged as error:
-            raise Unsendable(str(error)) from None
 
-    def pin_parts(self, audience: Audience, bucket: str) -> tuple[PinnedObject, ...]:
+    def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[PinnedObject, ...]:
         """The parts as they are now, held against the ETags that were stated. Raises Unsendable."""
+        with self._refusing():
+            return pin_parts(self._client, audience.parts, bucket, field)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """What cannot be read as it is refuses the run. AudienceUnreachable passes: the run waits."""
         try:
-            return pin_parts(self._client, audience.parts, bucket)
-        except AudienceChanged as error:
+            yield
+        except AudienceDenied as error:
+            raise Unsendable(f"{error}. The role is {self._role()}") from None
+        except (BrokenFile, AudienceChanged) as error:
             raise Unsendable(str(error)) from None
 
     def stream(self, opened: Opened, cursor: Cursor) -> GuardedStream:

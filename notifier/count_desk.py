@@ -5,7 +5,15 @@ from typing import Any
 
 import msgspec
 
-from notifier.audience import AudienceChanged, AudienceStream, AudienceUnreachable, GuardedStream, Holds, pin_parts
+from notifier.audience import (
+    AudienceChanged,
+    AudienceDenied,
+    AudienceStream,
+    AudienceUnreachable,
+    GuardedStream,
+    Holds,
+    pin_parts,
+)
 from notifier.campaign import Part
 from notifier.count_jobs import DynamoCountJobs
 from notifier.counting import AudienceUncountable, Counting, CountStatus, CountTaken, count_id
@@ -59,7 +67,7 @@ class CountDesk:
             return {"status": str(taken), "count_id": name}
         try:
             pinned = pin_parts(self._s3, request.parts, self._bucket)
-        except AudienceChanged as error:
+        except (AudienceChanged, AudienceDenied) as error:
             self._jobs.fail(claim, str(error))
             return {"status": CountStatus.FAILED.value, "count_id": name, "reason": str(error)}
         except Exception:

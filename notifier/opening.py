@@ -54,7 +54,7 @@ class Library(Protocol):
 
     def head(self, source: Source) -> Head: ...
     def pin_source(self, source: Source) -> Any: ...
-    def pin_parts(self, audience: Audience, bucket: str) -> tuple[Any, ...]: ...
+    def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[Any, ...]: ...
     def stream_from_start(self, opened: Opened) -> Stream: ...
 
 
@@ -129,8 +129,8 @@ class Opening:
         if head.audience is None:
             parts = (self._library.pin_source(run.source),)
         else:
-            parts = self._library.pin_parts(_audience_of(head.audience), run.source.bucket)
-        exclude = self._library.pin_parts(campaign.exclude, run.source.bucket) if campaign.exclude else ()
+            parts = self._library.pin_parts(_audience_of(head.audience), run.source.bucket, "audience")
+        exclude = self._exclude_of(campaign, run)
         rehearse = self._rehearse or campaign.dry_run
         opened = Opened(campaign, parts, head.audience is None, exclude, rehearse)
         self._judge(opened)
@@ -142,6 +142,9 @@ class Opening:
         if not opened.inline:
             self._campaigns.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
         self._state.put_state(run.run_id, STATE, opened)
+
+    def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[Any, ...]:
+        return self._library.pin_parts(campaign.exclude, run.source.bucket, "exclude") if campaign.exclude else ()
 
     def _campaign_of(self, head: Head) -> Campaign:
         try:

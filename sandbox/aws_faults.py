@@ -146,7 +146,7 @@ class Injector:
     def _strike(self, rule: AwsRule, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         match rule.does:
             case Does.REFUSE:
-                return _refuse(rule, start_response)
+                return _refuse(rule, environ, start_response)
             case Does.DELAY:
                 time.sleep(rule.seconds)
                 return self._application(environ, start_response)
@@ -164,9 +164,11 @@ class Injector:
         return _hang_up(environ, start_response)
 
 
-def _refuse(rule: AwsRule, start_response: StartResponse) -> Iterable[bytes]:
+def _refuse(rule: AwsRule, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     if rule.service == "s3":
         start_response(f"{rule.status} Refused", [("Content-Type", "application/xml")])
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return []  # an answer to HEAD has no body, and so says no code
         return [f"<Error><Code>{rule.code}</Code><Message>injected</Message></Error>".encode()]
     headers = [("Content-Type", "application/x-amz-json-1.0"), ("x-amzn-ErrorType", rule.code)]
     start_response(f"{rule.status} Refused", headers)

@@ -6,7 +6,7 @@ puts the parts one behind the other.
 """
 
 from notifier.audience.cache import FileCache
-from notifier.audience.faults import AudienceChanged, AudienceUnreachable, BrokenFile
+from notifier.audience.faults import AudienceChanged, AudienceDenied, AudienceUnreachable, BrokenFile
 from notifier.audience.guarded import GuardedStream
 from notifier.audience.head import BatchFileHead, read_head
 from notifier.audience.ids import IdSet, read_ids
@@ -15,6 +15,7 @@ from notifier.audience.stream import AudienceStream, Holds
 
 __all__ = [
     "AudienceChanged",
+    "AudienceDenied",
     "AudienceStream",
     "AudienceUnreachable",
     "BatchFileHead",

@@ -11,6 +11,13 @@ class AudienceUnreachable(Exception):
     """S3 did not hand the bytes over, for longer than we ask; the run may be continued later."""
 
 
+class AudienceDenied(AudienceUnreachable):
+    """S3 keeps the bytes back until something outside the file changes. The message says what.
+
+    Nothing begins with such an audience; a run under way waits for it, as for any that cannot be read.
+    """
+
+
 class BrokenFile(ValueError):
     """The file cannot be read on from here.
 

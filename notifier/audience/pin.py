@@ -1,13 +1,16 @@
 """Which bytes exactly: an object of S3, its version where the bucket keeps versions, and its ETag."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
+from urllib3.exceptions import HTTPError
 
-from notifier.audience.faults import AudienceChanged, AudienceUnreachable
+from notifier.audience.answers import ARCHIVED, WITHOUT_WORDS, code_of, read_error
+from notifier.audience.faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.campaign import Part
 
 if TYPE_CHECKING:
@@ -16,11 +19,8 @@ if TYPE_CHECKING:
 NO_VERSION = "null"
 """What S3 calls the version of an object written before versioning: it can be overwritten, so it pins nothing."""
 
-_GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "405", "MethodNotAllowed"})
-_FORBIDDEN = frozenset({"403", "AccessDenied"})
-"""S3 says this also of what is not there, to whom may not list the bucket:
-https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html."""
-_CHANGED = frozenset({"412", "PreconditionFailed", "416", "InvalidRange"})
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_RESTORED = 'ongoing-request="false"'
 
 
 class PinnedObject(msgspec.Struct, frozen=True):
@@ -51,29 +51,47 @@ def pin(
 
     Raises:
         AudienceChanged: it is not there, or not the version or ETag that was stated.
-        AudienceUnreachable: S3 refused the request.
+        AudienceDenied: S3 keeps it back; the message says what has to be changed.
+        AudienceUnreachable: S3 did not answer, or cannot now.
     """
+    name = f"s3://{bucket}/{key}"
     wanted = version_id if version_id != NO_VERSION else None
     asked: dict[str, Any] = {"Bucket": bucket, "Key": key} | ({"VersionId": wanted} if wanted else {})
-    try:
-        head = client.head_object(**asked)
-    except ClientError as error:
-        raise read_error(error, f"s3://{bucket}/{key}") from error
+    with _answers(name, wanted):
+        head = _head(client, asked)
     found = unquoted(head["ETag"])
     if etag and found != unquoted(etag):
-        raise AudienceChanged(f"s3://{bucket}/{key}: the ETag is {found}, stated was {unquoted(etag)}")
+        raise AudienceChanged(f"{name}: the ETag is {found}, stated was {unquoted(etag)}")
+    if _is_archived(head):
+        raise AudienceDenied(f"{name}: {ARCHIVED.format(code=head.get('StorageClass', 'ARCHIVE'))}")
     version = head.get("VersionId", NO_VERSION)
     return PinnedObject(bucket, key, None if version == NO_VERSION else version, found, head["ContentLength"])
 
 
-def pin_parts(client: "S3Client", parts: Iterable[Part], bucket: str) -> tuple[PinnedObject, ...]:
-    """Every part, pinned by a few threads; `bucket` is where parts are that name none. Errors as of `pin`."""
+def pin_parts(
+    client: "S3Client", parts: Iterable[Part], bucket: str, field: str = "audience"
+) -> tuple[PinnedObject, ...]:
+    """Every part, pinned by a few threads, and its first byte read: what cannot be read is found before any push.
 
-    def one(part: Part) -> PinnedObject:
-        return pin(client, part.bucket or bucket, part.key, version_id=part.version_id, etag=part.etag)
+    Args:
+        bucket: where parts are that name none.
+        field: how the batch file calls the list: errors name the part by it, as `audience.parts[0]`.
+
+    Raises:
+        AudienceChanged, AudienceDenied, AudienceUnreachable: as `pin`.
+    """
+
+    def one(numbered: tuple[int, Part]) -> PinnedObject:
+        number, part = numbered
+        try:
+            pinned = pin(client, part.bucket or bucket, part.key, version_id=part.version_id, etag=part.etag)
+            _check_readable(client, pinned)
+        except (AudienceChanged, AudienceUnreachable) as error:
+            raise type(error)(f"{field}.parts[{number}]: {error}") from None
+        return pinned
 
     with ThreadPoolExecutor(8) as pool:
-        return tuple(pool.map(one, parts))
+        return tuple(pool.map(one, enumerate(parts)))
 
 
 def unquoted(etag: str) -> str:
@@ -81,13 +99,37 @@ def unquoted(etag: str) -> str:
     return etag.removeprefix("W/").strip('"')
 
 
-def read_error(error: ClientError, name: str) -> Exception:
-    """What S3's answer means to an audience."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in _GONE:
-        return AudienceChanged(f"{name}: not there, or not under this name ({code})")
-    if code in _CHANGED:
-        return AudienceChanged(f"{name}: other bytes than the pinned ones ({code})")
-    if code in _FORBIDDEN:
-        return AudienceUnreachable(f"{name}: not there, or it may not be read ({code})")
-    return AudienceUnreachable(f"{name}: S3 answered {code or 'without a code'}")
+def _head(client: "S3Client", asked: dict[str, Any]) -> Any:
+    """The answer to a HEAD. A refused one has no body: a GET of one byte is asked why."""
+    try:
+        return client.head_object(**asked)
+    except ClientError as error:
+        if code_of(error) not in WITHOUT_WORDS:
+            raise
+        client.get_object(**asked, Range="bytes=0-0")["Body"].read()
+        raise  # the GET was answered: the HEAD's status is all there is
+
+
+def _check_readable(client: "S3Client", pinned: PinnedObject) -> None:
+    """Read one byte. S3 answers a HEAD also where the object's KMS key may not be used."""
+    if pinned.size:
+        with _answers(pinned.name, pinned.version_id):
+            client.get_object(**pinned.request, IfMatch=f'"{pinned.etag}"', Range="bytes=0-0")["Body"].read()
+
+
+def _is_archived(head: Mapping[str, Any]) -> bool:
+    archived = head.get("StorageClass") in _ARCHIVES or "ArchiveStatus" in head
+    return archived and _RESTORED not in head.get("Restore", "")
+
+
+@contextmanager
+def _answers(name: str, version_id: str | None) -> Iterator[None]:
+    """Whatever a request raises, as an audience's fault."""
+    try:
+        yield
+    except ClientError as error:
+        raise read_error(error, name, version_id) from error
+    except (ParamValidationError, UnsupportedS3ArnError) as error:
+        raise AudienceChanged(f"{name}: no bucket or key can have this name") from error
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise AudienceUnreachable(f"{name}: S3 does not answer") from error

@@ -9,11 +9,12 @@ import random
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError, ResponseStreamingError
+from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from notifier.audience.answers import code_of, read_error
 from notifier.audience.faults import AudienceChanged, AudienceUnreachable
-from notifier.audience.pin import PinnedObject, read_error, unquoted
+from notifier.audience.pin import PinnedObject, unquoted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -26,8 +27,8 @@ ATTEMPTS = 6
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
 
-_CUT = (HTTPClientError, IncompleteReadError, ResponseStreamingError, HTTPError, OSError)
-"""What a body or a connection raises when it breaks; the first is botocore's for time-outs and closed connections."""
+_CUT = (BotoCoreError, HTTPError, OSError)
+"""What a body or a connection raises when it breaks; botocore's own also where credentials cannot be had just now."""
 
 log = logging.getLogger(__name__)
 Sleep = Callable[[float], object]
@@ -69,7 +70,7 @@ def check_unchanged(client: "S3Client", pinned: PinnedObject, sleep: Sleep) -> N
             if error.response.get("Error", {}).get("Code") in ("304", "NotModified"):
                 return
             if not _is_passing(error):
-                raise read_error(error, pinned.name) from error
+                raise read_error(error, pinned.name, pinned.version_id) from error
             _rest(pinned, attempt, error, sleep)
         except _CUT as error:
             _rest(pinned, attempt, error, sleep)
@@ -91,7 +92,7 @@ def _read_range(client: "S3Client", pinned: PinnedObject, start: int, end: int, 
             raise _Short(f"{end - start} bytes short")
         except ClientError as error:
             if not _is_passing(error):
-                raise read_error(error, pinned.name) from error
+                raise read_error(error, pinned.name, pinned.version_id) from error
             _rest(pinned, attempt, error, sleep)
         except (*_CUT, _Short) as error:
             _rest(pinned, attempt, error, sleep)
@@ -123,8 +124,14 @@ def _is_passing(error: ClientError) -> bool:
 def _rest(pinned: PinnedObject, attempt: int, error: Exception, sleep: Sleep) -> None:
     """Wait before the next attempt, or give up after the last."""
     if attempt == ATTEMPTS:
-        problem = f"{pinned.name}: {ATTEMPTS} attempts failed, the last by {type(error).__name__}"
-        raise AudienceUnreachable(problem) from error
+        raise AudienceUnreachable(f"{pinned.name}: {ATTEMPTS} attempts failed, the last: {_words(error)}") from error
     delay_s = random.uniform(0.5, 1.0) * min(MAX_DELAY_S, FIRST_DELAY_S * 2**attempt)
-    log.warning("audience range retried: %s, attempt %d, %s", pinned.name, attempt, type(error).__name__)
+    log.warning("audience range retried: %s, attempt %d, %s", pinned.name, attempt, _words(error))
     sleep(delay_s)
+
+
+def _words(error: Exception) -> str:
+    """What a person is told of an attempt."""
+    if isinstance(error, ClientError):
+        return f"S3 answered {code_of(error)}"
+    return str(error) if isinstance(error, _Short) else "no answer, or the connection broke"

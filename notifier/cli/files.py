@@ -99,7 +99,7 @@ class Input:
             raise
         client = cloud.client("s3")
         try:
-            return read_ids(client, pin_parts(client, exclude.parts, self._bucket(cloud)))
+            return read_ids(client, pin_parts(client, exclude.parts, self._bucket(cloud), "exclude"))
         except AudienceUnreachable as error:
             raise Trouble(ExitCode.UNREACHABLE, str(error), "check the credentials and their permissions") from None
 
@@ -120,6 +120,8 @@ class Input:
             raise Trouble(
                 ExitCode.NOT_FOUND, str(error), "upload the part, or name the version that is there"
             ) from None
+        except AudienceUnreachable as error:
+            raise Trouble(ExitCode.UNREACHABLE, str(error), "check the credentials and their permissions") from None
         yield from _streamed(cloud.client("s3"), pinned, Holds.USERS)
 
 

@@ -48,6 +48,7 @@ class Scenario(msgspec.Struct, frozen=True):
         wire: makes the behaviour of a server that misbehaves in HTTP/2, in both gateways' place.
         line: makes the behaviour of TCP connections to the stand-ins, by their number.
         deaf_s: for so long nobody listens where the gateways should be.
+        remake: makes another batch file of the given one, in a folder.
         prepare: done before the file is dropped.
         act: done by hand in a thread of its own while the run goes on.
         finish: done when the run has come to a stand; gives the run another chance, such as a resume.
@@ -71,6 +72,7 @@ class Scenario(msgspec.Struct, frozen=True):
     wire: Callable[[], Behaviour] | None = None
     line: Callable[[], Callable[[int], Line]] | None = None
     deaf_s: float = 0.0
+    remake: Callable[[Trial, Path, Path], Path] | None = None
     prepare: Callable[[Trial], None] | None = None
     act: Callable[[Scene], None] | None = None
     finish: Callable[[Scene], None] | None = None

@@ -77,6 +77,8 @@ class Stage:
         if path is None:
             recipe = Recipe(users=users or scenario.users, seed=number, campaign_id=f"{scenario.name}-{number}")
             path = make(recipe, self._folder / f"{scenario.name}-{number}.json")
+        if scenario.remake is not None:
+            path = scenario.remake(self.trial, path, self._folder)
         struck = [0]
         with contextlib.ExitStack() as props:
             wire = self._gateways_of(scenario, props)

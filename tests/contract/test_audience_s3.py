@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from notifier.audience import (
     AudienceChanged,
+    AudienceDenied,
     AudienceStream,
     BrokenFile,
     FileCache,
@@ -104,6 +105,23 @@ def test_a_version_called_null_pins_nothing(s3: Any) -> None:
     keep_versions(s3)
     assert pin(s3, BUCKET, "users.json").version_id is None
     assert pin(s3, BUCKET, "users.json", version_id="null").version_id is None
+
+
+def test_an_archived_part_is_refused_with_the_way_to_restore_it(s3: Any) -> None:
+    """A HEAD of it is answered; reading it would fail in the middle of the run."""
+    s3.put_object(Bucket=BUCKET, Key="users.json", Body=b"[]", StorageClass="GLACIER")
+    with pytest.raises(AudienceDenied, match=r"archived \(GLACIER\): restore it first"):
+        pin(s3, BUCKET, "users.json")
+
+
+def test_an_unknown_bucket_and_version_are_named(s3: Any) -> None:
+    """HEAD says 404 for either; the GET after it knows better."""
+    keep_versions(s3)
+    s3.put_object(Bucket=BUCKET, Key="users.json", Body=b"[]")
+    with pytest.raises(AudienceChanged, match="no such bucket"):
+        pin(s3, "no-such-bucket-of-ours", "users.json")
+    with pytest.raises(AudienceChanged, match="it has no version_id"):
+        pin(s3, BUCKET, "users.json", version_id="d41d8cd98f00b204e9800998ecf8427e")
 
 
 def test_another_etag_than_stated_is_refused(s3: Any) -> None:

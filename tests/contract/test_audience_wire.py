@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from notifier.audience import AudienceChanged, AudienceStream, AudienceUnreachable, PinnedObject
+from notifier.audience import (
+    AudienceChanged,
+    AudienceDenied,
+    AudienceStream,
+    AudienceUnreachable,
+    PinnedObject,
+    pin,
+    pin_parts,
+)
 from notifier.audience.ranges import ATTEMPTS, check_unchanged, read_ranges
+from notifier.campaign import Part
 from tests.contract.audience_s3 import BUCKET, as_list, read_all, s3_client, users
 
 ETAG = "0123456789abcdef"
@@ -56,6 +65,12 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.server.faults.pop(0) if self.server.faults else whole
         fault(self, body)
 
+    def do_HEAD(self) -> None:
+        """What a GET of all would say, without the body."""
+        self.server.requests.append("HEAD")
+        fault = self.server.faults.pop(0) if self.server.faults else found
+        fault(self, b"")
+
     def begin(self, length: int, status: int = 206, etag: str = ETAG) -> None:
         """Status and headers of an answer."""
         start, _, end = self.headers.get("Range", "bytes=0-0").removeprefix("bytes=").partition("-")
@@ -73,6 +88,11 @@ def whole(handler: Any, body: bytes) -> None:
     """The body as it should be."""
     handler.begin(len(body))
     handler.wfile.write(body)
+
+
+def found(handler: Any, _: bytes) -> None:
+    """The whole object's headers."""
+    handler.begin(len(handler.server.body), 200)
 
 
 def stalled(handler: Any, body: bytes) -> None:
@@ -114,6 +134,18 @@ def forbidden(handler: Any, _: bytes) -> None:
     answer = b"<Error><Code>AccessDenied</Code></Error>"
     handler.begin(len(answer), 403)
     handler.wfile.write(answer)
+
+
+def refusing(status: int, code: str, message: str = "") -> Fault:
+    """A refusal: HEAD gets its status and nothing else."""
+
+    def refuse(handler: Any, _: bytes) -> None:
+        answer = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+        handler.begin(0 if handler.command == "HEAD" else len(answer), status)
+        if handler.command != "HEAD":
+            handler.wfile.write(answer)
+
+    return refuse
 
 
 def of_another(handler: Any, body: bytes) -> None:
@@ -219,3 +251,55 @@ def test_asking_whether_it_changed_is_repeated_too(server: Server, s3: Any) -> N
     server.faults = [of_another]
     with pytest.raises(AudienceChanged):
         check_unchanged(s3, server.pinned, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "version_id", "kind", "words"),
+    [
+        (refusing(403, "AccessDenied", "Access Denied"), None, AudienceDenied, "AudienceBucketArns"),
+        (refusing(403, "AccessDenied", "may not perform: kms:Decrypt"), None, AudienceDenied, "name the key in the"),
+        (refusing(400, "KMS.DisabledException"), None, AudienceDenied, "enable it"),
+        (refusing(400, "InvalidRequest", "a form of Server Side Encryption"), None, AudienceDenied, "SSE-KMS"),
+        (refusing(301, "PermanentRedirect"), None, AudienceDenied, "in another region"),
+        (refusing(400, "InvalidArgument", "Invalid version id specified"), "x y", AudienceChanged, "version_id 'x y'"),
+        (refusing(404, "NoSuchVersion"), "v1", AudienceChanged, "it has no version_id 'v1'"),
+        (refusing(404, "NoSuchBucket"), None, AudienceChanged, "there is no such bucket"),
+        (refusing(405, "MethodNotAllowed"), "v1", AudienceChanged, "delete marker"),
+        (refusing(503, "SlowDown"), None, AudienceUnreachable, "S3 answered 503"),
+        (hung_up, None, AudienceUnreachable, "S3 does not answer"),
+    ],
+)
+def test_a_part_that_cannot_be_pinned_is_named_with_what_to_do(
+    server: Server, s3: Any, refusal: Fault, version_id: str | None, kind: type[Exception], words: str
+) -> None:
+    """HEAD says a number only: what S3 has against the part is asked of a GET, and told with the part's place."""
+    server.faults = [refusal] * 4  # botocore asks again in another region where it is told 301
+    with pytest.raises(kind) as raised:
+        pin_parts(s3, [Part("users.json", version_id=version_id)], BUCKET, "exclude")
+    assert type(raised.value) is kind
+    assert str(raised.value).startswith(f"exclude.parts[0]: s3://{BUCKET}/users.json: ")
+    assert words in str(raised.value)
+
+
+def test_a_part_that_only_looks_readable_is_refused_before_anything_is_sent(server: Server, s3: Any) -> None:
+    """S3 answers HEAD where the object's KMS key may not be used: of every part one byte is read."""
+    server.faults = [found, refusing(403, "AccessDenied", "may not perform: kms:Decrypt")]
+    with pytest.raises(AudienceDenied, match=r"audience\.parts\[0\]: .*KmsKeyArns"):
+        pin_parts(s3, [Part("users.json")], BUCKET)
+    assert server.requests == ["HEAD", "bytes=0-0"]
+
+
+def test_a_head_that_is_refused_once_is_believed(server: Server, s3: Any) -> None:
+    """Where the GET is answered there is nothing more to learn: the HEAD's own status is told."""
+    server.faults = [refusing(403, "AccessDenied")]
+    with pytest.raises(AudienceDenied, match=r"\(403\)"):
+        pin(s3, BUCKET, "users.json")
+
+
+@pytest.mark.parametrize("bucket", ["s3://audience", "a b", "arn:aws:s3:::audience", "x" * 300])
+def test_a_bucket_that_can_have_no_such_name(s3: Any, bucket: str) -> None:
+    """A URL or an ARN in the bucket's place is told as what it is, whoever finds it: S3 or its client."""
+    with pytest.raises((AudienceChanged, AudienceUnreachable)) as raised:
+        pin(s3, bucket, "users.json")
+    assert "can have this name" in str(raised.value)
+    assert "regex" not in str(raised.value)

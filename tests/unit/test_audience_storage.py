@@ -10,9 +10,17 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, FileCache, IdSet, PinnedObject
+from notifier.audience import (
+    AudienceChanged,
+    AudienceDenied,
+    AudienceUnreachable,
+    BrokenFile,
+    FileCache,
+    IdSet,
+    PinnedObject,
+)
+from notifier.audience.answers import read_error
 from notifier.audience.download import MAX_WAITING_BYTES, Closed, Download
-from notifier.audience.pin import read_error
 from notifier.audience.unpack import TEXT_BYTES, Unpacker
 
 
@@ -256,17 +264,51 @@ def test_ids_are_compact() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "words"),
+    ("code", "message", "version_id", "kind", "words"),
     [
-        ("404", AudienceChanged, "not there, or not under this name (404)"),
-        ("NoSuchKey", AudienceChanged, "not there, or not under this name (NoSuchKey)"),
-        ("403", AudienceUnreachable, "not there, or it may not be read (403)"),
-        ("AccessDenied", AudienceUnreachable, "not there, or it may not be read (AccessDenied)"),
-        ("412", AudienceChanged, "other bytes than the pinned ones (412)"),
-        ("SlowDown", AudienceUnreachable, "S3 answered SlowDown"),
+        ("404", "", None, AudienceChanged, "not there, or not under this name (404)"),
+        ("NoSuchKey", "", "v1", AudienceChanged, "not there, or not under this name (NoSuchKey)"),
+        ("NoSuchBucket", "", None, AudienceChanged, "there is no such bucket (NoSuchBucket)"),
+        ("405", "", "v1", AudienceChanged, "this version is a delete marker: the object was deleted (405)"),
+        ("412", "", None, AudienceChanged, "other bytes than the pinned ones (412)"),
+        ("NoSuchVersion", "", "v1", AudienceChanged, "it has no version_id 'v1', or that version was deleted"),
+        ("InvalidArgument", "Invalid version id specified", "v 1", AudienceChanged, "it has no version_id 'v 1'"),
+        ("403", "", None, AudienceDenied, "AudienceBucketArns"),
+        ("AccessDenied", "Access Denied", None, AudienceDenied, "KmsKeyArns"),
+        (
+            "AccessDenied",
+            "may not perform: kms:Decrypt",
+            None,
+            AudienceDenied,
+            "the KMS key that encrypts it",
+        ),
+        (
+            "KMS.DisabledException",
+            "",
+            None,
+            AudienceDenied,
+            "is disabled or deleted (KMS.Disabled",
+        ),
+        ("InvalidObjectState", "", "v1", AudienceDenied, "it is archived (InvalidObjectState): restore it first"),
+        ("PermanentRedirect", "", None, AudienceDenied, "its bucket is in another region (PermanentRedirect): copy it"),
+        (
+            "InvalidRequest",
+            "using a form of Server Side Encryption",
+            "v1",
+            AudienceDenied,
+            "upload it with SSE-S3",
+        ),
+        ("SlowDown", "", None, AudienceUnreachable, "S3 answered SlowDown"),
+        ("InvalidRequest", "", None, AudienceUnreachable, "S3 answered InvalidRequest"),
+        ("", "", None, AudienceUnreachable, "S3 answered without a code"),
     ],
 )
-def test_what_s3s_refusals_mean(code: str, kind: type[Exception], words: str) -> None:
-    """S3 does not tell a file that never was from one that is gone, nor always from one that it keeps to itself."""
-    found = read_error(ClientError({"Error": {"Code": code}}, "HeadObject"), "s3://b/k")
-    assert (type(found), str(found)) == (kind, f"s3://b/k: {words}")
+def test_what_s3s_refusals_mean(
+    code: str, message: str, version_id: str | None, kind: type[Exception], words: str
+) -> None:
+    """Gone for good, kept back until something else changes, or away for now: each with what to do about it."""
+    error = ClientError({"Error": {"Code": code, "Message": message}}, "HeadObject")
+    found = read_error(error, "s3://b/k", version_id)
+    assert type(found) is kind
+    assert str(found).startswith("s3://b/k: ")
+    assert words in str(found)
