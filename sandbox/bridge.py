@@ -7,20 +7,19 @@ API Gateway, the stage is the first part of the path, and `requestContext.domain
 import base64
 import json
 import re
-import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sandbox import intrinsics
 from sandbox.blueprint import Function, Route
+from sandbox.http_server import Asked, Headers, HttpServer, Reply
 
 Invoke = Callable[[str, bytes, str], Any]
 """Invokes a function by name, with a trace header, and gives an answer with `payload` and `failure`."""
-Around = Callable[[str, Callable[[str], "Reply"]], "Reply"]
+Around = Callable[[str, Callable[[str], Reply]], Reply]
 """What happens around one request: it answers it with the trace header that functions are to get."""
 
 _ACCOUNT = "123456789012"
@@ -56,30 +55,32 @@ class Bridge:
         self._routes = sorted(function.routes, key=lambda route: ("{" in route.path, -len(route.path)))
         self._default_authorizer = (properties.get("Auth") or {}).get("DefaultAuthorizer", "NONE")
         self._responses: Mapping[str, Any] = properties.get("GatewayResponses") or {}
-        self._server = _Server(("127.0.0.1", port), _Handler)
-        self._server.bridge = self
-        self.host = f"localhost:{self._server.server_address[1]}"
+        self._server = HttpServer(self._serve, port, name="bridge")
+        self.host = f"localhost:{self._server.port}"
         self.url = f"http://{self.host}/{self.stage}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="bridge", daemon=True).start()
 
     def stop(self) -> None:
-        """Ends the server."""
-        self._server.shutdown()
-        self._server.server_close()
+        """End the server."""
+        self._server.stop()
 
-    def answer(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> "Reply":
+    def _serve(self, asked: Asked) -> Reply:
+        reply = self.answer(asked.method, asked.path, asked.headers.items(), asked.body)
+        kept = [(name, value) for name, value in reply.headers if name.lower() not in _HOP_BY_HOP]
+        return Reply(reply.status, reply.body, kept)
+
+    def answer(self, method: str, target: str, headers: Headers, body: bytes) -> Reply:
         """One request, answered as API Gateway would."""
         if self.around is None:
             return self._answer(method, target, headers, body, "")
         name = f"{method} {urlsplit(target).path}"
         return self.around(name, lambda trace: self._answer(method, target, headers, body, trace))
 
-    def _answer(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes, trace: str) -> "Reply":
+    def _answer(self, method: str, target: str, headers: Headers, body: bytes, trace: str) -> Reply:
         path, _, query = target.partition("?")
         path = unquote(urlsplit(path).path) if "%" in path else path
         stage, _, rest = path.removeprefix("/").partition("/")
         if stage != self.stage:
-            return Reply(403, [("Content-Type", "application/json")], b'{"message":"Forbidden"}')
+            return Reply(403, b'{"message":"Forbidden"}', [("Content-Type", "application/json")])
         if len(body) > _MAX_BODY_BYTES:
             return self._gateway_response("REQUEST_TOO_LARGE", 413)
         found = self._route(method, f"/{rest}")
@@ -106,7 +107,7 @@ class Bridge:
         method: str,
         path: str,
         query: str,
-        headers: Sequence[tuple[str, str]],
+        headers: Headers,
         body: bytes,
         route: Route,
         parameters: dict[str, str],
@@ -139,7 +140,7 @@ class Bridge:
             "isBase64Encoded": is_base64,
         }
 
-    def _authorize(self, event: dict[str, Any], trace: str) -> "Reply | None":
+    def _authorize(self, event: dict[str, Any], trace: str) -> Reply | None:
         """Asks the authorizer; puts its context into the event, or gives the gateway's own response."""
         arn = f"arn:aws:execute-api:eu-west-1:{_ACCOUNT}:sandbox/{self.stage}/{event['httpMethod']}{event['path']}"
         asked = {**event, "type": "REQUEST", "methodArn": arn}
@@ -156,7 +157,7 @@ class Bridge:
         event["requestContext"]["authorizer"] = {"principalId": told["principalId"], **told.get("context", {})}
         return None
 
-    def _proxy(self, event: dict[str, Any], trace: str) -> "Reply":
+    def _proxy(self, event: dict[str, Any], trace: str) -> Reply:
         answer = self._invoke(self._function, json.dumps(event).encode(), trace)
         if answer.failure:
             return self._gateway_response("INTEGRATION_FAILURE", 502)
@@ -164,28 +165,18 @@ class Bridge:
         headers = dict(_grouped(list((told.get("headers") or {}).items()))) | (told.get("multiValueHeaders") or {})
         content = told.get("body") or ""
         body = base64.b64decode(content) if told.get("isBase64Encoded") else content.encode()
-        return Reply(
-            int(told["statusCode"]), [(name, value) for name, values in headers.items() for value in values], body
-        )
+        pairs = [(name, value) for name, values in headers.items() for value in values]
+        return Reply(int(told["statusCode"]), body, pairs)
 
-    def _gateway_response(self, kind: str, status: int) -> "Reply":
+    def _gateway_response(self, kind: str, status: int) -> Reply:
         """The template's response of this kind, else of its family, else what API Gateway says by itself."""
         family = "DEFAULT_5XX" if status >= 500 else "DEFAULT_4XX"
         own = self._responses.get(kind) or self._responses.get(family)
         if own is None:
-            return Reply(status, [("Content-Type", "application/json")], b'{"message":"Missing Authentication Token"}')
+            return Reply(status, b'{"message":"Missing Authentication Token"}', [("Content-Type", "application/json")])
         headers = [(name, str(value).strip("'")) for name, value in own["ResponseParameters"]["Headers"].items()]
         template = next(iter(own["ResponseTemplates"].values()))
-        return Reply(int(own.get("StatusCode", status)), headers, str(template).encode())
-
-
-class Reply:
-    """What goes back to the browser."""
-
-    def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+        return Reply(int(own.get("StatusCode", status)), str(template).encode(), headers)
 
 
 def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
@@ -200,42 +191,3 @@ def _as_text(body: bytes) -> tuple[str, bool]:
         return body.decode(), False
     except UnicodeDecodeError:
         return base64.b64encode(body).decode(), True
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-    bridge: Bridge
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: the browser has gone away."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    server: _Server
-
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        reply = self.server.bridge.answer(self.command, self.path, list(self.headers.items()), body)
-        self.send_response(reply.status)
-        for name, value in _kept(reply.headers):
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(reply.body)
-
-    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _handle  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing: the functions have logs of their own."""
-
-
-def _kept(headers: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for name, value in headers:
-        if name.lower() not in _HOP_BY_HOP:
-            yield name, value

@@ -2,13 +2,12 @@
 
 import html
 import re
-import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 from sandbox.gateways import Gateways
+from sandbox.http_server import Asked, HttpServer, Reply
 from sandbox.scene import PHONES, Phone, mails
 
 _STYLE = """
@@ -37,15 +36,18 @@ class Outside:
         self._endpoint_url = endpoint_url
         self._gateways = gateways
         self._addresses = addresses
-        self._server = _Server(("127.0.0.1", port), _Handler)
-        self._server.outside = self
-        self.url = f"http://localhost:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="outside", daemon=True).start()
+        self._server = HttpServer(self._answer, port, name="outside")
+        self.url = f"http://localhost:{self._server.port}"
 
     def stop(self) -> None:
-        """Ends the server."""
-        self._server.shutdown()
-        self._server.server_close()
+        """End the server."""
+        self._server.stop()
+
+    def _answer(self, asked: Asked) -> Reply:
+        text = self.page(urlsplit(asked.path).path)
+        body = (text or _page("Nothing here", "", refresh=False)).encode()
+        headers = (("Content-Type", "text/html; charset=utf-8"), ("Referrer-Policy", "no-referrer"))
+        return Reply(404 if text is None else 200, body, headers)
 
     def page(self, path: str) -> str | None:
         """The page of a path, or None."""
@@ -114,30 +116,3 @@ def _page(title: str, body: str, *, refresh: bool = True) -> str:
         '<nav><a href="/">Sandbox</a><a href="/mails">Mails</a><a href="/phones">Phones</a></nav>'
         f"<h1>{html.escape(title)}</h1>{body}</html>"
     )
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    outside: Outside
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: the browser has gone away."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        """One of the pages."""
-        text = self.server.outside.page(urlsplit(self.path).path)
-        body = (text or _page("Nothing here", "", refresh=False)).encode()
-        self.send_response(200 if text is not None else 404)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing."""

@@ -11,10 +11,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Self
 
 import msgspec
 
+from sandbox.http_server import Reply
 from sandbox.local_lambda.invocation import Answer, Invocation
 from sandbox.local_lambda.trace import Trace as Header
 
@@ -25,15 +26,6 @@ SERVICE: Final = "AWS::Lambda"
 FUNCTION: Final = "AWS::Lambda::Function"
 API: Final = "AWS::ApiGateway::Stage"
 _HEADER: Final = b'{"format":"json","version":1}\n'
-
-
-class HasStatus(Protocol):
-    """An HTTP answer."""
-
-    status: int
-
-
-Reply = TypeVar("Reply", bound=HasStatus)
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -12,13 +12,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from sandbox import intrinsics
+from sandbox.local_lambda.invocation import Invocation
+from sandbox.local_lambda.runtime_api import Error, Result, RuntimeApi
 
 ROOT = Path(__file__).resolve().parent.parent
 Target = Literal["host", "lambda"]
@@ -40,7 +41,8 @@ RUNTIME_MODULES = (
 
 AARCH64 = 183
 _ELF = b"\x7fELF"
-_NEXT = "/2018-06-01/runtime/invocation/next"
+_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker:1"
+_REQUEST = "00000000-0000-0000-0000-000000000001"
 
 
 @dataclass(frozen=True)
@@ -193,20 +195,28 @@ def python(artifact: Path, runtime: Path, *arguments: str) -> subprocess.Complet
 class Running:
     """A handler that has been booted: it takes one event after the other."""
 
-    def __init__(self, api: "_Api", log: IO[bytes]) -> None:
+    def __init__(self, api: RuntimeApi, log: IO[bytes]) -> None:
         self._api = api
         self._log = log
 
     def ask(self, event: Any) -> Answer:
         """Gives it an event and waits for its answer."""
-        self._api.events.put(json.dumps(event).encode())
-        try:
-            found = self._api.answers.get(timeout=60)
-        except queue.Empty:
-            raise AssertionError(f"no answer in 60 s\n{self.log}") from None
-        assert found is not None, f"ended without an answer\n{self.log}"
-        payload, error = found
-        return Answer(payload, error, self.log)
+        invocation = Invocation("worker", "1", _ARN, _REQUEST, json.dumps(event).encode(), "", asynchronous=False)
+        self._api.hand_over(invocation, int(time.time() * 1000) + 900_000)
+        while True:
+            try:
+                report = self._api.reports.get(timeout=60)
+            except queue.Empty:
+                raise AssertionError(f"no answer in 60 s\n{self.log}") from None
+            match report:
+                case Result(_, payload):
+                    return Answer(json.loads(payload), None, self.log)
+                case Error(_, b"", _):
+                    raise AssertionError(f"ended without an answer\n{self.log}")
+                case Error(_, payload, _):
+                    return Answer(None, json.loads(payload), self.log)
+                case _:
+                    pass  # it is ready for the event
 
     @property
     def log(self) -> str:
@@ -221,13 +231,13 @@ def booted(artifact: Path, runtime: Path, handler: str, **variables: str) -> Ite
 
     `variables` are added to the function's environment, and override it.
     """
-    with _runtime_api() as api, tempfile.TemporaryFile() as log:
+    with closing(RuntimeApi()) as api, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-S", "-P", "-m", "awslambdaric", handler],
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=artifact,
-            env=environment(artifact, runtime, {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server_port}", **variables}),
+            env=environment(artifact, runtime, {"AWS_LAMBDA_RUNTIME_API": api.address, **variables}),
         )
         watch = threading.Thread(target=_tell_the_end, args=(process, api))
         watch.start()
@@ -244,65 +254,7 @@ def invoke(artifact: Path, runtime: Path, handler: str, event: Any, **variables:
         return running.ask(event)
 
 
-def _tell_the_end(process: "subprocess.Popen[bytes]", api: "_Api") -> None:
+def _tell_the_end(process: "subprocess.Popen[bytes]", api: RuntimeApi) -> None:
     """A process that ends by itself will not answer any more."""
     process.wait()
-    api.answers.put(None)
-    api.events.put(None)
-
-
-class _Api(ThreadingHTTPServer):
-    """Lambda's Runtime API. `answers` are pairs of what was returned and what went wrong; None is the end."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _ApiHandler)
-        self.events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.answers: queue.SimpleQueue[tuple[Any, Any] | None] = queue.SimpleQueue()
-
-
-class _ApiHandler(BaseHTTPRequestHandler):
-    server: _Api
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        """The next event; who asks when there is none waits for it."""
-        assert self.path == _NEXT
-        event = self.server.events.get()
-        if event is None:
-            self.close_connection = True
-            return
-        headers = {
-            "Lambda-Runtime-Aws-Request-Id": "00000000-0000-0000-0000-000000000001",
-            "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 900_000),
-            "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:worker:1",
-        }
-        self._reply(200, event, headers)
-
-    def do_POST(self) -> None:
-        """The handler's answer, or what became of it instead."""
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
-        self._reply(202, b"{}", {})
-        self.server.answers.put((body, None) if self.path.endswith("/response") else (None, body))
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keeps the test's output quiet."""
-
-    def _reply(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Type": "application/json", "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
-@contextmanager
-def _runtime_api() -> Iterator[_Api]:
-    api = _Api()
-    thread = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield api
-    finally:
-        api.shutdown()
-        api.server_close()
-        thread.join()
+    api.reports.put(Error("", b"", "ended"))

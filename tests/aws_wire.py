@@ -6,14 +6,16 @@ boto3 speaks to it unchanged, signed, over HTTP. Which service is meant stands i
 
 import json
 import re
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import msgspec
+
+from sandbox.http_server import Asked as HttpRequest
+from sandbox.http_server import HttpServer
+from sandbox.http_server import Reply as HttpReply
 
 CLOUDFORMATION = "http://cloudformation.amazonaws.com/doc/2010-05-15/"
 _SCOPE = re.compile(
@@ -72,34 +74,18 @@ class Wire:
     def __init__(self) -> None:
         self.world = World()
         self.asked: list[Asked] = []
-        wire = self
+        self._server = HttpServer(self._answer, name="aws-wire")
+        self.url = f"http://{self._server.address}"
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                pass
-
-            def do_GET(self) -> None:
-                wire._answer(self, b"")
-
-            def do_POST(self) -> None:
-                wire._answer(self, self.rfile.read(int(self.headers["Content-Length"])))
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
-        scope = _SCOPE.match(request.headers.get("Authorization", ""))
+    def _answer(self, http: HttpRequest) -> HttpReply:
+        scope = _SCOPE.match(http.headers.get("Authorization", ""))
         assert scope is not None, "not signed"
-        url = urlsplit(request.path)
-        if "X-Amz-Target" in request.headers:
-            values = {"Action": request.headers["X-Amz-Target"], **json.loads(body)}
+        url = urlsplit(http.path)
+        if "X-Amz-Target" in http.headers:
+            values = {"Action": http.headers["X-Amz-Target"], **json.loads(http.body)}
         else:
-            values = dict(parse_qsl(body.decode() or url.query, keep_blank_values=True))
-        asked = Asked(scope["service"], scope["region"], request.command, unquote(url.path), values)
+            values = dict(parse_qsl(http.body.decode() or url.query, keep_blank_values=True))
+        asked = Asked(scope["service"], scope["region"], http.method, unquote(url.path), values)
         self.asked.append(asked)
         answers = {
             "ses": self._ses,
@@ -110,11 +96,7 @@ class Wire:
         }
         found = answers[asked.service](asked)
         status, headers, text = found if not isinstance(found, Refusal) else _refused(asked.service, found)
-        request.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(text.encode()))}.items():
-            request.send_header(name, value)
-        request.end_headers()
-        request.wfile.write(text.encode())
+        return HttpReply(status, text.encode(), tuple(headers.items()))
 
     # -- SES v2: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetAccount.html ----------------------------
 
@@ -173,8 +155,7 @@ class Wire:
 
     def stop(self) -> None:
         """Listens no more."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
     def __enter__(self) -> Self:
         return self

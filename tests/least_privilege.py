@@ -8,16 +8,15 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 import http.client
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from sandbox.blueprint import Place, Stack
+from sandbox.http_server import Asked, HttpServer, Reply
 from sandbox.intrinsics import Resolver
 from tests.transformed_template import transformed
 
@@ -41,79 +40,58 @@ class Recorder:
         self.calls: set[Call] = set()
         self.unknown: set[str] = set()
         self._upstream = ""
-        self._here = threading.local()
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                pass
-
-            def forward(self) -> None:
-                recorder._forward(self)
-
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward  # noqa: N815
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self._server = HttpServer(self._forward, name="least-privilege")
+        self.url = f"http://{self._server.address}"
 
     def before(self, endpoint_url: str) -> None:
         """Pass everything on to this AWS."""
         self._upstream = urlsplit(endpoint_url).netloc
 
-    def _forward(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        scope = _SCOPE.search(request.headers.get("Authorization", ""))
+    def _forward(self, asked: Asked) -> Reply:
+        scope = _SCOPE.search(asked.headers.get("Authorization", ""))
         if scope is None:
-            self.unknown.add(f"{request.command} {request.path}")
+            self.unknown.add(f"{asked.method} {asked.path}")
         else:
             try:
-                self.calls.update(_calls(scope["key"], scope["service"], request, body))
+                self.calls.update(_calls(scope["key"], scope["service"], asked))
             except (KeyError, ValueError) as error:
-                self.unknown.add(f"{scope['service']} {request.command} {request.path}: {error!r}")
+                self.unknown.add(f"{scope['service']} {asked.method} {asked.path}: {error!r}")
         upstream = http.client.HTTPConnection(self._upstream, timeout=60)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
-        upstream.request(request.command, request.path, body or None, headers)
+        headers = {name: value for name, value in asked.headers.items() if name.lower() not in _HOP_BY_HOP}
+        upstream.request(asked.method, asked.path, asked.body or None, headers)
         answer = upstream.getresponse()
         content = answer.read()
-        request.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in _HOP_BY_HOP:
-                request.send_header(name, value)
-        length = answer.getheader("Content-Length") if request.command == "HEAD" else None
-        request.send_header("Content-Length", length or str(len(content)))
-        request.end_headers()
-        request.wfile.write(content)
+        kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP]
+        length = answer.getheader("Content-Length")
+        if asked.method == "HEAD" and length:
+            kept.append(("Content-Length", length))
         upstream.close()
+        return Reply(answer.status, content, kept)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
 
-def _calls(who: str, service: str, request: BaseHTTPRequestHandler, body: bytes) -> Iterator[Call]:
+def _calls(who: str, service: str, asked: Asked) -> Iterator[Call]:
     """What IAM would be asked for one request. Raises KeyError for what is not known here."""
-    url = urlsplit(request.path)
+    url = urlsplit(asked.path)
     values = dict(parse_qsl(url.query, keep_blank_values=True))
     place = Place()
-    target = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+    target = asked.headers.get("X-Amz-Target", "").rpartition(".")[2]
     match service:
         case "s3":
             bucket, _, key = unquote(url.path).lstrip("/").partition("/")
             if key:
-                verb = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject"}[request.command]
+                verb = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject"}[asked.method]
                 versioned = "Version" if "versionId" in values else ""
                 yield Call(who, f"s3:{verb}{versioned}", place.arn("s3", f"{bucket}/{key}"))
             else:
                 yield Call(who, {"list-type": "s3:ListBucket"}[next(iter(values))], place.arn("s3", bucket))
         case "dynamodb":
-            yield from _dynamodb(who, target, json.loads(body), place)
+            yield from _dynamodb(who, target, json.loads(asked.body), place)
         case "lambda":
             path = unquote(url.path).removeprefix("/2015-03-31/functions/").rstrip("/")
             name, _, what = path.partition("/")
@@ -122,21 +100,21 @@ def _calls(who: str, service: str, request: BaseHTTPRequestHandler, body: bytes)
                 ("GET", "versions"): "ListVersionsByFunction",
                 ("GET", "aliases"): "ListAliases",
                 ("DELETE", ""): "DeleteFunction",
-            }[request.command, what]
+            }[asked.method, what]
             arn = name if name.startswith("arn:") else place.arn("lambda", f"function:{name}")
             qualifier = f":{values['Qualifier']}" if "Qualifier" in values else ""
             yield Call(who, f"lambda:{action}", arn + qualifier)
         case "sqs":
-            queue = json.loads(body)["QueueUrl"].rsplit("/", 1)[1]
+            queue = json.loads(asked.body)["QueueUrl"].rsplit("/", 1)[1]
             yield Call(who, f"sqs:{target}", place.arn("sqs", queue))
         case "events":
-            for entry in json.loads(body)["Entries"]:
+            for entry in json.loads(asked.body)["Entries"]:
                 bus = entry.get("EventBusName", "default")
                 yield Call(who, f"events:{target}", place.arn("events", f"event-bus/{bus}"))
         case "secretsmanager":
-            yield Call(who, f"secretsmanager:{target}", json.loads(body)["SecretId"])
+            yield Call(who, f"secretsmanager:{target}", json.loads(asked.body)["SecretId"])
         case "ses":
-            form = dict(parse_qsl(body.decode()))
+            form = dict(parse_qsl(asked.body.decode()))
             context = (("ses:FromAddress", (form["Source"],)),)
             yield Call(who, f"ses:{form['Action']}", place.arn("ses", f"identity/{form['Source']}"), context)
         case _:

@@ -1,9 +1,8 @@
 """The batch file is overwritten twice while it is sent."""
 
-import time
-
 from notifier.run import source_of
 from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario, Scene
+from sandbox.wait import WaitedInVain, wait_until
 
 
 def overwrite(scene: Scene) -> None:
@@ -25,15 +24,17 @@ def check(scene: Scene) -> None:
 
 
 def _expect_refused(scene: Scene, run_id: str) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
+    def reason_of() -> str | None:
         lane = scene.trial.ledger.read_lane(run_id)
-        if lane is not None and lane.reason is not None:
-            if "campaign_exists" not in lane.reason:
-                scene.notes.append(f"the second version is refused as campaign_exists, not as {lane.reason}")
-            return
-        time.sleep(0.1)
-    scene.notes.append("the second version is refused within 10 s")
+        return lane.reason if lane else None
+
+    try:
+        reason = wait_until(reason_of, 10, "a reason")
+    except WaitedInVain:
+        scene.notes.append("the second version is refused within 10 s")
+        return
+    if "campaign_exists" not in reason:
+        scene.notes.append(f"the second version is refused as campaign_exists, not as {reason}")
 
 
 SCENARIO = Scenario(

@@ -1,42 +1,126 @@
 """The part of the Lambda API that programs call, over HTTP: Invoke, GetFunction, and what pruning versions needs."""
 
 import json
-import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from sandbox.http_server import Asked, HttpServer, Reply
 from sandbox.local_lambda.invocation import Refusal
 from sandbox.local_lambda.service import LATEST, LocalLambda
 
 _PREFIX: Final = "/2015-03-31/functions/"
 _KILL: Final = "/sandbox/kill/"
+_JSON: Final = (("Content-Type", "application/json"),)
 
 
 class LambdaApi:
     """Serves one local Lambda on a free port of 127.0.0.1."""
 
     def __init__(self, service: LocalLambda) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.service = service
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="lambda-api", daemon=True).start()
+        self._service = service
+        self._server = HttpServer(self._answer, name="lambda-api", backlog=128)
+        self.address = self._server.address
 
     def stop(self) -> None:
-        """Ends the server."""
-        self._server.shutdown()
-        self._server.server_close()
+        """End the server."""
+        self._server.stop()
+
+    def _answer(self, asked: Asked) -> Reply:
+        """Invoke; describe; list; delete a version; or, for scenarios, kill a function's environments."""
+        path = urlsplit(asked.path).path
+        try:
+            match asked.method:
+                case "POST" if path.startswith(_KILL):
+                    return self._kill(path.removeprefix(_KILL))
+                case "POST":
+                    return self._invoke(asked)
+                case "DELETE":
+                    return self._delete_version(asked)
+                case _ if path.endswith("/versions"):
+                    return self._list_versions(asked)
+                case _ if path.endswith("/aliases"):
+                    return self._list_aliases(asked)
+                case _:
+                    return self._describe(asked)
+        except Refusal as refusal:
+            told = {"Type": "User", "Message": refusal.message, "message": refusal.message}
+            return _json(told, refusal.status, {"x-amzn-ErrorType": refusal.code})
+
+    def _kill(self, logical_id: str) -> Reply:
+        for name in self._service.names():
+            if logical_id in name:
+                self._service.kill_environments(name)
+        return Reply(204)
+
+    def _invoke(self, asked: Asked) -> Reply:
+        name, qualifier = _target(asked, "/invocations")
+        trace = asked.headers.get("X-Amzn-Trace-Id", "")
+        match asked.headers.get("X-Amz-Invocation-Type", "RequestResponse"):
+            case "Event":
+                self._service.invoke_later(name, asked.body, qualifier, trace)
+                return Reply(202)
+            case "DryRun":
+                self._service.function(name)
+                return Reply(204)
+            case _:
+                answer = self._service.invoke(name, asked.body, qualifier, trace)
+                headers = [*_JSON, ("X-Amz-Executed-Version", answer.version)]
+                if answer.failure:
+                    headers.append(("X-Amz-Function-Error", answer.error_header))
+                return Reply(200, answer.payload, headers)
+
+    def _describe(self, asked: Asked) -> Reply:
+        whole = not asked.path.endswith("/configuration")
+        name, qualifier = _target(asked, "" if whole else "/configuration")
+        function = self._service.function(name)
+        setup = function.setup
+        configuration = {
+            "FunctionName": name,
+            "FunctionArn": f"{setup.arn}:{qualifier}" if qualifier else setup.arn,
+            "Handler": setup.handler,
+            "Timeout": int(setup.timeout_s),
+            "MemorySize": setup.memory_mb,
+            "Version": function.aliases.get(qualifier, qualifier or LATEST),
+            "Environment": {"Variables": dict(setup.variables)},
+            "State": "Active",
+        }
+        return _json({"Configuration": configuration} if whole else configuration)
+
+    def _list_versions(self, asked: Asked) -> Reply:
+        name, _ = _target(asked, "/versions")
+        function = self._service.function(name)
+        versions = [
+            {"FunctionName": name, "Version": version, "LastModified": _lambda_time(function.published_at[version])}
+            for version in function.pools
+            if version in function.published_at
+        ]
+        return _json({"Versions": versions})
+
+    def _list_aliases(self, asked: Asked) -> Reply:
+        name, _ = _target(asked, "/aliases")
+        aliases = self._service.function(name).aliases.items()
+        return _json({"Aliases": [{"Name": alias, "FunctionVersion": version} for alias, version in aliases]})
+
+    def _delete_version(self, asked: Asked) -> Reply:
+        name, version = _target(asked, "")
+        self._service.delete_version(name, version)
+        return Reply(204)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    service: LocalLambda
+def _target(asked: Asked, ending: str) -> tuple[str, str]:
+    """The function and the qualifier that a request names."""
+    url = urlsplit(asked.path)
+    path = unquote(url.path)
+    if not path.startswith(_PREFIX) or not path.endswith(ending):
+        raise Refusal(404, "UnknownOperationException", f"not known to the sandbox: {asked.method} {path}")
+    name, qualifier = name_and_qualifier(path[len(_PREFIX) : len(path) - len(ending)])
+    return name, parse_qs(url.query).get("Qualifier", [qualifier])[0]
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: the caller has gone away."""
+
+def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(status, json.dumps(value).encode(), [*_JSON, *(headers or {}).items()])
 
 
 def _lambda_time(at_s: float) -> str:
@@ -49,120 +133,3 @@ def name_and_qualifier(text: str) -> tuple[str, str]:
     if "function" in parts:
         parts = parts[parts.index("function") + 1 :]
     return parts[0], parts[1] if len(parts) > 1 else ""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    server: _Server
-
-    def do_POST(self) -> None:
-        """Invoke; or, for scenarios, kill every environment of the functions with this logical id."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path.startswith(_KILL):
-            self._kill(self.path.removeprefix(_KILL))
-            return
-        self._guarded(lambda: self._invoke(body))
-
-    def do_GET(self) -> None:
-        """GetFunction, GetFunctionConfiguration, ListVersionsByFunction, ListAliases."""
-        path = urlsplit(self.path).path
-        lists = {"/versions": self._list_versions, "/aliases": self._list_aliases}
-        self._guarded(next((act for ending, act in lists.items() if path.endswith(ending)), self._describe))
-
-    def do_DELETE(self) -> None:
-        """DeleteFunction, of one version only."""
-        self._guarded(self._delete_version)
-
-    def _guarded(self, act: Any) -> None:
-        try:
-            act()
-        except Refusal as refusal:
-            text = json.dumps({"Type": "User", "Message": refusal.message, "message": refusal.message})
-            self._answer(refusal.status, text.encode(), {"x-amzn-ErrorType": refusal.code})
-
-    def _target(self, ending: str) -> tuple[str, str]:
-        url = urlsplit(self.path)
-        path = unquote(url.path)
-        if not path.startswith(_PREFIX) or not path.endswith(ending):
-            raise Refusal(404, "UnknownOperationException", f"not known to the sandbox: {self.command} {path}")
-        name, qualifier = name_and_qualifier(path[len(_PREFIX) : len(path) - len(ending)])
-        return name, parse_qs(url.query).get("Qualifier", [qualifier])[0]
-
-    def _kill(self, logical_id: str) -> None:
-        service = self.server.service
-        for name in service.names():
-            if logical_id in name:
-                service.kill_environments(name)
-        self._answer(204)
-
-    def _invoke(self, body: bytes) -> None:
-        name, qualifier = self._target("/invocations")
-        service = self.server.service
-        trace = self.headers.get("X-Amzn-Trace-Id", "")
-        match self.headers.get("X-Amz-Invocation-Type", "RequestResponse"):
-            case "Event":
-                service.invoke_later(name, body, qualifier, trace)
-                self._answer(202)
-            case "DryRun":
-                service.function(name)
-                self._answer(204)
-            case _:
-                answer = service.invoke(name, body, qualifier, trace)
-                headers = {"X-Amz-Executed-Version": answer.version}
-                if answer.failure:
-                    headers["X-Amz-Function-Error"] = answer.error_header
-                self._answer(200, answer.payload, headers)
-
-    def _describe(self) -> None:
-        whole = not self.path.endswith("/configuration")
-        name, qualifier = self._target("" if whole else "/configuration")
-        function = self.server.service.function(name)
-        setup = function.setup
-        configuration = {
-            "FunctionName": name,
-            "FunctionArn": f"{setup.arn}:{qualifier}" if qualifier else setup.arn,
-            "Handler": setup.handler,
-            "Timeout": int(setup.timeout_s),
-            "MemorySize": setup.memory_mb,
-            "Version": function.aliases.get(qualifier, qualifier or LATEST),
-            "Environment": {"Variables": dict(setup.variables)},
-            "State": "Active",
-        }
-        answer = {"Configuration": configuration} if whole else configuration
-        self._answer(200, json.dumps(answer).encode())
-
-    def _list_versions(self) -> None:
-        name, _ = self._target("/versions")
-        function = self.server.service.function(name)
-        versions = [
-            {"FunctionName": name, "Version": version, "LastModified": _lambda_time(function.published_at[version])}
-            for version in function.pools
-            if version in function.published_at
-        ]
-        self._answer(200, json.dumps({"Versions": versions}).encode())
-
-    def _list_aliases(self) -> None:
-        name, _ = self._target("/aliases")
-        aliases = self.server.service.function(name).aliases.items()
-        listed = [{"Name": alias, "FunctionVersion": version} for alias, version in aliases]
-        self._answer(200, json.dumps({"Aliases": listed}).encode())
-
-    def _delete_version(self) -> None:
-        name, version = self._target("")
-        self.server.service.delete_version(name, version)
-        self._answer(204)
-
-    def _answer(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-            self.send_header(name, value)
-        if status != 204:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing: invocations are in the function's log."""

@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from notifier.run import source_of
 from sandbox.office import Office
+from sandbox.wait import wait_until
 
 AXE = files("axe_playwright_python") / "axe.min.js"
 WIDE = {"width": 1280, "height": 900}
@@ -95,11 +95,7 @@ def approval_table(office: Office) -> str:
 
 def soon(ready: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     """What `ready()` gives, as soon as it is something: for what happens outside the browser."""
-    until = time.monotonic() + timeout_s
-    while not (found := ready()):
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.1)
-    return found
+    return wait_until(ready, timeout_s, "what happens outside the browser", every_s=0.1)
 
 
 def link_in(text: str) -> str:

@@ -1,7 +1,6 @@
 """Least privilege, the other way round: what the functions really ask of AWS, against what their roles allow."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from notifier.run import LaneState
 from sandbox.audience import Recipe, campaign, users
 from sandbox.local_lambda.service import LocalLambda
 from sandbox.trial import Setting, Trial, parameters_of
+from sandbox.wait import wait_until
 from tests.least_privilege import Call, Recorder, Statement, refused, roles_of
 
 
@@ -60,14 +60,9 @@ def play(trial: Trial, folder: Path) -> None:
     path = folder / "day.json"
     path.write_text(json.dumps(body), encoding="utf-8")
     run_id = trial.drop(path)
-    until = time.monotonic() + 60
-    while (lane := trial.ledger.read_lane(run_id)) is None or lane.account.settled < 500:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: (lane := trial.ledger.read_lane(run_id)) and lane.account.settled >= 500, 60, "500 settled")
     ask(lambda_, control, {"action": "pause", "run_id": run_id, "by": "ann"})
-    while (lane := trial.ledger.read_lane(run_id)) is None or lane.state is not LaneState.PAUSED:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: (lane := trial.ledger.read_lane(run_id)) and lane.state is LaneState.PAUSED, 60, "paused")
     ask(lambda_, control, {"action": "resume", "run_id": run_id, "by": "ann"})
     part = {"bucket": "exports", "key": "audiences/day.jsonl"}
     for one in (part | versions, part | versions, part):

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.local_lambda.invocation import Delivery, Failure, Fault, FaultPlan, no_fault
 from sandbox.stack import Sandbox
+from sandbox.wait import wait_until
 
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
@@ -205,21 +206,12 @@ def test_invocations_at_the_same_time_get_environments_of_their_own(box: Sandbox
     threads = [threading.Thread(target=lambda: pids.append(call(box, "Main", event))) for _ in range(3)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: len(list(here.iterdir())) == 3)
+    wait_until(lambda: len(list(here.iterdir())) == 3, 15, "three environments")
     assert box.lambda_.figures(name_of(box, "Main")).in_flight == 3
     gate.touch()
     for thread in threads:
         thread.join(10)
     assert len(set(pids)) == 3
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 15) -> None:
-    """Waits until the condition holds; fails when it takes too long."""
-    tick = threading.Event()
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        tick.wait(0.02)
 
 
 def test_the_context_and_the_environment_are_lambdas(box: Sandbox) -> None:
@@ -403,7 +395,7 @@ def test_two_sandboxes_never_meet_and_leave_nothing_behind(box: Sandbox, tmp_pat
         assert other.bucket == box.bucket
         mine = call(other, "Main", {"do": "echo"})
         assert mine["pid"] != call(box, "Main", {"do": "echo"})["pid"]
-        wait_for(lambda: any(event.get("detail-type") == "Scheduled Event" for event in notes(other)))
+        wait_until(lambda: any(one.get("detail-type") == "Scheduled Event" for one in notes(other)), 15, "the schedule")
         assert not any(event.get("detail-type") == "Scheduled Event" for event in notes(box))
         with pytest.raises(RuntimeError, match="another sandbox"):
             Sandbox.start(tmp_path / "state", template)

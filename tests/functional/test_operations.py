@@ -1,7 +1,6 @@
 """docs/operations.md, played: its commands in a sandbox print what stands there, ids and figures apart."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from notifier.run import Lane, LaneState, source_of
 from sandbox.audience import Recipe, campaign, users
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
+from sandbox.wait import wait_until
 from sandbox.xray import Daemon, Document
 from tests.documents import Shown, alike, shown
 
@@ -45,10 +45,8 @@ class Operator:
 
     def wait(self, until: Callable[[Lane], bool]) -> None:
         """Wait for the lane of the file dropped last."""
-        end = time.monotonic() + PATIENCE_S
-        while not until(self._trial.ledger.read_lane(self.run_id) or Lane(self.run_id)):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        ledger = self._trial.ledger
+        wait_until(lambda: until(ledger.read_lane(self.run_id) or Lane(self.run_id)), PATIENCE_S, "the lane's state")
 
     def keep(self, secret: str, text: str) -> None:
         """Put a secret, as `aws secretsmanager put-secret-value` does."""

@@ -4,8 +4,7 @@ import json
 import re
 import shlex
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from notifier.run import Lane, LaneState, source_of
 from sandbox import intrinsics
 from sandbox.audience import Recipe, campaign, users
 from sandbox.trial import TEMPLATE, Setting, Trial
+from sandbox.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
@@ -75,13 +75,6 @@ def drop(trial: Trial, folder: Path, name: str, count: int, per_second: int) -> 
     return trial.drop(path)
 
 
-def wait(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.05)
-
-
 def versions_at_work(trial: Trial) -> list[str]:
     """The version of each invocation of the worker, in order."""
     lines = trial.log_lines(5_000)
@@ -106,11 +99,11 @@ def lane_item(trial: Trial, run_id: str) -> dict[str, Any]:
 def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: Trial, tmp_path: Path) -> None:
     """Release N is deployed while a run of N-1 is under way: both finish, each on its own code, in its own form."""
     old = drop(trial, tmp_path, "old", 12_000, 1_500)
-    wait(lambda: (trial.ledger.read_lane(old) or Lane(old)).state is LaneState.RUNNING)
+    wait_until(lambda: (trial.ledger.read_lane(old) or Lane(old)).state is LaneState.RUNNING, PATIENCE_S, "it runs")
     newer = next_release(tmp_path / "newer")
     assert deploy(trial, "WorkerFunction", newer) == "2"
     new = drop(trial, tmp_path, "new", 4_000, 1_000)
-    wait(lambda: "state" in lane_item(trial, new) and lane_item(trial, new)["state"]["S"] == "running")
+    wait_until(lambda: lane_item(trial, new).get("state") == {"S": "running"}, PATIENCE_S, "the new one runs")
 
     # N-1 is told about N's run, and leaves it alone.
     worker = trial.sandbox.function("WorkerFunction").name
@@ -129,7 +122,7 @@ def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: T
     assert lane.account.settled == lane.account.devices == 12_000
     assert lane_item(trial, old)["version"]["N"] == "1"
 
-    wait(lambda: lane_item(trial, new)["state"]["S"] == "done")
+    wait_until(lambda: lane_item(trial, new)["state"]["S"] == "done", PATIENCE_S, "the new one is done")
     item = lane_item(trial, new)
     assert (item["version"]["N"], item["function_version"]["S"], item["ending"]["S"]) == ("2", "2", "completed")
     assert json.loads(item["cursor"]["S"])["version"] == 2
