@@ -104,7 +104,7 @@ def _said(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Wording, 
         renderer.check(recipient)
         words = renderer.words(arm, recipient)
     except BrokenRecord as error:
-        wording = renderer.wording((arm, (recipient.locale or "").replace("_", "-").lower()))
+        wording = renderer.wording_for(arm, recipient)
         return msgspec.structs.replace(wording, slots=()), (), f"This user: {error}."
     return renderer.wording(words.key), words.texts, ""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from notifier.characters import is_blank, with_line_feeds
 from notifier.shape import Fault, shape_faults, shown_name, text_faults
 
 MAX_TTL_S = 2_419_200
@@ -60,6 +61,10 @@ FORBIDDEN_DATA_KEY = re.compile(
 
 Source: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages#Message.
 """
+
+
+_SAYS = ("message", "variants")
+"""What of a campaign reaches phones."""
 
 
 class BrokenCampaign(ValueError):
@@ -224,6 +229,7 @@ def read_campaign(decoded: object) -> Campaign:
     Raises:
         BrokenCampaign: with every fault found, each named by its field.
     """
+    decoded = _with_line_feeds(decoded)
     faults = (*text_faults(decoded, "campaign"), *shape_faults(decoded, Campaign, "campaign"))
     if faults:
         raise BrokenCampaign(faults)
@@ -232,6 +238,16 @@ def read_campaign(decoded: object) -> Campaign:
     if faults:
         raise BrokenCampaign(faults)
     return campaign
+
+
+def _with_line_feeds(decoded: object) -> object:
+    """The campaign with its messages' line breaks as line feeds: a file written on Windows is not at fault."""
+    if not isinstance(decoded, dict):
+        return decoded
+    try:
+        return {key: with_line_feeds(value) if key in _SAYS else value for key, value in decoded.items()}
+    except RecursionError:  # nested too deeply for anything that follows, which says so
+        return decoded
 
 
 def _sense_faults(campaign: Campaign) -> Iterator[Fault]:
@@ -271,11 +287,11 @@ def _percent_faults(campaign: Campaign) -> Iterator[Fault]:
 
 def _whole_message_faults(message: Message, place: str) -> Iterator[Fault]:
     """What a message that is sent must have."""
-    texts = bool(message.title) or bool(message.body)
+    texts = [text for text in (message.title, message.body) if text]
     if message.background is True:
         if texts or message.sound or message.badge:
             yield Fault(place, "a background message shows nothing", "leave out title, body, sound and badge")
-    elif not texts:
+    elif all(map(is_blank, texts)):
         yield Fault(place, "neither title nor body", "add one, or set background: true")
 
 

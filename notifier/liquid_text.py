@@ -24,6 +24,7 @@ from liquid.expression import Expression
 from liquid.undefined import UNDEFINED, FalsyStrictUndefined
 from liquid.utils import ReadOnlyChainMap
 
+from notifier.characters import is_blank
 from notifier.placeholder import BadTemplate, PlainTemplate, Slot, Template, as_text, missing
 from notifier.recipient import BrokenRecord
 
@@ -123,6 +124,8 @@ class LiquidTemplate:
 
     def __init__(self, template: BoundTemplate) -> None:
         self._template = template
+        # Text between the tags of the outermost level is always printed.
+        self.is_seen = any(type(node) is ContentNode and not is_blank(node.text) for node in template.nodes)
 
     def render(self, values: Mapping[str, object]) -> str:
         """The text for one recipient. Raises BrokenRecord, with nothing of the record in its reason."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from notifier.characters import is_blank
 from notifier.recipient import BrokenRecord
 
 MAX_SOURCE_CHARS = 20_000
@@ -37,6 +38,10 @@ class Template(Protocol):
     @property
     def names(self) -> frozenset[str] | None:
         """The attributes it prints; None when only rendering can tell."""
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether a reader sees something whatever the attributes are."""
 
     def render(self, values: Mapping[str, object]) -> str:
         """The text for one recipient. Raises BrokenRecord naming the attribute that is missing."""
@@ -67,6 +72,7 @@ class PlainTemplate:
         slots = [piece for piece in pieces if isinstance(piece, Slot)]
         self.required = frozenset(slot.name for slot in slots if slot.default is None)
         self.names: frozenset[str] | None = frozenset(slot.name for slot in slots)
+        self.is_seen = any(not is_blank(piece) for piece in pieces if isinstance(piece, str))
 
     def render(self, values: Mapping[str, object]) -> str:
         """The text for one recipient. Raises BrokenRecord naming the attribute that is missing."""

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from notifier.campaign import DEFAULT_ARM, BrokenCampaign, Campaign, Fault, Message, Text
+from notifier.characters import cleaned, is_blank
+from notifier.languages import chain_of, tags
 from notifier.placeholder import BadTemplate, Template, as_text, compiled, has_placeholder, missing
 from notifier.recipient import BrokenRecord, Recipient
 from notifier.shape import is_encodable
@@ -18,7 +20,10 @@ USER_ID = "user_id"
 """Always there for a placeholder; an attribute of that name wins."""
 
 _TEXT_FIELDS = Text.__struct_fields__
+_SHOWN_FIELDS = ("title", "body")
 _VERBATIM_FIELDS = ("collapse_id", "sound")
+EMPTY = "text is empty"
+"""The reason of a record for which title and body show nothing once they are filled in."""
 _MAX_LOCALES = 2_000
 """Distinct `locale` values remembered; beyond that they are worked out anew."""
 
@@ -27,7 +32,8 @@ class Wording(Struct, frozen=True):
     """The message of one arm in one language.
 
     `slots` are the fields whose text differs from recipient to recipient (`title`, `data.screen`); in `message` they
-    still hold their placeholders. `locale` is the translation used, in lower case, or "" for the message's own texts.
+    still hold their placeholders. `locale` names the translations used, in lower case, or is "" for the message's own
+    texts: the best one, or with a comma all of them in their order where they are not simply `de-at` and then `de`.
     """
 
     arm: str
@@ -46,8 +52,10 @@ class Words(Struct, frozen=True, gc=False):
 class _Arm:
     """One wording with its templates compiled."""
 
-    def __init__(self, wording: Wording, templates: tuple[Template, ...]) -> None:
+    def __init__(self, wording: Wording, templates: tuple[Template, ...], shown: tuple[Template, ...] | None) -> None:
         self.wording = wording
+        self.shown = shown
+        """Title and body where both may turn out empty; None where there always is something to see."""
         self.key = (wording.arm, wording.locale)
         self.static = Words(self.key) if not templates else None
         self.required = frozenset[str]().union(*(template.required for template in templates))
@@ -59,7 +67,7 @@ class _Arm:
         if self.static is not None:
             return self.static
         values = _values(recipient)
-        return Words(self.key, tuple([template.render(values) for template in self._templates]))
+        return Words(self.key, tuple([cleaned(template.render(values)) for template in self._templates]))
 
 
 class _Row(Struct, frozen=True):
@@ -69,6 +77,7 @@ class _Row(Struct, frozen=True):
     required: frozenset[str]
     names: frozenset[str]
     open: tuple[Template, ...]
+    shown: tuple[tuple[Template, ...], ...]
 
 
 class Renderer:
@@ -81,8 +90,7 @@ class Renderer:
     def __init__(self, campaign: Campaign) -> None:
         if faults := template_faults(campaign):
             raise BrokenCampaign(faults)
-        names = [variant.name for variant in campaign.variants] or [DEFAULT_ARM]
-        self._messages = {name: campaign.message_of(name) for name in names}
+        self._messages = {name: campaign.message_of(name) for name in _arms_of(campaign)}
         self._translations = {name: _by_tag(message) for name, message in self._messages.items()}
         self._made: dict[tuple[str, str], _Arm] = {}
         self._templates: dict[str, Template] = {}
@@ -93,7 +101,7 @@ class Renderer:
         """Whether every arm's message could be said to him; nothing to check where `is_static`.
 
         Raises:
-            BrokenRecord: naming the attribute that some arm misses.
+            BrokenRecord: naming the attribute that some arm misses; or `EMPTY`, when some arm would show nothing.
         """
         row = self._rows.get(recipient.locale) or self._row(recipient.locale)
         attributes = recipient.attributes
@@ -106,10 +114,13 @@ class Renderer:
                 continue
             if value is not None and not is_encodable(as_text(value)):
                 raise BrokenRecord(f"attribute `{name}` is not encodable as UTF-8")
-        if row.open:
+        if row.open or row.shown:
             values = _values(recipient)
             for template in row.open:
                 template.render(values)
+            for shown in row.shown:
+                if all(is_blank(cleaned(template.render(values))) for template in shown):
+                    raise BrokenRecord(EMPTY)
 
     def words(self, arm: str, recipient: Recipient) -> Words:
         """What the arm's message says to a recipient whom `check` let pass. One and the same object where it is static.
@@ -121,34 +132,42 @@ class Renderer:
 
     def wording(self, key: tuple[str, str]) -> Wording:
         """The message behind the key of some words, to be prepared once for each gateway."""
-        arm, locale = key
-        return self._arm(arm, locale).wording
+        return self._arm(*key).wording
+
+    def wording_for(self, arm: str, recipient: Recipient) -> Wording:
+        """The message that a recipient reads, also one that cannot be filled in."""
+        return self._row(recipient.locale).arms[arm].wording
 
     def _row(self, locale: str | None) -> _Row:
-        arms = {name: self._arm(name, locale) for name in self._messages}
+        translations = self._translations.items()
+        arms = {name: self._arm(name, _key_of(chain_of(locale, known), known)) for name, known in translations}
         row = _Row(
             arms=arms,
             required=frozenset[str]().union(*(arm.required for arm in arms.values())),
             names=frozenset[str]().union(*(arm.names for arm in arms.values())),
             open=tuple(template for arm in arms.values() for template in arm.open),
+            shown=tuple({arm.shown: None for arm in arms.values() if arm.shown is not None}),
         )
         if len(self._rows) >= _MAX_LOCALES:
             self._rows.clear()
         self._rows[locale] = row
         return row
 
-    def _arm(self, name: str, locale: str | None) -> _Arm:
-        translations = self._translations[name]
-        chain = [tag for tag in _tags(locale) if tag in translations]
-        key = chain[0] if chain else ""
+    def _arm(self, name: str, key: str) -> _Arm:
         if (name, key) not in self._made:
-            message = self._messages[name]
-            for tag in reversed(chain):
-                message = _translated(message, translations[tag])
+            message = _in_language(self._messages[name], self._translations[name], key)
             sources = [(slot, text) for slot, text in _fields(message) if has_placeholder(text)]
             wording = Wording(name, key, message, tuple(slot for slot, _ in sources))
-            self._made[name, key] = _Arm(wording, tuple(self._template(text) for _, text in sources))
+            templates = tuple(self._template(text) for _, text in sources)
+            self._made[name, key] = _Arm(wording, templates, self._shown(message))
         return self._made[name, key]
+
+    def _shown(self, message: Message) -> tuple[Template, ...] | None:
+        """Title and body, unless it is sure that one of them shows something, or that nothing is to be shown."""
+        shown = tuple(self._template(text) for field in _SHOWN_FIELDS if (text := getattr(message, field)))
+        if message.background is True or any(template.is_seen for template in shown):
+            return None
+        return shown
 
     def _template(self, source: str) -> Template:
         if source not in self._templates:
@@ -173,10 +192,42 @@ def _faults(campaign: Campaign) -> Iterator[Fault]:
                 yield Fault(f"{place}.{field}", "a placeholder here would be sent as it stands")
         seen: set[str] = set()
         for locale in message.translations or {}:
-            tag = next(_tags(locale), "")
+            tag = next(tags(locale), "")
             if tag in seen:
                 yield Fault(f"{place}.translations.{locale}", "this language is given twice")
             seen.add(tag)
+    yield from _empty_faults(campaign)
+
+
+def _empty_faults(campaign: Campaign) -> Iterator[Fault]:
+    """Translations that leave nothing to be seen. A message's own texts are judged with its fields."""
+    told: set[str] = set()
+    for arm in _arms_of(campaign):
+        message = campaign.message_of(arm)
+        known = _by_tag(message)
+        for locale in message.translations or {}:
+            said = _in_language(message, known, _key_of(chain_of(locale, known), known))
+            place = f"{_place_of_translations(campaign, arm)}.{locale}"
+            if said.background is not True and not any(_may_show(said, field) for field in _SHOWN_FIELDS):
+                if place not in told:
+                    yield Fault(place, "title and body are empty in this language", "give it a title or a text")
+                told.add(place)
+
+
+def _may_show(message: Message, field: str) -> bool:
+    text = getattr(message, field) or ""
+    return has_placeholder(text) or not is_blank(text)
+
+
+def _place_of_translations(campaign: Campaign, arm: str) -> str:
+    for n, variant in enumerate(campaign.variants):
+        if variant.name == arm and variant.message.translations is not UNSET:
+            return f"campaign.variants[{n}].message.translations"
+    return "campaign.message.translations"
+
+
+def _arms_of(campaign: Campaign) -> list[str]:
+    return [variant.name for variant in campaign.variants] or [DEFAULT_ARM]
 
 
 def _messages(campaign: Campaign) -> Iterator[tuple[str, Message]]:
@@ -211,18 +262,28 @@ def _values(recipient: Recipient) -> Mapping[str, object]:
     return {**recipient.attributes, USER_ID: recipient.user_id}
 
 
-def _tags(locale: str | None) -> Iterator[str]:
-    """A locale from the narrowest to the widest: `de_AT` gives `de-at`, `de`."""
-    tag = (locale or "").partition(".")[0].replace("_", "-").lower()
-    while tag:
-        yield tag
-        tag = tag.rpartition("-")[0]
-
-
 def _by_tag(message: Message) -> dict[str, Text]:
-    return {next(_tags(locale), ""): text for locale, text in (message.translations or {}).items()}
+    return {next(tags(locale), ""): text for locale, text in (message.translations or {}).items()}
 
 
-def _translated(message: Message, text: Text) -> Message:
-    given = {field: value for field in _TEXT_FIELDS if (value := getattr(text, field)) is not UNSET}
-    return msgspec.structs.replace(message, **given)
+def _key_of(chain: tuple[str, ...], known: Mapping[str, Text]) -> str:
+    """The translations that are used, as one word: the best one's tag where its own beginnings are all the others.
+
+    Deferred devices are stored with this word: a single tag means today what it meant in every release.
+    """
+    if not chain or chain == _by_beginning(chain[0], known):
+        return chain[0] if chain else ""
+    return ",".join(chain) + ("," if len(chain) == 1 else "")
+
+
+def _by_beginning(tag: str, known: Mapping[str, Text]) -> tuple[str, ...]:
+    return tuple(wider for wider in tags(tag) if wider in known)
+
+
+def _in_language(message: Message, known: Mapping[str, Text], key: str) -> Message:
+    """The message with the texts of the translations that `key` names, the first of them on top."""
+    chain = tuple(filter(None, key.split(","))) if "," in key else _by_beginning(key, known)
+    for tag in reversed(chain):
+        given = {field: value for field in _TEXT_FIELDS if (value := getattr(known[tag], field)) is not UNSET}
+        message = msgspec.structs.replace(message, **given)
+    return message

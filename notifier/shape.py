@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
+from notifier.characters import CONTROL, shown_control
+
 AS_A_TIME = 'write it as in "2026-11-21T20:00:00+01:00", or with Z for UTC'
+
+
+_PATTERNS = {
+    "'^[a-z0-9_-]": ("not a name that an arm can have", "1 to 32 of a-z, 0-9, - and _, for example: question-2"),
+    "'^[^": ("has a line break, a tab or another control character", "write it in one line"),
+    "": ("has characters that are not allowed here", ""),
+}
+"""What the campaign's regular expressions want, by their beginning."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -88,20 +98,25 @@ def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
 def _in_words(problem: str) -> tuple[str, str]:
     """msgspec's sentence, split into problem and place within the field."""
     text, _, place = problem.partition(" - at `$")
+    if "matching regex" in text:  # the expression itself is for no reader
+        return next(words for beginning, words in _PATTERNS.items() if beginning in text or not beginning)
     if "RFC3339" in text or "`datetime" in text:
         return text[:1].lower() + text[1:], AS_A_TIME
     return text[:1].lower() + text[1:], f"at {place.rstrip('`')}" if place.strip("`") else ""
 
 
 def text_faults(value: object, place: str) -> Iterator[Fault]:
-    """Texts, at any depth, that JSON can escape and UTF-8 cannot say: lone surrogates."""
+    """Texts, at any depth, that JSON can escape and a push cannot say: lone surrogates and control characters."""
     rest = [(value, place)]
     while rest:
         value, place = rest.pop()
         if isinstance(value, str) and not is_encodable(value):
             yield Fault(place, "has a lone surrogate: not encodable as UTF-8")
+        elif isinstance(value, str) and (control := shown_control(value)):
+            yield Fault(place, f"has the control character {control}", "remove it: it is no text")
         elif isinstance(value, Mapping):
-            rest += [(name, f"{place}.{shown_name(name)}") for name in value if not is_encodable(str(name))]
+            odd = [name for name in value if not is_encodable(str(name)) or shown_control(str(name))]
+            rest += [(name, f"{place}.{shown_name(name)}") for name in odd]
             rest += [(item, f"{place}.{shown_name(name)}") for name, item in value.items()]
         elif isinstance(value, list | tuple):
             rest += [(item, f"{place}[{n}]") for n, item in enumerate(value)]
@@ -109,7 +124,7 @@ def text_faults(value: object, place: str) -> Iterator[Fault]:
 
 def shown_name(name: object) -> str:
     """A member's name as it may stand in a report, whatever it is made of."""
-    return str(name)[:60].encode("utf-8", "replace").decode()
+    return CONTROL.sub("\ufffd", str(name)[:60]).encode("utf-8", "replace").decode()
 
 
 def is_encodable(text: str) -> bool:

@@ -141,6 +141,83 @@ def test_a_template_cannot_hang_or_fill_the_memory(text: str) -> None:
         said({"title": "x", "body": text}, somebody(s="x" * 200))
 
 
+# -- texts that show nothing, and characters that are no text
+
+
+@pytest.mark.parametrize(
+    ("message", "empty", "fine"),
+    [
+        ({"body": "{% if name != blank %}Hi {{ name }}!{% endif %}"}, [None, "", "  "], ["Ann"]),
+        ({"body": "{{ name }}"}, ["", " ", "\u00a0", "\u200b", "\u3164", "\x00", "\n"], ["Ann", "0", "\u2764\ufe0f"]),
+        ({"body": "{{ name | default: ' ' }}"}, [None, ""], ["Ann"]),
+        ({"title": "{{ name }}", "body": "{{ name }} "}, [""], ["Ann"]),
+        ({"title": "", "body": "{{ name | upcase }}"}, [""], ["Ann"]),
+        ({"title": "Hi", "body": "{{ name }}"}, [], ["", "Ann"]),
+        ({"title": " ", "body": "\u200b{{ name }}"}, [""], ["Ann"]),
+        ({"body": "Hi {{ name | default: '' }}"}, [], ["", "Ann"]),
+        ({"background": True, "data": {"k": "{{ name }}"}}, [], ["", "Ann"]),
+    ],
+)
+def test_a_record_for_which_nothing_would_be_shown_is_broken(
+    message: dict[str, Any], empty: list[str | None], fine: list[str]
+) -> None:
+    """Title and body with nothing to see, once filled in; what is silent by design is not concerned."""
+    renderer = Renderer(campaign(message))
+    for name in empty:
+        with pytest.raises(BrokenRecord, match=r"^text is empty$"):
+            renderer.check(somebody(name=name))
+    for name in fine:
+        renderer.check(somebody(name=name))
+
+
+def test_an_empty_text_breaks_a_record_for_every_arm_and_in_its_own_language_only() -> None:
+    """Else the arms would hold different people."""
+    renderer = Renderer(
+        campaign(
+            {"title": "plain"},
+            {"name": "a", "percent": 50},
+            {
+                "name": "b",
+                "percent": 50,
+                "message": {"title": "{{ name }}", "translations": {"de": {"title": "Hallo {{ name }}"}}},
+            },
+        )
+    )
+    with pytest.raises(BrokenRecord, match=r"^text is empty$"):
+        renderer.check(somebody("fr", name=""))
+    renderer.check(somebody("de", name=""))
+
+
+@pytest.mark.parametrize(
+    ("translations", "field"),
+    [
+        ({"de": {"title": "", "body": " "}}, "campaign.message.translations.de"),
+        ({"de": {"title": "Hallo", "body": ""}, "de-AT": {"title": "\u200b"}}, "campaign.message.translations.de-AT"),
+    ],
+)
+def test_a_translation_that_shows_nothing_is_a_fault(translations: dict[str, Any], field: str) -> None:
+    """Found when the campaign is read: it needs no record."""
+    assert [fault.field for fault in template_faults(campaign({"title": "x", "translations": translations}))] == [field]
+
+
+def test_control_characters_of_attributes_are_left_out() -> None:
+    """No payload holds them, whichever field and whichever way of filling in; line breaks and tabs stay."""
+    message = {
+        "title": "{{ n }}",
+        "body": "{{ n | append: '!' }}",
+        "deep_link": "app://{{ n }}",
+        "data": {"k": "{{ n }}"},
+    }
+    values = said(message, somebody(n="A\x00\x07n\x1b[0m\tn\r\nB\rC\x7f\x85\x92"))
+    assert values["title"] == "An[0m\tn\nB\nC"
+    assert values == {
+        "title": values["title"],
+        "body": values["title"] + "!",
+        "deep_link": "app://" + values["title"],
+        "data.k": values["title"],
+    }
+
+
 # -- faults
 
 
