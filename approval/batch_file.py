@@ -12,6 +12,8 @@ from notifier.run import source_of
 
 AUDIENCES = "audiences/"
 _MAX_LISTED = 500
+PUT_ATTEMPTS = 4
+"""Of a conditional PUT that S3 answers with a conflict."""
 _GONE = ("404", "NoSuchKey", "NoSuchVersion", "NotFound")
 
 
@@ -111,8 +113,19 @@ class Files:
         Raises:
             OtherContent: another content's hash is in its metadata.
         """
+        answer = self._put_new(key, body, metadata)
+        if answer is None:
+            answer = self._client.head_object(Bucket=self._bucket, Key=key)
+            if answer["Metadata"].get("content-hash") != metadata["content-hash"]:
+                raise OtherContent(key)
+        version = answer.get("VersionId")
+        source = source_of(self._bucket, key, version, answer["ETag"])
+        return Written(key, source.etag, source.version_id, source.run_id, now_ms)
+
+    def _put_new(self, key: str, body: bytes, metadata: dict[str, str], attempts: int = PUT_ATTEMPTS) -> Any:
+        """The answer; None where the object is there already."""
         try:
-            answer = self._client.put_object(
+            return self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
@@ -121,20 +134,13 @@ class Files:
                 Metadata=metadata,
             )
         except ClientError as error:
-            # 409: two at once; the other one's write decides, and is read back like a 412
-            if error.response["Error"]["Code"] not in (
-                "PreconditionFailed",
-                "ConditionalRequestConflict",
-                "412",
-                "409",
-            ):
+            code = error.response["Error"]["Code"]
+            if code in ("PreconditionFailed", "412"):
+                return None
+            # 409: another request for the key was under way; whether the object is there is not said. It is put again.
+            if code not in ("ConditionalRequestConflict", "409") or attempts == 1:
                 raise
-            answer = self._client.head_object(Bucket=self._bucket, Key=key)
-            if answer["Metadata"].get("content-hash") != metadata["content-hash"]:
-                raise OtherContent(key) from None
-        version = answer.get("VersionId")
-        source = source_of(self._bucket, key, version, answer["ETag"])
-        return Written(key, source.etag, source.version_id, source.run_id, now_ms)
+        return self._put_new(key, body, metadata, attempts - 1)
 
     def rows(self, run_id: str) -> list[RowSeen] | None:
         """The outcomes of a test run's first batch; None while there are none."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import boto3
 import msgspec
+from botocore.exceptions import ClientError
 
 from notifier.composition import Process
 from notifier.config import check_time, read_settings
@@ -22,6 +23,9 @@ from notifier.premises import Premises
 from notifier.run import Ending, LaneState, Run, Source, source_of
 from notifier.telemetry import Action, Log, Tracing
 from notifier.tenure import Invocation, Tenure
+
+NOT_THERE = ("404", "NoSuchKey")
+"""What S3 says of an object that is not there. Every other answer may be another one a minute later."""
 
 
 class Context(Protocol):
@@ -90,7 +94,10 @@ class Worker:
         return self._work(run, lane, context, dropped_at_ms)
 
     def _run_of(self, drop: Drop) -> Run | None:
-        """The run of an object; asks S3 for the version when the event does not tell it."""
+        """The run of an object; asks S3 for the version when the event does not tell it.
+
+        None where the object is not there. Whatever else S3 says is raised: Lambda and the sweeper ask again.
+        """
         now_ms = int(self._process.clock.now() * 1000)
         source = drop.source() or self._look_up(drop)
         return Run(source.run_id, source, now_ms, drop.put_by) if source else None
@@ -99,9 +106,14 @@ class Worker:
         try:
             version: Any = {"VersionId": drop.version_id} if drop.version_id else {}
             head = self._process.s3.head_object(Bucket=drop.bucket, Key=drop.key, **version)
-        except self._process.s3.exceptions.ClientError as error:
-            self._log.warning(Action.IGNORED, reason=f"{drop.bucket}/{drop.key}: {error.response['Error']['Code']}")
-            return None
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            name = f"s3://{drop.bucket}/{drop.key}"
+            if code in NOT_THERE:
+                self._log.warning(Action.IGNORED, file=name, reason=f"not there ({code})")
+                return None
+            self._log.error(Action.TROUBLE, file=name, reason=f"S3 answered {code} when it was asked for the version")
+            raise
         return source_of(drop.bucket, drop.key, head.get("VersionId"), head["ETag"])
 
     # -- one lane -----------------------------------------------------------------------------------------------------
@@ -112,13 +124,20 @@ class Worker:
         log.run(run.run_id)
         Tracing.current.annotate(run=run.run_id)
         before = process.ledger.read_lane(run.run_id, lane_number)
-        version = before.function_version if before else ""
+        version, gone = before.function_version if before else "", ""
         if version and version != context.function_version and context.function_version != "$LATEST":
-            log.info(Action.CONTINUED, version=version, reason="the run began with another version of the code")
-            process.continuation.nudge(run.run_id, lane_number, version)
-            return {"status": "forwarded", "run_id": run.run_id}
+            if process.continuation.forward(run.run_id, lane_number, version):
+                log.info(Action.CONTINUED, version=version, reason="the run began with another version of the code")
+                return {"status": "forwarded", "run_id": run.run_id}
+            gone = version
+            log.warning(
+                Action.VERSION_GONE,
+                version=context.function_version,
+                reason=f"version {gone} of the code, with which the run began, was deleted: this one goes on",
+            )
+            Tracing.current.annotate(gone_version=gone)
         self._observer.began(before, int(process.clock.now() * 1000), dropped_at_ms)
-        invocation = Invocation(context.function_version, context.get_remaining_time_in_millis)
+        invocation = Invocation(context.function_version, context.get_remaining_time_in_millis, gone)
         answer = self._tenure.work(run, lane_number, invocation)
         if answer.status == LaneState.STOPPED:
             self._observer.metrics.tell(stopped(answer.reason), run_id=run.run_id)

@@ -20,6 +20,10 @@ MAX_BROKEN_SHARE = 0.2
 EXEMPT_BELOW = 100
 """Files with fewer records are not judged by their share."""
 STATE = "campaign"
+STATE_GONE = (
+    "state_gone: what the run began with (its campaign and the versions of its audience, under state/) was deleted or "
+    "has expired (WorkDays). It is not read again: the audience may be another by now. What is settled stays accounted"
+)
 
 
 class Unsendable(Exception):
@@ -69,6 +73,7 @@ class Campaigns(Protocol):
     """Who owns which campaign id (`notifier.ledger`)."""
 
     def name_campaign(self, run_id: str, campaign_id: str) -> None: ...
+    def note_opened(self, run_id: str) -> None: ...
     def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool: ...
     def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None: ...
 
@@ -104,18 +109,27 @@ class Opening:
         self._rehearse = rehearse
         self._is_approved = is_approved
 
-    def open(self, run: Run, decode: Callable[[bytes], Opened]) -> Opened:
+    def open(self, run: Run, decode: Callable[[bytes], Opened], *, begun: bool = False) -> Opened:
         """What was stored by the first claim, or, at the first claim, everything it takes to store it.
+
+        Args:
+            begun: an earlier claim settled something, or may have sent something. It tells the runs of a release that
+                did not note when it opened them.
 
         Raises:
             Unsendable: the file cannot be sent as it is.
         """
         stored = self._state.get_state(run.run_id, STATE)
         if stored is None:
+            if begun or run.opened_at_ms is not None:
+                raise Unsendable(STATE_GONE)
             self._open_first(run)
             stored = self._state.get_state(run.run_id, STATE)
         if stored is None:
-            raise Unsendable("the run's state was deleted while it was opened")
+            raise Unsendable(STATE_GONE)
+        if run.opened_at_ms is None:
+            # After the state is stored, never before: killed in between, the next claim finds the state and notes it.
+            self._campaigns.note_opened(run.run_id)
         return decode(stored)
 
     def _open_first(self, run: Run) -> None:

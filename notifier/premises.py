@@ -6,8 +6,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from notifier.announce import NotAnnounced
+from notifier.audience import AudienceUnreachable
 from notifier.composition import HopMaker, Process, decode_opened
 from notifier.deadline import Deadline
+from notifier.feed import InputUnreachable
 from notifier.observe import Observer, ended
 from notifier.opening import Opened
 from notifier.run import Lane, Run
@@ -24,11 +27,14 @@ class Premises:
         self._observer = observer
 
     @traced("open")
-    def open(self, run: Run) -> Opened:
-        """What every hop needs to know. Raises Unsendable."""
+    def open(self, run: Run, lane: Lane) -> Opened:
+        """What every hop needs to know. Raises Unsendable and InputUnreachable."""
         self._correlate(run)
-        opened = self._process.opening().open(run, decode_opened)
-        self._process.library.excluded(opened)  # here, where the lease is kept while it loads
+        try:
+            opened = self._process.opening().open(run, decode_opened, begun=lane.has_begun)
+            self._process.library.excluded(opened)  # here, where the lease is kept while it loads
+        except (AudienceUnreachable, ClientError, BotoCoreError) as error:
+            raise InputUnreachable(f"the run could not be opened yet: {error}") from error
         return opened
 
     def _correlate(self, run: Run) -> None:
@@ -60,8 +66,11 @@ class Premises:
 
     @traced("close")
     def close(self, run: Run, lane: Lane) -> None:
-        """Write the summary, announce the end."""
-        close(self._process, self._observer, run, lane)
+        """Write the summary, announce the end. What fails is left to the sweeper: the lane stays due until then."""
+        try:
+            close(self._process, self._observer, run, lane)
+        except (NotAnnounced, ClientError, BotoCoreError) as error:
+            self._observer.log.warning(Action.TROUBLE, reason=f"the run is not closed yet: {error}")
 
 
 def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:

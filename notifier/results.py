@@ -5,7 +5,8 @@ The rows object of a batch *is* its settlement: whoever puts it first (`If-None-
 
 import gzip
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +22,14 @@ from notifier.run import batch_name
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ROWS = msgspec.json.Decoder(Row)
 _NAME = re.compile(r"batch=(\d{8,})(?:\.r(\d+))?(?:\.e(\d+))?\.json\.gz\Z")
-CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+EXISTS = frozenset({"PreconditionFailed", "412"})
+"""What S3 says to a conditional PUT of an object that is there."""
+CONFLICTS = frozenset({"ConditionalRequestConflict", "409"})
+"""Another request for the same key was under way: whether the object is there is not known, and the PUT is repeated.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+"""
+CONFLICT_PAUSES_S = (0.05, 0.2, 0.8)
+"""Between attempts of a conditional PUT that was in conflict."""
 
 
 class Deferred(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,11 +79,13 @@ class S3Results:
     Args:
         client: a boto3 S3 client (thread-safe).
         bucket: the bucket's name.
+        sleep: waits so many seconds, in the thread that writes.
     """
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(self, client: Any, bucket: str, sleep: Callable[[float], object] = time.sleep) -> None:
         self._client = client
         self._bucket = bucket
+        self._sleep = sleep
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
@@ -98,7 +108,7 @@ class S3Results:
         try:
             self._put(key, _lines(batch.rows), metadata, only_new=True)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in CONFLICTS:
+            if error.response["Error"]["Code"] not in EXISTS:
                 raise
             if self._epoch_of(key) != epoch:
                 return self.settled(batch.run_id, batch.number, batch.round)
@@ -158,7 +168,7 @@ class S3Results:
         try:
             self._put(f"state/run_id={run_id}/{name}.json", _ENCODER.encode(value), only_new=True)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in CONFLICTS:
+            if error.response["Error"]["Code"] not in EXISTS:
                 raise
 
     def get_state(self, run_id: str, name: str) -> bytes | None:
@@ -183,7 +193,15 @@ class S3Results:
 
     def _put(self, key: str, body: bytes, metadata: dict[str, str] | None = None, *, only_new: bool = False) -> None:
         condition = {"IfNoneMatch": "*"} if only_new else {}
-        self._client.put_object(Bucket=self._bucket, Key=key, Body=body, Metadata=metadata or {}, **condition)
+        for pause_s in (*CONFLICT_PAUSES_S, None):
+            try:
+                self._client.put_object(Bucket=self._bucket, Key=key, Body=body, Metadata=metadata or {}, **condition)
+            except ClientError as error:
+                if pause_s is None or error.response["Error"]["Code"] not in CONFLICTS:
+                    raise
+                self._sleep(pause_s)
+            else:
+                return
 
     def _list(self, prefix: str, after: str) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(

@@ -86,7 +86,10 @@ def source_of(bucket: str, key: str, version_id: str | None, etag: str) -> Sourc
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What is known of a run from its first nudge on. `put_by` is who started it, as far as the event tells."""
+    """What is known of a run from its first nudge on. `put_by` is who started it, as far as the event tells.
+
+    `opened_at_ms` is when its campaign was stored under `state/`; releases before this note did not write it.
+    """
 
     run_id: str
     source: Source
@@ -94,6 +97,7 @@ class Run(msgspec.Struct, frozen=True):
     put_by: str = ""
     campaign_id: str | None = None
     closed_at_ms: int | None = None
+    opened_at_ms: int | None = None
 
 
 class Suspect(msgspec.Struct, frozen=True):
@@ -114,7 +118,8 @@ class Lane(msgspec.Struct, frozen=True):
         sending_ms: time spent sending, over all hops: the ramp's input.
         idle_claims: claims in a row that settled nothing.
         ends_at_ms: when the time of the invocation that works now is up.
-        function_version: the version of the code that this run began with.
+        function_version: the version of the code that this run goes on with.
+        gone_version: the version that it began with, where that one was deleted meanwhile.
         crashed: this claim took the lane over from a worker that never handed it over.
     """
 
@@ -139,6 +144,12 @@ class Lane(msgspec.Struct, frozen=True):
     ended_at_ms: int | None = None
     ends_at_ms: int | None = None
     crashed: bool = False
+    gone_version: str = ""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an earlier claim settled anything, or may have asked for anything."""
+        return self.cursor != Cursor() or bool(self.suspects)
 
     @property
     def status(self) -> str:

@@ -13,32 +13,35 @@ import msgspec
 
 from notifier.background import Background
 from notifier.deadline import Clock, Deadline
+from notifier.feed import InputUnreachable
 from notifier.ledger import LaneLost, LaneTaken
 from notifier.opening import Opened, Unsendable
 from notifier.progress import LaneLedger, LeaseOver
 from notifier.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run
 from notifier.telemetry import Action
 from notifier.waiting import await_task
-from notifier.worker import Exit, Hop, HopLedger, leave
+from notifier.worker import WAIT_MS, Exit, Hop, HopLedger, leave
 
 
 class TenureLedger(LaneLedger, HopLedger, Protocol):
     """The ledger, as a tenure needs it (`notifier.ledger`)."""
 
-    def claim(self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int) -> Lane: ...
+    def claim(
+        self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int, gone_version: str = ""
+    ) -> Lane: ...
 
 
 class Continuing(Protocol):
     """How the next invocation is asked for (`notifier.continuation`)."""
 
-    def nudge(self, run_id: str, lane: int, version: str, kind: str = ...) -> None: ...
+    def nudge(self, run_id: str, lane: int, version: str, kind: str = ...) -> object: ...
 
 
 class Workshop(Protocol):
     """Where a hop is made and a run is closed (`notifier.composition`)."""
 
-    def open(self, run: Run) -> Opened:
-        """What every hop needs to know. Blocks. Raises Unsendable."""
+    def open(self, run: Run, lane: Lane) -> Opened:
+        """What every hop needs to know. Blocks. Raises Unsendable, and InputUnreachable where a later try may do."""
         ...
 
     def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> AbstractContextManager[Hop]:
@@ -59,10 +62,14 @@ class Teller(Protocol):
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """What the platform says about this invocation: the code's version, and how long it may still take."""
+    """What the platform says about this invocation: the code's version, and how long it may still take.
+
+    `gone_version` is the version of the code that the lane began with, where that one was deleted.
+    """
 
     function_version: str
     remaining_ms: Callable[[], int]
+    gone_version: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -105,7 +112,9 @@ class Tenure:
         # Not Lambda's request id: its own retries, and events it delivers twice, carry the same one.
         holder = uuid4().hex
         try:
-            lane = self._ledger.claim(run.run_id, lane_number, invocation.function_version, holder, ends_at_ms)
+            lane = self._ledger.claim(
+                run.run_id, lane_number, invocation.function_version, holder, ends_at_ms, invocation.gone_version
+            )
         except LaneTaken as taken:
             log.info(Action.IGNORED, reason=str(taken))
             return Answer("ignored", run.run_id, str(taken))
@@ -133,6 +142,10 @@ class Tenure:
         except Unsendable as error:
             self._log.error(Action.REFUSED, reason=str(error))
             return ledger.finish(lane, Ending.FAILED, str(error)), Exit.FAIL
+        except InputUnreachable as error:
+            self._log.warning(Action.TROUBLE, reason=str(error))
+            due_at_ms = int(self._clock.now() * 1000) + WAIT_MS
+            return ledger.release(lane, LaneState.READY, due_at_ms, str(error)), Exit.WAIT
         deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
         with self._workshop.hop(run, lane, opened, deadline) as hop:
             why = hop.run()
@@ -144,7 +157,7 @@ class Tenure:
 
     def _open(self, run: Run, lane: Lane) -> tuple[Lane, Opened]:
         """Open the run in a thread, and keep the lease meanwhile: a large file takes longer than a lease."""
-        task = self._background.submit(self._workshop.open, run)
+        task = self._background.submit(self._workshop.open, run, lane)
         lane = await_task(task, lane, self._ledger, self._clock)
         opened: Opened = task.result()
         campaign = opened.campaign

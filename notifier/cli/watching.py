@@ -63,6 +63,7 @@ class Seen(msgspec.Struct, frozen=True):
     control: str
     resumes_at_ms: int | None
     next_step: str
+    code: str = ""
 
 
 def see(cloud: Cloud, run_id: str) -> tuple[Seen, Lane]:
@@ -70,7 +71,15 @@ def see(cloud: Cloud, run_id: str) -> tuple[Seen, Lane]:
     run, lane = cloud.read(run_id)
     step = next_step(lane)
     resting = lane.due_at_ms if lane.state is LaneState.RESTING else None
-    return Seen(summary_of(run, lane, cloud.place.bucket), lane.control.value, resting, step), lane
+    return Seen(summary_of(run, lane, cloud.place.bucket), lane.control.value, resting, step, code_of(lane)), lane
+
+
+def code_of(lane: Lane) -> str:
+    """What there is to say of the version of the code; empty as long as it is the one that the run began with."""
+    if not lane.gone_version:
+        return ""
+    gone = f"version {lane.gone_version}, with which it began, was deleted"
+    return f"version {lane.function_version}; {gone}"
 
 
 def next_step(lane: Lane) -> str:
@@ -209,6 +218,8 @@ def _facts(seen: Seen, rate: float | None) -> Iterator[tuple[str, str]]:
         yield "asked", "to pause: it stops within seconds"
     if seen.resumes_at_ms:
         yield "rests until", moment(seen.resumes_at_ms)
+    if seen.code:
+        yield "code", seen.code
     yield "file", summary.source
     yield "read", f"{summary.users:,} users, {summary.devices:,} devices, {summary.invalid_records:,} broken"
     speed = f", {rate:,.0f} a second" if rate else ""

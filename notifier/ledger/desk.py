@@ -1,7 +1,6 @@
 """What others do to a lane: operators say pause, resume, cancel; the sweeper looks for those that are due."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -10,6 +9,20 @@ from notifier.cursor import UnknownCursor
 from notifier.ledger.items import DUE_INDEX, key, lane_of, lane_sk, n
 from notifier.ledger.table import Table, is_refused
 from notifier.run import LEASE_MS, LEDGER_VERSION, Control, Lane, LaneState
+
+
+def _raise(_: str, error: Exception) -> None:
+    raise error
+
+
+def _lane_due(item: dict[str, Any]) -> Lane | None:
+    """The lane in an item of the index; None for a newer release's: it has a sweeper of its own."""
+    if int(item["version"]["N"]) > LEDGER_VERSION:
+        return None
+    try:
+        return lane_of(item)
+    except UnknownCursor:
+        return None
 
 
 class Desk(Table):
@@ -65,8 +78,11 @@ class Desk(Table):
             raise
         return lane_of(answer["Attributes"])
 
-    def due(self, now_ms: int) -> Iterator[Lane]:
-        """Lanes whose appointment has passed: rests that are over, leases that ended, hand-overs nobody took."""
+    def due(self, now_ms: int, on_unreadable: Callable[[str, Exception], None] = _raise) -> Iterator[Lane]:
+        """Lanes whose appointment has passed: rests that are over, leases that ended, hand-overs nobody took.
+
+        `on_unreadable` is given the key of an item that is no lane, and what is wrong with it. By default that raises.
+        """
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=DUE_INDEX,
@@ -75,10 +91,13 @@ class Desk(Table):
         )
         for page in pages:
             for item in page["Items"]:
-                if int(item["version"]["N"]) > LEDGER_VERSION:
+                try:
+                    lane = _lane_due(item)
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are due all the same
+                    on_unreadable(item["pk"]["S"], error)
                     continue
-                with suppress(UnknownCursor):  # a newer release's lane: it has a sweeper of its own
-                    yield lane_of(item)
+                if lane is not None:
+                    yield lane
 
     def put_off(self, lane: Lane, due_at_ms: int) -> bool:
         """Move a due lane's appointment on, so that only one sweeper nudges it. False when somebody was faster.

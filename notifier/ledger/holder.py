@@ -45,7 +45,9 @@ CLAIM_WORDS = {
 class Holder(Table):
     """The holder of a lane."""
 
-    def claim(self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int) -> Lane:
+    def claim(
+        self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int, gone_version: str = ""
+    ) -> Lane:
         """Claim the lane: one conditional write, after which every write of an earlier claim fails.
 
             worker A   claim(epoch 1) ─── advance ─── killed
@@ -55,6 +57,7 @@ class Holder(Table):
 
         `ends_at_ms` is when this invocation's time is up, for people who watch. `holder` names this invocation and no
         other: botocore repeats a write whose answer was lost, and then a refusal may be of our own success.
+        `gone_version` is the lane's version of the code, where that was deleted: it goes on with `function_version`.
 
         Raises:
             LaneTaken: the lane is held, not due, waits for an operator, or is done.
@@ -71,7 +74,8 @@ class Holder(Table):
             ":now": n(now_ms),
             ":lease": n(now_ms + LEASE_MS),
             ":one": n(1),
-            ":code": {"S": before.function_version or function_version},
+            ":code": {"S": function_version if gone_version else before.function_version or function_version},
+            ":gone": {"S": gone_version or before.gone_version},
             ":started": n(before.started_at_ms or now_ms),
             ":before": n(before.epoch),
             ":due": {"S": "lane"},
@@ -88,7 +92,8 @@ class Holder(Table):
                 UpdateExpression=(
                     "SET #state = :running, lease_until_ms = :lease, due = :due, due_at = :lease,"
                     " function_version = :code, started_at_ms = :started, holder = :holder, ends_at_ms = :ends,"
-                    " suspects = :suspects, fed = :zero REMOVE reason ADD epoch :one, hop :one, idle_claims :one"
+                    " suspects = :suspects, fed = :zero, gone_version = :gone"
+                    " REMOVE reason ADD epoch :one, hop :one, idle_claims :one"
                 ),
                 ConditionExpression=f"epoch = :before AND #state = :was AND ({' OR '.join(CLAIMABLE.values())})",
                 ExpressionAttributeNames={"#state": "state"},

@@ -89,4 +89,5 @@ def lane_of(item: dict[str, Any]) -> Lane:
         started_at_ms=number("started_at_ms"),
         ended_at_ms=number("ended_at_ms"),
         ends_at_ms=number("ends_at_ms"),
+        gone_version=text("gone_version") or "",
     )

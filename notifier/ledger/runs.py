@@ -34,11 +34,12 @@ class Runs(Table):
             return None
         run = msgspec.json.decode(item["run"]["S"], type=Run)
         closed = item.get("closed_at_ms")
-        campaign = item.get("campaign_id")
+        campaign, opened = item.get("campaign_id"), item.get("opened_at_ms")
         return msgspec.structs.replace(
             run,
             campaign_id=campaign["S"] if campaign else run.campaign_id,
             closed_at_ms=int(closed["N"]) if closed else None,
+            opened_at_ms=int(opened["N"]) if opened else None,
         )
 
     def approved_sha256(self, bucket: str, key: str) -> str | None:
@@ -56,6 +57,15 @@ class Runs(Table):
         )
         self._client.put_item(
             TableName=self._table, Item=self._of_campaign(campaign_id, {"S": f"run#{run_id}"}, run_id)
+        )
+
+    def note_opened(self, run_id: str) -> None:
+        """Note that the run's campaign is stored: from now on a missing one is a lost one, and none is stored again."""
+        self._client.update_item(
+            TableName=self._table,
+            Key=key(run_id, "run"),
+            UpdateExpression="SET opened_at_ms = if_not_exists(opened_at_ms, :now)",
+            ExpressionAttributeValues={":now": n(self._now_ms())},
         )
 
     def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None:

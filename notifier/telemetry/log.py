@@ -27,6 +27,8 @@ class Action(enum.StrEnum):
     """A hop ended, and why."""
     CONTINUED = "continued"
     """The next hop was asked for."""
+    VERSION_GONE = "version_gone"
+    """The version of the code that a run began with was deleted: it goes on with the current one."""
     LOST = "lost"
     """Another worker holds the lane: this one ends without writing."""
     CLOSED = "closed"

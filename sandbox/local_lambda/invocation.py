@@ -33,6 +33,7 @@ class Failure(enum.StrEnum):
     TIMEOUT = "timeout"  # killed at the function's timeout
     MEMORY = "memory"  # killed for using more than the function's memory
     EXIT = "exit"  # the process ended by itself, or somebody killed it
+    GONE = "gone"  # the version was deleted before the event's turn came
     LOOP = "loop"  # Lambda's guard against recursive loops
     STOPPED = "stopped"  # the sandbox is being stopped
 

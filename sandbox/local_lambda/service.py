@@ -202,7 +202,10 @@ class LocalLambda:
             raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.")
 
     def _run(self, invocation: Invocation, fault: Fault) -> Answer:
-        pool = self.function(invocation.function).pools[invocation.version]
+        pool = self.function(invocation.function).pools.get(invocation.version)
+        if pool is None:
+            text = {"errorMessage": f"Function not found: {invocation.arn}", "errorType": "ResourceNotFoundException"}
+            return Answer(json.dumps(text).encode(), invocation.version, Failure.GONE, "ResourceNotFoundException")
         if self.around is None:
             answer = pool.run(invocation, fault)
         else:

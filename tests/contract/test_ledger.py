@@ -699,3 +699,46 @@ def _names(expression: str) -> Iterator[str]:
 def reserved() -> set[str]:
     """DynamoDB's reserved words, as moto lists them."""
     return {word.upper() for word in ReservedKeywords.get_reserved_keywords()}
+
+
+class TestOpened:
+    """When a run's campaign was stored."""
+
+    def test_noted_once(self, ledger: Any, time: Time) -> None:
+        """The first note stays; a run without one was not opened, or by a release that noted nothing."""
+        assert ledger.read_run("r1").opened_at_ms is None
+        ledger.note_opened("r1")
+        first = time.ms
+        time.s += 60
+        ledger.note_opened("r1")
+        assert ledger.read_run("r1").opened_at_ms == first
+        assert ledger.open_run(RUN).opened_at_ms == first
+
+
+class TestVersionGone:
+    """The version of the code that a lane began with was deleted."""
+
+    def test_the_lane_goes_on_with_the_claims_own(self, ledger: Any, time: Time) -> None:
+        """It names both from then on; later claims keep the new one."""
+        claim(ledger, time, "7")
+        time.s += LEASE_MS / 1000 + 1
+        lane = ledger.claim("r1", 0, "9", "another", time.ms + 900_000, "7")
+        assert (lane.function_version, lane.gone_version, lane.epoch) == ("9", "7", 2)
+        time.s += LEASE_MS / 1000 + 1
+        later = claim(ledger, time, "11")
+        assert (later.function_version, later.gone_version) == ("9", "7")
+
+
+class TestUnreadable:
+    """Something among the lanes that are due is no lane."""
+
+    def test_the_others_are_found(self, dynamo: DynamoLedger, dynamodb: Any, table: str, time: Time) -> None:
+        """Its key and what is wrong with it are told; who does not ask for that gets the error."""
+        time.s += HAND_OVER_MS / 1000 + 1
+        broken = {"pk": {"S": "run#broken"}, "sk": {"S": "lane#0000"}, "version": {"N": "1"}}
+        dynamodb.put_item(TableName=table, Item=broken | {"due": {"S": "lane"}, "due_at": {"N": "1"}})
+        told: list[str] = []
+        assert [lane.run_id for lane in dynamo.due(time.ms, lambda key, _: told.append(key))] == ["r1"]
+        assert told == ["run#broken"]
+        with pytest.raises(KeyError):
+            list(dynamo.due(time.ms))

@@ -3,13 +3,16 @@
 import gzip
 import importlib
 import importlib.util
+import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import msgspec
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
 from notifier.account import Account
@@ -228,6 +231,58 @@ class TestLostAnswers:
         with lost_answer(s3, "s3.PutObject") as lost:
             in_s3.put_state("r1", "campaign", {"n": 1})
         assert (lost(), in_s3.get_state("r1", "campaign")) == (1, b'{"n":1}')
+
+
+class TestConflicts:
+    """S3 says 409: another request for the key was under way. It does not say that the object is there."""
+
+    def test_it_is_put_again(self, s3: Any, bucket: str) -> None:
+        """The state and the rows are written by us, and nothing waits after the last attempt."""
+        rests: list[float] = []
+        results = S3Results(s3, bucket, rests.append)
+        with in_conflict(s3, 2):
+            results.put_state("r1", "campaign", {"n": 1})
+        with in_conflict(s3, 3):
+            settled = results.settle(batch_of(outcomes="ah"), 1)
+        assert json.loads(results.get_state("r1", "campaign") or b"") == {"n": 1}
+        assert (settled.ours, len(rests)) == (True, 5)
+
+    def test_a_conflict_that_does_not_pass(self, s3: Any, bucket: str) -> None:
+        """It is an error, and not a batch that somebody else settled."""
+        results = S3Results(s3, bucket, lambda _: None)
+        with in_conflict(s3, 99), pytest.raises(ClientError, match="ConditionalRequestConflict"):
+            results.put_state("r1", "campaign", {"n": 1})
+        with in_conflict(s3, 99), pytest.raises(ClientError, match="ConditionalRequestConflict"):
+            results.settle(batch_of(outcomes="ah"), 1)
+        assert keys_in(s3, bucket) == []
+
+
+@contextmanager
+def in_conflict(s3: Any, times: int) -> Iterator[None]:
+    """The next so many conditional PUTs are answered by 409, and not done."""
+    left = [times]
+
+    def refuse(request: Any, **_: Any) -> AWSResponse | None:
+        if request.method != "PUT" or "If-None-Match" not in request.headers or not left[0]:
+            return None
+        left[0] -= 1
+        body = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
+        headers: Any = {"Content-Type": "application/xml"}
+        return AWSResponse(request.url, 409, headers, Raw(body))
+
+    s3.meta.events.register("before-send.s3", refuse)
+    try:
+        yield
+    finally:
+        s3.meta.events.unregister("before-send.s3", refuse)
+
+
+class Raw(io.BytesIO):
+    """A body, as botocore reads it."""
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        """All of it."""
+        yield self.read()
 
 
 def keys_in(s3: Any, bucket: str) -> list[str]:

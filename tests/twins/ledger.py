@@ -37,6 +37,8 @@ class MemoryLedger:
         self._lanes: dict[LaneKey, Lane] = {}
         self._holders: dict[LaneKey, str] = {}
         self._campaigns: dict[str, str] = {}
+        self.unreadable: dict[str, Exception] = {}
+        """Runs whose lane cannot be read by whoever looks for those that are due, and why."""
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -79,7 +81,15 @@ class MemoryLedger:
 
     # -- a worker's writes --------------------------------------------------------------------------------------------
 
-    def claim(self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int) -> Lane:
+    def note_opened(self, run_id: str) -> None:
+        """Note that the run's campaign is stored."""
+        run = self._runs[run_id]
+        if run.opened_at_ms is None:
+            self._runs[run_id] = msgspec.structs.replace(run, opened_at_ms=self._now_ms())
+
+    def claim(
+        self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int, gone_version: str = ""
+    ) -> Lane:
         """Claim the lane. Raises LaneTaken."""
         before = self._lanes.get((run_id, lane))
         if before is None:
@@ -102,7 +112,8 @@ class MemoryLedger:
             state=LaneState.RUNNING,
             lease_until_ms=now_ms + LEASE_MS,
             due_at_ms=now_ms + LEASE_MS,
-            function_version=before.function_version or function_version,
+            function_version=function_version if gone_version else before.function_version or function_version,
+            gone_version=gone_version or before.gone_version,
             started_at_ms=before.started_at_ms or now_ms,
             ends_at_ms=ends_at_ms,
             suspects=suspects,
@@ -211,10 +222,16 @@ class MemoryLedger:
             changes |= {"state": LaneState.PAUSED, "due_at_ms": None}
         return self._put(found, **changes)
 
-    def due(self, now_ms: int) -> Iterator[Lane]:
+    def due(self, now_ms: int, on_unreadable: Callable[[str, Exception], None] | None = None) -> Iterator[Lane]:
         """Lanes whose appointment has passed, the earliest first."""
         lanes = [lane for lane in self._lanes.values() if lane.due_at_ms is not None and lane.due_at_ms <= now_ms]
-        yield from map(_copied, sorted(lanes, key=lambda lane: lane.due_at_ms or 0))
+        for lane in sorted(lanes, key=lambda lane: lane.due_at_ms or 0):
+            if lane.run_id not in self.unreadable:
+                yield _copied(lane)
+            elif on_unreadable is None:
+                raise self.unreadable[lane.run_id]
+            else:
+                on_unreadable(f"run#{lane.run_id}", self.unreadable[lane.run_id])
 
     def put_off(self, lane: Lane, due_at_ms: int) -> bool:
         """Move a due lane's appointment on. False when somebody was faster."""

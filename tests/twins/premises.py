@@ -10,7 +10,7 @@ from notifier.batching import Former
 from notifier.campaign import Campaign, read_campaign
 from notifier.deadline import Deadline
 from notifier.dispatch import Dispatch
-from notifier.feed import AudienceFeed, BrokenInput, DeferredFeed, Feed, skip_list
+from notifier.feed import AudienceFeed, BrokenInput, DeferredFeed, Feed, InputUnreachable, skip_list
 from notifier.ledger import LaneLost
 from notifier.opening import Opened, Unsendable
 from notifier.pacing import Pace
@@ -112,6 +112,8 @@ class World:
         self.generation = 0
         self.refusal: str | None = None
         """Why the file cannot be opened."""
+        self.unreachable: str | None = None
+        """Why the file cannot be opened yet."""
         self.campaign: Campaign = read_campaign(
             {"id": "c", "message": {"title": "t", "body": "b"}} | _campaign_members(campaign)
         )
@@ -150,10 +152,12 @@ class Premises:
         self._step = step
         self.carriers = {name: TwinCarrier(name, world.phones, world.generation) for name in ENDPOINTS}
 
-    def open(self, run: Run) -> Opened:
+    def open(self, run: Run, lane: Lane) -> Opened:
         """What every hop needs to know."""
         if self.world.refusal is not None:
             raise Unsendable(self.world.refusal)
+        if self.world.unreachable is not None:
+            raise InputUnreachable(self.world.unreachable)
         return Opened(self.world.campaign, (), True, (), False)
 
     @contextmanager

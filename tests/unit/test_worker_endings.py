@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from notifier.run import HAND_OVER_MS, Control, Ending, LaneState
+from notifier.worker import WAIT_MS
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
 from tests.twins.invocation import invoke
@@ -36,6 +37,19 @@ def test_control_users_are_held_at_the_pace_of_the_sends() -> None:
     assert outcomes.accepted + outcomes.held == 1000
     assert 400 < outcomes.held < 600
     assert world.clock.now() - START_S == pytest.approx(10, abs=1)
+
+
+def test_a_run_that_cannot_be_opened_yet_waits() -> None:
+    """S3 is away: the lane is ready again in a minute, with the reason; nobody is nudged; then it begins."""
+    world = World(users(10))
+    world.unreachable = "s3://twins/batches/f.json: S3 answered 503"
+    invoke(world)
+    lane = world.lane
+    assert (lane.state, lane.reason) == (LaneState.READY, world.unreachable)
+    assert (lane.due_at_ms, world.continuation.nudges) == (int(world.clock.now() * 1000) + WAIT_MS, [])
+    world.unreachable = None
+    invoke(world)
+    assert (world.lane.ending, world.lane.reason) == (Ending.COMPLETED, None)
 
 
 def test_hand_over() -> None:

@@ -1,0 +1,41 @@
+"""The version of the code that a run began with is deleted while the run is under way."""
+
+from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario, Scene
+
+
+def delete_the_version(scene: Scene) -> None:
+    """Deploy, end whoever works, and delete the version: its run has nobody to go on with it."""
+    lambda_ = scene.trial.sandbox.lambda_
+    name = scene.trial.sandbox.function("WorkerFunction").name
+    while scene.trial.gateways.counts().apns.requests == 0 and not scene.over.wait(0.05):
+        pass
+    known = lambda_.function(name)
+    begun_with = known.aliases[known.alias]
+    lambda_.deploy(
+        known.setup,
+        known.retries,
+        known.alias,
+        loop_allowed=known.loop_allowed,
+        traced=known.traced,
+        concurrency=known.concurrency,
+    )
+    lambda_.kill_environments(name)
+    lambda_.delete_version(name, begun_with)
+
+
+def check(scene: Scene) -> None:
+    """The ledger says what became of the version."""
+    lane = scene.trial.ledger.read_lane(scene.run_id)
+    if lane is None or not lane.gone_version or lane.function_version == lane.gone_version:
+        scene.notes.append(f"the lane names the version that was deleted, and the one that goes on: {lane}")
+
+
+SCENARIO = Scenario(
+    name="lane-version-gone",
+    breaks="The version of the code that a run began with is deleted while the run is under way.",
+    expects="The run goes on with the current version, and says so; the sweeper looks after everything else meanwhile.",
+    act=delete_the_version,
+    finish=check,
+    variables=SLOW,
+    behaviour=SLOW_ANSWERS,
+)

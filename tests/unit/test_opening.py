@@ -1,0 +1,118 @@
+"""Opening a run: once, from what its file says then, and never again."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from notifier.campaign import Audience
+from notifier.cursor import Cursor
+from notifier.opening import STATE, STATE_GONE, Opened, Opening, Unsendable
+from notifier.render import Renderer
+from notifier.run import Lane, Run, Source, Suspect, source_of
+from tests.twins.audience import MemoryAudience
+from tests.twins.ledger import MemoryLedger
+from tests.twins.premises import users
+from tests.twins.results import MemoryResults
+
+RUN = Run("r1", source_of("drop", "batches/a.json", "v1", "e1"), 7)
+
+
+class Shelf:
+    """A library with one batch file, which names its audience."""
+
+    def __init__(self) -> None:
+        self.campaign = {"id": "c", "message": {"title": "t", "body": "b"}}
+        self.audience = {"parts": [{"key": "audiences/u.json"}]}
+        self.asked: list[str] = []
+
+    def head(self, source: Source) -> Any:
+        return self
+
+    def pin_source(self, source: Source) -> Any:
+        raise AssertionError("the file names its audience")
+
+    def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[Any, ...]:
+        self.asked.append(field)
+        return tuple(msgspec.structs.replace(part, bucket=bucket) for part in audience.parts)
+
+    def stream_from_start(self, opened: Opened) -> MemoryAudience:
+        return MemoryAudience([users(3)], Cursor())
+
+
+class World:
+    """A ledger, a store and a file."""
+
+    def __init__(self) -> None:
+        self.ledger = MemoryLedger(lambda: 5.0)
+        self.ledger.open_run(RUN)
+        self.results = MemoryResults()
+        self.shelf = Shelf()
+
+    def open(self, *, begun: bool = False) -> Opened:
+        """One hop's opening."""
+        opening = Opening(
+            self.shelf, self.results, self.ledger, Renderer, lambda _: iter(()), lambda _: None, rehearse=False
+        )
+        run = self.ledger.read_run("r1")
+        assert run is not None
+        return opening.open(run, lambda stored: msgspec.json.decode(stored, type=Opened), begun=begun)
+
+    def expire(self) -> None:
+        """The state is gone, as after WorkDays."""
+        del self.results.states["r1", STATE]
+
+
+def test_a_run_is_opened_once() -> None:
+    """The first hop reads the file, later ones what it stored; the ledger says when that was."""
+    world = World()
+    assert world.open() == world.open(begun=True)
+    assert world.shelf.asked == ["audience"]
+    run = world.ledger.read_run("r1")
+    assert run is not None
+    assert run.opened_at_ms == 5_000
+
+
+def test_a_run_whose_state_is_gone_is_not_opened_again() -> None:
+    """Its audience may be another by now: the run fails by name, though it has sent nothing yet."""
+    world = World()
+    world.open()
+    world.expire()
+    with pytest.raises(Unsendable, match=r"^state_gone: "):
+        world.open()
+    assert world.shelf.asked == ["audience"]
+
+
+def test_a_run_of_the_release_before_whose_state_is_gone() -> None:
+    """That release noted no opening: what its claims settled, or may have sent, says that there was one."""
+    with pytest.raises(Unsendable) as raised:
+        World().open(begun=True)
+    assert str(raised.value) == STATE_GONE
+
+
+def test_killed_between_the_state_and_the_note() -> None:
+    """The next hop finds the state, notes the opening, and asks the file for nothing."""
+    world = World()
+    world.open()
+    world.ledger = MemoryLedger(lambda: 6.0)
+    world.ledger.open_run(RUN)
+    world.open()
+    run = world.ledger.read_run("r1")
+    assert run is not None
+    assert run.opened_at_ms == 6_000
+    assert world.shelf.asked == ["audience"]
+
+
+@pytest.mark.parametrize(
+    ("lane", "begun"),
+    [
+        (Lane("r1"), False),
+        (Lane("r1", epoch=3, hop=3, idle_claims=3), False),
+        (Lane("r1", cursor=Cursor(record=500)), True),
+        (Lane("r1", cursor=Cursor(round=1)), True),
+        (Lane("r1", suspects=(Suspect(1, 8),)), True),
+    ],
+)
+def test_what_says_that_a_run_has_begun(lane: Lane, begun: bool) -> None:
+    """Anything settled, or a dead claim that had told the ledger of batches; claims that did nothing say nothing."""
+    assert lane.has_begun is begun

@@ -1,0 +1,190 @@
+"""The sweeper: each lane, run and dead letter has a try of its own."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from notifier.announce import EventBridgeAnnouncer, NotAnnounced
+from notifier.config import Settings
+from notifier.event import LaneNudge
+from notifier.observe import Observer
+from notifier.run import HAND_OVER_MS, Ending, Run, source_of
+from notifier.sweeper import Sweeper
+from notifier.telemetry import Action, Log
+from tests.twins.clock import TwinClock
+from tests.twins.ledger import MemoryLedger
+from tests.twins.premises import TwinLog
+from tests.twins.results import MemoryResults
+
+
+class Worker:
+    """Takes nudges. `gone` are versions that were deleted, `refused` runs and events that the platform refuses."""
+
+    def __init__(self) -> None:
+        self.gone: set[str] = set()
+        self.refused: set[str] = set()
+        self.taken: list[str] = []
+
+    def nudge(self, run_id: str, lane: int, version: str, kind: str) -> bool:
+        self.invoke(LaneNudge(run_id, lane, kind).encode())
+        return version not in self.gone
+
+    def invoke(self, payload: bytes, version: str = "") -> bool:
+        name = json.loads(payload).get("run_id") or json.loads(payload)["key"]
+        if name in self.refused:
+            raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
+        self.taken.append(name)
+        return True
+
+
+class Bus:
+    """EventBridge. `failures` are the next answers' FailedEntryCount."""
+
+    def __init__(self) -> None:
+        self.failures: list[int] = []
+        self.taken: list[str] = []
+
+    def put_events(self, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
+        failed = self.failures.pop(0) if self.failures else 0
+        if failed:
+            return {"FailedEntryCount": failed, "Entries": [{"ErrorCode": "ThrottlingException"}]}
+        self.taken += [json.loads(entry["Detail"])["run_id"] for entry in Entries]
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
+
+
+class Queue:
+    """SQS: what is deleted does not come again."""
+
+    def __init__(self, *bodies: str) -> None:
+        self.messages = {f"m{n}": body for n, body in enumerate(bodies)}
+
+    def receive_message(self, **_: Any) -> dict[str, Any]:
+        return {"Messages": [{"MessageId": n, "ReceiptHandle": n, "Body": body} for n, body in self.messages.items()]}
+
+    def delete_message(self, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
+        del self.messages[ReceiptHandle]
+
+
+class NoPruner:
+    """Has pruned today."""
+
+    def prune_daily(self) -> tuple[str, ...]:
+        return ()
+
+
+class World:
+    """A process of the sweeper over twins. `now` moves on by `wait`."""
+
+    def __init__(self, *runs: str) -> None:
+        self.settings = Settings(bucket="b", table="t", dead_letter_queue_url="https://queue")
+        self.clock = TwinClock()
+        self.ledger = MemoryLedger(self.clock.now)
+        self.results = MemoryResults()
+        self.continuation = Worker()
+        self.bus = Bus()
+        self.announcer = EventBridgeAnnouncer(self.bus)
+        self.queue = Queue()
+        self.log = TwinLog()
+        for name in runs:
+            self.ledger.open_run(Run(name, source_of("b", f"batches/{name}.json", "v", "e"), 1))
+        self.wait(HAND_OVER_MS / 1000 + 1)
+
+    def wait(self, seconds: float) -> None:
+        self.clock.time_s += seconds
+
+    def sweep(self) -> dict[str, int]:
+        observer: Any = Observer(self.settings, self.clock, Log("ERROR"))
+        observer.log = self.log
+        process: Any = self
+        pruner: Any = NoPruner()
+        return Sweeper(process, observer, self.queue, pruner).sweep()
+
+    def troubles(self) -> list[dict[str, Any]]:
+        return [fields for action, fields in self.log.lines if action is Action.TROUBLE]
+
+
+def done(world: World, name: str) -> None:
+    """A run whose lane is done, and that nobody closed."""
+    lane = world.ledger.claim(name, 0, "1", "holder", 1)
+    world.ledger.finish(lane, Ending.COMPLETED, None)
+    world.wait(31)
+
+
+def test_a_lane_that_cannot_be_nudged_keeps_nobody_waiting() -> None:
+    """The others are nudged in the same sweep; the one is looked at again when it is due again, and is told by name."""
+    world = World("a", "b", "c")
+    world.continuation.refused = {"a"}
+    assert world.sweep() == {"nudged": 2, "closed": 0, "replayed": 0}
+    assert world.continuation.taken == ["b", "c"]
+    [trouble] = world.troubles()
+    assert trouble["run_id"] == "a"
+    world.continuation.refused = set()
+    world.wait(Sweeper.MOVE_ON_MS / 1000 + 1)
+    world.sweep()
+    assert "a" in world.continuation.taken
+
+
+def test_a_lane_whose_version_was_deleted_is_told() -> None:
+    """The current version is nudged in its place, and the log says why."""
+    world = World("a", "b")
+    for name, version in (("a", "3"), ("b", "4")):
+        world.ledger.claim(name, 0, version, "holder", 1)
+    world.wait(61)
+    world.continuation.gone = {"3"}
+    assert world.sweep()["nudged"] == 2
+    [told] = [fields for action, fields in world.log.lines if action is Action.VERSION_GONE]
+    assert (told["run_id"], "version 3" in told["reason"]) == ("a", True)
+
+
+def test_an_item_that_is_no_lane_keeps_nobody_waiting() -> None:
+    """It is named in the log at every sweep."""
+    world = World("a", "b")
+    world.ledger.unreadable = {"a": ValueError("no state")}
+    assert world.sweep()["nudged"] == 1
+    assert world.continuation.taken == ["b"]
+    [trouble] = world.troubles()
+    assert (trouble["item"], "no state" in trouble["reason"]) == ("run#a", True)
+
+
+def test_an_end_that_eventbridge_did_not_take_is_announced_by_the_next_sweep() -> None:
+    """A refused entry is no error of the call: the run stays open until its end is out; the others are closed."""
+    world = World("a", "b")
+    done(world, "a")
+    done(world, "b")
+    world.bus.failures = [1]
+    assert world.sweep()["closed"] == 1
+    a, b = world.ledger.read_run("a"), world.ledger.read_run("b")
+    assert a is not None
+    assert b is not None
+    assert (a.closed_at_ms, b.closed_at_ms is not None, world.bus.taken) == (None, True, ["b"])
+    world.wait(Sweeper.MOVE_ON_MS / 1000 + 1)
+    assert world.sweep()["closed"] == 1
+    assert world.bus.taken == ["b", "a"]
+
+
+def test_what_eventbridge_said_is_told() -> None:
+    """Its code, for whoever looks into the log."""
+    bus = Bus()
+    bus.failures = [1]
+    with pytest.raises(NotAnnounced, match="ThrottlingException"):
+        EventBridgeAnnouncer(bus).ended("r1", {})
+
+
+def test_a_dead_letter_that_cannot_be_replayed_keeps_nobody_waiting() -> None:
+    """It stays in the queue, and so do those that are no events, or had enough tries; the others are replayed."""
+    world = World()
+    world.queue = Queue(
+        '{"bucket": "b", "key": "one"}',
+        '{"bucket": "b", "key": "two"}',
+        "no JSON",
+        "[]",
+        '{"bucket": "b", "key": "three", "replays": 3}',
+    )
+    world.continuation.refused = {"one"}
+    assert world.sweep()["replayed"] == 1
+    assert world.continuation.taken == ["two"]
+    assert sorted(world.queue.messages) == ["m0", "m2", "m3", "m4"]
+    [trouble] = world.troubles()
+    assert trouble["message_id"] == "m0"
