@@ -112,7 +112,7 @@ class Worker:
             if code in NOT_THERE:
                 self._log.warning(Action.IGNORED, file=name, reason=f"not there ({code})")
                 return None
-            self._log.error(Action.TROUBLE, file=name, reason=f"S3 answered {code} when it was asked for the version")
+            self._log.warning(Action.TROUBLE, file=name, reason=f"S3 answered {code} when it was asked for the version")
             raise
         return source_of(drop.bucket, drop.key, head.get("VersionId"), head["ETag"])
 

@@ -69,10 +69,10 @@ class Sweeper:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is: the next lane is due all the same
             counts["failed"] += 1
-            self._log.error(Action.TROUBLE, reason=f"the sweeper looks at it again: {error}", **about)
+            self._log.warning(Action.TROUBLE, reason=f"the sweeper looks at it again: {error}", **about)
 
     def _tell_unreadable(self, key: str, error: Exception) -> None:
-        self._log.error(Action.TROUBLE, item=key, reason=f"this item of the ledger cannot be read: {error}")
+        self._log.warning(Action.TROUBLE, item=key, reason=f"this item of the ledger cannot be read: {error}")
 
     def _prune(self) -> None:
         """Once a day. A sweep is never worth less because this failed."""
