@@ -231,6 +231,7 @@ def audience(
         str, typer.Option(help="Put before each token: what the stand-ins answer, such as `dead-`.")
     ] = "",
     placeholders: Annotated[bool, typer.Option("--placeholders", help="Title and body use attributes.")] = False,
+    variants: Annotated[int, typer.Option(help="Into how many texts the users are split.", min=1, max=100)] = 2,
     campaign_id: Annotated[str, typer.Option(help="By default made of seed and size.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="By default standard output.")] = None,
 ) -> None:
@@ -247,6 +248,7 @@ def audience(
         prefix=prefix,
         placeholders=placeholders,
         campaign_id=campaign_id,
+        variants=variants,
     )
     if output is None:
         write(recipe, sys.stdout)

@@ -38,6 +38,7 @@ class Recipe(msgspec.Struct, frozen=True):
         prefix: put before every token: what the stand-ins answer (`python -m sandbox.gateways --help`).
         dead_share: 0 to 1: so many tokens are dead, as the stand-ins say (prefix `dead-`).
         placeholders: title and body use attributes.
+        variants: into how many the users outside the control group are split.
     """
 
     users: int = 100_000
@@ -49,10 +50,11 @@ class Recipe(msgspec.Struct, frozen=True):
     dead_share: float = 0.0
     placeholders: bool = False
     campaign_id: str = ""
+    variants: int = 2
 
 
 def campaign(recipe: Recipe) -> dict[str, object]:
-    """Two variants and a control group."""
+    """Two variants, or as many as the recipe says, and a control group."""
     greeting = "Hi {{ first_name | default: 'there' }}" if recipe.placeholders else "Hello"
     body = "3 people you may know joined this week"
     return {
@@ -64,12 +66,21 @@ def campaign(recipe: Recipe) -> dict[str, object]:
             "data": {"screen": "people"},
             "ttl_s": 86_400,
         },
-        "variants": [
-            {"name": "question", "percent": 45, "message": {"title": f"{greeting}! Who joined?"}},
-            {"name": "statement", "percent": 45},
-        ],
+        "variants": _variants(recipe.variants, greeting),
         "control_percent": 10,
     }
+
+
+def _variants(count: int, greeting: str) -> list[dict[str, object]]:
+    """So many variants, which share 90 % as evenly as hundredths of a percent allow."""
+    names = ["question", "statement", *(f"text-{n}" for n in range(3, count + 1))][:count]
+    each, more = divmod(9_000, count)
+    hundredths = [each + (n < more) for n in range(count)]
+    variants: list[dict[str, object]] = [
+        {"name": name, "percent": n / 100 if n % 100 else n // 100} for name, n in zip(names, hundredths, strict=True)
+    ]
+    variants[0]["message"] = {"title": f"{greeting}! Who joined?"}
+    return variants
 
 
 def users(recipe: Recipe) -> Iterator[dict[str, object]]:

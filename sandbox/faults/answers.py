@@ -77,6 +77,49 @@ def another_project(gateway: Gateway, token: str, attempt: int, nth: int) -> Beh
     return Behaviour(Answer.FOREIGN) if gateway is Gateway.FCM else _FINE
 
 
+_PAGE = (("content-type", "text/html; charset=UTF-8"),)
+_ODD: dict[tuple[Gateway, int], Reply] = {
+    (Gateway.FCM, 250): Reply(404, "odd", b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", _PAGE),
+    (Gateway.FCM, 400): Reply(403, "odd", b"<!DOCTYPE html><title>Error 403 (Forbidden)!!1</title>", _PAGE),
+    (Gateway.APNS, 300): Reply(403, "odd"),
+    (Gateway.APNS, 450): Reply(403, "odd", b'{"reason":"Forbidden"}', (("content-type", "application/json"),)),
+}
+
+
+def odd(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """Four answers that would be about everybody, after hundreds were accepted: two of FCM's, two of APNs'."""
+    reply = _ODD.get((gateway, nth))
+    return _FINE if reply is None else Behaviour(raw=reply)
+
+
+def nothing_but_pages(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """After 200 acceptances FCM answers everything by a page of HTML, as a proxy in its place would."""
+    return Behaviour(raw=_ODD[Gateway.FCM, 250]) if gateway is Gateway.FCM and nth > 200 else _FINE
+
+
+def payload_for_nobody(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """Both gateways refuse the payload of every device."""
+    return Behaviour(Answer.PAYLOAD)
+
+
+_JSON = (("content-type", "application/json"),)
+_AMBIGUOUS = (
+    Reply(500, "ambiguous", b'{"error":{"code":500,"status":"INTERNAL","details":[]}}', _JSON),
+    Reply(502, "ambiguous", b"<html><title>502 Bad Gateway</title></html>", _PAGE),
+    Reply(504, "ambiguous", b'{"error":{"code":504,"status":"DEADLINE_EXCEEDED","details":[]}}', _JSON),
+    Reply(500, "ambiguous", b'{"reason":"InternalServerError"}', _JSON),
+    Reply(520, "ambiguous"),
+)
+
+
+def ambiguous(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """A tenth of the devices gets the push, and 500, 502, 504 or 520 for an answer. Another tenth: 503, no push."""
+    lot = _lot(token, 50)
+    if attempt == 1 and lot < len(_AMBIGUOUS):
+        return Behaviour(raw=_AMBIGUOUS[lot], processed=True)
+    return Behaviour(Answer.UNAVAILABLE) if attempt == 1 and lot >= 45 else _FINE
+
+
 def everything(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
     """One in a hundred of each: 503, silence, HTML, no body, late, 429; the rest in 5 ms."""
     if attempt == 1:

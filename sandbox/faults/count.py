@@ -9,7 +9,7 @@ import msgspec
 
 from sandbox.faults.scenario import Scenario
 from sandbox.gateways.counts import Figures
-from sandbox.wire.actions import Action, Reply
+from sandbox.wire.actions import Action, Cut, Reply
 from sandbox.wire.server import Behaviour, Seen
 
 _APNS_PATH = "/3/device/"
@@ -41,6 +41,7 @@ class WireCount:
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
         self._accepted: Counter[str] = Counter()
+        self._asked: dict[str, Counter[str]] = {"fcm": Counter(), "apns": Counter()}
         self._requests = 0
         self._lock = threading.Lock()
 
@@ -49,7 +50,8 @@ class WireCount:
         actions = self._behaviour(seen)
         with self._lock:
             self._requests += 1
-            if any(isinstance(action, Reply) and action.status == 200 for action in actions):
+            self._asked["apns" if seen.path.startswith(_APNS_PATH) else "fcm"][token_of(seen)] += 1
+            if any(isinstance(action, Reply | Cut) and action.status == 200 for action in actions):
                 self._accepted[token_of(seen)] += 1
         return actions
 
@@ -57,6 +59,19 @@ class WireCount:
         """So far."""
         again = sum(1 for n in self._accepted.values() if n > 1)
         return Reached(len(self._accepted), again, again, self._requests)
+
+    def gateways(self) -> dict[str, dict[str, int]]:
+        """What the stand-ins count for a report, as this server has it."""
+        return {
+            name: {
+                "requests": asked.total(),
+                "distinct_tokens": len(asked),
+                "repeated_tokens": sum(n > 1 for n in asked.values()),
+                "accepted_tokens": sum(token in self._accepted for token in asked),
+                "accepted_again_tokens": sum(self._accepted[token] > 1 for token in asked),
+            }
+            for name, asked in self._asked.items()
+        }
 
 
 def token_of(seen: Seen) -> str:

@@ -46,6 +46,7 @@ class Scenario(msgspec.Struct, frozen=True):
         invocations: makes the plan for invocations: dropped, doubled, refused, killed.
         behaviour: what the stand-ins answer, as `module:function`.
         wire: makes the behaviour of a server that misbehaves in HTTP/2, in both gateways' place.
+        idle_close_s: that server closes a connection on which nothing is asked for so long.
         line: makes the behaviour of TCP connections to the stand-ins, by their number.
         deaf_s: for so long nobody listens where the gateways should be.
         remake: makes another batch file of the given one, in a folder.
@@ -54,6 +55,7 @@ class Scenario(msgspec.Struct, frozen=True):
         finish: done when the run has come to a stand; gives the run another chance, such as a resume.
         timeout_s, recurse_below_ms, memory_mb, variables: how the worker is deployed.
         users: how many are needed to show it.
+        variants: of the message in the file that is made.
         status: how the run ends; `reason` is a pattern that its reason matches.
         all_accepted: every device that is not held ends as accepted.
         rejected: so many devices are rejected.
@@ -70,6 +72,7 @@ class Scenario(msgspec.Struct, frozen=True):
     invocations: Callable[[], FaultPlan] | None = None
     behaviour: str = ""
     wire: Callable[[], Behaviour] | None = None
+    idle_close_s: float | None = None
     line: Callable[[], Callable[[int], Line]] | None = None
     deaf_s: float = 0.0
     remake: Callable[[Trial, Path, Path], Path] | None = None
@@ -81,6 +84,7 @@ class Scenario(msgspec.Struct, frozen=True):
     memory_mb: int | None = None
     variables: Mapping[str, str] = {}
     users: int = 1_500
+    variants: int = 2
     status: str = "completed"
     reason: str = ""
     all_accepted: bool = True

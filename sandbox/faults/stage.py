@@ -75,7 +75,12 @@ class Stage:
         began = time.monotonic()
         number = next(self._numbers)
         if path is None:
-            recipe = Recipe(users=users or scenario.users, seed=number, campaign_id=f"{scenario.name}-{number}")
+            recipe = Recipe(
+                users=users or scenario.users,
+                seed=number,
+                campaign_id=f"{scenario.name}-{number}",
+                variants=scenario.variants,
+            )
             path = make(recipe, self._folder / f"{scenario.name}-{number}.json")
         if scenario.remake is not None:
             path = scenario.remake(self.trial, path, self._folder)
@@ -84,6 +89,8 @@ class Stage:
             wire = self._gateways_of(scenario, props)
             report, rows, over = self._run(scenario, path, number, struck)
             reached = wire.reached() if wire else reached_stand_ins(self.trial.gateways.counts())
+            if wire:
+                report["gateways"] |= wire.gateways()
         broken = list(violations(scenario, report, rows, reached)) + over
         if not re.search(scenario.reason, report["reason"] or ""):
             broken.append(f"the reason {report['reason']!r} says {scenario.reason!r}")
@@ -152,7 +159,14 @@ class Stage:
         count = None
         if scenario.wire is not None:
             count = WireCount(scenario.wire())
-            server = props.enter_context(WireServer(count, max_concurrent_streams=100, authority=self._authority))
+            server = props.enter_context(
+                WireServer(
+                    count,
+                    max_concurrent_streams=100,
+                    authority=self._authority,
+                    idle_close_s=scenario.idle_close_s,
+                )
+            )
             variables |= {"FCM_BASE_URL": server.url, "APNS_BASE_URL": server.url}
         elif scenario.line is not None or scenario.deaf_s:
             for name, url in (("FCM_BASE_URL", addresses.fcm), ("APNS_BASE_URL", addresses.apns)):

@@ -70,13 +70,15 @@ class Reply(msgspec.Struct, frozen=True):
 class Behaviour(msgspec.Struct, frozen=True):
     """What to do with one request: which answer, after how many ms, with which `Retry-After` (None: no header).
 
-    `raw` answers with exactly this instead, for what no `Answer` names.
+    `raw` answers with exactly this instead, for what no `Answer` names. `processed`: the phone gets the push whatever
+    the answer says, as when a server fails after its work.
     """
 
     answer: Answer = Answer.OK
     delay_ms: float = 0.0
     retry_after: str | None = None
     raw: Reply | None = None
+    processed: bool = False
 
 
 Behave = Callable[[Gateway, str, int, int], Behaviour]

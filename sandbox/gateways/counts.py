@@ -49,7 +49,7 @@ class TokenTable:
         return asked
 
     def accept(self, token: str) -> None:
-        """Counts one answer 200 for a token that was asked for."""
+        """Counts one push that was processed for a token that was asked for."""
         shard, index, _ = self._find(token)
         slot = self._slots[shard][index]
         if not slot:

@@ -178,7 +178,7 @@ class Endpoint:
         if not await self._wait(behaviour.delay_ms, exchange):
             return None
         reply = behaviour.raw or self.word(scope, ask, behaviour)
-        if reply.status == 200:
+        if reply.status == 200 or behaviour.processed:
             tokens.accept(ask.token)
             if not ask.validate_only:
                 self._phones.show(self.gateway, ask)

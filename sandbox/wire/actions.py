@@ -36,6 +36,16 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Begin to answer and break off: headers, `body` without its end, then RST_STREAM, or the connection's end."""
+
+    status: int = 200
+    body: bytes = b""
+    code: ErrorCode | None = ErrorCode.INTERNAL_ERROR
+    """None: the connection is closed instead."""
+
+
+@dataclass(frozen=True, slots=True)
 class GoAway:
     """GOAWAY: streams above `last_stream_id` (None: above this request's own) are refused."""
 
@@ -65,5 +75,5 @@ class Close:
     abort: bool = False
 
 
-Action = Reply | Reset | GoAway | Settings | ReplyAll | Close
+Action = Reply | Reset | Cut | GoAway | Settings | ReplyAll | Close
 """An empty tuple of actions is silence: the request is never answered."""

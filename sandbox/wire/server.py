@@ -32,7 +32,7 @@ import h2.exceptions
 import h2.settings
 import trustme
 
-from sandbox.wire.actions import Action, Close, GoAway, Reply, ReplyAll, Reset, Settings
+from sandbox.wire.actions import Action, Close, Cut, ErrorCode, GoAway, Reply, ReplyAll, Reset, Settings
 
 MANY_STREAMS = 1000
 SHUTDOWN_S = 0.05
@@ -70,8 +70,12 @@ class WireServer:
         max_concurrent_streams: int = MANY_STREAMS,
         alpn: tuple[str, ...] = ("h2",),
         authority: trustme.CA | None = None,
+        idle_close_s: float | None = None,
     ) -> None:
-        """`alpn` without "h2" makes an HTTP/1.1 server; an empty one ignores what the client offers."""
+        """`alpn` without "h2" makes an HTTP/1.1 server; an empty one ignores what the client offers.
+
+        A connection without an open request for `idle_close_s` is said goodbye to (GOAWAY) and closed.
+        """
         self.behaviour = behaviour or always(Reply())
         self.max_concurrent_streams = max_concurrent_streams
         self.seen: list[Seen] = []
@@ -82,6 +86,7 @@ class WireServer:
         self.peak_before_first_answer: dict[int, int] = {}
         self.violations: list[str] = []
         self._alpn = alpn
+        self._idle_close_s = idle_close_s
         self._authority = authority or trustme.CA()
         self._home = tempfile.TemporaryDirectory(prefix="wire-")
         self._loop = asyncio.new_event_loop()
@@ -161,6 +166,8 @@ class _Wire(asyncio.Protocol):
         self._requests = itertools.count(1)
         self._answered = False
         self._open: dict[int, _Stream] = {}
+        self._last_stream_id = 0
+        self._idle: asyncio.TimerHandle | None = None
         self._outbox: dict[int, list[bytes]] = {}
         self._plain = bytearray()
         self._speaks_h2 = True
@@ -210,12 +217,28 @@ class _Wire(asyncio.Protocol):
         for event in events:
             self._on_event(event)
         self._flush()
+        self._watch_idle()
+
+    def _watch_idle(self) -> None:
+        """Count the idle time from here on, if nothing is open."""
+        after_s = self._server._idle_close_s
+        if after_s is None:
+            return
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = None if self._open else self._server._loop.call_later(after_s, self._close_idle)
+
+    def _close_idle(self) -> None:
+        if not self._transport.is_closing():
+            self._go_away(self._last_stream_id, ErrorCode.NO_ERROR, b"")
+            self.close(abort=False)
 
     # -- HTTP/2 -------------------------------------------------------------------------------------------------
 
     def _on_event(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.RequestReceived(stream_id=int() as stream_id, headers=headers):
+                self._last_stream_id = stream_id
                 self._open[stream_id] = _Stream([(str(name), str(value)) for name, value in headers or []])
                 self._count_streams()
             case h2.events.DataReceived(stream_id=int() as stream_id, data=bytes() as data):
@@ -260,12 +283,25 @@ class _Wire(asyncio.Protocol):
             case Reset(code=code):
                 self._open.pop(stream_id, None)
                 self._h2.reset_stream(stream_id, code)
+            case Cut():
+                self._cut(stream_id, action)
             case GoAway(last_stream_id=last, code=code, reason=reason):
                 self._go_away(stream_id if last is None else last, code, reason)
             case Settings(max_concurrent_streams=limit):
                 self._h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: limit})
             case Close(abort=abort):
                 self.close(abort)
+
+    def _cut(self, stream_id: int, cut: Cut) -> None:
+        self._answered = True
+        self._open.pop(stream_id, None)
+        self._h2.send_headers(stream_id, [(":status", str(cut.status)), ("content-type", "application/json")])
+        if cut.body:
+            self._h2.send_data(stream_id, cut.body)
+        if cut.code is None:
+            self.close(abort=False)
+        else:
+            self._h2.reset_stream(stream_id, cut.code)
 
     def _go_away(self, last_stream_id: int, code: int, reason: bytes) -> None:
         """Write the frame by hand: h2 refuses to answer anything after its own GOAWAY, gateways do answer."""
@@ -277,6 +313,7 @@ class _Wire(asyncio.Protocol):
         if not self._transport.is_closing():
             self._reply(stream_id, reply)
             self._flush()
+            self._watch_idle()
 
     def _reply(self, stream_id: int, reply: Reply) -> None:
         if self._open.pop(stream_id, None) is None:
