@@ -36,7 +36,6 @@ class Slot:
         "connection",
         "curl",
         "denied",
-        "overflow",
         "request",
         "submitted_at",
         "timeout_ms",
@@ -45,7 +44,7 @@ class Slot:
     def __init__(self, endpoint: Endpoint, bundle: str) -> None:
         self.request = NO_REQUEST
         self.connection: Connection | None = None
-        self.body_taken = self.denied = self.overflow = False
+        self.body_taken = self.denied = False
         self.submitted_at = 0.0
         self.timeout_ms = endpoint.timeout_ms
         self._base_url = endpoint.base_url
@@ -75,7 +74,7 @@ class Slot:
         """Return the handle, loaded with the request, for `connection`. What it knows already is not said again."""
         request, curl = self.request, self.curl
         self.connection = connection
-        self.body_taken = self.denied = self.overflow = False
+        self.body_taken = self.denied = False
         self._sent = 0
         self._received.clear()
         path, headers, size = request.path, request.headers, len(request.body)
@@ -97,6 +96,11 @@ class Slot:
     def started(self) -> bool:
         """Whether libcurl has taken anything of the body."""
         return self._sent > 0
+
+    @property
+    def has_status(self) -> bool:
+        """Whether the final answer's headers have arrived (1xx is not final)."""
+        return int(self.curl.getinfo(pycurl.RESPONSE_CODE)) >= 200
 
     def answer(self, connection: int) -> Answer:
         """Return the HTTP answer that arrived."""
@@ -146,7 +150,6 @@ class Slot:
     def _write(self, data: bytes) -> int | None:
         if len(self._received) + len(data) > ANSWER_LIMIT:
             self._received += data[: ANSWER_LIMIT - len(self._received)]
-            self.overflow = True
             return 0
         self._received += data
         return None

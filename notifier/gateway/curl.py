@@ -105,13 +105,18 @@ class _Pool:
         self._numbers = numbers
         self._clock = clock
         self._idle: list[Slot] = []
+        self._promised = 0
         self._failures = 0
         self._quiet_until = 0.0
 
     def room(self) -> int:
-        """Return how many requests fit now, one more than the open connections take where another may be opened."""
+        """Return how many requests fit now, one more than the open connections take where another may be opened.
+
+        What is returned is a promise: so many are taken before the next `turn`, even if connections end meanwhile.
+        """
         room = sum(connection.room for connection in self.connections) + self._may_open() - len(self.waiting)
-        return max(0, room)
+        self._promised = max(0, room)
+        return self._promised
 
     def pause_left_s(self) -> float:
         """Return the seconds until a new connection may be tried."""
@@ -124,14 +129,19 @@ class _Pool:
         slot.submitted_at = self._clock()
         slot.timeout_ms = self.endpoint.timeout_ms
         if not self._place(slot):
-            slot.forget()
-            self._idle.append(slot)
-            raise NoRoomError(f"no room at {self.endpoint.name}")
+            if self._promised <= 0:
+                slot.forget()
+                self._idle.append(slot)
+                raise NoRoomError(f"no room at {self.endpoint.name}")
+            # The connection that had this room was found closed since: the request waits for the one that takes over.
+            self.waiting.append(slot)
+        self._promised -= 1
         self.in_flight += 1
 
     def turn(self, answers: list[Answer]) -> None:
         """Let libcurl work, take what is finished, move what was turned away."""
         spent = False
+        self._promised = 0
         for connection in self.connections:
             if connection.slots:
                 self._work(connection, answers)
@@ -229,11 +239,13 @@ class _Pool:
 
     def _failed(self, connection: Connection, slot: Slot, code: int, text: str, answers: list[Answer]) -> bool:
         """Deal with a request that libcurl gave up; return whether its connection is spent."""
-        connection.finish(slot, answered=slot.overflow)
-        if slot.overflow:
+        # Once the headers have come their status counts, whatever becomes of the body: asking again might repeat it.
+        answered = slot.has_status
+        connection.finish(slot, answered=answered)
+        if answered:
             answers.append(slot.answer(connection.number))
             self._release(slot)
-            return False
+            return code not in STREAM_ONLY
         if slot.denied and not slot.body_taken:
             self.waiting.append(slot)
             return True

@@ -37,12 +37,16 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Begin to answer and break off: headers, `body` without its end, then RST_STREAM, or the connection's end."""
+    """Begin to answer and break off: headers, `body` without its end, then RST_STREAM, or the connection's end.
+
+    `silent`: then nothing more, and the stream stays open.
+    """
 
     status: int = 200
     body: bytes = b""
     code: ErrorCode | None = ErrorCode.INTERNAL_ERROR
     """None: the connection is closed instead."""
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,8 @@ class _Wire(asyncio.Protocol):
         self._h2.send_headers(stream_id, [(":status", str(cut.status)), ("content-type", "application/json")])
         if cut.body:
             self._h2.send_data(stream_id, cut.body)
+        if cut.silent:
+            return
         if cut.code is None:
             self.close(abort=False)
         else:
@@ -349,8 +351,8 @@ class _Wire(asyncio.Protocol):
     def close(self, abort: bool) -> None:
         """Close this connection, with what was written before it sent first unless it is an abort."""
         if abort:
-            raw = self._transport.get_extra_info("socket")
             with contextlib.suppress(OSError, AttributeError):  # it may be gone already
+                raw = self._transport.get_extra_info("socket")
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
         else:

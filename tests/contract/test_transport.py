@@ -18,7 +18,7 @@ import trustme
 from notifier.gateway.curl import CurlTransport
 from notifier.gateway.curl_errors import MEANINGS, REFUSED_AFTER_BODY, no_answer
 from notifier.gateway.transport import Answer, Endpoint, NoAnswer, NoRoomError, Request
-from sandbox.wire.actions import Action, Close, ErrorCode, GoAway, Reply, ReplyAll, Reset, Settings
+from sandbox.wire.actions import Action, Close, Cut, ErrorCode, GoAway, Reply, ReplyAll, Reset, Settings
 from sandbox.wire.server import Behaviour, Seen, WireServer, always
 
 TOKEN = "device-token-that-nobody-may-read"
@@ -293,6 +293,30 @@ def test_a_connection_closed_while_idle_costs_no_request(transport_to: Made) -> 
         assert_seen_once(server)
 
 
+def test_room_that_was_promised_holds_although_the_connection_was_closed_meanwhile(transport_to: Made) -> None:
+    """Many requests in one turn, after an idle connection was closed or sent away: all taken, all answered once."""
+    with WireServer() as server:
+        transport = transport_to(server, probe_first=True)
+        for number in range(0, 300, 30):
+            warm(transport)
+            promised = transport.room("gw")
+            server.close_connections()
+            taken = min(promised, 30)
+            for one in range(number, number + taken):
+                transport.submit(request(one))
+            assert taken == 30
+            assert outcomes(collect(transport, taken)) == {None}
+        assert_seen_once(server)
+
+
+def test_connections_sent_away_again_and_again_lose_nothing(transport_to: Made) -> None:
+    """GOAWAY at every 40th request of a connection: nothing is raised, each request ends once, none is sent twice."""
+    with WireServer(lambda seen: (Reply(),) if seen.number % 40 else (Reply(), GoAway(None))) as server:
+        transport = transport_to(server)
+        assert {answer.ticket for answer in send(transport, 1_000)} == set(range(1_000))
+        assert_seen_once(server)
+
+
 def test_a_first_request_that_is_cut_off_is_ambiguous(transport_to: Made) -> None:
     """The very first request of a connection was read, then the connection ended."""
     with WireServer(always(Close(abort=True))) as server:
@@ -313,6 +337,50 @@ def test_a_reset_stream_is_ambiguous_and_ends_alone(transport_to: Made) -> None:
         assert "INTERNAL_ERROR" in broken.detail
         assert server.connections == 1
         assert_seen_once(server)
+
+
+@pytest.mark.parametrize("status", [200, 410, 503])
+@pytest.mark.parametrize("code", [ErrorCode.NO_ERROR, ErrorCode.INTERNAL_ERROR, ErrorCode.CANCEL], ids=str)
+@pytest.mark.parametrize("body", [b"", b'{"name": "proj'], ids=["no body", "half a body"])
+def test_an_answer_cut_off_behind_its_headers_counts(
+    transport_to: Made, status: int, code: ErrorCode, body: bytes
+) -> None:
+    """The status has come: it is the answer, with what there is of the body; the connection goes on."""
+    with WireServer(lambda seen: (Cut(status, body, code),) if seen.number == 3 else (Reply(201),)) as server:
+        answers = send(transport_to(server), 5)
+        (cut,) = [answer for answer in answers if answer.status != 201]
+        assert (cut.status, cut.no_answer, cut.body) == (status, None, body)
+        assert server.connections == 1
+        assert_seen_once(server)
+
+
+def test_an_answer_cut_off_by_the_end_of_its_connection_counts(transport_to: Made) -> None:
+    """Headers with 200, half a body, and the connection is closed: accepted, and a fresh connection for the next."""
+    with WireServer(lambda seen: (Cut(200, b"{", None),) if seen.number == 2 else (Reply(),)) as server:
+        transport = transport_to(server)
+        warm(transport)
+        (cut,) = send(transport, 1)
+        assert (cut.status, cut.no_answer) == (200, None)
+        assert warm(transport).connection == 2
+        assert_seen_once(server)
+
+
+def test_an_answer_that_never_ends_counts_when_its_time_is_over(transport_to: Made) -> None:
+    """Headers with 200 and then silence: the time-out ends it, and the status counts."""
+    with WireServer(lambda seen: (Cut(200, b"{", silent=True) if seen.number > 1 else Reply(),)) as server:
+        transport = transport_to(server, timeout_ms=300)
+        warm(transport)
+        assert send(transport, 1)[0].status == 200
+
+
+def test_a_handle_does_not_remember_the_status_before(transport_to: Made) -> None:
+    """An answered request, then one on the same handle that is reset before any headers: that one is ambiguous."""
+    with WireServer(lambda seen: (Reply(),) if seen.number % 2 else (Reset(),)) as server:
+        transport = transport_to(server)
+        for number in range(0, 20, 2):
+            assert send(transport, 1, first=number)[0].status == 200
+            (reset,) = send(transport, 1, first=number + 1)
+            assert (reset.status, reset.no_answer) == (0, NoAnswer.UNANSWERED)
 
 
 def test_a_refused_stream_is_not_sent_again_by_libcurl(transport_to: Made) -> None:
