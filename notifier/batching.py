@@ -38,13 +38,16 @@ class Push:
         "asked_at",
         "attempts",
         "batch",
+        "counted",
         "device",
         "due_at",
         "endpoint",
+        "last_at",
         "locale",
         "maybe_repeat",
         "number",
         "record",
+        "since",
         "user_id",
         "words",
     )
@@ -62,10 +65,16 @@ class Push:
         self.words: Words | None = None
         """None: the user is in the control group."""
         self.attempts = 0
+        self.counted = 0
+        """Attempts refused while the endpoint accepted others: only these make it fail before its time is over."""
         self.asked_as: str | None = None
         """The id the gateway was given for it, if it takes one."""
         self.asked_at = 0.0
         """When it was first asked for, seconds since the epoch; 0 before."""
+        self.last_at = 0.0
+        """When it was last asked for, seconds since the epoch; 0 before."""
+        self.since = 0.0
+        """When it was asked for the time before; of a first request its own time."""
         self.due_at = 0.0
         """Not before this time, seconds since the epoch."""
         self.maybe_repeat = False

@@ -101,7 +101,10 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     ] = UNSET
     ttl_s: Annotated[
         Annotated[int, Meta(ge=0, le=MAX_TTL_S)] | UnsetType,
-        Meta(description="Seconds for which the gateways keep it for a phone that is off; 0 is now or never."),
+        Meta(
+            description="Seconds for which the gateways keep it for a phone that is off; 0 is now or never. Without it"
+            " they keep it as long as they do (FCM: four weeks). We try for this long, at most a day."
+        ),
     ] = UNSET
     priority: Annotated[
         Literal["high", "normal"] | UnsetType, Meta(description="Whether it may wake a sleeping phone.")

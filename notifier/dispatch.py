@@ -12,9 +12,10 @@ from notifier.background import Background, Task
 from notifier.batching import Push
 from notifier.deadline import Clock
 from notifier.doubt import Doubts
+from notifier.health import Health
 from notifier.outcome import CannotAsk, Disposition, Outcome, Verdict, timestamp
 from notifier.pacing import Permits
-from notifier.retry import decide
+from notifier.retry import Tried, decide, on_grid, trying_s
 from notifier.throttle import Throttle
 
 MANY_PUT_OFF = 100
@@ -76,7 +77,7 @@ class Carrier(Protocol):
 
     @property
     def ttl_s(self) -> Mapping[str, float]:
-        """The message's time to live in seconds, by arm."""
+        """The message's time to live in seconds, by arm; an arm without one is absent."""
         ...
 
 
@@ -136,6 +137,8 @@ class Dispatch:
         self._renewing: dict[str, Task] = {}
         self._proven: dict[str, int] = {}
         self._began_with: dict[str, int] = {}
+        self.health = Health()
+        """What was seen of each endpoint. Kept in the ledger from hop to hop by the worker."""
         self._in_flight: dict[int, Push] = {}
         self._open = 0
         self._at = ""
@@ -258,6 +261,8 @@ class Dispatch:
         push.attempts += 1
         if push.asked_at == 0.0:
             push.asked_at = now_s
+        push.since = push.last_at or now_s
+        push.last_at = now_s
         if push.maybe_repeat:
             self.possibly_repeated += 1
             push.batch.account.possibly_repeated += 1
@@ -303,6 +308,7 @@ class Dispatch:
         if verdict.reason == "dry_run":
             push.batch.account.dry += 1
         self._end(push, verdict, status)
+        self.health.accept(push.endpoint, push.last_at)
         self._proven[push.endpoint] = generation
         for held in self._doubts.accept(push.endpoint, push.arm):
             self._end(*held)
@@ -317,14 +323,18 @@ class Dispatch:
     def _again(self, push: Push, verdict: Verdict, status: int) -> None:
         now_s = self._clock.now()
         push.maybe_repeat = push.maybe_repeat or verdict.maybe_processed
-        ttl_s = self._carriers[push.endpoint].ttl_s.get(push.arm, float("inf"))
-        again = decide(verdict, push.attempts, push.asked_at + ttl_s - now_s, self._draw())
+        is_counted = self.health.refuse(push.endpoint, push.last_at, push.since, push.counted)
+        push.counted += is_counted
+        expires_at = push.asked_at + trying_s(self._carriers[push.endpoint].ttl_s.get(push.arm))
+        tried = Tried(push.attempts, push.counted, is_counted)
+        again = decide(verdict, tried, expires_at - now_s, self._draw())
         if again is None:
             self._end(push, verdict, status or None, Outcome.FAILED)
         elif self.draining or again.delay_s > PATIENCE_S or verdict.maybe_processed:
             # What may have reached the phone is asked again in a later round: a claim makes one such request at most,
             # and what a crash leaves uncounted is told by the batches it may have reached.
-            self._defer(push, now_s + again.delay_s)
+            due_at = on_grid(now_s + again.delay_s, again.delay_s)
+            self._defer(push, due_at if due_at < expires_at else now_s + again.delay_s)
         else:
             heapq.heappush(self._later, (now_s + again.delay_s, next(self._tick), push))
 

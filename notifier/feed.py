@@ -194,6 +194,7 @@ class DeferredFeed:
             push.words, push.locale = item.words, item.locale
             push.attempts, push.asked_at, push.due_at = item.attempts, item.asked_at, item.due_at
             push.maybe_repeat = item.maybe_repeat
+            push.counted, push.last_at = item.counted, item.last_at
             batch.add(push)
         batch.account.deferred = -len(batch.waiting)
         suspect(batch, self._suspects)

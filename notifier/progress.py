@@ -10,6 +10,7 @@ from notifier.background import Background, Task
 from notifier.batching import Batch
 from notifier.cursor import Cursor
 from notifier.deadline import Clock
+from notifier.health import Health
 from notifier.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Lane
 
 LOOKAHEAD = 8
@@ -80,6 +81,8 @@ class Progress:
         self._began_at = clock.monotonic()
         self.sending = False
         """Whether this hop has begun to send: from then on time counts for the ramp."""
+        self.health = Health(lane.health)
+        """What was seen of the endpoints; goes into the ledger with the account."""
         self.settled_batches = 0
         self.failures: list[str] = []
 
@@ -228,6 +231,7 @@ class Progress:
                 suspects=self.suspects,
                 sending_ms=self.sending_ms(),
                 idle_claims=0,
+                health=Health(self.health.seen).seen,
             )
             self._asked_at = now_s
             self._writing = self._background.submit(self._ledger.advance, self.lane, after)

@@ -46,6 +46,8 @@ class Deferred(msgspec.Struct, frozen=True, omit_defaults=True):
     due_at: float
     locale: str | None = None
     maybe_repeat: bool = False
+    counted: int = 0
+    last_at: float = 0.0
 
     def __repr__(self) -> str:
         return f"Deferred(record={self.record}, device={self.number})"
@@ -232,6 +234,8 @@ def _deferred_of(push: Push) -> Deferred:
         push.due_at,
         push.locale,
         push.maybe_repeat,
+        push.counted,
+        push.last_at,
     )
 
 

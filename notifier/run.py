@@ -8,6 +8,7 @@ import msgspec
 
 from notifier.account import Account
 from notifier.cursor import Cursor
+from notifier.health import Seen
 
 LEASE_MS = 30_000
 """A claim holds for this long unless it is renewed."""
@@ -120,6 +121,7 @@ class Lane(msgspec.Struct, frozen=True):
         ends_at_ms: when the time of the invocation that works now is up.
         function_version: the version of the code that this run goes on with.
         gone_version: the version that it began with, where that one was deleted meanwhile.
+        health: what was seen of each endpoint, so that an outage is told from a device that is refused alone.
         crashed: this claim took the lane over from a worker that never handed it over.
     """
 
@@ -137,6 +139,7 @@ class Lane(msgspec.Struct, frozen=True):
     sending_ms: int = 0
     idle_claims: int = 0
     account: Account = msgspec.field(default_factory=Account)
+    health: dict[str, Seen] = {}
     function_version: str = ""
     reason: str | None = None
     ending: Ending | None = None

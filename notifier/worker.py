@@ -86,6 +86,7 @@ class Hop:
         self.progress = progress
         self.dispatch = dispatch
         self.deadline = deadline
+        dispatch.health = progress.health
         self._open_feed = open_feed
         self._feed: Feed | None = None
         self._pace = pace

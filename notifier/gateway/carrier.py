@@ -139,18 +139,19 @@ class GatewayCarrier:
 
 
 class _TimeToLive(dict[str, float]):
-    """By arm, found when asked for: seconds; FCM's longest where the message does not say."""
+    """By arm, found when asked for: seconds; an arm whose message does not say is absent."""
 
     def __init__(self, wording_of: Callable[[tuple[str, str]], Wording]) -> None:
         super().__init__()
         self._wording_of = wording_of
 
-    def get(self, arm: str, default: float | None = None) -> float:  # type: ignore[override]
+    def get(self, arm: str, default: float | None = None) -> float | None:  # type: ignore[override]
         found = super().get(arm)
         if found is None:
             ttl_s = self._wording_of((arm, "")).message.ttl_s
-            # A ttl of 0 means "now or never" to the phone; a refused request may still be asked again for a minute.
-            found = self[arm] = max(float(ttl_s), 60.0) if isinstance(ttl_s, int) else default or 2_419_200.0
+            if not isinstance(ttl_s, int):
+                return default
+            found = self[arm] = float(ttl_s)
         return found
 
 

@@ -130,7 +130,7 @@ class Holder(Table):
         """
         sets = (
             "lease_until_ms = :lease, due = :due, due_at = :lease, #cursor = :cursor, fed = :fed, suspects = :suspects,"
-            " account = :account, sending_ms = :sending, idle_claims = :idle"
+            " account = :account, sending_ms = :sending, idle_claims = :idle, health = :health"
         )
         values = {
             ":cursor": {"S": after.cursor.encode()},
@@ -139,6 +139,7 @@ class Holder(Table):
             ":account": {"S": as_json(after.account)},
             ":sending": n(after.sending_ms),
             ":idle": n(after.idle_claims),
+            ":health": {"S": as_json(after.health)},
         }
         return self._write(before, sets, values, cursor=True)
 

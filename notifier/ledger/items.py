@@ -13,6 +13,7 @@ import msgspec
 
 from notifier.account import Account
 from notifier.cursor import decode_cursor
+from notifier.health import Seen
 from notifier.run import LEDGER_VERSION, Control, Ending, Lane, LaneState, Suspect
 
 DUE_INDEX = "due"
@@ -83,6 +84,7 @@ def lane_of(item: dict[str, Any]) -> Lane:
         sending_ms=number("sending_ms") or 0,
         idle_claims=number("idle_claims") or 0,
         account=msgspec.json.decode(item["account"]["S"], type=Account),
+        health=msgspec.json.decode(item["health"]["S"], type=dict[str, Seen]) if "health" in item else {},
         function_version=text("function_version") or "",
         reason=text("reason"),
         ending=Ending(ending) if ending else None,

@@ -1,6 +1,7 @@
 # ruff: noqa: ARG001  (the shape of Behave)
 """What the stand-ins answer in scenarios. Each function is a `Behave`; who is struck depends on the token alone."""
 
+import time
 import zlib
 
 from sandbox.gateways.behaviour import Answer, Behaviour, Gateway, Reply
@@ -8,6 +9,7 @@ from sandbox.gateways.behaviour import Answer, Behaviour, Gateway, Reply
 _FINE = Behaviour()
 _SLOW = Behaviour(delay_ms=100)
 _STORM_REQUESTS = 400
+_away_until: dict[Gateway, float] = {}
 
 
 def _lot(token: str, of: int) -> int:
@@ -58,6 +60,13 @@ def rubbish(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
 def silent(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
     """A fiftieth of the devices is not answered at the first attempt."""
     return Behaviour(Answer.NEVER) if attempt == 1 and _lot(token, 50) == 0 else _FINE
+
+
+def away_for_two_minutes(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """From its 100th request on each gateway answers everything with 503, for two minutes."""
+    if nth == 100:
+        _away_until[gateway] = time.monotonic() + 120.0
+    return Behaviour(Answer.SHUTDOWN) if nth >= 100 and time.monotonic() < _away_until[gateway] else _FINE
 
 
 def late(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:

@@ -132,11 +132,11 @@ class TwinAsk:
 class TwinCarrier:
     """One endpoint's knowledge: asks by token, judges by the act."""
 
-    def __init__(self, endpoint: str, phones: Phones, generation: int = 0) -> None:
+    def __init__(self, endpoint: str, phones: Phones, generation: int = 0, ttl_s: float | None = None) -> None:
         self._endpoint = endpoint
         self._phones = phones
         self.generation = generation
-        self.ttl_s: Mapping[str, float] = {}
+        self.ttl_s: Mapping[str, float] = {} if ttl_s is None else dict.fromkeys(("default", "sent"), ttl_s)
         self.cannot: str | None = None
 
     def ask(self, push: Push, now_s: float) -> TwinAsk:

@@ -133,7 +133,7 @@ class MemoryLedger:
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts, and extend the lease. Raises LaneLost."""
-        names = ("cursor", "fed", "suspects", "account", "sending_ms", "idle_claims")
+        names = ("cursor", "fed", "suspects", "account", "sending_ms", "idle_claims", "health")
         changes = {name: getattr(after, name) for name in names} | self._leased()
         return self._write("advance", before, changes, cursor=True)
 

@@ -110,6 +110,8 @@ class World:
         self.log = TwinLog()
         self.continuation = TwinContinuation()
         self.generation = 0
+        self.ttl_s: float | None = None
+        """The message's time to live."""
         self.refusal: str | None = None
         """Why the file cannot be opened."""
         self.unreachable: str | None = None
@@ -150,7 +152,7 @@ class Premises:
         self.hops: list[Hop] = []
         self.transport = TwinTransport(world.phones, world.clock, waits, latency_s)
         self._step = step
-        self.carriers = {name: TwinCarrier(name, world.phones, world.generation) for name in ENDPOINTS}
+        self.carriers = {name: TwinCarrier(name, world.phones, world.generation, world.ttl_s) for name in ENDPOINTS}
 
     def open(self, run: Run, lane: Lane) -> Opened:
         """What every hop needs to know."""

@@ -119,7 +119,8 @@ def _deferred_of(push: Push) -> Deferred:
     if push.words is None:
         raise ValueError("a control user is never deferred")
     names = ("record", "number", "user_id", "arm", "device", "words", "attempts", "asked_at", "due_at", "locale")
-    return Deferred(**{name: getattr(push, name) for name in names}, maybe_repeat=push.maybe_repeat)
+    more = ("maybe_repeat", "counted", "last_at")
+    return Deferred(**{name: getattr(push, name) for name in (*names, *more)})
 
 
 def _copied(account: Account) -> Account:

@@ -342,13 +342,6 @@ class TestDeferred:
                 world.clock.time_s = max((world.lane.due_at_ms or 0) / 1000, world.clock.time_s) + 1
         assert (world.lane.ending, world.lane.account.settled) == (Ending.COMPLETED, 10)
 
-    def test_attempts_are_used_up(self) -> None:
-        """Eight requests without an answer: the device has failed."""
-        world = World(users(2), phones=Phones(lambda token, _: Act.LOST if token == "t1.0" else Act.ACCEPT))
-        invoke(world)
-        assert world.lane.account.outcomes().failed == {"unanswered": 1}
-        assert world.phones.asked["t1.0"] == 8
-
     def test_deferred_objects_that_are_gone(self) -> None:
         """Somebody deleted what is still to be asked for: the run stops and says so, it does not search for ever."""
         world = World(users(10), phones=once("t3.0", Act.LATER))
