@@ -1,10 +1,11 @@
 """The approval app on moto's server, spoken to as API Gateway does: REST proxy events with the authorizer in front."""
 
 import base64
-import logging
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -15,7 +16,6 @@ from urllib.parse import urlencode, urlsplit
 
 import boto3
 import msgspec
-from moto.server import ThreadedMotoServer
 
 from approval.app import App
 from approval.config import Settings
@@ -23,23 +23,12 @@ from approval.request import Limits
 from approval.runs import Count, count_id
 from approval.sign_in import COOKIE, Evenly
 from notifier.campaign import Part
+from tests.contract.moto_stores import FOREIGN, KEYS, moto_server
 
 BUCKET, LEDGER, TABLE = "campaigns", "ledger", "approval"
 ANN, BOB, CAT, EVE = "ann@example.com", "bob@example.com", "cat@example.com", "eve@elsewhere.org"
 STAGE = "/prod"
 HOST = "abc.execute-api.eu-west-1.amazonaws.com"
-CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
-
-
-@contextmanager
-def moto_server() -> Iterator[str]:
-    """Its address."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @dataclass
@@ -225,10 +214,22 @@ def _resource(path: str) -> tuple[str, dict[str, str] | None]:
     return "/{proxy+}", {"proxy": path.removeprefix("/")}
 
 
+def _empty(endpoint: str, s3: Any, dynamodb: Any) -> None:
+    """Remove what the last world left: all of moto at once; of another server, what is ours."""
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()  # noqa: S310
+    if "CONTRACT_DYNAMODB" in os.environ:
+        for table in {LEDGER, TABLE} & set(dynamodb.list_tables()["TableNames"]):
+            dynamodb.delete_table(TableName=table)
+    if "CONTRACT_S3" in os.environ and any(one["Name"] == BUCKET for one in s3.list_buckets()["Buckets"]):
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET):
+            for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                s3.delete_object(Bucket=BUCKET, Key=one["Key"], VersionId=one["VersionId"])
+
+
 @cache
 def _client(endpoint: str, service: str) -> Any:
     """Clients are safe to share, and slow to make."""
-    return boto3.client(service, endpoint_url=endpoint, **CREDENTIALS)  # type: ignore[call-overload]
+    return boto3.client(service, endpoint_url=endpoint, **KEYS)  # type: ignore[call-overload]
 
 
 class World:
@@ -262,14 +263,13 @@ class World:
         """A boto3 client; Lambda is our own."""
         if service == "lambda":
             return self.control
-        return _client(self.endpoint, service)
+        return _client(os.environ.get(FOREIGN.get(service, ""), self.endpoint), service)
 
     def _reset(self) -> None:
-        import urllib.request
-
-        urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")).close()  # noqa: S310
         s3, dynamodb = self.client("s3"), self.client("dynamodb")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        _empty(self.endpoint, s3, dynamodb)
+        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+            s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         for table in (LEDGER, TABLE):
             dynamodb.create_table(

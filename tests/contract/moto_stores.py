@@ -1,9 +1,15 @@
-"""Real clients against moto's server, an answer lost on the way, and a clock that a test moves."""
+"""Real clients against an AWS-like server, an answer lost on the way, and a clock that a test moves.
+
+The server is moto's, started here; or any that speaks the protocol, where `CONTRACT_S3` or `CONTRACT_DYNAMODB` gives
+its URL. It must accept the access key and the secret of `KEYS`. Tables and buckets have new names in every run.
+"""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import boto3
 from botocore.config import Config
@@ -12,6 +18,9 @@ from moto.server import ThreadedMotoServer
 from notifier.ledger import DUE_INDEX
 
 START_S = 1_795_000_000.0
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
+FOREIGN = {"s3": "CONTRACT_S3", "dynamodb": "CONTRACT_DYNAMODB"}
+"""The variable that names another server, by service."""
 
 
 class Time:
@@ -42,14 +51,28 @@ def moto_server() -> Iterator[str]:
         server.stop()
 
 
+@contextmanager
+def server_for(service: str) -> Iterator[str]:
+    """The URL of the server that the environment names for a service, else of moto's."""
+    named = os.environ.get(FOREIGN[service])
+    if named:
+        yield named
+        return
+    with moto_server() as endpoint:
+        yield endpoint
+
+
+def new_name(prefix: str) -> str:
+    """A table's or bucket's name that no other run has used: a server of other make keeps them."""
+    return f"{prefix}-{uuid4().hex[:12]}"
+
+
 def client_of(service: str, endpoint: str) -> Any:
     """A client with botocore's standard retries, which trusts nothing of the machine's own configuration."""
     return boto3.session.Session().client(
         service,  # type: ignore[call-overload]
         endpoint_url=endpoint,
-        region_name="eu-west-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        **KEYS,
         config=Config(retries={"mode": "standard", "total_max_attempts": 3}, s3={"addressing_style": "path"}),
     )
 

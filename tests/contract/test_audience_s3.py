@@ -1,15 +1,13 @@
-"""The audience against S3: moto's server, with real requests over real sockets."""
+"""The audience against an S3 server, with real requests over real sockets."""
 
 import gzip
 import json
-import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from notifier.audience import (
     AudienceChanged,
@@ -39,17 +37,14 @@ from tests.contract.audience_s3 import (
     take_until_it_breaks,
     users,
 )
+from tests.contract.moto_stores import server_for
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """moto's server on a free port."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    """An S3 server."""
+    with server_for("s3") as url:
+        yield url
 
 
 @pytest.fixture

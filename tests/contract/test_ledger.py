@@ -19,20 +19,18 @@ from notifier.ledger import DynamoLedger, LaneLost, LaneTaken, LedgerTooNew
 from notifier.ledger.runs import MAX_NAMED_OBJECTS
 from notifier.outcome import Outcome
 from notifier.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, source_of
-from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, moto_server
+from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, new_name, server_for
 
 TWIN = "tests.twins.ledger"
 KINDS = ("dynamo", "memory") if importlib.util.find_spec(TWIN) else ("dynamo",)
 RUN = Run("r1", source_of("drop", "batches/a.json", "v1", "e1"), 7, "AWS:ann")
 WAITING = (LaneState.RESTING, LaneState.PAUSED, LaneState.STOPPED)
 
-_tables = count()
-
 
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[Any]:
     """A DynamoDB client."""
-    with moto_server() as endpoint:
+    with server_for("dynamodb") as endpoint:
         client = client_of("dynamodb", endpoint)
         yield client
         client.close()
@@ -41,7 +39,7 @@ def dynamodb() -> Iterator[Any]:
 @pytest.fixture
 def table(dynamodb: Any) -> str:
     """A table of the test's own."""
-    name = f"ledger-{next(_tables)}"
+    name = new_name("ledger")
     make_table(dynamodb, name)
     return name
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ from notifier.run import Control, Ending, Run, source_of
 from sandbox.local_lambda.environment import Setup
 from sandbox.local_lambda.http_api import LambdaApi
 from sandbox.local_lambda.service import LocalLambda
-from tests.contract.moto_stores import client_of, make_table, moto_server
+from tests.contract.moto_stores import client_of, make_table, new_name, server_for
 
 DAY_S = 86_400.0
 NAME = "worker"
-_tables = count()
 
 
 class Time:
@@ -60,7 +58,7 @@ def functions(tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def items() -> Iterator[Any]:
     """A DynamoDB client."""
-    with moto_server() as endpoint:
+    with server_for("dynamodb") as endpoint:
         client = client_of("dynamodb", endpoint)
         yield client
         client.close()
@@ -69,7 +67,7 @@ def items() -> Iterator[Any]:
 @pytest.fixture
 def table(items: Any) -> str:
     """An empty ledger's table."""
-    name = f"pruned-{next(_tables)}"
+    name = new_name("pruned")
     make_table(items, name)
     return name
 

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 import msgspec
@@ -22,20 +21,18 @@ from notifier.outcome import Outcome
 from notifier.recipient import Device, Platform
 from notifier.render import Words
 from notifier.results import S3Results
-from tests.contract.moto_stores import client_of, lost_answer, moto_server
+from tests.contract.moto_stores import client_of, lost_answer, new_name, server_for
 
 TWIN = "tests.twins.results"
 KINDS = ("s3", "memory") if importlib.util.find_spec(TWIN) else ("s3",)
 AT = "2026-11-21 09:00:00.000"
 TOKEN = "a-token-that-nobody-may-see"
 
-_buckets = count()
-
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
     """An S3 client."""
-    with moto_server() as endpoint:
+    with server_for("s3") as endpoint:
         client = client_of("s3", endpoint)
         yield client
         client.close()
@@ -44,7 +41,7 @@ def s3() -> Iterator[Any]:
 @pytest.fixture
 def bucket(s3: Any) -> str:
     """A bucket of the test's own."""
-    name = f"results-{next(_buckets)}"
+    name = new_name("results")
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     return name
 
