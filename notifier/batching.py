@@ -9,7 +9,7 @@ from notifier.arms import Arms
 from notifier.campaign import CONTROL
 from notifier.cursor import Cursor
 from notifier.outcome import DeadToken, Invalid, Outcome, Row
-from notifier.recipient import BrokenRecord, Device, Environment, Gateway, Recipient, read_recipient
+from notifier.recipient import BrokenRecord, Device, Environment, Gateway, Recipient, read_recipient, user_id_in
 from notifier.render import Words
 from notifier.run import batch_name
 
@@ -269,6 +269,9 @@ def note_invalid(batch: Batch, record: int, reason: str, value: object, device: 
 
 def _user_of(value: object) -> str | None:
     """The user id of a record that may be broken in any way."""
+    known = user_id_in(value)
+    if known is not None:
+        return known
     user_id = value.get("user_id") if isinstance(value, dict) else None
     if type(user_id) is int and user_id.bit_length() < 64:
         return str(user_id)

@@ -16,7 +16,7 @@ from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
 from notifier.gateway.payload import Label
 from notifier.opening import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
-from notifier.recipient import BrokenRecord, Gateway, Recipient, masked, read_recipient
+from notifier.recipient import BrokenRecord, Gateway, Recipient, masked, read_recipient, user_id_in
 from notifier.render import Renderer, Words
 from notifier.tally import Figures, Tally, TokenPlaces
 
@@ -278,8 +278,8 @@ class Inspector:
         self._broken_at_first += number < JUDGED_RECORDS and whole and device in (None, 0)
         found.broken_by_reason[reason] = found.broken_by_reason.get(reason, 0) + 1
         if not self._limit or len(found.broken) < self._limit:
-            user_id = value.get("user_id") if isinstance(value, dict) else None
-            known = str(user_id)[:200] if isinstance(user_id, str | int) else None
+            user_id = user_id_in(value)
+            known = user_id[:200] if user_id is not None else None
             found.broken.append(Broken(number, reason, device, known))
 
     def _judge_share(self) -> None:

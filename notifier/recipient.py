@@ -1,7 +1,7 @@
 """A recipient: one user with the devices that can be reached. Broken records are judged before the arm is known."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -9,9 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from notifier.shape import is_encodable
+from notifier.spelling import BrokenRecord as BrokenRecord  # noqa: PLC0414 - most of its readers know it from here
+from notifier.spelling import Columns, integer_of, list_in, object_in, token_of, word
 
 MAX_USER_ID_BYTES = 512
 MAX_TOKEN_CHARS = 4096
+REPEATED = "token: given twice for this user, who is asked for once"
 
 Token = Annotated[
     str,
@@ -96,12 +99,12 @@ class UserRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     ] = None
 
 
-class BrokenRecord(ValueError):
-    """A record nobody can be sent by. The message is the reason, without any value of the record."""
-
-
 _DEVICE_FIELDS = ("platform", "token", "gateway", "environment")
 _KNOWN = frozenset(UserRecord.__struct_fields__)
+_COLUMNS = Columns(_KNOWN)
+_has_usual_names = _COLUMNS.usual.issuperset
+_DEVICE_COLUMNS = Columns(frozenset(_DEVICE_FIELDS))
+_is_plain_device = frozenset(_DEVICE_FIELDS).issuperset
 _TOO_LARGE = 10**MAX_USER_ID_BYTES
 _SCALARS = (str, int, float, bool, Decimal)
 
@@ -119,43 +122,62 @@ def read_recipient(record: object) -> Recipient:
     """
     if type(record) is not dict:
         raise BrokenRecord("not an object")
-    user_id = _user_id_of(record)
+    has_only_known = _KNOWN.issuperset(record)
+    if not has_only_known and not _has_usual_names(record) and not _COLUMNS.are_usual(record):
+        record = _COLUMNS.renamed(record)
+    user_id = id_of(record.get("user_id"))
     devices, broken = _devices_of(record)
     attributes = record.get("attributes")
     if attributes is None:
         attributes = {}
     elif type(attributes) is not dict:
-        raise BrokenRecord("attributes: not an object")
-    if not _KNOWN.issuperset(record):
+        attributes = _attributes_in(attributes)
+    if not has_only_known:
         columns = {k: v for k, v in record.items() if k not in _KNOWN and (v is None or isinstance(v, _SCALARS))}
         attributes = columns | attributes
-    return Recipient(user_id, devices, _text_of(record, "locale"), _text_of(record, "timezone"), attributes, broken)
+    locale, timezone = record.get("locale"), record.get("timezone")
+    if locale is not None:
+        locale = _text_in(locale, "locale")
+    if timezone is not None:
+        timezone = _text_in(timezone, "timezone")
+    return Recipient(user_id, devices, locale, timezone, attributes, broken)
 
 
-def _user_id_of(record: dict[str, Any]) -> str:
-    user_id = record.get("user_id")
+def user_id_in(record: object) -> str | None:
+    """The user id of a record that may be broken otherwise; None where it has none that could be sent to."""
+    if type(record) is not dict:
+        return None
+    try:
+        return id_of((record if _COLUMNS.are_usual(record) else _COLUMNS.renamed(record)).get("user_id"))
+    except BrokenRecord:
+        return None
+
+
+def id_of(user_id: object) -> str:
+    """The text of a user id as a file states it.
+
+    Raises:
+        BrokenRecord: it is none.
+    """
+    if type(user_id) is str:
+        if not user_id:
+            raise BrokenRecord("user_id: empty")
+        try:
+            if len(user_id.encode()) > MAX_USER_ID_BYTES:
+                raise BrokenRecord(f"user_id: over {MAX_USER_ID_BYTES} bytes")
+        except UnicodeEncodeError:
+            raise BrokenRecord("user_id: not encodable as UTF-8") from None
+        return user_id
     if type(user_id) is int:
         if not -_TOO_LARGE < user_id < _TOO_LARGE:
             raise BrokenRecord("user_id: too long")
         return str(user_id)
-    if user_id is None:
-        raise BrokenRecord("user_id: missing")
-    if type(user_id) is not str:
-        raise BrokenRecord("user_id: not a string or integer")
-    if not user_id:
-        raise BrokenRecord("user_id: empty")
-    try:
-        if len(user_id.encode()) > MAX_USER_ID_BYTES:
-            raise BrokenRecord(f"user_id: over {MAX_USER_ID_BYTES} bytes")
-    except UnicodeEncodeError:
-        raise BrokenRecord("user_id: not encodable as UTF-8") from None
-    return user_id
+    if isinstance(user_id, Decimal | float):
+        return str(integer_of(user_id))
+    raise BrokenRecord("user_id: missing" if user_id is None else "user_id: not a string or integer")
 
 
-def _text_of(record: dict[str, Any], field: str) -> str | None:
-    value = record.get(field)
-    if value is None:
-        return None
+def _text_in(value: object, field: str) -> str | None:
     if type(value) is not str:
         raise BrokenRecord(f"{field}: not a string")
     if not value.isascii() and not is_encodable(value):
@@ -166,8 +188,10 @@ def _text_of(record: dict[str, Any], field: str) -> str | None:
 def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...], tuple[tuple[int, str], ...]]:
     """Working and broken devices. A flat record has one device, numbered 0."""
     listed = record.get("devices")
+    if type(listed) is str:  # a column of JSON as text
+        listed = list_in(listed, "devices")
     if listed is None:
-        return ((0, _device_of({k: record[k] for k in _DEVICE_FIELDS if record.get(k) is not None})),), ()
+        return ((0, _plain_device(record)),), ()
     if record.get("token") is not None:
         raise BrokenRecord("token: given both in the record and in devices")
     if type(listed) is not list:
@@ -177,10 +201,51 @@ def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...],
     working, broken = [], []
     for n, item in enumerate(listed):
         try:
-            working.append((n, _device_of(item)))
+            # Asked here, so that an ordinary device costs one call.
+            is_plain = type(item) is dict and _is_plain_device(item)
+            working.append((n, _plain_device(item) if is_plain else _device_of(item)))
         except BrokenRecord as error:
             broken.append((n, str(error)))
+    if len(working) > 1 and _may_repeat(working):
+        return _once_each(working, broken, set())
     return tuple(working), tuple(broken)
+
+
+def _may_repeat(working: list[tuple[int, Device]]) -> bool:
+    """Whether two tokens are equal but for case. Most users with two devices have tokens of different lengths."""
+    if len(working) == 2 and len(working[0][1].token) != len(working[1][1].token):
+        return False
+    return len({device.token.lower() for _, device in working}) < len(working)
+
+
+def _attributes_in(value: object) -> dict[str, Any]:
+    """Attributes that are no object: a column of JSON as text is one all the same."""
+    if type(value) is not str:
+        raise BrokenRecord("attributes: not an object")
+    return object_in(value, "attributes") or {}
+
+
+def without_repeats(recipient: Recipient, seen: set[str]) -> Recipient:
+    """The same user without the tokens that are in `seen`; they are broken devices, and the others are seen now."""
+    devices, broken = _once_each(recipient.devices, list(recipient.broken_devices), seen)
+    return msgspec.structs.replace(recipient, devices=devices, broken_devices=broken)
+
+
+def _once_each(
+    working: Iterable[tuple[int, Device]], broken: list[tuple[int, str]], seen: set[str]
+) -> tuple[tuple[tuple[int, Device], ...], tuple[tuple[int, str], ...]]:
+    """A token given twice is one phone: it is asked for once, by its first place."""
+    kept = []
+    for n, device in working:
+        # Hexadecimal digits are the same in either case.
+        token = device.token.lower() if device.carrier is Gateway.APNS else device.token
+        if token in seen:
+            broken.append((n, REPEATED))
+        else:
+            seen.add(token)
+            kept.append((n, device))
+    broken.sort()
+    return tuple(kept), tuple(broken)
 
 
 _PLATFORMS = {platform.value: platform for platform in Platform}
@@ -189,24 +254,65 @@ _ENVIRONMENTS = {environment.value: environment for environment in Environment} 
 
 
 def _device_of(item: object) -> Device:
-    """One device, or BrokenRecord with its reason. Written out, because it runs a million times."""
+    """One device of a list."""
     if type(item) is not dict:
-        raise BrokenRecord("device: not an object")
+        item = _device_in(item)
+    if not _DEVICE_COLUMNS.are_usual(item):
+        item = _DEVICE_COLUMNS.renamed(item)
+    return _plain_device(item)
+
+
+def _plain_device(item: dict[str, Any]) -> Device:
+    """One device, or BrokenRecord with its reason. Written out, because it runs a million times."""
     token = item.get("token")
     if type(token) is not str:
         raise BrokenRecord("token: missing" if token is None else "token: not a string")
-    if not token or len(token) > MAX_TOKEN_CHARS:
-        raise BrokenRecord("token: empty" if not token else f"token: over {MAX_TOKEN_CHARS} characters")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise BrokenRecord("token: has characters no token has")
+    if not (
+        # One of fewer characters may be a word such as null.
+        16 <= len(token) <= MAX_TOKEN_CHARS
+        and token.isascii()
+        and token.isprintable()
+        and " " not in token
+        and token[0] not in "<{"
+    ):
+        token = _token_in(token, item)
     try:
         platform, gateway = _PLATFORMS[item["platform"]], _GATEWAYS[item.get("gateway")]
         environment = _ENVIRONMENTS[item.get("environment")]
     except (KeyError, TypeError):
-        raise BrokenRecord(_unknown_word_in(item)) from None
+        platform, gateway, environment = _words_of(item)
     if gateway is Gateway.APNS and platform is not Platform.IOS:
         raise BrokenRecord("gateway: apns reaches ios only")
     return Device(platform, token, gateway, environment)
+
+
+def _token_in(text: str, item: dict[str, Any]) -> str:
+    """The token in a text that does not look like one."""
+    if len(text) > MAX_TOKEN_CHARS:
+        raise BrokenRecord(f"token: over {MAX_TOKEN_CHARS} characters")
+    is_hex = word(item.get("platform")) == Platform.IOS and word(item.get("gateway")) != Gateway.FCM
+    return token_of(text, is_hex=is_hex)
+
+
+def _device_in(item: object) -> dict[str, Any]:
+    """A device that a list holds as JSON text."""
+    if type(item) is str and item.lstrip().startswith("{"):
+        found = object_in(item, "device")
+        if found is not None:
+            return found
+    raise BrokenRecord("device: not an object")
+
+
+def _words_of(item: dict[str, Any]) -> tuple[Platform, Gateway | None, Environment]:
+    """The words as tools write them that like capitals: `iOS`, `ANDROID`."""
+    try:
+        return (
+            _PLATFORMS[word(item["platform"])],  # type: ignore[index]
+            _GATEWAYS[word(item.get("gateway"))],
+            _ENVIRONMENTS[word(item.get("environment"))],  # type: ignore[index]
+        )
+    except (KeyError, TypeError):
+        raise BrokenRecord(_unknown_word_in(item)) from None
 
 
 def _unknown_word_in(item: dict[str, Any]) -> str:
@@ -214,7 +320,7 @@ def _unknown_word_in(item: dict[str, Any]) -> str:
         return "platform: missing"
     tables: dict[str, Any] = {"platform": _PLATFORMS, "gateway": _GATEWAYS, "environment": _ENVIRONMENTS}
     for field, table in tables.items():
-        value = item.get(field)
+        value = word(item.get(field))
         if not isinstance(value, str | None) or value not in table:
             return f"{field}: not one of {', '.join(word for word in table if word)}"
     return "device: not readable"

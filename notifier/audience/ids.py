@@ -11,6 +11,7 @@ from notifier.audience.faults import BrokenFile
 from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
 from notifier.audience.stream import AudienceStream, Holds
+from notifier.recipient import BrokenRecord, id_of, user_id_in
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -90,10 +91,13 @@ def read_ids(
 
 
 def _id_of(entry: object) -> str | None:
-    value = entry.get("user_id") if isinstance(entry, dict) else entry
-    if type(value) is int:
-        return str(value)
-    return value if type(value) is str and value else None
+    """The id as a record would have it, so that the same user is left out however either file writes it."""
+    if isinstance(entry, dict):
+        return user_id_in(entry)
+    try:
+        return id_of(entry)
+    except BrokenRecord:
+        return None
 
 
 def _hash(user_id: str) -> int:

@@ -4,11 +4,13 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.recipient import (
+    REPEATED,
     BrokenRecord,
     Device,
     Environment,
@@ -18,8 +20,10 @@ from notifier.recipient import (
     masked,
     read_recipient,
 )
+from notifier.spelling import DESCRIBED
 
 IOS = {"platform": "ios", "token": "a" * 64}
+OTHER_IOS = {"platform": "ios", "token": "b" * 64}
 ANDROID = {"platform": "android", "token": "b:APA91b-_"}
 
 
@@ -30,7 +34,7 @@ def user(*devices: object, **members: Any) -> dict[str, Any]:
 
 def test_devices_in_a_list() -> None:
     """Each device keeps its place; the gateway is stated or follows the platform."""
-    record = user(IOS, ANDROID, {"platform": "web", "token": "w"}, {**IOS, "gateway": "fcm"})
+    record = user(IOS, ANDROID, {"platform": "web", "token": "w"}, {**OTHER_IOS, "gateway": "fcm"})
     assert [(n, d.platform, d.carrier) for n, d in read_recipient(record).devices] == [
         (0, Platform.IOS, Gateway.APNS),
         (1, Platform.ANDROID, Gateway.FCM),
@@ -89,21 +93,22 @@ RECORDS: dict[str, tuple[object, str]] = {
     "null id": (user(IOS, user_id=None), "user_id: missing"),
     "empty id": (user(IOS, user_id=""), "user_id: empty"),
     "true": (user(IOS, user_id=True), "user_id: not a string or integer"),
-    "fraction": (user(IOS, user_id=Decimal("1.5")), "user_id: not a string or integer"),
+    "fraction": (user(IOS, user_id=Decimal("1.5")), "user_id: a number with a fraction: write it as text"),
     "513 bytes": (user(IOS, user_id="é" * 256 + "x"), "user_id: over 512 bytes"),
     "a huge integer": (user(IOS, user_id=10**512), "user_id: too long"),
     "a huger integer": (user(IOS, user_id=-(10**6000)), "user_id: too long"),
     "surrogate": (user(IOS, user_id="\ud800"), "user_id: not encodable as UTF-8"),
     "no device": ({"user_id": "u"}, "token: missing"),
     "devices empty": (user(), "devices: empty"),
-    "devices text": ({"user_id": "u", "devices": "x"}, "devices: not a list"),
+    "devices text": ({"user_id": "u", "devices": "x"}, "devices: text that is not a JSON list"),
+    "devices object": ({"user_id": "u", "devices": {}}, "devices: not a list"),
     "both": (user(IOS, token="t"), "token: given both in the record and in devices"),
     "attributes list": (user(IOS, attributes=[]), "attributes: not an object"),
     "locale number": (user(IOS, locale=5), "locale: not a string"),
     "locale surrogate": (user(IOS, locale="\udc00"), "locale: not encodable as UTF-8"),
     "timezone list": (user(IOS, timezone=[]), "timezone: not a string"),
     "flat without platform": ({"user_id": "u", "token": "t"}, "platform: missing"),
-    "flat with another": ({"user_id": "u", "token": "t", "platform": "IOS"}, "platform: not one of ios, android, web"),
+    "flat with another": ({"user_id": "u", "token": "t", "platform": "IOS4"}, "platform: not one of ios, android, web"),
 }
 
 
@@ -123,7 +128,7 @@ DEVICES: dict[str, tuple[object, str]] = {
     "a number": ({"platform": "ios", "token": 7}, "token: not a string"),
     "empty": ({"platform": "ios", "token": ""}, "token: empty"),
     "long": ({"platform": "ios", "token": "x" * 4097}, "token: over 4096 characters"),
-    "space": ({"platform": "ios", "token": "a b"}, "token: has characters no token has"),
+    "space": ({"platform": "ios", "token": "x y"}, "token: has characters no token has"),
     "line": ({"platform": "ios", "token": "a\r\nHost: x"}, "token: has characters no token has"),
     "é": ({"platform": "ios", "token": "é"}, "token: has characters no token has"),
     "surrogate": ({"platform": "ios", "token": "\ud800"}, "token: has characters no token has"),
@@ -149,6 +154,125 @@ def test_only_broken_devices() -> None:
     """A user without a working device is still a user: his devices are told one by one."""
     found = read_recipient(user("x", {}))
     assert (found.devices, [n for n, _ in found.broken_devices]) == ((), [0, 1])
+
+
+def test_columns_and_words_in_any_case() -> None:
+    """GA4 writes `iOS`, Snowflake `USER_ID`: they are the known ones, in the record and in its devices."""
+    flat = {"USER_ID": "u", "Platform": " iOS", "TOKEN": "a" * 64, "Environment": "SANDBOX", "Locale": "de"}
+    found = read_recipient(flat)
+    assert found.devices == ((0, Device(Platform.IOS, "a" * 64, None, Environment.SANDBOX)),)
+    assert (found.user_id, found.locale, found.attributes) == ("u", "de", {})
+    listed = {"User_Id": 7, "DEVICES": [{"PLATFORM": "Web", "Token": "w", "GATEWAY": "FCM"}, {"token": "t"}]}
+    found = read_recipient(listed)
+    assert found.devices == ((0, Device(Platform.WEB, "w", Gateway.FCM)),)
+    assert found.broken_devices == ((1, "platform: missing"),)
+
+
+def test_attributes_keep_their_case() -> None:
+    """Only known columns are found in any case: a placeholder names an attribute as the file does."""
+    found = read_recipient({"USER_ID": "u", **ANDROID, "First_Name": "A", "ATTRIBUTES": {"City": "B", "TOKEN": "C"}})
+    assert found.attributes == {"First_Name": "A", "City": "B", "TOKEN": "C"}
+
+
+@pytest.mark.parametrize("first", ["user_id", "USER_ID"])
+def test_a_column_twice_in_two_cases_is_broken(first: str) -> None:
+    """Nobody can say which one is meant; where one of them is null, the other is."""
+    second = "User_ID"
+    with pytest.raises(BrokenRecord, match=r"^user_id: given twice, in names that differ only in case$"):
+        read_recipient({first: "u", **IOS, second: "v"})
+    assert read_recipient({first: None, **IOS, second: "v"}).user_id == "v"
+    assert read_recipient({first: "u", **IOS, second: None}).user_id == "u"
+    found = read_recipient(user({**IOS, "TOKEN": "b" * 64}, ANDROID))
+    assert found.broken_devices == ((0, "token: given twice, in names that differ only in case"),)
+
+
+def test_a_new_column_in_every_record() -> None:
+    """Names are remembered up to a bound, and beyond it known columns are still found in any case."""
+    for n in range(11_000):
+        assert read_recipient({"user_id": "u", **ANDROID, f"new{n}": n}).attributes == {f"new{n}": n}
+    assert read_recipient({"User_id": "u", **ANDROID, "new": 1}).attributes == {"new": 1}
+
+
+LARGE = "user_id: a decimal of 2^53 or more, which may have lost digits: write it as text"
+FRACTION = "user_id: a number with a fraction: write it as text"
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("1000.0", "1000"),
+        ("1e3", "1000"),
+        ("-7.00", "-7"),
+        ("-0.0", "0"),
+        ("9007199254740991.0", "9007199254740991"),
+        ("9007199254740992.0", LARGE),
+        ("-9007199254740992.0", LARGE),
+        ("1.23E+15", "1230000000000000"),
+        ("1e400", LARGE),
+        ("1000.5", FRACTION),
+        ("1e-400", FRACTION),
+    ],
+)
+def test_ids_as_decimals(written: str, found: str) -> None:
+    """pandas writes 1000.0 for 1000: it is that integer's text, where a double says every integer exactly."""
+    record = msgspec.json.Decoder(float_hook=Decimal).decode(
+        f'{{"user_id": {written}, "platform": "web", "token": "t"}}'
+    )
+    try:
+        assert read_recipient(record).user_id == found
+    except BrokenRecord as error:
+        assert str(error) == found  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("platform", "written", "found"),
+    [
+        ("ios", "<" + " ".join(["abcd1234"] * 8) + ">", "abcd1234" * 8),
+        ("iOS", "<" + "ab" * 32 + ">", "ab" * 32),
+        ("ios", " " + "AB" * 32 + "\n", "AB" * 32),
+        ("ios", "abcd 1234", "abcd1234"),
+        ("android", " cX:APA91b-x_yz0123 \r\n", "cX:APA91b-x_yz0123"),
+        ("ios", "{length = 32, bytes = 0x4fa7b1c2 9911aabb ... 00ff13c7 }", DESCRIBED),
+        ("ios", "{length=32,bytes=0x4fa7b1c2}", DESCRIBED),
+        ("ios", "32 bytes", DESCRIBED),
+        ("ios", "<null>", "token: has characters no token has"),
+        ("android", "<abcd>", "token: has characters no token has"),
+        ("android", "a b", "token: has characters no token has"),
+        ("ios", "  ", "token: empty"),
+        ("ios", "NULL", "token: a word that means no token (null, None, NaN…)"),
+    ],
+)
+def test_tokens_with_something_around_them(platform: str, written: str, found: str) -> None:
+    """White space and the brackets of NSData's description go; where the token is not in it, that is said."""
+    recipient = read_recipient(user({"platform": platform, "token": written}))
+    assert [device.token for _, device in recipient.devices] + [why for _, why in recipient.broken_devices] == [found]
+
+
+def test_columns_of_json_as_text() -> None:
+    """Warehouses keep an object as text: it is that object, and a list of devices that list."""
+    stated = read_recipient(user(IOS, ANDROID, attributes={"a": {"b": [1, Decimal("1.50")]}}))
+    text = {"user_id": "u", "devices": json.dumps([IOS, ANDROID]), "attributes": ' {"a": {"b": [1, 1.50]}}'}
+    assert read_recipient(text) == stated
+    assert read_recipient(user(json.dumps(IOS), ANDROID, attributes=text["attributes"])) == stated
+    for nothing in ("", "  ", "null"):
+        assert read_recipient({"user_id": "u", **IOS, "devices": nothing, "attributes": nothing}).attributes == {}
+
+
+@pytest.mark.parametrize("text", ["{'a': 1}", "[]", "1", "Ann", '{"a": NaN}', '{"a": ' + "9" * 5000 + "}", "[" * 5000])
+def test_text_that_is_no_object(text: str) -> None:
+    """It is a broken record with its reason, whatever the text is."""
+    with pytest.raises(BrokenRecord, match=r"^attributes: text that is not a JSON object$"):
+        read_recipient(user(IOS, attributes=text))
+    assert read_recipient(user(IOS, "{" + text)).broken_devices == ((1, "device: text that is not a JSON object"),)
+
+
+def test_a_token_twice_for_one_user() -> None:
+    """It is one phone: asked for once, by its first place, and the second is a broken device."""
+    upper = {"platform": "ios", "token": "A" * 64}
+    found = read_recipient(user(IOS, ANDROID, IOS, upper, {**ANDROID, "token": ANDROID["token"].lower()}))
+    assert [n for n, _ in found.devices] == [0, 1, 4]
+    assert found.broken_devices == ((2, REPEATED), (3, REPEATED))
+    assert read_recipient(user(IOS, "x", IOS)).broken_devices == ((1, "device: not an object"), (2, REPEATED))
 
 
 json_values = st.recursive(
