@@ -188,6 +188,7 @@ def worker(event: object, context: Context) -> dict[str, Any]:
 
 def sweeper(_event: object, _context: Context) -> dict[str, int]:
     """Lambda's entry for the schedule."""
+    from notifier.expiry import Expiry
     from notifier.pruning import Pruner
     from notifier.sweeper import Sweeper
 
@@ -196,7 +197,10 @@ def sweeper(_event: object, _context: Context) -> dict[str, int]:
         settings = process.settings
         clients = boto3.client("lambda"), boto3.client("dynamodb")
         pruner = Pruner(*clients, settings.worker_function, settings.table, process.clock.now)
-        _kept["sweeper"] = Sweeper(process, observer, boto3.client("sqs"), pruner)
+        kept_days = min(settings.batch_file_days, settings.work_days, settings.result_days)
+        nudge = process.continuation.nudge
+        expiry = Expiry(clients[1], settings.table, process.ledger, nudge, kept_days, process.clock.now)
+        _kept["sweeper"] = Sweeper(process, observer, boto3.client("sqs"), pruner, expiry)
     with observer.invocation(_trace_header(), "sweeper"):
         answer: dict[str, int] = _kept["sweeper"].sweep()
     return answer

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
         stack: the stack's name: what the metrics of several stacks in one account are told apart by.
         trace_sample: of the traces that Lambda samples, the percentage that gets the notifier's own detail.
         require_approval: batch files are sent only if an approval of exactly their bytes stands in the ledger.
+        batch_file_days, work_days, result_days: how long the bucket keeps what a run goes on from; for the sweeper.
         xray_daemon_address: where traces go; Lambda says it (`AWS_XRAY_DAEMON_ADDRESS`).
     """
 
@@ -64,6 +65,9 @@ class Settings(msgspec.Struct, frozen=True):
     trace_sample: float = 100.0
     xray_daemon_address: str = ""
     require_approval: bool = False
+    batch_file_days: int = 30
+    work_days: int = 30
+    result_days: int = 180
 
 
 def _positive(text: str) -> int:
@@ -117,6 +121,9 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "window": (_positive, "an integer above 0"),
     "cache_max_mb": (_not_negative, "an integer, 0 or more"),
     "trace_sample": (_percentage, "a number from 0 to 100"),
+    "batch_file_days": (_positive, "an integer above 0"),
+    "work_days": (_positive, "an integer above 0"),
+    "result_days": (_positive, "an integer above 0"),
     "require_approval": (_yes_or_no, "true or false"),
     "log_level": (_level, "DEBUG, INFO, WARNING or ERROR"),
 }

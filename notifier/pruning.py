@@ -5,11 +5,10 @@ code are shared by everything in the account.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from notifier.daily import take_today
 from notifier.run import LaneState
 
 NEWEST = 3
@@ -40,7 +39,7 @@ class Pruner:
 
     def prune_daily(self) -> tuple[str, ...]:
         """Prune, unless that was done today. Gives the versions that were deleted."""
-        return self.prune() if self._take_today() else ()
+        return self.prune() if take_today(self._items, self._table, "pruned", self._now()) else ()
 
     def prune(self) -> tuple[str, ...]:
         """Delete every version that nobody needs: not the alias's, no live run's, not new."""
@@ -55,23 +54,6 @@ class Pruner:
             self._functions.delete_function(FunctionName=self._function, Qualifier=number)
             deleted.append(number)
         return tuple(deleted)
-
-    def _take_today(self) -> bool:
-        """One sweep a day does it: the first that writes the day down."""
-        today = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%d")
-        try:
-            self._items.put_item(
-                TableName=self._table,
-                Item={"pk": {"S": "sweeper"}, "sk": {"S": "pruned"}, "day": {"S": today}},
-                ConditionExpression="attribute_not_exists(pk) OR #day <> :today",
-                ExpressionAttributeNames={"#day": "day"},
-                ExpressionAttributeValues={":today": {"S": today}},
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
 
     def _published(self) -> Iterator[dict[str, Any]]:
         pages = self._functions.get_paginator("list_versions_by_function").paginate(FunctionName=self._function)

@@ -20,6 +20,8 @@ HAND_OVER_MS = 120_000
 """A lane that was handed over and not claimed for this long is nudged by the sweeper."""
 MAX_IDLE_CLAIMS = 3
 """So many claims in a row that settle nothing stop the run."""
+EXPIRY = "the sweeper: its files are about to be deleted"
+"""Who cancels a run that is older than the days for which what it goes on from is kept."""
 LEDGER_VERSION = 1
 """The form of the ledger's items. A release leaves items of a newer form alone."""
 
@@ -121,6 +123,7 @@ class Lane(msgspec.Struct, frozen=True):
         ends_at_ms: when the time of the invocation that works now is up.
         function_version: the version of the code that this run goes on with.
         gone_version: the version that it began with, where that one was deleted meanwhile.
+        control_by: who paused, resumed or cancelled the run last.
         health: what was seen of each endpoint, so that an outage is told from a device that is refused alone.
         crashed: this claim took the lane over from a worker that never handed it over.
     """
@@ -148,6 +151,14 @@ class Lane(msgspec.Struct, frozen=True):
     ends_at_ms: int | None = None
     crashed: bool = False
     gone_version: str = ""
+    control_by: str = ""
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why the run was cancelled, where that was no person's decision."""
+        if self.control_by != EXPIRY:
+            return None
+        return "expired: it was not over the day before its files are deleted (BatchFileDays, WorkDays, ResultDays)"
 
     @property
     def has_begun(self) -> bool:

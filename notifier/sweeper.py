@@ -1,4 +1,4 @@
-"""The sweeper: nudges what nobody came back to, closes runs, replays dead letters, prunes old versions of the code."""
+"""The sweeper: nudges what nobody came back to, closes and ends runs, replays dead letters, prunes old versions."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.composition import Process
 from notifier.event import NUDGE
+from notifier.expiry import Expiry
 from notifier.observe import Observer, swept
 from notifier.premises import close
 from notifier.pruning import Pruner
@@ -23,9 +24,10 @@ class Sweeper:
     MOVE_ON_MS = 120_000
     REPLAYS = 3
 
-    def __init__(self, process: Process, observer: Observer, queue: Any, pruner: Pruner) -> None:
+    def __init__(self, process: Process, observer: Observer, queue: Any, pruner: Pruner, expiry: Expiry) -> None:
         self._process = process
         self._pruner = pruner
+        self._expiry = expiry
         self._observer = observer
         self._log = observer.log
         self._queue = queue
@@ -39,6 +41,7 @@ class Sweeper:
                 self._look_after(lane, now_ms, counts)
         self._replay(counts)
         self._prune()
+        self._expire()
         stalled = counts.pop("stalled", 0) + counts.pop("failed", 0)
         self._observer.metrics.tell(swept(stalled))
         if any(counts.values()):
@@ -73,6 +76,16 @@ class Sweeper:
 
     def _tell_unreadable(self, key: str, error: Exception) -> None:
         self._log.warning(Action.TROUBLE, item=key, reason=f"this item of the ledger cannot be read: {error}")
+
+    def _expire(self) -> None:
+        """Once a day. As with pruning, the sweep counts whether or not this failed; tomorrow's looks again."""
+        try:
+            expired = self._expiry.expire_daily()
+        except (ClientError, BotoCoreError) as error:
+            self._log.warning(Action.TROUBLE, reason=f"old runs were not ended: {error}")
+            return
+        for run_id in expired:
+            self._log.warning(Action.EXPIRED, run_id=run_id)
 
     def _prune(self) -> None:
         """Once a day. A sweep is never worth less because this failed."""

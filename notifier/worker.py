@@ -133,7 +133,7 @@ class Hop:
         now_s = self._clock.now()
         lane = self.progress.lane
         if lane.control is Control.CANCEL:
-            self._end(Exit.CANCEL, None)
+            self._end(Exit.CANCEL, lane.cancel_reason)
         elif lane.control is Control.PAUSE:
             self._end(Exit.PAUSE, None)
         if self._plan.abort_after is not None and now_s >= self._plan.abort_after:

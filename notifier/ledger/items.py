@@ -92,4 +92,5 @@ def lane_of(item: dict[str, Any]) -> Lane:
         ended_at_ms=number("ended_at_ms"),
         ends_at_ms=number("ends_at_ms"),
         gone_version=text("gone_version") or "",
+        control_by=text("control_by") or "",
     )

@@ -41,6 +41,8 @@ class Action(enum.StrEnum):
     """An audience was counted, or a part of it."""
     BATCH = "batch"
     """What became of one batch. At DEBUG only: a million users are two thousand of them."""
+    EXPIRED = "expired"
+    """The sweeper cancelled a run whose files are about to be deleted."""
     PRUNED = "pruned"
     """The sweeper deleted published versions of the worker that no run uses."""
 

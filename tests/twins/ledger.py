@@ -214,7 +214,7 @@ class MemoryLedger:
         found = self._lanes.get((run_id, lane))
         if found is None or found.state is LaneState.DONE:
             return None
-        changes: dict[str, Any] = {"control": control}
+        changes: dict[str, Any] = {"control": control, "control_by": by}
         wakes = {Control.GO: WAITING, Control.CANCEL: (*WAITING, LaneState.RESTING)}.get(control, ())
         if found.state in wakes:
             changes |= {"state": LaneState.READY, "due_at_ms": self._now_ms(), "idle_claims": 0}

@@ -74,6 +74,13 @@ class NoPruner:
         return ()
 
 
+class NoExpiry:
+    """Nothing is too old."""
+
+    def expire_daily(self) -> tuple[str, ...]:
+        return ()
+
+
 class World:
     """A process of the sweeper over twins. `now` moves on by `wait`."""
 
@@ -99,7 +106,8 @@ class World:
         observer.log = self.log
         process: Any = self
         pruner: Any = NoPruner()
-        return Sweeper(process, observer, self.queue, pruner).sweep()
+        expiry: Any = NoExpiry()
+        return Sweeper(process, observer, self.queue, pruner, expiry).sweep()
 
     def troubles(self) -> list[dict[str, Any]]:
         return [fields for action, fields in self.log.lines if action is Action.TROUBLE]

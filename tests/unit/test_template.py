@@ -258,6 +258,24 @@ def test_nothing_is_kept_for_ever() -> None:
     assert {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker"} <= for_all
 
 
+def test_a_run_is_over_before_what_it_goes_on_from_is_deleted() -> None:
+    """The sweeper knows the days of every prefix that a run that waits reads again when it goes on.
+
+    Batch files and audiences are read by their version, which stays for as long again after the object's own days.
+    """
+    [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
+    rules = bucket["LifecycleConfiguration"]["Rules"]
+    days = {rule["Prefix"]: rule["ExpirationInDays"]["Ref"] for rule in rules if "ExpirationInDays" in rule}
+    [old] = [rule["NoncurrentVersionExpiration"] for rule in rules if "NoncurrentVersionExpiration" in rule]
+    read_again = ("batches/", "audiences/", "state/", "deferred/", "rows/")
+    known = {days[prefix] for prefix in read_again} | {old["NoncurrentDays"]["Ref"]}
+    variables = transformed()["Resources"]["SweeperFunction"]["Properties"]["Environment"]["Variables"]
+    told = {value["Ref"] for name, value in variables.items() if name.endswith("_DAYS")}
+    assert told == known == {"BatchFileDays", "WorkDays", "ResultDays"}
+    settings = read_settings(environment("SweeperFunction"))
+    assert (settings.batch_file_days, settings.work_days, settings.result_days) == (30, 30, 180)
+
+
 def test_the_bucket_is_closed() -> None:
     """Encrypted, versioned, never public, by TLS only: the policy covers the bucket and all that is in it."""
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")

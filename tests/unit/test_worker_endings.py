@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from notifier.run import HAND_OVER_MS, Control, Ending, LaneState
+from notifier.run import EXPIRY, HAND_OVER_MS, Control, Ending, LaneState
 from notifier.worker import WAIT_MS
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
@@ -50,6 +50,15 @@ def test_a_run_that_cannot_be_opened_yet_waits() -> None:
     world.unreachable = None
     invoke(world)
     assert (world.lane.ending, world.lane.reason) == (Ending.COMPLETED, None)
+
+
+def test_a_run_that_expires_says_so() -> None:
+    """The sweeper cancelled it, and no person: the reason is in the summary."""
+    world = World(users(10))
+    world.ledger.set_control("r", Control.CANCEL, EXPIRY)
+    invoke(world)
+    assert world.lane.ending is Ending.CANCELLED
+    assert (world.lane.reason or "").startswith("expired: ")
 
 
 def test_hand_over() -> None:
