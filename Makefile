@@ -73,7 +73,7 @@ lint: .venv/.installed-dev
 	@echo "==> Import contracts"
 	@$(BIN)/lint-imports
 	@echo "==> Templates"
-	@$(BIN)/python -m pytest -q tests/unit/test_template.py
+	@$(BIN)/python -m pytest -q tests/deployment/test_template.py
 
 format: .venv/.installed-dev
 	@$(BIN)/ruff check --fix-only .

@@ -8,7 +8,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = {
     "tests/browser/test_approval": "the pages in Chromium",
-    "tests/functional/test_artifact": "the built artifacts",
+    "tests/deployment/test_artifact": "the built artifacts",
 }
 """By how the files' names begin: fixtures of theirs take seconds to make, or work in one folder."""
 

@@ -18,7 +18,7 @@ from sandbox.scene import ANN, BOB
 from sandbox.trial import Setting
 from sandbox.xray import Daemon, Document
 from tests.browser.approval_pages import People, approve, ask
-from tests.least_privilege import Recorder, refused, roles_of
+from tests.deployment.least_privilege import Recorder, refused, roles_of
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sandbox.blueprint import Function
 from sandbox.bridge import Bridge
 from sandbox.local_lambda.invocation import Answer, Failure
 from sandbox.scene import parameters
-from tests.transformed_template import TEMPLATE
+from tests.deployment.transformed_template import TEMPLATE
 
 
 class Functions:

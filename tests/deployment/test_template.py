@@ -17,7 +17,7 @@ from notifier.event import OWN_PREFIXES
 from notifier.test_push import PREFIX
 from sandbox.intrinsics import Resolver
 from sandbox.template import read
-from tests.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed
+from tests.deployment.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed
 
 BIN = Path(sys.executable).parent
 

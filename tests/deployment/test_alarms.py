@@ -19,7 +19,7 @@ from notifier.run import HAND_OVER_MS, Ending, Lane, LaneState
 from notifier.telemetry import NO_TRACE, Dimension, Log, Metric, Metrics, Tracing
 from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
 from notifier.telemetry.trace import NoTrace
-from tests.transformed_template import ROOT, resources, source, transformed
+from tests.deployment.transformed_template import ROOT, resources, source, transformed
 
 STACK = "notifier"
 

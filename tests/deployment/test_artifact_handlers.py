@@ -19,8 +19,8 @@ from notifier.run import Run, source_of
 from sandbox import scene
 from sandbox.aws import CREDENTIALS
 from sandbox.trial import Setting, Trial
-from tests import artifact
 from tests.approval_site import rest_event
+from tests.deployment import artifact
 
 EVENTS = artifact.ROOT / "events"
 

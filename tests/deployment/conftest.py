@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import artifact
+from tests.deployment import artifact
 
 
 @pytest.fixture(scope="session")

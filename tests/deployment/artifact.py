@@ -21,7 +21,7 @@ from sandbox import intrinsics
 from sandbox.local_lambda.invocation import Invocation
 from sandbox.local_lambda.runtime_api import Error, Result, RuntimeApi
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 Target = Literal["host", "lambda"]
 
 # What python3.13 in Lambda has in /var/runtime, by the names to import.

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 
-from tests import artifact
-from tests.artifact import Artifact, Artifacts
+from tests.deployment import artifact
+from tests.deployment.artifact import Artifact, Artifacts
 
 LIMITS_MB = {"notifier": 60, "approval": 25}
 """By the package that a function's handler is in."""

@@ -18,7 +18,7 @@ import msgspec
 from sandbox.blueprint import Place, Stack
 from sandbox.http_server import Asked, HttpServer, Reply
 from sandbox.intrinsics import Resolver
-from tests.transformed_template import transformed
+from tests.deployment.transformed_template import transformed
 
 _SCOPE = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/[a-z0-9-]+/(?P<service>[a-z0-9]+)/aws4_request")
 _HOP_BY_HOP = {"connection", "content-length", "transfer-encoding"}

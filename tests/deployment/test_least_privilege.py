@@ -12,7 +12,7 @@ from sandbox.audience import Recipe, campaign, users
 from sandbox.local_lambda.service import LocalLambda
 from sandbox.trial import Setting, Trial, parameters_of
 from sandbox.wait import wait_until
-from tests.least_privilege import Call, Recorder, Statement, refused, roles_of
+from tests.deployment.least_privilege import Call, Recorder, Statement, refused, roles_of
 
 
 @pytest.fixture(scope="module")
