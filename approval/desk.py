@@ -12,7 +12,7 @@ from approval.access import Access
 from approval.audience import Figures, figures
 from approval.batch_file import Files
 from approval.config import Settings
-from approval.form import Faults, Form, read_campaign_of
+from approval.form import Faults, Form, gateway_faults, read_campaign_of
 from approval.people import Person, address_of, domains, is_in, named, told
 from approval.placeholders import placeholder_faults
 from approval.request import Counted, Decision, Refused, Request, State, Step, batch_file, require
@@ -125,6 +125,8 @@ class Desk:
     def read(self, form: Form, requester: str) -> tuple[Campaign | None, tuple[Part, ...], Faults]:
         """The form's campaign and pinned audience, or what is wrong with them by field."""
         campaign, faults = read_campaign_of(form, self._now())
+        if campaign is not None:
+            faults |= gateway_faults(form, campaign)
         parts, missing = self._files.pinned(form.audience)
         if missing:
             faults["audience"] = f"Not there any more: {', '.join(missing)}"

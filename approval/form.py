@@ -13,6 +13,7 @@ import msgspec
 
 from approval.zones import zone_of
 from notifier.campaign import BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.gateway.additions import addition_faults
 from notifier.placeholder import BadTemplate, compiled
 from notifier.render import template_faults
 
@@ -145,6 +146,14 @@ def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults
         faults.setdefault(field_of(fault.field, form), _in_words(fault))
     _time_faults(campaign, now, faults)
     return (None if faults else campaign), faults
+
+
+def gateway_faults(form: Form, campaign: Campaign) -> Faults:
+    """What Apple or Google would refuse for everybody, by field: a picture without an address, a payload too large."""
+    faults: Faults = {}
+    for fault in addition_faults(campaign):
+        faults.setdefault(field_of(fault.field, form), _in_words(fault))
+    return faults
 
 
 def _text_faults(form: Form) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,9 @@ from notifier.shape import Fault, shape_faults, shown_name, text_faults
 MAX_TTL_S = 2_419_200
 """Four weeks: the longest time FCM keeps a message (https://firebase.google.com/docs/cloud-messaging/concept-options#ttl)."""
 
+MAX_BADGE = 2**31 - 1
+"""FCM refuses a `notification_count` of more than 32 bits."""
+
 CONTROL = "control"
 DEFAULT_ARM = "default"
 HUNDREDTHS = 10_000
@@ -115,7 +118,8 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     ] = UNSET
     sound: Annotated[str | UnsetType, Meta(description="A sound of the app's, or `default`.")] = UNSET
     badge: Annotated[
-        Annotated[int, Meta(ge=0)] | UnsetType, Meta(description="The number on the app's icon; 0 takes it away.")
+        Annotated[int, Meta(ge=0, le=MAX_BADGE)] | UnsetType,
+        Meta(description="The number on the app's icon; 0 takes it away."),
     ] = UNSET
     background: Annotated[
         bool | UnsetType, Meta(description="Wakes the app and shows nothing: without title, body, sound and badge.")

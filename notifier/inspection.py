@@ -12,6 +12,7 @@ import msgspec
 from notifier.arms import Arms
 from notifier.audience import BrokenFile, IdSet
 from notifier.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.gateway.additions import addition_warnings
 from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
 from notifier.gateway.payload import Label
@@ -295,6 +296,8 @@ class Inspector:
             yield "the exclude list was not looked at, as no stack is named: the arms may be smaller"
         if campaign is not None and campaign.abort_after and campaign.abort_after.timestamp() <= self._now_s:
             yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
+        if campaign is not None:
+            yield from addition_warnings(campaign)
         if not figures.devices and not self.found.faults:
             yield "nobody in it can be reached: there is no valid device"
         if figures.repeated_tokens:

@@ -1,16 +1,121 @@
-"""What both gateways have against a campaign's own additions to their payloads."""
+"""What both gateways have against a campaign's messages: its own additions, addresses, and what is too large for all.
 
-from collections.abc import Iterator
+A gateway refuses such a message for every device. Said before anything is sent, it costs nobody a push.
+"""
 
-from notifier.campaign import Campaign, Fault
-from notifier.gateway.apns import message as apns
-from notifier.gateway.fcm import message as fcm
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from notifier.campaign import Campaign, Fault, Message, Text
+from notifier.gateway.apns import additions as apns
+from notifier.gateway.apns import message as apns_message
+from notifier.gateway.fcm import additions as fcm
+from notifier.gateway.fcm import message as fcm_message
+from notifier.gateway.payload import Label
+from notifier.placeholder import has_placeholder
+from notifier.shape import shown_name
+
+_RUN_ID = "0" * 20
+"""As long as a real one."""
+_WEB = ("http", "https")
+_FILLED = ("title", "body", "image_url", "deep_link")
 
 
 def addition_faults(campaign: Campaign) -> Iterator[Fault]:
     """The faults of any message of the campaign, each with its place."""
-    places = [("campaign.message", campaign.message)]
-    places += [(f"campaign.variants[{n}].message", variant.message) for n, variant in enumerate(campaign.variants)]
-    for place, message in places:
-        yield from fcm.addition_faults(message, place)
-        yield from apns.addition_faults(message, place)
+    found = [fault for place, message in _messages(campaign) for fault in _message_faults(message, place)]
+    yield from found
+    if found:
+        return  # what is no message has no size
+    for arm, place, message in _sent(campaign):
+        yield from fcm.header_faults(message, place)
+        yield from _size_faults(Label(_RUN_ID, campaign.id, arm), message, place)
+
+
+def _messages(campaign: Campaign) -> Iterator[tuple[str, Message]]:
+    """Every message as it is written."""
+    yield "campaign.message", campaign.message
+    for n, variant in enumerate(campaign.variants):
+        yield f"campaign.variants[{n}].message", variant.message
+
+
+def _sent(campaign: Campaign) -> Iterator[tuple[str, str, Message]]:
+    """Every message as it is sent: arm, place, message."""
+    if not campaign.variants:
+        [(arm, _), *_] = campaign.arms
+        yield arm, "campaign.message", campaign.message
+    for n, variant in enumerate(campaign.variants):
+        yield variant.name, f"campaign.variants[{n}].message", campaign.message_of(variant.name)
+
+
+def _message_faults(message: Message, place: str) -> Iterator[Fault]:
+    yield from fcm.addition_faults(message, place)
+    yield from apns.addition_faults(message, place)
+    for part in ("fcm", "apns"):
+        yield from _placeholder_faults(getattr(message, part) or {}, f"{place}.{part}")
+    yield from _image_faults(message, place)
+    for locale, text in (message.translations or {}).items():
+        yield from _image_faults(text, f"{place}.translations.{shown_name(locale)}")
+
+
+def _placeholder_faults(value: object, place: str) -> Iterator[Fault]:
+    """Additions are sent as they are: a placeholder in one would be read by everybody."""
+    if isinstance(value, str) and has_placeholder(value):
+        yield Fault(place, "a placeholder here would be sent as it is", "placeholders work in title, body, links, data")
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _placeholder_faults(inner, f"{place}.{shown_name(name)}")
+    elif isinstance(value, list | tuple):
+        for n, inner in enumerate(value):
+            yield from _placeholder_faults(inner, f"{place}[{n}]")
+
+
+def _image_faults(message: Message | Text, place: str) -> Iterator[Fault]:
+    address = message.image_url
+    if not address or has_placeholder(address):
+        return
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme.lower() not in _WEB or not parts.netloc:
+        yield Fault(f"{place}.image_url", "not a web address", "write it as in https://cdn.example.com/a.png")
+
+
+def addition_warnings(campaign: Campaign) -> Iterator[str]:
+    """What the gateways take, and phones may not show."""
+    for place, message in _messages(campaign):
+        texts = [(place, message.image_url)]
+        texts += [(f"{place}.translations.{tag}", text.image_url) for tag, text in (message.translations or {}).items()]
+        for where, address in texts:
+            if address and address.lower().startswith("http://"):
+                yield f"{where}.image_url begins with http://: most phones load pictures by https:// only"
+
+
+def _size_faults(label: Label, message: Message, place: str) -> Iterator[Fault]:
+    """Messages that are too large for a gateway before the first placeholder is filled in."""
+    texts: list[tuple[str, Message]] = [(place, message)]
+    for locale, text in (message.translations or {}).items():
+        given = {name: value for name in _FILLED if (value := getattr(text, name)) is not msgspec.UNSET}
+        texts.append((f"{place}.translations.{shown_name(locale)}", msgspec.structs.replace(message, **given)))
+    for at, said in texts:
+        for gateway, size, limit in _constant_bytes(_without_placeholders(said), label):
+            if size > limit:
+                problem = f"{size:,} bytes for {gateway}, which takes {limit:,}"
+                yield Fault(at, problem, "shorten the texts or the data, or leave something out")
+
+
+def _without_placeholders(message: Message) -> Message:
+    """Texts that are filled in count for nothing: what they will say is known only for each user."""
+    fields = {name: "" for name in _FILLED if has_placeholder(getattr(message, name) or "")}
+    data = {key: "" if has_placeholder(text) else text for key, text in (message.data or {}).items()}
+    return msgspec.structs.replace(message, **fields, **({"data": data} if data else {}))
+
+
+def _constant_bytes(message: Message, label: Label) -> Iterator[tuple[str, int, int]]:
+    for part, size in fcm_message.part_bytes(message, label):
+        yield f"FCM ({part})", size, fcm_message.MAX_PAYLOAD_BYTES
+    by_apns = apns_message.Prepared(message, (), label, topic="")
+    yield "APNs", by_apns.payload_bytes(()), apns_message.MAX_PAYLOAD_BYTES

@@ -14,17 +14,11 @@ from typing import Any
 import msgspec
 
 from notifier.campaign import Message
+from notifier.gateway.apple import APS_KEYS
 
 MAX_COLLAPSE_ID_BYTES = 64
 """Of `apns-collapse-id` (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns)."""
 _HASH_CHARS = 16
-_APS_KEYS = frozenset(
-    {
-        "alert", "badge", "sound", "thread-id", "category", "content-available", "mutable-content", "target-content-id",
-        "interruption-level", "relevance-score", "filter-criteria",
-    }
-)  # fmt: skip
-"""Apple's own keys inside `aps`: an addition by such a name belongs there, also when written beside it."""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -118,7 +112,7 @@ def apple_payload(message: Message, label: Label, *, by_apns: bool) -> dict[str,
     FCM adds alert and data itself: for FCM neither is here, unless an addition changes the alert.
     """
     additions = dict(message.apns or {})
-    own_aps = merged({key: additions.pop(key) for key in _APS_KEYS & additions.keys()}, additions.pop("aps", {}))
+    own_aps = merged({key: additions.pop(key) for key in APS_KEYS & additions.keys()}, additions.pop("aps", {}))
     aps: dict[str, Any] = {}
     if message.background is True:
         aps["content-available"] = 1

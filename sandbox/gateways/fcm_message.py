@@ -6,7 +6,8 @@ camelCase, as protobuf's JSON allows.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -16,7 +17,18 @@ _TTL = re.compile(r"(\d+)(?:\.\d{1,9})?s")
 _LABEL = re.compile(r"[a-zA-Z0-9\-_.~%]{1,50}")
 _RESERVED_KEYS = frozenset(("from", "gcm", "message_type"))
 _RESERVED_STARTS = ("google", "gcm.")
+_PUSH_PRIORITIES = frozenset(("10", "5", "1"))
+_COLLAPSE_ID_MAX_BYTES = 64
+_LIVE_ACTIVITY = ("timestamp", "event", "content-state")
 _PRIORITIES = frozenset(("NORMAL", "HIGH", "normal", "high"))
+
+Duration = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d{1,9})?s\Z")]
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+_NotificationPriority = Literal[
+    "PRIORITY_UNSPECIFIED", "PRIORITY_MIN", "PRIORITY_LOW", "PRIORITY_DEFAULT", "PRIORITY_HIGH", "PRIORITY_MAX"
+]
+_Visibility = Literal["VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"]
+_Proxy = Literal["PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED"]
 
 
 class RefusedError(Exception):
@@ -41,11 +53,38 @@ class Notification(_Strict, frozen=True):
 
 
 class Options(_Strict, frozen=True):
-    """`fcm_options`, of all platforms together."""
+    """`fcm_options` of the message, and of Android."""
 
     analytics_label: str = ""
+
+
+class ApnsOptions(Options, frozen=True):
+    """`message.apns.fcm_options`."""
+
     image: str = ""
+
+
+class WebpushOptions(Options, frozen=True):
+    """`message.webpush.fcm_options`."""
+
     link: str = ""
+
+
+class Color(_Strict, frozen=True):
+    """`google.type.Color`."""
+
+    red: float = 0
+    green: float = 0
+    blue: float = 0
+    alpha: float = 1
+
+
+class LightSettings(_Strict, frozen=True):
+    """`message.android.notification.light_settings`: all of them are required."""
+
+    color: Color
+    light_on_duration: Duration
+    light_off_duration: Duration
 
 
 class AndroidNotification(_Strict, frozen=True):
@@ -54,7 +93,7 @@ class AndroidNotification(_Strict, frozen=True):
     title: str = ""
     body: str = ""
     icon: str = ""
-    color: str = ""
+    color: Annotated[str, msgspec.Meta(pattern=r"^(#[0-9a-fA-F]{6})?\Z")] = ""
     sound: str = ""
     tag: str = ""
     click_action: str = ""
@@ -65,18 +104,18 @@ class AndroidNotification(_Strict, frozen=True):
     channel_id: str = ""
     ticker: str = ""
     sticky: bool = False
-    event_time: str = ""
+    event_time: datetime | None = None
     local_only: bool = False
-    notification_priority: str = ""
+    notification_priority: _NotificationPriority | None = None
     default_sound: bool = False
     default_vibrate_timings: bool = False
     default_light_settings: bool = False
-    vibrate_timings: tuple[str, ...] = ()
-    visibility: str = ""
-    notification_count: int = 0
-    light_settings: dict[str, Any] = {}
+    vibrate_timings: tuple[Duration, ...] = ()
+    visibility: _Visibility | None = None
+    notification_count: Int32 = 0
+    light_settings: LightSettings | None = None
     image: str = ""
-    proxy: str = ""
+    proxy: _Proxy | None = None
     bypass_proxy_notification: bool = False
 
 
@@ -101,16 +140,16 @@ class Webpush(_Strict, frozen=True):
     headers: dict[str, str] = {}
     data: dict[str, str] = {}
     notification: dict[str, Any] = {}
-    fcm_options: Options | None = None
+    fcm_options: WebpushOptions | None = None
 
 
 class Apns(_Strict, frozen=True):
     """`message.apns`."""
 
     headers: dict[str, str] = {}
-    payload: dict[str, Any] = {}
+    payload: dict[str, Any] | None = None
     live_activity_token: str = ""
-    fcm_options: Options | None = None
+    fcm_options: ApnsOptions | None = None
 
 
 class Message(_Strict, frozen=True):
@@ -178,10 +217,13 @@ def _check(message: Message, body_bytes: int) -> None:
     if (android := message.android) is not None:
         _check_android(android)
     if message.apns is not None:
-        _check_label("message.apns.fcm_options", message.apns.fcm_options)
+        _check_apns(message.apns)
     if (webpush := message.webpush) is not None:
         _check_keys("message.webpush.data", webpush.data)
         _check_label("message.webpush.fcm_options", webpush.fcm_options)
+        link = webpush.fcm_options.link if webpush.fcm_options is not None else ""
+        if link and not link.startswith("https://"):
+            raise RefusedError("message.webpush.fcm_options.link", "Link must be an HTTPS URL.")
     if body_bytes > PAYLOAD_MAX_BYTES:
         _check_size(message)
 
@@ -220,6 +262,36 @@ def _check_android(android: Android) -> None:
             raise RefusedError("message.android.ttl", "The TTL must be between 0 and 2419200 seconds.")
 
 
+def _check_apns(apns: Apns) -> None:
+    """As FCM answers before it asks Apple (https://github.com/firebase/firebase-admin-dotnet/issues/39)."""
+    _check_label("message.apns.fcm_options", apns.fcm_options)
+    if apns.headers.get("apns-priority", "10") not in _PUSH_PRIORITIES:
+        raise RefusedError("message.apns.headers", "Invalid apns-priority.")
+    if len(apns.headers.get("apns-collapse-id", "").encode()) > _COLLAPSE_ID_MAX_BYTES:
+        raise RefusedError("message.apns.headers", "apns-collapse-id must not exceed 64 bytes.")
+    aps: Any = {}
+    if apns.payload is not None:
+        aps = apns.payload.get("aps")
+        if aps is None:
+            raise RefusedError("message.apns.payload", "Payload of APNS must contain an [aps] key.")
+        _check_aps(aps)
+    if apns.live_activity_token and not all(name in aps for name in _LIVE_ACTIVITY):
+        raise RefusedError("message.apns.live_activity_token", "The payload is not one of a Live Activity.")
+
+
+def _check_aps(aps: Any) -> None:
+    place = "message.apns.payload"
+    if not isinstance(aps, dict) or not aps:
+        raise RefusedError(place, "Value of [aps] must be a non-empty dictionary.")
+    kinds: dict[str, tuple[type, ...]] = {
+        "alert": (str, dict), "sound": (str, dict), "badge": (int, float), "content-available": (int, float),
+        "mutable-content": (int, float), "category": (str,), "thread-id": (str,),
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        if name in aps and (not isinstance(aps[name], kind) or isinstance(aps[name], bool)):
+            raise RefusedError(place, f"Value of [{name}] is of the wrong type.")
+
+
 def _check_size(message: Message) -> None:
     """4,096 bytes of names and values for Android and the web, and of JSON for Apple."""
     shared = _size(message.data) + _size(message.notification)
@@ -231,7 +303,11 @@ def _check_size(message: Message) -> None:
     )
     if shared > PAYLOAD_MAX_BYTES or over:
         raise RefusedError("message", "Android message is too big")
-    if message.apns is not None and len(msgspec.json.encode(message.apns.payload)) > PAYLOAD_MAX_BYTES:
+    if (
+        message.apns is not None
+        and message.apns.payload
+        and len(msgspec.json.encode(message.apns.payload)) > PAYLOAD_MAX_BYTES
+    ):
         raise RefusedError("message.apns.payload", "APNS message is too big")
     if message.webpush is not None and _size(message.webpush.data) > PAYLOAD_MAX_BYTES:
         raise RefusedError("message.webpush.data", "Web push message is too big")

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.campaign import Message
-from notifier.gateway.apns.message import Prepared, addition_faults, path
+from notifier.gateway.apns.additions import addition_faults
+from notifier.gateway.apns.message import Prepared, path
 from notifier.gateway.payload import Label
 from tests.unit.gateway_samples import EVERYTHING, LABEL, message
 

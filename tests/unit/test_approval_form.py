@@ -3,11 +3,22 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approval.form import Form, Malformed, flat, read_campaign_of, read_form, with_one_more, without
+from approval.form import (
+    Form,
+    Malformed,
+    Texts,
+    flat,
+    gateway_faults,
+    read_campaign_of,
+    read_form,
+    with_one_more,
+    without,
+)
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 
@@ -134,3 +145,20 @@ def test_nothing_that_is_typed_breaks_it(fields: dict[str, list[str]]) -> None:
     for name, value in flat(form):
         posted.setdefault(name, []).append(value)
     assert read_form(posted) == form
+
+
+def test_what_the_gateways_would_refuse_is_told_at_its_field() -> None:
+    """A picture that is no address, and a text over 4,096 bytes: by the form's own fields."""
+    form = Form(name="c", title="x", body="y", image_url="cat.png", languages=(Texts("de", body="b" * 4096),))
+    campaign, faults = read_campaign_of(form, datetime(2026, 11, 21, tzinfo=UTC))
+    assert campaign is not None
+    assert faults == {}
+    assert gateway_faults(form, campaign) == {
+        "image_url": "Not a web address (write it as in https://cdn.example.com/a.png)."
+    }
+    pictured = msgspec.structs.replace(form, image_url="")
+    campaign, _ = read_campaign_of(pictured, datetime(2026, 11, 21, tzinfo=UTC))
+    assert campaign is not None
+    [(field, fault)] = gateway_faults(pictured, campaign).items()
+    assert field == "languages.0.locale"
+    assert fault.startswith("4,232 bytes for FCM")

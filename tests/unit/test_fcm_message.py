@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.campaign import Message
-from notifier.gateway.fcm.message import Prepared, addition_faults, analytics_label, path
+from notifier.gateway.fcm.additions import addition_faults
+from notifier.gateway.fcm.message import Prepared, analytics_label, path
 from notifier.gateway.payload import Label
 from sandbox.gateways import fcm_message as standin
 from tests.unit.gateway_samples import EVERYTHING, LABEL, message
@@ -130,7 +131,8 @@ def test_an_addition_cannot_redirect_a_push_or_rename_it() -> None:
     odd = message(title="x", fcm={"token": "evil", "topic": "all", "data": {"notifier_arm": "other"}, "android": "no"})
     said = built(odd)
     assert (said["token"], said["data"]["notifier_arm"], "topic" in said) == ("t", "question", False)
-    assert [fault.field for fault in addition_faults(odd, "m")] == ["m.fcm.token", "m.fcm.topic", "m.fcm.android"]
+    places = [fault.field for fault in addition_faults(odd, "m")]
+    assert places == ["m.fcm.token", "m.fcm.topic", "m.fcm.data.notifier_arm", "m.fcm.android"]
 
 
 def test_a_rehearsal_validates_only() -> None:

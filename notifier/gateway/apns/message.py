@@ -5,12 +5,12 @@ https://developer.apple.com/documentation/usernotifications/generating-a-remote-
 vocabulary once per wording; what differs from push to push is put in by `payload.Splice`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-from notifier.campaign import Fault, Message
+from notifier.campaign import Message
 from notifier.gateway.payload import (
     Label,
     Splice,
@@ -76,14 +76,6 @@ class Prepared:
 def path(token: str) -> str:
     """Where a device's pushes are posted, below the host."""
     return f"/3/device/{token if token.isalnum() else quote(token, safe='')}"
-
-
-def addition_faults(message: Message, place: str) -> Iterator[Fault]:
-    """What is wrong with the message's additions for Apple; `place` is the message's own."""
-    if not isinstance((message.apns or {}).get("aps", {}), dict):
-        yield Fault(f"{place}.apns.aps", "not an object")
-    if "aps" in (message.data or {}):
-        yield Fault(f"{place}.data.aps", "this key is Apple's own", "put it under apns")
 
 
 def _request(message: Message, payload: dict[str, Any], label: Label, topic: str) -> Any:

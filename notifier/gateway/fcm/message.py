@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from notifier.campaign import Fault, Message
+from notifier.campaign import Message
+from notifier.gateway.fcm.additions import MESSAGE
 from notifier.gateway.payload import (
     Label,
     Splice,
@@ -33,8 +34,6 @@ MAX_PAYLOAD_BYTES = 4096
 platforms' options and the token are left out: a push refused here is never asked for, one refused by FCM only once."""
 
 _NOT_IN_LABEL = r"[^a-zA-Z0-9\-_.~%]"
-_ADDABLE = ("data", "notification", "android", "apns", "webpush", "fcm_options")
-"""What an addition may say. Never whom the push is for."""
 _TOPIC_CHARS = 32
 """Of Web Push's `Topic` (https://www.rfc-editor.org/rfc/rfc8030#section-5.4)."""
 
@@ -95,18 +94,20 @@ class Prepared:
         return self._content.length([encoded(text) for text in texts]) > MAX_PAYLOAD_BYTES
 
 
+def part_bytes(message: Message, label: Label) -> Iterator[tuple[str, int]]:
+    """Each part of a request that Google limits to `MAX_PAYLOAD_BYTES`, with its bytes."""
+    said = _request(message, label, assembled(**_parts(message, message, label, "", ""), dry_run=False))["message"]
+    android = {key: said["android"][key] for key in ("data", "notification") if key in said["android"]}
+    content = {key: said[key] for key in ("notification", "data") if key in said}
+    yield "notification and data", len(encoded(content))
+    yield "android", len(encoded(android))
+    yield "webpush.data", len(encoded(said["webpush"].get("data", {})))
+    yield "apns.payload", len(encoded(said["apns"].get("payload", {})))
+
+
 def path(project_id: str) -> str:
     """Where a project's messages are posted, below the host."""
     return f"/v1/projects/{project_id}/messages:send"
-
-
-def addition_faults(message: Message, place: str) -> Iterator[Fault]:
-    """What is wrong with the message's additions for Google; `place` is the message's own."""
-    for key, value in (message.fcm or {}).items():
-        if key not in _ADDABLE:
-            yield Fault(f"{place}.fcm.{key}", "not a part of a message", f"known: {', '.join(_ADDABLE)}")
-        elif not isinstance(value, dict):
-            yield Fault(f"{place}.fcm.{key}", "not an object")
 
 
 def assembled(*, fcm_token: str, data_payload: Mapping[str, str], dry_run: bool, **parts: Any) -> str:
@@ -153,12 +154,31 @@ def _parts(message: Message, filled: Message, label: Label, token: str, expiry: 
 def _request(message: Message, label: Label, payload: str) -> dict[str, Any]:
     """The whole request: the campaign's additions over what was assembled, our label over all."""
     request: dict[str, Any] = msgspec.json.decode(payload)
-    additions = {
-        key: value for key, value in (message.fcm or {}).items() if key in _ADDABLE and isinstance(value, dict)
-    }
+    named = MESSAGE.named(message.fcm or {})
+    additions = {key: value for key, value in named.items() if key in MESSAGE.known and isinstance(value, dict)}
     request["message"] = merged(request["message"], additions)
     request["message"]["data"] |= label.as_data()
+    for platform in ("android", "webpush"):
+        # A platform's own data replaces the message's: without this, the app could not report opens by arm.
+        if isinstance(data := request["message"][platform].get("data"), dict):
+            data |= label.as_data()
+    _fill_aps(request["message"])
     return request
+
+
+def _fill_aps(said: dict[str, Any]) -> None:
+    """FCM refuses a payload for Apple whose `aps` is empty or missing: leave it out, or say the alert in it.
+
+    Source: https://github.com/firebase/firebase-admin-dotnet/issues/39. FCM makes the same alert where there is none.
+    """
+    payload = said["apns"].get("payload")
+    if not isinstance(payload, dict) or payload.get("aps"):
+        return
+    if payload.keys() <= {"aps"}:
+        del said["apns"]["payload"]
+    else:
+        shown = said.get("notification", {})
+        payload["aps"] = {"alert": {name: shown[name] for name in ("title", "body") if name in shown}}
 
 
 def _android(message: Message, label: Label) -> dict[str, Any]:

@@ -1,0 +1,288 @@
+"""Checks of JSON that a gateway would refuse: each field's type and range, told by its place and what to write instead.
+
+msgspec names one wrong field of a message, in its own words. A person who wrote the message wants all of them, and for
+each the value to write.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from difflib import get_close_matches
+
+import msgspec
+
+from notifier.shape import Fault, shown_name
+
+Check = Callable[[object, str], Iterator[Fault]]
+"""What is wrong with the value at a place. The place is for people: `campaign.message.fcm.android.ttl`."""
+
+MAX_INT32 = 2**31 - 1
+_SHOWN_CHARS = 40
+_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
+_DURATION = re.compile(r"(\d+)(\.\d{1,9})?s")
+_LIKE_A_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?[a-z]*\s*", re.IGNORECASE)
+
+
+def described(value: object) -> str:
+    """A JSON value and its kind, in words: `the number 86400`, `the text "7"`."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float() | Decimal():
+            return f"the number {value!s:.{_SHOWN_CHARS}}"
+        case str():
+            return f"the text {quoted(value)}"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def quoted(value: object) -> str:
+    """A text as it is written in JSON, shortened."""
+    text = shown_name(value)
+    return msgspec.json.encode(text[:_SHOWN_CHARS] + ("…" if len(text) > _SHOWN_CHARS else "")).decode()
+
+
+def text(value: object, place: str) -> Iterator[Fault]:
+    """A text."""
+    if isinstance(value, str):
+        return
+    is_scalar = isinstance(value, bool | int | float | Decimal)
+    yield Fault(place, f"{described(value)} is not a text", f"write {_as_text(value)}" if is_scalar else "write a text")
+
+
+def _as_text(value: object) -> str:
+    return quoted(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def flag(value: object, place: str) -> Iterator[Fault]:
+    """True or false."""
+    if isinstance(value, bool):
+        return
+    known = {"true": "true", "1": "true", "false": "false", "0": "false"}.get(str(value).strip().lower())
+    yield Fault(place, f"{described(value)} is neither true nor false", f"write {known or 'true or false'}")
+
+
+def number(least: int | None = None, most: int | None = None, *, whole: bool = False) -> Check:
+    """A number within a range."""
+    kind = "whole number" if whole else "number"
+
+    def check(value: object, place: str) -> Iterator[Fault]:
+        is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        if not is_number or (whole and value != int(value)):  # type: ignore[call-overload]
+            yield Fault(place, f"{described(value)} is not a {kind}", f"write {_number_in(value) or f'a {kind}'}")
+        elif (least is not None and value < least) or (most is not None and value > most):  # type: ignore[operator]
+            yield Fault(place, f"{described(value)} is out of range", f"{_range(least, most)}")
+
+    return check
+
+
+def _range(least: int | None, most: int | None) -> str:
+    return f"from {least} to {most}" if most is not None else f"{least} or more"
+
+
+def _number_in(value: object) -> str:
+    """The number that a text or a yes stands for; empty where it is none."""
+    if isinstance(value, bool):
+        return str(int(value))
+    found = re.fullmatch(r"\s*(\d{1,12})\s*", value) if isinstance(value, str) else None
+    return found[1] if found else ""
+
+
+def one_of(*words: str) -> Check:
+    """One of some words, exactly as written."""
+
+    def check(value: object, place: str) -> Iterator[Fault]:
+        if value in words and isinstance(value, str):
+            return
+        near = [word for word in words if _plain_name(word).endswith(_plain_name(str(value)))]
+        mend = f'write "{near[0]}"' if near and str(value).strip() else f"one of {', '.join(words)}"
+        yield Fault(place, f"{described(value)} is not known here", mend)
+
+    return check
+
+
+def matching(pattern: str, what: str) -> Check:
+    """A text of a form that `what` says in words."""
+    expression = re.compile(pattern)
+
+    def check(value: object, place: str) -> Iterator[Fault]:
+        if not isinstance(value, str):
+            yield from text(value, place)
+        elif not expression.fullmatch(value):
+            yield Fault(place, f"{described(value)} is not {what}")
+
+    return check
+
+
+def duration(most_s: int | None = None) -> Check:
+    """Seconds as Google's APIs write them: `"86400s"`."""
+
+    def check(value: object, place: str) -> Iterator[Fault]:
+        if not isinstance(value, str) or not _DURATION.fullmatch(value):
+            seconds = _seconds_in(value)
+            yield Fault(place, f"{described(value)} is not a duration", f'write "{seconds or "86400"}s"')
+        elif most_s is not None and Decimal(value[:-1]) > most_s:
+            yield Fault(place, f"{described(value)} is too long", f'at most "{most_s}s"')
+
+    return check
+
+
+def _seconds_in(value: object) -> str:
+    """The seconds that somebody meant by 86400, "86400" or "24h"; empty where nothing can be told."""
+    found = _LIKE_A_DURATION.fullmatch(str(value)) if not isinstance(value, bool) else None
+    if not found or len(found[1]) > _SHOWN_CHARS:
+        return ""
+    seconds = Decimal(found[1]) * _SECONDS[(found[2] or "s").lower()]
+    return f"{seconds.normalize():f}"
+
+
+def moment(value: object, place: str) -> Iterator[Fault]:
+    """A time as RFC 3339 has it, with its offset."""
+    try:
+        if isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None:
+            return
+    except ValueError:
+        pass
+    yield Fault(place, f"{described(value)} is not a time with an offset", 'write it as in "2026-11-21T20:00:00Z"')
+
+
+def web_address(value: object, place: str) -> Iterator[Fault]:
+    """An http or https address."""
+    if not isinstance(value, str):
+        yield from text(value, place)
+    elif not value.lower().startswith(("https://", "http://")):
+        yield Fault(place, f"{described(value)} is not a web address", "write it as in https://cdn.example.com/a.png")
+
+
+def list_of(item: Check) -> Check:
+    """A list of such values."""
+
+    def check(value: object, place: str) -> Iterator[Fault]:
+        if not isinstance(value, list | tuple):
+            yield Fault(place, f"{described(value)} is not a list", "write a list: […]")
+            return
+        for n, one in enumerate(value):
+            yield from item(one, f"{place}[{n}]")
+
+    return check
+
+
+def either(*checks: tuple[type | tuple[type, ...], Check]) -> Check:
+    """The check for the value's type; the first one where there is none."""
+
+    def check(value: object, place: str) -> Iterator[Fault]:
+        chosen = next((one for kind, one in checks if isinstance(value, kind)), checks[0][1])
+        yield from chosen(value, place)
+
+    return check
+
+
+def an_object(value: object, place: str) -> Iterator[Fault]:
+    """An object of any members."""
+    if not isinstance(value, Mapping):
+        yield Fault(place, f"{described(value)} is not an object", "write an object: {…}")
+
+
+def refused(problem: str, mend: str) -> Check:
+    """A field that exists, and that no campaign can use."""
+
+    def check(_: object, place: str) -> Iterator[Fault]:
+        yield Fault(place, problem, mend)
+
+    return check
+
+
+def texts_by_name(refused_name: re.Pattern[str]) -> Check:
+    """An object of texts, under names that are not refused."""
+
+    def check(value: object, place: str) -> Iterator[Fault]:
+        if not isinstance(value, Mapping):
+            yield from an_object(value, place)
+            return
+        for name, one in value.items():
+            at = f"{place}.{shown_name(name)}"
+            if refused_name.fullmatch(str(name)):
+                yield Fault(at, "this key is reserved", "rename it")
+            yield from text(one, at)
+
+    return check
+
+
+class Members:
+    """An object with known members.
+
+    Args:
+        known: the check of each member, by name.
+        is_protobuf: a name may be written `channel_id` or `channelId`, as JSON for protobuf allows.
+    """
+
+    def __init__(self, known: Mapping[str, Check], *, required: Iterable[str] = (), is_protobuf: bool = False) -> None:
+        self.known = known
+        self._required = tuple(required)
+        self._is_protobuf = is_protobuf
+
+    def __call__(self, value: object, place: str) -> Iterator[Fault]:
+        """Every fault of the object, and of what is in it."""
+        if not isinstance(value, Mapping):
+            yield from an_object(value, place)
+            return
+        seen = set()
+        for given, one in value.items():
+            name = self.name_of(given)
+            at = f"{place}.{shown_name(given)}"
+            if name in seen:
+                yield Fault(at, f"{name} is given twice", "leave one of them out")
+            elif name not in self.known:
+                yield Fault(at, "unknown field", self._mend(name))
+            else:
+                yield from self.known[name](one, at)
+            seen.add(name)
+        for name in self._required:
+            if name not in seen:
+                yield Fault(f"{place}.{name}", "missing")
+
+    def name_of(self, given: str) -> str:
+        """The name by which a member is known."""
+        return snake_case(given) if self._is_protobuf and given not in self.known else given
+
+    def named(self, value: Mapping[str, object]) -> dict[str, object]:
+        """The object with every known member, at any depth, under the name by which it is known."""
+        found = {}
+        for given, one in value.items():
+            name = self.name_of(given)
+            check = self.known.get(name)
+            found[name] = check.named(one) if isinstance(check, Members) and isinstance(one, Mapping) else one
+        return found
+
+    def _mend(self, name: str) -> str:
+        """What was meant: a name that differs in case or hyphens only, one that is nearly the same, a deeper one."""
+        same = [one for one in self.known if _plain_name(one) == _plain_name(name)]
+        near = same or get_close_matches(name, self.known, n=1, cutoff=0.75)
+        if near:
+            return f"write {near[0]}"
+        if inner := self._place_of(name):
+            return f"write it under {inner}"
+        return f"known: {', '.join(self.known)}"
+
+    def _place_of(self, name: str) -> str:
+        for within, check in self.known.items():
+            if isinstance(check, Members):
+                if any(_plain_name(one) == _plain_name(name) for one in check.known):
+                    return within
+                if further := check._place_of(name):
+                    return f"{within}.{further}"
+        return ""
+
+
+def snake_case(name: str) -> str:
+    """`channelId` as `channel_id`."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: f"_{found[1].lower()}", name)
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[-_\s]", "", name).lower()
