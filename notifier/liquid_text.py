@@ -11,28 +11,38 @@ from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, TextIO
 
-from liquid import BoundTemplate, Environment, RenderContext, Token, Undefined
+from liquid import BoundTemplate, Environment, RenderContext, Undefined
 from liquid.ast import Node
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, Path, StringLiteral
 from liquid.builtin.expressions.filtered import Filter, TernaryFilteredExpression
-from liquid.builtin.expressions.logical import EqExpression, NeExpression
-from liquid.builtin.expressions.primitive import Blank, IntegerLiteral, RangeLiteral
+from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.output import Output, OutputNode
-from liquid.exceptions import FilterArgumentError, LiquidError, UndefinedError
+from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
 from liquid.expression import Expression
-from liquid.undefined import UNDEFINED, FalsyStrictUndefined
-from liquid.utils import ReadOnlyChainMap
 
 from notifier.characters import is_blank
-from notifier.placeholder import BadTemplate, PlainTemplate, Slot, Template, as_text, missing
+from notifier.dialects import in_liquid, misread, shown_part, tidied
+from notifier.liquid_limits import (
+    MAX_TEXT_CHARS,
+    MAX_TURNS,
+    Context,
+    LimitedForTag,
+    Missing,
+    TooMuch,
+    check_turns,
+    length_of,
+    range_length,
+    weigh,
+)
+from notifier.liquid_limits import Template as BoundTemplateWithLimits
+from notifier.liquid_values import formatted, make_strict, number_in
+from notifier.placeholder import AS_IN, BadTemplate, PlainTemplate, Slot, Template, UnfitValue, as_text, missing
 from notifier.recipient import BrokenRecord
 
 TAGS = frozenset({"if", "unless", "case", "for", "break", "continue", "assign", "capture", "cycle", "comment", "#"})
 """What a push may use. Nothing that loads other texts."""
 _PARSER_TAGS = frozenset({"content", "output", "illegal"})
-MAX_RANGE = 1_000
-MAX_TEXT_CHARS = 65_536
 _MULTIPLYING = frozenset({"replace", "join"})
 """Filters whose result can be as long as the product of their arguments."""
 _MATHS = frozenset(
@@ -41,60 +51,39 @@ _MATHS = frozenset(
 _TAKES_ANYTHING = frozenset({"default", "date"})
 _WITHIN_TAGS = frozenset({"else", "elsif", "when"})
 _FAULT = re.compile(r"(?P<kind>unknown filter|unexpected tag|expected tag) (?P<quote>'?)(?P<name>\w+)(?P=quote)")
-
-
-class _Missing(FalsyStrictUndefined):
-    """A missing attribute: false in a condition, replaced by `default`, an error wherever it would be printed."""
-
-    force_liquid_default = True
-    __hash__ = FalsyStrictUndefined.__hash__
-
-
-class _Context(RenderContext):
-    """Knows the recipient's attributes and the text's own variables, and takes null for missing."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.scope = ReadOnlyChainMap(self.locals, self.globals)
-
-    def get(self, path: list[object], *, token: Token | None, default: object = UNDEFINED) -> object:
-        value = super().get(path, token=token, default=None)
-        if value is None:
-            return _Missing(str(path[0]), token=token, hint=_name_in(path, token)) if default is UNDEFINED else default
-        return value
-
-
-class _Eq(EqExpression):
-    """`name == blank` is true of a missing name, as Shopify's own Liquid has it."""
-
-    __slots__ = ()
-
-    def evaluate(self, context: RenderContext) -> object:
-        left, right = self.left.evaluate(context), self.right.evaluate(context)
-        if isinstance(left, Undefined | Blank) and isinstance(right, Undefined | Blank):
-            return True
-        return super().evaluate(context)
-
-
-class _Ne(NeExpression):
-    """`name != blank` is false of a missing name."""
-
-    __slots__ = ()
-
-    def evaluate(self, context: RenderContext) -> object:
-        left, right = self.left.evaluate(context), self.right.evaluate(context)
-        if isinstance(left, Undefined | Blank) and isinstance(right, Undefined | Blank):
-            return False
-        return super().evaluate(context)
-
-
-class _Template(BoundTemplate):
-    context_class = _Context
+_INSTEAD = {
+    "abort_message": "leave such users out of the audience",
+    "connected_content": "put the text itself here: nothing is loaded while sending",
+    "content_blocks": "put the text itself here: nothing is loaded while sending",
+    "include": "put the text itself here: nothing is loaded while sending",
+    "render": "put the text itself here: nothing is loaded while sending",
+}
+"""Tags of other tools, and what to do without them."""
+_MENDS = {
+    "disallowed not operator": "turn it round: {% unless first_name %}Hi{% endunless %}",
+    "unknown operator '!'": "turn it round: {% unless first_name %}Hi{% endunless %}",
+    "disallowed parentheses": "leave the parentheses out, or put one {% if %} into another",
+    "disallowed ternary": "write {% if first_name %}Hi{% else %}Hello{% endif %}",
+    "unexpected '?'": "write {% if first_name %}Hi{% else %}Hello{% endif %}",
+    "unexpected '+'": "use a filter: {{ points | plus: 1 }}, {{ first_name | append: '!' }}",
+    "unexpected '*'": "use a filter: {{ price | times: 2 }}",
+    "unexpected '/'": "use a filter: {{ price | divided_by: 2 }}",
+    "expected '}}'": "end a placeholder with }} and a tag with %}",
+    "expected '%}'": "end a placeholder with }} and a tag with %}",
+    "a range must be": "write the numbers: {% for i in (1..3) %}",
+}
+"""What to write where the parser says so."""
+_SPACED_NAME = re.compile(r"\{\{-?\s*(?P<name>[A-Za-z_]\w*(?: +\w+){1,3})\s*(?:\||-?\}\})")
+_LEFT_OPEN = re.compile(r"\{\{[^{}]*(?:%\}|\}(?!\})|$)|\{%[^%{}]*(?:\}|$)")
+CANNOT_BE_MADE = "text cannot be made from its attributes"
 
 
 class _OutputNode(OutputNode):
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
-        return buffer.write(as_text(self.expression.evaluate(context)))
+        assert isinstance(context, Context)
+        text = as_text(self.expression.evaluate(context))
+        context.charge(0, len(text))
+        return buffer.write(text)
 
 
 class _Output(Output):
@@ -102,18 +91,18 @@ class _Output(Output):
 
 
 class _Environment(Environment):
-    """Liquid's standard with limits: 1,000 loop turns, 64 KB of text, no tag or filter that reaches outside."""
+    """Liquid's standard, each rendering counted, without any tag or filter that reaches outside."""
 
-    template_class = _Template
-    loop_iteration_limit = MAX_RANGE
-    output_stream_limit = 4 * MAX_TEXT_CHARS
-    local_namespace_limit = 4 * MAX_TEXT_CHARS
+    template_class = BoundTemplateWithLimits
+    output_stream_limit = MAX_TEXT_CHARS
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
         self.tags = {name: tag for name, tag in self.tags.items() if name in TAGS | _PARSER_TAGS}
         self.add_tag(_Output)
-        self.filters = {name: _guarded(name, function) for name, function in self.filters.items()}
+        self.add_tag(LimitedForTag)
+        ours = {**self.filters, "date": formatted}
+        self.filters = {name: _guarded(name, function) for name, function in ours.items()}
 
 
 class LiquidTemplate:
@@ -130,7 +119,7 @@ class LiquidTemplate:
     def render(self, values: Mapping[str, object]) -> str:
         """The text for one recipient. Raises BrokenRecord, with nothing of the record in its reason."""
         try:
-            text = self._template.render(values)
+            text = str(self._template.render(values))
             text.encode()
         except UndefinedError as error:
             raise missing(str(error.message)) from None
@@ -138,22 +127,38 @@ class LiquidTemplate:
             raise BrokenRecord("attributes: not encodable as UTF-8") from None
         except BrokenRecord:
             raise
-        except (LiquidError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError, MemoryError) as error:
-            raise BrokenRecord(f"text cannot be made from its attributes: {type(error).__name__}") from None
+        except ResourceLimitError:
+            raise TooMuch(f"text is too much work: it is longer than {MAX_TEXT_CHARS:,} bytes") from None
+        except (LiquidError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError, MemoryError):
+            raise BrokenRecord(CANNOT_BE_MADE) from None
         return text
 
 
 @cache
 def _environment() -> Environment:
-    return _Environment(undefined=_Missing)
+    return _Environment(undefined=Missing)
 
 
 def compiled(source: str) -> Template:
     """The template of a text with placeholders: a plain one where that prints the same.
 
     Raises:
-        BadTemplate: with line and column.
+        BadTemplate: with line and column; and with the text in Liquid, where it is another tool's.
     """
+    source = tidied(source)
+    try:
+        template = _parsed(source)
+    except BadTemplate as error:
+        raise _in_liquid(source, error) from None
+    if misread(source):
+        raise _in_liquid(source, BadTemplate("not what it looks like"))
+    pieces = [_piece_of(node) for node in template.nodes]
+    if any(piece is None for piece in pieces):
+        return LiquidTemplate(template)
+    return PlainTemplate(tuple(piece for piece in pieces if piece is not None))
+
+
+def _parsed(source: str) -> BoundTemplate:
     try:
         template = _environment().from_string(source)
         _check(template)
@@ -161,10 +166,21 @@ def compiled(source: str) -> Template:
         raise _bad(error) from None
     except RecursionError:
         raise BadTemplate("nested too deeply", "put fewer tags into each other") from None
-    pieces = [_piece_of(node) for node in template.nodes]
-    if any(piece is None for piece in pieces):
-        return LiquidTemplate(template)
-    return PlainTemplate(tuple(piece for piece in pieces if piece is not None))
+    return template
+
+
+def _in_liquid(source: str, error: BadTemplate) -> BadTemplate:
+    """What Liquid has against a text, or, where that is known, whose language it is and how it is written here."""
+    rewritten, what, at = in_liquid(source)
+    if not what:
+        return error
+    try:
+        _parsed(rewritten)
+    except BadTemplate:
+        return BadTemplate(f"{error}; {what}", error.mend)
+    line, column = source.count("\n", 0, at) + 1, at - (source.rfind("\n", 0, at) + 1) + 1
+    shown = shown_part(source, rewritten)
+    return BadTemplate(f"line {line}, column {column}: {what}", f"write {shown}" if shown else AS_IN)
 
 
 def _piece_of(node: Node) -> str | Slot | None:
@@ -172,7 +188,7 @@ def _piece_of(node: Node) -> str | Slot | None:
     if type(node) is ContentNode:
         return node.text
     expression = node.expression if type(node) is _OutputNode else None
-    if type(expression) is not FilteredExpression or type(expression.left) is not Path:
+    if not isinstance(expression, FilteredExpression) or type(expression.left) is not Path:
         return None
     path, filters = expression.left.path, expression.filters or []
     if len(path) != 1 or type(path[0]) is not str:
@@ -187,17 +203,16 @@ def _piece_of(node: Node) -> str | Slot | None:
 
 
 def _check(template: BoundTemplate) -> None:
-    """Refuses what parses and would fail for everybody: unknown filters, ranges nobody needs. Mends comparisons."""
+    """Refuses what parses and would fail for everybody, such as unknown filters. Has comparisons judge values."""
     context = RenderContext(template)
     for expression in _expressions(template.nodes, context):
         if isinstance(expression, RangeLiteral) and not _is_small(expression):
-            raise LiquidError(f"a range must be of numbers, at most {MAX_RANGE} of them", token=expression.token)
+            raise LiquidError(f"a range must be of numbers, at most {MAX_TURNS} of them", token=expression.token)
         for used in _filters_of(expression):
             used.validate_filter_arguments(template.env)
-        if type(expression) is EqExpression:
-            expression.__class__ = _Eq
-        elif type(expression) is NeExpression:
-            expression.__class__ = _Ne
+        make_strict(expression)
+    weigh(template.nodes, context)
+    check_turns(template.nodes, context)
 
 
 def _expressions(nodes: Any, context: RenderContext) -> Iterator[Expression]:
@@ -218,11 +233,8 @@ def _filters_of(expression: Expression) -> Iterator[Filter]:
 
 
 def _is_small(expression: RangeLiteral) -> bool:
-    ends = (expression.start, expression.stop)
-    if not all(isinstance(end, IntegerLiteral) for end in ends):
-        return False
-    start, stop = (end.value for end in ends)  # type: ignore[attr-defined]
-    return bool(stop - start < MAX_RANGE)
+    length = range_length(expression)
+    return length is not None and length <= MAX_TURNS
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -232,38 +244,29 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(left: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(left, Undefined) and name != "default":
             raise UndefinedError(left.hint, token=left.token)
-        left, args = _number_for(name, left), tuple(_number_for(name, arg) for arg in args)
+        left, args = _value_for(name, left), tuple(_value_for(name, arg) for arg in args)
         if name in _MULTIPLYING:
-            longest = max((_length(arg) for arg in itertools.chain(args, kwargs.values())), default=0)
-            if (_length(left) + 1) * (longest + 1) > 16 * MAX_TEXT_CHARS:
-                raise FilterArgumentError("text too long", token=None)
-        result = function(left, *args, **kwargs)
-        if _length(result) > MAX_TEXT_CHARS:
-            raise FilterArgumentError("text too long", token=None)
+            longest = max((length_of(arg) for arg in itertools.chain(args, kwargs.values())), default=0)
+            if (length_of(left) + 1) * (longest + 1) > 16 * MAX_TEXT_CHARS:
+                raise TooMuch(f"text is too much work: `{name}` makes it too long")
+        try:
+            result = function(left, *args, **kwargs)
+        except UndefinedError:
+            raise
+        except (LiquidError, ArithmeticError, TypeError, LookupError):
+            raise UnfitValue(f"{{}} is nothing that the filter `{name}` can take", None) from None
+        if length_of(result) > MAX_TEXT_CHARS:
+            raise TooMuch(f"text is too much work: `{name}` makes it too long")
         return result
 
     return guarded
 
 
-def _number_for(name: str, value: Any) -> Any:
-    """A decimal number as the filter understands it: most of Liquid's take a Decimal for 0, or print its exponent."""
-    if not isinstance(value, Decimal) or name in _TAKES_ANYTHING:
-        return value
-    return float(value) if name in _MATHS else as_text(value)
-
-
-def _length(value: object) -> int:
-    if type(value) is int:
-        return value.bit_length() // 3
-    return len(value) if isinstance(value, str | list | tuple) else 0
-
-
-def _name_in(path: list[object], token: Token | None) -> str:
-    """A path as the text wrote it; of a computed one only what stands in the text, never a value of the record."""
-    name = ".".join(map(str, path))
-    if token is None or name in token.source:
-        return name
-    return token.value if token.value.isidentifier() else "computed"
+def _value_for(name: str, value: Any) -> Any:
+    """A value as the filter understands it: most of Liquid's take a Decimal for 0, or print its exponent."""
+    if name in _MATHS:
+        return number_in(value)
+    return as_text(value) if isinstance(value, Decimal) and name not in _TAKES_ANYTHING else value
 
 
 def _bad(error: LiquidError) -> BadTemplate:
@@ -274,6 +277,8 @@ def _bad(error: LiquidError) -> BadTemplate:
         case "unknown filter":
             near = get_close_matches(name, _environment().filters, 1, 0.5)
             return BadTemplate(words, f"perhaps {near[0]}" if near else "filters are Liquid's own, such as default")
+        case "unexpected tag" if name in _INSTEAD:
+            return BadTemplate(words, _INSTEAD[name])
         case "unexpected tag" if name.startswith("end") or name in _WITHIN_TAGS:
             return BadTemplate(words, f"no tag is open here that {{% {name} %}} belongs to")
         case "unexpected tag":
@@ -281,7 +286,21 @@ def _bad(error: LiquidError) -> BadTemplate:
         case "expected tag":
             return BadTemplate(words, f"end it with {{% {name} %}}")
         case _:
-            return BadTemplate(words)
+            return BadTemplate(words, _mend_of(words, error))
+
+
+def _mend_of(words: str, error: LiquidError) -> str:
+    """How to write what the parser did not expect, where it is one of the usual mistakes."""
+    for told, mend in _MENDS.items():
+        if told in words:
+            return mend
+    source = error.token.source if error.token else ""
+    if spaced := _SPACED_NAME.search(source):
+        name = spaced["name"]
+        return f"write {{{{ {re.sub(r' +', '_', name)} }}}}, or {{{{ ['{name}'] }}}} if the attribute's name has a space"
+    if _LEFT_OPEN.search(source):
+        return "end a placeholder with }} and a tag with %}"
+    return AS_IN
 
 
 def _in_words(error: LiquidError) -> str:

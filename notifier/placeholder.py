@@ -17,6 +17,8 @@ from notifier.recipient import BrokenRecord
 MAX_SOURCE_CHARS = 20_000
 """No payload holds more than 4,096 bytes: a longer text is a mistake."""
 AS_IN = "as in {{ first_name | default: 'there' }} or {% if first_name %}Hi{% endif %}"
+MAX_SHOWN_CHARS = 40
+"""Of a value, where somebody looks at a record."""
 _MAX_SHIFT = 40
 
 
@@ -26,6 +28,30 @@ class BadTemplate(ValueError):
     def __init__(self, problem: str, mend: str = AS_IN) -> None:
         super().__init__(problem)
         self.mend = mend
+
+
+class UnfitValue(BrokenRecord):
+    """An attribute whose value a text cannot use, such as text where a number is compared.
+
+    The reason has no value in it, because reasons are stored and counted. `shown` has, for who looks at the record.
+
+    Args:
+        problem: with `{}` for the attribute.
+        value: shortened where it is shown.
+        name: of the attribute, as the text writes it; empty while it is not known.
+    """
+
+    def __init__(self, problem: str, value: object, mend: str = "", name: str = "") -> None:
+        self._problem, self._value, self._mend = problem, value, mend
+        self.name = name
+        mended = f" ({mend})" if mend else ""
+        super().__init__(problem.format(f"`{name}`" if name else "a value") + mended)
+        value_shown = as_text(value)[:MAX_SHOWN_CHARS]
+        self.shown = f'{self}: it is "{value_shown}"' if isinstance(value, str | Decimal | int | float) else str(self)
+
+    def of(self, name: str) -> "UnfitValue":
+        """The same of a named attribute."""
+        return UnfitValue(self._problem, self._value, self._mend, name)
 
 
 class Template(Protocol):
