@@ -11,8 +11,11 @@ from notifier.placeholder import BadTemplate, compiled
 from notifier.recipient import BrokenRecord
 from notifier.render import USER_ID
 from notifier.tally import MAX_NAME_CHARS, OTHER
+from notifier.text_checks import sent_as_it_is, unquoted_in
 
-_MOST = 50
+_MOST = 200
+_KINDS: tuple[object, ...] = ("1", 1, "2026-01-05", ["x"], {})
+"""What an attribute may be, so that a text that needs it can be filled in."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -45,6 +48,9 @@ def placeholder_faults(form: Form, count: Count | None) -> Faults:
     if count is None:
         return faults
     for place, text in _texts(form):
+        if words := _unquoted(text, count):
+            faults[place] = f"{words[0]} is no attribute of anybody: did you mean '{words[0]}', in quotes?"
+            continue
         for name in sorted(placeholders(text)[1]):
             if missing := missing_for(name, count):
                 faults[place] = (
@@ -53,6 +59,23 @@ def placeholder_faults(form: Form, count: Count | None) -> Faults:
                 )
                 break
     return faults
+
+
+def lookalike_warnings(form: Form, count: Count | None) -> tuple[str, ...]:
+    """What looks like a placeholder of an attribute that somebody has, and is sent as it is."""
+    if count is None:
+        return ()
+    return tuple(dict.fromkeys(said for _, text in _texts(form) for said in sent_as_it_is(text, count.attributes)))
+
+
+def _unquoted(text: str, count: Count) -> list[str]:
+    """Words that should be in quotes. None while nobody is counted, or too many attributes were."""
+    if OTHER in count.attributes or not users_of(count):
+        return []
+    try:
+        return sorted(unquoted_in(text, count.attributes))
+    except BadTemplate:
+        return []
 
 
 def users_of(count: Count) -> int:
@@ -77,21 +100,21 @@ def placeholders(text: str) -> tuple[frozenset[str], frozenset[str]]:
         return frozenset(), frozenset()
     if template.names is not None:
         return template.names, template.required
-    from liquid import Environment  # noqa: PLC0415 - slow, and most texts only print attributes
-
-    names = frozenset(map(str, Environment().from_string(text).global_variables()))
     needed: dict[str, object] = {}
+    tried: dict[str, int] = {}
     for _ in range(_MOST):  # of a user who has nothing: what does it fail for, one after the other?
         try:
             template.render({USER_ID: "u", **needed})
         except BrokenRecord as error:
-            lacking = next((name for name in names if f"`{name}`" in str(error) and name not in needed), None)
-            if lacking is None:
+            name = next((name for name in template.roots if f"`{name}`" in str(error)), None)
+            # An attribute that is there and does not fit may be of another kind.
+            if name is None or tried.get(name, 0) >= len(_KINDS):
                 break
-            needed[lacking] = "x"
+            needed[name] = _KINDS[tried.get(name, 0)]
+            tried[name] = tried.get(name, 0) + 1
         else:
             break
-    return names, frozenset(needed)
+    return template.roots, frozenset(needed)
 
 
 def _texts(form: Form) -> Iterator[tuple[str, str]]:

@@ -105,7 +105,7 @@ def _said(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Wording, 
         words = renderer.words(arm, recipient)
     except BrokenRecord as error:
         wording = renderer.wording_for(arm, recipient)
-        return msgspec.structs.replace(wording, slots=()), (), f"This user: {error}."
+        return msgspec.structs.replace(wording, slots=()), (), f"This user: {getattr(error, 'shown', error)}."
     return renderer.wording(words.key), words.texts, ""
 
 

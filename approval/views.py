@@ -12,7 +12,7 @@ from approval.desk import Desk
 from approval.form import TEXTS, Faults, Form, flat
 from approval.pages import Pages
 from approval.people import domains, named, told
-from approval.placeholders import gaps
+from approval.placeholders import gaps, lookalike_warnings
 from approval.preview import Preview, forgiving, previews
 from approval.progress import Progress
 from approval.request import OPEN, Request, State, needed_approvals
@@ -205,6 +205,7 @@ class Views:
             "job": job,
             "figures": self._desk.figures(job, campaign),
             "gaps": gaps(form, job.result if job else None),
+            "lookalikes": lookalike_warnings(form, job.result if job else None),
             "says_something": any(text for place, text in flat(form) if place.rpartition(".")[2] in TEXTS),
             "is_plan": False,
         }
@@ -246,6 +247,7 @@ class Views:
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
             told=told(named(request.form.approvers), request.requester, self._settings.approvers),
             gaps=gaps(request.form, job.result if job else None),
+            lookalikes=lookalike_warnings(request.form, job.result if job else None),
             devices=[_shown_device(device) for device in self._store.devices(email)],
             others=other_runs(request, self._store.listed(), self._runs),
             trail=self._desk.trail(request),
@@ -268,6 +270,7 @@ class Views:
             job=job,
             figures=self._desk.figures(job, request.campaign),
             gaps=gaps(request.form, job.result if job else None),
+            lookalikes=lookalike_warnings(request.form, job.result if job else None),
             is_plan=True,
             **self._progress.of(request, job),
         )

@@ -12,14 +12,17 @@ import msgspec
 from notifier.arms import Arms
 from notifier.audience import BrokenFile, IdSet
 from notifier.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.characters import cleaned
 from notifier.gateway.additions import addition_warnings
 from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
 from notifier.gateway.payload import Label
 from notifier.opening import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
+from notifier.placeholder import UnfitValue
 from notifier.recipient import BrokenRecord, Gateway, Recipient, masked, read_recipient, user_id_in
 from notifier.render import Renderer, Words
-from notifier.tally import Figures, Tally, TokenPlaces
+from notifier.tally import OTHER, Figures, Tally, TokenPlaces, count_named
+from notifier.text_checks import faults_in, names_of, warnings_of
 
 LIMIT_BYTES = 4096
 PREVIEWS = 3
@@ -83,7 +86,9 @@ class Inspection(msgspec.Struct):
     """What was found. `faults` would have the file refused; `warnings` would not.
 
     `broken` lists broken records up to a limit, `broken_by_reason` counts all of them. `repeats` lists repeated tokens
-    up to that limit. `figures` are of the whole file; `excluded` counts its users on the exclude list, who get no arm.
+    up to that limit. `languages` counts the users who read a translation, "" being the message's own texts, and
+    `own_texts` the locales of these, "" being none. `figures` are of the whole file; `excluded` counts its users on the
+    exclude list, who get no arm.
     """
 
     name: str
@@ -98,6 +103,8 @@ class Inspection(msgspec.Struct):
     excluded: int = 0
     payloads: dict[str, Sizes] = {}
     previews: list[Preview] = []
+    languages: dict[str, int] = {}
+    own_texts: dict[str, int] = {}
 
     @property
     def is_fine(self) -> bool:
@@ -168,6 +175,8 @@ class Inspector:
         self._broken_at_first = 0
         self._excluded: IdSet | None = None
         self._places = TokenPlaces()
+        self._first: list[object] = []
+        self._with_controls = 0
 
     def take_campaign(self, decoded: object) -> Campaign | None:
         """Look at the campaign. None, and faults in what was found, if it cannot be sent."""
@@ -216,15 +225,35 @@ class Inspector:
             found.repeats = [Repeat(*place) for place in islice(places, self._limit or None)]
         self._judge_share()
         found.warnings += self._warnings()
+        self._judge_texts()
         return found
 
+    def _judge_texts(self) -> None:
+        """What the texts ask for, against what the records have."""
+        if self._campaign is None or not self._first:
+            return
+        self.found.faults += faults_in(self._campaign, self._first, shown=True)
+        names = self._tally.figures.attributes.keys() | names_of(self._first)
+        if OTHER not in names:
+            self.found.warnings += warnings_of(self._campaign, names)
+        if self._with_controls:
+            told = (
+                f"{self._with_controls:,} users have control characters in an attribute: they are left out of the text"
+            )
+            self.found.warnings.append(told)
+
     def _look_at(self, number: int, value: object) -> None:
+        if number < JUDGED_RECORDS:
+            self._first.append(value)
         try:
             if isinstance(value, BrokenRecord):
                 raise value
             recipient = read_recipient(value)
             if self._renderer is not None:
                 self._renderer.check(recipient)
+        except UnfitValue as error:
+            self._note(number, str(error), value, shown=error.shown)
+            return
         except BrokenRecord as error:
             self._note(number, str(error), value)
             return
@@ -249,11 +278,21 @@ class Inspector:
         if arm == CONTROL:
             return
         words = self._renderer.words(arm, recipient)
+        self._count_reader(words, recipient)
         for _, device in recipient.devices:
             carrier = device.carrier
             self.found.payloads[carrier].add(self._payloads.bytes_of(words, carrier))
         if len(self.found.previews) < PREVIEWS:
             self.found.previews.append(self._preview(arm, recipient, words))
+
+    def _count_reader(self, words: Words, recipient: Recipient) -> None:
+        """Which translation the user reads, and whether any of his attributes loses control characters on the way."""
+        language = words.key[1].partition(",")[0]
+        self.found.languages[language] = self.found.languages.get(language, 0) + 1
+        if not language:
+            count_named(self.found.own_texts, recipient.locale or "")
+        values = recipient.attributes.values()
+        self._with_controls += bool(words.texts) and any(isinstance(v, str) and cleaned(v) != v for v in values)
 
     def _preview(self, arm: str, recipient: Recipient, words: Words) -> Preview:
         assert self._payloads is not None
@@ -273,7 +312,9 @@ class Inspector:
             android=android,
         )
 
-    def _note(self, number: int, reason: str, value: object, device: int | None = None, *, whole: bool = True) -> None:
+    def _note(
+        self, number: int, reason: str, value: object, device: int | None = None, *, whole: bool = True, shown: str = ""
+    ) -> None:
         figures, found = self._tally.figures, self.found
         figures.invalid_records += 1
         self._broken_at_first += number < JUDGED_RECORDS and whole and device in (None, 0)
@@ -281,7 +322,7 @@ class Inspector:
         if not self._limit or len(found.broken) < self._limit:
             user_id = user_id_in(value)
             known = user_id[:200] if user_id is not None else None
-            found.broken.append(Broken(number, reason, device, known))
+            found.broken.append(Broken(number, shown or reason, device, known))
 
     def _judge_share(self) -> None:
         judged = min(self._tally.figures.users, JUDGED_RECORDS)

@@ -67,6 +67,14 @@ def language_of(locale: str) -> Language | None:
     return Language(full.language, full.script or "", full.territory or "", said.territory, variants)
 
 
+def is_known(locale: str) -> bool:
+    """Whether a locale names a language that there is."""
+    from langcodes import tag_is_valid  # noqa: PLC0415 - see below
+
+    language = language_of(locale)
+    return language is not None and bool(tag_is_valid(language.language))
+
+
 def _as_tag(locale: str) -> str:
     """The BCP 47 tag in other notations: POSIX's, Java's, Apple's, Android's folders'; the first of several."""
     text = re.split(r"[,;\s]", locale.strip(), maxsplit=1)[0]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
 from typing import Any, TextIO
 
 from liquid import BoundTemplate, Environment, RenderContext, Undefined
@@ -36,7 +36,7 @@ from notifier.liquid_limits import (
     weigh,
 )
 from notifier.liquid_limits import Template as BoundTemplateWithLimits
-from notifier.liquid_values import formatted, make_strict, number_in
+from notifier.liquid_values import compared_words, formatted, make_strict, number_in
 from notifier.placeholder import AS_IN, BadTemplate, PlainTemplate, Slot, Template, UnfitValue, as_text, missing
 from notifier.recipient import BrokenRecord
 
@@ -73,6 +73,9 @@ _MENDS = {
     "a range must be": "write the numbers: {% for i in (1..3) %}",
 }
 """What to write where the parser says so."""
+_RESERVED = re.compile(
+    r"expected a primitive expression, found (and|contains|cols|else|in|limit|offset|or|reversed|with)$"
+)
 _SPACED_NAME = re.compile(r"\{\{-?\s*(?P<name>[A-Za-z_]\w*(?: +\w+){1,3})\s*(?:\||-?\}\})")
 _LEFT_OPEN = re.compile(r"\{\{[^{}]*(?:%\}|\}(?!\})|$)|\{%[^%{}]*(?:\}|$)")
 CANNOT_BE_MADE = "text cannot be made from its attributes"
@@ -114,6 +117,8 @@ class LiquidTemplate:
     def __init__(self, template: BoundTemplate) -> None:
         self._template = template
         # Text between the tags of the outermost level is always printed.
+        self.roots = frozenset(name for name in map(str, template.global_variables()) if not name.startswith("["))
+        self.unquoted = frozenset(_unquoted(template)) & self.roots
         self.is_seen = any(type(node) is ContentNode and not is_blank(node.text) for node in template.nodes)
 
     def render(self, values: Mapping[str, object]) -> str:
@@ -139,6 +144,7 @@ def _environment() -> Environment:
     return _Environment(undefined=Missing)
 
 
+@lru_cache(maxsize=1_000)
 def compiled(source: str) -> Template:
     """The template of a text with placeholders: a plain one where that prints the same.
 
@@ -200,6 +206,22 @@ def _piece_of(node: Node) -> str | Slot | None:
         return None
     value = default.args[0].value
     return Slot(path[0], value.value) if type(value) is StringLiteral else None
+
+
+def _unquoted(template: BoundTemplate) -> Iterator[str]:
+    """Bare words where a text in quotes might be meant: arguments of filters, what an attribute is compared with."""
+    for expression in _expressions(template.nodes, RenderContext(template)):
+        used = list(_filters_of(expression))
+        for n, one in enumerate(used):
+            # What a later default replaces may be missing.
+            if not any(later.name == "default" for later in used[n + 1 :]):
+                yield from filter(None, map(_bare_word, one.children()))
+        yield from filter(None, map(_bare_word, compared_words(expression)))
+
+
+def _bare_word(expression: Expression) -> str:
+    path = expression.path if type(expression) is Path else ()
+    return path[0] if len(path) == 1 and isinstance(path[0], str) else ""
 
 
 def _check(template: BoundTemplate) -> None:
@@ -294,10 +316,14 @@ def _mend_of(words: str, error: LiquidError) -> str:
     for told, mend in _MENDS.items():
         if told in words:
             return mend
+    if (found := _RESERVED.search(words)) is not None:
+        return f"{found[1]} is a word of Liquid's own: write {{{{ ['{found[1]}'] }}}} for the attribute"
     source = error.token.source if error.token else ""
     if spaced := _SPACED_NAME.search(source):
         name = spaced["name"]
-        return f"write {{{{ {re.sub(r' +', '_', name)} }}}}, or {{{{ ['{name}'] }}}} if the attribute's name has a space"
+        return (
+            f"write {{{{ {re.sub(r' +', '_', name)} }}}}, or {{{{ ['{name}'] }}}} if the attribute's name has a space"
+        )
     if _LEFT_OPEN.search(source):
         return "end a placeholder with }} and a tag with %}"
     return AS_IN

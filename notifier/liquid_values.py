@@ -5,6 +5,7 @@ the day or the month comes first. Liquid takes them for false, for 0, for the ye
 """
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -38,6 +39,7 @@ _DIGITS = re.compile(r"\s*\d{8}\s*", re.ASCII)
 _TIMES_A_SECOND = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 """From which size on a number of time counts nano-, micro- and milliseconds since 1970. Seconds of 10^11 are the year
 5138."""
+_MAX_DATE_CHARS = 100
 _EARLIEST_S = 10**8
 """March 1973: a smaller number is a year, a day of a month, anything but a time."""
 _DEFAULTS = (datetime(2000, 1, 1), datetime(2004, 2, 1))  # noqa: DTZ001 - the text may have no time zone either
@@ -221,6 +223,14 @@ def make_strict(expression: Expression) -> None:
         expression.__class__ = ours
 
 
+def compared_words(expression: Expression) -> Iterator[Expression]:
+    """What an attribute is compared with: the right side of `==`, `!=` and `contains`, and every `when`."""
+    if isinstance(expression, EqExpression | NeExpression | ContainsExpression) and isinstance(expression.left, Path):
+        yield expression.right
+    elif isinstance(expression, case_tag._AnyExpression):
+        yield from expression.expressions
+
+
 # ------------------------------------------------------------------------------------------------ filters
 
 
@@ -264,6 +274,8 @@ def _moment_in(text: str) -> datetime | None:
         return datetime.now(UTC)
     if not re.search(r"\d", text):
         return None
+    if len(text) > _MAX_DATE_CHARS:  # reading a long one takes long
+        raise UnfitValue("{} is no date", text, AS_ISO)
     if _DIGITS.fullmatch(text):
         return _parsed(text)
     if is_number(text):

@@ -12,6 +12,7 @@ from notifier.batching import Voice, broken_reasons
 from notifier.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.feed import BrokenInput, Stream
 from notifier.run import Run, Source
+from notifier.text_checks import faults_in
 
 JUDGED_RECORDS = 1000
 """So many records are judged before anything is sent."""
@@ -185,6 +186,8 @@ class Opening:
             raise Unsendable(str(error)) from None
         finally:
             stream.close()
+        if faults := tuple(faults_in(opened.campaign, records)):
+            raise Unsendable(f"broken campaign: {BrokenCampaign(faults)}")
         if len(records) < EXEMPT_BELOW:
             return
         reasons = broken_reasons(records, self._voice_of(opened.campaign))

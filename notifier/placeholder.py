@@ -66,6 +66,14 @@ class Template(Protocol):
         """The attributes it prints; None when only rendering can tell."""
 
     @property
+    def roots(self) -> frozenset[str]:
+        """Every attribute that it asks for, needed or not."""
+
+    @property
+    def unquoted(self) -> frozenset[str]:
+        """Of these the words that stand where a text in quotes might be meant: `default: there`."""
+
+    @property
     def is_seen(self) -> bool:
         """Whether a reader sees something whatever the attributes are."""
 
@@ -93,11 +101,14 @@ class Slot(Struct, frozen=True):
 class PlainTemplate:
     """A text that only prints attributes."""
 
+    unquoted = frozenset[str]()
+
     def __init__(self, pieces: tuple[str | Slot, ...]) -> None:
         self._pieces = pieces
         slots = [piece for piece in pieces if isinstance(piece, Slot)]
         self.required = frozenset(slot.name for slot in slots if slot.default is None)
-        self.names: frozenset[str] | None = frozenset(slot.name for slot in slots)
+        self.roots = frozenset(slot.name for slot in slots)
+        self.names: frozenset[str] | None = self.roots
         self.is_seen = any(not is_blank(piece) for piece in pieces if isinstance(piece, str))
 
     def render(self, values: Mapping[str, object]) -> str:

@@ -66,7 +66,7 @@ class _Arm:
     def words(self, recipient: Recipient) -> Words:
         if self.static is not None:
             return self.static
-        values = _values(recipient)
+        values = values_of(recipient)
         return Words(self.key, tuple([cleaned(template.render(values)) for template in self._templates]))
 
 
@@ -95,7 +95,7 @@ class Renderer:
         self._made: dict[tuple[str, str], _Arm] = {}
         self._templates: dict[str, Template] = {}
         self._rows: dict[str | None, _Row] = {}
-        self.is_static = not any(has_placeholder(text) for _, text in _sources(campaign))
+        self.is_static = not any(has_placeholder(text) for _, text in sources_of(campaign))
 
     def check(self, recipient: Recipient) -> None:
         """Whether every arm's message could be said to him; nothing to check where `is_static`.
@@ -115,7 +115,7 @@ class Renderer:
             if value is not None and not is_encodable(as_text(value)):
                 raise BrokenRecord(f"attribute `{name}` is not encodable as UTF-8")
         if row.open or row.shown:
-            values = _values(recipient)
+            values = values_of(recipient)
             for template in row.open:
                 template.render(values)
             for shown in row.shown:
@@ -181,7 +181,7 @@ def template_faults(campaign: Campaign) -> tuple[Fault, ...]:
 
 
 def _faults(campaign: Campaign) -> Iterator[Fault]:
-    for place, source in _sources(campaign):
+    for place, source in sources_of(campaign):
         try:
             compiled(source)
         except BadTemplate as error:
@@ -236,7 +236,7 @@ def _messages(campaign: Campaign) -> Iterator[tuple[str, Message]]:
         yield f"campaign.variants[{n}].message", variant.message
 
 
-def _sources(campaign: Campaign) -> Iterator[tuple[str, str]]:
+def sources_of(campaign: Campaign) -> Iterator[tuple[str, str]]:
     """Every text of the campaign by its place, once, where it is written."""
     for place, message in _messages(campaign):
         for field, text in _fields(message):
@@ -256,7 +256,8 @@ def _fields(message: Message) -> Iterator[tuple[str, str]]:
         yield f"data.{key}", text
 
 
-def _values(recipient: Recipient) -> Mapping[str, object]:
+def values_of(recipient: Recipient) -> Mapping[str, object]:
+    """What placeholders are filled with: the attributes, and the user's id under its own name."""
     if recipient.attributes.get(USER_ID) is not None:
         return recipient.attributes
     return {**recipient.attributes, USER_ID: recipient.user_id}

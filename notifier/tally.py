@@ -83,14 +83,14 @@ class Tally:
             self._platforms[device.platform] += 1
             self.tokens.add(device.token)
         if recipient.locale:
-            _more(figures.locales, recipient.locale)
+            count_named(figures.locales, recipient.locale)
         if recipient.timezone:
-            _more(figures.timezones, recipient.timezone)
+            count_named(figures.timezones, recipient.timezone)
         else:
             figures.without_timezone += 1
         for name, value in recipient.attributes.items():
             if value is not None:
-                _more(figures.attributes, name)
+                count_named(figures.attributes, name)
         if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
             self._sample(recipient)
 
@@ -218,7 +218,8 @@ def _kind_of(sample: Mapping[str, Any]) -> tuple[str | None, Sequence[str]]:
     return sample.get("locale"), tuple(device["platform"] for device in sample["devices"])
 
 
-def _more(counts: dict[str, int], name: str) -> None:
+def count_named(counts: dict[str, int], name: str) -> None:
+    """Count one more of a name, however many names there are."""
     n = counts.get(name)
     if n is not None:
         counts[name] = n + 1

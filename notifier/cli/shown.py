@@ -1,6 +1,7 @@
 """How inspections, figures and conversions look to people."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from notifier.convert.pinpoint import Counts
 from notifier.inspection import Inspection, Preview
+from notifier.languages import is_known, language_of
 from notifier.tally import Figures
 
 REASONS = {
@@ -47,12 +49,45 @@ def show_inspection(out: Console, found: Inspection, *, payloads: bool = False) 
         told = f"{name}: largest payload {sizes.largest:,} of {sizes.limit:,} bytes"
         out.print(Text(told, style="red" if sizes.too_large else ""))
     show_figures(out, found.figures)
+    if any(found.languages):
+        out.print(Text(f"texts read: {readers(found.languages, found.own_texts)}"))
     if found.excluded:
         out.print(Text(f"{found.excluded:,} of the users are on the exclude list and get nothing"))
     _show_repeats(out, found)
     _show_broken(out, found)
     for preview in found.previews:
         out.print(_preview(preview, payloads=payloads))
+
+
+def readers(languages: Mapping[str, int], own_texts: Mapping[str, int]) -> str:
+    """How many users read which text: `German 1,203, the message's own 410 (12 of them 'xx')`.
+
+    Args:
+        languages: users by translation, "" for the message's own texts.
+        own_texts: the locales of those who read the message's own; "" for none.
+    """
+    ordered = sorted(languages.items(), key=lambda item: -item[1])
+    told = [f"{_language(tag)} {n:,}" for tag, n in ordered if tag]
+    if own := languages.get("", 0):
+        locales = sorted(own_texts.items(), key=lambda item: -item[1])
+        listed = [f"{n:,} {'without a locale' if not locale else _shown_locale(locale)}" for locale, n in locales[:5]]
+        more = [f"{len(locales) - 5} more locales"] if len(locales) > 5 else []
+        told.append(f"the message's own {own:,} (of them {', '.join(listed + more)})")
+    return ", ".join(told)
+
+
+def _shown_locale(locale: str) -> str:
+    return repr(locale) if is_known(locale) else f"{locale!r}, which is no language"
+
+
+def _language(tag: str) -> str:
+    """A language by its English name, with its tag where that says more: `Portuguese (pt-br)`."""
+    from babel import Locale  # noqa: PLC0415 - only here
+
+    names = Locale("en").languages
+    language = language_of(tag)
+    name = names.get(language.language) if language else None
+    return (name if tag in names else f"{name} ({tag})") if name else repr(tag)
 
 
 def _arms(found: Inspection) -> Table:

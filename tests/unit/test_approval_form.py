@@ -58,7 +58,7 @@ def test_a_placeholder_that_is_none_is_told_with_a_right_one() -> None:
     """Marketing does not know Liquid: the fault shows what to type."""
     _, faults = read_campaign_of(typed(name="c", title="Hi {{ first name }}"), NOW)
     assert faults["title"].startswith("Cannot be filled in: line 1, column 13: ")
-    assert "(as in {{ first_name | default: 'there' }}" in faults["title"]
+    assert "(write {{ first_name }}, or" in faults["title"]
 
 
 FAULTY = {

@@ -3,7 +3,7 @@
 import pytest
 
 from approval.form import Form, Texts, VariantForm
-from approval.placeholders import Gap, gaps, missing_for, placeholder_faults, placeholders
+from approval.placeholders import Gap, gaps, lookalike_warnings, missing_for, placeholder_faults, placeholders
 from approval.runs import Count
 from notifier.tally import OTHER
 
@@ -24,6 +24,8 @@ COUNT = Count(
         ("{% if a %}{{ a }}{% else %}you{% endif %}", {"a"}, set()),
         ("{{ a | capitalize | default: 'You' }}", {"a"}, {"a"}),
         ("{% assign n = 1 %}{{ n }}", set(), set()),
+        ("{{ n | plus: 1 }} {{ d | date: '%d' }} {{ a }}", {"n", "d", "a"}, {"n", "d", "a"}),
+        ("{% if n %}{% if n > 1 %}{{ a }}{% endif %}{% endif %}{{ b | upcase }}", {"n", "a", "b"}, {"b"}),
         ("{{", set(), set()),
         ("{{ user_id }}", {"user_id"}, {"user_id"}),
     ],
@@ -46,6 +48,24 @@ def test_gaps_are_told_once_the_worst_first() -> None:
         "variants.0.body": "100 of 100 users have no last_name: they would get nothing. "
         "Give it a default: {{ last_name | default: '…' }}"
     }
+
+
+def test_a_word_without_its_quotes_is_a_fault_of_the_form() -> None:
+    """Before it is submitted: it would be taken for an attribute that nobody has."""
+    form = Form(title="{{ first_name | default: there }}", body="{{ first_name | default: city }}")
+    assert placeholder_faults(form, COUNT) == {
+        "title": "there is no attribute of anybody: did you mean 'there', in quotes?"
+    }
+    assert placeholder_faults(form, Count(without_timezone=5, attributes={OTHER: 3})) == {}
+
+
+def test_what_looks_like_a_placeholder_is_a_warning_of_the_form() -> None:
+    """Only where somebody has an attribute of that name."""
+    form = Form(title="Hi {first_name} {name}", body="Hi {first_name}")
+    assert lookalike_warnings(form, COUNT) == (
+        "{first_name} is sent as it is; for the attribute of this name write {{ first_name }}",
+    )
+    assert lookalike_warnings(form, None) == ()
 
 
 def test_nothing_is_said_while_it_is_not_known() -> None:

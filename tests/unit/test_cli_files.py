@@ -65,6 +65,41 @@ def test_a_good_file_is_taken(tmp_path: Path) -> None:
         assert part in result.output
 
 
+def test_texts_are_held_against_the_audience(tmp_path: Path) -> None:
+    """Who reads which text, what looks like a placeholder, and the value that does not fit, before anything is sent."""
+    message = {
+        "title": "Hi {first_name}",
+        "body": "{% if points > 9 %}gold{% else %}silver{% endif %}",
+        "translations": {"de": {"title": "Hallo"}, "pt-BR": {"title": "Oi"}, "zh": {"title": "你好"}},
+    }
+    locales = ["de_AT", "DE", "pt_PT", "zh_TW", "iw", "xx", None]
+    users = [user(n, locale=locale) for n, locale in enumerate(locales)]
+    for one in users:
+        one["attributes"] = {"first_name": "A\0nn", "points": 10}
+    campaign = {"id": "c", "message": message}
+    result = run("validate", batch_file(tmp_path, users, campaign))
+    assert result.exit_code == ExitCode.FINE, result.output
+    assert "texts read: German 2, Portuguese (pt-br) 1, the message's own 4 (of them" in result.output
+    for part in ("1 'xx', which is no language", "1 without a locale", "1 'zh_TW'", "7 users have control characters"):
+        assert part in result.output
+    assert "{first_name} is sent as it is; for the attribute of this name write {{ first_name }}" in result.output
+    users[0]["attributes"]["points"] = users[1]["attributes"]["points"] = "150"
+    result = run("validate", batch_file(tmp_path, users, campaign))
+    assert result.exit_code == ExitCode.NOT_FINE
+    assert "cannot be filled in for 2 of 7 records: `points` is text where a number is compared" in result.output
+    assert 'it is "150"' in result.output
+
+
+def test_a_record_that_would_show_nothing_is_broken(tmp_path: Path) -> None:
+    """It is listed with its reason, and never sent as an empty push."""
+    body = "{% if first_name != blank %}Hi {{ first_name }}!{% endif %}"
+    users = [user(n, attributes={"first_name": name}) for n, name in enumerate(["Ann", "", "  ", "\u200b"])]
+    result = run("validate", batch_file(tmp_path, users, {"id": "c", "message": {"body": body}}), "--json")
+    found = json.loads(result.output)
+    assert found["broken_by_reason"] == {"text is empty": 2}
+    assert [one["record"] for one in found["broken"]] == [1, 2]
+
+
 def test_previews_hide_tokens(tmp_path: Path) -> None:
     """Neither the screen nor the JSON holds a whole token."""
     path = batch_file(tmp_path, [user(n) for n in range(30)])

@@ -116,3 +116,11 @@ def test_killed_between_the_state_and_the_note() -> None:
 def test_what_says_that_a_run_has_begun(lane: Lane, begun: bool) -> None:
     """Anything settled, or a dead claim that had told the ledger of batches; claims that did nothing say nothing."""
     assert lane.has_begun is begun
+
+
+def test_a_text_that_no_record_can_fill_in_is_refused_before_anything_is_sent() -> None:
+    """A word without its quotes is taken for an attribute; the run does not begin, and says where."""
+    world = World()
+    world.shelf.campaign = {"id": "c", "message": {"title": "t", "body": "Hi {{ first_name | default: there }}"}}
+    with pytest.raises(Unsendable, match=r"campaign\.message\.body: `there` is no attribute of anybody"):
+        world.open()

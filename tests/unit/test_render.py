@@ -125,20 +125,71 @@ def test_what_cannot_be_utf8_is_a_broken_record() -> None:
             said({"title": text}, somebody(name="\ud800", names=["\ud800"]))
 
 
+THINGS = ["thing"] * 999
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "told"),
     [
-        "{% for a in (1..900) %}{% for b in (1..900) %}{% for c in (1..900) %}x{% endfor %}{% endfor %}{% endfor %}",
-        "{% assign a = 'xxxxxxxxxxxxxxxx' %}{% for i in (1..900) %}{% assign a = a | append: a %}{% endfor %}{{ a }}",
-        "{{ s | replace: '', s | replace: '', s | replace: '', s | replace: '', s }}",
-        "{% assign n = 9 %}{% for i in (1..900) %}{% assign n = n | times: n %}{% endfor %}{{ n }}",
-        "{% for i in (1..900) %}{{ s }}{{ s }}{{ s }}{% endfor %}",
+        ("{% for a in xs %}{% for b in xs %}x{% endfor %}{% endfor %}", "its loops turn over 1,000 times"),
+        ("{% for a in xs %}x{% endfor %}" * 40, "its loops turn over 1,000 times"),
+        ("{% if s %}{% for a in (1..999) %}x{% endfor %}{% endif %}" * 40, "its loops turn over 1,000 times"),
+        ("{% for a in xs %}" + "{% if a == 'x' %}{% endif %}" * 50 + "{% endfor %}", "over 15,000 steps"),
+        ("{% for a in xs %}" + "{{ a | upcase }}" * 3 + "{% endfor %}", "over 15,000 steps"),
+        ("{{ l | split: '' | uniq | size }}", "over 15,000 steps"),
+        ("{{ l" + " | replace: 'x', 'y'" * 200 + " | size }}", "it handles over 500,000 characters"),
+        (
+            "{% assign a = 'xxxxxxxx' %}{% for i in (1..900) %}{% assign a = a | append: a %}{% endfor %}{{ a }}",
+            "`append` makes it too long",
+        ),
+        (
+            "{% assign a='x' %}{% for i in (1..99) %}{% capture a %}{{ a }}{{ a }}{% endcapture %}{% endfor %}{{ a }}",
+            "it is longer than 65,536 bytes",
+        ),
+        ("{{ s | replace: '', s | replace: '', s | replace: '', s | replace: '', s }}", "`replace` makes it too long"),
+        (
+            "{% assign n = 9 %}{% for i in (1..900) %}{% assign n = n | times: n %}{% endfor %}{{ n }}",
+            "`times` makes it too long",
+        ),
+        ("{% for i in (1..900) %}{{ s }}{{ s }}{{ s }}{% endfor %}", "it "),
     ],
 )
-def test_a_template_cannot_hang_or_fill_the_memory(text: str) -> None:
-    """Loops and texts are limited; the record is broken instead."""
-    with pytest.raises(BrokenRecord, match="cannot be made"):
-        said({"title": "x", "body": text}, somebody(s="x" * 200))
+def test_a_template_cannot_hang_or_fill_the_memory(text: str, told: str) -> None:
+    """All loops, filters and texts of one filling-in are counted together; the record is broken instead."""
+    with pytest.raises(BrokenRecord, match=f"^text is too much work: .*{told}"):
+        said({"title": "x", "body": text}, somebody(s="x" * 200, l="x" * 9_999, xs=THINGS))
+
+
+@pytest.mark.parametrize(
+    ("text", "turns"),
+    [
+        ("{% for i in (1..999) %}x{% endfor %}" * 40, "39,960"),
+        (
+            "{% for a in (1..900) %}{% for b in (1..900) %}{% for c in (1..2) %}x{% endfor %}{% endfor %}{% endfor %}",
+            "2,430",
+        ),
+    ],
+)
+def test_loops_that_nobody_can_have_are_a_fault(text: str, turns: str) -> None:
+    """They are told when the campaign is read, before any record."""
+    fault = template_faults(campaign({"title": "x", "body": text}))[0]
+    assert f"its loops turn {turns}" in fault.problem
+    assert fault.problem.endswith("at most 1,000 are allowed")
+
+
+def test_what_fits_a_push_is_never_too_much_work() -> None:
+    """A list that is shown in part, loops in loops, and a text of the length of a payload."""
+    message = {
+        "title": "{% for x in xs limit: 3 %}{{ x | capitalize }}, {% endfor %}{{ xs | size }}",
+        "body": "{% for a in (1..30) %}{% for b in (1..30) %}{{ a }}{% endfor %}{% endfor %}",
+        "data": {
+            "long": "{{ s | upcase }}",
+            "found": "{% for x in xs %}{% if x == 'none' %}{{ x }}{% endif %}{% endfor %}",
+        },
+    }
+    values = said(message, somebody(s="x" * 4_096, xs=THINGS))
+    assert values["title"] == "Thing, Thing, Thing, 999"
+    assert (len(values["body"]), len(values["data.long"]), values["data.found"]) == (1_530, 4_096, "")
 
 
 # -- texts that show nothing, and characters that are no text
@@ -248,12 +299,13 @@ def test_a_text_that_is_not_liquid_is_a_fault(text: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("text", "mend"),
     [
-        ("Hi {{ first name }}", "as in {{ first_name | default: 'there' }}"),
-        ("Hi {{ name", "as in {{ first_name | default: 'there' }}"),
-        ("{{ name | upper }}", "perhaps "),
+        ("Hi {{ first name }}", "write {{ first_name }}, or {{ ['first name'] }} if"),
+        ("Hi {{ name", "end a placeholder with }}"),
+        ("Hi {{ % }}", "as in {{ first_name | default: 'there' }}"),
         ("{{ name | capitalise }}", "perhaps capitalize"),
         ("{{ name | zzz }}", "filters are Liquid's own, such as default"),
-        ("{% include 'x' %}", "tags are assign, break, capture, "),
+        ("{% include 'x' %}", "put the text itself here"),
+        ("{% tablerow x in y %}", "tags are assign, break, capture, "),
         ("Hi{% endif %}", "no tag is open here that {% endif %} belongs to"),
         ("Hi{% else %}", "no tag is open here that {% else %} belongs to"),
         ("{% case a %}{% when 1 %}Hi", "as in {{ first_name"),
