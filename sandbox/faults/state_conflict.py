@@ -12,5 +12,4 @@ SCENARIO = Scenario(
         AwsRule("s3", Does.REFUSE, "PUT", where="/rows/", times=3, status=409, code="ConditionalRequestConflict"),
     ),
     max_hops=1,
-    in_gate=True,
 )
