@@ -247,6 +247,17 @@ def read_campaign(decoded: object) -> Campaign:
     return campaign
 
 
+def read_audience(decoded: object) -> Audience:
+    """The audience in a decoded JSON value: where the users are.
+
+    Raises:
+        BrokenCampaign: with every fault found, each named by its field.
+    """
+    if faults := tuple(shape_faults(decoded, Audience, "audience")):
+        raise BrokenCampaign(faults)
+    return msgspec.convert(decoded, Audience)
+
+
 def _with_line_feeds(decoded: object) -> object:
     """The campaign with its messages' line breaks as line feeds: a file written on Windows is not at fault."""
     if not isinstance(decoded, dict):
@@ -341,5 +352,6 @@ __all__ = [
     "Variant",
     "hundredths",
     "overridden",
+    "read_audience",
     "read_campaign",
 ]

@@ -8,10 +8,11 @@ import boto3
 
 from notifier.composition import Process
 from notifier.continuation import LambdaContinuation
-from notifier.count_desk import CountDesk
+from notifier.count_desk import CountDesk, CountRequest
 from notifier.count_jobs import DynamoCountJobs
 from notifier.event import UnknownEvent
 from notifier.run import Control, LaneState
+from notifier.shape import shape_faults
 from notifier.telemetry import Action, Log
 
 
@@ -27,6 +28,8 @@ class ControlDesk:
     def handle(self, event: object, remaining_ms: Callable[[], int]) -> dict[str, Any]:
         """`{"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}`, or a `CountRequest`."""
         if isinstance(event, dict) and event.get("action") == "count":
+            if faults := tuple(shape_faults(event, CountRequest, "event")):
+                raise UnknownEvent("; ".join(map(str, faults)))
             return self._count(event, remaining_ms)
         if not isinstance(event, dict) or event.get("action") not in self.WORDS or not event.get("run_id"):
             raise UnknownEvent('expected {"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}')

@@ -43,8 +43,8 @@ def decode_cursor(text: str | bytes) -> Cursor:
     """
     try:
         cursor = msgspec.json.decode(text, type=Cursor)
-    except msgspec.DecodeError as error:
-        raise UnknownCursor(f"not a cursor: {error}") from None
+    except msgspec.DecodeError:
+        raise UnknownCursor("not a cursor that this release knows") from None
     if cursor.version > VERSION:
         raise UnknownCursor(f"cursor version {cursor.version}: this release reads {VERSION}")
     return cursor

@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from notifier.run import Source, source_of
+from notifier.shape import shape_faults
 
 OWN_PREFIXES = ("rows/", "deferred/", "invalid/", "dead-tokens/", "state/", "summaries/", "audiences/", "counts/")
 """What the notifier writes or only reads: never a batch file."""
@@ -90,8 +91,10 @@ def nudges(event: object, wrappings: int = 0) -> tuple[Asked, ...]:
         if wrappings and event.get("Type") == "Notification":
             # What SNS puts into a queue, unless the subscription asks for raw delivery.
             return _unwrapped(event["Message"], "SNS", wrappings)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UnknownEvent(f"an S3 event without its usual members: {error}") from None
+    except KeyError as error:
+        raise UnknownEvent(f"an S3 event without the member {error}") from None
+    except (TypeError, AttributeError):
+        raise UnknownEvent("an S3 event whose members are not of the usual kinds") from None
     if event.get("notifier") in (CONTINUE, NUDGE):
         return (_read(event, LaneNudge),)
     if "bucket" in event and "key" in event:
@@ -121,10 +124,9 @@ def _unwrapped(text: object, service: str, wrappings: int) -> tuple[Asked, ...]:
 
 
 def _read(event: Mapping[str, Any], kind: type[T]) -> T:
-    try:
-        return msgspec.convert(event, kind)
-    except msgspec.ValidationError as error:
-        raise UnknownEvent(str(error)) from None
+    if faults := tuple(shape_faults(event, kind, "event")):
+        raise UnknownEvent("; ".join(map(str, faults)))
+    return msgspec.convert(event, kind)
 
 
 def _from_s3(record: Mapping[str, Any]) -> Iterator[Drop | Ignored]:

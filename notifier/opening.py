@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from notifier.batching import Voice, broken_reasons
-from notifier.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.campaign import Audience, BrokenCampaign, Campaign, Fault, read_audience, read_campaign
 from notifier.feed import BrokenInput, Stream
 from notifier.run import Run, Source
 from notifier.text_checks import faults_in
@@ -199,6 +199,6 @@ class Opening:
 
 def _audience_of(raw: object) -> Audience:
     try:
-        return msgspec.convert(raw, Audience)
-    except msgspec.ValidationError as error:
+        return read_audience(raw)
+    except BrokenCampaign as error:
         raise Unsendable(f"broken audience: {error}") from None

@@ -6,16 +6,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 
 from notifier.characters import CONTROL, shown_control
-
-AS_A_TIME = 'write it as in "2026-11-21T20:00:00+01:00", or with Z for UTC'
-
-
-_PATTERNS = {
-    "'^[a-z0-9_-]": ("not a name that an arm can have", "1 to 32 of a-z, 0-9, - and _, for example: question-2"),
-    "'^[^": ("has a line break, a tab or another control character", "write it in one line"),
-    "": ("has characters that are not allowed here", ""),
-}
-"""What the campaign's regular expressions want, by their beginning."""
+from notifier.plain_words import described, wrong
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -33,16 +24,11 @@ def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
     """Every field of the wrong type, not only the first that msgspec would name."""
     struct = _struct_of(kind)
     if struct is None or not isinstance(value, Mapping):
-        try:
-            msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            yield Fault(path, *_in_words(str(error)))
-        except (RecursionError, ValueError, OverflowError) as error:
-            yield Fault(path, f"not readable: {type(error).__name__}")
+        yield from _kind_faults(value, kind, path)
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     for name in value:
-        if name not in fields:
+        if name not in fields and struct.__struct_config__.forbid_unknown_fields:
             yield Fault(f"{path}.{shown_name(name)}", "unknown field", f"known: {', '.join(fields)}")
     for name, field in fields.items():
         if name in value:
@@ -52,33 +38,35 @@ def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
 
 
 def _member_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
-    """Faults of one field: looks into lists and mappings of structs, so that each is named by its own place."""
-    members = [bare for part in _alternatives(kind) if (bare := _unannotated(part)) is not None]
-    for member in members:
-        inner = get_args(member)
-        if get_origin(member) is tuple and isinstance(value, list) and _struct_of(inner[0]):
+    """Faults of one field: looks into structs, lists and mappings, so that each fault is named by its own place."""
+    for member in _alternatives(kind):
+        bare = _unannotated(member)
+        inner = get_args(bare)
+        found: list[Fault] = []
+        if get_origin(bare) is tuple and isinstance(value, list):
             found = [fault for n, item in enumerate(value) for fault in shape_faults(item, inner[0], f"{path}[{n}]")]
-            yield from found
-            if found:
-                return
-        if get_origin(member) is dict and isinstance(value, Mapping) and _struct_of(inner[1]):
-            found = [
-                fault
-                for key, item in value.items()
-                for fault in shape_faults(item, inner[1], f"{path}.{shown_name(key)}")
-            ]
-            yield from found
-            if found:
-                return
-        if _struct_of(member) and isinstance(value, Mapping):
-            yield from shape_faults(value, member, path)
+        elif get_origin(bare) is dict and isinstance(value, Mapping):
+            for name, item in value.items():
+                at = f"{path}.{shown_name(name)}"
+                found += [*_kind_faults(name, inner[0], at), *shape_faults(item, inner[1], at)]
+        elif _struct_of(bare) and isinstance(value, Mapping):
+            yield from shape_faults(value, bare, path)
             return
+        if found:
+            yield from found
+            return
+    yield from _kind_faults(value, kind, path)
+
+
+def _kind_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        yield Fault(path, *_in_words(str(error)))
-    except (RecursionError, ValueError, OverflowError) as error:
-        yield Fault(path, f"not readable: {type(error).__name__}")
+        yield Fault(path, *wrong(value, kind, str(error)))
+    except RecursionError:
+        yield Fault(path, "nested too deeply", "flatten it")
+    except (ValueError, OverflowError):
+        yield Fault(path, f"{described(value)} cannot be read")
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
@@ -93,16 +81,6 @@ def _unannotated(kind: Any) -> Any:
 def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
     kind = _unannotated(kind)
     return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
-
-
-def _in_words(problem: str) -> tuple[str, str]:
-    """msgspec's sentence, split into problem and place within the field."""
-    text, _, place = problem.partition(" - at `$")
-    if "matching regex" in text:  # the expression itself is for no reader
-        return next(words for beginning, words in _PATTERNS.items() if beginning in text or not beginning)
-    if "RFC3339" in text or "`datetime" in text:
-        return text[:1].lower() + text[1:], AS_A_TIME
-    return text[:1].lower() + text[1:], f"at {place.rstrip('`')}" if place.strip("`") else ""
 
 
 def text_faults(value: object, place: str) -> Iterator[Fault]:

@@ -24,7 +24,7 @@ from notifier.audience import read_head as read_s3_head
 from notifier.audience.head import BatchFileHead
 from notifier.audience.local import parser_for, read_local, read_local_head
 from notifier.audience.pin import PinnedObject
-from notifier.campaign import Audience, Fault, Part
+from notifier.campaign import Audience, BrokenCampaign, Fault, Part, read_audience
 from notifier.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
 from notifier.cli.place import Cloud, find_place, split_url
 from notifier.cli.shown import REASONS, show_conversion, show_figures, show_inspection
@@ -110,9 +110,9 @@ class Input:
 
     def _referenced(self, audience: object) -> Iterator[list[object]]:
         try:
-            parts = msgspec.convert(audience, Audience).parts
-        except msgspec.ValidationError as error:
-            raise BrokenFile(self.name, f"audience: {error}", (0,)) from None
+            parts = read_audience(audience).parts
+        except BrokenCampaign as error:
+            raise BrokenFile(self.name, str(error), (0,)) from None
         cloud = self._cloud_of()
         try:
             pinned = pin_parts(cloud.client("s3"), parts, self._bucket(cloud))

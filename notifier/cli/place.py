@@ -16,6 +16,7 @@ from notifier.cli.trouble import ExitCode, Trouble
 from notifier.count_jobs import DynamoCountJobs
 from notifier.ledger import DynamoLedger
 from notifier.run import Lane, LaneState, Run, source_of
+from notifier.shape import shape_faults
 
 MOST_RUNS = 50
 """Of one campaign that are looked at."""
@@ -52,11 +53,15 @@ def find_place(stack: str | None, stack_file: Path | None, environment: Mapping[
     stack_file = stack_file or (None if stack else _path(environment.get("NOTIFIER_STACK_FILE")))
     if stack_file is not None:
         try:
-            return msgspec.json.decode(stack_file.read_bytes(), type=Place)
-        except msgspec.DecodeError as error:
+            decoded = msgspec.json.decode(stack_file.read_bytes())
+        except msgspec.DecodeError:
             raise Trouble(
-                ExitCode.USAGE, f"{stack_file}: not a stack file: {error}", "let the sandbox write it"
+                ExitCode.USAGE, f"{stack_file}: not a stack file: not JSON", "let the sandbox write it"
             ) from None
+        if faults := tuple(shape_faults(decoded, Place, "stack")):
+            why = "; ".join(map(str, faults))
+            raise Trouble(ExitCode.USAGE, f"{stack_file}: not a stack file: {why}", "let the sandbox write it")
+        return msgspec.convert(decoded, Place)
     stack = stack or environment.get("NOTIFIER_STACK")
     if stack:
         return _from_cloudformation(stack, environment.get("AWS_REGION") or None)

@@ -10,41 +10,16 @@ from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
 
-import msgspec
-
+from notifier.plain_words import SHOWN_CHARS, described, digits, quoted
 from notifier.shape import Fault, shown_name
 
 Check = Callable[[object, str], Iterator[Fault]]
 """What is wrong with the value at a place. The place is for people: `campaign.message.fcm.android.ttl`."""
 
 MAX_INT32 = 2**31 - 1
-_SHOWN_CHARS = 40
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 _DURATION = re.compile(r"(\d+)(\.\d{1,9})?s")
 _LIKE_A_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?[a-z]*\s*", re.IGNORECASE)
-
-
-def described(value: object) -> str:
-    """A JSON value and its kind, in words: `the number 86400`, `the text "7"`."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int() | float() | Decimal():
-            return f"the number {value!s:.{_SHOWN_CHARS}}"
-        case str():
-            return f"the text {quoted(value)}"
-        case list() | tuple():
-            return "a list"
-        case _:
-            return "an object"
-
-
-def quoted(value: object) -> str:
-    """A text as it is written in JSON, shortened."""
-    text = shown_name(value)
-    return msgspec.json.encode(text[:_SHOWN_CHARS] + ("…" if len(text) > _SHOWN_CHARS else "")).decode()
 
 
 def text(value: object, place: str) -> Iterator[Fault]:
@@ -56,7 +31,7 @@ def text(value: object, place: str) -> Iterator[Fault]:
 
 
 def _as_text(value: object) -> str:
-    return quoted(str(value).lower() if isinstance(value, bool) else str(value))
+    return quoted(str(value).lower() if isinstance(value, bool) else digits(value))  # type: ignore[arg-type]
 
 
 def flag(value: object, place: str) -> Iterator[Fault]:
@@ -135,7 +110,7 @@ def duration(most_s: int | None = None) -> Check:
 def _seconds_in(value: object) -> str:
     """The seconds that somebody meant by 86400, "86400" or "24h"; empty where nothing can be told."""
     found = _LIKE_A_DURATION.fullmatch(str(value)) if not isinstance(value, bool) else None
-    if not found or len(found[1]) > _SHOWN_CHARS:
+    if not found or len(found[1]) > SHOWN_CHARS:
         return ""
     seconds = Decimal(found[1]) * _SECONDS[(found[2] or "s").lower()]
     return f"{seconds.normalize():f}"
