@@ -10,6 +10,7 @@ import msgspec
 
 from notifier.background import Background, Task
 from notifier.batching import Push
+from notifier.circuit import MIN_REFUSED, Circuit
 from notifier.deadline import Clock
 from notifier.doubt import Doubts
 from notifier.health import Health
@@ -134,7 +135,15 @@ class Dispatch:
         self._later: list[tuple[float, int, Push]] = []
         self._tick = count()
         self._doubts: Doubts[tuple[Push, Verdict, int]] = Doubts()
+        most_withheld = max(min(MIN_REFUSED, window // 4), 1)
+        self._once_aside: set[tuple[int, int]] = set()
+        """Devices whose withheld refusal was put aside for want of room: it is counted already."""
+        self._circuits: dict[str, Circuit[tuple[Push, Verdict, int]]] = {
+            name: Circuit(clock.monotonic(), most_withheld) for name in carriers
+        }
         self._renewing: dict[str, Task] = {}
+        self._renewed_for: set[tuple[int, int]] = set()
+        """Devices whose refusal brought a renewal: another refusal of theirs brings none."""
         self._proven: dict[str, int] = {}
         self._began_with: dict[str, int] = {}
         self.health = Health()
@@ -179,6 +188,7 @@ class Dispatch:
             self.answers += 1
             if self._in_flight.pop(id(reply.ticket.push), None) is not None:
                 self._take(reply)
+        self._make_room()
 
     def drain(self, reason: str | None = None) -> None:
         """Start no request from now on: what is not in flight is deferred, what comes back to be asked again too."""
@@ -191,8 +201,7 @@ class Dispatch:
             self._defer(push, due_at)
         self._later.clear()
         if self.stop_reason is not None:
-            for some in self._doubts.settle():
-                self._defer_all(some)
+            self._put_aside()
 
     def abandon(self) -> None:
         """Wait for no answer any more: what is in flight is deferred; asked for again, it may be a repeat."""
@@ -211,14 +220,41 @@ class Dispatch:
             self._end(push, verdict, status)
         if not for_good:
             self._defer_all(doubtful)
+            self._put_aside()
             return
-        for push, verdict, status in doubtful:
-            self._end(push, msgspec.structs.replace(verdict, disposition=Disposition.REJECT), status)
+        self._reject_all(doubtful)
+        for circuit in self._circuits.values():
+            own, doubtful = circuit.settle()
+            self._reject_all(own)
+            self._defer_all(doubtful)
+            for push, verdict, _ in doubtful[:1]:
+                self.drain(_refuses_everything(push, verdict))
 
     @property
     def in_doubt(self) -> int:
         """Pushes whose refusal is held back."""
-        return self._doubts.held
+        return self._doubts.held + sum(circuit.withheld for circuit in self._circuits.values())
+
+    def _make_room(self) -> None:
+        """Refusals that are held back never fill the window: beyond a quarter of it they are asked for again later.
+
+        Each device is so once, and rejected the second time: otherwise rounds could follow each other for ever.
+        """
+        if self._doubts.held * 4 < self._window:
+            return
+        for held in self._doubts.put_aside():
+            key = held[0].record, held[0].number
+            if key in self._once_aside:
+                self._reject_all([held])
+            else:
+                self._once_aside.add(key)
+                self._defer_all([held])
+
+    def _put_aside(self) -> None:
+        """Defer all whose refusal is held back."""
+        self._defer_all(self._doubts.put_aside())
+        for circuit in self._circuits.values():
+            self._defer_all(circuit.put_aside())
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -232,7 +268,7 @@ class Dispatch:
             if self.holding or not queue or self._is_renewing(endpoint):
                 continue
             room = self._transport.room(endpoint)
-            limits: list[Permits] = [self._throttles[endpoint]]
+            limits: list[Permits] = [self._throttles[endpoint], self._circuits[endpoint]]
             if endpoint in self._budgets:
                 limits.append(self._budgets[endpoint])
             for limit in limits:
@@ -295,12 +331,11 @@ class Dispatch:
                 self._transport.replace_connection(push.endpoint, reply.connection)
                 self._again(push, verdict, reply.status)
             case Disposition.RENEW:
-                self._renew(push, verdict, asked.generation, carrier)
+                self._renew(push, verdict, reply.status, asked.generation, carrier)
             case Disposition.PUT_OFF:
                 self._put_off(push, verdict)
             case Disposition.STOP:
-                self._defer(push, 0.0)
-                self.drain(f"{verdict.reason}: {push.endpoint} refuses everything until this is mended")
+                self._try_again_or_stop(push, verdict, reply.status)
             case _:
                 assert_never(verdict.disposition)
 
@@ -309,14 +344,40 @@ class Dispatch:
             push.batch.account.dry += 1
         self._end(push, verdict, status)
         self.health.accept(push.endpoint, push.last_at)
+        self._prove(push)
         self._proven[push.endpoint] = generation
         for held in self._doubts.accept(push.endpoint, push.arm):
             self._end(*held)
 
+    def _prove(self, push: Push) -> None:
+        """The endpoint looked at this push: refusals that would be everybody's are, by exception, the devices' own."""
+        circuit = self._circuits[push.endpoint]
+        circuit.accept((push.record, push.number))
+        if circuit.withheld:
+            self._reject_all(circuit.exceptions())
+
+    def _try_again_or_stop(self, push: Push, verdict: Verdict, status: int) -> None:
+        """A refusal that would be everybody's: one proves nothing; many, and nothing accepted in between, is a stop."""
+        circuit, now_s = self._circuits[push.endpoint], self._clock.now()
+        key, held = (push.record, push.number), (push, verdict, status)
+        push.maybe_repeat = push.maybe_repeat or verdict.maybe_processed
+        delay_s = circuit.refuse(key, held, self._clock.monotonic(), self._draw())
+        if delay_s is not None and (self.draining or verdict.maybe_processed):
+            self._defer(push, now_s + delay_s)
+        elif delay_s is not None:
+            heapq.heappush(self._later, (now_s + delay_s, next(self._tick), push))
+        self._reject_all(circuit.exceptions())
+        if circuit.is_open:
+            self.drain(_refuses_everything(push, verdict))
+
     def _refuse(self, push: Push, verdict: Verdict, status: int) -> None:
-        clear, reason = self._doubts.refuse(push.endpoint, push.arm, verdict, (push, verdict, status))
-        for held in clear:
-            self._end(*held)
+        if verdict.disposition is Disposition.DROP_TOKEN and verdict.suspicion is None:
+            self._prove(push)
+        is_counted = (push.record, push.number) in self._once_aside
+        held = (push, verdict, status)
+        clear, reason = self._doubts.refuse(push.endpoint, push.arm, verdict, held, is_counted=is_counted)
+        for one in clear:
+            self._end(*one)
         if reason is not None:
             self.drain(reason)
 
@@ -346,15 +407,16 @@ class Dispatch:
         if push.batch.round > 0 or is_much:
             self.drain(f"{verdict.reason}: {push.endpoint} refuses these devices until this is mended")
 
-    def _renew(self, push: Push, verdict: Verdict, generation: int, carrier: Carrier) -> None:
-        """Stale credentials: renew them once. Refused again before anything was accepted with them, they are wrong."""
-        endpoint = push.endpoint
+    def _renew(self, push: Push, verdict: Verdict, status: int, generation: int, carrier: Carrier) -> None:
+        """Stale credentials: renew them once. What is refused with the renewed ones too is judged like any refusal."""
+        endpoint, key = push.endpoint, (push.record, push.number)
         if generation == carrier.generation:
-            if generation > self._began_with[endpoint] and self._proven.get(endpoint) != generation:
-                self._defer(push, 0.0)
-                self.drain(f"credentials_refused: {verdict.reason} by {endpoint}, with renewed credentials too")
+            is_renewed = generation > self._began_with[endpoint] and self._proven.get(endpoint) != generation
+            if is_renewed or key in self._renewed_for:
+                self._try_again_or_stop(push, verdict, status)
                 return
             if endpoint not in self._renewing:
+                self._renewed_for.add(key)
                 self._renewing[endpoint] = self._background.submit(carrier.renew)
         self._again(push, verdict, 0)
 
@@ -371,6 +433,7 @@ class Dispatch:
             self.drain(f"credentials_refused: {type(error).__name__}: {error}")
             return True
         self._defer_all(self._doubts.renewed(endpoint))
+        self._defer_all(self._circuits[endpoint].renewed())
         return False
 
     # -- ends ---------------------------------------------------------------------------------------------------------
@@ -382,6 +445,11 @@ class Dispatch:
         push.batch.end(push, outcome, verdict.reason, self._at, status, verdict.message_id)
         self._open -= 1
 
+    def _reject_all(self, refusals: Iterable[tuple[Push, Verdict, int]]) -> None:
+        """Refused, and no token is called dead for it."""
+        for push, verdict, status in refusals:
+            self._end(push, msgspec.structs.replace(verdict, disposition=Disposition.REJECT), status)
+
     def _defer(self, push: Push, due_at: float) -> None:
         push.due_at = max(due_at, push.due_at)
         push.batch.defer(push)
@@ -390,6 +458,13 @@ class Dispatch:
     def _defer_all(self, refusals: Iterable[tuple[Push, Verdict, int]]) -> None:
         for push, _, _ in refusals:
             self._defer(push, 0.0)
+
+
+def _refuses_everything(push: Push, verdict: Verdict) -> str:
+    """The reason with which a run stops when an endpoint refuses everybody."""
+    if verdict.disposition is Disposition.RENEW:
+        return f"credentials_refused: {verdict.reason} by {push.endpoint}, with renewed credentials too"
+    return f"{verdict.reason}: {push.endpoint} refuses everything until this is mended"
 
 
 def _outcome_of(disposition: Disposition) -> Outcome:

@@ -9,7 +9,11 @@ from typing import Generic, NamedTuple, TypeVar
 from notifier.outcome import Disposition, Suspicion, Verdict
 
 MIN_REFUSALS = 50
-"""Distinct devices of one gateway and arm whose payload was refused, with none accepted: it is the payload."""
+"""Distinct devices of one gateway and arm whose payload was refused, with none accepted: it is the payload.
+
+The same number over all arms of a gateway that had none accepted, if that is half of what the gateway answered: with
+many arms no single one has so many.
+"""
 MIN_ANSWERS = 100
 """Answers before a setting may be blamed for refused tokens."""
 SHARE = 0.5
@@ -47,11 +51,16 @@ class Doubts(Generic[H]):
         self._answers: dict[str, int] = {}
         self._dead: dict[str, int] = {}
         self._accepted: set[tuple[str, str]] = set()
+        self._unproven: dict[str, int] = {}
+        """By endpoint: refused payloads of arms that had none accepted."""
 
     def accept(self, endpoint: str, arm: str) -> list[H]:
         """A device was accepted. Returns the refusals that are thereby the devices' own."""
         self._answers[endpoint] = self._answers.get(endpoint, 0) + 1
-        self._accepted.add((endpoint, arm))
+        if (endpoint, arm) not in self._accepted:
+            self._accepted.add((endpoint, arm))
+            refused = self._refused.get(Place(endpoint, arm, Suspicion.PAYLOAD), 0)
+            self._unproven[endpoint] = self._unproven.get(endpoint, 0) - refused
         if not self._held:
             return []
         clear = self._held.pop(Place(endpoint, arm, Suspicion.PAYLOAD), [])
@@ -60,26 +69,42 @@ class Doubts(Generic[H]):
                 clear += self._release(endpoint, suspicion)
         return clear
 
-    def refuse(self, endpoint: str, arm: str, verdict: Verdict, what: H) -> tuple[list[H], str | None]:
-        """A device was refused, perhaps in a way that could be our fault.
+    def refuse(
+        self, endpoint: str, arm: str, verdict: Verdict, what: H, *, is_counted: bool = False
+    ) -> tuple[list[H], str | None]:
+        """A device was refused, perhaps in a way that could be our fault. With `is_counted` it was so before.
 
         Returns what is clear now: the refusals that are the devices' own, and the reason to stop if it is us.
         """
-        self._answers[endpoint] = self._answers.get(endpoint, 0) + 1
+        one = 0 if is_counted else 1
+        self._answers[endpoint] = self._answers.get(endpoint, 0) + one
         if verdict.suspicion is None:
             if verdict.disposition is Disposition.DROP_TOKEN:
-                self._dead[endpoint] = self._dead.get(endpoint, 0) + 1
+                self._dead[endpoint] = self._dead.get(endpoint, 0) + one
             return [what], None
         place = Place(endpoint, arm, verdict.suspicion)
-        self._refused[place] = self._refused.get(place, 0) + 1
+        self._refused[place] = self._refused.get(place, 0) + one
         if verdict.suspicion is not Suspicion.PAYLOAD:
             return self._blame_tokens(verdict, place, what)
         if (endpoint, arm) in self._accepted:
             return [what], None
         self._held.setdefault(place, []).append(what)
+        self._unproven[endpoint] = self._unproven.get(endpoint, 0) + one
+        return [], self._blame_payload(verdict, place)
+
+    def _blame_payload(self, verdict: Verdict, place: Place) -> str | None:
+        """The reason to stop, if it is the payload of one arm, or of many."""
+        endpoint, arm, _ = place
         if self._refused[place] >= MIN_REFUSALS:
-            return [], f"payload_refused: {verdict.reason} by {endpoint} for arm {arm}"
-        return [], None
+            return f"payload_refused: {verdict.reason} by {endpoint} for arm {arm}"
+        unproven = self._unproven[endpoint]
+        if unproven < MIN_REFUSALS or unproven < SHARE * self._answers[endpoint]:
+            return None
+        arms = sum(
+            (one.endpoint, one.suspicion) == (endpoint, Suspicion.PAYLOAD) and (endpoint, one.arm) not in self._accepted
+            for one in self._refused
+        )
+        return f"payload_refused: {verdict.reason} by {endpoint} for {arms} arms, {unproven} devices and none accepted"
 
     def _blame_tokens(self, verdict: Verdict, place: Place, what: H) -> tuple[list[H], str | None]:
         """Wrong settings are the endpoint's, whatever the arm."""
@@ -142,6 +167,12 @@ class Doubts(Generic[H]):
             (own if is_own else doubtful).extend(some)
         self._held = {}
         return own, doubtful
+
+    def put_aside(self) -> list[H]:
+        """Return all that is held back, to be asked for later. What was counted stays counted."""
+        some = [what for held in self._held.values() for what in held]
+        self._held = {}
+        return some
 
     @property
     def held(self) -> int:

@@ -39,7 +39,7 @@ class Disposition(enum.StrEnum):
     PUT_OFF = "put_off"
     """This kind of device cannot be sent to until somebody mends it: the others first, then the run stops for these."""
     STOP = "stop"
-    """Nothing can be sent until somebody mends it: the device is deferred, the run stops."""
+    """Refused for what would be every device's trouble: asked again; many such stop the run (`notifier.circuit`)."""
 
 
 class Suspicion(enum.StrEnum):

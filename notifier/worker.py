@@ -115,9 +115,9 @@ class Hop:
                     self._drain()
                 self.dispatch.holding = self.progress.is_blind
                 self.dispatch.step(self._patience_s())
+                self._clear_doubts()
                 if self.dispatch.stop_reason is not None:
                     self._end(Exit.STOP, self.dispatch.stop_reason)
-                self._clear_doubts()
                 self.progress.settle_complete()
                 self.progress.write(urgent=self._exit is not None or self._is_idle)
                 self._watcher.turn(self)

@@ -42,7 +42,9 @@ class Act(enum.Enum):
     OFF = "off"
     """Its platform cannot be sent to until somebody mends it."""
     HALT = "halt"
-    """Nothing can be sent until somebody mends it."""
+    """Refused for what would be everybody's trouble."""
+    STALE = "stale"
+    """The credentials are refused, whatever they are."""
 
     @property
     def reaches(self) -> bool:
@@ -65,8 +67,9 @@ VERDICTS: Mapping[Act, Verdict] = {
     Act.FOREIGN: Verdict(Disposition.DROP_TOKEN, "SENDER_ID_MISMATCH", suspicion=Suspicion.SENDER),
     Act.OFF: Verdict(Disposition.PUT_OFF, "THIRD_PARTY_AUTH_ERROR"),
     Act.HALT: Verdict(Disposition.STOP, "BadTopic"),
+    Act.STALE: Verdict(Disposition.RENEW, "ExpiredProviderToken"),
 }
-STALE = Verdict(Disposition.RENEW, "ExpiredProviderToken")
+STALE = VERDICTS[Act.STALE]
 
 
 class Phones:

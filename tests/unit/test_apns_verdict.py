@@ -69,7 +69,7 @@ def test_documented_reasons(reason: str, status: int) -> None:
     verdict = refusal(status, reason)
     assert verdict.disposition is DOCUMENTED[reason, status]
     assert verdict.reason == reason
-    assert not verdict.maybe_processed
+    assert verdict.maybe_processed is (reason == "InternalServerError")
 
 
 def test_accepted() -> None:
@@ -105,15 +105,16 @@ def test_waiting() -> None:
 @pytest.mark.parametrize(
     ("status", "disposition"),
     [
-        (400, Disposition.REJECT),
+        (302, Disposition.STOP),
+        (400, Disposition.STOP),
         (403, Disposition.STOP),
         (404, Disposition.STOP),
-        (410, Disposition.DROP_TOKEN),
+        (410, Disposition.STOP),
         (413, Disposition.REJECT),
         (429, Disposition.RETRY),
         (500, Disposition.RETRY),
         (502, Disposition.RETRY),
-        (418, Disposition.REJECT),
+        (418, Disposition.STOP),
     ],
 )
 def test_answers_without_a_reason(status: int, disposition: Disposition) -> None:
@@ -137,11 +138,19 @@ def test_unknown_reasons_of_a_status_that_is_about_us(status: int) -> None:
 
 
 def test_an_answer_that_is_not_apples_ends_nothing() -> None:
-    """A proxy's 410 is held in doubt, its 429 is asked again: Apple says of which token it speaks."""
+    """A proxy's 410 kills no token, its 429 is asked again: Apple says of which token it speaks."""
     gone, busy = judge(answer(410, b"<html>Gone")), judge(answer(429, b"<html>Slow down"))
-    assert (gone.disposition, gone.suspicion) == (Disposition.DROP_TOKEN, Suspicion.ENVIRONMENT)
+    assert gone == Verdict(Disposition.STOP, "http_410")
     assert (busy.disposition, busy.retry_after_s) == (Disposition.RETRY, 60)
     assert judge(answer(429, b"", retry_after_s=7)).retry_after_s == 7
+
+
+@pytest.mark.parametrize(("status", "maybe"), [(500, True), (502, True), (503, False), (504, True), (520, True)])
+def test_server_errors_that_may_come_behind_the_work(status: int, maybe: bool) -> None:
+    """All but a 503: asked again in a later round, and counted."""
+    for body in (b"", b"<html>", b'{"reason": "BrandNew"}'):
+        verdict = judge(answer(status, body))
+        assert (verdict.disposition, verdict.maybe_processed) == (Disposition.RETRY, maybe)
 
 
 def test_no_answer() -> None:
@@ -172,5 +181,5 @@ def test_any_status_and_any_bytes(status: int, body: bytes, cut: int) -> None:
 def test_huge_and_deep_bodies() -> None:
     """Neither is worth an exception."""
     for body in (b"x" * 10_000_000, b"[" * 60_000, b'{"reason":' * 6_000, b'{"timestamp":' + b"9" * 6_000 + b"}"):
-        assert judge(answer(400, body)).disposition is Disposition.REJECT
+        assert judge(answer(400, body)).disposition is Disposition.STOP
         assert judge(answer(500, body)).disposition is Disposition.RETRY

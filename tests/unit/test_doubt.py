@@ -54,6 +54,66 @@ def test_elsewhere_proves_nothing(endpoint: str, arm: str) -> None:
     assert refuse(doubts, PAYLOAD, MIN_REFUSALS) is not None
 
 
+@pytest.mark.parametrize("count", [2, 16, 40, 10_000])
+def test_payload_refused_in_many_arms(count: int) -> None:
+    """No arm has fifty refusals, all arms together have: with none accepted in any of them, it is the payload."""
+    doubts: Doubts[int] = Doubts()
+    for n in range(MIN_REFUSALS - 1):
+        assert doubts.refuse("fcm", f"arm-{n % count}", PAYLOAD, n) == ([], None)
+    _, reason = doubts.refuse("fcm", f"arm-{(MIN_REFUSALS - 1) % count}", PAYLOAD, 99)
+    arms = min(count, MIN_REFUSALS)
+    assert reason == f"payload_refused: INVALID_ARGUMENT by fcm for {arms} arms, 50 devices and none accepted"
+
+
+def test_payload_refused_in_all_arms_but_one() -> None:
+    """One arm of twenty is accepted: the others' refusals are most of the answers, so they stop the run."""
+    doubts: Doubts[int] = Doubts()
+    reason = None
+    for n in range(1_000):
+        arm = f"arm-{n % 20}"
+        if arm == "arm-0":
+            doubts.accept("fcm", arm)
+        else:
+            _, reason = doubts.refuse("fcm", arm, PAYLOAD, n)
+        if reason:
+            break
+    assert (reason or "").endswith("by fcm for 19 arms, 50 devices and none accepted")
+
+
+def test_refusals_in_arms_that_are_accepted_count_for_no_other() -> None:
+    """Forty-nine arms refuse their first device and take their second: they say nothing about the fiftieth arm."""
+    doubts: Doubts[int] = Doubts()
+    for n in range(MIN_REFUSALS - 1):
+        assert doubts.refuse("fcm", f"arm-{n}", PAYLOAD, n) == ([], None)
+    for n in range(MIN_REFUSALS - 1):
+        assert doubts.accept("fcm", f"arm-{n}") == [n]
+        assert doubts.accept("fcm", f"arm-{n}") == []
+    for n in range(MIN_REFUSALS - 1):
+        assert doubts.refuse("fcm", "arm-50", PAYLOAD, n) == ([], None)
+
+
+def test_a_few_bad_arms_among_many_good_ones() -> None:
+    """Refusals are the exception at the gateway: each arm is judged for itself, at its own fiftieth."""
+    doubts: Doubts[int] = Doubts()
+    for n in range(40 * (MIN_REFUSALS - 1)):
+        arm = n % 40
+        if arm < 5:
+            assert doubts.refuse("fcm", f"arm-{arm}", PAYLOAD, n) == ([], None)
+        else:
+            doubts.accept("fcm", f"arm-{arm}")
+    _, reason = doubts.refuse("fcm", "arm-0", PAYLOAD, 99)
+    assert reason == "payload_refused: INVALID_ARGUMENT by fcm for arm arm-0"
+
+
+def test_what_is_put_aside_stays_counted() -> None:
+    """The window needs the room: the refusals go, the evidence stays."""
+    doubts: Doubts[int] = Doubts()
+    refuse(doubts, PAYLOAD, MIN_REFUSALS - 1)
+    assert doubts.put_aside() == list(range(MIN_REFUSALS - 1))
+    assert doubts.held == 0
+    assert refuse(doubts, PAYLOAD, 1) is not None
+
+
 def test_every_suspicion_about_tokens_has_its_word() -> None:
     """A run that stops says which setting it is."""
     assert set(STOPS) == set(Suspicion) - {Suspicion.PAYLOAD}

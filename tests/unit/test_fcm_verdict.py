@@ -57,7 +57,7 @@ def test_documented_codes(code: str, status: int) -> None:
     verdict = refusal(status, "NOT_FOUND", code)
     assert verdict.disposition is DOCUMENTED[code, status]
     assert verdict.reason == code
-    assert not verdict.maybe_processed
+    assert verdict.maybe_processed is (code == "INTERNAL")
 
 
 def test_accepted() -> None:
@@ -119,8 +119,53 @@ def test_waiting() -> None:
     assert refusal(503, "UNAVAILABLE", "UNAVAILABLE", retry_after_s=0).retry_after_s == 0
     assert refusal(503, "UNAVAILABLE", "UNAVAILABLE").retry_after_s is None
     assert judge(answer(502, b"<html>Bad Gateway</html>", retry_after_s=3)) == Verdict(
-        Disposition.RETRY, "http_502", retry_after_s=3
+        Disposition.RETRY, "http_502", retry_after_s=3, maybe_processed=True
     )
+
+
+@pytest.mark.parametrize("status", [499, 500, 502, 504, 520, 522, 524, 529])
+def test_server_errors_that_may_come_behind_the_work(status: int) -> None:
+    """The phone may have the push: asked again in a later round, and counted. By the number, whatever the body."""
+    for body in (b"", b"<html>", b'{"error": {"status": "WHAT"}}'):
+        verdict = judge(answer(status, body))
+        assert (verdict.disposition, verdict.maybe_processed) == (Disposition.RETRY, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "maybe"),
+    [
+        (500, "INTERNAL", True),
+        (500, "UNKNOWN", True),
+        (500, "DATA_LOSS", True),
+        (504, "DEADLINE_EXCEEDED", True),
+        (499, "CANCELLED", True),
+        (503, "UNAVAILABLE", False),
+        (409, "ABORTED", False),
+        (429, "RESOURCE_EXHAUSTED", False),
+    ],
+)
+def test_which_status_words_may_come_behind_the_work(status: int, word: str, maybe: bool) -> None:
+    """UNAVAILABLE did nothing; INTERNAL and DEADLINE_EXCEEDED may have."""
+    verdict = refusal(status, word)
+    assert (verdict.disposition, verdict.maybe_processed) == (Disposition.RETRY, maybe)
+
+
+def test_a_503_was_not_processed() -> None:
+    """With FCM's code, with another server's page, without a body."""
+    for verdict in (refusal(503, "UNAVAILABLE", "UNAVAILABLE"), judge(answer(503, b"<html>")), judge(answer(503))):
+        assert (verdict.disposition, verdict.maybe_processed) == (Disposition.RETRY, False)
+
+
+@pytest.mark.parametrize("status", [302, 400, 402, 407, 409, 421])
+def test_refusals_that_are_not_googles(status: int) -> None:
+    """A proxy's page or an empty body blames neither the message nor the token: the device is asked again."""
+    for body in (b"", b"<html>", b"[]", b'{"message": "forbidden"}'):
+        assert judge(answer(status, body)) == Verdict(Disposition.STOP, f"http_{status}")
+
+
+def test_a_success_that_is_not_googles_may_be_one() -> None:
+    """Another server's 204 is no acceptance, and perhaps one."""
+    assert judge(answer(204)) == Verdict(Disposition.STOP, "http_204", maybe_processed=True)
 
 
 def test_codes_nobody_knows() -> None:
@@ -130,7 +175,7 @@ def test_codes_nobody_knows() -> None:
     )
     assert refusal(500, "WHAT", "BRAND_NEW").disposition is Disposition.RETRY
     assert refusal(503, "UNAVAILABLE", "UNSPECIFIED_ERROR").reason == "UNAVAILABLE"
-    assert judge(answer(418)) == Verdict(Disposition.REJECT, "http_418", suspicion=Suspicion.PAYLOAD)
+    assert judge(answer(418)) == Verdict(Disposition.STOP, "http_418")
 
 
 def test_no_answer() -> None:
@@ -166,5 +211,5 @@ def test_any_status_and_any_bytes(status: int, body: bytes, cut: int) -> None:
 def test_huge_and_deep_bodies() -> None:
     """Neither is worth an exception."""
     for body in (b"x" * 10_000_000, b"[" * 60_000, b'{"error":' * 7_000, b'{"error":{"code":' + b"9" * 6_000 + b"}}"):
-        assert judge(answer(400, body)).disposition is Disposition.REJECT
+        assert judge(answer(400, body)).disposition is Disposition.STOP
         assert judge(answer(500, body)).disposition is Disposition.RETRY

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from notifier.arms import Arms
+from notifier.circuit import TRIES
 from notifier.run import EXPIRY, HAND_OVER_MS, Control, Ending, LaneState
 from notifier.worker import WAIT_MS
 from tests.twins.clock import START_S
@@ -279,14 +281,138 @@ def test_refused_credentials() -> None:
     assert (world.lane.ending, world.lane.account.settled) == (Ending.COMPLETED, 500)
 
 
-def test_stop_by_one_answer() -> None:
-    """An answer that means stop leaves its device unsent, not failed."""
-    halted = Phones(lambda token, _: Act.HALT if token == "t100.0" else Act.ACCEPT)
-    world = World(users(1000), phones=halted)
+@pytest.mark.parametrize("act", [Act.HALT, Act.STALE])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_one_odd_answer(act: Act, times: int) -> None:
+    """One device is refused for what would be everybody's trouble: it is asked again, and the run goes on."""
+    phones = Phones(lambda token, asked: act if token == "t700.0" and asked < times else Act.ACCEPT)
+    world = World(users(3000), phones=phones, per_second=200)
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 3000)
+    assert (world.phones.asked["t700.0"], world.phones.repeats, world.lane.account.possibly_repeated) == (
+        times + 1, 0, 0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("act", [Act.HALT, Act.STALE])
+def test_one_record_is_poison_to_the_gateway(act: Act) -> None:
+    """A device that is refused so each time, while others are accepted, is rejected; its token is not called dead."""
+    phones = Phones(lambda token, _: act if token == "t700.0" else Act.ACCEPT)
+    world = World(users(3000), phones=phones, per_second=200)
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (world.lane.ending, outcomes.accepted, sum(outcomes.rejected.values())) == (Ending.COMPLETED, 2999, 1)
+    assert foreign(world) == 0
+    assert world.phones.asked["t700.0"] <= TRIES + 1
+
+
+@pytest.mark.parametrize("last", [2998, 2999])
+def test_poison_at_the_very_end(last: int) -> None:
+    """Nobody is left to be accepted after it: with others accepted before, it is rejected all the same."""
+    phones = Phones(lambda token, _: Act.HALT if token == f"t{last}.0" else Act.ACCEPT)
+    world = World(users(3000), phones=phones)
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.outcomes().rejected) == (Ending.COMPLETED, {"BadTopic": 1})
+
+
+def test_a_poisoned_record_in_a_thousand() -> None:
+    """They are judged while others are accepted: no round is left with nothing but them."""
+    phones = Phones(lambda token, _: Act.HALT if token.endswith("500.0") else Act.ACCEPT)
+    world = World(users(20_000), phones=phones, window=1_000)
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (world.lane.ending, outcomes.accepted, outcomes.rejected) == (Ending.COMPLETED, 19_980, {"BadTopic": 20})
+
+
+@pytest.mark.parametrize("act", [Act.HALT, Act.STALE])
+def test_everybody_is_refused(act: Act) -> None:
+    """From the beginning: the run stops after some hundred requests, blames nobody, and goes on after the mend."""
+    mended = [False]
+    world = World(users(30_000), phones=Phones(lambda _, __: Act.ACCEPT if mended[0] else act), window=1_000)
+    invoke(world)
+    lane = world.lane
+    assert (lane.state, lane.account.settled) == (LaneState.STOPPED, 0)
+    assert (lane.reason or "").startswith("BadTopic: fcm refuses" if act is Act.HALT else "credentials_refused: ")
+    assert sum(world.phones.asked.values()) < 400
+    mended[0] = True
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 30_000)
+
+
+@pytest.mark.parametrize("per_second", [20, 2_000])
+def test_everybody_is_refused_in_the_middle(per_second: int) -> None:
+    """A right is withdrawn after 1,000 acceptances: the run stops, no device is rejected for it, at any pace."""
+    mended = [False]
+    phones = Phones()
+    phones.act_of = lambda *_: Act.HALT if len(phones.asked) > 1_000 and not mended[0] else Act.ACCEPT
+    world = World(users(30_000), phones=phones, window=1_000, per_second=per_second)
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (world.lane.state, outcomes.rejected, outcomes.failed) == (LaneState.STOPPED, {}, {})
+    assert len(phones.asked) < 1_400
+    mended[0] = True
+    world.ledger.set_control("r", Control.GO, "ann")
+    for _ in range(3):
+        invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (outcomes.rejected, outcomes.failed, world.phones.repeats) == ({}, {}, 0)
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+@pytest.mark.parametrize("act", [Act.HALT, Act.STALE])
+def test_a_small_file_is_refused(count: int, act: Act) -> None:
+    """Too few to be many, and none accepted: the run stops after some tries, so that it can go on after the mend."""
+    mended = [False]
+    world = World(users(count), phones=Phones(lambda _, __: Act.ACCEPT if mended[0] else act))
     invoke(world)
     assert world.lane.state is LaneState.STOPPED
-    assert not world.lane.account.outcomes().failed
-    assert world.lane.account.deferred > 0
+    assert world.lane.account.settled == 0
+    assert world.clock.now() - START_S < 60
+    mended[0] = True
+    world.ledger.set_control("r", Control.GO, "ann")
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, count)
+
+
+def test_a_front_end_that_fails_for_a_moment() -> None:
+    """Two seconds of odd answers to everybody: nothing but a few requests goes out meanwhile, then all are accepted."""
+    phones = Phones()
+    world = World(users(30_000), phones=phones, window=1_000, per_second=2_000)
+    phones.act_of = lambda *_: Act.HALT if 3 <= world.clock.now() - START_S < 5 else Act.ACCEPT
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (world.lane.ending, outcomes.accepted, world.phones.repeats) == (Ending.COMPLETED, 30_000, 0)
+    assert sum(asked > 1 for asked in phones.asked.values()) < 400
+
+
+@pytest.mark.parametrize("window", [30, 100, 1_000])
+@pytest.mark.parametrize("act", [Act.WRONG, Act.FOREIGN, Act.HALT])
+def test_what_is_withheld_never_fills_the_window(window: int, act: Act) -> None:
+    """Forty arms, everybody refused, few pushes at a time: the run stops instead of waiting for ever."""
+    variants = [{"name": f"v{n}", "percent": 2.5} for n in range(40)]
+    world = World(users(3_000), phones=Phones(lambda *_: act), window=window, variants=variants)
+    invoke(world)
+    lane = world.lane
+    assert (lane.state, lane.account.settled, foreign(world)) == (LaneState.STOPPED, 0, 0)
+    assert lane.hop <= 2
+    assert world.clock.now() - START_S < 60
+
+
+@pytest.mark.parametrize("window", [8, 100])
+def test_bad_arms_among_good_ones_come_to_an_end_in_a_small_window(window: int) -> None:
+    """Four arms of ten are refused, each too rarely to stop the run: their devices are rejected in the end."""
+    variants = [{"name": f"v{n}", "percent": 10} for n in range(10)]
+    world = World(users(300), window=window, variants=variants)
+    arms = world.campaign.arms
+    bad = {
+        f"t{n}.0" for n in range(300) if Arms(world.campaign.salt, arms).index_of(f"u{n}".encode()) < 4
+    }  # fmt: skip
+    world.phones.act_of = lambda token, _: Act.WRONG if token in bad else Act.ACCEPT
+    invoke(world)
+    outcomes = world.lane.account.outcomes()
+    assert (world.lane.ending, outcomes.accepted) == (Ending.COMPLETED, 300 - len(bad))
+    assert outcomes.rejected == {"BadCollapseId": len(bad)}
 
 
 def test_devices_that_are_put_off() -> None:

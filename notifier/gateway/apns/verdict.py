@@ -74,28 +74,27 @@ MEANINGS: Mapping[str, Meaning] = {
     # the connection, the server
     "IdleTimeout": Meaning(Disposition.RECONNECT, "400: idle time-out of the connection."),
     "Shutdown": Meaning(Disposition.RECONNECT, "503: the server is shutting down."),
-    "InternalServerError": Meaning(Disposition.RETRY, "500: an internal server error occurred."),
+    "InternalServerError": Meaning(
+        Disposition.RETRY, "500: an internal server error occurred, before or behind the work.", maybe_processed=True
+    ),
     "ServiceUnavailable": Meaning(Disposition.RETRY, "503: the service is unavailable."),
 }  # fmt: skip
 """By Apple's own reason."""
 
 STATUSES: Mapping[int, Meaning] = {
-    400: _of_the_message("Bad request."),
     403: Meaning(Disposition.STOP, "There was an error with the provider's authentication."),
     404: MEANINGS["BadPath"],
     405: MEANINGS["MethodNotAllowed"],
     408: Meaning(Disposition.RETRY, "The request took too long to arrive."),
-    410: Meaning(
-        Disposition.DROP_TOKEN,
-        "The device token is no longer active for the topic, if Apple says so: many of them are the wrong host.",
-        Suspicion.ENVIRONMENT,
-    ),
     413: MEANINGS["PayloadTooLarge"],
     429: Meaning(
         Disposition.RETRY, "Too many requests, and not said of which device: all are meant.", retry_after_s=60
     ),
 }
-"""By HTTP status, where the body gives no reason, or one that nobody knows of a status that is about us."""
+"""By HTTP status, where the body gives no reason, or one that nobody knows of a status that is about us.
+
+400 and 410 are not here: without Apple's reason they say nothing of a message or a token, and are asked again.
+"""
 
 _ACCEPTED = Verdict(Disposition.ACCEPT)
 _MAX_SINCE_MS = 1 << 53

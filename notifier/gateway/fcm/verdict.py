@@ -40,8 +40,12 @@ MEANINGS: Mapping[str, Meaning] = {
         " minute's wait where Retry-After does not say.",
         retry_after_s=60,
     ),
-    "UNAVAILABLE": Meaning(Disposition.RETRY, "The server is overloaded: try again as Retry-After says."),
-    "INTERNAL": Meaning(Disposition.RETRY, "An unknown internal error occurred: try again."),
+    "UNAVAILABLE": Meaning(
+        Disposition.RETRY, "The server is overloaded and did nothing: try again as Retry-After says."
+    ),
+    "INTERNAL": Meaning(
+        Disposition.RETRY, "An unknown internal error occurred, before or behind the work.", maybe_processed=True
+    ),
 }
 """By FCM's own error code."""
 
@@ -61,13 +65,13 @@ STATUS_WORDS: Mapping[str, Meaning] = {
     "RESOURCE_EXHAUSTED": Meaning(
         Disposition.RETRY, "Out of quota, by a front end that knows no FCM code.", retry_after_s=60
     ),
-    "ABORTED": Meaning(Disposition.RETRY, "Concurrency conflict: try again."),
-    "CANCELLED": Meaning(Disposition.RETRY, "The request was cancelled on its way."),
-    "DEADLINE_EXCEEDED": Meaning(Disposition.RETRY, "The server did not finish in time."),
+    "ABORTED": Meaning(Disposition.RETRY, "Concurrency conflict, nothing was done: try again."),
+    "CANCELLED": Meaning(Disposition.RETRY, "The request was cancelled on its way.", maybe_processed=True),
+    "DEADLINE_EXCEEDED": Meaning(Disposition.RETRY, "The server did not finish in time.", maybe_processed=True),
     "UNAVAILABLE": Meaning(Disposition.RETRY, "The server is unavailable."),
-    "INTERNAL": Meaning(Disposition.RETRY, "Internal server error."),
-    "UNKNOWN": Meaning(Disposition.RETRY, "Unknown server error."),
-    "DATA_LOSS": Meaning(Disposition.RETRY, "Unrecoverable data loss on the server's side."),
+    "INTERNAL": Meaning(Disposition.RETRY, "Internal server error.", maybe_processed=True),
+    "UNKNOWN": Meaning(Disposition.RETRY, "Unknown server error.", maybe_processed=True),
+    "DATA_LOSS": Meaning(Disposition.RETRY, "Unrecoverable data loss on the server's side.", maybe_processed=True),
     "UNIMPLEMENTED": Meaning(Disposition.STOP, "The server does not know this method: the URL is wrong."),
 }
 """By the status word of Google's APIs, where there is no FCM code."""
