@@ -3,7 +3,7 @@
 from sandbox.aws_faults import AwsRule, Does
 from sandbox.faults.scenario import Scenario, Scene
 
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 
 
 def watch(scene: Scene) -> None:
@@ -18,9 +18,10 @@ def watch(scene: Scene) -> None:
 
 SCENARIO = Scenario(
     name="opening-waits",
-    breaks="Every HEAD of the batch file answers 503 for the first two invocations.",
+    breaks="Every HEAD of the batch file answers 503 for the first invocation.",
     expects="The run waits, with S3's answer as its reason; no invocation ends as a crash; then it begins.",
-    aws=(AwsRule("s3", Does.REFUSE, "HEAD", where="/batches/", times=14, status=503, code="SlowDown"),),
+    aws=(AwsRule("s3", Does.REFUSE, "HEAD", where="/batches/", times=7, status=503, code="SlowDown"),),
     act=watch,
-    max_hops=3,
+    max_hops=2,
+    give_up_s=240.0,
 )
