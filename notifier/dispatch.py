@@ -158,6 +158,7 @@ class Dispatch:
         """Is told of every answer (`notifier.telemetry`)."""
         self.stop_reason: str | None = None
         self._number_put_off = 0
+        self._put_off_once: set[tuple[int, int]] = set()
         self.possibly_repeated = 0
         self.answers = 0
 
@@ -400,11 +401,14 @@ class Dispatch:
             heapq.heappush(self._later, (now_s + again.delay_s, next(self._tick), push))
 
     def _put_off(self, push: Push, verdict: Verdict) -> None:
-        """The others first: what is put off again in a later round, or is half of everything, stops the run."""
+        """The others first: a device that is put off again in a later round, or half of everything, stops the run."""
+        key = push.record, push.number
+        is_again = key in self._put_off_once
+        self._put_off_once.add(key)
         self._defer(push, 0.0)
         self._number_put_off += 1
         is_much = self._number_put_off >= MANY_PUT_OFF and self._number_put_off * 2 >= self.answers
-        if push.batch.round > 0 or is_much:
+        if is_again or is_much:
             self.drain(f"{verdict.reason}: {push.endpoint} refuses these devices until this is mended")
 
     def _renew(self, push: Push, verdict: Verdict, status: int, generation: int, carrier: Carrier) -> None:

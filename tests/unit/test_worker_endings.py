@@ -431,6 +431,18 @@ def test_devices_that_are_put_off() -> None:
     assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 3000)
 
 
+@pytest.mark.parametrize("first", [Act.BROKEN, Act.LATER, Act.ACCEPT])
+def test_one_odd_answer_puts_off_one_device(first: Act) -> None:
+    """Whether it is asked for the first time or was deferred for another reason: one such answer stops no run."""
+    script = [Act.OFF] if first is Act.ACCEPT else [first, Act.OFF]
+    phones = Phones(lambda t, n: script[n] if t == "t7.0" and n < len(script) else Act.ACCEPT)
+    world = World(users(300), phones=phones)
+    for _ in range(3):
+        invoke(world)
+        world.clock.time_s = max(world.clock.time_s, START_S + 400)
+    assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 300)
+
+
 def test_everybody_is_put_off() -> None:
     """A project without a key, an audience of nothing else: a hundred answers are enough to stop."""
     mended = [False]
