@@ -63,11 +63,13 @@ class _Arm:
         self.open = tuple(template for template in templates if template.names is None)
         self._templates = templates
 
-    def words(self, recipient: Recipient) -> Words:
-        if self.static is not None:
-            return self.static
+    def words(self, recipient: Recipient, tried: Mapping[Template, str]) -> Words:
         values = values_of(recipient)
-        return Words(self.key, tuple([cleaned(template.render(values)) for template in self._templates]))
+        texts = [
+            text if (text := tried.get(template)) is not None else cleaned(template.render(values))
+            for template in self._templates
+        ]
+        return Words(self.key, tuple(texts))
 
 
 class _Row(Struct, frozen=True):
@@ -76,8 +78,17 @@ class _Row(Struct, frozen=True):
     arms: Mapping[str, _Arm]
     required: frozenset[str]
     names: frozenset[str]
+    late: "_Late | None"
+
+
+class _Late(Struct, frozen=True):
+    """What only filling in can tell of one locale: texts to be tried, and groups of title and body to be seen in.
+
+    With each group the attributes that its texts print whatever else is there: a word in one of them is enough.
+    """
+
     open: tuple[Template, ...]
-    shown: tuple[tuple[Template, ...], ...]
+    shown: tuple[tuple[frozenset[str], tuple[Template, ...]], ...]
 
 
 class Renderer:
@@ -95,6 +106,8 @@ class Renderer:
         self._made: dict[tuple[str, str], _Arm] = {}
         self._templates: dict[str, Template] = {}
         self._rows: dict[str | None, _Row] = {}
+        self._tried: tuple[Recipient | None, Mapping[Template, str]] = (None, {})
+        """Whom `check` was last asked about and what it had to fill in: `words` is asked about the same next."""
         self.is_static = not any(has_placeholder(text) for _, text in sources_of(campaign))
 
     def check(self, recipient: Recipient) -> None:
@@ -114,13 +127,8 @@ class Renderer:
                 continue
             if value is not None and not is_encodable(as_text(value)):
                 raise BrokenRecord(f"attribute `{name}` is not encodable as UTF-8")
-        if row.open or row.shown:
-            values = values_of(recipient)
-            for template in row.open:
-                template.render(values)
-            for shown in row.shown:
-                if all(is_blank(cleaned(template.render(values))) for template in shown):
-                    raise BrokenRecord(EMPTY)
+        if row.late is not None:
+            self._tried = recipient, _tried(row.late, recipient)
 
     def words(self, arm: str, recipient: Recipient) -> Words:
         """What the arm's message says to a recipient whom `check` let pass. One and the same object where it is static.
@@ -128,7 +136,11 @@ class Renderer:
         Raises:
             KeyError: for the control group, which is told nothing.
         """
-        return (self._rows.get(recipient.locale) or self._row(recipient.locale)).arms[arm].words(recipient)
+        arm_ = (self._rows.get(recipient.locale) or self._row(recipient.locale)).arms[arm]
+        if arm_.static is not None:
+            return arm_.static
+        whose, tried = self._tried
+        return arm_.words(recipient, tried if whose is recipient else {})
 
     def wording(self, key: tuple[str, str]) -> Wording:
         """The message behind the key of some words, to be prepared once for each gateway."""
@@ -141,12 +153,14 @@ class Renderer:
     def _row(self, locale: str | None) -> _Row:
         translations = self._translations.items()
         arms = {name: self._arm(name, _key_of(chain_of(locale, known), known)) for name, known in translations}
+        opened = tuple(template for arm in arms.values() for template in arm.open)
+        groups = tuple({arm.shown: None for arm in arms.values() if arm.shown is not None})
+        shown = tuple((frozenset[str]().union(*(one.names or () for one in group)), group) for group in groups)
         row = _Row(
             arms=arms,
             required=frozenset[str]().union(*(arm.required for arm in arms.values())),
             names=frozenset[str]().union(*(arm.names for arm in arms.values())),
-            open=tuple(template for arm in arms.values() for template in arm.open),
-            shown=tuple({arm.shown: None for arm in arms.values() if arm.shown is not None}),
+            late=_Late(opened, shown) if opened or shown else None,
         )
         if len(self._rows) >= _MAX_LOCALES:
             self._rows.clear()
@@ -173,6 +187,32 @@ class Renderer:
         if source not in self._templates:
             self._templates[source] = compiled(source)
         return self._templates[source]
+
+
+def _tried(late: _Late, recipient: Recipient) -> Mapping[Template, str]:
+    """Fill in what has to be seen. Raises BrokenRecord."""
+    values = None
+    texts: dict[Template, str] = {}
+    for template in late.open:
+        values = values or values_of(recipient)
+        texts[template] = cleaned(template.render(values))
+    for names, group in late.shown:
+        if any(map(_is_word, map(recipient.attributes.get, names))):
+            continue
+        values = values or values_of(recipient)
+        for template in group:
+            if template not in texts:
+                texts[template] = cleaned(template.render(values))
+            if not is_blank(texts[template]):
+                break
+        else:
+            raise BrokenRecord(EMPTY)
+    return texts
+
+
+def _is_word(value: object) -> bool:
+    """Whether a value is sure to be seen where it is printed."""
+    return type(value) is str and value.isascii() and value.isalnum()
 
 
 def template_faults(campaign: Campaign) -> tuple[Fault, ...]:
