@@ -7,6 +7,7 @@ import msgspec
 
 from approval.form import TEXTS, Faults, Form, flat
 from approval.runs import Count
+from notifier.audience_checks import warnings_in
 from notifier.placeholder import BadTemplate, compiled
 from notifier.recipient import BrokenRecord
 from notifier.render import USER_ID
@@ -76,6 +77,14 @@ def _unquoted(text: str, count: Count) -> list[str]:
         return sorted(unquoted_in(text, count.attributes))
     except BadTemplate:
         return []
+
+
+def audience_warnings(form: Form, count: Count | None) -> tuple[str, ...]:
+    """Words for no value in what the texts print, and tokens that look like the other gateway's."""
+    if count is None:
+        return ()
+    names = frozenset[str]().union(*(placeholders(text)[0] for _, text in _texts(form)))
+    return tuple(warnings_in(count.null_words, count.other_gateway, names))
 
 
 def users_of(count: Count) -> int:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from approval.table import Table
 from notifier.account import Account
+from notifier.audience_checks import BrokenGroup
 from notifier.campaign import Part
 from notifier.run import LEDGER_VERSION
 
@@ -44,6 +45,9 @@ class Count(msgspec.Struct, frozen=True):
     timezones: dict[str, int] = {}
     attributes: dict[str, int] = {}
     samples: list[dict[str, Any]] = []
+    broken: list[BrokenGroup] = []
+    null_words: dict[str, dict[str, int]] = {}
+    other_gateway: dict[str, int] = {}
 
 
 class CountJob(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from approval.desk import Desk
 from approval.form import TEXTS, Faults, Form, flat
 from approval.pages import Pages
 from approval.people import domains, named, told
-from approval.placeholders import gaps, lookalike_warnings
+from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.preview import Preview, forgiving, previews
 from approval.progress import Progress
 from approval.request import OPEN, Request, State, needed_approvals
@@ -205,7 +205,7 @@ class Views:
             "job": job,
             "figures": self._desk.figures(job, campaign),
             "gaps": gaps(form, job.result if job else None),
-            "lookalikes": lookalike_warnings(form, job.result if job else None),
+            "lookalikes": _warnings(form, job),
             "says_something": any(text for place, text in flat(form) if place.rpartition(".")[2] in TEXTS),
             "is_plan": False,
         }
@@ -247,7 +247,7 @@ class Views:
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
             told=told(named(request.form.approvers), request.requester, self._settings.approvers),
             gaps=gaps(request.form, job.result if job else None),
-            lookalikes=lookalike_warnings(request.form, job.result if job else None),
+            lookalikes=_warnings(request.form, job),
             devices=[_shown_device(device) for device in self._store.devices(email)],
             others=other_runs(request, self._store.listed(), self._runs),
             trail=self._desk.trail(request),
@@ -270,7 +270,7 @@ class Views:
             job=job,
             figures=self._desk.figures(job, request.campaign),
             gaps=gaps(request.form, job.result if job else None),
-            lookalikes=lookalike_warnings(request.form, job.result if job else None),
+            lookalikes=_warnings(request.form, job),
             is_plan=True,
             **self._progress.of(request, job),
         )
@@ -295,6 +295,12 @@ def grouped(found: tuple[Preview, ...]) -> tuple[tuple[str, tuple[tuple[str, tup
     for preview in found:
         arms.setdefault(preview.arm, {}).setdefault(preview.locale, []).append(preview)
     return tuple((arm, tuple((locale, tuple(p)) for locale, p in group.items())) for arm, group in arms.items())
+
+
+def _warnings(form: Form, job: CountJob | None) -> tuple[str, ...]:
+    """What looks wrong in the texts and in whom they are for."""
+    count = job.result if job else None
+    return (*lookalike_warnings(form, count), *audience_warnings(form, count))
 
 
 def _as_now(summary: Summary, now_ms: int) -> Summary:

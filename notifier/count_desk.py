@@ -80,7 +80,8 @@ class CountDesk:
             return GuardedStream(stream, AudienceUncountable, AudienceUnreachable)
 
         deadline = Deadline(remaining_ms, min(RESERVE_MS, remaining_ms() // 3))
-        counting = Counting(self._jobs, [part.size for part in pinned], open_stream, self._clock, deadline.is_near)
+        parts = [(part.name, part.size) for part in pinned]
+        counting = Counting(self._jobs, parts, open_stream, self._clock, deadline.is_near)
         status = counting.run(claim)
         if status is CountStatus.COUNTING:
             self._again(msgspec.json.encode(event))

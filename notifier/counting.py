@@ -97,6 +97,7 @@ class CountStream(Protocol):
     def take(self, limit: int) -> list[object]: ...
     def wait(self, timeout_s: float) -> None: ...
     def position(self) -> Cursor: ...
+    def place_of(self, record: int) -> tuple[int, int]: ...
     def close(self) -> None: ...
 
 
@@ -111,7 +112,7 @@ class Counting:
     """Counts one audience.
 
     Args:
-        sizes: bytes of every part, in order.
+        parts: the name of every part, and its bytes, in order.
         open_stream: the records from a cursor on.
         is_near_end: whether this invocation's time is up.
     """
@@ -119,13 +120,14 @@ class Counting:
     def __init__(
         self,
         jobs: CountJobs,
-        sizes: Sequence[int],
+        parts: Sequence[tuple[str, int]],
         open_stream: Callable[[Cursor], CountStream],
         clock: Clock,
         is_near_end: Callable[[], bool],
     ) -> None:
         self._jobs = jobs
-        self._sizes = sizes
+        self._names = [name for name, _ in parts]
+        self._sizes = [size for _, size in parts]
         self._open_stream = open_stream
         self._clock = clock
         self._is_near_end = is_near_end
@@ -148,8 +150,13 @@ class Counting:
             raise
 
     def _run(self, claim: Claim) -> CountStatus:
-        tally = Tally(claim.figures)
         stream = self._open_stream(claim.cursor)
+
+        def place_of(record: int) -> tuple[str, int]:
+            part, number = stream.place_of(record)
+            return self._names[part] if len(self._names) > 1 else "", number
+
+        tally = Tally(claim.figures, place_of)
         began_at = claim.cursor.record
         before = sum(self._sizes[: claim.cursor.part]) + (claim.cursor.byte or 0)
         reported = saved = self._clock.monotonic()

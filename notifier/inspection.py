@@ -11,6 +11,7 @@ import msgspec
 
 from notifier.arms import Arms
 from notifier.audience import BrokenFile, IdSet
+from notifier.audience_checks import warnings_in
 from notifier.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.characters import cleaned
 from notifier.gateway.additions import addition_warnings
@@ -18,9 +19,9 @@ from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
 from notifier.gateway.payload import Label
 from notifier.opening import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
-from notifier.placeholder import UnfitValue
+from notifier.placeholder import UnfitValue, compiled
 from notifier.recipient import BrokenRecord, Gateway, Recipient, masked, read_recipient, user_id_in
-from notifier.render import Renderer, Words
+from notifier.render import Renderer, Words, sources_of
 from notifier.tally import OTHER, Figures, Tally, TokenPlaces, count_named
 from notifier.text_checks import faults_in, names_of, warnings_of
 
@@ -160,14 +161,22 @@ class Inspector:
         name: of the file, for people.
         faults_of: what the gateways have against a campaign's messages.
         limit: how many broken records and repeated tokens are listed; 0 for all.
+        place_of: the part that holds the record of a number, and its number there.
     """
 
-    def __init__(self, name: str, faults_of: Callable[[Campaign], Iterator[Fault]], limit: int, now_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        faults_of: Callable[[Campaign], Iterator[Fault]],
+        limit: int,
+        now_s: float,
+        place_of: Callable[[int], tuple[str, int]] = lambda number: ("", number),
+    ) -> None:
         self.found = Inspection(name)
         self._faults_of = faults_of
         self._limit = limit
         self._now_s = now_s
-        self._tally = Tally()
+        self._tally = Tally(place_of=place_of)
         self._campaign: Campaign | None = None
         self._renderer: Renderer | None = None
         self._payloads: Payloads | None = None
@@ -207,8 +216,9 @@ class Inspector:
         try:
             for records in pieces:
                 for value in records:
-                    self._look_at(figures.users, value)
+                    self._look_at(figures.records, value)
                     figures.users += 1
+                    figures.records += 1
                 if watching is not None:
                     watching(figures.users)
         except BrokenFile as error:
@@ -319,6 +329,8 @@ class Inspector:
         figures.invalid_records += 1
         self._broken_at_first += number < JUDGED_RECORDS and whole and device in (None, 0)
         found.broken_by_reason[reason] = found.broken_by_reason.get(reason, 0) + 1
+        if device is None:
+            self._tally.note_broken(reason)
         if not self._limit or len(found.broken) < self._limit:
             user_id = user_id_in(value)
             known = user_id[:200] if user_id is not None else None
@@ -331,6 +343,12 @@ class Inspector:
             problem = f"{share:.0%} of the first {judged} records are broken: the worker would refuse the file"
             self.found.faults.append(Fault("users", problem, "see the broken records below; is it the right file?"))
 
+    def _names_used(self) -> frozenset[str] | None:
+        """The attributes that the texts ask for; None without a campaign."""
+        if self._campaign is None:
+            return None
+        return frozenset[str]().union(*(compiled(text).roots for _, text in sources_of(self._campaign)))
+
     def _warnings(self) -> Iterator[str]:
         figures, campaign = self._tally.figures, self._campaign
         if campaign is not None and campaign.exclude is not None and self._excluded is None:
@@ -339,6 +357,7 @@ class Inspector:
             yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
         if campaign is not None:
             yield from addition_warnings(campaign)
+        yield from warnings_in(figures.null_words, figures.other_gateway, self._names_used())
         if not figures.devices and not self.found.faults:
             yield "nobody in it can be reached: there is no valid device"
         if figures.repeated_tokens:

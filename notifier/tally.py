@@ -1,12 +1,13 @@
 """An audience in figures: what it holds, before anybody decides to send to it. Its memory does not grow with users."""
 
 from array import array
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from notifier.audience_checks import BrokenGroup, Place, add_broken, add_null_words, of_other_gateway
 from notifier.recipient import BrokenRecord, Recipient, masked, read_recipient
 
 MAX_NAMES = 500
@@ -33,6 +34,9 @@ class Figures(msgspec.Struct):
     `locales`, `timezones` and `attributes` count the users that have one; `without_timezone` those that have none.
     `repeated_tokens` counts devices whose token an earlier device had already; None while it is not known.
     `samples` are records that differ in locale or platforms, their tokens masked.
+    `records` counts what was read; it numbers the places of what is `broken`.
+    `null_words` counts, by attribute, the users whose value is a word for no value. `other_gateway` counts devices by
+    their marks (`ios apns`) where the token looks like one of the other gateway.
     """
 
     users: int = 0
@@ -45,6 +49,14 @@ class Figures(msgspec.Struct):
     timezones: dict[str, int] = {}
     attributes: dict[str, int] = {}
     samples: list[dict[str, Any]] = []
+    records: int = 0
+    broken: list[BrokenGroup] = []
+    null_words: dict[str, dict[str, int]] = {}
+    other_gateway: dict[str, int] = {}
+
+
+def _in_one_file(number: int) -> tuple[str, int]:
+    return "", number
 
 
 class Tally:
@@ -52,10 +64,16 @@ class Tally:
 
     Args:
         figures: what an earlier part of the same job had counted.
+        place_of: the part that holds the record of a number, and its number there.
     """
 
-    def __init__(self, figures: Figures | None = None) -> None:
+    def __init__(
+        self, figures: Figures | None = None, place_of: Callable[[int], tuple[str, int]] = _in_one_file
+    ) -> None:
         self.figures = figures or Figures()
+        # The release before counted users only, one for each record.
+        self.figures.records = max(self.figures.records, self.figures.users)
+        self._place_of = place_of
         self.tokens = TokenHashes()
         self._sampled = {_kind_of(sample) for sample in self.figures.samples}
         self._platforms = {name: self.figures.platforms.get(name, 0) for name in ("ios", "android", "web")}
@@ -68,20 +86,27 @@ class Tally:
                 if isinstance(value, BrokenRecord):
                     raise value
                 self.count(read_recipient(value))
-            except BrokenRecord:
+            except BrokenRecord as error:
                 self.figures.invalid_records += 1
+                self.note_broken(str(error))
+            self.figures.records += 1
         self.figures.platforms = {name: n for name, n in self._platforms.items() if n}
 
     def count(self, recipient: Recipient) -> None:
         """Count one recipient."""
         figures = self.figures
         figures.invalid_records += len(recipient.broken_devices)
+        for n, reason in recipient.broken_devices:
+            self.note_broken(reason, n)
         if not recipient.devices:
             return
         figures.devices += len(recipient.devices)
         for _, device in recipient.devices:
             self._platforms[device.platform] += 1
             self.tokens.add(device.token)
+            if (marked := of_other_gateway(device)) is not None:
+                figures.other_gateway[marked] = figures.other_gateway.get(marked, 0) + 1
+        add_null_words(figures.null_words, recipient)
         if recipient.locale:
             count_named(figures.locales, recipient.locale)
         if recipient.timezone:
@@ -93,6 +118,11 @@ class Tally:
                 count_named(figures.attributes, name)
         if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
             self._sample(recipient)
+
+    def note_broken(self, reason: str, device: int | None = None) -> None:
+        """The record at hand, or one of its devices, is broken: remember why and where."""
+        part, number = self._place_of(self.figures.records)
+        add_broken(self.figures.broken, reason, Place(number, part, device))
 
     def _sample(self, recipient: Recipient) -> None:
         """Keep the first few, then those of a kind not kept yet."""

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from approval.audience import in_words as duration_in_words
 from approval.request import Step
 from approval.request import in_words as state_in_words
+from notifier.audience_checks import places_of
 from notifier.campaign import CONTROL, DEFAULT_ARM
 
 _FOLDER = Path(__file__).parent
@@ -40,6 +41,7 @@ class Pages:
             "percent": percent,
             "words": words,
             "of": of,
+            "places": places_of,
         }
         self.files = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in STATIC}
         self._environment.globals["version"] = {

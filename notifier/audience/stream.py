@@ -1,6 +1,7 @@
 """The records of all parts in order, from a cursor on, without ever waiting for the network."""
 
 import enum
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,8 @@ class AudienceStream:
         self._holds = holds
         self._first = cursor.part
         self._record = cursor.record
+        self._parsed = cursor.record
+        self._part_starts = [(cursor.record - cursor.in_part, cursor.part)]
         self.read_bytes = 0
         """Stored bytes parsed by this stream so far, skipped records included."""
         self._records: list[object] = []
@@ -71,6 +74,8 @@ class AudienceStream:
         self._part_over = part >= len(self._parts)
         if self._part_over:
             return
+        if part > self._part_starts[-1][1]:
+            self._part_starts.append((self._parsed, part))
         name = self._parts[part].name
         self._download = self._fetcher.download(part - self._first)
         self._unpacker = Unpacker(name, plain=byte is not None)
@@ -129,6 +134,11 @@ class AudienceStream:
             byte = self._starts[self._next] if waiting else lines.offset
         return Cursor(record=self._record, part=self._part, in_part=self._seen - waiting, byte=byte)
 
+    def place_of(self, record: int) -> tuple[int, int]:
+        """The part that holds a record of this stream, by its index over all parts, and its index there."""
+        start, part = self._part_starts[bisect_right(self._part_starts, record, key=lambda one: one[0]) - 1]
+        return part, record - start
+
     def close(self, join_s: float = 0) -> None:
         """Stop fetching and give the files back. The thread ends with the request it waits for, here or later."""
         self._fetcher.close()
@@ -184,6 +194,7 @@ class AudienceStream:
         skipped = min(self._skip, len(records))
         self._skip -= skipped
         self._records = records[skipped:] if skipped else records
+        self._parsed += len(self._records)
         lines = self._parser.lines if isinstance(self._parser, PartParser) else None
         self._starts = lines.starts[skipped:] if lines is not None else []
         self._next = 0

@@ -27,7 +27,7 @@ from notifier.audience.pin import PinnedObject
 from notifier.campaign import Audience, BrokenCampaign, Fault, Part, read_audience
 from notifier.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
 from notifier.cli.place import Cloud, find_place, split_url
-from notifier.cli.shown import REASONS, show_conversion, show_figures, show_inspection
+from notifier.cli.shown import REASONS, show_conversion, show_figures, show_inspection, show_warnings, warnings_of
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
 from notifier.convert.files import output_to, text_of
 from notifier.convert.pinpoint import Counts, NotPinpoint, records
@@ -56,6 +56,11 @@ class Input:
         self._sources = sources
         self._cloud_of = cloud_of
         self._users_only = users_only
+        self._place_of: Callable[[int], tuple[str, int]] = lambda number: ("", number)
+
+    def place_of(self, record: int) -> tuple[str, int]:
+        """The part that holds a record that was just read, where there are several, and its number there."""
+        return self._place_of(record)
 
     @property
     def name(self) -> str:
@@ -122,7 +127,15 @@ class Input:
             ) from None
         except AudienceUnreachable as error:
             raise Trouble(ExitCode.UNREACHABLE, str(error), "check the credentials and their permissions") from None
-        yield from _streamed(cloud.client("s3"), pinned, Holds.USERS)
+        stream = AudienceStream(cloud.client("s3"), pinned, holds=Holds.USERS)
+
+        def place_of(record: int) -> tuple[str, int]:
+            part, number = stream.place_of(record)
+            return pinned[part].name, number
+
+        if len(pinned) > 1:
+            self._place_of = place_of
+        yield from _taken(stream)
 
 
 class CloudOf:
@@ -151,7 +164,10 @@ def _pin(client: Any, url: str) -> PinnedObject:
 
 
 def _streamed(client: Any, parts: tuple[PinnedObject, ...], holds: Holds) -> Iterator[list[object]]:
-    stream = AudienceStream(client, parts, holds=holds)
+    yield from _taken(AudienceStream(client, parts, holds=holds))
+
+
+def _taken(stream: AudienceStream) -> Iterator[list[object]]:
     try:
         while not stream.ended:
             taken = stream.take(AT_ONCE)
@@ -186,7 +202,7 @@ def validate(
     Example: notifier validate day-2.json
     """
     source = Input([file], CloudOf(stack, stack_file), users_only=users_only)
-    inspector = Inspector(source.name, addition_faults, limit, time.time())
+    inspector = Inspector(source.name, addition_faults, limit, time.time(), source.place_of)
     head = None
     try:
         if not users_only:
@@ -251,22 +267,35 @@ def count(
     cloud_of = CloudOf(stack, stack_file)
     figures = _count_there(cloud_of(), source, who(by), timeout_s, as_json) if all(remote) else _count_here(source)
     if as_json:
-        print_json(figures)
+        print_json(msgspec.to_builtins(figures) | {"warnings": list(warnings_of(figures))})
     else:
         show_figures(console(), figures)
+        show_warnings(console(), figures)
 
 
 def _count_here(source: list[str]) -> Figures:
-    tally = Tally()
+    began, name = 0, ""
+    tally = Tally(place_of=lambda number: (name if len(source) > 1 else "", number - began))
     try:
         for name in source:
-            path = Path(name)
-            for piece in read_local(path, parser_for(path, Holds.USERS)):
+            path, began = Path(name), tally.figures.records
+            for piece in read_local(path, parser_for(path, _held_by(path))):
                 tally.take(piece)
     except BrokenFile as error:
         raise Trouble(ExitCode.NOT_FINE, str(error), "mend the file at this place, or export it again") from None
     tally.figures.repeated_tokens = tally.tokens.repeated()
     return tally.figures
+
+
+def _held_by(path: Path) -> Holds:
+    """A batch file is counted like a part, if its users are in it."""
+    try:
+        head = read_local_head(path)
+    except BrokenFile:
+        return Holds.USERS
+    if head.audience is not None:
+        raise Trouble(ExitCode.USAGE, f"{path}: its users are elsewhere", "count the parts that its audience names")
+    return Holds.BATCH_FILE
 
 
 def _count_there(cloud: Cloud, source: list[str], by: str, timeout_s: float, as_json: bool) -> Figures:

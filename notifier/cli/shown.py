@@ -1,7 +1,7 @@
 """How inspections, figures and conversions look to people."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from notifier.audience_checks import shown_broken, warnings_in
 from notifier.convert.pinpoint import Counts
 from notifier.inspection import Inspection, Preview
 from notifier.languages import is_known, language_of
@@ -128,9 +129,7 @@ def _show_broken(out: Console, found: Inspection) -> None:
     out.print(table)
     rest = sum(found.broken_by_reason.values()) - len(found.broken)
     if rest:
-        out.print(Text(f"… and {rest:,} more; by reason (--limit 0 lists all):", style="dim"))
-        for reason, n in sorted(found.broken_by_reason.items(), key=lambda item: -item[1])[:20]:
-            out.print(Text(f"  {n:>9,}  {reason}"))
+        out.print(Text(f"… and {rest:,} more (--limit 0 lists all)", style="dim"))
 
 
 def _preview(preview: Preview, *, payloads: bool) -> RenderableType:
@@ -168,6 +167,19 @@ def show_figures(out: Console, figures: Figures) -> None:
     table.add_row("time zones", Text(f"{_most(figures.timezones)}; without one: {figures.without_timezone:,}"))
     table.add_row("attributes", Text(_most(figures.attributes)))
     out.print(table)
+    for line in shown_broken(figures.broken):
+        out.print(Text(f"  {line}"))
+
+
+def warnings_of(figures: Figures) -> Iterator[str]:
+    """What looks wrong in an audience that no campaign's texts are known for."""
+    yield from warnings_in(figures.null_words, figures.other_gateway, None)
+
+
+def show_warnings(out: Console, figures: Figures) -> None:
+    """The same, a line each."""
+    for warning in warnings_of(figures):
+        out.print(Text(f"! {warning}", style="yellow"))
 
 
 def _most(counts: dict[str, int]) -> str:

@@ -112,6 +112,17 @@ def test_a_cursor_is_the_next_record(opened: Open, count: int) -> None:
     assert rest.ended
 
 
+@pytest.mark.parametrize("count", range(len(ALL)))
+def test_a_record_has_a_place(opened: Open, count: int) -> None:
+    """Its part and its number there, for every record that was taken since the cursor."""
+    stream = opened()
+    take_exactly(stream, count)
+    rest = opened(stream.position())
+    take_exactly(rest, len(ALL) - count)
+    places = [(part, number) for part, records in enumerate(PARTS) for number in range(len(records))]
+    assert [rest.place_of(n) for n in range(count, len(ALL))] == places[count:]
+
+
 def test_nothing_is_there_before_it_arrives(opened: Open) -> None:
     """`take` gives nothing then, and does not wait."""
     gate = threading.Event()

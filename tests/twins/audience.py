@@ -61,6 +61,14 @@ class MemoryAudience:
             self._turn()
         return Cursor(record=self._record, part=self._part, in_part=self._in_part)
 
+    def place_of(self, record: int) -> tuple[int, int]:
+        """The part that holds a record, and its index there."""
+        for part, records in enumerate(self._parts):
+            if record < len(records):
+                return part, record
+            record -= len(records)
+        return len(self._parts), record
+
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True

@@ -101,8 +101,8 @@ class Stream(MemoryAudience):
 def count(
     jobs: MemoryJobs, parts: Sequence[Sequence[object]], is_near_end: Callable[[], bool] | None = None
 ) -> CountStatus:
-    sizes = [len(part) for part in parts]
-    counting = Counting(jobs, sizes, lambda cursor: Stream(parts, cursor), Clock(), is_near_end or (lambda: False))
+    named = [(f"p{n}", len(part)) for n, part in enumerate(parts)]
+    counting = Counting(jobs, named, lambda cursor: Stream(parts, cursor), Clock(), is_near_end or (lambda: False))
     return counting.run(jobs.claim("c", "ann"))
 
 
@@ -127,6 +127,21 @@ def test_figures_of_an_audience() -> None:
     assert jobs.result.timezones == {"Europe/London": 1}
     assert jobs.result.without_timezone == 2
     assert jobs.result.attributes == {"first_name": 2}
+
+
+def test_broken_records_are_told_with_part_and_number() -> None:
+    """Also by a job that is cut short between two records of a part; a single part needs no name."""
+    jobs, parts = MemoryJobs(), [[user(n) for n in range(25)], [], [user(1), {"user_id": "u"}], [{"user_id": "v"}]]
+    ends = iter([False, True, True, True, False, False, False, False])
+    while jobs.result is None:
+        count(jobs, parts, lambda: next(ends, False))
+    [group] = jobs.result.broken
+    assert (group.reason, group.count) == ("token: missing", 2)
+    assert [(place.part, place.record) for place in group.places] == [("p2", 1), ("p3", 0)]
+    alone = MemoryJobs()
+    count(alone, [[{"user_id": "u"}]])
+    assert alone.result is not None
+    assert alone.result.broken[0].places[0].part == ""
 
 
 def test_samples_have_no_tokens() -> None:
@@ -186,7 +201,7 @@ def test_no_progress_ends_the_job() -> None:
         def take(self, limit: int) -> list[object]:
             return []
 
-    counting = Counting(jobs, [1], lambda cursor: Slow([[user(1)]], cursor), Clock(), lambda: True)
+    counting = Counting(jobs, [("p", 1)], lambda cursor: Slow([[user(1)]], cursor), Clock(), lambda: True)
     assert counting.run(jobs.claim("c", "")) is CountStatus.FAILED
     assert jobs.reason.startswith("no_progress")
 
@@ -199,7 +214,7 @@ def test_a_broken_file_fails_the_job() -> None:
         def take(self, limit: int) -> list[object]:
             raise AudienceUncountable(str(BrokenFile("s3://b/k", "the file is cut off", (7,))))
 
-    counting = Counting(jobs, [1], lambda cursor: Broken([[user(1)]], cursor), Clock(), lambda: False)
+    counting = Counting(jobs, [("p", 1)], lambda cursor: Broken([[user(1)]], cursor), Clock(), lambda: False)
     assert counting.run(jobs.claim("c", "")) is CountStatus.FAILED
     assert "cut off" in jobs.reason
 
@@ -212,7 +227,7 @@ def test_trouble_lets_the_job_go() -> None:
         def take(self, limit: int) -> list[object]:
             raise ConnectionError
 
-    counting = Counting(jobs, [1], lambda cursor: Unreachable([[user(1)]], cursor), Clock(), lambda: False)
+    counting = Counting(jobs, [("p", 1)], lambda cursor: Unreachable([[user(1)]], cursor), Clock(), lambda: False)
     with pytest.raises(ConnectionError):
         counting.run(jobs.claim("c", ""))
     assert jobs.released == 1
