@@ -51,7 +51,7 @@ from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.gateway.keys import Keys
 from notifier.gateway.payload import Label
-from notifier.gateway.secrets import BadSecret, ReadSecret, Secrets
+from notifier.gateway.secrets import BadSecret, Secrets
 from notifier.gateway.transport import Endpoint
 from notifier.ledger import DynamoLedger, LaneLost
 from notifier.opening import Opened, Opening, Unsendable
@@ -98,29 +98,37 @@ class Process:
         self.continuation = LambdaContinuation(session.client("lambda", config=config), settings.worker_function)
         self.announcer = EventBridgeAnnouncer(session.client("events", config=config))
         self.cache = FileCache(Path(settings.cache_dir), settings.cache_max_mb * 1_000_000)
-        self._secrets = Secrets(session.client("secretsmanager", config=config))
-        self.fcm_keys = Keys(
-            lambda: fcm_auth.Credentials(self._reader("fcm", settings.fcm_secret_arn), ca_file=settings.gateway_ca_file)
+        # Threads of their own: an endpoint that hangs must not keep a settlement waiting.
+        threads = ThreadPoolExecutor(len(("fcm", "apns")), thread_name_prefix="credentials")
+        patience = config.merge(
+            Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
         )
-        self.apns_keys = Keys(lambda: apns_auth.Credentials(self._reader("apns", settings.apns_secret_arn)))
+        secrets = Secrets(session.client("secretsmanager", config=patience))
+        self.fcm_keys = Keys(
+            secrets.reader("fcm", settings.fcm_secret_arn),
+            partial(fcm_auth.Credentials, ca_file=settings.gateway_ca_file),
+            threads,
+            self.clock.now,
+        )
+        self.apns_keys = Keys(
+            secrets.reader("apns", settings.apns_secret_arn), apns_auth.Credentials, threads, self.clock.now
+        )
         # The audience itself asks for a stalled range again, six times: botocore's patience would only add to it.
         reading = config.merge(Config(read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}))
         self.library = S3Library(session.client("s3", config=reading), self.cache, partial(role_of, session))
 
-    def _reader(self, name: str, arn: str) -> ReadSecret:
-        if not arn:
-            raise BadSecret(f"{name} secret: there is none; set {name.upper()}_SECRET_ARN")
-        return self._secrets.reader(name, arn)
+    def begin_credentials(self) -> None:
+        """Begin to fetch what a hop needs to ask the gateways: it is there, or nearly, when the run is open.
 
-    def look_at_secrets(self) -> None:
-        """Meet secrets that were replaced since this process read them. Without an answer the known ones stay."""
-        try:
-            changed = self._secrets.look_again()
-        except (BotoCoreError, ClientError):
-            return
-        for name, keys in (("fcm", self.fcm_keys), ("apns", self.apns_keys)):
-            if name in changed:
-                keys.forget()
+        A process outlives a run that stopped for its credentials: resumed, the run must meet the corrected secret.
+        """
+        for keys, arn in (
+            (self.fcm_keys, self.settings.fcm_secret_arn),
+            (self.apns_keys, self.settings.apns_secret_arn),
+        ):
+            keys.look_again()
+            if arn:
+                keys.access(self.clock.now())
 
     def opening(self) -> Opening:
         """What opens runs."""
@@ -250,7 +258,6 @@ class HopMaker:
         self._lane = lane
         self._opened = opened
         self._renderer = Renderer(opened.campaign)
-        process.look_at_secrets()
         settings = process.settings
         self._transport = CurlTransport(endpoints(settings), ca_file=settings.gateway_ca_file)
         now_s = process.clock.monotonic()
@@ -272,7 +279,6 @@ class HopMaker:
             self._transport,
             self.carriers(),
             process.clock,
-            process.background,
             random.random,
             {"fcm": self._budget},
             process.settings.window,

@@ -8,13 +8,12 @@ from typing import Any, Protocol, assert_never
 
 import msgspec
 
-from notifier.background import Background, Task
 from notifier.batching import Push
 from notifier.circuit import MIN_REFUSED, Circuit
 from notifier.deadline import Clock
 from notifier.doubt import Doubts
 from notifier.health import Health
-from notifier.outcome import CannotAsk, Disposition, Outcome, Verdict, timestamp
+from notifier.outcome import Access, Disposition, Outcome, Readiness, Verdict, timestamp
 from notifier.pacing import Permits
 from notifier.retry import Tried, decide, on_grid, trying_s
 from notifier.throttle import Throttle
@@ -59,6 +58,10 @@ class Reply(Protocol):
 class Carrier(Protocol):
     """One gateway's knowledge: how to ask and what an answer means (`notifier.gateway.carrier`)."""
 
+    def access(self, now_s: float) -> Access:
+        """Whether the endpoint can be asked now. Never blocks."""
+        ...
+
     def ask(self, push: Push, now_s: float) -> Any:
         """The request for a push, or a Verdict when there is nothing to ask: too large, or a rehearsal."""
         ...
@@ -72,8 +75,13 @@ class Carrier(Protocol):
         """Counts the renewals of the credentials."""
         ...
 
+    @property
+    def advice(self) -> str:
+        """What to look at when the credentials are refused, for the run's operator."""
+        ...
+
     def renew(self) -> None:
-        """Read the secret anew and renew the credentials. Blocks; called in a thread."""
+        """Read the secret again and renew the credentials, in the background: `access` says when that is done."""
         ...
 
     @property
@@ -107,7 +115,6 @@ class Dispatch:
         transport: carries requests.
         carriers: by endpoint.
         clock: the times.
-        background: for renewing credentials.
         draw: a number in [0, 1), for jitter.
         budgets: a pace of requests for endpoints that have one.
         window: how many pushes may be open at once: in flight, queued, or waiting for another attempt.
@@ -118,7 +125,6 @@ class Dispatch:
         transport: Transport,
         carriers: Mapping[str, Carrier],
         clock: Clock,
-        background: Background,
         draw: Callable[[], float],
         budgets: Mapping[str, Permits],
         window: int,
@@ -126,7 +132,6 @@ class Dispatch:
         self._transport = transport
         self._carriers = carriers
         self._clock = clock
-        self._background = background
         self._draw = draw
         self._budgets = budgets
         self._window = window
@@ -141,9 +146,14 @@ class Dispatch:
         self._circuits: dict[str, Circuit[tuple[Push, Verdict, int]]] = {
             name: Circuit(clock.monotonic(), most_withheld) for name in carriers
         }
-        self._renewing: dict[str, Task] = {}
+        self._renewing: set[str] = set()
+        """Endpoints whose credentials are being renewed because of a refusal."""
         self._renewed_for: set[tuple[int, int]] = set()
         """Devices whose refusal brought a renewal: another refusal of theirs brings none."""
+        self._used: set[str] = set()
+        """Endpoints that had something to ask in this hop."""
+        self._unavailable: dict[str, Access] = {}
+        self._generations: dict[str, int] = {}
         self._proven: dict[str, int] = {}
         self._began_with: dict[str, int] = {}
         self.health = Health()
@@ -177,6 +187,7 @@ class Dispatch:
     def let_go(self, push: Push) -> None:
         """Take a push; it is asked for as soon as its endpoint has room."""
         self._open += 1
+        self._used.add(push.endpoint)
         self._queues[push.endpoint].append(push)
 
     def step(self, timeout_s: float) -> None:
@@ -229,7 +240,7 @@ class Dispatch:
             self._reject_all(own)
             self._defer_all(doubtful)
             for push, verdict, _ in doubtful[:1]:
-                self.drain(_refuses_everything(push, verdict))
+                self.drain(_refuses_everything(push, verdict, self._carriers[push.endpoint].advice))
 
     @property
     def in_doubt(self) -> int:
@@ -266,7 +277,7 @@ class Dispatch:
 
     def _submit(self, now_s: float) -> None:
         for endpoint, queue in self._queues.items():
-            if self.holding or not queue or self._is_renewing(endpoint):
+            if self.holding or not queue or not self._may_ask(endpoint, now_s):
                 continue
             room = self._transport.room(endpoint)
             limits: list[Permits] = [self._throttles[endpoint], self._circuits[endpoint]]
@@ -283,12 +294,7 @@ class Dispatch:
     def _ask(self, push: Push, endpoint: str, now_s: float) -> int:
         """Ask for one push. Returns how many requests that made: 1, or 0 when it ended without."""
         carrier = self._carriers[endpoint]
-        try:
-            request = carrier.ask(push, now_s)
-        except CannotAsk as error:
-            self._defer(push, 0.0)
-            self.drain(str(error))
-            return 0
+        request = carrier.ask(push, now_s)
         if isinstance(request, Verdict):
             if request.reason == "dry_run":
                 push.batch.account.dry += 1
@@ -369,7 +375,7 @@ class Dispatch:
             heapq.heappush(self._later, (now_s + delay_s, next(self._tick), push))
         self._reject_all(circuit.exceptions())
         if circuit.is_open:
-            self.drain(_refuses_everything(push, verdict))
+            self.drain(_refuses_everything(push, verdict, self._carriers[push.endpoint].advice))
 
     def _refuse(self, push: Push, verdict: Verdict, status: int) -> None:
         if verdict.disposition is Disposition.DROP_TOKEN and verdict.suspicion is None:
@@ -421,24 +427,49 @@ class Dispatch:
                 return
             if endpoint not in self._renewing:
                 self._renewed_for.add(key)
-                self._renewing[endpoint] = self._background.submit(carrier.renew)
+                self._renewing.add(endpoint)
+                carrier.renew()
         self._again(push, verdict, 0)
 
-    def _is_renewing(self, endpoint: str) -> bool:
-        task = self._renewing.get(endpoint)
-        if task is None:
-            return False
-        if not task.done():
-            return True
-        del self._renewing[endpoint]
-        try:
-            task.result()
-        except Exception as error:  # noqa: BLE001 - whatever the identity provider or Secrets Manager said
-            self.drain(f"credentials_refused: {type(error).__name__}: {error}")
-            return True
-        self._defer_all(self._doubts.renewed(endpoint))
-        self._defer_all(self._circuits[endpoint].renewed())
-        return False
+    # -- credentials --------------------------------------------------------------------------------------------------
+
+    def _may_ask(self, endpoint: str, now_s: float) -> bool:
+        """Whether the endpoint can be asked now. If not for long, what waits for it is deferred; else it waits here."""
+        carrier = self._carriers[endpoint]
+        access = carrier.access(now_s)
+        self._note_generation(endpoint, carrier.generation)
+        self._unavailable.pop(endpoint, None)
+        match access.readiness:
+            case Readiness.READY:
+                return True
+            case Readiness.WAITING:
+                return False
+            case Readiness.UNAVAILABLE:
+                self._unavailable[endpoint] = access
+                queue = self._queues[endpoint]
+                while queue:
+                    self._defer(queue.popleft(), access.until_s)
+                return False
+            case Readiness.REFUSED:
+                self.drain(f"credentials_refused: {access.reason}")
+                return False
+            case _:
+                assert_never(access.readiness)
+
+    def _note_generation(self, endpoint: str, generation: int) -> None:
+        """With other credentials, what the old ones were told of tokens proves nothing: those are asked for again."""
+        if self._generations.setdefault(endpoint, generation) != generation:
+            self._generations[endpoint] = generation
+            self._renewing.discard(endpoint)
+            self._defer_all(self._doubts.renewed(endpoint))
+            self._defer_all(self._circuits[endpoint].renewed())
+
+    @property
+    def rest(self) -> Access | None:
+        """Set while no endpoint that this hop uses can be asked: until when, and why. Waiting would be paid for."""
+        if not self._used or not self._used <= self._unavailable.keys():
+            return None
+        return min(self._unavailable.values(), key=lambda access: access.until_s)
 
     # -- ends ---------------------------------------------------------------------------------------------------------
 
@@ -464,10 +495,10 @@ class Dispatch:
             self._defer(push, 0.0)
 
 
-def _refuses_everything(push: Push, verdict: Verdict) -> str:
+def _refuses_everything(push: Push, verdict: Verdict, advice: str) -> str:
     """The reason with which a run stops when an endpoint refuses everybody."""
     if verdict.disposition is Disposition.RENEW:
-        return f"credentials_refused: {verdict.reason} by {push.endpoint}, with renewed credentials too"
+        return f"credentials_refused: {verdict.reason} by {push.endpoint}, with renewed credentials too; {advice}"
     return f"{verdict.reason}: {push.endpoint} refuses everything until this is mended"
 
 

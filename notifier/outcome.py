@@ -57,8 +57,24 @@ class Suspicion(enum.StrEnum):
     """No FCM tokens at all, such as APNs' under the wrong platform: judged after 100 answers of live tokens."""
 
 
-class CannotAsk(Exception):
-    """Nothing can be asked of an endpoint until somebody mends the reason, such as missing credentials."""
+class Readiness(enum.Enum):
+    """Whether an endpoint can be asked."""
+
+    READY = "ready"
+    WAITING = "waiting"
+    """Credentials are being fetched: soon."""
+    UNAVAILABLE = "unavailable"
+    """Credentials cannot be fetched now: not before a stated time."""
+    REFUSED = "refused"
+    """Not before an operator has corrected the reason."""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Whether an endpoint can be asked, and if not, why. `until_s`: seconds since the epoch, of UNAVAILABLE."""
+
+    readiness: Readiness
+    reason: str = ""
+    until_s: float = 0.0
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):

@@ -29,6 +29,7 @@ class Premises:
     @traced("open")
     def open(self, run: Run, lane: Lane) -> Opened:
         """What every hop needs to know. Raises Unsendable and InputUnreachable."""
+        self._process.begin_credentials()
         self._correlate(run)
         try:
             opened = self._process.opening().open(run, decode_opened, begun=lane.has_begun)

@@ -118,6 +118,8 @@ class Hop:
                 self._clear_doubts()
                 if self.dispatch.stop_reason is not None:
                     self._end(Exit.STOP, self.dispatch.stop_reason)
+                elif (rest := self.dispatch.rest) is not None:
+                    self._rest(rest.until_s, rest.reason)
                 self.progress.settle_complete()
                 self.progress.write(urgent=self._exit is not None or self._is_idle)
                 self._watcher.turn(self)
@@ -163,9 +165,9 @@ class Hop:
         self._end(Exit.WAIT, reason)
         self._unreachable = True
 
-    def _rest(self, due_at: float) -> None:
+    def _rest(self, due_at: float, reason: str | None = None) -> None:
         self.due_at = due_at
-        self._end(Exit.REST, None)
+        self._end(Exit.REST, reason)
 
     def _drain(self) -> None:
         """Start no request from now on. Control users need none: they are held at once."""
@@ -314,7 +316,7 @@ def leave(hop: Hop, why: Exit, ledger: HopLedger, clock: Clock) -> Lane:
         case Exit.WAIT:
             return ledger.release(lane, LaneState.READY, now_ms + WAIT_MS, hop.reason)
         case Exit.REST:
-            return ledger.release(lane, LaneState.RESTING, int((hop.due_at or clock.now()) * 1000))
+            return ledger.release(lane, LaneState.RESTING, int((hop.due_at or clock.now()) * 1000), hop.reason)
         case Exit.PAUSE:
             return ledger.release(lane, LaneState.PAUSED, None)
         case Exit.STOP:

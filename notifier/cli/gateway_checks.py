@@ -47,7 +47,7 @@ def gateway_checks(cloud: Cloud, variables: Mapping[str, str]) -> Iterator[Check
 def _fcm(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[Check]:
     mend = "put the service account's JSON there: aws secretsmanager put-secret-value --secret-id … --secret-string file://…"
     try:
-        credentials = fcm_auth.Credentials(secrets.reader("fcm", arn), ca_file=variables.get("GATEWAY_CA_FILE", ""))
+        credentials = fcm_auth.Credentials(secrets.read("fcm", arn), ca_file=variables.get("GATEWAY_CA_FILE", ""))
     except BadSecret as error:
         yield Check("FCM secret", False, str(error), mend)
         return
@@ -56,13 +56,12 @@ def _fcm(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[C
         return
     yield Check("FCM secret", True, f"project {credentials.project_id}")
     try:
-        header = credentials.header(time.time())
+        header = credentials.grant(time.time()).header
     except CredentialsUnavailable as error:
         yield Check("FCM dry run", False, str(error), WAY_OUT)
         return
     except CredentialsRefused as error:
-        mend = "make a new key for the service account, and put it in the secret"
-        yield Check("FCM dry run", False, str(error), mend)
+        yield Check("FCM dry run", False, error.problem, error.mend)
         return
     body = msgspec.json.encode(
         {"validate_only": True, "message": {"token": NOBODY, "notification": {"title": "setup"}}}
@@ -80,7 +79,7 @@ def _fcm(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[C
 def _apns(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[Check]:
     mend = 'put JSON there: {"key": "-----BEGIN PRIVATE KEY-----…", "key_id": "…", "team_id": "…", "topic": "…"}'
     try:
-        credentials = apns_auth.Credentials(secrets.reader("apns", arn))
+        credentials = apns_auth.Credentials(secrets.read("apns", arn))
     except BadSecret as error:
         yield Check("APNs secret", False, str(error), mend)
         return
@@ -88,7 +87,7 @@ def _apns(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[
         yield Check("APNs secret", False, str(error), mend_of(error, MISSING))
         return
     yield Check("APNs secret", True, f"topic {credentials.topic}")
-    headers = (credentials.header(time.time()), f"apns-topic: {credentials.topic}", "apns-push-type: alert")
+    headers = (credentials.grant(time.time()).header, f"apns-topic: {credentials.topic}", "apns-push-type: alert")
     body = b'{"aps":{"alert":"setup"}}'
     request = Request(endpoint="apns", path=f"/3/device/{NOBODY}", headers=headers, body=body, ticket=None)
     yield _asked("APNs", "Apple", variables["APNS_BASE_URL"], request, apns_verdict.judge, variables)

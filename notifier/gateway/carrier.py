@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from typing import Protocol
 
-from botocore.exceptions import ClientError
-
 from notifier.batching import Push
 from notifier.gateway.payload import Label
-from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable
 from notifier.gateway.transport import Answer, Request
-from notifier.outcome import CannotAsk, Disposition, Verdict
+from notifier.outcome import Access, Disposition, Verdict
 from notifier.render import Wording
 
 NAMESPACE = bytes.fromhex("8a0e0f6f3d5c5b9d9a3e5c1b7d2f4e60")
@@ -32,12 +29,15 @@ class Prepared(Protocol):
 
 
 class Credentials(Protocol):
-    """What opens the gateway (`notifier.gateway.fcm.auth`, `notifier.gateway.apns.auth`)."""
+    """What opens the gateway (`notifier.gateway.keys`)."""
 
+    def access(self, now_s: float) -> Access: ...
     def header(self, now_s: float) -> str: ...
     def renew(self) -> None: ...
     @property
     def generation(self) -> int: ...
+    @property
+    def advice(self) -> str: ...
 
 
 class GatewayCarrier:
@@ -85,20 +85,17 @@ class GatewayCarrier:
         self._ready: dict[tuple[str, str], Prepared] = {}
         self.ttl_s: Mapping[str, float] = _TimeToLive(wording_of)
 
-    def ask(self, push: Push, now_s: float) -> Request | Verdict:
-        """The request for a push, or a verdict when there is nothing to ask.
+    def access(self, now_s: float) -> Access:
+        """Whether the endpoint can be asked. Never blocks; what is missing is fetched in the background."""
+        return self._credentials.access(now_s)
 
-        Raises:
-            CannotAsk: the credentials are missing, broken or refused.
-        """
+    def ask(self, push: Push, now_s: float) -> Request | Verdict:
+        """The request for a push, or a verdict when there is nothing to ask. Only while `access` says READY."""
         words = push.words
         if words is None:
             raise ValueError("a control user is never asked for")
-        try:
-            prepared = self._ready.get(words.key) or self._make_ready(words.key)
-            authorization = self._credentials.header(now_s) if self._asks else ""
-        except (BadSecret, CredentialsRefused, CredentialsUnavailable, ClientError) as error:
-            raise CannotAsk(f"credentials_refused: {self._endpoint}: {error}") from None
+        prepared = self._ready.get(words.key) or self._make_ready(words.key)
+        authorization = self._credentials.header(now_s) if self._asks else ""
         token = push.device.token
         body = prepared.body(token, words.texts, now_s)
         if len(body) > self._max_payload_bytes and prepared.is_too_large(body, words.texts):
@@ -127,8 +124,13 @@ class GatewayCarrier:
         """Counts the renewals of the credentials."""
         return self._credentials.generation
 
+    @property
+    def advice(self) -> str:
+        """What to look at when the credentials are refused."""
+        return self._credentials.advice
+
     def renew(self) -> None:
-        """Read the secret anew and renew the credentials. Blocks."""
+        """Read the secret again and renew the credentials, in the background: `access` says when that is done."""
         self._credentials.renew()
 
     def _make_ready(self, key: tuple[str, str]) -> Prepared:

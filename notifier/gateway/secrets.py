@@ -1,41 +1,63 @@
 """The gateways' credentials in Secrets Manager, and what is said when they are no good. Values are never shown."""
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
-import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+_SUFFIX_CHARS = 7
+"""Secrets Manager adds a dash and six characters to a name to make its ARN."""
 
 
 class BadSecret(ValueError):
-    """A secret that cannot be used: its name and the field at fault, never a value."""
+    """A secret that cannot be read or used: its name and the field at fault, never a value."""
 
 
 class CredentialsRefused(Exception):
-    """The gateway does not take our credentials: the secret is wrong, withdrawn or of another account."""
+    """The gateway does not take our credentials: the secret is wrong, withdrawn or of another account.
+
+    `problem` and `mend` are what its text is made of, for whoever shows them apart.
+    """
+
+    def __init__(self, problem: str, mend: str) -> None:
+        super().__init__(f"{problem}; {mend}")
+        self.problem = problem
+        self.mend = mend
 
 
 class CredentialsUnavailable(Exception):
-    """Credentials could not be fetched now; another attempt may do."""
+    """Credentials could not be fetched now; another attempt may do. `retry_after_s`: not before then."""
+
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class Secret:
-    """A secret's JSON object. Its repr shows nothing of it."""
+    """A secret's JSON object. Its repr shows nothing of it.
 
-    __slots__ = ("_values", "name")
+    Args:
+        name: `fcm` or `apns`.
+        where: what it is called in Secrets Manager, for messages.
+    """
 
-    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
+    __slots__ = ("_values", "label", "name")
+
+    def __init__(self, name: str, values: Mapping[str, Any], where: str = "") -> None:
         self.name = name
+        self.label = label_of(name, where)
         self._values = values
 
     def text(self, field: str) -> str:
-        """One field. Raises BadSecret naming it when it is missing, empty or not a string."""
+        """One field, without white space around it. Raises BadSecret when it is missing, empty or not a string."""
         value = self._values.get(field)
         if value is None:
-            raise BadSecret(f"{self.name} secret: {field} is missing")
+            raise BadSecret(f"{self.label}: {field} is missing")
         if not isinstance(value, str) or not value.strip():
-            raise BadSecret(f"{self.name} secret: {field} is not a text")
-        return value
+            raise BadSecret(f"{self.label}: {field} is not a text")
+        return value.strip()
 
     def texts(self, *fields: str) -> dict[str, str]:
         """Several fields. Raises BadSecret naming every one at fault."""
@@ -58,15 +80,20 @@ class Secret:
 
 
 class ReadSecret(Protocol):
-    """One secret, from memory or, when `fresh`, from where it is kept. Raises BadSecret."""
+    """Reads one secret from where it is kept. Blocks.
 
-    def __call__(self, *, fresh: bool) -> Secret:
+    Raises:
+        BadSecret: when it cannot be used, or is not given to us.
+        CredentialsUnavailable: when it cannot be read now.
+    """
+
+    def __call__(self) -> Secret:
         """Gives the secret."""
         ...
 
 
 class Secrets:
-    """Secrets Manager, read once per process.
+    """Secrets Manager.
 
     Args:
         client: boto3's `secretsmanager` client.
@@ -74,52 +101,83 @@ class Secrets:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._read: dict[str, Secret] = {}
 
-    def read(self, name: str, arn: str, *, fresh: bool = False) -> Secret:
-        """The secret at `arn`, called `name` in messages; `fresh` reads it anew, for one that was replaced.
+    def read(self, name: str, arn: str) -> Secret:
+        """The secret at `arn`, called `name` in messages.
 
         Raises:
             BadSecret: when it is empty or not a JSON object.
-            botocore.exceptions.ClientError: when AWS does not give it.
+            botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: when AWS does not give it.
         """
-        if fresh or arn not in self._read:
-            self._read[arn] = parsed(name, self._client.get_secret_value(SecretId=arn))
-        return self._read[arn]
-
-    def look_again(self) -> frozenset[str]:
-        """Read anew everything that was read. Returns the names of what has changed, and will be as it is now.
-
-        A process outlives a run that stopped for its credentials: resumed, the run must meet the mended secret.
-        """
-        changed = set()
-        for arn, known in list(self._read.items()):
-            try:
-                now = parsed(known.name, self._client.get_secret_value(SecretId=arn))
-            except BadSecret:
-                del self._read[arn]  # whoever needs it is told by reading it
-                changed.add(known.name)
-                continue
-            if not now.same_as(known):
-                self._read[arn] = now
-                changed.add(known.name)
-        return frozenset(changed)
+        return parsed(name, self._client.get_secret_value(SecretId=arn), name_in(arn))
 
     def reader(self, name: str, arn: str) -> ReadSecret:
-        """A way to read one secret, for the credentials made of it."""
-        return partial(self.read, name, arn)
+        """A way to read one secret that says what is wrong in words for the run's operator."""
+        return partial(self._read_or_say, name, arn)
 
-    def __repr__(self) -> str:
-        return f"Secrets({len(self._read)} read)"
+    def _read_or_say(self, name: str, arn: str) -> Secret:
+        label, parameter = label_of(name, name_in(arn)), f"{name.capitalize()}SecretArn"
+        if not arn:
+            raise BadSecret(f"{label}: there is none; give its ARN in the parameter {parameter}, deploy")
+        try:
+            return self.read(name, arn)
+        except ClientError as error:
+            mend = _mend(error, parameter)
+            if mend:
+                raise BadSecret(f"{label}: {mend}") from None
+            code = error.response["Error"]["Code"].removesuffix("Exception")
+            raise CredentialsUnavailable(f"{label}: Secrets Manager answers {code}") from None
+        except BotoCoreError:
+            raise CredentialsUnavailable(f"{label}: Secrets Manager cannot be reached") from None
 
 
-def parsed(name: str, answer: Mapping[str, Any]) -> Secret:
+def label_of(name: str, where: str) -> str:
+    """What a secret is called in messages: `fcm secret notifier/fcm`."""
+    return f"{name} secret {where}".rstrip()
+
+
+def name_in(arn: str) -> str:
+    """The secret's own name, without account and region."""
+    tail = arn.partition(":secret:")[2]
+    return tail[:-_SUFFIX_CHARS] if tail[-_SUFFIX_CHARS : -_SUFFIX_CHARS + 1] == "-" else tail
+
+
+def _mend(error: ClientError, parameter: str) -> str:
+    """What has to be done before AWS gives the secret; empty when it may give it the next time.
+
+    Source: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors
+    """
+    said = error.response["Error"]
+    match said["Code"]:
+        case "AccessDeniedException" | "AccessDenied" if "KMS" in said.get("Message", ""):
+            return "AccessDenied: the function may not use its KMS key: add the key to the parameter KmsKeyArns, deploy"
+        case "AccessDeniedException" | "AccessDenied":
+            return f"AccessDenied: the function may not read it: give its ARN in the parameter {parameter}, deploy"
+        case "ResourceNotFoundException" if "staging label" in said.get("Message", ""):
+            return "it has no value yet: aws secretsmanager put-secret-value gives it one"
+        case "ResourceNotFoundException":
+            return f"it is not there: create it, or give the ARN of another one in the parameter {parameter}, deploy"
+        case "InvalidRequestException":
+            return "it is marked for deletion: aws secretsmanager restore-secret keeps it"
+        case "DecryptionFailure" | "DecryptionFailureException":
+            return "its KMS key is disabled or deleted: enable the key, or give the secret another one"
+        case "InvalidParameterException" | "ValidationException":
+            return f"its ARN is not one: correct the parameter {parameter}, deploy"
+        case _:
+            return ""
+
+
+def parsed(name: str, answer: Mapping[str, Any], where: str = "") -> Secret:
     """The secret in an answer of `get_secret_value`. Raises BadSecret."""
+    label = label_of(name, where)
     content = answer.get("SecretString") or answer.get("SecretBinary") or b""
+    text = content if isinstance(content, str) else bytes(content).decode("utf-8", "replace")
     try:
-        values = msgspec.json.decode(content)
-    except (msgspec.DecodeError, ValueError):
-        raise BadSecret(f"{name} secret: not JSON") from None
+        # Not strict: a key that was pasted with its line breaks is what everybody means by it.
+        values = json.loads(text.removeprefix("\ufeff"), strict=False)
+    except ValueError:
+        hint = ", but a key alone: it belongs into a JSON object" if "-----BEGIN " in text else ""
+        raise BadSecret(f"{label}: not JSON{hint}") from None
     if not isinstance(values, dict):
-        raise BadSecret(f"{name} secret: not a JSON object")
-    return Secret(name, values)
+        raise BadSecret(f"{label}: not a JSON object")
+    return Secret(name, values, where)

@@ -45,6 +45,7 @@ class Scenario(msgspec.Struct, frozen=True):
         aws: rules for calls to AWS. Each must strike at least once, or the scenario showed nothing.
         invocations: makes the plan for invocations: dropped, doubled, refused, killed.
         behaviour: what the stand-ins answer, as `module:function`.
+        oauth: what the token endpoint answers, as `module:function`.
         wire: makes the behaviour of a server that misbehaves in HTTP/2, in both gateways' place.
         idle_close_s: that server closes a connection on which nothing is asked for so long.
         line: makes the behaviour of TCP connections to the stand-ins, by their number.
@@ -71,6 +72,7 @@ class Scenario(msgspec.Struct, frozen=True):
     aws: tuple[AwsRule, ...] = ()
     invocations: Callable[[], FaultPlan] | None = None
     behaviour: str = ""
+    oauth: str = ""
     wire: Callable[[], Behaviour] | None = None
     idle_close_s: float | None = None
     line: Callable[[], Callable[[int], Line]] | None = None

@@ -106,7 +106,7 @@ class Stage:
     ) -> tuple[dict[str, Any], Any, list[str]]:
         trial = self.trial
         trial.gateways.reset()
-        trial.gateways.behave(scenario.behaviour)
+        trial.gateways.behave(scenario.behaviour, scenario.oauth)
         trial.sandbox.aws.break_by(scenario.aws)
         plan = scenario.invocations() if scenario.invocations else no_fault
         worker = self._names["WorkerFunction"]

@@ -8,6 +8,7 @@
 | `GET /pushes?token=…` | the last accepted pushes of a registered token, oldest first |
 | `POST /revoke` | makes every access token issued so far worthless |
 | `POST /behave` with `{"behaviour": "module:function"}` | decides the answers from now on; "" for the prefixes |
+| … and with `"oauth": "module:function"` | the same for access tokens; "" for the usual |
 """
 
 import resource
@@ -19,7 +20,7 @@ import msgspec
 from sandbox.gateways.behaviour import by_prefix, load
 from sandbox.gateways.counts import GatewayCounts
 from sandbox.gateways.endpoint import Endpoint, Exchange, Phones, Scope
-from sandbox.gateways.oauth import OAuth
+from sandbox.gateways.oauth import OAuth, OAuthBehave, usual
 
 _JSON = [("content-type", "application/json")]
 
@@ -34,6 +35,7 @@ class Choice(msgspec.Struct, frozen=True):
     """The body of `/behave`."""
 
     behaviour: str
+    oauth: str = ""
 
 
 class Control:
@@ -87,10 +89,12 @@ class Control:
         try:
             choice = msgspec.json.decode(body, type=Choice)
             behave = load(choice.behaviour) if choice.behaviour else by_prefix
+            oauth: OAuthBehave = load(choice.oauth) if choice.oauth else usual  # type: ignore[assignment]
         except (msgspec.MsgspecError, TypeError, ValueError) as error:
             return 400, {"error": str(error)}
         for endpoint in self._endpoints:
             endpoint.behave = behave
+        self._oauth.behave(oauth)
         return 200, {}
 
     def _reset(self) -> None:

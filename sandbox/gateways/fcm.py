@@ -98,8 +98,7 @@ class Fcm(Endpoint):
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Takes one request; those for a token are not FCM's and not counted as such."""
         if scope.path == "/token":
-            reply = self._oauth.token(scope.method, await exchange())
-            exchange.response_bytes(reply.status, list(reply.headers), reply.body)
+            await self._oauth.__rsgi__(scope, exchange)
             return
         await super().__rsgi__(scope, exchange)
 

@@ -3,6 +3,7 @@
 `POST /token` with a signed assertion, as in https://developers.google.com/identity/protocols/oauth2/service-account.
 """
 
+import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sandbox.gateways.behaviour import Reply
+from sandbox.gateways.endpoint import Exchange, Scope
 
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SCOPES = frozenset(
@@ -29,6 +31,29 @@ _TIMEFRAME = (
     "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
     "Check your iat and exp values in the JWT claim."
 )
+
+
+class TokenBehaviour(msgspec.Struct, frozen=True):
+    """What to do with one request for an access token.
+
+    Args:
+        delay_ms: the answer comes so much later.
+        raw: exactly this is answered, and no token is issued.
+        lifetime_s: how long the token is good; None for the usual time.
+    """
+
+    delay_ms: float = 0.0
+    raw: Reply | None = None
+    lifetime_s: int | None = None
+
+
+OAuthBehave = Callable[[int, float], TokenBehaviour]
+"""`(nth, since_s) -> TokenBehaviour`: the number of the request, from 1, and the seconds since the first one."""
+
+
+def usual(nth: int, since_s: float) -> TokenBehaviour:  # noqa: ARG001 (the shape of OAuthBehave)
+    """A token, at once, for as long as usual."""
+    return TokenBehaviour()
 
 
 class _RefusedError(Exception):
@@ -51,6 +76,7 @@ class OAuth:
         self._clock = clock
         self._lifetime_s = lifetime_s
         self._good_until: dict[str, float] = {}
+        self.behave(usual)
         self.reset()
 
     def reset(self) -> None:
@@ -58,6 +84,22 @@ class OAuth:
         self.requests = 0
         self.issued = 0
         self.answers: Counter[str] = Counter()
+
+    def behave(self, behaviour: OAuthBehave) -> None:
+        """Answers as the behaviour says from now on; its requests are counted from 1 again."""
+        self._behaviour = behaviour
+        self._nth = 0
+        self._first_at = 0.0
+
+    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
+        """Takes one request to `/token` (the FCM stand-in calls this)."""
+        body = await exchange()
+        self._nth += 1
+        self._first_at = self._first_at or self._clock()
+        behaviour = self._behaviour(self._nth, self._clock() - self._first_at)
+        await asyncio.sleep(behaviour.delay_ms / 1000)
+        reply = self.token(scope.method, body, behaviour)
+        exchange.response_bytes(reply.status, list(reply.headers), reply.body)
 
     def revoke(self) -> None:
         """Makes every token issued so far worthless, as when Google drops a key."""
@@ -67,9 +109,12 @@ class OAuth:
         """Whether the token was issued here and is neither expired nor revoked."""
         return self._clock() < self._good_until.get(access_token, 0.0)
 
-    def token(self, method: str, body: bytes) -> Reply:
+    def token(self, method: str, body: bytes, behaviour: TokenBehaviour = TokenBehaviour()) -> Reply:  # noqa: B008
         """Answers one request to `/token`."""
         self.requests += 1
+        if behaviour.raw is not None:
+            self.answers[f"{behaviour.raw.status} {behaviour.raw.reason}".strip()] += 1
+            return behaviour.raw
         try:
             self._check(method, body)
         except _RefusedError as refused:
@@ -78,19 +123,19 @@ class OAuth:
             self.answers[f"400 {error}"] += 1
             return Reply(400, error, answer, _JSON)
         self.answers["200"] += 1
-        return self._issue()
+        return self._issue(self._lifetime_s if behaviour.lifetime_s is None else behaviour.lifetime_s)
 
     def as_json(self) -> dict[str, Any]:
         """The figures as `/counts` shows them."""
         return {"requests": self.requests, "issued": self.issued, "answers": dict(sorted(self.answers.items()))}
 
-    def _issue(self) -> Reply:
+    def _issue(self, lifetime_s: int) -> Reply:
         now = self._clock()
         self._good_until = {token: end for token, end in self._good_until.items() if end > now}
         token = f"ya29.c.{secrets.token_urlsafe(96)}"
-        self._good_until[token] = now + self._lifetime_s
+        self._good_until[token] = now + lifetime_s
         self.issued += 1
-        answer = {"access_token": token, "expires_in": max(0, self._lifetime_s - 1), "token_type": "Bearer"}
+        answer = {"access_token": token, "expires_in": max(0, lifetime_s - 1), "token_type": "Bearer"}
         return Reply(200, "", msgspec.json.encode(answer), _JSON)
 
     def _check(self, method: str, body: bytes) -> None:

@@ -97,9 +97,9 @@ class Gateways:
         """Makes every OAuth access token issued so far worthless."""
         self._control("POST", "/revoke")
 
-    def behave(self, behaviour: str) -> None:
-        """Answer by `package.module:function` from now on; "" for the prefixes."""
-        self._control("POST", "/behave", msgspec.json.encode({"behaviour": behaviour}))
+    def behave(self, behaviour: str, oauth: str = "") -> None:
+        """Answer by `package.module:function` from now on; "" for the prefixes, and for access tokens as usual."""
+        self._control("POST", "/behave", msgspec.json.encode({"behaviour": behaviour, "oauth": oauth}))
 
     def register(self, *tokens: str) -> None:
         """Keeps the pushes of these tokens from now on."""

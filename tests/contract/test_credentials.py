@@ -1,71 +1,52 @@
 """Credentials: OAuth against a real TLS endpoint with real RS256 keys, provider tokens with real ES256 keys."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from notifier.gateway.apns import auth as apns
 from notifier.gateway.fcm import auth as fcm
-from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, ReadSecret, Secret, Secrets
+from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, Secret, Secrets
 from sandbox.gateways import Gateways
+from sandbox.gateways.behaviour import Reply
+from sandbox.gateways.oauth import TokenBehaviour
+from tests.unit.pem_samples import pem, public_pem
 
-ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:push"
-
-
-def pem(key: Any) -> str:
-    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+NOW_S = 1_800_000_000.0
+ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:push-AbCdEf"
 
 
 class Vault:
     """Secrets Manager's client, in memory."""
 
-    def __init__(self, content: str | bytes) -> None:
+    def __init__(self, content: str | bytes | Exception) -> None:
         self.content = content
-        self.reads = 0
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         """As boto3 answers."""
         assert SecretId == ARN
-        self.reads += 1
+        if isinstance(self.content, Exception):
+            raise self.content
         return {"SecretString" if isinstance(self.content, str) else "SecretBinary": self.content}
-
-
-class Clock:
-    """Seconds that only move when told."""
-
-    def __init__(self, now_s: float = 1_800_000_000.0) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.now_s
-
-
-def always(name: str, values: Mapping[str, Any]) -> ReadSecret:
-    def read(*, fresh: bool) -> Secret:
-        return Secret(name, values)
-
-    return read
 
 
 # -- secrets
 
 
-def test_a_secret_is_read_once_until_a_fresh_one_is_asked_for() -> None:
-    """One call a process; after a replacement the new one stays."""
+def test_a_secret_is_read_where_it_is_kept() -> None:
+    """Each time: text or bytes, with a byte-order mark, with a key that was pasted with its line breaks."""
     vault = Vault('{"key_id": "one"}')
     secrets = Secrets(vault)
-    read = secrets.reader("apns", ARN)
-    assert [read(fresh=False).text("key_id"), read(fresh=False).text("key_id"), vault.reads] == ["one", "one", 1]
-    vault.content = b'{"key_id": "two"}'
-    assert read(fresh=False).text("key_id") == "one"
-    assert [read(fresh=True).text("key_id"), read(fresh=False).text("key_id"), vault.reads] == ["two", "two", 2]
+    assert secrets.read("apns", ARN).text("key_id") == "one"
+    vault.content = b'{"key_id": " two\n"}'
+    assert secrets.reader("apns", ARN)().text("key_id") == "two"
+    vault.content = '\ufeff{"key": "-----BEGIN\nx"}'
+    assert secrets.read("apns", ARN).text("key") == "-----BEGIN\nx"
 
 
 def test_secrets_show_nothing() -> None:
@@ -81,9 +62,66 @@ def test_secrets_show_nothing() -> None:
 @pytest.mark.parametrize("content", ["", "s3cret", '["s3cret"]', b"\xff", '{"a": "s3cret'])
 def test_a_secret_that_is_no_object_is_named(content: str | bytes) -> None:
     """Without what is in it."""
-    with pytest.raises(BadSecret, match="apns secret: not ") as caught:
+    with pytest.raises(BadSecret, match="apns secret push: not ") as caught:
         Secrets(Vault(content)).read("apns", ARN)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_key_in_place_of_the_secret_is_named() -> None:
+    """The .p8 file itself was put there."""
+    with pytest.raises(BadSecret, match="apns secret push: not JSON, but a key alone: it belongs into a JSON object"):
+        Secrets(Vault(pem("p256"))).read("apns", ARN)
+
+
+REFUSING = {
+    "AccessDeniedException": ("User: … is not authorized", "ApnsSecretArn"),
+    "AccessDenied": ("Access to KMS is not allowed", "KmsKeyArns"),
+    "ResourceNotFoundException": ("Secrets Manager can't find the specified secret.", "create it"),
+    "InvalidRequestException": ("it was marked for deletion", "restore-secret"),
+    "DecryptionFailure": ("can't decrypt", "its KMS key is disabled"),
+    "ValidationException": ("Invalid name", "correct the parameter ApnsSecretArn"),
+}
+PASSING = ("ThrottlingException", "InternalServiceError", "ServiceUnavailable", "ExpiredTokenException", "Unheard")
+
+
+@pytest.mark.parametrize("code", REFUSING)
+def test_a_secret_that_aws_does_not_give_is_named_with_what_to_do(code: str) -> None:
+    """And with nothing of AWS' own sentence, nor of a class's name."""
+    message, told = REFUSING[code]
+    with pytest.raises(BadSecret) as caught:
+        Secrets(Vault(ClientError({"Error": {"Code": code, "Message": message}}, "GetSecretValue"))).reader(
+            "apns", ARN
+        )()
+    assert str(caught.value).startswith("apns secret push: ")
+    assert told in str(caught.value)
+    assert "Exception" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", PASSING)
+def test_aws_in_trouble_is_waited_for(code: str) -> None:
+    """Throttled, broken, unheard of."""
+    answer = ClientError({"Error": {"Code": code, "Message": "…"}}, "GetSecretValue")
+    with pytest.raises(
+        CredentialsUnavailable, match=r"^apns secret push: Secrets Manager answers \w+$"
+    ) as caught:
+        Secrets(Vault(answer)).reader("apns", ARN)()
+    assert "Exception" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [EndpointConnectionError(endpoint_url="x"), ReadTimeoutError(endpoint_url="x")])
+def test_aws_out_of_reach_is_waited_for(error: Exception) -> None:
+    """Without an address in the message."""
+    with pytest.raises(CredentialsUnavailable) as caught:
+        Secrets(Vault(error)).reader("apns", ARN)()
+    assert str(caught.value) == "apns secret push: Secrets Manager cannot be reached"
+
+
+def test_a_gateway_without_a_secret_is_named_with_its_parameter() -> None:
+    """A stack without an iOS app has no APNs secret."""
+    with pytest.raises(
+        BadSecret, match=r"^apns secret: there is none; give its ARN in the parameter ApnsSecretArn, deploy$"
+    ):
+        Secrets(Vault("")).reader("apns", "")()
 
 
 # -- FCM
@@ -95,150 +133,176 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
         yield running
 
 
-def account(gateways: Gateways, **changes: Any) -> dict[str, Any]:
-    return {**json.loads(gateways.fcm_service_account), **changes}
+@pytest.fixture(autouse=True)
+def as_usual(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The stand-in behaves again after each test."""
+    yield
+    if "gateways" in request.fixturenames:
+        request.getfixturevalue("gateways").behave("")
 
 
-def fcm_credentials(gateways: Gateways, clock: Clock, **changes: Any) -> fcm.Credentials:
-    return fcm.Credentials(always("fcm", account(gateways, **changes)), clock, ca_file=gateways.addresses.ca_file)
+def fcm_credentials(gateways: Gateways, **changes: Any) -> fcm.Credentials:
+    secret = Secret("fcm", {**json.loads(gateways.fcm_service_account), **changes}, "notifier/fcm")
+    return fcm.Credentials(secret, ca_file=gateways.addresses.ca_file)
 
 
-def test_an_oauth_token_is_fetched_and_kept_until_five_minutes_before_its_end(gateways: Gateways) -> None:
-    """One fetch an hour, with the account's real key."""
+def fails(credentials: fcm.Credentials) -> tuple[type[Exception], str]:
+    with pytest.raises((CredentialsRefused, CredentialsUnavailable)) as caught:
+        credentials.grant(0.0)
+    return caught.type, str(caught.value)
+
+
+def test_an_oauth_token_is_good_for_an_hour_and_renewed_five_minutes_before(gateways: Gateways) -> None:
+    """Fetched with the account's real key; Google says how long it is good."""
     gateways.reset()
-    clock = Clock()
-    credentials = fcm_credentials(gateways, clock)
-    first = credentials.header(clock.now_s)
-    assert first.startswith("authorization: Bearer ya29.")
-    assert credentials.header(clock.now_s + 3290) == first
+    grant = fcm_credentials(gateways).grant(NOW_S)
+    assert grant.header.startswith("authorization: Bearer ya29.")
+    assert grant.good_until_s == pytest.approx(NOW_S + 3_599, abs=5)
+    assert (grant.made_at_s, grant.keep_until_s) == (NOW_S, 0.0)
+    assert grant.renew_at_s == pytest.approx(grant.good_until_s - 300)
     assert gateways.counts().oauth.issued == 1
-    assert credentials.header(clock.now_s + 3310) != first
-    assert gateways.counts().oauth.issued == 2
 
 
-def test_renewing_reads_the_secret_anew(gateways: Gateways) -> None:
-    """A withdrawn token is replaced at once, by the key that is in the secret now."""
-    clock, asked = Clock(), []
+def test_a_short_lived_token_is_renewed_at_half_its_time(gateways: Gateways) -> None:
+    """Five minutes before its end would be at once."""
+    gateways.behave("", "tests.contract.test_credentials:short_lived")
+    grant = fcm_credentials(gateways).grant(NOW_S)
+    assert grant.renew_at_s == pytest.approx(NOW_S + 50, abs=2)
 
-    def read(*, fresh: bool) -> Secret:
-        asked.append(fresh)
-        return Secret("fcm", account(gateways))
 
-    credentials = fcm.Credentials(read, clock, ca_file=gateways.addresses.ca_file)
-    first = credentials.header(clock.now_s)
-    credentials.renew()
-    assert credentials.header(clock.now_s) != first
-    assert (asked, credentials.generation) == ([False, True], 1)
+def short_lived(nth: int, since_s: float) -> TokenBehaviour:
+    """What the stand-in does: a token for 101 s."""
+    return TokenBehaviour(lifetime_s=101)
 
 
 def test_a_key_google_does_not_take_is_refused(gateways: Gateways) -> None:
-    """With OAuth's word, and nothing of the secret."""
-    stranger = pem(rsa.generate_private_key(65537, 2048))
-    for changes in ({"private_key": stranger}, {"client_email": "somebody@else.example"}):
-        credentials = fcm_credentials(gateways, Clock(), **changes)
-        with pytest.raises(CredentialsRefused) as caught:
-            credentials.header(0.0)
-        assert str(caught.value) == "fcm: no access token: invalid_grant"
+    """With OAuth's word, the secret's name and what to do; with nothing of the secret."""
+    kind, told = fails(fcm_credentials(gateways, private_key=pem("rsa")))
+    assert kind is CredentialsRefused
+    assert told.startswith("fcm secret notifier/fcm: Google does not know this key: it was deleted, or is another")
+    assert "(invalid_grant); make a new key" in told
+    kind, told = fails(fcm_credentials(gateways, client_email="nobody@example.com"))
+    assert (kind, "nobody" in told) == (CredentialsRefused, False)
+    assert "Google has no such service account" in told
 
 
-def test_a_google_that_cannot_be_asked_is_waited_for_while_the_token_is_good(gateways: Gateways) -> None:
-    """The token of before serves until its end; the next attempt comes half a minute later."""
-    clock = Clock()
-    secret = account(gateways)
-    credentials = fcm.Credentials(lambda *, fresh: Secret("fcm", secret), clock, ca_file=gateways.addresses.ca_file)
-    first = credentials.header(clock.now_s)
-    credentials._credentials._token_uri = "https://127.0.0.1:9/token"
-    assert credentials.header(clock.now_s + 3400) == first
-    with pytest.raises(CredentialsUnavailable) as caught:
-        credentials.header(clock.now_s + 3600)
-    assert str(caught.value) == "fcm: no access token: TransportError"
+ANSWERS = {
+    "unavailable": "answers 503",
+    "page": "answers 502",
+    "throttled": "answers 429",
+    "portal": "answers 200 without a token",
+    "odd": "answers 200 without a token",
+    "proxy": "answers 403",
+}
+"""A behaviour of the token endpoint below, and what is said of it."""
 
 
-def test_an_unknown_authority_is_not_trusted(gateways: Gateways) -> None:
-    """The extra CA is what lets the stand-in in."""
-    with pytest.raises(CredentialsUnavailable):
-        fcm.Credentials(always("fcm", account(gateways)), Clock()).header(0.0)
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_token_endpoint_in_trouble_is_waited_for(gateways: Gateways, name: str) -> None:
+    """Google's own answers, and those of whoever answers in its place."""
+    gateways.behave("", f"tests.contract.test_credentials:{name}")
+    kind, told = fails(fcm_credentials(gateways))
+    assert (kind, told) == (
+        CredentialsUnavailable,
+        f"fcm secret notifier/fcm: Google's token endpoint {ANSWERS[name]}",
+    )
+
+
+def unavailable(nth: int, since_s: float) -> TokenBehaviour:
+    """503, with OAuth's word."""
+    return TokenBehaviour(raw=Reply(503, "", b'{"error": "temporarily_unavailable"}'))
+
+
+def page(nth: int, since_s: float) -> TokenBehaviour:
+    """502, a page."""
+    return TokenBehaviour(raw=Reply(502, "html", b"<!DOCTYPE html>", (("content-type", "text/html"),)))
+
+
+def throttled(nth: int, since_s: float) -> TokenBehaviour:
+    """429 with a wish."""
+    return TokenBehaviour(raw=Reply(429, "", b"{}", (("retry-after", "3"),)))
+
+
+def portal(nth: int, since_s: float) -> TokenBehaviour:
+    """200, a page."""
+    return TokenBehaviour(raw=Reply(200, "html", b"<html>Welcome to our hotel</html>"))
+
+
+def odd(nth: int, since_s: float) -> TokenBehaviour:
+    """200, JSON without a token's end."""
+    return TokenBehaviour(raw=Reply(200, "", b'{"access_token": "x", "expires_in": 0}'))
+
+
+def proxy(nth: int, since_s: float) -> TokenBehaviour:
+    """403, a page of a company's proxy."""
+    return TokenBehaviour(raw=Reply(403, "html", b"<html>Blocked</html>"))
+
+
+def test_a_token_endpoint_that_is_not_there_is_waited_for(gateways: Gateways) -> None:
+    """No connection, no such name, no certificate that we trust: each in words, without an address."""
+    cases = {
+        "https://127.0.0.1:9/token": "cannot be reached: no connection",
+        "https://nowhere.invalid/token": "has a name that does not resolve (DNS)",
+    }
+    for uri, told in cases.items():
+        assert fails(fcm_credentials(gateways, token_uri=uri)) == (
+            CredentialsUnavailable,
+            f"fcm secret notifier/fcm: Google's token endpoint {told}",
+        )
+    stranger = fcm.Credentials(Secret("fcm", json.loads(gateways.fcm_service_account)))
+    kind, said = fails(stranger)
+    assert (kind, said.rpartition("endpoint ")[2]) == (
+        CredentialsUnavailable,
+        "cannot be reached: TLS failed, or its certificate is not trusted",
+    )
 
 
 def test_fcm_faults_are_named(gateways: Gateways) -> None:
     """By field, all at once, without values."""
-    with pytest.raises(BadSecret, match="project_id is missing; fcm secret: token_uri is missing"):
-        fcm.Credentials(always("fcm", {"private_key": "s3cret", "client_email": "x"}))
-    with pytest.raises(BadSecret, match="private_key is not an RSA key") as caught:
-        fcm_credentials(gateways, Clock(), private_key="s3cret")
+    with pytest.raises(BadSecret, match=r"project_id is missing; fcm secret: token_uri is missing"):
+        fcm.Credentials(Secret("fcm", {"private_key": "s3cret", "client_email": "x"}))
+    with pytest.raises(BadSecret, match=r"^fcm secret notifier/fcm: private_key is not a key in PEM") as caught:
+        fcm_credentials(gateways, private_key="s3cret")
     assert "s3cret" not in str(caught.value)
-    assert repr(fcm_credentials(gateways, Clock())) == "Credentials(fcm, project_id='sandbox-project')"
+    with pytest.raises(BadSecret, match="token_uri is not an https:// address"):
+        fcm_credentials(gateways, token_uri="oauth2.googleapis.com/token")
+    assert repr(fcm_credentials(gateways)) == "Credentials(fcm, project_id='sandbox-project')"
 
 
 # -- APNs
 
 
-def apns_secret(signing_key: Any, **changes: str) -> dict[str, str]:
-    return {
-        "key": pem(signing_key),
-        "key_id": "ABC123DEFG",
-        "team_id": "TEAM123456",
-        "topic": "com.example.app",
-        **changes,
-    }
+def apns_secret(kind: str = "p256", **changes: str) -> Secret:
+    fields = {"key": pem(kind), "key_id": "ABC123DEFG", "team_id": "TEAM123456", "topic": "com.example.app"}
+    return Secret("apns", fields | changes, "notifier/apns")
 
 
 def test_a_provider_token_is_signed_by_the_teams_key() -> None:
-    """ES256, with the key's id and the team, as Apple asks."""
-    key, clock = ec.generate_private_key(ec.SECP256R1()), Clock()
-    credentials = apns.Credentials(always("apns", apns_secret(key)), clock)
-    token = credentials.header(clock.now_s).removeprefix("authorization: bearer ")
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    assert jwt.decode(token, public, ["ES256"], options={"verify_iat": False})["iss"] == "TEAM123456"
+    """ES256, with the key's id and the team, as Apple asks; renewed after 50 minutes, kept for 20."""
+    credentials = apns.Credentials(apns_secret(key=pem("p256").replace("\n", "\\n"), key_id=" ABC123DEFG\n"))
+    grant = credentials.grant(NOW_S)
+    token = grant.header.removeprefix("authorization: bearer ")
+    assert jwt.decode(token, public_pem("p256"), ["ES256"], options={"verify_iat": False})["iss"] == "TEAM123456"
     assert jwt.get_unverified_header(token)["kid"] == "ABC123DEFG"
     assert credentials.topic == "com.example.app"
-
-
-def test_a_provider_token_lives_fifty_minutes() -> None:
-    """Not a minute longer than Apple takes it, also when the clock was put back."""
-    clock = Clock()
-    credentials = apns.Credentials(always("apns", apns_secret(ec.generate_private_key(ec.SECP256R1()))), clock)
-    first = credentials.header(clock.now_s)
-    assert credentials.header(clock.now_s + 2999) == first
-    second = credentials.header(clock.now_s + 3000)
-    assert second != first
-    assert credentials.header(clock.now_s + 5999) == second
-    assert credentials.header(clock.now_s - 60) != second
-
-
-def test_a_renewal_within_twenty_minutes_keeps_the_token_unless_the_key_was_replaced() -> None:
-    """Apple answers TooManyProviderTokenUpdates to more; another key is another matter."""
-    clock = Clock()
-    vault = Vault(json.dumps(apns_secret(ec.generate_private_key(ec.SECP256R1()))))
-    credentials = apns.Credentials(Secrets(vault).reader("apns", ARN), clock)
-    first = credentials.header(clock.now_s)
-    clock.now_s += 1199
-    credentials.renew()
-    assert (credentials.header(clock.now_s), credentials.generation) == (first, 1)
-    clock.now_s += 1
-    credentials.renew()
-    second = credentials.header(clock.now_s)
-    assert second != first
-    vault.content = json.dumps(apns_secret(ec.generate_private_key(ec.SECP256R1()), topic="com.example.other"))
-    credentials.renew()
-    assert credentials.header(clock.now_s) != second
-    assert (credentials.topic, credentials.generation, vault.reads) == ("com.example.other", 3, 4)
+    assert (grant.renew_at_s, grant.keep_until_s) == (NOW_S + 3_000, NOW_S + 1_200)
+    assert NOW_S + 3_000 < grant.good_until_s < NOW_S + 3_600
 
 
 def test_apns_faults_are_named() -> None:
-    """By field, without values: missing ones, keys of another kind, what no header can carry."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """By secret and field, without values: missing ones, keys of another kind, what no header can carry."""
     with pytest.raises(BadSecret, match=r"^apns secret: key is missing; .*topic is missing$"):
-        apns.Credentials(always("apns", {}))
-    for bad in ("s3cret", pem(rsa.generate_private_key(65537, 2048))):
-        with pytest.raises(BadSecret, match=r"^apns secret: key is not an elliptic curve key") as caught:
-            apns.Credentials(always("apns", apns_secret(key, key=bad)))
-        assert "s3cret" not in str(caught.value)
+        apns.Credentials(Secret("apns", {}))
+    with pytest.raises(BadSecret, match=r"^apns secret notifier/apns: key is not a key in PEM") as caught:
+        apns.Credentials(apns_secret(key="s3cret"))
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(BadSecret, match=r"^apns secret notifier/apns: key is an RSA key; APNs takes"):
+        apns.Credentials(apns_secret("rsa"))
     with pytest.raises(BadSecret, match="topic has characters"):
-        apns.Credentials(always("apns", apns_secret(key, topic="com.example\r\nx: y")))
+        apns.Credentials(apns_secret(topic="com.example\r\nx: y"))
 
 
 def test_the_stand_in_takes_both(gateways: Gateways, tmp_path: Path) -> None:
     """The APNs secret of the sandbox opens as it is."""
-    credentials = apns.Credentials(always("apns", json.loads(gateways.apns_key)))
-    assert credentials.header(0.0).startswith("authorization: bearer ey")
+    credentials = apns.Credentials(Secret("apns", json.loads(gateways.apns_key)))
+    assert credentials.grant(0.0).header.startswith("authorization: bearer ey")

@@ -95,10 +95,11 @@ class Sender:
     def __init__(self, gateways: Gateways, transport: CurlTransport) -> None:
         service_account, key = json.loads(gateways.fcm_service_account), json.loads(gateways.apns_key)
         self._transport = transport
-        self._fcm = fcm_auth.Credentials(
-            lambda *, fresh: Secret("fcm", service_account), ca_file=gateways.addresses.ca_file
-        )
-        self._apns = apns_auth.Credentials(lambda *, fresh: Secret("apns", key))
+        self._fcm = fcm_auth.Credentials(Secret("fcm", service_account), ca_file=gateways.addresses.ca_file)
+        self._apns = apns_auth.Credentials(Secret("apns", key))
+        self._headers = {
+            name: one.grant(time.time()).header for name, one in (("fcm", self._fcm), ("apns", self._apns))
+        }
 
     def send(self, gateway: str, message: Message, token: str) -> tuple[Answer, Verdict]:
         """One push, waited for."""
@@ -106,10 +107,10 @@ class Sender:
         prepared: Any
         if gateway == "fcm":
             prepared = fcm_message.Prepared(message, (), LABEL)
-            path, authorization = fcm_message.path(self._fcm.project_id), self._fcm.header(now_s)
+            path, authorization = fcm_message.path(self._fcm.project_id), self._headers["fcm"]
         else:
             prepared = apns_message.Prepared(message, (), LABEL, topic=self._apns.topic)
-            path, authorization = apns_message.path(token), self._apns.header(now_s)
+            path, authorization = apns_message.path(token), self._headers["apns"]
         headers = prepared.headers(str(uuid.uuid4()), authorization, now_s)
         body = prepared.body(token, (), now_s)
         self._transport.submit(Request(endpoint=gateway, path=path, headers=headers, body=body, ticket=token))

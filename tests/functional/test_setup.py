@@ -69,7 +69,7 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
     [
         ("notifier/fcm", "not JSON", "FCM secret", "JSON"),
         ("notifier/fcm", "{}", "FCM secret", "project_id"),
-        ("notifier/apns", '{"key": "x", "key_id": "K", "team_id": "T", "topic": "a.b"}', "APNs secret", "P-256"),
+        ("notifier/apns", '{"key": "x", "key_id": "K", "team_id": "T", "topic": "a.b"}', "APNs secret", "in PEM"),
     ],
 )
 def test_a_secret_that_does_not_parse(

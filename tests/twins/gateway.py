@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from notifier.background import Background, Task
 from notifier.batching import Push
 from notifier.deadline import Clock
-from notifier.outcome import CannotAsk, Disposition, Suspicion, Verdict
+from notifier.outcome import Access, Disposition, Readiness, Suspicion, Verdict
 
 TIMEOUT_S = 20.0
 """A request without an answer is given up by the transport after this."""
@@ -133,19 +134,42 @@ class TwinAsk:
 
 
 class TwinCarrier:
-    """One endpoint's knowledge: asks by token, judges by the act."""
+    """One endpoint's knowledge: asks by token, judges by the act.
 
-    def __init__(self, endpoint: str, phones: Phones, generation: int = 0, ttl_s: float | None = None) -> None:
+    Args:
+        background: where credentials are renewed.
+        barred: by endpoint, why it cannot be asked now; looked at in every turn.
+    """
+
+    advice = "the twins' secret: look at it"
+
+    def __init__(
+        self,
+        endpoint: str,
+        phones: Phones,
+        background: Background,
+        generation: int = 0,
+        ttl_s: float | None = None,
+        barred: Mapping[str, Access] | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._phones = phones
+        self._background = background
+        self._barred = barred if barred is not None else {}
+        self._renewing: Task | None = None
         self.generation = generation
         self.ttl_s: Mapping[str, float] = {} if ttl_s is None else dict.fromkeys(("default", "sent"), ttl_s)
-        self.cannot: str | None = None
+
+    def access(self, now_s: float) -> Access:
+        """Whether the endpoint can be asked now."""
+        if self._endpoint in self._barred:
+            return self._barred[self._endpoint]
+        if self._renewing is not None and not self._renewing.done():
+            return Access(Readiness.WAITING)
+        return Access(Readiness.READY)
 
     def ask(self, push: Push, now_s: float) -> TwinAsk:
         """The request for a push."""
-        if self.cannot is not None:
-            raise CannotAsk(self.cannot)
         return TwinAsk(self._endpoint, push.device.token, self.generation)
 
     def judge(self, reply: TwinAsk) -> Verdict:
@@ -153,7 +177,11 @@ class TwinCarrier:
         return STALE if reply.act is None else VERDICTS[reply.act]
 
     def renew(self) -> None:
-        """Read the secret anew."""
+        """Read the secret again, in the background."""
+        if self._renewing is None or self._renewing.done():
+            self._renewing = self._background.submit(self._renewed)
+
+    def _renewed(self) -> None:
         self.generation += 1
         if self._phones.secret_is_good:
             self._phones.good_generation = min(self._phones.good_generation, self.generation)

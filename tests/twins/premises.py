@@ -13,6 +13,7 @@ from notifier.dispatch import Dispatch
 from notifier.feed import AudienceFeed, BrokenInput, DeferredFeed, Feed, InputUnreachable, skip_list
 from notifier.ledger import LaneLost
 from notifier.opening import Opened, Unsendable
+from notifier.outcome import Access
 from notifier.pacing import Pace
 from notifier.progress import Progress
 from notifier.recipient import Recipient
@@ -110,6 +111,8 @@ class World:
         self.log = TwinLog()
         self.continuation = TwinContinuation()
         self.generation = 0
+        self.barred: dict[str, Access] = {}
+        """Endpoints that cannot be asked now, and why."""
         self.ttl_s: float | None = None
         """The message's time to live."""
         self.refusal: str | None = None
@@ -152,7 +155,10 @@ class Premises:
         self.hops: list[Hop] = []
         self.transport = TwinTransport(world.phones, world.clock, waits, latency_s)
         self._step = step
-        self.carriers = {name: TwinCarrier(name, world.phones, world.generation, world.ttl_s) for name in ENDPOINTS}
+        self.carriers = {
+            name: TwinCarrier(name, world.phones, self.background, world.generation, world.ttl_s, world.barred)
+            for name in ENDPOINTS
+        }
 
     def open(self, run: Run, lane: Lane) -> Opened:
         """What every hop needs to know."""
@@ -167,9 +173,7 @@ class Premises:
         """The hop of a claimed lane."""
         world, campaign = self.world, opened.campaign
         progress = Progress(lane, world.ledger, world.results, self.background, world.clock, (LaneLost,))
-        dispatch = Dispatch(
-            self.transport, self.carriers, world.clock, self.background, world.chance.random, {}, world.window
-        )
+        dispatch = Dispatch(self.transport, self.carriers, world.clock, world.chance.random, {}, world.window)
         pace = Pace(campaign.per_second or None, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
         plan = Plan(
             campaign.not_before.timestamp() if campaign.not_before else None,

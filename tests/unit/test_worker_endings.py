@@ -6,6 +6,7 @@ import pytest
 
 from notifier.arms import Arms
 from notifier.circuit import TRIES
+from notifier.outcome import Access, Readiness
 from notifier.run import EXPIRY, HAND_OVER_MS, Control, Ending, LaneState
 from notifier.worker import WAIT_MS
 from tests.twins.clock import START_S
@@ -279,6 +280,59 @@ def test_refused_credentials() -> None:
     world.ledger.set_control("r", Control.GO, "ann")
     invoke(world)
     assert (world.lane.ending, world.lane.account.settled) == (Ending.COMPLETED, 500)
+
+
+def test_credentials_that_cannot_be_fetched_are_a_rest() -> None:
+    """Nobody can be asked: what was let go is deferred, the lane rests unpaid and says why; later it goes on."""
+    world = World(users(3000))
+    until_s = world.clock.now() + 60
+    world.barred["fcm"] = Access(Readiness.UNAVAILABLE, "Google's token endpoint answers 503", until_s)
+    invoke(world)
+    lane = world.lane
+    assert (lane.state, lane.due_at_ms) == (LaneState.RESTING, int(until_s * 1000))
+    assert (lane.reason, lane.idle_claims) == ("Google's token endpoint answers 503", 0)
+    assert world.clock.now() < START_S + 5
+    del world.barred["fcm"]
+    world.clock.time_s = until_s + 1
+    assert world.ledger.put_off(next(iter(world.ledger.due(int((until_s + 1) * 1000)))), 0)
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.settled, world.phones.repeats) == (Ending.COMPLETED, 3000, 0)
+
+
+def test_one_gateway_without_credentials_keeps_no_other_waiting() -> None:
+    """Every second user has an iPhone: they are all asked, the others put off until Google gives tokens again."""
+    mixed = [one for n in range(3000) for one in users(1, first=n, platform="ios" if n % 2 else "android")]
+    world = World(mixed, window=200)
+    until_s = world.clock.now() + 3_600
+    world.barred["fcm"] = Access(Readiness.UNAVAILABLE, "503", until_s)
+    invoke(world)
+    assert (world.lane.state, world.lane.account.outcomes().accepted) == (LaneState.RESTING, 1500)
+    assert world.lane.due_at_ms is not None
+    assert world.lane.due_at_ms / 1000 >= until_s
+    del world.barred["fcm"]
+    world.clock.time_s = world.lane.due_at_ms / 1000 + 1
+    assert world.ledger.put_off(next(iter(world.ledger.due(int(world.clock.now() * 1000)))), 0)
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.settled, world.phones.repeats) == (Ending.COMPLETED, 3000, 0)
+
+
+def test_credentials_under_way_are_waited_for() -> None:
+    """Ten seconds at a cold start: nothing is deferred, nothing asked, and the lease is kept."""
+    world = World(users(1000))
+    world.barred["fcm"] = Access(Readiness.WAITING)
+    invoke(world, (10, world.barred.clear))
+    assert (world.lane.ending, world.lane.account.settled, world.lane.hop) == (Ending.COMPLETED, 1000, 1)
+    assert min(world.phones.began) >= START_S + 10
+
+
+def test_refused_secret() -> None:
+    """A secret that is no good stops the run with its reason."""
+    world = World(users(1000))
+    world.barred["fcm"] = Access(Readiness.REFUSED, "fcm secret notifier/fcm: private_key is a certificate")
+    invoke(world)
+    assert world.lane.state is LaneState.STOPPED
+    assert world.lane.reason == "credentials_refused: fcm secret notifier/fcm: private_key is a certificate"
+    assert (world.lane.account.outcomes().failed, world.phones.began) == ({}, [])
 
 
 @pytest.mark.parametrize("act", [Act.HALT, Act.STALE])

@@ -5,86 +5,70 @@ until it is nearly over: pyfcm asks for a new one at every call.
 """
 
 import ssl
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
-from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, ReadSecret, Secret
+from notifier.gateway.fcm.token_endpoint import Answered, failed, meaning_of
+from notifier.gateway.keys import Grant
+from notifier.gateway.pem import RSA, BadKey, clean_key
+from notifier.gateway.secrets import BadSecret, CredentialsUnavailable, Secret
 
 SCOPES = ("https://www.googleapis.com/auth/firebase.messaging",)
 RENEW_BEFORE_S = 300
 """Seconds before its end that a token is replaced."""
-RETRY_AFTER_S = 30
-"""Seconds until the next attempt when a token could not be replaced in time and is still good."""
-TIMEOUT_S = 10
+TIMEOUT_S = 15
 
 
 class Credentials:
-    """The service account in a secret. One object per process; its repr shows the project only.
+    """The service account in a secret. Its repr shows the project only.
 
     Args:
-        read: gives the secret: the service account's JSON key, as Google hands it out.
-        clock: seconds since the epoch.
+        secret: the service account's JSON key, as Google hands it out.
         ca_file: PEM file of one more authority to trust, or "".
 
     Raises:
         BadSecret: naming the fields at fault.
     """
 
-    def __init__(self, read: ReadSecret, clock: Callable[[], float] = time.time, *, ca_file: str = "") -> None:
-        self._read = read
-        self._clock = clock
-        self._credentials = _service_account(read(fresh=False))
-        self._fetch = _requests(ca_file)
-        self._header = ""
-        self._renew_at_s = 0.0
-        self._good_until_s = 0.0
-        self.generation = 0
-        """Counts the renewals that were asked for."""
+    ADVICE = "is the service account of the app's Firebase project, and may it send?"
+
+    def __init__(self, secret: Secret, *, ca_file: str = "") -> None:
+        self._label = secret.label
+        self._account = _service_account(secret)
+        self._fetch = _Fetch(ca_file)
 
     @property
     def project_id(self) -> str:
         """The Firebase project."""
-        return str(self._credentials.project_id)
+        return str(self._account.project_id)
 
-    def header(self, now_s: float) -> str:
-        """The authorization line. Blocks for a new token when the old one is nearly over.
+    def grant(self, now_s: float) -> Grant:
+        """Fetches an access token. Blocks.
 
         Raises:
             CredentialsRefused: when Google does not take the key.
-            CredentialsUnavailable: when Google cannot be asked and no token is left.
+            CredentialsUnavailable: when Google cannot be asked now.
         """
-        if now_s >= self._renew_at_s:
-            try:
-                self._fetch_token(now_s)
-            except CredentialsUnavailable:
-                if now_s >= self._good_until_s:
-                    raise
-                self._renew_at_s = now_s + RETRY_AFTER_S
-        return self._header
+        from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError  # noqa: PLC0415
 
-    def renew(self) -> None:
-        """Reads the secret anew and fetches a new token. Blocks. Raises BadSecret, and as `header` does."""
-        self._credentials = _service_account(self._read(fresh=True))
-        self._fetch_token(self._clock())
-        self.generation += 1
-
-    def _fetch_token(self, now_s: float) -> None:
-        from google.auth.exceptions import GoogleAuthError, RefreshError  # noqa: PLC0415
-
+        fetch, label = self._fetch, self._label
         try:
-            self._credentials.refresh(self._fetch)
+            self._account.refresh(fetch)
+        except TransportError as error:
+            raise CredentialsUnavailable(f"{label}: {failed(error)}") from None
         except RefreshError as error:
-            kind = CredentialsUnavailable if error.retryable else CredentialsRefused
-            raise kind(f"fcm: no access token: {_refusal_in(error)}") from None
-        except GoogleAuthError as error:
-            raise CredentialsUnavailable(f"fcm: no access token: {type(error).__name__}") from None
-        lifetime_s = _seconds_until(self._credentials.expiry)
-        self._header = f"authorization: Bearer {self._credentials.token}"
-        self._good_until_s = now_s + lifetime_s
-        self._renew_at_s = now_s + max(lifetime_s - RENEW_BEFORE_S, lifetime_s / 2)
+            raise meaning_of(fetch.answered, error.args, label) from None
+        except (GoogleAuthError, TypeError, ValueError):  # google-auth does not foresee a 200 that is no token
+            raise meaning_of(fetch.answered, (), label) from None
+        lifetime_s = _seconds_until(self._account.expiry)
+        if lifetime_s <= 0:
+            raise meaning_of(fetch.answered, (), label)
+        return Grant(
+            header=f"authorization: Bearer {self._account.token}",
+            made_at_s=now_s,
+            renew_at_s=now_s + max(lifetime_s - RENEW_BEFORE_S, lifetime_s / 2),
+            good_until_s=now_s + lifetime_s,
+        )
 
     def __repr__(self) -> str:
         return f"Credentials(fcm, project_id={self.project_id!r})"
@@ -92,28 +76,18 @@ class Credentials:
 
 def _service_account(secret: Secret) -> Any:
     fields = secret.texts("project_id", "private_key", "client_email", "token_uri")
+    if not fields["token_uri"].startswith("https://"):
+        raise BadSecret(
+            f"{secret.label}: token_uri is not an https:// address; Google's is https://oauth2.googleapis.com/token"
+        )
+    try:
+        fields["private_key"] = clean_key(fields["private_key"], RSA)
+    except BadKey as fault:
+        raise BadSecret(f"{secret.label}: private_key {fault}") from None
     from google.oauth2 import service_account  # noqa: PLC0415 - 0.3 s: no cost on import
 
     kind: Any = service_account.Credentials
-    try:
-        return kind.from_service_account_info(fields | {"type": "service_account"}, scopes=list(SCOPES))
-    except (ValueError, TypeError):
-        raise BadSecret("fcm secret: private_key is not an RSA key in PEM") from None
-
-
-def _requests(ca_file: str) -> Callable[..., Any]:
-    """google-auth's way to fetch, with a deadline, trusting one more authority."""
-    import requests  # type: ignore[import-untyped]  # noqa: PLC0415
-    from google.auth.transport.requests import Request  # noqa: PLC0415
-
-    session = requests.Session()
-    if ca_file:
-        context = ssl.create_default_context()
-        context.load_verify_locations(ca_file)
-        adapter = requests.adapters.HTTPAdapter()
-        adapter.init_poolmanager(1, 1, ssl_context=context)
-        session.mount("https://", adapter)
-    return partial(Request(session=session), timeout=TIMEOUT_S)
+    return kind.from_service_account_info(fields | {"type": "service_account"}, scopes=list(SCOPES))
 
 
 def _seconds_until(expiry: datetime | None) -> float:
@@ -123,8 +97,26 @@ def _seconds_until(expiry: datetime | None) -> float:
     return (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
 
 
-def _refusal_in(error: Exception) -> str:
-    """OAuth's own word (`invalid_grant`), without its sentence, which may quote the account."""
-    answer = error.args[1] if len(error.args) > 1 else None
-    word = answer.get("error") if isinstance(answer, dict) else None
-    return word if isinstance(word, str) and len(word) < 64 and word.isidentifier() else type(error).__name__
+class _Fetch:
+    """google-auth's way to fetch, with a deadline, trusting one more authority. Keeps what was answered last."""
+
+    def __init__(self, ca_file: str) -> None:
+        import requests  # type: ignore[import-untyped]  # noqa: PLC0415
+        from google.auth.transport.requests import Request  # noqa: PLC0415
+
+        session = requests.Session()
+        if ca_file:
+            context = ssl.create_default_context()
+            context.load_verify_locations(ca_file)
+            adapter = requests.adapters.HTTPAdapter()
+            adapter.init_poolmanager(1, 1, ssl_context=context)
+            session.mount("https://", adapter)
+        self._request: Any = Request(session=session)
+        self.answered = Answered()
+
+    def __call__(self, **asked: Any) -> Any:
+        """One request, as google-auth makes it."""
+        self.answered = Answered()
+        response = self._request(**{**asked, "timeout": TIMEOUT_S})
+        self.answered = Answered(response.status, response.headers.get("retry-after", ""))
+        return response
