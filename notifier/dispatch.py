@@ -392,6 +392,8 @@ class Dispatch:
         now_s = self._clock.now()
         push.maybe_repeat = push.maybe_repeat or verdict.maybe_processed
         is_counted = self.health.refuse(push.endpoint, push.last_at, push.since, push.counted)
+        # Whom a connection takes with it is chance: only answers, and silence, can be a device's own.
+        is_counted = is_counted and verdict.disposition is Disposition.RETRY and not verdict.is_of_connection
         push.counted += is_counted
         expires_at = push.asked_at + trying_s(self._carriers[push.endpoint].ttl_s.get(push.arm))
         tried = Tried(push.attempts, push.counted, is_counted)

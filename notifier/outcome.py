@@ -92,6 +92,8 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     message_id: str | None = None
     maybe_processed: bool = False
     """The request may have reached the phone although we got no answer: asking again may repeat it."""
+    is_of_connection: bool = False
+    """A connection ended, or a stream was turned away unread: it says nothing about the device."""
     since_ms: int | None = None
     """When Apple saw the token die, in milliseconds since the epoch."""
 

@@ -32,7 +32,12 @@ class Meaning(msgspec.Struct, frozen=True):
 def unanswered(answer: Answer) -> Verdict:
     """The verdict on a request without an answer: to be asked again; maybe the phone has it already."""
     reason = answer.no_answer or NoAnswer.UNANSWERED
-    return Verdict(Disposition.RETRY, reason.value, maybe_processed=reason is NoAnswer.UNANSWERED)
+    return Verdict(
+        Disposition.RETRY,
+        reason.value,
+        maybe_processed=reason is NoAnswer.UNANSWERED,
+        is_of_connection=answer.connection_ended or reason is NoAnswer.REFUSED,
+    )
 
 
 def undocumented(answer: Answer, word: str | None) -> Verdict:

@@ -115,11 +115,12 @@ class Slot:
             connection=connection,
         )
 
-    def no_answer(self, connection: int, meaning: NoAnswer, detail: str) -> Answer:
+    def no_answer(self, connection: int, meaning: NoAnswer, detail: str, *, connection_ended: bool) -> Answer:
         """Return that there was no answer, and why."""
         return Answer(
             ticket=self.request.ticket,
             no_answer=meaning,
+            connection_ended=connection_ended,
             detail=detail,
             latency_s=self.curl.getinfo(pycurl.TOTAL_TIME),
             connection=connection,

@@ -250,9 +250,10 @@ class _Pool:
             self.waiting.append(slot)
             return True
         meaning, detail = no_answer(code, text, body_taken=slot.body_taken)
-        answers.append(slot.no_answer(connection.number, meaning, detail))
+        is_gone = code not in STREAM_ONLY or not connection.proven or connection.silent >= SILENCE
+        answers.append(slot.no_answer(connection.number, meaning, detail, connection_ended=is_gone))
         self._release(slot)
-        return code not in STREAM_ONLY or not connection.proven or connection.silent >= SILENCE
+        return is_gone
 
     def _retire(self, connection: Connection) -> None:
         """Give it nothing new; what it has not started goes elsewhere; one that never worked brings a pause."""

@@ -66,6 +66,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: int | None = None
     """`Retry-After` in seconds, from either of its forms; asked only of a status of 400 and above."""
     no_answer: NoAnswer | None = None
+    connection_ended: bool = False
+    """There is no answer because the whole connection ended, or never began: it says nothing about this request."""
     detail: str = ""
     """The transport's own words for `no_answer`; never a URL, which would hold the token."""
     latency_s: float = 0.0

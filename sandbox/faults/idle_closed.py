@@ -35,4 +35,5 @@ SCENARIO = Scenario(
     idle_close_s=0.02,
     users=6_000,
     max_hops=2,
+    give_up_s=240.0,
 )

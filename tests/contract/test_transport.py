@@ -266,6 +266,7 @@ def test_a_connection_lost_with_20_unanswered_is_ambiguous_and_nothing_is_sent_a
         warm(transport)
         answers = send(transport, 20)
         assert outcomes(answers) == {NoAnswer.UNANSWERED}
+        assert all(answer.connection_ended for answer in answers)
         assert len(server.seen) == 21
         assert_seen_once(server)
         assert warm(transport).connection == 2
@@ -333,7 +334,7 @@ def test_a_reset_stream_is_ambiguous_and_ends_alone(transport_to: Made) -> None:
     with WireServer(lambda seen: (Reset(),) if seen.number == 3 else (Reply(),)) as server:
         answers = send(transport_to(server), 5)
         (broken,) = [answer for answer in answers if answer.status == 0]
-        assert broken.no_answer is NoAnswer.UNANSWERED
+        assert (broken.no_answer, broken.connection_ended) == (NoAnswer.UNANSWERED, False)
         assert "INTERNAL_ERROR" in broken.detail
         assert server.connections == 1
         assert_seen_once(server)
@@ -454,6 +455,7 @@ def test_a_request_that_is_never_answered_times_out_as_ambiguous(transport_to: M
         answers = send(transport_to(server, timeout_ms=200), 5)
         (silent,) = [answer for answer in answers if answer.status == 0]
         assert (silent.no_answer, silent.detail[:7]) == (NoAnswer.UNANSWERED, "curl 28")
+        assert not silent.connection_ended
         assert 0.15 < silent.latency_s < 2
         assert server.connections == 1
 

@@ -182,8 +182,11 @@ def test_no_answer() -> None:
     """Asked again; only what may have reached the phone is marked."""
     for reason, maybe in ((NoAnswer.REFUSED, False), (NoAnswer.UNANSWERED, True)):
         verdict = judge(answer(0, no_answer=reason))
-        assert verdict == Verdict(Disposition.RETRY, reason.value, maybe_processed=maybe)
+        assert verdict == Verdict(
+            Disposition.RETRY, reason.value, maybe_processed=maybe, is_of_connection=reason is NoAnswer.REFUSED
+        )
     assert judge(answer(0)).maybe_processed
+    assert judge(answer(0, no_answer=NoAnswer.UNANSWERED, connection_ended=True)).is_of_connection
 
 
 _json = st.recursive(

@@ -469,6 +469,17 @@ def test_bad_arms_among_good_ones_come_to_an_end_in_a_small_window(window: int) 
     assert outcomes.rejected == {"BadCollapseId": len(bad)}
 
 
+@pytest.mark.parametrize(
+    ("act", "state"), [(Act.LOST, LaneState.DONE), (Act.REFUSED, LaneState.DONE), (Act.BUSY, LaneState.RESTING)]
+)
+def test_whom_a_connection_takes_with_it_is_chance(act: Act, state: LaneState) -> None:
+    """A device lost with five connections is asked again soon; one that is refused five times alone waits for long."""
+    phones = Phones(lambda token, asked: act if token == "t7.0" and asked < 5 else Act.ACCEPT)
+    world = World(users(600), phones=phones, per_second=10)
+    invoke(world)
+    assert world.lane.state is state
+
+
 def test_devices_that_are_put_off() -> None:
     """One browser in ten without a key for web push: everybody else is sent to, then the run stops for these."""
     mended = [False]
