@@ -31,17 +31,23 @@ from notifier.audience.whole import Bulk
 BACKEND = "yajl2_c"
 
 _MAY_END = re.compile(
-    rb"""\](?=\s*(?:\Z|\}\s*\Z|,\s*(?:\Z|"(?:[a-z]{0,8}\Z|(?:campaign|users|audience)"|[^"\\]{0,64}\\))))"""
+    rb"""\](?=\s*(?:\Z|\}\s*(?:\Z|[\[{\x1e\xef]|,\s*(?:\Z|\[|\{\s*(?:\Z|"(?:[a-z]{0,4}\Z|users"))))"""
+    rb"""|,\s*(?:\Z|"(?:[a-z]{0,8}\Z|(?:campaign|users|audience)"|[^"\\]{0,64}\\))))"""
 )
+_MAY_END_ALONE = re.compile(rb"\](?=\s*(?:\Z|[\[{\x1e\xef]|,\s*(?:\Z|[\[{])))")
 _SPACE = b" \t\r\n"
 _CLOSING = ord("]")
 _OVER = ("trailing garbage", "Additional data")
 """How ijson's backends call a character after the end of the array: yajl's words, and those of the one in Python."""
 
+_WITHOUT_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
+_HERE = re.compile(r"\n(?P<shown>[^\n]*)\n(?P<arrow> *\(right here\) -*)\^")
+"""yajl's words: some of the text in a line, and below it an arrow to what it read last."""
+
 log = logging.getLogger(__name__)
 
 
-def _backend() -> ModuleType:
+def plain_backend() -> ModuleType:
     """The backend in C; any other, with a warning, where the wheel has none."""
     module: ModuleType = ijson
     try:
@@ -55,14 +61,29 @@ def _is_over(error: Exception) -> bool:
     return any(words in str(error) for words in _OVER)
 
 
+def _place_in(text: bytes, words: str) -> int | None:
+    """Where in the text yajl stopped; None where its words do not say so, or fit several places."""
+    found = _HERE.search(words)
+    if found is None:
+        return None
+    shown, arrow = found["shown"], len(found["arrow"])
+    indent = len(shown) - len(shown.lstrip())
+    # Line ends are shown as spaces.
+    line = text.translate(_WITHOUT_LINE_ENDS)
+    at = line.find(shown.strip().encode())
+    if at < 0 or line.find(shown.strip().encode(), at + 1) >= 0:
+        return None
+    return at + arrow - indent - 1
+
+
 class ArrayParser:
-    """Push text in, take records out.
+    """Push text in, take records out. At the array's end `rest` is set: the text behind it.
 
     Args:
         name: of the object, for messages.
         offset: where in the text the opening bracket stands.
         skip: of the first so many records most are not decoded: their reader has had them. They are None then.
-        alone: the array is the whole text. Otherwise it is a member of an object, and `rest` is set at its end.
+        alone: the array is no member of an object: the text may end with it, or another value may follow.
         backend: one of ijson's, for all records; by default the one in C, for what is unusual.
     """
 
@@ -74,7 +95,7 @@ class ArrayParser:
         self._name = name
         self._alone = alone
         self._offset = offset
-        self._leap = Leap(skip) if skip else None
+        self._leap = Leap(skip) if skip and backend is None else None
         self._bulk = Bulk() if backend is None else None
         self._held = b""
         self._digits = DigitRun()
@@ -83,7 +104,7 @@ class ArrayParser:
         self._unfinished_bytes = 0
         self._unfinished_brackets = 0
         self._records: Any = ijson.sendable_list()
-        self._parser: Any = (backend or _backend()).items_coro(self._records, "item")
+        self._parser: Any = (backend or plain_backend()).items_coro(self._records, "item")
 
     @property
     def offset(self) -> int:
@@ -103,6 +124,7 @@ class ArrayParser:
         text = self._held + text
         cut = len(text) if final else escapes_held_back(text)
         text, self._held = text[:cut], text[cut:]
+        original = text
         if len(self._held) > MAX_VALUE_BYTES:
             raise self._broken("a record of over 1 MiB", 0)
         mended = without_lone_surrogates(text)
@@ -110,10 +132,9 @@ class ArrayParser:
             text, self._marked = mended, 2
         if has_endless_number(text) or self._digits.is_endless_with(text):
             raise self._broken("a number of over 2,000 digits", len(text))
-        if self._alone:
-            self._send(text)
-        else:
-            self._feed_pieces(text)
+        self._feed_pieces(text)
+        if self.rest is not None and text is not original:
+            self.rest = (original + self._held)[-len(self.rest) :] if self.rest else b""
         if final and self.rest is None:
             self._close()
         return self.salvage()
@@ -154,7 +175,7 @@ class ArrayParser:
         start = 0
         if self._probing:
             start = self._probe(text, 0)
-        for match in _MAY_END.finditer(text, start):
+        for match in (_MAY_END_ALONE if self._alone else _MAY_END).finditer(text, start):
             if self.rest is not None:
                 return
             if match.end() > start:
@@ -197,7 +218,7 @@ class ArrayParser:
             self._parser.send(text)
         except (ijson.JSONError, ValueError, ArithmeticError, RecursionError) as error:
             self.count += len(self._records) - before
-            raise self._broken(self._reason(error, text), len(text)) from None
+            raise self._fault(error, text) from None
         finished = len(self._records) - before
         self.count += finished
         self._offset += len(text)
@@ -219,12 +240,15 @@ class ArrayParser:
             raise self._broken("the file is cut off", 0) from None
         self.count += len(self._records) - before
 
-    def _reason(self, error: Exception, text: bytes) -> str:
-        if not _is_over(error):
-            return why_not_json(text)
-        if self._alone:
-            return "something follows the end of the list"
-        return "after `users` comes something that is none of the known keys"
+    def _fault(self, error: Exception, text: bytes) -> BrokenFile:
+        """What ijson stumbled over in this text, and where, as far as it says so."""
+        if _is_over(error):
+            reason = "after `users` comes something that is none of the known keys"
+            return self._broken("something follows the end of the list" if self._alone else reason, len(text))
+        at = _place_in(text, str(error))
+        if at is None:
+            return self._broken(why_not_json(text), len(text))
+        return BrokenFile(self._name, why_not_json(text, at), (self._offset + at,), self.count)
 
     def _broken(self, reason: str, length: int) -> BrokenFile:
         return BrokenFile(self._name, reason, (self._offset, self._offset + length), self.count)

@@ -4,10 +4,12 @@ import codecs
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from types import ModuleType
 
 from notifier.audience.array import ArrayParser
-from notifier.audience.encoding import NOT_UTF8, UTF16, begins_as_utf16, has_zeros, why_not_json
+from notifier.audience.encoding import NOT_JSON, NOT_UTF8, foreign_word, why_not_json
 from notifier.audience.faults import BrokenFile
+from notifier.audience.formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, users_fault
 from notifier.audience.limits import MAX_VALUE_BYTES, is_too_deep
 
 USERS = "users"
@@ -18,8 +20,12 @@ _SPACE = b" \t\r\n"
 _FIRST_TRY_BYTES = 4096
 
 
-def _refuse(_: str) -> object:
-    raise ValueError("NaN and infinities are not JSON")
+class _NotANumber(ValueError):
+    """Where the campaign has NaN, or an infinity. The message says how to write it instead."""
+
+
+def _refuse(word: str) -> object:
+    raise _NotANumber(foreign_word(word.encode(), 0))
 
 
 _decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
@@ -42,6 +48,7 @@ class DocumentParser:
         self._name = name
         self._known = known
         self._skip = skip
+        self._backend: ModuleType | None = None
         self._text = b""
         self._offset = offset
         self._array: ArrayParser | None = None
@@ -118,16 +125,8 @@ class DocumentParser:
 
     def _expect(self, character: bytes) -> None:
         if not self._text.startswith(character):
-            raise self._broken(self._why_not("not a JSON object"))
+            raise self._broken(why_not_json(self._text[:_FIRST_TRY_BYTES], 0))
         self._take(1)
-
-    def _why_not(self, at_first: str) -> str:
-        """Why the text is not JSON from here on; `at_first` where it is the file's first character."""
-        if self._step == self._open:
-            return UTF16 if begins_as_utf16(self._text) else at_first
-        if self._step == self._first_key and has_zeros(self._text):
-            return UTF16
-        return why_not_json(self._text)
 
     def _open(self) -> bool:
         if codecs.BOM_UTF8.startswith(self._text[:3]):
@@ -135,7 +134,15 @@ class DocumentParser:
                 return False
             self._take(len(codecs.BOM_UTF8))
             return True
-        self._expect(b"{")
+        is_object = self._text.startswith(b"{")
+        if len(self._text) < (SMALL_HEAD_BYTES if is_object else HEAD_BYTES) and not self._final:
+            return False
+        head = self._text[:HEAD_BYTES]
+        if fault := foreign_format(head) or (None if is_object else look_of(head)):
+            raise self._broken(fault)
+        if not is_object:
+            raise self._broken("not a JSON object with `campaign` and `users`")
+        self._take(1)
         self._step = self._first_key
         return True
 
@@ -155,7 +162,7 @@ class DocumentParser:
 
     def _read_key(self) -> bool:
         if not self._text.startswith(b'"'):
-            raise self._broken(self._why_not("not JSON"))
+            raise self._broken(why_not_json(self._text[:_FIRST_TRY_BYTES], 0))
         found = self._value()
         if found is None:
             return False
@@ -179,9 +186,10 @@ class DocumentParser:
     def _read_value(self) -> bool:
         if self._key == USERS:
             if not self._text.startswith(b"["):
-                raise self._broken("`users` is not a list")
+                kind: object = {} if self._text.startswith(b"{") else None if self._text.startswith(b"n") else ""
+                raise self._broken(users_fault(kind) or "")
             self.has_users = True
-            self._array = ArrayParser(self._name, self._offset, alone=False, skip=self._skip)
+            self._array = ArrayParser(self._name, self._offset, alone=False, skip=self._skip, backend=self._backend)
             self._step = self._comma
             return False
         found = self._value()
@@ -212,6 +220,8 @@ class DocumentParser:
         except json.JSONDecodeError as error:
             self._not_yet(error, too_long=too_long)
             return None
+        except _NotANumber as error:
+            raise self._broken(f"`{self._key}`: {error}") from None
         except ValueError:
             raise self._broken("not JSON, or a number of too many digits") from None
         if end == len(text) and not self._final and not too_long:
@@ -241,7 +251,7 @@ class DocumentParser:
         if self._final:
             at = error.pos if error else 0
             cut_off = error is None or at >= len(self._text) - 1 or str(error).startswith("Unterminated")
-            raise self._broken("the file is cut off" if cut_off else "not JSON", at)
+            raise self._broken("the file is cut off" if cut_off else NOT_JSON, at)
         self._retry_at = max(_FIRST_TRY_BYTES, 2 * len(self._text))
 
     def _broken(self, reason: str, ahead: int = 0) -> BrokenFile:

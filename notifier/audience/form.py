@@ -2,21 +2,27 @@
 
 import codecs
 import re
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Protocol
 
 import msgspec
 
-from notifier.audience.array import ArrayParser
+from notifier.audience.array import ArrayParser, plain_backend
 from notifier.audience.document import BATCH_FILE_KEYS, PART_KEYS, USERS, DocumentParser
-from notifier.audience.encoding import UTF16, begins_as_utf16
 from notifier.audience.faults import BrokenFile
-from notifier.audience.limits import MAX_VALUE_BYTES
+from notifier.audience.formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, shape_fault
 from notifier.audience.lines import LineParser
+from notifier.audience.scan import BETWEEN, ValueScan
+from notifier.audience.values import ValueParser
 
-_SPACE = b" \t\r\n"
-_LEADS_TO_USERS = re.compile(rb'\{\s*(?:\Z|"users"\s*:)')
+_LEADS_TO_USERS = re.compile(rb'\{\s*"users"\s*:')
 _HAS_USERS = re.compile(rb'"users"\s*:\s*\[')
+_OPENING = b"[{"
+_LIST = ord("[")
 _FIRST_BYTES = frozenset(b'"-0123456789')
+SMALL_LIST = 100
+"""A list behind one of no more records is taken for short, too: it is not parsed in bulk."""
+SMALL_PIECE_BYTES = 2048
 
 
 class Parser(Protocol):
@@ -34,7 +40,11 @@ class Parser(Protocol):
         """The records that these bytes complete."""
 
     def salvage(self) -> list[object]:
-        """Records that were complete when a fault was found."""
+        """Records that are complete and not taken yet."""
+
+    @property
+    def rest(self) -> bytes | None:
+        """What follows where this form has ended; None as long as it has not."""
 
 
 class BatchFileParser(DocumentParser):
@@ -57,90 +67,172 @@ class BatchFileParser(DocumentParser):
 
 
 class _UsersParser(DocumentParser):
-    """A part that is an object."""
+    """A part that is an object. At its end `rest` is set: the text behind it."""
 
-    def __init__(self, name: str, offset: int, skip: int) -> None:
+    def __init__(self, name: str, offset: int, skip: int, backend: ModuleType | None) -> None:
         super().__init__(name, PART_KEYS, offset, skip=skip)
+        self._backend = backend
+        self.rest: bytes | None = None
 
-    def feed(self, text: bytes, *, final: bool = False) -> list[object]:
-        records = super().feed(text, final=final)
-        if final and not self.has_users:
+    def _close(self) -> bool:
+        super()._close()
+        if not self.has_users:
             raise self._broken("no `users`")
-        return records
+        self.rest, self._text = self._text, b""
+        return True
 
 
 class PartParser:
-    """A part: a list, an object with `users`, or newline-delimited JSON.
+    """A part: lists, objects with `users`, or records, one behind the other. Most are one list or one record a line.
 
     Args:
         line: the text begins at this byte of a newline-delimited file; None to tell the form by the content.
         skip: so many records need not be decoded, where that is cheaper.
-        ids: a newline-delimited file may hold bare ids.
+        ids: the file may hold bare ids.
     """
 
     def __init__(self, name: str, *, line: int | None = None, skip: int = 0, ids: bool = False) -> None:
+        self.starts: list[int | None] = []
+        """Where in the file each record of the last feed begins, as far as reading can begin there."""
         self._name = name
         self._ids = ids
         self._skip = skip
         self._text = b""
+        self._offset = 0
+        self._before = 0
+        self._is_first = True
+        self._done: list[object] = []
+        self._scan: ValueScan | None = None
+        self._is_bulky = True
         self.form: Parser | None = LineParser(line) if line is not None else None
 
     @property
     def count(self) -> int:
         """Records so far."""
-        return self.form.count if self.form else 0
+        return self._before + (self.form.count if self.form else 0)
 
     @property
-    def lines(self) -> LineParser | None:
-        """The parser of a newline-delimited file, once it is known to be one."""
-        return self.form if isinstance(self.form, LineParser) else None
+    def byte(self) -> int | None:
+        """Where the next record begins in the file, if reading can begin there: in newline-delimited JSON."""
+        return self.form.offset if isinstance(self.form, LineParser) else None
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         """The records that these bytes complete. Errors as of the form's parser."""
-        if self.form is None:
-            self._text += text
-            self.form = self._tell(final)
-            if self.form is None:
-                return []
-            text, self._text = self._text, b""
-            text = text.removeprefix(codecs.BOM_UTF8)
-        return self.form.feed(text, final=final)
+        self.starts = []
+        self._text += text
+        while self._feed_form(final):
+            pass
+        return self.salvage()
 
     def salvage(self) -> list[object]:
-        """Records that were complete when a fault was found."""
-        return self.form.salvage() if self.form else []
+        """Records that are complete and not taken yet, also when a fault was found."""
+        records, self._done = self._done, []
+        return records + (self.form.salvage() if self.form else [])
+
+    def _feed_form(self, final: bool) -> bool:
+        """Whether something of another form follows."""
+        if self.form is None:
+            self.form = self._tell(final)
+            if self.form is None:
+                return False
+        form = self.form
+        # Of a short list little is looked at, so that what follows is not looked at again for each.
+        text = self._text if self._is_bulky or isinstance(form, ValueParser) else self._text[:SMALL_PIECE_BYTES]
+        left, self._text = self._text[len(text) :], b""
+        self._done += form.feed(text, final=final and not left)
+        if isinstance(form, LineParser):
+            self.starts = form.starts
+        if form.rest is None:
+            self._text = left
+            return bool(left)
+        self._text = form.rest + left
+        self._before += form.count
+        self._offset = form.offset
+        self._is_first = False
+        self.form = self._next_form(form)
+        return True
+
+    def _next_form(self, form: Parser) -> Parser | None:
+        """What follows a form that has ended; None where its text has to tell."""
+        if isinstance(form, LineParser):
+            return ValueParser(self._offset, skip=self._skip_left)
+        # Lists without end would each be tried in bulk, which pays for large ones only.
+        self._is_bulky = form.count > SMALL_LIST
+        return None
+
+    @property
+    def _skip_left(self) -> int:
+        return max(0, self._skip - self._before)
 
     def _tell(self, final: bool) -> Parser | None:
-        mark = len(codecs.BOM_UTF8) if self._text.startswith(codecs.BOM_UTF8) else 0
-        if not mark and not final and codecs.BOM_UTF8.startswith(self._text):
-            return None
-        text = self._text[mark:].lstrip(_SPACE)
+        """The form of what comes next; None while that cannot be said."""
+        text = self._text.lstrip(BETWEEN)
+        at = self._offset + len(self._text) - len(text)
         if not text:
-            return LineParser(mark, skip=self._skip) if final else None
-        if begins_as_utf16(text):
-            raise BrokenFile(self._name, UTF16, (mark,))
-        if text[0] == ord("["):
-            return ArrayParser(self._name, mark, skip=self._skip)
-        if text[0] == ord("{"):
-            is_object = _is_object(text, final)
-            if is_object is None:
+            return self._records() if final else None
+        is_json = text[0] in _OPENING
+        is_id = self._ids and text[0] in _FIRST_BYTES
+        if self._is_first:
+            if len(self._text) < (SMALL_HEAD_BYTES if is_json or is_id else HEAD_BYTES) and not final:
                 return None
-            return _UsersParser(self._name, mark, self._skip) if is_object else LineParser(mark, skip=self._skip)
-        if self._ids and text[0] in _FIRST_BYTES:
-            return LineParser(mark, skip=self._skip)
-        raise BrokenFile(self._name, "not JSON: begins with neither [ nor {", (len(self._text) - len(text),))
+            if fault := foreign_format(self._text[:HEAD_BYTES]) or (None if is_json or is_id else look_of(text)):
+                raise BrokenFile(self._name, fault, (at,))
+        if is_json:
+            return self._tell_json(text, at, final)
+        if is_id:
+            return self._records()
+        if not self._is_first:
+            raise BrokenFile(self._name, "something that is no JSON follows the users", (at,), self.count)
+        raise BrokenFile(self._name, "not JSON: begins with neither [ nor {", (at,))
 
+    def _tell_json(self, text: bytes, at: int, final: bool) -> Parser | None:
+        backend = None if self._is_bulky else plain_backend()
+        if text[0] == _LIST:
+            self._begin_at(text, at)
+            return ArrayParser(self._name, at, skip=self._skip_left, backend=backend)
+        holds_users = self._holds_users(text, at, final)
+        if holds_users is None:
+            return None
+        if not holds_users:
+            return self._records()
+        self._begin_at(text, at)
+        return _UsersParser(self._name, at, self._skip_left, backend)
 
-def _is_object(text: bytes, final: bool) -> bool | None:
-    """Whether the text is one object with `users`, not a line of many. None while that cannot be said."""
-    line, newline, _ = text.partition(b"\n")
-    if not newline and not final and len(text) <= MAX_VALUE_BYTES:
-        return None
-    try:
-        record: Any = msgspec.json.decode(line)
-    except (ValueError, RecursionError, ArithmeticError):
-        head = line.rstrip(_SPACE)
-        if _LEADS_TO_USERS.match(head):
+    def _holds_users(self, text: bytes, at: int, final: bool) -> bool | None:
+        """Whether this object has `users`, and is not the first of many records. None while that cannot be said."""
+        line, newline, _ = text.partition(b"\n")
+        first = _decoded(line) if newline or final else None
+        if first is None and newline and _LEADS_TO_USERS.match(text):
             return True
-        return not newline and _HAS_USERS.search(head) is not None
-    return isinstance(record.get(USERS), list) and not {"user_id", "token"} & record.keys()
+        if first is None:
+            scan = self._scan = self._scan or ValueScan(0)
+            ends = scan.follow(text)
+            if ends is None and not final and not scan.is_too_long(text):
+                return None
+            first = _decoded(text[: scan.at]) if ends else None
+        self._scan = None
+        if first is None:
+            return _LEADS_TO_USERS.match(text) is not None or (not newline and _HAS_USERS.search(text) is not None)
+        if fault := shape_fault(first):
+            raise BrokenFile(self._name, fault, (at,))
+        return isinstance(first.get(USERS), list) and not {"user_id", "token"} & {name.lower() for name in first}
+
+    def _begin_at(self, text: bytes, at: int) -> None:
+        self._text, self._offset = text, at
+
+    def _records(self) -> Parser:
+        """Records in lines; behind something else, where lines may begin anywhere, one behind the other."""
+        if not self._is_first:
+            return ValueParser(self._offset, skip=self._skip_left)
+        mark = len(codecs.BOM_UTF8) if self._text.startswith(codecs.BOM_UTF8) else 0
+        self._text = self._text[mark:]
+        return LineParser(mark, skip=self._skip)
+
+
+def _decoded(text: bytes) -> dict[str, object] | None:
+    """The object that the text is, if it is one."""
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError, ArithmeticError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,23 +1,33 @@
 """Newline-delimited JSON: one record a line, with the byte each line begins at."""
 
+import re
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
 
 from notifier.audience.encoding import why_not_json
 from notifier.audience.limits import MAX_VALUE_BYTES, UNENCODABLE, without_lone_surrogates
+from notifier.audience.scan import BETWEEN, ValueScan
 from notifier.recipient import BrokenRecord
 
 TOO_LONG = "a line of over 1 MiB"
+LONG_LINE_BYTES = 64 * 1024
+"""From here on a line that has not ended is looked at: it may be many objects without a line break."""
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_check = msgspec.json.Decoder(msgspec.Raw).decode
 _FAULTS = (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
+_OPENINGS = (b"{", b"[")
+_AT_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
 class LineParser:
     """Push text in, take records out. A line that cannot be decoded is a `BrokenRecord` in its place.
 
-    Windows line ends and empty lines are taken; an empty line is no record.
+    Windows line ends, byte-order marks, commas behind the lines and empty lines are taken; an empty line is no record.
+    Where a value goes on over lines, or another one follows it in its line, `rest` is the text from that line on: it is
+    somebody else's to parse.
 
     Args:
         offset: byte of the text that comes first.
@@ -25,12 +35,17 @@ class LineParser:
     """
 
     def __init__(self, offset: int = 0, *, skip: int = 0) -> None:
-        self.starts: list[int] = []
+        self.starts: list[int | None] = []
         self.count = 0
+        self.rest: bytes | None = None
         self._skip = skip
         self._line_start = offset
         self._tail = b""
         self._dropped = 0
+        self._scan: ValueScan | None = None
+        self._long_scan: ValueScan | None = None
+        """Follows the first value of a line that has not ended yet."""
+        self._single_until = 0
 
     @property
     def offset(self) -> int:
@@ -38,54 +53,148 @@ class LineParser:
         return self._line_start
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
-        """The records of the lines that these bytes complete; `starts` has the byte of each."""
+        """The records of the lines that these bytes complete; `starts` has the byte of each, or None.
+
+        A record has no byte where reading from there would not find the same records: within a value over several
+        lines that turned out to be broken.
+        """
         *lines, tail = (self._tail + text).split(b"\n")
         if final:
             lines.append(tail)
             tail = b""
+        self._tail = tail
+        if lines:
+            self._long_scan = None
         records: list[object] = []
-        starts: list[int] = []
+        starts: list[int | None] = []
         at = self._line_start
-        for line in lines:
+        # Skipped lines are checked all the same: one that is not one value would not be one record.
+        undecoded = max(0, self._skip - self.count)
+        decode: Callable[[bytes], object] = _checked
+        for n, line in enumerate(lines):
+            if n == undecoded:
+                decode = _decode
             length = len(line) + 1 + self._dropped
-            if self._dropped or len(line) > MAX_VALUE_BYTES:
+            if self._dropped:
                 records.append(BrokenRecord(TOO_LONG))
                 starts.append(at)
                 self._dropped = 0
-            elif self.count + len(records) < self._skip:
-                if line.strip():
-                    records.append(None)
-                    starts.append(at)
             else:
                 try:
-                    records.append(_decode(line))
+                    if len(line) > MAX_VALUE_BYTES:  # it may be many values
+                        raise OverflowError
+                    records.append(decode(line))
                     starts.append(at)
                 except _FAULTS:
-                    if line.strip():
-                        records.append(_judged(line))
-                        starts.append(at)
+                    has_byte = at >= self._single_until
+                    if not self._take_unusual(lines, n, at, final, records):
+                        break
+                    starts += [at if has_byte else None] * (len(records) - len(starts))
             at += length
-        if len(tail) > MAX_VALUE_BYTES:
-            self._dropped += len(tail)
-            tail = b""
-        self._tail = tail
         self._line_start = at
         self.starts = starts
         self.count += len(records)
+        if self.rest is None and len(self._tail) > LONG_LINE_BYTES:
+            self._look_at_long_line()
         return records
 
     def salvage(self) -> list[object]:
         """Nothing waits here: a line is judged alone."""
         return []
 
+    def _take_unusual(self, lines: list[bytes], n: int, at: int, final: bool, records: list[object]) -> bool:
+        """The record of a line that is not JSON as it stands, if it is one. False where reading has to stop here."""
+        line = lines[n]
+        bare = line.strip(BETWEEN)
+        if not bare:
+            return True
+        if bare != line and len(line) <= MAX_VALUE_BYTES:
+            try:
+                records.append(_decode(bare))
+            except _FAULTS:
+                pass
+            else:
+                return True
+        if bare[:1] in _OPENINGS and at >= self._single_until:
+            rest = b"\n".join(lines[n:] if final else [*lines[n:], self._tail])
+            goes_on = self._goes_on(line, rest, at, final)
+            if goes_on is None:
+                self._tail = rest
+                return False
+            if goes_on:
+                self.rest, self._tail = rest, b""
+                return False
+        records.append(broken(bare) if len(line) <= MAX_VALUE_BYTES else BrokenRecord(TOO_LONG))
+        return True
 
-def _judged(line: bytes) -> BrokenRecord:
-    """Why a line could not be decoded."""
-    mended = without_lone_surrogates(line)
-    if mended != line:
-        try:
-            _decode(mended)
-        except _FAULTS:
-            return BrokenRecord(why_not_json(line))
+    def _goes_on(self, line: bytes, rest: bytes, at: int, final: bool) -> bool | None:
+        """Whether a value of this line is followed by another one in it, or ends in a later line. None: not known yet.
+
+        Lines in which that was looked for in vain are single ones: looking again for each would take for ever.
+        """
+        start = len(line) - len(line.lstrip(BETWEEN))
+        scan = self._scan or ValueScan(start)
+        ends = scan.follow(rest)
+        if ends is None and not final and not scan.is_too_long(rest):
+            self._scan = scan
+            return None
+        self._scan = None
+        if ends:
+            return scan.at > len(line) or _opens(line[scan.at :])
+        self._single_until = max(self._single_until, at + max(len(line), rest.rfind(b"\n", 0, scan.at)) + 1)
+        return False
+
+    def _look_at_long_line(self) -> None:
+        """A line of many values is somebody else's; of any other that does not end, no more than 1 MiB is kept."""
+        tail = self._tail
+        if self._scan is None and not self._dropped:
+            start = len(tail) - len(tail.lstrip(BETWEEN))
+            scan = self._long_scan or ValueScan(start)
+            ends = tail[start : start + 1] in _OPENINGS and scan.follow(tail)
+            self._long_scan = scan if ends is None else None
+            if ends and _opens(tail[scan.at :]):
+                self.rest, self._tail = tail, b""
+                return
+        if len(tail) > MAX_VALUE_BYTES and self._scan is None:
+            self._dropped += len(tail)
+            self._tail = b""
+
+
+def broken(text: bytes) -> BrokenRecord:
+    """Why a value could not be decoded."""
+    mended = without_lone_surrogates(text)
+    if mended != text and _is_json(mended):
         return BrokenRecord(UNENCODABLE)
-    return BrokenRecord(why_not_json(line))
+    at = None
+    try:
+        _decode(text)
+    except _FAULTS as error:
+        place = _AT_BYTE.search(str(error))
+        at = int(place[1]) if place else None
+    return BrokenRecord(why_not_json(text, at))
+
+
+def decode_or_broken(text: bytes) -> object:
+    """A record, or why it is none."""
+    try:
+        return _decode(text)
+    except _FAULTS:
+        return broken(text)
+
+
+def _checked(line: bytes) -> None:
+    """None for a line that is one value. It is not decoded."""
+    _check(line)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        _decode(text)
+    except _FAULTS:
+        return False
+    return True
+
+
+def _opens(text: bytes) -> bool:
+    """Whether another value follows."""
+    return text.lstrip(BETWEEN)[:1] in _OPENINGS

@@ -60,7 +60,7 @@ class AudienceStream:
         self.read_bytes = 0
         """Stored bytes parsed by this stream so far, skipped records included."""
         self._records: list[object] = []
-        self._starts: list[int] = []
+        self._starts: list[int | None] = []
         self._next = 0
         self._error: Exception | None = None
         self._fetcher = Fetcher(client, parts[cursor.part :], cache, cursor.byte or 0, pause)
@@ -128,10 +128,13 @@ class AudienceStream:
             return Cursor(record=self._record, part=self._part + 1)
         if self._skip:
             return Cursor(record=self._record, part=self._part, in_part=self._seen + self._skip)
-        lines = self._parser.lines if isinstance(self._parser, PartParser) else None
         byte = None
-        if lines is not None and self._unpacker.is_gzip is False:
-            byte = self._starts[self._next] if waiting else lines.offset
+        if isinstance(self._parser, PartParser) and self._unpacker.is_gzip is False:
+            # What waits begins where it was found; behind it the parser knows how far it is.
+            if not waiting:
+                byte = self._parser.byte
+            elif self._next < len(self._starts):
+                byte = self._starts[self._next]
         return Cursor(record=self._record, part=self._part, in_part=self._seen - waiting, byte=byte)
 
     def place_of(self, record: int) -> tuple[int, int]:
@@ -195,6 +198,6 @@ class AudienceStream:
         self._skip -= skipped
         self._records = records[skipped:] if skipped else records
         self._parsed += len(self._records)
-        lines = self._parser.lines if isinstance(self._parser, PartParser) else None
-        self._starts = lines.starts[skipped:] if lines is not None else []
+        # Those of another form, behind lines, have no starts.
+        self._starts = self._parser.starts[skipped:] if isinstance(self._parser, PartParser) else []
         self._next = 0

@@ -1,0 +1,151 @@
+"""What a file is that holds no JSON users, and how to make an audience of it: told by its first bytes, or its look."""
+
+import re
+from collections.abc import Mapping
+
+from notifier.audience.encoding import encoding_fault
+
+HEAD_BYTES = 512
+"""So much of a file tells what it is."""
+SMALL_HEAD_BYTES = 4
+
+_DUCKDB = "duckdb -c \"COPY (FROM {source}) TO 'audience.jsonl' (FORMAT json)\""
+_MAGIC: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x1f\x8b", "gzip, compressed more than twice", "gunzip it until it is JSON"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (xls)", "save the sheet as CSV, and make JSON of that"),
+    (b"PAR1", "Parquet", _DUCKDB.format(source="'FILE'")),
+    (b"PARE", "Parquet, encrypted", "write it without encryption, then " + _DUCKDB.format(source="'FILE'")),
+    (b"Obj\x01", "Avro", ("duckdb -c \"INSTALL avro; LOAD avro; COPY (FROM read_avro('FILE')) TO 'audience.jsonl' "
+     '(FORMAT json)"')),
+    (b"ORC", "ORC", ("python -c \"from pyarrow import orc; orc.read_table('FILE').to_pandas()"
+     ".to_json('audience.jsonl', orient='records', lines=True)\"")),
+    (b"ARROW1", "Arrow (Feather)", ("python -c \"import pandas; pandas.read_feather('FILE')"
+     ".to_json('audience.jsonl', orient='records', lines=True)\"")),
+    (b"SQLite format 3\x00", "an SQLite database", "sqlite3 -json FILE 'SELECT … FROM …' > audience.json"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "zstd -d FILE"),
+    (b"BZh", "compressed with bzip2", "bunzip2 FILE"),
+    (b"\xfd7zXZ\x00", "compressed with xz", "xz -d FILE"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4", "lz4 -d FILE"),
+    (b"\xff\x06\x00\x00sNaPpY", "compressed with snappy", "snzip -d -k FILE"),
+    (b"\x1f\x9d", "compressed with compress", "uncompress FILE"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x FILE"),
+    (b"Rar!\x1a\x07", "a rar archive", "unrar x FILE"),
+    (b"%PDF-", "a PDF document", "export the data as JSON or CSV instead"),
+    (b"{\\rtf", "a rich-text document (RTF)", "save it as plain text"),
+    (b"bplist0", "a binary property list", "plutil -convert json FILE"),
+    (b"\x89PNG", "a picture (PNG)", "it is the wrong file"),
+    (b"\xff\xd8\xff", "a picture (JPEG)", "it is the wrong file"),
+)  # fmt: skip
+_ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_OFFICE = re.compile(rb"\[Content_Types\]\.xml|_rels/|docProps/|xl/")
+_TAR_AT = 257
+_HTML = re.compile(rb"<!doctype html|<html|<head|<body", re.IGNORECASE)
+_SEPARATORS = (b",", b";", b"\t", b"|")
+_USER_COLUMNS = frozenset({"user_id", "token", "devices"})
+_PINPOINT_COLUMNS = frozenset({"ChannelType", "Address"})
+
+
+def foreign_format(head: bytes) -> str | None:
+    """What a file is that begins so, with the command that makes an audience of it; None where it may be JSON.
+
+    Args:
+        head: its first 512 bytes, or all there are.
+    """
+    for magic, what, mend in _MAGIC:
+        if head.startswith(magic):
+            return f"{what}, not JSON: {mend}"
+    if head.startswith(_ZIPS):
+        return _zip(head)
+    if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
+        return "a tar archive, not JSON: tar -xf FILE, and give the files in it one by one"
+    if _is_hadoop_snappy(head):
+        return "compressed with snappy in Hadoop's blocks, not JSON: snzip -d -k -t hadoop-snappy FILE"
+    return encoding_fault(head)
+
+
+def look_of(text: bytes) -> str | None:
+    """What text is that begins with no bracket: a web page, a table. None where that cannot be said."""
+    if _HTML.match(text):
+        return "a web page (HTML), not JSON: it may be the page of an error or of a sign-in; download the file again"
+    if text.startswith(b"<"):
+        return "XML, not JSON: export it as JSON"
+    header, _, _ = text.partition(b"\n")
+    if len(header) >= HEAD_BYTES or not header.strip():
+        return None
+    separator = max(_SEPARATORS, key=header.count)
+    if separator not in header or not _is_text(header):
+        return None
+    if {b"ChannelType", b"Address"} <= {name.strip(b'" \r') for name in header.split(separator)}:
+        return "Amazon Pinpoint's endpoints as a table, not JSON: notifier convert pinpoint FILE"
+    return "a table (CSV), not JSON: " + _DUCKDB.format(source="read_csv('FILE', all_varchar = true)")
+
+
+def shape_fault(value: Mapping[str, object]) -> str | None:
+    """Why a file whose first object is this holds no users where they are looked for; None where it may hold them."""
+    columns = {name.lower() for name in value}
+    if _USER_COLUMNS & columns:
+        return None
+    if "users" in value:
+        return users_fault(value["users"])
+    if value.keys() >= _PINPOINT_COLUMNS:
+        return "Amazon Pinpoint's endpoints, not users: notifier convert pinpoint FILE"
+    members = list(value.values())
+    if list(value) == ["Item"] and isinstance(members[0], dict):
+        return (
+            "DynamoDB's export, each record under `Item` with its types: "
+            "duckdb -c \"COPY (SELECT Item.user_id.S AS user_id, … FROM 'FILE') TO 'audience.jsonl' (FORMAT json)\""
+        )
+    if any(map(_is_user, members)):
+        return KEYED
+    if any(isinstance(member, list) and member and _is_user(member[0]) for member in members):
+        return "the users are in a list that is not called `users`: rename it, or save the list alone"
+    return None
+
+
+KEYED = (
+    "the users are an object keyed by id, not a list: "
+    "jq '[to_entries[] | {user_id: .key} + .value]' FILE > audience.json"
+)
+KEYED_USERS = (
+    "`users` is an object keyed by id, not a list: "
+    "jq '.users |= [to_entries[] | {user_id: .key} + .value]' FILE > audience.json"
+)
+
+
+def users_fault(users: object) -> str | None:
+    """Why this is no list of users."""
+    if isinstance(users, list):
+        return None
+    if isinstance(users, dict):
+        return KEYED_USERS
+    return "`users` is null, not a list" if users is None else "`users` is not a list"
+
+
+def _is_user(value: object) -> bool:
+    return isinstance(value, dict) and bool(_USER_COLUMNS & {str(name).lower() for name in value})
+
+
+def _zip(head: bytes) -> str:
+    if _OFFICE.match(head, 30):
+        return (
+            "an Excel workbook (xlsx), not JSON: duckdb -c \"INSTALL excel; LOAD excel; COPY (FROM read_xlsx('FILE', "
+            "all_varchar = true)) TO 'audience.jsonl' (FORMAT json)\""
+        )
+    return "a zip archive, not JSON: unzip FILE, and give the files in it one by one (gzip is read as it is)"
+
+
+def _is_hadoop_snappy(head: bytes) -> bool:
+    """Whether it begins with the length of a block, in four bytes and once more as snappy itself writes it."""
+    if len(head) < 13 or head[0] or head[4]:
+        return False
+    length = shift = 0
+    for byte in head[8:13]:
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            break
+    return length == int.from_bytes(head[:4]) > 0
+
+
+def _is_text(line: bytes) -> bool:
+    return all(byte >= 0x20 or byte in b"\t\r" for byte in line)
