@@ -17,6 +17,7 @@ from notifier.audience.values import ValueParser
 
 _LEADS_TO_USERS = re.compile(rb'\{\s*"users"\s*:')
 _HAS_USERS = re.compile(rb'"users"\s*:\s*\[')
+_KEYED = re.compile(rb'\{\s*"(?!users")[^"\\]*+"\s*:\s*\{')
 _OPENING = b"[{"
 _LIST = ord("[")
 _FIRST_BYTES = frozenset(b'"-0123456789')
@@ -212,6 +213,13 @@ class PartParser:
             first = _decoded(text[: scan.at]) if ends else None
         self._scan = None
         if first is None:
+            # Of a large object the first member says what it is.
+            member = _KEYED.match(text)
+            start = member.end() - 1 if member else len(text)
+            scan = ValueScan(start)
+            first = {"": _decoded(text[start : scan.at])} if member and scan.follow(text) else {}
+            if fault := shape_fault(first):
+                raise BrokenFile(self._name, fault, (at,))
             return _LEADS_TO_USERS.match(text) is not None or (not newline and _HAS_USERS.search(text) is not None)
         if fault := shape_fault(first):
             raise BrokenFile(self._name, fault, (at,))

@@ -7,14 +7,14 @@ from notifier.audience.encoding import encoding_fault
 
 HEAD_BYTES = 512
 """So much of a file tells what it is."""
-SMALL_HEAD_BYTES = 4
+SMALL_HEAD_BYTES = 5
 
 _DUCKDB = "duckdb -c \"COPY (FROM {source}) TO 'audience.jsonl' (FORMAT json)\""
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "gzip, compressed more than twice", "gunzip it until it is JSON"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (xls)", "save the sheet as CSV, and make JSON of that"),
-    (b"PAR1", "Parquet", _DUCKDB.format(source="'FILE'")),
-    (b"PARE", "Parquet, encrypted", "write it without encryption, then " + _DUCKDB.format(source="'FILE'")),
+    (b"PAR1", "Parquet", _DUCKDB.format(source="read_parquet('FILE')")),
+    (b"PARE", "Parquet, encrypted", "write it without encryption; " + _DUCKDB.format(source="read_parquet('FILE')")),
     (b"Obj\x01", "Avro", ("duckdb -c \"INSTALL avro; LOAD avro; COPY (FROM read_avro('FILE')) TO 'audience.jsonl' "
      '(FORMAT json)"')),
     (b"ORC", "ORC", ("python -c \"from pyarrow import orc; orc.read_table('FILE').to_pandas()"
@@ -93,7 +93,7 @@ def shape_fault(value: Mapping[str, object]) -> str | None:
     if list(value) == ["Item"] and isinstance(members[0], dict):
         return (
             "DynamoDB's export, each record under `Item` with its types: "
-            "duckdb -c \"COPY (SELECT Item.user_id.S AS user_id, … FROM 'FILE') TO 'audience.jsonl' (FORMAT json)\""
+            "duckdb -c \"COPY (SELECT Item.user_id.S AS user_id, … FROM read_json('FILE')) TO 'audience.jsonl'\""
         )
     if any(map(_is_user, members)):
         return KEYED

@@ -1,4 +1,4 @@
-"""Plain or gzip, told by content; a chunk at a time, however much a gzip member would unpack to."""
+"""Plain, gzip or gzip in gzip, told by content; a chunk at a time, however much a gzip member would unpack to."""
 
 import zlib
 
@@ -11,7 +11,49 @@ _MAGIC = b"\x1f\x8b"
 
 
 class Unpacker:
-    """Push stored bytes in, pull text out.
+    """Push stored bytes in, pull text out: plain, gzip, or gzip within gzip, as tools make it that compress by habit.
+
+    Args:
+        plain: the text begins within a plain file, at a place that was found before.
+    """
+
+    def __init__(self, name: str, *, plain: bool = False) -> None:
+        self._name = name
+        self._outer = _Layer(name, plain=plain)
+        self._inner: _Layer | None = None
+
+    @property
+    def is_gzip(self) -> bool | None:
+        """Whether what is stored is compressed; None while that is not known."""
+        return self._outer.is_gzip
+
+    def push(self, data: bytes) -> None:
+        """More stored bytes; an empty piece is the end."""
+        self._outer.push(data)
+
+    def pull(self) -> bytes | None:
+        """Some text; None when more must be pushed; empty at the end.
+
+        Raises:
+            BrokenFile: a gzip is damaged or cut off.
+        """
+        if not self._outer.is_gzip:
+            return self._outer.pull()
+        # What comes out of gzip is looked at once more; a third layer would be text that is not JSON.
+        if self._inner is None:
+            self._inner = _Layer(self._name)
+        while True:
+            text = self._inner.pull()
+            if text is not None:
+                return text
+            data = self._outer.pull()
+            if data is None:
+                return None
+            self._inner.push(data)
+
+
+class _Layer:
+    """Plain bytes, or one layer of gzip.
 
     gzip files may have several members (shards put together with `cat`) and zero padding after the last.
     """

@@ -55,6 +55,20 @@ def test_gzip_is_told_by_content(piece: int) -> None:
     )
 
 
+@pytest.mark.parametrize("piece", [1, 2, 7, 65536])
+def test_gzip_in_gzip(piece: int) -> None:
+    """Compressed twice it is read through, in several members too; a third layer is left, to be named."""
+    once = [gzip.compress(b"one"), gzip.compress(b"two" * 1000)]
+    twice = gzip.compress(b"".join(once))
+    assert unpack(twice, piece) == b"one" + b"two" * 1000
+    assert unpack(gzip.compress(once[0] + once[1][:9]) + gzip.compress(once[1][9:]), piece) == b"one" + b"two" * 1000
+    assert unpack(gzip.compress(twice), piece) == once[0] + once[1]
+    with pytest.raises(BrokenFile, match="cut off"):
+        unpack(gzip.compress(once[0][:-3]), piece)
+    with pytest.raises(BrokenFile, match="something that is not gzip follows"):
+        unpack(gzip.compress(once[0] + b"more"), piece)
+
+
 @pytest.mark.parametrize("piece", [1, 65536])
 def test_damaged_gzip_is_a_broken_file(piece: int) -> None:
     """Cut off anywhere, a wrong checksum, or something else behind it."""

@@ -1,0 +1,174 @@
+"""Files that are no audience: each is named by its content, with the command that makes one of it."""
+
+import bz2
+import codecs
+import io
+import json
+import lzma
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from notifier.audience import BrokenFile
+from notifier.audience.form import BatchFileParser, PartParser
+from notifier.audience.formats import foreign_format
+
+USERS = [{"user_id": "u1", "platform": "web", "token": "t1"}, {"user_id": "u2", "platform": "web", "token": "t2"}]
+
+
+def zipped(*names: str) -> bytes:
+    """An archive with these files."""
+    stored = io.BytesIO()
+    with zipfile.ZipFile(stored, "w") as archive:
+        for name in names:
+            archive.writestr(name, "content")
+    return stored.getvalue()
+
+
+def tarred() -> bytes:
+    """An archive as tar writes it."""
+    stored = io.BytesIO()
+    with tarfile.open(fileobj=stored, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("users.json"), io.BytesIO())
+    return stored.getvalue()
+
+
+def hadoop_snappy(text: bytes) -> bytes:
+    """One block: its length, that of the compressed bytes, and they: a length again, and the text as a literal."""
+    literal = bytes([len(text), (len(text) - 1) << 2]) + text
+    return len(text).to_bytes(4) + len(literal).to_bytes(4) + literal
+
+
+FORMATS: dict[str, tuple[bytes, str]] = {
+    "parquet": (b"PAR1\x15\x04", "Parquet, not JSON: duckdb -c \"COPY (FROM read_parquet('FILE')) TO 'audience.jsonl'"),
+    "zip": (zipped("users.json"), "a zip archive, not JSON: unzip FILE"),
+    "an empty zip": (zipped(), "a zip archive, not JSON: unzip FILE"),
+    "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook (xlsx), not JSON: duckdb -c"),
+    "xlsx otherwise": (zipped("xl/workbook.xml"), "an Excel workbook (xlsx), not JSON: duckdb -c"),
+    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "an Excel workbook (xls), not JSON: save the sheet as CSV"),
+    "zstd": (b"\x28\xb5\x2f\xfd\x04\x00", "compressed with zstd, not JSON: zstd -d FILE"),
+    "bzip2": (bz2.compress(b"[]"), "compressed with bzip2, not JSON: bunzip2 FILE"),
+    "xz": (lzma.compress(b"[]"), "compressed with xz, not JSON: xz -d FILE"),
+    "snappy": (b"\xff\x06\x00\x00sNaPpY\x01", "compressed with snappy, not JSON: snzip -d -k FILE"),
+    "Hadoop's snappy": (hadoop_snappy(b'{"user_id": "a"}'), "compressed with snappy in Hadoop's blocks, not JSON"),
+    "avro": (b"Obj\x01\x04\x16", "Avro, not JSON: duckdb -c \"INSTALL avro; LOAD avro;"),
+    "orc": (b"ORC\x0a", 'ORC, not JSON: python -c "from pyarrow import orc;'),
+    "tar": (tarred(), "a tar archive, not JSON: tar -xf FILE"),
+    "pdf": (b"%PDF-1.7\n", "a PDF document, not JSON"),
+    "rtf": (b"{\\rtf1\\ansi", "a rich-text document (RTF), not JSON: save it as plain text"),
+    "html": (b"\n<!DOCTYPE html><html>", "a web page (HTML), not JSON"),
+    "xml": (b'<?xml version="1.0"?><Error>', "XML, not JSON: export it as JSON"),
+    "csv": (b"user_id,platform,token\nu0,ios,t\n", "a table (CSV), not JSON: duckdb -c \"COPY (FROM read_csv('FILE',"),
+    "csv of Excel": (codecs.BOM_UTF8 + b"user_id;platform\r\nu0;ios\r\n", "a table (CSV), not JSON: duckdb"),
+    "tabs": (b"user_id\tplatform\nu0\tios\n", "a table (CSV), not JSON: duckdb"),
+    "quoted": (b'"user_id","platform"\n', "a table (CSV), not JSON: duckdb"),
+    "Pinpoint's csv": (b"Id,ChannelType,Address\n", "Amazon Pinpoint's endpoints as a table, not JSON: notifier"),
+    "utf-16": ('{"users": []}'.encode("utf-16"), "not UTF-8 but UTF-16: save it as UTF-8"),
+    "utf-16 without a mark": ("[{}]".encode("utf-16-be"), "not UTF-8 but UTF-16: save it as UTF-8"),
+    "utf-16 csv": ("a,b\n".encode("utf-16-le"), "not UTF-8 but UTF-16: save it as UTF-8"),
+    "utf-32": ('{"users": []}'.encode("utf-32"), "not UTF-8 but UTF-32: save it as UTF-8"),
+    "utf-32 without a mark": ("[{}]".encode("utf-32-be"), "not UTF-8 but UTF-32: save it as UTF-8"),
+    "utf-32 le without a mark": ("[{}]".encode("utf-32-le"), "not UTF-8 but UTF-32: save it as UTF-8"),
+    "gzip thrice": (b"\x1f\x8b\x08\x00", "gzip, compressed more than twice, not JSON: gunzip it until it is JSON"),
+}  # fmt: skip
+
+
+def fault_of(parser: PartParser | BatchFileParser, stored: bytes, piece: int) -> BrokenFile:
+    """What is said of a file that comes in pieces."""
+    try:
+        for start in range(0, len(stored), piece):
+            parser.feed(stored[start : start + piece])
+        parser.feed(b"", final=True)
+    except BrokenFile as error:
+        return error
+    raise AssertionError("it was read")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("make", [PartParser, BatchFileParser])
+@pytest.mark.parametrize("piece", [65536, 1])
+def test_each_is_named_with_its_mend(name: str, make: type[PartParser | BatchFileParser], piece: int) -> None:
+    """As a part and as a batch file, in whatever pieces it comes, and before anything is read of it."""
+    stored, words = FORMATS[name]
+    parser = make("s3://b/k")
+    fault = fault_of(parser, stored, piece)
+    assert fault.reason.startswith(words)
+    assert fault.near[0] <= 3
+
+
+SHAPES: dict[str, str] = {
+    '{"users": {"u0": {"token": "t"}}}': "`users` is an object keyed by id, not a list: jq '.users |= [to_entries[] |",
+    '{"users": null}': "`users` is null, not a list",
+    '{"users": 5}': "`users` is not a list",
+    '{"u0": {"platform": "ios", "TOKEN": "t"}, "u1": {"devices": []}}': "the users are an object keyed by id, not",
+    '{"next": 1, "data": [{"user_id": "a", "token": "t"}]}': "the users are in a list that is not called `users`",
+    '{"Item": {"user_id": {"S": "a"}, "token": {"S": "t"}}}': "DynamoDB's export, each record under `Item`",
+    '{"ChannelType": "APNS", "Address": "t", "User": {}}': "Amazon Pinpoint's endpoints, not users: notifier convert",
+}
+
+
+@pytest.mark.parametrize("text", SHAPES)
+@pytest.mark.parametrize("layout", [None, 1])
+def test_json_of_another_shape_is_named(text: str, layout: int | None) -> None:
+    """Also printed over lines, with more behind it, and however large it is."""
+    stored = json.dumps(json.loads(text), indent=layout).encode()
+    for whole in (stored, stored + b"\n" + stored, b" " + stored):
+        for piece in (65536, 1):
+            assert fault_of(PartParser("s3://b/k"), whole, piece).reason.startswith(SHAPES[text])
+
+
+@pytest.mark.parametrize("layout", [None, 1])
+def test_a_large_object_keyed_by_id_is_named(layout: int | None) -> None:
+    """It is told before its end is known."""
+    users = {f"u{n}": {"platform": "web", "token": f"t{n}", "x": "y" * 100} for n in range(20_000)}
+    for document, words in ((users, "the users are an object keyed by id"), ({"users": users}, "`users` is an object")):
+        with pytest.raises(BrokenFile, match=words):
+            PartParser("s3://b/k").feed(json.dumps(document, indent=layout).encode())
+
+
+def test_a_record_that_only_looks_like_one_of_these() -> None:
+    """A user with a member of any name is a user."""
+    for text in (
+        b'{"user_id": "a", "users": {}}',
+        b'{"USER_ID": "a", "Item": {"token": 1}}',
+        b'{"a": {"b": 1}}',
+        b"{}",
+    ):
+        assert len(PartParser("s3://b/k").feed(text, final=True)) == 1
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_the_command_makes_an_audience(form: str, tmp_path: Path) -> None:
+    """What is recommended was done: the table's rows come out as the audience's records."""
+    source, file, made = tmp_path / "users.jsonl", tmp_path / "FILE", tmp_path / "audience.jsonl"
+    source.write_text("\n".join(map(json.dumps, USERS)))
+    options = "FORMAT parquet" if form == "parquet" else "FORMAT csv, HEADER"
+    duckdb.execute(f"COPY (FROM read_json('{source}')) TO '{file}' ({options})")
+    fault = foreign_format(file.read_bytes()[:512]) if form == "parquet" else None
+    if fault is None:
+        with pytest.raises(BrokenFile) as raised:
+            PartParser("s3://b/k").feed(file.read_bytes(), final=True)
+        fault = raised.value.reason
+    command = fault.split('duckdb -c "')[1].removesuffix('"')
+    duckdb.execute(command.replace("'FILE'", f"'{file}'").replace("'audience.jsonl'", f"'{made}'"))
+    assert PartParser("s3://b/k").feed(made.read_bytes(), final=True) == USERS
+
+
+@pytest.mark.parametrize("users", [{"users": {"u1": {"platform": "web", "token": "t1"}, "u2": USERS[1]}}])
+def test_jq_makes_a_list_of_what_is_keyed(users: dict[str, object], tmp_path: Path) -> None:
+    """With jq where it is installed."""
+    file = tmp_path / "FILE"
+    file.write_text(json.dumps(users))
+    with pytest.raises(BrokenFile) as raised:
+        PartParser("s3://b/k").feed(file.read_bytes(), final=True)
+    program = raised.value.reason.split("jq '")[1].split("'")[0]
+    assert program == ".users |= [to_entries[] | {user_id: .key} + .value]"
+    try:
+        made = subprocess.run(["jq", program, file], capture_output=True, check=True).stdout
+    except FileNotFoundError:
+        pytest.skip("no jq here")
+    assert PartParser("s3://b/k").feed(made, final=True) == USERS
