@@ -12,10 +12,11 @@ import uuid
 from typing import Any
 
 import msgspec
+from granian.rsgi import Scope
 
 from sandbox.gateways.apns_token import ProviderToken, ProviderTokens
 from sandbox.gateways.behaviour import Answer, Behave, Behaviour, Gateway, Reply
-from sandbox.gateways.endpoint import Ask, Endpoint, Latency, Phones, Scope
+from sandbox.gateways.endpoint import Ask, Endpoint, Latency, Phones
 
 _STATUS = {
     400: (

@@ -16,10 +16,11 @@ import time
 from urllib.parse import parse_qs
 
 import msgspec
+from granian.rsgi import Scope
 
 from sandbox.gateways.behaviour import by_prefix, load
 from sandbox.gateways.counts import GatewayCounts
-from sandbox.gateways.endpoint import Endpoint, Exchange, Phones, Scope
+from sandbox.gateways.endpoint import Endpoint, Exchange, Phones
 from sandbox.gateways.oauth import OAuth, OAuthBehave, usual
 
 _JSON = [("content-type", "application/json")]

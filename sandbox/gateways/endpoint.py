@@ -8,50 +8,18 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import msgspec
+from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # granian does not export the first
 
 from sandbox.gateways.behaviour import Answer, Behave, Behaviour, Gateway, Reply
 from sandbox.gateways.counts import GatewayCounts, TokenTable
 
+Exchange: TypeAlias = HTTPProtocol
+"""A request's body and its answer: calling it reads the body."""
+
 _BROKEN = Reply(500, "broken stand-in")
-
-
-class Headers(Protocol):
-    """The request's headers, as granian gives them."""
-
-    def get(self, key: str, default: str | None = None) -> str | None:
-        """One header's value, or the default."""
-
-    def items(self) -> list[tuple[str, str]]:
-        """All headers; a repeated one comes repeatedly."""
-
-
-class Scope(Protocol):
-    """A request's head, as granian gives it (RSGI)."""
-
-    method: str
-    path: str
-    query_string: str
-    client: str
-
-    @property
-    def headers(self) -> Headers:
-        """The request's headers."""
-
-
-class Exchange(Protocol):
-    """A request's body and its answer, as granian gives them (RSGI)."""
-
-    async def __call__(self) -> bytes:
-        """The whole body."""
-
-    async def client_disconnect(self) -> None:
-        """Returns when the client has gone."""
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Answers."""
 
 
 class Ask(msgspec.Struct):

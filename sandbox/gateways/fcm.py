@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from granian.rsgi import Scope
 
 from sandbox.gateways import fcm_message
 from sandbox.gateways.behaviour import Answer, Behave, Behaviour, Gateway, Reply
-from sandbox.gateways.endpoint import Ask, Endpoint, Exchange, Latency, Phones, Scope
+from sandbox.gateways.endpoint import Ask, Endpoint, Exchange, Latency, Phones
 from sandbox.gateways.oauth import OAuth
 
 _JSON = (("content-type", "application/json; charset=UTF-8"),)

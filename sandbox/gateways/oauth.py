@@ -14,9 +14,10 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from granian.rsgi import Scope
 
 from sandbox.gateways.behaviour import Reply
-from sandbox.gateways.endpoint import Exchange, Scope
+from sandbox.gateways.endpoint import Exchange
 
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SCOPES = frozenset(
