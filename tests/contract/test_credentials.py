@@ -101,9 +101,7 @@ def test_a_secret_that_aws_does_not_give_is_named_with_what_to_do(code: str) -> 
 def test_aws_in_trouble_is_waited_for(code: str) -> None:
     """Throttled, broken, unheard of."""
     answer = ClientError({"Error": {"Code": code, "Message": "…"}}, "GetSecretValue")
-    with pytest.raises(
-        CredentialsUnavailable, match=r"^apns secret push: Secrets Manager answers \w+$"
-    ) as caught:
+    with pytest.raises(CredentialsUnavailable, match=r"^apns secret push: Secrets Manager answers \w+$") as caught:
         Secrets(Vault(answer)).reader("apns", ARN)()
     assert "Exception" not in str(caught.value)
 
