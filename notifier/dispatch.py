@@ -277,7 +277,9 @@ class Dispatch:
 
     def _submit(self, now_s: float) -> None:
         for endpoint, queue in self._queues.items():
-            if self.holding or not queue or not self._may_ask(endpoint, now_s):
+            # One that was unavailable is looked at although nothing waits for it: so that it is known when it is back.
+            is_wanted = queue or endpoint in self._unavailable
+            if self.holding or not is_wanted or not self._may_ask(endpoint, now_s):
                 continue
             room = self._transport.room(endpoint)
             limits: list[Permits] = [self._throttles[endpoint], self._circuits[endpoint]]
@@ -467,11 +469,14 @@ class Dispatch:
             self._defer_all(self._circuits[endpoint].renewed())
 
     @property
+    def unavailable(self) -> Access | None:
+        """Set while an endpoint cannot be asked for want of credentials: until when, and why."""
+        return min(self._unavailable.values(), key=lambda access: access.until_s, default=None)
+
+    @property
     def rest(self) -> Access | None:
-        """Set while no endpoint that this hop uses can be asked: until when, and why. Waiting would be paid for."""
-        if not self._used or not self._used <= self._unavailable.keys():
-            return None
-        return min(self._unavailable.values(), key=lambda access: access.until_s)
+        """The same, while none that this hop uses can be asked: waiting would be paid for."""
+        return self.unavailable if self._used and self._used <= self._unavailable.keys() else None
 
     # -- ends ---------------------------------------------------------------------------------------------------------
 

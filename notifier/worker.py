@@ -275,8 +275,11 @@ class Hop:
         if wait_s <= 0 or self._exit is not None:
             return feed.next()
         beyond_hop = wait_s * 1000 > self.deadline.before_near_ms()
-        if (wait_s > REST_ABOVE_S or beyond_hop) and not self._current and self.dispatch.open == self.dispatch.in_doubt:
-            self._rest(due_at)
+        # Credentials that could not be had for half a minute will not be there in a moment either.
+        kept_out = self.dispatch.unavailable
+        is_long = wait_s > REST_ABOVE_S or beyond_hop or kept_out is not None
+        if is_long and not self._current and self.dispatch.open == self.dispatch.in_doubt:
+            self._rest(due_at, kept_out.reason if kept_out else None)
         return None
 
     def _look_at_end(self, feed: Feed) -> None:

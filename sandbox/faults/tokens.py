@@ -26,5 +26,5 @@ def slow(nth: int, since_s: float) -> TokenBehaviour:
 
 
 def pages(nth: int, since_s: float) -> TokenBehaviour:
-    """HTML pages with 502, as Google's front ends have them, for 60 s."""
-    return TokenBehaviour(raw=_PAGE) if since_s < 60 else TokenBehaviour()
+    """HTML pages with 502, as Google's front ends have them, for 45 s."""
+    return TokenBehaviour(raw=_PAGE) if since_s < 45 else TokenBehaviour()
