@@ -2,7 +2,7 @@
 
 import typer
 
-from notifier.cli import files, pages, reports, runs, setup, trying, watching
+from notifier.cli import conversions, files, pages, reports, runs, setup, trying, watching
 
 EXIT_CODES = (
     "Exit codes: 0 done, and the answer is yes · 1 done, and the answer is no (the file would be refused, the run did "
@@ -36,7 +36,7 @@ app.command("report")(reports.report)
 app.command("setup")(setup.setup)
 app.command("sign-in-link")(pages.sign_in_link)
 app.command("count")(files.count)
-app.add_typer(files.convert, name="convert")
+app.add_typer(conversions.convert, name="convert")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`validate`, `test`, `count`, `convert`: what is done with files."""
+"""`validate`, `test`, `count`: what is done with files."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,10 +27,8 @@ from notifier.audience.pin import PinnedObject
 from notifier.campaign import Audience, BrokenCampaign, Fault, Part, read_audience
 from notifier.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
 from notifier.cli.place import Cloud, find_place, split_url
-from notifier.cli.shown import REASONS, show_conversion, show_figures, show_inspection, show_warnings, warnings_of
+from notifier.cli.shown import show_figures, show_inspection, show_warnings, warnings_of
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
-from notifier.convert.files import output_to, text_of
-from notifier.convert.pinpoint import Counts, NotPinpoint, records
 from notifier.count_jobs import CountSeen
 from notifier.counting import LEASE_MS, CountStatus, count_id
 from notifier.gateway.additions import addition_faults
@@ -338,48 +336,3 @@ def _await_count(
                 moved = time.monotonic()
             time.sleep(POLL_S)
     raise Trouble(ExitCode.NOT_FINE, f"still counting after {timeout_s:.0f} s", "ask again later: it goes on meanwhile")
-
-
-convert = typer.Typer(help="Make audiences of other tools' files.", no_args_is_help=True)
-
-
-@convert.command("pinpoint")
-@tells_trouble
-def convert_pinpoint(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Endpoint files: CSV or JSON lines, plain or gzip.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The audience to write; gzipped if its name ends in .gz.")],
-    as_json: AsJson = False,
-) -> None:
-    """Make an audience of Amazon Pinpoint's endpoint files.
-
-    APNS, APNS_SANDBOX and GCM endpoints are taken; users who opted out, inactive endpoints, other channels and
-    endpoints without an address are left out and counted. An endpoint without User.UserId goes by its own Id.
-    User.UserAttributes.* and Attributes.* become attributes by their last name: {{ FirstName }}.
-
-    Example: notifier convert pinpoint export/*.gz -o audience.json.gz
-    """
-    counts = Counts()
-    encode = msgspec.json.Encoder().encode
-    with output_to(out) as written:
-        for path in files:
-            try:
-                before = counts.endpoints
-                with text_of(path) as text:
-                    for record in records(text, counts):
-                        written.write(encode(record) + b"\n")
-            except (NotPinpoint, UnicodeDecodeError, EOFError) as error:
-                raise Trouble(ExitCode.NOT_FINE, f"{path}: {error}", "give Pinpoint's endpoint files, UTF-8") from None
-            if counts.endpoints == before:
-                mend = "give Pinpoint's endpoint files; leave this one out if it is meant to be empty"
-                raise Trouble(ExitCode.NOT_FINE, f"{path}: not one endpoint is in it", mend)
-        if not counts.devices:
-            why = ", ".join(f"{n:,} {REASONS[reason]}" for reason, n in counts.left_out.items())
-            mend = "export a segment with APNS, APNS_SANDBOX or GCM endpoints"
-            names = ", ".join(map(str, files))
-            raise Trouble(ExitCode.NOT_FINE, f"{names}: every endpoint is left out: {why}", mend)
-    if as_json:
-        print_json({"out": str(out), **msgspec.to_builtins(counts)})
-    else:
-        show_conversion(console(), out, counts)

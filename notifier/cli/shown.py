@@ -1,7 +1,7 @@
 """How inspections, figures and conversions look to people."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.audience_checks import shown_broken, warnings_in
+from notifier.convert.audience import Counts as TableCounts
+from notifier.convert.files import WINDOWS
 from notifier.convert.pinpoint import Counts
 from notifier.inspection import Inspection, Preview
 from notifier.languages import is_known, language_of
@@ -200,3 +202,20 @@ def show_conversion(out: Console, path: Path, counts: Counts) -> None:
         if reason == "other_channel":
             channels = " (" + ", ".join(f"{name} {m:,}" for name, m in sorted(counts.channels_left_out.items())) + ")"
         out.print(f"  left out: {n:>9,}  {REASONS[reason]}{channels}", markup=False)
+
+
+def show_table_conversion(out: Console, path: Path, counts: TableCounts, read: Sequence[Mapping[str, str]]) -> None:
+    """What became of tables, and how each was read."""
+    for one in read:
+        how = f"{one['file']}: read as {one['encoding']}, separated by {one['separator']}"
+        out.print(how, markup=False)
+        if one["encoding"] == WINDOWS:
+            # It fits almost any bytes, so that only a reader of the names can tell.
+            out.print(
+                Text("! not UTF-8: look whether names with accents are right, else say --encoding", style="yellow")
+            )
+    devices, rows, users = f"{counts.devices:,}", f"{counts.rows:,}", f"{counts.users:,}"
+    out.print(f"{path}: {devices} devices of {rows} rows, in {users} records", markup=False)
+    for group in sorted(counts.left_out, key=lambda one: -one.count):
+        places = ", ".join(f"{place.record:,}" for place in group.places)
+        out.print(f"  left out: {group.count:>9,}  {group.reason} (row {places})", markup=False)

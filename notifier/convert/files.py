@@ -1,5 +1,6 @@
 """Reads and writes text, plain or gzip: told by content when read, by name when written."""
 
+import codecs
 import contextlib
 import gzip
 import io
@@ -8,17 +9,92 @@ from pathlib import Path
 from typing import IO
 
 _MAGIC = b"\x1f\x8b"
+_PIECE_BYTES = 1024 * 1024
+_HEAD_BYTES = 4096
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+WINDOWS = "cp1252"
+"""What Excel writes as "CSV" in Western Europe and the Americas, and names nowhere in the file."""
+_NOT_TEXT = (
+    (b"PK", "an Excel workbook or another zip archive"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook (xls)"),
+    (b"PAR1", "Parquet"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (b"BZh", "compressed with bzip2"),
+    (b"\x1f\x8b", "compressed with gzip twice"),
+)
+
+
+class NotText(ValueError):
+    """The file holds no text that could be read. The message says what it is; `mend` what to do."""
+
+    def __init__(self, problem: str, mend: str) -> None:
+        super().__init__(problem)
+        self.mend = mend
 
 
 @contextlib.contextmanager
-def text_of(path: Path) -> Iterator[IO[str]]:
-    """A file's text as UTF-8; line ends as they are, because CSV fields may hold some."""
+def text_of(path: Path, encoding: str | None = None) -> Iterator[IO[str]]:
+    """A file's text; line ends as they are, because CSV fields may hold some.
+
+    Args:
+        encoding: None to find it out: UTF-8 and UTF-16 with and without their marks, else Windows-1252.
+
+    Raises:
+        NotText: it is in none of these, or not text at all.
+    """
+    encoding = encoding or encoding_of(path)
+    with _unpacked(path) as plain, io.TextIOWrapper(plain, encoding=encoding, newline="") as text:
+        yield text
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     with path.open("rb") as stored:
         is_gzip = stored.read(2) == _MAGIC
         stored.seek(0)
-        plain = gzip.GzipFile(fileobj=stored) if is_gzip else stored
-        with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as text:
-            yield text
+        yield gzip.GzipFile(fileobj=stored) if is_gzip else stored  # type: ignore[misc]
+
+
+def encoding_of(path: Path) -> str:
+    """The encoding of a file, by its first bytes or by reading all of them. Raises NotText."""
+    with _unpacked(path) as plain:
+        head = plain.read(_HEAD_BYTES)
+        for magic, what in _NOT_TEXT:
+            if head.startswith(magic):
+                raise NotText(f"{what}, not text", "save the sheet as CSV UTF-8, or export text, uncompressed or gzip")
+        marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+        if marked or b"\x00" in head:
+            return marked or _utf_16(head)
+        utf_8 = codecs.getincrementaldecoder("utf-8")()
+        windows = codecs.getincrementaldecoder(WINDOWS)()
+        found: set[str] = {"utf-8", WINDOWS}
+        while head and found:
+            for name, decoder in (("utf-8", utf_8), (WINDOWS, windows)):
+                if name in found and not _decodes(decoder, head):
+                    found.remove(name)
+            head = plain.read(_PIECE_BYTES)
+        if "utf-8" in found and _decodes(utf_8, b"", final=True):
+            return "utf-8"
+    if WINDOWS in found:
+        return WINDOWS
+    raise NotText("neither UTF-8 nor UTF-16 nor Windows-1252", "save it as CSV UTF-8, or say --encoding")
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = False) -> bool:
+    try:
+        decoder.decode(piece, final)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _utf_16(head: bytes) -> str:
+    """UTF-16 without its mark: of letters that ASCII has, every second byte is 0. Raises NotText."""
+    pairs = max(1, len(head) // 2)
+    for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
+        if zeros.count(0) > 0.8 * pairs:
+            return name
+    raise NotText("it has NUL bytes: not text", "export it as CSV UTF-8")
 
 
 @contextlib.contextmanager

@@ -6,12 +6,14 @@ https://docs.aws.amazon.com/pinpoint/latest/userguide/segments-importing.html (a
 holds a list) and https://docs.aws.amazon.com/pinpoint/latest/apireference/apps-application-id-endpoints-endpoint-id.html.
 """
 
-import csv
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
+from notifier.convert.grouping import grouped
+from notifier.convert.table import Table, check_id
 
 CHANNELS: dict[str, tuple[str, str | None]] = {
     "APNS": ("ios", None),
@@ -27,10 +29,7 @@ OTHER_CHANNELS = frozenset(
 )  # fmt: skip
 """The rest of Pinpoint's `ChannelType` (botocore's model of the service names them all)."""
 
-MAX_FIELD_BYTES = 1024 * 1024
-"""Of one CSV field."""
-MAX_DEVICES = 100
-"""Endpoints put together in one record, so that no file makes a record without end."""
+_IDS = ("Id", "User.UserId", "Address")
 _USER_ATTRIBUTES = "User.UserAttributes."
 _ATTRIBUTES = "Attributes."
 _PLAIN = (
@@ -104,7 +103,9 @@ def records(lines: Iterable[str], counts: Counts) -> Iterator[dict[str, Any]]:
         return
     first = first.removeprefix("\ufeff")
     found = _from_json(first, texts) if first.lstrip().startswith("{") else _from_csv(first, texts)
-    yield from _grouped(_judged(found, counts), counts)
+    for record in grouped(_judged(found, counts)):
+        counts.users += 1
+        yield record
 
 
 def _from_json(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
@@ -141,24 +142,17 @@ def _as_list(content: object) -> list[str]:
 
 
 def _from_csv(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
-    csv.field_size_limit(MAX_FIELD_BYTES)
-    rows = csv.reader(_chain(first, rest))
-    header = [name.strip() for name in next(rows)]
+    table = Table(_chain(first, rest), frozenset(_PLAIN).__contains__)
+    header = list(table.columns)
     if "Address" not in header or "ChannelType" not in header:
         raise NotPinpoint("neither JSON nor a CSV with the columns ChannelType and Address: is this an endpoint file?")
     plain_at = {name: header.index(name) for name in _PLAIN if name in header}
     attributes_at = [(n, name) for n, name in enumerate(header) if name.startswith((_ATTRIBUTES, _USER_ATTRIBUTES))]
-    for row in _readable(rows):
+    for number, row in table:
         plain = {name: row[at].strip() for name, at in plain_at.items() if at < len(row)}
+        for name in _IDS:
+            check_id(number, name, plain.get(name, ""))
         yield _Endpoint(plain, _attributes((name, [row[n]]) for n, name in attributes_at if n < len(row) and row[n]))
-
-
-def _readable(rows: Any) -> Iterator[list[str]]:
-    """Rows that are not empty; what the csv module cannot read is told with its line."""
-    try:
-        yield from filter(None, rows)
-    except csv.Error as error:
-        raise NotPinpoint(f"line {rows.line_num}: {error}") from None
 
 
 def _attributes(columns: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
@@ -220,27 +214,6 @@ def _record(endpoint: _Endpoint, channel: str) -> dict[str, Any]:
             name: values[0] if len(values) == 1 else list(values) for name, values in endpoint.attributes.items()
         }
     return record
-
-
-def _grouped(found: Iterable[dict[str, Any]], counts: Counts) -> Iterator[dict[str, Any]]:
-    """Neighbours that differ in nothing but their devices, as one record."""
-    waiting: dict[str, Any] | None = None
-    for record in found:
-        alike = waiting is not None and _without_devices(waiting) == _without_devices(record)
-        if alike and waiting is not None and len(waiting["devices"]) < MAX_DEVICES:
-            waiting["devices"] += record["devices"]
-            continue
-        if waiting is not None:
-            counts.users += 1
-            yield waiting
-        waiting = record
-    if waiting is not None:
-        counts.users += 1
-        yield waiting
-
-
-def _without_devices(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "devices"}
 
 
 def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:

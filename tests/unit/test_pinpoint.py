@@ -11,7 +11,8 @@ import pytest
 from botocore.loaders import Loader
 
 from notifier.convert.files import output_to, text_of
-from notifier.convert.pinpoint import CHANNELS, MAX_DEVICES, OTHER_CHANNELS, Counts, NotPinpoint, records
+from notifier.convert.grouping import MAX_DEVICES
+from notifier.convert.pinpoint import CHANNELS, OTHER_CHANNELS, Counts, NotPinpoint, records
 from notifier.recipient import read_recipient
 
 SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
