@@ -13,9 +13,10 @@ from typer.testing import CliRunner, Result
 
 from notifier.cli import app
 from notifier.convert.audience import Counts, records
-from notifier.convert.files import NotText, encoding_of
+from notifier.convert.files import NotText, encoding_of, text_of
 from notifier.convert.table import BadTable, Table
 
+SAMPLE = Path(__file__).parents[2] / "events" / "tables" / "audience.csv"
 HEADER = "user_id,platform,token,locale,first_name\n"
 ROW = "u1,ios,0123456789abcdef0123456789abcdef,de-AT,Jürgen\n"
 
@@ -57,6 +58,16 @@ def test_the_way_it_was_saved_is_found_out(tmp_path: Path, encoding: str, separa
     """Encoding and separator, with and without a byte-order mark and Excel's own first line."""
     text = first.format(separator) + (HEADER + ROW).replace(",", separator).replace("\n", "\r\n")
     assert converted(written(tmp_path, text, encoding)) == [JUERGEN]
+
+
+def test_the_sample_out_of_excel() -> None:
+    """Semicolons, Excel's first line, Windows-1252, and two rows of one user."""
+    counts = Counts()
+    with text_of(SAMPLE) as text:
+        _, found = records(text, counts)
+        users = [(record["user_id"], len(record["devices"]), record["First name"]) for record in found]
+    assert users == [("1001", 2, "Jürgen"), ("1002", 1, 'Zoé; "Z"')]
+    assert (counts.rows, counts.devices, [group.reason for group in counts.left_out]) == (4, 3, ["token: missing"])
 
 
 def test_how_it_was_read_is_told(tmp_path: Path) -> None:
