@@ -12,6 +12,7 @@ from sandbox.aws import CREDENTIALS, LocalAws
 from sandbox.blueprint import Bucket, Function, Index, Place, Queue, Rule, Secret, Stack, Table
 from sandbox.local_lambda import schedule
 from sandbox.local_lambda.environment import Setup
+from sandbox.local_lambda.functions import Functions
 from sandbox.local_lambda.http_api import name_and_qualifier
 from sandbox.local_lambda.schedule import Schedule
 from sandbox.local_lambda.service import LocalLambda
@@ -38,7 +39,7 @@ def deploy(
     stack: Stack,
     root: Path,
     aws: LocalAws,
-    functions: LocalLambda,
+    lambda_: LocalLambda,
     options: Options = Options(),  # noqa: B008  (frozen)
 ) -> tuple[Schedule, ...]:
     """Creates everything; gives the schedules, which tick from now on. `root` is the template's folder."""
@@ -49,7 +50,7 @@ def deploy(
     for table in stack.tables:
         _create_table(aws.client("dynamodb"), table)
     for function in stack.functions:
-        _create_function(functions, function, stack.place, root, options)
+        _create_function(lambda_.functions, function, stack.place, root, options)
     for bucket in stack.buckets:
         _create_bucket(aws.client("s3"), bucket, stack.place)
     for rule in stack.rules:
@@ -58,7 +59,7 @@ def deploy(
     if not options.schedules:
         return ()
     return tuple(
-        _schedule(functions, rule, stack.place, options) for rule in stack.rules if rule.schedule and rule.enabled
+        _schedule(lambda_, rule, stack.place, options) for rule in stack.rules if rule.schedule and rule.enabled
     )
 
 
@@ -136,7 +137,7 @@ def _create_rule(client: Any, rule: Rule) -> None:
     client.put_targets(Rule=rule.name, Targets=[target])
 
 
-def _create_function(functions: LocalLambda, function: Function, place: Place, root: Path, options: Options) -> None:
+def _create_function(functions: Functions, function: Function, place: Place, root: Path, options: Options) -> None:
     setup = Setup(
         function=function.name,
         arn=function.arn,
@@ -148,7 +149,7 @@ def _create_function(functions: LocalLambda, function: Function, place: Place, r
         region=place.region,
         variables={
             **CREDENTIALS,
-            "AWS_ACCESS_KEY_ID": function.name,  # as every function has a role of its own: requests tell whose they are
+            "AWS_ACCESS_KEY_ID": function.name,  # stands for the function's role: a request shows whose it is
             "AWS_ENDPOINT_URL": place.endpoint_url,
             **dict(function.environment),
             **options.variables,
@@ -166,12 +167,12 @@ def _create_function(functions: LocalLambda, function: Function, place: Place, r
     )
 
 
-def _schedule(functions: LocalLambda, rule: Rule, place: Place, options: Options) -> Schedule:
+def _schedule(lambda_: LocalLambda, rule: Rule, place: Place, options: Options) -> Schedule:
     name, qualifier = name_and_qualifier(rule.target_arn)
     arn = place.arn("events", f"rule/{rule.name}")
 
     def tick() -> None:
         event = rule.input.encode() or schedule.scheduled_event(arn, place.account_id, place.region)
-        functions.invoke_later(name, event, qualifier)
+        lambda_.invoke_later(name, event, qualifier)
 
     return Schedule(options.schedule_every_s or schedule.period_s(rule.schedule), tick)

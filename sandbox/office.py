@@ -59,7 +59,7 @@ class Office:
     def put_forward(self, **by: float) -> None:
         """Put the clock of the pages, and of nothing else, forward by `timedelta`'s words; without any, back again.
 
-        The first time, their functions start anew with a clock that can be moved (`sandbox.moved_clock`).
+        The first time, their functions start again with a clock that can be moved (`sandbox.moved_clock`).
         """
         first = self._clock is None
         self._clock = self.trial.sandbox.state_dir / "clock"
@@ -69,8 +69,8 @@ class Office:
             self._deploy("AuthorizerFunction", "sandbox.moved_clock.authorizer")
 
     def _deploy(self, logical_id: str, handler: str) -> None:
-        lambda_ = self.trial.sandbox.lambda_
-        now = lambda_.function(self.trial.sandbox.function(logical_id).name)
+        functions = self.trial.sandbox.lambda_.functions
+        now = functions.get(self.trial.sandbox.function(logical_id).name)
         clock = str(self._clock)
         setup = msgspec.structs.replace(
             now.setup,
@@ -78,8 +78,8 @@ class Office:
             variables={**now.setup.variables, "SANDBOX_CLOCK_FILE": clock},
             kept=now.setup.kept | {clock},
         )
-        lambda_.kill_environments(setup.function)
-        lambda_.deploy(setup, now.retries, now.alias, loop_allowed=now.loop_allowed, traced=now.traced)
+        functions.kill_environments(setup.function)
+        functions.redeploy(setup)
 
     def mails(self) -> list[dict[str, Any]]:
         """What was mailed, oldest first."""

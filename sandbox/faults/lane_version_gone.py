@@ -5,22 +5,15 @@ from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario, Scene
 
 def delete_the_version(scene: Scene) -> None:
     """Deploy, end whoever works, and delete the version: its run has nobody to go on with it."""
-    lambda_ = scene.trial.sandbox.lambda_
+    functions = scene.trial.sandbox.lambda_.functions
     name = scene.trial.sandbox.function("WorkerFunction").name
     while scene.trial.gateways.counts().apns.requests == 0 and not scene.over.wait(0.05):
         pass
-    known = lambda_.function(name)
+    known = functions.get(name)
     begun_with = known.aliases[known.alias]
-    lambda_.deploy(
-        known.setup,
-        known.retries,
-        known.alias,
-        loop_allowed=known.loop_allowed,
-        traced=known.traced,
-        concurrency=known.concurrency,
-    )
-    lambda_.kill_environments(name)
-    lambda_.delete_version(name, begun_with)
+    functions.redeploy(known.setup)
+    functions.kill_environments(name)
+    functions.delete_version(name, begun_with)
 
 
 def check(scene: Scene) -> None:

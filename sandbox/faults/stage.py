@@ -57,7 +57,7 @@ class Stage:
         self._numbers = itertools.count(int(time.time()) % 100_000)
         lambda_ = trial.sandbox.lambda_
         self._names = {logical: trial.sandbox.function(logical).name for logical in FUNCTIONS}
-        self._setups = {logical: lambda_.function(name).setup for logical, name in self._names.items()}
+        self._setups = {logical: lambda_.functions.get(name).setup for logical, name in self._names.items()}
         self._authority = trustme.CA()
         self._trusted = str(folder / "authorities.pem")
         both = Path(trial.gateways.addresses.ca_file).read_bytes() + self._authority.cert_pem.bytes()
@@ -182,7 +182,7 @@ class Stage:
         if scenario.recurse_below_ms is not None:
             variables = {**variables, "RECURSE_BELOW_MS": str(scenario.recurse_below_ms)}
         for logical, name in self._names.items():
-            now, first = lambda_.function(name), self._setups[logical]
+            now, first = lambda_.functions.get(name), self._setups[logical]
             changed: Setup = msgspec.structs.replace(
                 first,
                 handler=f"{HURRIED}.{FUNCTIONS[logical]}" if self._hurried else first.handler,
@@ -193,15 +193,8 @@ class Stage:
             )
             if changed == msgspec.structs.replace(now.setup, version=""):
                 continue
-            lambda_.kill_environments(name)
-            lambda_.deploy(
-                changed,
-                now.retries,
-                now.alias,
-                loop_allowed=now.loop_allowed,
-                traced=now.traced,
-                concurrency=now.concurrency,
-            )
+            lambda_.functions.kill_environments(name)
+            lambda_.functions.redeploy(changed)
 
     def _mend(self) -> None:
         """Nothing is broken any more."""

@@ -7,8 +7,9 @@ from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sandbox.http_server import Asked, HttpServer, Reply
+from sandbox.local_lambda.functions import LATEST
 from sandbox.local_lambda.invocation import Refusal
-from sandbox.local_lambda.service import LATEST, LocalLambda
+from sandbox.local_lambda.service import LocalLambda
 
 _PREFIX: Final = "/2015-03-31/functions/"
 _KILL: Final = "/sandbox/kill/"
@@ -45,13 +46,13 @@ class LambdaApi:
                 case _:
                     return self._describe(asked)
         except Refusal as refusal:
-            told = {"Type": "User", "Message": refusal.message, "message": refusal.message}
-            return _json(told, refusal.status, {"x-amzn-ErrorType": refusal.code})
+            body = {"Type": "User", "Message": refusal.message, "message": refusal.message}
+            return _json(body, refusal.status, {"x-amzn-ErrorType": refusal.code})
 
     def _kill(self, logical_id: str) -> Reply:
-        for name in self._service.names():
+        for name in self._service.functions.names():
             if logical_id in name:
-                self._service.kill_environments(name)
+                self._service.functions.kill_environments(name)
         return Reply(204)
 
     def _invoke(self, asked: Asked) -> Reply:
@@ -62,7 +63,7 @@ class LambdaApi:
                 self._service.invoke_later(name, asked.body, qualifier, trace)
                 return Reply(202)
             case "DryRun":
-                self._service.function(name)
+                self._service.functions.get(name)
                 return Reply(204)
             case _:
                 answer = self._service.invoke(name, asked.body, qualifier, trace)
@@ -74,7 +75,7 @@ class LambdaApi:
     def _describe(self, asked: Asked) -> Reply:
         whole = not asked.path.endswith("/configuration")
         name, qualifier = _target(asked, "" if whole else "/configuration")
-        function = self._service.function(name)
+        function = self._service.functions.get(name)
         setup = function.setup
         configuration = {
             "FunctionName": name,
@@ -90,7 +91,7 @@ class LambdaApi:
 
     def _list_versions(self, asked: Asked) -> Reply:
         name, _ = _target(asked, "/versions")
-        function = self._service.function(name)
+        function = self._service.functions.get(name)
         versions = [
             {"FunctionName": name, "Version": version, "LastModified": _lambda_time(function.published_at[version])}
             for version in function.pools
@@ -100,12 +101,12 @@ class LambdaApi:
 
     def _list_aliases(self, asked: Asked) -> Reply:
         name, _ = _target(asked, "/aliases")
-        aliases = self._service.function(name).aliases.items()
+        aliases = self._service.functions.get(name).aliases.items()
         return _json({"Aliases": [{"Name": alias, "FunctionVersion": version} for alias, version in aliases]})
 
     def _delete_version(self, asked: Asked) -> Reply:
         name, version = _target(asked, "")
-        self._service.delete_version(name, version)
+        self._service.functions.delete_version(name, version)
         return Reply(204)
 
 

@@ -1,4 +1,4 @@
-"""The local Lambda: functions, versions and aliases, and the two ways to invoke them."""
+"""The local Lambda: the two ways to invoke functions, and the retries of events."""
 
 import itertools
 import json
@@ -11,9 +11,8 @@ from typing import Final
 
 import msgspec
 
-from sandbox.blueprint import Retries
-from sandbox.local_lambda.environment import Setup
 from sandbox.local_lambda.failed_event import Condition, FailedEvent
+from sandbox.local_lambda.functions import LATEST, Functions
 from sandbox.local_lambda.invocation import (
     ASYNCHRONOUS_LIMIT_BYTES,
     SYNCHRONOUS_LIMIT_BYTES,
@@ -26,29 +25,14 @@ from sandbox.local_lambda.invocation import (
     Refusal,
     no_fault,
 )
-from sandbox.local_lambda.pool import Figures, Pool
-from sandbox.local_lambda.process import Spawner
+from sandbox.local_lambda.pool import Figures
 from sandbox.local_lambda.trace import LOOP_LIMIT, Trace
 
-LATEST: Final = "$LATEST"
 RETRY_DELAYS_S: Final = (60.0, 120.0)  # what Lambda waits before the first and the second retry
+_STOP_WITHIN_S: Final = 5.0
 SendMessage = Callable[[str, str, dict[str, str]], None]
 Around = Callable[[Invocation, Callable[[Invocation], Answer]], Answer]
 """What happens around one attempt: it runs what it is given, as it is or with another trace header."""
-
-
-class Deployed(msgspec.Struct):
-    """A function as it is deployed: its setup, how its events are retried, its versions, alias and queue limit."""
-
-    setup: Setup
-    retries: Retries = Retries()
-    alias: str = ""
-    loop_allowed: bool = False
-    traced: bool = False
-    concurrency: int | None = None
-    aliases: dict[str, str] = {}
-    pools: dict[str, Pool] = {}
-    published_at: dict[str, float] = {}
 
 
 class LocalLambda:
@@ -66,85 +50,19 @@ class LocalLambda:
         faults: FaultPlan = no_fault,
     ) -> None:
         self.logs = state_dir / "logs"
-        self._folder = state_dir / "environments"
-        for folder in (self.logs, self._folder):
+        environments = state_dir / "environments"
+        for folder in (self.logs, environments):
             folder.mkdir(parents=True, exist_ok=True)
+        self.functions = Functions(environments, self.logs)
         self._retry_scale = retry_scale
         self.send_message = send_message
         self.faults = faults
         self.around: Around | None = None
-        self._spawner = Spawner()
-        self._functions: dict[str, Deployed] = {}
         self._figures: dict[str, Figures] = {}
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()
         self._in_flight = 0
         self._stopping = threading.Event()
-
-    # ------------------------------------------------------------------ functions
-
-    def deploy(
-        self,
-        setup: Setup,
-        retries: Retries = Retries(),  # noqa: B008  (frozen)
-        alias: str = "",
-        *,
-        loop_allowed: bool = False,
-        traced: bool = False,
-        concurrency: int | None = None,
-    ) -> str:
-        """Creates or updates a function; with an alias, publishes a version and points the alias at it.
-
-        `setup.version` is ignored. Versions published before go on as they were. Gives the version.
-        """
-        with self._changed:
-            known = self._functions.get(setup.function)
-            function = Deployed(
-                setup,
-                retries,
-                alias,
-                loop_allowed,
-                traced,
-                concurrency,
-                dict(known.aliases) if known else {},
-                dict(known.pools) if known else {},
-            )
-            function.published_at |= known.published_at if known else {}
-            replaced = function.pools.pop(LATEST, None)
-            version = str(max(map(int, function.published_at), default=0) + 1) if alias else LATEST
-            for name in {LATEST, version}:
-                log = self.logs / f"{setup.function}.log"
-                numbered = msgspec.structs.replace(setup, version=name)
-                function.pools[name] = Pool(numbered, self._folder, log, self._spawner)
-            if alias:
-                function.aliases[alias] = version
-                function.published_at[version] = time.time()
-            self._functions[setup.function] = function
-            self._figures.setdefault(setup.function, Figures())
-        if replaced:
-            replaced.close()
-        return version
-
-    def function(self, name: str) -> Deployed:
-        """A deployed function. Raises Refusal."""
-        try:
-            return self._functions[name]
-        except KeyError:
-            raise Refusal(404, "ResourceNotFoundException", f"Function not found: {name}") from None
-
-    def delete_version(self, name: str, version: str) -> None:
-        """Deletes a published version; its number is not used again. Raises Refusal."""
-        function = self.function(name)
-        if version in function.aliases.values():
-            raise Refusal(409, "ResourceConflictException", f"an alias points at version {version}")
-        pool = function.pools.pop(version, None) if version.isdigit() else None
-        if pool is None:
-            raise Refusal(404, "ResourceNotFoundException", f"Function not found: {function.setup.arn}:{version}")
-        pool.close()
-
-    def kill_environments(self, name: str) -> int:
-        """Kill -9 for every environment of a function; gives how many there were."""
-        return sum(pool.kill() for pool in self.function(name).pools.values())
 
     # ------------------------------------------------------------------ invoking
 
@@ -174,7 +92,7 @@ class LocalLambda:
     def _accept(
         self, name: str, payload: bytes, qualifier: str, trace: str, *, asynchronous: bool
     ) -> tuple[Invocation, bool, Fault]:
-        function = self.function(name)
+        function = self.functions.get(name)
         version = function.aliases.get(qualifier, qualifier or LATEST)
         if version not in function.pools:
             raise Refusal(404, "ResourceNotFoundException", f"Function not found: {function.setup.arn}:{qualifier}")
@@ -192,17 +110,17 @@ class LocalLambda:
         )
         fault = self.faults(invocation)
         if fault.delivery is Delivery.REFUSED:
-            raise Refusal(500, "ServiceException", "The sandbox was told to refuse this")
+            raise Refusal(500, "ServiceException", "A scenario refuses this call")
         return invocation, count > LOOP_LIMIT and not function.loop_allowed, fault
 
     def _check_concurrency(self, name: str) -> None:
-        function = self.function(name)
+        function = self.functions.get(name)
         busy = sum(pool.figures().in_flight for pool in function.pools.values())
         if function.concurrency is not None and busy >= function.concurrency:
             raise Refusal(429, "TooManyRequestsException", "Rate Exceeded.")
 
     def _run(self, invocation: Invocation, fault: Fault) -> Answer:
-        pool = self.function(invocation.function).pools.get(invocation.version)
+        pool = self.functions.get(invocation.function).pools.get(invocation.version)
         if pool is None:
             text = {"errorMessage": f"Function not found: {invocation.arn}", "errorType": "ResourceNotFoundException"}
             return Answer(json.dumps(text).encode(), invocation.version, Failure.GONE, "ResourceNotFoundException")
@@ -221,7 +139,7 @@ class LocalLambda:
             self._count_in_flight(-1)
 
     def _attempt_all(self, invocation: Invocation, fault: Fault) -> None:
-        retries = self.function(invocation.function).retries
+        retries = self.functions.get(invocation.function).retries
         began, saved_s = time.monotonic(), 0.0
         for attempt in itertools.count(1):
             if not self._wait_for_concurrency(invocation.function):
@@ -269,7 +187,7 @@ class LocalLambda:
 
     def _give_up(self, failed: FailedEvent) -> None:
         name = failed.invocation.function
-        retries = self.function(name).retries
+        retries = self.functions.get(name).retries
         self._add(name, Figures(given_up=1))
         self._note(failed.invocation, f"given up: {failed.condition} after attempt {failed.invocation.attempt}")
         if self.send_message is None:
@@ -283,14 +201,10 @@ class LocalLambda:
 
     def figures(self, name: str) -> Figures:
         """What a function has done and used so far, over all versions."""
-        total = self._figures[name]
-        for pool in self.function(name).pools.values():
+        total = self._figures.get(name, Figures())
+        for pool in self.functions.get(name).pools.values():
             total = total.plus(pool.figures())
         return total
-
-    def names(self) -> tuple[str, ...]:
-        """The deployed functions."""
-        return tuple(self._functions)
 
     @property
     def in_flight(self) -> int:
@@ -315,11 +229,9 @@ class LocalLambda:
     def stop(self) -> None:
         """Ends every environment. Events that were not finished are lost, as in a power cut. May be called twice."""
         self._stopping.set()
-        for function in self._functions.values():
-            for pool in function.pools.values():
-                pool.close()
-        self.wait_idle(5)
-        self._spawner.stop()
+        self.functions.close()
+        self.wait_idle(_STOP_WITHIN_S)
+        self.functions.end_processes()
 
     def _counted(self) -> "_Counted":
         return _Counted(self._count_in_flight)
@@ -331,7 +243,7 @@ class LocalLambda:
 
     def _add(self, name: str, figures: Figures) -> None:
         with self._changed:
-            self._figures[name] = self._figures[name].plus(figures)
+            self._figures[name] = self._figures.get(name, Figures()).plus(figures)
 
     def _note(self, invocation: Invocation, text: str) -> None:
         with (self.logs / f"{invocation.function}.log").open("a", encoding="utf-8") as log:

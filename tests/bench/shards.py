@@ -44,7 +44,7 @@ def main() -> None:
         for lane in trial.follow(run_id, 1800, every_s=0.05):
             if lane and not killed and lane.cursor.part == 1 and lane.cursor.in_part > third // 2:
                 killed = lane.cursor.encode()
-                print("killed", trial.sandbox.lambda_.kill_environments(name), "environment at", killed)
+                print("killed", trial.sandbox.lambda_.functions.kill_environments(name), "environment at", killed)
         report = trial.report(run_id, began)
         found = list(trial.rows(run_id))
         again = sum(report["gateways"][name]["accepted_again_tokens"] for name in report["gateways"])

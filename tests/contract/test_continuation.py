@@ -37,7 +37,7 @@ class Functions:
             variables={},
         )
         for _ in range(2):
-            self.service.deploy(setup, alias="live")
+            self.service.functions.deploy(setup, alias="live")
 
     def _note(self, invocation: Invocation) -> Fault:
         self.asked.append((invocation.version, json.loads(invocation.payload)))
@@ -74,8 +74,8 @@ def test_the_version_that_the_run_began_with(functions: Functions, continuation:
 
 
 def test_a_version_that_was_deleted(functions: Functions, continuation: LambdaContinuation) -> None:
-    """The current one is asked in its place; whoever forwards is told, and goes on himself."""
-    functions.service.delete_version(NAME, "1")
+    """The current one is asked in its place; the forward says no, and the worker that asked goes on itself."""
+    functions.service.functions.delete_version(NAME, "1")
     assert continuation.forward("r1", 0, "1") is False
     assert functions.asked == []
     assert continuation.nudge("r1", 0, "1", "nudge") is False

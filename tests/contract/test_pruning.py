@@ -46,7 +46,7 @@ def functions(tmp_path: Path) -> Iterator[Any]:
         variables={},
     )
     for _ in range(9):
-        service.deploy(setup, alias="live")
+        service.functions.deploy(setup, alias="live")
     api = LambdaApi(service)
     client = client_of("lambda", f"http://{api.address}")
     yield client

@@ -362,7 +362,7 @@ def test_faults_can_be_ordered(box: Sandbox, faults: Callable[[FaultPlan], None]
     killed = box.lambda_.invoke(name_of(box, "Looping"), b'{"do": "hang"}')
     assert killed.failure is Failure.EXIT
     faults(lambda _: Fault(Delivery.REFUSED))
-    with pytest.raises(ClientError, match="told to refuse"):
+    with pytest.raises(ClientError, match="A scenario refuses this call"):
         box.client("lambda").invoke(FunctionName=name_of(box, "Looping"), Payload=b"{}")
 
 

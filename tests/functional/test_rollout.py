@@ -54,17 +54,8 @@ def next_release(folder: Path) -> Path:
 def deploy(trial: Trial, logical_id: str, code: Path) -> str:
     """Deploy other code for a function, as CloudFormation would. Gives the version."""
     name = trial.sandbox.function(logical_id).name
-    service = trial.sandbox.lambda_
-    known = service.function(name)
-    setup = msgspec.structs.replace(known.setup, code=code)
-    return service.deploy(
-        setup,
-        known.retries,
-        known.alias,
-        loop_allowed=known.loop_allowed,
-        traced=known.traced,
-        concurrency=known.concurrency,
-    )
+    functions = trial.sandbox.lambda_.functions
+    return functions.redeploy(msgspec.structs.replace(functions.get(name).setup, code=code))
 
 
 def drop(trial: Trial, folder: Path, name: str, count: int, per_second: int) -> str:
