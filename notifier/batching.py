@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Container, Sequence
+from itertools import islice
 from typing import Protocol
 
 from notifier.account import Account
@@ -9,12 +10,11 @@ from notifier.arms import Arms
 from notifier.campaign import CONTROL
 from notifier.cursor import Cursor
 from notifier.outcome import DeadToken, Invalid, Outcome, Row
+from notifier.people import BATCH_SIZE as BATCH_SIZE  # noqa: PLC0414 - most of its readers know it from here
+from notifier.people import People
 from notifier.recipient import BrokenRecord, Device, Environment, Gateway, Recipient, read_recipient, user_id_in
 from notifier.render import Words
 from notifier.run import batch_name
-
-BATCH_SIZE = 500
-"""Records in a batch. Part of every row's identity: never to be changed."""
 
 
 class Voice(Protocol):
@@ -222,12 +222,16 @@ class Former:
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
         """The batch of these records. `at_end` is the cursor behind them."""
         batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
+        people = People()
         for record, value in enumerate(records, first_record):
-            batch.account.users += 1
             try:
-                self._take(batch, record, value)
+                recipient = _judged(value, self._voice)
             except BrokenRecord as error:
+                batch.account.users += people.meet(user_id_in(value))
                 note_invalid(batch, record, str(error), value)
+            else:
+                batch.account.users += people.meet(recipient.user_id)
+                self._take(batch, record, value, people.once(recipient), people)
         return batch
 
     def passed(self, number: int, account: Account, at_end: Cursor) -> Batch:
@@ -237,21 +241,17 @@ class Former:
         batch.passed = True
         return batch
 
-    def _take(self, batch: Batch, record: int, value: object) -> None:
-        if isinstance(value, BrokenRecord):
-            raise value
-        recipient = read_recipient(value)
-        self._voice.check(recipient)
+    def _take(self, batch: Batch, record: int, value: object, recipient: Recipient, people: People) -> None:
         for number, reason in recipient.broken_devices:
             note_invalid(batch, record, reason, value, number)
         if not recipient.devices:
             return
         account = batch.account
         if recipient.user_id in self._excluded:
-            account.excluded += 1
+            account.excluded += people.place()
             return
         arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
-        account.arm(arm).assigned += 1
+        account.arm(arm).assigned += people.place()
         account.devices += len(recipient.devices)
         words = None if arm == CONTROL else self._voice.words(arm, recipient)
         for place, device in recipient.devices:
@@ -278,17 +278,37 @@ def _user_of(value: object) -> str | None:
     return user_id[:512].encode("utf-8", "replace").decode() if type(user_id) is str else None
 
 
-def broken_reasons(records: Sequence[object], voice: Voice) -> list[str]:
-    """Why records are broken, one reason for each broken one. Judged before anything is sent."""
-    reasons = []
-    for value in records:
-        try:
-            if isinstance(value, BrokenRecord):
-                raise value
-            recipient = read_recipient(value)
-            voice.check(recipient)
-            if not recipient.devices:
-                reasons.append(recipient.broken_devices[0][1])
-        except BrokenRecord as error:
-            reasons.append(str(error))
-    return reasons
+class FirstRecords:
+    """What the first records of an audience hold, judged before anything is sent.
+
+    `reasons` has one for each broken record, with the place of its first: `token: missing (record 3)`.
+    """
+
+    def __init__(self, records: Sequence[object], voice: Voice) -> None:
+        self.broken = 0
+        self.has_devices = False
+        self._first: dict[str, int] = {}
+        for number, value in enumerate(records):
+            try:
+                recipient = _judged(value, voice)
+                if not recipient.devices:
+                    raise BrokenRecord(recipient.broken_devices[0][1])
+                self.has_devices = True
+            except BrokenRecord as error:
+                self.broken += 1
+                self._first.setdefault(str(error), number)
+
+    def why(self, limit: int = 3) -> str:
+        """The first reasons, each with its first place, records counted from 0."""
+        shown = [f"{reason} (record {number})" for reason, number in islice(self._first.items(), limit)]
+        rest = len(self._first) - len(shown)
+        return "; ".join(shown) + (f"; and {rest} more reasons" if rest else "")
+
+
+def _judged(value: object, voice: Voice) -> Recipient:
+    """The recipient in a record. Raises BrokenRecord, also when an arm's message lacks an attribute."""
+    if isinstance(value, BrokenRecord):
+        raise value
+    recipient = read_recipient(value)
+    voice.check(recipient)
+    return recipient

@@ -15,6 +15,7 @@ import msgspec
 from notifier.campaign import Part
 from notifier.cursor import Cursor
 from notifier.deadline import Clock
+from notifier.people import BATCH_SIZE
 from notifier.tally import Figures, Tally
 
 LEASE_MS = 60_000
@@ -124,7 +125,9 @@ class Counting:
         open_stream: Callable[[Cursor], CountStream],
         clock: Clock,
         is_near_end: Callable[[], bool],
+        batch_size: int = BATCH_SIZE,
     ) -> None:
+        self._batch_size = batch_size
         self._jobs = jobs
         self._names = [name for name, _ in parts]
         self._sizes = [size for _, size in parts]
@@ -156,18 +159,21 @@ class Counting:
             part, number = stream.place_of(record)
             return self._names[part] if len(self._names) > 1 else "", number
 
-        tally = Tally(claim.figures, place_of)
+        tally = Tally(claim.figures, place_of, self._batch_size)
         began_at = claim.cursor.record
         before = sum(self._sizes[: claim.cursor.part]) + (claim.cursor.byte or 0)
         reported = saved = self._clock.monotonic()
         try:
             while not stream.ended:
-                records = stream.take(AT_ONCE)
+                # A batch that is begun is finished first: rows of one user are joined within it.
+                in_batch = stream.position().record % self._batch_size
+                records = stream.take(self._batch_size - in_batch if in_batch else AT_ONCE)
                 if not records:
                     stream.wait(WAIT_S)
                 tally.take(records)
                 now = self._clock.monotonic()
-                if self._is_near_end() or now - saved >= CHECKPOINT_EVERY_S:
+                is_due = self._is_near_end() or now - saved >= CHECKPOINT_EVERY_S
+                if is_due and (not records or stream.position().record % self._batch_size == 0):
                     claim = self._save(claim, tally, stream, before)
                     saved = reported = now
                     if self._is_near_end():

@@ -11,7 +11,7 @@ import msgspec
 
 from notifier.arms import Arms
 from notifier.audience import BrokenFile, IdSet
-from notifier.audience_checks import warnings_in
+from notifier.audience_checks import PLACES, warnings_in
 from notifier.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.characters import cleaned
 from notifier.gateway.additions import addition_warnings
@@ -19,8 +19,9 @@ from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
 from notifier.gateway.payload import Label
 from notifier.opening import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
+from notifier.people import joined_words
 from notifier.placeholder import UnfitValue, compiled
-from notifier.recipient import BrokenRecord, Gateway, Recipient, masked, read_recipient, user_id_in
+from notifier.recipient import REPEATED, BrokenRecord, Gateway, Recipient, masked, read_recipient, user_id_in
 from notifier.render import Renderer, Words, sources_of
 from notifier.tally import OTHER, Figures, Tally, TokenPlaces, count_named
 from notifier.text_checks import faults_in, names_of, warnings_of
@@ -217,7 +218,6 @@ class Inspector:
             for records in pieces:
                 for value in records:
                     self._look_at(figures.records, value)
-                    figures.users += 1
                     figures.records += 1
                 if watching is not None:
                     watching(figures.users)
@@ -261,34 +261,35 @@ class Inspector:
             recipient = read_recipient(value)
             if self._renderer is not None:
                 self._renderer.check(recipient)
-        except UnfitValue as error:
-            self._note(number, str(error), value, shown=error.shown)
-            return
         except BrokenRecord as error:
-            self._note(number, str(error), value)
+            self._tally.meet(user_id_in(value))
+            self._note(number, str(error), value, shown=error.shown if isinstance(error, UnfitValue) else "")
             return
+        self._tally.meet(recipient.user_id)
+        recipient = self._tally.people.once(recipient)
         for place, reason in recipient.broken_devices:
-            self._note(number, reason, value, place, whole=not recipient.devices)
+            self._note(number, reason, value, place, whole=not recipient.devices and reason != REPEATED)
         self._tally.figures.invalid_records -= len(recipient.broken_devices)
-        self._tally.count(recipient)
+        is_new = self._tally.count(recipient)
         for _, device in recipient.devices:
             self._places.add(device.token, number)
         if recipient.devices and self._excluded is not None and recipient.user_id in self._excluded:
-            self.found.excluded += 1
+            self.found.excluded += is_new
         elif recipient.devices and self._arms is not None:
-            self._arm(recipient)
+            self._arm(recipient, is_new=is_new)
 
-    def _arm(self, recipient: Recipient) -> None:
-        """Count the user into his arm, and weigh what he would be sent."""
+    def _arm(self, recipient: Recipient, *, is_new: bool) -> None:
+        """Count the user, unless an earlier row of his was, into his arm, and weigh what he would be sent."""
         assert self._arms is not None
         assert self._renderer is not None
         assert self._payloads is not None
         arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
-        self.found.arms[arm].users += 1
+        self.found.arms[arm].users += is_new
         if arm == CONTROL:
             return
         words = self._renderer.words(arm, recipient)
-        self._count_reader(words, recipient)
+        if is_new:
+            self._count_reader(words, recipient)
         for _, device in recipient.devices:
             carrier = device.carrier
             self.found.payloads[carrier].add(self._payloads.bytes_of(words, carrier))
@@ -337,11 +338,23 @@ class Inspector:
             found.broken.append(Broken(number, shown or reason, device, known))
 
     def _judge_share(self) -> None:
-        judged = min(self._tally.figures.users, JUDGED_RECORDS)
+        figures = self._tally.figures
+        judged = min(figures.records, JUDGED_RECORDS)
+        if not figures.devices and not self.found.faults:
+            problem = "the audience is empty: there is nobody to send to"
+            if figures.records:
+                problem = f"none of the {figures.records:,} records can be sent to: {self._first_reasons()}"
+            self.found.faults.append(Fault("users", problem, "the worker refuses such a file; see the reasons"))
+            return
         if judged >= EXEMPT_BELOW and self._broken_at_first / judged > MAX_BROKEN_SHARE:
             share = self._broken_at_first / judged
             problem = f"{share:.0%} of the first {judged} records are broken: the worker would refuse the file"
             self.found.faults.append(Fault("users", problem, "see the broken records below; is it the right file?"))
+
+    def _first_reasons(self) -> str:
+        """Why records are broken, three reasons with the first place of each."""
+        groups = self._tally.figures.broken[:PLACES]
+        return "; ".join(f"{group.reason} (record {group.places[0]})" for group in groups)
 
     def _names_used(self) -> frozenset[str] | None:
         """The attributes that the texts ask for; None without a campaign."""
@@ -357,9 +370,9 @@ class Inspector:
             yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
         if campaign is not None:
             yield from addition_warnings(campaign)
+        if joined := joined_words(figures.records, figures.users):
+            yield joined
         yield from warnings_in(figures.null_words, figures.other_gateway, self._names_used())
-        if not figures.devices and not self.found.faults:
-            yield "nobody in it can be reached: there is no valid device"
         if figures.repeated_tokens:
             yield f"{figures.repeated_tokens:,} devices repeat a token: those phones would be asked for more than once"
         if figures.invalid_records:

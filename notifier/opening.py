@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from notifier.batching import Voice, broken_reasons
+from notifier.batching import FirstRecords, Voice
 from notifier.campaign import Audience, BrokenCampaign, Campaign, Fault, read_audience, read_campaign
 from notifier.feed import BrokenInput, Stream
 from notifier.run import Run, Source
@@ -188,13 +188,20 @@ class Opening:
             stream.close()
         if faults := tuple(faults_in(opened.campaign, records)):
             raise Unsendable(f"broken campaign: {BrokenCampaign(faults)}")
-        if len(records) < EXEMPT_BELOW:
-            return
-        reasons = broken_reasons(records, self._voice_of(opened.campaign))
-        share = len(reasons) / len(records)
-        if share > MAX_BROKEN_SHARE:
-            why = "; ".join(sorted(set(reasons))[:3])
-            raise Unsendable(f"wrong file: {share:.0%} of the first {len(records)} records are broken ({why})")
+        first = FirstRecords(records, self._voice_of(opened.campaign))
+        share = first.broken / len(records) if records else 0.0
+        if share > MAX_BROKEN_SHARE and len(records) >= EXEMPT_BELOW:
+            raise Unsendable(f"wrong file: {share:.0%} of the first {len(records)} records are broken: {first.why()}")
+        # Nothing more is to come then: a longer audience has devices among its first thousand records.
+        if not first.has_devices:
+            raise Unsendable(_nobody(len(records), first))
+
+
+def _nobody(records: int, first: FirstRecords) -> str:
+    """Why an audience in which there is no valid device is refused."""
+    if not records:
+        return "no_users: the audience is empty, there is nobody to send to"
+    return f"no_valid_device: none of the {records:,} records can be sent to: {first.why()}"
 
 
 def _audience_of(raw: object) -> Audience:

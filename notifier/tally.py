@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from notifier.audience_checks import BrokenGroup, Place, add_broken, add_null_words, of_other_gateway
-from notifier.recipient import BrokenRecord, Recipient, masked, read_recipient
+from notifier.people import BATCH_SIZE, People
+from notifier.recipient import BrokenRecord, Recipient, masked, read_recipient, user_id_in
 
 MAX_NAMES = 500
 """Distinct locales, time zones and attributes that are told apart; further ones are counted under `OTHER`.
@@ -30,7 +31,8 @@ _HASH_BYTES = 8
 class Figures(msgspec.Struct):
     """What was counted.
 
-    `users` are records read, `devices` valid devices, `invalid_records` broken records and broken devices.
+    `users` are people: rows of one user that stand next to each other within a batch count once, as in a run.
+    `devices` are valid devices, `invalid_records` broken records and broken devices.
     `locales`, `timezones` and `attributes` count the users that have one; `without_timezone` those that have none.
     `repeated_tokens` counts devices whose token an earlier device had already; None while it is not known.
     `samples` are records that differ in locale or platforms, their tokens masked.
@@ -65,15 +67,21 @@ class Tally:
     Args:
         figures: what an earlier part of the same job had counted.
         place_of: the part that holds the record of a number, and its number there.
+        size: records in a batch; anything but 500 is for tests.
     """
 
     def __init__(
-        self, figures: Figures | None = None, place_of: Callable[[int], tuple[str, int]] = _in_one_file
+        self,
+        figures: Figures | None = None,
+        place_of: Callable[[int], tuple[str, int]] = _in_one_file,
+        size: int = BATCH_SIZE,
     ) -> None:
         self.figures = figures or Figures()
         # The release before counted users only, one for each record.
         self.figures.records = max(self.figures.records, self.figures.users)
         self._place_of = place_of
+        self._size = size
+        self.people = People()
         self.tokens = TokenHashes()
         self._sampled = {_kind_of(sample) for sample in self.figures.samples}
         self._platforms = {name: self.figures.platforms.get(name, 0) for name in ("ios", "android", "web")}
@@ -81,31 +89,50 @@ class Tally:
     def take(self, values: Iterable[object]) -> None:
         """Count decoded records, broken ones included."""
         for value in values:
-            self.figures.users += 1
             try:
                 if isinstance(value, BrokenRecord):
                     raise value
-                self.count(read_recipient(value))
+                recipient = read_recipient(value)
             except BrokenRecord as error:
+                self.meet(user_id_in(value))
                 self.figures.invalid_records += 1
                 self.note_broken(str(error))
+            else:
+                self.meet(recipient.user_id)
+                self.count(self.people.once(recipient))
             self.figures.records += 1
         self.figures.platforms = {name: n for name, n in self._platforms.items() if n}
 
-    def count(self, recipient: Recipient) -> None:
-        """Count one recipient."""
+    def meet(self, user_id: str | None) -> None:
+        """The next record belongs to this user, who is counted unless the row before was his. Batches are a run's."""
+        if self.figures.records % self._size == 0:
+            self.people.begin_batch()
+        self.figures.users += self.people.meet(user_id)
+
+    def count(self, recipient: Recipient) -> bool:
+        """Count one recipient. False where an earlier row of this user counted: then only its devices are."""
         figures = self.figures
         figures.invalid_records += len(recipient.broken_devices)
         for n, reason in recipient.broken_devices:
             self.note_broken(reason, n)
         if not recipient.devices:
-            return
+            return False
         figures.devices += len(recipient.devices)
         for _, device in recipient.devices:
             self._platforms[device.platform] += 1
             self.tokens.add(device.token)
             if (marked := of_other_gateway(device)) is not None:
                 figures.other_gateway[marked] = figures.other_gateway.get(marked, 0) + 1
+        if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
+            self._sample(recipient)
+        if not self.people.place():
+            return False
+        self._count_traits(recipient)
+        return True
+
+    def _count_traits(self, recipient: Recipient) -> None:
+        """What a user has, devices apart."""
+        figures = self.figures
         add_null_words(figures.null_words, recipient)
         if recipient.locale:
             count_named(figures.locales, recipient.locale)
@@ -116,8 +143,6 @@ class Tally:
         for name, value in recipient.attributes.items():
             if value is not None:
                 count_named(figures.attributes, name)
-        if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
-            self._sample(recipient)
 
     def note_broken(self, reason: str, device: int | None = None) -> None:
         """The record at hand, or one of its devices, is broken: remember why and where."""

@@ -17,6 +17,7 @@ from notifier.convert.files import WINDOWS
 from notifier.convert.pinpoint import Counts
 from notifier.inspection import Inspection, Preview
 from notifier.languages import is_known, language_of
+from notifier.people import joined_words
 from notifier.tally import Figures
 
 REASONS = {
@@ -175,6 +176,10 @@ def show_figures(out: Console, figures: Figures) -> None:
 
 def warnings_of(figures: Figures) -> Iterator[str]:
     """What looks wrong in an audience that no campaign's texts are known for."""
+    if not figures.devices:
+        yield "there is no valid device: a run with this audience is refused"
+    if joined := joined_words(figures.records, figures.users):
+        yield joined
     yield from warnings_in(figures.null_words, figures.other_gateway, None)
 
 

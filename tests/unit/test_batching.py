@@ -6,11 +6,11 @@ import pytest
 
 from notifier.account import Account, ArmAccount
 from notifier.arms import Arms
-from notifier.batching import Batch, Former, broken_reasons
+from notifier.batching import Batch, FirstRecords, Former
 from notifier.campaign import CONTROL
 from notifier.cursor import Cursor
 from notifier.outcome import Outcome
-from notifier.recipient import BrokenRecord, Recipient
+from notifier.recipient import REPEATED, BrokenRecord, Recipient
 from notifier.render import Words
 
 IOS = {"platform": "ios", "token": "a" * 64}
@@ -153,15 +153,89 @@ def test_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "reasons"),
+    ("record", "why"),
     [
-        (user(0), []),
-        (user(0, IOS, "x"), []),
-        (user(0, "x"), ["device: not an object"]),
-        (user(0, attributes={}), ["attribute `name` is missing"]),
-        (BrokenRecord("too long"), ["too long"]),
+        (user(0), ""),
+        (user(0, IOS, "x"), ""),
+        (user(0, IOS, IOS), ""),
+        (user(0, "x"), "device: not an object (record 0)"),
+        (user(0, attributes={}), "attribute `name` is missing (record 0)"),
+        (BrokenRecord("too long"), "too long (record 0)"),
     ],
 )
-def test_judging(record: object, reasons: list[str]) -> None:
+def test_judging(record: object, why: str) -> None:
     """A record is broken when nothing of it can be sent, for one reason."""
-    assert broken_reasons([record], Voice()) == reasons
+    first = FirstRecords([record], Voice())
+    assert (first.why(), first.broken, first.has_devices) == (why, bool(why), not why)
+
+
+def test_judging_many() -> None:
+    """The first three reasons are told, each with its first place, and how many more there are."""
+    records = [user(0), 7, user(2, "x"), 7, BrokenRecord("a"), BrokenRecord("b"), BrokenRecord("c")]
+    first = FirstRecords(records, Voice())
+    assert (first.broken, first.has_devices) == (6, True)
+    assert first.why() == "not an object (record 1); device: not an object (record 2); a (record 4); and 2 more reasons"
+
+
+def row(user_id: object, token: str, **members: Any) -> dict[str, Any]:
+    """One device of a user, as warehouses write it."""
+    return {"user_id": user_id, "platform": "web", "token": token, "attributes": {"name": "N"}} | members
+
+
+def test_rows_of_one_user_are_one_user() -> None:
+    """Next to each other they count once, whatever is broken among them; their numbers stay those of their rows."""
+    batch = form(
+        row("a", "a1"),
+        row("a", "a2"),
+        row("b", ""),
+        row("b", "b1"),
+        row("b", "b2", attributes={}),
+        row("b", "b3"),
+        row(7, "c1"),
+        row(7.0, "c2"),
+        row("", "x"),
+        row("", "x"),
+        row("a", "a3"),
+        first=1000,
+    )
+    assert [push.name for push in batch.waiting] == [f"r1:{1000 + n}:0" for n in (0, 1, 3, 5, 6, 7, 10)]
+    account = batch.account
+    # a, b, 7, two whose id cannot be read, and a again: what stands apart is joined by preparation.
+    assert (account.users, account.devices, account.invalid_records) == (6, 7, 4)
+    assert account.arms == {"a": ArmAccount(assigned=4)}
+
+
+def test_excluded_rows_are_one_user() -> None:
+    """And a user of several rows in the control group is one there."""
+    rows = [row("a", "a1"), row("a", "a2"), row("b", "b1"), row("b", "b2")]
+    account = form(*rows, excluded=frozenset({"a"}), control=10_000).account
+    assert (account.users, account.excluded, account.devices) == (2, 1, 2)
+    assert account.arms == {CONTROL: ArmAccount(assigned=1)}
+
+
+def test_a_token_twice_is_asked_for_once() -> None:
+    """In one record, and in rows of one user; the second is a broken device, and another user may have it."""
+    batch = form(
+        user(0, IOS, ANDROID, IOS),
+        row("a", "t"),
+        row("a", "u"),
+        row("a", "t"),
+        row("a", "u"),
+        row("b", "t"),
+    )
+    assert [(p.record, p.number) for p in batch.waiting] == [(0, 0), (0, 1), (1, 0), (2, 0), (5, 0)]
+    assert [(i.record, i.device, i.reason) for i in batch.invalid] == [
+        (0, 2, REPEATED),
+        (3, 0, REPEATED),
+        (4, 0, REPEATED),
+    ]
+    assert (batch.account.users, batch.account.devices, batch.account.invalid_records) == (3, 5, 3)
+
+
+def test_over_a_batchs_edge_nothing_is_joined() -> None:
+    """A batch is formed alone, so that whoever forms it again forms the same."""
+    maker = former()
+    account = Account()
+    for number, rows in enumerate(([row("a", "t")], [row("a", "t")])):
+        account.add(maker.form(number, number * 500, rows, END).account)
+    assert (account.users, account.devices, account.arms["a"].assigned) == (2, 2, 2)

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.account import Account
+from notifier.arms import Arms
 from notifier.audience import BrokenFile
-from notifier.campaign import Part
+from notifier.batching import Former
+from notifier.campaign import Part, read_campaign
 from notifier.counting import (
     AudienceUncountable,
     Claim,
@@ -20,7 +23,9 @@ from notifier.counting import (
     count_id,
 )
 from notifier.cursor import Cursor
+from notifier.people import joined_words
 from notifier.recipient import BrokenRecord
+from notifier.render import Renderer
 from notifier.tally import MAX_NAMES, OTHER, SAMPLES, Figures, Tally, TokenHashes
 from tests.twins.audience import MemoryAudience
 
@@ -102,7 +107,7 @@ def count(
     jobs: MemoryJobs, parts: Sequence[Sequence[object]], is_near_end: Callable[[], bool] | None = None
 ) -> CountStatus:
     named = [(f"p{n}", len(part)) for n, part in enumerate(parts)]
-    counting = Counting(jobs, named, lambda cursor: Stream(parts, cursor), Clock(), is_near_end or (lambda: False))
+    counting = Counting(jobs, named, lambda cursor: Stream(parts, cursor), Clock(), is_near_end or (lambda: False), 10)
     return counting.run(jobs.claim("c", "ann"))
 
 
@@ -182,6 +187,40 @@ def test_cut_short_anywhere_the_figures_are_the_same(tokens: list[int], cuts: in
     else:
         assert count(jobs, parts) is CountStatus.DONE
     assert jobs.result == whole.result
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=80), st.randoms(use_true_random=False))
+def test_rows_are_joined_as_in_a_run(rows: list[tuple[int, int]], chance: random.Random) -> None:
+    """However the job is interrupted, users and devices are those that batches of the same records have."""
+    records = [user(n, token=f"t{token}", locale="en", attributes={"name": "N"}) for n, token in rows]
+    jobs = MemoryJobs()
+    while count(jobs, [records[:33], records[33:]], lambda: chance.random() < 0.3) is not CountStatus.DONE:
+        pass
+    account = Account()
+    maker = Former(
+        "r", "c", Arms("c", [("default", 10_000)]), Renderer(read_campaign({"id": "c", "message": {"body": "B"}}))
+    )
+    for number in range(-(-len(records) // 10)):
+        batch = records[number * 10 : number * 10 + 10]
+        account.add(maker.form(number, number * 10, batch, Cursor()).account)
+    found = jobs.result
+    assert found is not None
+    assert (found.users, found.devices, found.invalid_records) == (
+        account.users,
+        account.devices,
+        account.invalid_records,
+    )
+    assert found.records == len(records)
+    assert found.locales.get("en", 0) == account.arm("default").assigned
+
+
+def test_joined_rows_are_told() -> None:
+    """Whoever compares users with lines is told why they differ, and by how many a run may count too many."""
+    assert joined_words(300, 300) is None
+    assert joined_words(300, 100) == (
+        "300 records are 100 users: rows of one user that stand next to each other are one user"
+    )
+    assert "(every 500 records) counts twice, so up to 2 may be too many" in str(joined_words(1_500, 502))
 
 
 def test_time_is_up() -> None:

@@ -8,6 +8,7 @@ import pytest
 from notifier.campaign import Audience
 from notifier.cursor import Cursor
 from notifier.opening import STATE, STATE_GONE, Opened, Opening, Unsendable
+from notifier.recipient import BrokenRecord
 from notifier.render import Renderer
 from notifier.run import Lane, Run, Source, Suspect, source_of
 from tests.twins.audience import MemoryAudience
@@ -25,6 +26,7 @@ class Shelf:
         self.campaign = {"id": "c", "message": {"title": "t", "body": "b"}}
         self.audience = {"parts": [{"key": "audiences/u.json"}]}
         self.asked: list[str] = []
+        self.parts: list[list[Any]] = [users(3)]
 
     def head(self, source: Source) -> Any:
         return self
@@ -37,7 +39,7 @@ class Shelf:
         return tuple(msgspec.structs.replace(part, bucket=bucket) for part in audience.parts)
 
     def stream_from_start(self, opened: Opened) -> MemoryAudience:
-        return MemoryAudience([users(3)], Cursor())
+        return MemoryAudience(self.parts, Cursor())
 
 
 class World:
@@ -124,3 +126,38 @@ def test_a_text_that_no_record_can_fill_in_is_refused_before_anything_is_sent() 
     world.shelf.campaign = {"id": "c", "message": {"title": "t", "body": "Hi {{ first_name | default: there }}"}}
     with pytest.raises(Unsendable, match=r"campaign\.message\.body: `there` is no attribute of anybody"):
         world.open()
+
+
+NOBODY: list[tuple[list[list[Any]], str]] = [
+    ([[]], "no_users: the audience is empty, there is nobody to send to"),
+    ([[], []], "no_users: the audience is empty, there is nobody to send to"),
+    (
+        [[{"user_id": "a"}], [{"user_id": "b"}, {"id": 7}]],
+        "no_valid_device: none of the 3 records can be sent to: token: missing (record 0); user_id: missing (record 2)",
+    ),
+    (
+        [[{"user_id": "a", "devices": [{"platform": "ios"}]}]],
+        "no_valid_device: none of the 1 records can be sent to: token: missing (record 0)",
+    ),
+    ([[BrokenRecord("not JSON")] * 99], "no_valid_device: none of the 99 records can be sent to: not JSON (record 0)"),
+    ([[7] * 100], "wrong file: 100% of the first 100 records are broken: not an object (record 0)"),
+    ([users(700) + [7] * 5000], "wrong file: 30% of the first 1000 records are broken: not an object (record 700)"),
+]
+
+
+@pytest.mark.parametrize(("parts", "reason"), NOBODY)
+def test_an_audience_that_nobody_can_be_reached_by_is_refused(parts: list[list[Any]], reason: str) -> None:
+    """However small it is: a run of it would be completed without having done anything. The first reasons are told."""
+    world = World()
+    world.shelf.parts = parts
+    with pytest.raises(Unsendable) as refused:
+        world.open()
+    assert str(refused.value) == reason
+    assert world.results.get_state("r1", STATE) is None
+
+
+def test_one_device_is_enough() -> None:
+    """A small file is not refused for the records that are broken in it."""
+    world = World()
+    world.shelf.parts = [[7] * 60, [], [7] * 30 + users(1)]
+    assert world.open().parts
