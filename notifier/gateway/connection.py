@@ -31,14 +31,12 @@ class Slot:
         "_received",
         "_sent",
         "_size",
-        "_timeout_ms",
         "body_taken",
         "connection",
         "curl",
         "denied",
         "request",
         "submitted_at",
-        "timeout_ms",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, bundle: str) -> None:
@@ -46,13 +44,12 @@ class Slot:
         self.connection: Connection | None = None
         self.body_taken = self.denied = False
         self.submitted_at = 0.0
-        self.timeout_ms = endpoint.timeout_ms
         self._base_url = endpoint.base_url
         self._received = bytearray()
         self._sent = 0
         self._path: str | None = None
         self._headers: Sequence[str] | None = None
-        self._size = self._timeout_ms = -1
+        self._size = -1
         self.curl = curl = pycurl.Curl()
         curl.slot = self
         curl.setopt(pycurl.NOSIGNAL, 1)
@@ -87,9 +84,6 @@ class Slot:
         if size != self._size:
             self._size = size
             curl.setopt(pycurl.POSTFIELDSIZE, size)
-        if self.timeout_ms != self._timeout_ms:
-            self._timeout_ms = self.timeout_ms
-            curl.setopt(pycurl.TIMEOUT_MS, self.timeout_ms)
         return curl
 
     @property

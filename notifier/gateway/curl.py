@@ -18,7 +18,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from notifier.gateway.connection import Connection, Slot
+import pycurl
+
+from notifier.gateway.connection import NO_REQUEST, Connection, Slot
 from notifier.gateway.curl_errors import STREAM_ONLY, no_answer
 from notifier.gateway.transport import Answer, Endpoint, NoAnswer, NoRoomError, Request
 from notifier.gateway.trust import ca_bundle
@@ -28,6 +30,8 @@ LONGEST_PAUSE_S = 5.0
 """After a connection that never worked, the endpoint has no room for this long, doubling each time."""
 SILENCE = 5
 """So many timeouts in a row without any answer, and a connection counts as dead."""
+BARREN_READINGS = 2
+"""So many readings of a socket in a row without any answer, and none lies in it."""
 STUCK_S = 1.0
 """A request that a connection does not even start for so long is moved: the connection is closing."""
 
@@ -85,6 +89,8 @@ class CurlTransport:
         for pool in self._pools.values():
             pause_ms = pool.pause_left_s() * 1000
             wait_ms = min(wait_ms, pause_ms) if pause_ms > 0 else wait_ms
+            left_s = pool.deadline_left_s()
+            wait_ms = wait_ms if left_s is None else min(wait_ms, left_s * 1000 + 1)
             for connection in pool.connections:
                 if connection.slots:
                     wait_ms = connection.watch(poller, wait_ms)
@@ -105,6 +111,8 @@ class _Pool:
         self._numbers = numbers
         self._clock = clock
         self._idle: list[Slot] = []
+        self._deadlines: deque[tuple[float, Slot]] = deque()
+        """Requests with the time of their submission, in its order."""
         self._promised = 0
         self._failures = 0
         self._quiet_until = 0.0
@@ -127,7 +135,6 @@ class _Pool:
         slot = self._idle.pop() if self._idle else Slot(self.endpoint, self._bundle)
         slot.request = request
         slot.submitted_at = self._clock()
-        slot.timeout_ms = self.endpoint.timeout_ms
         if not self._place(slot):
             if self._promised <= 0:
                 slot.forget()
@@ -137,6 +144,7 @@ class _Pool:
             self.waiting.append(slot)
         self._promised -= 1
         self.in_flight += 1
+        self._deadlines.append((slot.submitted_at, slot))
 
     def turn(self, answers: list[Answer]) -> None:
         """Let libcurl work, take what is finished, move what was turned away."""
@@ -146,10 +154,11 @@ class _Pool:
             if connection.slots:
                 self._work(connection, answers)
             spent = spent or connection.retired
+        self._give_up_overdue(answers)
         if spent:
             self._sweep()
         if self.waiting:
-            self._place_waiting(answers)
+            self._place_waiting()
 
     def replace(self, number: int) -> None:
         """Retire the connection of that number."""
@@ -169,6 +178,7 @@ class _Pool:
             slot.close()
         self.connections, self._idle, self.in_flight = [], [], 0
         self.waiting.clear()
+        self._deadlines.clear()
 
     def _may_open(self) -> bool:
         """A new connection, once all are full, only while none is still proving itself and none failed just now."""
@@ -201,16 +211,53 @@ class _Pool:
             self.waiting.append(slot)
         return hung_up
 
-    def _place_waiting(self, answers: list[Answer]) -> None:
-        now = self._clock()
-        while self.waiting:
-            slot = self.waiting[0]
-            slot.timeout_ms = self.endpoint.timeout_ms - int((now - slot.submitted_at) * 1000)
-            if slot.timeout_ms <= 0:
-                answers.append(self._refused(slot))
-            elif not self._place(slot):
-                return
+    def _place_waiting(self) -> None:
+        while self.waiting and self._place(self.waiting[0]):
             self.waiting.popleft()
+
+    def deadline_left_s(self) -> float | None:
+        """Return the seconds until the first request is given up; None if there is none."""
+        if not self._deadlines:
+            return None
+        return max(0.0, self._deadlines[0][0] + self.endpoint.timeout_ms / 1000 - self._clock())
+
+    def _overdue(self) -> Slot | None:
+        """Return a request that is past its time. All have the same time: the oldest stands first."""
+        while self._deadlines:
+            submitted_at, slot = self._deadlines[0]
+            if slot.request is NO_REQUEST or slot.submitted_at != submitted_at:  # answered since
+                self._deadlines.popleft()
+            else:
+                return slot if self.deadline_left_s() == 0 else None
+        return None
+
+    def _give_up_overdue(self, answers: list[Answer]) -> None:
+        """Give up what has no answer in time, and nothing that has one lying in the socket.
+
+        libcurl's own timeout is not used: it is judged before the socket is read, and so takes answers for timeouts
+        that came while the loop stood still. After such a time one reading does not take everything.
+        """
+        if self._overdue() is None:
+            return
+        barren = 0
+        while barren < BARREN_READINGS:
+            before = len(answers)
+            for connection in self.connections:
+                if connection.slots:
+                    self._work(connection, answers)
+            barren = barren + 1 if len(answers) == before else 0
+        while (slot := self._overdue()) is not None:
+            self._deadlines.popleft()
+            if slot.connection is None:
+                self.waiting.remove(slot)
+                answers.append(self._refused(slot))
+            else:
+                self._time_out(slot.connection, slot, answers)
+
+    def _time_out(self, connection: Connection, slot: Slot, answers: list[Answer]) -> None:
+        slot.denied = False  # nothing is moved to another connection any more
+        if self._failed(connection, slot, pycurl.E_OPERATION_TIMEDOUT, "", answers):
+            self._retire(connection)
 
     def _refused(self, slot: Slot) -> Answer:
         waited_s = self._clock() - slot.submitted_at

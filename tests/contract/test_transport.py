@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import email.utils
+import fcntl
 import itertools
 import socket
+import sys
+import termios
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -432,7 +435,7 @@ def test_goaway_with_a_straggler_does_not_hold_up_the_others(transport_to: Made)
     """One stream of a closing connection is never answered: new requests are moved to a fresh connection meanwhile."""
     clock = Clock()
     with WireServer(nth((Reply(),), r2=(GoAway(None),), r3=(Reply(),))) as server:
-        transport = transport_to(server, clock, timeout_ms=8_000)
+        transport = transport_to(server, clock, timeout_ms=60_000)
         warm(transport)
         transport.submit(request(1))
         transport.poll(0.1)
@@ -458,6 +461,48 @@ def test_a_request_that_is_never_answered_times_out_as_ambiguous(transport_to: M
         assert not silent.connection_ended
         assert 0.15 < silent.latency_s < 2
         assert server.connections == 1
+
+
+def unread_bytes(transport: CurlTransport) -> int:
+    """How much has arrived on the only connection and was not read."""
+    (connection,) = transport._pools["gw"].connections
+    unread = fcntl.ioctl(connection._fd, termios.FIONREAD, b"\0" * 4)
+    return int.from_bytes(unread, sys.byteorder)
+
+
+def test_an_answer_that_came_while_nobody_looked_is_an_answer(transport_to: Made) -> None:
+    """A loop that stood still past the deadline reads what lies in the socket before it gives anything up."""
+    clock, count, size = Clock(), 100, 200
+    reply = ReplyAll(Reply(body=b"x" * size))
+    with WireServer(lambda seen: (reply,) if seen.number in (1, count + 1) else ()) as server:
+        transport = transport_to(server, clock, max_connections=1)
+        warm(transport)
+        for number in range(count):
+            transport.submit(request(number))
+        answers = transport.poll(0)
+        assert answers == []
+        give_up = time.monotonic() + PATIENCE_S
+        while unread_bytes(transport) < count * size:
+            assert time.monotonic() < give_up
+        clock.now += 60
+        assert [answer.status for answer in transport.poll(0)] == [200] * count
+
+
+def test_what_is_silent_is_given_up_however_busy_the_others_are(transport_to: Made) -> None:
+    """Its time is its own: answers that keep coming to other requests do not extend it."""
+    clock = Clock()
+    with WireServer(lambda seen: () if seen.number == 2 else (Reply(),)) as server:
+        transport = transport_to(server, clock, timeout_ms=5_000)
+        warm(transport)
+        transport.submit(request(0))
+        for number in range(1, 10):
+            clock.now += 0.5
+            transport.submit(request(number))
+            assert [answer.ticket for answer in collect(transport, 1)] == [number]
+        clock.now += 0.6
+        transport.submit(request(10))
+        answers = {answer.ticket: answer for answer in collect(transport, 2)}
+        assert (answers[0].no_answer, answers[10].status) == (NoAnswer.UNANSWERED, 200)
 
 
 def test_a_connection_gone_silent_is_given_up(transport_to: Made) -> None:
