@@ -307,7 +307,9 @@ class World:
 
     # -- what others do -----------------------------------------------------------------------------------------------
 
-    def put_audience(self, name: str = "tinie.json", body: bytes = b'[{"user_id":"u1"}]') -> str:
+    def put_audience(
+        self, name: str = "tinie.json", body: bytes = b'[{"user_id":"u1","platform":"web","token":"t1"}]'
+    ) -> str:
         """An audience file."""
         key = f"audiences/{name}"
         self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)

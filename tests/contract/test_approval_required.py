@@ -129,11 +129,11 @@ def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
 
     audience = {"audience": {"parts": [{"key": "audiences/late.json"}]}}
     first = opened("cron-1", "late-1", audience)
-    world.put_audience("late.json", b'[{"user_id":"u2"}]')
+    world.put_audience("late.json", b'[{"user_id":"u2","platform":"web","token":"t2"}]')
     second = opened("cron-2", "late-2", audience)
     with pytest.raises(Unsendable, match="campaign_exists"):
         opened("cron-3", "late-2", audience)
-    opened("inline", "late-3", {"users": [{"user_id": "u1"}]})
+    opened("inline", "late-3", {"users": [{"user_id": "u1", "platform": "web", "token": "t1"}]})
     found = runs.over(parts[:1], 10)
     assert {run.run_id: run.campaign_id for run in found} == {first.run_id: "late-1", second.run_id: "late-2"}
     assert {run.at_ms for run in found} == {4_000}
