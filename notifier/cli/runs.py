@@ -8,12 +8,13 @@ from rich.console import Console
 
 from notifier.audience import BrokenFile
 from notifier.audience.local import read_local_head
-from notifier.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.campaign import BrokenCampaign, Campaign
 from notifier.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
 from notifier.cli.place import Cloud, find_place, split_url
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
 from notifier.cli.watching import follow
 from notifier.event import SUFFIXES
+from notifier.gateway.additions import read_sendable
 from notifier.run import LaneState, source_of
 
 PART_BYTES = 16 * 1024 * 1024
@@ -54,7 +55,7 @@ def start(
 
 def _checked(path: Path) -> Campaign:
     try:
-        return read_campaign(read_local_head(path).campaign)
+        return read_sendable(read_local_head(path).campaign)
     except BrokenFile as error:
         raise Trouble(ExitCode.NOT_FINE, str(error), f"notifier validate {path}") from None
     except BrokenCampaign as error:

@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.audience import BrokenFile
-from notifier.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.campaign import BrokenCampaign, Campaign
 from notifier.cli.files import CloudOf, Input, Source
 from notifier.cli.options import AsJson, Stack, StackFile, console, print_json
 from notifier.cli.place import Cloud
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
+from notifier.gateway.additions import read_sendable
 from notifier.outcome import Outcome, Row
 from notifier.recipient import BrokenRecord, Device, masked, read_recipient
 from notifier.report.rows import objects_under
@@ -112,7 +113,7 @@ def _read(source: Input, attributes: dict[str, str]) -> tuple[Campaign, dict[str
     """The campaign, and a record whose attributes fill its placeholders."""
     try:
         head = source.head()
-        campaign = read_campaign(head.campaign)
+        campaign = read_sendable(head.campaign)
         sample: dict[str, Any] = {}
         if not attributes:
             looked = 0

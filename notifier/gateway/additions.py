@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from notifier.campaign import Campaign, Fault, Message, Text
+from notifier.campaign import BrokenCampaign, Campaign, Fault, Message, Text, read_campaign
 from notifier.gateway.apns import additions as apns
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.fcm import additions as fcm
@@ -32,6 +32,18 @@ def addition_faults(campaign: Campaign) -> Iterator[Fault]:
     for arm, place, message in _sent(campaign):
         yield from fcm.header_faults(message, place)
         yield from _size_faults(Label(_RUN_ID, campaign.id, arm), message, place)
+
+
+def read_sendable(decoded: object) -> Campaign:
+    """The campaign in a decoded JSON value, if the gateways would take its messages.
+
+    Raises:
+        BrokenCampaign: with every fault found, each named by its field.
+    """
+    campaign = read_campaign(decoded)
+    if faults := tuple(addition_faults(campaign)):
+        raise BrokenCampaign(faults)
+    return campaign
 
 
 def _messages(campaign: Campaign) -> Iterator[tuple[str, Message]]:

@@ -155,6 +155,19 @@ def test_repeated_tokens_have_places(tmp_path: Path) -> None:
     assert "and 1 more" in limited.output
 
 
+def test_what_the_gateways_would_refuse_is_refused(tmp_path: Path) -> None:
+    """By `validate`, with what to write; and by `test`, before any stack is looked for."""
+    campaign = {"id": "c", "message": {"title": "T", "fcm": {"android": {"ttl": 86400}}, "apns": {"badge": "7"}}}
+    path = batch_file(tmp_path, [user(0)], campaign)
+    told = {"campaign.message.fcm.android.ttl": 'write "86400s"', "campaign.message.apns.badge": "write 7"}
+    result = run("validate", path, "--json")
+    assert result.exit_code == ExitCode.NOT_FINE
+    assert {fault["field"]: fault["mend"] for fault in json.loads(result.output)["faults"]} == told
+    tried = run("test", path, "--token", "android:some-token-of-a-phone")
+    assert tried.exit_code == ExitCode.NOT_FINE
+    assert all(field in tried.output for field in told)
+
+
 def test_every_fault_of_a_campaign_is_named(tmp_path: Path) -> None:
     """Fields, problems and mends; the exit code is 1; users are counted all the same."""
     campaign = CAMPAIGN | {"control_percent": 20, "per_second": 0, "colour": "red"}
