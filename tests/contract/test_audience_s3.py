@@ -105,6 +105,8 @@ def test_a_version_called_null_pins_nothing(s3: Any) -> None:
 def test_an_archived_part_is_refused_with_the_way_to_restore_it(s3: Any) -> None:
     """A HEAD of it is answered; reading it would fail in the middle of the run."""
     s3.put_object(Bucket=BUCKET, Key="users.json", Body=b"[]", StorageClass="GLACIER")
+    if s3.head_object(Bucket=BUCKET, Key="users.json").get("StorageClass") != "GLACIER":
+        pytest.skip("the server that CONTRACT_S3 names has no storage classes")
     with pytest.raises(AudienceDenied, match=r"archived \(GLACIER\): restore it first"):
         pin(s3, BUCKET, "users.json")
 
