@@ -12,7 +12,7 @@ SMALL_HEAD_BYTES = 5
 _DUCKDB = "duckdb -c \"COPY (FROM {source}) TO 'audience.jsonl' (FORMAT json)\""
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "gzip, compressed more than twice", "gunzip it until it is JSON"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (xls)", "save the sheet as CSV, and make JSON of that"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (xls)", "save the sheet as CSV, then notifier convert FILE -o audience.jsonl"),
     (b"PAR1", "Parquet", _DUCKDB.format(source="read_parquet('FILE')")),
     (b"PARE", "Parquet, encrypted", "write it without encryption; " + _DUCKDB.format(source="read_parquet('FILE')")),
     (b"Obj\x01", "Avro", ("duckdb -c \"INSTALL avro; LOAD avro; COPY (FROM read_avro('FILE')) TO 'audience.jsonl' "
@@ -76,8 +76,8 @@ def look_of(text: bytes) -> str | None:
     if separator not in header or not _is_text(header):
         return None
     if {b"ChannelType", b"Address"} <= {name.strip(b'" \r') for name in header.split(separator)}:
-        return "Amazon Pinpoint's endpoints as a table, not JSON: notifier convert pinpoint FILE"
-    return "a table (CSV), not JSON: " + _DUCKDB.format(source="read_csv('FILE', all_varchar = true)")
+        return "Amazon Pinpoint's endpoints as a table, not JSON: notifier convert pinpoint FILE -o audience.jsonl"
+    return "a table (CSV), not JSON: notifier convert FILE -o audience.jsonl"
 
 
 def shape_fault(value: Mapping[str, object]) -> str | None:
@@ -88,7 +88,7 @@ def shape_fault(value: Mapping[str, object]) -> str | None:
     if "users" in value:
         return users_fault(value["users"])
     if value.keys() >= _PINPOINT_COLUMNS:
-        return "Amazon Pinpoint's endpoints, not users: notifier convert pinpoint FILE"
+        return "Amazon Pinpoint's endpoints, not users: notifier convert pinpoint FILE -o audience.jsonl"
     members = list(value.values())
     if list(value) == ["Item"] and isinstance(members[0], dict):
         return (

@@ -106,7 +106,7 @@ FAULTS = {
     b"": "the file is empty",
     b" \n ": "the file is empty",
     b"[]": "not a JSON object",
-    b"user_id,token\n": "a table (CSV), not JSON: duckdb -c \"COPY (FROM read_csv('FILE', all_varchar = true)) TO",
+    b"user_id,token\n": "a table (CSV), not JSON: notifier convert FILE -o audience.jsonl",
     b"{": "cut off",
     b'{"campaign"': "cut off",
     b'{"campaign": {"id": "x': "cut off",
