@@ -12,7 +12,8 @@ SMALL_HEAD_BYTES = 5
 _DUCKDB = "duckdb -c \"COPY (FROM {source}) TO 'audience.jsonl' (FORMAT json)\""
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "gzip, compressed more than twice", "gunzip it until it is JSON"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (xls)", "save the sheet as CSV, then notifier convert FILE -o audience.jsonl"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (xls)",
+     "save the sheet as CSV, then notifier convert FILE -o audience.jsonl"),
     (b"PAR1", "Parquet", _DUCKDB.format(source="read_parquet('FILE')")),
     (b"PARE", "Parquet, encrypted", "write it without encryption; " + _DUCKDB.format(source="read_parquet('FILE')")),
     (b"Obj\x01", "Avro", ("duckdb -c \"INSTALL avro; LOAD avro; COPY (FROM read_avro('FILE')) TO 'audience.jsonl' "
