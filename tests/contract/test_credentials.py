@@ -161,6 +161,12 @@ def test_an_oauth_token_is_good_for_an_hour_and_renewed_five_minutes_before(gate
     assert gateways.counts().oauth.issued == 1
 
 
+def test_a_key_with_its_breaks_written_out_is_taken(gateways: Gateways) -> None:
+    """As a shell variable has it: Google takes what is signed with it."""
+    written = json.loads(gateways.fcm_service_account)["private_key"].replace("\n", "\\n")
+    assert fcm_credentials(gateways, private_key=written).grant(NOW_S).header.startswith("authorization: Bearer ")
+
+
 def test_a_short_lived_token_is_renewed_at_half_its_time(gateways: Gateways) -> None:
     """Five minutes before its end would be at once."""
     gateways.behave("", "tests.contract.test_credentials:short_lived")

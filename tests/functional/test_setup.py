@@ -70,6 +70,12 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
         ("notifier/fcm", "not JSON", "FCM secret", "JSON"),
         ("notifier/fcm", "{}", "FCM secret", "project_id"),
         ("notifier/apns", '{"key": "x", "key_id": "K", "team_id": "T", "topic": "a.b"}', "APNs secret", "in PEM"),
+        (
+            "notifier/apns",
+            '{"key": "-----BEGIN CERTIFICATE-----x-----END CERTIFICATE-----","key_id":"K","team_id":"T","topic":"a"}',
+            "APNs secret",
+            "apns secret notifier/apns: key is a certificate, not a private key",
+        ),
     ],
 )
 def test_a_secret_that_does_not_parse(

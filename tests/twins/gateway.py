@@ -138,7 +138,7 @@ class TwinCarrier:
 
     Args:
         background: where credentials are renewed.
-        barred: by endpoint, why it cannot be asked now; looked at in every turn.
+        access_of: whether an endpoint can be asked, by its name and the time; None: it can.
     """
 
     advice = "the twins' secret: look at it"
@@ -150,20 +150,21 @@ class TwinCarrier:
         background: Background,
         generation: int = 0,
         ttl_s: float | None = None,
-        barred: Mapping[str, Access] | None = None,
+        access_of: Callable[[str, float], Access | None] = lambda _, __: None,
     ) -> None:
         self._endpoint = endpoint
         self._phones = phones
         self._background = background
-        self._barred = barred if barred is not None else {}
+        self._access_of = access_of
         self._renewing: Task | None = None
         self.generation = generation
         self.ttl_s: Mapping[str, float] = {} if ttl_s is None else dict.fromkeys(("default", "sent"), ttl_s)
 
     def access(self, now_s: float) -> Access:
         """Whether the endpoint can be asked now."""
-        if self._endpoint in self._barred:
-            return self._barred[self._endpoint]
+        barred = self._access_of(self._endpoint, now_s)
+        if barred is not None:
+            return barred
         if self._renewing is not None and not self._renewing.done():
             return Access(Readiness.WAITING)
         return Access(Readiness.READY)

@@ -113,6 +113,7 @@ class World:
         self.generation = 0
         self.barred: dict[str, Access] = {}
         """Endpoints that cannot be asked now, and why."""
+        self.access_of: Callable[[str, float], Access | None] = lambda endpoint, _: self.barred.get(endpoint)
         self.ttl_s: float | None = None
         """The message's time to live."""
         self.refusal: str | None = None
@@ -156,7 +157,7 @@ class Premises:
         self.transport = TwinTransport(world.phones, world.clock, waits, latency_s)
         self._step = step
         self.carriers = {
-            name: TwinCarrier(name, world.phones, self.background, world.generation, world.ttl_s, world.barred)
+            name: TwinCarrier(name, world.phones, self.background, world.generation, world.ttl_s, world.access_of)
             for name in ENDPOINTS
         }
 

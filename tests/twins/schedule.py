@@ -9,10 +9,13 @@ from collections import Counter
 import msgspec
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from notifier.gateway.keys import PATIENCE_S, REST_S
+from notifier.outcome import Access, Readiness
 from notifier.progress import LeaseOver
 from notifier.run import Control, Lane, LaneState
 from notifier.tenure import Invocation
 from tests.twins.background import TwinTask
+from tests.twins.clock import START_S
 from tests.twins.gateway import Act
 from tests.twins.premises import Premises, World
 from tests.twins.trouble import StoreError, Trouble
@@ -40,6 +43,13 @@ class Faults(msgspec.Struct, frozen=True):
     trouble: float = 0.0
     """Share of requests that meet one of them."""
     timeout_s: int = 900
+    away: tuple[tuple[str, int, int], ...] = ()
+    """Times in which an endpoint has no credentials: its name, seconds from the beginning, and how long."""
+
+    @property
+    def rests(self) -> int:
+        """How many rests the times without credentials may bring."""
+        return sum(length_s // int(REST_S) + 2 for _, _, length_s in self.away)
 
 
 class Worker:
@@ -78,6 +88,7 @@ class Schedule:
         world.results.troubles = self._trouble
         world.continuation._before = self._before_nudge
         self.clock.slept = self._give_way
+        world.access_of = self._access_of
 
     # -- what the workers meet ----------------------------------------------------------------------------------------
 
@@ -87,6 +98,15 @@ class Schedule:
         act = self.chance.choice(self.faults.acts)
         self.acts[act] += 1
         return act
+
+    def _access_of(self, endpoint: str, now_s: float) -> Access | None:
+        """Fetched at first, then out of reach: as `notifier.gateway.keys` tells it."""
+        for name, from_s, length_s in () if self.calm else self.faults.away:
+            without_s = now_s - START_S - from_s
+            if name == endpoint and 0 <= without_s < length_s:
+                is_long = without_s >= PATIENCE_S
+                return Access(Readiness.UNAVAILABLE, "away", now_s + REST_S) if is_long else Access(Readiness.WAITING)
+        return None
 
     def _trouble(self, name: str) -> Trouble:
         self._give_way(0.0)

@@ -1,7 +1,8 @@
 """The delivery contract under everything at once: one history after another, each drawn from a seed.
 
 Kills at any step, stalls longer than a lease, nudges doubled and dropped, stores that fail and lose answers, operators'
-words, gateways that refuse, break off and never answer, two workers at a time, the sweeper in between.
+words, gateways that refuse, break off and never answer, credentials that are out of reach, two workers at a time, the
+sweeper in between.
 
 `SIMULATION_EXAMPLES=100000 pytest tests/unit/test_worker_simulation.py` makes it a longer run.
 """
@@ -40,6 +41,10 @@ FAULTS = st.builds(
     acts=st.lists(st.sampled_from(sorted(Act, key=lambda act: act.value)), max_size=4, unique=True).map(tuple),
     trouble=st.sampled_from((0.0, 0.1, 0.5)),
     timeout_s=st.sampled_from((900, 90, 25)),
+    away=st.lists(
+        st.tuples(st.sampled_from(("fcm", "apns")), st.sampled_from((0, 1, 20)), st.sampled_from((5, 45, 400))),
+        max_size=2,
+    ).map(tuple),
 )
 
 
@@ -145,6 +150,7 @@ class History:
             + self.schedule.failures
             + self.schedule.timeouts
             + self.schedule.resumes
+            + self.faults.rests
         )
         batches = len(self.kinds) / self.size + 1
         assert lane.hop <= 12 + 4 * interruptions + batches + sum(self.schedule.acts.values())
