@@ -3,7 +3,7 @@
 from sandbox.faults.scenario import Scenario, Scene
 
 
-def mend(scene: Scene) -> None:
+def correct(scene: Scene) -> None:
     """The right project, and a resume; before that the run must have stopped, and blamed no device of FCM."""
     trial, notes = scene.trial, scene.notes
     lane = trial.ledger.read_lane(scene.run_id)
@@ -24,8 +24,8 @@ def mend(scene: Scene) -> None:
 SCENARIO = Scenario(
     name="another-projects-secret",
     breaks="The FCM secret is a good one, of another Firebase project than the app's.",
-    expects="The run stops and says so, no token is called dead; mended and resumed, every device is accepted.",
+    expects="The run stops and says so, no token is called dead; corrected and resumed, every device is accepted.",
     behaviour="sandbox.faults.answers:another_project",
-    finish=mend,
+    finish=correct,
     in_gate=True,
 )

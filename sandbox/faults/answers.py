@@ -70,7 +70,7 @@ def away_for_two_minutes(gateway: Gateway, token: str, attempt: int, nth: int) -
 
 
 def late(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
-    """A fiftieth of the devices is answered when nobody waits any more: accepted, after 2.5 s."""
+    """A fiftieth of the devices is accepted, and answered after the sender's timeout: 2.5 s."""
     return Behaviour(delay_ms=2_500) if attempt == 1 and _lot(token, 50) == 0 else _FINE
 
 

@@ -1,4 +1,4 @@
-"""Connections to the gateways: nobody listens, the handshake fails, the connection breaks, answers come in pieces."""
+"""Connections to the gateways: nothing listens, the handshake fails, the connection breaks, answers come in pieces."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ SCENARIOS = (
     # Nothing was sent, so nothing can be a repeat.
     Scenario(
         name="connection-refused",
-        breaks="For three seconds nobody listens where FCM and APNs should be.",
+        breaks="For three seconds the ports of FCM and APNs refuse connections.",
         expects="Devices are asked for later; none fails.",
         deaf_s=3.0,
         in_gate=True,

@@ -1,7 +1,7 @@
 """DynamoDB: the ledger's writes are throttled, slow, or done without an answer."""
 
 from sandbox.aws_faults import AwsRule, Does
-from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario
+from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario, with_short_hops
 
 SCENARIOS = (
     # botocore repeats the claim, and the condition refuses it because the first one succeeded.
@@ -13,17 +13,13 @@ SCENARIOS = (
         max_hops=1,
     ),
     # The same at any write of the ledger.
-    Scenario(
-        name="dynamodb-answer-lost",
-        breaks="The answers to the ledger's writes are lost, every third, claims and hand-overs included.",
-        expects="The refusal of the repeated write is read back before it is believed.",
-        aws=(AwsRule("dynamodb", Does.LOSE, "UpdateItem", times=0, every=3),),
-        timeout_s=4,
-        max_hops=20,
-        recurse_below_ms=1_900,
-        variables=SLOW,
-        behaviour=SLOW_ANSWERS,
-        users=3_000,
+    with_short_hops(
+        Scenario(
+            name="dynamodb-answer-lost",
+            breaks="The answers to the ledger's writes are lost, every third, claims and hand-overs included.",
+            expects="The refusal of the repeated write is read back before it is believed.",
+            aws=(AwsRule("dynamodb", Does.LOSE, "UpdateItem", times=0, every=3),),
+        )
     ),
     # A worker that cannot renew its lease must stop before another one may claim the lane.
     Scenario(
@@ -36,17 +32,13 @@ SCENARIOS = (
         users=2_500,
     ),
     # Throttling at any call, hand-overs included.
-    Scenario(
-        name="dynamodb-throttles",
-        breaks="DynamoDB throttles a fifth of all calls.",
-        expects="Calls are repeated; the run goes on.",
-        aws=(AwsRule("dynamodb", Does.REFUSE, times=0, share=0.2, code="ProvisionedThroughputExceededException"),),
-        timeout_s=4,
-        max_hops=20,
-        recurse_below_ms=1_900,
-        variables=SLOW,
-        behaviour=SLOW_ANSWERS,
-        users=3_000,
-        in_gate=True,
+    with_short_hops(
+        Scenario(
+            name="dynamodb-throttles",
+            breaks="DynamoDB throttles a fifth of all calls.",
+            expects="Calls are repeated; the run goes on.",
+            aws=(AwsRule("dynamodb", Does.REFUSE, times=0, share=0.2, code="ProvisionedThroughputExceededException"),),
+            in_gate=True,
+        )
     ),
 )

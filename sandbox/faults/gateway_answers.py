@@ -22,7 +22,7 @@ SCENARIOS = (
     Scenario(
         name="two-minute-outage",
         breaks="From its 100th request on each gateway answers everything with 503, for two minutes.",
-        expects="Nobody fails: what is refused in an outage does not count, and longer waits are a rest.",
+        expects="No device fails: refusals in an outage do not count as attempts, and the run rests meanwhile.",
         behaviour="sandbox.faults.answers:away_for_two_minutes",
         give_up_s=420.0,
     ),
@@ -72,7 +72,7 @@ SCENARIOS = (
         expects="The former are asked for again in a later round and counted as possibly repeated; the latter are not.",
         behaviour="sandbox.faults.answers:ambiguous",
     ),
-    # A status that would concern everybody, seen once, is no reason to stop everybody.
+    # A status that would concern everybody, seen once, is no reason to stop the run.
     Scenario(
         name="one-odd-answer",
         breaks="FCM answers one device by a 404 page and one by a 403 page, APNs by a bare 403 and by Forbidden.",

@@ -1,7 +1,7 @@
 """Lambda's invocations: hand-overs that are refused, lost, doubled, or taken without an answer."""
 
 from sandbox.aws_faults import AwsRule, Does
-from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario
+from sandbox.faults.scenario import Scenario, with_short_hops
 from sandbox.local_lambda.invocation import Delivery, Fault, FaultPlan, Invocation
 
 _REFUSED_HAND_OVERS = 6
@@ -40,72 +40,59 @@ def _first_hand_overs(count: int, delivery: Delivery) -> FaultPlan:
 
 SCENARIOS = (
     # Refused by the API itself: the lane is free already, so Lambda's retry of the caller may claim it.
-    Scenario(
-        name="invoke-throttled",
-        breaks="Lambda throttles the first hand-overs, more often than the AWS library tries.",
-        expects="The worker fails, Lambda's retry finds the lane ready and goes on.",
-        aws=(
-            AwsRule("lambda", Does.REFUSE, where="/invocations", times=6, status=429, code="TooManyRequestsException"),
-        ),
-        timeout_s=4,
-        max_hops=20,
-        recurse_below_ms=1_900,
-        variables=SLOW,
-        behaviour=SLOW_ANSWERS,
-        users=3_000,
+    with_short_hops(
+        Scenario(
+            name="invoke-throttled",
+            breaks="Lambda throttles the first hand-overs, more often than the AWS library tries.",
+            expects="The worker fails, Lambda's retry finds the lane ready and goes on.",
+            aws=(
+                AwsRule(
+                    "lambda",
+                    Does.REFUSE,
+                    where="/invocations",
+                    times=_REFUSED_HAND_OVERS,
+                    status=429,
+                    code="TooManyRequestsException",
+                ),
+            ),
+        )
     ),
     # The same by another error, one that botocore repeats.
-    Scenario(
-        name="invoke-fails",
-        breaks="Lambda answers the first hand-overs by an internal error, more often than the AWS library tries.",
-        expects="The worker fails, Lambda's retry finds the lane ready and goes on.",
-        invocations=refuse_the_first,
-        timeout_s=4,
-        max_hops=20,
-        recurse_below_ms=1_900,
-        variables=SLOW,
-        behaviour=SLOW_ANSWERS,
-        users=3_000,
+    with_short_hops(
+        Scenario(
+            name="invoke-fails",
+            breaks="Lambda answers the first hand-overs by an internal error, more often than the AWS library tries.",
+            expects="The worker fails, Lambda's retry finds the lane ready and goes on.",
+            invocations=refuse_the_first,
+        )
     ),
-    # Nobody fails and nobody works: only the sweeper can notice.
-    Scenario(
-        name="invoke-dropped",
-        breaks="The first continuation is taken by Lambda and never run.",
-        expects="The sweeper finds the hand-over that nobody took.",
-        invocations=drop_the_first,
-        timeout_s=4,
-        max_hops=20,
-        recurse_below_ms=1_900,
-        variables=SLOW,
-        behaviour=SLOW_ANSWERS,
-        users=3_000,
+    # No invocation fails and none works: only the sweeper can notice.
+    with_short_hops(
+        Scenario(
+            name="invoke-dropped",
+            breaks="The first continuation is taken by Lambda and never run.",
+            expects="The sweeper finds the hand-over that no worker took.",
+            invocations=drop_the_first,
+        )
     ),
     # Lambda delivers an event at least once.
-    Scenario(
-        name="invoke-doubled",
-        breaks="Every event reaches two containers in the same instant.",
-        expects="One of each pair claims the lane, the other finds it taken.",
-        invocations=everything_twice,
-        timeout_s=4,
-        max_hops=20,
-        recurse_below_ms=1_900,
-        variables=SLOW,
-        behaviour=SLOW_ANSWERS,
-        users=3_000,
-        in_gate=True,
+    with_short_hops(
+        Scenario(
+            name="invoke-doubled",
+            breaks="Every event reaches two containers in the same instant.",
+            expects="One of each pair claims the lane, the other finds it taken.",
+            invocations=everything_twice,
+            in_gate=True,
+        )
     ),
     # The caller repeats and fails although its call succeeded: several successors, and a retry beside them.
-    Scenario(
-        name="retry-while-successor-runs",
-        breaks="The answers to a hand-over are lost: Lambda has taken it, five times, and the worker fails.",
-        expects="One successor works; the others and Lambda's retry find the lane taken.",
-        aws=(AwsRule("lambda", Does.LOSE, where="/invocations", times=5),),
-        timeout_s=4,
-        max_hops=20,
-        recurse_below_ms=1_900,
-        variables=SLOW,
-        behaviour=SLOW_ANSWERS,
-        users=3_000,
-        in_gate=True,
+    with_short_hops(
+        Scenario(
+            name="retry-while-successor-runs",
+            breaks="The answers to a hand-over are lost: Lambda has taken it, five times, and the worker fails.",
+            expects="One successor works; the others and Lambda's retry find the lane taken.",
+            aws=(AwsRule("lambda", Does.LOSE, where="/invocations", times=5),),
+            in_gate=True,
+        )
     ),
 )

@@ -1,7 +1,7 @@
 """The worker's process ends without warning, at each point where a crash leaves something half done."""
 
 from sandbox.aws_faults import AwsRule, Does
-from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario
+from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario, with_short_hops
 
 SCENARIOS = (
     # A claim exists and no worker knows of it.
@@ -35,19 +35,15 @@ SCENARIOS = (
         aws=(AwsRule("dynamodb", Does.KILL_BEFORE, "UpdateItem", where="#cursor = :cursor"),),
         in_gate=True,
     ),
-    # The lane is free and nobody was called.
-    Scenario(
-        name="killed-between-ledger-and-invoke",
-        breaks="The function is killed with -9 when it has handed over and not yet invoked itself.",
-        expects="Lambda's retry of the killed invocation finds the lane ready and goes on; nothing is repeated.",
-        aws=(AwsRule("lambda", Does.KILL_BEFORE, where="/invocations"),),
-        timeout_s=4,
-        max_hops=20,
-        recurse_below_ms=1_900,
-        variables=SLOW,
-        behaviour=SLOW_ANSWERS,
-        users=3_000,
-        in_gate=True,
+    # The lane is free and no worker was invoked.
+    with_short_hops(
+        Scenario(
+            name="killed-between-ledger-and-invoke",
+            breaks="The function is killed with -9 when it has handed over and not yet invoked itself.",
+            expects="Lambda's retry of the killed invocation finds the lane ready and goes on; nothing is repeated.",
+            aws=(AwsRule("lambda", Does.KILL_BEFORE, where="/invocations"),),
+            in_gate=True,
+        )
     ),
     # Everything is sent and the summary is missing.
     Scenario(

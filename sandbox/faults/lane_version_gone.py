@@ -4,11 +4,10 @@ from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario, Scene
 
 
 def delete_the_version(scene: Scene) -> None:
-    """Deploy, end whoever works, and delete the version: its run has nobody to go on with it."""
+    """Deploy, kill the workers, and delete the version: nothing is left that could continue its run."""
     functions = scene.trial.sandbox.lambda_.functions
     name = scene.trial.sandbox.function("WorkerFunction").name
-    while scene.trial.gateways.counts().apns.requests == 0 and not scene.over.wait(0.05):
-        pass
+    scene.wait_for_requests()
     known = functions.get(name)
     begun_with = known.aliases[known.alias]
     functions.redeploy(known.setup)
@@ -26,7 +25,7 @@ def check(scene: Scene) -> None:
 SCENARIO = Scenario(
     name="lane-version-gone",
     breaks="The version of the code that a run began with is deleted while the run is under way.",
-    expects="The run goes on with the current version, and says so; the sweeper looks after everything else meanwhile.",
+    expects="The run goes on with the current version, and says so; the sweeper still serves all other runs.",
     act=delete_the_version,
     finish=check,
     variables=SLOW,

@@ -1,4 +1,4 @@
-"""A fiftieth of the devices is accepted, and answered when nobody waits any more."""
+"""A fiftieth of the devices is accepted, and answered after the sender's timeout."""
 
 from sandbox.faults.count import token_of
 from sandbox.faults.http2 import accepted
@@ -22,7 +22,7 @@ def late() -> Behaviour:
 
 SCENARIO = Scenario(
     name="late-answers",
-    breaks="A fiftieth of the devices is accepted, and answered when nobody waits any more.",
+    breaks="A fiftieth of the devices is accepted, and answered after the sender's timeout.",
     expects="They are asked for again, with the same id, and counted as possibly repeated.",
     wire=late,
     variables={"REQUEST_TIMEOUT_MS": "1000"},

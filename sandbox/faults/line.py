@@ -60,7 +60,7 @@ class Proxy:
         self._socket.close()
 
     async def _listen(self) -> None:
-        """Until then the port is bound and nobody listens: connecting is refused."""
+        """Until then the port is bound without a listener: connecting is refused."""
         await asyncio.sleep(self._after_s)
         await asyncio.start_server(self._serve, sock=self._socket)
 

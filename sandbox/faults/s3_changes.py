@@ -7,8 +7,7 @@ from sandbox.wait import WaitedInVain, wait_until
 
 def overwrite(scene: Scene) -> None:
     """Other bytes under the same key, once the first have begun to be sent."""
-    while scene.trial.gateways.counts().apns.requests == 0 and not scene.over.wait(0.05):
-        pass
+    scene.wait_for_requests()
     for n in (1, 2):
         body = scene.path.read_bytes() + b" " * n
         scene.trial.s3.put_object(Bucket=scene.trial.sandbox.bucket, Key=scene.key, Body=body)

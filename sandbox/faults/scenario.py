@@ -17,6 +17,7 @@ SLOW = {"WINDOW": "100"}
 """Few pushes at a time: together with slow answers a small file takes long enough to be broken in its middle."""
 SLOW_ANSWERS = "sandbox.faults.answers:slow"
 """Every answer takes 100 ms."""
+_POLL_S = 0.05
 
 
 class Scene(msgspec.Struct):
@@ -29,8 +30,13 @@ class Scene(msgspec.Struct):
     over: threading.Event
     notes: list[str] = []
 
+    def wait_for_requests(self) -> None:
+        """Return once the run sends, or is over."""
+        while self.trial.gateways.counts().apns.requests == 0 and not self.over.wait(_POLL_S):
+            pass
+
     def resume(self) -> None:
-        """Tell the run to go on, as an operator does."""
+        """Resume the run, as an operator does."""
         order = {"action": "resume", "run_id": self.run_id, "by": "the scenario"}
         sandbox = self.trial.sandbox
         sandbox.lambda_.invoke(sandbox.function("ControlFunction").name, json.dumps(order).encode())
@@ -49,11 +55,11 @@ class Scenario(msgspec.Struct, frozen=True):
         wire: makes the behaviour of a server that misbehaves in HTTP/2, in both gateways' place.
         idle_close_s: that server closes a connection on which nothing is asked for so long.
         line: makes the behaviour of TCP connections to the stand-ins, by their number.
-        deaf_s: for so long nobody listens where the gateways should be.
+        deaf_s: for so long the gateways' ports refuse connections.
         remake: makes another batch file of the given one, in a folder.
         prepare: done before the file is dropped.
         act: done by hand in a thread of its own while the run goes on.
-        finish: done when the run has come to a stand; gives the run another chance, such as a resume.
+        finish: done when the run is over or does not move; may give it another chance, such as a resume.
         timeout_s, recurse_below_ms, memory_mb, variables: how the worker is deployed.
         users: how many are needed to show it.
         variants: of the message in the file that is made.
@@ -95,3 +101,16 @@ class Scenario(msgspec.Struct, frozen=True):
     in_gate: bool = False
     by_hand: bool = False
     give_up_s: float = 120.0
+
+
+def with_short_hops(scenario: Scenario) -> Scenario:
+    """The scenario with a timeout of 4 s and slow answers, so that its run is handed over several times."""
+    return msgspec.structs.replace(
+        scenario,
+        timeout_s=4,
+        recurse_below_ms=1_900,
+        max_hops=20,
+        variables=SLOW,
+        behaviour=SLOW_ANSWERS,
+        users=3_000,
+    )

@@ -96,7 +96,7 @@ class Stage:
             broken.append(f"the reason {report['reason']!r} says {scenario.reason!r}")
         hit = self.trial.sandbox.aws.struck()
         broken += [f"rule {n} ({rule.does}) has struck" for n, rule in enumerate(scenario.aws) if not hit[n]]
-        self._mend()
+        self._restore()
         return Played(
             scenario.name, report, reached, sum(hit) + struck[0], tuple(broken), round(time.monotonic() - began, 1)
         )
@@ -131,7 +131,7 @@ class Stage:
         try:
             self._follow(scenario, scene)
         except TimeoutError as late:
-            over.append(f"{late}; the worker's last words: {' | '.join(trial.log_lines(6))}")
+            over.append(f"{late}; the worker's log ends: {' | '.join(trial.log_lines(6))}")
         finally:
             scene.over.set()
             actor.join(10)
@@ -153,7 +153,7 @@ class Stage:
     # -- putting up and taking down ---------------------------------------------------------------------------------
 
     def _gateways_of(self, scenario: Scenario, props: contextlib.ExitStack) -> WireCount | None:
-        """Deploy the functions for this scenario; what stands between them and the stand-ins is started first."""
+        """Deploy the functions for this scenario; what is between them and the stand-ins is started first."""
         addresses = self.trial.gateways.addresses
         variables = {"GATEWAY_CA_FILE": self._trusted, **scenario.variables}
         count = None
@@ -196,8 +196,8 @@ class Stage:
             lambda_.functions.kill_environments(name)
             lambda_.functions.redeploy(changed)
 
-    def _mend(self) -> None:
-        """Nothing is broken any more."""
+    def _restore(self) -> None:
+        """No fault is injected any more."""
         self.trial.sandbox.lambda_.faults = no_fault
         self.trial.sandbox.aws.break_by(())
         self.trial.gateways.behave("")

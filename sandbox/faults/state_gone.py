@@ -16,13 +16,12 @@ def with_an_audience(trial: Trial, path: Path, folder: Path) -> Path:
 
 def pause(scene: Scene) -> None:
     """Pause the run once it sends."""
-    while scene.trial.gateways.counts().apns.requests == 0 and not scene.over.wait(0.05):
-        pass
+    scene.wait_for_requests()
     scene.trial.ledger.set_control(scene.run_id, Control.PAUSE, "the scenario")
 
 
 def expire_and_resume(scene: Scene) -> None:
-    """The state goes, other users come under the audience's key, and somebody resumes."""
+    """The state is deleted, other users are put under the audience's key, and the run is resumed."""
     s3, bucket = scene.trial.s3, scene.trial.sandbox.bucket
     s3.delete_object(Bucket=bucket, Key=f"state/run_id={scene.run_id}/campaign.json")
     [part] = json.loads(scene.path.read_bytes())["audience"]["parts"]
@@ -34,7 +33,7 @@ def expire_and_resume(scene: Scene) -> None:
 SCENARIO = Scenario(
     name="state-gone",
     breaks="A run is paused; its object under state/ expires, and its audience's key holds other users by then.",
-    expects="Resumed, it fails as state_gone, with what was sent accounted; nobody of the other audience is asked.",
+    expects="Resumed, it fails as state_gone, with what was sent accounted; no push goes to the other audience.",
     remake=with_an_audience,
     act=pause,
     finish=expire_and_resume,

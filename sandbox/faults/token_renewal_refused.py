@@ -14,7 +14,7 @@ def spoil(trial: Trial) -> None:
     trial.sandbox.client("secretsmanager").put_secret_value(SecretId=SECRET, SecretString=json.dumps(account))
 
 
-def mend(scene: Scene) -> None:
+def correct(scene: Scene) -> None:
     """The right secret, and a resume; before that, the run must have stopped with the reason."""
     lane = scene.trial.ledger.read_lane(scene.run_id)
     if lane is None or lane.status != "stopped" or "credentials_refused" not in (lane.reason or ""):
@@ -27,9 +27,9 @@ def mend(scene: Scene) -> None:
 SCENARIO = Scenario(
     name="token-renewal-refused",
     breaks="Google refuses the service account's key when an access token is asked for.",
-    expects="The run stops and says so; with the key mended and the run resumed it goes on.",
+    expects="The run stops and says so; with the right key and resumed it goes on.",
     prepare=spoil,
-    finish=mend,
+    finish=correct,
     variables={"FCM_CONNECTIONS": "9"},  # other settings make new processes, which have no access token yet
     in_gate=True,
 )

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ import msgspec
 
 from sandbox.gateways.counts import Figures
 from sandbox.gateways.server import ADDRESSES_FILE, Addresses
+from sandbox.wait import WaitedInVain, wait_until
 
 _LOG_FILE = "gateways.log"
 _LOG_TAIL_BYTES = 2000
@@ -148,13 +148,16 @@ def _project_folder() -> Path:
 
 def _await_addresses(state: Path, process: subprocess.Popen[bytes], timeout_s: float) -> Addresses:
     announced = state / ADDRESSES_FILE
-    give_up_at = time.monotonic() + timeout_s
-    while not announced.exists():
+
+    def is_ready() -> bool:
         if process.poll() is not None:
             raise StandInsDownError(f"the stand-ins ended with status {process.returncode}\n{_log_tail(state)}")
-        if time.monotonic() > give_up_at:
-            raise StandInsDownError(f"the stand-ins were not ready in {timeout_s:g} s\n{_log_tail(state)}")
-        time.sleep(_POLL_S)
+        return announced.exists()
+
+    try:
+        wait_until(is_ready, timeout_s, "the stand-ins are ready", _POLL_S)
+    except WaitedInVain as error:
+        raise StandInsDownError(f"{error}\n{_log_tail(state)}") from None
     return msgspec.json.decode(announced.read_bytes(), type=Addresses)
 
 
