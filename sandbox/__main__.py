@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 HERE = Path(".sandbox")
-STAND_STILL = 3
+DOES_NOT_MOVE = 3
 """Exit code when a run does not move any more."""
 
 
@@ -112,9 +112,9 @@ def _run_with_faults(path: Path, name: str, console: Console, *, as_json: bool) 
     with Stage.open(state_dir, hurried=False) as stage:
         played = stage.play(chosen, path)
     if as_json:
-        told = played.report | {"fault": name, "struck": played.struck, "broken": played.broken}
-        told["reached"] = msgspec.to_builtins(played.reached)
-        sys.stdout.write(json.dumps(told) + "\n")
+        report = played.report | {"fault": name, "struck": played.struck, "broken": played.broken}
+        report["reached"] = msgspec.to_builtins(played.reached)
+        sys.stdout.write(json.dumps(report) + "\n")
     else:
         print_report(played.report, console, state_dir)
         print_played(chosen, played, console)
@@ -151,8 +151,8 @@ def _run(
                 trial.work_here(run_id)
             live(trial, run_id, console, timeout_s)
         except (TimeoutError, KeyboardInterrupt) as stopped:
-            _say_what_happened(trial, run_id, stopped, console)
-            return STAND_STILL
+            _print_where_it_is(trial, run_id, stopped, console)
+            return DOES_NOT_MOVE
         report = trial.report(run_id, began)
         if as_json:
             sys.stdout.write(json.dumps(report) + "\n")
@@ -167,8 +167,8 @@ def _run(
         return 0
 
 
-def _say_what_happened(trial: Trial, run_id: str, stopped: BaseException, console: Console) -> None:
-    """Nothing is hidden when a run does not end: the ledger's word, and the function's last lines."""
+def _print_where_it_is(trial: Trial, run_id: str, stopped: BaseException, console: Console) -> None:
+    """Prints the lane's status and the end of the worker's log, when a run does not end."""
     lane = trial.ledger.read_lane(run_id)
     console.print(
         f"[red]{str(stopped) or 'interrupted'}[/] run {run_id}: {lane.status if lane else 'never reached the function'}"
@@ -256,9 +256,14 @@ def audience(
         make(recipe, output)
 
 
+def _interrupt(*_: object) -> None:
+    """As Ctrl-C does, so that every `with` ends what it has started."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """The entry. Ctrl-C and a polite kill both end everything that was started."""
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except KeyboardInterrupt:

@@ -75,7 +75,7 @@ def _variants(count: int, greeting: str) -> list[dict[str, object]]:
     """So many variants, which share 90 % as evenly as hundredths of a percent allow."""
     names = ["question", "statement", *(f"text-{n}" for n in range(3, count + 1))][:count]
     each, more = divmod(9_000, count)
-    hundredths = [each + (n < more) for n in range(count)]
+    hundredths = [each + (1 if n < more else 0) for n in range(count)]
     variants: list[dict[str, object]] = [
         {"name": name, "percent": n / 100 if n % 100 else n // 100} for name, n in zip(names, hundredths, strict=True)
     ]
@@ -105,6 +105,7 @@ def users(recipe: Recipe) -> Iterator[dict[str, object]]:
             "timezone": timezone,
             "attributes": {"first_name": NAMES[draw.randrange(len(NAMES))]},
         }
+        # One broken record in the middle of every stretch of `every`, the kinds in turn.
         if every and n % every == every // 2 and n // every < recipe.broken:
             kinds[n // every % len(kinds)](user)
         yield user

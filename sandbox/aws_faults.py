@@ -1,7 +1,7 @@
 """Faults of AWS, injected where moto answers: refusals, lost answers, cut bodies, and kills at exactly one call.
 
 The plan is a list of rules, put as JSON to `/sandbox/faults` of the local AWS; GET says how often each has struck. Only
-calls that come from a function count, never those of whoever looks on.
+calls that come from a function count, never those of a test or a report.
 """
 
 import enum
@@ -46,7 +46,7 @@ class Does(enum.StrEnum):
     KILL_BEFORE = "kill-before"
     """The function `kills` is killed with -9, then nothing is done."""
     KILL_AFTER = "kill-after"
-    """It is done, then the function `kills` is killed with -9: the answer reaches nobody."""
+    """It is done, then the function `kills` is killed with -9, before the answer."""
 
 
 class AwsRule(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ class AwsRule(msgspec.Struct, frozen=True):
 
 
 class _State:
-    """A rule and what it has seen."""
+    """A rule, and how many calls it has matched and struck."""
 
     def __init__(self, rule: AwsRule, seed: int) -> None:
         self.rule = rule
@@ -88,6 +88,7 @@ class _State:
         self._draw = random.Random(seed)
 
     def strikes(self, service: str, operation: str, text: str) -> bool:
+        """Counts a call that matches; whether it is to fail."""
         rule = self.rule
         if service != rule.service or not self.operation.search(operation) or not self.where.search(text):
             return False
@@ -112,7 +113,7 @@ class Injector:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Let through, or strike."""
-        if environ["PATH_INFO"] == FAULTS_PATH:
+        if environ["PATH_INFO"] == FAULTS_PATH:  # the scenario's own calls, which no rule strikes
             return self._control(environ, start_response)
         if not self._states or _FUNCTION not in environ.get("HTTP_USER_AGENT", ""):
             return self._application(environ, start_response)
@@ -131,6 +132,7 @@ class Injector:
         return [json.dumps([state.struck for state in self._states]).encode()]
 
     def _rule_for(self, environ: Environ) -> AwsRule | None:
+        # The signature names the service. DynamoDB names the operation in a header of its own.
         named = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
         service = named[1] if named else ""
         target = environ.get("HTTP_X_AMZ_TARGET", "")
@@ -138,7 +140,7 @@ class Injector:
         text = environ["PATH_INFO"] + "?" + environ.get("QUERY_STRING", "")
         if target:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            environ["wsgi.input"] = io.BytesIO(body)
+            environ["wsgi.input"] = io.BytesIO(body)  # a WSGI body can be read once; moto reads it after us
             text = body.decode("utf-8", "replace")
         with self._lock:
             return next((state.rule for state in self._states if state.strikes(service, operation, text)), None)
@@ -155,7 +157,7 @@ class Injector:
             case Does.DROP:
                 pass
             case Does.LOSE:
-                b"".join(self._application(environ, start_response))
+                b"".join(self._application(environ, start_response))  # done in full, and its answer thrown away
             case Does.KILL_BEFORE:
                 self._kill(rule.kills)
             case Does.KILL_AFTER:
@@ -183,6 +185,7 @@ def _cut(body: bytes, environ: Environ, after_s: float) -> Iterator[bytes]:
 
 
 def _hang_up(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Closes the connection without an answer. WSGI demands one all the same; it is written into a closed socket."""
     _close(environ)
     start_response("500 Gone", [("Content-Length", "0")])
     return []

@@ -38,7 +38,10 @@ StartResponse = Callable[..., Any]
 
 
 class _Outbox(threading.local):
-    """Invocations that the request of this thread has caused: function ARN, event, trace header."""
+    """Invocations that the request of this thread has caused: function ARN, event, trace header.
+
+    They are sent when moto is done with the request: a function that looks at once finds what was written.
+    """
 
     def __init__(self) -> None:
         self.waiting: list[tuple[str, bytes, str]] = []

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sandbox import intrinsics
-from sandbox.blueprint import Function, Route
+from sandbox.blueprint import ACCOUNT_ID, REGION, Function, Route
 from sandbox.http_server import Asked, Headers, HttpServer, Reply
 
 Invoke = Callable[[str, bytes, str], Any]
@@ -22,7 +22,6 @@ Invoke = Callable[[str, bytes, str], Any]
 Around = Callable[[str, Callable[[str], Reply]], Reply]
 """What happens around one request: it answers it with the trace header that functions are to get."""
 
-_ACCOUNT = "123456789012"
 _MAX_BODY_BYTES = 10 * 1024 * 1024
 _HOP_BY_HOP = ("connection", "transfer-encoding", "content-length")
 
@@ -96,7 +95,8 @@ class Bridge:
 
     def _route(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         for route in self._routes:
-            pattern = re.sub(r"\\\{(\w+)\\\+\\\}", r"(?P<\1>.+)", re.escape(route.path).replace("/\\{", "/\\{"))
+            # `{proxy+}` takes the rest of the path; the other form, `{name}`, is in no template of ours.
+            pattern = re.sub(r"\\\{(\w+)\\\+\\\}", r"(?P<\1>.+)", re.escape(route.path))
             match = re.fullmatch(pattern, path)
             if match and route.method in ("ANY", method):
                 return route, match.groupdict()
@@ -131,7 +131,7 @@ class Bridge:
                 "path": f"/{self.stage}{path}",
                 "stage": self.stage,
                 "domainName": self.host,
-                "accountId": _ACCOUNT,
+                "accountId": ACCOUNT_ID,
                 "apiId": "sandbox",
                 "requestId": str(uuid.uuid4()),
                 "identity": {"sourceIp": "127.0.0.1", "userAgent": many.get("User-Agent", [""])[-1]},
@@ -142,31 +142,34 @@ class Bridge:
 
     def _authorize(self, event: dict[str, Any], trace: str) -> Reply | None:
         """Asks the authorizer; puts its context into the event, or gives the gateway's own response."""
-        arn = f"arn:aws:execute-api:eu-west-1:{_ACCOUNT}:sandbox/{self.stage}/{event['httpMethod']}{event['path']}"
+        arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:sandbox/{self.stage}/{event['httpMethod']}{event['path']}"
         asked = {**event, "type": "REQUEST", "methodArn": arn}
         del asked["body"]
         answer = self._invoke(self._authorizer, json.dumps(asked).encode(), trace)
-        told = json.loads(answer.payload)
+        decision = json.loads(answer.payload)
         if answer.failure:
-            if told.get("errorMessage") == "Unauthorized":
+            # The one way in which an authorizer can ask for a 401: to fail with exactly this message.
+            if decision.get("errorMessage") == "Unauthorized":
                 return self._gateway_response("UNAUTHORIZED", 401)
             return self._gateway_response("AUTHORIZER_FAILURE", 500)
-        statements = told["policyDocument"]["Statement"]
+        statements = decision["policyDocument"]["Statement"]
         if not any(s["Effect"] == "Allow" and s["Resource"] == arn for s in statements):
             return self._gateway_response("ACCESS_DENIED", 403)
-        event["requestContext"]["authorizer"] = {"principalId": told["principalId"], **told.get("context", {})}
+        event["requestContext"]["authorizer"] = {"principalId": decision["principalId"], **decision.get("context", {})}
         return None
 
     def _proxy(self, event: dict[str, Any], trace: str) -> Reply:
         answer = self._invoke(self._function, json.dumps(event).encode(), trace)
         if answer.failure:
             return self._gateway_response("INTEGRATION_FAILURE", 502)
-        told = json.loads(answer.payload)
-        headers = dict(_grouped(list((told.get("headers") or {}).items()))) | (told.get("multiValueHeaders") or {})
-        content = told.get("body") or ""
-        body = base64.b64decode(content) if told.get("isBase64Encoded") else content.encode()
+        result = json.loads(answer.payload)
+        # Of a header that is in both, the values of multiValueHeaders count.
+        single = {name: [value] for name, value in (result.get("headers") or {}).items()}
+        headers = single | (result.get("multiValueHeaders") or {})
+        content = result.get("body") or ""
+        body = base64.b64decode(content) if result.get("isBase64Encoded") else content.encode()
         pairs = [(name, value) for name, values in headers.items() for value in values]
-        return Reply(int(told["statusCode"]), body, pairs)
+        return Reply(int(result["statusCode"]), body, pairs)
 
     def _gateway_response(self, kind: str, status: int) -> Reply:
         """The template's response of this kind, else of its family, else what API Gateway says by itself."""

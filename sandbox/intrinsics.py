@@ -49,7 +49,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 class _NoValue:
-    """What AWS::NoValue stands for: the property is left out."""
+    """The value of AWS::NoValue: the property is left out."""
 
 
 NO_VALUE: Final = _NoValue()

@@ -57,7 +57,7 @@ class Office:
             return cls(trial, bridge, outside, addresses, running.pop_all())
 
     def put_forward(self, **by: float) -> None:
-        """Put the clock of the pages, and of nothing else, forward by `timedelta`'s words; without any, back again.
+        """Put the clock of the pages, and of nothing else, forward by `timedelta`'s arguments; none: back to now.
 
         The first time, their functions start again with a clock that can be moved (`sandbox.moved_clock`).
         """

@@ -44,7 +44,7 @@ PHONES: Final = (
 
 
 def parameters() -> Mapping[str, str]:
-    """What the template is told, so that there are approval pages: one requester, two approvers."""
+    """The template's parameters for approval pages: one requester, two approvers."""
     return {
         "MailFrom": SENDER,
         "Requesters": ANN,

@@ -14,7 +14,9 @@ from notifier.run import Lane
 from sandbox.trial import Trial
 
 PLAIN_EVERY_S = 2.0
-"""Without a terminal the line is printed anew this often."""
+"""Without a terminal the line is printed this often."""
+_SMOOTHING = 0.3
+"""The share that the latest figure has in a smoothed one."""
 
 
 def live(trial: Trial, run_id: str, console: Console, timeout_s: float) -> None:
@@ -47,7 +49,7 @@ class _Speed:
         done = lane.account.settled
         if self._before is not None and now_s > self._before[0]:
             rate = (done - self._before[1]) / (now_s - self._before[0])
-            self._rate = 0.7 * self._rate + 0.3 * rate if self._rate else rate
+            self._rate = (1 - _SMOOTHING) * self._rate + _SMOOTHING * rate if self._rate else rate
         self._before = (now_s, done)
         return self._rate
 

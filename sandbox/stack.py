@@ -23,7 +23,7 @@ _LEFTOVERS: Final = ("environments", "spool", "logs")
 
 @contextlib.contextmanager
 def _own(state_dir: Path) -> Iterator[None]:
-    """Holds the folder for one sandbox, emptied of what a former one has left. Raises RuntimeError if it is in use."""
+    """Holds the folder for one sandbox, without what an earlier one has left. Raises RuntimeError if it is in use."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with (state_dir / "lock").open("w") as lock:
         try:
@@ -89,7 +89,7 @@ class Sandbox:
         stack_name: str = "notifier",
         setting_up: Preparation | None = None,
     ) -> Self:
-        """Starts everything; what a former sandbox has left in `state_dir` is removed first.
+        """Starts everything; what an earlier sandbox has left in `state_dir` is removed first.
 
         `parameters` and `attributes` are as for `template.read`. `function_timeout_s`, `memory_mb` and
         `schedule_every_s` replace the template's values for every function. `retry_scale` shortens Lambda's waits
@@ -105,6 +105,7 @@ class Sandbox:
             running.callback(lambda_.stop)
             api = LambdaApi(lambda_)
             running.callback(api.stop)
+            # After the Lambda API, whose address it needs; before the template, whose parameters name its secrets.
             aws = running.enter_context(LocalAws.start(state_dir, api.address))
             if setting_up is not None:
                 parameters |= setting_up(aws)
@@ -122,6 +123,7 @@ class Sandbox:
             )
             for schedule in deploy(stack, template_path.parent, aws, lambda_, options):
                 running.callback(schedule.stop)
+            # From here on `stop` ends everything; an error before this line has ended it already.
             return cls(stack, aws, lambda_, state_dir, running.pop_all())
 
     def client(self, service: str) -> Any:

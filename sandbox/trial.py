@@ -23,7 +23,7 @@ from sandbox.stack import Sandbox
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 PART_BYTES = 16 * 1024 * 1024
 QUIET_S = 30.0
-"""A run whose lane nobody works on for this long, with nothing on its way, will not move any more."""
+"""A run whose lane does not change for this long, with no invocation in flight, will not end any more."""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ class Trial:
             event = {"notifier": "continue", "run_id": run_id, "lane": 0}
 
     def follow(self, run_id: str, timeout_s: float, every_s: float = 0.5) -> Iterator[Lane | None]:
-        """The lane, again and again, until the run is over or stands still. Raises TimeoutError."""
+        """The lane, every so often, until the run is over. Raises TimeoutError if it does not move, or not in time."""
         began = quiet_since = time.monotonic()
         before: Lane | None = None
         while True:
@@ -161,6 +161,7 @@ class Trial:
             now = time.monotonic()
             if lane != before or self.sandbox.lambda_.in_flight:
                 before, quiet_since = lane, now
+            # A resting lane may be quiet for long: the sweeper wakes it when its time has come.
             if now - quiet_since > QUIET_S and not (lane and lane.state is LaneState.RESTING):
                 raise TimeoutError(f"the run has not moved for {QUIET_S:.0f} s")
             if now - began > timeout_s:
@@ -193,7 +194,7 @@ class Trial:
                 yield from map(json.loads, gzip.decompress(body).splitlines())
 
     def log_lines(self, count: int = 30) -> tuple[str, ...]:
-        """The worker's last words."""
+        """The end of the worker's log."""
         return self.sandbox.lambda_.log_lines(self.sandbox.function("WorkerFunction").name, count)
 
     def report(self, run_id: str, began_s: float) -> dict[str, Any]:

@@ -29,11 +29,11 @@ def stay_up(state_dir: Path, console: Console, ports: tuple[int, int, int] = (0,
             office.bridge.around = daemon.around_api
             addresses = [*office.addresses, ("Service map and traces", observe.url)]
             stack_file = write_stack_file(office.trial.sandbox, state_dir / "stack.json", office.url)
-            _tell(console, addresses, office.trial.sandbox, stack_file)
+            _print_addresses(console, addresses, office.trial.sandbox, stack_file)
             threading.Event().wait()
 
 
-def _tell(console: Console, addresses: list[tuple[str, str]], sandbox: Sandbox, stack_file: Path) -> None:
+def _print_addresses(console: Console, addresses: list[tuple[str, str]], sandbox: Sandbox, stack_file: Path) -> None:
     width = max(len(name) for name, _ in addresses) + 2
     console.print("[bold]The sandbox is up.[/] Ctrl-C ends it.\n")
     for name, address in addresses:

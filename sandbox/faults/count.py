@@ -100,7 +100,8 @@ def tally(rows: Iterable[Mapping[str, Any]]) -> Tally:
         count += 1
         seen.add((row["record"], row["device"]))
         outcomes[row["outcome"]] += 1
-        again += row["attempts"] > 1
+        if row["attempts"] > 1:
+            again += 1
     return Tally(count, len(seen), dict(outcomes), again)
 
 

@@ -21,7 +21,8 @@ def kill(scene: Scene) -> None:
     worker = sandbox.function("WorkerFunction").name
     kills = 0
     while kills < KILLS and not scene.over.wait(KILL_EVERY_S):
-        kills += sandbox.lambda_.functions.kill_environments(worker) > 0
+        if sandbox.lambda_.functions.kill_environments(worker):
+            kills += 1
     print(f"       {kills} kills", flush=True)
 
 

@@ -115,7 +115,8 @@ class Stage:
             if invocation.function != worker:
                 return Fault()
             fault = plan(invocation)
-            struck[0] += fault != Fault()
+            if fault != Fault():
+                struck[0] += 1
             return fault
 
         trial.sandbox.lambda_.faults = faults

@@ -28,7 +28,8 @@ def play_all(chosen: Sequence[Scenario], state_dir: Path, console: Console, *, u
     with Stage.open(state_dir, hurried=hurried) as stage:
         for scenario in chosen:
             played = stage.play(scenario, users=users)
-            good += played.is_good
+            if played.is_good:
+                good += 1
             print_played(scenario, played, console)
     colour = "green" if good == len(chosen) else "red"
     took_s = time.monotonic() - began

@@ -73,7 +73,10 @@ _TOKEN = re.compile(r"[A-Za-z0-9_:\-]{8,200}")
 _APNS_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TOPIC = re.compile(r"[A-Za-z0-9.\-]{1,255}")
 _COLLAPSE_ID_MAX_BYTES = 64
-_PAYLOAD_MAX_BYTES = {"voip": 5120}
+_PAYLOAD_MAX_BYTES = 4096
+_VOIP_PAYLOAD_MAX_BYTES = 5120
+_UNREGISTERED_AGO_MS = 86_400_000
+"""How long ago a 410 says that the app was removed: a day."""
 _TOKEN_UPDATE_MIN_S = 1200
 _CONNECTIONS_MAX = 1000
 
@@ -91,7 +94,7 @@ class Connection(msgspec.Struct):
 
 
 class Apns(Endpoint):
-    """One of APNs' two hosts, told apart by `gateway`."""
+    """One of APNs' two hosts: `gateway` says which."""
 
     def __init__(
         self,
@@ -128,6 +131,7 @@ class Apns(Endpoint):
         if not message_id or not _APNS_ID.fullmatch(message_id):
             message_id = str(uuid.uuid4())
         path = scope.path
+        # The first check that fails decides: Apple answers with one reason.
         reason = (
             self._path_fault(scope.method, path)
             or self._credentials_fault(scope.client, headers.get("authorization"))
@@ -235,7 +239,7 @@ def _repeated(pairs: list[tuple[str, str]]) -> bool:
 
 
 def _payload_fault(body: bytes, push_type: str) -> str | None:
-    if len(body) > _PAYLOAD_MAX_BYTES.get(push_type, 4096):
+    if len(body) > (_VOIP_PAYLOAD_MAX_BYTES if push_type == "voip" else _PAYLOAD_MAX_BYTES):
         return "PayloadTooLarge"
     try:
         return None if _payload_decoder.decode(body) else "PayloadEmpty"
@@ -247,5 +251,5 @@ def _refusal(reason: str, message_id: str) -> Reply:
     status = _STATUS_OF[reason]
     answer: dict[str, Any] = {"reason": reason}
     if status == 410:
-        answer["timestamp"] = int(time.time() * 1000) - 86_400_000
+        answer["timestamp"] = int(time.time() * 1000) - _UNREGISTERED_AGO_MS
     return Reply(status, reason, msgspec.json.encode(answer), (("apns-id", message_id),))

@@ -32,7 +32,7 @@ class Gateway(StrEnum):
 
 
 class Answer(StrEnum):
-    """The answers a stand-in can be told to give; the wording of each gateway is in `fcm.py` and `apns.py`."""
+    """The answers that a stand-in can give; the wording of each gateway is in `fcm.py` and `apns.py`."""
 
     OK = "ok"
     UNREGISTERED = "unregistered"
@@ -104,7 +104,7 @@ PREFIXES = (
     Prefix("dead", Answer.UNREGISTERED, "404 UNREGISTERED", "410 Unregistered, with a timestamp"),
     Prefix("expired", Answer.EXPIRED, "404 UNREGISTERED", "410 ExpiredToken, with a timestamp"),
     Prefix("bad", Answer.BAD, "400 INVALID_ARGUMENT, violation on message.token", "400 BadDeviceToken"),
-    Prefix("malformed", Answer.MALFORMED, "400 INVALID_ARGUMENT, told by its text only", "400 BadDeviceToken"),
+    Prefix("malformed", Answer.MALFORMED, "400 INVALID_ARGUMENT, recognisable by its text only", "400 BadDeviceToken"),
     Prefix("foreign", Answer.FOREIGN, "403 SENDER_ID_MISMATCH", "400 DeviceTokenNotForTopic"),
     Prefix("quota", Answer.QUOTA, "429 QUOTA_EXCEEDED, Retry-After 1", "429 TooManyRequests, Retry-After 1", 1),
     Prefix("updates", Answer.UPDATES, "429 QUOTA_EXCEEDED",
@@ -115,7 +115,7 @@ PREFIXES = (
     Prefix("internal", Answer.INTERNAL, "500 INTERNAL", "500 InternalServerError"),
     Prefix("html", Answer.HTML, "502, an HTML page", "502, an HTML page"),
     Prefix("empty", Answer.EMPTY, "500, no body", "500, no body"),
-    Prefix("undocumented", Answer.UNDOCUMENTED, "400 with an errorCode nobody knows", "400 with a reason nobody knows"),
+    Prefix("undocumented", Answer.UNDOCUMENTED, "400, undocumented errorCode", "400, undocumented reason"),
     Prefix("payload", Answer.PAYLOAD, "400 INVALID_ARGUMENT, violation on message.data", "400 PayloadEmpty"),
     Prefix("toolarge", Answer.TOO_LARGE, "400 INVALID_ARGUMENT, message too big", "413 PayloadTooLarge"),
     Prefix("credentials", Answer.CREDENTIALS, "401 UNAUTHENTICATED", "403 InvalidProviderToken"),
@@ -134,7 +134,7 @@ _BAD = Behaviour(Answer.BAD)
 
 
 def by_prefix(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:  # noqa: ARG001 (the shape of Behave)
-    """The behaviour the token's prefix asks for: see the module's own words."""
+    """The behaviour the token's prefix asks for: see the module's docstring."""
     if token.partition("-")[0] not in _KNOWN:
         return _BAD if gateway is Gateway.APNS_SANDBOX else _ACCEPT
     delay_ms, sandbox, rest = _outer(token)

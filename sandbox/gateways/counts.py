@@ -7,12 +7,20 @@ from typing import Any
 import msgspec
 
 _SHARDS = 256
-_ASKED = 1 << 4
-_ASKED_MAX = 63
+_SLOTS_AT_FIRST = 16
+_SLOT_BYTES = 8
+# A slot's 64 bits, from the top: 54 of the hash, 6 of `asked`, 4 of `accepted`. 0 is a free slot.
+_ACCEPTED_BITS = 4
 _ACCEPTED_MAX = 15
+_ASKED = 1 << _ACCEPTED_BITS
+_ASKED_MAX = 63
 _COUNT_BITS = 10
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
 _HASH_MASK = ((1 << 64) - 1) ^ _COUNT_MASK
+_HASH_OF_ZERO = 1 << 63
+"""Stored in the place of a hash whose 54 bits are all zero, which would read as a free slot."""
+_PLACE_SHIFT = 20
+"""The bits of the hash from here on choose a slot in a shard; the lowest eight choose the shard."""
 
 
 class TokenTable:
@@ -23,7 +31,7 @@ class TokenTable:
     """
 
     def __init__(self) -> None:
-        self._slots = [array("Q", bytes(8 * 16)) for _ in range(_SHARDS)]
+        self._slots = [array("Q", bytes(_SLOT_BYTES * _SLOTS_AT_FIRST)) for _ in range(_SHARDS)]
         self._used = [0] * _SHARDS
         self.distinct = 0
         self.repeated = 0
@@ -40,7 +48,7 @@ class TokenTable:
             self.distinct += 1
             self._grow_if_full(shard)
             return 1
-        asked = (slot & _COUNT_MASK) >> 4
+        asked = (slot & _COUNT_MASK) >> _ACCEPTED_BITS
         if asked == 1:
             self.repeated += 1
         if asked < _ASKED_MAX:
@@ -66,24 +74,25 @@ class TokenTable:
         """The token's shard, its slot or the free one where it belongs, and its hash as stored."""
         whole = hash(token)
         shard = whole & (_SHARDS - 1)
-        key = (whole & _HASH_MASK) or (1 << 63)
+        key = (whole & _HASH_MASK) or _HASH_OF_ZERO
         slots = self._slots[shard]
         mask = len(slots) - 1
-        index = (whole >> 20) & mask
+        index = (whole >> _PLACE_SHIFT) & mask
         while (slot := slots[index]) and slot & _HASH_MASK != key:
             index = (index + 1) & mask
         return shard, index, key
 
     def _grow_if_full(self, shard: int) -> None:
+        """Doubles a shard that is half full, so that free slots stay near."""
         self._used[shard] += 1
         old = self._slots[shard]
         if self._used[shard] * 2 <= len(old):
             return
-        new = array("Q", bytes(16 * len(old)))
+        new = array("Q", bytes(2 * _SLOT_BYTES * len(old)))
         mask = len(new) - 1
         for slot in old:
             if slot:
-                index = (slot >> 20) & mask
+                index = (slot >> _PLACE_SHIFT) & mask
                 while new[index]:
                     index = (index + 1) & mask
                 new[index] = slot

@@ -19,7 +19,7 @@ TOPIC = "com.example.app"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where the material lies: the CA to trust, the server's certificate and key, and the two secrets as JSON files."""
+    """Where the files are: the CA to trust, the server's certificate and key, and the two secrets as JSON files."""
 
     ca_file: Path
     certificate_file: Path
@@ -49,7 +49,7 @@ def prepare(state: Path, token_uri: str) -> Credentials:
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Writes a file that nobody sees half written; readable by its owner only."""
+    """Writes a file that no reader finds half written; readable by its owner only."""
     part = file.with_name(f".{file.name}.{os.getpid()}")
     part.touch(mode=0o600)
     part.write_bytes(content)

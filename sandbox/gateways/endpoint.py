@@ -19,6 +19,10 @@ from sandbox.gateways.counts import GatewayCounts, TokenTable
 Exchange: TypeAlias = HTTPProtocol
 """A request's body and its answer: calling it reads the body."""
 
+_Z_99 = 2.3263478740408408
+"""The 99th percentile of the normal distribution, in standard deviations."""
+_WATCHED_FROM_MS = 1000.0
+"""From this delay on a client that gives up is noticed; watching for it costs a task for each request."""
 _BROKEN = Reply(500, "broken stand-in")
 
 
@@ -45,7 +49,7 @@ class Latency:
     def sampler(self, seed: int = 0) -> Callable[[], float]:
         """A function that draws one latency in ms."""
         source = random.Random(seed)
-        mu, sigma = math.log(self.median_ms), math.log(self.p99_ms / self.median_ms) / 2.3263478740408408
+        mu, sigma = math.log(self.median_ms), math.log(self.p99_ms / self.median_ms) / _Z_99
         return lambda: source.lognormvariate(mu, sigma)
 
 
@@ -115,7 +119,8 @@ class Endpoint:
                 answered = True
         finally:
             counts.in_flight -= 1
-            counts.unanswered += not answered
+            if not answered:
+                counts.unanswered += 1
             self.end(scope, answered)
 
     def begin(self, scope: Scope) -> None:
@@ -146,6 +151,7 @@ class Endpoint:
         if not await self._wait(behaviour.delay_ms, exchange):
             return None
         reply = behaviour.raw or self.word(scope, ask, behaviour)
+        # Only now does the phone get the push: not if the client gave up during the delay.
         if reply.status == 200 or behaviour.processed:
             tokens.accept(ask.token)
             if not ask.validate_only:
@@ -164,7 +170,7 @@ class Endpoint:
             delay_ms += self._latency_ms()
         if delay_ms <= 0.0:
             return True
-        if delay_ms < 1000.0:
+        if delay_ms < _WATCHED_FROM_MS:
             await asyncio.sleep(delay_ms / 1000)
             return True
         gone = asyncio.ensure_future(exchange.client_disconnect())

@@ -1,6 +1,7 @@
 """An execution environment: one process of AWS's runtime client, serving one invocation at a time."""
 
 import json
+import math
 import os
 import queue
 import shutil
@@ -133,10 +134,12 @@ class Environment:
                 report = self._api.reports.get(timeout=_WATCH_EVERY_S)
             except queue.Empty:
                 report = None
+            # Before the report: Lambda kills a handler that takes too much, whatever it would have answered.
             if self._process.peak_rss_bytes() > limit_bytes:
                 return Failure.MEMORY
             if report is not None and (not isinstance(report, Ready) or not self._init_s):
                 return report
+            # Asked last, and the queue once more: a process may report and exit between the two looks.
             if report is None and self._process.exit_code() is not None and self._api.reports.empty():
                 return Failure.EXIT
             if time.monotonic() >= deadline:
@@ -151,7 +154,7 @@ class Environment:
         return Answer(report.payload, invocation.version)
 
     def _broken(self, failure: Failure, invocation: Invocation) -> Answer:
-        """What Lambda says of an invocation that nobody answered."""
+        """Lambda's answer to an invocation whose handler gave none."""
         if failure is Failure.INIT and self._error is not None:
             return Answer(self._error.payload, invocation.version, failure, self._error.error_type)
         prefix = f"RequestId: {invocation.request_id} Error: "
@@ -176,7 +179,7 @@ class Environment:
         parts = [
             f"REPORT RequestId: {invocation.request_id}",
             f"Duration: {duration_s * 1000:.2f} ms",
-            f"Billed Duration: {-int(-(duration_s * 1000 + init_ms) // 1)} ms",
+            f"Billed Duration: {math.ceil(duration_s * 1000 + init_ms)} ms",
             f"Memory Size: {self._setup.memory_mb} MB",
             f"Max Memory Used: {self.peak_rss_bytes() // 2**20} MB",
             *([f"Init Duration: {init_ms:.2f} ms"] if init_ms else []),

@@ -32,7 +32,7 @@ class Failure(enum.StrEnum):
     INIT = "init"  # the module could not be imported
     TIMEOUT = "timeout"  # killed at the function's timeout
     MEMORY = "memory"  # killed for using more than the function's memory
-    EXIT = "exit"  # the process ended by itself, or somebody killed it
+    EXIT = "exit"  # the process ended by itself, or was killed
     GONE = "gone"  # the version was deleted before the event's turn came
     LOOP = "loop"  # Lambda's guard against recursive loops
     STOPPED = "stopped"  # the sandbox is being stopped

@@ -101,6 +101,7 @@ class Pool:
             with self._lock:
                 if self._closed:
                     return None
+                # The one used last: the others stay idle, and are the first to go.
                 environment = self._idle.pop() if self._idle else None
                 cold = environment is None
                 if environment is None:
@@ -110,7 +111,7 @@ class Pool:
                     self._busy.append(environment)
                     self._add(Figures(cold_starts=int(cold)))
                     return environment
-            self._dispose(environment)
+            self._dispose(environment)  # it died while it was idle: look for another
 
     def _give_back(self, environment: Environment, answer: Answer) -> None:
         dead = not environment.is_alive()

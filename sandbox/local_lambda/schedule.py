@@ -21,7 +21,7 @@ def period_s(expression: str) -> float:
 
 
 def scheduled_event(rule_arn: str, account_id: str, region: str) -> bytes:
-    """The event by which EventBridge tells of a tick."""
+    """The event that EventBridge sends at a tick."""
     event = {
         "version": "0",
         "id": str(uuid.uuid4()),

@@ -30,6 +30,8 @@ from sandbox.local_lambda.trace import LOOP_LIMIT, Trace
 
 RETRY_DELAYS_S: Final = (60.0, 120.0)  # what Lambda waits before the first and the second retry
 _STOP_WITHIN_S: Final = 5.0
+_POLL_S: Final = 0.05
+_LINE_BYTES: Final = 4096  # more than a line of a log has on average
 SendMessage = Callable[[str, str, dict[str, str]], None]
 Around = Callable[[Invocation, Callable[[Invocation], Answer]], Answer]
 """What happens around one attempt: it runs what it is given, as it is or with another trace header."""
@@ -84,7 +86,7 @@ class LocalLambda:
         invocation, looping, fault = self._accept(name, payload, qualifier, trace, asynchronous=True)
         copies = {Delivery.DROPPED: 0, Delivery.TWICE: 2}.get(fault.delivery, 1)
         for _ in range(copies):
-            self._count_in_flight(1)
+            self._count_in_flight(1)  # here and not in the thread: whoever waits for idleness must see it at once
             target, arguments = (self._stop_loop, (invocation,)) if looping else (self._deliver, (invocation, fault))
             threading.Thread(target=target, args=arguments, name=f"event-{name}", daemon=True).start()
         return invocation.request_id
@@ -97,6 +99,7 @@ class LocalLambda:
         if version not in function.pools:
             raise Refusal(404, "ResourceNotFoundException", f"Function not found: {function.setup.arn}:{qualifier}")
         _check_payload(payload, ASYNCHRONOUS_LIMIT_BYTES if asynchronous else SYNCHRONOUS_LIMIT_BYTES)
+        # Lambda counts by the trace header how often a chain of invocations has come through this function.
         passed, count = Trace.of(trace, function.traced).through(function.setup.arn)
         invocation = Invocation(
             function=name,
@@ -148,10 +151,11 @@ class LocalLambda:
             answer = self._run(invocation, fault if attempt == 1 else self.faults(invocation))
             if answer.failure in (Failure.NONE, Failure.STOPPED):
                 return
-            if attempt > retries.attempts:
+            if attempt > retries.attempts:  # the first attempt is no retry
                 self._give_up(FailedEvent(invocation, answer, Condition.RETRIES_EXHAUSTED))
                 return
             delay_s = RETRY_DELAYS_S[min(attempt, len(RETRY_DELAYS_S)) - 1]
+            # The age on Lambda, where the waits are not shortened: the time that scaling saved counts as passed.
             if time.monotonic() - began + saved_s + delay_s > retries.max_age_s:
                 self._give_up(FailedEvent(invocation, answer, Condition.EVENT_AGE_EXCEEDED))
                 return
@@ -170,7 +174,7 @@ class LocalLambda:
                 self._check_concurrency(name)
             except Refusal:
                 with self._changed:
-                    self._changed.wait(0.05)
+                    self._changed.wait(_POLL_S)
             else:
                 return True
         return False
@@ -223,7 +227,7 @@ class LocalLambda:
             return ()
         with log.open("rb") as file:
             file.seek(0, 2)
-            file.seek(max(0, file.tell() - count * 4096))
+            file.seek(max(0, file.tell() - count * _LINE_BYTES))
             return tuple(file.read().decode(errors="replace").splitlines()[-count:])
 
     def stop(self) -> None:

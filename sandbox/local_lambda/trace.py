@@ -38,7 +38,7 @@ class Trace(msgspec.Struct, frozen=True):
         )
 
     def through(self, function_arn: str) -> tuple[Self, int]:
-        """The trace as the function gets it, and the how-manieth time the chain enters that function."""
+        """The trace as the function gets it, and how often the chain has entered that function, this time included."""
         mark = f"{zlib.crc32(function_arn.encode()):08x}"
         count = dict(self.lineage).get(mark, 0) + 1
         lineage = {**dict(self.lineage), mark: min(count, _COUNT_MAX)}

@@ -1,6 +1,6 @@
 """What X-Ray's console shows, on this machine: the service map and the waterfall of each trace.
 
-`Observatory(daemon).pages(path)` answers one request; whoever has a server mounts it.
+`Observatory(daemon).pages(path)` answers one request; a server mounts it.
 """
 
 from sandbox.observe.pages import Observatory

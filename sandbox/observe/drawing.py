@@ -71,7 +71,7 @@ def svg(found: ServiceMap) -> str:
 
 
 def _places(found: ServiceMap) -> dict[str, tuple[float, float]]:
-    """Where each node stands: its kind is its column, columns without nodes take no room."""
+    """The place of each node: its kind is its column; columns without nodes take no room."""
     columns: dict[int, list[Node]] = {}
     for node in sorted(found.nodes.values(), key=lambda node: node.name):
         columns.setdefault(_COLUMNS[node.kind], []).append(node)

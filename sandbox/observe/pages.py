@@ -77,7 +77,7 @@ class Observatory:
         )
 
     def _trace(self, trace: Trace) -> bytes:
-        told = "".join(
+        annotations = "".join(
             f"<tr><th>{escape(name)}</th><td><code>{escape(str(value))}</code></td></tr>"
             for name, value in trace.annotations().items()
         )
@@ -85,7 +85,7 @@ class Observatory:
             f'<p><a href="{self._base}/">← Service map</a></p><h1>Trace <code>{escape(trace.id)}</code></h1>'
             f'<p class="dim">{len(trace.documents)} documents, {trace.size:,} of 500,000 bytes</p>'
             f'<section class="card">{svg(service_map([trace]))}</section>'
-            f'<h2>Annotations</h2><section class="card"><table>{told}</table></section>'
+            f'<h2>Annotations</h2><section class="card"><table>{annotations}</table></section>'
             f'<h2>Waterfall</h2><section class="card">{waterfall(trace)}</section>'
         )
         return page(f"Trace {trace.id}", body)

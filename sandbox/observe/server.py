@@ -1,4 +1,4 @@
-"""The pages on a port of their own, for whoever has no server to mount them in."""
+"""The pages on a port of their own, where no other server mounts them."""
 
 from typing import Self
 

@@ -9,11 +9,11 @@ import msgspec
 from sandbox.xray import API, FUNCTION, SERVICE, Document, Trace
 
 SLOW_MS = 400.0
-"""Under this nothing stands out as slow,"""
+"""A node is slow from this mean on,"""
 SLOWER = 3.0
-"""nor unless it is so many times as slow as the middle one of what is called."""
+"""if it is also so many times as slow as the median of the nodes that are called."""
 FAILING = 0.05
-"""From this share on a node stands out as failing."""
+"""A node is failing from this share of failed calls on."""
 
 AWS_NAMES: Mapping[str, str] = {
     "dynamodb": "DynamoDB",
@@ -65,7 +65,7 @@ class Node(msgspec.Struct):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something that stands out."""
+    """A node that fails or is slow."""
 
     node: str
     what: str
@@ -116,6 +116,7 @@ def _add(result: ServiceMap, trace: Trace) -> None:
             if edge[0] is not None and edge[0].id != node.id:
                 pair = (edge[0].id, node.id)
                 result.edges[pair] = result.edges.get(pair, 0) + 1
+    # Of a gateway only a few requests became documents; the function's own figures replace them.
     for name, figures in exact.items():
         node = _known(result, Node(name, Kind.REMOTE))
         node.exact = True
@@ -132,15 +133,15 @@ def _exact(trace: Trace) -> dict[str, list[tuple[int, int, float, float]]]:
     for document in trace.documents:
         for name, figures in document.detail.get("metadata", {}).get("notifier", {}).items():
             if isinstance(figures, dict) and {"requests", "failing", "mean_ms", "p99_ms"} <= set(figures):
-                told = (figures["requests"], figures["failing"], figures["mean_ms"], figures["p99_ms"])
-                found.setdefault(name, []).append(told)
+                row = (figures["requests"], figures["failing"], figures["mean_ms"], figures["p99_ms"])
+                found.setdefault(name, []).append(row)
     return found
 
 
 def _count(node: Node, document: Document) -> None:
     node.calls += 1
-    node.failed += document.failed
-    node.throttled += document.throttle
+    node.failed += 1 if document.failed else 0
+    node.throttled += 1 if document.throttle else 0
     node.total_ms += document.took_ms
 
 

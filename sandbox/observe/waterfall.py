@@ -7,6 +7,8 @@ from html import escape
 from sandbox.observe.service_map import AWS_NAMES
 from sandbox.xray import FUNCTION, SERVICE, Document, Trace
 
+_HINT_MAX_CHARS = 600
+
 
 def waterfall(trace: Trace) -> str:
     """The table: a row for each document, indented under its caller, with a bar where it was in time."""
@@ -47,13 +49,13 @@ def _row(document: Document, depth: int, began_s: float, whole_s: float) -> str:
     width = (document.ended_s - document.began_s) / whole_s * 100
     kind = "failed" if document.failed else _kind(document)
     status = str(document.status or "") + (" fault" if document.fault else " error" if document.error else "")
-    told = {**document.detail.get("annotations", {}), **_exceptions(document)}
-    told.pop("kept_as", None)
+    facts = {**document.detail.get("annotations", {}), **_exceptions(document)}
+    facts.pop("kept_as", None)
     kept = document.detail.get("annotations", {}).get("kept_as", "")
     more = f' <span class="dim">{escape(str(kept))}</span>' if kept else ""
     metadata = document.detail.get("metadata", {}).get("notifier", {})
     what = escape(label(document))
-    hint = escape(json.dumps({**told, **metadata}, ensure_ascii=False)[:600], quote=True)
+    hint = escape(json.dumps({**facts, **metadata}, ensure_ascii=False)[:_HINT_MAX_CHARS], quote=True)
     return (
         f'<tr title="{hint}"><td class="name" style="padding-left:{depth * 1.1:.1f}rem">{what}{more}</td>'
         f'<td class="number">{escape(status.strip())}</td><td class="number">{document.took_ms:,.0f}</td>'

@@ -1,4 +1,4 @@
-"""What the wire server can be told to do with a request: plain values, carried out in order."""
+"""What the wire server can do with a request: plain values, carried out in order."""
 
 from __future__ import annotations
 

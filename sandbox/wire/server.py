@@ -38,6 +38,8 @@ MANY_STREAMS = 1000
 SHUTDOWN_S = 0.05
 """How long a closing connection waits for the client's close_notify before it sends FIN."""
 
+_LAST_TURNS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -74,7 +76,7 @@ class WireServer:
     ) -> None:
         """`alpn` without "h2" makes an HTTP/1.1 server; an empty one ignores what the client offers.
 
-        A connection without an open request for `idle_close_s` is said goodbye to (GOAWAY) and closed.
+        A connection without an open request for `idle_close_s` gets a GOAWAY and is closed.
         """
         self.behaviour = behaviour or always(Reply())
         self.max_concurrent_streams = max_concurrent_streams
@@ -153,7 +155,8 @@ class WireServer:
             wire.close(abort=True)
         for task in asyncio.all_tasks(self._loop) - {asyncio.current_task()}:
             task.cancel()
-        for _ in range(5):
+        # The cancelled tasks and the closed transports need some turns of the loop to end.
+        for _ in range(_LAST_TURNS):
             await asyncio.sleep(0.001)
 
 
@@ -242,6 +245,7 @@ class _Wire(asyncio.Protocol):
                 self._open[stream_id] = _Stream([(str(name), str(value)) for name, value in headers or []])
                 self._count_streams()
             case h2.events.DataReceived(stream_id=int() as stream_id, data=bytes() as data):
+                # Also for a stream that is closed already, or the connection's flow-control window would shrink.
                 self._h2.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
                 if stream_id in self._open:
                     self._open[stream_id].body += data
@@ -325,7 +329,7 @@ class _Wire(asyncio.Protocol):
         with contextlib.suppress(h2.exceptions.ProtocolError):
             self._h2.send_headers(stream_id, headers, end_stream=not reply.body)
             if reply.body:
-                size = -(-len(reply.body) // reply.frames)
+                size = -(-len(reply.body) // reply.frames)  # rounded up
                 self._outbox[stream_id] = [reply.body[at : at + size] for at in range(0, len(reply.body), size)]
                 self._send_body(stream_id)
 
@@ -353,6 +357,7 @@ class _Wire(asyncio.Protocol):
         if abort:
             with contextlib.suppress(OSError, AttributeError):  # it may be gone already
                 raw = self._transport.get_extra_info("socket")
+                # Lingering for 0 s makes the close a reset: nothing is sent any more.
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
         else:
