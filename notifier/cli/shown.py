@@ -170,6 +170,8 @@ def show_figures(out: Console, figures: Figures) -> None:
     table.add_row("time zones", Text(f"{_most(figures.timezones)}; without one: {figures.without_timezone:,}"))
     table.add_row("attributes", Text(_most(figures.attributes)))
     out.print(table)
+    if figures.broken:
+        out.print(Text("broken, by reason; records are counted from 0:", style="dim"))
     for line in shown_broken(figures.broken):
         out.print(Text(f"  {line}"))
 
