@@ -102,7 +102,7 @@ def test_each_kind_of_broken_record_is_reported_and_skipped(trial: Trial, tmp_pa
         (5, "token: missing"),
         (15, "user_id: missing"),
         (25, "platform: not one of ios, android, web"),
-        (35, "devices: not a list"),
+        (35, "devices: text that is not a JSON list"),
         (45, "devices: empty"),
         (55, "attributes: not an object"),
     ]
@@ -116,7 +116,7 @@ def small(name: str, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("not-json", b"to whom it may concern", "not a JSON object; byte 0"),
+        ("not-json", b"to whom it may concern", "not a JSON object with `campaign` and `users`; byte 0"),
         ("cut-off", json.dumps(small("cut")).encode()[:-30], "cut off"),
         ("sum-101", small("sum", control_percent=11), "sum to 101"),
         ("no-campaign", {"users": []}, "campaign"),
@@ -153,6 +153,56 @@ def test_a_file_cut_off_late_keeps_what_was_sent(trial: Trial, tmp_path: Path) -
     assert len(rows) == account.settled == account.devices - account.deferred
     counts = trial.gateways.counts()
     assert counts.fcm.requests + counts.apns.requests == sum(row["outcome"] != "held" for row in rows)
+
+
+SAMPLES = Path(__file__).parents[2] / "events" / "audiences"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "figures", "words"),
+    [
+        ("firehose.json", "completed", (12, 12, 0), ""),
+        ("twice.json.gz", "completed", (3, 3, 0), ""),
+        ("flat-rows.jsonl", "completed", (6, 12, 1), ""),
+        ("keyed-by-id.json", "failed", (0, 0, 0), "`users` is an object keyed by id, not a list: jq"),
+        ("table.csv", "failed", (0, 0, 0), "a table (CSV), not JSON: duckdb"),
+    ],
+)
+def test_audiences_of_other_tools(
+    trial: Trial, tmp_path: Path, name: str, status: str, figures: tuple[int, int, int], words: str
+) -> None:
+    """Users, devices and what is broken; each device asked for once. What cannot be read fails, and says why."""
+    trial.gateways.reset()
+    key = f"audiences/{name}"
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=(SAMPLES / name).read_bytes())
+    value = {"campaign": {"id": name, "message": {"title": "x"}}, "audience": {"parts": [{"key": key}]}}
+    run_id = drop_json(trial, tmp_path, name, value)
+    lane = finish(trial, run_id)
+    assert (lane.status, words in (lane.reason or "")) == (status, True)
+    account = lane.account
+    assert (account.users, account.devices, account.invalid_records) == figures
+    assert sum(arm.assigned for arm in account.arms.values()) == figures[0]
+    counts = trial.gateways.counts()
+    assert (
+        counts.fcm.requests + counts.apns.requests
+        == counts.fcm.distinct_tokens + counts.apns.distinct_tokens
+        == figures[1]
+    )
+    assert set(tokens_of(list(trial.rows(run_id))).values()) <= {1}
+
+
+@pytest.mark.parametrize(
+    ("users", "words"),
+    [
+        ([], "no_users: the audience is empty"),
+        ([{"user_id": "a"}], "no_valid_device: none of the 1 records can be sent to: token: missing (record 0)"),
+    ],
+)
+def test_nobody_to_send_to_is_no_completed_run(trial: Trial, tmp_path: Path, users: list[Any], words: str) -> None:
+    """However small the file is."""
+    value = {"campaign": {"id": f"nobody-{len(users)}", "message": {"title": "x"}}, "users": users}
+    lane = finish(trial, drop_json(trial, tmp_path, f"nobody-{len(users)}", value))
+    assert (lane.status, (lane.reason or "").startswith(words)) == ("failed", True)
 
 
 def test_an_audience_of_another_etag_is_refused(trial: Trial, tmp_path: Path) -> None:
