@@ -41,8 +41,7 @@ REFUSED: dict[str, str] = {
     "keyed-by-id.json": "`users` is an object keyed by id, not a list: jq '.users |= [to_entries[] | {user_id: .key} + "
     ".value]' FILE > audience.json; byte 0",
     "not-a-number.json": f"NaN {NULL}; byte 561, in or after record 2 (counted from 0)",
-    "table.csv": "a table (CSV), not JSON: duckdb -c \"COPY (FROM read_csv('FILE', all_varchar = true)) TO "
-    "'audience.jsonl' (FORMAT json)\"; byte 0",
+    "table.csv": "a table (CSV), not JSON: notifier convert FILE -o audience.jsonl; byte 0",
 }
 
 
