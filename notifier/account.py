@@ -21,8 +21,9 @@ class Account(msgspec.Struct):
     """What was read and what became of it.
 
     `users` counts records read, `devices` valid devices, `invalid_records` broken records and broken devices (never in
-    `devices`), `excluded` users on the exclude list, `deferred` devices whose outcome is still open,
-    `possibly_repeated` requests that may have reached a phone before they were asked again.
+    `devices`), `excluded` users on the exclude list, `deferred` devices whose outcome is still open.
+    `possibly_repeated` counts devices that may have got the push more than once, each once; `repeat_requests` the
+    requests that may have been repeats, of which one device can have several.
     """
 
     users: int = 0
@@ -33,6 +34,11 @@ class Account(msgspec.Struct):
     possibly_repeated: int = 0
     dry: int = 0
     arms: dict[str, ArmAccount] = {}
+    repeat_requests: int = 0
+
+    def __post_init__(self) -> None:
+        # An account of the release before has only `possibly_repeated`, and counted requests there.
+        self.repeat_requests = max(self.repeat_requests, self.possibly_repeated)
 
     def arm(self, name: str) -> ArmAccount:
         """The figures of one arm, begun at zero."""
@@ -67,6 +73,7 @@ class Account(msgspec.Struct):
         self.excluded += other.excluded
         self.deferred += other.deferred
         self.possibly_repeated += other.possibly_repeated
+        self.repeat_requests += other.repeat_requests
         self.dry += other.dry
         for name, theirs in other.arms.items():
             ours = self.arm(name)
@@ -85,6 +92,14 @@ class Account(msgspec.Struct):
             _add_reasons(total.rejected, figures.rejected)
             _add_reasons(total.failed, figures.failed)
         return total
+
+    def add_repeats(self, devices: int, requests: int, at_most: int) -> None:
+        """Add repeats that another claim made in this settled batch.
+
+        Which devices they were is not known, some may be counted already: never more than `at_most` in all.
+        """
+        self.possibly_repeated = max(self.possibly_repeated, min(self.possibly_repeated + devices, at_most))
+        self.repeat_requests += requests
 
     @property
     def settled(self) -> int:

@@ -42,6 +42,8 @@ class Push:
         "device",
         "due_at",
         "endpoint",
+        "is_asked",
+        "is_repeated",
         "last_at",
         "locale",
         "maybe_repeat",
@@ -79,6 +81,10 @@ class Push:
         """Not before this time, seconds since the epoch."""
         self.maybe_repeat = False
         """A request that may have reached the phone went unanswered: the next one may be a repeat."""
+        self.is_asked = False
+        """This claim has asked for it."""
+        self.is_repeated = False
+        """The account's `possibly_repeated` holds this device already, perhaps since an earlier round."""
 
     @property
     def name(self) -> str:
@@ -101,6 +107,7 @@ class Batch:
 
     __slots__ = (
         "account",
+        "asked",
         "at_end",
         "campaign_id",
         "dead",
@@ -110,10 +117,12 @@ class Batch:
         "open",
         "passed",
         "pushes",
+        "repeated",
         "round",
         "rows",
         "run_id",
         "settling",
+        "suspected",
         "waiting",
     )
 
@@ -127,6 +136,12 @@ class Batch:
         self.waiting: deque[Push] = deque()
         self.pushes = 0
         """How many devices it was formed with."""
+        self.repeated = 0
+        """How many of them were `possibly_repeated` in an earlier round: the account holds them already."""
+        self.asked = 0
+        """For how many of them this claim has asked."""
+        self.suspected = 0
+        """For how many of them earlier claims may have asked."""
         self.open = 0
         self.settling = False
         self.passed = False
@@ -152,6 +167,28 @@ class Batch:
         self.waiting.append(push)
         self.open += 1
         self.pushes += 1
+        self.repeated += push.is_repeated
+
+    def note_asked(self, push: Push) -> None:
+        """A request for the device goes out, which may be a repeat."""
+        if not push.is_asked:
+            push.is_asked = True
+            self.asked += 1
+        if push.maybe_repeat:
+            push.maybe_repeat = False
+            self.count_repeats(push, 1)
+
+    def count_repeats(self, push: Push, requests: int) -> None:
+        """So many requests for the device may have been repeats. The device itself is counted once, over all rounds."""
+        self.account.repeat_requests += requests
+        if not push.is_repeated:
+            push.is_repeated = True
+            self.account.possibly_repeated += 1
+
+    @property
+    def repeatable(self) -> int:
+        """How many devices of it can be repeats that no account holds yet."""
+        return repeatable(self.pushes, self.repeated, self.account)
 
     def end(
         self,
@@ -201,6 +238,11 @@ class Batch:
         self.open -= 1
         self.deferred.append(push)
         self.account.deferred += 1
+
+
+def repeatable(pushes: int, repeated: int, account: Account) -> int:
+    """How many of a batch's devices can be repeats: not the control group's, nor those counted in an earlier round."""
+    return max(pushes - repeated - account.outcomes().held, 0)
 
 
 class Former:

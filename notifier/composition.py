@@ -15,6 +15,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from notifier.account import Account
 from notifier.announce import EventBridgeAnnouncer
 from notifier.arms import Arms
 from notifier.audience import (
@@ -39,7 +40,16 @@ from notifier.continuation import LambdaContinuation
 from notifier.cursor import Cursor
 from notifier.deadline import Deadline
 from notifier.dispatch import Carrier, Dispatch
-from notifier.feed import AudienceFeed, BrokenInput, DeferredFeed, Feed, InputUnreachable, skip_list
+from notifier.feed import (
+    AudienceFeed,
+    BrokenInput,
+    DeferredFeed,
+    Feed,
+    FeedOpener,
+    InputUnreachable,
+    Position,
+    SkipReader,
+)
 from notifier.gateway.additions import addition_faults
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import message as apns_message
@@ -63,7 +73,7 @@ from notifier.run import Lane, Run, Source, batch_name
 from notifier.worker import Hop, Plan, Watcher
 
 THREADS = 6
-"""For calls to AWS that block: settlements, ledger writes, deferred batches."""
+"""For calls to AWS that block: settlements, settled and deferred batches."""
 FCM_STREAMS = 100
 APNS_STREAMS = 1_000
 MAX_APPROVED_BYTES = 5_000_000
@@ -85,15 +95,21 @@ class Process:
         self.settings = settings
         self.clock = SystemClock()
         self.background = ThreadPoolExecutor(THREADS, thread_name_prefix="notifier")
+        # Row objects that hang would hold all threads: the ledger's writes keep the lease, and must not wait for them.
+        self.ledger_background = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         config = Config(
             retries={"mode": "standard", "total_max_attempts": 5},
             connect_timeout=5,
-            read_timeout=20,
+            read_timeout=10,
             max_pool_connections=THREADS + 4,
         )
         session = boto3.Session()
         self.s3 = session.client("s3", config=config)
-        self.ledger = DynamoLedger(session.client("dynamodb", config=config), settings.table, self.clock.now)
+        # All tries together take less than the 20 s after which a worker that could not renew stops sending.
+        quick = config.merge(
+            Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "total_max_attempts": 3})
+        )
+        self.ledger = DynamoLedger(session.client("dynamodb", config=quick), settings.table, self.clock.now)
         self.results = S3Results(self.s3, settings.bucket)
         self.continuation = LambdaContinuation(session.client("lambda", config=config), settings.worker_function)
         self.announcer = EventBridgeAnnouncer(session.client("events", config=config))
@@ -274,7 +290,15 @@ class HopMaker:
     def make(self, deadline: Deadline, watcher: Watcher) -> Hop:
         """The hop, ready to run."""
         process, campaign = self._process, self._opened.campaign
-        progress = Progress(self._lane, process.ledger, process.results, process.background, process.clock, (LaneLost,))
+        progress = Progress(
+            self._lane,
+            process.ledger,
+            process.results,
+            process.background,
+            process.ledger_background,
+            process.clock,
+            (LaneLost,),
+        )
         dispatch = Dispatch(
             self._transport,
             self.carriers(),
@@ -287,7 +311,8 @@ class HopMaker:
             campaign.not_before.timestamp() if campaign.not_before else None,
             campaign.abort_after.timestamp() if campaign.abort_after else None,
         )
-        return Hop(progress, dispatch, self._feed, self._pace, plan, deadline, process.clock, watcher)
+        opener = FeedOpener(self._read_settled, self._feed)
+        return Hop(progress, dispatch, opener, self._pace, plan, deadline, process.clock, watcher)
 
     def close(self) -> None:
         """Close the connections."""
@@ -330,12 +355,15 @@ class HopMaker:
         topic = self._process.apns_keys.current.topic
         return apns_message.Prepared(wording.message, wording.slots, label, topic=topic)
 
-    def _feed(self, progress: Progress) -> Feed:
-        """The feed of the round that the progress has come to."""
-        process, campaign, cursor = self._process, self._opened.campaign, progress.cursor
+    def _read_settled(self, position: Position) -> SkipReader:
+        process = self._process
+        return SkipReader(process.results, process.background, self._run.run_id, position.cursor, position.suspects)
+
+    def _feed(self, position: Position, settled: Mapping[int, Account]) -> Feed:
+        """The feed of the round that the lane has come to."""
+        process, campaign, cursor = self._process, self._opened.campaign, position.cursor
         run_id = self._run.run_id
-        suspects = progress.suspects
-        settled = skip_list(process.results, run_id, cursor, suspects)
+        suspects = position.suspects
         if cursor.round:
             results, background = process.results, process.background
             return DeferredFeed(results, background, run_id, campaign.id, cursor, settled, suspects)

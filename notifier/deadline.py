@@ -52,6 +52,11 @@ class Deadline:
         return self._recurse_below_ms // 4
 
     @property
+    def give_up_ms(self) -> int:
+        """With less left than this no settlement is waited for: what remains is for the last write."""
+        return self._recurse_below_ms // 8
+
+    @property
     def hard_ms(self) -> int:
         """With less left than this nothing more is asked for: what remains is for settling."""
         return self._recurse_below_ms // 2

@@ -169,7 +169,6 @@ class Dispatch:
         self.stop_reason: str | None = None
         self._number_put_off = 0
         self._put_off_once: set[tuple[int, int]] = set()
-        self.possibly_repeated = 0
         self.answers = 0
 
     # -- what the worker asks -----------------------------------------------------------------------------------------
@@ -308,10 +307,7 @@ class Dispatch:
             push.asked_at = now_s
         push.since = push.last_at or now_s
         push.last_at = now_s
-        if push.maybe_repeat:
-            self.possibly_repeated += 1
-            push.batch.account.possibly_repeated += 1
-            push.maybe_repeat = False
+        push.batch.note_asked(push)
         request.ticket = Asked(push, carrier.generation)
         self._in_flight[id(push)] = push
         self._transport.submit(request)

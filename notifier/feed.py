@@ -1,6 +1,6 @@
 """Where batches come from: the audience in round 0, the deferred devices of earlier batches in every round above."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from notifier.account import Account
@@ -8,6 +8,7 @@ from notifier.background import Background, Task
 from notifier.batching import BATCH_SIZE, Batch, Former, Push
 from notifier.cursor import Cursor
 from notifier.run import Suspect
+from notifier.store_error import StoreRefused, in_words
 
 
 class BrokenInput(Exception):
@@ -41,6 +42,15 @@ class Stream(Protocol):
     def close(self) -> None:
         """Let go of files and threads."""
         ...
+
+
+class Position(Protocol):
+    """Where a lane is (`notifier.progress`)."""
+
+    @property
+    def cursor(self) -> Cursor: ...
+    @property
+    def suspects(self) -> tuple[Suspect, ...]: ...
 
 
 class Feed(Protocol):
@@ -175,8 +185,10 @@ class DeferredFeed:
     def _loaded(self) -> Batch | None:
         try:
             batch: Batch | None = self._loading.result()
+        except StoreRefused:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever S3 had to say: a later hop reads it again
-            raise InputUnreachable(f"deferred devices: {type(error).__name__}: {error}") from None
+            raise InputUnreachable(f"deferred devices: {in_words(error)}") from None
         return batch
 
     def _load(self) -> Batch | None:
@@ -193,7 +205,7 @@ class DeferredFeed:
             push = Push(batch, item.record, item.number, item.user_id, item.arm, item.device)
             push.words, push.locale = item.words, item.locale
             push.attempts, push.asked_at, push.due_at = item.attempts, item.asked_at, item.due_at
-            push.maybe_repeat = item.maybe_repeat
+            push.maybe_repeat, push.is_repeated = item.maybe_repeat, item.repeated
             push.counted, push.last_at = item.counted, item.last_at
             batch.add(push)
         batch.account.deferred = -len(batch.waiting)
@@ -205,17 +217,21 @@ class DeferredFeed:
 
 
 def suspect(batch: Batch, suspects: Sequence[Suspect]) -> None:
-    """Workers that died may have asked for these, each of them once: asking now may repeat it, and is counted then.
+    """Mark pushes as possible repeats: n earlier claims may have asked for each of them, each claim once.
 
-    What they may have repeated among themselves is counted at once: nobody may come to ask again.
+    Then n - 1 requests may have been repeats already. They are counted now, because this claim may not come to ask.
+    One more is counted when it asks.
     """
-    askers = sum(1 for one in suspects if batch.number < one.below)
+    askers = sum(one.may_have_asked(batch.number) for one in suspects)
     if not askers:
         return
     for push in batch.waiting:
         if push.words is not None:
-            batch.account.possibly_repeated += askers - 1 + push.maybe_repeat
+            repeats = askers - 1 + push.maybe_repeat
+            if repeats:
+                batch.count_repeats(push, repeats)
             push.maybe_repeat = True
+            batch.suspected += 1
 
 
 class SettledBatch(Protocol):
@@ -226,7 +242,7 @@ class SettledBatch(Protocol):
     @property
     def epoch(self) -> int: ...
     @property
-    def pushes(self) -> int: ...
+    def repeatable(self) -> int: ...
 
 
 class SettledStore(Protocol):
@@ -236,17 +252,84 @@ class SettledStore(Protocol):
     def settled(self, run_id: str, number: int, round_: int) -> SettledBatch: ...
 
 
-def skip_list(
-    store: SettledStore, run_id: str, cursor: Cursor, suspects: Sequence[Suspect], size: int = BATCH_SIZE
-) -> dict[int, Account]:
-    """The accounts of the batches that are settled although the cursor has not passed them.
+class SkipReader:
+    """Reads the accounts of batches that are settled although the cursor has not passed them.
 
-    A slow worker may settle a batch that a later claim was asking for when it died: what that one repeated is added.
+    In the background and several at once: a hundred objects that take a second each would outlast the lease.
     """
-    accounts = {}
-    for number in store.settled_from(run_id, cursor.record // size, cursor.round):
-        found = store.settled(run_id, number, cursor.round)
-        later = sum(1 for one in suspects if one.epoch > found.epoch and number < one.below)
-        found.account.possibly_repeated += later * found.pushes
-        accounts[number] = found.account
-    return accounts
+
+    def __init__(
+        self,
+        store: SettledStore,
+        background: Background,
+        run_id: str,
+        cursor: Cursor,
+        suspects: Sequence[Suspect],
+        size: int = BATCH_SIZE,
+    ) -> None:
+        self._store = store
+        self._background = background
+        self._run_id = run_id
+        self._round = cursor.round
+        self._suspects = suspects
+        self._listing = background.submit(store.settled_from, run_id, cursor.record // size, cursor.round)
+        self._reading: dict[int, Task] | None = None
+
+    def accounts(self) -> dict[int, Account] | None:
+        """The accounts by batch number, or None while they are being read.
+
+        Raises:
+            InputUnreachable: S3 cannot be read now.
+            StoreRefused: it may not be read.
+        """
+        if not self._listing.done():
+            return None
+        try:
+            if self._reading is None:
+                numbers: frozenset[int] = self._listing.result()
+                self._reading = {number: self._read(number) for number in sorted(numbers)}
+            if not all(task.done() for task in self._reading.values()):
+                return None
+            return {number: self._account_of(number, task.result()) for number, task in self._reading.items()}
+        except StoreRefused:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever S3 had to say: a later hop reads it again
+            raise InputUnreachable(f"settled batches: {in_words(error)}") from None
+
+    def _read(self, number: int) -> Task:
+        return self._background.submit(self._store.settled, self._run_id, number, self._round)
+
+    def _account_of(self, number: int, found: SettledBatch) -> Account:
+        """What a slow claim settled may have been asked for again since, by claims that died: that is added."""
+        later = sum(one.epoch > found.epoch and one.may_have_asked(number) for one in self._suspects)
+        if later:
+            found.account.add_repeats(found.repeatable, later * found.repeatable, at_most=found.repeatable)
+        return found.account
+
+
+class FeedOpener:
+    """Opens the feed of a round once it is known which batches are settled already.
+
+    Args:
+        read: begins to read them.
+        make: the feed, given their accounts.
+    """
+
+    def __init__(
+        self,
+        read: Callable[["Position"], SkipReader],
+        make: Callable[["Position", Mapping[int, Account]], Feed],
+    ) -> None:
+        self._read = read
+        self._make = make
+        self._reader: SkipReader | None = None
+
+    def __call__(self, position: "Position") -> Feed | None:
+        """The feed, or None while the settled batches are being read. Errors as of `SkipReader.accounts`."""
+        if self._reader is None:
+            self._reader = self._read(position)
+        accounts = self._reader.accounts()
+        if accounts is None:
+            return None
+        self._reader = None
+        return self._make(position, accounts)

@@ -14,6 +14,7 @@ from notifier.feed import InputUnreachable
 from notifier.observe import Observer, ended
 from notifier.opening import Opened
 from notifier.run import Lane, Run
+from notifier.store_error import in_words
 from notifier.summary import summary_of
 from notifier.telemetry import Action, Tracing, part, traced
 from notifier.worker import Hop
@@ -28,15 +29,19 @@ class Premises:
 
     @traced("open")
     def open(self, run: Run, lane: Lane) -> Opened:
-        """What every hop needs to know. Raises Unsendable and InputUnreachable."""
+        """What every hop needs to know. Raises Unsendable, InputUnreachable and StoreRefused."""
         self._process.begin_credentials()
         self._correlate(run)
         try:
             opened = self._process.opening().open(run, decode_opened, begun=lane.has_begun)
             self._process.library.excluded(opened)  # here, where the lease is kept while it loads
         except (AudienceUnreachable, ClientError, BotoCoreError) as error:
-            raise InputUnreachable(f"the run could not be opened yet: {error}") from error
+            raise InputUnreachable(f"the run could not be opened yet: {in_words(error)}") from error
         return opened
+
+    def prove_writable(self, run: Run) -> None:
+        """Prove that this run's batches could be settled. Raises StoreRefused."""
+        self._process.results.prove_writable(run.run_id)
 
     def _correlate(self, run: Run) -> None:
         """A file that the approval app wrote names its request: with it, one search finds form, approval and hops."""

@@ -1,7 +1,8 @@
 """From complete batches to a cursor that has moved: settlements in threads, one ledger write at a time."""
 
 from collections import deque
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -11,14 +12,22 @@ from notifier.batching import Batch
 from notifier.cursor import Cursor
 from notifier.deadline import Clock
 from notifier.health import Health
-from notifier.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Lane
+from notifier.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Lane, Suspect
+from notifier.settling import REFUSALS, RETRY_S, Settler, Settling
+from notifier.store_error import in_words, refusal_code
 
 LOOKAHEAD = 8
-"""Batches that may be begun before the ledger is told again how far a crash would have reached."""
-RETRY_S = 1.0
-"""A ledger write or settlement that failed is tried again after this."""
+"""Most batches that may be begun before the ledger is told again how far a crash would have reached."""
+LOOK_BACK_S = 0.5
+"""Fewer are enough for a run that began fewer in this time. What a crash leaves in doubt is that much less."""
 SWIFT_S = 0.25
 """Progress is written at most this often: one write carries all that was settled in between."""
+LEDGER_RETRY_S = 0.5
+"""A ledger write that was refused is tried again after this: soon, so that the lease lasts until all is settled."""
+SAY_AGAIN_S = 10.0
+"""Trouble of one kind is logged at most this often."""
+MAX_TROUBLE = 1_000
+"""Characters of a trouble that are kept."""
 
 
 class LeaseOver(Exception):
@@ -32,17 +41,13 @@ class LaneLedger(Protocol):
     def advance(self, before: Lane, after: Lane) -> Lane: ...
 
 
-class Settler(Protocol):
-    """Settles batches (`notifier.results`)."""
-
-    def settle(self, batch: Batch, epoch: int) -> Any: ...
-
-
 class Progress:
     """What is formed, what is settled, and what the ledger knows of it.
 
     Args:
         lane: the lane as claimed.
+        background: threads for settlements.
+        ledger_background: a thread for the ledger alone: settlements that hang must not cost the lease.
         permanent: exceptions that no second try will mend (`LaneLost`).
     """
 
@@ -52,25 +57,22 @@ class Progress:
         ledger: LaneLedger,
         settler: Settler,
         background: Background,
+        ledger_background: Background,
         clock: Clock,
         permanent: tuple[type[Exception], ...],
     ) -> None:
         self.lane = lane
         """The lane as the ledger last told it."""
         self._ledger = ledger
-        self._settler = settler
-        self._background = background
+        self._background = ledger_background
         self._clock = clock
         self._permanent = permanent
-        self._order: deque[tuple[Batch, Task | None, float]] = deque()
-        self._batches: dict[int, Batch] = {}
-        self._settling: dict[int, Task] = {}
+        self._settling = Settling(settler, background, clock, lane.epoch, self.note_trouble)
         self._accounts: dict[int, Account] = {}
-        self._try_at: dict[int, float] = {}
         self._queue: deque[Batch] = deque()
         self._cursor = lane.cursor
         self.suspects = lane.suspects
-        """Claims that died and may have asked for batches of this round that are not settled."""
+        """Earlier claims that may have asked for batches of this round that are not settled."""
         self._account = copied(lane.account)
         self._entered = 0
         self._moved = False
@@ -84,7 +86,16 @@ class Progress:
         self.health = Health(lane.health)
         """What was seen of the endpoints; goes into the ledger with the account."""
         self.settled_batches = 0
-        self.failures: list[str] = []
+        self.trouble = lane.trouble
+        """What failed last since the cursor moved; empty when nothing did."""
+        self.on_trouble: Callable[[str], None] = lambda _: None
+        """Is told of each trouble when it occurs."""
+        self._said_at: dict[str, float] = {}
+        self._ledger_refusals = 0
+        self._ledger_refused = ""
+        self._began: deque[float] = deque(maxlen=LOOKAHEAD)
+        self._given_up = False
+        self._is_over = False
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -110,10 +121,16 @@ class Progress:
 
     def may_form(self, number: int) -> bool:
         """Whether batch `number` may be asked for: the ledger must know that a crash could have reached it."""
-        if number >= self._wanted_fed - LOOKAHEAD // 2:
-            self._wanted_fed = number + LOOKAHEAD
+        ahead = self._ahead()
+        if number >= self._wanted_fed - ahead // 2:
+            self._wanted_fed = max(self._wanted_fed, number + ahead)
         # Until the ledger has come to this round too, what it says was fed is of the round before.
         return number < self.lane.fed and self.lane.cursor.round == self._cursor.round
+
+    def _ahead(self) -> int:
+        """How many batches may be begun before the next ledger write: those of half a second, and one."""
+        since_s = self._clock.monotonic() - LOOK_BACK_S
+        return min(1 + sum(began_s >= since_s for began_s in self._began), LOOKAHEAD)
 
     def enter(self, batch: Batch) -> None:
         """Take a batch in, in the order of the feed."""
@@ -121,46 +138,114 @@ class Progress:
         self._entered = batch.number + 1
         if batch.passed:
             self._accounts[batch.number] = batch.account
+        else:
+            self._began.append(self._clock.monotonic())
 
     def settle_complete(self) -> None:
         """Begin the settlement of every complete batch, and take in those that are done."""
         for batch in self._queue:
             if batch.is_complete and not batch.settling and not batch.passed:
                 batch.settling = True
-                self._settling[batch.number] = self._background.submit(self._settler.settle, batch, self.lane.epoch)
-                self._batches[batch.number] = batch
-        now_s = self._clock.monotonic()
-        for number, task in list(self._settling.items()):
-            if task.done():
-                self._take_settlement(number, task, now_s)
+                self._settling.begin(batch)
+        for batch, settled in self._settling.done():
+            account = settled.account
+            if not settled.ours:
+                # Another claim settled it. Its account stands; what this one may have repeated is added to it.
+                account = copied(account)
+                ours = batch.account
+                account.add_repeats(ours.possibly_repeated, ours.repeat_requests, at_most=settled.repeatable)
+            self._accounts[batch.number] = account
+            self.settled_batches += 1
         self._pop_settled()
-
-    def _take_settlement(self, number: int, task: Task, now_s: float) -> None:
-        try:
-            settled = task.result()
-        except Exception as error:  # noqa: BLE001 - S3 could not be reached: the batch waits, and is tried again
-            if self._try_at.setdefault(number, now_s + RETRY_S) <= now_s:
-                self.failures.append(f"settling batch {number}: {type(error).__name__}: {error}")
-                del self._try_at[number]
-                batch = self._batches[number]
-                self._settling[number] = self._background.submit(self._settler.settle, batch, self.lane.epoch)
-            return
-        del self._settling[number]
-        batch = self._batches.pop(number)
-        account = settled.account
-        if not settled.ours:
-            account = copied(account)
-            account.possibly_repeated += batch.account.possibly_repeated
-        self._accounts[number] = account
-        self.settled_batches += 1
 
     def _pop_settled(self) -> None:
         while self._queue and self._queue[0].number in self._accounts:
             batch = self._queue.popleft()
             self._account.add(self._accounts.pop(batch.number))
             self._cursor = batch.at_end
-            self.suspects = tuple(one for one in self.suspects if one.below > batch.number + 1)
+            self.suspects = tuple(one.beyond(batch.number) for one in self.suspects if one.below > batch.number + 1)
             self._moved = True
+            self.trouble = ""
+
+    # -- when batches cannot be settled -------------------------------------------------------------------------------
+
+    @property
+    def must_hold(self) -> bool:
+        """Start no request: the lease is about to run out, or what is sent could not be settled."""
+        return self.is_blind or self._settling.is_troubled
+
+    @property
+    def refused(self) -> str | None:
+        """Why S3 or the ledger takes nothing until somebody changes it."""
+        if self._settling.refused is None and self._ledger_refusals >= REFUSALS:
+            return self._ledger_refused
+        return self._settling.refused
+
+    def give_up(self, *, at_once: bool = False) -> None:
+        """Leave unsettled what does not settle at its next try, or, `at_once`, at the try that is under way.
+
+        `open_suspects` says then what is left.
+        """
+        self._given_up = True
+        self._is_over = self._is_over or at_once
+        self._settling.give_up()
+
+    def as_ended(self) -> Lane:
+        """The lane as this claim leaves it, when nobody will come for the batches that are left unsettled.
+
+        What is settled behind them is counted here, and nowhere else: the next claim of a run that goes on would count
+        it again. So this is for the one write that ends the run.
+        """
+        account = copied(self._account)
+        for settled in self._accounts.values():
+            account.add(settled)
+        left = [batch for batch in self._queue if batch.number not in self._accounts]
+        for batch in left:
+            # Its devices are counted as unsettled. What dead claims may have repeated among them is known here only.
+            account.repeat_requests += batch.account.repeat_requests
+        asked = {batch.number: n for batch in left if (n := max(batch.asked, batch.suspected))}
+        suspects = (*self.suspects, Suspect(self.lane.epoch, self._entered, asked)) if asked else self.suspects
+        return msgspec.structs.replace(self.as_left(), account=account, suspects=suspects)
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether batches may be left unsettled."""
+        return self._given_up
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is left to be settled, as far as this claim goes."""
+        if not self._queue or self._is_over:
+            return True
+        tried = all(batch.settling or batch.passed for batch in self._queue)
+        return self._given_up and tried and not self._settling.is_under_way
+
+    def as_left(self) -> Lane:
+        """The lane as this claim leaves it."""
+        return msgspec.structs.replace(
+            self.lane,
+            sending_ms=self.sending_ms(),
+            suspects=self.open_suspects,
+            trouble=self.trouble or self.lane.trouble,
+        )
+
+    @property
+    def open_suspects(self) -> tuple[Suspect, ...]:
+        """The claims that may have asked for unsettled batches, this one included."""
+        left = [batch for batch in self._queue if batch.number not in self._accounts]
+        if not left and self._cursor == self.lane.cursor:
+            return self.suspects
+        asked = {batch.number: batch.asked for batch in left if batch.asked}
+        # Under `below` are settled batches too: a run that is ended early must come to them, to count their rows.
+        return (*self.suspects, Suspect(self.lane.epoch, self._entered, asked))
+
+    def note_trouble(self, text: str) -> None:
+        """Something failed: it is logged now, and the next ledger write carries it, in case this hop is killed."""
+        self.trouble = text[:MAX_TROUBLE]
+        now_s, kind = self._clock.monotonic(), kind_of(text)
+        if now_s - self._said_at.get(kind, now_s - SAY_AGAIN_S) >= SAY_AGAIN_S:
+            self._said_at[kind] = now_s
+            self.on_trouble(self.trouble)
 
     def next_round(self) -> None:
         """The feed of this round has ended: go on to the devices it deferred."""
@@ -174,8 +259,8 @@ class Progress:
 
     @property
     def is_written(self) -> bool:
-        """The ledger knows everything that is settled, and no write is under way."""
-        return self._writing is None and not self._moved
+        """The ledger knows everything that is settled, or refuses to know it, and no write is under way."""
+        return self._writing is None and (not self._moved or (self._given_up and self._ledger_refusals >= REFUSALS))
 
     @property
     def is_blind(self) -> bool:
@@ -207,16 +292,27 @@ class Progress:
         except self._permanent:
             raise
         except Exception as error:  # noqa: BLE001 - throttled or out of reach: what was to be said is still to be said
-            self.failures.append(f"ledger: {type(error).__name__}: {error}")
+            self._note_ledger_error(error)
             self._moved = self._moved or self._cursor != self.lane.cursor
-            self._write_after = now_s + RETRY_S
+            self._write_after = now_s + (LEDGER_RETRY_S if self._ledger_refusals else RETRY_S)
             self._check_lease(now_s)
             return
+        self._ledger_refusals = 0
         self._wrote_at = self._asked_at
+
+    def _note_ledger_error(self, error: Exception) -> None:
+        if refusal_code(error) is None:
+            self._ledger_refusals = 0
+            self.note_trouble(f"the ledger could not be written: {in_words(error)}")
+        else:
+            self._ledger_refusals += 1
+            self._ledger_refused = f"ledger_refused: {in_words(error)}: allow the worker's role to write the table"
+            self.note_trouble(self._ledger_refused)
 
     def _check_lease(self, now_s: float) -> None:
         if (now_s - self._wrote_at) * 1000 >= LEASE_MS:
-            raise LeaseOver("no ledger write for the length of a lease")
+            since = f"; {self.trouble}" if self.trouble else ""
+            raise LeaseOver(f"no ledger write for the length of a lease{since}")
 
     def _begin_write(self, now_s: float, *, urgent: bool) -> None:
         since_s = now_s - self._wrote_at
@@ -232,13 +328,20 @@ class Progress:
                 sending_ms=self.sending_ms(),
                 idle_claims=0,
                 health=Health(self.health.seen).seen,
+                trouble=self.trouble,
             )
             self._asked_at = now_s
             self._writing = self._background.submit(self._ledger.advance, self.lane, after)
-        elif wants_room or since_s * 1000 >= HEARTBEAT_MS:
+        elif wants_room or self._has_news(since_s) or since_s * 1000 >= HEARTBEAT_MS:
             self._asked_at = now_s
-            lane = msgspec.structs.replace(self.lane, fed=max(self._wanted_fed, self.lane.fed))
+            lane = msgspec.structs.replace(
+                self.lane, fed=max(self._wanted_fed, self.lane.fed), trouble=self.trouble or self.lane.trouble
+            )
             self._writing = self._background.submit(self._ledger.renew, lane)
+
+    def _has_news(self, since_s: float) -> bool:
+        """Whether there is trouble that the ledger does not know of: a hop that is killed cannot tell it later."""
+        return bool(self.trouble) and kind_of(self.trouble) != kind_of(self.lane.trouble) and since_s >= SWIFT_S
 
     def sending_ms(self) -> int:
         """Time spent sending over all hops, in milliseconds."""
@@ -252,6 +355,11 @@ class Progress:
             self.sending = True
             self._sent_before_ms = self.lane.sending_ms
             self._began_at = self._clock.monotonic()
+
+
+def kind_of(trouble: str) -> str:
+    """What two troubles have in common that differ in the object's name only."""
+    return trouble.partition(":")[0]
 
 
 def copied(account: Account) -> Account:

@@ -7,21 +7,26 @@ import gzip
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
 
 from notifier.account import Account
-from notifier.batching import Batch, Push
+from notifier.batching import Batch, Push, repeatable
 from notifier.outcome import Row
 from notifier.recipient import Device
 from notifier.render import Words
 from notifier.run import batch_name
+from notifier.store_error import StoreRefused, refusal_code, what_to_change
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ROWS = msgspec.json.Decoder(Row)
 _NAME = re.compile(r"batch=(\d{8,})(?:\.r(\d+))?(?:\.e(\d+))?\.json\.gz\Z")
+SETTLED_FOLDERS = ("rows", "deferred", "invalid", "dead-tokens")
+"""Where the objects of a batch go."""
+PROBE = "_probe"
 EXISTS = frozenset({"PreconditionFailed", "412"})
 """What S3 says to a conditional PUT of an object that is there."""
 CONFLICTS = frozenset({"ConditionalRequestConflict", "409"})
@@ -48,6 +53,8 @@ class Deferred(msgspec.Struct, frozen=True, omit_defaults=True):
     maybe_repeat: bool = False
     counted: int = 0
     last_at: float = 0.0
+    repeated: bool = False
+    """The account's `possibly_repeated` holds it already."""
 
     def __repr__(self) -> str:
         return f"Deferred(record={self.record}, device={self.number})"
@@ -64,6 +71,13 @@ class Settled(msgspec.Struct, frozen=True):
     """The claim that settled it."""
     pushes: int = 0
     """How many devices it was formed with."""
+    repeated: int = 0
+    """How many of them were `possibly_repeated` in an earlier round."""
+
+    @property
+    def repeatable(self) -> int:
+        """How many devices of it can be repeats that no account holds yet."""
+        return repeatable(self.pushes, self.repeated, self.account)
 
 
 class DeferredBatch(msgspec.Struct, frozen=True):
@@ -106,6 +120,8 @@ class S3Results:
             "account": _account_in_metadata(batch.account),
             "pushes": str(batch.pushes),
         }
+        if batch.repeated:
+            metadata["repeated"] = str(batch.repeated)
         key = f"rows/{where}"
         try:
             self._put(key, _lines(batch.rows), metadata, only_new=True)
@@ -114,7 +130,18 @@ class S3Results:
                 raise
             if self._epoch_of(key) != epoch:
                 return self.settled(batch.run_id, batch.number, batch.round)
-        return Settled(batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes)
+        return Settled(
+            batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes, repeated=batch.repeated
+        )
+
+    def prove_writable(self, run_id: str) -> None:
+        """Write an empty object wherever `settle` writes. Readers and query engines pass over names with `_` in front.
+
+        Raises:
+            StoreRefused: what this run's claims send could not be settled.
+        """
+        for folder in SETTLED_FOLDERS:
+            self._put(f"{folder}/run_id={run_id}/{PROBE}", b"")
 
     def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
         """The numbers of the batches of this round, from `number` on, that are settled already."""
@@ -126,15 +153,25 @@ class S3Results:
     def settled(self, run_id: str, number: int, round_: int) -> Settled:
         """A batch that somebody settled, from its object: what was read from its metadata, outcomes from its rows."""
         key = f"rows/run_id={run_id}/{batch_name(number, round_)}.json.gz"
-        answer = self._client.get_object(Bucket=self._bucket, Key=key)
-        account = _account_from_metadata(answer["Metadata"]["account"])
-        account.count_rows(_ROWS.decode_lines(gzip.decompress(answer["Body"].read())))
+        with self._refusals("GetObject", key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            body = answer["Body"].read()
         metadata = answer["Metadata"]
-        epoch, pushes = int(metadata["epoch"]), int(metadata["pushes"])
-        return Settled(number, round_, account, ours=False, epoch=epoch, pushes=pushes)
+        account = _account_from_metadata(metadata["account"])
+        account.count_rows(_ROWS.decode_lines(gzip.decompress(body)))
+        return Settled(
+            number,
+            round_,
+            account,
+            ours=False,
+            epoch=int(metadata["epoch"]),
+            pushes=int(metadata["pushes"]),
+            repeated=int(metadata.get("repeated", "0")),
+        )
 
     def _epoch_of(self, key: str) -> int:
-        return int(self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]["epoch"])
+        with self._refusals("HeadObject", key):
+            return int(self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]["epoch"])
 
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
@@ -160,7 +197,8 @@ class S3Results:
 
     def read_deferred(self, found: DeferredBatch) -> list[Deferred]:
         """The devices of one deferred batch."""
-        body = self._client.get_object(Bucket=self._bucket, Key=found.key)["Body"].read()
+        with self._refusals("GetObject", found.key):
+            body = self._client.get_object(Bucket=self._bucket, Key=found.key)["Body"].read()
         return msgspec.json.Decoder(Deferred).decode_lines(gzip.decompress(body))
 
     # -- one object per run -------------------------------------------------------------------------------------------
@@ -175,8 +213,10 @@ class S3Results:
 
     def get_state(self, run_id: str, name: str) -> bytes | None:
         """What was stored, or None."""
+        key = f"state/run_id={run_id}/{name}.json"
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=f"state/run_id={run_id}/{name}.json")
+            with self._refusals("GetObject", key):
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
                 return None
@@ -197,7 +237,10 @@ class S3Results:
         condition = {"IfNoneMatch": "*"} if only_new else {}
         for pause_s in (*CONFLICT_PAUSES_S, None):
             try:
-                self._client.put_object(Bucket=self._bucket, Key=key, Body=body, Metadata=metadata or {}, **condition)
+                with self._refusals("PutObject", key):
+                    self._client.put_object(
+                        Bucket=self._bucket, Key=key, Body=body, Metadata=metadata or {}, **condition
+                    )
             except ClientError as error:
                 if pause_s is None or error.response["Error"]["Code"] not in CONFLICTS:
                     raise
@@ -205,13 +248,26 @@ class S3Results:
             else:
                 return
 
+    @contextmanager
+    def _refusals(self, operation: str, key: str) -> Iterator[None]:
+        """Around one call: what no other try can help is told as such, with the place and what has to be changed."""
+        try:
+            yield
+        except ClientError as error:
+            code = refusal_code(error)
+            if code is None:
+                raise
+            place = f"s3://{self._bucket}/{key.rpartition('/')[0]}/"
+            raise StoreRefused(f"{code} by S3 for {operation} under {place}: {what_to_change(code)}") from error
+
     def _list(self, prefix: str, after: str) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, StartAfter=after
         )
-        for page in pages:
-            for thing in page.get("Contents", ()):
-                yield thing["Key"]
+        with self._refusals("ListBucket", prefix):
+            for page in pages:
+                for thing in page.get("Contents", ()):
+                    yield thing["Key"]
 
 
 def _lines(values: Sequence[object]) -> bytes:
@@ -236,6 +292,7 @@ def _deferred_of(push: Push) -> Deferred:
         push.maybe_repeat,
         push.counted,
         push.last_at,
+        push.is_repeated,
     )
 
 
@@ -249,6 +306,7 @@ class _Metadata(msgspec.Struct, omit_defaults=True):
     f: int = 0
     p: int = 0
     y: int = 0
+    q: int = 0
     a: dict[str, int] = {}
 
 
@@ -262,6 +320,7 @@ def _account_in_metadata(account: Account) -> str:
         account.deferred,
         account.possibly_repeated,
         account.dry,
+        account.repeat_requests,
         assigned,
     )
     return msgspec.json.encode(short).decode()
@@ -269,7 +328,7 @@ def _account_in_metadata(account: Account) -> str:
 
 def _account_from_metadata(text: str) -> Account:
     short = msgspec.json.decode(text, type=_Metadata)
-    account = Account(short.u, short.d, short.i, short.x, short.f, short.p, short.y)
+    account = Account(short.u, short.d, short.i, short.x, short.f, short.p, short.y, repeat_requests=short.q)
     for name, assigned in short.a.items():
         account.arm(name).assigned = assigned
     return account

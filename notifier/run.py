@@ -103,11 +103,26 @@ class Run(msgspec.Struct, frozen=True):
     opened_at_ms: int | None = None
 
 
-class Suspect(msgspec.Struct, frozen=True):
-    """A claim that never handed over: it may have asked for the round's batches with numbers under `below`."""
+class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A claim that left batches unsettled: it may have asked for the round's batches with numbers under `below`.
+
+    `asked` is there when the claim could still write: by unsettled batch, for how many devices it had asked. None after
+    a crash: then nobody knows.
+    """
 
     epoch: int
     below: int
+    asked: dict[int, int] | None = None
+
+    def may_have_asked(self, number: int) -> bool:
+        """Whether this claim may have asked for devices of a batch that is not settled."""
+        return number < self.below and (self.asked is None or number in self.asked)
+
+    def beyond(self, number: int) -> "Suspect":
+        """The same claim, when batch `number` and all before it are settled."""
+        if not self.asked:
+            return self
+        return Suspect(self.epoch, self.below, {other: n for other, n in self.asked.items() if other > number})
 
 
 class Lane(msgspec.Struct, frozen=True):
@@ -116,7 +131,8 @@ class Lane(msgspec.Struct, frozen=True):
     Args:
         epoch: counts the claims; every write of a worker is conditional on it.
         fed: this claim may have asked for batches of the cursor's round up to this number (exclusive).
-        suspects: earlier claims that died with requests out, until the cursor has passed all they may have asked for.
+        suspects: earlier claims that ended with requests out, until the cursor has passed all they may have asked for.
+        trouble: what failed last since the cursor moved; empty when nothing did.
         hop: counts the invocations that worked.
         sending_ms: time spent sending, over all hops: the ramp's input.
         idle_claims: claims in a row that settled nothing.
@@ -152,6 +168,7 @@ class Lane(msgspec.Struct, frozen=True):
     crashed: bool = False
     gone_version: str = ""
     control_by: str = ""
+    trouble: str = ""
 
     @property
     def cancel_reason(self) -> str | None:
@@ -164,6 +181,15 @@ class Lane(msgspec.Struct, frozen=True):
     def has_begun(self) -> bool:
         """Whether an earlier claim settled anything, or may have asked for anything."""
         return self.cursor != Cursor() or bool(self.suspects)
+
+    @property
+    def unsettled(self) -> int:
+        """Devices that were asked for in batches that could not be settled, as far as the claims could say so."""
+        asked: dict[int, int] = {}
+        for one in self.suspects:
+            for number, devices in (one.asked or {}).items():
+                asked[number] = max(asked.get(number, 0), devices)
+        return sum(asked.values())
 
     @property
     def status(self) -> str:

@@ -10,6 +10,9 @@ from notifier.run import Lane, Run
 class Summary(msgspec.Struct, frozen=True):
     """A run in figures. Users in `users`, `excluded` and `arms.assigned`; devices in the rest. Times: epoch ms.
 
+    `possibly_repeated` counts devices, each once; `repeat_requests` the requests that may have been repeats. Both hold
+    `unsettled`: devices that were asked for in batches that could not be settled, and are asked again after a resume.
+
     `outcomes` and `arms` count what is accepted by Apple and Google, never what was delivered or seen.
     """
 
@@ -33,11 +36,15 @@ class Summary(msgspec.Struct, frozen=True):
     started_at_ms: int | None
     ended_at_ms: int | None
     rows_prefix: str
+    repeat_requests: int = 0
+    unsettled: int = 0
 
 
 def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
     """The run as the ledger knows it now. `bucket` is where the rows are."""
-    account = lane.account
+    account, unsettled = lane.account, lane.unsettled
+    # A run of the release before counted requests here: never more devices than there are outside the control group.
+    repeated = min(account.possibly_repeated, account.devices - account.outcomes().held)
     return Summary(
         run_id=run.run_id,
         campaign_id=run.campaign_id,
@@ -51,7 +58,7 @@ def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
         invalid_records=account.invalid_records,
         excluded=account.excluded,
         unsent=account.deferred,
-        possibly_repeated=account.possibly_repeated,
+        possibly_repeated=repeated + unsettled,
         arms=msgspec.to_builtins(account.arms),
         outcomes=msgspec.to_builtins(account.outcomes()),
         hops=lane.hop,
@@ -59,4 +66,6 @@ def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
         started_at_ms=lane.started_at_ms,
         ended_at_ms=lane.ended_at_ms,
         rows_prefix=f"s3://{bucket}/rows/run_id={run.run_id}/",
+        repeat_requests=account.repeat_requests + unsettled,
+        unsettled=unsettled,
     )

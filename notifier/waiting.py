@@ -4,7 +4,8 @@ from typing import Protocol
 
 from notifier.background import Task
 from notifier.deadline import Clock
-from notifier.run import HEARTBEAT_MS, Lane
+from notifier.ledger import LaneLost
+from notifier.run import HEARTBEAT_MS, LEASE_MS, Lane
 
 LOOK_EVERY_S = 0.02
 
@@ -18,13 +19,24 @@ class Renewing(Protocol):
 def await_task(task: Task, lane: Lane, ledger: Renewing, clock: Clock) -> Lane:
     """Wait until the task is done, renewing the lease. Returns the lane as it is then.
 
+    A renewal that fails is tried again as long as the lease lasts.
+
     Raises:
         LaneLost: another worker holds it.
     """
-    renewed_at = clock.monotonic()
+    renewed_s = tried_s = clock.monotonic()
     while not task.done():
         clock.sleep(LOOK_EVERY_S)
-        if (clock.monotonic() - renewed_at) * 1000 >= HEARTBEAT_MS:
+        now_s = clock.monotonic()
+        if (now_s - tried_s) * 1000 < HEARTBEAT_MS:
+            continue
+        tried_s = now_s
+        try:
             lane = ledger.renew(lane)
-            renewed_at = clock.monotonic()
+            renewed_s = now_s
+        except LaneLost:
+            raise
+        except Exception:
+            if (now_s - renewed_s) * 1000 >= LEASE_MS - HEARTBEAT_MS:
+                raise
     return lane

@@ -18,6 +18,8 @@ from notifier.outcome import Outcome, timestamp
 from notifier.pacing import Pace
 from notifier.progress import Progress
 from notifier.run import HAND_OVER_MS, Control, Ending, Lane, LaneState
+from notifier.settling import SLOW_S
+from notifier.store_error import StoreRefused
 
 MAX_OPEN_BATCHES = 128
 """At 8,000 pushes a second one answer that takes 5 s keeps 80 batches open."""
@@ -68,7 +70,7 @@ class Hop:
     """One working invocation of a lane.
 
     Args:
-        open_feed: the feed of a round, from the progress' cursor on.
+        open_feed: the feed of a round, from the progress' cursor on; None while what it needs is being read.
         pace: permits for first attempts, control users included.
     """
 
@@ -76,7 +78,7 @@ class Hop:
         self,
         progress: Progress,
         dispatch: Dispatch,
-        open_feed: Callable[[Progress], Feed],
+        open_feed: Callable[[Progress], Feed | None],
         pace: Pace,
         plan: Plan,
         deadline: Deadline,
@@ -97,6 +99,7 @@ class Hop:
         self._upcoming: Batch | None = None
         self._exit: Exit | None = None
         self._unreachable = False
+        self._reading_since_s = 0.0
         self.reason: str | None = None
         self.due_at: float | None = None
 
@@ -113,7 +116,7 @@ class Hop:
                     self._let_go()
                 elif self._must_read_on and self._take_batch():
                     self._drain()
-                self.dispatch.holding = self.progress.is_blind
+                self.dispatch.holding = self.progress.must_hold
                 self.dispatch.step(self._patience_s())
                 self._clear_doubts()
                 if self.dispatch.stop_reason is not None:
@@ -121,6 +124,8 @@ class Hop:
                 elif (rest := self.dispatch.rest) is not None:
                     self._rest(rest.until_s, rest.reason)
                 self.progress.settle_complete()
+                if self.progress.refused is not None:
+                    self._stop_unsettled(self.progress.refused)
                 self.progress.write(urgent=self._exit is not None or self._is_idle)
                 self._watcher.turn(self)
                 if self._is_over():
@@ -149,10 +154,12 @@ class Hop:
             self._drain()
         if remaining_ms < self.deadline.last_ms:
             self.dispatch.abandon()
+        if remaining_ms < self.deadline.give_up_ms and not self.progress.is_settled:
+            self._leave_unsettled()
 
     def _end(self, why: Exit, reason: str | None) -> None:
         """Begin to end. Only a hand-over lets the open batches finish; everything else defers what is not in flight."""
-        if self._unreachable or (self._exit is not None and self._exit >= why):
+        if self._unreachable or self.progress.has_given_up or (self._exit is not None and self._exit >= why):
             return
         self._exit, self.reason = why, reason
         if why not in (Exit.HAND_OVER, Exit.COMPLETE):
@@ -164,6 +171,22 @@ class Hop:
             self._exit = None
         self._end(Exit.WAIT, reason)
         self._unreachable = True
+
+    def _stop_unsettled(self, reason: str) -> None:
+        """Nothing can be settled until somebody changes something: what was asked for stays open, until a resume."""
+        if self.progress.has_given_up:
+            return
+        self.progress.give_up()
+        # A cancelled run has nobody who resumes it: it ends as cancelled, and says what is missing in its account.
+        self._exit, self.reason = (self._exit if self._exit is Exit.CANCEL else Exit.STOP), reason
+        self._drain()
+
+    def _leave_unsettled(self) -> None:
+        """No time is left to try again. To be killed here would lose what the next claim has to know."""
+        self.progress.give_up(at_once=True)
+        if self._exit not in (Exit.PAUSE, Exit.STOP):
+            # Also for endings: they are due again in the next claim, which can then account for everything.
+            self._exit, self.reason = Exit.WAIT, self.progress.trouble or "S3 took no rows in the time that was left"
 
     def _rest(self, due_at: float, reason: str | None = None) -> None:
         self.due_at = due_at
@@ -191,12 +214,16 @@ class Hop:
     @property
     def _nothing_to_let_go(self) -> bool:
         ended = self._feed is not None and self._feed.ended
-        full = self.progress.unsettled >= MAX_OPEN_BATCHES
-        return not self._current and (ended or full or self._exit is not None)
+        return not self._current and (ended or self._is_full or self._exit is not None)
+
+    @property
+    def _is_full(self) -> bool:
+        """Batches that are left unsettled do not count: nothing waits for them."""
+        return self.progress.unsettled >= MAX_OPEN_BATCHES and not self.progress.has_given_up
 
     @property
     def _is_idle(self) -> bool:
-        return not self._current and self.dispatch.open == 0 and self.progress.unsettled == 0
+        return not self._current and self.dispatch.open == 0 and self.progress.is_settled
 
     def _is_over(self) -> bool:
         return self._exit is not None and self._is_idle and self.progress.is_written and not self._must_read_on
@@ -214,7 +241,7 @@ class Hop:
 
     def _let_go(self) -> None:
         """Let go what pace and window allow: of the open batches first, then of a new one."""
-        if self.progress.is_blind:
+        if self.progress.must_hold:
             return
         now_s = self._clock.monotonic()
         left = min(self._pace.permits(now_s), self.dispatch.room, TURN)
@@ -241,16 +268,24 @@ class Hop:
 
     def _take_batch(self) -> bool:
         """Bring the next batch in, if there may be one."""
-        if (self._exit is not None and not self._must_read_on) or self.progress.unsettled >= MAX_OPEN_BATCHES:
+        if (self._exit is not None and not self._must_read_on) or self._is_full:
             return False
-        if self._feed is None:
-            self._feed = self._open_feed(self.progress)
         try:
+            if self._feed is None:
+                self._feed = self._open_feed(self.progress)
+            if self._feed is None:
+                self._note_slow_reading()
+                return False
+            self._reading_since_s = 0.0
             batch = self._upcoming or self._next_due(self._feed)
         except BrokenInput as error:
             self._end(Exit.FAIL, str(error))
             return False
+        except StoreRefused as error:
+            self._end(Exit.STOP, f"rows_refused: {error}")
+            return False
         except InputUnreachable as error:
+            self.progress.note_trouble(str(error))
             self._wait(str(error))
             return False
         if batch is None:
@@ -265,6 +300,13 @@ class Hop:
             self.progress.begin_sending()
             self._current.append(batch)
         return bool(batch.waiting)
+
+    def _note_slow_reading(self) -> None:
+        """A hop that is killed while it reads leaves behind what it waited for."""
+        now_s = self._clock.monotonic()
+        self._reading_since_s = self._reading_since_s or now_s
+        if now_s - self._reading_since_s >= SLOW_S:
+            self.progress.note_trouble(f"settled batches: S3 takes more than {SLOW_S:.0f} s to hand them out")
 
     def _next_due(self, feed: Feed) -> Batch | None:
         """The next batch, unless its appointment is not yet: a short one is waited for, a long one is a rest."""
@@ -298,6 +340,8 @@ class Hop:
 
     def _patience_s(self) -> float:
         """How long this turn may wait for answers."""
+        if self.progress.must_hold:
+            return 0.02  # whatever the pace allows, nothing may start
         if self._exit is None and self._current and self.dispatch.room > 0:
             return min(self._pace.wait_s(self._clock.monotonic()), 0.05)
         if self.dispatch.open == 0 or not self._nothing_to_let_go:
@@ -311,7 +355,7 @@ def leave(hop: Hop, why: Exit, ledger: HopLedger, clock: Clock) -> Lane:
     Raises:
         LaneLost: another worker holds it.
     """
-    lane = msgspec.structs.replace(hop.progress.lane, sending_ms=hop.progress.sending_ms())
+    lane = hop.progress.as_left()
     now_ms = int(clock.now() * 1000)
     match why:
         case Exit.HAND_OVER:
@@ -327,7 +371,8 @@ def leave(hop: Hop, why: Exit, ledger: HopLedger, clock: Clock) -> Lane:
         case Exit.ABORT:
             return ledger.finish(lane, Ending.ABORTED, hop.reason)
         case Exit.CANCEL:
-            return ledger.finish(lane, Ending.CANCELLED, hop.reason)
+            # Here alone a run may end with batches that could not be settled: nobody resumes it.
+            return ledger.finish(hop.progress.as_ended(), Ending.CANCELLED, hop.reason)
         case Exit.FAIL:
             return ledger.finish(lane, Ending.FAILED, hop.reason)
         case Exit.COMPLETE:

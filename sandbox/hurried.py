@@ -18,6 +18,11 @@ HURRY = 10
 for _name in ("LEASE_MS", "HEARTBEAT_MS", "BLIND_MS", "HAND_OVER_MS"):
     setattr(notifier.run, _name, getattr(notifier.run, _name) // HURRY)
 
+import notifier.settling  # noqa: E402
+
+notifier.settling.RETRY_S /= HURRY
+notifier.settling.SLOW_S /= HURRY
+
 import notifier.worker  # noqa: E402  (after the times are set: it copies them)
 
 notifier.worker.WAIT_MS //= HURRY

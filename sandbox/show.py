@@ -105,7 +105,7 @@ def _reasons(report: dict[str, Any]) -> Table:
     for outcome in ("rejected", "failed"):
         for reason, n in sorted(report["outcomes"][outcome].items(), key=lambda item: -item[1]):
             table.add_row(outcome, reason, f"{n:,}")
-    for name in ("invalid_records", "excluded", "unsent", "possibly_repeated"):
+    for name in ("invalid_records", "excluded", "unsent", "unsettled", "possibly_repeated", "repeat_requests"):
         if report[name]:
             table.add_row(name.replace("_", " "), "", f"{report[name]:,}")
     return table

@@ -190,6 +190,8 @@ class Trial:
         )
         for page in pages:
             for thing in page.get("Contents", ()):
+                if thing["Key"].rpartition("/")[2].startswith("_"):
+                    continue  # a probe of the worker's
                 body = self.s3.get_object(Bucket=self.sandbox.bucket, Key=thing["Key"])["Body"].read()
                 yield from map(json.loads, gzip.decompress(body).splitlines())
 
@@ -238,6 +240,8 @@ class Trial:
                 "apns_sandbox": msgspec.to_builtins(counts.apns_sandbox),
             },
             "possibly_repeated": summary.possibly_repeated,
+            "repeat_requests": summary.repeat_requests,
+            "unsettled": summary.unsettled,
             "rows_prefix": summary.rows_prefix,
         }
 

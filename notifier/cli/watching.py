@@ -38,6 +38,9 @@ STOPPED_FOR = {
         f" are another project's: {ANEW}"
     ),
     "wrong_tokens": f"FCM does not know these tokens as its own, such as APNs' under the platform android: {ANEW}",
+    "rows_refused": "do what the reason says, then `notifier resume {run}`: it sends once a row can be written",
+    "state_refused": "do what the reason says, then `notifier resume {run}`",
+    "no_progress": "what failed last is in the reason, and in the log; then `notifier resume {run}`",
     "wrong_topic": (
         "put the app's bundle id into the APNs secret as its topic, then `notifier resume {run}`; if the tokens are"
         f" another app's: {ANEW}"
@@ -228,6 +231,11 @@ def _facts(seen: Seen, rate: float | None) -> Iterator[tuple[str, str]]:
         yield "excluded", f"{summary.excluded:,} users"
     if summary.unsent:
         yield "unsent", f"{summary.unsent:,} devices"
+    if summary.unsettled:
+        yield "not settled", f"{summary.unsettled:,} devices were asked for and have no row; a resume asks again"
+    if summary.possibly_repeated:
+        requests = f"{summary.repeat_requests:,} requests"
+        yield "possibly repeated", f"{summary.possibly_repeated:,} devices, {requests}"
     begun, ended = summary.started_at_ms, summary.ended_at_ms
     took = f", took {duration((ended - begun) / 1000)}" if begun and ended else ""
     yield "began", f"{moment(begun)}, {summary.hops} hop{'' if summary.hops == 1 else 's'}{took}"

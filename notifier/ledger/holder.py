@@ -117,8 +117,8 @@ class Holder(Table):
         """
         return self._write(
             lane,
-            "lease_until_ms = :lease, due = :due, due_at = :lease, fed = :fed",
-            {":fed": n(lane.fed)},
+            "lease_until_ms = :lease, due = :due, due_at = :lease, fed = :fed, trouble = :trouble",
+            {":fed": n(lane.fed), ":trouble": _trouble(lane)},
             unless="fed > :fed",
         )
 
@@ -130,7 +130,7 @@ class Holder(Table):
         """
         sets = (
             "lease_until_ms = :lease, due = :due, due_at = :lease, #cursor = :cursor, fed = :fed, suspects = :suspects,"
-            " account = :account, sending_ms = :sending, idle_claims = :idle, health = :health"
+            " account = :account, sending_ms = :sending, idle_claims = :idle, health = :health, trouble = :trouble"
         )
         values = {
             ":cursor": {"S": after.cursor.encode()},
@@ -140,6 +140,7 @@ class Holder(Table):
             ":sending": n(after.sending_ms),
             ":idle": n(after.idle_claims),
             ":health": {"S": as_json(after.health)},
+            ":trouble": _trouble(after),
         }
         return self._write(before, sets, values, cursor=True)
 
@@ -158,8 +159,8 @@ class Holder(Table):
             return self._release(lane, LaneState.READY, self._now_ms(), None)
 
     def _release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None) -> Lane:
-        sets = "#state = :state, lease_until_ms = :zero, sending_ms = :sending"
-        values = {":state": {"S": state.value}, ":zero": n(0), ":sending": n(lane.sending_ms)}
+        sets = f"#state = :state, lease_until_ms = :zero, {_LEFT_SETS}"
+        values = {":state": {"S": state.value}, ":zero": n(0)} | _left(lane)
         removes = []
         if due_at_ms is None:
             removes += ["due", "due_at"]
@@ -188,7 +189,7 @@ class Holder(Table):
         """
         sets = (
             "#state = :state, lease_until_ms = :zero, due = :due, due_at = :at, ending = :ending,"
-            " ended_at_ms = if_not_exists(ended_at_ms, :now), sending_ms = :sending"
+            f" ended_at_ms = if_not_exists(ended_at_ms, :now), account = :account, {_LEFT_SETS}"
         )
         values = {
             ":state": {"S": LaneState.DONE.value},
@@ -196,8 +197,8 @@ class Holder(Table):
             ":at": n(self._now_ms() + LEASE_MS),
             ":ending": {"S": ending.value},
             ":now": n(self._now_ms()),
-            ":sending": n(lane.sending_ms),
-        }
+            ":account": {"S": as_json(lane.account)},
+        } | _left(lane)
         if reason is None:
             return self._write(lane, sets, values, removes=["reason"])
         values[":reason"] = {"S": reason[:MAX_REASON]}
@@ -262,6 +263,22 @@ class Holder(Table):
             raise _ControlChanged from None
         if found.state is not LaneState.RUNNING or not cursor or found.cursor == lane.cursor:
             raise LaneLost(f"the lane is {found.state.value} at {found.cursor.encode()}") from None
+
+
+_LEFT_SETS = "sending_ms = :sending, suspects = :suspects, trouble = :trouble"
+
+
+def _left(lane: Lane) -> dict[str, Any]:
+    """What a claim leaves behind, whichever way it ends: time spent, requests that are out, what failed last."""
+    return {
+        ":sending": n(lane.sending_ms),
+        ":suspects": {"S": as_json(lane.suspects)},
+        ":trouble": _trouble(lane),
+    }
+
+
+def _trouble(lane: Lane) -> dict[str, str]:
+    return {"S": lane.trouble[:MAX_REASON]}
 
 
 def _says(found: Lane, values: dict[str, Any]) -> bool:

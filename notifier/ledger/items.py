@@ -93,4 +93,5 @@ def lane_of(item: dict[str, Any]) -> Lane:
         ends_at_ms=number("ends_at_ms"),
         gone_version=text("gone_version") or "",
         control_by=text("control_by") or "",
+        trouble=text("trouble") or "",
     )

@@ -128,7 +128,7 @@ def _work(report: Report) -> str:
         ("broken records and devices", f"{summary.invalid_records:,}"),
         ("excluded users", f"{summary.excluded:,}"),
         ("unsent devices", f"{summary.unsent:,}"),
-        ("possibly repeated requests", f"{summary.possibly_repeated:,}"),
+        ("possibly repeated", f"{summary.possibly_repeated:,} devices, {summary.repeat_requests:,} requests"),
         (
             "rows agree with the ledger",
             "yes" if report.rows_agree else "no: the run is still under way, or rows expired",

@@ -90,7 +90,7 @@ def _work(report: Report) -> Table:
         ("dead tokens", f"{report.dead_tokens:,} (under dead-tokens/run_id={summary.run_id}/)"),
         ("broken", f"{summary.invalid_records:,} records or devices"),
         ("unsent", f"{summary.unsent:,} devices"),
-        ("possibly repeated", f"{summary.possibly_repeated:,} requests"),
+        ("possibly repeated", f"{summary.possibly_repeated:,} devices, {summary.repeat_requests:,} requests"),
         ("rows", f"{report.rows:,}, {'as' if report.rows_agree else 'NOT as'} the ledger says · {summary.rows_prefix}"),
         ("cost", f"about ${report.cost.total_usd:.4f} on AWS ({report.cost.basis})"),
     ):

@@ -69,6 +69,16 @@ def away_for_two_minutes(gateway: Gateway, token: str, attempt: int, nth: int) -
     return Behaviour(Answer.SHUTDOWN) if nth >= 100 and time.monotonic() < _away_until[gateway] else _FINE
 
 
+def dead(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """A hundredth of the devices is no longer registered."""
+    return Behaviour(Answer.UNREGISTERED) if _lot(token, 100) == 0 else _FINE
+
+
+def first_is_silent(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """The very first request to FCM is never answered. APNs would get no second one before it."""
+    return Behaviour(Answer.NEVER) if gateway is Gateway.FCM and nth == 1 and attempt == 1 else _FINE
+
+
 def late(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
     """A fiftieth of the devices is accepted, and answered after the sender's timeout: 2.5 s."""
     return Behaviour(delay_ms=2_500) if attempt == 1 and _lot(token, 50) == 0 else _FINE

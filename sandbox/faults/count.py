@@ -16,12 +16,16 @@ _APNS_PATH = "/3/device/"
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """What the other side counted: tokens accepted, accepted more than once, and asked for more than once."""
+    """What the other side counted: tokens accepted, accepted more than once, and asked for more than once.
+
+    `accepted_more` counts the answers beyond each token's first.
+    """
 
     accepted: int
     accepted_again: int
     asked_again: int
     requests: int
+    accepted_more: int = 0
 
 
 def reached_stand_ins(figures: Figures) -> Reached:
@@ -32,6 +36,7 @@ def reached_stand_ins(figures: Figures) -> Reached:
         sum(one.accepted_again_tokens for one in every),
         sum(one.repeated_tokens for one in every),
         sum(one.requests for one in every),
+        sum(one.answers.get("200", 0) - one.accepted_tokens for one in every if not one.validate_only),
     )
 
 
@@ -58,7 +63,8 @@ class WireCount:
     def reached(self) -> Reached:
         """So far."""
         again = sum(1 for n in self._accepted.values() if n > 1)
-        return Reached(len(self._accepted), again, again, self._requests)
+        more = self._accepted.total() - len(self._accepted)
+        return Reached(len(self._accepted), again, again, self._requests, more)
 
     def gateways(self) -> dict[str, dict[str, int]]:
         """What the stand-ins count for a report, as this server has it."""
@@ -115,7 +121,7 @@ def violations(scenario: Scenario, report: Mapping[str, Any], rows: Tally, reach
         "held": outcomes["held"],
     }
     settled = sum(ours.values())
-    repeats = report["possibly_repeated"]
+    repeats, requests, unsettled = report["possibly_repeated"], report["repeat_requests"], report["unsettled"]
     checks = {
         f"devices {report['devices']} = {ours} + unsent {report['unsent']}": (
             report["devices"] == settled + report["unsent"]
@@ -127,6 +133,11 @@ def violations(scenario: Scenario, report: Mapping[str, Any], rows: Tally, reach
         f"accepted twice by the gateways {reached.accepted_again} ≤ possibly repeated {repeats}": (
             reached.accepted_again <= repeats
         ),
+        f"accepted again {reached.accepted_more} times ≤ repeat requests {requests}": reached.accepted_more <= requests,
+        f"possibly repeated {repeats} ≤ devices {report['devices']} + unsettled {unsettled}": (
+            repeats <= report["devices"] + unsettled
+        ),
+        f"possibly repeated {repeats} ≤ repeat requests {requests}": repeats <= requests,
         f"asked twice {reached.asked_again} ≤ possibly repeated {repeats} + retried {rows.asked_again}": (
             reached.asked_again <= repeats + rows.asked_again
         ),

@@ -54,6 +54,7 @@ class Stage:
         self.trial = trial
         self._folder = folder
         self._hurried = hurried
+        self._hit: tuple[int, ...] = ()
         self._numbers = itertools.count(int(time.time()) % 100_000)
         lambda_ = trial.sandbox.lambda_
         self._names = {logical: trial.sandbox.function(logical).name for logical in FUNCTIONS}
@@ -94,7 +95,7 @@ class Stage:
         broken = list(violations(scenario, report, rows, reached)) + over
         if not re.search(scenario.reason, report["reason"] or ""):
             broken.append(f"the reason {report['reason']!r} says {scenario.reason!r}")
-        hit = self.trial.sandbox.aws.struck()
+        hit = self._hit
         broken += [f"rule {n} ({rule.does}) has struck" for n, rule in enumerate(scenario.aws) if not hit[n]]
         self._restore()
         return Played(
@@ -137,6 +138,7 @@ class Stage:
             scene.over.set()
             actor.join(10)
         trial.sandbox.lambda_.wait_idle(_IDLE_S)
+        self._hit = scene.struck or tuple(trial.sandbox.aws.struck())
         try:
             report = trial.report(run_id, began)
         except LookupError:

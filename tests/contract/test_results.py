@@ -21,6 +21,7 @@ from notifier.outcome import Outcome
 from notifier.recipient import Device, Platform
 from notifier.render import Words
 from notifier.results import S3Results
+from notifier.store_error import StoreRefused
 from tests.contract.moto_stores import client_of, lost_answer, new_name, server_for
 
 TWIN = "tests.twins.results"
@@ -383,7 +384,8 @@ class TestBucket:
     def test_other_errors_are_not_swallowed(self, s3: Any) -> None:
         """A bucket that is not there is told, not taken for a lost race."""
         missing = S3Results(s3, "no-such-bucket")
-        with pytest.raises(ClientError, match="NoSuchBucket"):
+        place = "s3://no-such-bucket/rows/run_id=r1/"
+        with pytest.raises(StoreRefused, match=f"^NoSuchBucket by S3 for PutObject under {place}"):
             missing.settle(batch_of(outcomes="a"), 1)
-        with pytest.raises(ClientError, match="NoSuchBucket"):
+        with pytest.raises(StoreRefused, match="NoSuchBucket"):
             missing.put_state("r1", "campaign", {})

@@ -13,6 +13,8 @@ class TwinTask:
         self._result: Any = None
         self._error: Exception | None = None
         self._done = False
+        self.ready_s: float | None = None
+        """When a slow store answers, in the simulation's time; None while nobody has drawn it."""
 
     def done(self) -> bool:
         """Whether the call was made."""

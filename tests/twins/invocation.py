@@ -36,10 +36,12 @@ def premises_of(world: World, *happenings: Happening, threads: bool = True) -> P
             left.pop(0)[1]()
         if threads:
             premises.background.run_all()
+            premises.ledger_background.run_all()
         world.clock.time_s += max(seconds, 0.005)
 
     def slept(_: float) -> None:
         premises.background.run_all()
+        premises.ledger_background.run_all()
 
     world.clock.slept = slept
     premises = Premises(world, passes)

@@ -129,11 +129,16 @@ class MemoryLedger:
 
     def renew(self, lane: Lane) -> Lane:
         """Extend the lease. Raises LaneLost."""
-        return self._write("renew", lane, {"fed": lane.fed} | self._leased(), unless=lambda found: found.fed > lane.fed)
+        return self._write(
+            "renew",
+            lane,
+            {"fed": lane.fed, "trouble": lane.trouble} | self._leased(),
+            unless=lambda found: found.fed > lane.fed,
+        )
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts, and extend the lease. Raises LaneLost."""
-        names = ("cursor", "fed", "suspects", "account", "sending_ms", "idle_claims", "health")
+        names = ("cursor", "fed", "suspects", "account", "sending_ms", "idle_claims", "health", "trouble")
         changes = {name: getattr(after, name) for name in names} | self._leased()
         return self._write("advance", before, changes, cursor=True)
 
@@ -149,6 +154,8 @@ class MemoryLedger:
             "state": state,
             "lease_until_ms": 0,
             "sending_ms": lane.sending_ms,
+            "suspects": lane.suspects,
+            "trouble": lane.trouble,
             "due_at_ms": due_at_ms,
             "reason": reason and reason[:MAX_REASON],
         }
@@ -165,7 +172,10 @@ class MemoryLedger:
             "due_at_ms": now_ms + LEASE_MS,
             "ending": ending,
             "ended_at_ms": now_ms,
+            "account": lane.account,
             "sending_ms": lane.sending_ms,
+            "suspects": lane.suspects,
+            "trouble": lane.trouble,
             "reason": reason and reason[:MAX_REASON],
         }
         return self._write("finish", lane, changes)

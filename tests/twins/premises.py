@@ -1,16 +1,26 @@
 """Where hops are made in a simulation: the worker's real parts over twins of everything around them."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from notifier.account import Account
 from notifier.arms import Arms
 from notifier.batching import Former
 from notifier.campaign import Campaign, read_campaign
 from notifier.deadline import Deadline
 from notifier.dispatch import Dispatch
-from notifier.feed import AudienceFeed, BrokenInput, DeferredFeed, Feed, InputUnreachable, skip_list
+from notifier.feed import (
+    AudienceFeed,
+    BrokenInput,
+    DeferredFeed,
+    Feed,
+    FeedOpener,
+    InputUnreachable,
+    Position,
+    SkipReader,
+)
 from notifier.ledger import LaneLost
 from notifier.opening import Opened, Unsendable
 from notifier.outcome import Access
@@ -19,6 +29,7 @@ from notifier.progress import Progress
 from notifier.recipient import Recipient
 from notifier.render import Words
 from notifier.run import Lane, Run, source_of
+from notifier.store_error import StoreRefused
 from notifier.summary import summary_of
 from notifier.telemetry import Action
 from notifier.tenure import Tenure
@@ -120,11 +131,17 @@ class World:
         """Why the file cannot be opened."""
         self.unreachable: str | None = None
         """Why the file cannot be opened yet."""
+        self.state_refused: str | None = None
+        """Why the run's state may not be stored."""
         self.campaign: Campaign = read_campaign(
             {"id": "c", "message": {"title": "t", "body": "b"}} | _campaign_members(campaign)
         )
         self.run = Run("r", source_of(BUCKET, "batches/f.json", "v", "e"), int(self.clock.now() * 1000))
         self.ledger.open_run(self.run)
+
+    def rows_of(self, batches: Iterable[int]) -> int:
+        """How many rows some batches of the first round have."""
+        return sum(len(self.results.rows[self.run.run_id, number, 0].rows) for number in batches)
 
     @property
     def lane(self) -> Lane:
@@ -153,6 +170,7 @@ class Premises:
     ) -> None:
         self.world = world
         self.background = TwinBackground()
+        self.ledger_background = TwinBackground()
         self.hops: list[Hop] = []
         self.transport = TwinTransport(world.phones, world.clock, waits, latency_s)
         self._step = step
@@ -165,22 +183,31 @@ class Premises:
         """What every hop needs to know."""
         if self.world.refusal is not None:
             raise Unsendable(self.world.refusal)
+        if self.world.state_refused is not None:
+            raise StoreRefused(self.world.state_refused)
         if self.world.unreachable is not None:
             raise InputUnreachable(self.world.unreachable)
         return Opened(self.world.campaign, (), True, (), False)
+
+    def prove_writable(self, run: Run) -> None:
+        """Prove that this run's batches could be settled."""
+        self.world.results.prove_writable(run.run_id)
 
     @contextmanager
     def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> Iterator[Hop]:
         """The hop of a claimed lane."""
         world, campaign = self.world, opened.campaign
-        progress = Progress(lane, world.ledger, world.results, self.background, world.clock, (LaneLost,))
+        progress = Progress(
+            lane, world.ledger, world.results, self.background, self.ledger_background, world.clock, (LaneLost,)
+        )
         dispatch = Dispatch(self.transport, self.carriers, world.clock, world.chance.random, {}, world.window)
         pace = Pace(campaign.per_second or None, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
         plan = Plan(
             campaign.not_before.timestamp() if campaign.not_before else None,
             campaign.abort_after.timestamp() if campaign.abort_after else None,
         )
-        hop = Hop(progress, dispatch, self._feed, pace, plan, deadline, world.clock, self)
+        opener = FeedOpener(self._read_settled, self._feed)
+        hop = Hop(progress, dispatch, opener, pace, plan, deadline, world.clock, self)
         self.hops.append(hop)
         yield hop
 
@@ -201,10 +228,14 @@ class Premises:
             world.ledger, world.continuation, self, self.background, world.clock, world.log, world.recurse_below_ms
         )
 
-    def _feed(self, progress: Progress) -> Feed:
-        world, cursor, suspects = self.world, progress.cursor, progress.suspects
+    def _read_settled(self, position: Position) -> SkipReader:
+        world = self.world
+        run_id, cursor, suspects = world.run.run_id, position.cursor, position.suspects
+        return SkipReader(world.results, self.background, run_id, cursor, suspects, world.size)
+
+    def _feed(self, position: Position, settled: Mapping[int, Account]) -> Feed:
+        world, cursor, suspects = self.world, position.cursor, position.suspects
         run_id, campaign = world.run.run_id, world.campaign
-        settled = skip_list(world.results, run_id, cursor, suspects, world.size)
         if cursor.round:
             return DeferredFeed(
                 world.results, self.background, run_id, campaign.id, cursor, settled, suspects, world.size

@@ -8,8 +8,9 @@ import msgspec
 from notifier.account import Account
 from notifier.batching import Batch, Push
 from notifier.outcome import DeadToken, Invalid, Row
-from notifier.results import Deferred, DeferredBatch, Settled
+from notifier.results import SETTLED_FOLDERS, Deferred, DeferredBatch, Settled
 from notifier.run import batch_name
+from notifier.store_error import StoreRefused
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
 Place = tuple[str, int, int]
@@ -23,6 +24,7 @@ class RowsObject(NamedTuple):
     account: Account
     epoch: int
     pushes: int
+    repeated: int = 0
 
 
 class MemoryResults:
@@ -40,6 +42,7 @@ class MemoryResults:
         self.deferrals: dict[tuple[str, int, int, int], tuple[float, tuple[Deferred, ...]]] = {}
         self.states: dict[tuple[str, str], bytes] = {}
         self.summaries: dict[str, Any] = {}
+        self.probes: dict[tuple[str, str], None] = {}
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
@@ -54,14 +57,23 @@ class MemoryResults:
             self._put("invalid", self.invalid, place, tuple(batch.invalid))
         if batch.dead:
             self._put("dead-tokens", self.dead_tokens, place, tuple(batch.dead))
-        rows = RowsObject(tuple(batch.rows), _copied(batch.account), epoch, batch.pushes)
+        rows = RowsObject(tuple(batch.rows), _copied(batch.account), epoch, batch.pushes, batch.repeated)
         self._put("rows", self.rows, place, rows, only_new=True)
         if self.rows[place].epoch != epoch:
             return self.settled(*place)
-        return Settled(batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes)
+        return Settled(
+            batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes, repeated=batch.repeated
+        )
+
+    def prove_writable(self, run_id: str) -> None:
+        """Write an empty object wherever `settle` writes."""
+        for name in SETTLED_FOLDERS:
+            self._put("probe", self.probes, (name, run_id), None)
 
     def _put(self, name: str, objects: dict[Any, Any], key: object, value: object, *, only_new: bool = False) -> None:
         trouble = self.troubles(name)
+        if trouble is Trouble.REFUSED:
+            raise StoreRefused(f"AccessDenied by S3 for PutObject under {name}/")
         if trouble is Trouble.LOST:
             raise StoreError(f"put {name}")
         if not only_new or key not in objects:
@@ -77,7 +89,15 @@ class MemoryResults:
         """A batch that somebody settled."""
         found = self.rows[run_id, number, round_]
         account = _copied(found.account)
-        return Settled(number, round_, account, ours=False, epoch=found.epoch, pushes=found.pushes)
+        return Settled(
+            number,
+            round_,
+            account,
+            ours=False,
+            epoch=found.epoch,
+            pushes=found.pushes,
+            repeated=found.repeated,
+        )
 
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
@@ -120,7 +140,7 @@ def _deferred_of(push: Push) -> Deferred:
         raise ValueError("a control user is never deferred")
     names = ("record", "number", "user_id", "arm", "device", "words", "attempts", "asked_at", "due_at", "locale")
     more = ("maybe_repeat", "counted", "last_at")
-    return Deferred(**{name: getattr(push, name) for name in (*names, *more)})
+    return Deferred(**{name: getattr(push, name) for name in (*names, *more)}, repeated=push.is_repeated)
 
 
 def _copied(account: Account) -> Account:

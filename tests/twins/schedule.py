@@ -12,9 +12,10 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from notifier.gateway.keys import PATIENCE_S, REST_S
 from notifier.outcome import Access, Readiness
 from notifier.progress import LeaseOver
+from notifier.results import SETTLED_FOLDERS
 from notifier.run import Control, Lane, LaneState
 from notifier.tenure import Invocation
-from tests.twins.background import TwinTask
+from tests.twins.background import TwinBackground, TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act
 from tests.twins.premises import Premises, World
@@ -45,11 +46,20 @@ class Faults(msgspec.Struct, frozen=True):
     timeout_s: int = 900
     away: tuple[tuple[str, int, int], ...] = ()
     """Times in which an endpoint has no credentials: its name, seconds from the beginning, and how long."""
+    slow: float = 0.0
+    """Share of calls to the results that take longer than a lease."""
+    refuses: bool = False
+    """At some time the store refuses everything that settles batches, until the run has stopped and somebody allows it.
+    """
 
     @property
     def rests(self) -> int:
         """How many rests the times without credentials may bring."""
         return sum(length_s // int(REST_S) + 2 for _, _, length_s in self.away)
+
+
+SLOW_S = 40.0
+SETTLING = frozenset((*SETTLED_FOLDERS, "probe"))
 
 
 class Worker:
@@ -81,6 +91,13 @@ class Schedule:
         self.calm = False
         self.next_sweep_s = self.clock.now() + SWEEP_EVERY_S
         self.acts: Counter[Act] = Counter()
+        self.statuses: set[str] = set()
+        """How invocations ended."""
+        self.refusing = self.has_refused = False
+        self.seen_before: Counter[str] = Counter()
+        """What each phone had seen when the store began to refuse."""
+        self.asked_too_often: set[str] = set()
+        """Phones that saw more than one push while nothing could be settled."""
         self._hub = getcurrent()
         self._moving: Worker | None = None
         world.phones.act_of = self._act_of
@@ -110,10 +127,22 @@ class Schedule:
 
     def _trouble(self, name: str) -> Trouble:
         self._give_way(0.0)
+        if self.refusing and name in SETTLING:
+            return Trouble.REFUSED
         if self.calm or self.faults.store <= 0 or self.chance.random() >= self.faults.store:
             return Trouble.NONE
         self.failures += 1
         return self.chance.choice((Trouble.LOST, Trouble.UNANSWERED, Trouble.REPEATED))
+
+    def _refuse(self) -> None:
+        self.refusing = self.has_refused = True
+        self.seen_before = Counter(self.world.phones.seen)
+
+    def _allow(self) -> None:
+        """Somebody repairs the bucket's policy."""
+        self.refusing = False
+        seen = self.world.phones.seen - self.seen_before
+        self.asked_too_often |= {token for token, times in seen.items() if times > 1}
 
     def _before_nudge(self) -> None:
         self._give_way(0.0)
@@ -150,21 +179,23 @@ class Schedule:
     def _resume(self, worker: Worker) -> None:
         self._moving = worker
         try:
-            worker.glet.switch()
+            answer = worker.glet.switch()
         except (StoreError, LeaseOver):
             self._end(worker)
             if worker.retries < 2:
                 self.events.append((self.clock.now() + RETRY_AFTER_S, worker.retries + 1))
             return
         if worker.glet.dead:
+            self.statuses.add(answer.status)
             self._end(worker)
 
     def _end(self, worker: Worker) -> None:
         """The invocation is over; calls it had under way may still arrive, now or much later, or never."""
         if worker in self.workers:
             self.workers.remove(worker)
-        self.ghosts += [task for task in worker.premises.background.pending if self.chance.random() < 0.5]
-        worker.premises.background.pending.clear()
+        for background in (worker.premises.background, worker.premises.ledger_background):
+            self.ghosts += [task for task in background.pending if self.chance.random() < 0.5]
+            background.pending.clear()
 
     def _kill(self, worker: Worker) -> None:
         worker.glet.throw(GreenletExit)
@@ -200,6 +231,8 @@ class Schedule:
         for step in range(MAX_STEPS):
             self.calm = self.calm or step > 1_500
             if self._is_over():
+                if self.refusing:
+                    self._allow()
                 return self.world.lane
             self._step()
         raise AssertionError(f"it never ends: {self.world.lane}")
@@ -237,6 +270,8 @@ class Schedule:
             assert lane.control is not Control.CANCEL, "cancelled, and waits for nobody"
             assert word != (LaneState.PAUSED, Control.GO), "resumed, and waits for nobody"
             self.resumes += 1
+            if self.refusing:
+                self._allow()
             self._speak(Control.GO)
             return
         times = [at for at, _ in self.events] + [self.next_sweep_s]
@@ -254,12 +289,14 @@ class Schedule:
         if self.words < faults.words and chance.random() < 0.02:
             words = [Control.PAUSE, Control.GO] + [Control.CANCEL] * faults.cancels
             self._speak(chance.choice(words))
+        if faults.refuses and not self.has_refused and chance.random() < 0.02:
+            self._refuse()
 
     def _move(self, worker: Worker) -> None:
         """Let a worker go on: some of its background calls end, some time passes."""
-        pending = worker.premises.background.pending
-        while pending and self.chance.random() < 0.8:
-            worker.premises.background.run(self.chance.randrange(len(pending)))
+        for background in (worker.premises.background, worker.premises.ledger_background):
+            while (ready := self._ready(worker, background)) and self.chance.random() < 0.8:
+                background.run(self.chance.choice(ready))
         self._pass_time(worker)
         if self.clock.now() >= worker.ends_s:
             self.timeouts += 1
@@ -267,15 +304,34 @@ class Schedule:
         else:
             self._resume(worker)
 
+    def _ready(self, worker: Worker, background: TwinBackground) -> list[int]:
+        """Which calls may end now. Some calls to the results are slow; the ledger is not."""
+        now_s = self.clock.now()
+        for task in background.pending:
+            if task.ready_s is None:
+                is_slow = background is worker.premises.background and self._draws_slow()
+                task.ready_s = now_s + SLOW_S * is_slow
+        return [n for n, task in enumerate(background.pending) if (task.ready_s or 0.0) <= now_s]
+
+    def _draws_slow(self) -> bool:
+        """An invocation that is shorter than a slow call could never come to anything."""
+        enough = self.faults.timeout_s > 2 * SLOW_S and not self.calm
+        return enough and self.chance.random() < self.faults.slow
+
     def _pass_time(self, worker: Worker) -> None:
         wants_s = worker.wants_s
         if not wants_s:
             return
         next_s = worker.premises.transport.next_s
-        if worker.premises.background.pending:
+        backgrounds = worker.premises.background, worker.premises.ledger_background
+        pending = [task for background in backgrounds for task in background.pending]
+        slow_s = min((task.ready_s or 0.0 for task in pending), default=0.0) - self.clock.now()
+        if pending and slow_s <= 0:
             passes_s = wants_s
         elif next_s is not None:
             passes_s = min(max(next_s - self.clock.monotonic(), 0.001), 3.0)
+        elif pending:
+            passes_s = min(slow_s, 3.0)
         else:
             passes_s = self.chance.choice((wants_s, 0.3, 3.0))
         self.clock.time_s += passes_s

@@ -13,6 +13,8 @@ class Trouble(enum.Enum):
     """The call never arrives: the caller sees an error."""
     UNANSWERED = "unanswered"
     """The call does its work, its answer is lost: the caller sees an error."""
+    REFUSED = "refused"
+    """The store may not be written, until somebody allows it."""
     REPEATED = "repeated"
     """The call does its work, its answer is lost, and the client repeats it by itself."""
 

@@ -147,10 +147,10 @@ def test_resumed_while_pausing() -> None:
 def test_cancel() -> None:
     """Cancelled: within 5 s no request starts, what is unsent is counted, the run is over for good."""
     world = World(users(3000), per_second=100)
-    invoke(world, (10, lambda: world.ledger.set_control("r", Control.CANCEL, "ann")))
+    invoke(world, (11, lambda: world.ledger.set_control("r", Control.CANCEL, "ann")))
     account = world.lane.account
     assert world.lane.ending is Ending.CANCELLED
-    assert max(world.phones.began) <= START_S + 15
+    assert max(world.phones.began) <= START_S + 16
     assert account.devices == account.settled + account.deferred
     assert world.results.summaries["r"].unsent == account.deferred > 0
     assert invoke(world).status == "ignored"

@@ -1,0 +1,309 @@
+"""Batches that cannot be settled: for good, for a while, or only slowly. What is sent, said, and done afterwards."""
+
+import msgspec
+import pytest
+
+from notifier.account import Account
+from notifier.run import LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, Suspect
+from notifier.settling import REFUSALS, SLOW_S
+from notifier.summary import Summary, summary_of
+from notifier.telemetry import Action
+from notifier.worker import WAIT_MS
+from tests.twins.background import TwinTask
+from tests.twins.clock import START_S
+from tests.twins.gateway import Act, Phones
+from tests.twins.invocation import invocation, invoke, premises_of
+from tests.twins.premises import BUCKET, World, broken_at, users
+from tests.twins.trouble import Trouble
+from tests.unit.test_worker_recovery import crash, settles_nothing
+
+
+def refuse(world: World, *names: str) -> None:
+    """From now on these may not be written; without names nothing that settles a batch, nor a probe."""
+    world.results.troubles = lambda name: Trouble.REFUSED if not names or name in names else Trouble.NONE
+
+
+def allow(world: World) -> None:
+    """Somebody repaired it, and resumes the run."""
+    world.results.troubles = lambda _: Trouble.NONE
+    world.ledger.set_control("r", Control.GO, "ann")
+
+
+def summary(world: World) -> Summary:
+    """The run as `status` shows it."""
+    return summary_of(world.run, world.lane, BUCKET)
+
+
+def said(world: World) -> list[str]:
+    """Every trouble in the log."""
+    return [fields["reason"] for action, fields in world.log.lines if action is Action.TROUBLE]
+
+
+class TestRefused:
+    """S3 refuses for good: the run stops, and says what it could not settle."""
+
+    @pytest.mark.parametrize("names", [(), ("rows",)])
+    def test_stops(self, names: tuple[str, ...]) -> None:
+        """Each phone is asked at most once, the reason is the store's, every push without a row is reported."""
+        world = World(users(20_000))
+        refuse(world, *names)
+        assert invoke(world).status == "stopped"
+        asked = sum(world.phones.asked.values())
+        assert 0 < asked < 20_000
+        assert set(world.phones.asked.values()) == {1}
+        assert (world.lane.reason or "").startswith("rows_refused: AccessDenied by S3 for PutObject under rows/")
+        assert said(world)[0] == world.lane.reason
+        told = summary(world)
+        assert (told.possibly_repeated, told.repeat_requests, told.unsettled) == (asked, asked, asked)
+        assert world.lane.trouble.startswith("rows_refused")
+
+    def test_resumed_too_early(self) -> None:
+        """A claim that meets pushes without a row proves first that rows can be written: it asks nobody."""
+        world = World(users(3000))
+        refuse(world)
+        invoke(world)
+        before = summary(world)
+        for _ in range(3):
+            world.ledger.set_control("r", Control.GO, "ann")
+            assert invoke(world).status == "stopped"
+        assert set(world.phones.asked.values()) == {1}
+        assert (world.lane.reason or "").startswith("rows_refused: AccessDenied by S3 for PutObject under probe/")
+        after = summary(world)
+        assert (after.possibly_repeated, after.unsettled) == (before.possibly_repeated, before.unsettled)
+
+    def test_resumed_after_the_repair(self) -> None:
+        """It completes with one more request for each phone that had no row, each of them counted."""
+        world = World(users(20_000))
+        refuse(world)
+        invoke(world)
+        first = summary(world).unsettled
+        allow(world)
+        assert invoke(world).status == "completed"
+        told = summary(world)
+        assert (told.devices, told.unsettled, world.phones.repeats) == (20_000, 0, first)
+        assert first <= told.possibly_repeated <= first + world.size
+        assert told.repeat_requests == told.possibly_repeated
+
+    @pytest.mark.parametrize("folder", ["deferred", "invalid", "dead-tokens"])
+    def test_the_other_folders(self, folder: str) -> None:
+        """What cannot be written for one batch leaves that one open; the others are settled, and not asked again."""
+        acts = {"deferred": Act.LATER, "dead-tokens": Act.DEAD}
+        phones = Phones(lambda token, _: acts.get(folder, Act.ACCEPT) if token == "t3.0" else Act.ACCEPT)
+        records = [*users(3), {"user_id": "u3", "platform": "toaster", "token": "t"}, *users(2000, first=4)]
+        world = World(records if folder == "invalid" else users(2000), phones=phones)
+        refuse(world, folder)
+        invoke(world)
+        assert (world.lane.reason or "").startswith(f"rows_refused: AccessDenied by S3 for PutObject under {folder}/")
+        settled = [number for number in range(5) if ("r", number, 0) in world.results.rows]
+        # A stop defers what it has in its queues: where that cannot be written, no open batch can be settled.
+        assert settled == {"invalid": [1, 2, 3, 4], "deferred": [], "dead-tokens": [1, 2, 3]}[folder]
+        assert summary(world).unsettled == sum(world.phones.asked.values()) - world.rows_of(settled)
+        allow(world)
+        phones.act_of = lambda _, __: Act.ACCEPT
+        invoke(world)
+        assert world.lane.ending is Ending.COMPLETED
+        assert world.phones.repeats <= summary(world).possibly_repeated <= 1000
+
+    def test_one_odd_refusal(self) -> None:
+        """A store that refuses once or twice does not stop the run, and nobody is asked twice."""
+        world = World(users(2000))
+        left = [Trouble.REFUSED] * (REFUSALS - 1)
+        world.results.troubles = lambda name: left.pop() if left and name == "rows" else Trouble.NONE
+        assert invoke(world).status == "completed"
+        assert (world.phones.repeats, summary(world).possibly_repeated, world.lane.trouble) == (0, 0, "")
+
+    def test_cancelled(self) -> None:
+        """Nobody resumes it: it ends at once, counts what is settled behind the gap, and names what is not."""
+        slow = Phones(lambda token, _: Act.MUTE if token == "t7.0" else Act.ACCEPT)
+        world = World(users(2000), phones=slow)
+
+        def cancel() -> None:
+            refuse(world)
+            world.ledger.set_control("r", Control.CANCEL, "ann")
+
+        invoke(world, (10, cancel))
+        assert (world.lane.ending, world.lane.cursor.record) == (Ending.CANCELLED, 0)
+        assert (world.lane.reason or "").startswith("rows_refused: AccessDenied")
+        assert (world.lane.account.settled, summary(world).unsettled) == (1500, 500)
+
+    def test_a_file_that_breaks_meanwhile(self) -> None:
+        """The run waits for the repair before it fails: what was sent must be accounted."""
+        world = World(users(2000), fault=broken_at(1300))
+        refuse(world)
+        invoke(world)
+        assert world.lane.state is LaneState.STOPPED
+        allow(world)
+        invoke(world)
+        assert (world.lane.ending, world.lane.account.users) == (Ending.FAILED, 1000)
+
+    def test_the_state(self) -> None:
+        """What every hop needs cannot be stored: stopped before anything is sent; resumed it goes on."""
+        world = World(users(10))
+        world.state_refused = "AccessDenied by S3 for PutObject under s3://b/state/run_id=r/: allow it"
+        invoke(world)
+        assert (world.lane.state, world.lane.reason) == (LaneState.STOPPED, f"state_refused: {world.state_refused}")
+        assert not world.phones.asked
+        world.state_refused = None
+        allow(world)
+        assert invoke(world).status == "completed"
+
+
+class TestForAWhile:
+    """S3 fails and may come back: nothing new is sent meanwhile, and no hop is killed for it."""
+
+    def test_nothing_new_is_sent(self) -> None:
+        """From the first failure to the next success no request starts."""
+        world = World(users(20_000), per_second=500)
+        world.results.troubles = lambda name: Trouble.LOST if 5 <= world.clock.now() - START_S < 40 else Trouble.NONE
+        assert invoke(world).status == "completed"
+        gap = [at for at in world.phones.began if START_S + 7 <= at < START_S + 40]
+        assert not gap
+        assert (world.phones.repeats, summary(world).possibly_repeated) == (0, 0)
+
+    def test_until_the_hop_ends(self) -> None:
+        """It leaves with the reason, comes back by itself, asks nobody before rows can be written, and counts."""
+        world = World(users(3000))
+        world.results.troubles = lambda _: Trouble.LOST
+        invoke(world, timeout_s=90)
+        lane = world.lane
+        assert lane.state is LaneState.READY
+        assert lane.trouble.startswith("rows could not be written: put ")
+        assert lane.due_at_ms == pytest.approx(world.clock.now() * 1000 + WAIT_MS, abs=1)
+        asked = sum(world.phones.asked.values())
+        assert summary(world).unsettled == asked > 0
+        invoke(world)
+        assert sum(world.phones.asked.values()) == asked
+        world.results.troubles = lambda _: Trouble.NONE
+        invoke(world)
+        assert (world.lane.ending, world.phones.repeats) == (Ending.COMPLETED, asked)
+        assert asked <= summary(world).possibly_repeated <= 3000
+
+    def test_no_progress_names_it(self) -> None:
+        """S3 is away for longer than claims are made: the reason says what failed last."""
+        world = World(users(10))
+        world.results.troubles = lambda _: Trouble.LOST
+        for _ in range(MAX_IDLE_CLAIMS + 1):
+            invoke(world, timeout_s=90)
+        assert world.lane.reason == (
+            "no_progress: 3 claims in a row settled nothing; what failed last: rows could not be written: put probe"
+        )
+
+    def test_a_killed_hop_leaves_it_behind(self) -> None:
+        """The trouble is in the ledger and in the log as it occurs, and not only at the hop's end."""
+        world = World(users(10))
+        world.results.troubles = settles_nothing
+        for _ in range(MAX_IDLE_CLAIMS):
+            crash(world, 3)
+        assert set(said(world)) == {"rows could not be written: put rows"}
+        invoke(world)
+        assert (world.lane.reason or "").endswith("what failed last: rows could not be written: put rows")
+
+    def test_an_invocation_that_breaks_off_leaves_it_behind(self) -> None:
+        """An error that nobody foresaw is in the ledger, too, in its own words."""
+        world = World(users(10))
+        premises = premises_of(world)
+
+        def broken(_: float) -> None:
+            raise ValueError("the disk is full")
+
+        premises.transport.waits = broken
+        with pytest.raises(ValueError, match="full"):
+            premises.tenure().work(world.run, 0, invocation(world))
+        assert world.lane.trouble == "the invocation broke off: the disk is full"
+
+    def test_it_is_forgotten_when_it_goes_on(self) -> None:
+        """A run that settled something since has no trouble any more."""
+        world = World(users(2000))
+        left = [Trouble.LOST]
+        world.results.troubles = lambda name: left.pop() if left and name == "rows" else Trouble.NONE
+        invoke(world)
+        assert (world.lane.ending, world.lane.trouble) == (Ending.COMPLETED, "")
+
+
+class TestSlow:
+    """S3 hangs for longer than a lease, and the ledger is well."""
+
+    def test_rows_that_hang(self) -> None:
+        """The lease is kept, what takes too long holds the sending, and nobody is asked twice."""
+        world = World(users(20_000), per_second=200)
+        premises = premises_of(world)
+        began_s = world.clock.now()
+
+        def passes(seconds: float) -> None:
+            premises.ledger_background.run_all()
+            if not 5 < world.clock.now() - began_s < 45:
+                premises.background.run_all()
+            world.clock.time_s += max(seconds, 0.005)
+
+        premises.transport.waits = passes
+        assert premises.tenure().work(world.run, 0, invocation(world)).status == "completed"
+        assert (world.lane.hop, world.phones.repeats, world.lane.account.repeat_requests) == (1, 0, 0)
+        assert not [at for at in world.phones.began if began_s + 5 + 2.5 + SLOW_S < at < began_s + 45]
+
+    def test_settled_batches_that_take_long_to_read(self) -> None:
+        """A hundred are read at the same time, while the lease is renewed; then the run goes on in the same hop."""
+        slow = Phones(lambda token, asked: Act.MUTE if token == "t1.0" and not asked else Act.ACCEPT)
+        world = World(users(300), size=3, phones=slow)
+        crash(world, 10)
+        assert len(world.results.settled_from("r", 0, 0)) == 99
+        premises = premises_of(world)
+        reading: list[list[TwinTask]] = []
+
+        def passes(seconds: float) -> None:
+            premises.ledger_background.run_all()
+            tasks = premises.background.pending
+            if tasks and tasks[0]._call == world.results.settled:
+                reading.append(list(tasks))
+                world.clock.time_s += 1
+                premises.background.run(0)
+            else:
+                premises.background.run_all()
+                world.clock.time_s += max(seconds, 0.005)
+
+        premises.transport.waits = passes
+        assert premises.tenure().work(world.run, 0, invocation(world)).status == "completed"
+        assert (len(reading[0]), world.lane.hop) == (99, 2)
+        assert world.clock.now() - START_S > 3 * LEASE_MS / 1000
+        assert "settled batches: S3 takes more than 10 s to hand them out" in said(world)
+
+
+class TestCounting:
+    """Devices once, requests each time, and neither more than a crash leaves in doubt."""
+
+    def test_a_device_that_is_unanswered_twice(self) -> None:
+        """Over two rounds: one device, two requests."""
+        phones = Phones(lambda token, asked: Act.BROKEN if token == "t3.0" and asked < 2 else Act.ACCEPT)
+        world = World(users(10), phones=phones)
+        invoke(world)
+        told = summary(world)
+        assert (told.possibly_repeated, told.repeat_requests, phones.repeats) == (1, 2, 2)
+
+    def test_a_slow_run_leaves_little_in_doubt(self) -> None:
+        """Of 100 pushes a second a crash makes two batches suspect, and not eight."""
+        world = World(users(20_000), per_second=100)
+        crash(world, 12)
+        assert world.lane.fed * 500 - world.lane.cursor.record <= 1000
+        invoke(world)
+        told = summary(world)
+        assert 0 < world.phones.repeats <= told.possibly_repeated <= 1000
+
+    def test_an_account_of_the_release_before(self) -> None:
+        """It counted requests: they are requests here, and never more devices than there are."""
+        world = World(users(10))
+        old = msgspec.json.decode(b'{"devices": 10, "possibly_repeated": 70}', type=Account)
+        assert (old.possibly_repeated, old.repeat_requests) == (70, 70)
+        told = summary_of(world.run, msgspec.structs.replace(world.lane, account=old), BUCKET)
+        assert (told.possibly_repeated, told.repeat_requests) == (10, 70)
+
+    def test_claims_that_asked_for_a_batch(self) -> None:
+        """A claim that stopped says for which batches it asked; of one that died nobody knows."""
+        died, stopped = Suspect(1, 9), Suspect(2, 9, {4: 500, 7: 20})
+        assert [n for n in range(10) if stopped.may_have_asked(n)] == [4, 7]
+        assert [n for n in range(10) if died.may_have_asked(n)] == list(range(9))
+        assert (stopped.beyond(4), died.beyond(4)) == (Suspect(2, 9, {7: 20}), died)
+
+    def test_a_suspect_of_the_release_before(self) -> None:
+        """It is read as a claim that died, and written in its form."""
+        text = b'[{"epoch":1,"below":9}]'
+        assert msgspec.json.decode(text, type=tuple[Suspect, ...]) == (Suspect(1, 9),)
+        assert msgspec.json.encode((Suspect(1, 9),)) == text
