@@ -101,8 +101,8 @@ class App:
         return int(self._now().timestamp())
 
     def _letters(self, call: Call) -> Letters:
-        def figures(request: Request) -> Any:
-            return self._desk.figures(self._desk.count_job(request.parts), request.campaign)
+        def forecast(request: Request) -> Any:
+            return self._desk.forecast(self._desk.count_job(request.parts), request.campaign)
 
         def samples(request: Request) -> list[dict[str, Any]]:
             job = self._desk.count_job(request.parts)
@@ -117,7 +117,7 @@ class App:
             self._now_s(),
             self._settings.approvers,
             self._settings.limits,
-            figures,
+            forecast,
             samples,
         )
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from approval.request import needs_tick
-from approval.runs import Count
 from approval.zones import zone_of
 from notifier.campaign import HUNDREDTHS, Campaign
+from notifier.tally import Figures
 
 NIGHT_BEGINS = 22
 NIGHT_ENDS = 8
@@ -23,10 +23,10 @@ class ArmShare(msgspec.Struct, frozen=True):
     platforms: dict[str, int]
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """An audience at a glance."""
+class Forecast(msgspec.Struct, frozen=True):
+    """A counted audience, and what sending this campaign to it would mean."""
 
-    count: Count
+    count: Figures
     at_night: int
     repeated_share: float
     needs_tick: bool
@@ -34,13 +34,14 @@ class Figures(msgspec.Struct, frozen=True):
     duration_s: int = 0
 
 
-def figures(count: Count, start: datetime, campaign: Campaign | None, per_second: int, ramp_s: int) -> Figures:
+def forecast(count: Figures, start: datetime, campaign: Campaign | None, per_second: int, ramp_s: int) -> Forecast:
     """The figures at a planned start (aware). `per_second` and `ramp_s` are the stack's."""
-    return Figures(
+    repeated_tokens = count.repeated_tokens or 0  # None only while the job counts, and then it has no result
+    return Forecast(
         count=count,
         at_night=users_at_night(count.timezones, start),
-        repeated_share=count.repeated_tokens / count.devices if count.devices else 0.0,
-        needs_tick=needs_tick(count.repeated_tokens, count.devices),
+        repeated_share=repeated_tokens / count.devices if count.devices else 0.0,
+        needs_tick=needs_tick(repeated_tokens, count.devices),
         arms=shares(count, campaign) if campaign is not None else (),
         duration_s=duration_s(count.devices, min(per_second, (campaign and campaign.per_second) or per_second), ramp_s),
     )
@@ -59,7 +60,7 @@ def users_at_night(timezones: dict[str, int], start: datetime) -> int:
     return total
 
 
-def shares(count: Count, campaign: Campaign) -> tuple[ArmShare, ...]:
+def shares(count: Figures, campaign: Campaign) -> tuple[ArmShare, ...]:
     """The users to expect in every arm, control included."""
     return tuple(
         ArmShare(

@@ -9,16 +9,17 @@ import msgspec
 
 from approval import request as rules
 from approval.access import Access
-from approval.audience import Figures, figures
+from approval.audience import Forecast, forecast
 from approval.batch_file import Files
 from approval.config import Settings
 from approval.form import Faults, Form, gateway_faults, read_campaign_of
 from approval.people import Person, address_of, domains, is_in, named, told
 from approval.placeholders import placeholder_faults
 from approval.request import Counted, Decision, Refused, Request, State, Step, batch_file, require
-from approval.runs import Action, CountJob, Runs
+from approval.runs import Action, Runs
 from approval.store import KEEP_S, AuditEntry, Store
 from notifier.campaign import Campaign, Part
+from notifier.counting import CountJob, CountStatus
 
 MAX_NAMED = 20
 REMINDERS_PER_WINDOW = 2
@@ -119,7 +120,7 @@ class Desk:
         """Have these objects counted, unless that was done or is under way."""
         parts, _ = self._files.pinned(keys)
         job = self._runs.count(parts) if parts else None
-        if parts and (job is None or job.status == "failed"):
+        if parts and (job is None or job.status is CountStatus.FAILED):
             self._runs.begin_count(parts, person.email)
 
     def read(self, form: Form, requester: str) -> tuple[Campaign | None, tuple[Part, ...], Faults]:
@@ -279,16 +280,16 @@ class Desk:
 
     def _counted(self, request: Request) -> Counted | None:
         job = self.count_job(request.parts)
-        if job is None or job.result is None:
+        if job is None or job.result is None or job.result.repeated_tokens is None:
             return None
         return Counted(job.result.users, job.result.devices, job.result.repeated_tokens)
 
-    def figures(self, job: CountJob | None, campaign: Campaign | None) -> Figures | None:
-        """The figures of a counted audience; None while it is counted."""
+    def forecast(self, job: CountJob | None, campaign: Campaign | None) -> Forecast | None:
+        """What sending to a counted audience would mean; None while it is counted."""
         if job is None or job.result is None:
             return None
         start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
-        return figures(job.result, start, campaign, self._settings.fcm_per_second, self._settings.ramp_s)
+        return forecast(job.result, start, campaign, self._settings.fcm_per_second, self._settings.ramp_s)
 
     # -- the run ------------------------------------------------------------------------------------------------------
 

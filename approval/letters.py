@@ -22,7 +22,7 @@ class Letters:
 
     Args:
         base_url: where the app is.
-        figures: the figures of a request's audience, or None while it is counted.
+        forecast: the forecast of a request's audience, or None while it is counted.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Letters:
         now_s: int,
         approvers: tuple[str, ...],
         limits: Limits,
-        figures: Callable[[Request], Any],
+        forecast: Callable[[Request], Any],
         samples: Callable[[Request], list[dict[str, Any]]],
     ) -> None:
         self._mailer = mailer
@@ -46,7 +46,7 @@ class Letters:
         self._now_s = now_s
         self._approvers = approvers
         self._limits = limits
-        self._figures = figures
+        self._figures = forecast
         self._samples = samples
         self.unsent: list[str] = []
         self.sent: list[str] = []
@@ -62,8 +62,8 @@ class Letters:
             return
         samples = self._samples(request)
         shown = previews(request.campaign, samples[0] if samples else None)
-        figures = self._figures(request)
-        needed = needed_approvals(figures.count.users, self._limits) if figures else 1
+        forecast = self._figures(request)
+        needed = needed_approvals(forecast.count.users, self._limits) if forecast else 1
         word = "Reminder: " if again else ""
         for email in told(named(request.form.approvers), request.requester, self._approvers):
             self._send(
@@ -75,7 +75,7 @@ class Letters:
                 request=request,
                 previews=shown[:_SHOWN],
                 more=max(0, len(shown) - _SHOWN),
-                figures=figures,
+                forecast=forecast,
                 needed=needed,
             )
 

@@ -6,12 +6,11 @@ from functools import lru_cache
 import msgspec
 
 from approval.form import TEXTS, Faults, Form, flat
-from approval.runs import Count
 from notifier.audience_checks import warnings_in
 from notifier.placeholder import BadTemplate, compiled
 from notifier.recipient import BrokenRecord
 from notifier.render import USER_ID
-from notifier.tally import MAX_NAME_CHARS, OTHER
+from notifier.tally import MAX_NAME_CHARS, OTHER, Figures
 from notifier.text_checks import sent_as_it_is, unquoted_in
 
 _MOST = 200
@@ -28,7 +27,7 @@ class Gap(msgspec.Struct, frozen=True):
     is_needed: bool
 
 
-def gaps(form: Form, count: Count | None) -> tuple[Gap, ...]:
+def gaps(form: Form, count: Figures | None) -> tuple[Gap, ...]:
     """Every placeholder that is missing for somebody, those without a default first."""
     found: dict[str, bool] = {}
     for _, text in _texts(form):
@@ -43,7 +42,7 @@ def gaps(form: Form, count: Count | None) -> tuple[Gap, ...]:
     return tuple(sorted(seen, key=lambda gap: (not gap.is_needed, -gap.missing, gap.name)))
 
 
-def placeholder_faults(form: Form, count: Count | None) -> Faults:
+def placeholder_faults(form: Form, count: Figures | None) -> Faults:
     """Texts that could not be filled in for somebody, by field."""
     faults: Faults = {}
     if count is None:
@@ -62,14 +61,14 @@ def placeholder_faults(form: Form, count: Count | None) -> Faults:
     return faults
 
 
-def lookalike_warnings(form: Form, count: Count | None) -> tuple[str, ...]:
+def lookalike_warnings(form: Form, count: Figures | None) -> tuple[str, ...]:
     """What looks like a placeholder of an attribute that somebody has, and is sent as it is."""
     if count is None:
         return ()
     return tuple(dict.fromkeys(said for _, text in _texts(form) for said in sent_as_it_is(text, count.attributes)))
 
 
-def _unquoted(text: str, count: Count) -> list[str]:
+def _unquoted(text: str, count: Figures) -> list[str]:
     """Words that should be in quotes. None while nobody is counted, or too many attributes were."""
     if OTHER in count.attributes or not users_of(count):
         return []
@@ -79,7 +78,7 @@ def _unquoted(text: str, count: Count) -> list[str]:
         return []
 
 
-def audience_warnings(form: Form, count: Count | None) -> tuple[str, ...]:
+def audience_warnings(form: Form, count: Figures | None) -> tuple[str, ...]:
     """Words for no value in what the texts print, and tokens that look like the other gateway's."""
     if count is None:
         return ()
@@ -87,12 +86,12 @@ def audience_warnings(form: Form, count: Count | None) -> tuple[str, ...]:
     return tuple(warnings_in(count.null_words, count.other_gateway, names))
 
 
-def users_of(count: Count) -> int:
+def users_of(count: Figures) -> int:
     """Users that can get something: each of them has a time zone, or none."""
     return sum(count.timezones.values()) + count.without_timezone
 
 
-def missing_for(name: str, count: Count) -> int:
+def missing_for(name: str, count: Figures) -> int:
     """Users without the attribute. 0 where that is not known, because the audience has too many attributes."""
     key = name[:MAX_NAME_CHARS]
     if name == USER_ID or (OTHER in count.attributes and key not in count.attributes):

@@ -8,9 +8,10 @@ import msgspec
 
 from approval.batch_file import Files, RowSeen
 from approval.request import Request, State
-from approval.runs import CountJob, Runs, RunSeen
+from approval.runs import Runs, RunSeen
 from approval.store import Store, TestPush
 from notifier.campaign import CONTROL
+from notifier.counting import CountJob
 
 TESTS_AWAITED_MS = 300_000
 """An answer to a test push that is not there by then is not waited for any more."""

@@ -11,9 +11,10 @@ from botocore.exceptions import ClientError
 
 from approval.table import Table
 from notifier.account import Account
-from notifier.audience_checks import BrokenGroup
 from notifier.campaign import Part
-from notifier.run import LEDGER_VERSION
+from notifier.counting import CountJob, CountProgress, CountStatus, count_id
+from notifier.run import LEDGER_VERSION, Ending
+from notifier.tally import Figures
 
 
 class Action(enum.StrEnum):
@@ -22,42 +23,6 @@ class Action(enum.StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far a counting job is."""
-
-    users: int = 0
-    bytes: int = 0
-    bytes_total: int = 0
-
-
-class Count(msgspec.Struct, frozen=True):
-    """An audience, counted."""
-
-    users: int = 0
-    devices: int = 0
-    platforms: dict[str, int] = {}
-    repeated_tokens: int = 0
-    invalid_records: int = 0
-    locales: dict[str, int] = {}
-    without_timezone: int = 0
-    timezones: dict[str, int] = {}
-    attributes: dict[str, int] = {}
-    samples: list[dict[str, Any]] = []
-    broken: list[BrokenGroup] = []
-    null_words: dict[str, dict[str, int]] = {}
-    other_gateway: dict[str, int] = {}
-
-
-class CountJob(msgspec.Struct, frozen=True):
-    """A counting job: `counting`, `done` or `failed`."""
-
-    status: str
-    progress: Progress = Progress()
-    result: Count | None = None
-    reason: str = ""
-    updated_at_ms: int = 0
 
 
 class RunSeen(msgspec.Struct, frozen=True):
@@ -77,7 +42,7 @@ class RunSeen(msgspec.Struct, frozen=True):
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen."""
-        return self.status in ("completed", "failed", "cancelled", "aborted")
+        return self.status in tuple(Ending)
 
     @property
     def accepted(self) -> int:
@@ -91,13 +56,6 @@ class RunOver(msgspec.Struct, frozen=True):
     run_id: str
     campaign_id: str
     at_ms: int
-
-
-def count_id(parts: Sequence[Part]) -> str:
-    """The name of the counting job of exactly these objects."""
-    name = [[part.bucket, part.key, part.version_id or "", part.etag] for part in parts]
-    canonical = json.dumps(name, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 class Runs(Table):
@@ -154,13 +112,15 @@ class Runs(Table):
 
     def count(self, parts: Sequence[Part]) -> CountJob | None:
         """The counting job of these objects, if there ever was one."""
-        item = self._get(f"count#{count_id(parts)}", "count")
+        name = count_id(parts)
+        item = self._get(f"count#{name}", "count")
         if item is None:
             return None
         return CountJob(
-            status=_text(item, "status") or "counting",
-            progress=_decoded(item, "progress", Progress) or Progress(),
-            result=_decoded(item, "result", Count),
+            count_id=name,
+            status=CountStatus(_text(item, "status") or CountStatus.COUNTING),
+            progress=_decoded(item, "progress", CountProgress) or CountProgress(),
+            result=_decoded(item, "result", Figures),
             reason=_text(item, "reason"),
             updated_at_ms=_whole(item, "updated_at_ms") or 0,
         )

@@ -16,11 +16,12 @@ from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.preview import Preview, forgiving, previews
 from approval.progress import Progress
 from approval.request import OPEN, Request, State, needed_approvals
-from approval.runs import CountJob, Runs
+from approval.runs import Runs
 from approval.same_audience import other_runs
 from approval.store import Store, Summary, TestDevice
 from approval.web import Call
 from notifier.campaign import Campaign
+from notifier.counting import CountJob
 from notifier.recipient import masked
 
 DONE = {
@@ -193,7 +194,7 @@ class Views:
             "faults": faults,
             "phones": self._page("_phones.html", call, **values),
             "audience": self._page("_audience.html", call, **values),
-            "counting": bool(values["parts"]) and values["figures"] is None,
+            "counting": bool(values["parts"]) and values["forecast"] is None,
         }
 
     def _preview_values(self, form: Form, sample: int) -> dict[str, Any]:
@@ -203,7 +204,7 @@ class Views:
         return self._shown(campaign, job, sample) | {
             "parts": parts,
             "job": job,
-            "figures": self._desk.figures(job, campaign),
+            "forecast": self._desk.forecast(job, campaign),
             "gaps": gaps(form, job.result if job else None),
             "lookalikes": _warnings(form, job),
             "says_something": any(text for place, text in flat(form) if place.rpartition(".")[2] in TEXTS),
@@ -221,7 +222,7 @@ class Views:
 
     def _review(self, call: Call, request: Request, notice: str) -> str:
         job = self._desk.count_job(request.parts)
-        figures = self._desk.figures(job, request.campaign)
+        forecast = self._desk.forecast(job, request.campaign)
         state = request.state_at(self._desk.now_ms)
         sample = int(call.asked("sample")) if call.asked("sample").isdecimal() else 0
         person = call.visitor.person if call.visitor else None
@@ -237,9 +238,9 @@ class Views:
             changed=self._desk.changed_parts(request) if state is State.IN_REVIEW else (),
             parts=request.parts,
             job=job,
-            figures=figures,
+            forecast=forecast,
             is_plan=True,
-            needed=needed_approvals(figures.count.users, self._settings.limits) if figures else 1,
+            needed=needed_approvals(forecast.count.users, self._settings.limits) if forecast else 1,
             is_mine=is_mine,
             is_open=state in OPEN,
             may_decide=bool(person and person.is_approver) and not is_mine and state is State.IN_REVIEW,
@@ -268,7 +269,7 @@ class Views:
             state=request.state_at(self._desk.now_ms),
             parts=request.parts,
             job=job,
-            figures=self._desk.figures(job, request.campaign),
+            forecast=self._desk.forecast(job, request.campaign),
             gaps=gaps(request.form, job.result if job else None),
             lookalikes=_warnings(request.form, job),
             is_plan=True,

@@ -8,23 +8,12 @@ from typing import Any
 
 import msgspec
 
-from notifier.counting import LEASE_MS, Claim, CountLost, CountProgress, CountStatus, CountTaken
+from notifier.counting import LEASE_MS, Claim, CountJob, CountLost, CountProgress, CountStatus, CountTaken
 from notifier.cursor import decode_cursor
 from notifier.tally import Figures
 
 KEEP_S = 30 * 86_400
 """A job's item is kept for this long after its last write."""
-
-
-class CountSeen(msgspec.Struct, frozen=True):
-    """A job as its item shows it."""
-
-    count_id: str
-    status: CountStatus
-    progress: CountProgress
-    result: Figures | None
-    reason: str
-    updated_at_ms: int
 
 
 class DynamoCountJobs:
@@ -43,13 +32,13 @@ class DynamoCountJobs:
         self._bucket = bucket
         self._now = now
 
-    def read(self, count_id: str) -> CountSeen | None:
+    def read(self, count_id: str) -> CountJob | None:
         """The job, or None."""
         item = self._client.get_item(TableName=self._table, Key=_key(count_id), ConsistentRead=True).get("Item")
         if item is None:
             return None
         result = item.get("result")
-        return CountSeen(
+        return CountJob(
             count_id,
             CountStatus(item["status"]["S"]),
             msgspec.json.decode(item["progress"]["S"], type=CountProgress),

@@ -50,6 +50,17 @@ class CountProgress(msgspec.Struct, frozen=True):
     bytes_total: int = 0
 
 
+class CountJob(msgspec.Struct, frozen=True):
+    """A counting job as its item shows it; the approval app reads the same item. `result` is None until it is done."""
+
+    count_id: str
+    status: CountStatus
+    progress: CountProgress = CountProgress()
+    result: Figures | None = None
+    reason: str = ""
+    updated_at_ms: int = 0
+
+
 class Claim(msgspec.Struct, frozen=True):
     """A job in the hands of one invocation: every write is conditional on `epoch`.
 

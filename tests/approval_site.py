@@ -20,9 +20,10 @@ import msgspec
 from approval.app import App
 from approval.config import Settings
 from approval.request import Limits
-from approval.runs import Count, count_id
 from approval.sign_in import COOKIE, Evenly
 from notifier.campaign import Part
+from notifier.counting import count_id
+from notifier.tally import Figures
 from tests.contract.moto_stores import FOREIGN, KEYS, moto_server
 
 BUCKET, LEDGER, TABLE = "campaigns", "ledger", "approval"
@@ -317,10 +318,11 @@ class World:
 
     def finish_counts(self, **figures: Any) -> None:
         """What the notifier's counting job would write, for every count that was asked for."""
-        count = Count(
+        count = Figures(
             **{
                 "users": 500,
                 "devices": 600,
+                "repeated_tokens": 0,
                 "platforms": {"ios": 350, "android": 250},
                 "timezones": {"Europe/London": 400, "Asia/Tokyo": 50},
                 "without_timezone": 50,

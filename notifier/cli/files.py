@@ -29,8 +29,7 @@ from notifier.cli.options import AsJson, By, Stack, StackFile, console, notes, p
 from notifier.cli.place import Cloud, find_place, split_url
 from notifier.cli.shown import show_figures, show_inspection, show_warnings, warnings_of
 from notifier.cli.trouble import ExitCode, Trouble, tells_trouble
-from notifier.count_jobs import CountSeen
-from notifier.counting import LEASE_MS, CountStatus, count_id
+from notifier.counting import LEASE_MS, CountJob, CountStatus, count_id
 from notifier.gateway.additions import addition_faults
 from notifier.inspection import Inspector
 from notifier.tally import Figures, Tally
@@ -315,8 +314,8 @@ def _count_there(cloud: Cloud, source: list[str], by: str, timeout_s: float, as_
 
 
 def _await_count(
-    cloud: Cloud, name: str, before: CountSeen | None, ask: Callable[[], None], timeout_s: float, as_json: bool
-) -> CountSeen:
+    cloud: Cloud, name: str, before: CountJob | None, ask: Callable[[], None], timeout_s: float, as_json: bool
+) -> CountJob:
     """Ask, and wait for the answer; ask again when nobody has counted for longer than a claim holds."""
     began = moved = time.monotonic()
     columns = (TextColumn("counting"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[users]:,} users"))

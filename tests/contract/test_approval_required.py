@@ -9,17 +9,20 @@ import msgspec
 import pytest
 
 from approval.batch_file import Files
-from approval.runs import Runs, count_id
-from notifier import counting
+from approval.runs import Runs
 from notifier.audience import FileCache
+from notifier.audience_checks import BrokenGroup
 from notifier.campaign import Part
 from notifier.composition import S3Library, decode_opened, is_approved
 from notifier.config import BadSettings, read_settings
+from notifier.count_jobs import DynamoCountJobs
+from notifier.counting import CountProgress, CountStatus, count_id
 from notifier.gateway.additions import addition_faults
 from notifier.ledger import DynamoLedger
 from notifier.opening import Opening, Unsendable
 from notifier.render import Renderer
 from notifier.run import Run, Source, source_of
+from notifier.tally import Figures
 from tests.approval_site import BUCKET, LEDGER, World, moto_server
 
 KEY, BODY = "batches/r1.json", b'{"campaign": {}, "users": []}'
@@ -172,7 +175,24 @@ def test_the_switch() -> None:
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
-def test_counts_have_one_name_on_both_sides(version: str | None) -> None:
-    """Approval finds the job that the notifier counts."""
+def test_approval_reads_the_count_that_the_notifier_wrote(world: World, version: str | None) -> None:
+    """While the job counts, when it is done, and when it has failed; found by the parts alone."""
     parts = (Part(key="audiences/ü.json", bucket="b", version_id=version, etag="e"),)
-    assert count_id(parts) == counting.count_id(parts)
+    dynamodb = world.client("dynamodb")
+    jobs = DynamoCountJobs(dynamodb, LEDGER, world.client("s3"), BUCKET, time.time)
+    runs = Runs(dynamodb, LEDGER, world.control, "control")
+    name = count_id(parts)
+    assert runs.count(parts) is None
+    claim = jobs.claim(name, "ann@example.com")
+    assert runs.count(parts) == jobs.read(name)
+    jobs.report(claim, CountProgress(3, 10, 20))
+    assert runs.count(parts) == jobs.read(name)
+    jobs.fail(claim, "the audience is gone")
+    assert runs.count(parts) == jobs.read(name)
+    again = jobs.claim(name, "ann@example.com")
+    figures = Figures(users=2, devices=3, repeated_tokens=1, records=2, broken=[BrokenGroup("not an object", 1, [])])
+    jobs.finish(again, figures, CountProgress(2, 20, 20))
+    found = runs.count(parts)
+    assert found == jobs.read(name)
+    assert found is not None
+    assert (found.status, found.result) == (CountStatus.DONE, figures)

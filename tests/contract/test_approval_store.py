@@ -13,10 +13,9 @@ from approval.access import Access, LinkData
 from approval.batch_file import Files, OtherContent
 from approval.form import Form
 from approval.request import Limits, Request, Step
-from approval.runs import Runs, count_id
+from approval.runs import Runs
 from approval.store import AuditEntry, Conflict, NoSuchRequest, Store, TestDevice
 from notifier.account import Account
-from notifier.campaign import Part
 from notifier.run import source_of
 from tests.approval_site import BUCKET, LEDGER, TABLE, World, moto_server
 
@@ -258,11 +257,3 @@ def test_the_first_word_for_a_key_stands(runs: Runs, world: World) -> None:
         TableName=LEDGER, Key={"pk": {"S": f"approved#{BUCKET}/batches/r1.json"}, "sk": {"S": "approved"}}
     )["Item"]
     assert item["sha256"]["S"] == sha256(b"1").hexdigest()
-
-
-def test_a_count_is_named_by_what_is_counted() -> None:
-    """Other bytes are another job."""
-    part = Part(key="audiences/a.json", bucket="b", version_id=None, etag="e")
-    assert count_id([part]) == count_id([part])
-    assert len(count_id([part])) == 20
-    assert count_id([part]) != count_id([msgspec.structs.replace(part, etag="f")])

@@ -170,7 +170,7 @@ def test_hops_count_as_one(aws: LocalAws, jobs: DynamoCountJobs, tmp_path: Path,
 
 
 def hop_name(event: dict[str, Any]) -> str:
-    from approval.runs import count_id
     from notifier.campaign import Part
+    from notifier.counting import count_id
 
     return count_id([msgspec.convert(part, Part) for part in event["parts"]])

@@ -1,18 +1,18 @@
-"""Small values of the approval app: people, settings, figures, previews, paths, mails."""
+"""Small values of the approval app: people, settings, forecasts, previews, paths, mails."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from approval.audience import duration_s, figures, in_words, users_at_night
+from approval.audience import duration_s, forecast, in_words, users_at_night
 from approval.config import BadSettings, read_settings
 from approval.form import Form, Texts, VariantForm
 from approval.mail import message
 from approval.people import address_of, addresses, person
 from approval.preview import forgiving, previews
-from approval.runs import Count
 from approval.web import own_path
 from notifier.campaign import read_campaign
+from notifier.tally import Figures
 from tests.approval_site import read_mail
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
@@ -83,7 +83,9 @@ def test_figures_by_arm() -> None:
     campaign = read_campaign(
         {"id": "c", "message": {"title": "x"}, "variants": [{"name": "a", "percent": 90}], "control_percent": 10}
     )
-    seen = figures(Count(users=1000, devices=1000, platforms={"ios": 400}, repeated_tokens=2), NOW, campaign, 9000, 60)
+    seen = forecast(
+        Figures(users=1000, devices=1000, platforms={"ios": 400}, repeated_tokens=2), NOW, campaign, 9000, 60
+    )
     assert [(arm.name, arm.users, arm.platforms) for arm in seen.arms] == [
         ("a", 900, {"ios": 360}),
         ("control", 100, {"ios": 40}),

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from approval.form import Form
 from approval.placeholders import audience_warnings
-from approval.runs import Count
 from notifier.audience_checks import (
     BLANK,
     BrokenGroup,
@@ -188,7 +187,9 @@ def test_count_warns_of_every_attribute(tmp_path: Path) -> None:
 
 def test_the_form_warns_too() -> None:
     """Of what its texts print."""
-    count = Count(users=3, null_words={"first_name": {"null": 1}, "colour": {"N/A": 1}}, other_gateway={"ios apns": 1})
+    count = Figures(
+        users=3, null_words={"first_name": {"null": 1}, "colour": {"N/A": 1}}, other_gateway={"ios apns": 1}
+    )
     form = Form(name="c", title="{% if first_name %}Hi{% endif %}")
     assert [warning.partition(" ")[0] for warning in audience_warnings(form, count)] == ["1", "first_name"]
     assert audience_warnings(form, None) == ()

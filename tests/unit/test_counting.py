@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -309,7 +310,8 @@ def test_a_million_tokens_take_eight_megabytes() -> None:
 
 
 def test_the_jobs_name() -> None:
-    """The name is of bucket, key, version and ETag of every part, in order; others compute it as well."""
+    """The name is of bucket, key, version and ETag of every part, in order; the approval app finds the job by it."""
     parts = [Part("audiences/a.json", "b", "v1", "e1"), Part("audiences/ü.json", "b", None, "e2")]
     assert count_id(parts) == "89b8d8926c16c18fcd54"
     assert count_id(parts[::-1]) != count_id(parts)
+    assert count_id([msgspec.structs.replace(parts[0], etag="e2")]) != count_id(parts[:1])
