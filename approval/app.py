@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from approval.access import Access
+from approval.audience import Forecast
 from approval.batch_file import Files
 from approval.config import Settings, read_settings
 from approval.desk import Desk
@@ -101,7 +102,7 @@ class App:
         return int(self._now().timestamp())
 
     def _letters(self, call: Call) -> Letters:
-        def forecast(request: Request) -> Any:
+        def forecast(request: Request) -> Forecast | None:
             return self._desk.forecast(self._desk.count_job(request.parts), request.campaign)
 
         def samples(request: Request) -> list[dict[str, Any]]:

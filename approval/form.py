@@ -199,7 +199,7 @@ def _translations(form: Form, faults: Faults) -> dict[str, dict[str, str]]:
     return {texts.locale: _given(texts) for texts in form.languages if texts.locale}
 
 
-def _given(texts: Any) -> dict[str, str]:
+def _given(texts: Form | VariantForm | Texts) -> dict[str, str]:
     return {field: text for field in TEXTS if (text := getattr(texts, field))}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from approval.audience import Forecast
 from approval.mail import Mailer
 from approval.pages import Pages
 from approval.people import named, told
@@ -35,7 +36,7 @@ class Letters:
         now_s: int,
         approvers: tuple[str, ...],
         limits: Limits,
-        forecast: Callable[[Request], Any],
+        forecast: Callable[[Request], Forecast | None],
         samples: Callable[[Request], list[dict[str, Any]]],
     ) -> None:
         self._mailer = mailer

@@ -1,6 +1,7 @@
 """What a campaign will look like: its texts for one user, on both platforms, with the size of the payload."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -117,7 +118,7 @@ def _filled(wording: Wording, texts: tuple[str, ...]) -> Message:
     return msgspec.structs.replace(wording.message, **fields, **({"data": data} if data else {}))
 
 
-def forgiving(form: Form, now: Any) -> Campaign | None:
+def forgiving(form: Form, now: datetime) -> Campaign | None:
     """The form's campaign with everything set right that no preview shows; None if its texts are at fault."""
     kept = [n for n, texts in enumerate(form.languages) if texts.locale]
     count = len(form.variants)

@@ -14,6 +14,7 @@ from approval.desk import Desk, Incomplete
 from approval.form import Malformed, read_form, with_one_more, without
 from approval.letters import Letters
 from approval.pages import STATIC, Pages
+from approval.people import Person
 from approval.request import Forbidden, Refused, Request, State
 from approval.runs import Action
 from approval.sign_in import Doorkeeper, Evenly, Visitor, cookie
@@ -329,7 +330,7 @@ def _has_token(call: Call) -> bool:
     return bool(expected) and hmac.compare_digest(expected.encode(), call.one("csrf").encode())
 
 
-def _person(call: Call) -> Any:
+def _person(call: Call) -> Person:
     assert call.visitor is not None  # `_read` lets nobody else pass
     return call.visitor.person
 

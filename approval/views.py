@@ -8,6 +8,7 @@ import msgspec
 
 from approval.access import LinkData
 from approval.batch_file import AudienceFile, Files
+from approval.config import Settings
 from approval.desk import Desk
 from approval.form import TEXTS, Faults, Form, flat
 from approval.pages import Pages
@@ -61,8 +62,7 @@ class Views:
     """The pages of the app.
 
     Args:
-        mode: of the stack, `rehearse` or `live`.
-        approvers: the addresses that mails go to.
+        now: the time, aware.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Views:
         store: Store,
         files: Files,
         runs: Runs,
-        settings: Any,
+        settings: Settings,
         now: Callable[[], datetime],
     ) -> None:
         self._pages = pages
