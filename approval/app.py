@@ -12,13 +12,13 @@ from botocore.config import Config
 
 from approval.access import Access
 from approval.audience import Forecast
-from approval.batch_file import Files
 from approval.config import Settings, read_settings
-from approval.desk import Desk
-from approval.letters import Letters
+from approval.files import Files
 from approval.mail import Mailer, Ses
+from approval.notifications import Letters
 from approval.pages import Pages
 from approval.request import Request
+from approval.request_service import Desk
 from approval.runs import Runs
 from approval.sign_in import Doorkeeper, Evenly
 from approval.site import Site

@@ -9,13 +9,13 @@ import msgspec
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 
 from approval import sign_in, web
-from approval.batch_file import OtherContent
-from approval.desk import Desk, Incomplete
+from approval.files import OtherContent
 from approval.form import Malformed, read_form, with_one_more, without
-from approval.letters import Letters
+from approval.notifications import Letters
 from approval.pages import STATIC, Pages
 from approval.people import Person
 from approval.request import Forbidden, Refused, Request, State
+from approval.request_service import Desk, Incomplete
 from approval.runs import Action
 from approval.sign_in import Doorkeeper, Evenly, Visitor, cookie
 from approval.store import Conflict, NoSuchRequest

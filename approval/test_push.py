@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from approval.access import Access
-from approval.batch_file import Files
+from approval.files import Files
 from approval.form import Faults
 from approval.people import Person
 from approval.preview import arms_of, locales_of

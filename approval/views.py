@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 
 from approval.access import LinkData
-from approval.batch_file import AudienceFile, Files
 from approval.config import Settings
-from approval.desk import Desk
+from approval.files import AudienceFile, Files
 from approval.form import TEXTS, Faults, Form, flat
 from approval.pages import Pages
 from approval.people import domains, named, told
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.preview import Preview, forgiving, previews
-from approval.progress import Progress
 from approval.request import OPEN, Request, State, needed_approvals
+from approval.request_service import Desk
+from approval.request_status import Progress
 from approval.runs import Runs
 from approval.same_audience import other_runs
 from approval.store import Store, Summary, TestDevice

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from approval.batch_file import Files
+from approval.files import Files
 from approval.runs import Runs
 from notifier.audience import FileCache
 from notifier.audience_checks import BrokenGroup

@@ -10,7 +10,7 @@ import pytest
 
 from approval import request as rules
 from approval.access import Access, LinkData
-from approval.batch_file import Files, OtherContent
+from approval.files import Files, OtherContent
 from approval.form import Form
 from approval.request import Limits, Request, Step
 from approval.runs import Runs

@@ -10,8 +10,8 @@ import msgspec
 from approval import request as rules
 from approval.access import Access
 from approval.audience import Forecast, forecast
-from approval.batch_file import Files
 from approval.config import Settings
+from approval.files import Files
 from approval.form import Faults, Form, gateway_faults, read_campaign_of
 from approval.people import Person, address_of, domains, is_in, named, told
 from approval.placeholders import placeholder_faults

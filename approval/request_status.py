@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from approval.batch_file import Files, RowSeen
+from approval.files import Files, RowSeen
 from approval.request import Request, State
 from approval.runs import Runs, RunSeen
 from approval.store import Store, TestPush
