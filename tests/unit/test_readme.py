@@ -26,3 +26,12 @@ def test_every_link_leads_somewhere() -> None:
 def test_the_readme_is_short_enough_to_read_to_its_end() -> None:
     """At most 250 lines: what is longer belongs into docs/."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 250
+
+
+def test_the_first_push_has_ten_steps() -> None:
+    """docs/first-push.md numbers ten steps, each with a command; README links to it from its head and from Deploy."""
+    page = (ROOT / "docs" / "first-push.md").read_text()
+    steps = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    assert [step.partition(".")[0] for step in steps] == [str(n + 1) for n in range(10)]
+    assert all(re.search(r"^(\$ |sam |aws )", step, re.MULTILINE) for step in steps)
+    assert (ROOT / "README.md").read_text().count("](docs/first-push.md)") >= 2
