@@ -77,6 +77,10 @@ FORMS: dict[str, Callable[[Sequence[object]], bytes]] = {
     "list": as_list,
     "object": as_object,
     "lines": as_lines,
+    "one behind the other": lambda records: "".join(map(json.dumps, records)).encode(),
+    "over lines": lambda records: "\n".join(json.dumps(record, indent=1) for record in records).encode(),
+    "gzip in gzip": lambda records: gzip.compress(gzip.compress("".join(map(json.dumps, records)).encode())),
+    "two lists": lambda records: as_list(records[:4]) + b"\n" + as_list(records[4:]),
     "gzip list": lambda records: gzip.compress(as_list(records)),
     "gzip lines": lambda records: b"".join(gzip.compress(line + b"\n") for line in as_lines(records).split(b"\n")),
 }

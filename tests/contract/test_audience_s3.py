@@ -305,16 +305,18 @@ def test_ids_of_every_form(s3: Any) -> None:
         b'"c"\n3\n{"user_id": "d"}\n',
         b"4\n5",
         gzip.compress(b'["e"]'),
+        b'{"USER_ID": "g"}{"user_id": 6.0}',
+        b"7.0,\n8,\n",
     ]
     ids = read_ids(s3, tuple(put(s3, f"ids-{n}", body) for n, body in enumerate(bodies)))
-    assert len(ids) == 10
-    assert all(user_id in ids for user_id in ("a", "1", "b", "2", "c", "3", "d", "4", "5", "e"))
+    assert len(ids) == 14
+    assert all(user_id in ids for user_id in ("a", "1", "b", "2", "c", "3", "d", "4", "5", "e", "g", "6", "7", "8"))
     assert "f" not in ids
 
 
 def test_an_unreadable_exclusion_is_a_fault(s3: Any) -> None:
     """Nobody may be sent to because an entry could not be read."""
-    for body in (b'["a", null]', b'"a"\n"b', b'[{"id": "a"}]', b"[true]", b'[""]'):
+    for body in (b'["a", null]', b'"a"\n"b', b'[{"id": "a"}]', b"[true]", b'[""]', b"[1.5]"):
         with pytest.raises(BrokenFile):
             read_ids(s3, (put(s3, "ids", body),))
 
