@@ -267,7 +267,10 @@ class Former:
         people = People()
         for record, value in enumerate(records, first_record):
             try:
-                recipient = _judged(value, self._voice)
+                if isinstance(value, BrokenRecord):
+                    raise value
+                recipient = read_recipient(value)
+                self._voice.check(recipient)
             except BrokenRecord as error:
                 batch.account.users += people.meet(user_id_in(value))
                 note_invalid(batch, record, str(error), value)
@@ -332,7 +335,10 @@ class FirstRecords:
         self._first: dict[str, int] = {}
         for number, value in enumerate(records):
             try:
-                recipient = _judged(value, voice)
+                if isinstance(value, BrokenRecord):
+                    raise value
+                recipient = read_recipient(value)
+                voice.check(recipient)
                 if not recipient.devices:
                     raise BrokenRecord(recipient.broken_devices[0][1])
                 self.has_devices = True
@@ -345,12 +351,3 @@ class FirstRecords:
         shown = [f"{reason} (record {number})" for reason, number in islice(self._first.items(), limit)]
         rest = len(self._first) - len(shown)
         return "; ".join(shown) + (f"; and {rest} more reasons" if rest else "")
-
-
-def _judged(value: object, voice: Voice) -> Recipient:
-    """The recipient in a record. Raises BrokenRecord, also when an arm's message lacks an attribute."""
-    if isinstance(value, BrokenRecord):
-        raise value
-    recipient = read_recipient(value)
-    voice.check(recipient)
-    return recipient

@@ -28,10 +28,11 @@ class People:
 
     def meet(self, user_id: str | None) -> bool:
         """Whether this row begins another user; one whose user id cannot be read is a user of its own."""
-        if user_id is not None and user_id == self._user_id:
+        if user_id == self._user_id and user_id is not None:
             return False
-        self.begin_batch()
         self._user_id = user_id
+        self._first = self._tokens = None
+        self._placed = False
         return True
 
     def place(self) -> bool:

@@ -201,21 +201,16 @@ def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...],
     working, broken = [], []
     for n, item in enumerate(listed):
         try:
-            # Asked here, so that an ordinary device costs one call.
-            is_plain = type(item) is dict and _is_plain_device(item)
+            # Asked here, so that an ordinary device costs one call. Of two members none is a column in another case, if
+            # token and platform are found.
+            is_plain = type(item) is dict and (len(item) == 2 or _is_plain_device(item))
             working.append((n, _plain_device(item) if is_plain else _device_of(item)))
         except BrokenRecord as error:
             broken.append((n, str(error)))
-    if len(working) > 1 and _may_repeat(working):
+    # Most users with two devices have tokens of different lengths.
+    if len(working) > 1 and (len(working) > 2 or len(working[0][1].token) == len(working[1][1].token)):
         return _once_each(working, broken, set())
     return tuple(working), tuple(broken)
-
-
-def _may_repeat(working: list[tuple[int, Device]]) -> bool:
-    """Whether two tokens are equal but for case. Most users with two devices have tokens of different lengths."""
-    if len(working) == 2 and len(working[0][1].token) != len(working[1][1].token):
-        return False
-    return len({device.token.lower() for _, device in working}) < len(working)
 
 
 def _attributes_in(value: object) -> dict[str, Any]:
@@ -266,20 +261,22 @@ def _plain_device(item: dict[str, Any]) -> Device:
     """One device, or BrokenRecord with its reason. Written out, because it runs a million times."""
     token = item.get("token")
     if type(token) is not str:
+        if not _DEVICE_COLUMNS.are_usual(item):
+            return _plain_device(_DEVICE_COLUMNS.renamed(item))
         raise BrokenRecord("token: missing" if token is None else "token: not a string")
     if not (
         # One of fewer characters may be a word such as null.
         16 <= len(token) <= MAX_TOKEN_CHARS
         and token.isascii()
-        and token.isprintable()
-        and " " not in token
-        and token[0] not in "<{"
+        and (token.isalnum() or (token.isprintable() and " " not in token and token[0] not in "<{"))
     ):
         token = _token_in(token, item)
     try:
         platform, gateway = _PLATFORMS[item["platform"]], _GATEWAYS[item.get("gateway")]
         environment = _ENVIRONMENTS[item.get("environment")]
     except (KeyError, TypeError):
+        if not _DEVICE_COLUMNS.are_usual(item):
+            return _plain_device(_DEVICE_COLUMNS.renamed(item))
         platform, gateway, environment = _words_of(item)
     if gateway is Gateway.APNS and platform is not Platform.IOS:
         raise BrokenRecord("gateway: apns reaches ios only")
