@@ -1,7 +1,7 @@
 """S3: the batch file cannot be read to its end, or rows cannot be written."""
 
 from sandbox.aws_faults import AwsRule, Does
-from sandbox.faults.scenario import Scenario
+from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario
 
 SCENARIOS = (
     # S3's way of asking for fewer requests, for reads and writes alike.
@@ -76,5 +76,33 @@ SCENARIOS = (
             AwsRule("s3", Does.REFUSE, "PUT", where="/rows/", times=3, status=409, code="ConditionalRequestConflict"),
         ),
         max_hops=1,
+    ),
+    # A PUT that hangs past the lease: writing rows must not keep the lease's thread from its heartbeats.
+    Scenario(
+        name="rows-stall",
+        breaks="The first PUTs under rows/, as many as there are threads and more, hang for 40 s.",
+        expects="The lease is kept, the run goes on in the same hop, and nobody is asked twice.",
+        aws=(AwsRule("s3", Does.DELAY, "PUT", where="/rows/", times=8, seconds=40.0),),
+        variables=SLOW,
+        behaviour=SLOW_ANSWERS,
+        users=6_000,
+        max_hops=1,
+        give_up_s=300.0,
+    ),
+    # Reading back settled batches one by one, in front of the sending, would outlast the lease.
+    Scenario(
+        name="slow-row-reads",
+        breaks="Killed with a hundred settled batches ahead of the cursor; S3 takes 1 s for each GET of one.",
+        expects="They are read in the background, several at once; the lease is kept and the run goes on.",
+        aws=(
+            AwsRule("s3", Does.KILL_AFTER, "PUT", where="/rows/", skip=100),
+            AwsRule("s3", Does.DELAY, "GET", where="/rows/run_id=", times=0, seconds=1.0),
+        ),
+        # One device of the first batch is not answered for so long that the cursor stays there.
+        behaviour="sandbox.faults.answers:first_is_silent",
+        variables={"REQUEST_TIMEOUT_MS": "120000"},
+        users=54_000,
+        max_hops=2,
+        give_up_s=300.0,
     ),
 )
