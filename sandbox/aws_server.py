@@ -186,46 +186,48 @@ def _mails() -> bytes:
 
 
 def _join_s3() -> None:
-    """Gives moto's S3 events their real shape, and sends those for functions.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-    """
+    """Gives moto's S3 events their real shape, and sends those for functions."""
     sequencer = _Sequencer()
 
     def event_of(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:
-        described: dict[str, Any] = {"key": quote_plus(key.name, safe="/*"), "sequencer": sequencer.next()}
-        if "ObjectCreated" in event_name:
-            described |= {"size": key.size, "eTag": key.etag.replace('"', "")}
-        if bucket.is_versioned:
-            described["versionId"] = key.version_id
-        record = {
-            "eventVersion": "2.1",
-            "eventSource": "aws:s3",
-            "awsRegion": bucket.region_name,
-            "eventTime": _iso_time(time.time()),
-            "eventName": str(getattr(event_name, "value", event_name)).removeprefix("s3:"),
-            "userIdentity": {"principalId": "AWS:AIDASANDBOX"},
-            "requestParameters": {"sourceIPAddress": "127.0.0.1"},
-            "responseElements": {"x-amz-request-id": "SANDBOX", "x-amz-id-2": "SANDBOX"},
-            "s3": {
-                "s3SchemaVersion": "1.0",
-                "configurationId": notification_id,
-                "bucket": {
-                    "name": bucket.name,
-                    "ownerIdentity": {"principalId": "SANDBOX"},
-                    "arn": bucket.arn,
-                },
-                "object": described,
-            },
-        }
+        record = _s3_record(event_name, bucket, key, notification_id, sequencer.next())
         return {"Records": [record]}
 
     def invoke(_account_id: str, event: Any, arn: str, _region: str) -> None:
         _outbox.waiting.append((arn, json.dumps(event).encode(), _outbox.trace))
 
+    # moto has no way to add to it: two functions of its module are replaced.
     module: Any = notifications
     module._get_s3_event = event_of
     module._invoke_awslambda = invoke
+
+
+def _s3_record(event_name: str, bucket: Any, key: Any, notification_id: str, sequencer: str) -> dict[str, Any]:
+    """One record of an S3 event.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    """
+    described: dict[str, Any] = {"key": quote_plus(key.name, safe="/*"), "sequencer": sequencer}
+    if "ObjectCreated" in event_name:  # a deletion has neither
+        described |= {"size": key.size, "eTag": key.etag.replace('"', "")}
+    if bucket.is_versioned:
+        described["versionId"] = key.version_id
+    return {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": bucket.region_name,
+        "eventTime": _iso_time(time.time()),
+        "eventName": str(getattr(event_name, "value", event_name)).removeprefix("s3:"),
+        "userIdentity": {"principalId": "AWS:AIDASANDBOX"},
+        "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+        "responseElements": {"x-amz-request-id": "SANDBOX", "x-amz-id-2": "SANDBOX"},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": notification_id,
+            "bucket": {"name": bucket.name, "ownerIdentity": {"principalId": "SANDBOX"}, "arn": bucket.arn},
+            "object": described,
+        },
+    }
 
 
 def _join_event_bridge(recorder: _Recorder) -> None:

@@ -220,16 +220,7 @@ class Trial:
             "peak_rss_mb": round(figures.peak_rss_mb),
             "reason": summary.reason,
             "dry_run": summary.dry_run,
-            "arms": {
-                name: {
-                    "assigned": arm["assigned"],
-                    "accepted": arm["accepted"],
-                    "rejected": sum(arm["rejected"].values()),
-                    "failed": sum(arm["failed"].values()),
-                    "held": arm["held"],
-                }
-                for name, arm in summary.arms.items()
-            },
+            "arms": {name: _arm(arm) for name, arm in summary.arms.items()},
             "outcomes": summary.outcomes,
             "invalid_records": summary.invalid_records,
             "excluded": summary.excluded,
@@ -256,6 +247,17 @@ class Trial:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _arm(arm: Mapping[str, Any]) -> dict[str, int]:
+    """One arm's counts, its reasons added up."""
+    return {
+        "assigned": arm["assigned"],
+        "accepted": arm["accepted"],
+        "rejected": sum(arm["rejected"].values()),
+        "failed": sum(arm["failed"].values()),
+        "held": arm["held"],
+    }
 
 
 def parameters_of(setting: Setting, gateways: Gateways) -> dict[str, str]:

@@ -106,21 +106,7 @@ class Stage:
         self, scenario: Scenario, path: Path, number: int, struck: list[int]
     ) -> tuple[dict[str, Any], Any, list[str]]:
         trial = self.trial
-        trial.gateways.reset()
-        trial.gateways.behave(scenario.behaviour, scenario.oauth)
-        trial.sandbox.aws.break_by(scenario.aws)
-        plan = scenario.invocations() if scenario.invocations else no_fault
-        worker = self._names["WorkerFunction"]
-
-        def faults(invocation: Invocation) -> Fault:
-            if invocation.function != worker:
-                return Fault()
-            fault = plan(invocation)
-            if fault != Fault():
-                struck[0] += 1
-            return fault
-
-        trial.sandbox.lambda_.faults = faults
+        self._inject(scenario, struck)
         if scenario.prepare is not None:
             scenario.prepare(trial)
         began = time.monotonic()
@@ -144,6 +130,25 @@ class Stage:
         except LookupError:
             raise RuntimeError("\n".join(["no run came of it", *trial.log_lines()])) from None
         return report, tally(trial.rows(run_id)), over + scene.notes
+
+    def _inject(self, scenario: Scenario, struck: list[int]) -> None:
+        """Faults of gateways, AWS and invocations from now on; `struck` counts the invocations that were struck."""
+        trial = self.trial
+        trial.gateways.reset()
+        trial.gateways.behave(scenario.behaviour, scenario.oauth)
+        trial.sandbox.aws.break_by(scenario.aws)
+        plan = scenario.invocations() if scenario.invocations else no_fault
+        worker = self._names["WorkerFunction"]
+
+        def faults(invocation: Invocation) -> Fault:
+            if invocation.function != worker:  # plans are about the worker; sweeper and control go undisturbed
+                return Fault()
+            fault = plan(invocation)
+            if fault != Fault():
+                struck[0] += 1
+            return fault
+
+        trial.sandbox.lambda_.faults = faults
 
     def _follow(self, scenario: Scenario, scene: Scene) -> None:
         for _ in self.trial.follow(scene.run_id, scenario.give_up_s, every_s=0.1):

@@ -43,7 +43,6 @@ class Node(msgspec.Struct):
     kind: Kind
     calls: int = 0
     failed: int = 0
-    throttled: int = 0
     total_ms: float = 0.0
     exact: bool = False
     p99_ms: float | None = None
@@ -141,7 +140,6 @@ def _exact(trace: Trace) -> dict[str, list[tuple[int, int, float, float]]]:
 def _count(node: Node, document: Document) -> None:
     node.calls += 1
     node.failed += 1 if document.failed else 0
-    node.throttled += 1 if document.throttle else 0
     node.total_ms += document.took_ms
 
 
