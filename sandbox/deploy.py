@@ -149,7 +149,7 @@ def _create_function(functions: Functions, function: Function, place: Place, roo
         region=place.region,
         variables={
             **CREDENTIALS,
-            "AWS_ACCESS_KEY_ID": function.name,  # stands for the function's role: a request shows whose it is
+            "AWS_ACCESS_KEY_ID": function.name,  # in place of the function's role: a request shows whose it is
             "AWS_ENDPOINT_URL": place.endpoint_url,
             **dict(function.environment),
             **options.variables,
