@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Protocol
 
@@ -93,7 +94,7 @@ class PartParser:
     """
 
     def __init__(self, name: str, *, line: int | None = None, skip: int = 0, ids: bool = False) -> None:
-        self.starts: list[int | None] = []
+        self.starts: Sequence[int | None] = ()
         """Where in the file each record of the last feed begins, as far as reading can begin there."""
         self._name = name
         self._ids = ids
@@ -115,11 +116,11 @@ class PartParser:
     @property
     def byte(self) -> int | None:
         """Where the next record begins in the file, if reading can begin there: in newline-delimited JSON."""
-        return self.form.offset if isinstance(self.form, LineParser) else None
+        return self.form.byte if isinstance(self.form, LineParser) else None
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         """The records that these bytes complete. Errors as of the form's parser."""
-        self.starts = []
+        self.starts = ()
         self._text += text
         while self._feed_form(final):
             pass

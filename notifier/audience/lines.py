@@ -1,7 +1,7 @@
 """Newline-delimited JSON: one record a line, with the byte each line begins at."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -35,7 +35,7 @@ class LineParser:
     """
 
     def __init__(self, offset: int = 0, *, skip: int = 0) -> None:
-        self.starts: list[int | None] = []
+        self.starts: Sequence[int | None] = ()
         self.count = 0
         self.rest: bytes | None = None
         self._skip = skip
@@ -45,12 +45,18 @@ class LineParser:
         self._scan: ValueScan | None = None
         self._long_scan: ValueScan | None = None
         """Follows the first value of a line that has not ended yet."""
-        self._single_until = 0
+        self._single: list[tuple[int, int]] = []
+        """Where lines stand, from byte to byte, that a value without an end goes over: each is judged alone."""
 
     @property
     def offset(self) -> int:
         """Where the first line begins that is not complete yet."""
         return self._line_start
+
+    @property
+    def byte(self) -> int | None:
+        """The same, if reading can begin there."""
+        return None if self._is_single(self._line_start) else self._line_start
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         """The records of the lines that these bytes complete; `starts` has the byte of each, or None.
@@ -66,7 +72,7 @@ class LineParser:
         if lines:
             self._long_scan = None
         records: list[object] = []
-        starts: list[int | None] = []
+        starts: list[int] = []
         at = self._line_start
         # Skipped lines are checked all the same: one that is not one value would not be one record.
         undecoded = max(0, self._skip - self.count)
@@ -86,13 +92,12 @@ class LineParser:
                     records.append(decode(line))
                     starts.append(at)
                 except _FAULTS:
-                    has_byte = at >= self._single_until
                     if not self._take_unusual(lines, n, at, final, records):
                         break
-                    starts += [at if has_byte else None] * (len(records) - len(starts))
+                    starts += [at] * (len(records) - len(starts))
             at += length
         self._line_start = at
-        self.starts = starts
+        self.starts = self._places(starts) if self._single else starts
         self.count += len(records)
         if self.rest is None and len(self._tail) > LONG_LINE_BYTES:
             self._look_at_long_line()
@@ -115,9 +120,10 @@ class LineParser:
                 pass
             else:
                 return True
-        if bare[:1] in _OPENINGS and at >= self._single_until:
+        if bare[:1] in _OPENINGS:
             rest = b"\n".join(lines[n:] if final else [*lines[n:], self._tail])
-            goes_on = self._goes_on(line, rest, at, final)
+            is_single = self._is_single(at)
+            goes_on = self._goes_on(line, line if is_single else rest, at, final or is_single)
             if goes_on is None:
                 self._tail = rest
                 return False
@@ -130,7 +136,7 @@ class LineParser:
     def _goes_on(self, line: bytes, rest: bytes, at: int, final: bool) -> bool | None:
         """Whether a value of this line is followed by another one in it, or ends in a later line. None: not known yet.
 
-        Lines in which that was looked for in vain are single ones: looking again for each would take for ever.
+        Lines that were looked at in vain are single ones: looking on from each of them would take for ever.
         """
         start = len(line) - len(line.lstrip(BETWEEN))
         scan = self._scan or ValueScan(start)
@@ -141,8 +147,19 @@ class LineParser:
         self._scan = None
         if ends:
             return scan.at > len(line) or _opens(line[scan.at :])
-        self._single_until = max(self._single_until, at + max(len(line), rest.rfind(b"\n", 0, scan.at)) + 1)
+        after, looked_at = len(line) + 1, rest.rfind(b"\n", 0, scan.at) + 1
+        if looked_at > after:
+            self._single.append((at + after, at + looked_at))
         return False
+
+    def _places(self, starts: list[int]) -> list[int | None]:
+        """The bytes of lines, without those from which reading would join what was judged alone."""
+        places = [None if self._is_single(start) else start for start in starts]
+        self._single = [lines for lines in self._single if lines[1] > self._line_start]
+        return places
+
+    def _is_single(self, at: int) -> bool:
+        return any(begin <= at < end for begin, end in self._single)
 
     def _look_at_long_line(self) -> None:
         """A line of many values is somebody else's; of any other that does not end, no more than 1 MiB is kept."""

@@ -60,7 +60,7 @@ class AudienceStream:
         self.read_bytes = 0
         """Stored bytes parsed by this stream so far, skipped records included."""
         self._records: list[object] = []
-        self._starts: list[int | None] = []
+        self._starts: Sequence[int | None] = ()
         self._next = 0
         self._error: Exception | None = None
         self._fetcher = Fetcher(client, parts[cursor.part :], cache, cursor.byte or 0, pause)
@@ -199,5 +199,5 @@ class AudienceStream:
         self._records = records[skipped:] if skipped else records
         self._parsed += len(self._records)
         # Those of another form, behind lines, have no starts.
-        self._starts = self._parser.starts[skipped:] if isinstance(self._parser, PartParser) else []
+        self._starts = self._parser.starts[skipped:] if isinstance(self._parser, PartParser) else ()
         self._next = 0

@@ -49,7 +49,7 @@ def _feed(
 ) -> None:
     found = parser.feed(text, final=final)
     records += found
-    starts += parser.starts + [None] * (len(found) - len(parser.starts))
+    starts += [*parser.starts, *[None] * (len(found) - len(parser.starts))]
 
 
 BETWEEN = ["", "\n", "\r\n", ",", ",\n", " , \n", "\n\n\t", MARK, "\n" + MARK, MARK + "\n", "\x1e", "\n,", ",,"]
@@ -118,6 +118,8 @@ BROKEN: dict[bytes, list[Any]] = {
     b'{"a": 1}\n{"a": [{"b": 1},\n{"a": 2}\n{"a": 3}': [1, "not JSON", 2, 3],
     b'{"a": 1}\n{"a": [}\n{"a": 2}': [1, "not JSON", 2],
     b'{"a": 1}\n{"a": [': [1, "not JSON"],
+    b'{"a": 1}\n{"a": [\n{"a": 2}\n,{"a": 3}{"a": 4}\n{"a": 5}': [1, "not JSON", 2, 3, 4, 5],
+    b'{"a": 1}\n{"a": [\n{"a": 2},\n{"a": 3},\n{"a": 4},\n{"a": 5}': [1, "not JSON", 2, 3, 4, 5],
     # Nor does a value in the middle of others.
     b'{"a": 1}{"a": oops}{"a": 2}': [1, "not JSON", 2],
     b'{"a": 1}{"a": "x}{"a": 2}{"a": 3}\n{"a": 4}': [1, "not JSON", 2, 3, 4],
@@ -228,6 +230,8 @@ def test_a_byte_is_known_in_plain_lines_only() -> None:
     assert parse(b'{\n"a": 1}\n{"a": 2}', 65536)[1] == [None, None]
     # Lines that a broken value may have swallowed have no byte: read from there, they might be one.
     assert parse(b'{"a": [\n{"a": [\n1]}\n{"a": 3}', 65536)[1] == [0, None, None, 20]
+    text = b'{"a": [\n{"a": 1},\n{"a": 2},\n{"a": 3}\n'
+    assert parse(text, 65536)[1] == [0, None, None, None]
 
 
 def test_ids_one_behind_the_other() -> None:
