@@ -42,12 +42,12 @@ class Push:
         "device",
         "due_at",
         "endpoint",
-        "is_asked",
         "is_repeated",
         "last_at",
         "locale",
         "maybe_repeat",
         "number",
+        "order",
         "record",
         "since",
         "user_id",
@@ -81,8 +81,8 @@ class Push:
         """Not before this time, seconds since the epoch."""
         self.maybe_repeat = False
         """A request that may have reached the phone went unanswered: the next one may be a repeat."""
-        self.is_asked = False
-        """This claim has asked for it."""
+        self.order = 0
+        """Its place in the batch, from 0."""
         self.is_repeated = False
         """The account's `possibly_repeated` holds this device already, perhaps since an earlier round."""
 
@@ -107,7 +107,7 @@ class Batch:
 
     __slots__ = (
         "account",
-        "asked",
+        "asked_bits",
         "at_end",
         "campaign_id",
         "dead",
@@ -122,6 +122,7 @@ class Batch:
         "rows",
         "run_id",
         "settling",
+        "sole",
         "suspected",
         "waiting",
     )
@@ -138,8 +139,10 @@ class Batch:
         """How many devices it was formed with."""
         self.repeated = 0
         """How many of them were `possibly_repeated` in an earlier round: the account holds them already."""
-        self.asked = 0
-        """For how many of them this claim has asked."""
+        self.asked_bits = 0
+        """For which of them this claim has asked: bit n is the n-th."""
+        self.sole = 0
+        """How many of these requests were the first for their device, as far as this claim knew."""
         self.suspected = 0
         """For how many of them earlier claims may have asked."""
         self.open = 0
@@ -164,6 +167,7 @@ class Batch:
 
     def add(self, push: Push) -> None:
         """Take a device into the batch."""
+        push.order = self.pushes
         self.waiting.append(push)
         self.open += 1
         self.pushes += 1
@@ -171,12 +175,17 @@ class Batch:
 
     def note_asked(self, push: Push) -> None:
         """A request for the device goes out, which may be a repeat."""
-        if not push.is_asked:
-            push.is_asked = True
-            self.asked += 1
+        bit = 1 << push.order
+        self.sole += not (push.maybe_repeat or self.asked_bits & bit)
+        self.asked_bits |= bit
         if push.maybe_repeat:
             push.maybe_repeat = False
             self.count_repeats(push, 1)
+
+    @property
+    def asked(self) -> int:
+        """For how many of its devices this claim has asked."""
+        return self.asked_bits.bit_count()
 
     def count_repeats(self, push: Push, requests: int) -> None:
         """So many requests for the device may have been repeats. The device itself is counted once, over all rounds."""

@@ -222,11 +222,12 @@ def suspect(batch: Batch, suspects: Sequence[Suspect]) -> None:
     Then n - 1 requests may have been repeats already. They are counted now, because this claim may not come to ask.
     One more is counted when it asks.
     """
-    askers = sum(one.may_have_asked(batch.number) for one in suspects)
-    if not askers:
+    asked = [bits for one in suspects if (bits := one.asked_of(batch.number))]
+    if not asked:
         return
     for push in batch.waiting:
-        if push.words is not None:
+        askers = sum(bits >> push.order & 1 for bits in asked)
+        if askers and push.words is not None:
             repeats = askers - 1 + push.maybe_repeat
             if repeats:
                 batch.count_repeats(push, repeats)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,7 +18,7 @@ from notifier.store_error import in_words, refusal_code
 
 LOOKAHEAD = 8
 """Most batches that may be begun before the ledger is told again how far a crash would have reached."""
-LOOK_BACK_S = 0.5
+LOOK_BACK_S = 0.2
 """Fewer are enough for a run that began fewer in this time. What a crash leaves in doubt is that much less."""
 SWIFT_S = 0.25
 """Progress is written at most this often: one write carries all that was settled in between."""
@@ -128,7 +128,7 @@ class Progress:
         return number < self.lane.fed and self.lane.cursor.round == self._cursor.round
 
     def _ahead(self) -> int:
-        """How many batches may be begun before the next ledger write: those of half a second, and one."""
+        """How many batches may be begun before the next ledger write: those of a moment, and one."""
         since_s = self._clock.monotonic() - LOOK_BACK_S
         return min(1 + sum(began_s >= since_s for began_s in self._began), LOOKAHEAD)
 
@@ -150,13 +150,19 @@ class Progress:
         for batch, settled in self._settling.done():
             account = settled.account
             if not settled.ours:
-                # Another claim settled it. Its account stands; what this one may have repeated is added to it.
-                account = copied(account)
-                ours = batch.account
-                account.add_repeats(ours.possibly_repeated, ours.repeat_requests, at_most=settled.repeatable)
+                account = self._with_repeats(batch, settled)
             self._accounts[batch.number] = account
             self.settled_batches += 1
         self._pop_settled()
+
+    def _with_repeats(self, batch: Batch, settled: Any) -> Account:
+        """The account of a batch that another claim settled first, with what this claim may have repeated in it."""
+        account, ours = copied(settled.account), batch.account
+        # A later claim knew of this one, and has counted its requests. An earlier one did not.
+        more = batch.sole if settled.epoch < self.lane.epoch else 0
+        devices, requests = ours.possibly_repeated + more, ours.repeat_requests + more
+        account.add_repeats(devices, requests, at_most=settled.repeatable)
+        return account
 
     def _pop_settled(self) -> None:
         while self._queue and self._queue[0].number in self._accounts:
@@ -236,8 +242,11 @@ class Progress:
         if not left and self._cursor == self.lane.cursor:
             return self.suspects
         asked = {batch.number: batch.asked for batch in left if batch.asked}
+        # A later round forms its batches in another order: only those of the audience are always formed alike.
+        partly = [batch for batch in left if batch.asked and not batch.round and batch.asked < batch.repeatable]
+        which = {batch.number: f"{batch.asked_bits:x}" for batch in partly}
         # Under `below` are settled batches too: a run that is ended early must come to them, to count their rows.
-        return (*self.suspects, Suspect(self.lane.epoch, self._entered, asked))
+        return (*self.suspects, Suspect(self.lane.epoch, self._entered, asked, which))
 
     def note_trouble(self, text: str) -> None:
         """Something failed: it is logged now, and the next ledger write carries it, in case this hop is killed."""

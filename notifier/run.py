@@ -107,22 +107,31 @@ class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
     """A claim that left batches unsettled: it may have asked for the round's batches with numbers under `below`.
 
     `asked` is there when the claim could still write: by unsettled batch, for how many devices it had asked. None after
-    a crash: then nobody knows.
+    a crash: then nobody knows. `which` tells them apart in batches that it had asked for in part: bit n, hexadecimal,
+    is the n-th device of the batch as it is formed from the audience.
     """
 
     epoch: int
     below: int
     asked: dict[int, int] | None = None
+    which: dict[int, str] = {}
 
     def may_have_asked(self, number: int) -> bool:
         """Whether this claim may have asked for devices of a batch that is not settled."""
         return number < self.below and (self.asked is None or number in self.asked)
 
+    def asked_of(self, number: int) -> int:
+        """For which devices of a batch, by bits; all bits (-1) where that is not known."""
+        if not self.may_have_asked(number):
+            return 0
+        return int(self.which[number], 16) if number in self.which else -1
+
     def beyond(self, number: int) -> "Suspect":
         """The same claim, when batch `number` and all before it are settled."""
         if not self.asked:
             return self
-        return Suspect(self.epoch, self.below, {other: n for other, n in self.asked.items() if other > number})
+        asked = {other: n for other, n in self.asked.items() if other > number}
+        return Suspect(self.epoch, self.below, asked, {n: bits for n, bits in self.which.items() if n > number})
 
 
 class Lane(msgspec.Struct, frozen=True):
