@@ -122,14 +122,18 @@ def violations(scenario: Scenario, report: Mapping[str, Any], rows: Tally, reach
     }
     settled = sum(ours.values())
     repeats, requests, unsettled = report["possibly_repeated"], report["repeat_requests"], report["unsettled"]
+    # A run that stopped before a batch was settled has rows behind that batch, which its next claim counts.
+    has_gap = scenario.status == "stopped" and unsettled > 0
     checks = {
         f"devices {report['devices']} = {ours} + unsent {report['unsent']}": (
             report["devices"] == settled + report["unsent"]
         ),
         f"rows {rows.rows} = distinct {rows.distinct} = devices settled {settled}": (
-            rows.rows == rows.distinct == settled
+            rows.rows == rows.distinct and (rows.rows == settled or (rows.rows > settled and has_gap))
         ),
-        f"rows say {rows.outcomes}, the account {ours}": rows.outcomes == {name: n for name, n in ours.items() if n},
+        f"rows say {rows.outcomes}, the account {ours}": (
+            has_gap or rows.outcomes == {name: n for name, n in ours.items() if n}
+        ),
         f"accepted twice by the gateways {reached.accepted_again} ≤ possibly repeated {repeats}": (
             reached.accepted_again <= repeats
         ),

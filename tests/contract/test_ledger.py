@@ -18,7 +18,7 @@ from notifier.cursor import Cursor
 from notifier.ledger import DynamoLedger, LaneLost, LaneTaken, LedgerTooNew
 from notifier.ledger.runs import MAX_NAMED_OBJECTS
 from notifier.outcome import Outcome
-from notifier.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, source_of
+from notifier.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, Suspect, source_of
 from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, new_name, server_for
 
 TWIN = "tests.twins.ledger"
@@ -387,6 +387,33 @@ class TestHolder:
             ledger.renew(lane)
         with pytest.raises(LaneLost, match="ready"):
             ledger.advance(lane, moved(lane, 500))
+
+    def test_trouble(self, ledger: Any, time: Time) -> None:
+        """It is noted by every write, outlives the claim, and goes when the next write says that it is over."""
+        lane = ledger.renew(msgspec.structs.replace(claim(ledger, time), trouble="S3 is away"))
+        assert lane.trouble == "S3 is away"
+        ledger.release(lane, LaneState.READY, time.ms)
+        lane = claim(ledger, time)
+        assert lane.trouble == "S3 is away"
+        assert ledger.advance(lane, moved(lane, 500, trouble="")).trouble == ""
+
+    def test_what_a_claim_leaves_open(self, ledger: Any, time: Time) -> None:
+        """A claim that ends with batches unsettled says so by its last write; a claim finds it, and keeps it."""
+        open_ = (Suspect(1, 9), Suspect(2, 4, {1: 500, 3: 2}, {3: "5"}))
+        lane = ledger.release(
+            msgspec.structs.replace(claim(ledger, time), suspects=open_), LaneState.STOPPED, None, "rows_refused"
+        )
+        assert (lane.suspects, lane.unsettled) == (open_, 502)
+        ledger.set_control("r1", Control.GO, "ann")
+        assert claim(ledger, time).suspects == open_
+
+    def test_finishing_with_batches_open(self, ledger: Any, time: Time) -> None:
+        """The write that ends a run may bring a last account, and what stays open."""
+        last = msgspec.structs.replace(
+            moved(claim(ledger, time), 500), cursor=Cursor(), suspects=(Suspect(1, 4, {3: 2}),)
+        )
+        lane = ledger.finish(last, Ending.CANCELLED, "rows_refused")
+        assert (lane.account, lane.unsettled, lane.cursor) == (last.account, 2, Cursor())
 
     def test_a_reason_is_of_its_time(self, ledger: Any, time: Time) -> None:
         """A stop says why; when the run goes on and is handed over, it says so no longer."""

@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from notifier.cursor import Cursor
 from notifier.outcome import Outcome
 from notifier.recipient import Device, Platform
 from notifier.render import Words
+from notifier.report.rows import count_lines, read_rows
 from notifier.results import S3Results
 from notifier.store_error import StoreRefused
 from tests.contract.moto_stores import client_of, lost_answer, new_name, server_for
@@ -110,11 +111,18 @@ class TestSettling:
         """What is found again is what was settled, to the last figure."""
         batch = batch_of(3, outcomes=outcomes)
         batch.account.invalid_records, batch.account.excluded = 4, 5
-        batch.account.possibly_repeated, batch.account.dry = 6, 7
+        batch.account.possibly_repeated, batch.account.repeat_requests, batch.account.dry = 6, 9, 7
         settled = results.settle(batch, 2)
         assert (settled.number, settled.round, settled.ours) == (3, 0, True)
         assert settled.account == batch.account
         assert results.settled("r1", 3, 0).account == copy(batch.account)
+
+    def test_what_can_be_a_repeat(self, results: Any) -> None:
+        """Neither the control group nor a device that an earlier round counted."""
+        batch = batch_of(3, 1, outcomes="aaahh")
+        batch.repeated = 2
+        results.settle(batch, 2)
+        assert results.settled("r1", 3, 1).repeatable == 1
 
     @pytest.mark.parametrize("round_", [0, 1, 12])
     def test_rounds_are_apart(self, results: Any, round_: int) -> None:
@@ -253,6 +261,108 @@ class TestConflicts:
         with in_conflict(s3, 99), pytest.raises(ClientError, match="ConditionalRequestConflict"):
             results.settle(batch_of(outcomes="ah"), 1)
         assert keys_in(s3, bucket) == []
+
+
+class TestRefused:
+    """What S3 goes on refusing is told apart from what passes, whichever call meets it."""
+
+    @pytest.mark.parametrize(
+        ("status", "code", "says"),
+        [
+            (403, "AccessDenied", "KmsKeyArns"),
+            (403, "AllAccessDisabled", "bucket's policy"),
+            (404, "NoSuchBucket", "deploy the stack again"),
+            (400, "KMS.DisabledException", "enable the KMS key"),
+            (400, "KMS.NotFoundException", "enable the KMS key"),
+        ],
+    )
+    def test_for_good(self, s3: Any, bucket: str, status: int, code: str, says: str) -> None:
+        """The code, the place and what has to be changed."""
+        results = S3Results(s3, bucket, lambda _: None)
+        place = f"s3://{bucket}/rows/run_id=r1/"
+        with answering(s3, status, code), pytest.raises(StoreRefused) as caught:
+            results.settle(batch_of(outcomes="ah"), 1)
+        assert str(caught.value).startswith(f"{code} by S3 for PutObject under {place}: ")
+        assert says in str(caught.value)
+        with answering(s3, status, code), pytest.raises(StoreRefused):
+            results.prove_writable("r1")
+
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [
+            (400, "RequestTimeout"),
+            (400, "ExpiredToken"),
+            (400, "KMS.ThrottlingException"),
+            (403, "RequestTimeTooSkewed"),
+            (409, "OperationAborted"),
+            (500, "InternalError"),
+            (503, "SlowDown"),
+        ],
+    )
+    def test_for_a_while(self, s3: Any, bucket: str, status: int, code: str) -> None:
+        """Another try may help: S3's own error is left as it is."""
+        with answering(s3, status, code), pytest.raises(ClientError, match=code):
+            S3Results(s3, bucket, lambda _: None).settle(batch_of(outcomes="ah"), 1)
+
+    def test_reading(self, in_s3: S3Results, s3: Any) -> None:
+        """Listing and reading say which permission is missing; HEAD's answers have no code but the status."""
+        in_s3.settle(batch_of(outcomes="as"), 1)
+        [found] = in_s3.deferred("r1", 1, 0)
+        reads: dict[str, Callable[[], object]] = {
+            "ListBucket": lambda: in_s3.settled_from("r1", 0, 0),
+            "GetObject": lambda: in_s3.settled("r1", 0, 0),
+            "GetObject under .*/deferred": lambda: in_s3.read_deferred(found),
+            "GetObject under .*/state": lambda: in_s3.get_state("r1", "campaign"),
+        }
+        for operation, read in reads.items():
+            with answering(s3, 403, "AccessDenied", "GET"), pytest.raises(StoreRefused, match=operation):
+                read()
+        with answering(s3, 403, "", "HEAD"), pytest.raises(StoreRefused, match=r"^AccessDenied by S3 for HeadObject"):
+            list(in_s3.deferred("r1", 1, 0))
+
+
+class TestProbe:
+    """Empty objects that prove that a batch could be settled, and that no reader takes for one."""
+
+    def test_where(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """One in each folder that settling writes; again, they are the same."""
+        in_s3.prove_writable("r1")
+        in_s3.prove_writable("r1")
+        assert keys_in(s3, bucket) == [
+            "dead-tokens/run_id=r1/_probe",
+            "deferred/run_id=r1/_probe",
+            "invalid/run_id=r1/_probe",
+            "rows/run_id=r1/_probe",
+        ]
+        assert s3.head_object(Bucket=bucket, Key="rows/run_id=r1/_probe")["ContentLength"] == 0
+
+    def test_no_reader_sees_them(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """Settled and deferred batches, the report's rows, counted lines."""
+        in_s3.prove_writable("r1")
+        in_s3.settle(batch_of(outcomes="aars"), 1)
+        assert in_s3.settled_from("r1", 0, 0) == {0}
+        assert len(list(in_s3.deferred("r1", 1, 0))) == 1
+        figures = read_rows(s3, bucket, "r1")
+        assert (figures.rows, figures.objects) == (3, 1)
+        assert count_lines(s3, bucket, "dead-tokens/run_id=r1/") == (1, 1)
+
+
+@contextmanager
+def answering(s3: Any, status: int, code: str, method: str = "PUT") -> Iterator[None]:
+    """Every request with this method is answered so, and not done."""
+
+    def refuse(request: Any, **_: Any) -> AWSResponse | None:
+        if request.method != method:
+            return None
+        body = f"<Error><Code>{code}</Code></Error>".encode() if code else b""
+        headers: Any = {"Content-Type": "application/xml"}
+        return AWSResponse(request.url, status, headers, Raw(body))
+
+    s3.meta.events.register("before-send.s3", refuse)
+    try:
+        yield
+    finally:
+        s3.meta.events.unregister("before-send.s3", refuse)
 
 
 @contextmanager

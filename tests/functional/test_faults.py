@@ -56,10 +56,19 @@ def test_the_checks_notice_what_they_are_there_for() -> None:
     """A lost device, a doubled row, an unreported repeat, a wrong status and too many hops are all noticed."""
     account = {"accepted": 8, "rejected": {}, "failed": {}, "held": 1}
     report = {
-        "devices": 10, "outcomes": account, "unsent": 0, "possibly_repeated": 1, "status": "failed", "hops": 99,
+        "devices": 10, "outcomes": account, "unsent": 0, "unsettled": 0, "status": "failed", "hops": 99,
+        "possibly_repeated": 1, "repeat_requests": 1,
     }  # fmt: skip
     rows = Tally(rows=10, distinct=9, outcomes={"accepted": 9, "held": 1}, asked_again=0)
     broken = violations(
         scenario("html-body"), report, rows, Reached(accepted=7, accepted_again=2, asked_again=2, requests=9)
     )
     assert len(broken) == 8
+    report |= {"possibly_repeated": 12, "repeat_requests": 11, "unsettled": 1}
+    reached = Reached(accepted=9, accepted_again=2, asked_again=2, requests=99, accepted_more=12)
+    broken = violations(scenario("html-body"), report, rows, reached)
+    assert {text for text in broken if "repeat" in text} == {
+        "accepted again 12 times ≤ repeat requests 11",
+        "possibly repeated 12 ≤ devices 10 + unsettled 1",
+        "possibly repeated 12 ≤ repeat requests 11",
+    }
