@@ -127,6 +127,10 @@ class Progress:
         # Until the ledger has come to this round too, what it says was fed is of the round before.
         return number < self.lane.fed and self.lane.cursor.round == self._cursor.round
 
+    def expect(self, number: int) -> None:
+        """Batch `number` will soon be asked for: the ledger may be told meanwhile, so that nothing waits for it."""
+        self._wanted_fed = max(self._wanted_fed, number + 1)
+
     def _ahead(self) -> int:
         """How many batches may be begun before the next ledger write: those of a moment, and one."""
         since_s = self._clock.monotonic() - LOOK_BACK_S

@@ -252,6 +252,8 @@ class Hop:
             gone += self._let_go_of(self._current[0], left - gone)
             if not self._current[0].waiting:
                 self._current.pop(0)
+        if self._current and 2 * len(self._current[-1].waiting) <= self._current[-1].pushes:
+            self.progress.expect(self._current[-1].number + 1)
         self._pace.take(gone)
 
     def _let_go_of(self, batch: Batch, limit: int) -> int:
