@@ -36,6 +36,7 @@ class Push:
         "arm",
         "asked_as",
         "asked_at",
+        "at_end",
         "attempts",
         "batch",
         "counted",
@@ -79,6 +80,8 @@ class Push:
         """When it was asked for the time before; of a first request its own time."""
         self.due_at = 0.0
         """Not before this time, seconds since the epoch."""
+        self.at_end = False
+        """It was left until the reading of the audience had ended."""
         self.maybe_repeat = False
         """A request that may have reached the phone went unanswered: the next one may be a repeat."""
         self.order = 0
@@ -172,6 +175,13 @@ class Batch:
         self.open += 1
         self.pushes += 1
         self.repeated += push.is_repeated
+
+    def keep(self, push: Push) -> None:
+        """Take a device into the batch that is not due yet: it is deferred again, unasked."""
+        self.pushes += 1
+        self.repeated += push.is_repeated
+        self.deferred.append(push)
+        self.account.deferred += 1
 
     def note_asked(self, push: Push) -> None:
         """A request for the device goes out, which may be a repeat."""

@@ -39,11 +39,12 @@ from notifier.config import Mode, Settings
 from notifier.continuation import LambdaContinuation
 from notifier.cursor import Cursor
 from notifier.deadline import Deadline
+from notifier.deferred import DeferredQueue
 from notifier.dispatch import Carrier, Dispatch
 from notifier.feed import (
     AudienceFeed,
     BrokenInput,
-    DeferredFeed,
+    EndedFeed,
     Feed,
     FeedOpener,
     InputUnreachable,
@@ -69,6 +70,7 @@ from notifier.pacing import Pace, SharedBudget
 from notifier.progress import Progress
 from notifier.render import Renderer, Wording
 from notifier.results import S3Results
+from notifier.retrying import Retrying
 from notifier.run import Lane, Run, Source, batch_name
 from notifier.worker import Hop, Plan, Watcher
 
@@ -312,7 +314,15 @@ class HopMaker:
             campaign.abort_after.timestamp() if campaign.abort_after else None,
         )
         opener = FeedOpener(self._read_settled, self._feed)
-        return Hop(progress, dispatch, opener, self._pace, plan, deadline, process.clock, watcher)
+        retrying = self._retrying(progress)
+        return Hop(progress, dispatch, opener, retrying, self._pace, plan, deadline, process.clock, watcher)
+
+    def _retrying(self, progress: Progress) -> Retrying:
+        process, run_id, campaign_id = self._process, self._run.run_id, self._opened.campaign.id
+        lane, store, background = self._lane, process.results, process.background
+        nothing = not (lane.account.deferred or lane.asking or progress.is_old)
+        queue = DeferredQueue(store, background, process.clock, run_id, campaign_id, is_listed=nothing)
+        return Retrying(queue, store, background, progress, run_id, campaign_id)
 
     def close(self) -> None:
         """Close the connections."""
@@ -365,8 +375,7 @@ class HopMaker:
         run_id = self._run.run_id
         suspects = position.suspects
         if cursor.round:
-            results, background = process.results, process.background
-            return DeferredFeed(results, background, run_id, campaign.id, cursor, settled, suspects)
+            return EndedFeed(settled)
         arms = Arms(campaign.salt, campaign.arms)
         former = Former(run_id, campaign.id, arms, self._renderer, process.library.excluded(self._opened))
         return AudienceFeed(process.library.stream(self._opened, cursor), former, settled, suspects)

@@ -20,6 +20,7 @@ from notifier.throttle import Throttle
 
 MANY_PUT_OFF = 100
 """So many devices put off, if they are half of all answers, stop the run before it has asked for everybody."""
+LOOK_ASIDE_S = 0.25
 PATIENCE_S = 2.0
 """A device whose next attempt is later than this is deferred, so that its batch can settle."""
 
@@ -138,6 +139,9 @@ class Dispatch:
         self._throttles = {name: Throttle(clock.monotonic()) for name in carriers}
         self._queues: dict[str, deque[Push]] = {name: deque() for name in carriers}
         self._later: list[tuple[float, int, Push]] = []
+        self._aside: list[tuple[float, int, Push]] = []
+        """A heap like `_later`, of those that are deferred as soon as their batch waits for nothing else."""
+        self._look_aside_at = 0.0
         self._tick = count()
         self._doubts: Doubts[tuple[Push, Verdict, int]] = Doubts()
         most_withheld = max(min(MIN_REFUSED, window // 4), 1)
@@ -168,7 +172,6 @@ class Dispatch:
         """Is told of every answer (`notifier.telemetry`)."""
         self.stop_reason: str | None = None
         self._number_put_off = 0
-        self._put_off_once: set[tuple[int, int]] = set()
         self.answers = 0
 
     # -- what the worker asks -----------------------------------------------------------------------------------------
@@ -205,12 +208,14 @@ class Dispatch:
         """Start no request from now on: what is not in flight is deferred, what comes back to be asked again too."""
         self.draining = True
         self.stop_reason = self.stop_reason or reason
+        now_s = self._clock.now()
         for queue in self._queues.values():
             while queue:
-                self._defer(queue.popleft(), 0.0)
-        for due_at, _, push in self._later:
+                self._defer(queue.popleft(), now_s)
+        for due_at, _, push in (*self._later, *self._aside):
             self._defer(push, due_at)
         self._later.clear()
+        self._aside.clear()
         if self.stop_reason is not None:
             self._put_aside()
 
@@ -269,7 +274,25 @@ class Dispatch:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
+    def _set_aside(self, now_s: float) -> None:
+        """Defer those set aside whose batch waits for nothing else now."""
+        if now_s < self._look_aside_at:
+            return
+        self._look_aside_at = now_s + LOOK_ASIDE_S
+        left = [one for one in self._aside if one[2].batch.waiting or one[0] <= now_s + PATIENCE_S]
+        if len(left) < len(self._aside):
+            for due_at, _, push in self._aside:
+                if not push.batch.waiting and due_at > now_s + PATIENCE_S:
+                    self._defer(push, due_at)
+            heapq.heapify(left)
+            self._aside = left
+
     def _wake(self, now_s: float) -> None:
+        while self._aside and self._aside[0][0] <= now_s:
+            _, _, push = heapq.heappop(self._aside)
+            self._queues[push.endpoint].append(push)
+        if self._aside:
+            self._set_aside(now_s)
         while self._later and self._later[0][0] <= now_s:
             _, _, push = heapq.heappop(self._later)
             self._queues[push.endpoint].append(push)
@@ -399,22 +422,24 @@ class Dispatch:
         if again is None:
             self._end(push, verdict, status or None, Outcome.FAILED)
         elif self.draining or again.delay_s > PATIENCE_S or verdict.maybe_processed:
+            due_at = on_grid(now_s + again.delay_s, again.grid_s)
+            due_at = due_at if due_at < expires_at else now_s + again.delay_s
+            if push.batch.waiting and not (self.draining or verdict.maybe_processed):
+                # Its batch cannot settle yet: it may be a slow pace that holds the others. Deferred, it would wait too.
+                heapq.heappush(self._aside, (due_at, next(self._tick), push))
+                return
             # What may have reached the phone is asked again in a later round: a claim makes one such request at most,
             # and what a crash leaves uncounted is told by the batches it may have reached.
-            due_at = on_grid(now_s + again.delay_s, again.delay_s)
-            self._defer(push, due_at if due_at < expires_at else now_s + again.delay_s)
+            self._defer(push, due_at)
         else:
             heapq.heappush(self._later, (now_s + again.delay_s, next(self._tick), push))
 
     def _put_off(self, push: Push, verdict: Verdict) -> None:
-        """The others first: a device that is put off again in a later round, or half of everything, stops the run."""
-        key = push.record, push.number
-        is_again = key in self._put_off_once
-        self._put_off_once.add(key)
-        self._defer(push, 0.0)
+        """The others first: what is put off again when all were asked, or is half of everything, stops the run."""
+        self._leave_to_end(push)
         self._number_put_off += 1
         is_much = self._number_put_off >= MANY_PUT_OFF and self._number_put_off * 2 >= self.answers
-        if is_again or is_much:
+        if push.at_end or is_much:
             self.drain(f"{verdict.reason}: {push.endpoint} refuses these devices until this is mended")
 
     def _renew(self, push: Push, verdict: Verdict, status: int, generation: int, carrier: Carrier) -> None:
@@ -493,9 +518,14 @@ class Dispatch:
         push.batch.defer(push)
         self._open -= 1
 
+    def _leave_to_end(self, push: Push) -> None:
+        """Ask for it again when the audience has been read."""
+        push.due_at = 0.0
+        self._defer(push, 0.0)
+
     def _defer_all(self, refusals: Iterable[tuple[Push, Verdict, int]]) -> None:
         for push, _, _ in refusals:
-            self._defer(push, 0.0)
+            self._leave_to_end(push)
 
 
 def _refuses_everything(push: Push, verdict: Verdict, advice: str) -> str:

@@ -1,11 +1,11 @@
 """Where batches come from: the audience in round 0, the deferred devices of earlier batches in every round above."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from notifier.account import Account
 from notifier.background import Background, Task
-from notifier.batching import BATCH_SIZE, Batch, Former, Push
+from notifier.batching import BATCH_SIZE, Batch, Former
 from notifier.cursor import Cursor
 from notifier.run import Suspect
 from notifier.store_error import StoreRefused, in_words
@@ -51,6 +51,8 @@ class Position(Protocol):
     def cursor(self) -> Cursor: ...
     @property
     def suspects(self) -> tuple[Suspect, ...]: ...
+    @property
+    def is_old(self) -> bool: ...
 
 
 class Feed(Protocol):
@@ -63,10 +65,6 @@ class Feed(Protocol):
     @property
     def ended(self) -> bool:
         """There are no more batches."""
-        ...
-
-    def due_at(self) -> float | None:
-        """When the next batch may be asked for, seconds since the epoch; 0 for any time, None while it is not known."""
         ...
 
     def close(self) -> None:
@@ -100,10 +98,6 @@ class AudienceFeed:
         self._start = stream.position()
         self.ended = False
 
-    def due_at(self) -> float | None:
-        """Any time."""
-        return 0.0
-
     def next(self) -> Batch | None:
         """The next batch, once all its records are here."""
         if self.ended:
@@ -131,86 +125,20 @@ class AudienceFeed:
         self._stream.close()
 
 
-class DeferredStore(Protocol):
-    """Where deferred devices are kept (`notifier.results`)."""
+class EndedFeed:
+    """The feed of a lane whose audience is read.
 
-    def deferred(self, run_id: str, round_: int, from_number: int) -> Iterator[Any]: ...
-    def read_deferred(self, found: Any) -> Sequence[Any]: ...
+    Args:
+        settled: accounts that a release before this, which asked for deferred batches in order, left to be taken in.
+    """
 
-
-class DeferredFeed:
-    """The deferred devices of a run, batch by batch, each when it is due. Loads one batch ahead in a thread."""
-
-    def __init__(
-        self,
-        store: DeferredStore,
-        background: Background,
-        run_id: str,
-        campaign_id: str,
-        cursor: Cursor,
-        settled: Mapping[int, Account],
-        suspects: Sequence[Suspect],
-        size: int = BATCH_SIZE,
-    ) -> None:
-        self._store = store
-        self._background = background
-        self._run_id = run_id
-        self._campaign_id = campaign_id
-        self._round = cursor.round
-        self._settled = settled
-        self._suspects = suspects
-        self._size = size
-        self._found = store.deferred(run_id, cursor.round, cursor.record // size)
-        self._loading: Task = background.submit(self._load)
-        self.ended = False
+    def __init__(self, settled: Mapping[int, Account]) -> None:
+        self.settled = settled
+        self.ended = True
 
     def next(self) -> Batch | None:
-        """The next batch, once it is loaded. Whether it is due already is the caller's business."""
-        if self.ended or not self._loading.done():
-            return None
-        batch = self._loaded()
-        if batch is None:
-            self.ended = True
-            return None
-        self._loading = self._background.submit(self._load)
-        return batch
-
-    def due_at(self) -> float | None:
-        """When the next batch is due, seconds since the epoch; None while it is not known."""
-        if not self._loading.done():
-            return None
-        batch = self._loaded()
-        return max((push.due_at for push in batch.waiting), default=0.0) if batch else 0.0
-
-    def _loaded(self) -> Batch | None:
-        try:
-            batch: Batch | None = self._loading.result()
-        except StoreRefused:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever S3 had to say: a later hop reads it again
-            raise InputUnreachable(f"deferred devices: {in_words(error)}") from None
-        return batch
-
-    def _load(self) -> Batch | None:
-        found = next(self._found, None)
-        if found is None:
-            return None
-        end = Cursor(record=(found.number + 1) * self._size, round=self._round)
-        batch = Batch(self._run_id, self._campaign_id, found.number, self._round, end)
-        if found.number in self._settled:
-            batch.account = self._settled[found.number]
-            batch.passed = True
-            return batch
-        for item in self._store.read_deferred(found):
-            push = Push(batch, item.record, item.number, item.user_id, item.arm, item.device)
-            push.words, push.locale = item.words, item.locale
-            push.attempts, push.asked_at, push.due_at = item.attempts, item.asked_at, item.due_at
-            push.maybe_repeat, push.is_repeated = item.maybe_repeat, item.repeated
-            push.counted, push.last_at = item.counted, item.last_at
-            batch.add(push)
-        batch.account.deferred = -len(batch.waiting)
-        suspect(batch, self._suspects)
-        return batch
+        """There is none."""
+        return None
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -291,7 +219,7 @@ class SkipReader:
                 self._reading = {number: self._read(number) for number in sorted(numbers)}
             if not all(task.done() for task in self._reading.values()):
                 return None
-            return {number: self._account_of(number, task.result()) for number, task in self._reading.items()}
+            return {number: account_of(number, task.result(), self._suspects) for number, task in self._reading.items()}
         except StoreRefused:
             raise
         except Exception as error:  # noqa: BLE001 - whatever S3 had to say: a later hop reads it again
@@ -300,12 +228,13 @@ class SkipReader:
     def _read(self, number: int) -> Task:
         return self._background.submit(self._store.settled, self._run_id, number, self._round)
 
-    def _account_of(self, number: int, found: SettledBatch) -> Account:
-        """What a slow claim settled may have been asked for again since, by claims that died: that is added."""
-        later = sum(one.epoch > found.epoch and one.may_have_asked(number) for one in self._suspects)
-        if later:
-            found.account.add_repeats(found.repeatable, later * found.repeatable, at_most=found.repeatable)
-        return found.account
+
+def account_of(number: int, found: SettledBatch, suspects: Sequence[Suspect]) -> Account:
+    """What a slow claim settled may have been asked for again since, by claims that died: that is added."""
+    later = sum(one.epoch > found.epoch and one.may_have_asked(number) for one in suspects)
+    if later:
+        found.account.add_repeats(found.repeatable, later * found.repeatable, at_most=found.repeatable)
+    return found.account
 
 
 class FeedOpener:
@@ -327,6 +256,8 @@ class FeedOpener:
 
     def __call__(self, position: "Position") -> Feed | None:
         """The feed, or None while the settled batches are being read. Errors as of `SkipReader.accounts`."""
+        if position.cursor.round and not position.is_old:
+            return self._make(position, {})  # of deferred batches the accounts are taken in as they settle
         if self._reader is None:
             self._reader = self._read(position)
         accounts = self._reader.accounts()

@@ -1,18 +1,20 @@
 """From complete batches to a cursor that has moved: settlements in threads, one ledger write at a time."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
 
 from notifier.account import Account
+from notifier.asking import AskingList
 from notifier.background import Background, Task
 from notifier.batching import Batch
 from notifier.cursor import Cursor
 from notifier.deadline import Clock
 from notifier.health import Health
-from notifier.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Lane, Suspect
+from notifier.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Asking, Lane, Suspect
 from notifier.settling import REFUSALS, RETRY_S, Settler, Settling
 from notifier.store_error import in_words, refusal_code
 
@@ -70,6 +72,15 @@ class Progress:
         self._settling = Settling(settler, background, clock, lane.epoch, self.note_trouble)
         self._accounts: dict[int, Account] = {}
         self._queue: deque[Batch] = deque()
+        """Batches of the audience, in their order."""
+        self._deferred: dict[int, Batch] = {}
+        """Deferred batches under way, by number: of each number one round at a time. They settle in any order."""
+        self.asking = AskingList(lane.asking or (), lane.epoch)
+        self.is_old = lane.asking is None and lane.cursor.round > 0
+        """Whether a release before this asked for deferred devices in the order of their batches."""
+        self.on_settled: Callable[[Batch, bool], None] = lambda _, __: None
+        """Is told of each batch whose account is taken in, and whether this claim settled it."""
+        self._not_ours: set[int] = set()
         self._cursor = lane.cursor
         self.suspects = lane.suspects
         """Earlier claims that may have asked for batches of this round that are not settled."""
@@ -77,6 +88,9 @@ class Progress:
         self._entered = 0
         self._moved = False
         self._writing: Task | None = None
+        self._carried: tuple[bool, bool] = (False, False)
+        """Of the write under way: whether it moves the account, and whether it carries the list of `asking`."""
+        self._revision = lane.revision
         self._wanted_fed = lane.fed
         self._wrote_at = clock.monotonic()
         self._write_after = 0.0
@@ -102,7 +116,22 @@ class Progress:
     @property
     def unsettled(self) -> int:
         """Batches formed and not settled."""
-        return len(self._queue)
+        return len(self._queue) + len(self._deferred)
+
+    @property
+    def is_read(self) -> bool:
+        """The reading of the audience has ended, and the ledger knows it."""
+        return self.lane.cursor.round > 0 and not self.is_old
+
+    @property
+    def is_reading_over(self) -> bool:
+        """The same, whether or not the ledger knows it."""
+        return self._cursor.round > 0 and not self.is_old
+
+    @property
+    def has_settled_all(self) -> bool:
+        """Nothing of the audience is unsettled, as far as it was read."""
+        return not self._queue
 
     @property
     def account(self) -> Account:
@@ -145,16 +174,29 @@ class Progress:
         else:
             self._began.append(self._clock.monotonic())
 
+    def may_ask(self, number: int, round_: int) -> bool:
+        """Whether a deferred batch may be asked for: the ledger must know that a crash could have reached it."""
+        return self.asking.may_ask(number, round_, self.lane.asking or ())
+
+    def enter_deferred(self, batch: Batch) -> None:
+        """Take a deferred batch in, which may be asked for, or which a worker that died has settled."""
+        self.asking.begin(batch.number)
+        self._deferred[batch.number] = batch
+        if batch.passed:
+            self._accounts[batch.number] = batch.account
+
     def settle_complete(self) -> None:
         """Begin the settlement of every complete batch, and take in those that are done."""
-        for batch in self._queue:
+        for batch in (*self._queue, *self._deferred.values()):
             if batch.is_complete and not batch.settling and not batch.passed:
                 batch.settling = True
                 self._settling.begin(batch)
         for batch, settled in self._settling.done():
             account = settled.account
             if not settled.ours:
+                # Another claim settled it. Its account holds; what this one may have repeated is added to it.
                 account = self._with_repeats(batch, settled)
+                self._not_ours.add(batch.number)
             self._accounts[batch.number] = account
             self.settled_batches += 1
         self._pop_settled()
@@ -171,11 +213,20 @@ class Progress:
     def _pop_settled(self) -> None:
         while self._queue and self._queue[0].number in self._accounts:
             batch = self._queue.popleft()
-            self._account.add(self._accounts.pop(batch.number))
             self._cursor = batch.at_end
             self.suspects = tuple(one.beyond(batch.number) for one in self.suspects if one.below > batch.number + 1)
-            self._moved = True
-            self.trouble = ""
+            self._take_account(batch)
+        for number in [number for number in self._deferred if number in self._accounts]:
+            self.asking.finish(number)
+            self._take_account(self._deferred.pop(number))
+
+    def _take_account(self, batch: Batch) -> None:
+        self._account.add(self._accounts.pop(batch.number))
+        self._moved = True
+        self.trouble = ""
+        is_ours = not batch.passed and batch.number not in self._not_ours
+        self._not_ours.discard(batch.number)
+        self.on_settled(batch, is_ours)
 
     # -- when batches cannot be settled -------------------------------------------------------------------------------
 
@@ -210,7 +261,7 @@ class Progress:
         for settled in self._accounts.values():
             account.add(settled)
         left = [batch for batch in self._queue if batch.number not in self._accounts]
-        for batch in left:
+        for batch in (*left, *self._deferred.values()):
             # Its devices are counted as unsettled. What dead claims may have repeated among them is known here only.
             account.repeat_requests += batch.account.repeat_requests
         asked = {batch.number: n for batch in left if (n := max(batch.asked, batch.suspected))}
@@ -225,9 +276,10 @@ class Progress:
     @property
     def is_settled(self) -> bool:
         """Nothing is left to be settled, as far as this claim goes."""
-        if not self._queue or self._is_over:
+        if not self.unsettled or self._is_over:
             return True
-        tried = all(batch.settling or batch.passed for batch in self._queue)
+        batches = (*self._queue, *self._deferred.values())
+        tried = all(batch.settling or batch.passed for batch in batches)
         return self._given_up and tried and not self._settling.is_under_way
 
     def as_left(self) -> Lane:
@@ -236,6 +288,7 @@ class Progress:
             self.lane,
             sending_ms=self.sending_ms(),
             suspects=self.open_suspects,
+            asking=self.open_asking,
             trouble=self.trouble or self.lane.trouble,
         )
 
@@ -252,6 +305,13 @@ class Progress:
         # Under `below` are settled batches too: a run that is ended early must come to them, to count their rows.
         return (*self.suspects, Suspect(self.lane.epoch, self._entered, asked, which))
 
+    @property
+    def open_asking(self) -> tuple[Asking, ...] | None:
+        """The deferred batches that may have been asked for and are unsettled; None before a release knew of such."""
+        if self.is_old:
+            return None
+        return self.asking.entries({one.number: max(one.asked, one.suspected) for one in self._deferred.values()})
+
     def note_trouble(self, text: str) -> None:
         """Something failed: it is logged now, and the next ledger write carries it, in case this hop is killed."""
         self.trouble = text[:MAX_TROUBLE]
@@ -260,8 +320,18 @@ class Progress:
             self._said_at[kind] = now_s
             self.on_trouble(self.trouble)
 
-    def next_round(self) -> None:
-        """The feed of this round has ended: go on to the devices it deferred."""
+    def end_reading(self, settled: Mapping[int, Account] = MappingProxyType({}), asked: Iterable[Asking] = ()) -> None:
+        """The audience is read: from now on deferred devices only.
+
+        Args:
+            settled: of a round that a release before this was in: accounts of batches that the cursor has not passed.
+            asked: batches of it that such claims may have asked for.
+        """
+        for account in settled.values():
+            self._account.add(account)
+        if self.is_old:
+            self.asking.adopt(asked)
+            self.is_old = False
         self._cursor = Cursor(round=self._cursor.round + 1)
         self._wanted_fed = 0
         self._entered = 0
@@ -273,7 +343,8 @@ class Progress:
     @property
     def is_written(self) -> bool:
         """The ledger knows everything that is settled, or refuses to know it, and no write is under way."""
-        return self._writing is None and (not self._moved or (self._given_up and self._ledger_refusals >= REFUSALS))
+        has_news = self._moved or self.asking.has_changed
+        return self._writing is None and (not has_news or (self._given_up and self._ledger_refusals >= REFUSALS))
 
     @property
     def is_blind(self) -> bool:
@@ -306,7 +377,9 @@ class Progress:
             raise
         except Exception as error:  # noqa: BLE001 - throttled or out of reach: what was to be said is still to be said
             self._note_ledger_error(error)
-            self._moved = self._moved or self._cursor != self.lane.cursor
+            moved, carried = self._carried
+            self._moved = self._moved or moved
+            self.asking.has_changed = self.asking.has_changed or carried
             self._write_after = now_s + (LEDGER_RETRY_S if self._ledger_refusals else RETRY_S)
             self._check_lease(now_s)
             return
@@ -330,8 +403,10 @@ class Progress:
     def _begin_write(self, now_s: float, *, urgent: bool) -> None:
         since_s = now_s - self._wrote_at
         wants_room = self._wanted_fed > self.lane.fed
-        if self._moved and (urgent or wants_room or since_s >= SWIFT_S):
-            self._moved = False
+        moves = self._moved and (urgent or wants_room or since_s >= SWIFT_S)
+        if moves or (self.asking.has_changed and not self.is_old):
+            self._carried = self._moved, True
+            self._revision += 1
             after = msgspec.structs.replace(
                 self.lane,
                 cursor=self._cursor,
@@ -339,13 +414,17 @@ class Progress:
                 fed=self._wanted_fed,
                 suspects=self.suspects,
                 sending_ms=self.sending_ms(),
-                idle_claims=0,
+                idle_claims=0 if self._moved else self.lane.idle_claims,
+                asking=None if self.is_old else self.asking.entries(),
+                revision=self._revision,
                 health=Health(self.health.seen).seen,
                 trouble=self.trouble,
             )
+            self._moved = self.asking.has_changed = False
             self._asked_at = now_s
             self._writing = self._background.submit(self._ledger.advance, self.lane, after)
         elif wants_room or self._has_news(since_s) or since_s * 1000 >= HEARTBEAT_MS:
+            self._carried = False, False
             self._asked_at = now_s
             lane = msgspec.structs.replace(
                 self.lane, fed=max(self._wanted_fed, self.lane.fed), trouble=self.trouble or self.lane.trouble

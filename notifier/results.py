@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from notifier.account import Account
 from notifier.batching import Batch, Push, repeatable
+from notifier.deferral import DeferredBatch, OpenBatches, due_from, open_of
 from notifier.outcome import Row
 from notifier.recipient import Device
 from notifier.render import Words
@@ -78,15 +79,6 @@ class Settled(msgspec.Struct, frozen=True):
     def repeatable(self) -> int:
         """How many devices of it can be repeats that no account holds yet."""
         return repeatable(self.pushes, self.repeated, self.account)
-
-
-class DeferredBatch(msgspec.Struct, frozen=True):
-    """Where one batch's deferred devices are. `due_at` is when the last of them is due, seconds since the epoch."""
-
-    number: int
-    round: int
-    key: str
-    due_at: float
 
 
 class S3Results:
@@ -170,35 +162,59 @@ class S3Results:
         )
 
     def _epoch_of(self, key: str) -> int:
+        return int(self._head(key)["epoch"])
+
+    def _head(self, key: str) -> dict[str, str]:
         with self._refusals("HeadObject", key):
-            return int(self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]["epoch"])
+            metadata: dict[str, str] = self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]
+        return metadata
 
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
     def _put_deferred(self, batch: Batch, epoch: int) -> None:
         """Before the rows, which name it by their epoch: one whose epoch is not that of the rows never counted."""
         name = f"{batch_name(batch.number, batch.round + 1)}.e{epoch}"
-        due_at = max(push.due_at for push in batch.deferred)
         body = _lines([_deferred_of(push) for push in batch.deferred])
-        self._put(f"deferred/run_id={batch.run_id}/{name}.json.gz", body, {"due-at": repr(due_at)})
+        metadata = {
+            "due-at": repr(max(push.due_at for push in batch.deferred)),
+            "due-from": repr(min(map(due_from, batch.deferred))),
+        }
+        self._put(f"deferred/run_id={batch.run_id}/{name}.json.gz", body, metadata)
 
-    def deferred(self, run_id: str, round_: int, from_number: int) -> Iterator[DeferredBatch]:
-        """The batches that a deferred round has to ask for, in order."""
-        prefix = f"deferred/run_id={run_id}/"
-        for key in self._list(prefix, after=f"{prefix}batch={from_number:08d}"):
+    def open_deferred(self, run_id: str) -> OpenBatches:
+        """Lists the batches with deferred devices, each in the round that is to be asked next."""
+        rounds = self._deferred_rounds(run_id)
+        prefix = f"rows/run_id={run_id}/"
+        settled: set[tuple[int, int]] = set()
+        for key in self._list(prefix, after=prefix):
             match = _NAME.fullmatch(key, len(prefix))
-            if match is None or match[3] is None or int(match[2] or 0) != round_:
-                continue
-            number, epoch = int(match[1]), int(match[3])
-            rows = f"rows/run_id={run_id}/{batch_name(number, round_ - 1)}.json.gz"
-            if self._epoch_of(rows) == epoch:
-                head = self._client.head_object(Bucket=self._bucket, Key=key)
-                yield DeferredBatch(number, round_, key, float(head["Metadata"]["due-at"]))
+            if match and int(match[1]) in rounds:
+                settled.add((int(match[1]), int(match[2] or 0)))
+        return open_of(rounds, settled)
 
-    def read_deferred(self, found: DeferredBatch) -> list[Deferred]:
-        """The devices of one deferred batch."""
-        with self._refusals("GetObject", found.key):
-            body = self._client.get_object(Bucket=self._bucket, Key=found.key)["Body"].read()
+    def _deferred_rounds(self, run_id: str) -> dict[int, dict[int, list[int]]]:
+        """By number and round the epochs of the objects. One whose epoch is not that of the rows never counted."""
+        prefix = f"deferred/run_id={run_id}/"
+        rounds: dict[int, dict[int, list[int]]] = {}
+        for key in self._list(prefix, after=prefix):
+            match = _NAME.fullmatch(key, len(prefix))
+            if match and match[3] is not None:
+                rounds.setdefault(int(match[1]), {}).setdefault(int(match[2] or 0), []).append(int(match[3]))
+        return rounds
+
+    def first_due(self, run_id: str, found: DeferredBatch) -> float:
+        """When the first device of a deferred batch is due; 0 where a release before this wrote it: read it and see."""
+        answers = (self._head(_deferred_key(run_id, found, epoch)) for epoch in found.epochs)
+        return min(float(metadata.get("due-from", "0")) for metadata in answers)
+
+    def read_deferred(self, run_id: str, found: DeferredBatch) -> list[Deferred]:
+        """The devices of one deferred batch; none where its objects are of claims that did not settle it."""
+        epoch = self._epoch_of(f"rows/run_id={run_id}/{batch_name(found.number, found.round - 1)}.json.gz")
+        if epoch not in found.epochs:
+            return []
+        key = _deferred_key(run_id, found, epoch)
+        with self._refusals("GetObject", key):
+            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         return msgspec.json.Decoder(Deferred).decode_lines(gzip.decompress(body))
 
     # -- one object per run -------------------------------------------------------------------------------------------
@@ -268,6 +284,10 @@ class S3Results:
             for page in pages:
                 for thing in page.get("Contents", ()):
                     yield thing["Key"]
+
+
+def _deferred_key(run_id: str, found: DeferredBatch, epoch: int) -> str:
+    return f"deferred/run_id={run_id}/{batch_name(found.number, found.round)}.e{epoch}.json.gz"
 
 
 def _lines(values: Sequence[object]) -> bytes:

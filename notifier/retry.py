@@ -30,9 +30,10 @@ ASK_AGAIN = frozenset({Disposition.RETRY, Disposition.RECONNECT, Disposition.REN
 
 
 class Again(msgspec.Struct, frozen=True, gc=False):
-    """Ask again, not before `delay_s` seconds from now."""
+    """Ask again, not before `delay_s` seconds from now. `grid_s`: a wait that is put off ends at a multiple of this."""
 
     delay_s: float
+    grid_s: float = 1.0
 
 
 class Tried(msgspec.Struct, frozen=True, gc=False):
@@ -61,11 +62,16 @@ def decide(verdict: Verdict, tried: Tried, expires_in_s: float, draw: float) -> 
     if verdict.disposition not in ASK_AGAIN or tried.counted >= MAX_COUNTED:
         return None
     delay_s = 0.0 if verdict.disposition is Disposition.RENEW and tried.counted <= 1 else backoff_s(tried, draw)
+    # Our own waits may end at round times half a wait apart: then a run rests between them, and does not wait for many
+    # single devices. What a gateway asked for is kept more closely.
+    share = 2
     if verdict.retry_after_s is not None:
-        delay_s = max(delay_s, _granted_s(verdict.retry_after_s, tried.attempts, draw))
+        granted_s = _granted_s(verdict.retry_after_s, tried.attempts, draw)
+        share = 8 if granted_s >= delay_s else share
+        delay_s = max(delay_s, granted_s)
     elif delay_s >= expires_in_s:
         delay_s = max(expires_in_s - LAST_CALL_S, FIRST_DELAY_S)
-    return Again(delay_s) if delay_s < expires_in_s else None
+    return Again(delay_s, grid_of(delay_s / share)) if delay_s < expires_in_s else None
 
 
 def trying_s(ttl_s: float | None) -> float:
@@ -95,10 +101,14 @@ def _granted_s(wish_s: float, attempts: int, draw: float) -> float:
     return min(doubled_s, max(MAX_WISH_S, wish_s)) * (1 + draw / 8)
 
 
-def on_grid(due_at: float, delay_s: float) -> float:
-    """The next full second, 2 s … or 64 s after a due time: about an eighth of the wait.
+def grid_of(most_s: float) -> float:
+    """A power of two of seconds, at most `most_s` and 256 s, at least 1 s.
 
     Devices of one batch then come due together, so that a batch is asked in few rounds.
     """
-    step_s = 2.0 ** min(max(math.floor(math.log2(max(delay_s, 1.0) / 8)), 0), 6)
-    return math.ceil(due_at / step_s) * step_s
+    return float(2.0 ** min(max(math.floor(math.log2(max(most_s, 1.0))), 0), 8))
+
+
+def on_grid(due_at: float, grid_s: float) -> float:
+    """The next multiple of `grid_s`."""
+    return math.ceil(due_at / grid_s) * grid_s

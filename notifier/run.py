@@ -134,6 +134,18 @@ class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
         return Suspect(self.epoch, self.below, asked, {n: bits for n, bits in self.which.items() if n > number})
 
 
+class Asking(msgspec.Struct, frozen=True, array_like=True):
+    """A deferred batch that may have been asked for and is not in the account: number, round, claims by their epochs.
+
+    `devices` is there when the last claim could still write: for how many of them it had asked.
+    """
+
+    number: int
+    round: int
+    epochs: tuple[int, ...]
+    devices: int = 0
+
+
 class Lane(msgspec.Struct, frozen=True):
     """One lane as the ledger holds it. All times in milliseconds since the epoch.
 
@@ -149,6 +161,9 @@ class Lane(msgspec.Struct, frozen=True):
         function_version: the version of the code that this run goes on with.
         gone_version: the version that it began with, where that one was deleted meanwhile.
         control_by: who paused, resumed or cancelled the run last.
+        asking: deferred batches that may have been asked for and are not in the account yet. None in a lane of a
+            release that asked for them in the order of their numbers, one round after the other.
+        revision: counts the writes that move the account: an older one that arrives late is refused.
         health: what was seen of each endpoint, so that an outage is told from a device that is refused alone.
         crashed: this claim took the lane over from a worker that never handed it over.
     """
@@ -168,6 +183,8 @@ class Lane(msgspec.Struct, frozen=True):
     idle_claims: int = 0
     account: Account = msgspec.field(default_factory=Account)
     health: dict[str, Seen] = {}
+    asking: tuple[Asking, ...] | None = None
+    revision: int = 0
     function_version: str = ""
     reason: str | None = None
     ending: Ending | None = None
@@ -198,7 +215,7 @@ class Lane(msgspec.Struct, frozen=True):
         for one in self.suspects:
             for number, devices in (one.asked or {}).items():
                 asked[number] = max(asked.get(number, 0), devices)
-        return sum(asked.values())
+        return sum(asked.values()) + sum(one.devices for one in self.asking or ())
 
     @property
     def status(self) -> str:

@@ -156,7 +156,7 @@ class Tenure:
             return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
         try:
             lane, opened = self._open(run, lane)
-            if lane.suspects and not cancelled:
+            if (lane.suspects or lane.asking) and not cancelled:
                 # Earlier requests are out and unsettled. More of them only if their batches can be settled this time.
                 lane = self._prove_writable(run, lane)
         except Unsendable as error:

@@ -5,6 +5,8 @@ they are done. So the same code runs in Lambda and in a simulation that decides 
 """
 
 import enum
+import math
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,10 +15,11 @@ import msgspec
 from notifier.batching import Batch
 from notifier.deadline import Clock, Deadline
 from notifier.dispatch import Dispatch
-from notifier.feed import BrokenInput, Feed, InputUnreachable
+from notifier.feed import BrokenInput, EndedFeed, Feed, InputUnreachable
 from notifier.outcome import Outcome, timestamp
 from notifier.pacing import Pace
 from notifier.progress import Progress
+from notifier.retrying import Retrying
 from notifier.run import HAND_OVER_MS, Control, Ending, Lane, LaneState
 from notifier.settling import SLOW_S
 from notifier.store_error import StoreRefused
@@ -70,7 +73,8 @@ class Hop:
     """One working invocation of a lane.
 
     Args:
-        open_feed: the feed of a round, from the progress' cursor on; None while what it needs is being read.
+        open_feed: the audience from the progress' cursor on; None while what it needs is being read.
+        retrying: the deferred devices.
         pace: permits for first attempts, control users included.
     """
 
@@ -79,6 +83,7 @@ class Hop:
         progress: Progress,
         dispatch: Dispatch,
         open_feed: Callable[[Progress], Feed | None],
+        retrying: Retrying,
         pace: Pace,
         plan: Plan,
         deadline: Deadline,
@@ -90,12 +95,15 @@ class Hop:
         self.deadline = deadline
         dispatch.health = progress.health
         self._open_feed = open_feed
+        self._retrying = retrying
         self._feed: Feed | None = None
         self._pace = pace
         self._plan = plan
         self._clock = clock
         self._watcher = watcher
         self._current: list[Batch] = []
+        self._again: deque[Batch] = deque()
+        """Batches with devices that are asked for again."""
         self._upcoming: Batch | None = None
         self._exit: Exit | None = None
         self._unreachable = False
@@ -112,10 +120,12 @@ class Hop:
         try:
             while True:
                 self._look_around()
+                self._read_deferred()
                 if self._exit is None or self._exit is Exit.HAND_OVER:
                     self._let_go()
-                elif self._must_read_on and self._take_batch():
-                    self._drain()
+                elif self._must_read_on:
+                    self._read_on()
+                self._look_at_end()
                 self.dispatch.holding = self.progress.must_hold
                 self.dispatch.step(self._patience_s())
                 self._clear_doubts()
@@ -167,6 +177,7 @@ class Hop:
 
     def _wait(self, reason: str) -> None:
         """What has to be read cannot be: even a run that ends early has to wait for it."""
+        self.progress.note_trouble(reason)
         if self._must_read_on:
             self._exit = None
         self._end(Exit.WAIT, reason)
@@ -196,7 +207,7 @@ class Hop:
         """Start no request from now on. Control users need none: they are held at once."""
         self.dispatch.drain()
         at = timestamp(self._clock.now())
-        for batch in self._current:
+        for batch in (*self._current, *self._again):
             while batch.waiting:
                 push = batch.waiting.popleft()
                 if push.words is None:
@@ -204,17 +215,22 @@ class Hop:
                 else:
                     batch.defer(push)
         self._current.clear()
+        self._again.clear()
 
     def _clear_doubts(self) -> None:
         """When every open push is one held in doubt, and nothing more will come, they cannot be held any longer."""
         if self.dispatch.in_doubt and self.dispatch.in_doubt == self.dispatch.open and self._nothing_to_let_go:
-            ended = self._feed is not None and self._feed.ended
-            self.dispatch.clear_doubts(for_good=ended and self._exit is None)
+            self.dispatch.clear_doubts(for_good=self._has_ended and self._exit is None)
+
+    @property
+    def _has_ended(self) -> bool:
+        """The audience is read, and nothing deferred is due."""
+        ended = self._feed is not None and self._feed.ended
+        return ended and self._retrying.is_quiet(self._clock.now())
 
     @property
     def _nothing_to_let_go(self) -> bool:
-        ended = self._feed is not None and self._feed.ended
-        return not self._current and (ended or self._is_full or self._exit is not None)
+        return not self._current and not self._again and (self._exit is not None or self._is_full or self._has_ended)
 
     @property
     def _is_full(self) -> bool:
@@ -223,7 +239,7 @@ class Hop:
 
     @property
     def _is_idle(self) -> bool:
-        return not self._current and self.dispatch.open == 0 and self.progress.is_settled
+        return not self._current and not self._again and self.dispatch.open == 0 and self.progress.is_settled
 
     def _is_over(self) -> bool:
         return self._exit is not None and self._is_idle and self.progress.is_written and not self._must_read_on
@@ -234,6 +250,12 @@ class Hop:
 
         So every row is counted, and a worker that was only slow cannot settle anything afterwards.
         """
+        if self._exit not in (Exit.ABORT, Exit.CANCEL, Exit.FAIL):
+            return False
+        return self._must_read_audience or self.progress.is_old or self._retrying.has_unfinished
+
+    @property
+    def _must_read_audience(self) -> bool:
         over = self._feed is not None and self._feed.ended
         return self._exit in (Exit.ABORT, Exit.CANCEL) and self.progress.has_suspects_ahead and not over
 
@@ -244,7 +266,7 @@ class Hop:
         if self.progress.must_hold:
             return
         now_s = self._clock.monotonic()
-        left = min(self._pace.permits(now_s), self.dispatch.room, TURN)
+        left = min(self._pace.permits(now_s), self._let_go_again())
         gone = 0
         while gone < left:
             if not self._current and not self._take_batch():
@@ -270,7 +292,7 @@ class Hop:
 
     def _take_batch(self) -> bool:
         """Bring the next batch in, if there may be one."""
-        if (self._exit is not None and not self._must_read_on) or self._is_full:
+        if self._is_full or (self._exit is not None and not (self._must_read_audience or self.progress.is_old)):
             return False
         try:
             if self._feed is None:
@@ -279,7 +301,7 @@ class Hop:
                 self._note_slow_reading()
                 return False
             self._reading_since_s = 0.0
-            batch = self._upcoming or self._next_due(self._feed)
+            batch = self._upcoming or self._feed.next()
         except BrokenInput as error:
             self._end(Exit.FAIL, str(error))
             return False
@@ -287,11 +309,9 @@ class Hop:
             self._end(Exit.STOP, f"rows_refused: {error}")
             return False
         except InputUnreachable as error:
-            self.progress.note_trouble(str(error))
             self._wait(str(error))
             return False
         if batch is None:
-            self._look_at_end(self._feed)
             return False
         if not batch.passed and self._exit is None and not self.progress.may_form(batch.number):
             self._upcoming = batch
@@ -310,35 +330,92 @@ class Hop:
         if now_s - self._reading_since_s >= SLOW_S:
             self.progress.note_trouble(f"settled batches: S3 takes more than {SLOW_S:.0f} s to hand them out")
 
-    def _next_due(self, feed: Feed) -> Batch | None:
-        """The next batch, unless its appointment is not yet: a short one is waited for, a long one is a rest."""
-        due_at = feed.due_at()
-        if due_at is None:
-            return None
+    # -- deferred devices ---------------------------------------------------------------------------------------------
+
+    def _read_deferred(self) -> None:
+        """Read what is due. Once the hop is ending, nothing more is announced."""
+        try:
+            self._retrying.turn()
+        except StoreRefused as error:
+            self._end(Exit.STOP, f"rows_refused: {error}")
+        if self._exit is not None and not self._must_read_on:
+            self._retrying.stop()
+
+    def _let_go_again(self) -> int:
+        """Let go the deferred devices that are due. The pace is of first requests: it does not hold them back.
+
+        Returns how many more pushes may be let go in this turn.
+        """
+        if self._exit is None:
+            for batch in self._retrying.take():
+                self.progress.begin_sending()
+                self._again.append(batch)
+        left = min(self.dispatch.room, TURN)
+        while self._again and left > 0:
+            batch = self._again[0]
+            while batch.waiting and batch.waiting[0].attempts and left > 0:
+                self.dispatch.let_go(batch.waiting.popleft())
+                left -= 1
+            if not batch.waiting or not batch.waiting[0].attempts:
+                self._again.popleft()
+                if batch.waiting:  # deferred before it was asked for the first time
+                    self._current.insert(0, batch)
+        return left
+
+    def _read_on(self) -> None:
+        """Form what workers that died may have begun, and defer it: so its rows are counted, and nobody's are lost."""
+        self._take_batch()
+        self._again += self._retrying.take(unfinished_only=True)
+        self._drain()
+        try:
+            self._retrying.due_at()
+        except InputUnreachable as error:
+            self._wait(str(error))
+
+    def _look_at_end(self) -> None:
+        """The audience is over when its feed has ended and is settled; the run, when nothing is deferred either."""
+        if self._feed is not None and self._feed.ended and not self.progress.is_reading_over:
+            self._end_reading(self._feed)
+        if self._exit is not None or not self._has_read or not self._is_idle:
+            return
+        if self.progress.account.deferred <= 0:
+            self._end(Exit.COMPLETE, None)
+            return
+        try:
+            due_at = self._retrying.due_at()
+        except InputUnreachable as error:
+            self._wait(str(error))
+            return
+        if due_at == math.inf:
+            if not self._retrying.look_again():
+                self._end(Exit.STOP, "deferred_missing: the objects of devices that are still to be asked for are gone")
+        elif due_at is not None:
+            self._rest_until(due_at)
+
+    @property
+    def _has_read(self) -> bool:
+        """The audience is read. Where nothing is deferred, the ledger need not know."""
+        ended = self._feed is not None and self._feed.ended
+        return self.progress.is_read or (ended and not self.progress.is_old and self.progress.account.deferred <= 0)
+
+    def _end_reading(self, feed: Feed) -> None:
+        """Go on with deferred devices only."""
+        if self._current or not self.progress.has_settled_all:
+            return
+        if not self.progress.is_old:
+            if self.progress.account.deferred > 0:
+                self.progress.end_reading()
+        elif self._retrying.is_listed and isinstance(feed, EndedFeed):
+            self.progress.end_reading(feed.settled, self._retrying.asked_by_old_claims(feed.settled))
+
+    def _rest_until(self, due_at: float) -> None:
+        """A short wait is waited for, a long one is a rest."""
         wait_s = due_at - self._clock.now()
-        if wait_s <= 0 or self._exit is not None:
-            return feed.next()
         beyond_hop = wait_s * 1000 > self.deadline.before_near_ms()
         # Credentials that could not be had for half a minute will not be there in a moment either.
         kept_out = self.dispatch.unavailable
-        is_long = wait_s > REST_ABOVE_S or beyond_hop or kept_out is not None
-        if is_long and not self._current and self.dispatch.open == self.dispatch.in_doubt:
-            self._rest(due_at, kept_out.reason if kept_out else None)
-        return None
-
-    def _look_at_end(self, feed: Feed) -> None:
-        """The round is over when its feed has ended and every batch is settled; the run, when nothing is deferred."""
-        if not feed.ended or not self._is_idle or self._exit is not None:
-            return
-        if self.progress.account.deferred > 0:
-            if self.progress.cursor.round > 0 and self.progress.cursor.record == 0:
-                self._end(Exit.STOP, "deferred_missing: the objects of devices that are still to be asked for are gone")
-                return
-            feed.close()
-            self._feed = None
-            self.progress.next_round()
-        else:
-            self._end(Exit.COMPLETE, None)
+        if wait_s > REST_ABOVE_S or (wait_s > 0 and (beyond_hop or kept_out)):
+            self._rest(min(due_at, self._plan.abort_after or math.inf), kept_out.reason if kept_out else None)
 
     def _patience_s(self) -> float:
         """How long this turn may wait for answers."""

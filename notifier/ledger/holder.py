@@ -130,7 +130,8 @@ class Holder(Table):
         """
         sets = (
             "lease_until_ms = :lease, due = :due, due_at = :lease, #cursor = :cursor, fed = :fed, suspects = :suspects,"
-            " account = :account, sending_ms = :sending, idle_claims = :idle, health = :health, trouble = :trouble"
+            " account = :account, sending_ms = :sending, idle_claims = :idle, health = :health, trouble = :trouble,"
+            " revision = :revision"
         )
         values = {
             ":cursor": {"S": after.cursor.encode()},
@@ -140,8 +141,12 @@ class Holder(Table):
             ":sending": n(after.sending_ms),
             ":idle": n(after.idle_claims),
             ":health": {"S": as_json(after.health)},
+            ":revision": n(after.revision),
             ":trouble": _trouble(after),
         }
+        if after.asking is not None:
+            sets += ", asking = :asking"
+            values[":asking"] = {"S": as_json(after.asking)}
         return self._write(before, sets, values, cursor=True)
 
     def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane:
@@ -159,8 +164,9 @@ class Holder(Table):
             return self._release(lane, LaneState.READY, self._now_ms(), None)
 
     def _release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None) -> Lane:
-        sets = f"#state = :state, lease_until_ms = :zero, {_LEFT_SETS}"
-        values = {":state": {"S": state.value}, ":zero": n(0)} | _left(lane)
+        left_sets, left = _left(lane)
+        sets = f"#state = :state, lease_until_ms = :zero, {left_sets}"
+        values = {":state": {"S": state.value}, ":zero": n(0)} | left
         removes = []
         if due_at_ms is None:
             removes += ["due", "due_at"]
@@ -187,9 +193,10 @@ class Holder(Table):
         Raises:
             LaneLost: another worker holds it.
         """
+        left_sets, left = _left(lane)
         sets = (
             "#state = :state, lease_until_ms = :zero, due = :due, due_at = :at, ending = :ending,"
-            f" ended_at_ms = if_not_exists(ended_at_ms, :now), account = :account, {_LEFT_SETS}"
+            f" ended_at_ms = if_not_exists(ended_at_ms, :now), account = :account, {left_sets}"
         )
         values = {
             ":state": {"S": LaneState.DONE.value},
@@ -198,7 +205,7 @@ class Holder(Table):
             ":ending": {"S": ending.value},
             ":now": n(self._now_ms()),
             ":account": {"S": as_json(lane.account)},
-        } | _left(lane)
+        } | left
         if reason is None:
             return self._write(lane, sets, values, removes=["reason"])
         values[":reason"] = {"S": reason[:MAX_REASON]}
@@ -226,6 +233,9 @@ class Holder(Table):
         if cursor:
             condition += " AND #cursor = :previous"
             values[":previous"] = {"S": lane.cursor.encode()}
+        if ":revision" in values:
+            # Account and `asking` can move while the cursor does not: an older write must not undo a newer one.
+            condition += " AND (attribute_not_exists(revision) OR revision < :revision)"
         if unless is not None:
             condition += f" AND NOT {unless}"
         if "#cursor" in sets + condition:
@@ -265,16 +275,18 @@ class Holder(Table):
             raise LaneLost(f"the lane is {found.state.value} at {found.cursor.encode()}") from None
 
 
-_LEFT_SETS = "sending_ms = :sending, suspects = :suspects, trouble = :trouble"
-
-
-def _left(lane: Lane) -> dict[str, Any]:
+def _left(lane: Lane) -> tuple[str, dict[str, Any]]:
     """What a claim leaves behind, whichever way it ends: time spent, requests that are out, what failed last."""
-    return {
+    sets = "sending_ms = :sending, suspects = :suspects, trouble = :trouble"
+    values: dict[str, Any] = {
         ":sending": n(lane.sending_ms),
         ":suspects": {"S": as_json(lane.suspects)},
         ":trouble": _trouble(lane),
     }
+    if lane.asking is not None:
+        sets += ", asking = :asking"
+        values[":asking"] = {"S": as_json(lane.asking)}
+    return sets, values
 
 
 def _trouble(lane: Lane) -> dict[str, str]:
@@ -284,6 +296,8 @@ def _trouble(lane: Lane) -> dict[str, str]:
 def _says(found: Lane, values: dict[str, Any]) -> bool:
     """Whether the ledger holds what a refused write meant to say."""
     if ":cursor" in values and found.cursor.encode() != values[":cursor"]["S"]:
+        return False
+    if ":revision" in values and found.revision != int(values[":revision"]["N"]):
         return False
     state = values.get(":state", values[":running"])["S"]
     return found.state.value == str(state)

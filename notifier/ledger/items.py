@@ -14,7 +14,7 @@ import msgspec
 from notifier.account import Account
 from notifier.cursor import decode_cursor
 from notifier.health import Seen
-from notifier.run import LEDGER_VERSION, Control, Ending, Lane, LaneState, Suspect
+from notifier.run import LEDGER_VERSION, Asking, Control, Ending, Lane, LaneState, Suspect
 
 DUE_INDEX = "due"
 
@@ -84,6 +84,8 @@ def lane_of(item: dict[str, Any]) -> Lane:
         sending_ms=number("sending_ms") or 0,
         idle_claims=number("idle_claims") or 0,
         account=msgspec.json.decode(item["account"]["S"], type=Account),
+        asking=msgspec.json.decode(item["asking"]["S"], type=tuple[Asking, ...]) if "asking" in item else None,
+        revision=number("revision") or 0,
         health=msgspec.json.decode(item["health"]["S"], type=dict[str, Seen]) if "health" in item else {},
         function_version=text("function_version") or "",
         reason=text("reason"),

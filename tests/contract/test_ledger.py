@@ -18,7 +18,7 @@ from notifier.cursor import Cursor
 from notifier.ledger import DynamoLedger, LaneLost, LaneTaken, LedgerTooNew
 from notifier.ledger.runs import MAX_NAMED_OBJECTS
 from notifier.outcome import Outcome
-from notifier.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, Suspect, source_of
+from notifier.run import HAND_OVER_MS, LEASE_MS, Asking, Control, Ending, Lane, LaneState, Run, Suspect, source_of
 from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, new_name, server_for
 
 TWIN = "tests.twins.ledger"
@@ -82,7 +82,7 @@ def moved(lane: Lane, record: int, **changes: Any) -> Lane:
     account = Account(users=record)
     for _ in range(record):
         account.count("default", Outcome.ACCEPTED, None)
-    changes = {"fed": record // 500 + 8, "idle_claims": 0} | changes
+    changes = {"fed": record // 500 + 8, "idle_claims": 0, "revision": record} | changes
     return msgspec.structs.replace(lane, cursor=Cursor(record=record), account=account, **changes)
 
 
@@ -432,6 +432,43 @@ class TestHolder:
         lane = ledger.finish(claim(ledger, time), ending, "why")
         assert (lane.state, lane.ending, lane.status, lane.reason) == (LaneState.DONE, ending, ending.value, "why")
         assert (lane.ended_at_ms, lane.due_at_ms) == (time.ms, time.ms + LEASE_MS)
+
+
+class TestAsking:
+    """Deferred batches that may be asked for, and accounts that move while the cursor does not."""
+
+    def test_it_outlives_its_claim(self, ledger: Any, time: Time) -> None:
+        """What a worker that died may have asked for is there for the next one, however often a claim dies."""
+        lane = claim(ledger, time)
+        asking = (Asking(3, 1, (1,)), Asking(7, 2, (1,), devices=4))
+        ledger.advance(lane, msgspec.structs.replace(lane, asking=asking, revision=1))
+        for _ in range(2):
+            time.s += LEASE_MS / 1000 + 1
+            lane = claim(ledger, time)
+        assert lane.asking == asking
+        assert (lane.suspects, lane.unsettled) == ((), 4)
+
+    def test_an_older_write_comes_late(self, ledger: Any, time: Time) -> None:
+        """A write that hung in the network must not undo a newer one, though the cursor is the same in both."""
+        lane = claim(ledger, time)
+        older = msgspec.structs.replace(lane, account=Account(users=1), asking=(Asking(3, 1, (1,)),), revision=1)
+        newer = msgspec.structs.replace(lane, account=Account(users=2), asking=(), revision=2)
+        ledger.advance(lane, newer)
+        with pytest.raises(LaneLost):
+            ledger.advance(lane, older)
+        found = ledger.read_lane("r1")
+        assert (found.account.users, found.asking, found.revision) == (2, (), 2)
+
+    def test_a_write_that_was_not_answered(self, ledger: Any, time: Time) -> None:
+        """What was to be said then is said again with more in it."""
+        lane = claim(ledger, time)
+        ledger.advance(lane, msgspec.structs.replace(lane, asking=(Asking(3, 1, (1,)),), revision=1))
+        more = msgspec.structs.replace(lane, account=Account(users=2), asking=(), revision=2)
+        assert ledger.advance(lane, more).account.users == 2
+
+    def test_a_lane_of_the_release_before(self, dynamo: DynamoLedger, time: Time) -> None:
+        """It has no such list, and is not given one by a claim."""
+        assert claim(dynamo, time).asking is None
 
 
 class TestControl:

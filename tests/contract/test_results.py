@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -171,9 +172,10 @@ class TestDeferred:
         """A deferred device is found again with all that asking for it needs."""
         batch = batch_of(2, outcomes="asrs", due_at=123.5)
         results.settle(batch, 3)
-        (found,) = results.deferred("r1", 1, 0)
-        assert (found.number, found.round, found.due_at) == (2, 1, 123.5)
-        first, second = results.read_deferred(found)
+        (found,) = results.open_deferred("r1").batches
+        assert (found.number, found.round, found.epochs) == (2, 1, (3,))
+        assert results.first_due("r1", found) == 123.5
+        first, second = results.read_deferred("r1", found)
         assert (first.record, first.number, first.user_id, first.arm) == (1001, 0, "u1-é", "b")
         assert (first.device, first.words) == (Device(Platform.IOS, TOKEN), Words(("b", "de"), ("Hallo 🎉", "x")))
         assert (first.attempts, first.asked_at, first.due_at, first.locale) == (1, 100.25, 123.5, "de-AT")
@@ -181,25 +183,36 @@ class TestDeferred:
         assert second.record == 1003
         assert TOKEN not in repr(first)
 
-    def test_in_order(self, results: Any) -> None:
-        """Batches come in the order of their numbers, from a number on, each in its own round only."""
+    def test_the_round_to_be_asked_next(self, results: Any) -> None:
+        """Of each batch the first round that is not settled, whatever round the others have come to."""
         for number in (4, 2, 10, 3):
             results.settle(batch_of(number, outcomes="as"), 1)
         results.settle(batch_of(3, 1, "s"), 2)
-        assert [found.number for found in results.deferred("r1", 1, 3)] == [3, 4, 10]
-        assert [found.number for found in results.deferred("r1", 2, 0)] == [3]
-        assert list(results.deferred("r1", 3, 0)) == []
-        assert list(results.deferred("r2", 1, 0)) == []
+        results.settle(batch_of(4, 1, "a"), 2)
+        found = results.open_deferred("r1")
+        assert {(one.number, one.round) for one in found.batches} == {(2, 1), (3, 2), (10, 1)}
+        assert found.settled == {(3, 1), (4, 1)}
+        assert results.open_deferred("r2").batches == ()
+
+    def test_when_the_first_is_due(self, results: Any) -> None:
+        """Devices that wait for the end of the reading have no time of their own."""
+        batch = batch_of(0, outcomes="ss", due_at=50.0)
+        batch.deferred[0].due_at = 70.0
+        results.settle(batch, 1)
+        at_end = batch_of(1, outcomes="as", due_at=0.0)
+        results.settle(at_end, 1)
+        first, second = results.open_deferred("r1").batches
+        assert results.first_due("r1", first) == 50.0
+        assert results.first_due("r1", second) == math.inf
 
     def test_a_loser_s_never_count(self, results: Any) -> None:
         """What a claim deferred that did not settle the batch is not asked for: the winner's rows say all."""
         results.settle(batch_of(0, outcomes="aaa"), 2)
         results.settle(batch_of(0, outcomes="ass"), 1)
-        assert list(results.deferred("r1", 1, 0)) == []
         results.settle(batch_of(1, outcomes="ssa"), 2)
         results.settle(batch_of(1, outcomes="sss"), 1)
-        (found,) = results.deferred("r1", 1, 0)
-        assert len(results.read_deferred(found)) == 2
+        found = {one.number: results.read_deferred("r1", one) for one in results.open_deferred("r1").batches}
+        assert {number: len(items) for number, items in found.items()} == {0: 0, 1: 2}
 
     def test_control_is_never_deferred(self, in_s3: S3Results) -> None:
         """A user who is told nothing cannot wait for it."""
@@ -307,18 +320,18 @@ class TestRefused:
     def test_reading(self, in_s3: S3Results, s3: Any) -> None:
         """Listing and reading say which permission is missing; HEAD's answers have no code but the status."""
         in_s3.settle(batch_of(outcomes="as"), 1)
-        [found] = in_s3.deferred("r1", 1, 0)
+        [found] = in_s3.open_deferred("r1").batches
         reads: dict[str, Callable[[], object]] = {
             "ListBucket": lambda: in_s3.settled_from("r1", 0, 0),
             "GetObject": lambda: in_s3.settled("r1", 0, 0),
-            "GetObject under .*/deferred": lambda: in_s3.read_deferred(found),
+            "GetObject under .*/deferred": lambda: in_s3.read_deferred("r1", found),
             "GetObject under .*/state": lambda: in_s3.get_state("r1", "campaign"),
         }
         for operation, read in reads.items():
             with answering(s3, 403, "AccessDenied", "GET"), pytest.raises(StoreRefused, match=operation):
                 read()
         with answering(s3, 403, "", "HEAD"), pytest.raises(StoreRefused, match=r"^AccessDenied by S3 for HeadObject"):
-            list(in_s3.deferred("r1", 1, 0))
+            in_s3.read_deferred("r1", found)
 
 
 class TestProbe:
@@ -341,7 +354,7 @@ class TestProbe:
         in_s3.prove_writable("r1")
         in_s3.settle(batch_of(outcomes="aars"), 1)
         assert in_s3.settled_from("r1", 0, 0) == {0}
-        assert len(list(in_s3.deferred("r1", 1, 0))) == 1
+        assert len(in_s3.open_deferred("r1").batches) == 1
         figures = read_rows(s3, bucket, "r1")
         assert (figures.rows, figures.objects) == (3, 1)
         assert count_lines(s3, bucket, "dead-tokens/run_id=r1/") == (1, 1)
@@ -467,7 +480,7 @@ class TestBucket:
         ):
             s3.put_object(Bucket=bucket, Key=key, Body=b"")
         assert in_s3.settled_from("r1", 0, 0) == {5}
-        assert [found.number for found in in_s3.deferred("r1", 1, 0)] == [5]
+        assert [found.number for found in in_s3.open_deferred("r1").batches] == [5]
 
     def test_many_pages(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
         """A listing longer than one page is read to its end."""

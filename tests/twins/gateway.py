@@ -26,6 +26,10 @@ class Act(enum.Enum):
     """Refused for now; to be asked again soon."""
     LATER = "later"
     """Refused for five minutes."""
+    MINUTE = "minute"
+    """Refused for a minute."""
+    HOUR = "hour"
+    """Refused for an hour."""
     REFUSED = "refused"
     """The connection goes away without having looked at it (GOAWAY, REFUSED_STREAM)."""
     BROKEN = "broken"
@@ -59,6 +63,8 @@ VERDICTS: Mapping[Act, Verdict] = {
     Act.DEAD: Verdict(Disposition.DROP_TOKEN, "Unregistered"),
     Act.BUSY: Verdict(Disposition.RETRY, "ServiceUnavailable"),
     Act.LATER: Verdict(Disposition.RETRY, "TooManyRequests", retry_after_s=300),
+    Act.MINUTE: Verdict(Disposition.RETRY, "TooManyRequests", retry_after_s=60),
+    Act.HOUR: Verdict(Disposition.RETRY, "TooManyRequests", retry_after_s=3_600),
     Act.REFUSED: Verdict(Disposition.RECONNECT, "refused"),
     Act.BROKEN: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True, is_of_connection=True),
     Act.LOST: Verdict(Disposition.RETRY, "unanswered", maybe_processed=True, is_of_connection=True),
@@ -84,6 +90,8 @@ class Phones:
         self.act_of = act_of
         self.asked: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
+        self.on_ask: Callable[[str, float, int], None] = lambda _, __, ___: None
+        """Is told of each request: the token, when it began, and the round of its batch."""
         self.began: list[float] = []
         """When each request began."""
         self.good_generation = 0
@@ -218,6 +226,7 @@ class TwinTransport:
 
     def submit(self, request: TwinAsk) -> None:
         """Take a request."""
+        self._phones.on_ask(request.token, self._clock.now(), request.ticket.push.batch.round)
         request.act = self._phones.ask(request.token, request.generation, self._clock.now())
         silent = request.act in (Act.SILENT, Act.MUTE)
         due_s = self._clock.monotonic() + (TIMEOUT_S if silent else self._latency_s())

@@ -139,7 +139,7 @@ class MemoryLedger:
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts, and extend the lease. Raises LaneLost."""
         names = ("cursor", "fed", "suspects", "account", "sending_ms", "idle_claims", "health", "trouble")
-        changes = {name: getattr(after, name) for name in names} | self._leased()
+        changes = {name: getattr(after, name) for name in (*names, "revision", "asking")} | self._leased()
         return self._write("advance", before, changes, cursor=True)
 
     def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane:
@@ -155,6 +155,7 @@ class MemoryLedger:
             "lease_until_ms": 0,
             "sending_ms": lane.sending_ms,
             "suspects": lane.suspects,
+            "asking": lane.asking,
             "trouble": lane.trouble,
             "due_at_ms": due_at_ms,
             "reason": reason and reason[:MAX_REASON],
@@ -175,6 +176,7 @@ class MemoryLedger:
             "account": lane.account,
             "sending_ms": lane.sending_ms,
             "suspects": lane.suspects,
+            "asking": lane.asking,
             "trouble": lane.trouble,
             "reason": reason and reason[:MAX_REASON],
         }
@@ -204,17 +206,22 @@ class MemoryLedger:
         if found is None or found.epoch != lane.epoch:
             raise LaneLost(f"epoch {found.epoch if found else 'none'}, ours was {lane.epoch}")
         stopped = unless is not None and unless(found)
-        if found.state is LaneState.RUNNING and not stopped and (not cursor or found.cursor == lane.cursor):
+        is_newer = changes.get("revision", found.revision + 1) > found.revision
+        follows = not cursor or found.cursor == lane.cursor
+        if found.state is LaneState.RUNNING and not stopped and follows and is_newer:
             return self._put(found, **changes)
         if (
             found.state is changes.get("state", LaneState.RUNNING)
             and changes.get("cursor", found.cursor) == found.cursor
+            and changes.get("revision", found.revision) == found.revision
         ):
             return _copied(found)
         if found.state is LaneState.RUNNING and stopped:
             raise _ControlChanged
         if found.state is not LaneState.RUNNING:
             raise LaneLost(found.state.value)
+        if not is_newer:
+            raise LaneLost("an older write")
         return self._put(found, **changes)
 
     # -- operators and the sweeper ------------------------------------------------------------------------------------

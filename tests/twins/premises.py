@@ -10,11 +10,12 @@ from notifier.arms import Arms
 from notifier.batching import Former
 from notifier.campaign import Campaign, read_campaign
 from notifier.deadline import Deadline
+from notifier.deferred import DeferredQueue
 from notifier.dispatch import Dispatch
 from notifier.feed import (
     AudienceFeed,
     BrokenInput,
-    DeferredFeed,
+    EndedFeed,
     Feed,
     FeedOpener,
     InputUnreachable,
@@ -28,6 +29,7 @@ from notifier.pacing import Pace
 from notifier.progress import Progress
 from notifier.recipient import Recipient
 from notifier.render import Words
+from notifier.retrying import Retrying
 from notifier.run import Lane, Run, source_of
 from notifier.store_error import StoreRefused
 from notifier.summary import summary_of
@@ -127,6 +129,8 @@ class World:
         self.access_of: Callable[[str, float], Access | None] = lambda endpoint, _: self.barred.get(endpoint)
         self.ttl_s: float | None = None
         """The message's time to live."""
+        self.per_second: float | None = None
+        """The pace, where it is less than the one of a campaign can be."""
         self.refusal: str | None = None
         """Why the file cannot be opened."""
         self.unreachable: str | None = None
@@ -201,13 +205,18 @@ class Premises:
             lane, world.ledger, world.results, self.background, self.ledger_background, world.clock, (LaneLost,)
         )
         dispatch = Dispatch(self.transport, self.carriers, world.clock, world.chance.random, {}, world.window)
-        pace = Pace(campaign.per_second or None, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
+        per_second = world.per_second or campaign.per_second or None
+        pace = Pace(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
         plan = Plan(
             campaign.not_before.timestamp() if campaign.not_before else None,
             campaign.abort_after.timestamp() if campaign.abort_after else None,
         )
         opener = FeedOpener(self._read_settled, self._feed)
-        hop = Hop(progress, dispatch, opener, pace, plan, deadline, world.clock, self)
+        run_id, size = world.run.run_id, world.size
+        nothing = not (lane.account.deferred or lane.asking or progress.is_old)
+        queue = DeferredQueue(world.results, self.background, world.clock, run_id, campaign.id, size, is_listed=nothing)
+        retrying = Retrying(queue, world.results, self.background, progress, run_id, campaign.id, size)
+        hop = Hop(progress, dispatch, opener, retrying, pace, plan, deadline, world.clock, self)
         self.hops.append(hop)
         yield hop
 
@@ -237,9 +246,7 @@ class Premises:
         world, cursor, suspects = self.world, position.cursor, position.suspects
         run_id, campaign = world.run.run_id, world.campaign
         if cursor.round:
-            return DeferredFeed(
-                world.results, self.background, run_id, campaign.id, cursor, settled, suspects, world.size
-            )
+            return EndedFeed(settled)
         former = Former(run_id, campaign.id, Arms(campaign.salt, campaign.arms), TwinVoice())
         stream = MemoryAudience([world.records], cursor, fault=world.fault)
         return AudienceFeed(stream, former, settled, suspects, world.size)

@@ -1,15 +1,14 @@
 """What a run leaves in S3, in memory: methods and exceptions of `S3Results`, without bytes."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
 from notifier.account import Account
 from notifier.batching import Batch, Push
+from notifier.deferral import DeferredBatch, OpenBatches, due_from, open_of
 from notifier.outcome import DeadToken, Invalid, Row
-from notifier.results import SETTLED_FOLDERS, Deferred, DeferredBatch, Settled
-from notifier.run import batch_name
+from notifier.results import SETTLED_FOLDERS, Deferred, Settled
 from notifier.store_error import StoreRefused
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
@@ -40,6 +39,8 @@ class MemoryResults:
         self.invalid: dict[Place, tuple[Invalid, ...]] = {}
         self.dead_tokens: dict[Place, tuple[DeadToken, ...]] = {}
         self.deferrals: dict[tuple[str, int, int, int], tuple[float, tuple[Deferred, ...]]] = {}
+        self.due: dict[str, tuple[float, int]] = {}
+        """When each deferred device is due, by its token, and in which round; of the deferrals that count."""
         self.states: dict[tuple[str, str], bytes] = {}
         self.summaries: dict[str, Any] = {}
         self.probes: dict[tuple[str, str], None] = {}
@@ -58,7 +59,11 @@ class MemoryResults:
         if batch.dead:
             self._put("dead-tokens", self.dead_tokens, place, tuple(batch.dead))
         rows = RowsObject(tuple(batch.rows), _copied(batch.account), epoch, batch.pushes, batch.repeated)
-        self._put("rows", self.rows, place, rows, only_new=True)
+        try:
+            self._put("rows", self.rows, place, rows, only_new=True)
+        finally:
+            if place in self.rows and self.rows[place].epoch == epoch:
+                self.due |= {push.device.token: (push.due_at, batch.round + 1) for push in batch.deferred}
         if self.rows[place].epoch != epoch:
             return self.settled(*place)
         return Settled(
@@ -101,23 +106,31 @@ class MemoryResults:
 
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
-    def deferred(self, run_id: str, round_: int, from_number: int) -> Iterator[DeferredBatch]:
-        """The batches that a deferred round has to ask for, in order."""
-        for run, number, in_round, epoch in sorted(self.deferrals):
-            if run != run_id or in_round != round_ or number < from_number:
-                continue
-            if self.rows[run_id, number, round_ - 1].epoch == epoch:
-                due_at, _ = self.deferrals[run, number, in_round, epoch]
-                yield DeferredBatch(number, round_, f"{batch_name(number, round_)}.e{epoch}", due_at)
+    def open_deferred(self, run_id: str) -> OpenBatches:
+        """Lists the batches with deferred devices, each in the round that is to be asked next."""
+        if self.troubles("list deferred") is not Trouble.NONE:
+            raise StoreError("list deferred")
+        rounds: dict[int, dict[int, list[int]]] = {}
+        for run, number, round_, epoch in sorted(self.deferrals):
+            if run == run_id:
+                rounds.setdefault(number, {}).setdefault(round_, []).append(epoch)
+        return open_of(rounds, {(number, round_) for run, number, round_ in self.rows if run == run_id})
 
-    def read_deferred(self, found: DeferredBatch) -> list[Deferred]:
-        """The devices of one deferred batch."""
+    def first_due(self, run_id: str, found: DeferredBatch) -> float:
+        """When the first device of a deferred batch is due."""
+        if self.troubles("look deferred") is not Trouble.NONE:
+            raise StoreError("look deferred")
+        objects = (self.deferrals[run_id, found.number, found.round, epoch] for epoch in found.epochs)
+        return min(min(map(due_from, items)) for _, items in objects)
+
+    def read_deferred(self, run_id: str, found: DeferredBatch) -> list[Deferred]:
+        """The devices of one deferred batch; none where its objects are of claims that did not settle it."""
         if self.troubles("read deferred") is not Trouble.NONE:
             raise StoreError("read deferred")
-        for (_, number, round_, epoch), (_, items) in self.deferrals.items():
-            if f"{batch_name(number, round_)}.e{epoch}" == found.key:
-                return list(items)
-        raise KeyError(found.key)
+        epoch = self.rows[run_id, found.number, found.round - 1].epoch
+        if epoch not in found.epochs:
+            return []
+        return list(self.deferrals[run_id, found.number, found.round, epoch][1])
 
     # -- one object per run -------------------------------------------------------------------------------------------
 

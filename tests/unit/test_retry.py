@@ -1,7 +1,5 @@
 """Asking again: whether, and after how long."""
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +13,6 @@ from notifier.retry import (
     MAX_DELAY_S,
     MAX_RETRY_AFTER_S,
     MAX_TRYING_S,
-    Again,
     Tried,
     backoff_s,
     decide,
@@ -32,6 +29,12 @@ attempts = st.integers(1, 1_000)
 def after(wish_s: int | None) -> Verdict:
     """A retry with the gateway's wish."""
     return Verdict(Disposition.RETRY, "QUOTA_EXCEEDED", retry_after_s=wish_s)
+
+
+def delay_s(verdict: Verdict, tried: Tried, expires_in_s: float, draw: float) -> float | None:
+    """How long it waits."""
+    again = decide(verdict, tried, expires_in_s, draw)
+    return again.delay_s if again else None
 
 
 @pytest.mark.parametrize("disposition", [d for d in Disposition if d not in ASK_AGAIN])
@@ -63,7 +66,7 @@ def test_an_outage_counts_nothing(n: int, draw: float) -> None:
 @pytest.mark.parametrize(("n", "least", "most"), [(1, 0.25, 0.5), (2, 0.5, 1), (3, 1, 2), (7, 16, 32)])
 def test_backoff(n: int, least: float, most: float) -> None:
     """Half a second, doubled each time; the jitter takes up to half of it away."""
-    assert decide(RETRY, Tried(n), EVER, 0.0) == Again(least)
+    assert delay_s(RETRY, Tried(n), EVER, 0.0) == least
     assert backoff_s(Tried(n), 0.999_999) == pytest.approx(most)
 
 
@@ -103,23 +106,22 @@ def test_a_wish_is_granted(n: int, draw: float, wish_s: int) -> None:
 
 def test_wishes_double_and_end() -> None:
     """A wish granted in vain is doubled up to five minutes; a longer wish is kept as it is; a day is an hour."""
-    doubled = [decide(after(60), Tried(n), EVER, 0.0) for n in (1, 2, 3, 4)]
-    assert doubled == [Again(60), Again(120), Again(240), Again(300)]
-    assert decide(after(1_000), Tried(5), EVER, 0.0) == Again(1_000)
-    assert decide(after(86_400), Tried(1), EVER, 0.0) == Again(MAX_RETRY_AFTER_S)
+    assert [delay_s(after(60), Tried(n), EVER, 0.0) for n in (1, 2, 3, 4)] == [60, 120, 240, 300]
+    assert delay_s(after(1_000), Tried(5), EVER, 0.0) == 1_000
+    assert delay_s(after(86_400), Tried(1), EVER, 0.0) == MAX_RETRY_AFTER_S
 
 
 @pytest.mark.parametrize("wish_s", [0, -30])
 def test_a_wish_of_nothing(wish_s: int) -> None:
     """`Retry-After: 0`, or a date that has passed, is no leave to hammer."""
-    assert decide(after(wish_s), Tried(3), EVER, 0.0) == Again(1.0)
+    assert delay_s(after(wish_s), Tried(3), EVER, 0.0) == 1.0
 
 
 def test_renewed_credentials() -> None:
     """With new credentials it is asked at once; one that is refused again and again waits and fails like any other."""
     stale = Verdict(Disposition.RENEW, "ExpiredProviderToken")
-    assert decide(stale, Tried(1), 60, 0.5) == Again(0.0)
-    assert decide(stale, Tried(3, 3, is_counted=True), EVER, 0.0) == Again(15 * 0.95)
+    assert delay_s(stale, Tried(1), 60, 0.5) == 0.0
+    assert delay_s(stale, Tried(3, 3, is_counted=True), EVER, 0.0) == 15 * 0.95
     assert decide(stale, Tried(8, 8, is_counted=True), EVER, 0.0) is None
 
 
@@ -128,12 +130,16 @@ def test_now_or_never() -> None:
     assert decide(RETRY, Tried(1), 0.0, 0.0) is None
 
 
-@given(st.floats(1.7e9, 2e9), st.floats(0, 5_000))
-def test_the_grid(due_at: float, delay_s: float) -> None:
-    """Never before the due time, at most an eighth of the wait after it, or a second; never more than 64 s."""
-    at = on_grid(due_at, delay_s)
-    assert at == math.floor(at)
-    assert due_at <= at < due_at + min(max(delay_s / 8, 1), 64) + 1e-6
+@given(attempts, draws, st.none() | st.integers(0, 3_600), st.floats(1.7e9, 2e9))
+def test_the_grid(n: int, draw: float, wish_s: int | None, now_s: float) -> None:
+    """Waits end at round times: never early; what a gateway asked for at most an eighth late, our own at most half."""
+    again = decide(after(wish_s), Tried(n), EVER, draw)
+    assert again is not None
+    due_at = now_s + again.delay_s
+    late_s = on_grid(due_at, again.grid_s) - due_at
+    share = 8 if wish_s is not None and again.delay_s > backoff_s(Tried(n), draw) else 2
+    assert 0 <= late_s < max(again.delay_s / share, 1) + 1e-6
+    assert again.grid_s <= 256
 
 
 class TestHealth:

@@ -53,7 +53,7 @@ def test_a_gateway_that_is_away(ttl_s: float | None, minutes: int) -> None:
     assert world.lane.ending is Ending.COMPLETED
     assert world.lane.account.outcomes().accepted == 400
     assert world.clock.now() - START_S < over_s + min(over_s, 1_000) + 60
-    assert paid_s < 200 + minutes / 4
+    assert paid_s < 500 + minutes / 4
 
 
 def test_a_gateway_that_is_away_for_longer_than_the_time_to_live() -> None:
@@ -74,7 +74,7 @@ def test_a_gateway_that_never_comes_back() -> None:
     assert 0.95 * DAY_S < world.clock.now() - START_S < DAY_S + 60
 
 
-@pytest.mark.parametrize(("count", "act"), [(3, Act.BUSY), (50, Act.LOST), (3_000, Act.BUSY)])
+@pytest.mark.parametrize(("count", "act"), [(3, Act.BUSY), (50, Act.MUTE), (3_000, Act.BUSY)])
 def test_a_device_that_is_refused_alone(count: int, act: Act) -> None:
     """While others are accepted eight requests, over more than an hour, are enough: it keeps no run open for a day."""
     world = world_of(count, lambda _, token, __: act if token == "t0.0" else Act.ACCEPT, per_second=100)

@@ -27,6 +27,10 @@ AMBIGUOUS = {Act.BROKEN, Act.LOST, Act.SILENT, Act.MUTE}
 KINDS = st.sampled_from((0, 2, 10, 25)).flatmap(
     lambda least: st.lists(st.sampled_from(("one", "two", "none", "broken")), min_size=least, max_size=40)
 )
+MOST_LATE_S = 150.0
+"""A rest is over at the next sweep but one at the latest; then a hop begins, and reads what is due."""
+A_KILL_S = 400.0
+"""A lease, Lambda's retries and the sweeps after it."""
 TURNS = st.sampled_from((None, None, None, "abort", "broken"))
 """What cuts a run short besides an operator: its `abort_after`, or a file that breaks in the middle."""
 FAULTS = st.builds(
@@ -91,14 +95,19 @@ class History:
         self.crashes = self.lost = 0
         self.seen_wrong: list[AssertionError] = []
         self.world.ledger._watch = self.watch
+        self.world.phones.on_ask = self.check_due
+        self.latest_s = 0.0
+        """The longest that a device was asked after its due time."""
         self.schedule = Schedule(self.world, faults)
 
     def watch(self, before: Lane, after: Lane) -> None:
         """Look at every change of the lane. What is wrong is kept: raised here, it looks like a store that failed."""
         left_open = len(after.suspects) > len(before.suspects)
-        self.crashes += left_open
+        left_deferred_open = after.epoch > before.epoch and bool(before.asking)
+        self.crashes += left_open or left_deferred_open
         # A claim that leaves says so by its last write; of one that lost its lane the next claim says it.
         self.lost += left_open and after.state is LaneState.RUNNING
+        self.lost += left_deferred_open and before.state is LaneState.RUNNING
         try:
             self._check_change(before, after)
         except AssertionError as wrong:
@@ -114,14 +123,10 @@ class History:
             return
         rows = self.world.results.rows
         run_id = self.world.run.run_id
+        assert old.round == 0, "there is one reading, and after it deferred devices only"
         last = new.record if new.round == old.round else len(self.kinds)
-        if old.round == 0:
-            for number in range(old.record // self.size, -(-last // self.size)):
-                assert (run_id, number, 0) in rows, f"the cursor passed batch {number}"
-        else:
-            for found in self.world.results.deferred(run_id, old.round, old.record // self.size):
-                passed = new.round > old.round or found.number * self.size < new.record
-                assert not passed or (run_id, found.number, old.round) in rows
+        for number in range(old.record // self.size, -(-last // self.size)):
+            assert (run_id, number, 0) in rows, f"the cursor passed batch {number}"
 
     def _check_suspects(self, before: Lane, after: Lane) -> None:
         """Who died is suspected until the cursor passes the last batch that he may have asked for, and no longer."""
@@ -132,6 +137,20 @@ class History:
         known = {one.epoch for one in before.suspects}
         of_before = tuple(one.epoch for one in after.suspects if one.epoch in known)
         assert of_before == tuple(one.epoch for one in before.suspects if one.below > passed)
+
+    def check_due(self, token: str, now_s: float, round_: int) -> None:
+        """Nobody is asked before the time that the last settled round put down for it.
+
+        But for a worker that was asking for that round itself, when a slower one, whose claim is over, settled it.
+        """
+        due_at, due_round = self.world.results.due.get(token, (0.0, 0))
+        if round_ < due_round:
+            return
+        self.world.results.due.pop(token, None)
+        if now_s < due_at:
+            self.seen_wrong.append(AssertionError(f"{token} was asked {due_at - now_s} s early"))
+        elif due_at:
+            self.latest_s = max(self.latest_s, now_s - due_at)
 
     def check(self) -> None:
         """The contract's points, at the end."""
@@ -206,6 +225,40 @@ class History:
             assert self.world.phones.repeats == 0
             if not self.schedule.timeouts and self.faults.timeout_s == 900:
                 assert lane.account.possibly_repeated == 0
+
+
+WAITS = st.lists(
+    st.sampled_from((Act.BUSY, Act.MINUTE, Act.LATER, Act.HOUR, Act.LOST, Act.REFUSED)), min_size=1, unique=True
+)
+"""Gateways that ask for waits of very different length."""
+
+
+@given(
+    kinds=st.lists(st.sampled_from(("one", "two")), min_size=2, max_size=30),
+    size=st.integers(1, 5),
+    waits=WAITS,
+    trouble=st.sampled_from((0.1, 0.5)),
+    kills=st.sampled_from((0, 0, 3)),
+    per_second=st.sampled_from((None, None, 0.1, 0.02)),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=max(EXAMPLES // 10, 10), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+def test_due_times(
+    kinds: list[str], size: int, waits: list[Act], trouble: float, kills: int, per_second: float | None, seed: int
+) -> None:
+    """Each device is asked when it is due: no sooner, and little later, whatever others wait for.
+
+    A paced reading may go on for half an hour meanwhile. Nobody is late by more than a sweep and what a hop takes; for
+    each worker that dies, by a lease and the sweeps that find it. Only a request that may have reached the phone is
+    repeated after its batch is settled, and so after the last first request of that batch at the run's pace.
+    """
+    history = History(kinds, size, 0, Faults(kills=kills, acts=tuple(waits), trouble=trouble), seed)
+    history.world.per_second = per_second
+    history.check()
+    own_batch_s = 2 * size / per_second if per_second and Act.LOST in waits else 0.0
+    assert history.latest_s <= MOST_LATE_S + own_batch_s + history.schedule.kills * A_KILL_S
+    rounds = [round_ for _, _, round_ in history.world.results.rows]
+    assert max(rounds) <= 5 * 2 * size * (1 + kills), "at most one round for each attempt of each device"
 
 
 @given(
