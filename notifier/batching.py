@@ -168,10 +168,11 @@ class Batch:
         """Every device has an outcome or is deferred."""
         return self.open == 0 and not self.waiting
 
-    def add(self, push: Push) -> None:
-        """Take a device into the batch."""
+    def add(self, push: Push, *, waits: bool = True) -> None:
+        """Take a device into the batch; one that does not wait is asked for by whoever adds it."""
         push.order = self.pushes
-        self.waiting.append(push)
+        if waits:
+            self.waiting.append(push)
         self.open += 1
         self.pushes += 1
         self.repeated += push.is_repeated

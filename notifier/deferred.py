@@ -272,8 +272,11 @@ class DeferredQueue:
             self.add(msgspec.structs.replace(found, due_at=min(map(due_from, items))))
         return True
 
-    def take(self, number: int, suspects: Sequence[Suspect]) -> Batch:
+    def take(self, number: int, suspects: Sequence[Suspect]) -> tuple[Batch, list[Push]]:
         """A batch that is read, with the devices that are due now to be asked; the others are deferred again in it.
+
+        But where devices of it were never asked for, the run's pace may take long for them: meanwhile others come due.
+        Those are returned, to be asked for in their time or deferred when the rest of the batch is through.
 
         Args:
             suspects: earlier claims that may have asked for it.
@@ -284,15 +287,20 @@ class DeferredQueue:
         end = Cursor(record=(number + 1) * self._size, round=found.round)
         batch = Batch(self._run_id, self._campaign_id, number, found.round, end)
         batch.account.deferred = -len(items)
+        is_paced = any(not item.attempts and self._is_due(item, now_s) for item in items)
+        later = []
         for item in items:
             push = _push_of(batch, item)
             if self._is_due(item, now_s):
                 batch.add(push)
+            elif is_paced and not math.isinf(due_from(item)):
+                batch.add(push, waits=False)
+                later.append(push)
             else:
                 batch.keep(push)
-        # Those who were not due yet were not due for the dead either.
+        # Those who are not due yet were not due for the dead either.
         suspect(batch, suspects)
-        return batch
+        return batch, later
 
     def _is_due(self, item: Any, now_s: float) -> bool:
         due_at = due_from(item)

@@ -192,6 +192,11 @@ class Dispatch:
         self._used.add(push.endpoint)
         self._queues[push.endpoint].append(push)
 
+    def set_aside(self, push: Push) -> None:
+        """Take a push that is asked for when it is due, or deferred when the rest of its batch is through."""
+        self._open += 1
+        heapq.heappush(self._aside, (push.due_at, next(self._tick), push))
+
     def step(self, timeout_s: float) -> None:
         """Submit what may go, wait for answers for at most `timeout_s`, judge them."""
         now_s = self._clock.now()
@@ -274,7 +279,7 @@ class Dispatch:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    def _set_aside(self, now_s: float) -> None:
+    def _defer_aside(self, now_s: float) -> None:
         """Defer those set aside whose batch waits for nothing else now."""
         if now_s < self._look_aside_at:
             return
@@ -292,7 +297,7 @@ class Dispatch:
             _, _, push = heapq.heappop(self._aside)
             self._queues[push.endpoint].append(push)
         if self._aside:
-            self._set_aside(now_s)
+            self._defer_aside(now_s)
         while self._later and self._later[0][0] <= now_s:
             _, _, push = heapq.heappop(self._later)
             self._queues[push.endpoint].append(push)

@@ -172,6 +172,8 @@ class SettledBatch(Protocol):
     def epoch(self) -> int: ...
     @property
     def repeatable(self) -> int: ...
+    @property
+    def askable(self) -> int: ...
 
 
 class SettledStore(Protocol):
@@ -233,7 +235,8 @@ def account_of(number: int, found: SettledBatch, suspects: Sequence[Suspect]) ->
     """What a slow claim settled may have been asked for again since, by claims that died: that is added."""
     later = sum(one.epoch > found.epoch and one.may_have_asked(number) for one in suspects)
     if later:
-        found.account.add_repeats(found.repeatable, later * found.repeatable, at_most=found.repeatable)
+        # Devices that an earlier round counted are not counted again; their requests are.
+        found.account.add_repeats(found.repeatable, later * found.askable, at_most=found.repeatable)
     return found.account
 
 

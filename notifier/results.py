@@ -80,6 +80,11 @@ class Settled(msgspec.Struct, frozen=True):
         """How many devices of it can be repeats that no account holds yet."""
         return repeatable(self.pushes, self.repeated, self.account)
 
+    @property
+    def askable(self) -> int:
+        """For how many devices of it a claim may have made a request."""
+        return repeatable(self.pushes, 0, self.account)
+
 
 class S3Results:
     """Results in one bucket.

@@ -7,7 +7,7 @@ from typing import Protocol
 from notifier.account import Account
 from notifier.asking import of_old_claims
 from notifier.background import Background, Task
-from notifier.batching import BATCH_SIZE, Batch
+from notifier.batching import BATCH_SIZE, Batch, Push
 from notifier.cursor import Cursor
 from notifier.deferral import DeferredBatch, due_from
 from notifier.deferred import DeferredQueue
@@ -72,8 +72,10 @@ class Retrying:
         self._queue.turn(math.inf if cursor.round else cursor.record // self._size)
         self._find_settled()
 
-    def take(self, *, unfinished_only: bool = False) -> list[Batch]:
+    def take(self, *, unfinished_only: bool = False) -> list[tuple[Batch, list[Push]]]:
         """Take in the batches that are due: their devices are to be asked for, or deferred again.
+
+        Returns each with those of its devices that are to be asked for at their own later time (`DeferredQueue.take`).
 
         Args:
             unfinished_only: only what workers that died may have asked for, whether it is due or not: a run that ends
@@ -90,10 +92,10 @@ class Retrying:
             if number not in unfinished and self._queue.put_back(number):
                 self._progress.asking.withdraw([number])
             elif self._progress.may_ask(number, found.round):
-                batch = self._queue.take(number, self._progress.asking.suspects_of(number))
+                batch, later = self._queue.take(number, self._progress.asking.suspects_of(number))
                 self._progress.enter_deferred(batch)
                 self._has_looked = False
-                taken.append(batch)
+                taken.append((batch, later))
         return taken
 
     def stop(self) -> None:

@@ -347,9 +347,7 @@ class Hop:
         Returns how many more pushes may be let go in this turn.
         """
         if self._exit is None:
-            for batch in self._retrying.take():
-                self.progress.begin_sending()
-                self._again.append(batch)
+            self._take_deferred()
         left = min(self.dispatch.room, TURN)
         while self._again and left > 0:
             batch = self._again[0]
@@ -362,10 +360,18 @@ class Hop:
                     self._current.insert(0, batch)
         return left
 
+    def _take_deferred(self, *, unfinished_only: bool = False) -> None:
+        for batch, later in self._retrying.take(unfinished_only=unfinished_only):
+            if not unfinished_only:
+                self.progress.begin_sending()
+            self._again.append(batch)
+            for push in later:
+                self.dispatch.set_aside(push)
+
     def _read_on(self) -> None:
         """Form what workers that died may have begun, and defer it: so its rows are counted, and nobody's are lost."""
         self._take_batch()
-        self._again += self._retrying.take(unfinished_only=True)
+        self._take_deferred(unfinished_only=True)
         self._drain()
         try:
             self._retrying.due_at()

@@ -27,8 +27,8 @@ AMBIGUOUS = {Act.BROKEN, Act.LOST, Act.SILENT, Act.MUTE}
 KINDS = st.sampled_from((0, 2, 10, 25)).flatmap(
     lambda least: st.lists(st.sampled_from(("one", "two", "none", "broken")), min_size=least, max_size=40)
 )
-MOST_LATE_S = 150.0
-"""A rest is over at the next sweep but one at the latest; then a hop begins, and reads what is due."""
+MOST_LATE_S = 200.0
+"""A hop that hands over takes in nothing new in its last minute; a rest is over at the next sweep but one."""
 A_KILL_S = 400.0
 """A lease, Lambda's retries and the sweeps after it."""
 TURNS = st.sampled_from((None, None, None, "abort", "broken"))
