@@ -136,10 +136,8 @@ def test_every_record_of_an_event_begins_in_the_published_version(trial: Trial) 
     sources = [source_of(trial.sandbox.bucket, one["key"], one["versionId"], one["eTag"]) for one in things(records)]
     lanes = [finish(trial, source.run_id) for source in sources]
     assert [(lane.status, lane.function_version) for lane in lanes] == [("completed", "1")] * 2
-    assert [lag_ms > YEAR_MS for lag_ms in lags_ms(trial)] == [
-        True,
-        True,
-    ]  # from the event on, also where it was passed on
+    # From the event on, also where it was passed on. A lane that rested in between has a short lag of its own.
+    assert [lag_ms > YEAR_MS for lag_ms in lags_ms(trial)].count(True) == 2
 
 
 def lags_ms(trial: Trial) -> list[int]:

@@ -22,7 +22,8 @@ ROW = "u1,ios,0123456789abcdef0123456789abcdef,de-AT,Jürgen\n"
 
 
 def convert(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+    # Wide, so that no path is broken where a line ends.
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)], env={"COLUMNS": "2000"})
 
 
 def said(result: Result) -> str:
