@@ -305,4 +305,5 @@ class Connection:
     def _remove(self, slot: Slot) -> None:
         self._multi.remove_handle(slot.curl)
         self.slots.discard(slot)
+        slot.connection = None
         self._active -= slot.body_taken

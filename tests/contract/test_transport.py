@@ -514,6 +514,20 @@ def test_a_connection_gone_silent_is_given_up(transport_to: Made) -> None:
         assert warm(transport).connection == 2
 
 
+def test_what_waits_on_a_connection_gone_silent_is_given_up_too(transport_to: Made) -> None:
+    """More requests than the server's limit, all past their time: those that never went out are told apart."""
+    with WireServer(lambda seen: (Reply(),) if seen.number == 1 else (), max_concurrent_streams=6) as server:
+        transport = transport_to(server, max_connections=1, timeout_ms=200)
+        warm(transport)
+        for number in range(30):
+            transport.submit(request(number))
+        answers = collect(transport, 30)
+        kinds = Counter(answer.no_answer for answer in answers)
+        assert kinds == {NoAnswer.UNANSWERED: 6, NoAnswer.REFUSED: 24}
+        assert transport.in_flight == 0
+        assert_seen_once(server)
+
+
 # -- how many at once ---------------------------------------------------------------------------------------------
 
 
