@@ -298,6 +298,8 @@ class Progress:
         left = [batch for batch in self._queue if batch.number not in self._accounts]
         if not left and self._cursor == self.lane.cursor:
             return self.suspects
+        # What another claim settled does not know of this claim's requests: the next claim adds them to its account.
+        left += [batch for batch in self._queue if batch.number in self._accounts and batch.number in self._not_ours]
         asked = {batch.number: batch.asked for batch in left if batch.asked}
         # A later round forms its batches in another order: only those of the audience are always formed alike.
         partly = [batch for batch in left if batch.asked and not batch.round and batch.asked < batch.repeatable]

@@ -82,7 +82,7 @@ SCENARIOS = (
         name="rows-stall",
         breaks="The first PUTs under rows/, as many as there are threads and more, hang for 40 s.",
         expects="The lease is kept, the run goes on in the same hop, and nobody is asked twice.",
-        aws=(AwsRule("s3", Does.DELAY, "PUT", where="/rows/", times=8, seconds=40.0),),
+        aws=(AwsRule("s3", Does.DELAY, "PUT", where="/rows/", times=16, seconds=40.0),),
         variables=SLOW,
         behaviour=SLOW_ANSWERS,
         users=6_000,
