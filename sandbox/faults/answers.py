@@ -62,11 +62,18 @@ def silent(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
     return Behaviour(Answer.NEVER) if attempt == 1 and _lot(token, 50) == 0 else _FINE
 
 
+def an_hour_for_one(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """FCM's first request is refused for an hour, and a tenth of the devices at first for 3 s."""
+    if gateway is Gateway.FCM and nth == 1:
+        return Behaviour(Answer.QUOTA, retry_after="3600")
+    return Behaviour(Answer.UNAVAILABLE, retry_after="3") if attempt == 1 and _lot(token, 10) == 0 else _FINE
+
+
 def away_for_two_minutes(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
-    """From its 100th request on each gateway answers everything with 503, for two minutes."""
-    if nth == 100:
+    """From its 20th request on each gateway answers everything with 503, for two minutes."""
+    if nth == 20:
         _away_until[gateway] = time.monotonic() + 120.0
-    return Behaviour(Answer.SHUTDOWN) if nth >= 100 and time.monotonic() < _away_until[gateway] else _FINE
+    return Behaviour(Answer.SHUTDOWN) if nth >= 20 and time.monotonic() < _away_until[gateway] else _FINE
 
 
 def dead(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:

@@ -21,9 +21,10 @@ SCENARIOS = (
     # Longer than all attempts of a device together: only waits outside the attempts can bridge it.
     Scenario(
         name="two-minute-outage",
-        breaks="From its 100th request on each gateway answers everything with 503, for two minutes.",
+        breaks="From its 20th request on each gateway answers everything with 503, for two minutes.",
         expects="No device fails: refusals in an outage do not count as attempts, and the run rests meanwhile.",
         behaviour="sandbox.faults.answers:away_for_two_minutes",
+        users=200,  # few enough that all of them are tried over and over within the outage
         give_up_s=420.0,
     ),
     # A slow answer occupies a stream, not a connection.
