@@ -15,16 +15,16 @@ from approval.audience import Forecast
 from approval.config import Settings, read_settings
 from approval.files import Files
 from approval.mail import Mailer, Ses
-from approval.notifications import Letters
+from approval.notifications import Notifications
 from approval.pages import Pages
 from approval.request import Request
-from approval.request_service import Desk
+from approval.request_service import RequestService
 from approval.runs import Runs
-from approval.sign_in import Doorkeeper, Evenly
+from approval.sign_in import Authenticator, ConstantTime
 from approval.site import Site
 from approval.store import Store
 from approval.test_push import TestPushes
-from approval.tracing import noted, traced_event
+from approval.tracing import annotate_step, traced_event
 from approval.views import Views
 from approval.web import Call
 
@@ -45,7 +45,7 @@ class App:
     Args:
         client: makes a boto3 client by name.
         link_mailer: for the mails with links, which must be quick; by default the one of all others.
-        evenly: makes answers at sign-in take the same time.
+        constant_time: makes answers at sign-in take the same time.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class App:
         key: bytes | None = None,
         mailer: Mailer | None = None,
         link_mailer: Mailer | None = None,
-        evenly: Evenly | None = None,
+        constant_time: ConstantTime | None = None,
     ) -> None:
         table = client("dynamodb")
         self._settings = settings
@@ -71,14 +71,22 @@ class App:
             key
             or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
         )
-        self.doorkeeper = Doorkeeper(access, secret, settings.requesters, settings.approvers)
+        self.authenticator = Authenticator(access, secret, settings.requesters, settings.approvers)
         self._pages = Pages()
-        self._desk = Desk(settings, store, access, files, runs, now, _log)
-        tests = TestPushes(settings.bucket, store, access, files, runs, lambda: self._desk.now_ms, _log)
-        views = Views(self._pages, self._desk, store, files, runs, settings, now)
-        evenly = evenly or Evenly(time.monotonic, time.sleep)
+        self._service = RequestService(settings, store, access, files, runs, now, _log)
+        tests = TestPushes(settings.bucket, store, access, files, runs, lambda: self._service.now_ms, _log)
+        views = Views(self._pages, self._service, store, files, runs, settings, now)
+        constant_time = constant_time or ConstantTime(time.monotonic, time.sleep)
         self._site = Site(
-            self._desk, tests, views, self.doorkeeper, self._pages, self._letters, self._now_s, _log, evenly
+            self._service,
+            tests,
+            views,
+            self.authenticator,
+            self._pages,
+            self._notifications,
+            self._now_s,
+            _log,
+            constant_time,
         )
 
     def answer(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
@@ -91,7 +99,7 @@ class App:
         Somebody without a session may GET this one path, as nobody: the function then sends him to sign in, and knows
         the way back. An answer of API Gateway's own could not, because its paths depend on stage and domain.
         """
-        visitor = self.doorkeeper.visitor(event.get("headers") or {}, self._now_s())
+        visitor = self.authenticator.visitor(event.get("headers") or {}, self._now_s())
         if visitor is not None:
             return _allowed(event["methodArn"], visitor.email, {"email": visitor.email, "csrf": visitor.csrf})
         if event.get("httpMethod") in ("GET", "HEAD"):
@@ -101,19 +109,19 @@ class App:
     def _now_s(self) -> int:
         return int(self._now().timestamp())
 
-    def _letters(self, call: Call) -> Letters:
+    def _notifications(self, call: Call) -> Notifications:
         def forecast(request: Request) -> Forecast | None:
-            return self._desk.forecast(self._desk.count_job(request.parts), request.campaign)
+            return self._service.forecast(self._service.count_job(request.parts), request.campaign)
 
         def samples(request: Request) -> list[dict[str, Any]]:
-            job = self._desk.count_job(request.parts)
+            job = self._service.count_job(request.parts)
             return job.result.samples if job and job.result else []
 
-        return Letters(
+        return Notifications(
             self._mailer,
             self._link_mailer,
             self._pages,
-            self.doorkeeper,
+            self.authenticator,
             call.base_url,
             self._now_s(),
             self._settings.approvers,
@@ -131,7 +139,7 @@ def _allowed(method_arn: str, principal: str, context: dict[str, str]) -> dict[s
 
 
 def _log(action: str, **fields: Any) -> None:
-    noted(fields)
+    annotate_step(fields)
     _logger.info(str(action), extra={"action": str(action), **fields})
 
 

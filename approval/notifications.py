@@ -8,17 +8,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from approval.audience import Forecast
 from approval.mail import Mailer
 from approval.pages import Pages
-from approval.people import named, told
+from approval.people import mail_recipients, named
 from approval.preview import previews
 from approval.request import Limits, Request, State, needed_approvals
-from approval.sign_in import LINK_S, REVIEW_LINK_S, Doorkeeper
+from approval.sign_in import LINK_S, REVIEW_LINK_S, Authenticator
 from approval.web import START, quoted
 
 _SHOWN = 12
 """Previews in a mail."""
 
 
-class Letters:
+class Notifications:
     """The mails of one call. `unsent` collects the addresses that could not be written to.
 
     Args:
@@ -31,7 +31,7 @@ class Letters:
         mailer: Mailer,
         link_mailer: Mailer,
         pages: Pages,
-        doorkeeper: Doorkeeper,
+        authenticator: Authenticator,
         base_url: str,
         now_s: int,
         approvers: tuple[str, ...],
@@ -42,7 +42,7 @@ class Letters:
         self._mailer = mailer
         self._link_mailer = link_mailer
         self._pages = pages
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._base_url = base_url
         self._now_s = now_s
         self._approvers = approvers
@@ -66,7 +66,7 @@ class Letters:
         forecast = self._figures(request)
         needed = needed_approvals(forecast.count.users, self._limits) if forecast else 1
         word = "Reminder: " if again else ""
-        for email in told(named(request.form.approvers), request.requester, self._approvers):
+        for email in mail_recipients(named(request.form.approvers), request.requester, self._approvers):
             self._send(
                 email,
                 f"{word}Please review: {request.title}",
@@ -90,7 +90,7 @@ class Letters:
 
     def _link(self, email: str, next_: str, lifetime_s: int | None = None) -> str:
         lifetime = {} if lifetime_s is None else {"lifetime_s": lifetime_s}
-        url = f"{self._base_url}/link?t={quoted(self._doorkeeper.new_link(email, next_, self._now_s, **lifetime))}"
+        url = f"{self._base_url}/link?t={quoted(self._authenticator.new_link(email, next_, self._now_s, **lifetime))}"
         # A link that is over is gone from the table: where it led to must stand in it, too.
         return url if next_ == START else f"{url}&next={quoted(next_)}"
 

@@ -52,7 +52,7 @@ def named(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.lower() for word in re.split(r"[\s,;]+", text) if word))
 
 
-def told(chosen: tuple[str, ...], requester: str, approvers: tuple[str, ...]) -> tuple[str, ...]:
+def mail_recipients(chosen: tuple[str, ...], requester: str, approvers: tuple[str, ...]) -> tuple[str, ...]:
     """Who gets a mail about a request: approvers who stand there by address, and those whom the requester has named."""
     everybody = dict.fromkeys((*addresses(approvers), *chosen))
     return tuple(email for email in everybody if address_of(email) and email != requester and is_in(email, approvers))

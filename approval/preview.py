@@ -16,7 +16,16 @@ from notifier.gateway.payload import Label
 from notifier.recipient import BrokenRecord, Recipient, read_recipient
 from notifier.render import Renderer, Wording
 
-__all__ = ["MAX_PAYLOAD_BYTES", "Preview", "arms_of", "forgiving", "locales_of", "prepared", "previews", "recipient_of"]
+__all__ = [
+    "MAX_PAYLOAD_BYTES",
+    "Preview",
+    "arms_of",
+    "campaign_for_preview",
+    "locales_of",
+    "prepared",
+    "previews",
+    "recipient_of",
+]
 
 _RUN = "0" * 20
 """Stands for a run id, which is this long."""
@@ -64,7 +73,7 @@ def previews(campaign: Campaign, sample: dict[str, Any] | None) -> tuple[Preview
 def _previews(campaign: Campaign, renderer: Renderer, sample: dict[str, Any] | None) -> Iterator[Preview]:
     for arm in arms_of(campaign):
         for locale in locales_of(campaign, arm):
-            wording, texts, fault = _said(renderer, arm, recipient_of(sample, locale))
+            wording, texts, fault = _personalised(renderer, arm, recipient_of(sample, locale))
             message = _filled(wording, texts)
             fcm, apns = prepared(wording, Label(_RUN, campaign.id, arm))
             for platform, size_bytes in (("android", fcm.payload_bytes(texts)), ("ios", apns.payload_bytes(texts))):
@@ -99,7 +108,7 @@ def prepared(wording: Wording, label: Label) -> tuple[FcmPrepared, ApnsPrepared]
     )
 
 
-def _said(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Wording, tuple[str, ...], str]:
+def _personalised(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Wording, tuple[str, ...], str]:
     """The user's wording and texts; where he misses one, the wording as it was written, and the reason."""
     try:
         renderer.check(recipient)
@@ -118,12 +127,12 @@ def _filled(wording: Wording, texts: tuple[str, ...]) -> Message:
     return msgspec.structs.replace(wording.message, **fields, **({"data": data} if data else {}))
 
 
-def forgiving(form: Form, now: datetime) -> Campaign | None:
+def campaign_for_preview(form: Form, now: datetime) -> Campaign | None:
     """The form's campaign with everything set right that no preview shows; None if its texts are at fault."""
     kept = [n for n, texts in enumerate(form.languages) if texts.locale]
     count = len(form.variants)
-    variants = tuple(_mended(variant, n, count, kept) for n, variant in enumerate(form.variants))
-    mended = msgspec.structs.replace(
+    variants = tuple(_completed(variant, n, count, kept) for n, variant in enumerate(form.variants))
+    completed = msgspec.structs.replace(
         form,
         name=form.name[:128] or "preview",
         experiment="",
@@ -134,14 +143,14 @@ def forgiving(form: Form, now: datetime) -> Campaign | None:
         languages=tuple(form.languages[n] for n in kept),
         variants=variants,
     )
-    campaign, faults = read_campaign_of(mended, now)
+    campaign, faults = read_campaign_of(completed, now)
     if campaign is None and variants and all(".languages." in field for field in faults):
         bare = tuple(msgspec.structs.replace(variant, languages=()) for variant in variants)
-        campaign, _ = read_campaign_of(msgspec.structs.replace(mended, variants=bare, languages=()), now)
+        campaign, _ = read_campaign_of(msgspec.structs.replace(completed, variants=bare, languages=()), now)
     return campaign
 
 
-def _mended(variant: VariantForm, n: int, count: int, kept: list[int]) -> VariantForm:
+def _completed(variant: VariantForm, n: int, count: int, kept: list[int]) -> VariantForm:
     share = 100 // count + (100 % count if n == 0 else 0)
     languages = tuple(variant.languages[m] for m in kept if m < len(variant.languages))
     name = variant.name if variant.name and variant.name != "control" else f"variant-{n + 1}"

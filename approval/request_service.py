@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
@@ -13,10 +12,11 @@ from approval.audience import Forecast, forecast
 from approval.config import Settings
 from approval.files import Files
 from approval.form import Faults, Form, gateway_faults, read_campaign_of
-from approval.people import Person, address_of, domains, is_in, named, told
+from approval.notifications import Notifications
+from approval.people import Person, address_of, domains, is_in, mail_recipients, named
 from approval.placeholders import placeholder_faults
 from approval.request import Counted, Decision, Refused, Request, State, Step, batch_file, require
-from approval.runs import Action, Runs
+from approval.runs import ControlAction, Runs
 from approval.store import KEEP_S, AuditEntry, Store
 from notifier.campaign import Campaign, Part
 from notifier.counting import CountJob, CountStatus
@@ -27,16 +27,6 @@ WINDOW_S = 600
 _ELSEWHERE = "This request was changed in another window. Load it again before you go on."
 
 
-class Post(Protocol):
-    """Who must be told by mail of what happened."""
-
-    def review(self, request: Request, *, again: bool = False) -> None:
-        """To the approvers: look at this."""
-
-    def decided(self, request: Request) -> None:
-        """To the requester: approved or rejected."""
-
-
 class Incomplete(Refused):
     """The form has faults."""
 
@@ -45,7 +35,7 @@ class Incomplete(Refused):
         self.faults = faults
 
 
-class Desk:
+class RequestService:
     """The use cases.
 
     Args:
@@ -151,12 +141,12 @@ class Desk:
             return "Nobody approves their own request: name somebody else."
         if len(chosen) > MAX_NAMED:
             return f"At most {MAX_NAMED}."
-        if not told(chosen, requester, approvers):
+        if not mail_recipients(chosen, requester, approvers):
             where = " or ".join(domains(approvers))
             return f"Nobody would be told. Name an approver at {where}." if where else "Nobody but you may approve it."
         return ""
 
-    def submit(self, id_: str, person: Person, post: Post) -> Request:
+    def submit(self, id_: str, person: Person, notifications: Notifications) -> Request:
         """To the approvers.
 
         Raises:
@@ -176,7 +166,7 @@ class Desk:
         _, after = self._store.change(id_, step, self._entry(Step.SUBMITTED, person))
         self.ensure_counted(tuple(part.key for part in parts), person)
         self._log(Step.SUBMITTED, request_id=id_, by=person.email, content_hash=after.content_hash)
-        post.review(after)
+        notifications.review(after)
         return after
 
     def take_back(self, id_: str, person: Person) -> Request:
@@ -191,7 +181,7 @@ class Desk:
         require(person.is_requester, "Only the requester can withdraw it.")
         return self._take(id_, person, Step.WITHDRAWN, lambda r: rules.withdrawn(r, person.email, self.now_ms))
 
-    def remind(self, id_: str, person: Person, post: Post) -> None:
+    def remind(self, id_: str, person: Person, notifications: Notifications) -> None:
         """The approvers get their mail again."""
         request = self._store.request(id_)
         require(person.email == request.requester, "Only the requester can remind the approvers.")
@@ -201,11 +191,13 @@ class Desk:
             raise Refused("The approvers were reminded a moment ago.")
         self._store.note(id_, self._entry(Step.REMINDED, person))
         self._log(Step.REMINDED, request_id=id_, by=person.email)
-        post.review(request, again=True)
+        notifications.review(request, again=True)
 
     # -- the approver -------------------------------------------------------------------------------------------------
 
-    def approve(self, id_: str, person: Person, content_hash: str, *, repeats_ticked: bool, post: Post) -> Request:
+    def approve(
+        self, id_: str, person: Person, content_hash: str, *, repeats_ticked: bool, notifications: Notifications
+    ) -> Request:
         """A yes; the last one that is needed writes the batch file. However often it is clicked, and by whomever."""
         require(person.is_approver, "Only approvers can decide.")
         seen = self._store.request(id_)
@@ -224,7 +216,7 @@ class Desk:
         if after.state is State.APPROVED:
             after = self.write(after, person)
             if before.state is State.IN_REVIEW:
-                post.decided(after)
+                notifications.decided(after)
         return after
 
     def write(self, request: Request, person: Person) -> Request:
@@ -233,7 +225,7 @@ class Desk:
             return request
         body = batch_file(request.campaign, request.parts)
         approvers = [approval.by for approval in request.approvals]
-        self._runs.vouch(
+        self._runs.record_approval(
             self._settings.bucket, request.batch_key, body, request.id, approvers, self.now_ms // 1000 + KEEP_S
         )
         metadata = {
@@ -261,13 +253,13 @@ class Desk:
         )
         return self.write(request, person)
 
-    def reject(self, id_: str, person: Person, comment: str, post: Post) -> Request:
+    def reject(self, id_: str, person: Person, comment: str, notifications: Notifications) -> Request:
         """A no, with the reason; the requester is told."""
         require(person.is_approver, "Only approvers can decide.")
         after = self._take(
             id_, person, Step.REJECTED, lambda r: rules.rejected(r, person.email, self.now_ms, comment), comment
         )
-        post.decided(after)
+        notifications.decided(after)
         return after
 
     def changed_parts(self, request: Request) -> tuple[str, ...]:
@@ -293,7 +285,7 @@ class Desk:
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
-    def control(self, id_: str, person: Person, action: Action) -> None:
+    def control(self, id_: str, person: Person, action: ControlAction) -> None:
         """Pause, resume or cancel the run of a request."""
         request = self._store.request(id_)
         require(

@@ -27,7 +27,7 @@ class TestSeen(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Progress:
+class RequestStatus:
     """How far things are.
 
     Args:
@@ -40,7 +40,7 @@ class Progress:
         self._runs = runs
         self._now_ms = now_ms
 
-    def of(self, request: Request, job: CountJob | None) -> dict[str, Any]:
+    def values(self, request: Request, job: CountJob | None) -> dict[str, Any]:
         """The values of `_status.html`, but for the audience's. `job`: the counting job of the request's audience.
 
         `live` says whether something is still to be expected: the page asks again.

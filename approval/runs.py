@@ -17,7 +17,7 @@ from notifier.run import LEDGER_VERSION, Ending
 from notifier.tally import Figures
 
 
-class Action(enum.StrEnum):
+class ControlAction(enum.StrEnum):
     """What may be done to a run."""
 
     PAUSE = "pause"
@@ -91,7 +91,7 @@ class Runs(Table):
             due_at_ms=_whole(item, "due_at"),
         )
 
-    def control(self, run_id: str, action: Action, by: str) -> None:
+    def control(self, run_id: str, action: ControlAction, by: str) -> None:
         """Ask the notifier to pause, resume or cancel a run."""
         self._invoke({"action": action.value, "run_id": run_id, "by": by})
 
@@ -132,7 +132,9 @@ class Runs(Table):
 
     # -- approvals ----------------------------------------------------------------------------------------------------
 
-    def vouch(self, bucket: str, key: str, body: bytes, request_id: str, by: Sequence[str], expires_at_s: int) -> None:
+    def record_approval(
+        self, bucket: str, key: str, body: bytes, request_id: str, by: Sequence[str], expires_at_s: int
+    ) -> None:
         """Tell the notifier, before the batch file is there, which bytes are approved under which key. Once.
 
         By their SHA-256: the ETag is known too late, and of an object encrypted with a KMS key it is no hash at all.

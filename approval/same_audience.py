@@ -6,7 +6,7 @@ import msgspec
 
 from approval.request import Request
 from approval.runs import Runs, RunSeen
-from approval.store import Summary
+from approval.store import ListedRequest
 
 MAX_SHOWN = 10
 
@@ -24,7 +24,7 @@ class OtherRun(msgspec.Struct, frozen=True):
     seen: RunSeen | None = None
 
 
-def other_runs(request: Request, summaries: Iterable[Summary], runs: Runs) -> tuple[OtherRun, ...]:
+def other_runs(request: Request, listed: Iterable[ListedRequest], runs: Runs) -> tuple[OtherRun, ...]:
     """The latest ones, newest first. Files are told by their keys: next week's version of one is the same audience."""
     keys = {part.key for part in request.parts}
     found = {
@@ -32,7 +32,7 @@ def other_runs(request: Request, summaries: Iterable[Summary], runs: Runs) -> tu
     }
     found |= {
         s.run_id: OtherRun(s.run_id, s.title, s.updated_at_ms, s.id)
-        for s in summaries
+        for s in listed
         if s.run_id and keys & set(s.audience)
     }
     if request.written is not None:

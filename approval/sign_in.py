@@ -44,7 +44,7 @@ class Visitor(msgspec.Struct, frozen=True):
         return self.person.email
 
 
-class Doorkeeper:
+class Authenticator:
     """Links and sessions.
 
     Args:
@@ -118,7 +118,7 @@ class Doorkeeper:
         return hmac.new(self._key, b"csrf:" + secret.encode(), sha256).hexdigest()[:40]
 
 
-class Evenly:
+class ConstantTime:
     """Makes things take the same time, whatever was done in it.
 
     A mail takes longer than none, and that would tell who is known. To send it after the answer is no way out: Lambda
@@ -134,7 +134,7 @@ class Evenly:
         self._sleep = sleep
 
     @contextmanager
-    def every(self, period_s: float) -> Iterator[None]:
+    def multiple_of(self, period_s: float) -> Iterator[None]:
         """What is done inside ends at a whole multiple of the period after it began."""
         began_s = self._steady_s()
         try:

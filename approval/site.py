@@ -11,13 +11,13 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from approval import sign_in, web
 from approval.files import OtherContent
 from approval.form import Malformed, read_form, with_one_more, without
-from approval.notifications import Letters
+from approval.notifications import Notifications
 from approval.pages import STATIC, Pages
 from approval.people import Person
 from approval.request import Forbidden, Refused, Request, State
-from approval.request_service import Desk, Incomplete
-from approval.runs import Action
-from approval.sign_in import Doorkeeper, Evenly, Visitor, cookie
+from approval.request_service import Incomplete, RequestService
+from approval.runs import ControlAction
+from approval.sign_in import Authenticator, ConstantTime, Visitor, cookie
 from approval.store import Conflict, NoSuchRequest
 from approval.test_push import BadDevice, TestPushes, read_device
 from approval.views import Views
@@ -40,31 +40,31 @@ class Site:
     """The app behind API Gateway.
 
     Args:
-        letters: makes the mails of one call.
+        notifications: makes the mails of one call.
         now_s: epoch seconds.
     """
 
     def __init__(
         self,
-        desk: Desk,
+        service: RequestService,
         tests: TestPushes,
         views: Views,
-        doorkeeper: Doorkeeper,
+        authenticator: Authenticator,
         pages: Pages,
-        letters: Callable[[Call], Letters],
+        notifications: Callable[[Call], Notifications],
         now_s: Callable[[], int],
         log: Callable[..., None],
-        evenly: Evenly,
+        constant_time: ConstantTime,
     ) -> None:
-        self._desk = desk
+        self._service = service
         self._tests = tests
         self._views = views
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._pages = pages
-        self._letters = letters
+        self._notifications = notifications
         self._now_s = now_s
         self._log = log
-        self._evenly = evenly
+        self._constant_time = constant_time
         self._resolver = self._routes()
 
     def answer(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Site:
         known = event["requestContext"].get("authorizer") or {}
         if not (email := known.get("email")):
             return call
-        visitor = Visitor(self._doorkeeper.person(email), str(known.get("csrf", "")))
+        visitor = Visitor(self._authenticator.person(email), str(known.get("csrf", "")))
         return msgspec.structs.replace(call, visitor=visitor)
 
     def _bare(self, event: Mapping[str, Any]) -> Call:
@@ -144,7 +144,7 @@ class Site:
         route(post, "/sign-out", self._sign_out)
         route(get, "/", lambda c: see_other(c, "/requests"))
         route(get, "/requests", lambda c: page(self._views.requests(c)))
-        route(post, "/requests", lambda c: see_other(c, f"/requests/{self._desk.create(_person(c)).id}"))
+        route(post, "/requests", lambda c: see_other(c, f"/requests/{self._service.create(_person(c)).id}"))
         route(get, "/requests/<id>", self._request)
         route(post, "/requests/<id>", self._edit)
         route(get, "/requests/<id>/status", lambda c, **at: page(self._views.status(c, at["id"])))
@@ -193,13 +193,13 @@ class Site:
 
     def _ask_for_link(self, call: Call) -> Html:
         """The same answer after the same time, whether or not the address is known."""
-        with self._evenly.every(sign_in.ANSWER_S):
+        with self._constant_time.multiple_of(sign_in.ANSWER_S):
             next_ = own_path(call.one("next"), call.prefix)
-            email = self._doorkeeper.asked_for_link(call.one("email"), call.source, self._now_s())
+            email = self._authenticator.asked_for_link(call.one("email"), call.source, self._now_s())
             if email is not None:
-                letters = self._letters(call)
-                letters.link(email, next_)
-                if letters.unsent:
+                notifications = self._notifications(call)
+                notifications.link(email, next_)
+                if notifications.unsent:
                     self._log("link_unsent")
             return page(self._views.sent(call))
 
@@ -207,8 +207,8 @@ class Site:
         """A page with a button: mail scanners open links."""
         signed = call.asked("t")
         next_ = own_path(call.asked("next"), call.prefix)
-        link = self._doorkeeper.read_link(signed, self._now_s())
-        here = self._doorkeeper.visitor(call.headers, self._now_s())
+        link = self._authenticator.read_link(signed, self._now_s())
+        here = self._authenticator.visitor(call.headers, self._now_s())
         if link is None:
             return see_other(call, next_) if here else self._used_up(call, next_)
         other = here.email if here is not None and here.email != link.email else ""
@@ -216,18 +216,18 @@ class Site:
 
     def _use_link(self, call: Call) -> Html:
         signed = call.one("t")
-        link = self._doorkeeper.read_link(signed, self._now_s())
-        here = self._doorkeeper.visitor(call.headers, self._now_s())
+        link = self._authenticator.read_link(signed, self._now_s())
+        here = self._authenticator.visitor(call.headers, self._now_s())
         next_ = own_path(call.one("next"), call.prefix)
         if link is not None and here is not None and here.email != link.email:
             if call.one("instead") != "yes":
                 return page(self._views.link(call, signed, link, next_, here.email), HTTPStatus.FORBIDDEN)
-            self._doorkeeper.end_session(call.headers)
-        used = self._doorkeeper.use_link(signed, self._now_s())
-        if used is None or not self._doorkeeper.person(used.email).is_known:
+            self._authenticator.end_session(call.headers)
+        used = self._authenticator.use_link(signed, self._now_s())
+        if used is None or not self._authenticator.person(used.email).is_known:
             return self._used_up(call, next_)
         self._log("signed_in", by=used.email)
-        value = self._doorkeeper.begin_session(used.email, self._now_s())
+        value = self._authenticator.begin_session(used.email, self._now_s())
         return see_other(call, own_path(used.next), Set_Cookie=cookie(value))
 
     def _used_up(self, call: Call, next_: str) -> Html:
@@ -235,7 +235,7 @@ class Site:
         return page(self._views.sign_in(call, next_, notice=text), HTTPStatus.GONE)
 
     def _sign_out(self, call: Call) -> Html:
-        self._doorkeeper.end_session(call.headers)
+        self._authenticator.end_session(call.headers)
         return see_other(call, "/sign-in", Set_Cookie=cookie("", 0))
 
     # -- requests -----------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Site:
         """Save the draft, and what the button that was pressed wants besides."""
         wish, _, what = call.one("do").partition(":")
         form = without(read_form(call.fields), what) if wish == "remove" else read_form(call.fields)
-        saved = self._desk.save(id, _person(call), form, _whole(call.one("version")))
+        saved = self._service.save(id, _person(call), form, _whole(call.one("version")))
         if wish == "submit":
             return self._submit(call, saved)
         if wish in ("add_language", "add_variant"):
@@ -256,40 +256,44 @@ class Site:
         return see_other(call, f"/requests/{id}?done=saved{anchor}")
 
     def _submit(self, call: Call, saved: Request) -> Html:
-        letters = self._letters(call)
+        notifications = self._notifications(call)
         try:
-            self._desk.submit(saved.id, _person(call), letters)
+            self._service.submit(saved.id, _person(call), notifications)
         except Incomplete as error:
             return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
-        done = "unsent" if letters.unsent or not letters.sent else "submitted"
+        done = "unsent" if notifications.unsent or not notifications.sent else "submitted"
         return see_other(call, f"/requests/{saved.id}?done={done}")
 
     def _act(self, call: Call, id: str, action: str) -> Html:  # noqa: A002
-        person, desk = _person(call), self._desk
-        letters = self._letters(call)
+        person, service = _person(call), self._service
+        notifications = self._notifications(call)
         done, where = action, id
         match action:
             case "take_back":
-                desk.take_back(id, person)
+                service.take_back(id, person)
             case "withdraw":
-                desk.withdraw(id, person)
+                service.withdraw(id, person)
             case "copy":
-                where = desk.copy(id, person).id
+                where = service.copy(id, person).id
             case "remind":
-                desk.remind(id, person, letters)
+                service.remind(id, person, notifications)
             case "approve":
-                after = desk.approve(
-                    id, person, call.one("content_hash"), repeats_ticked=call.one("repeats") == "yes", post=letters
+                after = service.approve(
+                    id,
+                    person,
+                    call.one("content_hash"),
+                    repeats_ticked=call.one("repeats") == "yes",
+                    notifications=notifications,
                 )
                 done = "approved" if after.state is State.APPROVED else "approved_one"
             case "reject":
-                desk.reject(id, person, call.one("comment"), letters)
+                service.reject(id, person, call.one("comment"), notifications)
             case "finish":
-                desk.finish(id, person)
+                service.finish(id, person)
             case "test":
                 self._tests.send(id, person, _whole(call.one("sample")))
             case "pause" | "resume" | "cancel":
-                desk.control(id, person, Action(action))
+                service.control(id, person, ControlAction(action))
             case _:
                 return self._nothing_here(call)
         return see_other(call, f"/requests/{where}?done={done}" + ("#tests" if action == "test" else ""))
@@ -301,7 +305,7 @@ class Site:
             raise Forbidden("Only requesters can make a request.")
         form = read_form(call.fields)
         if form.audience and call.one("count") == "yes":
-            self._desk.ensure_counted(form.audience, person)
+            self._service.ensure_counted(form.audience, person)
         return data(self._views.preview(call, form, _whole(call.one("sample"))))
 
     # -- test devices -------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
 
 
-class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
+class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A request as the list shows it."""
 
     id: str
@@ -149,7 +149,7 @@ class Store(Table):
         listed = {
             "pk": {"S": "list"},
             "sk": {"S": f"{request.created_at_ms:015d}#{request.id}"},
-            "data": {"S": _encode(_summary(request)).decode()},
+            "data": {"S": _encode(_listed(request)).decode()},
             "expires_at": expires,
         }
         actions = [{"Put": {"TableName": self._table, "Item": put, **condition}}, self._put(listed)]
@@ -164,10 +164,10 @@ class Store(Table):
     def _put(self, item: dict[str, Any]) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": item}}
 
-    def listed(self, limit: int = 300) -> list[Summary]:
+    def listed(self, limit: int = 300) -> list[ListedRequest]:
         """Requests, newest first."""
         items = self._items("list", newest_first=True, limit=limit)
-        return [msgspec.json.decode(item["data"]["S"], type=Summary) for item in items]
+        return [msgspec.json.decode(item["data"]["S"], type=ListedRequest) for item in items]
 
     # -- the audit trail ----------------------------------------------------------------------------------------------
 
@@ -240,9 +240,9 @@ class Store(Table):
         )
 
 
-def _summary(request: Request) -> Summary:
+def _listed(request: Request) -> ListedRequest:
     form = request.form
-    return Summary(
+    return ListedRequest(
         id=request.id,
         title=request.title,
         text=(form.title or form.body)[:120],

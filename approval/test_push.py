@@ -108,7 +108,7 @@ class TestPushes:
             campaign_of_test(campaign, arm, name), [user_of_test(person.email, devices, locale, sample)]
         )
         key = f"batches/test/{request.id}-{number}.json"
-        self._runs.vouch(self._bucket, key, body, request.id, [person.email], now_ms // 1000 + KEEP_S)
+        self._runs.record_approval(self._bucket, key, body, request.id, [person.email], now_ms // 1000 + KEEP_S)
         metadata = {"content-hash": request.content_hash, "request-id": request.id, "requested-by": person.email}
         written = self._files.write_once(key, body, metadata, now_ms)
         test = TestPush(

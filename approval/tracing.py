@@ -35,7 +35,7 @@ def traced_event(name: str, event: dict[str, Any]) -> Iterator[Trace]:
         yield trace
 
 
-def noted(fields: dict[str, Any]) -> None:
+def annotate_step(fields: dict[str, Any]) -> None:
     """What a step is about: the trace can be found by it."""
     known = {name: fields[key] for name, key in (("request", "request_id"), ("run", "run_id")) if fields.get(key)}
     Tracing.current.annotate(**known)

@@ -11,15 +11,15 @@ from approval.config import Settings
 from approval.files import AudienceFile, Files
 from approval.form import TEXTS, Faults, Form, flat
 from approval.pages import Pages
-from approval.people import domains, named, told
+from approval.people import domains, mail_recipients, named
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
-from approval.preview import Preview, forgiving, previews
+from approval.preview import Preview, campaign_for_preview, previews
 from approval.request import OPEN, Request, State, needed_approvals
-from approval.request_service import Desk
-from approval.request_status import Progress
+from approval.request_service import RequestService
+from approval.request_status import RequestStatus
 from approval.runs import Runs
 from approval.same_audience import other_runs
-from approval.store import Store, Summary, TestDevice
+from approval.store import ListedRequest, Store, TestDevice
 from approval.web import Call
 from notifier.campaign import Campaign
 from notifier.counting import CountJob
@@ -47,7 +47,7 @@ DONE = {
 MAX_LISTED = 100
 
 
-class ShownDevice(msgspec.Struct, frozen=True):
+class DeviceView(msgspec.Struct, frozen=True):
     """A test device as its owner sees it."""
 
     id: str
@@ -68,7 +68,7 @@ class Views:
     def __init__(
         self,
         pages: Pages,
-        desk: Desk,
+        service: RequestService,
         store: Store,
         files: Files,
         runs: Runs,
@@ -76,12 +76,12 @@ class Views:
         now: Callable[[], datetime],
     ) -> None:
         self._pages = pages
-        self._desk = desk
+        self._service = service
         self._store = store
         self._files = files
         self._runs = runs
         self._settings = settings
-        self._progress = Progress(store, files, runs, lambda: desk.now_ms)
+        self._request_status = RequestStatus(store, files, runs, lambda: service.now_ms)
         self._now = now
 
     def _page(self, template: str, call: Call, **values: Any) -> str:
@@ -117,17 +117,17 @@ class Views:
 
     def requests(self, call: Call) -> str:
         """All requests, by state, person and words."""
-        now_ms = self._desk.now_ms
+        now_ms = self._service.now_ms
         state, words = call.asked("state"), call.asked("q").strip().lower()[:100]
         mine = call.asked("mine") == "yes"
         email = call.visitor.email if call.visitor else ""
-        found = [_as_now(summary, now_ms) for summary in self._store.listed()]
+        found = [_as_now(listed, now_ms) for listed in self._store.listed()]
         shown = [
-            summary
-            for summary in found
-            if (not state or summary.state == state)
-            and (not mine or summary.requester == email)
-            and all(word in _searched(summary) for word in words.split())
+            listed
+            for listed in found
+            if (not state or listed.state == state)
+            and (not mine or listed.requester == email)
+            and all(word in _searched(listed) for word in words.split())
         ]
         waiting = [s for s in found if s.state is State.IN_REVIEW and s.requester != email]
         return self._page(
@@ -150,7 +150,7 @@ class Views:
         request = self._store.request(id_)
         is_mine = call.visitor is not None and call.visitor.email == request.requester
         if (
-            request.state_at(self._desk.now_ms) is State.DRAFT
+            request.state_at(self._service.now_ms) is State.DRAFT
             and is_mine
             and call.visitor
             and call.visitor.person.is_requester
@@ -180,7 +180,7 @@ class Views:
                 else ""
             ),
             two_above=self._settings.limits.two_approvers_above,
-            always_told=told((), request.requester, self._settings.approvers),
+            always_mailed=mail_recipients((), request.requester, self._settings.approvers),
             domains=domains(self._settings.approvers),
             first_fault=next((place for place, _ in flat(form) if place in (faults or {})), ""),
             **self._preview_values(form, 0),
@@ -188,7 +188,7 @@ class Views:
 
     def preview(self, call: Call, form: Form, sample: int) -> dict[str, Any]:
         """The parts of the form's page that change while somebody types."""
-        _, _, faults = self._desk.read(form, call.visitor.email if call.visitor else "")
+        _, _, faults = self._service.read(form, call.visitor.email if call.visitor else "")
         values = self._preview_values(form, max(0, sample))
         return {
             "faults": faults,
@@ -198,20 +198,20 @@ class Views:
         }
 
     def _preview_values(self, form: Form, sample: int) -> dict[str, Any]:
-        campaign = forgiving(form, self._now())
+        campaign = campaign_for_preview(form, self._now())
         parts, _ = self._files.pinned(form.audience)
-        job = self._desk.count_job(parts)
-        return self._shown(campaign, job, sample) | {
+        job = self._service.count_job(parts)
+        return self._preview_values_of(campaign, job, sample) | {
             "parts": parts,
             "job": job,
-            "forecast": self._desk.forecast(job, campaign),
+            "forecast": self._service.forecast(job, campaign),
             "gaps": gaps(form, job.result if job else None),
             "lookalikes": _warnings(form, job),
             "says_something": any(text for place, text in flat(form) if place.rpartition(".")[2] in TEXTS),
             "is_plan": False,
         }
 
-    def _shown(self, campaign: Campaign | None, job: CountJob | None, sample: int) -> dict[str, Any]:
+    def _preview_values_of(self, campaign: Campaign | None, job: CountJob | None, sample: int) -> dict[str, Any]:
         samples = job.result.samples if job and job.result else []
         chosen = samples[sample] if sample < len(samples) else None
         return {
@@ -221,9 +221,9 @@ class Views:
         }
 
     def _review(self, call: Call, request: Request, notice: str) -> str:
-        job = self._desk.count_job(request.parts)
-        forecast = self._desk.forecast(job, request.campaign)
-        state = request.state_at(self._desk.now_ms)
+        job = self._service.count_job(request.parts)
+        forecast = self._service.forecast(job, request.campaign)
+        state = request.state_at(self._service.now_ms)
         sample = int(call.asked("sample")) if call.asked("sample").isdecimal() else 0
         person = call.visitor.person if call.visitor else None
         email = call.visitor.email if call.visitor else ""
@@ -235,7 +235,7 @@ class Views:
             notice=notice,
             state=state,
             content_hash=request.content_hash,
-            changed=self._desk.changed_parts(request) if state is State.IN_REVIEW else (),
+            changed=self._service.changed_parts(request) if state is State.IN_REVIEW else (),
             parts=request.parts,
             job=job,
             forecast=forecast,
@@ -246,14 +246,14 @@ class Views:
             may_decide=bool(person and person.is_approver) and not is_mine and state is State.IN_REVIEW,
             has_decided=any(approval.by == email for approval in request.approvals),
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
-            told=told(named(request.form.approvers), request.requester, self._settings.approvers),
+            mailed=mail_recipients(named(request.form.approvers), request.requester, self._settings.approvers),
             gaps=gaps(request.form, job.result if job else None),
             lookalikes=_warnings(request.form, job),
-            devices=[_shown_device(device) for device in self._store.devices(email)],
+            devices=[_device_view(device) for device in self._store.devices(email)],
             others=other_runs(request, self._store.listed(), self._runs),
-            trail=self._desk.trail(request),
-            **self._shown(request.campaign, job, sample),
-            **self._progress.of(request, job),
+            trail=self._service.trail(request),
+            **self._preview_values_of(request.campaign, job, sample),
+            **self._request_status.values(request, job),
         )
 
     # -- what the script asks for again and again ---------------------------------------------------------------------
@@ -261,19 +261,19 @@ class Views:
     def status(self, call: Call, id_: str) -> str:
         """The run, the tests and the count of a request, to be put into its page."""
         request = self._store.request(id_)
-        job = self._desk.count_job(request.parts)
+        job = self._service.count_job(request.parts)
         return self._page(
             "_status.html",
             call,
             request=request,
-            state=request.state_at(self._desk.now_ms),
+            state=request.state_at(self._service.now_ms),
             parts=request.parts,
             job=job,
-            forecast=self._desk.forecast(job, request.campaign),
+            forecast=self._service.forecast(job, request.campaign),
             gaps=gaps(request.form, job.result if job else None),
             lookalikes=_warnings(request.form, job),
             is_plan=True,
-            **self._progress.of(request, job),
+            **self._request_status.values(request, job),
         )
 
     # -- devices ------------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ class Views:
         return self._page(
             "devices.html",
             call,
-            devices=[_shown_device(device) for device in self._store.devices(email)],
+            devices=[_device_view(device) for device in self._store.devices(email)],
             faults=faults or {},
             typed={name: call.one(name) for name in ("label", "platform", "environment", "gateway")},
         )
@@ -304,13 +304,13 @@ def _warnings(form: Form, job: CountJob | None) -> tuple[str, ...]:
     return (*lookalike_warnings(form, count), *audience_warnings(form, count))
 
 
-def _as_now(summary: Summary, now_ms: int) -> Summary:
-    over = summary.state in OPEN and now_ms >= summary.expires_at_ms
-    return msgspec.structs.replace(summary, state=State.EXPIRED) if over else summary
+def _as_now(listed: ListedRequest, now_ms: int) -> ListedRequest:
+    over = listed.state in OPEN and now_ms >= listed.expires_at_ms
+    return msgspec.structs.replace(listed, state=State.EXPIRED) if over else listed
 
 
-def _searched(summary: Summary) -> str:
-    return f"{summary.title} {summary.text} {summary.requester} {' '.join(summary.audience)}".lower()
+def _searched(listed: ListedRequest) -> str:
+    return f"{listed.title} {listed.text} {listed.requester} {' '.join(listed.audience)}".lower()
 
 
 def _sample_name(n: int, record: dict[str, Any]) -> str:
@@ -318,6 +318,6 @@ def _sample_name(n: int, record: dict[str, Any]) -> str:
     return ", ".join(map(str, [*list(known.values())[:2], record.get("user_id", n + 1)]))[:80]
 
 
-def _shown_device(device: TestDevice) -> ShownDevice:
+def _device_view(device: TestDevice) -> DeviceView:
     gateway = device.gateway or ("apns" if device.platform == "ios" else "fcm")
-    return ShownDevice(device.id, device.label, device.platform, device.environment, gateway, masked(device.token))
+    return DeviceView(device.id, device.label, device.platform, device.environment, gateway, masked(device.token))

@@ -20,7 +20,7 @@ import msgspec
 from approval.app import App
 from approval.config import Settings
 from approval.request import Limits
-from approval.sign_in import COOKIE, Evenly
+from approval.sign_in import COOKIE, ConstantTime
 from notifier.campaign import Part
 from notifier.counting import count_id
 from notifier.tally import Figures
@@ -257,8 +257,10 @@ class World:
                 **settings,
             },
         )
-        evenly = Evenly(self.watch, self.watch.sleep)
-        self.app = App(self.settings, self.client, self.clock, key=b"k" * 32, mailer=self.mailbox, evenly=evenly)
+        constant_time = ConstantTime(self.watch, self.watch.sleep)
+        self.app = App(
+            self.settings, self.client, self.clock, key=b"k" * 32, mailer=self.mailbox, constant_time=constant_time
+        )
 
     def client(self, service: str) -> Any:
         """A boto3 client; Lambda is our own."""

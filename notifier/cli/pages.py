@@ -35,7 +35,7 @@ def new_link(cloud: Cloud, email: str) -> str:
     from approval.access import Access  # noqa: PLC0415 - the approval app's libraries, only here
     from approval.config import read_settings  # noqa: PLC0415
     from approval.people import address_of  # noqa: PLC0415
-    from approval.sign_in import Doorkeeper  # noqa: PLC0415
+    from approval.sign_in import Authenticator  # noqa: PLC0415
 
     place = cloud.place
     if place.approval is None or place.pages is None:
@@ -44,10 +44,10 @@ def new_link(cloud: Cloud, email: str) -> str:
     settings = read_settings({**os.environ, **configuration["Environment"]["Variables"]})
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"]
     access = Access(cloud.client("dynamodb"), settings.approval_table)
-    keeper = Doorkeeper(access, secret.encode(), settings.requesters, settings.approvers)
+    authenticator = Authenticator(access, secret.encode(), settings.requesters, settings.approvers)
     address = address_of(email)
-    if address is None or not keeper.person(address).is_known:
+    if address is None or not authenticator.person(address).is_known:
         raise Trouble(
             ExitCode.NOT_FOUND, f"{email} may neither ask nor approve", "add it to Requesters or Approvers, and deploy"
         )
-    return f"{place.pages}/link?t={quote(keeper.new_link(address, '', int(time.time())))}"
+    return f"{place.pages}/link?t={quote(authenticator.new_link(address, '', int(time.time())))}"

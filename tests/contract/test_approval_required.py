@@ -71,7 +71,7 @@ def test_only_the_approved_bytes_under_the_approved_key(
     key = f"batches/{encryption.__name__}.json"
     source = written(key, BODY)
     assert not is_approved(source, ledger, library)
-    runs.vouch(BUCKET, key, BODY, "r1", ["bob@example.com"], 9_999_999_999)
+    runs.record_approval(BUCKET, key, BODY, "r1", ["bob@example.com"], 9_999_999_999)
     assert is_approved(source, ledger, library)
     assert not is_approved(written(f"{key}.copy", BODY), ledger, library)
     version = world.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"other")

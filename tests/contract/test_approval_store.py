@@ -250,9 +250,9 @@ def test_a_run_as_the_ledger_tells_it(runs: Runs, world: World) -> None:
 
 def test_the_first_word_for_a_key_stands(runs: Runs, world: World) -> None:
     """What is approved under a key cannot become something else."""
-    runs.vouch(BUCKET, "batches/r1.json", b"1", "r1", [ANN], 9_999_999_999)
-    runs.vouch(BUCKET, "batches/r1.json", b"1", "r1", [ANN], 9_999_999_999)
-    runs.vouch(BUCKET, "batches/r1.json", b"2", "r1", [ANN], 9_999_999_999)
+    runs.record_approval(BUCKET, "batches/r1.json", b"1", "r1", [ANN], 9_999_999_999)
+    runs.record_approval(BUCKET, "batches/r1.json", b"1", "r1", [ANN], 9_999_999_999)
+    runs.record_approval(BUCKET, "batches/r1.json", b"2", "r1", [ANN], 9_999_999_999)
     item = world.client("dynamodb").get_item(
         TableName=LEDGER, Key={"pk": {"S": f"approved#{BUCKET}/batches/r1.json"}, "sk": {"S": "approved"}}
     )["Item"]

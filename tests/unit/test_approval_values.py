@@ -9,7 +9,7 @@ from approval.config import BadSettings, read_settings
 from approval.form import Form, Texts, VariantForm
 from approval.mail import message
 from approval.people import address_of, addresses, person
-from approval.preview import forgiving, previews
+from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
 from notifier.campaign import read_campaign
 from notifier.tally import Figures
@@ -135,10 +135,10 @@ def test_the_preview_forgives_what_it_does_not_show() -> None:
         title="Hi", control_percent="x", start="soon", languages=(Texts(title="no locale yet"),),
         variants=(VariantForm(name="a"), VariantForm(percent="7", title="Ho")),
     )  # fmt: skip
-    campaign = forgiving(form, NOW)
+    campaign = campaign_for_preview(form, NOW)
     assert campaign is not None
     assert [p.title for p in previews(campaign, None) if p.platform == "ios"] == ["Hi", "Ho"]
-    assert forgiving(Form(title="{{"), NOW) is None
+    assert campaign_for_preview(Form(title="{{"), NOW) is None
 
 
 @pytest.mark.parametrize(
