@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from notifier.telemetry.start import start_tracing
 from notifier.telemetry.trace import Trace, Tracing
 
 _REQUEST = re.compile(r"/requests/([0-9A-Za-z_-]+)")
@@ -20,7 +21,7 @@ _kept: list[Tracing] = []
 def _tracing() -> Tracing:
     if not _kept:
         daemon, sample = os.environ.get("AWS_XRAY_DAEMON_ADDRESS", ""), os.environ.get("TRACE_SAMPLE") or "100"
-        _kept.append(Tracing.start(daemon, float(sample)))
+        _kept.append(start_tracing(daemon, float(sample)))
     return _kept[0]
 
 

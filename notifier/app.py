@@ -73,7 +73,7 @@ class Worker:
         passed_over = [one for one in asked if isinstance(one, Ignored)]
         for one in passed_over:
             self._log.warning(Action.IGNORED, file=one.name, reason=one.reason)
-        self._observer.metrics.tell(ignored(len(passed_over)))
+        self._observer.metrics.emit(ignored(len(passed_over)))
         return [one for one in asked if not isinstance(one, Ignored)]
 
     def _follow(self, nudge: Drop | LaneNudge, context: Context) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Worker:
         invocation = Invocation(context.function_version, context.get_remaining_time_in_millis, gone)
         answer = self._tenure.work(run, lane_number, invocation)
         if answer.status == LaneState.STOPPED:
-            self._observer.metrics.tell(stopped(answer.reason), run_id=run.run_id)
+            self._observer.metrics.emit(stopped(answer.reason), run_id=run.run_id)
         if answer.status in (LaneState.STOPPED, Ending.FAILED):
             Tracing.current.fault(answer.reason or answer.status)
         told: dict[str, Any] = msgspec.to_builtins(answer)

@@ -8,7 +8,7 @@ from notifier.account import Outcomes
 from notifier.config import Settings
 from notifier.deadline import Clock
 from notifier.run import HAND_OVER_MS, Ending, Lane, LaneState
-from notifier.telemetry import Action, Dimension, Log, Metric, Metrics, Reading, Sending, Trace, Tracing
+from notifier.telemetry import Action, Dimension, Log, Metric, Metrics, Reading, Sending, Trace, Tracing, start_tracing
 from notifier.telemetry.sending import GatewayFigures, Node
 from notifier.worker import Hop
 
@@ -56,7 +56,7 @@ class HopWatch:
         if now_s < self._look_at:
             return
         self._look_at = now_s + LOOK_EVERY_S
-        self.sending.look()
+        self.sending.collect_ended()
         if now_s >= self._log_at:
             self._log_at = now_s + PROGRESS_EVERY_S
             self._log_progress(hop)
@@ -110,7 +110,7 @@ class HopWatch:
             for endpoint, figures in self.sending.gateways.items()
             if (mean_ms := self._mean_ms(endpoint, figures)) is not None
         ]
-        self._metrics.tell(Reading(values), *reasons, *gateways, run_id=hop.progress.lane.run_id)
+        self._metrics.emit(Reading(values), *reasons, *gateways, run_id=hop.progress.lane.run_id)
 
     def _mean_ms(self, endpoint: str, figures: GatewayFigures) -> float | None:
         answers, total_s = self._told_gateways.get(endpoint, (0, 0.0))
@@ -153,7 +153,7 @@ class Observer:
     def __init__(self, settings: Settings, clock: Clock, log: Log) -> None:
         self.log = log
         self.metrics = Metrics(settings.stack, clock.now)
-        self.tracing = Tracing.start(settings.xray_daemon_address, settings.trace_sample)
+        self.tracing = start_tracing(settings.xray_daemon_address, settings.trace_sample)
         self._settings = settings
         self._clock = clock
         self._is_cold = True
@@ -163,7 +163,7 @@ class Observer:
         """Around a whole invocation. `header` is the trace header that Lambda gave it."""
         cold, self._is_cold = self._is_cold, False
         if cold:
-            self.metrics.tell(Reading({Metric.COLD_STARTS: 1}))
+            self.metrics.emit(Reading({Metric.COLD_STARTS: 1}))
         with self.tracing.invocation(header, name) as trace:
             trace.annotate(cold_start=cold)
             yield trace
@@ -174,7 +174,7 @@ class Observer:
         trace = Tracing.current
         trace.annotate(campaign=campaign_id, hop=lane.hop, epoch=lane.epoch, crashed_before=lane.crashed)
         if lane.hop % HOPS_PER_TRACE == 0:
-            trace.part_ways()
+            trace.start_new_trace()
         yield HopWatch(self._settings, self._clock, self.log, self.metrics, trace)
 
     def began(self, lane: Lane | None, now_ms: int, dropped_at_ms: int | None = None) -> None:
@@ -189,4 +189,4 @@ class Observer:
         if lane.epoch == 0 and dropped_at_ms is not None:
             due_at_ms = min(dropped_at_ms, now_ms)  # clocks differ a little
         if now_ms >= due_at_ms:
-            self.metrics.tell(Reading({Metric.LAG: now_ms - due_at_ms}))
+            self.metrics.emit(Reading({Metric.LAG: now_ms - due_at_ms}))

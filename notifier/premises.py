@@ -16,7 +16,7 @@ from notifier.opening import Opened
 from notifier.run import Lane, Run
 from notifier.store_error import in_words
 from notifier.summary import summary_of
-from notifier.telemetry import Action, Tracing, part, traced
+from notifier.telemetry import Action, Tracing, span, traced
 from notifier.worker import Hop
 
 
@@ -64,7 +64,7 @@ class Premises:
             try:
                 hop = maker.make(deadline, watch)
                 watch.begin(hop)
-                with part(Tracing.current, "send"):
+                with span(Tracing.current, "send"):
                     yield hop
                     watch.end(hop)
             finally:
@@ -86,5 +86,5 @@ def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:
     key = process.results.put_summary(run.run_id, summary)
     process.announcer.ended(run.run_id, summary)
     process.ledger.close_run(run.run_id, lane.lane)
-    observer.metrics.tell(ended(lane), run_id=run.run_id)
+    observer.metrics.emit(ended(lane), run_id=run.run_id)
     observer.log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)

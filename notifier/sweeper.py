@@ -43,7 +43,7 @@ class Sweeper:
         self._prune()
         self._expire()
         stalled = counts.pop("stalled", 0) + counts.pop("failed", 0)
-        self._observer.metrics.tell(swept(stalled))
+        self._observer.metrics.emit(swept(stalled))
         if any(counts.values()):
             self._log.info(Action.SWEPT, **counts)
         return dict(counts)
@@ -58,7 +58,7 @@ class Sweeper:
                 close(self._process, self._observer, run, lane)
                 counts["closed"] += 1
             return
-        Tracing.current.part_ways()
+        Tracing.current.start_new_trace()
         if not self._process.continuation.nudge(lane.run_id, lane.lane, lane.function_version, NUDGE):
             reason = f"version {lane.function_version} of the code, with which the run began, was deleted"
             self._log.warning(Action.VERSION_GONE, run_id=lane.run_id, reason=f"{reason}: the current one is asked")
@@ -108,7 +108,7 @@ class Sweeper:
                 event = _replayable(message["Body"], self.REPLAYS)
                 if event is None:
                     continue
-                Tracing.current.part_ways()
+                Tracing.current.start_new_trace()
                 self._process.continuation.invoke(event)
                 self._queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 counts["replayed"] += 1

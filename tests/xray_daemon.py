@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from notifier.telemetry import Trace, Tracing
+from notifier.telemetry import Trace, start_tracing
 from sandbox.xray import Daemon, Document
 
 _numbers = itertools.count(1)
@@ -21,7 +21,7 @@ def header(root: str = "", parent: str = "", sampled: int = 1, lineage: str = ""
 @contextmanager
 def invocation(daemon: Daemon, head: str, sample: float = 100.0) -> Iterator[Trace]:
     """One invocation of a function with tracing on, as `notifier.observe` wraps it."""
-    tracing = Tracing.start(daemon.address, sample)
+    tracing = start_tracing(daemon.address, sample)
     try:
         with tracing.invocation(head, "worker") as trace:
             yield trace

@@ -1,25 +1,27 @@
-"""What is told while it runs: log lines, metrics, traces. Whoever is told lives behind this package."""
+"""Log lines, metrics and traces. The services that take them (CloudWatch, X-Ray) are known inside this package only."""
 
 from notifier.telemetry.log import Action, Log
 from notifier.telemetry.metrics import Dimension, Metric, Metrics, Reading
 from notifier.telemetry.sending import GatewayFigures, Sending
-from notifier.telemetry.trace import NO_TRACE, Call, Kind, Piece, Trace, Tracing, part, traced
+from notifier.telemetry.start import start_tracing
+from notifier.telemetry.trace import NO_TRACE, BatchSpan, CallKind, GatewayCall, Trace, Tracing, span, traced
 
 __all__ = [
     "NO_TRACE",
     "Action",
-    "Call",
+    "BatchSpan",
+    "CallKind",
     "Dimension",
+    "GatewayCall",
     "GatewayFigures",
-    "Kind",
     "Log",
     "Metric",
     "Metrics",
-    "Piece",
     "Reading",
     "Sending",
     "Trace",
     "Tracing",
-    "part",
+    "span",
+    "start_tracing",
     "traced",
 ]

@@ -1,17 +1,20 @@
-"""How much one invocation may write into its trace, and what is worth it."""
+"""How many documents one invocation may write into its trace, and which of them."""
 
 import threading
 
 EARLY = 6
-"""Of each name the first few are kept,"""
+"""Documents of each name that are always kept, from the first on."""
 FAULTY = 10
-"""and the first few that failed,"""
+"""Failed documents of each name that are always kept."""
 SLOW = 6
-"""and a few that were slower than every one before; of all others every second, fourth, eighth, sixteenth…"""
+"""Documents of each name, beyond the early ones, that are kept for being slower than every one before.
+
+Of all others the 2nd, 4th, 8th, 16th… is kept: a sample that thins out, however many there are.
+"""
 
 
 class Budget:
-    """One invocation's room for documents. Used by several threads."""
+    """One invocation's room for documents: their number and their bytes. Used by several threads at once."""
 
     def __init__(self, documents: int, most_bytes: int) -> None:
         self._most_documents = documents
@@ -25,12 +28,12 @@ class Budget:
         self.refused = 0
 
     def take(self, name: str, size: int, took_s: float, *, faulty: bool = False) -> bool:
-        """Whether a document of this name and size may be sent."""
+        """Whether a document of this name and size is worth sending and fits; it is counted if so."""
         with self._lock:
             return self._admit(size, wanted=self._is_wanted(name, took_s, faulty=faulty))
 
     def fit(self, size: int) -> bool:
-        """Whether there is room for a document that somebody else has chosen."""
+        """Whether a document that the caller has chosen fits; it is counted if so."""
         with self._lock:
             return self._admit(size, wanted=True)
 
@@ -43,7 +46,7 @@ class Budget:
         return True
 
     def note(self, size: int) -> None:
-        """A document that was sent whatever the budget says."""
+        """Count a document that was sent without being asked for here."""
         with self._lock:
             self.documents += 1
             self.bytes += size
@@ -57,6 +60,7 @@ class Budget:
         if faulty:
             failures = self._faulty[name] = self._faulty.get(name, 0) + 1
             return failures <= FAULTY or _is_power_of_two(failures)
+        # Early ones are kept anyway, and each may be the slowest so far: they must not use up the slow ones' room.
         return nth <= EARLY or (is_slower and times < SLOW + EARLY) or _is_power_of_two(nth)
 
 

@@ -1,4 +1,4 @@
-"""What is told while it runs: structured log lines. Actions come from one enum; no line holds a token or a secret."""
+"""Structured log lines. Their names come from one enum; no line holds a token or a secret."""
 
 import enum
 from typing import Any
@@ -12,7 +12,7 @@ class Action(enum.StrEnum):
     NUDGED = "nudged"
     """An event arrived."""
     IGNORED = "ignored"
-    """A nudge that had nothing to do: the lane is held, waits, or is done."""
+    """An event that had nothing to do: the lane is held, waits, or is done."""
     CLAIMED = "claimed"
     """A hop begins."""
     OPENED = "opened"
@@ -20,7 +20,7 @@ class Action(enum.StrEnum):
     REFUSED = "refused"
     """The file cannot be sent; nothing was."""
     PROGRESS = "progress"
-    """How it goes, about once a second."""
+    """The counts of the hop, about once a second."""
     TROUBLE = "trouble"
     """Something failed that will be tried again."""
     LEFT = "left"
@@ -32,15 +32,15 @@ class Action(enum.StrEnum):
     LOST = "lost"
     """Another worker holds the lane: this one ends without writing."""
     CLOSED = "closed"
-    """The summary is written and the end announced."""
+    """The summary is written and the end of the run is announced."""
     SWEPT = "swept"
-    """The sweeper nudged lanes or replayed dead letters."""
+    """The sweeper invoked the worker for stalled lanes, or replayed dead letters."""
     CONTROLLED = "controlled"
     """An operator paused, resumed or cancelled."""
     COUNTED = "counted"
     """An audience was counted, or a part of it."""
     BATCH = "batch"
-    """What became of one batch. At DEBUG only: a million users are two thousand of them."""
+    """The counts of one batch. At DEBUG only: a million users are two thousand of them."""
     EXPIRED = "expired"
     """The sweeper cancelled a run whose files are about to be deleted."""
     PRUNED = "pruned"
@@ -61,6 +61,7 @@ class Log:
 
     def run(self, run_id: str) -> None:
         """Every line from now on belongs to this run."""
+        # A warm environment serves run after run: the request of the former one must not stay on the lines.
         self._logger.remove_keys(["request"])
         self._logger.set_correlation_id(run_id)
 
@@ -69,12 +70,12 @@ class Log:
         self._logger.append_keys(request=request_id)
 
     def debug(self, action: Action, **fields: Any) -> None:
-        """Something for whoever looks for a fault in the notifier itself."""
+        """Detail for a developer who looks for a fault in the notifier itself."""
         self._logger.debug(action.value, extra=fields)
 
     @property
     def is_debug(self) -> bool:
-        """Whether lines at DEBUG are written: what they say need not be gathered otherwise."""
+        """Whether lines at DEBUG are written; what only they need is not gathered otherwise."""
         return self._level == "DEBUG"
 
     def info(self, action: Action, **fields: Any) -> None:
@@ -82,9 +83,9 @@ class Log:
         self._logger.info(action.value, extra=fields)
 
     def warning(self, action: Action, **fields: Any) -> None:
-        """Something that should not, and was dealt with."""
+        """Something that should not happen, and was handled."""
         self._logger.warning(action.value, extra=fields)
 
     def error(self, action: Action, **fields: Any) -> None:
-        """Something that somebody must look at."""
+        """Something that a person must look at."""
         self._logger.error(action.value, extra=fields)

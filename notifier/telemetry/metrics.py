@@ -12,11 +12,11 @@ import msgspec
 
 NAMESPACE = "Notifier"
 VALUES_MAX = 100
-"""CloudWatch takes so many values of a metric in one line."""
+"""The most values of a metric that CloudWatch takes in one line."""
 
 
 class Dimension(enum.StrEnum):
-    """What metrics are told apart by. Every metric carries the stack."""
+    """By what metrics are grouped. Every metric carries the stack."""
 
     STACK = "Stack"
     GATEWAY = "Gateway"
@@ -53,7 +53,7 @@ class Metric(enum.StrEnum):
     RUNS_FAILED = "RunsFailed"
     """Runs that ended as failed: their file is broken or was refused."""
     RUNS_STOPPED = "RunsStopped"
-    """Runs that wait for somebody to mend something; also counted below where the reason is known."""
+    """Runs that wait until an operator has corrected something; also counted below where the reason is known."""
     CREDENTIALS_REFUSED = "CredentialsRefused"
     """Runs stopped because a gateway refused our credentials."""
     NO_PROGRESS = "NoProgress"
@@ -61,9 +61,9 @@ class Metric(enum.StrEnum):
     IGNORED_FILES = "IgnoredFiles"
     """Files or messages that reached the worker and are no batch file; the log names each."""
     SWEEPS = "Sweeps"
-    """Sweeps that came to their end: one a minute, or the sweeper is silent."""
+    """Sweeps that came to their end: one a minute, or the sweeper does not run."""
     STALLED_LANES = "StalledLanes"
-    """Lanes that the sweeper found without a worker although one should have been there."""
+    """Lanes that the sweeper found without a worker although one was due."""
 
 
 UNITS = {
@@ -78,14 +78,14 @@ Value: TypeAlias = int | float | Sequence[int | float]
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """Values of one set of dimensions. `where` are dimensions beyond the stack."""
+    """Values under one set of dimensions. `where` holds the dimensions beyond the stack."""
 
     values: Mapping[Metric, Value]
     where: Mapping[Dimension, str] = {}
 
 
 class Metrics:
-    """Writes readings.
+    """Writes readings as lines in the embedded metric format.
 
     Args:
         stack: the stack's name.
@@ -98,8 +98,8 @@ class Metrics:
         self._now = now
         self._write = write or sys.stdout.write
 
-    def tell(self, *readings: Reading, **properties: object) -> None:
-        """One line for each reading that has values. `properties` stand beside them for people who read the log."""
+    def emit(self, *readings: Reading, **properties: object) -> None:
+        """Write one line for each reading that has values. `properties` are logged with them, and are no metrics."""
         for reading in readings:
             if reading.values:
                 self._write(msgspec.json.encode(self._line(reading, properties)).decode() + "\n")
@@ -118,7 +118,7 @@ class Metrics:
 
 
 def _thinned(value: Value) -> Value:
-    """At most as many values as a line takes, spread over all of them."""
+    """At most `VALUES_MAX` of the values, evenly spaced: the percentiles stay about the same."""
     if isinstance(value, int | float) or len(value) <= VALUES_MAX:
         return value
     step = len(value) / VALUES_MAX

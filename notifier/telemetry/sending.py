@@ -1,7 +1,7 @@
-"""What the gateways answered, request by request: figures for the metrics, and the few batches worth a trace.
+"""Counts the gateways' answers for the metrics, and picks the few batches that are worth a place in the trace.
 
-Told of every answer, so every line here is paid millions of times. Nothing is opened and nothing is sent while a batch
-is on its way: what is kept of it is a handful of numbers, and it becomes a document, if at all, when the batch is over.
+Called for every answer, so each line costs its time millions of times. While a batch is in flight only a few numbers of
+it are kept, and nothing is written; it becomes a document, if at all, when it has ended.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,24 +10,29 @@ from typing import Any
 import msgspec
 
 from notifier.outcome import Disposition, Verdict
-from notifier.telemetry.trace import Call, Kind, Piece, Trace
+from notifier.telemetry.trace import BatchSpan, CallKind, GatewayCall, Trace
 
 FAILING_BATCHES = 10
-"""Of the batches that met a failing gateway, so many are kept whatever else is."""
+"""Batches with a failing answer that are kept, beside the first, the sample and the slowest."""
 EDGES_MS = (5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000)
-"""Upper ends of the latency counts."""
+"""Upper ends of the slots that latencies are counted in."""
+SLOWEST_MS = EDGES_MS[-1]
+"""Latencies from here on share the last slot."""
+FAULTY_ONE_IN = 10
+"""One failing answer in so many marks a batch as faulty; one in a thousand happens on any day."""
+TOO_MANY_REQUESTS = 429
 
 _ACCEPT = Disposition.ACCEPT
 _KINDS = {
-    Disposition.ACCEPT: Kind.FINE,
-    Disposition.DROP_TOKEN: Kind.FINE,
-    Disposition.REJECT: Kind.FINE,
-    Disposition.FAIL: Kind.FAULT,
-    Disposition.RETRY: Kind.FAULT,
-    Disposition.RECONNECT: Kind.FAULT,
-    Disposition.RENEW: Kind.ERROR,
-    Disposition.PUT_OFF: Kind.ERROR,
-    Disposition.STOP: Kind.ERROR,
+    Disposition.ACCEPT: CallKind.FINE,
+    Disposition.DROP_TOKEN: CallKind.FINE,
+    Disposition.REJECT: CallKind.FINE,
+    Disposition.FAIL: CallKind.FAULT,
+    Disposition.RETRY: CallKind.FAULT,
+    Disposition.RECONNECT: CallKind.FAULT,
+    Disposition.RENEW: CallKind.ERROR,
+    Disposition.PUT_OFF: CallKind.ERROR,
+    Disposition.STOP: CallKind.ERROR,
 }
 
 
@@ -57,8 +62,8 @@ class GatewayFigures(msgspec.Struct):
                 return EDGES_MS[number] if number < len(EDGES_MS) else int(self.max_s * 1000)
         return 0
 
-    def told(self) -> dict[str, object]:
-        """For people."""
+    def as_metadata(self) -> dict[str, object]:
+        """As the trace shows it to its reader."""
         return {
             "requests": self.answers,
             "failing": self.failing,
@@ -71,12 +76,12 @@ class GatewayFigures(msgspec.Struct):
 
 
 class _Example:
-    """One request: endpoint, seconds it took, end, status, kind, reason."""
+    """One request that is kept. A slotted class, because a struct's keyword arguments cost more on this path."""
 
     __slots__ = ("ended_s", "endpoint", "kind", "reason", "status", "took_s")
 
     def __init__(
-        self, endpoint: str, took_s: float, ended_s: float, status: int, kind: Kind, reason: str | None
+        self, endpoint: str, took_s: float, ended_s: float, status: int, kind: CallKind, reason: str | None
     ) -> None:
         self.endpoint = endpoint
         self.took_s = took_s
@@ -86,8 +91,8 @@ class _Example:
         self.reason = reason
 
 
-class _Flight:
-    """A batch on its way: what its requests were like so far."""
+class _BatchInFlight:
+    """What the answers of a batch were like so far."""
 
     __slots__ = ("answers", "began_s", "ended_s", "failing", "first_failing", "slowest", "slowest_s")
 
@@ -102,13 +107,13 @@ class _Flight:
 
 
 class Sending:
-    """Is told of every answer of one hop.
+    """The answers of one hop. `answered` takes each; `collect_ended` and `end` turn them into figures and documents.
 
     Args:
-        trace: where batches worth it are recorded.
+        trace: takes the batches that are kept.
         nodes: the gateways by endpoint.
         now: seconds since the epoch.
-        tell: takes the name and the figures of each batch that is over, for the log at DEBUG.
+        log_batch: takes the name and the figures of each batch that has ended, for the log at DEBUG.
     """
 
     def __init__(
@@ -116,112 +121,120 @@ class Sending:
         trace: Trace,
         nodes: Mapping[str, Node],
         now: Callable[[], float],
-        tell: Callable[[str, Mapping[str, object]], None] | None = None,
+        log_batch: Callable[[str, Mapping[str, object]], None] | None = None,
     ) -> None:
-        self._tell = tell
+        self._log_batch = log_batch
         self._trace = trace
         self._nodes = nodes
         self._now = now
         self._active = trace.active
-        self._flights: dict[Any, _Flight] = {}
-        self._over = self._failing_kept = 0
-        self._slowest: tuple[float, Piece] | None = None
+        self._flights: dict[Any, _BatchInFlight] = {}
+        self._ended = self._failing_kept = 0
+        self._slowest: tuple[float, BatchSpan] | None = None
         self._slots = slots_by_ms()
         self.gateways = {endpoint: GatewayFigures() for endpoint in nodes}
         self.batches_s: list[float] = []
-        """How long each batch took from its first request to its last answer, since somebody last emptied this."""
+        """Seconds that each batch took from its first request to its last answer, until the caller empties the list."""
 
     def answered(self, push: Any, reply: Any, verdict: Verdict) -> None:
-        """One answer, judged."""
+        """Count one answer with its verdict. `push` and `reply` are the dispatch's, which this layer may not import."""
         endpoint, took_s, status = push.endpoint, reply.latency_s, reply.status
         figures = self.gateways[endpoint]
         figures.answers += 1
         figures.total_s += took_s
         statuses = figures.statuses
         statuses[status] = statuses.get(status, 0) + 1
-        figures.slots[self._slots[min(int(took_s * 1000), 20_000)]] += 1
+        figures.slots[self._slots[min(int(took_s * 1000), SLOWEST_MS)]] += 1
         if took_s > figures.max_s:
             figures.max_s = took_s
         flight = self._flights.get(push.batch)
         if flight is None:
-            flight = self._flights[push.batch] = _Flight(self._now() - took_s)
+            # The batch began with the request that is answered first, as far as this layer can know.
+            flight = self._flights[push.batch] = _BatchInFlight(self._now() - took_s)
         flight.answers += 1
-        if verdict.disposition is not _ACCEPT and _KINDS[verdict.disposition] is not Kind.FINE:
+        if verdict.disposition is not _ACCEPT and _KINDS[verdict.disposition] is not CallKind.FINE:
             figures.failing += 1
             flight.failing += 1
             flight.first_failing.setdefault(endpoint, self._example(push, reply, verdict))
+        # Without a trace nobody will read an example: then not even the comparison is paid for.
         if self._active and took_s > flight.slowest_s.get(endpoint, -1.0):
             flight.slowest_s[endpoint] = took_s
             flight.slowest[endpoint] = self._example(push, reply, verdict)
 
     def _example(self, push: Any, reply: Any, verdict: Verdict) -> _Example:
         kind = _KINDS[verdict.disposition]
-        if kind is Kind.FAULT and reply.status == 429:
-            kind = Kind.THROTTLED
+        if kind is CallKind.FAULT and reply.status == TOO_MANY_REQUESTS:
+            kind = CallKind.THROTTLED
         return _Example(push.endpoint, reply.latency_s, self._now(), reply.status, kind, verdict.reason)
 
-    # -- batches that are over ----------------------------------------------------------------------------------------
+    # -- batches that have ended --------------------------------------------------------------------------------------
 
-    def look(self) -> None:
-        """Take in the batches that are over. Called a few times a second."""
+    def collect_ended(self) -> None:
+        """Count, log and perhaps record the batches that ended since the last call. Called a few times a second."""
         now_s = self._now()
         for batch in [batch for batch in self._flights if batch.is_complete]:
             flight = self._flights.pop(batch)
             flight.ended_s = now_s
             self.batches_s.append(now_s - flight.began_s)
-            if self._tell is not None:
+            if self._log_batch is not None:
                 took_ms = round((now_s - flight.began_s) * 1000)
-                self._tell(batch.name, {"took_ms": took_ms, "answers": flight.answers, "failing": flight.failing})
+                self._log_batch(batch.name, {"took_ms": took_ms, "answers": flight.answers, "failing": flight.failing})
             if self._active:
                 self._choose(batch, flight)
 
-    def _choose(self, batch: Any, flight: _Flight) -> None:
-        """The first, the failing, a sample that thins out; the slowest waits for the end, when it is known."""
-        self._over += 1
+    def _choose(self, batch: Any, flight: _BatchInFlight) -> None:
+        """Record the first batch, the first failing ones, and a sample that thins out; keep the slowest for `end`."""
+        self._ended += 1
         took_s = flight.ended_s - flight.began_s
         why = ""
-        if self._over == 1:
+        if self._ended == 1:
             why = "first"
         elif flight.failing and self._failing_kept < FAILING_BATCHES:
             self._failing_kept += 1
             why = "failing"
-        elif self._over & (self._over - 1) == 0:
+        elif self._ended & (self._ended - 1) == 0:  # the 2nd, 4th, 8th, 16th…: a few of each hop, however long it is
             why = "sample"
-        kept = bool(why) and self._trace.piece(self._piece(batch, flight, why))
+        # A batch that found no room in the trace may still turn out to be the slowest.
+        kept = bool(why) and self._trace.batch(self._span(batch, flight, why))
         if not kept and (self._slowest is None or took_s > self._slowest[0]):
-            self._slowest = took_s, self._piece(batch, flight, "slowest")
+            self._slowest = took_s, self._span(batch, flight, "slowest")
 
-    def _piece(self, batch: Any, flight: _Flight, why: str) -> Piece:
+    def _span(self, batch: Any, flight: _BatchInFlight, why: str) -> BatchSpan:
         calls = [self._call(example, "failing") for example in flight.first_failing.values()]
         calls += [
             self._call(example, "slowest")
             for endpoint, example in flight.slowest.items()
+            # The slowest call may be the failing one that is listed already: the same end means the same call.
             if example.ended_s != getattr(flight.first_failing.get(endpoint), "ended_s", None)
         ]
         figures: dict[str, object] = {"answers": flight.answers, "failing": flight.failing}
-        faulty = flight.failing * 10 >= flight.answers  # one failing request in a thousand is weather
-        return Piece(batch.name.replace("=", " "), flight.began_s, flight.ended_s, why, tuple(calls), figures, faulty)
+        faulty = flight.failing * FAULTY_ONE_IN >= flight.answers
+        return BatchSpan(
+            batch.name.replace("=", " "), flight.began_s, flight.ended_s, why, tuple(calls), figures, faulty
+        )
 
-    def _call(self, example: _Example, why: str) -> Call:
+    def _call(self, example: _Example, why: str) -> GatewayCall:
         node = self._nodes[example.endpoint]
         began_s = example.ended_s - example.took_s
-        return Call(node.name, node.url, began_s, example.ended_s, example.status, example.kind, example.reason, why)
+        return GatewayCall(
+            node.name, node.url, began_s, example.ended_s, example.status, example.kind, example.reason, why
+        )
 
     def end(self) -> None:
-        """The hop is over: what is still to be recorded is recorded."""
-        self.look()
+        """End of the hop: record the slowest batch and the figures of each gateway."""
+        self.collect_ended()
         if self._slowest is not None:
-            self._trace.piece(self._slowest[1])
+            self._trace.batch(self._slowest[1])
             self._slowest = None
         for endpoint, figures in self.gateways.items():
             if figures.answers:
-                self._trace.note(self._nodes[endpoint].name, figures.told())
+                self._trace.note(self._nodes[endpoint].name, figures.as_metadata())
 
 
 def slots_by_ms() -> list[int]:
-    """The slot of each whole millisecond up to 20 s."""
+    """The slot of each whole millisecond up to `SLOWEST_MS`: a look-up instead of a search for every answer."""
     table, slot = [], 0
-    for ms in range(20_001):
+    for ms in range(SLOWEST_MS + 1):
         while slot < len(EDGES_MS) and ms >= EDGES_MS[slot]:
             slot += 1
         table.append(slot)

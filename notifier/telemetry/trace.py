@@ -1,7 +1,7 @@
-"""Traces: what an invocation did, when, and where it hurt. `notifier.telemetry.xray` knows the service that keeps them.
+"""Traces: what one invocation did, when, and what failed. Knows no service; `notifier.telemetry.xray` writes to X-Ray.
 
-A process has one `Tracing`; each invocation gets a `Trace` from it, and `NO_TRACE` when nothing is to be recorded. So
-nobody who tells something asks whether somebody listens.
+A process has one `Tracing`, made by `start_tracing`. Each invocation gets a `Trace` from it, or `NO_TRACE` when nothing
+is recorded, so that no caller has to ask whether tracing is on.
 """
 
 import enum
@@ -16,47 +16,47 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Kind(enum.Enum):
+class CallKind(enum.Enum):
     """How a call to a gateway went, as far as a trace is concerned."""
 
     FINE = enum.auto()
     """Answered. A dead token is a fine answer."""
     THROTTLED = enum.auto()
-    """The gateway wants it slower."""
+    """The gateway asks for a lower rate (429)."""
     ERROR = enum.auto()
-    """Ours to mend: credentials, for instance."""
+    """Ours to correct: credentials, for instance."""
     FAULT = enum.auto()
-    """The gateway's own trouble, or no answer at all."""
+    """The gateway failed, or did not answer at all."""
 
 
-class Call(msgspec.Struct, frozen=True):
-    """One request to a gateway as it was. Times in seconds since the epoch; `status` 0 without an answer."""
+class GatewayCall(msgspec.Struct, frozen=True):
+    """One request to a gateway, after it ended. Times in seconds since the epoch; `status` is 0 without an answer."""
 
     node: str
     url: str
     began_s: float
     ended_s: float
     status: int
-    kind: Kind
+    kind: CallKind
     reason: str | None = None
     why: str = ""
-    """Why this one is kept: `first`, `slowest`, `failing`."""
+    """Why this one is kept: `slowest` or `failing`."""
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """One batch as it was: its calls are examples, `figures` count all of them."""
+class BatchSpan(msgspec.Struct, frozen=True):
+    """One batch, after it ended: `calls` are a few examples, `figures` count all of its requests."""
 
     name: str
     began_s: float
     ended_s: float
     why: str
-    calls: tuple[Call, ...]
+    calls: tuple[GatewayCall, ...]
     figures: dict[str, object]
     faulty: bool = False
 
 
 class Trace(Protocol):
-    """What is recorded of one invocation."""
+    """Records one invocation: `XRayTrace`, `NoTrace`, and the tests' own."""
 
     @property
     def active(self) -> bool:
@@ -64,36 +64,36 @@ class Trace(Protocol):
         ...
 
     def annotate(self, **values: str | float | bool) -> None:
-        """Make the invocation findable by these."""
+        """Make the invocation findable by these values."""
         ...
 
     def note(self, name: str, value: object) -> None:
-        """Something to read, not to search by."""
+        """Attach a value to read, not to search by."""
         ...
 
     def fault(self, reason: str) -> None:
-        """The invocation ended in a way somebody must look at, although it answered."""
+        """Mark the invocation as failed although it returned an answer."""
         ...
 
     def open(self, name: str) -> object:
-        """Begin a part of the work. To be ended by `close`, by the same thread."""
+        """Begin a span of the work. Ended by `close`, in the same thread."""
         ...
 
-    def close(self, part: object, error: BaseException | None = None) -> None:
-        """End a part."""
+    def close(self, span: object, error: BaseException | None = None) -> None:
+        """End a span."""
         ...
 
-    def piece(self, piece: Piece) -> bool:
-        """Record a batch that is over. False when there is no room for it."""
+    def batch(self, batch: BatchSpan) -> bool:
+        """Record a batch that has ended. False when there is no room for it."""
         ...
 
-    def part_ways(self) -> None:
-        """The next invocation that is asked for begins a trace of its own."""
+    def start_new_trace(self) -> None:
+        """Give the invocations that are asked for from now on a trace of their own."""
         ...
 
 
 class NoTrace:
-    """Nothing is recorded."""
+    """Records nothing."""
 
     active = False
 
@@ -110,14 +110,14 @@ class NoTrace:
         """Nothing."""
         return None
 
-    def close(self, part: object, error: BaseException | None = None) -> None:
+    def close(self, span: object, error: BaseException | None = None) -> None:
         """Nothing."""
 
-    def piece(self, piece: Piece) -> bool:
+    def batch(self, batch: BatchSpan) -> bool:
         """Nothing."""
         return False
 
-    def part_ways(self) -> None:
+    def start_new_trace(self) -> None:
         """Nothing."""
 
 
@@ -125,40 +125,49 @@ NO_TRACE = NoTrace()
 
 
 class Recorder(Protocol):
-    """Whoever keeps traces (`notifier.telemetry.xray`)."""
+    """The service that keeps traces, as this module needs it: `xray.XRay` and `NoRecorder`."""
 
-    def begin(self, header: str, name: str) -> Trace | None: ...
-    def end(self, trace: Trace, error: BaseException | None) -> None: ...
-    def close(self) -> None: ...
+    def begin(self, header: str, name: str) -> Trace | None:
+        """Begin an invocation's trace; None when it is not sampled."""
+        ...
+
+    def end(self, trace: Trace, error: BaseException | None) -> None:
+        """End what `begin` returned and send it."""
+        ...
+
+    def close(self) -> None:
+        """Send nothing more."""
+        ...
+
+
+class NoRecorder:
+    """Samples nothing."""
+
+    def begin(self, header: str, name: str) -> Trace | None:
+        """None: not sampled."""
+        return None
+
+    def end(self, trace: Trace, error: BaseException | None) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 class Tracing:
-    """One process' traces.
-
-    Args:
-        recorder: None records nothing.
-    """
+    """One process's traces. `recorder` keeps them."""
 
     current: Trace = NO_TRACE
     """The invocation's. One at a time: a Lambda environment serves one invocation after the other."""
 
     def __init__(self, recorder: Recorder | None = None) -> None:
-        self._recorder = recorder
-
-    @classmethod
-    def start(cls, daemon_address: str, sample_percent: float) -> "Tracing":
-        """Records to the X-Ray daemon. Without one, or when nothing is to be sampled, nothing is even imported."""
-        if not daemon_address or sample_percent <= 0:
-            return cls()
-        from notifier.telemetry.xray import XRay  # noqa: PLC0415 - 40 ms, and only where there is a daemon
-
-        return cls(XRay(daemon_address, sample_percent))
+        self._recorder: Recorder = recorder or NoRecorder()
 
     @contextmanager
     def invocation(self, header: str, name: str) -> Iterator[Trace]:
-        """Record one invocation: `header` is the trace header that Lambda gave it."""
-        trace = self._recorder.begin(header, name) if self._recorder and header else None
-        if trace is None or self._recorder is None:
+        """Record one invocation. `header` is the trace header that Lambda set; empty outside Lambda."""
+        trace = self._recorder.begin(header, name) if header else None
+        if trace is None:
             yield NO_TRACE
             return
         Tracing.current = trace
@@ -169,26 +178,27 @@ class Tracing:
             error = raised
             raise
         finally:
+            # Reset before it is sent: what sending itself does must not be recorded into a trace that has ended.
             Tracing.current = NO_TRACE
             self._recorder.end(trace, error)
 
     def close(self) -> None:
         """Record nothing more."""
-        if self._recorder is not None:
-            self._recorder.close()
-            self._recorder = None
+        self._recorder.close()
+        self._recorder = NoRecorder()
 
 
 def traced(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Record each call of a function as a part of the invocation. Costs one comparison while nothing is recorded."""
+    """Record each call of a function as a span of the invocation. Costs one comparison while nothing is recorded."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
+            # Looked up at each call, not when decorated: the trace belongs to the invocation, the function to the code.
             trace = Tracing.current
             if trace is NO_TRACE:
                 return function(*args, **kwargs)
-            with part(trace, name):
+            with span(trace, name):
                 return function(*args, **kwargs)
 
         return recorded
@@ -197,12 +207,13 @@ def traced(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 @contextmanager
-def part(trace: Trace, name: str) -> Iterator[None]:
-    """Record what happens inside as a part of the invocation."""
+def span(trace: Trace, name: str) -> Iterator[None]:
+    """Record what happens inside as a span of the invocation."""
     opened = trace.open(name)
     error: BaseException | None = None
     try:
         yield
+    # BaseException, so that a span is closed when the process must exit; `close` marks only real exceptions.
     except BaseException as raised:
         error = raised
         raise

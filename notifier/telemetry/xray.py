@@ -1,8 +1,8 @@
-"""Traces for AWS X-Ray, with its own SDK, and around what is wrong with the SDK for a function like this one.
+"""Records traces with AWS X-Ray's SDK, which is imported here and nowhere else (`trace.Recorder` is the interface).
 
-The SDK keeps what is open in a thread-local stack. Here only parts of the work that one thread does one after the
-other are ever opened; what happens side by side, the requests of a batch, is written down when it is over and made
-into a document by hand. Segment documents: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
+The SDK keeps open subsegments in a thread-local stack. So only spans that one thread does one after the other are ever
+opened; what runs concurrently, the requests of a batch, becomes a document by hand when it has ended. Segment
+documents: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
 """
 
 import secrets
@@ -23,19 +23,22 @@ from aws_xray_sdk.core.sampling.local.sampler import LocalSampler
 from aws_xray_sdk.core.utils import stacktrace
 
 from notifier.telemetry.budget import Budget
-from notifier.telemetry.trace import Call, Kind, Piece, Trace, Tracing
+from notifier.telemetry.trace import BatchSpan, CallKind, GatewayCall, Trace, Tracing
 
 DATAGRAM_MAX_BYTES = 60_000
-"""The daemon drops what is over 64 KB without a word."""
+"""The daemon drops datagrams over 64 KB silently; the rest is room for the protocol's header."""
 CALL_DOCUMENTS, CALL_BYTES = 60, 20_000
-PIECE_DOCUMENTS, PIECE_BYTES = 40, 28_000
+BATCH_DOCUMENTS, BATCH_BYTES = 40, 28_000
 """What one hop may write about calls to AWS and about batches. Eight hops share a trace, which holds 500 KB."""
+MAX_REASON_CHARS = 200
+STEPS_PER_PERCENT = 100
+"""Traces are sampled in hundredths of a percent."""
 HEADER = "X-Amzn-Trace-Id"
 EXPECTED = frozenset(
     {
         ("dynamodb", "ConditionalCheckFailedException"),  # a claim that another worker has: how claims work
         ("s3", 304),  # the audience is still what the cache holds
-        ("s3", 404),  # the first claim looks whether somebody opened the run before
+        ("s3", 404),  # the first claim looks whether an earlier one has opened the run
         ("s3", 412),  # another claim has settled this batch
     }
 )
@@ -43,11 +46,11 @@ EXPECTED = frozenset(
 
 
 class _Context(LambdaContext):  # type: ignore[misc] # the SDK is not typed
-    """The open parts of one invocation, thread by thread.
+    """The open subsegments of one invocation, thread by thread.
 
-    Made anew for each invocation: the SDK's own is kept as long as the trace id stays, and a function that invokes
-    itself keeps it, so that a warm environment would hang its work under the segment of a former hop. Threads hang what
-    they do under `anchor`, the part that stands for the whole invocation.
+    A new one for each invocation: the SDK keeps its own as long as the trace id stays the same, and a function that
+    invokes itself keeps the id, so that a warm environment would put its work under the segment of an earlier hop.
+    What threads do goes under `anchor`, the span that covers the whole invocation.
     """
 
     def __init__(self, header: TraceHeader | None) -> None:
@@ -56,16 +59,19 @@ class _Context(LambdaContext):  # type: ignore[misc] # the SDK is not typed
         self.anchor: str | None = None
 
     def _refresh_context(self) -> None:
+        # The SDK calls this before each subsegment. Its own compares the segment with the header in the environment;
+        # this context belongs to one invocation already, so that a thread only needs its own stack.
         if getattr(self._local, "segment", None) is None:
             self._local.segment = self._facade()
             self._local.entities = []
 
     def put_subsegment(self, subsegment: Any) -> None:
-        """What is begun while nothing is recorded is dropped without a word; the SDK would warn of each."""
+        """Drop silently what is begun while nothing is recorded; the SDK would log a warning for each."""
         if self._header is not None:
             super().put_subsegment(subsegment)
 
     def _facade(self) -> Any:
+        """The parent of this thread's first subsegment, in place of Lambda's segment, which only Lambda may send."""
         header = self._header
         if header is None:
             return DummySegment()
@@ -82,26 +88,27 @@ class _Emitter(UDPEmitter):  # type: ignore[misc] # the SDK is not typed
         self.begin(frozenset())
 
     def begin(self, structure: frozenset[str]) -> None:
-        """A new invocation. `structure` are ids of parts that others hang under: they are always sent."""
+        """Begin an invocation. `structure` are ids of spans that others are children of: they are always sent."""
         self.calls = Budget(CALL_DOCUMENTS, CALL_BYTES)
-        self.pieces = Budget(PIECE_DOCUMENTS, PIECE_BYTES)
+        self.batches = Budget(BATCH_DOCUMENTS, BATCH_BYTES)
         self.structure = set(structure)
 
     def send_entity(self, entity: Any) -> None:
-        """What the recorder has finished: calls to AWS, and the parts that they hang under."""
+        """Send what the SDK has finished: spans, always; calls to AWS, as far as the budget goes."""
         forgive(entity)
         text = _serialized(entity)
         took_s = entity.end_time - entity.start_time
+        # A span left out would leave its children without a parent, and X-Ray would not draw them.
         if entity.id in self.structure:
             self.calls.note(len(text))
         elif not self.calls.take(entity.name, len(text), took_s, faulty=getattr(entity, "fault", False)):
             return
         self._send(text)
 
-    def send_piece(self, entity: Any) -> bool:
-        """A document made by hand, if there is room for it."""
+    def send_batch(self, entity: Any) -> bool:
+        """Send a document made by hand, if there is room for it."""
         text = _serialized(entity)
-        if not self.pieces.fit(len(text)):
+        if not self.batches.fit(len(text)):
             return False
         self._send(text)
         return True
@@ -114,7 +121,7 @@ class _Emitter(UDPEmitter):  # type: ignore[misc] # the SDK is not typed
 
 
 def _serialized(entity: Any) -> str:
-    """The document, without what is long about it when it would not fit into a datagram."""
+    """The document as text, without its long members where it would not fit into a datagram."""
     text: str = entity.serialize()
     if len(text) > DATAGRAM_MAX_BYTES:
         entity.metadata, entity.cause, entity.subsegments = {}, {}, []
@@ -123,7 +130,8 @@ def _serialized(entity: Any) -> str:
 
 
 def forgive(entity: Any) -> None:
-    """Take the marks of failure off a call whose refusal is expected."""
+    """Remove the marks of failure from a call to AWS whose refusal is one of the `EXPECTED`."""
+    # `cause` is an id, not a dict, where the SDK refers to an exception that an inner document describes already.
     if entity.namespace != "aws" or not entity.cause or not isinstance(entity.cause, dict):
         return
     status = entity.http.get("response", {}).get("status")
@@ -134,9 +142,9 @@ def forgive(entity: Any) -> None:
 
 
 class XRayTrace:
-    """One invocation's trace: a part that covers it, and everything else hung under that.
+    """One invocation's trace: a span that covers it, the parent of all others.
 
-    Lambda's own segment of the function takes no annotations and says 200 whatever happens, hence a part of our own.
+    Lambda's own segment of the function takes no annotations and says 200 whatever happens, hence a span of our own.
     """
 
     active = True
@@ -148,82 +156,89 @@ class XRayTrace:
         context.anchor = self.root.id
         emitter.begin(frozenset({self.root.id}))
         self._under: list[str] = [self.root.id]
+        """Ids of the spans that the main thread has open, outermost first: batches go under the last."""
         self._next_root = ""
         self._main = threading.get_ident()
 
     def annotate(self, **values: str | float | bool) -> None:
-        """Indexed by X-Ray: `annotation.run = "…"` finds it."""
+        """Values that X-Ray indexes: `annotation.run = "…"` finds the trace."""
         for name, value in values.items():
             self.root.put_annotation(name, value)
 
     def note(self, name: str, value: object) -> None:
-        """Metadata: shown with the part, not indexed."""
+        """Metadata: shown with the span, not indexed."""
         self.root.put_metadata(name, value, "notifier")
 
     def fault(self, reason: str) -> None:
-        """`service() { fault }` finds it."""
+        """Mark the trace as failed: `service() { fault }` finds it."""
         self.root.add_fault_flag()
-        self.root.put_annotation("reason", reason[:200])
+        self.root.put_annotation("reason", reason[:MAX_REASON_CHARS])
 
     def open(self, name: str) -> object:
-        """A part, under the one that this thread has open."""
-        part = xray_recorder.begin_subsegment(name)
-        self._emitter.structure.add(part.id)
+        """Begin a span, under the one that this thread has open."""
+        span = xray_recorder.begin_subsegment(name)
+        self._emitter.structure.add(span.id)
+        # A span of another thread must not become the parent of batches, which the main thread records.
         if threading.get_ident() == self._main:
-            self._under.append(part.id)
-        return part
+            self._under.append(span.id)
+        return span
 
-    def close(self, part: object, error: BaseException | None = None) -> None:
-        """End the part; an exception that leaves it marks it."""
+    def close(self, span: object, error: BaseException | None = None) -> None:
+        """End the span; an exception that leaves it marks it."""
+        # KeyboardInterrupt and SystemExit are no failures of the work inside.
         if isinstance(error, Exception):
-            part.add_exception(error, stacktrace.get_stacktrace(limit=10))  # type: ignore[attr-defined]
+            span.add_exception(error, stacktrace.get_stacktrace(limit=10))  # type: ignore[attr-defined]
+        # The root's id stays, even when the root is closed: what is recorded last still has a parent.
         if threading.get_ident() == self._main and len(self._under) > 1:
             self._under.pop()
         xray_recorder.end_subsegment()
 
-    def piece(self, piece: Piece) -> bool:
-        """One document for a batch, its calls inside it. Nothing of it was ever open."""
+    def batch(self, batch: BatchSpan) -> bool:
+        """Send one document for a batch with its calls inside. None of them was ever open in the SDK."""
+        # The SDK makes a subsegment only of a segment; this one lends the trace's id and is never sent.
         facade = FacadeSegment("facade", self._under[-1], self._header.root, True)
-        document = Subsegment(piece.name, "local", facade)
+        document = Subsegment(batch.name, "local", facade)
         document.parent_id = self._under[-1]
-        document.start_time = piece.began_s
-        document.put_annotation("kept_as", piece.why)
-        document.put_metadata("figures", piece.figures, "notifier")
-        for call in piece.calls:
+        document.start_time = batch.began_s
+        document.put_annotation("kept_as", batch.why)
+        document.put_metadata("figures", batch.figures, "notifier")
+        for call in batch.calls:
             document.add_subsegment(_remote(call, facade))
-        if piece.faulty:
+        if batch.faulty:
             document.add_fault_flag()
-        document.close(piece.ended_s)
-        return self._emitter.send_piece(document)
+        document.close(batch.ended_s)
+        return self._emitter.send_batch(document)
 
-    def part_ways(self) -> None:
-        """A trace holds 500 KB: before it is full the chain goes on in another one, which this one names."""
+    def start_new_trace(self) -> None:
+        """Give the next invocations a trace of their own, which this one names: a trace holds only 500 KB."""
         self._next_root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
         self.root.put_annotation("continued_in", self._next_root)
 
     def redirect(self, headers: Any) -> None:
-        """Give an outgoing invocation the new trace's id. What else the header carries, Lambda's lineage, stays."""
+        """Give an outgoing invocation the new trace's id. Its other fields stay: Lambda finds loops by them."""
         before = headers.get(HEADER)
         if not self._next_root or not before:
             return
+        # botocore holds headers as text, and as bytes once the request is signed.
         text = before.decode() if isinstance(before, bytes) else before
         kept = [field for field in text.split(";") if not field.startswith(("Root=", "Parent="))]
-        del headers[HEADER]
+        del headers[HEADER]  # a header may occur twice: setting it without this would add a second one
         headers[HEADER] = ";".join([f"Root={self._next_root}", f"Parent={secrets.token_hex(8)}", *kept])
 
 
-def _remote(call: Call, facade: Any) -> Any:
-    """A request to a gateway: a node of its own on the map."""
+def _remote(call: GatewayCall, facade: Any) -> Any:
+    """A request to a gateway as a remote subsegment, which X-Ray's map shows as a node of its own."""
     remote = Subsegment(call.node, "remote", facade)
     remote.start_time = call.began_s
     remote.http = {"request": {"method": "POST", "url": call.url}}
     if call.status:
         remote.http["response"] = {"status": call.status}
-    if call.kind is Kind.THROTTLED:
+    if call.kind is CallKind.THROTTLED:
         remote.add_throttle_flag()
-    if call.kind in (Kind.ERROR, Kind.THROTTLED):
+    # A throttled call is an error too: X-Ray's convention, as for calls to AWS.
+    if call.kind in (CallKind.ERROR, CallKind.THROTTLED):
         remote.add_error_flag()
-    if call.kind is Kind.FAULT:
+    if call.kind is CallKind.FAULT:
         remote.add_fault_flag()
     remote.put_annotation("kept_as", call.why)
     if call.reason:
@@ -243,13 +258,14 @@ class XRay:
     def __init__(self, daemon_address: str, sample_percent: float) -> None:
         self._emitter = _Emitter(daemon_address)
         self._sample = sample_percent
+        # The SDK opened this socket when it was imported; its emitter is replaced below, and nobody else closes it.
         xray_recorder.emitter._socket.close()
         xray_recorder.configure(
             context=_Context(None),
             emitter=self._emitter,
-            streaming_threshold=0,
+            streaming_threshold=0,  # send each subsegment when it ends: Lambda's segment never ends in this process
             max_trace_back=10,
-            sampler=LocalSampler(),
+            sampler=LocalSampler(),  # the default one asks AWS for rules from a thread; Lambda has sampled already
         )
         _patch()
 
@@ -263,29 +279,31 @@ class XRay:
         return XRayTrace(self._emitter, context, parsed, name)
 
     def end(self, trace: Trace, error: BaseException | None) -> None:
-        """End the invocation and send what covers it."""
-        assert isinstance(trace, XRayTrace)
-        calls, pieces = self._emitter.calls, self._emitter.pieces
-        left_out = calls.refused + pieces.refused
-        sent, sent_bytes = calls.documents + pieces.documents, calls.bytes + pieces.bytes
+        """End the invocation and send the span that covers it."""
+        assert isinstance(trace, XRayTrace)  # `begin` makes no other
+        calls, batches = self._emitter.calls, self._emitter.batches
+        left_out = calls.refused + batches.refused
+        sent, sent_bytes = calls.documents + batches.documents, calls.bytes + batches.bytes
         trace.note("documents", {"sent": sent, "left_out": left_out, "bytes": sent_bytes})
         trace.close(trace.root, error)
+        # Until the next `begin` nothing is recorded: a call to AWS made in between belongs to no trace.
         xray_recorder.configure(context=_Context(None))
 
     def close(self) -> None:
-        """Send nothing more. Only tests come here: a process of Lambda's is ended without a word."""
+        """Send nothing more. Only tests call it: Lambda ends a process without notice."""
         self._emitter._socket.close()
 
     def _is_chosen(self, root: str) -> bool:
-        """By the trace's id: all hops of a chain are chosen, or none."""
-        return self._sample >= 100 or crc32(root.encode()) % 10_000 < self._sample * 100
+        """Whether this trace gets our detail; decided by its id, so that all hops of a chain agree."""
+        step = crc32(root.encode()) % (100 * STEPS_PER_PERCENT)
+        return step < self._sample * STEPS_PER_PERCENT
 
 
 _patched: list[bool] = []
 
 
 def _patch() -> None:
-    """Once per process: boto3's calls are recorded, and tell the trace to whom they call."""
+    """Make botocore record its calls and pass the trace on. Once per process: a patch cannot be taken back."""
     if _patched:
         return
     _patched.append(True)
@@ -294,9 +312,13 @@ def _patch() -> None:
 
 
 def _redirected(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
-    """Around what the SDK has put around botocore: the header is there when the request is prepared."""
+    """`Endpoint.prepare_request`, after which the SDK's header is replaced where a new trace begins.
+
+    Here, because the SDK's own patch runs earlier, and sets the header that is to be replaced.
+    """
     prepared = wrapped(*args, **kwargs)
     trace = Tracing.current
+    # Only Lambda's Invoke begins an invocation. Other calls stay in the trace in which they are made.
     if isinstance(trace, XRayTrace) and "/invocations" in prepared.url:
         trace.redirect(prepared.headers)
     return prepared

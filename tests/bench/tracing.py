@@ -21,7 +21,7 @@ import boto3
 from botocore.awsrequest import AWSResponse
 
 from notifier.outcome import Disposition, Verdict
-from notifier.telemetry import NO_TRACE, Call, Kind, Piece, Sending, Tracing
+from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, GatewayCall, Sending, Tracing, start_tracing
 from notifier.telemetry.sending import Node
 from notifier.telemetry.trace import NoTrace
 from sandbox.audience import Recipe, make
@@ -93,8 +93,8 @@ def aws_call_us(tracing: Tracing, calls: int = 1_000) -> float:
 def import_ms() -> float:
     """CPU of importing the SDK next to boto3, and of patching, in milliseconds: once per cold start."""
     code = (
-        "import time, notifier.app; from notifier.telemetry import Tracing; began = time.process_time();"
-        "Tracing.start('127.0.0.1:2000', 100); print((time.process_time() - began) * 1000)"
+        "import time, notifier.app; from notifier.telemetry import start_tracing; began = time.process_time();"
+        "start_tracing('127.0.0.1:2000', 100); print((time.process_time() - began) * 1000)"
     )
     environment = os.environ | {"LAMBDA_TASK_ROOT": "/var/task"}
     answers = [
@@ -111,12 +111,12 @@ class _Raw:
 
 def piece_us(tracing: Tracing, pieces: int = 2_000) -> float:
     """CPU of one batch's document, of two requests, in microseconds."""
-    call = Call("FCM", "https://fcm.example.com", 1.0, 2.0, 200, Kind.FINE, None, "slowest")
-    piece = Piece("batch 00000001", 1.0, 2.0, "sample", (call, call), {"answers": 500, "failing": 0})
+    call = GatewayCall("FCM", "https://fcm.example.com", 1.0, 2.0, 200, CallKind.FINE, None, "slowest")
+    piece = BatchSpan("batch 00000001", 1.0, 2.0, "sample", (call, call), {"answers": 500, "failing": 0})
     with tracing.invocation("Root=1-6b000000-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=1", "w") as trace:
         began_s = time.process_time()
         for _ in range(pieces):
-            trace.piece(piece)
+            trace.batch(piece)
         return (time.process_time() - began_s) / pieces * 1e6
 
 
@@ -140,7 +140,7 @@ def main() -> None:
     print(json.dumps(hooks), flush=True)
     off_us = aws_call_us(Tracing())
     with Daemon() as daemon:
-        tracing = Tracing.start(daemon.address, 100)
+        tracing = start_tracing(daemon.address, 100)
         added = {"aws_call_us_added": round(aws_call_us(tracing) - off_us, 1), "piece_us": round(piece_us(tracing), 1)}
         tracing.close()
     print(json.dumps({**added, "import_ms": round(import_ms(), 1)}), flush=True)

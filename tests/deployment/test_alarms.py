@@ -92,11 +92,11 @@ def everything_told() -> Lines:
     with observer.invocation("", "worker"):
         observer.began(Lane("r1", state=LaneState.RESTING, due_at_ms=1), 5_000)
     for ending in Ending:
-        metrics.tell(ended(Lane("r1", ending=ending)))
+        metrics.emit(ended(Lane("r1", ending=ending)))
     for reason in ("credentials_refused: x", "no_progress: x", "payload_refused", None):
-        metrics.tell(stopped(reason))
-    metrics.tell(swept(1))
-    metrics.tell(ignored(1))
+        metrics.emit(stopped(reason))
+    metrics.emit(swept(1))
+    metrics.emit(ignored(1))
     return lines
 
 
@@ -170,7 +170,7 @@ def test_the_stack_is_told_to_the_code() -> None:
     """The dimension's value in the alarms is what the functions get as STACK."""
     assert source()["Globals"]["Function"]["Environment"]["Variables"]["STACK"] == {"Ref": "AWS::StackName"}
     lines = Lines()
-    Metrics("my-stack", Clock().now, lines.write).tell(swept(0))
+    Metrics("my-stack", Clock().now, lines.write).emit(swept(0))
     assert lines.lines[0]["Stack"] == "my-stack"
 
 
@@ -227,7 +227,7 @@ def test_a_line_holds_what_cloudwatch_takes() -> None:
     """At most a hundred values of a metric, units by their names, nothing where there is nothing to tell."""
     lines = Lines()
     metrics = Metrics(STACK, Clock().now, lines.write)
-    metrics.tell(Reading({Metric.BATCH_LATENCY: list(range(1_000))}), Reading({}), run_id="r1")
+    metrics.emit(Reading({Metric.BATCH_LATENCY: list(range(1_000))}), Reading({}), run_id="r1")
     [line] = lines.lines
     assert len(line["BatchLatency"]) == VALUES_MAX
     assert line["run_id"] == "r1"
@@ -295,7 +295,7 @@ class Chain(NoTrace):
     def __init__(self) -> None:
         self.parted = False
 
-    def part_ways(self) -> None:
+    def start_new_trace(self) -> None:
         self.parted = True
 
 

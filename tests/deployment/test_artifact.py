@@ -94,10 +94,10 @@ for path in sorted((folder / "approval").rglob("*.py")):
     importlib.import_module(".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
 from approval.preview import previews
 from notifier.campaign import read_campaign
-from notifier.telemetry.trace import Tracing
+from notifier.telemetry.start import start_tracing
 message = {"title": "{{ n | upcase }}", "body": "b", "translations": {"de": {"title": "Hallo"}}}
 assert previews(read_campaign({"id": "x", "message": message}), {"n": "a"})
-with Tracing.start("127.0.0.1:2000", 100).invocation("Root=1-6920aaaa-000000000000000000000001;Sampled=1", "x"):
+with start_tracing("127.0.0.1:2000", 100).invocation("Root=1-6920aaaa-000000000000000000000001;Sampled=1", "x"):
     pass
 zoneinfo.reset_tzpath(())  # an image without time zones
 zoneinfo.ZoneInfo("Europe/London")

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from notifier.outcome import Disposition, Verdict
-from notifier.telemetry import NO_TRACE, Kind, Piece, Sending
+from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, Sending
 from notifier.telemetry.sending import EDGES_MS, Node, slots_by_ms
 from notifier.telemetry.trace import NoTrace
 
@@ -43,14 +43,14 @@ class Kept(NoTrace):
     active = True
 
     def __init__(self, room: int = 1_000) -> None:
-        self.pieces: list[Piece] = []
+        self.batches: list[BatchSpan] = []
         self.notes: dict[str, object] = {}
         self._room = room
 
-    def piece(self, piece: Piece) -> bool:
-        if len(self.pieces) >= self._room:
+    def batch(self, batch: BatchSpan) -> bool:
+        if len(self.batches) >= self._room:
             return False
-        self.pieces.append(piece)
+        self.batches.append(batch)
         return True
 
     def note(self, name: str, value: object) -> None:
@@ -75,7 +75,7 @@ def send(
     sending.answered(Push(batch), Reply(took_s, status), verdict)
     sending.answered(Push(batch, "apns"), Reply(0.01), OK)
     batch.is_complete = True
-    sending.look()
+    sending.collect_ended()
 
 
 def test_first_slowest_failing_and_a_sample_are_kept() -> None:
@@ -88,13 +88,13 @@ def test_first_slowest_failing_and_a_sample_are_kept() -> None:
         send(sending, clock, number, 9.0 if number == 700 else 0.1, verdict, status)
     sending.end()
     by_reason: dict[str, list[str]] = {}
-    for piece in kept.pieces:
-        by_reason.setdefault(piece.why, []).append(piece.name)
+    for batch in kept.batches:
+        by_reason.setdefault(batch.why, []).append(batch.name)
     assert by_reason["first"] == ["batch 00000000"]
     assert by_reason["failing"] == ["batch 00000300", "batch 00000301"]
     assert by_reason["slowest"] == ["batch 00000700"]
     assert len(by_reason["sample"]) == 9  # the 2nd, 4th, 8th … 512th
-    assert len(kept.pieces) < 25
+    assert len(kept.batches) < 25
 
 
 def test_at_most_ten_failing_batches_are_kept() -> None:
@@ -103,7 +103,7 @@ def test_at_most_ten_failing_batches_are_kept() -> None:
     sending = Sending(kept, NODES, clock.now)
     for number in range(500):
         send(sending, clock, number, verdict=DOWN, status=503)
-    assert sum(piece.why == "failing" for piece in kept.pieces) == 10
+    assert sum(batch.why == "failing" for batch in kept.batches) == 10
 
 
 def test_a_kept_batch_shows_its_slowest_and_its_first_failing_request() -> None:
@@ -115,14 +115,18 @@ def test_a_kept_batch_shows_its_slowest_and_its_first_failing_request() -> None:
         clock.at += 1
         sending.answered(Push(batch), Reply(took_s, status), verdict)
     batch.is_complete = True
-    sending.look()
-    [piece] = kept.pieces
-    calls = {call.why: call for call in piece.calls}
-    assert (calls["failing"].status, calls["failing"].kind, calls["failing"].reason) == (503, Kind.FAULT, "UNAVAILABLE")
+    sending.collect_ended()
+    [recorded] = kept.batches
+    calls = {call.why: call for call in recorded.calls}
+    assert (calls["failing"].status, calls["failing"].kind, calls["failing"].reason) == (
+        503,
+        CallKind.FAULT,
+        "UNAVAILABLE",
+    )
     assert calls["slowest"].status == 200
     assert calls["slowest"].ended_s - calls["slowest"].began_s == pytest.approx(0.9)
-    assert piece.figures == {"answers": 4, "failing": 2}
-    assert piece.faulty
+    assert recorded.figures == {"answers": 4, "failing": 2}
+    assert recorded.faulty
 
 
 def test_dead_tokens_are_fine_answers() -> None:
@@ -130,7 +134,7 @@ def test_dead_tokens_are_fine_answers() -> None:
     clock, kept = Clock(), Kept()
     sending = Sending(kept, NODES, clock.now)
     send(sending, clock, 0, verdict=Verdict(Disposition.DROP_TOKEN, "UNREGISTERED"), status=404)
-    assert not kept.pieces[0].faulty
+    assert not kept.batches[0].faulty
     assert sending.gateways["fcm"].failing == 0
 
 
@@ -142,9 +146,9 @@ def test_one_failing_request_does_not_mark_a_batch() -> None:
     for number in range(500):
         sending.answered(Push(batch), Reply(status=503 if number == 7 else 200), DOWN if number == 7 else OK)
     batch.is_complete = True
-    sending.look()
-    assert not kept.pieces[0].faulty
-    assert any(call.kind is Kind.FAULT for call in kept.pieces[0].calls)
+    sending.collect_ended()
+    assert not kept.batches[0].faulty
+    assert any(call.kind is CallKind.FAULT for call in kept.batches[0].calls)
 
 
 def test_the_figures_count_every_answer() -> None:

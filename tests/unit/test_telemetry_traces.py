@@ -12,7 +12,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
-from notifier.telemetry import NO_TRACE, Call, Kind, Piece, Tracing, part, traced
+from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, GatewayCall, Tracing, span, start_tracing, traced
 from notifier.telemetry.budget import Budget
 from notifier.telemetry.xray import HEADER
 from sandbox.xray import DATAGRAM_MAX_BYTES, TRACE_MAX_BYTES, Daemon
@@ -58,12 +58,12 @@ class Aws:
         return AWSResponse(request.url, self._status, {}, Raw(self._body))  # type: ignore[arg-type]
 
 
-def a_piece(name: str = "batch 0", metadata: str = "", calls: tuple[Call, ...] = ()) -> Piece:
-    return Piece(name, 10.0, 11.0, "first", calls, {"answers": 500, "text": metadata})
+def a_piece(name: str = "batch 0", metadata: str = "", calls: tuple[GatewayCall, ...] = ()) -> BatchSpan:
+    return BatchSpan(name, 10.0, 11.0, "first", calls, {"answers": 500, "text": metadata})
 
 
-def a_call(node: str = "FCM", status: int = 200, kind: Kind = Kind.FINE) -> Call:
-    return Call(node, "https://fcm.example.com", 10.0, 10.5, status, kind, None, "slowest")
+def a_call(node: str = "FCM", status: int = 200, kind: CallKind = CallKind.FINE) -> GatewayCall:
+    return GatewayCall(node, "https://fcm.example.com", 10.0, 10.5, status, kind, None, "slowest")
 
 
 # --------------------------------------------------------------------------------- off
@@ -72,7 +72,7 @@ def a_call(node: str = "FCM", status: int = 200, kind: Kind = Kind.FINE) -> Call
 @pytest.mark.parametrize("head", ["", "Root=1-6b000000-0;Parent=ab;Sampled=0", "Sampled=1", "nonsense"])
 def test_nothing_is_recorded_without_a_sampled_header(daemon: Daemon, head: str) -> None:
     """No header, one that is not sampled, or half of one: the invocation runs, and nothing is sent."""
-    with invocation(daemon, head) as trace, part(trace, "work"):
+    with invocation(daemon, head) as trace, span(trace, "work"):
         assert trace is NO_TRACE
     with invocation(daemon, header()):
         pass
@@ -85,25 +85,30 @@ def test_without_a_daemon_the_sdk_is_not_even_imported() -> None:
     import sys
 
     code = (
-        "import sys; from notifier.telemetry import Tracing;"
-        "Tracing.start('', 100); Tracing.start('127.0.0.1:2000', 0);"
+        "import sys; from notifier.telemetry import start_tracing;"
+        "start_tracing('', 100); start_tracing('127.0.0.1:2000', 0);"
         "sys.exit('aws_xray_sdk' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_one_module_knows_the_sdk() -> None:
-    """The SDK is maintained no further: whoever takes its place is written into one module."""
+def importers_of(name: str) -> set[str]:
+    """The modules that ship and import a package or module, wherever in their code."""
     root = Path(__file__).resolve().parents[2]
-    knowing = {
+    return {
         str(path.relative_to(root))
         for package in ("notifier", "approval")
         for path in (root / package).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aws_xray_sdk"))
-        or (isinstance(node, ast.Import) and any(name.name.startswith("aws_xray_sdk") for name in node.names))
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(name))
+        or (isinstance(node, ast.Import) and any(imported.name.startswith(name) for imported in node.names))
     }
-    assert knowing == {"notifier/telemetry/xray.py"}
+
+
+def test_one_module_knows_the_sdk() -> None:
+    """The SDK is maintained no further: what replaces it is written into one module, which one other module starts."""
+    assert importers_of("aws_xray_sdk") == {"notifier/telemetry/xray.py"}
+    assert importers_of("notifier.telemetry.xray") == {"notifier/telemetry/start.py"}
 
 
 def test_the_decorator_is_free_when_off() -> None:
@@ -148,7 +153,7 @@ def test_each_hop_of_a_warm_chain_hangs_under_its_own_invocation(daemon: Daemon)
     """All hops of a chain share a trace id; the SDK would hang every later one under the first one's segment."""
     root = "1-6b000000-00000000000000000000abcd"
     for number in (1, 2):
-        with invocation(daemon, header(root, f"{number:016x}")) as trace, part(trace, "send"):
+        with invocation(daemon, header(root, f"{number:016x}")) as trace, span(trace, "send"):
             trace.annotate(hop=number)
     found = documents(daemon, 2)
     hops = {document.detail["annotations"]["hop"]: document for document in found if document.name == "worker"}
@@ -264,7 +269,7 @@ def test_a_chain_that_grows_too_long_goes_on_in_another_trace(daemon: Daemon) ->
     """A trace holds 500 KB. The next hop gets a new id, which this trace names; the lineage stays."""
     aws = Aws(202, b"")
     with invocation(daemon, header("1-6b000000-000000000000000000000888", lineage="1a2b:3")) as trace:
-        trace.part_ways()
+        trace.start_new_trace()
         aws.client("lambda").invoke(FunctionName="f", InvocationType="Event")
     fields = dict(field.split("=", 1) for field in text(aws.headers[0][HEADER]).split(";"))
     root = named(documents(daemon), "worker").detail["annotations"]["continued_in"]
@@ -281,9 +286,9 @@ def text(value: Any) -> str:
 
 def test_what_overlaps_is_written_down_when_it_is_over(daemon: Daemon) -> None:
     """Batches overlap. The SDK would hang one under the other and raise AlreadyEndedException into the sender."""
-    with invocation(daemon, header()) as trace, part(trace, "send"):
+    with invocation(daemon, header()) as trace, span(trace, "send"):
         for number in range(3):
-            assert trace.piece(Piece(f"batch {number}", 10.0 + number, 14.0, "first", (a_call(),), {}))
+            assert trace.batch(BatchSpan(f"batch {number}", 10.0 + number, 14.0, "first", (a_call(),), {}))
     found = documents(daemon)
     pieces = [document for document in found if document.name.startswith("batch")]
     assert {document.parent_id for document in pieces} == {named(found, "send").id}
@@ -299,20 +304,20 @@ def test_what_overlaps_is_written_down_when_it_is_over(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "marks"),
     [
-        (200, Kind.FINE, (False, False, False)),
-        (404, Kind.FINE, (False, False, False)),
-        (503, Kind.FAULT, (True, False, False)),
-        (0, Kind.FAULT, (True, False, False)),
-        (401, Kind.ERROR, (False, True, False)),
-        (429, Kind.THROTTLED, (False, True, True)),
+        (200, CallKind.FINE, (False, False, False)),
+        (404, CallKind.FINE, (False, False, False)),
+        (503, CallKind.FAULT, (True, False, False)),
+        (0, CallKind.FAULT, (True, False, False)),
+        (401, CallKind.ERROR, (False, True, False)),
+        (429, CallKind.THROTTLED, (False, True, True)),
     ],
 )
 def test_gateways_are_remote_nodes_with_status(
-    daemon: Daemon, status: int, kind: Kind, marks: tuple[bool, bool, bool]
+    daemon: Daemon, status: int, kind: CallKind, marks: tuple[bool, bool, bool]
 ) -> None:
     """A request to FCM or APNs is marked by what it means: a dead token is a fine answer, none at all is a fault."""
     with invocation(daemon, header()) as trace:
-        trace.piece(a_piece(calls=(a_call("APNs", status, kind),)))
+        trace.batch(a_piece(calls=(a_call("APNs", status, kind),)))
     document = named(documents(daemon), "APNs")
     assert (document.fault, document.error, document.throttle) == marks
     assert document.namespace == "remote"
@@ -329,7 +334,7 @@ def test_threads_may_record_while_another_part_is_open(daemon: Daemon) -> None:
         for _ in range(20):
             client.list_tables()
 
-    with invocation(daemon, header()) as trace, part(trace, "send"), ThreadPoolExecutor(4) as pool:
+    with invocation(daemon, header()) as trace, span(trace, "send"), ThreadPoolExecutor(4) as pool:
         for task in [pool.submit(settle) for _ in range(4)]:
             task.result()
     found = documents(daemon)
@@ -353,7 +358,7 @@ def test_a_hop_writes_no_more_than_its_share(daemon: Daemon) -> None:
     """Thousands of batches and calls: what is sent stays under an eighth of what a trace holds, for eight hops."""
     client = Aws().client("dynamodb")
     with invocation(daemon, header()) as trace:
-        kept = sum(trace.piece(a_piece(f"batch {n}", "x" * 500, (a_call(), a_call("APNs")))) for n in range(300))
+        kept = sum(trace.batch(a_piece(f"batch {n}", "x" * 500, (a_call(), a_call("APNs")))) for n in range(300))
         for _ in range(300):
             client.list_tables()
     found = documents(daemon)
@@ -378,8 +383,8 @@ def test_a_daemon_that_is_gone_harms_nobody() -> None:
     """Nobody listens: the invocation does not notice."""
     with Daemon() as gone:
         address = gone.address
-    tracing = Tracing.start(address, 100)
+    tracing = start_tracing(address, 100)
     for _ in range(3):
         with tracing.invocation(header(), "worker") as trace:
-            trace.piece(a_piece())
+            trace.batch(a_piece())
     tracing.close()
