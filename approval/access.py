@@ -1,10 +1,10 @@
-"""Who may come in, and how often: links, sessions and rate limits, in the approval app's table. None of it lasts.
+"""Links, sessions and rate limits, in the approval app's table. All of them expire.
 
 | pk | sk | holds |
 |---|---|---|
-| `link#HASH` | `link` | a magic link that was not used yet; deleted by its use |
-| `session#HASH` | `session` | somebody who is signed in; deleted by signing out |
-| `limit#WHAT#HASH` | `WINDOW` | how often something was asked for |
+| `link#HASH` | `link` | a link that was not used yet; deleted by its use |
+| `session#HASH` | `session` | the address of a person who is signed in; deleted by signing out |
+| `limit#WHAT#HASH` | `WINDOW` | how often something was asked for in this window of time |
 
 Secrets (links, sessions) are held as SHA-256 only.
 """
@@ -18,14 +18,14 @@ from approval.table import Table
 
 
 class LinkData(msgspec.Struct, frozen=True):
-    """What a magic link stands for."""
+    """For whom a link is, and the page that it leads to."""
 
     email: str
     next: str
 
 
 def hashed(secret: str) -> str:
-    """How a secret is kept."""
+    """A secret as it is stored: who reads the table cannot sign in with what is there."""
     return sha256(secret.encode()).hexdigest()
 
 
@@ -33,23 +33,26 @@ class Access(Table):
     """Links, sessions and limits."""
 
     def keep_link(self, secret: str, link: LinkData, expires_at_s: int) -> None:
-        """A new magic link."""
+        """Store a new link."""
         self._keep("link", secret, msgspec.json.encode(link).decode(), expires_at_s)
 
     def link(self, secret: str, now_s: int) -> LinkData | None:
-        """What a link stands for, without using it; None when it was used, is over, or never was."""
+        """What a link is for, without using it; None when it was used, has expired, or never was."""
         item = self._get(f"link#{hashed(secret)}", "link")
+        # DynamoDB removes expired items up to days late: the time is looked at here.
         if item is None or int(item["expires_at"]["N"]) <= now_s:
             return None
         return msgspec.json.decode(item["data"]["S"], type=LinkData)
 
     def use_link(self, secret: str, now_s: int) -> LinkData | None:
-        """Use a link: only one caller ever gets what it stands for."""
+        """Delete a link and return what it was for. Of several callers at once one gets it, the others None."""
         try:
             answer = self._client.delete_item(
                 TableName=self._table,
                 Key={"pk": {"S": f"link#{hashed(secret)}"}, "sk": {"S": "link"}},
-                ConditionExpression="expires_at > :now",  # DynamoDB removes expired items days late
+                # is_not_expired: DynamoDB removes expired items up to days late.
+                # is_not_used: a deleted link has no `expires_at`, so that the comparison fails for the second caller.
+                ConditionExpression="expires_at > :now",
                 ExpressionAttributeValues={":now": {"N": str(now_s)}},
                 ReturnValues="ALL_OLD",
             )
@@ -60,11 +63,11 @@ class Access(Table):
         return msgspec.json.decode(answer["Attributes"]["data"]["S"], type=LinkData)
 
     def keep_session(self, secret: str, email: str, expires_at_s: int) -> None:
-        """Somebody signed in."""
+        """Store a new session."""
         self._keep("session", secret, email, expires_at_s)
 
     def session(self, secret: str, now_s: int) -> str | None:
-        """Whose session it is; None when it is over."""
+        """The address of who is signed in; None when the session has expired or ended."""
         item = self._get(f"session#{hashed(secret)}", "session")
         return item["data"]["S"] if item is not None and int(item["expires_at"]["N"]) > now_s else None
 
@@ -75,12 +78,12 @@ class Access(Table):
         )
 
     def is_within(self, what: str, who: str, most: int, window_s: int, now_s: int) -> bool:
-        """Count one more, and say whether it is within `most` in this window of time."""
+        """Count one more, and return whether it is within `most` in this window of time. Refused ones count, too."""
         window = now_s // window_s
         answer = self._client.update_item(
             TableName=self._table,
             Key={"pk": {"S": f"limit#{what}#{hashed(who)}"}, "sk": {"S": str(window)}},
-            UpdateExpression="ADD n :one SET expires_at = :end",
+            UpdateExpression="ADD n :one SET expires_at = :end",  # atomic: no two callers read the same count
             ExpressionAttributeValues={":one": {"N": "1"}, ":end": {"N": str((window + 2) * window_s)}},
             ReturnValues="UPDATED_NEW",
         )

@@ -1,4 +1,4 @@
-"""The Lambda entries of the approval app, and how it is put together."""
+"""The Lambda handlers of the approval app, and how its objects are put together."""
 
 import os
 import time
@@ -31,8 +31,8 @@ from approval.web import Call
 _logger = Logger(service="approval")
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
 LINK_MAIL_TIMEOUTS_S = (0.5, 1.0)
-"""To connect and to read, once: a link is gone, or given up, before the answer to who asked (`sign_in.ANSWER_S`)."""
-_PROMPT = Config(
+"""To connect and to read, without a retry: a link is sent, or given up, before the answer (`sign_in.ANSWER_S`)."""
+_LINK_MAIL_CONFIG = Config(
     connect_timeout=LINK_MAIL_TIMEOUTS_S[0],
     read_timeout=LINK_MAIL_TIMEOUTS_S[1],
     retries={"mode": "standard", "total_max_attempts": 1},
@@ -40,11 +40,13 @@ _PROMPT = Config(
 
 
 class App:
-    """The app with all its collaborators.
+    """The app and everything that it is made of.
 
     Args:
         client: makes a boto3 client by name.
-        link_mailer: for the mails with links, which must be quick; by default the one of all others.
+        key: signs links and sessions; by default it is read from Secrets Manager.
+        mailer: sends mails; by default SES.
+        link_mailer: sends the mails with links, which must be quick; by default the same as `mailer`.
         constant_time: makes answers at sign-in take the same time.
     """
 
@@ -90,14 +92,14 @@ class App:
         )
 
     def answer(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
-        """One REST proxy event."""
+        """Answer one REST proxy event."""
         return self._site.answer(event, context)
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
-        """One REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.
+        """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.
 
-        Somebody without a session may GET this one path, as nobody: the function then sends him to sign in, and knows
-        the way back. An answer of API Gateway's own could not, because its paths depend on stage and domain.
+        A visitor without a session may GET the path, as nobody: the function then redirects them to sign in, and from
+        there back to the path. API Gateway's own answer could not, because its paths depend on stage and domain.
         """
         visitor = self.authenticator.visitor(event.get("headers") or {}, self._now_s())
         if visitor is not None:
@@ -132,7 +134,7 @@ class App:
 
 
 def _allowed(method_arn: str, principal: str, context: dict[str, str]) -> dict[str, Any]:
-    """An authorizer's yes, to this one method and path."""
+    """The policy that allows this one method and path."""
     statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": method_arn}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     return {"principalId": principal, "policyDocument": policy, "context": context}
@@ -144,7 +146,7 @@ def _log(action: str, **fields: Any) -> None:
 
 
 def clock() -> datetime:
-    """The time."""
+    """The time. A function of its own, so that the sandbox can move it."""
     return datetime.now(UTC)
 
 
@@ -160,27 +162,28 @@ def _get() -> App:
             return session.client(service, config=_CONFIG)  # type: ignore[call-overload]
 
         settings = read_settings(os.environ)
-        links = Ses(session.client("ses", config=_PROMPT), settings.mail_from)
+        links = Ses(session.client("ses", config=_LINK_MAIL_CONFIG), settings.mail_from)
         _app = App(settings, client, clock, link_mailer=links)
     return _app
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """ApprovalFunction: a REST proxy event."""
+    """Lambda's entry of ApprovalFunction: a REST proxy event."""
     request_id = event["requestContext"].get("requestId", "")
     _logger.set_correlation_id(request_id)
     try:
         with traced_event("approval", event) as trace:
             answer = _get().answer(event, context)
             if answer["statusCode"] >= 500:
+                # The resolver turns an exception into this answer: the trace would not see it otherwise.
                 trace.fault(f"answered {answer['statusCode']}")
             return answer
     finally:
-        _logger.set_correlation_id(None)
+        _logger.set_correlation_id(None)  # a warm environment serves others next
 
 
 def authorizer(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """AuthorizerFunction: a REQUEST authorizer event."""
+    """Lambda's entry of AuthorizerFunction: a REQUEST authorizer event."""
     refusal: Exception
     with traced_event("authorizer", event):
         try:
@@ -188,5 +191,5 @@ def authorizer(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         except Exception as error:
             if str(error) != "Unauthorized":
                 raise
-            refusal = error  # an answer, which must not paint the trace red
+            refusal = error  # an answer: raised outside the trace, which it must not mark as failed
     raise refusal

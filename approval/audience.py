@@ -1,4 +1,4 @@
-"""What the figures of a counted audience mean for a campaign: arms, nights, duration. Pure."""
+"""Forecasts for a campaign from its counted audience: sizes of the arms, users at night, duration. No I/O."""
 
 import math
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ NIGHT_ENDS = 8
 
 
 class ArmShare(msgspec.Struct, frozen=True):
-    """An arm with the users and devices to expect in it."""
+    """An arm with its expected users and devices."""
 
     name: str
     percent: str
@@ -35,7 +35,7 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 def forecast(count: Figures, start: datetime, campaign: Campaign | None, per_second: int, ramp_s: int) -> Forecast:
-    """The figures at a planned start (aware). `per_second` and `ramp_s` are the stack's."""
+    """The forecast for a planned start (aware). `per_second` and `ramp_s` are the stack's."""
     repeated_tokens = count.repeated_tokens or 0  # None only while the job counts, and then it has no result
     return Forecast(
         count=count,
@@ -48,7 +48,7 @@ def forecast(count: Figures, start: datetime, campaign: Campaign | None, per_sec
 
 
 def users_at_night(timezones: dict[str, int], start: datetime) -> int:
-    """Users for whom it is between 22:00 and 08:00 at `start`. Unknown time zones count for nobody."""
+    """Users for whom it is between 22:00 and 08:00 at `start`. Users in unknown time zones are not counted."""
     total = 0
     for name, users in timezones.items():
         zone = zone_of(name)
@@ -61,7 +61,7 @@ def users_at_night(timezones: dict[str, int], start: datetime) -> int:
 
 
 def shares(count: Figures, campaign: Campaign) -> tuple[ArmShare, ...]:
-    """The users to expect in every arm, control included."""
+    """The expected users of every arm, control included."""
     return tuple(
         ArmShare(
             name=name,
@@ -74,15 +74,16 @@ def shares(count: Figures, campaign: Campaign) -> tuple[ArmShare, ...]:
 
 
 def duration_s(devices: int, per_second: int, ramp_s: int) -> int:
-    """How long a run will take: half speed on average while it ramps up, then full speed."""
+    """Expected duration of a run: half speed on average while it ramps up, then full speed."""
     in_ramp = per_second * ramp_s / 2
     if devices <= in_ramp:
+        # Over in the ramp: after t seconds per_second * t² / (2 * ramp_s) devices are done, solved for t.
         return max(1, round(math.sqrt(2 * devices * ramp_s / per_second)))
     return max(1, int(ramp_s + (devices - in_ramp) / per_second))
 
 
 def in_words(seconds: int) -> str:
-    """A duration as people say it."""
+    """A duration as the pages write it."""
     if seconds < 90:
         return f"{seconds} s"
     minutes = round(timedelta(seconds=seconds).total_seconds() / 60)

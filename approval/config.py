@@ -1,4 +1,4 @@
-"""The environment, read once. Everything that is wrong is told at once, by name."""
+"""The environment as settings. All faults are reported at once, by the variable's name."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,11 @@ from approval.request import Limits
 
 
 class BadSettings(ValueError):
-    """The environment does not make sense. The message names every variable."""
+    """Variables are missing or wrong. The message names each of them."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the deployment says. Lists hold addresses (`ann@example.com`) and domains (`@example.com`)."""
+    """The deployment's settings. Lists hold addresses (`ann@example.com`) and domains (`@example.com`)."""
 
     bucket: str
     ledger_table: str
@@ -43,7 +43,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """The settings in an environment.
 
     Raises:
-        BadSettings: with all that is missing or wrong.
+        BadSettings: with every fault.
     """
     faults: list[str] = []
     texts = {field: environment.get(name, "").strip() for field, name in _NAMES.items()}

@@ -1,4 +1,4 @@
-"""What approval reads from and writes to S3: audiences, batch files, test files, rows of test runs."""
+"""Approval's objects in S3: audiences, batch files, test files, rows of test runs."""
 
 import gzip
 from typing import Any
@@ -13,7 +13,7 @@ from notifier.run import source_of
 AUDIENCES = "audiences/"
 _MAX_LISTED = 500
 PUT_ATTEMPTS = 4
-"""Of a conditional PUT that S3 answers with a conflict."""
+"""How often a conditional PUT is tried that S3 answers with a conflict."""
 _GONE = ("404", "NoSuchKey", "NoSuchVersion", "NotFound")
 
 
@@ -31,11 +31,11 @@ class AudienceFile(msgspec.Struct, frozen=True):
 
 
 class OtherContent(Exception):
-    """At the batch file's key there is one that was made of other content."""
+    """At the batch file's key there is a file with other content."""
 
 
 class RowSeen(msgspec.Struct, frozen=True):
-    """What a gateway said about one device."""
+    """A gateway's answer for one device: the members of a row that the page shows."""
 
     device: int
     platform: str
@@ -46,7 +46,7 @@ class RowSeen(msgspec.Struct, frozen=True):
 
 
 class Files:
-    """The bucket.
+    """Reads and writes the bucket.
 
     Args:
         client: a boto3 S3 client.
@@ -60,7 +60,7 @@ class Files:
     # -- audiences ----------------------------------------------------------------------------------------------------
 
     def audiences(self) -> list[AudienceFile]:
-        """What there is to choose from, newest first."""
+        """The audiences to choose from, newest first."""
         answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=AUDIENCES, MaxKeys=_MAX_LISTED)
         found = [
             AudienceFile(item["Key"], item["Size"], int(item["LastModified"].timestamp() * 1000))
@@ -82,14 +82,14 @@ class Files:
                 Part(
                     key=key,
                     bucket=self._bucket,
-                    version_id=None if version == "null" else version,
+                    version_id=None if version == "null" else version,  # "null": written before versioning was on
                     etag=head["ETag"].strip('"'),
                 )
             )
         return tuple(parts), tuple(missing)
 
     def changed_parts(self, parts: tuple[Part, ...]) -> tuple[str, ...]:
-        """The keys whose object is not the one that was pinned any more."""
+        """The keys whose object is no longer the one that was pinned."""
         changed = []
         for part in parts:
             head = self._head(part.key)
@@ -108,7 +108,9 @@ class Files:
     # -- batch files --------------------------------------------------------------------------------------------------
 
     def write_once(self, key: str, body: bytes, metadata: dict[str, str], now_ms: int) -> Written:
-        """Write a batch file, unless it is there already; then it must be of the same content.
+        """Write a batch file, unless it is there already; then it must have the same content.
+
+        Called again after a crash in between, it returns what the first call would have returned.
 
         Raises:
             OtherContent: another content's hash is in its metadata.
@@ -123,27 +125,27 @@ class Files:
         return Written(key, source.etag, source.version_id, source.run_id, now_ms)
 
     def _put_new(self, key: str, body: bytes, metadata: dict[str, str], attempts: int = PUT_ATTEMPTS) -> Any:
-        """The answer; None where the object is there already."""
+        """S3's answer; None when the object is there already."""
         try:
             return self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
                 ContentType="application/json",
-                IfNoneMatch="*",
+                IfNoneMatch="*",  # is_new: of two approvals at once, one writes
                 Metadata=metadata,
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in ("PreconditionFailed", "412"):
                 return None
-            # 409: another request for the key was under way; whether the object is there is not said. It is put again.
+            # 409: another PUT to the key was under way, and the answer does not say how it ended. Try again.
             if code not in ("ConditionalRequestConflict", "409") or attempts == 1:
                 raise
         return self._put_new(key, body, metadata, attempts - 1)
 
     def rows(self, run_id: str) -> list[RowSeen] | None:
-        """The outcomes of a test run's first batch; None while there are none."""
+        """The rows of a test run's first batch, which is its only one; None while they are not written."""
         key = f"rows/run_id={run_id}/batch=00000000.json.gz"
         try:
             body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()

@@ -1,4 +1,4 @@
-"""The request form: what a person typed, kept as typed, and the campaign it means, with faults named by field.
+"""The request form, kept as it was typed, and the campaign that it means, with faults by field.
 
 Field names are paths: `title`, `languages.0.title`, `variants.1.languages.0.body`.
 """
@@ -20,6 +20,7 @@ from notifier.render import template_faults
 MAX_LANGUAGES = 30
 MAX_VARIANTS = 8
 MAX_FIELD_CHARS = 5_000
+MAX_DIGITS = 10
 TEXTS = ("title", "body", "image_url", "deep_link")
 _NAMES = {"title": "title", "body": "text", "image_url": "image", "deep_link": "link"}
 
@@ -35,7 +36,7 @@ class Texts(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class VariantForm(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One variant. `languages` stand in the order of the form's."""
+    """One variant. `languages` are in the order of the form's."""
 
     name: str = ""
     percent: str = ""
@@ -71,11 +72,11 @@ Faults = dict[str, str]
 
 
 class Malformed(ValueError):
-    """What came is not this form."""
+    """The posted fields are not this form."""
 
 
 def read_form(fields: Fields) -> Form:
-    """The form in posted fields. Unknown fields are passed over; empty languages and variants fall away.
+    """The form in posted fields. Unknown fields are ignored; empty languages and variants are dropped.
 
     Raises:
         Malformed: more languages or variants than the form can have, or an overlong field.
@@ -83,6 +84,8 @@ def read_form(fields: Fields) -> Form:
     for name, values in fields.items():
         if any(len(value) > MAX_FIELD_CHARS for value in values):
             raise Malformed(f"{name[:40]}: over {MAX_FIELD_CHARS} characters")
+    # Numbers in the field names keep their meaning while empty languages are dropped: a variant's text n belongs to the
+    # language n as posted, not to the n-th that is left.
     indexes = _indexes(fields, "languages", MAX_LANGUAGES)
     languages = [(n, _texts(fields, f"languages.{n}.", _one(fields, f"languages.{n}.locale"))) for n in indexes]
     languages = [(n, texts) for n, texts in languages if texts != Texts()]
@@ -129,7 +132,7 @@ def _indexes(fields: Fields, group: str, most: int) -> list[int]:
     return found
 
 
-# ------------------------------------------------------------------------------------------------ what it means
+# ------------------------------------------------------------------------------------------------ form to campaign
 
 
 def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults]:
@@ -149,7 +152,7 @@ def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults
 
 
 def gateway_faults(form: Form, campaign: Campaign) -> Faults:
-    """What Apple or Google would refuse for everybody, by field: a picture without an address, a payload too large."""
+    """What Apple or Google would refuse for every device, by field: such as too large a payload."""
     faults: Faults = {}
     for fault in addition_faults(campaign):
         faults.setdefault(field_of(fault.field, form), _in_words(fault))
@@ -157,7 +160,7 @@ def gateway_faults(form: Form, campaign: Campaign) -> Faults:
 
 
 def _text_faults(form: Form) -> Iterator[tuple[str, str]]:
-    """Texts that cannot be filled in. Looked at apart, so that they are told together with everything else."""
+    """Texts whose template does not compile, by field. Checked apart, so that all faults are reported together."""
     for place, text in flat(form):
         if place.rpartition(".")[2] in TEXTS:
             try:
@@ -178,7 +181,7 @@ def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
     if form.control_percent:
         decoded["control_percent"] = _percent(form.control_percent, "control_percent", faults)
     if form.per_second:
-        if form.per_second.isdecimal() and len(form.per_second) < 10:
+        if form.per_second.isdecimal() and len(form.per_second) < MAX_DIGITS:
             decoded["per_second"] = int(form.per_second)
         else:
             faults["per_second"] = "A whole number of users per second."
@@ -204,7 +207,7 @@ def _given(texts: Form | VariantForm | Texts) -> dict[str, str]:
 
 
 def _decoded_variant(form: Form, n: int, faults: Faults) -> dict[str, Any]:
-    """A variant that says something else says it in every language, or keeps that language's text."""
+    """A variant with its own texts. One that replaces a text must do so in every language that has that text."""
     variant = form.variants[n]
     message: dict[str, Any] = _given(variant)
     translations: dict[str, dict[str, str]] = {}
@@ -244,7 +247,7 @@ def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | 
         return None
     try:
         return moment.replace(tzinfo=zone).astimezone(UTC)
-    except OverflowError:
+    except OverflowError:  # the year 1 or 9999, moved over its end by the zone
         faults[field] = "A date and time of this century."
         return None
 
@@ -258,7 +261,7 @@ def _time_faults(campaign: Campaign | None, now: datetime, faults: Faults) -> No
 
 
 def field_of(place: str, form: Form) -> str:
-    """The form's field for a place in the campaign (`campaign.variants[0].message.title`)."""
+    """The form's field for a path in the campaign (`campaign.variants[0].message.title`)."""
     path = place.removeprefix("campaign.")
     path = re.sub(r"^variants\[(\d+)\]", r"variants.\1", path)
     direct = {
@@ -303,7 +306,7 @@ def _in_words(fault: Fault) -> str:
 
 
 def flat(form: Form) -> Iterator[tuple[str, str]]:
-    """Every field of the form by its path: what `read_form` would read back."""
+    """Every field of the form by its path, as `read_form` reads it."""
     for name in _PLAIN:
         yield name, getattr(form, name)
     for key in form.audience:
@@ -320,7 +323,7 @@ def flat(form: Form) -> Iterator[tuple[str, str]]:
 
 
 def with_one_more(form: Form, wish: str) -> Form:
-    """The form with room for one more language, or variant (the first time two, half and half)."""
+    """The form with an empty language or variant added; the first time two variants, half and half."""
     if wish == "add_language":
         more = tuple(msgspec.structs.replace(v, languages=(*v.languages, Texts())) for v in form.variants)
         return msgspec.structs.replace(form, languages=(*form.languages, Texts()), variants=more)
@@ -336,7 +339,7 @@ def with_one_more(form: Form, wish: str) -> Form:
 def without(form: Form, what: str) -> Form:
     """The form without one language (`languages.0`) or variant (`variants.1`)."""
     group, _, number = what.partition(".")
-    n = int(number) if number.isdecimal() and len(number) < 10 else -1
+    n = int(number) if number.isdecimal() and len(number) < MAX_DIGITS else -1
     if group == "languages":
         kept = tuple(
             msgspec.structs.replace(v, languages=(*v.languages[:n], *v.languages[n + 1 :])) for v in form.variants

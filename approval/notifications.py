@@ -1,4 +1,4 @@
-"""Who is told what, by mail."""
+"""The mails: sign-in links, reviews to approvers, decisions to requesters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from approval.request import Limits, Request, State, needed_approvals
 from approval.sign_in import LINK_S, REVIEW_LINK_S, Authenticator
 from approval.web import START, quoted
 
-_SHOWN = 12
+MAX_PREVIEWS = 12
 """Previews in a mail."""
 
 
@@ -53,14 +53,14 @@ class Notifications:
         self.sent: list[str] = []
 
     def link(self, email: str, next_: str) -> None:
-        """The link that somebody has asked for."""
+        """Send the link that a person has asked for."""
         url = self._link(email, next_)
         self._send(email, "Sign in to push approval", "link", self._link_mailer, url=url, minutes=LINK_S // 60)
 
     def review(self, request: Request, *, again: bool = False) -> None:
-        """To every approver who has an address here, or was named by the requester: look at this."""
+        """Ask the approvers for a review: those in the settings by address, and those whom the requester has named."""
         if request.campaign is None:
-            return
+            return  # taken back meanwhile: nothing to review
         samples = self._samples(request)
         shown = previews(request.campaign, samples[0] if samples else None)
         forecast = self._figures(request)
@@ -74,14 +74,14 @@ class Notifications:
                 url=self._link(email, f"/requests/{request.id}", REVIEW_LINK_S),
                 page_url=f"{self._base_url}/requests/{request.id}",
                 request=request,
-                previews=shown[:_SHOWN],
-                more=max(0, len(shown) - _SHOWN),
+                previews=shown[:MAX_PREVIEWS],
+                more=max(0, len(shown) - MAX_PREVIEWS),
                 forecast=forecast,
                 needed=needed,
             )
 
     def decided(self, request: Request) -> None:
-        """To the requester: approved or rejected."""
+        """Send the requester the decision: approved or rejected."""
         word = "Approved" if request.state is State.APPROVED else "Rejected"
         url = f"{self._base_url}/requests/{request.id}"
         self._send(
@@ -91,7 +91,7 @@ class Notifications:
     def _link(self, email: str, next_: str, lifetime_s: int | None = None) -> str:
         lifetime = {} if lifetime_s is None else {"lifetime_s": lifetime_s}
         url = f"{self._base_url}/link?t={quoted(self._authenticator.new_link(email, next_, self._now_s, **lifetime))}"
-        # A link that is over is gone from the table: where it led to must stand in it, too.
+        # An expired link is gone from the table, and with it the page that it led to: the address names it, too.
         return url if next_ == START else f"{url}&next={quoted(next_)}"
 
     def _send(self, to: str, subject: str, template: str, mailer: Mailer | None = None, **values: Any) -> None:
@@ -100,6 +100,7 @@ class Notifications:
         try:
             (mailer or self._mailer).send(to, subject, text, html)
         except (ClientError, BotoCoreError):
+            # The step itself is done and written: one address that SES refuses must not undo it.
             self.unsent.append(to)
         else:
             self.sent.append(to)

@@ -1,4 +1,4 @@
-"""Placeholders of a form, held against a counted audience: for how many users each of them has nothing to say."""
+"""Checks the placeholders of a form against a counted audience: how many users lack each attribute."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,9 +13,9 @@ from notifier.render import USER_ID
 from notifier.tally import MAX_NAME_CHARS, OTHER, Figures
 from notifier.text_checks import sent_as_it_is, unquoted_in
 
-_MOST = 200
+_MAX_TRIES = 200
 _KINDS: tuple[object, ...] = ("1", 1, "2026-01-05", ["x"], {})
-"""What an attribute may be, so that a text that needs it can be filled in."""
+"""Values of each kind that an attribute may have, to find one with which a text renders."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 def gaps(form: Form, count: Figures | None) -> tuple[Gap, ...]:
-    """Every placeholder that is missing for somebody, those without a default first."""
+    """Every placeholder that some user has no attribute for, those without a default first."""
     found: dict[str, bool] = {}
     for _, text in _texts(form):
         names, needed = placeholders(text)
@@ -43,7 +43,7 @@ def gaps(form: Form, count: Figures | None) -> tuple[Gap, ...]:
 
 
 def placeholder_faults(form: Form, count: Figures | None) -> Faults:
-    """Texts that could not be filled in for somebody, by field."""
+    """Texts that could not be rendered for some user, by field."""
     faults: Faults = {}
     if count is None:
         return faults
@@ -62,14 +62,14 @@ def placeholder_faults(form: Form, count: Figures | None) -> Faults:
 
 
 def lookalike_warnings(form: Form, count: Figures | None) -> tuple[str, ...]:
-    """What looks like a placeholder of an attribute that somebody has, and is sent as it is."""
+    """What looks like a placeholder of an attribute in the audience, but would be sent literally."""
     if count is None:
         return ()
     return tuple(dict.fromkeys(said for _, text in _texts(form) for said in sent_as_it_is(text, count.attributes)))
 
 
 def _unquoted(text: str, count: Figures) -> list[str]:
-    """Words that should be in quotes. None while nobody is counted, or too many attributes were."""
+    """Words that should be in quotes. Empty before the count, and with more attributes than the count keeps apart."""
     if OTHER in count.attributes or not users_of(count):
         return []
     try:
@@ -87,12 +87,12 @@ def audience_warnings(form: Form, count: Figures | None) -> tuple[str, ...]:
 
 
 def users_of(count: Figures) -> int:
-    """Users that can get something: each of them has a time zone, or none."""
+    """Users with a valid device: the count has each of them once, under a time zone or without one."""
     return sum(count.timezones.values()) + count.without_timezone
 
 
 def missing_for(name: str, count: Figures) -> int:
-    """Users without the attribute. 0 where that is not known, because the audience has too many attributes."""
+    """Users without the attribute. 0 where the count does not know it, because the audience has too many attributes."""
     key = name[:MAX_NAME_CHARS]
     if name == USER_ID or (OTHER in count.attributes and key not in count.attributes):
         return 0
@@ -101,21 +101,22 @@ def missing_for(name: str, count: Figures) -> int:
 
 @lru_cache(maxsize=500)
 def placeholders(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The attributes that a text asks for; and those without which it cannot be filled in."""
+    """The attributes that a text uses, and those without which it cannot be rendered."""
     try:
         template = compiled(text)
     except BadTemplate:
         return frozenset(), frozenset()
     if template.names is not None:
         return template.names, template.required
+    # Rendered for a user without attributes, it names the first one that it fails for; with that one given, the next.
     needed: dict[str, object] = {}
     tried: dict[str, int] = {}
-    for _ in range(_MOST):  # of a user who has nothing: what does it fail for, one after the other?
+    for _ in range(_MAX_TRIES):
         try:
             template.render({USER_ID: "u", **needed})
         except BrokenRecord as error:
             name = next((name for name in template.roots if f"`{name}`" in str(error)), None)
-            # An attribute that is there and does not fit may be of another kind.
+            # A value that was given and does not fit may have to be of another kind: try the next.
             if name is None or tried.get(name, 0) >= len(_KINDS):
                 break
             needed[name] = _KINDS[tried.get(name, 0)]

@@ -1,4 +1,4 @@
-"""What a campaign will look like: its texts for one user, on both platforms, with the size of the payload."""
+"""Previews of a campaign: its texts for one user, on both platforms, with the size of the payload."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -28,8 +28,11 @@ __all__ = [
 ]
 
 _RUN = "0" * 20
-"""Stands for a run id, which is this long."""
-_MAX = 120
+"""In place of a run id, which has this length, so that sizes are right."""
+MAX_PREVIEWS = 120
+_PREVIEW_NAME = "preview"
+_MAX_NAME_CHARS = 128
+"""The longest id of a campaign."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -52,7 +55,7 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 def recipient_of(sample: dict[str, Any] | None, locale: str | None = None) -> Recipient:
-    """A user of the audience, without his devices; or nobody in particular."""
+    """A user of the audience with a device that is no real one; without a sample, a user without attributes."""
     record = {k: v for k, v in (sample or {}).items() if k not in ("devices", "token", "gateway", "environment")}
     try:
         recipient = read_recipient({"user_id": "sample", **record, "platform": "ios", "token": "sample"})
@@ -67,7 +70,7 @@ def previews(campaign: Campaign, sample: dict[str, Any] | None) -> tuple[Preview
     Raises:
         BrokenCampaign: when a text cannot be compiled.
     """
-    return tuple(_previews(campaign, Renderer(campaign), sample))[:_MAX]
+    return tuple(_previews(campaign, Renderer(campaign), sample))[:MAX_PREVIEWS]
 
 
 def _previews(campaign: Campaign, renderer: Renderer, sample: dict[str, Any] | None) -> Iterator[Preview]:
@@ -109,7 +112,7 @@ def prepared(wording: Wording, label: Label) -> tuple[FcmPrepared, ApnsPrepared]
 
 
 def _personalised(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Wording, tuple[str, ...], str]:
-    """The user's wording and texts; where he misses one, the wording as it was written, and the reason."""
+    """The user's wording and texts; where they lack an attribute, the wording as it was written, and the reason."""
     try:
         renderer.check(recipient)
         words = renderer.words(arm, recipient)
@@ -128,13 +131,16 @@ def _filled(wording: Wording, texts: tuple[str, ...]) -> Message:
 
 
 def campaign_for_preview(form: Form, now: datetime) -> Campaign | None:
-    """The form's campaign with everything set right that no preview shows; None if its texts are at fault."""
+    """The form's campaign with valid values wherever no preview shows them; None if its texts have faults.
+
+    So the previews appear while the rest of the form is still incomplete.
+    """
     kept = [n for n, texts in enumerate(form.languages) if texts.locale]
     count = len(form.variants)
     variants = tuple(_completed(variant, n, count, kept) for n, variant in enumerate(form.variants))
     completed = msgspec.structs.replace(
         form,
-        name=form.name[:128] or "preview",
+        name=form.name[:_MAX_NAME_CHARS] or _PREVIEW_NAME,
         experiment="",
         control_percent="",
         start="",
@@ -144,6 +150,7 @@ def campaign_for_preview(form: Form, now: datetime) -> Campaign | None:
         variants=variants,
     )
     campaign, faults = read_campaign_of(completed, now)
+    # Texts of a variant that are missing in one language: show the variants without languages rather than nothing.
     if campaign is None and variants and all(".languages." in field for field in faults):
         bare = tuple(msgspec.structs.replace(variant, languages=()) for variant in variants)
         campaign, _ = read_campaign_of(msgspec.structs.replace(completed, variants=bare, languages=()), now)
@@ -151,6 +158,7 @@ def campaign_for_preview(form: Form, now: datetime) -> Campaign | None:
 
 
 def _completed(variant: VariantForm, n: int, count: int, kept: list[int]) -> VariantForm:
+    """The variant with an equal share and a valid name. The first one takes the remainder, so that the sum is 100."""
     share = 100 // count + (100 % count if n == 0 else 0)
     languages = tuple(variant.languages[m] for m in kept if m < len(variant.languages))
     name = variant.name if variant.name and variant.name != "control" else f"variant-{n + 1}"

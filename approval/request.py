@@ -1,4 +1,4 @@
-"""A request: what marketing asks for, who said what about it, and which step may follow which. No I/O.
+"""A request: what is to be sent, who decided what about it, and which step may follow which. No I/O.
 
     draft --submit--> in_review --approve (once or twice)--> approved --written--> its run
       ^                |  |  |
@@ -6,7 +6,8 @@
                           +--withdraw--> withdrawn          (an open one ends as `expired` by itself)
 
 A step is a function from a request to the request after it; `store` writes the result only if the request is still the
-one it was made from. So two people at once are two steps in a row, and the second is judged by what the first has left.
+one it was made from. So the steps of two people at once happen one after the other, and the second is checked against
+what the first has written.
 """
 
 import enum
@@ -22,11 +23,12 @@ from notifier.campaign import Audience, Campaign, Part
 DAY_MS = 86_400_000
 WHOLE = Decimal(100)
 REPEATED_TICK_SHARE = 0.001
-"""Above this share of tokens that the audience holds twice, approvers must say that they have seen it."""
+"""Above this share of tokens that the audience holds twice, an approver must tick that they have seen it."""
+MAX_COMMENT_CHARS = 2000
 
 
 class State(enum.StrEnum):
-    """Where a request stands."""
+    """What has become of a request."""
 
     DRAFT = "draft"
     """The requester is writing it."""
@@ -63,7 +65,7 @@ class Step(enum.StrEnum):
     CANCEL = "cancel"
     REMINDED = "reminded"
     EXPIRED = "expired"
-    """Nobody takes it, and it is never written: it follows from the time."""
+    """Never written, because nobody takes this step: it follows from the time."""
 
 
 class Refused(Exception):
@@ -71,7 +73,7 @@ class Refused(Exception):
 
 
 class Forbidden(Refused):
-    """Somebody else may take this step; this person may not."""
+    """Others may take this step; this person may not."""
 
 
 class Approval(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The batch file that carried the request out, and the run it began."""
+    """The batch file that was written for the request, and the run that it begins."""
 
     key: str
     etag: str
@@ -118,21 +120,22 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def title(self) -> str:
-        """What it is called in lists and mails."""
+        """Its name in lists and mails."""
         return self.form.name or "Untitled"
 
     @property
     def content_hash(self) -> str:
-        """Of exactly what would be sent, and to whom. Empty before it was submitted."""
+        """The hash of exactly what would be sent, and to whom. Empty before it was submitted."""
         return content_hash(self.campaign, self.parts) if self.campaign is not None else ""
 
     @property
     def batch_key(self) -> str:
-        """Where its batch file is written: one key for ever, so that it can be written once only."""
+        """The key of its batch file: it never changes, so that the file can be written only once."""
         return f"batches/{self.id}.json"
 
     def state_at(self, now_ms: int) -> State:
-        """The state as it is now: an open request ends by itself."""
+        """The state at this time: an open request expires."""
+        # Not stored: nothing runs at that moment to write it.
         return State.EXPIRED if self.state in OPEN and now_ms >= self.expires_at_ms else self.state
 
     @property
@@ -171,12 +174,12 @@ def file_of_test(campaign: Campaign, users: list[dict[str, Any]]) -> bytes:
 
 
 def needed_approvals(users: int, limits: Limits) -> int:
-    """How many approvers must agree before so many users get a push."""
+    """How many approvers must agree to a push to this number of users."""
     return 2 if users > limits.two_approvers_above else 1
 
 
 def needs_tick(repeated_tokens: int, devices: int) -> bool:
-    """Whether so many tokens are in the audience twice that an approver must say that it is meant so."""
+    """Whether the audience repeats so many tokens that an approver must tick that it is intended."""
     return devices > 0 and repeated_tokens / devices > REPEATED_TICK_SHARE
 
 
@@ -194,7 +197,7 @@ def created(id_: str, by: str, now_ms: int, limits: Limits, form: Form = Form(),
 
 
 def changed(request: Request, by: str, now_ms: int, form: Form) -> Request:
-    """The draft with another form."""
+    """The draft with a changed form."""
     _own(request, by)
     _in(request, now_ms, State.DRAFT)
     return _next(request, now_ms, form=form)
@@ -203,11 +206,12 @@ def changed(request: Request, by: str, now_ms: int, form: Form) -> Request:
 def submitted(
     request: Request, by: str, now_ms: int, campaign: Campaign, parts: tuple[Part, ...], limits: Limits
 ) -> Request:
-    """Handed to the approvers: from now on nothing of it changes."""
+    """In review: from now on its content does not change."""
     _own(request, by)
     _in(request, now_ms, State.DRAFT)
     if not parts:
         raise Refused("The request has no audience.")
+    # The form was checked before; by the time of this write its latest time may have passed.
     if campaign.abort_after is not None and campaign.abort_after.timestamp() * 1000 <= now_ms:
         raise Refused("The latest time has passed.")
     return _next(
@@ -216,14 +220,14 @@ def submitted(
         state=State.IN_REVIEW,
         campaign=campaign,
         parts=parts,
-        approvals=(),
+        approvals=(),  # of an earlier review of this request: they were for other content
         submitted_at_ms=now_ms,
         expires_at_ms=now_ms + limits.review_days * DAY_MS,
     )
 
 
 def taken_back(request: Request, by: str, now_ms: int, limits: Limits) -> Request:
-    """Back to a draft: whoever approved it must look again."""
+    """Back to a draft. Approvals given so far are void, because the content may change now."""
     _own(request, by)
     _in(request, now_ms, State.IN_REVIEW)
     return _next(
@@ -247,7 +251,7 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What an approver has seen and ticked: the hash of the content on his page, and the audience as it was counted."""
+    """What an approver has seen and ticked: the hash of the content on their page, and the audience's count."""
 
     content_hash: str
     counted: Counted | None
@@ -255,19 +259,24 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def approved(request: Request, by: str, now_ms: int, decision: Decision, limits: Limits) -> Request:
-    """One more yes. The same person's second click changes nothing; the last yes that is needed makes it `approved`."""
+    """One more approval; the last one that is needed makes the request `approved`. A second click changes nothing."""
     if request.requester == by:
         raise Forbidden("Nobody approves their own request.")
+    # The page may show content that was taken back, changed and submitted again since. Checked before the state, so
+    # that an approver of old content never hears that it is approved.
     if decision.content_hash != request.content_hash or not decision.content_hash:
         raise Refused("The request was changed after your page was made. Look at it again, then decide.")
+    # A click again, or a second approver after the last one that was needed. The same object: nothing is written.
     if request.state is State.APPROVED:
         return request
     _in(request, now_ms, State.IN_REVIEW)
+    # Two approvals must be two people.
     if any(approval.by == by for approval in request.approvals):
         return request
     if request.campaign and request.campaign.abort_after and request.campaign.abort_after.timestamp() * 1000 <= now_ms:
         raise Refused("The latest time of the campaign has passed: nothing would be sent.")
     counted = decision.counted
+    # Without the count it is not known how many approvers are needed.
     if counted is None:
         raise Refused("The audience is still being counted. Approve when the figures are there.")
     if needs_tick(counted.repeated_tokens, counted.devices) and not decision.repeats_ticked:
@@ -278,38 +287,38 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
         request,
         now_ms,
         approvals=approvals,
-        users=counted.users,
+        users=counted.users,  # for the list, which shows it without reading the count again
         state=State.APPROVED if enough else State.IN_REVIEW,
         decided_by=by if enough else "",
     )
 
 
 def rejected(request: Request, by: str, now_ms: int, comment: str) -> Request:
-    """A no, with the reason."""
+    """Rejected, with the reason."""
     if request.requester == by:
         raise Forbidden("Nobody decides on their own request. Withdraw it instead.")
     _in(request, now_ms, State.IN_REVIEW)
     if not comment.strip():
         raise Refused("Say why, so that the requester can mend it.")
-    return _next(request, now_ms, state=State.REJECTED, comment=comment.strip()[:2000], decided_by=by)
+    return _next(request, now_ms, state=State.REJECTED, comment=comment.strip()[:MAX_COMMENT_CHARS], decided_by=by)
 
 
 def withdrawn(request: Request, by: str, now_ms: int) -> Request:
-    """Taken away by the one who asked."""
+    """Withdrawn by the requester."""
     _own(request, by)
     _in(request, now_ms, *OPEN)
     return _next(request, now_ms, state=State.WITHDRAWN)
 
 
 def written(request: Request, now_ms: int, result: Written) -> Request:
-    """Its batch file is there."""
+    """Its batch file is written. A request that has one already stays as it is."""
     if request.state is not State.APPROVED:
         raise Refused("Only an approved request is carried out.")
     return request if request.written is not None else _next(request, now_ms, written=result)
 
 
 def require(allowed: bool, why: str) -> None:
-    """Raises Forbidden unless allowed."""
+    """Raise Forbidden unless allowed."""
     if not allowed:
         raise Forbidden(why)
 
@@ -325,7 +334,7 @@ def _in(request: Request, now_ms: int, *states: State) -> None:
 
 
 def in_words(state: State) -> str:
-    """A state as people say it."""
+    """A state as the pages write it."""
     return state.value.replace("_", " ")
 
 

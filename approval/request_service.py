@@ -1,4 +1,4 @@
-"""What people do with requests: each step, with all it brings about. Roles are checked here, for every step."""
+"""The use cases of requests: each step with its effects on table, bucket, notifier and mail. Roles are checked here."""
 
 import secrets
 from collections.abc import Callable
@@ -22,13 +22,18 @@ from notifier.campaign import Campaign, Part
 from notifier.counting import CountJob, CountStatus
 
 MAX_NAMED = 20
+"""Approvers that a requester may name."""
+MAX_SHOWN_STRANGERS = 5
+MAX_NOTE_CHARS = 500
+MAX_METADATA_CHARS = 1000
+"""Of the approvers' addresses in the batch file's metadata, which S3 limits to 2 KB together."""
 REMINDERS_PER_WINDOW = 2
 WINDOW_S = 600
 _ELSEWHERE = "This request was changed in another window. Load it again before you go on."
 
 
 class Incomplete(Refused):
-    """The form has faults."""
+    """The form has faults. `faults` has them by field."""
 
     def __init__(self, faults: Faults) -> None:
         super().__init__("Some fields need another look.")
@@ -40,7 +45,7 @@ class RequestService:
 
     Args:
         now: the time, aware.
-        log: is told of every step, by name, with fields that hold no token and no secret.
+        log: takes the name of every step, and fields that hold no token and no secret.
     """
 
     def __init__(
@@ -90,13 +95,15 @@ class RequestService:
         return request
 
     def save(self, id_: str, person: Person, form: Form, version: int) -> Request:
-        """The draft as the form is now; its audience is counted if it never was."""
+        """Save the form in the draft, and have its audience counted if it never was."""
         require(person.is_requester, "Only requesters can change a request.")
 
         def step(request: Request) -> Request:
             after = rules.changed(request, person.email, self.now_ms, form)
+            # An equal form is no change, even from an old page: a second click on Save must not be refused.
             if request.form == form:
                 return request
+            # The form was made from another version: saving it would undo what the other window has saved.
             if request.version != version:
                 raise Refused(_ELSEWHERE)
             return after
@@ -107,14 +114,14 @@ class RequestService:
         return after
 
     def ensure_counted(self, keys: tuple[str, ...], person: Person) -> None:
-        """Have these objects counted, unless that was done or is under way."""
+        """Have these objects counted, unless that is done or under way."""
         parts, _ = self._files.pinned(keys)
         job = self._runs.count(parts) if parts else None
         if parts and (job is None or job.status is CountStatus.FAILED):
             self._runs.begin_count(parts, person.email)
 
     def read(self, form: Form, requester: str) -> tuple[Campaign | None, tuple[Part, ...], Faults]:
-        """The form's campaign and pinned audience, or what is wrong with them by field."""
+        """The form's campaign and pinned audience, and its faults by field. No campaign without a valid form."""
         campaign, faults = read_campaign_of(form, self._now())
         if campaign is not None:
             faults |= gateway_faults(form, campaign)
@@ -128,15 +135,15 @@ class RequestService:
         job = self.count_job(parts)
         for field, fault in placeholder_faults(form, job.result if job else None).items():
             faults.setdefault(field, fault)
-        if fault := self._telling_fault(named(form.approvers), requester):
+        if fault := self._approvers_fault(named(form.approvers), requester):
             faults["approvers"] = fault
         return campaign, parts, faults
 
-    def _telling_fault(self, chosen: tuple[str, ...], requester: str) -> str:
-        """What is wrong with whom the requester has named, or that nobody would be told."""
+    def _approvers_fault(self, chosen: tuple[str, ...], requester: str) -> str:
+        """What is wrong with the approvers whom the requester has named, or that no approver would get a mail."""
         approvers = self._settings.approvers
         if strangers := [email for email in chosen if not address_of(email) or not is_in(email, approvers)]:
-            return f"Not among the approvers: {', '.join(strangers[:5])}"
+            return f"Not among the approvers: {', '.join(strangers[:MAX_SHOWN_STRANGERS])}"
         if requester in chosen:
             return "Nobody approves their own request: name somebody else."
         if len(chosen) > MAX_NAMED:
@@ -147,7 +154,7 @@ class RequestService:
         return ""
 
     def submit(self, id_: str, person: Person, notifications: Notifications) -> Request:
-        """To the approvers.
+        """Check the draft, pin its content and send it to the approvers for review.
 
         Raises:
             Incomplete: with the form's faults.
@@ -159,6 +166,7 @@ class RequestService:
             raise Incomplete(faults)
 
         def step(request: Request) -> Request:
+            # The campaign was read from this version of the form: another one was not checked.
             if request.version != draft.version:
                 raise Refused(_ELSEWHERE)
             return rules.submitted(request, person.email, self.now_ms, campaign, parts, self._limits)
@@ -170,19 +178,19 @@ class RequestService:
         return after
 
     def take_back(self, id_: str, person: Person) -> Request:
-        """Out of the review, to change it."""
+        """Take a request out of review, to change it."""
         require(person.is_requester, "Only requesters can change a request.")
         return self._take(
             id_, person, Step.TAKEN_BACK, lambda r: rules.taken_back(r, person.email, self.now_ms, self._limits)
         )
 
     def withdraw(self, id_: str, person: Person) -> Request:
-        """Never mind."""
+        """Withdraw an open request."""
         require(person.is_requester, "Only the requester can withdraw it.")
         return self._take(id_, person, Step.WITHDRAWN, lambda r: rules.withdrawn(r, person.email, self.now_ms))
 
     def remind(self, id_: str, person: Person, notifications: Notifications) -> None:
-        """The approvers get their mail again."""
+        """Mail the approvers again."""
         request = self._store.request(id_)
         require(person.email == request.requester, "Only the requester can remind the approvers.")
         if request.state_at(self.now_ms) is not State.IN_REVIEW:
@@ -198,12 +206,17 @@ class RequestService:
     def approve(
         self, id_: str, person: Person, content_hash: str, *, repeats_ticked: bool, notifications: Notifications
     ) -> Request:
-        """A yes; the last one that is needed writes the batch file. However often it is clicked, and by whomever."""
+        """Approve; the last approval that is needed writes the batch file. Safe to repeat, and by two people at once.
+
+        Args:
+            content_hash: of the content on the approver's page.
+        """
         require(person.is_approver, "Only approvers can decide.")
         seen = self._store.request(id_)
         if seen.state is State.IN_REVIEW and seen.requester != person.email and (changed := self.changed_parts(seen)):
             names = ", ".join(changed)
             raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
+        # The count is read before the step, which has no I/O. It belongs to pinned objects, so that it cannot change.
         decision = Decision(content_hash, self._counted(seen), repeats_ticked)
 
         def step(request: Request) -> Request:
@@ -214,15 +227,18 @@ class RequestService:
         if after is not before:
             self._log(Step.APPROVED, request_id=id_, by=person.email, content_hash=content_hash)
         if after.state is State.APPROVED:
+            # Also when this click changed nothing: the call that approved it may have ended before it wrote the file.
             after = self.write(after, person)
             if before.state is State.IN_REVIEW:
                 notifications.decided(after)
         return after
 
     def write(self, request: Request, person: Person) -> Request:
-        """The batch file of an approved request: written once, and remembered."""
+        """Write the batch file of an approved request, once, and store its run in the request."""
         if request.written is not None or request.campaign is None or request.state is not State.APPROVED:
             return request
+        # Three writes that each may be the last before a crash. Each can be repeated without effect, and the request
+        # says that the file is written only after it is, so that the next click or `finish` goes on from here.
         body = batch_file(request.campaign, request.parts)
         approvers = [approval.by for approval in request.approvals]
         self._runs.record_approval(
@@ -230,7 +246,7 @@ class RequestService:
         )
         metadata = {
             "content-hash": request.content_hash,
-            "approved-by": ", ".join(approvers)[:1000],
+            "approved-by": ", ".join(approvers)[:MAX_METADATA_CHARS],
             "requested-by": request.requester,
             "request-id": request.id,
             "correlation-id": request.id,
@@ -246,7 +262,7 @@ class RequestService:
         return after
 
     def finish(self, id_: str, person: Person) -> Request:
-        """Write the batch file of an approved request whose approval was cut off in the middle."""
+        """Write the batch file of an approved request whose last approval ended before it was written."""
         request = self._store.request(id_)
         require(
             person.is_approver or person.email == request.requester, "Only the requester and approvers can do that."
@@ -254,7 +270,7 @@ class RequestService:
         return self.write(request, person)
 
     def reject(self, id_: str, person: Person, comment: str, notifications: Notifications) -> Request:
-        """A no, with the reason; the requester is told."""
+        """Reject with a reason, and mail it to the requester."""
         require(person.is_approver, "Only approvers can decide.")
         after = self._take(
             id_, person, Step.REJECTED, lambda r: rules.rejected(r, person.email, self.now_ms, comment), comment
@@ -263,11 +279,11 @@ class RequestService:
         return after
 
     def changed_parts(self, request: Request) -> tuple[str, ...]:
-        """Audience files that are not what they were when the request was submitted."""
+        """Audience files that have changed since the request was submitted."""
         return self._files.changed_parts(request.parts)
 
     def count_job(self, parts: tuple[Part, ...]) -> CountJob | None:
-        """The counting job of pinned parts."""
+        """The counting job of pinned parts; None when there is none."""
         return self._runs.count(parts) if parts else None
 
     def _counted(self, request: Request) -> Counted | None:
@@ -303,18 +319,18 @@ class RequestService:
     # -- the audit trail ----------------------------------------------------------------------------------------------
 
     def trail(self, request: Request) -> list[AuditEntry]:
-        """Every step of a request, oldest first. That its time was over is one too, though nobody has written it."""
+        """Every step of a request, oldest first. Its expiry is one, although it is not stored."""
         steps = self._store.audit(request.id)
         if request.state_at(self.now_ms) is State.EXPIRED:
             steps.append(AuditEntry(Step.EXPIRED, "", request.expires_at_ms, request.why_expired))
         return sorted(steps, key=lambda entry: entry.at_ms)
 
-    # -- small things -------------------------------------------------------------------------------------------------
+    # -- common to the steps ------------------------------------------------------------------------------------------
 
     def _take(
         self, id_: str, person: Person, step: Step, change: Callable[[Request], Request], note: str = ""
     ) -> Request:
-        _, after = self._store.change(id_, change, self._entry(step, person, note[:500]))
+        _, after = self._store.change(id_, change, self._entry(step, person, note[:MAX_NOTE_CHARS]))
         self._log(step, request_id=id_, by=person.email)
         return after
 
@@ -323,5 +339,5 @@ class RequestService:
 
 
 def _new_id() -> str:
-    """An id that says when and cannot be guessed: it stands in links."""
+    """An id with the day in it, which cannot be guessed: links contain it."""
     return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(6)}"

@@ -1,4 +1,4 @@
-"""What has become of a request: its run, and its test pushes. The page shows it, and the script asks for it again."""
+"""The status of a request: its run and its test pushes, for the page and for the script that refreshes it."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from notifier.campaign import CONTROL
 from notifier.counting import CountJob
 
 TESTS_AWAITED_MS = 300_000
-"""An answer to a test push that is not there by then is not waited for any more."""
+"""How long the page waits for the answer to a test push."""
 
 
 class TestSeen(msgspec.Struct, frozen=True):
-    """A test push with what the gateways said; `rows` is None while they have not been asked."""
+    """A test push with the gateways' answers; `rows` is None while there are none."""
 
     __test__ = False
 
@@ -28,7 +28,7 @@ class TestSeen(msgspec.Struct, frozen=True):
 
 
 class RequestStatus:
-    """How far things are.
+    """Reads the status of requests.
 
     Args:
         now_ms: milliseconds since the epoch.
@@ -43,7 +43,7 @@ class RequestStatus:
     def values(self, request: Request, job: CountJob | None) -> dict[str, Any]:
         """The values of `_status.html`, but for the audience's. `job`: the counting job of the request's audience.
 
-        `live` says whether something is still to be expected: the page asks again.
+        `live` is whether anything may still change: then the page refreshes itself.
         """
         run = self._runs.run(request.written.run_id) if request.written else None
         devices = job.result.devices if job and job.result else 0

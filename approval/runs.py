@@ -1,4 +1,4 @@
-"""The notifier as approval sees it: the ledger (read only, but for its own approvals), and the control entry."""
+"""Reads the notifier's ledger, records approvals in it, and calls its control function."""
 
 import enum
 import json
@@ -18,7 +18,7 @@ from notifier.tally import Figures
 
 
 class ControlAction(enum.StrEnum):
-    """What may be done to a run."""
+    """What a person may do to a run."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -26,7 +26,7 @@ class ControlAction(enum.StrEnum):
 
 
 class RunSeen(msgspec.Struct, frozen=True):
-    """A run, as far as the ledger tells. `status` is one word for people."""
+    """A run as the ledger has it. `status` is one word for the page."""
 
     run_id: str
     status: str
@@ -46,7 +46,7 @@ class RunSeen(msgspec.Struct, frozen=True):
 
     @property
     def accepted(self) -> int:
-        """For how many devices Apple or Google took the push."""
+        """Devices for which Apple or Google accepted the push."""
         return sum(arm.accepted for arm in self.account.arms.values())
 
 
@@ -74,7 +74,7 @@ class Runs(Table):
         self._function = function
 
     def run(self, run_id: str) -> RunSeen | None:
-        """A run; None when the notifier does not know it yet."""
+        """A run; None until the notifier knows it."""
         item = self._get(f"run#{run_id}", "lane#0000")
         if item is None:
             return None
@@ -92,11 +92,11 @@ class Runs(Table):
         )
 
     def control(self, run_id: str, action: ControlAction, by: str) -> None:
-        """Ask the notifier to pause, resume or cancel a run."""
+        """Ask the notifier to pause, resume or cancel a run. Asynchronous: the ledger shows the effect."""
         self._invoke({"action": action.value, "run_id": run_id, "by": by})
 
     def over(self, parts: Sequence[Part], limit: int) -> list[RunOver]:
-        """The latest runs over any of these objects, whatever their versions and whoever began them; newest first."""
+        """The latest runs over any of these objects, in any version and of any origin; newest first."""
         found = {
             item["run_id"]["S"]: RunOver(item["run_id"]["S"], _text(item, "campaign_id"), _whole(item, "at_ms") or 0)
             for part in parts
@@ -105,13 +105,13 @@ class Runs(Table):
         return sorted(found.values(), key=lambda run: run.at_ms, reverse=True)[:limit]
 
     def knows_campaign(self, campaign_id: str) -> bool:
-        """Whether a run of this campaign id has been there already: a second one would be refused."""
+        """Whether there has been a run of this campaign id: the notifier would refuse a second one."""
         return self._get(f"campaign#{campaign_id}", "campaign") is not None
 
     # -- counting -----------------------------------------------------------------------------------------------------
 
     def count(self, parts: Sequence[Part]) -> CountJob | None:
-        """The counting job of these objects, if there ever was one."""
+        """The counting job of these objects; None when there is none."""
         name = count_id(parts)
         item = self._get(f"count#{name}", "count")
         if item is None:
@@ -126,7 +126,7 @@ class Runs(Table):
         )
 
     def begin_count(self, parts: Sequence[Part], by: str) -> None:
-        """Have these objects counted."""
+        """Ask the notifier to count these objects. Asynchronous: `count` shows how far it is."""
         named = [{"bucket": p.bucket, "key": p.key, "version_id": p.version_id, "etag": p.etag} for p in parts]
         self._invoke({"action": "count", "parts": named, "by": by})
 
@@ -135,9 +135,10 @@ class Runs(Table):
     def record_approval(
         self, bucket: str, key: str, body: bytes, request_id: str, by: Sequence[str], expires_at_s: int
     ) -> None:
-        """Tell the notifier, before the batch file is there, which bytes are approved under which key. Once.
+        """Record which bytes are approved under which key. Call it before the batch file is written.
 
-        By their SHA-256: the ETag is known too late, and of an object encrypted with a KMS key it is no hash at all.
+        The order matters: with RequireApproval the notifier refuses a file that it finds without an approval. The bytes
+        are named by their SHA-256, because the ETag is known only after the write, and is no hash under a KMS key.
         """
         item = {
             "pk": {"S": f"approved#{bucket}/{key}"},
@@ -152,6 +153,8 @@ class Runs(Table):
             self._client.put_item(
                 TableName=self._table,
                 Item=item,
+                # is_first: an approval is never replaced. Called again with the same bytes it changes nothing; a call
+                # with other bytes changes nothing either, and the file with those bytes will be refused.
                 ConditionExpression="attribute_not_exists(pk)",
             )
         except ClientError as error:
@@ -163,6 +166,7 @@ class Runs(Table):
 
 
 def _status(state: str) -> str:
+    # A lane that is ready is between two invocations: no news for the page. Without a state it has not begun.
     return {"ready": "running", "": "waiting"}.get(state, state)
 
 

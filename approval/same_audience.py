@@ -1,4 +1,4 @@
-"""Other runs over a request's audience, asked for here or begun without these pages: nobody is to get two unawares."""
+"""Other runs over a request's audience, from these pages or not, so that approvers see who would get two pushes."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ MAX_SHOWN = 10
 class OtherRun(msgspec.Struct, frozen=True):
     """A run over the same files.
 
-    `request_id` is empty if no request of these pages began it; `seen` is None until the notifier has.
+    `request_id` is empty if no request of these pages began it; `seen` is None until the notifier knows the run.
     """
 
     run_id: str
@@ -25,11 +25,12 @@ class OtherRun(msgspec.Struct, frozen=True):
 
 
 def other_runs(request: Request, listed: Iterable[ListedRequest], runs: Runs) -> tuple[OtherRun, ...]:
-    """The latest ones, newest first. Files are told by their keys: next week's version of one is the same audience."""
+    """The latest ones, newest first. Files are compared by key: next week's version of one is the same audience."""
     keys = {part.key for part in request.parts}
     found = {
         run.run_id: OtherRun(run.run_id, run.campaign_id, run.at_ms) for run in runs.over(request.parts, MAX_SHOWN)
     }
+    # A run of these pages has its request's title, and is known before the notifier has read its batch file.
     found |= {
         s.run_id: OtherRun(s.run_id, s.title, s.updated_at_ms, s.id)
         for s in listed

@@ -1,8 +1,8 @@
-"""Signing in: a link by mail, used once, and then a session in a cookie.
+"""Signing in: a link by mail that works once, and then a session in a cookie.
 
-A link opens a page with a button, because mail scanners open links; the button uses it. Both link and session are a
-random secret, signed with the deployment's key (so that a forged one costs no read) and kept hashed in the table (so
-that a link works once, and signing out ends the session everywhere).
+A link opens a page with a button, because mail scanners open links; the button uses it. Link and session are random
+secrets. Each is signed with the deployment's key, so that a forged one costs no read of the table, and its hash is kept
+in the table, so that a link works once and signing out ends the session everywhere.
 """
 
 import hmac
@@ -17,35 +17,38 @@ import msgspec
 from itsdangerous import BadSignature, Signer
 
 from approval.access import Access, LinkData
-from approval.people import Person, address_of, person
+from approval.people import MAX_ADDRESS_CHARS, Person, address_of, person
 
 COOKIE = "__Host-session"
-"""With this prefix browsers take it only with Secure, for the whole host, and from the host itself."""
+"""With this prefix browsers accept it only with Secure, for the whole host, and from the host itself."""
 LINK_S = 15 * 60
 REVIEW_LINK_S = 24 * 3600
-"""Approvers read their mail later than somebody who has just asked for a link."""
+"""Approvers read their mail later than a person who has just asked for a link."""
 SESSION_S = 12 * 3600
 LINKS_PER_ADDRESS = 5
 LINKS_PER_SOURCE = 30
 LIMIT_WINDOW_S = 15 * 60
 ANSWER_S = 2.0
-"""Whoever asks for a link waits for so long, known or not: longer than the mail may take."""
+"""How long an answer to a request for a link takes, to a known address or not: longer than a mail may take."""
+SECRET_BYTES = 24
+SESSION_BYTES = 32
+CSRF_CHARS = 40
 
 
 class Visitor(msgspec.Struct, frozen=True):
-    """Who sends this request, as the authorizer found out. `csrf` must come back in every form of his pages."""
+    """The person who sends a request, as the authorizer established. `csrf` must come back in each of their forms."""
 
     person: Person
     csrf: str
 
     @property
     def email(self) -> str:
-        """His address."""
+        """Their address."""
         return self.person.email
 
 
 class Authenticator:
-    """Links and sessions.
+    """Issues and checks links and sessions.
 
     Args:
         key: the deployment's signing key.
@@ -67,35 +70,40 @@ class Authenticator:
     # -- links --------------------------------------------------------------------------------------------------------
 
     def asked_for_link(self, typed: str, source: str, now_s: int) -> str | None:
-        """The address to send a link to; None if it is unknown or asked too often. The visitor is not told which."""
+        """The address to send a link to; None if it is unknown or asked too often. The visitor sees no difference."""
         email = address_of(typed)
         within = self._access.is_within("source", source, LINKS_PER_SOURCE, LIMIT_WINDOW_S, now_s)
+        # Both limits are counted at every request, whatever the first one says: for an unknown address the same writes
+        # are made as for a known one.
         within = (
-            self._access.is_within("address", email or typed[:254], LINKS_PER_ADDRESS, LIMIT_WINDOW_S, now_s) and within
+            self._access.is_within(
+                "address", email or typed[:MAX_ADDRESS_CHARS], LINKS_PER_ADDRESS, LIMIT_WINDOW_S, now_s
+            )
+            and within
         )
         return email if email and within and self.person(email).is_known else None
 
     def new_link(self, email: str, next_: str, now_s: int, lifetime_s: int = LINK_S) -> str:
-        """The signed secret of a new link, to be mailed and nowhere kept."""
-        secret = secrets.token_urlsafe(24)
+        """The signed secret of a new link. It is mailed; only its hash is kept."""
+        secret = secrets.token_urlsafe(SECRET_BYTES)
         self._access.keep_link(secret, LinkData(email, next_), now_s + lifetime_s)
         return self._links.sign(secret).decode()
 
     def read_link(self, signed: str, now_s: int) -> LinkData | None:
-        """What a link stands for, without using it."""
+        """What a link is for, without using it."""
         secret = _unsigned(self._links, signed)
         return self._access.link(secret, now_s) if secret else None
 
     def use_link(self, signed: str, now_s: int) -> LinkData | None:
-        """Use a link; None when it was used before, is over, or is not ours."""
+        """Use a link; None when it was used before, has expired, or was not signed by us."""
         secret = _unsigned(self._links, signed)
         return self._access.use_link(secret, now_s) if secret else None
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     def begin_session(self, email: str, now_s: int) -> str:
-        """The value of the cookie of a new session."""
-        secret = secrets.token_urlsafe(32)
+        """Begin a session; returns the value of its cookie."""
+        secret = secrets.token_urlsafe(SESSION_BYTES)
         self._access.keep_session(secret, email, now_s + SESSION_S)
         return self._sessions.sign(secret).decode()
 
@@ -106,6 +114,8 @@ class Authenticator:
         email = self._access.session(secret, now_s) if secret else None
         if secret is None or email is None:
             return None
+        # Roles are read at each request: a person removed from the lists loses access with the next deployment, not
+        # when the session ends.
         found = self.person(email)
         return Visitor(found, self._csrf(secret)) if found.is_known else None
 
@@ -115,17 +125,20 @@ class Authenticator:
             self._access.end_session(secret)
 
     def _csrf(self, secret: str) -> str:
-        return hmac.new(self._key, b"csrf:" + secret.encode(), sha256).hexdigest()[:40]
+        # Derived from the session's secret: nothing to store, and useless with any other session. The prefix keeps it
+        # apart from the signatures that are made with the same key.
+        return hmac.new(self._key, b"csrf:" + secret.encode(), sha256).hexdigest()[:CSRF_CHARS]
 
 
 class ConstantTime:
-    """Makes things take the same time, whatever was done in it.
+    """Makes an answer take the same time, whatever was done for it.
 
-    A mail takes longer than none, and that would tell who is known. To send it after the answer is no way out: Lambda
-    freezes a process that has answered, and another invocation would show itself in how busy the function is.
+    Sending a mail takes longer than sending none, which would show whether an address is known. The mail cannot be sent
+    after the answer: Lambda freezes a process that has answered, and a second invocation for it would be measurable as
+    load on the function.
 
     Args:
-        steady_s: seconds that only grow.
+        steady_s: a monotonic clock, in seconds.
         sleep: waits for so many seconds.
     """
 
@@ -135,11 +148,12 @@ class ConstantTime:
 
     @contextmanager
     def multiple_of(self, period_s: float) -> Iterator[None]:
-        """What is done inside ends at a whole multiple of the period after it began."""
+        """End what is done inside at a whole multiple of the period after it began."""
         began_s = self._steady_s()
         try:
             yield
         finally:
+            # Also after an exception. A multiple, because work longer than one period must not show how much longer.
             self._sleep(period_s - (self._steady_s() - began_s) % period_s)
 
 
@@ -155,6 +169,7 @@ def session_cookie(headers: Mapping[str, Any]) -> str:
     for name, value in headers.items():
         if name.lower() == "cookie":
             try:
+                # API Gateway gives one header as a text, and several of one name as a list.
                 morsel = SimpleCookie(value if isinstance(value, str) else "; ".join(value)).get(COOKIE)
             except (CookieError, TypeError):
                 return ""

@@ -25,11 +25,12 @@ from approval.web import BadCall, Call, data, own_path, page, see_other
 
 Html = Response[str]
 _PUBLIC = ("/sign-in", "/link", "/static/")
+MAX_DIGITS = 10
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class _NotSignedIn(Exception):
-    """A page was asked for by nobody."""
+    """A page was asked for without being signed in."""
 
     def __init__(self, call: Call) -> None:
         super().__init__("nobody is signed in")
@@ -68,28 +69,31 @@ class Site:
         self._resolver = self._routes()
 
     def answer(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-        """One REST proxy event, answered."""
+        """Answer one REST proxy event."""
         call: Call | None = None
         try:
             call = self._read(event)
-            method = "GET" if call.method == "HEAD" else call.method
+            method = "GET" if call.method == "HEAD" else call.method  # the resolver has no routes for HEAD
             self._resolver.append_context(call=call)  # type: ignore[no-untyped-call]
             answer: dict[str, Any] = self._resolver.resolve({**event, "path": call.path, "httpMethod": method}, context)
         except _NotSignedIn as error:
-            answer = _redirected(error.call)
+            answer = _redirected_to_sign_in(error.call)
         except BadCall as error:
             answer = self._as_answer(error.status, str(error), call or self._bare(event))
         headers = answer.setdefault("multiValueHeaders", {})
+        # Last, so that no answer goes out without them, whatever made it.
         for name, value in web.HEADERS.items():
             headers.setdefault(name, [value])
         return answer
 
     def _read(self, event: Mapping[str, Any]) -> Call:
+        """The call, after the checks that every route needs: method, sign-in, origin, CSRF token."""
         call = self._known(web.read_call(event), event)
         if call.method not in ("GET", "HEAD", "POST"):
             raise BadCall(HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here.")
         is_public = call.path.startswith(_PUBLIC)
         if not is_public and (call.visitor is None or not call.visitor.person.is_known):
+            # A page can be shown after signing in. A form cannot: its fields would be lost on the way.
             if call.method != "POST":
                 raise _NotSignedIn(call)
             raise BadCall(HTTPStatus.UNAUTHORIZED, "You are not signed in.")
@@ -101,7 +105,7 @@ class Site:
         return call
 
     def _known(self, call: Call, event: Mapping[str, Any]) -> Call:
-        """The call with its visitor, as the authorizer names him."""
+        """The call with its visitor, if the authorizer names one."""
         known = event["requestContext"].get("authorizer") or {}
         if not (email := known.get("email")):
             return call
@@ -109,7 +113,7 @@ class Site:
         return msgspec.structs.replace(call, visitor=visitor)
 
     def _bare(self, event: Mapping[str, Any]) -> Call:
-        """A call whose body was not looked at."""
+        """The call without its body, which was refused: enough to make a page of."""
         return self._known(web.read_call({**event, "httpMethod": "GET"}), event)
 
     def _as_answer(self, status: int, text: str, call: Call) -> dict[str, Any]:
@@ -158,7 +162,7 @@ class Site:
         return app
 
     def _guarded(self, call: Call, answer: Callable[..., Html], parts: dict[str, str]) -> Html:
-        """An answer, or a page that says why there is none."""
+        """The route's answer, or the page of the exception that it raises."""
         try:
             return answer(call, **parts)
         except NoSuchRequest:
@@ -167,6 +171,7 @@ class Site:
             return page(self._views.message(call, "This form could not be read", str(error)), HTTPStatus.BAD_REQUEST)
         except Refused as error:
             status = HTTPStatus.FORBIDDEN if isinstance(error, Forbidden) else HTTPStatus.CONFLICT
+            # A request that refused a step is shown as it is now, with the reason: mostly another was faster.
             if "id" in parts and not call.path.startswith("/devices"):
                 return page(self._views.request(call, parts["id"], notice=str(error)), status)
             return page(self._views.message(call, "This did not work", str(error)), status)
@@ -219,11 +224,13 @@ class Site:
         link = self._authenticator.read_link(signed, self._now_s())
         here = self._authenticator.visitor(call.headers, self._now_s())
         next_ = own_path(call.one("next"), call.prefix)
+        # Signed in as another person: a forwarded link must not change who acts on the pages without asking.
         if link is not None and here is not None and here.email != link.email:
             if call.one("instead") != "yes":
                 return page(self._views.link(call, signed, link, next_, here.email), HTTPStatus.FORBIDDEN)
             self._authenticator.end_session(call.headers)
         used = self._authenticator.use_link(signed, self._now_s())
+        # Known when the link was mailed, but perhaps taken off the lists since.
         if used is None or not self._authenticator.person(used.email).is_known:
             return self._used_up(call, next_)
         self._log("signed_in", by=used.email)
@@ -244,7 +251,7 @@ class Site:
         return page(self._views.request(call, id))
 
     def _edit(self, call: Call, id: str) -> Html:  # noqa: A002
-        """Save the draft, and what the button that was pressed wants besides."""
+        """Save the draft, then do what the pressed button says."""
         wish, _, what = call.one("do").partition(":")
         form = without(read_form(call.fields), what) if wish == "remove" else read_form(call.fields)
         saved = self._service.save(id, _person(call), form, _whole(call.one("version")))
@@ -299,7 +306,7 @@ class Site:
         return see_other(call, f"/requests/{where}?done={done}" + ("#tests" if action == "test" else ""))
 
     def _preview(self, call: Call) -> Html:
-        """The phones, the faults and the audience of a form that is being typed. Nothing is saved."""
+        """The previews, faults and audience of a form that is being typed, as JSON. Nothing is saved."""
         person = _person(call)
         if not person.is_requester:
             raise Forbidden("Only requesters can make a request.")
@@ -323,27 +330,29 @@ class Site:
         return see_other(call, "/devices?done=device_removed")
 
 
-def _redirected(call: Call) -> dict[str, Any]:
-    """To sign in, and from there back to where he wanted to go."""
+def _redirected_to_sign_in(call: Call) -> dict[str, Any]:
+    """A redirect to sign in, and from there back to the page that was asked for."""
     location = f"{call.prefix}/sign-in?next={web.quoted(own_path(call.path))}"
     return {"statusCode": 303, "multiValueHeaders": {"Location": [location]}, "body": "", "isBase64Encoded": False}
 
 
 def _has_token(call: Call) -> bool:
     expected = call.visitor.csrf if call.visitor else ""
+    # Without the first condition an empty field would match a call without a visitor.
     return bool(expected) and hmac.compare_digest(expected.encode(), call.one("csrf").encode())
 
 
 def _person(call: Call) -> Person:
-    assert call.visitor is not None  # `_read` lets nobody else pass
+    assert call.visitor is not None  # `_read` has refused every other call
     return call.visitor.person
 
 
 def _whole(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 10 else -1
+    """A whole number in a field; -1, which no version and no sample has, for anything else."""
+    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else -1
 
 
 def _page_of(path: str) -> str:
-    """The page on which a form with this path stands."""
+    """The page that has the form which posts to this path."""
     parts = path.split("/")
     return "/".join(parts[:3]) if parts[1] == "requests" else f"/{parts[1]}" if parts[1] == "devices" else web.START

@@ -24,10 +24,15 @@ from approval.table import Table
 KEEP_S = 400 * 86_400
 """Requests and their audit trail are kept for this long after the last step."""
 _TRIES = 6
+"""How often a step is made again because another one was written first."""
+_MAX_LISTED = 300
+_MAX_TESTS = 60
+_MAX_DEVICES = 50
+_SUMMARY_CHARS = 120
 
 
 class Conflict(Exception):
-    """Somebody else wrote first, again and again."""
+    """Other steps were written first at every try."""
 
 
 class NoSuchRequest(LookupError):
@@ -63,7 +68,7 @@ class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TestDevice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A phone of one's own, for test pushes. Its token is never shown again."""
+    """A person's own phone, for test pushes. Its token is never shown again."""
 
     __test__ = False
 
@@ -74,6 +79,7 @@ class TestDevice(msgspec.Struct, frozen=True, omit_defaults=True):
     environment: str = "production"
     gateway: str | None = None
 
+    # The token must not reach a log or a traceback through a value that is printed.
     def __repr__(self) -> str:
         return f"TestDevice(id={self.id!r}, platform={self.platform!r})"
 
@@ -113,7 +119,9 @@ class Store(Table):
         self._write(request, None, (entry,))
 
     def change(self, id_: str, step: Callable[[Request], Request], entry: AuditEntry) -> tuple[Request, Request]:
-        """Take a step, conditional on the request being what the step was made from; else again, from what it is now.
+        """Apply a step to the request as it is now and write the result, unless another step was written in between.
+
+        After a conflict the step is applied to what the other one has written: it may refuse then, which is right.
 
         Returns the request before and after; they are the same object when the step changed nothing, and then nothing
         was written. Raises what the step raises, NoSuchRequest, and Conflict after several tries.
@@ -131,32 +139,22 @@ class Store(Table):
         raise Conflict(id_)
 
     def _write(self, request: Request, version: int | None, entries: tuple[AuditEntry, ...]) -> None:
-        expires = {"N": str(request.updated_at_ms // 1000 + KEEP_S)}
-        put = {
-            "pk": {"S": f"request#{request.id}"},
-            "sk": {"S": "request"},
-            "version": {"N": str(request.version)},
-            "data": {"S": _encode(request).decode()},
-            "expires_at": expires,
-        }
-        if version is None:
-            condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-        else:
-            condition = {
-                "ConditionExpression": "version = :version",
-                "ExpressionAttributeValues": {":version": {"N": str(version)}},
-            }
-        listed = {
-            "pk": {"S": "list"},
-            "sk": {"S": f"{request.created_at_ms:015d}#{request.id}"},
-            "data": {"S": _encode(_listed(request)).decode()},
-            "expires_at": expires,
-        }
-        actions = [{"Put": {"TableName": self._table, "Item": put, **condition}}, self._put(listed)]
-        actions += [self._put(self._audit_item(request.id, entry)) for entry in entries]
+        """Write a request with its place in the list and its audit entries: all of them, or none.
+
+        Args:
+            version: of the request that this one was made from; None for a new one.
+        """
+        actions = [
+            {"Put": {"TableName": self._table, "Item": _request_item(request), **_is_still(version)}},
+            # Neither the list nor the trail has a condition: the transaction gives them the request's.
+            self._put(_listed_item(request)),
+            *(self._put(self._audit_item(request.id, entry)) for entry in entries),
+        ]
         try:
             self._client.transact_write_items(TransactItems=actions)
         except ClientError as error:
+            # Cancelled: the condition does not hold. Conflict: another transaction writes the same items right now, and
+            # nothing was written by this one. Both mean that the step has to be made from what is there next.
             if error.response["Error"]["Code"] in ("TransactionCanceledException", "TransactionConflictException"):
                 raise Conflict(request.id) from None
             raise
@@ -164,7 +162,7 @@ class Store(Table):
     def _put(self, item: dict[str, Any]) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": item}}
 
-    def listed(self, limit: int = 300) -> list[ListedRequest]:
+    def listed(self, limit: int = _MAX_LISTED) -> list[ListedRequest]:
         """Requests, newest first."""
         items = self._items("list", newest_first=True, limit=limit)
         return [msgspec.json.decode(item["data"]["S"], type=ListedRequest) for item in items]
@@ -184,6 +182,7 @@ class Store(Table):
     def _audit_item(self, id_: str, entry: AuditEntry) -> dict[str, Any]:
         return {
             "pk": {"S": f"request#{id_}"},
+            # Padded, so that the keys' order is the time's; the nonce keeps apart two steps of one millisecond.
             "sk": {"S": f"audit#{entry.at_ms:015d}#{secrets.token_hex(4)}"},
             "data": {"S": _encode(entry).decode()},
             "expires_at": {"N": str(entry.at_ms // 1000 + KEEP_S)},
@@ -192,7 +191,8 @@ class Store(Table):
     # -- test pushes --------------------------------------------------------------------------------------------------
 
     def next_test_number(self, id_: str, count: int) -> int:
-        """The first of `count` numbers that no other test of the request has."""
+        """Reserve `count` numbers in a row for tests of the request, and return the first."""
+        # ADD is atomic and needs no condition: of two callers at once each gets a range of its own.
         answer = self._client.update_item(
             TableName=self._table,
             Key={"pk": {"S": f"request#{id_}"}, "sk": {"S": "tests"}},
@@ -214,14 +214,14 @@ class Store(Table):
 
     def tests(self, id_: str) -> list[TestPush]:
         """The test pushes of a request, newest first."""
-        items = self._items(f"request#{id_}", "test#", newest_first=True, limit=60)
+        items = self._items(f"request#{id_}", "test#", newest_first=True, limit=_MAX_TESTS)
         return [msgspec.json.decode(item["data"]["S"], type=TestPush) for item in items]
 
     # -- test devices -------------------------------------------------------------------------------------------------
 
     def devices(self, email: str) -> list[TestDevice]:
-        """Somebody's own test devices."""
-        items = self._items(f"person#{email}", "device#", limit=50)
+        """A person's test devices."""
+        items = self._items(f"person#{email}", "device#", limit=_MAX_DEVICES)
         return [msgspec.json.decode(item["data"]["S"], type=TestDevice) for item in items]
 
     def add_device(self, email: str, device: TestDevice) -> None:
@@ -234,10 +234,48 @@ class Store(Table):
         self._client.put_item(TableName=self._table, Item=item)
 
     def remove_device(self, email: str, id_: str) -> None:
-        """Forget a test device. One that is not there, or is somebody else's, is passed over."""
+        """Remove a test device, if there is one of this id; never another person's, because the key holds the owner."""
         self._client.delete_item(
             TableName=self._table, Key={"pk": {"S": f"person#{email}"}, "sk": {"S": f"device#{id_}"}}
         )
+
+
+def _is_still(version: int | None) -> dict[str, Any]:
+    """The condition under which a request may be written.
+
+        A reads version 3 -> B reads version 3 -> B writes 4 -> A's write finds 4 and is refused -> A reads 4 …
+
+    Without it A would undo what B did, for example B's approval or rejection.
+    """
+    if version is None:
+        # is_new: ids are random, so this refuses only a second write of the same `create`.
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    # is_what_the_step_was_made_from: the version counts the writes. A request that has expired from the table has none,
+    # so that a step on it is refused, too.
+    return {
+        "ConditionExpression": "version = :version",
+        "ExpressionAttributeValues": {":version": {"N": str(version)}},
+    }
+
+
+def _request_item(request: Request) -> dict[str, Any]:
+    return {
+        "pk": {"S": f"request#{request.id}"},
+        "sk": {"S": "request"},
+        "version": {"N": str(request.version)},
+        "data": {"S": _encode(request).decode()},
+        "expires_at": {"N": str(request.updated_at_ms // 1000 + KEEP_S)},
+    }
+
+
+def _listed_item(request: Request) -> dict[str, Any]:
+    return {
+        "pk": {"S": "list"},
+        # By the time of its creation, which never changes: each write replaces the same item.
+        "sk": {"S": f"{request.created_at_ms:015d}#{request.id}"},
+        "data": {"S": _encode(_listed(request)).decode()},
+        "expires_at": {"N": str(request.updated_at_ms // 1000 + KEEP_S)},
+    }
 
 
 def _listed(request: Request) -> ListedRequest:
@@ -245,7 +283,7 @@ def _listed(request: Request) -> ListedRequest:
     return ListedRequest(
         id=request.id,
         title=request.title,
-        text=(form.title or form.body)[:120],
+        text=(form.title or form.body)[:_SUMMARY_CHARS],
         requester=request.requester,
         state=request.state,
         created_at_ms=request.created_at_ms,

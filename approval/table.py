@@ -1,10 +1,10 @@
-"""A DynamoDB table whose items have a text key each, `pk` and `sk`."""
+"""Reads items of a DynamoDB table with a partition key `pk` and a sort key `sk`, both texts."""
 
 from typing import Any
 
 
 class Table:
-    """The table.
+    """The base of what reads and writes one table.
 
     Args:
         client: a boto3 DynamoDB client.
@@ -22,12 +22,13 @@ class Table:
         return answer.get("Item")
 
     def _items(self, pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None) -> list[Any]:
-        """The items whose `sk` begins with the prefix, in its order: all of them, or the first so many."""
+        """The items whose `sk` begins with the prefix, in the order of `sk`: all of them, or the first `limit`."""
         condition, values = "pk = :pk", {":pk": {"S": pk}}
-        if prefix:  # DynamoDB takes no empty one
+        if prefix:  # DynamoDB takes no empty text here
             condition, values = f"{condition} AND begins_with(sk, :prefix)", values | {":prefix": {"S": prefix}}
         found: list[Any] = []
         start: dict[str, Any] = {}
+        # One answer holds at most 1 MB: it may end before the last item, and then names where to go on.
         while limit is None or len(found) < limit:
             answer = self._client.query(
                 TableName=self._table,

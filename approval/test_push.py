@@ -1,4 +1,4 @@
-"""Test pushes: what a request would send, to the phones of whoever looks at it."""
+"""Test pushes: what a request would send, sent to the reader's own phones."""
 
 import secrets
 from collections.abc import Callable
@@ -21,12 +21,13 @@ MAX_FILES = 60
 MAX_DEVICES = 10
 TESTS_PER_WINDOW = 10
 WINDOW_S = 600
+MIN_TOKEN_CHARS = 8
 MAX_TOKEN_CHARS = 4096
 MAX_LABEL_CHARS = 60
 
 
 class BadDevice(Refused):
-    """The form of a device has faults."""
+    """The form of a device has faults. `faults` has them by field."""
 
     def __init__(self, faults: Faults) -> None:
         super().__init__("Some fields need another look.")
@@ -34,12 +35,12 @@ class BadDevice(Refused):
 
 
 class TestPushes:
-    """Sends test pushes, and keeps the phones they go to.
+    """Sends test pushes, and stores the devices that they go to.
 
     Args:
         bucket: where their batch files are written.
         now_ms: milliseconds since the epoch.
-        log: is told of every test, with fields that hold no token and no secret.
+        log: takes every test, with fields that hold no token and no secret.
     """
 
     __test__ = False
@@ -124,24 +125,29 @@ class TestPushes:
         self._store.keep_test(request.id, test)
 
     def add_device(self, person: Person, device: TestDevice) -> None:
-        """Register a phone of one's own."""
+        """Register a device of the person."""
         if len(self._store.devices(person.email)) >= MAX_DEVICES:
             raise Refused("Ten devices are enough. Remove one first.")
         self._store.add_device(person.email, device)
 
     def remove_device(self, person: Person, id_: str) -> None:
-        """Forget a phone of one's own."""
+        """Remove a device of the person."""
         self._store.remove_device(person.email, id_)
 
 
 def read_device(label: str, platform: str, token: str, environment: str, gateway: str) -> TestDevice:
-    """A phone as somebody typed it in.
+    """The device in a posted form.
 
     Raises:
         BadDevice: with what is wrong, by field.
     """
     token, faults = token.strip(), {}
-    if not 8 <= len(token) <= MAX_TOKEN_CHARS or not token.isascii() or not token.isprintable() or " " in token:
+    if (
+        not MIN_TOKEN_CHARS <= len(token) <= MAX_TOKEN_CHARS
+        or not token.isascii()
+        or not token.isprintable()
+        or " " in token
+    ):
         faults["token"] = "That is not a device token."
     if platform not in (Platform.IOS, Platform.ANDROID):
         faults["platform"] = "iOS or Android."
@@ -154,14 +160,14 @@ def read_device(label: str, platform: str, token: str, environment: str, gateway
 
 
 def campaign_of_test(campaign: Campaign, arm: str, name: str) -> Campaign:
-    """The campaign of one test push: everybody in one arm, nobody in control, with an id of its own."""
+    """The campaign of one test push: one arm of 100 %, no control group, an id of its own."""
     message = msgspec.structs.replace(campaign.message_of(arm), collapse_id=name)
     variants = (Variant(name=arm, percent=WHOLE, message=Message()),)
     return Campaign(id=name, message=message, variants=variants, test=True)
 
 
 def user_of_test(email: str, devices: list[TestDevice], locale: str, sample: dict[str, Any]) -> dict[str, Any]:
-    """The tester, who reads what the sample user would read."""
+    """A user with the tester's devices and the sample user's attributes."""
     record: dict[str, Any] = {
         k: v for k, v in sample.items() if k not in ("devices", "token", "platform", "gateway", "environment")
     }

@@ -1,8 +1,8 @@
-"""The approval app in traces: one part for each request, found by the request's id, which its run carries too.
+"""Traces of the approval app: one span for each event, annotated with the id of its request, as its run is.
 
-API Gateway begins the trace; authorizer and app are in it, and what they ask of AWS. S3 hands a trace on to the
-function that it notifies; EventBridge and later traces of a long run do not have it. The annotation `request` they all
-have: the batch file's metadata carry it to the worker.
+API Gateway begins the trace, which covers the authorizer, the app and their calls to AWS. S3 passes a trace on to the
+function that it notifies; EventBridge does not, and a long run has several traces. The annotation `request` is in all
+of them, because the batch file's metadata carry it to the worker.
 """
 
 import os
@@ -27,7 +27,7 @@ def _tracing() -> Tracing:
 
 @contextmanager
 def traced_event(name: str, event: dict[str, Any]) -> Iterator[Trace]:
-    """Around one event of API Gateway. Costs next to nothing where nothing is traced."""
+    """Trace one event of API Gateway. Costs next to nothing where nothing is traced."""
     with _tracing().invocation(os.environ.get("_X_AMZN_TRACE_ID", ""), name) as trace:
         found = _REQUEST.match(event.get("path") or "")
         trace.annotate(route=f"{event.get('httpMethod', '')} {event.get('resource', '')}"[:200])
@@ -37,6 +37,6 @@ def traced_event(name: str, event: dict[str, Any]) -> Iterator[Trace]:
 
 
 def annotate_step(fields: dict[str, Any]) -> None:
-    """What a step is about: the trace can be found by it."""
+    """Annotate the trace with the request and run of a logged step, so that it can be found by them."""
     known = {name: fields[key] for name, key in (("request", "request_id"), ("run", "run_id")) if fields.get(key)}
     Tracing.current.annotate(**known)

@@ -1,4 +1,4 @@
-"""What each page shows."""
+"""The values of each page, and the page rendered with them."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -45,10 +45,12 @@ DONE = {
     "device_removed": "Removed.",
 }
 MAX_LISTED = 100
+MAX_QUERY_CHARS = 100
+MAX_SAMPLE_NAME_CHARS = 80
 
 
 class DeviceView(msgspec.Struct, frozen=True):
-    """A test device as its owner sees it."""
+    """A test device as the page shows it to its owner: the token masked."""
 
     id: str
     label: str
@@ -59,7 +61,7 @@ class DeviceView(msgspec.Struct, frozen=True):
 
 
 class Views:
-    """The pages of the app.
+    """Renders the pages of the app.
 
     Args:
         now: the time, aware.
@@ -98,27 +100,27 @@ class Views:
     # -- before sign-in -----------------------------------------------------------------------------------------------
 
     def sign_in(self, call: Call, next_: str, notice: str = "") -> str:
-        """Where a link is asked for."""
+        """The form that asks for a link."""
         return self._page("sign_in.html", call, next=next_, notice=notice)
 
     def sent(self, call: Call) -> str:
-        """After a link was asked for: the same for everybody."""
+        """The page after a link was asked for: the same for known and unknown addresses."""
         return self._page("sent.html", call)
 
     def link(self, call: Call, signed: str, link: LinkData, next_: str, other: str) -> str:
-        """The button that uses a link. `other`: somebody else who is signed in here."""
+        """The page with the button that uses a link. `other`: the address signed in here, if it is another one."""
         return self._page("link.html", call, signed=signed, link=link, next=next_, other=other)
 
     def message(self, call: Call, title: str, text: str, back: str = "") -> str:
-        """A page that says one thing. `back`: the path of the page that led here."""
+        """A page with one message. `back`: the path of the page that led here."""
         return self._page("message.html", call, title=title, text=text, back=back)
 
     # -- the list -----------------------------------------------------------------------------------------------------
 
     def requests(self, call: Call) -> str:
-        """All requests, by state, person and words."""
+        """The list of requests, filtered by state, person and words."""
         now_ms = self._service.now_ms
-        state, words = call.asked("state"), call.asked("q").strip().lower()[:100]
+        state, words = call.asked("state"), call.asked("q").strip().lower()[:MAX_QUERY_CHARS]
         mine = call.asked("mine") == "yes"
         email = call.visitor.email if call.visitor else ""
         found = [_as_now(listed, now_ms) for listed in self._store.listed()]
@@ -138,7 +140,7 @@ class Views:
             waiting=waiting if call.visitor and call.visitor.person.is_approver else [],
             states=tuple(State),
             state=state,
-            q=call.asked("q")[:100],
+            q=call.asked("q")[:MAX_QUERY_CHARS],
             mine=mine,
             any=bool(found),
         )
@@ -146,7 +148,7 @@ class Views:
     # -- one request --------------------------------------------------------------------------------------------------
 
     def request(self, call: Call, id_: str, notice: str = "") -> str:
-        """A draft of one's own to write; else the request as it is."""
+        """The form, for the requester of a draft; for everybody else the request to read."""
         request = self._store.request(id_)
         is_mine = call.visitor is not None and call.visitor.email == request.requester
         if (
@@ -162,6 +164,7 @@ class Views:
         """The form."""
         files = self._files.audiences()
         known = {file.key for file in files}
+        # A chosen file that was deleted stays in the list, so that the requester sees what to choose again.
         gone = tuple(AudienceFile(key, 0, 0) for key in form.audience if key not in known)
         return self._page(
             "edit.html",
@@ -187,7 +190,7 @@ class Views:
         )
 
     def preview(self, call: Call, form: Form, sample: int) -> dict[str, Any]:
-        """The parts of the form's page that change while somebody types."""
+        """The parts of the form's page that change with what is typed."""
         _, _, faults = self._service.read(form, call.visitor.email if call.visitor else "")
         values = self._preview_values(form, max(0, sample))
         return {
@@ -256,10 +259,10 @@ class Views:
             **self._request_status.values(request, job),
         )
 
-    # -- what the script asks for again and again ---------------------------------------------------------------------
+    # -- what the script refreshes ------------------------------------------------------------------------------------
 
     def status(self, call: Call, id_: str) -> str:
-        """The run, the tests and the count of a request, to be put into its page."""
+        """The run, the tests and the count of a request: the part of its page that the script replaces."""
         request = self._store.request(id_)
         job = self._service.count_job(request.parts)
         return self._page(
@@ -279,7 +282,7 @@ class Views:
     # -- devices ------------------------------------------------------------------------------------------------------
 
     def devices(self, call: Call, faults: Faults | None = None) -> str:
-        """One's own test devices."""
+        """The page of the visitor's own test devices."""
         email = call.visitor.email if call.visitor else ""
         return self._page(
             "devices.html",
@@ -299,7 +302,7 @@ def grouped(found: tuple[Preview, ...]) -> tuple[tuple[str, tuple[tuple[str, tup
 
 
 def _warnings(form: Form, job: CountJob | None) -> tuple[str, ...]:
-    """What looks wrong in the texts and in whom they are for."""
+    """What looks wrong in the texts, or in the audience that they are for."""
     count = job.result if job else None
     return (*lookalike_warnings(form, count), *audience_warnings(form, count))
 
@@ -315,7 +318,7 @@ def _searched(listed: ListedRequest) -> str:
 
 def _sample_name(n: int, record: dict[str, Any]) -> str:
     known = record.get("attributes") or {}
-    return ", ".join(map(str, [*list(known.values())[:2], record.get("user_id", n + 1)]))[:80]
+    return ", ".join(map(str, [*list(known.values())[:2], record.get("user_id", n + 1)]))[:MAX_SAMPLE_NAME_CHARS]
 
 
 def _device_view(device: TestDevice) -> DeviceView:

@@ -1,4 +1,4 @@
-"""HTTP as API Gateway's REST proxy hands it over: the call, the answer, the headers that every answer carries."""
+"""HTTP in the form of API Gateway's REST proxy: the call, the answer, and the headers of every answer."""
 
 import base64
 import binascii
@@ -16,8 +16,9 @@ from approval.sign_in import Visitor
 
 MAX_BODY_BYTES = 200_000
 MAX_FIELDS = 1_500
+MAX_PATH_CHARS = 300
 START = "/requests"
-"""The page of whoever wants no other."""
+"""The page after signing in, if no other was asked for."""
 _LOCAL = ("localhost", "127.0.0.1")
 
 HTML = "text/html; charset=utf-8"
@@ -38,7 +39,7 @@ HEADERS = {
 
 
 class BadCall(Exception):
-    """The call is refused before anybody looks at what it wants."""
+    """The call is refused before its route is looked at."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
@@ -48,8 +49,8 @@ class BadCall(Exception):
 class Call(msgspec.Struct, frozen=True):
     """One request.
 
-    `path` is the route, without the stage or a custom domain's base path; `prefix` is what was taken off. `base_url` is
-    where the app is for a browser. `visitor` is who the authorizer says it is; None on the pages before sign-in.
+    `path` is the route, without the stage or a custom domain's base path; `prefix` is the part removed. `base_url` is
+    the app's address in a browser. `visitor` comes from the authorizer; None on the pages before sign-in.
     """
 
     method: str
@@ -96,7 +97,9 @@ def read_call(event: Mapping[str, Any]) -> Call:
 
 
 def _route(event: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[str, str]:
-    """The route and what stands before it: the stage, or a custom domain's base path."""
+    """The route, and the path's part before it: the stage, or a custom domain's base path."""
+    # `requestContext.path` is what the browser asked for; `path` lacks the stage, but has a base path. Neither is the
+    # route alone, which is put together from the template's resource and its parameters.
     whole = str(context.get("path") or event["path"])
     given = event.get("pathParameters") or {}
     resource = str(event.get("resource") or "")
@@ -124,11 +127,12 @@ def _fields(event: Mapping[str, Any], headers: Mapping[str, str]) -> Fields:
 
 
 def check_origin(call: Call) -> None:
-    """Whether a POST comes from our own pages, as far as the browser tells.
+    """Refuse a POST from another site, as far as the browser says where it comes from.
 
     Raises:
         BadCall: from another site.
     """
+    # A browser that sends neither header is let through: the CSRF token is checked after this.
     site = call.headers.get("sec-fetch-site", "same-origin")
     origin = call.headers.get("origin", "null")
     ours = call.base_url.removesuffix(call.prefix)
@@ -137,26 +141,27 @@ def check_origin(call: Call) -> None:
 
 
 def page(html: str, status: int = HTTPStatus.OK, **headers: str) -> "Response[str]":
-    """An answer for people."""
+    """An HTML answer. Names of headers with _ for -."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(int(status), HTML, html, headers=dict[str, str | list[str]](named))
 
 
 def data(value: object) -> "Response[str]":
-    """An answer for the script."""
+    """A JSON answer, for the page's script."""
     return Response(int(HTTPStatus.OK), JSON, msgspec.json.encode(value).decode())
 
 
 def see_other(call: Call, path: str, **headers: str) -> "Response[str]":
-    """On to another page of ours; `path` begins with a slash."""
+    """A redirect to another page of ours; `path` begins with a slash."""
     named = {"Location": call.prefix + path} | {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(int(HTTPStatus.SEE_OTHER), HTML, "", headers=dict[str, str | list[str]](named))
 
 
 def own_path(text: str, prefix: str = "") -> str:
-    """A path of this app that may be gone to after signing in; the list of requests for anything else."""
+    """A path of this app that sign-in may redirect to; the list of requests for anything else."""
+    # `//host`, a backslash or a control character would make a browser leave this site.
     path = text.removeprefix(prefix) if prefix and text.startswith(f"{prefix}/") else text
-    plain = path.isascii() and path.isprintable() and len(path) < 300 and not set(path) & set("\\<>\"' ")
+    plain = path.isascii() and path.isprintable() and len(path) < MAX_PATH_CHARS and not set(path) & set("\\<>\"' ")
     return path if plain and path.startswith("/") and not path.startswith("//") and ".." not in path else START
 
 

@@ -25,7 +25,7 @@ class Pages:
         self._environment = Environment(
             loader=FileSystemLoader(_FOLDER),
             autoescape=select_autoescape(enabled_extensions=("html",), default=False),
-            undefined=StrictUndefined,
+            undefined=StrictUndefined,  # a misspelt name fails in a test instead of showing nothing
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -54,7 +54,7 @@ class Pages:
 
 
 def utc(ms: int | None) -> str:
-    """A time in words: `21 Nov 2026, 14:05 UTC`."""
+    """A time as text: `21 Nov 2026, 14:05 UTC`."""
     if ms is None:
         return ""
     moment = datetime.fromtimestamp(ms / 1000, UTC)
@@ -62,7 +62,7 @@ def utc(ms: int | None) -> str:
 
 
 def time_tag(ms: int | None) -> Markup:
-    """A time that the script turns into the reader's own."""
+    """A time in UTC, which the script turns into the reader's own time zone."""
     if ms is None:
         return Markup()
     stamp = datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -75,7 +75,7 @@ def number(value: int | None) -> str:
 
 
 def of(value: int, thing: str) -> str:
-    """So many of something: `1 user`, `1,200 users`."""
+    """A number with its noun: `1 user`, `1,200 users`."""
     return f"{value:,} {thing}" if value == 1 else f"{value:,} {thing}s"
 
 
@@ -97,20 +97,20 @@ _STEPS = {
 
 
 def step_in_words(step: str) -> str:
-    """A step of the audit trail as people say it."""
+    """A step of the audit trail as the page writes it."""
     return _STEPS[Step(step)] if step in _STEPS else words(step)
 
 
 def run_status(status: str) -> str:
-    """A run's status as people say it."""
+    """A run's status as the page writes it."""
     return "waiting" if status == "resting" else words(status)
 
 
 def arm(name: str) -> str:
-    """An arm as people say it: without variants there is one, and it has no name of its own."""
+    """An arm as the page writes it: without variants there is one, and it has no name of its own."""
     return {DEFAULT_ARM: "the push", CONTROL: "control group"}.get(name, name)
 
 
 def words(name: str) -> str:
-    """A name of the code as people write it."""
+    """A name of the code without underscores."""
     return str(name).replace("_", " ")
