@@ -12,24 +12,29 @@ from collections.abc import Sequence
 import msgspec
 
 SUSPICIOUS_P = 0.001
-"""Below this the arms are called out of proportion: the threshold of most experiment platforms, because the check is
-made on every run and must not cry wolf."""
+"""Below this p-value the arms are called out of proportion. The check is made on every run, so that a larger one would
+raise false alarms; most experiment platforms use this one."""
 MIN_EXPECTED = 5.0
 """With fewer users expected in an arm, the test says nothing (Cochran's rule)."""
 _TINY = 1e-300
+"""In place of a denominator of zero, as Lentz's method wants it."""
 _PRECISE = 1e-15
+"""Relative change of a step at which a sum or fraction has converged: about a float's precision."""
 _MAX_STEPS = 10_000
+_ONE_IN_A_MILLION = 1e-6
+_RARE = 0.01
+"""A smaller share is written as one in so many, a larger one in percent."""
 
 
 class RatioVerdict(enum.StrEnum):
-    """What the check says."""
+    """The result of the check."""
 
     IN_PROPORTION = "in_proportion"
     """The sizes differ by no more than chance."""
     OUT_OF_PROPORTION = "out_of_proportion"
-    """They differ by more: do not compare the arms."""
+    """They differ by more than chance: the arms must not be compared."""
     TOO_FEW = "too_few"
-    """Too few users to tell."""
+    """Too few users for the test."""
     ONE_ARM = "one_arm"
     """There is nothing to compare."""
 
@@ -44,7 +49,7 @@ class RatioCheck(msgspec.Struct, frozen=True):
 
     @property
     def in_words(self) -> str:
-        """What it means, for people who never met the test."""
+        """The result for readers who do not know the test."""
         match self.verdict:
             case RatioVerdict.ONE_ARM:
                 return "There is only one arm: nothing to compare."
@@ -64,7 +69,8 @@ class RatioCheck(msgspec.Struct, frozen=True):
 
 
 def check_ratio(assigned: Sequence[int], shares: Sequence[int]) -> RatioCheck:
-    """Hold the arms' sizes (users) against their shares (hundredths of a percent; any unit will do)."""
+    """Check the arms' sizes (users) against their shares (hundredths of a percent; any unit will do)."""
+    # An arm of 0 % has no expected users: it would divide by zero, and says nothing about the others.
     wanted = [(n, share) for n, share in zip(assigned, shares, strict=True) if share]
     if len(wanted) < 2:
         return RatioCheck(RatioVerdict.ONE_ARM)
@@ -80,7 +86,7 @@ def check_ratio(assigned: Sequence[int], shares: Sequence[int]) -> RatioCheck:
 
 
 def survival(chi_squared: float, degrees: int) -> float:
-    """How likely a value of at least `chi_squared` is, with so many degrees of freedom."""
+    """The probability of a value of at least `chi_squared` with this number of degrees of freedom."""
     if chi_squared <= 0:
         return 1.0
     return _upper_gamma(degrees / 2, chi_squared / 2)
@@ -89,6 +95,7 @@ def survival(chi_squared: float, degrees: int) -> float:
 def _upper_gamma(a: float, x: float) -> float:
     """Q(a, x), the regularised upper incomplete gamma function, for a > 0 and x > 0."""
     scale = math.exp(-x + a * math.log(x) - math.lgamma(a))
+    # The series converges fast for small x, the continued fraction for large x; the border is Numerical Recipes'.
     if x < a + 1:
         return 1.0 - scale * _series(a, x)
     return scale * _continued_fraction(a, x)
@@ -105,7 +112,7 @@ def _series(a: float, x: float) -> float:
 
 
 def _continued_fraction(a: float, x: float) -> float:
-    """Lentz's method."""
+    """Evaluated by Lentz's method: from the left, until a further step changes nothing."""
     b = x + 1.0 - a
     c, d = 1.0 / _TINY, 1.0 / b
     fraction = d
@@ -125,11 +132,11 @@ def _away_from_zero(value: float) -> float:
 
 
 def _share(p_value: float | None) -> str:
-    """A p-value as people say it."""
+    """A p-value in words."""
     if p_value is None:
         return "an unknown share"
-    if p_value < 1e-6:
+    if p_value < _ONE_IN_A_MILLION:
         return "less than one in a million"
-    if p_value < 0.01:
+    if p_value < _RARE:
         return f"one in {round(1 / p_value):,}"
     return f"{p_value:.0%}"

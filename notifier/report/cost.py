@@ -21,16 +21,23 @@ DYNAMODB_READ = 0.125 / 1e6
 """USD, a consistent read of up to 4 KB on demand. https://aws.amazon.com/dynamodb/pricing/on-demand/"""
 
 HOP_OVERHEAD_S = 3.0
-"""Of a hop, beside sending: start, opening, draining."""
+"""Seconds of a hop beside sending: start, reading the batch file, waiting for the last answers."""
 DEFAULT_MEMORY_MB = 1769
 LEDGER_ITEM_KB = 2
 """A lane's item, with the account of a few arms."""
 RANGE_BYTES = 8 * 1024 * 1024
-"""The audience is fetched in ranges of this order."""
+"""About the size of the ranges in which the audience is fetched."""
+GETS_PER_HOP = 2
+LEDGER_WRITES_PER_HOP = 4
+LEDGER_READS_PER_HOP = 4
+LEDGER_WRITE_EVERY_S = 4
+"""A hop writes the ledger at least this often while it sends."""
+MB_PER_GB = 1024
+BYTES_PER_GB = 1e9
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """US dollars."""
+    """An estimate in US dollars."""
 
     lambda_usd: float
     s3_usd: float
@@ -40,7 +47,7 @@ class Cost(msgspec.Struct, frozen=True):
 
     @property
     def total_usd(self) -> float:
-        """All together."""
+        """The sum."""
         return self.lambda_usd + self.s3_usd + self.dynamodb_usd
 
 
@@ -58,12 +65,13 @@ class Work(msgspec.Struct, frozen=True):
 
 def cost_of(work: Work) -> Cost:
     """The estimate."""
-    gb_seconds = (work.sending_s + work.hops * HOP_OVERHEAD_S) * work.memory_mb / 1024
-    gets = math.ceil(work.audience_bytes / RANGE_BYTES) + 2 * work.hops
-    writes = (work.batches + work.sending_s / 4 + 4 * work.hops) * LEDGER_ITEM_KB
+    gb_seconds = (work.sending_s + work.hops * HOP_OVERHEAD_S) * work.memory_mb / MB_PER_GB
+    gets = math.ceil(work.audience_bytes / RANGE_BYTES) + GETS_PER_HOP * work.hops
+    # DynamoDB charges a write by each KB of the item, whatever part of it changes.
+    writes = work.batches + work.sending_s / LEDGER_WRITE_EVERY_S + LEDGER_WRITES_PER_HOP * work.hops
     return Cost(
         lambda_usd=gb_seconds * LAMBDA_GB_SECOND + work.hops * LAMBDA_REQUEST,
-        s3_usd=work.objects * S3_PUT + gets * S3_GET + work.stored_bytes / 1e9 * S3_GB_MONTH,
-        dynamodb_usd=writes * DYNAMODB_WRITE + 4 * work.hops * DYNAMODB_READ,
+        s3_usd=work.objects * S3_PUT + gets * S3_GET + work.stored_bytes / BYTES_PER_GB * S3_GB_MONTH,
+        dynamodb_usd=writes * LEDGER_ITEM_KB * DYNAMODB_WRITE + LEDGER_READS_PER_HOP * work.hops * DYNAMODB_READ,
         gb_seconds=gb_seconds,
     )

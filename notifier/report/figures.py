@@ -1,7 +1,8 @@
-"""The report as a value, made of the run's account, its campaign and its rows. Pure.
+"""The report as a value, made from the run's summary, its campaign and its rows. No I/O.
 
-The arms are compared by *assigned* users. An outcome is the phone's affair (a dead token, a gateway's refusal) and the
-control group has the same phones; leaving unreachable users out of some arms only would compare different people.
+The arms are compared by *assigned* users. Whether a push is accepted depends on the phone (a dead token, a gateway's
+refusal), and the control group has such phones too: leaving unreachable users out of the other arms only would compare
+different people.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,14 @@ from notifier.report.rows import RowFigures, Second
 from notifier.summary import Summary
 
 MAX_BARS = 120
-"""The time line has at most so many bars; a longer run has longer ones."""
+"""The most bars of the time line; in a longer run each covers more seconds."""
 WHY_ASSIGNED = (
     "Compare the arms by their assigned users, not by the accepted ones. Whether a push is accepted depends on the "
     "phone; the control group has users with dead tokens too, and leaving them out of the other arms only would "
     "compare different people."
 )
+HUNDREDTHS = 10_000
+"""The shares of all arms together, in hundredths of a percent."""
 DRY_RUN = "DRY RUN: nothing was sent. FCM only validated, APNs was not asked."
 
 
@@ -53,7 +56,7 @@ class ArmReport(msgspec.Struct, frozen=True):
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """Devices in one stretch of time, `at_s` epoch seconds, `seconds` long."""
+    """Devices by outcome in the `seconds` from `at_s` (epoch seconds) on."""
 
     at_s: int
     seconds: int
@@ -64,12 +67,12 @@ class Bar(msgspec.Struct, frozen=True):
 
     @property
     def per_second(self) -> float:
-        """Pushes a second."""
+        """Pushes a second, the control group left out: it gets none."""
         return (self.accepted + self.rejected + self.failed) / self.seconds
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A run, for people. Times: epoch ms."""
+    """The report of a run. Times: epoch ms."""
 
     summary: Summary
     arms: tuple[ArmReport, ...]
@@ -114,38 +117,44 @@ def make_report(
         objects: what the run wrote to S3 besides its rows.
     """
     arms = _arms_of(summary, shares)
-    asked = [second.asked for second in rows.seconds.values() if second.asked]
-    work = Work(
-        hops=summary.hops,
-        sending_s=summary.sending_s,
-        batches=rows.objects,
-        objects=rows.objects + objects,
-        stored_bytes=rows.stored_bytes,
-        audience_bytes=audience_bytes,
-        memory_mb=memory_mb,
-    )
+    pushes = [second.asked for second in rows.seconds.values() if second.asked]
     return Report(
         summary=summary,
         arms=arms,
-        ratio=check_ratio(
-            [arm.assigned for arm in arms], [share for _, share in shares] if shares else [0] * len(arms)
-        ),
+        ratio=_ratio(arms, shares),
         time_line=_time_line(rows.seconds),
         duration_s=_duration_s(summary),
-        pushes_per_s=sum(asked) / summary.sending_s if summary.sending_s else None,
-        peak_per_s=max(asked, default=None),
+        pushes_per_s=sum(pushes) / summary.sending_s if summary.sending_s else None,
+        peak_per_s=max(pushes, default=None),
         dead_tokens=dead_tokens,
         requests=rows.requests,
         platforms=rows.platforms,
         gateways=rows.gateways,
         rows=rows.rows,
         rows_agree=_agree(summary, rows),
-        cost=cost_of(work),
+        cost=cost_of(_work(summary, rows, objects, audience_bytes, memory_mb)),
     )
 
 
+def _work(summary: Summary, rows: RowFigures, objects: int, audience_bytes: int, memory_mb: int) -> Work:
+    return Work(
+        hops=summary.hops,
+        sending_s=summary.sending_s,
+        batches=rows.objects,  # each settled batch writes one object of rows
+        objects=rows.objects + objects,
+        stored_bytes=rows.stored_bytes,
+        audience_bytes=audience_bytes,
+        memory_mb=memory_mb,
+    )
+
+
+def _ratio(arms: Sequence[ArmReport], shares: Sequence[tuple[str, int]] | None) -> RatioCheck:
+    """The check of the arms' sizes. Without the campaign the shares are unknown: then there is nothing to compare."""
+    return check_ratio([arm.assigned for arm in arms], [share for _, share in shares] if shares else [0] * len(arms))
+
+
 def _arms_of(summary: Summary, shares: Sequence[tuple[str, int]] | None) -> tuple[ArmReport, ...]:
-    """In the campaign's order, control last; in the account's where the campaign is not known."""
+    """The arms in the campaign's order, control last; in the account's where the campaign is not known."""
     known = dict(shares) if shares else dict.fromkeys(summary.arms)
     everybody = sum(_of(summary, name)["assigned"] for name in known)
     return tuple(_arm(name, share, _of(summary, name), everybody) for name, share in known.items())
@@ -161,7 +170,7 @@ def _arm(name: str, share: int | None, figures: Mapping[str, Any], everybody: in
     return ArmReport(
         name=name,
         percent=share / 100 if share is not None else None,
-        expected=everybody * share / 10_000 if share is not None else None,
+        expected=everybody * share / HUNDREDTHS if share is not None else None,
         assigned=figures["assigned"],
         accepted=figures["accepted"],
         rejected=dict(figures["rejected"]),
@@ -171,11 +180,11 @@ def _arm(name: str, share: int | None, figures: Mapping[str, Any], everybody: in
 
 
 def _time_line(seconds: Mapping[int, Second]) -> tuple[Bar, ...]:
-    """Equal stretches from the first outcome to the last, empty ones included: a rest is seen as one."""
+    """Bars of equal length from the first outcome to the last, empty ones included, so that a pause is visible."""
     if not seconds:
         return ()
     first, last = min(seconds), max(seconds)
-    length = -(-(last - first + 1) // MAX_BARS)
+    length = -(-(last - first + 1) // MAX_BARS)  # rounded up: one bar more than MAX_BARS must not come out
     bars = [Second() for _ in range((last - first) // length + 1)]
     for at_s, second in seconds.items():
         bar = bars[(at_s - first) // length]
@@ -195,23 +204,24 @@ def _duration_s(summary: Summary) -> float | None:
 
 
 def _agree(summary: Summary, rows: RowFigures) -> bool:
-    """Whether the rows in S3 say what the ledger's account says."""
-    told: dict[tuple[str, str, str], int] = {}
+    """Whether the rows in S3 add up to the ledger's account."""
+    accounted: dict[tuple[str, str, str], int] = {}
     for arm, figures in summary.arms.items():
         for outcome in ("accepted", "held"):
-            told[arm, outcome, ""] = figures[outcome]
+            accounted[arm, outcome, ""] = figures[outcome]
         for outcome in ("rejected", "failed"):
             for reason, n in figures[outcome].items():
-                told[arm, outcome, reason] = n
+                accounted[arm, outcome, reason] = n
     seen: dict[tuple[str, str, str], int] = {}
     for (arm, outcome, reason), n in rows.outcomes.items():
+        # Accepted rows of a dry run have a reason, too; the account keeps reasons of refusals and failures only.
         key = (arm, outcome, reason if outcome in ("rejected", "failed") else "")
         seen[key] = seen.get(key, 0) + n
-    return {key: n for key, n in told.items() if n} == seen
+    return {key: n for key, n in accounted.items() if n} == seen
 
 
 def plain_of(report: Report) -> dict[str, Any]:
-    """The report as plain values, with what is worked out from them."""
+    """The report as plain values for JSON, with those that are properties of it."""
     plain: dict[str, Any] = msgspec.to_builtins(report)
     plain["headline"] = report.headline
     plain["ratio"]["in_words"] = report.ratio.in_words

@@ -10,12 +10,13 @@ from string import Template
 from notifier.report import sql, svg
 from notifier.report.figures import ArmReport, Report
 
+MAX_REASONS = 20
 _ARM_COLUMNS = ("arm", "share", "users assigned", "expected", "devices", "accepted", "rejected", "failed", "held")
 _NAMES = {sql.Dialect.BIGQUERY: "BigQuery", sql.Dialect.ATHENA: "Athena", sql.Dialect.DUCKDB: "DuckDB"}
 
 
 def page(report: Report, bucket: str) -> str:
-    """The page. `bucket` is where the rows are."""
+    """The page as HTML. `bucket` holds the rows."""
     template = Template(files("notifier.report").joinpath("page.html").read_text(encoding="utf-8"))
     summary = report.summary
     return template.substitute(
@@ -86,7 +87,7 @@ def _arms_table(report: Report) -> str:
 
 
 def _arm_cells(arm: ArmReport) -> tuple[str, ...]:
-    def part(n: int) -> str:
+    def with_share(n: int) -> str:
         return f"{n:,} ({n / arm.devices:.1%})" if arm.devices and n else f"{n:,}"
 
     return (
@@ -95,10 +96,10 @@ def _arm_cells(arm: ArmReport) -> tuple[str, ...]:
         f"{arm.assigned:,}",
         f"{arm.expected:,.0f}" if arm.expected is not None else "",
         f"{arm.devices:,}",
-        part(arm.accepted),
-        part(arm.refused),
-        part(arm.given_up),
-        part(arm.held),
+        with_share(arm.accepted),
+        with_share(arm.refused),
+        with_share(arm.given_up),
+        with_share(arm.held),
     )
 
 
@@ -113,7 +114,7 @@ def _reasons(report: Report) -> str:
         counted.update({("failed", reason): n for reason, n in arm.failed.items()})
     if not counted:
         return '<p class="soft">None.</p>'
-    body = "".join(_row((reason, outcome, f"{n:,}")) for (outcome, reason), n in counted.most_common(20))
+    body = "".join(_row((reason, outcome, f"{n:,}")) for (outcome, reason), n in counted.most_common(MAX_REASONS))
     return f'<div class="scroll"><table><tr><th>reason</th><th>outcome</th><th>devices</th></tr>{body}</table></div>'
 
 
@@ -153,12 +154,12 @@ def _sql(dialect: sql.Dialect, report: Report, bucket: str) -> str:
 
 
 def moment(at_ms: int | None) -> str:
-    """A time for people, UTC."""
+    """A time as text, in UTC; – for none."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at_ms else "–"
 
 
 def duration(seconds: float | None) -> str:
-    """A duration for people."""
+    """A duration as text; – for none."""
     if seconds is None:
         return "–"
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""What only the rows tell: the time line, and whether they agree with the ledger's account."""
+"""Reads and adds up the rows of a run: for the time line, and to check the ledger's account."""
 
 import gzip
 from collections.abc import Iterable, Iterator
@@ -9,6 +9,9 @@ from typing import Any
 import msgspec
 
 READERS = 8
+"""Objects fetched at once."""
+_TO_THE_SECOND = 19
+"""Characters of a row's time without its fraction."""
 _FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
@@ -37,7 +40,7 @@ class Second(msgspec.Struct):
 
     @property
     def asked(self) -> int:
-        """Without the control group, who are never asked for."""
+        """Devices for which a gateway was asked: all but the control group's."""
         return self.accepted + self.rejected + self.failed
 
 
@@ -54,7 +57,8 @@ class RowFigures(msgspec.Struct):
     outcomes: dict[tuple[str, str, str], int] = {}
 
     def add(self, rows: Iterable[SeenRow]) -> None:
-        """Take rows in."""
+        """Add rows."""
+        # Thousands of rows share a second: its text is parsed once, which is most of the time this takes.
         epochs: dict[str, Second] = {}
         for row in rows:
             self.rows += 1
@@ -63,7 +67,7 @@ class RowFigures(msgspec.Struct):
             self.gateways[row.gateway] = self.gateways.get(row.gateway, 0) + 1
             key = (row.arm, row.outcome, row.reason or "")
             self.outcomes[key] = self.outcomes.get(key, 0) + 1
-            name = row.at[:19]
+            name = row.at[:_TO_THE_SECOND]
             second = epochs.get(name)
             if second is None:
                 second = epochs[name] = self.seconds.setdefault(_epoch_of(name), Second())
@@ -85,7 +89,7 @@ def read_rows(client: Any, bucket: str, run_id: str) -> RowFigures:
 
 
 def count_lines(client: Any, bucket: str, prefix: str) -> tuple[int, int]:
-    """How many lines and objects are under a prefix. What they say is not looked at."""
+    """The number of lines and of objects under a prefix. The lines are not decoded."""
     lines = objects = 0
     for _, body in objects_under(client, bucket, prefix):
         objects += 1
@@ -94,9 +98,9 @@ def count_lines(client: Any, bucket: str, prefix: str) -> tuple[int, int]:
 
 
 def objects_under(client: Any, bucket: str, prefix: str) -> Iterator[tuple[str, bytes]]:
-    """Key and body of every object under a prefix, in order, a few fetched at once.
+    """Key and body of every object under a prefix, in order of the keys; `READERS` are fetched at once.
 
-    A name that begins with `_` is a probe of the worker's, as query engines pass over such names too.
+    A name that begins with `_` is a probe of the worker, and skipped: query engines skip such names too.
     """
 
     def body_of(key: str) -> tuple[str, bytes]:

@@ -1,8 +1,8 @@
-"""SQL over the rows as they lie in S3: the report again, and the arms held against the app's own conversions.
+"""SQL over the rows in S3: the report's figures, and the app's own conversions by arm.
 
 Rows are newline-delimited JSON, gzipped, under `rows/run_id=…/`: every engine below reads them without a conversion.
-The comparison is over *assigned* users. Who was accepted depends on the phone, who converts depends on the user; the
-control group holds unreachable users too, so leaving them out of the other arms would compare different people.
+Conversions are compared over *assigned* users. Whether a push is accepted depends on the phone; the control group has
+unreachable users too, so that leaving them out of the other arms would compare different people.
 """
 
 import enum
@@ -21,7 +21,7 @@ COLUMNS = (
     ("platform", "string"), ("gateway", "string"), ("outcome", "string"), ("reason", "string"), ("status", "bigint"),
     ("apns_id", "string"), ("message_id", "string"), ("attempts", "bigint"), ("locale", "string"), ("at", "timestamp"),
 )  # fmt: skip
-"""Every member of a row but `run_id`, which is the partition: its name stands in the key as well."""
+"""Every member of a row but `run_id`, which is the partition and part of the key."""
 _BIGQUERY = {"string": "STRING", "bigint": "INT64", "timestamp": "TIMESTAMP"}
 _DUCKDB = {"string": "VARCHAR", "bigint": "BIGINT", "timestamp": "TIMESTAMP"}
 
@@ -61,12 +61,12 @@ ORDER BY arm"""
 
 
 def outcomes_query(run_id: str, rows: str) -> str:
-    """Devices by arm, outcome and reason. `rows` is a table, or what stands for one."""
+    """Devices by arm, outcome and reason. `rows` is a table's name, or a table function."""
     return OUTCOMES.format(rows=rows, run_id=_safe(run_id))
 
 
 def conversions_query(dialect: Dialect, run_id: str, rows: str, conversions: str = "conversions") -> str:
-    """Users and converted users by arm, within seven days. `conversions` has `user_id` and `at`, one row for each."""
+    """Users and converted users by arm, within seven days. `conversions` is a table with `user_id` and `at`."""
     until = {
         Dialect.BIGQUERY: "TIMESTAMP_ADD(a.since, INTERVAL 7 DAY)",
         Dialect.ATHENA: "date_add('day', 7, a.since)",
@@ -78,14 +78,14 @@ def conversions_query(dialect: Dialect, run_id: str, rows: str, conversions: str
 
 
 def rows_table(dialect: Dialect, bucket: str) -> str:
-    """What makes the rows a table called `push_rows`."""
+    """The statement that makes a table or view of the rows, named `rows_name`."""
     where = f"s3://{_safe(bucket)}/rows"
     if dialect is Dialect.DUCKDB:
         return (
             f"{_DUCKDB_ON_S3}CREATE OR REPLACE VIEW push_rows AS\nSELECT * FROM {duckdb_rows(f'{where}/*/*.json.gz')};"
         )
     if dialect is Dialect.ATHENA:
-        kinds = {"timestamp": "string"}
+        kinds = {"timestamp": "string"}  # a text, which the queries cast: no format of times to set
         columns = ",\n".join(f"  `{name}` {kinds.get(kind, kind)}" for name, kind in COLUMNS)
         return (
             f"CREATE EXTERNAL TABLE IF NOT EXISTS push_rows (\n{columns}\n)\nPARTITIONED BY (run_id string)\n"
@@ -102,7 +102,7 @@ def rows_table(dialect: Dialect, bucket: str) -> str:
 
 
 def rows_name(dialect: Dialect) -> str:
-    """What `rows_table` calls it."""
+    """The name of the table that `rows_table` makes."""
     return "push.push_rows" if dialect is Dialect.BIGQUERY else "push_rows"
 
 
@@ -113,7 +113,7 @@ def duckdb_rows(pattern: str) -> str:
 
 
 def script(dialect: Dialect, run_id: str, bucket: str, conversions: str = "conversions") -> str:
-    """The whole of it, ready to be pasted."""
+    """All statements in order, ready to paste."""
     rows = rows_name(dialect)
     return (
         f"-- 1. The rows as a table\n{rows_table(dialect, bucket)}\n\n"
@@ -124,5 +124,5 @@ def script(dialect: Dialect, run_id: str, bucket: str, conversions: str = "conve
 
 
 def _safe(text: str) -> str:
-    """A text that may stand between quotes."""
+    """A text for use between single quotes."""
     return text.replace("'", "''")

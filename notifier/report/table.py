@@ -1,4 +1,4 @@
-"""The report in a terminal."""
+"""The report as a table for the terminal."""
 
 from collections.abc import Iterator
 
@@ -14,10 +14,12 @@ from notifier.report.page import duration, moment
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BARS = 60
+_TIME = slice(11, 19)
+"""Of a moment: hours, minutes and seconds."""
 
 
 def table(report: Report) -> RenderableType:
-    """Everything the page has, as text."""
+    """The contents of the page as text."""
     return Group(*_parts(report))
 
 
@@ -39,7 +41,7 @@ def _parts(report: Report) -> Iterator[RenderableType]:
 
 
 def arms(report: Report) -> Table:
-    """Arms side by side."""
+    """One row for each arm."""
     shown = Table(box=box.SIMPLE_HEAD)
     shown.add_column("arm", overflow="fold", min_width=9)
     for name in ("share", "assigned", "expected", "accepted", "rejected", "failed", "held"):
@@ -59,12 +61,13 @@ def arms(report: Report) -> Table:
 
 
 def sparkline(bars: tuple[Bar, ...]) -> str:
-    """Pushes a second in one line of blocks, with times and the peak."""
+    """Pushes a second as one line of blocks, with the times and the peak."""
     width = -(-len(bars) // _BARS)
+    # Of bars that share a block the highest counts, so that the peak of the line is the peak in the words below it.
     rates = [max(bar.per_second for bar in bars[n : n + width]) for n in range(0, len(bars), width)]
     peak = max(rates)
-    line = "".join(_BLOCKS[round(rate / peak * 8) if peak else 0] for rate in rates)
-    begun, ended = moment(bars[0].at_s * 1000)[11:19], moment((bars[-1].at_s + bars[-1].seconds) * 1000)[11:19]
+    line = "".join(_BLOCKS[round(rate / peak * (len(_BLOCKS) - 1)) if peak else 0] for rate in rates)
+    begun, ended = moment(bars[0].at_s * 1000)[_TIME], moment((bars[-1].at_s + bars[-1].seconds) * 1000)[_TIME]
     return f"{line}\n{begun} to {ended} UTC, at most {peak:,.0f}/s"
 
 
