@@ -59,7 +59,7 @@ class Mailbox:
         self.mails.append({"to": to, "subject": subject, "text": text, "html": html})
 
     def link(self, to: str) -> str:
-        """The newest link to somebody: its path and query, without the stage."""
+        """The newest link to an address: its path and query, without the stage."""
         text = next(mail["text"] for mail in reversed(self.mails) if mail["to"] == to and "/link?t=" in mail["text"])
         url = re.search(rf"https://{re.escape(HOST)}{STAGE}(/link\S+)", text)
         assert url is not None

@@ -169,7 +169,7 @@ def test_sessions_end(access: Access) -> None:
 
 
 def test_limits_count_in_windows(access: Access) -> None:
-    """The next window begins anew."""
+    """The next window counts from zero."""
     assert [access.is_within("x", "who", 2, 60, now) for now in (0, 1, 59, 60)] == [True, True, False, True]
 
 
@@ -248,7 +248,7 @@ def test_a_run_as_the_ledger_tells_it(runs: Runs, world: World) -> None:
     assert (done.status, done.is_over) == ("completed", True)
 
 
-def test_the_first_word_for_a_key_stands(runs: Runs, world: World) -> None:
+def test_an_approval_is_never_replaced(runs: Runs, world: World) -> None:
     """What is approved under a key cannot become something else."""
     runs.record_approval(BUCKET, "batches/r1.json", b"1", "r1", [ANN], 9_999_999_999)
     runs.record_approval(BUCKET, "batches/r1.json", b"1", "r1", [ANN], 9_999_999_999)

@@ -92,7 +92,7 @@ def test_from_request_to_batch_file(world: World) -> None:
     assert [mail["subject"] for mail in world.mailbox.mails if mail["to"] == ANN][-1] == "Approved: tinie-1"
 
 
-def test_the_approval_is_vouched_for_in_the_ledger(world: World) -> None:
+def test_the_approval_is_recorded_in_the_ledger(world: World) -> None:
     """Under the file's key, with the hash of the bytes that are then there: what RequireApproval looks at."""
     id_ = new_request(world.browser(ANN), world)
     approve(world.browser(BOB), id_)
@@ -234,7 +234,7 @@ def test_taken_back_changed_and_asked_again(world: World) -> None:
 
 
 def test_two_windows_do_not_overwrite_each_other(world: World) -> None:
-    """The second to save is told, and nothing is lost."""
+    """The second to save gets a notice, and nothing is lost."""
     ann = world.browser(ANN)
     id_ = ann.post("/requests").location.rpartition("/")[2]
     assert ann.post(f"/requests/{id_}", {**FORM, "version": "0", "do": "save"}).status == 303
@@ -271,7 +271,7 @@ def trail(browser: Browser, id_: str) -> list[str]:
 
 
 def test_the_trail_says_that_nobody_decided_in_time(world: World) -> None:
-    """With its time, however late somebody looks; nothing that is tried afterwards changes it, or is added to it."""
+    """With its time, however late the page is opened; nothing tried afterwards changes it, or is added to it."""
     ann, bob = world.browser(ANN), world.browser(BOB)
     id_ = new_request(ann, world)
     assert "expired" not in str(trail(bob, id_))

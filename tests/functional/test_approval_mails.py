@@ -1,4 +1,4 @@
-"""Who is told of a request, and what is told of its placeholders, without a browser."""
+"""Who gets mails about a request, and what the pages say of its placeholders, without a browser."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ def endpoint() -> Iterator[str]:
         yield address
 
 
-def told(world: World) -> list[str]:
+def mailed(world: World) -> list[str]:
     return [mail["to"] for mail in world.mailbox.mails if mail["subject"].startswith("Please review")]
 
 
@@ -29,10 +29,10 @@ def sent_for_review(world: World, **fields: str) -> tuple[int, str]:
 
 
 def test_an_approver_of_a_domain_is_told_when_named(endpoint: str) -> None:
-    """He gets a mail with his own link beside those who always do, and approves by it."""
+    """A named approver gets a mail with a link of their own, beside those who always do, and approves by it."""
     world = World(endpoint, approvers=(BOB, "@leads.example.com"))
     id_ = new_request(world.browser(ANN), world, form={**FORM, "approvers": f" {DAN.upper()}, {BOB}"})
-    assert told(world) == [BOB, DAN]
+    assert mailed(world) == [BOB, DAN]
     dan = world.browser()
     page = dan.get(world.mailbox.link(DAN))
     assert dan.post("/link", {"t": page.field("t")}).location == f"/requests/{id_}"
@@ -78,7 +78,7 @@ def test_who_cannot_be_told(endpoint: str, named: str, fault: str) -> None:
     answer = ann.post(f"/requests/{id_}", fields)
     assert answer.status == 422
     assert f'data-fault="approvers">{fault}</span>' in answer.body
-    assert told(world) == []
+    assert mailed(world) == []
 
 
 def test_a_placeholder_without_default_must_be_there_for_everybody(endpoint: str) -> None:
@@ -98,7 +98,7 @@ def test_a_placeholder_without_default_must_be_there_for_everybody(endpoint: str
 
 
 def test_the_approver_sees_who_reads_the_default(endpoint: str) -> None:
-    """With a default nothing is at fault, and everybody is told how many read it."""
+    """With a default nothing is at fault, and the page says how many users get the default."""
     world = World(endpoint)
     id_ = new_request(world.browser(ANN), world)
     line = "<code>first_name</code> is missing for 20 of 500 users: they read the default."

@@ -76,7 +76,7 @@ def test_no_action_without_a_session(world: World) -> None:
 
 @pytest.mark.parametrize("token", ["", "0" * 40, "ä"])
 def test_no_action_without_ones_own_csrf_token(world: World, token: str) -> None:
-    """Missing, guessed or somebody else's: refused, nothing written."""
+    """Missing, guessed or another person's: refused, nothing written."""
     ann, bob = world.browser(ANN), world.browser(BOB)
     id_ = new_request(ann, world)
     foreign = bob.csrf()

@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 
 
 def typed(**fields: Any) -> Form:
-    """A form as posted; `__` stands for a dot."""
+    """A form as posted; `__` in place of a dot."""
     named = {name.replace("__", "."): value for name, value in fields.items()}
     return read_form({name: value if isinstance(value, list) else [value] for name, value in named.items()})
 

@@ -59,7 +59,7 @@ def test_a_word_without_its_quotes_is_a_fault_of_the_form() -> None:
 
 
 def test_what_looks_like_a_placeholder_is_a_warning_of_the_form() -> None:
-    """Only where somebody has an attribute of that name."""
+    """Only where some user has an attribute of that name."""
     form = Form(title="Hi {first_name} {name}", body="Hi {first_name}")
     assert lookalike_warnings(form, COUNT) == (
         "{first_name} is sent as it is; for the attribute of this name write {{ first_name }}",

@@ -42,7 +42,7 @@ def test_one_approver_is_enough_for_few() -> None:
 
 
 def test_two_approvers_for_many() -> None:
-    """Above the threshold the first yes leaves it in review, and the second, by somebody else, carries it."""
+    """Above the threshold the first approval leaves it in review, and the second, by another person, approves it."""
     first = approve(in_review(), BOB, users=1001)
     assert first.state is State.IN_REVIEW
     assert approve(first, BOB, users=1001) is first
@@ -50,7 +50,7 @@ def test_two_approvers_for_many() -> None:
 
 
 def test_nobody_approves_their_own() -> None:
-    """Not even somebody who is an approver too."""
+    """Not even a requester who is an approver too."""
     with pytest.raises(Forbidden):
         approve(in_review(), ANN)
     with pytest.raises(Forbidden):

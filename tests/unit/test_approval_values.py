@@ -117,7 +117,7 @@ def test_previews_of_every_arm_language_and_platform() -> None:
 
 
 def test_a_preview_says_what_the_user_misses() -> None:
-    """And shows the placeholder as it stands."""
+    """And shows the placeholder as it was written."""
     seen = previews(CAMPAIGN, {"user_id": "u"})
     assert {p.title for p in seen} == {"Hi {{ first_name }}", "Hallo {{ first_name }}"}
     assert all("first_name" in p.fault for p in seen)

@@ -57,14 +57,14 @@ def summary(**changes: Any) -> Summary:
 def rows(seconds: int = 3) -> RowFigures:
     """The rows of `summary()`, spread over some seconds."""
     figures = RowFigures()
-    told = [("question", "accepted", None, 440), ("question", "rejected", "UNREGISTERED", 8)]
-    told += [
+    accounted = [("question", "accepted", None, 440), ("question", "rejected", "UNREGISTERED", 8)]
+    accounted += [
         ("question", "failed", "unanswered", 2),
         ("statement", "accepted", None, 455),
         ("control", "held", None, 95),
     ]
     n = 0
-    for name, outcome, reason, count in told:
+    for name, outcome, reason, count in accounted:
         for _ in range(count):
             at = f"2026-11-21 14:{n % seconds // 60:02d}:{n % seconds % 60:02d}.123"
             figures.add([SeenRow(name, outcome, "fcm", "android", at, 0 if outcome == "held" else 1, reason)])
@@ -286,7 +286,7 @@ def test_sql_compares_assigned_users(dialect: sql.Dialect) -> None:
 
 
 def test_names_in_sql_are_quoted() -> None:
-    """A quote in a name does not end the text it stands in."""
+    """A quote in a name does not end the text that contains it."""
     assert "it''s" in sql.outcomes_query("it's", "t")
 
 

@@ -58,7 +58,7 @@ class Kept(NoTrace):
 
 
 class Clock:
-    """Time that moves when it is told to."""
+    """Time that the test moves."""
 
     def __init__(self) -> None:
         self.at = 1_000.0
@@ -159,11 +159,11 @@ def test_the_figures_count_every_answer() -> None:
     for number in range(100):
         sending.answered(Push(batch), Reply(2.5 if number >= 98 else 0.045, 200), OK)
     sending.end()
-    told = kept.notes["FCM"]
-    assert isinstance(told, Mapping)
-    assert told["requests"] == 100
-    assert told["statuses"] == {"200": 100}
-    assert (told["p50_ms"], told["p99_ms"], told["max_ms"]) == (50, 3_000, 2_500.0)
+    metadata = kept.notes["FCM"]
+    assert isinstance(metadata, Mapping)
+    assert metadata["requests"] == 100
+    assert metadata["statuses"] == {"200": 100}
+    assert (metadata["p50_ms"], metadata["p99_ms"], metadata["max_ms"]) == (50, 3_000, 2_500.0)
     assert "APNs" not in kept.notes
 
 
@@ -177,7 +177,7 @@ def test_without_a_trace_the_figures_are_the_same() -> None:
 
 
 def test_every_disposition_has_a_meaning_for_the_trace() -> None:
-    """A disposition that is added later is told apart here too."""
+    """A disposition that is added later is classified here too."""
     clock = Clock()
     sending = Sending(Kept(), NODES, clock.now)
     for disposition in Disposition:

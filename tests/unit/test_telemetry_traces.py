@@ -1,4 +1,4 @@
-"""Traces with the X-Ray SDK, and each of its traps. A UDP listener stands in the daemon's place."""
+"""Traces with the X-Ray SDK, and each of its traps. A UDP listener takes the daemon's place."""
 
 import ast
 import threading
@@ -364,8 +364,8 @@ def test_a_hop_writes_no_more_than_its_share(daemon: Daemon) -> None:
     found = documents(daemon)
     assert 5 < kept < 40
     assert sum(daemon.datagrams) < TRACE_MAX_BYTES / 8
-    told = named(found, "worker").detail["metadata"]["notifier"]["documents"]
-    assert told["left_out"] > 500
+    counted = named(found, "worker").detail["metadata"]["notifier"]["documents"]
+    assert counted["left_out"] > 500
 
 
 def test_the_slow_and_the_failing_are_kept() -> None:
