@@ -51,6 +51,7 @@ def users_at_night(timezones: dict[str, int], start: datetime) -> int:
     """Users for whom it is between 22:00 and 08:00 at `start`. Users in unknown time zones are not counted."""
     total = 0
     for name, users in timezones.items():
+        # Also counted under names that are no zones: those the audience misspells, and `(others)`.
         zone = zone_of(name)
         if zone is None:
             continue

@@ -125,6 +125,7 @@ def _one(fields: Fields, name: str) -> str:
 
 
 def _indexes(fields: Fields, group: str, most: int) -> list[int]:
+    # Numbers need not be in a row: the script removes a block from the middle and leaves the others as they are.
     pattern = re.compile(rf"{group}\.(\d{{1,3}})\.")
     found = sorted({int(match[1]) for name in fields if (match := pattern.match(name))})
     if len(found) > most:
@@ -145,6 +146,7 @@ def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults
         found = template_faults(campaign)
     except BrokenCampaign as error:
         found = error.faults
+    # setdefault: a fault of the form itself is in the requester's words, and says more than the campaign's own.
     for fault in found:
         faults.setdefault(field_of(fault.field, form), _in_words(fault))
     _time_faults(campaign, now, faults)
@@ -213,8 +215,10 @@ def _decoded_variant(form: Form, n: int, faults: Faults) -> dict[str, Any]:
     translations: dict[str, dict[str, str]] = {}
     for m, texts in enumerate(form.languages):
         own = variant.languages[m] if m < len(variant.languages) else Texts()
+        # A variant's translations replace the campaign's as a whole: texts that it does not change are repeated here.
         translations[texts.locale] = {**_given(texts), **_given(own)}
         for field in TEXTS:
+            # Else readers of this language would get the main message's text in this arm, and spoil the comparison.
             if getattr(variant, field) and getattr(texts, field) and not getattr(own, field):
                 place = f"variants.{n}.languages.{m}.{field}"
                 faults[place] = f"The variant has its own {_NAMES[field]}: say it in {texts.locale} too."
@@ -226,7 +230,7 @@ def _decoded_variant(form: Form, n: int, faults: Faults) -> dict[str, Any]:
 
 def _percent(text: str, field: str, faults: Faults) -> Decimal:
     try:
-        percent = Decimal(text.rstrip("% ").replace(",", "."))
+        percent = Decimal(text.rstrip("% ").replace(",", "."))  # not float: 33.3 must stay 33.3 in the batch file
     except InvalidOperation:
         faults[field] = "A percentage, such as 45 or 12.5."
         return Decimal(0)
@@ -240,6 +244,7 @@ def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | 
     if zone is None:
         faults["timezone"] = "Not a time zone. For example Europe/London."
         return None
+    # A browser's datetime-local field has no zone: the form has one for both times.
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -273,6 +278,7 @@ def field_of(place: str, form: Form) -> str:
     }
     if path in direct:
         return direct[path]
+    # What is left is a text, in a variant or not, in a translation or not: the form has the same order of names.
     prefix = ""
     if match := re.match(r"variants\.\d+\.", path):
         prefix, path = match[0], path[match.end() :]
@@ -286,6 +292,7 @@ def field_of(place: str, form: Form) -> str:
 
 def _translated(path: str, form: Form) -> str:
     for n, texts in enumerate(form.languages):
+        # Compared as a whole: what was typed as a locale may hold the dot that separates it from the field.
         for field in ("", *(f".{name}" for name in TEXTS)):
             if path == texts.locale + field:
                 return f"languages.{n}{field or '.locale'}"

@@ -56,6 +56,7 @@ class Preview(msgspec.Struct, frozen=True):
 
 def recipient_of(sample: dict[str, Any] | None, locale: str | None = None) -> Recipient:
     """A user of the audience with a device that is no real one; without a sample, a user without attributes."""
+    # A sample's devices are masked. The reader of records wants one that looks real, or it refuses the whole record.
     record = {k: v for k, v in (sample or {}).items() if k not in ("devices", "token", "gateway", "environment")}
     try:
         recipient = read_recipient({"user_id": "sample", **record, "platform": "ios", "token": "sample"})
@@ -114,7 +115,7 @@ def prepared(wording: Wording, label: Label) -> tuple[FcmPrepared, ApnsPrepared]
 def _personalised(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[Wording, tuple[str, ...], str]:
     """The user's wording and texts; where they lack an attribute, the wording as it was written, and the reason."""
     try:
-        renderer.check(recipient)
+        renderer.check(recipient)  # as the worker does before it sends to this user
         words = renderer.words(arm, recipient)
     except BrokenRecord as error:
         wording = renderer.wording_for(arm, recipient)

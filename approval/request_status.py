@@ -49,6 +49,7 @@ class RequestStatus:
         devices = job.result.devices if job and job.result else 0
         settled = run.account.settled if run else 0
         tests = [self._test_seen(test) for test in self._store.tests(request.id)]
+        # No run yet, or one that is not over. A run may take minutes to appear: S3's event comes first.
         is_sending = request.written is not None and not (run and run.is_over)
         is_counting = request.campaign is not None and not (job and job.result) and request.state is State.IN_REVIEW
         return {
@@ -67,6 +68,7 @@ class RequestStatus:
     def _test_seen(self, test: TestPush) -> TestSeen:
         rows = self._files.rows(test.run_id)
         run = None if rows is not None else self._runs.run(test.run_id)
+        # A test run that is over without rows sent nothing: the tester must learn why.
         reason = ""
         if run is not None and (run.is_over or run.status == "stopped"):
             broken = run.account.invalid_records

@@ -81,6 +81,7 @@ class TestPushes:
             raise Refused("You have sent many tests. Wait ten minutes.")
         samples = self._samples(request)
         chosen = samples[sample] if 0 <= sample < len(samples) else {}
+        # Numbers are taken before any file is written: two tests at once must not write the same keys.
         first = self._store.next_test_number(id_, len(pairs))
         for number, (arm, locale) in enumerate(pairs, first):
             self._write_test(request, request.campaign, person, number, arm, locale, devices, chosen)
@@ -109,6 +110,7 @@ class TestPushes:
             campaign_of_test(campaign, arm, name), [user_of_test(person.email, devices, locale, sample)]
         )
         key = f"batches/test/{request.id}-{number}.json"
+        # With RequireApproval test files need an approval, too: the tester's own, as it goes to their devices only.
         self._runs.record_approval(self._bucket, key, body, request.id, [person.email], now_ms // 1000 + KEEP_S)
         metadata = {"content-hash": request.content_hash, "request-id": request.id, "requested-by": person.email}
         written = self._files.write_once(key, body, metadata, now_ms)
@@ -173,7 +175,7 @@ def user_of_test(email: str, devices: list[TestDevice], locale: str, sample: dic
     }
     record["user_id"] = f"test:{email}"
     record["devices"] = [_fields(device) for device in devices]
-    record.pop("locale", None)
+    record.pop("locale", None)  # the language under test, not the sample's; none for the message's own texts
     if locale:
         record["locale"] = locale
     return record

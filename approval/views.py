@@ -123,6 +123,7 @@ class Views:
         state, words = call.asked("state"), call.asked("q").strip().lower()[:MAX_QUERY_CHARS]
         mine = call.asked("mine") == "yes"
         email = call.visitor.email if call.visitor else ""
+        # Filtered here: the table has no index for words, and the store lists the latest few hundred only.
         found = [_as_now(listed, now_ms) for listed in self._store.listed()]
         shown = [
             listed
@@ -308,6 +309,7 @@ def _warnings(form: Form, job: CountJob | None) -> tuple[str, ...]:
 
 
 def _as_now(listed: ListedRequest, now_ms: int) -> ListedRequest:
+    # As `Request.state_at`: the stored state of an open request does not change when it expires.
     over = listed.state in OPEN and now_ms >= listed.expires_at_ms
     return msgspec.structs.replace(listed, state=State.EXPIRED) if over else listed
 

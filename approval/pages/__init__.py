@@ -24,6 +24,7 @@ class Pages:
     def __init__(self) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(_FOLDER),
+            # Mails as text must not be escaped: their templates end with .txt.
             autoescape=select_autoescape(enabled_extensions=("html",), default=False),
             undefined=StrictUndefined,  # a misspelt name fails in a test instead of showing nothing
             trim_blocks=True,
@@ -44,6 +45,7 @@ class Pages:
             "places": places_of,
         }
         self.files = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in STATIC}
+        # A hash of the content in the address: files may be cached for ever, and a new release is loaded at once.
         self._environment.globals["version"] = {
             name: sha256(text.encode()).hexdigest()[:12] for name, text in self.files.items()
         }
