@@ -45,7 +45,8 @@ class AskingList:
         if self._epoch not in one.epochs:
             self._announce(one)
             return False
-        return any(each.number == number and self._epoch in each.epochs for each in known)
+        # By the round too: the ledger may still have the round before, whose account is on its way there.
+        return any((each.number, each.round) == (number, round_) and self._epoch in each.epochs for each in known)
 
     def _announce(self, one: Asking) -> None:
         self._entries[one.number] = msgspec.structs.replace(one, epochs=(*one.epochs, self._epoch))
