@@ -156,8 +156,9 @@ class Tenure:
             return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
         try:
             lane, opened = self._open(run, lane)
-            if (lane.suspects or lane.asking) and not cancelled:
+            if (lane.suspects or lane.asking) and lane.control is not Control.CANCEL:
                 # Earlier requests are out and unsettled. More of them only if their batches can be settled this time.
+                # By the control of this moment: a run cancelled when it was claimed may have been resumed meanwhile.
                 lane = self._prove_writable(run, lane)
         except Unsendable as error:
             self._log.error(Action.REFUSED, reason=str(error))

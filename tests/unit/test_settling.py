@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from notifier.account import Account
-from notifier.run import LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, Suspect
+from notifier.run import HEARTBEAT_MS, LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, Suspect
 from notifier.settling import REFUSALS, SLOW_S
 from notifier.summary import Summary, summary_of
 from notifier.telemetry import Action
@@ -125,6 +125,28 @@ class TestRefused:
         assert (world.lane.ending, world.lane.cursor.record) == (Ending.CANCELLED, 0)
         assert (world.lane.reason or "").startswith("rows_refused: AccessDenied")
         assert (world.lane.account.settled, summary(world).unsettled) == (1500, 500)
+
+    def test_cancelled_and_resumed_while_it_is_opened(self) -> None:
+        """What a cancelled run may leave out, the proof that a row can be written, a resumed one needs after all."""
+        world = World(users(2000))
+        refuse(world)
+        invoke(world)
+        world.ledger.set_control("r", Control.CANCEL, "ann")
+        process = premises_of(world)
+        at_once = world.clock.slept
+        left = [False, True, False]
+
+        def slept(seconds: float) -> None:
+            if not left:
+                at_once(seconds)
+                return
+            if left.pop(0):
+                world.ledger.set_control("r", Control.GO, "ann")
+            world.clock.time_s += HEARTBEAT_MS / 1000 + 1  # the opening takes long: the lease is renewed each time
+
+        world.clock.slept = slept
+        assert process.tenure().work(world.run, 0, invocation(world)).status == "stopped"
+        assert (world.lane.control, set(world.phones.asked.values())) == (Control.GO, {1})
 
     def test_a_file_that_breaks_meanwhile(self) -> None:
         """The run waits for the repair before it fails: what was sent must be accounted."""
