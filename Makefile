@@ -149,7 +149,6 @@ endef
 # $(call assemble,DEPENDENCIES,FOLDER,PACKAGES)
 define assemble
 	@mkdir -p $(2) && cp -a $(1)/. $(2)/ && cp -R $(3) $(2)/
-	@rm -rf $(2)/notifier/cli $(2)/notifier/report $(2)/notifier/convert  # the operators' own, with libraries that stay behind
 	@find $(3:%=$(2)/%) -type d -name __pycache__ -prune -exec rm -rf {} +
 endef
 

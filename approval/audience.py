@@ -7,8 +7,8 @@ import msgspec
 
 from approval.request import needs_tick
 from approval.zones import zone_of
-from notifier.campaign import HUNDREDTHS, Campaign
-from notifier.tally import Figures
+from notifier.counting.tally import Figures
+from notifier.model.campaign import HUNDREDTHS, Campaign
 
 NIGHT_BEGINS = 22
 NIGHT_ENDS = 8

@@ -7,8 +7,8 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from approval.request import Written
-from notifier.campaign import Part
-from notifier.run import source_of
+from notifier.model.campaign import Part
+from notifier.model.run import source_of
 
 AUDIENCES = "audiences/"
 _MAX_LISTED = 500

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from approval.zones import zone_of
-from notifier.campaign import BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.content.render import template_faults
+from notifier.content.template import BadTemplate, compiled
 from notifier.gateway.additions import addition_faults
-from notifier.placeholder import BadTemplate, compiled
-from notifier.render import template_faults
+from notifier.model.campaign import BrokenCampaign, Campaign, Fault, read_campaign
 
 MAX_LANGUAGES = 30
 MAX_VARIANTS = 8

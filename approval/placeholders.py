@@ -6,12 +6,12 @@ from functools import lru_cache
 import msgspec
 
 from approval.form import TEXTS, Faults, Form, flat
-from notifier.audience_checks import warnings_in
-from notifier.placeholder import BadTemplate, compiled
-from notifier.recipient import BrokenRecord
-from notifier.render import USER_ID
-from notifier.tally import MAX_NAME_CHARS, OTHER, Figures
-from notifier.text_checks import sent_as_it_is, unquoted_in
+from notifier.content.render import USER_ID
+from notifier.content.template import BadTemplate, compiled
+from notifier.content.text_checks import sent_as_it_is, unquoted_in
+from notifier.counting.audience_checks import warnings_in
+from notifier.counting.tally import MAX_NAME_CHARS, OTHER, Figures
+from notifier.model.recipient import BrokenRecord
 
 _MAX_TRIES = 200
 _KINDS: tuple[object, ...] = ("1", 1, "2026-01-05", ["x"], {})

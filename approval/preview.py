@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 
 from approval.form import Form, VariantForm, read_campaign_of
-from notifier.campaign import DEFAULT_ARM, Campaign, Message
+from notifier.content.render import Renderer, Wording
 from notifier.gateway.apns.message import MAX_PAYLOAD_BYTES
 from notifier.gateway.apns.message import Prepared as ApnsPrepared
 from notifier.gateway.fcm.message import Prepared as FcmPrepared
 from notifier.gateway.fcm.message import assembled
 from notifier.gateway.payload import Label
-from notifier.recipient import BrokenRecord, Recipient, read_recipient
-from notifier.render import Renderer, Wording
+from notifier.model.campaign import DEFAULT_ARM, Campaign, Message
+from notifier.model.recipient import BrokenRecord, Recipient, read_recipient
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",

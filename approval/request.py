@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from approval.form import Form
-from notifier.campaign import Audience, Campaign, Part
+from notifier.model.campaign import Audience, Campaign, Part
 
 DAY_MS = 86_400_000
 WHOLE = Decimal(100)

@@ -18,8 +18,8 @@ from approval.placeholders import placeholder_faults
 from approval.request import Counted, Decision, Refused, Request, State, Step, batch_file, require
 from approval.runs import ControlAction, Runs
 from approval.store import KEEP_S, AuditEntry, Store
-from notifier.campaign import Campaign, Part
-from notifier.counting import CountJob, CountStatus
+from notifier.counting.job import CountJob, CountStatus
+from notifier.model.campaign import Campaign, Part
 
 MAX_NAMED = 20
 """Approvers that a requester may name."""

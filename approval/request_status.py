@@ -10,8 +10,8 @@ from approval.files import Files, RowSeen
 from approval.request import Request, State
 from approval.runs import Runs, RunSeen
 from approval.store import Store, TestPush
-from notifier.campaign import CONTROL
-from notifier.counting import CountJob
+from notifier.counting.job import CountJob
+from notifier.model.campaign import CONTROL
 
 TESTS_AWAITED_MS = 300_000
 """How long the page waits for the answer to a test push."""

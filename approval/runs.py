@@ -10,11 +10,11 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from approval.table import Table
-from notifier.account import Account
-from notifier.campaign import Part
-from notifier.counting import CountJob, CountProgress, CountStatus, count_id
-from notifier.run import LEDGER_VERSION, Ending
-from notifier.tally import Figures
+from notifier.counting.job import CountJob, CountProgress, CountStatus, count_id
+from notifier.counting.tally import Figures
+from notifier.model.account import Account
+from notifier.model.campaign import Part
+from notifier.model.run import LEDGER_VERSION, Ending
 
 
 class ControlAction(enum.StrEnum):

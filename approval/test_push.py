@@ -14,8 +14,8 @@ from approval.preview import arms_of, locales_of
 from approval.request import WHOLE, Refused, Request, State, Step, file_of_test, require
 from approval.runs import Runs
 from approval.store import KEEP_S, AuditEntry, Store, TestDevice, TestPush
-from notifier.campaign import Campaign, Message, Variant
-from notifier.recipient import Environment, Gateway, Platform
+from notifier.model.campaign import Campaign, Message, Variant
+from notifier.model.recipient import Environment, Gateway, Platform
 
 MAX_FILES = 60
 MAX_DEVICES = 10

@@ -21,9 +21,9 @@ from approval.runs import Runs
 from approval.same_audience import other_runs
 from approval.store import ListedRequest, Store, TestDevice
 from approval.web import Call
-from notifier.campaign import Campaign
-from notifier.counting import CountJob
-from notifier.recipient import masked
+from notifier.counting.job import CountJob
+from notifier.model.campaign import Campaign
+from notifier.model.recipient import masked
 
 DONE = {
     "saved": "Saved.",

@@ -13,16 +13,16 @@ import boto3
 import msgspec
 from botocore.exceptions import ClientError
 
-from notifier.composition import Process
-from notifier.config import check_time, read_settings
-from notifier.cursor import UnknownCursor
-from notifier.event import Drop, Ignored, LaneNudge, nudges
-from notifier.ledger import LedgerTooNew
-from notifier.observe import Observer, ignored, stopped
-from notifier.premises import Premises
-from notifier.run import Ending, LaneState, Run, Source, source_of
+from notifier.composition.hop_watch import Observer, ignored, stopped
+from notifier.composition.hops import Premises
+from notifier.composition.process import Process
+from notifier.composition.settings import check_time, read_settings
+from notifier.events.triggers import Drop, Ignored, LaneNudge, nudges
+from notifier.lifecycle.lane_worker import Invocation, Tenure
+from notifier.model.cursor import UnknownCursor
+from notifier.model.run import Ending, LaneState, Run, Source, source_of
+from notifier.stores.ledger import LedgerTooNew
 from notifier.telemetry import Action, Log, Tracing
-from notifier.tenure import Invocation, Tenure
 
 NOT_THERE = ("404", "NoSuchKey")
 """What S3 says of an object that is not there. Every other answer may be another one a minute later."""
@@ -188,9 +188,9 @@ def worker(event: object, context: Context) -> dict[str, Any]:
 
 def sweeper(_event: object, _context: Context) -> dict[str, int]:
     """Lambda's entry for the schedule."""
-    from notifier.expiry import Expiry
-    from notifier.pruning import Pruner
-    from notifier.sweeper import Sweeper
+    from notifier.entries.expiry import Expiry
+    from notifier.entries.pruning import Pruner
+    from notifier.entries.sweeper import Sweeper
 
     process, observer = _process()
     if "sweeper" not in _kept:
@@ -208,7 +208,7 @@ def sweeper(_event: object, _context: Context) -> dict[str, int]:
 
 def control(event: object, context: Context) -> dict[str, Any]:
     """Lambda's entry for operators."""
-    from notifier.control_desk import ControlDesk
+    from notifier.entries.control import ControlDesk
 
     process, observer = _process()
     with observer.invocation(_trace_header(), "control"):

@@ -12,23 +12,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-import notifier.run
+import notifier.model.run
 
 HURRY = 10
 for _name in ("LEASE_MS", "HEARTBEAT_MS", "BLIND_MS", "HAND_OVER_MS"):
-    setattr(notifier.run, _name, getattr(notifier.run, _name) // HURRY)
+    setattr(notifier.model.run, _name, getattr(notifier.model.run, _name) // HURRY)
 
-import notifier.settling  # noqa: E402
+import notifier.sending.settling  # noqa: E402
 
-notifier.settling.RETRY_S /= HURRY
-notifier.settling.SLOW_S /= HURRY
+notifier.sending.settling.RETRY_S /= HURRY
+notifier.sending.settling.SLOW_S /= HURRY
 
-import notifier.worker  # noqa: E402  (after the times are set: it copies them)
+import notifier.sending.hop  # noqa: E402  (after the times are set: it copies them)
 
-notifier.worker.WAIT_MS //= HURRY
+notifier.sending.hop.WAIT_MS //= HURRY
 
 from notifier import app  # noqa: E402
-from notifier.sweeper import Sweeper  # noqa: E402
+from notifier.entries.sweeper import Sweeper  # noqa: E402
 
 Sweeper.MOVE_ON_MS //= HURRY
 

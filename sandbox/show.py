@@ -9,8 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from notifier.campaign import CONTROL
-from notifier.run import Lane
+from notifier.model.campaign import CONTROL
+from notifier.model.run import Lane
 from sandbox.trial import Trial
 
 PLAIN_EVERY_S = 2.0

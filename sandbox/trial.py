@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import msgspec
 
-from notifier.ledger import DynamoLedger
-from notifier.run import Lane, LaneState, source_of
-from notifier.summary import Summary, summary_of
+from notifier.model.run import Lane, LaneState, source_of
+from notifier.model.summary import Summary, summary_of
+from notifier.stores.ledger import DynamoLedger
 from sandbox.aws import LocalAws
 from sandbox.gateways import Gateways
 from sandbox.local_lambda.invocation import Delivery, Fault, FaultPlan, Invocation, no_fault

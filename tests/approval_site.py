@@ -21,9 +21,9 @@ from approval.app import App
 from approval.config import Settings
 from approval.request import Limits
 from approval.sign_in import COOKIE, ConstantTime
-from notifier.campaign import Part
-from notifier.counting import count_id
-from notifier.tally import Figures
+from notifier.counting.job import count_id
+from notifier.counting.tally import Figures
+from notifier.model.campaign import Part
 from tests.contract.moto_stores import FOREIGN, KEYS, moto_server
 
 BUCKET, LEDGER, TABLE = "campaigns", "ledger", "approval"

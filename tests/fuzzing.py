@@ -15,15 +15,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from notifier.audience.faults import BrokenFile
 from notifier.audience.form import BatchFileParser, PartParser
 from notifier.audience.unpack import Unpacker
-from notifier.campaign import BrokenCampaign, read_campaign
 from notifier.gateway.apns import verdict as apns_verdict
 from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.gateway.transport import Answer, NoAnswer
-from notifier.outcome import Disposition
-from notifier.recipient import BrokenRecord, read_recipient
+from notifier.model.audience_faults import BrokenFile
+from notifier.model.campaign import BrokenCampaign, read_campaign
+from notifier.model.outcome import Disposition
+from notifier.model.recipient import BrokenRecord, read_recipient
 
 PIECES = (1, 7, 64, 4096, 65_536)
 STATUSES = (0, 200, 400, 401, 403, 404, 405, 410, 413, 418, 429, 500, 502, 503, 504)

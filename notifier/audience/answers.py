@@ -6,7 +6,7 @@ and so no code but the status.
 
 from botocore.exceptions import ClientError
 
-from notifier.audience.faults import AudienceChanged, AudienceDenied, AudienceUnreachable
+from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 
 NOT_THERE = "not there, or not under this name"
 _OTHER_BYTES = "other bytes than the pinned ones"

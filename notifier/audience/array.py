@@ -14,8 +14,6 @@ from typing import Any
 import ijson
 
 from notifier.audience.encoding import why_not_json
-from notifier.audience.faults import BrokenFile
-from notifier.audience.leap import Leap
 from notifier.audience.limits import (
     MAX_BRACKETS,
     MAX_VALUE_BYTES,
@@ -26,7 +24,9 @@ from notifier.audience.limits import (
     judged,
     without_lone_surrogates,
 )
+from notifier.audience.skip import Leap
 from notifier.audience.whole import Bulk
+from notifier.model.audience_faults import BrokenFile
 
 BACKEND = "yajl2_c"
 

@@ -8,9 +8,9 @@ from types import ModuleType
 
 from notifier.audience.array import ArrayParser
 from notifier.audience.encoding import NOT_JSON, NOT_UTF8, foreign_word, why_not_json
-from notifier.audience.faults import BrokenFile
 from notifier.audience.formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, users_fault
 from notifier.audience.limits import MAX_VALUE_BYTES, is_too_deep
+from notifier.model.audience_faults import BrokenFile
 
 USERS = "users"
 BATCH_FILE_KEYS = ("campaign", USERS, "audience")

@@ -10,11 +10,11 @@ import msgspec
 
 from notifier.audience.array import ArrayParser, plain_backend
 from notifier.audience.document import BATCH_FILE_KEYS, PART_KEYS, USERS, DocumentParser
-from notifier.audience.faults import BrokenFile
 from notifier.audience.formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, shape_fault
 from notifier.audience.lines import LineParser
 from notifier.audience.scan import BETWEEN, ValueScan
 from notifier.audience.values import ValueParser
+from notifier.model.audience_faults import BrokenFile
 
 _LEADS_TO_USERS = re.compile(rb'\{\s*"users"\s*:')
 _HAS_USERS = re.compile(rb'"users"\s*:\s*\[')

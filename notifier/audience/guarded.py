@@ -1,7 +1,7 @@
 """A stream whose faults are its reader's: sending and counting have exceptions of their own for the same two things."""
 
-from notifier.audience.faults import AudienceChanged, AudienceUnreachable, BrokenFile
 from notifier.audience.stream import AudienceStream
+from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable, BrokenFile
 
 
 class GuardedStream:

@@ -7,11 +7,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from notifier.audience.cache import FileCache
-from notifier.audience.faults import BrokenFile
 from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
 from notifier.audience.stream import AudienceStream, Holds
-from notifier.recipient import BrokenRecord, id_of, user_id_in
+from notifier.model.audience_faults import BrokenFile
+from notifier.model.recipient import BrokenRecord, id_of, user_id_in
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -5,7 +5,7 @@ The checks look at raw bytes and are a little strict, because they run over ever
 
 import re
 
-from notifier.recipient import BrokenRecord
+from notifier.model.recipient import BrokenRecord
 
 MAX_VALUE_BYTES = 1024 * 1024
 """One record, one string, one campaign."""

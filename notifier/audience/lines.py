@@ -9,7 +9,7 @@ import msgspec
 from notifier.audience.encoding import why_not_json
 from notifier.audience.limits import MAX_VALUE_BYTES, UNENCODABLE, without_lone_surrogates
 from notifier.audience.scan import BETWEEN, ValueScan
-from notifier.recipient import BrokenRecord
+from notifier.model.recipient import BrokenRecord
 
 TOO_LONG = "a line of over 1 MiB"
 LONG_LINE_BYTES = 64 * 1024

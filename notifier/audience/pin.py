@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from urllib3.exceptions import HTTPError
 
 from notifier.audience.answers import ARCHIVED, WITHOUT_WORDS, code_of, read_error
-from notifier.audience.faults import AudienceChanged, AudienceDenied, AudienceUnreachable
-from notifier.campaign import Part
+from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
+from notifier.model.campaign import Part
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from notifier.audience.answers import code_of, read_error
-from notifier.audience.faults import AudienceChanged, AudienceUnreachable
 from notifier.audience.pin import PinnedObject, unquoted
+from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

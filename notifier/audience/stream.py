@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from notifier.audience.cache import FileCache
-from notifier.audience.faults import BrokenFile
 from notifier.audience.fetch import Fetcher
 from notifier.audience.form import BatchFileParser, PartParser
 from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
 from notifier.audience.unpack import TEXT_BYTES, Unpacker
-from notifier.cursor import Cursor
+from notifier.model.audience_faults import BrokenFile
+from notifier.model.cursor import Cursor
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

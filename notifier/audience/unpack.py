@@ -2,7 +2,7 @@
 
 import zlib
 
-from notifier.audience.faults import BrokenFile
+from notifier.model.audience_faults import BrokenFile
 
 TEXT_BYTES = 64 * 1024
 """The largest piece of text handed out at once. ijson is no faster with more."""

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from notifier.campaign import BrokenCampaign, Campaign, Fault, Message, Text, read_campaign
+from notifier.content.template import has_placeholder
 from notifier.gateway.apns import additions as apns
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.fcm import additions as fcm
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.payload import Label
-from notifier.placeholder import has_placeholder
-from notifier.shape import shown_name
+from notifier.model.campaign import BrokenCampaign, Campaign, Fault, Message, Text, read_campaign
+from notifier.model.validation import shown_name
 
 _RUN_ID = "0" * 20
 """As long as a real one."""

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from notifier.gateway.transport import Answer, NoAnswer
-from notifier.outcome import Disposition, Suspicion, Verdict
+from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 NOT_PROCESSED = frozenset({503})
 """Server errors by which a server says that it did nothing. Behind any other (500, 502, 504, a CDN's 520 to 526) the

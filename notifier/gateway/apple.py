@@ -16,7 +16,7 @@ from notifier.gateway.fields import (
     refused,
     text,
 )
-from notifier.shape import Fault, shown_name
+from notifier.model.validation import Fault, shown_name
 
 LIVE_ACTIVITY = (
     "timestamp", "event", "content-state", "stale-date", "dismissal-date", "attributes-type", "attributes",

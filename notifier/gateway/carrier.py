@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from typing import Protocol
 
-from notifier.batching import Push
+from notifier.content.render import Wording
 from notifier.gateway.payload import Label
 from notifier.gateway.transport import Answer, Request
-from notifier.outcome import Access, Disposition, Verdict
-from notifier.render import Wording
+from notifier.model.outcome import Access, Disposition, Verdict
+from notifier.sending.batch import Push
 
 NAMESPACE = bytes.fromhex("8a0e0f6f3d5c5b9d9a3e5c1b7d2f4e60")
 """The namespace of push ids: uuid5 of it and `run:record:device`. Public: an id can be recomputed from a row."""

@@ -10,8 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
 
-from notifier.plain_words import SHOWN_CHARS, described, digits, quoted
-from notifier.shape import Fault, shown_name
+from notifier.model.plain_words import SHOWN_CHARS, described, digits, quoted
+from notifier.model.validation import Fault, shown_name
 
 Check = Callable[[object, str], Iterator[Fault]]
 """What is wrong with the value at a place. The place is for people: `campaign.message.fcm.android.ttl`."""

@@ -13,9 +13,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from notifier.background import Background, Task
 from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, ReadSecret, Secret
-from notifier.outcome import Access, Readiness
+from notifier.model.background import Background, Task
+from notifier.model.outcome import Access, Readiness
 
 PATIENCE_S = 30.0
 """So long credentials are waited for, paid; then the lane rests."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from notifier.campaign import Message
 from notifier.gateway.apple import APS_KEYS
+from notifier.model.campaign import Message
 
 MAX_COLLAPSE_ID_BYTES = 64
 """Of `apns-collapse-id` (https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.outcome import Disposition, Verdict
+from notifier.model.outcome import Disposition, Verdict
 from notifier.telemetry.trace import BatchSpan, CallKind, GatewayCall, Trace
 
 FAILING_BATCHES = 10

@@ -1,6 +1,6 @@
 """One device is put off for an hour, a tenth of the others for some seconds."""
 
-from notifier.run import Control, LaneState
+from notifier.model.run import Control, LaneState
 from sandbox.faults.scenario import Scenario, Scene
 
 

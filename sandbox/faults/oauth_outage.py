@@ -1,6 +1,6 @@
 """Google's token endpoint answers with pages of HTML for most of a minute."""
 
-from notifier.run import LaneState
+from notifier.model.run import LaneState
 from sandbox.faults.scenario import Scenario, Scene
 
 

@@ -1,6 +1,6 @@
 """The batch file is overwritten twice while it is sent."""
 
-from notifier.run import source_of
+from notifier.model.run import source_of
 from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario, Scene
 from sandbox.wait import WaitedInVain, wait_until
 

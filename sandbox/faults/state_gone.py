@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from notifier.run import Control
+from notifier.model.run import Control
 from sandbox.faults.parted import name_audience
 from sandbox.faults.scenario import SLOW, SLOW_ANSWERS, Scenario, Scene
 from sandbox.trial import Trial

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.cursor import Cursor
+from notifier.model.cursor import Cursor
 from sandbox.audience import Recipe, make
 from sandbox.trial import Setting, Trial
 

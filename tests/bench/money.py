@@ -8,7 +8,7 @@ cost by the month, not by the push, and are not in here.
 
 import msgspec
 
-from notifier.report.cost import (
+from reporting.cost import (
     DYNAMODB_WRITE,
     LAMBDA_GB_SECOND,
     LAMBDA_REQUEST,

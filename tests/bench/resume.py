@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from notifier.batching import BATCH_SIZE
-from notifier.cursor import Cursor
-from notifier.ledger import DynamoLedger
-from notifier.run import Run, source_of
+from notifier.model.cursor import Cursor
+from notifier.model.run import Run, source_of
+from notifier.sending.batch import BATCH_SIZE
+from notifier.stores.ledger import DynamoLedger
 from sandbox.audience import Recipe
 from tests.bench.whole import Bench
 

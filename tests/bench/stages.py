@@ -16,21 +16,21 @@ from typing import Any
 
 import msgspec
 
-from notifier.arms import Arms
 from notifier.audience.array import ArrayParser
 from notifier.audience.unpack import TEXT_BYTES
-from notifier.batching import BATCH_SIZE, Former, Push
-from notifier.campaign import read_campaign
-from notifier.cursor import Cursor
+from notifier.content.render import Renderer
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.apns import verdict as apns_verdict
 from notifier.gateway.carrier import GatewayCarrier
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.gateway.transport import Answer
-from notifier.outcome import Access, Outcome, Readiness
-from notifier.render import Renderer
-from notifier.results import S3Results
+from notifier.model.arms import Arms
+from notifier.model.campaign import read_campaign
+from notifier.model.cursor import Cursor
+from notifier.model.outcome import Access, Outcome, Readiness
+from notifier.sending.batch import BATCH_SIZE, Former, Push
+from notifier.stores.settlements import S3Results
 from sandbox.audience import Recipe, campaign, make
 from tests.bench.sink import FCM_ANSWER
 

@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 from botocore.awsrequest import AWSResponse
 
-from notifier.outcome import Disposition, Verdict
+from notifier.model.outcome import Disposition, Verdict
 from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, GatewayCall, Sending, Tracing, start_tracing
 from notifier.telemetry.sending import Node
 from notifier.telemetry.trace import NoTrace

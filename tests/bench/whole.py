@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import msgspec
 
-from notifier.run import source_of
+from notifier.model.run import source_of
 from sandbox.audience import Recipe, make
 from sandbox.aws import LocalAws
 from sandbox.local_lambda.invocation import Delivery, Fault, Invocation

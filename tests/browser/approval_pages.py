@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from notifier.run import source_of
+from notifier.model.run import source_of
 from sandbox.office import Office
 from sandbox.wait import wait_until
 

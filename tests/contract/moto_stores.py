@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from notifier.ledger import DUE_INDEX
+from notifier.stores.ledger import DUE_INDEX
 
 START_S = 1_795_000_000.0
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}

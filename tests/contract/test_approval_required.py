@@ -11,18 +11,18 @@ import pytest
 from approval.files import Files
 from approval.runs import Runs
 from notifier.audience import FileCache
-from notifier.audience_checks import BrokenGroup
-from notifier.campaign import Part
-from notifier.composition import S3Library, decode_opened, is_approved
-from notifier.config import BadSettings, read_settings
-from notifier.count_jobs import DynamoCountJobs
-from notifier.counting import CountProgress, CountStatus, count_id
+from notifier.composition.process import S3Library, decode_opened, is_approved
+from notifier.composition.settings import BadSettings, read_settings
+from notifier.content.render import Renderer
+from notifier.counting.audience_checks import BrokenGroup
+from notifier.counting.job import CountProgress, CountStatus, count_id
+from notifier.counting.store import DynamoCountJobs
+from notifier.counting.tally import Figures
 from notifier.gateway.additions import addition_faults
-from notifier.ledger import DynamoLedger
-from notifier.opening import Opening, Unsendable
-from notifier.render import Renderer
-from notifier.run import Run, Source, source_of
-from notifier.tally import Figures
+from notifier.lifecycle.admission import Opening, Unsendable
+from notifier.model.campaign import Part
+from notifier.model.run import Run, Source, source_of
+from notifier.stores.ledger import DynamoLedger
 from tests.approval_site import BUCKET, LEDGER, World, moto_server
 
 KEY, BODY = "batches/r1.json", b'{"campaign": {}, "users": []}'

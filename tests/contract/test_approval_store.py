@@ -15,8 +15,8 @@ from approval.form import Form
 from approval.request import Limits, Request, Step
 from approval.runs import Runs
 from approval.store import AuditEntry, Conflict, NoSuchRequest, Store, TestDevice
-from notifier.account import Account
-from notifier.run import source_of
+from notifier.model.account import Account
+from notifier.model.run import source_of
 from tests.approval_site import BUCKET, LEDGER, TABLE, World, moto_server
 
 ANN = "ann@example.com"

@@ -23,8 +23,8 @@ from notifier.audience import (
     read_ids,
 )
 from notifier.audience import ranges as ranges_module
-from notifier.campaign import Part
-from notifier.cursor import Cursor, decode_cursor
+from notifier.model.campaign import Part
+from notifier.model.cursor import Cursor, decode_cursor
 from tests.contract.audience_s3 import (
     BUCKET,
     FORMS,

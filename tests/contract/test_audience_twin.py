@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from notifier.audience import AudienceStream, BrokenFile, PinnedObject
-from notifier.cursor import Cursor
+from notifier.model.cursor import Cursor
 from tests.contract.audience_s3 import BUCKET, as_list, take_exactly, take_some, take_until_it_breaks
 from tests.twins.audience import MemoryAudience
 

@@ -17,7 +17,7 @@ from notifier.audience import (
     pin_parts,
 )
 from notifier.audience.ranges import ATTEMPTS, check_unchanged, read_ranges
-from notifier.campaign import Part
+from notifier.model.campaign import Part
 from tests.contract.audience_s3 import BUCKET, as_list, read_all, s3_client, users
 
 ETAG = "0123456789abcdef"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from notifier.continuation import LambdaContinuation
+from notifier.events.continuation import LambdaContinuation
 from sandbox.local_lambda.environment import Setup
 from sandbox.local_lambda.http_api import LambdaApi
 from sandbox.local_lambda.invocation import Delivery, Fault, Invocation

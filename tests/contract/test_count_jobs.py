@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.count_desk import CountDesk
-from notifier.count_jobs import DynamoCountJobs
-from notifier.counting import LEASE_MS, CountLost, CountProgress, CountStatus, CountTaken
-from notifier.cursor import Cursor
-from notifier.tally import Figures, Tally
+from notifier.counting.handler import CountDesk
+from notifier.counting.job import LEASE_MS, CountLost, CountProgress, CountStatus, CountTaken
+from notifier.counting.store import DynamoCountJobs
+from notifier.counting.tally import Figures, Tally
+from notifier.model.cursor import Cursor
 from sandbox.audience import Recipe, users
 from sandbox.aws import LocalAws
 
@@ -170,7 +170,7 @@ def test_hops_count_as_one(aws: LocalAws, jobs: DynamoCountJobs, tmp_path: Path,
 
 
 def hop_name(event: dict[str, Any]) -> str:
-    from notifier.campaign import Part
-    from notifier.counting import count_id
+    from notifier.counting.job import count_id
+    from notifier.model.campaign import Part
 
     return count_id([msgspec.convert(part, Part) for part in event["parts"]])

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from notifier.expiry import Expiry
-from notifier.ledger import DynamoLedger
-from notifier.run import EXPIRY, Control, Ending, Lane, LaneState, Run, source_of
+from notifier.entries.expiry import Expiry
+from notifier.model.run import EXPIRY, Control, Ending, Lane, LaneState, Run, source_of
+from notifier.stores.ledger import DynamoLedger
 from tests.contract.moto_stores import Time, client_of, make_table, new_name, server_for
 
 DAY_S = 86_400

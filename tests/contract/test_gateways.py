@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from notifier.campaign import Message, read_campaign
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.apns import verdict as apns_verdict
@@ -20,7 +19,8 @@ from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.gateway.payload import Label
 from notifier.gateway.secrets import Secret
 from notifier.gateway.transport import Answer, Endpoint, Request
-from notifier.outcome import Disposition, Verdict
+from notifier.model.campaign import Message, read_campaign
+from notifier.model.outcome import Disposition, Verdict
 from sandbox.gateways import Gateways
 
 LABEL = Label("run1", "größe und mehr", "default")

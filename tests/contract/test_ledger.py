@@ -13,12 +13,12 @@ import msgspec
 import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
-from notifier.account import Account
-from notifier.cursor import Cursor
-from notifier.ledger import DynamoLedger, LaneLost, LaneTaken, LedgerTooNew
-from notifier.ledger.runs import MAX_NAMED_OBJECTS
-from notifier.outcome import Outcome
-from notifier.run import HAND_OVER_MS, LEASE_MS, Asking, Control, Ending, Lane, LaneState, Run, Suspect, source_of
+from notifier.model.account import Account
+from notifier.model.cursor import Cursor
+from notifier.model.outcome import Outcome
+from notifier.model.run import HAND_OVER_MS, LEASE_MS, Asking, Control, Ending, Lane, LaneState, Run, Suspect, source_of
+from notifier.stores.ledger import DynamoLedger, LaneLost, LaneTaken, LedgerTooNew
+from notifier.stores.ledger.runs import MAX_NAMED_OBJECTS
 from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, new_name, server_for
 
 TWIN = "tests.twins.ledger"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from notifier.ledger import DynamoLedger
-from notifier.pruning import Pruner
-from notifier.run import Control, Ending, Run, source_of
+from notifier.entries.pruning import Pruner
+from notifier.model.run import Control, Ending, Run, source_of
+from notifier.stores.ledger import DynamoLedger
 from sandbox.local_lambda.environment import Setup
 from sandbox.local_lambda.http_api import LambdaApi
 from sandbox.local_lambda.service import LocalLambda

@@ -15,15 +15,15 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
-from notifier.account import Account
-from notifier.batching import Batch, Push
-from notifier.cursor import Cursor
-from notifier.outcome import Outcome
-from notifier.recipient import Device, Platform
-from notifier.render import Words
-from notifier.report.rows import count_lines, read_rows
-from notifier.results import S3Results
-from notifier.store_error import StoreRefused
+from notifier.content.render import Words
+from notifier.model.account import Account
+from notifier.model.cursor import Cursor
+from notifier.model.outcome import Outcome
+from notifier.model.recipient import Device, Platform
+from notifier.model.store_error import StoreRefused
+from notifier.sending.batch import Batch, Push
+from notifier.stores.settlements import S3Results
+from reporting.rows import count_lines, read_rows
 from tests.contract.moto_stores import client_of, lost_answer, new_name, server_for
 
 TWIN = "tests.twins.results"

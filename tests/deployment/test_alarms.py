@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.account import Account
-from notifier.batching import Batch
-from notifier.config import Settings
-from notifier.cursor import Cursor
-from notifier.observe import HopWatch, Observer, ended, ignored, stopped, swept
-from notifier.outcome import Disposition, Outcome, Verdict
-from notifier.run import HAND_OVER_MS, Ending, Lane, LaneState
+from notifier.composition.hop_watch import HopWatch, Observer, ended, ignored, stopped, swept
+from notifier.composition.settings import Settings
+from notifier.model.account import Account
+from notifier.model.cursor import Cursor
+from notifier.model.outcome import Disposition, Outcome, Verdict
+from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
+from notifier.sending.batch import Batch
 from notifier.telemetry import NO_TRACE, Dimension, Log, Metric, Metrics, Tracing
 from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
 from notifier.telemetry.trace import NoTrace

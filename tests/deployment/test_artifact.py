@@ -93,7 +93,7 @@ folder = pathlib.Path.cwd()
 for path in sorted((folder / "approval").rglob("*.py")):
     importlib.import_module(".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
 from approval.preview import previews
-from notifier.campaign import read_campaign
+from notifier.model.campaign import read_campaign
 from notifier.telemetry.start import start_tracing
 message = {"title": "{{ n | upcase }}", "body": "b", "translations": {"de": {"title": "Hallo"}}}
 assert previews(read_campaign({"id": "x", "message": message}), {"n": "a"})
@@ -107,10 +107,10 @@ print(json.dumps({name: module.__file__ for name, module in sys.modules.items() 
 # The bodies of pushes of every sample file, for every arm and language, and the bytes that count against the limits.
 BODIES = """
 import json, sys
-from notifier.campaign import DEFAULT_ARM, read_campaign
+from notifier.model.campaign import DEFAULT_ARM, read_campaign
 from notifier.gateway.payload import Label
-from notifier.recipient import read_recipient
-from notifier.render import Renderer
+from notifier.model.recipient import read_recipient
+from notifier.content.render import Renderer
 
 def prepare(wording, label):
     if sys.argv[1] == "approval":
@@ -232,7 +232,7 @@ def test_every_module_imports(worker: Artifact, runtime: Path) -> None:
     paths = [path.relative_to(worker.folder) for path in worker.files("notifier/**/*.py")]
     modules = [".".join(path.with_suffix("").parts) for path in paths if path.name != "__init__.py"]
     assert "notifier.app" in modules
-    assert "notifier.cli.pages" not in modules
+    assert "operations.cli.pages" not in modules
     result = artifact.python(worker.folder, runtime, "-c", "\n".join(f"import {module}" for module in modules))
     assert result.returncode == 0, result.stderr
 

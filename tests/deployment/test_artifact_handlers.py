@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from notifier.ledger import DynamoLedger
-from notifier.run import Run, source_of
+from notifier.model.run import Run, source_of
+from notifier.stores.ledger import DynamoLedger
 from sandbox import scene
 from sandbox.aws import CREDENTIALS
 from sandbox.trial import Setting, Trial

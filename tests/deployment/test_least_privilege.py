@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier.run import LaneState
+from notifier.model.run import LaneState
 from sandbox.audience import Recipe, campaign, users
 from sandbox.local_lambda.service import LocalLambda
 from sandbox.trial import Setting, Trial, parameters_of

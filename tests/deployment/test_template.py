@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.config import Mode, Settings, check_time, read_settings
-from notifier.event import OWN_PREFIXES
-from notifier.test_push import PREFIX
+from notifier.composition.settings import Mode, Settings, check_time, read_settings
+from notifier.events.triggers import OWN_PREFIXES
+from operations.test_files import PREFIX
 from sandbox.intrinsics import Resolver
 from sandbox.template import read
 from tests.deployment.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from approval.app import App
-from notifier.account import Account
-from notifier.campaign import Audience, read_campaign
-from notifier.ledger import DynamoLedger
-from notifier.run import Run, source_of
+from notifier.model.account import Account
+from notifier.model.campaign import Audience, read_campaign
+from notifier.model.run import Run, source_of
+from notifier.stores.ledger import DynamoLedger
 from tests.approval_site import (
     ANN,
     BOB,

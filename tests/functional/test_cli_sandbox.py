@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from notifier.cli import app
-from notifier.cli.trouble import ExitCode
-from notifier.run import source_of
+from notifier.model.run import source_of
+from operations.cli import app
+from operations.cli.trouble import ExitCode
 from sandbox.audience import Recipe, make
 from sandbox.audience import users as made_users
 from sandbox.trial import Setting, Trial

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from notifier.run import Lane, source_of
+from notifier.model.run import Lane, source_of
 from sandbox.trial import Setting, Trial
 
 MIB: Final = 1024 * 1024

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from notifier.cli import app
-from notifier.run import Lane, LaneState, source_of
+from notifier.model.run import Lane, LaneState, source_of
+from operations.cli import app
 from sandbox.audience import Recipe, campaign, users
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.run import Lane, LaneState, source_of
+from notifier.model.run import Lane, LaneState, source_of
 from sandbox import intrinsics
 from sandbox.audience import Recipe, campaign, users
 from sandbox.trial import TEMPLATE, Setting, Trial
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
 YEAR_MS = 365 * 86_400_000
 NEWER = (
-    ("notifier/run.py", r"^LEDGER_VERSION = (\d+)"),
-    ("notifier/cursor.py", r"^VERSION: Literal\[\d+\] = (\d+)"),
+    ("notifier/model/run.py", r"^LEDGER_VERSION = (\d+)"),
+    ("notifier/model/cursor.py", r"^VERSION: Literal\[\d+\] = (\d+)"),
 )
 """What a release that changes the forms of the ledger's items and of the cursor counts up."""
 

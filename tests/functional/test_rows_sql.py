@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 
-from notifier.arms import bucket_of
-from notifier.report import sql
+from notifier.model.arms import bucket_of
+from reporting import sql
 from sandbox.audience import Recipe, campaign, make, users
 from sandbox.trial import Setting, Trial
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from notifier.run import Lane
+from notifier.model.run import Lane
 from sandbox.audience import BROKEN, Recipe, campaign, make, users
 from sandbox.trial import Setting, Trial
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from notifier.cli.check import Check
-from notifier.cli.gateway_checks import gateway_checks
-from notifier.cli.place import Cloud, Place
-from notifier.cli.setup import checks, notification_check
+from operations.cli.check import Check
+from operations.cli.gateway_checks import gateway_checks
+from operations.cli.place import Cloud, Place
+from operations.cli.setup import checks, notification_check
 from sandbox.gateways import Gateways
 from sandbox.trial import Setting, Trial
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from notifier.cli import app
-from notifier.cli.check import Check, guarded
-from notifier.cli.mail_checks import mail_checks
-from notifier.cli.place import Cloud, Place, find_place
-from notifier.cli.setup import notification_check
-from notifier.cli.trouble import ExitCode, Trouble
+from operations.cli import app
+from operations.cli.check import Check, guarded
+from operations.cli.mail_checks import mail_checks
+from operations.cli.place import Cloud, Place, find_place
+from operations.cli.setup import notification_check
+from operations.cli.trouble import ExitCode, Trouble
 from tests.aws_wire import Refusal, Stack, Wire
 
 SENDER = "push@example.com"

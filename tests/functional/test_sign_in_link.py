@@ -5,9 +5,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from notifier.cli.pages import new_link
-from notifier.cli.place import Cloud, Place
-from notifier.cli.trouble import Trouble
+from operations.cli.pages import new_link
+from operations.cli.place import Cloud, Place
+from operations.cli.trouble import Trouble
 from sandbox.office import Office
 from sandbox.scene import ANN
 from sandbox.trial import Setting

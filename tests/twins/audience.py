@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from notifier.cursor import Cursor
+from notifier.model.cursor import Cursor
 
 
 class MemoryAudience:

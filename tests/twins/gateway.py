@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from notifier.background import Background, Task
-from notifier.batching import Push
-from notifier.deadline import Clock
-from notifier.outcome import Access, Disposition, Readiness, Suspicion, Verdict
+from notifier.model.background import Background, Task
+from notifier.model.outcome import Access, Disposition, Readiness, Suspicion, Verdict
+from notifier.model.runtime import Clock
+from notifier.sending.batch import Push
 
 TIMEOUT_S = 20.0
 """A request without an answer is given up by the transport after this."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from notifier.tenure import Answer, Invocation
-from tests.twins.premises import Premises, World
+from notifier.lifecycle.lane_worker import Answer, Invocation
+from tests.twins.hop_factory import Premises, World
 
 Happening = tuple[float, Callable[[], object]]
 """Seconds after the invocation began, and what happens then."""

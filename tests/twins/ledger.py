@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from notifier.account import Account
-from notifier.ledger import MAX_REASON, LaneLost, LaneTaken
-from notifier.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, Suspect
+from notifier.model.account import Account
+from notifier.model.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, Suspect
+from notifier.stores.ledger import MAX_REASON, LaneLost, LaneTaken
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
 WAITING = (LaneState.PAUSED, LaneState.STOPPED)

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from notifier.account import Account
-from notifier.batching import Batch, Push
-from notifier.deferral import DeferredBatch, OpenBatches, due_from, open_of
-from notifier.outcome import DeadToken, Invalid, Row
-from notifier.results import SETTLED_FOLDERS, Deferred, Settled
-from notifier.store_error import StoreRefused
+from notifier.model.account import Account
+from notifier.model.outcome import DeadToken, Invalid, Row
+from notifier.model.store_error import StoreRefused
+from notifier.sending.batch import Batch, Push
+from notifier.sending.deferral import DeferredBatch, OpenBatches, due_from, open_of
+from notifier.stores.settlements import SETTLED_FOLDERS, Deferred, Settled
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
 Place = tuple[str, int, int]

@@ -10,15 +10,15 @@ import msgspec
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from notifier.gateway.keys import PATIENCE_S, REST_S
-from notifier.outcome import Access, Readiness
-from notifier.progress import LeaseOver
-from notifier.results import SETTLED_FOLDERS
-from notifier.run import Control, Lane, LaneState
-from notifier.tenure import Invocation
+from notifier.lifecycle.lane_worker import Invocation
+from notifier.model.outcome import Access, Readiness
+from notifier.model.run import Control, Lane, LaneState
+from notifier.sending.checkpoint import LeaseOver
+from notifier.stores.settlements import SETTLED_FOLDERS
 from tests.twins.background import TwinBackground, TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act
-from tests.twins.premises import Premises, World
+from tests.twins.hop_factory import Premises, World
 from tests.twins.trouble import StoreError, Trouble
 
 SWEEP_EVERY_S = 60.0

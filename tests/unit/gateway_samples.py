@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from notifier.campaign import Message, read_campaign
 from notifier.gateway.payload import Label
+from notifier.model.campaign import Message, read_campaign
 
 LABEL = Label("run1", "day-2", "question")
 EVERYTHING: dict[str, Any] = {

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.account import Account, ArmAccount
-from notifier.outcome import Outcome, Row
+from notifier.model.account import Account, ArmAccount
+from notifier.model.outcome import Outcome, Row
 
 counted = st.tuples(st.sampled_from("ab"), st.sampled_from(list(Outcome)), st.sampled_from([None, "x", "y"]))
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.campaign import Campaign, read_campaign
 from notifier.gateway.additions import addition_faults, addition_warnings
 from notifier.gateway.apns.message import Prepared as ApnsPrepared
 from notifier.gateway.fcm.additions import MESSAGE
@@ -15,6 +14,7 @@ from notifier.gateway.fcm.message import Prepared as FcmPrepared
 from notifier.gateway.fcm.message import assembled
 from notifier.gateway.fields import Members
 from notifier.gateway.payload import Label
+from notifier.model.campaign import Campaign, read_campaign
 from sandbox.gateways import fcm_message as standin
 from tests.unit.addition_samples import RIGHT, WRONG, Sample
 

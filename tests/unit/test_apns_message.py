@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.campaign import Message
 from notifier.gateway.apns.additions import addition_faults
 from notifier.gateway.apns.message import Prepared, path
 from notifier.gateway.payload import Label
+from notifier.model.campaign import Message
 from tests.unit.gateway_samples import EVERYTHING, LABEL, message
 
 NOW_S = 1_800_000_000.7

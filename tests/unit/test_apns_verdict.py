@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from notifier.gateway.apns.verdict import MEANINGS, STATUSES, judge
 from notifier.gateway.transport import Answer, NoAnswer
-from notifier.outcome import Disposition, Suspicion, Verdict
+from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 DOCUMENTED = {
     ("BadCollapseId", 400): Disposition.REJECT,

@@ -4,7 +4,7 @@ import pytest
 
 from approval.form import Form, Texts, VariantForm
 from approval.placeholders import Gap, gaps, lookalike_warnings, missing_for, placeholder_faults, placeholders
-from notifier.tally import OTHER, Figures
+from notifier.counting.tally import OTHER, Figures
 
 COUNT = Figures(
     users=105, timezones={"Europe/London": 60}, without_timezone=40, attributes={"first_name": 90, "city": 100}

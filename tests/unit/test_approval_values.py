@@ -11,8 +11,8 @@ from approval.mail import message
 from approval.people import address_of, addresses, person
 from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
-from notifier.campaign import read_campaign
-from notifier.tally import Figures
+from notifier.counting.tally import Figures
+from notifier.model.campaign import read_campaign
 from tests.approval_site import read_mail
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)

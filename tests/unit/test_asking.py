@@ -1,7 +1,7 @@
 """The ledger knows of a deferred batch, and of the round of it, before that is asked for."""
 
-from notifier.asking import AskingList
-from notifier.run import Asking
+from notifier.model.run import Asking
+from notifier.sending.asking import AskingList
 
 
 def test_a_round_is_asked_for_once_the_ledger_knows_that_very_round() -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from approval.form import Form
 from approval.placeholders import audience_warnings
-from notifier.audience_checks import (
+from notifier.counting.audience_checks import (
     BLANK,
     BrokenGroup,
     Place,
@@ -22,9 +22,9 @@ from notifier.audience_checks import (
     shown_broken,
     warnings_in,
 )
-from notifier.cli import app
-from notifier.recipient import Device, Gateway, Platform
-from notifier.tally import Figures, Tally
+from notifier.counting.tally import Figures, Tally
+from notifier.model.recipient import Device, Gateway, Platform
+from operations.cli import app
 
 APNS_TOKEN = "0123456789abcdefABCDEF" * 2 + "0" * 20
 MEND = "export such a value as null (without quotes), or leave it out"

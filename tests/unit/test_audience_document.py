@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from notifier.audience import BrokenFile
 from notifier.audience.array import ArrayParser
 from notifier.audience.form import BatchFileParser
-from notifier.recipient import BrokenRecord
+from notifier.model.recipient import BrokenRecord
 
 USERS = [
     {"user_id": "a", "devices": [{"platform": "ios", "token": "t"}], "campaign": "x", "users": [1], "audience": {}},

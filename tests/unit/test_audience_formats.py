@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from notifier.audience import BrokenFile
 from notifier.audience.form import BatchFileParser, PartParser
 from notifier.audience.formats import foreign_format
-from notifier.cli import app as notifier
-from notifier.recipient import read_recipient
+from notifier.model.recipient import read_recipient
+from operations.cli import app as notifier
 
 USERS = [{"user_id": "u1", "platform": "web", "token": "t1"}, {"user_id": "u2", "platform": "web", "token": "t2"}]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from notifier.audience import BrokenFile
 from notifier.audience.form import BatchFileParser, PartParser
 from notifier.audience.lines import LineParser
-from notifier.recipient import BrokenRecord
+from notifier.model.recipient import BrokenRecord
 
 
 def parse(text: bytes, piece: int = 65536, parser: Any = None) -> list[Any]:

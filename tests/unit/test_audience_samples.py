@@ -7,8 +7,8 @@ import pytest
 
 from notifier.audience import Holds
 from notifier.audience.local import parser_for, read_local
-from notifier.inspection import Inspection, Inspector
-from notifier.tally import Tally
+from notifier.counting.tally import Tally
+from operations.dry_check import Inspection, Inspector
 
 SAMPLES = Path(__file__).parents[2] / "events" / "audiences"
 NULL = "is not JSON: write null (pandas: DataFrame.to_json does; json.dumps(…, allow_nan=False) finds the place)"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from notifier.audience.form import PartParser
 from notifier.audience.lines import LineParser
-from notifier.recipient import BrokenRecord
+from notifier.model.recipient import BrokenRecord
 
 USERS: list[Any] = [
     {"user_id": "a", "devices": [{"t": 'a}, {"'}, {"t": "]}{"}], "attributes": {"a": {"b": [{}, {}]}}, "é": "\\"},

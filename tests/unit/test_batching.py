@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from notifier.account import Account, ArmAccount
-from notifier.arms import Arms
-from notifier.batching import Batch, FirstRecords, Former
-from notifier.campaign import CONTROL
-from notifier.cursor import Cursor
-from notifier.outcome import Outcome
-from notifier.recipient import REPEATED, BrokenRecord, Recipient
-from notifier.render import Words
+from notifier.content.render import Words
+from notifier.model.account import Account, ArmAccount
+from notifier.model.arms import Arms
+from notifier.model.campaign import CONTROL
+from notifier.model.cursor import Cursor
+from notifier.model.outcome import Outcome
+from notifier.model.recipient import REPEATED, BrokenRecord, Recipient
+from notifier.sending.batch import Batch, FirstRecords, Former
 
 IOS = {"platform": "ios", "token": "a" * 64}
 ANDROID = {"platform": "android", "token": "b:APA91b"}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.account import Account, ArmAccount
-from notifier.campaign import (
+from notifier.model.account import Account, ArmAccount
+from notifier.model.campaign import (
     CONTROL,
     HUNDREDTHS,
     MAX_VARIANTS,
@@ -21,8 +21,8 @@ from notifier.campaign import (
     hundredths,
     read_campaign,
 )
-from notifier.plain_words import AS_A_TIME
-from notifier.results import _account_in_metadata
+from notifier.model.plain_words import AS_A_TIME
+from notifier.stores.settlements import _account_in_metadata
 
 BATCHES = Path(__file__).parents[2] / "events" / "batches"
 

@@ -2,7 +2,15 @@
 
 import pytest
 
-from notifier.circuit import FEW, LONGEST_DELAY_S, MIN_LASTING_S, MIN_REFUSED, PROBES_PER_S, TRIES, Circuit
+from notifier.sending.circuit_breaker import (
+    FEW,
+    LONGEST_DELAY_S,
+    MIN_LASTING_S,
+    MIN_REFUSED,
+    PROBES_PER_S,
+    TRIES,
+    Circuit,
+)
 
 MANY = 1_000_000
 

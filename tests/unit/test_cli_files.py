@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from notifier.campaign import read_campaign
-from notifier.cli import app
-from notifier.cli.trouble import ExitCode
-from notifier.cli.trying import device_of
-from notifier.recipient import Device, Platform
-from notifier.test_push import PREFIX, test_files
+from notifier.model.campaign import read_campaign
+from notifier.model.recipient import Device, Platform
+from operations.cli import app
+from operations.cli.trouble import ExitCode
+from operations.cli.trying import device_of
+from operations.test_files import PREFIX, test_files
 
 SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
 CAMPAIGN: dict[str, Any] = {

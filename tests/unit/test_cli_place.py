@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.account import Account, ArmAccount
-from notifier.cli.place import Cloud, Place, find_place, meant, split_url
-from notifier.cli.trouble import ExitCode, Trouble
-from notifier.cli.watching import Seen, next_step, watched
-from notifier.cli.watching import follow as follow_run
-from notifier.doubt import STOPS
-from notifier.run import Ending, Lane, LaneState, Run, source_of
-from notifier.summary import summary_of
+from notifier.model.account import Account, ArmAccount
+from notifier.model.run import Ending, Lane, LaneState, Run, source_of
+from notifier.model.summary import summary_of
+from notifier.sending.withheld_refusals import STOPS
+from operations.cli.place import Cloud, Place, find_place, meant, split_url
+from operations.cli.trouble import ExitCode, Trouble
+from operations.cli.watching import Seen, next_step, watched
+from operations.cli.watching import follow as follow_run
 
 NAMES = {"NOTIFIER_BUCKET": "b", "NOTIFIER_TABLE": "t", "NOTIFIER_WORKER": "w", "NOTIFIER_CONTROL": "c"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifier.config import BadSettings, Mode, Settings, check_time, read_settings
+from notifier.composition.settings import BadSettings, Mode, Settings, check_time, read_settings
 
 LEAST = {"BUCKET": "b", "TABLE": "t"}
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from notifier.cli import app
-from notifier.convert.audience import Counts, records
-from notifier.convert.files import NotText, encoding_of, text_of
-from notifier.convert.table import BadTable, Table
+from operations.cli import app
+from operations.convert.audience import Counts, records
+from operations.convert.files import NotText, encoding_of, text_of
+from operations.convert.table import BadTable, Table
 
 SAMPLE = Path(__file__).parents[2] / "events" / "tables" / "audience.csv"
 HEADER = "user_id,platform,token,locale,first_name\n"

@@ -9,12 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.account import Account
-from notifier.arms import Arms
 from notifier.audience import BrokenFile
-from notifier.batching import Former
-from notifier.campaign import Part, read_campaign
-from notifier.counting import (
+from notifier.content.render import Renderer
+from notifier.counting.job import (
     AudienceUncountable,
     Claim,
     Counting,
@@ -23,11 +20,14 @@ from notifier.counting import (
     CountStatus,
     count_id,
 )
-from notifier.cursor import Cursor
-from notifier.people import joined_words
-from notifier.recipient import BrokenRecord
-from notifier.render import Renderer
-from notifier.tally import MAX_NAMES, OTHER, SAMPLES, Figures, Tally, TokenHashes
+from notifier.counting.tally import MAX_NAMES, OTHER, SAMPLES, Figures, Tally, TokenHashes
+from notifier.model.account import Account
+from notifier.model.arms import Arms
+from notifier.model.campaign import Part, read_campaign
+from notifier.model.cursor import Cursor
+from notifier.model.people import joined_words
+from notifier.model.recipient import BrokenRecord
+from notifier.sending.batch import Former
 from tests.twins.audience import MemoryAudience
 
 

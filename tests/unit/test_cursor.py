@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.cursor import Cursor, UnknownCursor, decode_cursor
+from notifier.model.cursor import Cursor, UnknownCursor, decode_cursor
 
 numbers = st.integers(0, 2**63 - 1)
 

@@ -11,8 +11,8 @@ import typer
 from botocore import xform_name
 from typer.testing import CliRunner
 
-from notifier.cli import app as notifier
-from notifier.cli.conversions import TABLE, TableUnlessNamed
+from operations.cli import app as notifier
+from operations.cli.conversions import TABLE, TableUnlessNamed
 from sandbox import intrinsics
 from sandbox.__main__ import app as sandbox
 from tests.documents import PAGES, ROOT, alike, shown

@@ -2,8 +2,8 @@
 
 import pytest
 
-from notifier.doubt import MIN_ANSWERS, MIN_REFUSALS, STOPS, Doubts
-from notifier.outcome import Disposition, Suspicion, Verdict
+from notifier.model.outcome import Disposition, Suspicion, Verdict
+from notifier.sending.withheld_refusals import MIN_ANSWERS, MIN_REFUSALS, STOPS, Doubts
 
 PAYLOAD = Verdict(Disposition.REJECT, "INVALID_ARGUMENT", Suspicion.PAYLOAD)
 WRONG_WORLD = Verdict(Disposition.DROP_TOKEN, "BadDeviceToken", Suspicion.ENVIRONMENT)

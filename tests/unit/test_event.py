@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.event import MAX_WRAPPINGS, OWN_PREFIXES, Drop, Ignored, LaneNudge, UnknownEvent, nudges
+from notifier.events.triggers import MAX_WRAPPINGS, OWN_PREFIXES, Drop, Ignored, LaneNudge, UnknownEvent, nudges
 
 EVENTS = Path(__file__).parents[2] / "events"
 RUN = "5d41402abc4b2a76b971"

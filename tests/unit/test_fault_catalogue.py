@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-import notifier.run
+import notifier.model.run
 import sandbox.faults
 from sandbox.faults.catalogue import by_name, offered, scenarios
 from sandbox.faults.scenario import Scenario
@@ -16,9 +16,9 @@ FOLDER = Path(sandbox.faults.__path__[0])
 
 def test_listing_the_faults_leaves_the_product_alone() -> None:
     """The hurried times are for functions in processes of their own: nothing here is hurried by looking."""
-    before = notifier.run.LEASE_MS
+    before = notifier.model.run.LEASE_MS
     assert len(scenarios()) > 40
-    assert before == notifier.run.LEASE_MS == 30_000
+    assert before == notifier.model.run.LEASE_MS == 30_000
 
 
 def test_every_scenario_that_is_written_is_found() -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.campaign import Message
 from notifier.gateway.fcm.additions import addition_faults
 from notifier.gateway.fcm.message import Prepared, analytics_label, path
 from notifier.gateway.payload import Label
+from notifier.model.campaign import Message
 from sandbox.gateways import fcm_message as standin
 from tests.unit.gateway_samples import EVERYTHING, LABEL, message
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from notifier.gateway.fcm.verdict import MEANINGS, STATUS_WORDS, judge
 from notifier.gateway.transport import Answer, NoAnswer
-from notifier.outcome import Disposition, Suspicion, Verdict
+from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 DOCUMENTED = {
     ("UNREGISTERED", 404): Disposition.DROP_TOKEN,

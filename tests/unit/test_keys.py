@@ -7,7 +7,7 @@ import pytest
 
 from notifier.gateway.keys import LONGEST_REST_S, PATIENCE_S, REST_S, Grant, Keys
 from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, Secret
-from notifier.outcome import Access, Readiness
+from notifier.model.outcome import Access, Readiness
 from tests.twins.background import TwinBackground
 from tests.twins.clock import TwinClock
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from notifier.campaign import read_campaign
-from notifier.languages import chain_of
-from notifier.recipient import Recipient
-from notifier.render import Renderer
+from notifier.content.languages import chain_of
+from notifier.content.render import Renderer
+from notifier.model.campaign import read_campaign
+from notifier.model.recipient import Recipient
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from notifier.app import Worker
-from notifier.config import Settings
-from notifier.observe import Observer
+from notifier.composition.hop_watch import Observer
+from notifier.composition.settings import Settings
 from notifier.telemetry import Action, Log
 from tests.twins.clock import TwinClock
+from tests.twins.hop_factory import TwinContinuation, TwinLog
 from tests.twins.ledger import MemoryLedger
-from tests.twins.premises import TwinContinuation, TwinLog
 
 
 class Refusing:

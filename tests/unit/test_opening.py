@@ -5,15 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.campaign import Audience
-from notifier.cursor import Cursor
-from notifier.opening import STATE, STATE_GONE, Opened, Opening, Unsendable
-from notifier.recipient import BrokenRecord
-from notifier.render import Renderer
-from notifier.run import Lane, Run, Source, Suspect, source_of
+from notifier.content.render import Renderer
+from notifier.lifecycle.admission import STATE, STATE_GONE, Opened, Opening, Unsendable
+from notifier.model.campaign import Audience
+from notifier.model.cursor import Cursor
+from notifier.model.recipient import BrokenRecord
+from notifier.model.run import Lane, Run, Source, Suspect, source_of
 from tests.twins.audience import MemoryAudience
+from tests.twins.hop_factory import users
 from tests.twins.ledger import MemoryLedger
-from tests.twins.premises import users
 from tests.twins.results import MemoryResults
 
 RUN = Run("r1", source_of("drop", "batches/a.json", "v1", "e1"), 7)

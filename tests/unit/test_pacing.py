@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifier.pacing import Pace
+from notifier.sending.rate_limit import Pace
 
 
 def spend(pace: Pace, from_s: float, to_s: float, step_s: float) -> int:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from notifier.campaign import BrokenCampaign, read_campaign
-from notifier.placeholder import BadTemplate, UnfitValue, compiled
-from notifier.recipient import BrokenRecord
-from notifier.render import template_faults
-from notifier.text_checks import faults_in, warnings_of
+from notifier.content.render import template_faults
+from notifier.content.template import BadTemplate, UnfitValue, compiled
+from notifier.content.text_checks import faults_in, warnings_of
+from notifier.model.campaign import BrokenCampaign, read_campaign
+from notifier.model.recipient import BrokenRecord
 
 
 def filled(text: str, attributes: dict[str, Any]) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
-from notifier.convert.files import output_to, text_of
-from notifier.convert.grouping import MAX_DEVICES
-from notifier.convert.pinpoint import CHANNELS, OTHER_CHANNELS, Counts, NotPinpoint, records
-from notifier.recipient import read_recipient
+from notifier.model.recipient import read_recipient
+from operations.convert.files import output_to, text_of
+from operations.convert.grouping import MAX_DEVICES
+from operations.convert.pinpoint import CHANNELS, OTHER_CHANNELS, Counts, NotPinpoint, records
 
 SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
 

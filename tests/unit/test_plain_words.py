@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.campaign import Audience, BrokenCampaign, Campaign, Message, Variant, read_audience, read_campaign
-from notifier.event import Drop, LaneNudge, UnknownEvent, nudges
-from notifier.plain_words import described, quoted
-from notifier.shape import shape_faults
+from notifier.events.triggers import Drop, LaneNudge, UnknownEvent, nudges
+from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Message, Variant, read_audience, read_campaign
+from notifier.model.plain_words import described, quoted
+from notifier.model.validation import shape_faults
 
 JARGON = re.compile(
     r"[Ee]xpected `|`(str|int|bool|object|array|datetime|null|decimal)|regex|RFC|Error|Struct|\.\.\.|Invalid"

@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from approval.preview import prepared, previews, recipient_of
-from notifier.campaign import Campaign, Message, read_campaign
+from notifier.content.render import Renderer, Wording
 from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
 from notifier.gateway.payload import Label
-from notifier.render import Renderer, Wording
+from notifier.model.campaign import Campaign, Message, read_campaign
 from tests.unit.gateway_samples import EVERYTHING, LABEL, message
 
 NOW_S = 1_800_000_000.7
@@ -107,7 +107,7 @@ def test_a_text_that_comes_out_empty_is_still_sent() -> None:
 def test_no_library_of_the_senders_is_loaded() -> None:
     """The approval artifact does not ship them."""
     code = (
-        "import sys; from notifier.campaign import read_campaign; from approval.preview import previews;"
+        "import sys; from notifier.model.campaign import read_campaign; from approval.preview import previews;"
         "assert previews(read_campaign({'id': 'x', 'message': {'title': 'Hi {{ n | upcase }}'}}), {'n': 'a'});"
         "print(sorted({'pyfcm', 'aioapns', 'requests', 'google.auth', 'cryptography', 'pycurl'} & set(sys.modules)))"
     )

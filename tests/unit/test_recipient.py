@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.recipient import (
+from notifier.model.recipient import (
     REPEATED,
     BrokenRecord,
     Device,
@@ -20,7 +20,7 @@ from notifier.recipient import (
     masked,
     read_recipient,
 )
-from notifier.spelling import DESCRIBED
+from notifier.model.spelling import DESCRIBED
 
 IOS = {"platform": "ios", "token": "a" * 64}
 OTHER_IOS = {"platform": "ios", "token": "b" * 64}

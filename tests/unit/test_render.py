@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifier.campaign import BrokenCampaign, Campaign, read_campaign
-from notifier.liquid_text import LiquidTemplate
-from notifier.placeholder import BadTemplate, PlainTemplate, compiled
-from notifier.recipient import BrokenRecord, Recipient
-from notifier.render import Renderer, template_faults
+from notifier.content.liquid import LiquidTemplate
+from notifier.content.render import Renderer, template_faults
+from notifier.content.template import BadTemplate, PlainTemplate, compiled
+from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.model.recipient import BrokenRecord, Recipient
 
 
 def campaign(message: dict[str, Any], *variants: dict[str, Any]) -> Campaign:
@@ -415,7 +415,7 @@ def test_any_number_of_locales_is_bounded() -> None:
 def test_liquid_is_not_imported_without_placeholders() -> None:
     """It costs 0.3 s at a cold start."""
     code = (
-        "import sys; from notifier.campaign import read_campaign; from notifier.render import Renderer;"
+        "import sys; from notifier.model.campaign import read_campaign; from notifier.content.render import Renderer;"
         "Renderer(read_campaign({'id': 'c', 'message': {'title': 'Hi'}})); print('liquid' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

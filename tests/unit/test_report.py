@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from notifier.report import sql
-from notifier.report.chi_squared import RatioVerdict, check_ratio, survival
-from notifier.report.cost import LAMBDA_GB_SECOND, Work, cost_of
-from notifier.report.figures import MAX_BARS, Report, make_report, plain_of
-from notifier.report.page import duration, page
-from notifier.report.rows import RowFigures, SeenRow
-from notifier.report.table import table
-from notifier.summary import Summary
+from notifier.model.summary import Summary
+from reporting import sql
+from reporting.chi_squared import RatioVerdict, check_ratio, survival
+from reporting.cost import LAMBDA_GB_SECOND, Work, cost_of
+from reporting.figures import MAX_BARS, Report, make_report, plain_of
+from reporting.page import duration, page
+from reporting.rows import RowFigures, SeenRow
+from reporting.table import table
 
 SHARES = (("question", 4500), ("statement", 4500), ("control", 1000))
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.health import Health
-from notifier.outcome import Disposition, Verdict
-from notifier.retry import (
+from notifier.model.health import Health
+from notifier.model.outcome import Disposition, Verdict
+from notifier.sending.retry import (
     ASK_AGAIN,
     LAST_CALL_S,
     MAX_COUNTED,

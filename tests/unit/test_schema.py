@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from notifier.schema import as_text, batch_file_schema
+from operations.schema import as_text, batch_file_schema
 
 ROOT = Path(__file__).parents[2]
 GOOD: dict[str, Any] = json.loads((ROOT / "events/batches/inline.json").read_text(encoding="utf-8"))
@@ -15,7 +15,7 @@ VALIDATOR = jsonschema.Draft202012Validator(batch_file_schema())
 
 
 def test_the_kept_schema_is_the_types() -> None:
-    """`docs/batch-file.schema.json` is what `python -m notifier.schema` prints: print it anew after a change."""
+    """`docs/batch-file.schema.json` is what `python -m operations.schema` prints: print it anew after a change."""
     assert (ROOT / "docs/batch-file.schema.json").read_text(encoding="utf-8") == as_text()
 
 

@@ -3,17 +3,17 @@
 import msgspec
 import pytest
 
-from notifier.account import Account
-from notifier.run import HEARTBEAT_MS, LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, Suspect
-from notifier.settling import REFUSALS, SLOW_S
-from notifier.summary import Summary, summary_of
+from notifier.model.account import Account
+from notifier.model.run import HEARTBEAT_MS, LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, Suspect
+from notifier.model.summary import Summary, summary_of
+from notifier.sending.hop import WAIT_MS
+from notifier.sending.settling import REFUSALS, SLOW_S
 from notifier.telemetry import Action
-from notifier.worker import WAIT_MS
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
+from tests.twins.hop_factory import BUCKET, World, broken_at, users
 from tests.twins.invocation import invocation, invoke, premises_of
-from tests.twins.premises import BUCKET, World, broken_at, users
 from tests.twins.trouble import Trouble
 from tests.unit.test_worker_recovery import crash, settles_nothing
 

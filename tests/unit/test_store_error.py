@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
-from notifier.store_error import in_words, refusal_code
+from notifier.model.store_error import in_words, refusal_code
 
 URL = "https://b.s3.eu-central-1.amazonaws.com/rows"
 

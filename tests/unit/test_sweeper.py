@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from notifier.announce import EventBridgeAnnouncer, NotAnnounced
-from notifier.config import Settings
-from notifier.event import LaneNudge
-from notifier.observe import Observer
-from notifier.run import HAND_OVER_MS, Ending, Run, source_of
-from notifier.sweeper import Sweeper
+from notifier.composition.hop_watch import Observer
+from notifier.composition.settings import Settings
+from notifier.entries.sweeper import Sweeper
+from notifier.events.announcement import EventBridgeAnnouncer, NotAnnounced
+from notifier.events.triggers import LaneNudge
+from notifier.model.run import HAND_OVER_MS, Ending, Run, source_of
 from notifier.telemetry import Action, Log
 from tests.twins.clock import TwinClock
+from tests.twins.hop_factory import TwinLog
 from tests.twins.ledger import MemoryLedger
-from tests.twins.premises import TwinLog
 from tests.twins.results import MemoryResults
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from notifier.outcome import Disposition, Verdict
+from notifier.model.outcome import Disposition, Verdict
 from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, Sending
 from notifier.telemetry.sending import EDGES_MS, Node, slots_by_ms
 from notifier.telemetry.trace import NoTrace

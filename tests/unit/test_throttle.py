@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.pacing import SHARE_EVERY_S, Pace, SharedBudget
-from notifier.throttle import FLOOR, Throttle
+from notifier.sending.backpressure import FLOOR, Throttle
+from notifier.sending.rate_limit import SHARE_EVERY_S, Pace, SharedBudget
 
 STEP_S = 0.01
 Gateway = Callable[[int, float], list[tuple[int, float]]]

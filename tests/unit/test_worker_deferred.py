@@ -5,14 +5,14 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from notifier.account import Account
-from notifier.cursor import Cursor
-from notifier.outcome import Outcome
-from notifier.run import LEASE_MS, Asking, Control, Ending, Lane, LaneState, Suspect
+from notifier.model.account import Account
+from notifier.model.cursor import Cursor
+from notifier.model.outcome import Outcome
+from notifier.model.run import LEASE_MS, Asking, Control, Ending, Lane, LaneState, Suspect
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
+from tests.twins.hop_factory import World, users
 from tests.twins.invocation import invoke
-from tests.twins.premises import World, users
 from tests.unit.test_worker_recovery import crash
 
 

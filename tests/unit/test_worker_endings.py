@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from notifier.arms import Arms
-from notifier.circuit import TRIES
-from notifier.outcome import Access, Readiness
-from notifier.run import EXPIRY, HAND_OVER_MS, Control, Ending, LaneState
-from notifier.worker import WAIT_MS
+from notifier.model.arms import Arms
+from notifier.model.outcome import Access, Readiness
+from notifier.model.run import EXPIRY, HAND_OVER_MS, Control, Ending, LaneState
+from notifier.sending.circuit_breaker import TRIES
+from notifier.sending.hop import WAIT_MS
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
+from tests.twins.hop_factory import World, broken_at, users
 from tests.twins.invocation import invoke
-from tests.twins.premises import World, broken_at, users
 
 
 def at(seconds: float) -> str:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from notifier.outcome import Outcome, Row
-from notifier.run import Ending, LaneState
+from notifier.model.outcome import Outcome, Row
+from notifier.model.run import Ending, LaneState
 from tests.twins.clock import START_S
 from tests.twins.gateway import VERDICTS, Act, Phones
+from tests.twins.hop_factory import World, users
 from tests.twins.invocation import invoke
-from tests.twins.premises import World, users
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0

@@ -4,14 +4,14 @@ from typing import NoReturn
 
 import pytest
 
-from notifier.cursor import Cursor
-from notifier.progress import LeaseOver
-from notifier.run import LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState
+from notifier.model.cursor import Cursor
+from notifier.model.run import LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState
+from notifier.sending.checkpoint import LeaseOver
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
+from tests.twins.hop_factory import World, users
 from tests.twins.invocation import invocation, invoke, premises_of
-from tests.twins.premises import World, users
 from tests.twins.trouble import StoreError, Trouble
 
 

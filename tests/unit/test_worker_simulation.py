@@ -14,11 +14,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from notifier.outcome import Outcome
-from notifier.run import Ending, Lane, LaneState
+from notifier.model.outcome import Outcome
+from notifier.model.run import Ending, Lane, LaneState
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act
-from tests.twins.premises import World, broken_at
+from tests.twins.hop_factory import World, broken_at
 from tests.twins.schedule import Faults, Schedule
 
 EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "3000"))

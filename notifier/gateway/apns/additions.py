@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from notifier.campaign import Fault, Message
 from notifier.gateway.apple import payload_faults
+from notifier.model.campaign import Fault, Message
 
 _FCM_FORM = "this is the form of FCM's apns; here the payload itself is written"
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-from notifier.campaign import Message
 from notifier.gateway.payload import (
     Label,
     Splice,
@@ -21,6 +20,7 @@ from notifier.gateway.payload import (
     marked,
     new_marks,
 )
+from notifier.model.campaign import Message
 
 MAX_PAYLOAD_BYTES = 4096
 """Of the whole body."""

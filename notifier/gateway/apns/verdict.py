@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from notifier.gateway.answer import Meaning, decoded, unanswered, undocumented, verdict, word_in
 from notifier.gateway.transport import Answer
-from notifier.outcome import Disposition, Suspicion, Verdict
+from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 
 def _of_the_message(words: str) -> Meaning:

@@ -7,7 +7,6 @@ Source: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 import re
 from collections.abc import Iterator, Mapping
 
-from notifier.campaign import FORBIDDEN_DATA_KEY, MAX_TTL_S, Fault, Message
 from notifier.gateway.apple import APS_KEYS, payload_faults
 from notifier.gateway.fields import (
     MAX_INT32,
@@ -26,7 +25,8 @@ from notifier.gateway.fields import (
     texts_by_name,
     web_address,
 )
-from notifier.shape import shown_name
+from notifier.model.campaign import FORBIDDEN_DATA_KEY, MAX_TTL_S, Fault, Message
+from notifier.model.validation import shown_name
 
 MAX_COLLAPSE_ID_BYTES = 64
 ANALYTICS_LABEL = r"[a-zA-Z0-9\-_.~%]{1,50}"

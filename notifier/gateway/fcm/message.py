@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from notifier.campaign import Message
 from notifier.gateway.fcm.additions import MESSAGE
 from notifier.gateway.payload import (
     Label,
@@ -27,6 +26,7 @@ from notifier.gateway.payload import (
     merged,
     new_marks,
 )
+from notifier.model.campaign import Message
 
 MAX_PAYLOAD_BYTES = 4096
 """Of notification and data together, as they stand in the request: Google limits the payload

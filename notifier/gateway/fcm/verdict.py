@@ -10,7 +10,7 @@ from typing import Any
 
 from notifier.gateway.answer import Meaning, decoded, unanswered, undocumented, verdict, word_in
 from notifier.gateway.transport import Answer
-from notifier.outcome import Disposition, Suspicion, Verdict
+from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 MEANINGS: Mapping[str, Meaning] = {
     "UNREGISTERED": Meaning(

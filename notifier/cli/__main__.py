@@ -1,5 +1,0 @@
-"""`python -m notifier.cli`."""
-
-from notifier.cli import main
-
-main()

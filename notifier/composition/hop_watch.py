@@ -1,0 +1,192 @@
+"""Watches a hop and tells of it: a log line a second, metrics a minute, the batches that are worth a trace."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from notifier.composition.settings import Settings
+from notifier.model.account import Outcomes
+from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
+from notifier.model.runtime import Clock
+from notifier.sending.hop import Hop
+from notifier.telemetry import Action, Dimension, Log, Metric, Metrics, Reading, Sending, Trace, Tracing, start_tracing
+from notifier.telemetry.sending import GatewayFigures, Node
+
+PROGRESS_EVERY_S = 1.0
+LOOK_EVERY_S = 0.25
+METRICS_EVERY_S = 60.0
+HOPS_PER_TRACE = 8
+"""A trace holds 500 KB and a hop writes at most 48 KB of it: the chain goes on in another trace."""
+
+_ENDINGS = {Ending.COMPLETED: Metric.RUNS_COMPLETED, Ending.FAILED: Metric.RUNS_FAILED}
+_STOPS = {"credentials_refused": Metric.CREDENTIALS_REFUSED, "no_progress": Metric.NO_PROGRESS}
+
+
+def nodes(settings: Settings) -> Mapping[str, Node]:
+    """The gateways as metrics and traces name them."""
+    return {
+        "fcm": Node("FCM", settings.fcm_base_url),
+        "apns": Node("APNs", settings.apns_base_url),
+        "apns-sandbox": Node("APNs sandbox", settings.apns_sandbox_base_url),
+    }
+
+
+class HopWatch:
+    """Is told of every turn and every answer of one hop."""
+
+    def __init__(self, settings: Settings, clock: Clock, log: Log, metrics: Metrics, trace: Trace) -> None:
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._nodes = nodes(settings)
+        self.sending = Sending(trace, self._nodes, clock.now, self._tell_batch if log.is_debug else None)
+        self._log_at = self._look_at = 0.0
+        self._told_at = clock.monotonic()
+        self._told = Outcomes()
+        self._told_gateways: dict[str, tuple[int, float]] = {}
+
+    def begin(self, hop: Hop) -> None:
+        """Before the first turn: what former hops have done is not told again."""
+        self._told = hop.progress.account.outcomes()
+        hop.dispatch.witness = self.sending.answered
+
+    def turn(self, hop: Hop) -> None:
+        """Tell what it is time for."""
+        now_s = self._clock.monotonic()
+        if now_s < self._look_at:
+            return
+        self._look_at = now_s + LOOK_EVERY_S
+        self.sending.collect_ended()
+        if now_s >= self._log_at:
+            self._log_at = now_s + PROGRESS_EVERY_S
+            self._log_progress(hop)
+        if now_s >= self._told_at + METRICS_EVERY_S:
+            self._tell(hop)
+
+    def end(self, hop: Hop) -> None:
+        """After the last turn."""
+        self.sending.end()
+        self._tell(hop, hops=1)
+
+    def _log_progress(self, hop: Hop) -> None:
+        account = hop.progress.account
+        self._log.info(
+            Action.PROGRESS,
+            users=account.users,
+            devices=account.devices,
+            open=hop.dispatch.open,
+            unsettled=hop.progress.unsettled,
+            remaining_ms=hop.deadline.remaining_ms(),
+        )
+
+    def _tell_batch(self, name: str, figures: Mapping[str, object]) -> None:
+        self._log.debug(Action.BATCH, batch=name, **figures)
+
+    def _tell(self, hop: Hop, hops: int = 0) -> None:
+        """What has come to pass since it was told last."""
+        now_s = self._clock.monotonic()
+        elapsed_s, self._told_at = max(now_s - self._told_at, 0.001), now_s
+        before, self._told = self._told, hop.progress.account.outcomes()
+        rejected = _more(before.rejected, self._told.rejected)
+        failed = sum(_more(before.failed, self._told.failed).values())
+        accepted, held = self._told.accepted - before.accepted, self._told.held - before.held
+        settled = accepted + held + failed + sum(rejected.values())
+        values: dict[Metric, Any] = {
+            Metric.ACCEPTED: accepted,
+            Metric.REJECTED: sum(rejected.values()),
+            Metric.FAILED: failed,
+            Metric.HELD: held,
+            Metric.PUSHES_PER_SECOND: round(settled / elapsed_s, 1),
+        }
+        batches_ms = [round(took_s * 1000) for took_s in self.sending.batches_s]
+        self.sending.batches_s.clear()
+        if batches_ms:
+            values[Metric.BATCH_LATENCY] = batches_ms
+        if hops:
+            values[Metric.HOPS] = hops
+        reasons = [Reading({Metric.REJECTED: n}, {Dimension.REASON: reason}) for reason, n in rejected.items()]
+        gateways = [
+            Reading({Metric.ANSWER_LATENCY: mean_ms}, {Dimension.GATEWAY: self._nodes[endpoint].name})
+            for endpoint, figures in self.sending.gateways.items()
+            if (mean_ms := self._mean_ms(endpoint, figures)) is not None
+        ]
+        self._metrics.emit(Reading(values), *reasons, *gateways, run_id=hop.progress.lane.run_id)
+
+    def _mean_ms(self, endpoint: str, figures: GatewayFigures) -> float | None:
+        answers, total_s = self._told_gateways.get(endpoint, (0, 0.0))
+        self._told_gateways[endpoint] = figures.answers, figures.total_s
+        more = figures.answers - answers
+        return round((figures.total_s - total_s) / more * 1000, 1) if more else None
+
+
+def _more(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    """What was added."""
+    return {reason: n - before.get(reason, 0) for reason, n in now.items() if n > before.get(reason, 0)}
+
+
+def ended(lane: Lane) -> Reading:
+    """A run that came to its end."""
+    metric = _ENDINGS.get(lane.ending) if lane.ending else None
+    return Reading({metric: 1} if metric else {})
+
+
+def stopped(reason: str | None) -> Reading:
+    """A run that waits for somebody to mend something."""
+    values = {Metric.RUNS_STOPPED: 1}
+    known = _STOPS.get((reason or "").partition(":")[0])
+    return Reading(values | {known: 1} if known else values)
+
+
+def ignored(files: int) -> Reading:
+    """Files or messages that are no batch file."""
+    return Reading({Metric.IGNORED_FILES: files} if files else {})
+
+
+def swept(stalled: int) -> Reading:
+    """A sweep that came to its end. `stalled` counts lanes that a worker should have come back to."""
+    return Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled})
+
+
+class Observer:
+    """What one process tells, to whom: its log, its metrics, its traces."""
+
+    def __init__(self, settings: Settings, clock: Clock, log: Log) -> None:
+        self.log = log
+        self.metrics = Metrics(settings.stack, clock.now)
+        self.tracing = start_tracing(settings.xray_daemon_address, settings.trace_sample)
+        self._settings = settings
+        self._clock = clock
+        self._is_cold = True
+
+    @contextmanager
+    def invocation(self, header: str, name: str) -> Iterator[Trace]:
+        """Around a whole invocation. `header` is the trace header that Lambda gave it."""
+        cold, self._is_cold = self._is_cold, False
+        if cold:
+            self.metrics.emit(Reading({Metric.COLD_STARTS: 1}))
+        with self.tracing.invocation(header, name) as trace:
+            trace.annotate(cold_start=cold)
+            yield trace
+
+    @contextmanager
+    def hop(self, lane: Lane, campaign_id: str) -> Iterator[HopWatch]:
+        """Around one hop."""
+        trace = Tracing.current
+        trace.annotate(campaign=campaign_id, hop=lane.hop, epoch=lane.epoch, crashed_before=lane.crashed)
+        if lane.hop % HOPS_PER_TRACE == 0:
+            trace.start_new_trace()
+        yield HopWatch(self._settings, self._clock, self.log, self.metrics, trace)
+
+    def began(self, lane: Lane | None, now_ms: int, dropped_at_ms: int | None = None) -> None:
+        """A nudge arrived at a lane, as it was before the claim: tells how late.
+
+        The first hop was due when S3 had the file (`dropped_at_ms`), a later one when it was handed over, and a lane
+        that rests at its appointment. A nudge that comes early, or at a lane that is not waiting, tells nothing.
+        """
+        if lane is None or lane.state not in (LaneState.READY, LaneState.RESTING) or lane.due_at_ms is None:
+            return
+        due_at_ms = lane.due_at_ms - (HAND_OVER_MS if lane.state is LaneState.READY else 0)
+        if lane.epoch == 0 and dropped_at_ms is not None:
+            due_at_ms = min(dropped_at_ms, now_ms)  # clocks differ a little
+        if now_ms >= due_at_ms:
+            self.metrics.emit(Reading({Metric.LAG: now_ms - due_at_ms}))

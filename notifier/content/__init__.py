@@ -1,0 +1,1 @@
+"""Texts: Liquid templates, compiled once, rendered for each user."""

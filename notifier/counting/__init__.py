@@ -1,0 +1,1 @@
+"""Counting an audience: a job of several invocations, and what it found."""

@@ -1,0 +1,159 @@
+"""What looks wrong in an audience that can be sent to: words for no value, tokens that are the other gateway's.
+
+And where its broken records are: grouped by reason, with the first places of each, for somebody who has to find them.
+"""
+
+from collections.abc import Container, Iterator, Mapping
+
+import msgspec
+
+from notifier.model.recipient import Device, Gateway, Platform, Recipient
+
+BLANK = ""
+"""Among the null words: only white space."""
+_MAX_WORDS = 20
+_MAX_ATTRIBUTES = 100
+_MAX_REASONS = 50
+PLACES = 3
+"""Of each reason."""
+OTHER_REASONS = "other reasons"
+_OTHER_WORDS = "others"
+_NULL_WORDS = frozenset(
+    {
+        "null", "nil", "none", "nan", "undefined", "n/a", "#n/a", "<na>", "<null>", "(null)", "[null]", "#null!", "nat",
+        "\\n", "-", "--", "?",
+    }
+)  # fmt: skip
+"""As databases, spreadsheets and languages write that there is no value, in lower case. `\\N` is MySQL's and Hive's."""
+_NULL_AS_WRITTEN = frozenset({"NA"})
+"""R's word. `Na` may be a name."""
+_FIRST_CHARS = frozenset(word[0] for word in _NULL_WORDS) | frozenset("NU \t\n\r\v\f\xa0\u3000\u2007\u202f")
+_LONGEST = max(map(len, _NULL_WORDS))
+_APNS_CHARS = range(64, 201)
+"""Hexadecimal digits of a token of Apple's: 64 today, and Apple asks not to count on it."""
+_HEX = frozenset("0123456789abcdefABCDEF")
+ALWAYS = ("user_id", "locale", "timezone")
+"""What no text needs to ask for to be used."""
+
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where something is: `record` counts from 0 within `part`, `device` within the record."""
+
+    record: int
+    part: str = ""
+    device: int | None = None
+
+    def __str__(self) -> str:
+        device = "" if self.device is None else f" device {self.device}"
+        return f"{self.record:,}{device}" + (f" of {self.part}" if self.part else "")
+
+
+class BrokenGroup(msgspec.Struct):
+    """Records and devices that are broken for one reason: how many, and the first places."""
+
+    reason: str
+    count: int = 0
+    places: list[Place] = []
+
+
+def add_broken(groups: list[BrokenGroup], reason: str, place: Place) -> None:
+    """One more. Further reasons than 50 are counted together."""
+    group = next((one for one in groups if one.reason == reason), None)
+    if group is None and len(groups) >= _MAX_REASONS:
+        reason = OTHER_REASONS
+        group = next((one for one in groups if one.reason == reason), None)
+    if group is None:
+        group = BrokenGroup(reason)
+        groups.append(group)
+    group.count += 1
+    if len(group.places) < PLACES:
+        group.places.append(place)
+
+
+def null_word(value: str) -> str | None:
+    """The word for no value, as it is written; `BLANK` for white space. None for a value, and for an empty text.
+
+    Texts have a default for an empty one.
+    """
+    if value[:1] not in _FIRST_CHARS:  # almost every value, and this runs for each of them
+        return None
+    word = value.strip()
+    if not word:
+        return BLANK if value else None
+    if len(word) <= _LONGEST and (word.lower() in _NULL_WORDS or word in _NULL_AS_WRITTEN):
+        return word
+    return None
+
+
+def add_null_words(words: dict[str, dict[str, int]], recipient: Recipient) -> None:
+    """Count the null words among the user's values, by attribute."""
+    for name, value in recipient.attributes.items():
+        if type(value) is str and (word := null_word(value)) is not None:
+            _add_word(words, name, word)
+    for name in ALWAYS:
+        value = getattr(recipient, name)
+        if value and (word := null_word(value)) is not None:
+            _add_word(words, name, word)
+
+
+def _add_word(words: dict[str, dict[str, int]], name: str, word: str) -> None:
+    name = name[:40]
+    if name not in words and len(words) >= _MAX_ATTRIBUTES:
+        return
+    counts = words.setdefault(name, {})
+    word = word if word in counts or len(counts) < _MAX_WORDS else _OTHER_WORDS
+    counts[word] = counts.get(word, 0) + 1
+
+
+def of_other_gateway(device: Device) -> str | None:
+    """`ios apns` and the like where the token looks like one of the other gateway: as marked. None where it fits."""
+    token = device.token
+    if device.carrier is Gateway.APNS:
+        looks_wrong = ":" in token or token.startswith("APA91")
+    else:
+        looks_wrong = len(token) in _APNS_CHARS and _HEX.issuperset(token)
+    return f"{device.platform.value} {device.carrier.value}" if looks_wrong else None
+
+
+def warnings_in(
+    null_words: Mapping[str, Mapping[str, int]], other_gateway: Mapping[str, int], names: Container[str] | None
+) -> Iterator[str]:
+    """What to say about it.
+
+    Args:
+        names: the attributes that texts use; None where no text is known, and any might be used.
+    """
+    for marked, count in other_gateway.items():
+        platform, gateway = marked.split(" ")
+        tokens = f"{count:,} token{'' if count == 1 else 's'} look{'s' if count == 1 else ''} like"
+        are = f"and {'is' if count == 1 else 'are'} marked {platform} (gateway {gateway})"
+        if gateway == Gateway.APNS:
+            yield f"{tokens} FCM's, {are}: set gateway: fcm"
+        else:
+            mend = "set gateway: apns, or leave gateway out" if platform == Platform.IOS else "set platform: ios"
+            yield f"{tokens} APNs', {are}: {mend}"
+    for name, words in null_words.items():
+        if names is None or name in names or name in ALWAYS:
+            yield f"{name} is {_counted(words)}; export such a value as null (without quotes), or leave it out"
+
+
+def _counted(words: Mapping[str, int]) -> str:
+    """`the word null for 1 user, blank for 3 users`."""
+    parts = []
+    for word, count in sorted(words.items(), key=lambda item: -item[1]):
+        said = "blank" if word == BLANK else f"the word {word}"
+        parts.append(f"{said} for {count:,} user{'' if count == 1 else 's'}")
+    return ", ".join(parts)
+
+
+def shown_broken(groups: list[BrokenGroup]) -> Iterator[str]:
+    """Each reason on a line: how many, and where the first are."""
+    for group in sorted(groups, key=lambda one: -one.count):
+        yield f"{group.count:,} × {group.reason} ({places_of(group)})"
+
+
+def places_of(group: BrokenGroup) -> str:
+    """`first: records 3, 5, 7 device 1`."""
+    what = "record" if len(group.places) == 1 else "records"
+    first = "first: " if group.count > len(group.places) else ""
+    return f"{first}{what} {', '.join(map(str, group.places))}"

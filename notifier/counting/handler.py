@@ -1,0 +1,91 @@
+"""The control entry's counting: pins the objects, claims the job, counts, and asks for a continuation in time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from notifier.audience import (
+    AudienceChanged,
+    AudienceDenied,
+    AudienceStream,
+    AudienceUnreachable,
+    GuardedStream,
+    Holds,
+    pin_parts,
+)
+from notifier.counting.job import AudienceUncountable, Counting, CountStatus, CountTaken, count_id
+from notifier.counting.store import DynamoCountJobs
+from notifier.model.campaign import Part
+from notifier.model.cursor import Cursor
+from notifier.model.runtime import Clock, Deadline
+
+RESERVE_MS = 30_000
+"""With less time left the job is saved and handed over; never more than a third of what there was."""
+
+
+class CountRequest(msgspec.Struct, frozen=True):
+    """`{"action": "count", "parts": [{"bucket": "…", "key": "…", "version_id": "…", "etag": "…"}], "by": "…"}`.
+
+    With `batch_file` the one part is a batch file that holds its users itself.
+    """
+
+    parts: tuple[Part, ...]
+    by: str = ""
+    batch_file: bool = False
+
+
+class CountDesk:
+    """Counts what it is asked to.
+
+    Args:
+        s3: a boto3 S3 client.
+        again: invokes this function with the same event, asynchronously.
+    """
+
+    def __init__(
+        self, s3: Any, jobs: DynamoCountJobs, bucket: str, clock: Clock, again: Callable[[bytes], object]
+    ) -> None:
+        self._s3 = s3
+        self._jobs = jobs
+        self._bucket = bucket
+        self._clock = clock
+        self._again = again
+
+    def handle(self, event: dict[str, Any], remaining_ms: Callable[[], int]) -> dict[str, Any]:
+        """Count, or go on counting. The answer is for people who invoke by hand: the job's item tells the same.
+
+        Raises:
+            msgspec.ValidationError: the event is not a `CountRequest`.
+            AudienceUnreachable: S3 does not answer; Lambda tries again.
+        """
+        request = msgspec.convert(event, CountRequest)
+        name = count_id(request.parts)
+        try:
+            claim = self._jobs.claim(name, request.by)
+        except CountTaken as taken:
+            return {"status": str(taken), "count_id": name}
+        try:
+            pinned = pin_parts(self._s3, request.parts, self._bucket)
+        except (AudienceChanged, AudienceDenied) as error:
+            self._jobs.fail(claim, str(error))
+            return {"status": CountStatus.FAILED.value, "count_id": name, "reason": str(error)}
+        except Exception:
+            self._jobs.release(claim)
+            raise
+        holds = Holds.BATCH_FILE if request.batch_file else Holds.USERS
+
+        def open_stream(cursor: Cursor) -> GuardedStream:
+            stream = AudienceStream(self._s3, pinned, cursor, holds=holds)
+            return GuardedStream(stream, AudienceUncountable, AudienceUnreachable)
+
+        deadline = Deadline(remaining_ms, min(RESERVE_MS, remaining_ms() // 3))
+        parts = [(part.name, part.size) for part in pinned]
+        counting = Counting(self._jobs, parts, open_stream, self._clock, deadline.is_near)
+        status = counting.run(claim)
+        if status is CountStatus.COUNTING:
+            self._again(msgspec.json.encode(event))
+        return {"status": status.value, "count_id": name}
+
+
+__all__ = ["AudienceUnreachable", "CountDesk", "CountRequest"]

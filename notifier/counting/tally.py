@@ -1,0 +1,285 @@
+"""An audience in figures: what it holds, before anybody decides to send to it. Its memory does not grow with users."""
+
+from array import array
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from notifier.counting.audience_checks import BrokenGroup, Place, add_broken, add_null_words, of_other_gateway
+from notifier.model.people import BATCH_SIZE, People
+from notifier.model.recipient import BrokenRecord, Recipient, masked, read_recipient, user_id_in
+
+MAX_NAMES = 500
+"""Distinct locales, time zones and attributes that are told apart; further ones are counted under `OTHER`.
+
+With the other limits it keeps the figures below the 400 KB of a DynamoDB item.
+"""
+MAX_NAME_CHARS = 40
+OTHER = "(others)"
+SAMPLES = 20
+MAX_SAMPLE_ATTRIBUTES = 20
+MAX_SAMPLE_CHARS = 100
+_FIRST_SAMPLES = 5
+_SAMPLED_USERS = 20_000
+"""Samples are taken of the first so many users: looking for more of them costs time for every user."""
+_DRAWERS = 256
+_HASH_BYTES = 8
+
+
+class Figures(msgspec.Struct):
+    """What was counted.
+
+    `users` are people: rows of one user that stand next to each other within a batch count once, as in a run.
+    `devices` are valid devices, `invalid_records` broken records and broken devices.
+    `locales`, `timezones` and `attributes` count the users that have one; `without_timezone` those that have none.
+    `repeated_tokens` counts devices whose token an earlier device had already; None while it is not known.
+    `samples` are records that differ in locale or platforms, their tokens masked.
+    `records` counts what was read; it numbers the places of what is `broken`.
+    `null_words` counts, by attribute, the users whose value is a word for no value. `other_gateway` counts devices by
+    their marks (`ios apns`) where the token looks like one of the other gateway.
+    """
+
+    users: int = 0
+    devices: int = 0
+    platforms: dict[str, int] = {}
+    repeated_tokens: int | None = None
+    invalid_records: int = 0
+    locales: dict[str, int] = {}
+    without_timezone: int = 0
+    timezones: dict[str, int] = {}
+    attributes: dict[str, int] = {}
+    samples: list[dict[str, Any]] = []
+    records: int = 0
+    broken: list[BrokenGroup] = []
+    null_words: dict[str, dict[str, int]] = {}
+    other_gateway: dict[str, int] = {}
+
+
+def _in_one_file(number: int) -> tuple[str, int]:
+    return "", number
+
+
+class Tally:
+    """Counts records as they come.
+
+    Args:
+        figures: what an earlier part of the same job had counted.
+        place_of: the part that holds the record of a number, and its number there.
+        size: records in a batch; anything but 500 is for tests.
+    """
+
+    def __init__(
+        self,
+        figures: Figures | None = None,
+        place_of: Callable[[int], tuple[str, int]] = _in_one_file,
+        size: int = BATCH_SIZE,
+    ) -> None:
+        self.figures = figures or Figures()
+        # The release before counted users only, one for each record.
+        self.figures.records = max(self.figures.records, self.figures.users)
+        self._place_of = place_of
+        self._size = size
+        self.people = People()
+        self.tokens = TokenHashes()
+        self._sampled = {_kind_of(sample) for sample in self.figures.samples}
+        self._platforms = {name: self.figures.platforms.get(name, 0) for name in ("ios", "android", "web")}
+
+    def take(self, values: Iterable[object]) -> None:
+        """Count decoded records, broken ones included."""
+        for value in values:
+            try:
+                if isinstance(value, BrokenRecord):
+                    raise value
+                recipient = read_recipient(value)
+            except BrokenRecord as error:
+                self.meet(user_id_in(value))
+                self.figures.invalid_records += 1
+                self.note_broken(str(error))
+            else:
+                self.meet(recipient.user_id)
+                self.count(self.people.once(recipient))
+            self.figures.records += 1
+        self.figures.platforms = {name: n for name, n in self._platforms.items() if n}
+
+    def meet(self, user_id: str | None) -> None:
+        """The next record belongs to this user, who is counted unless the row before was his. Batches are a run's."""
+        if self.figures.records % self._size == 0:
+            self.people.begin_batch()
+        self.figures.users += self.people.meet(user_id)
+
+    def count(self, recipient: Recipient) -> bool:
+        """Count one recipient. False where an earlier row of this user counted: then only its devices are."""
+        figures = self.figures
+        figures.invalid_records += len(recipient.broken_devices)
+        for n, reason in recipient.broken_devices:
+            self.note_broken(reason, n)
+        if not recipient.devices:
+            return False
+        figures.devices += len(recipient.devices)
+        for _, device in recipient.devices:
+            self._platforms[device.platform] += 1
+            self.tokens.add(device.token)
+            if (marked := of_other_gateway(device)) is not None:
+                figures.other_gateway[marked] = figures.other_gateway.get(marked, 0) + 1
+        if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
+            self._sample(recipient)
+        if not self.people.place():
+            return False
+        self._count_traits(recipient)
+        return True
+
+    def _count_traits(self, recipient: Recipient) -> None:
+        """What a user has, devices apart."""
+        figures = self.figures
+        add_null_words(figures.null_words, recipient)
+        if recipient.locale:
+            count_named(figures.locales, recipient.locale)
+        if recipient.timezone:
+            count_named(figures.timezones, recipient.timezone)
+        else:
+            figures.without_timezone += 1
+        for name, value in recipient.attributes.items():
+            if value is not None:
+                count_named(figures.attributes, name)
+
+    def note_broken(self, reason: str, device: int | None = None) -> None:
+        """The record at hand, or one of its devices, is broken: remember why and where."""
+        part, number = self._place_of(self.figures.records)
+        add_broken(self.figures.broken, reason, Place(number, part, device))
+
+    def _sample(self, recipient: Recipient) -> None:
+        """Keep the first few, then those of a kind not kept yet."""
+        kind = (recipient.locale, tuple(device.platform.value for _, device in recipient.devices))
+        if len(self.figures.samples) >= _FIRST_SAMPLES and kind in self._sampled:
+            return
+        self._sampled.add(kind)
+        self.figures.samples.append(sample_of(recipient))
+
+
+class TokenHashes:
+    """Tokens as 8-byte hashes in drawers: 8 MB a million, to find out which came twice.
+
+    Exact but for colliding hashes: of a million different tokens, about one pair in 37 million audiences is taken for
+    equal wrongly.
+    """
+
+    def __init__(self) -> None:
+        self._drawers = [array("Q") for _ in range(_DRAWERS)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._drawers))
+
+    def add(self, token: str) -> None:
+        """One more token, ASCII."""
+        number = token_hash(token)
+        self._drawers[number & 0xFF].append(number)
+
+    def repeated(self) -> int:
+        """How many had been there before."""
+        return sum(len(drawer) - len(set(drawer)) for drawer in self._drawers)
+
+    def came_twice(self) -> set[int]:
+        """The hashes that are there more than once."""
+        found = set()
+        for drawer in self._drawers:
+            seen: set[int] = set()
+            for number in drawer:
+                if number in seen:
+                    found.add(number)
+                seen.add(number)
+        return found
+
+    def pieces(self, max_bytes: int) -> Iterator[bytes]:
+        """All hashes as bytes, in pieces of about `max_bytes`, for `load`."""
+        piece = bytearray()
+        for drawer in self._drawers:
+            piece += drawer.tobytes()
+            if len(piece) >= max_bytes:
+                yield bytes(piece)
+                piece.clear()
+        if piece:
+            yield bytes(piece)
+
+    def clear(self) -> None:
+        """Forget them: they are put away."""
+        for drawer in self._drawers:
+            del drawer[:]
+
+    def load(self, piece: bytes) -> None:
+        """Take in hashes that were put away."""
+        numbers = array("Q")
+        numbers.frombytes(piece)
+        for number in numbers:
+            self._drawers[number & 0xFF].append(number)
+
+
+class TokenPlaces:
+    """In which record each token was: 12 bytes a device, to say where the repeated ones are."""
+
+    def __init__(self) -> None:
+        self._numbers = array("Q")
+        self._records = array("I")
+
+    def add(self, token: str, record: int) -> None:
+        """One more token, ASCII, and the record it is in."""
+        self._numbers.append(token_hash(token))
+        self._records.append(record)
+
+    def repeats(self, numbers: Container[int]) -> Iterator[tuple[int, int]]:
+        """Where the tokens with these hashes come again: the record, and the one that had it first."""
+        first: dict[int, int] = {}
+        for number, record in zip(self._numbers, self._records, strict=True):
+            if number in numbers:
+                if number in first:
+                    yield record, first[number]
+                first.setdefault(number, record)
+
+
+def token_hash(token: str) -> int:
+    """What a token is told by among others: 8 bytes of a hash, as a number."""
+    return int.from_bytes(blake2b(token.encode(), digest_size=_HASH_BYTES).digest(), "little")
+
+
+def sample_of(recipient: Recipient) -> dict[str, Any]:
+    """A recipient as a record that may be shown: every token masked."""
+    devices = [
+        {"platform": device.platform.value, "gateway": device.carrier.value, "token": masked(device.token)}
+        for _, device in recipient.devices
+    ]
+    record: dict[str, Any] = {"user_id": recipient.user_id, "devices": devices}
+    for name in ("locale", "timezone"):
+        if value := getattr(recipient, name):
+            record[name] = value
+    if recipient.attributes:
+        record["attributes"] = {
+            str(name)[:MAX_NAME_CHARS]: _short(value)
+            for name, value in list(recipient.attributes.items())[:MAX_SAMPLE_ATTRIBUTES]
+        }
+    return record
+
+
+def _short(value: object) -> object:
+    """A value small enough to be kept with the figures."""
+    if isinstance(value, str):
+        return value[:MAX_SAMPLE_CHARS]
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return str(value)[:MAX_SAMPLE_CHARS]
+
+
+def _kind_of(sample: Mapping[str, Any]) -> tuple[str | None, Sequence[str]]:
+    return sample.get("locale"), tuple(device["platform"] for device in sample["devices"])
+
+
+def count_named(counts: dict[str, int], name: str) -> None:
+    """Count one more of a name, however many names there are."""
+    n = counts.get(name)
+    if n is not None:
+        counts[name] = n + 1
+        return
+    name = name[:MAX_NAME_CHARS]
+    if name not in counts and len(counts) >= MAX_NAMES:
+        name = OTHER
+    counts[name] = counts.get(name, 0) + 1

@@ -1,0 +1,1 @@
+"""What each Lambda entry does: worker, sweeper, control."""

@@ -1,0 +1,53 @@
+"""The control entry: what operators and the approval app may ask for."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+
+from notifier.composition.process import Process
+from notifier.counting.handler import CountDesk, CountRequest
+from notifier.counting.store import DynamoCountJobs
+from notifier.events.continuation import LambdaContinuation
+from notifier.events.triggers import UnknownEvent
+from notifier.model.run import Control, LaneState
+from notifier.model.validation import shape_faults
+from notifier.telemetry import Action, Log
+
+
+class ControlDesk:
+    """Pause, resume and cancel, and counting of audiences, for the command line and the approval app."""
+
+    WORDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}  # noqa: RUF012 - a constant table
+
+    def __init__(self, process: Process, log: Log) -> None:
+        self._process = process
+        self._log = log
+
+    def handle(self, event: object, remaining_ms: Callable[[], int]) -> dict[str, Any]:
+        """`{"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}`, or a `CountRequest`."""
+        if isinstance(event, dict) and event.get("action") == "count":
+            if faults := tuple(shape_faults(event, CountRequest, "event")):
+                raise UnknownEvent("; ".join(map(str, faults)))
+            return self._count(event, remaining_ms)
+        if not isinstance(event, dict) or event.get("action") not in self.WORDS or not event.get("run_id"):
+            raise UnknownEvent('expected {"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}')
+        control, run_id, by = self.WORDS[event["action"]], str(event["run_id"]), str(event.get("by", ""))
+        lane = self._process.ledger.set_control(run_id, control, by)
+        if lane is None:
+            return {"status": "refused", "run_id": run_id, "reason": "no such run, or it is done"}
+        if lane.state is LaneState.READY:
+            self._process.continuation.nudge(run_id, lane.lane, lane.function_version, "nudge")
+        self._log.info(Action.CONTROLLED, run_id=run_id, control=control.value, by=by, state=lane.state.value)
+        return {"status": lane.status, "run_id": run_id, "control": lane.control.value}
+
+    def _count(self, event: dict[str, Any], remaining_ms: Callable[[], int]) -> dict[str, Any]:
+        process = self._process
+        again = LambdaContinuation(boto3.client("lambda"), os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")).invoke
+        settings = process.settings
+        jobs = DynamoCountJobs(boto3.client("dynamodb"), settings.table, process.s3, settings.bucket, process.clock.now)
+        desk = CountDesk(process.s3, jobs, settings.bucket, process.clock, again)
+        answer = desk.handle(event, remaining_ms)
+        self._log.info(Action.COUNTED, **answer)
+        return answer

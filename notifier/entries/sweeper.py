@@ -1,0 +1,128 @@
+"""The sweeper: nudges what nobody came back to, closes and ends runs, replays dead letters, prunes old versions."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from notifier.composition.hop_watch import Observer, swept
+from notifier.composition.hops import close
+from notifier.composition.process import Process
+from notifier.entries.expiry import Expiry
+from notifier.entries.pruning import Pruner
+from notifier.events.triggers import NUDGE
+from notifier.model.run import Lane, LaneState
+from notifier.telemetry import Action, Tracing
+
+
+class Sweeper:
+    """Every minute: nudges lanes that nobody came back to, closes runs, replays dead letters."""
+
+    MOVE_ON_MS = 120_000
+    REPLAYS = 3
+
+    def __init__(self, process: Process, observer: Observer, queue: Any, pruner: Pruner, expiry: Expiry) -> None:
+        self._process = process
+        self._pruner = pruner
+        self._expiry = expiry
+        self._observer = observer
+        self._log = observer.log
+        self._queue = queue
+
+    def sweep(self) -> dict[str, int]:
+        """Sweep once. Every lane and every dead letter has a try of its own: one that fails keeps no other waiting."""
+        counts = Counter[str](nudged=0, closed=0, replayed=0)
+        now_ms = int(self._process.clock.now() * 1000)
+        for lane in self._process.ledger.due(now_ms, self._tell_unreadable):
+            with self._each(run_id=lane.run_id, counts=counts):
+                self._look_after(lane, now_ms, counts)
+        self._replay(counts)
+        self._prune()
+        self._expire()
+        stalled = counts.pop("stalled", 0) + counts.pop("failed", 0)
+        self._observer.metrics.emit(swept(stalled))
+        if any(counts.values()):
+            self._log.info(Action.SWEPT, **counts)
+        return dict(counts)
+
+    def _look_after(self, lane: Lane, now_ms: int, counts: Counter[str]) -> None:
+        """Nudge the lane, or close its run. Moved on first, so that one that fails comes back later and not at once."""
+        if not self._process.ledger.put_off(lane, now_ms + self.MOVE_ON_MS):
+            return
+        if lane.state is LaneState.DONE:
+            run = self._process.ledger.read_run(lane.run_id)
+            if run is not None:
+                close(self._process, self._observer, run, lane)
+                counts["closed"] += 1
+            return
+        Tracing.current.start_new_trace()
+        if not self._process.continuation.nudge(lane.run_id, lane.lane, lane.function_version, NUDGE):
+            reason = f"version {lane.function_version} of the code, with which the run began, was deleted"
+            self._log.warning(Action.VERSION_GONE, run_id=lane.run_id, reason=f"{reason}: the current one is asked")
+        counts["nudged"] += 1
+        counts["stalled"] += lane.state is not LaneState.RESTING
+
+    @contextmanager
+    def _each(self, counts: Counter[str], **about: str) -> Iterator[None]:
+        """Around the work on one thing: what fails is told, counted among the stalled lanes, and looked at again."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is: the next lane is due all the same
+            counts["failed"] += 1
+            self._log.warning(Action.TROUBLE, reason=f"the sweeper looks at it again: {error}", **about)
+
+    def _tell_unreadable(self, key: str, error: Exception) -> None:
+        self._log.warning(Action.TROUBLE, item=key, reason=f"this item of the ledger cannot be read: {error}")
+
+    def _expire(self) -> None:
+        """Once a day. As with pruning, the sweep counts whether or not this failed; tomorrow's looks again."""
+        try:
+            expired = self._expiry.expire_daily()
+        except (ClientError, BotoCoreError) as error:
+            self._log.warning(Action.TROUBLE, reason=f"old runs were not ended: {error}")
+            return
+        for run_id in expired:
+            self._log.warning(Action.EXPIRED, run_id=run_id)
+
+    def _prune(self) -> None:
+        """Once a day. A sweep is never worth less because this failed."""
+        try:
+            deleted = self._pruner.prune_daily()
+        except (ClientError, BotoCoreError) as error:
+            self._log.warning(Action.TROUBLE, reason=f"versions were not pruned: {error}")
+            return
+        if deleted:
+            self._log.info(Action.PRUNED, versions=deleted)
+
+    def _replay(self, counts: Counter[str]) -> None:
+        """Events that Lambda gave up on are tried again, three times each."""
+        url = self._process.settings.dead_letter_queue_url
+        if not url:
+            return
+        answer = self._queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=55)
+        for message in answer.get("Messages", ()):
+            with self._each(message_id=message["MessageId"], counts=counts):
+                event = _replayable(message["Body"], self.REPLAYS)
+                if event is None:
+                    continue
+                Tracing.current.start_new_trace()
+                self._process.continuation.invoke(event)
+                self._queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                counts["replayed"] += 1
+
+
+def _replayable(body: str, limit: int) -> bytes | None:
+    """The dead event with its replays counted, or None when it had enough of them: then it stays, and alarms."""
+    try:
+        event = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return None
+    if not isinstance(event, dict):
+        return None
+    replays = event.get("replays", 0)
+    if not isinstance(replays, int) or replays >= limit:
+        return None
+    return msgspec.json.encode(event | {"replays": replays + 1})

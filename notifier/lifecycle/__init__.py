@@ -1,0 +1,1 @@
+"""A run from its admission to its end: what one invocation does with one lane."""

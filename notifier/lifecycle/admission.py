@@ -1,0 +1,211 @@
+"""The first claim of a run: read the file's head, validate, pin the audience, judge its first records, store it all.
+
+Later hops find everything in `state/run_id=R/campaign.json` and need not look at the head again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+from notifier.content.text_checks import faults_in
+from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_audience, read_campaign
+from notifier.model.run import Run, Source
+from notifier.sending.batch import FirstRecords, Voice
+from notifier.sending.batch_source import BrokenInput, Stream
+
+JUDGED_RECORDS = 1000
+"""So many records are judged before anything is sent."""
+MAX_BROKEN_SHARE = 0.2
+"""More of them broken, and it is the wrong file."""
+EXEMPT_BELOW = 100
+"""Files with fewer records are not judged by their share."""
+STATE = "campaign"
+STATE_GONE = (
+    "state_gone: what the run began with (its campaign and the versions of its audience, under state/) was deleted or "
+    "has expired (WorkDays). It is not read again: the audience may be another by now. What is settled stays accounted"
+)
+
+
+class Unsendable(Exception):
+    """The run cannot begin. The message says what to mend."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What every hop of a run needs to know. The form of `state/run_id=R/campaign.json`.
+
+    `parts` are the pinned objects that hold the users; with `inline` the batch file itself.
+    """
+
+    campaign: Campaign
+    parts: tuple[Any, ...]
+    inline: bool
+    exclude: tuple[Any, ...]
+    rehearse: bool
+    version: int = 1
+
+
+class Head(Protocol):
+    """A batch file without its users."""
+
+    @property
+    def campaign(self) -> object: ...
+    @property
+    def audience(self) -> object | None: ...
+
+
+class Library(Protocol):
+    """The objects in S3 (`notifier.audience`)."""
+
+    def head(self, source: Source) -> Head: ...
+    def pin_source(self, source: Source) -> Any: ...
+    def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[Any, ...]: ...
+    def stream_from_start(self, opened: Opened) -> Stream: ...
+
+
+class State(Protocol):
+    """Where what was opened is kept (`notifier.stores.settlements`)."""
+
+    def get_state(self, run_id: str, name: str) -> bytes | None: ...
+    def put_state(self, run_id: str, name: str, value: object) -> None: ...
+
+
+class Campaigns(Protocol):
+    """Who owns which campaign id (`notifier.stores.ledger`)."""
+
+    def name_campaign(self, run_id: str, campaign_id: str) -> None: ...
+    def note_opened(self, run_id: str) -> None: ...
+    def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool: ...
+    def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None: ...
+
+
+class Opening:
+    """Opens runs.
+
+    Args:
+        voice_of: the campaign's texts, ready to be filled in; raises BrokenCampaign.
+        faults_of: what the gateways have against the campaign's messages.
+        rehearse: the stack rehearses: nothing may reach a phone.
+        is_approved: whether somebody who may has approved exactly this object.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        state: State,
+        campaigns: Campaigns,
+        voice_of: Callable[[Campaign], Voice],
+        faults_of: Callable[[Campaign], Iterator[Fault]],
+        wait: Callable[[Stream], None],
+        *,
+        rehearse: bool,
+        is_approved: Callable[[Source], bool] = lambda _: True,
+    ) -> None:
+        self._library = library
+        self._state = state
+        self._campaigns = campaigns
+        self._voice_of = voice_of
+        self._faults_of = faults_of
+        self._wait = wait
+        self._rehearse = rehearse
+        self._is_approved = is_approved
+
+    def open(self, run: Run, decode: Callable[[bytes], Opened], *, begun: bool = False) -> Opened:
+        """What was stored by the first claim, or, at the first claim, everything it takes to store it.
+
+        Args:
+            begun: an earlier claim settled something, or may have sent something. It tells the runs of a release that
+                did not note when it opened them.
+
+        Raises:
+            Unsendable: the file cannot be sent as it is.
+        """
+        stored = self._state.get_state(run.run_id, STATE)
+        if stored is None:
+            if begun or run.opened_at_ms is not None:
+                raise Unsendable(STATE_GONE)
+            self._open_first(run)
+            stored = self._state.get_state(run.run_id, STATE)
+        if stored is None:
+            raise Unsendable(STATE_GONE)
+        if run.opened_at_ms is None:
+            # After the state is stored, never before: killed in between, the next claim finds the state and notes it.
+            self._campaigns.note_opened(run.run_id)
+        return decode(stored)
+
+    def _open_first(self, run: Run) -> None:
+        if not self._is_approved(run.source):
+            raise Unsendable(
+                "not_approved: this stack sends only what was approved (RequireApproval); nobody has approved this file"
+            )
+        head = self._library.head(run.source)
+        campaign = self._campaign_of(head)
+        self._campaigns.name_campaign(run.run_id, campaign.id)
+        if head.audience is None:
+            parts = (self._library.pin_source(run.source),)
+        else:
+            parts = self._library.pin_parts(_audience_of(head.audience), run.source.bucket, "audience")
+        exclude = self._exclude_of(campaign, run)
+        rehearse = self._rehearse or campaign.dry_run
+        opened = Opened(campaign, parts, head.audience is None, exclude, rehearse)
+        self._judge(opened)
+        if not rehearse and not self._campaigns.take_campaign(campaign.id, run.run_id, again=campaign.again):
+            raise Unsendable(
+                f"campaign_exists: campaign {campaign.id!r} was sent by another run already; "
+                "give it a new id; campaign.again: true sends it to everybody in the file once more"
+            )
+        if not opened.inline:
+            self._campaigns.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
+        self._state.put_state(run.run_id, STATE, opened)
+
+    def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[Any, ...]:
+        return self._library.pin_parts(campaign.exclude, run.source.bucket, "exclude") if campaign.exclude else ()
+
+    def _campaign_of(self, head: Head) -> Campaign:
+        try:
+            campaign = read_campaign(head.campaign)
+            self._voice_of(campaign)
+            faults = tuple(self._faults_of(campaign))
+            if faults:
+                raise BrokenCampaign(faults)
+        except BrokenCampaign as error:
+            raise Unsendable(f"broken campaign: {error}") from None
+        return campaign
+
+    def _judge(self, opened: Opened) -> None:
+        """More than a fifth of the first thousand broken is the wrong file."""
+        stream = self._library.stream_from_start(opened)
+        records: list[object] = []
+        try:
+            while len(records) < JUDGED_RECORDS and not stream.ended:
+                taken = stream.take(JUDGED_RECORDS - len(records))
+                if not taken:
+                    self._wait(stream)
+                records += taken
+        except BrokenInput as error:
+            raise Unsendable(str(error)) from None
+        finally:
+            stream.close()
+        if faults := tuple(faults_in(opened.campaign, records)):
+            raise Unsendable(f"broken campaign: {BrokenCampaign(faults)}")
+        first = FirstRecords(records, self._voice_of(opened.campaign))
+        share = first.broken / len(records) if records else 0.0
+        if share > MAX_BROKEN_SHARE and len(records) >= EXEMPT_BELOW:
+            raise Unsendable(f"wrong file: {share:.0%} of the first {len(records)} records are broken: {first.why()}")
+        # Nothing more is to come then: a longer audience has devices among its first thousand records.
+        if not first.has_devices:
+            raise Unsendable(_nobody(len(records), first))
+
+
+def _nobody(records: int, first: FirstRecords) -> str:
+    """Why an audience in which there is no valid device is refused."""
+    if not records:
+        return "no_users: the audience is empty, there is nobody to send to"
+    return f"no_valid_device: none of the {records:,} records can be sent to: {first.why()}"
+
+
+def _audience_of(raw: object) -> Audience:
+    try:
+        return read_audience(raw)
+    except BrokenCampaign as error:
+        raise Unsendable(f"broken audience: {error}") from None

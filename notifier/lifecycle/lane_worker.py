@@ -1,0 +1,242 @@
+"""A tenure: what one invocation does with one lane. Claim it, open the run, work a hop, leave, see that it goes on.
+
+Everything it needs of the world comes as a protocol, so that the same code runs in Lambda and in a simulation that
+ends it at any step.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Protocol
+from uuid import uuid4
+
+import msgspec
+
+from notifier.lifecycle.admission import Opened, Unsendable
+from notifier.lifecycle.waiting import await_task
+from notifier.model.background import Background
+from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run
+from notifier.model.runtime import Clock, Deadline
+from notifier.model.store_error import StoreRefused, in_words
+from notifier.sending.batch_source import InputUnreachable
+from notifier.sending.checkpoint import LaneLedger, LeaseOver
+from notifier.sending.hop import WAIT_MS, Exit, Hop, HopLedger, leave
+from notifier.sending.settling import REFUSALS, RETRY_S
+from notifier.stores.ledger import LaneLost, LaneTaken
+from notifier.telemetry import Action
+
+
+class TenureLedger(LaneLedger, HopLedger, Protocol):
+    """The ledger, as a tenure needs it (`notifier.stores.ledger`)."""
+
+    def read_lane(self, run_id: str, lane: int = 0) -> Lane | None: ...
+
+    def claim(
+        self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int, gone_version: str = ""
+    ) -> Lane: ...
+
+
+class Continuing(Protocol):
+    """How the next invocation is asked for (`notifier.events.continuation`)."""
+
+    def nudge(self, run_id: str, lane: int, version: str, kind: str = ...) -> object: ...
+
+
+class Workshop(Protocol):
+    """Where a hop is made and a run is closed (`notifier.composition.process`)."""
+
+    def open(self, run: Run, lane: Lane) -> Opened:
+        """What every hop needs to know. Blocks.
+
+        Raises:
+            Unsendable: the file cannot be sent.
+            InputUnreachable: a later try may do.
+            StoreRefused: what every hop needs may not be stored, or not be read.
+        """
+        ...
+
+    def prove_writable(self, run: Run) -> None:
+        """Prove that this run's batches could be settled. Blocks. Raises StoreRefused."""
+        ...
+
+    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> AbstractContextManager[Hop]:
+        """The hop of a claimed lane, with its connections open as long as the context."""
+        ...
+
+    def close(self, run: Run, lane: Lane) -> None:
+        """Write the summary, announce the end. Repeatable."""
+        ...
+
+
+class Teller(Protocol):
+    """Is told how it goes (`notifier.telemetry`)."""
+
+    def info(self, action: Action, **fields: Any) -> None: ...
+    def warning(self, action: Action, **fields: Any) -> None: ...
+    def error(self, action: Action, **fields: Any) -> None: ...
+
+
+class Invocation(msgspec.Struct, frozen=True):
+    """What the platform says about this invocation: the code's version, and how long it may still take.
+
+    `gone_version` is the version of the code that the lane began with, where that one was deleted.
+    """
+
+    function_version: str
+    remaining_ms: Callable[[], int]
+    gone_version: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of a nudge, for people who invoke by hand; S3 and Lambda ignore it."""
+
+    status: str
+    run_id: str
+    reason: str | None = None
+
+
+class Tenure:
+    """Works on lanes, one at a time."""
+
+    def __init__(
+        self,
+        ledger: TenureLedger,
+        continuation: Continuing,
+        workshop: Workshop,
+        background: Background,
+        clock: Clock,
+        log: Teller,
+        recurse_below_ms: int,
+    ) -> None:
+        self._ledger = ledger
+        self._continuation = continuation
+        self._workshop = workshop
+        self._background = background
+        self._clock = clock
+        self._log = log
+        self._recurse_below_ms = recurse_below_ms
+
+    def work(self, run: Run, lane_number: int, invocation: Invocation) -> Answer:
+        """Claim, send, leave, and see that it goes on.
+
+        Raises:
+            LeaseOver: the ledger was out of reach for too long; Lambda's retry finds out what became of the lane.
+        """
+        log = self._log
+        ends_at_ms = int(self._clock.now() * 1000) + invocation.remaining_ms()
+        # Not Lambda's request id: its own retries, and events it delivers twice, carry the same one.
+        holder = uuid4().hex
+        try:
+            lane = self._ledger.claim(
+                run.run_id, lane_number, invocation.function_version, holder, ends_at_ms, invocation.gone_version
+            )
+        except LaneTaken as taken:
+            log.info(Action.IGNORED, reason=str(taken))
+            return Answer("ignored", run.run_id, str(taken))
+        log.info(Action.CLAIMED, epoch=lane.epoch, hop=lane.hop, cursor=lane.cursor.encode(), crashed=lane.crashed)
+        try:
+            lane, why = self._hop(run, lane, invocation)
+        except (LaneLost, LeaseOver) as error:
+            log.warning(Action.LOST, reason=str(error))
+            if isinstance(error, LeaseOver):
+                raise
+            return Answer("lost", run.run_id)
+        except Exception as error:
+            self._note(lane, f"the invocation broke off: {in_words(error)}")
+            raise
+        self._see_on(run, lane, why)
+        return Answer(lane.status, run.run_id, lane.reason)
+
+    def _hop(self, run: Run, lane: Lane, invocation: Invocation) -> tuple[Lane, Exit]:
+        ledger = self._ledger
+        cancelled = lane.control is Control.CANCEL
+        if lane.idle_claims > MAX_IDLE_CLAIMS * (1 + cancelled):
+            reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing; {_last_trouble(lane)}"
+            if cancelled:  # it cannot wait for an operator who has spoken already
+                return ledger.finish(lane, Ending.CANCELLED, reason), Exit.CANCEL
+            return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
+        try:
+            lane, opened = self._open(run, lane)
+            if (lane.suspects or lane.asking) and lane.control is not Control.CANCEL:
+                # Earlier requests are out and unsettled. More of them only if their batches can be settled this time.
+                # By the control of this moment: a run cancelled when it was claimed may have been resumed meanwhile.
+                lane = self._prove_writable(run, lane)
+        except Unsendable as error:
+            self._log.error(Action.REFUSED, reason=str(error))
+            return ledger.finish(lane, Ending.FAILED, str(error)), Exit.FAIL
+        except StoreRefused as error:
+            self._log.error(Action.TROUBLE, reason=str(error))
+            return ledger.release(lane, LaneState.STOPPED, None, str(error)), Exit.STOP
+        except InputUnreachable as error:
+            self._log.warning(Action.TROUBLE, reason=str(error))
+            due_at_ms = int(self._clock.now() * 1000) + WAIT_MS
+            lane = msgspec.structs.replace(lane, trouble=str(error))
+            return ledger.release(lane, LaneState.READY, due_at_ms, str(error)), Exit.WAIT
+        deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
+        with self._workshop.hop(run, lane, opened, deadline) as hop:
+            hop.progress.on_trouble = lambda text: self._log.warning(Action.TROUBLE, reason=text)
+            why = hop.run()
+        lane = leave(hop, why, ledger, self._clock)
+        self._log.info(Action.LEFT, why=why.name.lower(), state=lane.state.value, reason=lane.reason)
+        return lane, why
+
+    def _note(self, lane: Lane, trouble: str) -> None:
+        """Log what breaks an invocation off, and leave it in the ledger, for whoever has to say why nothing moves."""
+        self._log.error(Action.TROUBLE, reason=trouble)
+        # The error itself is raised whether or not this write succeeds. It tells of the older trouble.
+        with suppress(Exception):
+            found = self._ledger.read_lane(lane.run_id, lane.lane)
+            if found is not None and found.epoch == lane.epoch and found.state is LaneState.RUNNING:
+                self._ledger.renew(msgspec.structs.replace(found, trouble=trouble))
+
+    def _open(self, run: Run, lane: Lane) -> tuple[Lane, Opened]:
+        """Open the run in a thread, and keep the lease meanwhile: a large file takes longer than a lease."""
+        task = self._background.submit(self._workshop.open, run, lane)
+        lane = await_task(task, lane, self._ledger, self._clock)
+        try:
+            opened: Opened = task.result()
+        except StoreRefused as error:
+            raise StoreRefused(f"state_refused: {error}") from error
+        campaign = opened.campaign
+        self._log.info(Action.OPENED, campaign=campaign.id, parts=len(opened.parts), rehearse=opened.rehearse)
+        return lane, opened
+
+    def _prove_writable(self, run: Run, lane: Lane) -> Lane:
+        """Try a few times, as a settlement does: one odd answer neither stops a run nor makes it wait a minute.
+
+        Raises:
+            StoreRefused: no batch of this run can be settled until somebody changes something.
+            InputUnreachable: S3 takes nothing now.
+        """
+        for attempt in range(1, REFUSALS + 1):
+            task = self._background.submit(self._workshop.prove_writable, run)
+            lane = await_task(task, lane, self._ledger, self._clock)
+            try:
+                task.result()
+            except StoreRefused as error:
+                if attempt == REFUSALS:
+                    raise StoreRefused(f"rows_refused: {error}") from error
+            except Exception as error:  # S3 could not be reached
+                if attempt == REFUSALS:
+                    raise InputUnreachable(f"rows could not be written: {in_words(error)}") from error
+            else:
+                break
+            self._clock.sleep(RETRY_S)
+        return lane
+
+    def _see_on(self, run: Run, lane: Lane, why: Exit) -> None:
+        """After the last write: ask for the next hop, or close the run.
+
+        A lane that meant to wait is ready all the same when an operator resumed or cancelled it while it drained.
+        """
+        if lane.state is LaneState.READY and why is not Exit.WAIT:
+            self._continuation.nudge(run.run_id, lane.lane, lane.function_version)
+            self._log.info(Action.CONTINUED, hop=lane.hop)
+        elif lane.state is LaneState.DONE:
+            self._workshop.close(run, lane)
+
+
+def _last_trouble(lane: Lane) -> str:
+    """What failed last, for whoever has to find out why nothing moves."""
+    if lane.trouble:
+        return f"what failed last: {lane.trouble}"
+    return "nothing was noted: they were killed (time-out, memory, crash), or could not write the ledger; see the log"

@@ -1,0 +1,42 @@
+"""Waiting for a long task without losing the lane."""
+
+from typing import Protocol
+
+from notifier.model.background import Task
+from notifier.model.run import HEARTBEAT_MS, LEASE_MS, Lane
+from notifier.model.runtime import Clock
+from notifier.stores.ledger import LaneLost
+
+LOOK_EVERY_S = 0.02
+
+
+class Renewing(Protocol):
+    """The ledger, as far as a lease goes."""
+
+    def renew(self, lane: Lane) -> Lane: ...
+
+
+def await_task(task: Task, lane: Lane, ledger: Renewing, clock: Clock) -> Lane:
+    """Wait until the task is done, renewing the lease. Returns the lane as it is then.
+
+    A renewal that fails is tried again as long as the lease lasts.
+
+    Raises:
+        LaneLost: another worker holds it.
+    """
+    renewed_s = tried_s = clock.monotonic()
+    while not task.done():
+        clock.sleep(LOOK_EVERY_S)
+        now_s = clock.monotonic()
+        if (now_s - tried_s) * 1000 < HEARTBEAT_MS:
+            continue
+        tried_s = now_s
+        try:
+            lane = ledger.renew(lane)
+            renewed_s = now_s
+        except LaneLost:
+            raise
+        except Exception:
+            if (now_s - renewed_s) * 1000 >= LEASE_MS - HEARTBEAT_MS:
+                raise
+    return lane

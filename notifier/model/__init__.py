@@ -1,0 +1,1 @@
+"""Values and errors that every layer may know. Imports nothing of ours."""

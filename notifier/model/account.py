@@ -1,0 +1,122 @@
+"""The account: how many of what. One for each batch, added up into the run's. All counts, no lists."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from notifier.model.outcome import Outcome, Row
+
+
+class ArmAccount(msgspec.Struct):
+    """One arm's figures: `assigned` counts users, the rest devices."""
+
+    assigned: int = 0
+    accepted: int = 0
+    rejected: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    held: int = 0
+
+
+class Account(msgspec.Struct):
+    """What was read and what became of it.
+
+    `users` counts records read, `devices` valid devices, `invalid_records` broken records and broken devices (never in
+    `devices`), `excluded` users on the exclude list, `deferred` devices whose outcome is still open.
+    `possibly_repeated` counts devices that may have got the push more than once, each once; `repeat_requests` the
+    requests that may have been repeats, of which one device can have several.
+    """
+
+    users: int = 0
+    devices: int = 0
+    invalid_records: int = 0
+    excluded: int = 0
+    deferred: int = 0
+    possibly_repeated: int = 0
+    dry: int = 0
+    arms: dict[str, ArmAccount] = {}
+    repeat_requests: int = 0
+
+    def __post_init__(self) -> None:
+        # An account of the release before has only `possibly_repeated`, and counted requests there.
+        self.repeat_requests = max(self.repeat_requests, self.possibly_repeated)
+
+    def arm(self, name: str) -> ArmAccount:
+        """The figures of one arm, begun at zero."""
+        found = self.arms.get(name)
+        if found is None:
+            found = self.arms[name] = ArmAccount()
+        return found
+
+    def count(self, arm: str, outcome: Outcome, reason: str | None) -> None:
+        """One device's outcome."""
+        figures = self.arm(arm)
+        match outcome:
+            case Outcome.ACCEPTED:
+                figures.accepted += 1
+            case Outcome.HELD:
+                figures.held += 1
+            case Outcome.REJECTED:
+                figures.rejected[reason or "unknown"] = figures.rejected.get(reason or "unknown", 0) + 1
+            case Outcome.FAILED:
+                figures.failed[reason or "unknown"] = figures.failed.get(reason or "unknown", 0) + 1
+
+    def count_rows(self, rows: Iterable[Row]) -> None:
+        """Many outcomes: how a recovered batch's figures are found again."""
+        for row in rows:
+            self.count(row.arm, row.outcome, row.reason)
+
+    def add(self, other: "Account") -> None:
+        """Take another account's figures into this one."""
+        self.users += other.users
+        self.devices += other.devices
+        self.invalid_records += other.invalid_records
+        self.excluded += other.excluded
+        self.deferred += other.deferred
+        self.possibly_repeated += other.possibly_repeated
+        self.repeat_requests += other.repeat_requests
+        self.dry += other.dry
+        for name, theirs in other.arms.items():
+            ours = self.arm(name)
+            ours.assigned += theirs.assigned
+            ours.accepted += theirs.accepted
+            ours.held += theirs.held
+            _add_reasons(ours.rejected, theirs.rejected)
+            _add_reasons(ours.failed, theirs.failed)
+
+    def outcomes(self) -> "Outcomes":
+        """All arms together."""
+        total = Outcomes()
+        for figures in self.arms.values():
+            total.accepted += figures.accepted
+            total.held += figures.held
+            _add_reasons(total.rejected, figures.rejected)
+            _add_reasons(total.failed, figures.failed)
+        return total
+
+    def add_repeats(self, devices: int, requests: int, at_most: int) -> None:
+        """Add repeats that another claim made in this settled batch.
+
+        Which devices they were is not known, some may be counted already: never more than `at_most` in all.
+        """
+        self.possibly_repeated = max(self.possibly_repeated, min(self.possibly_repeated + devices, at_most))
+        self.repeat_requests += requests
+
+    @property
+    def settled(self) -> int:
+        """Devices that have an outcome. When nothing is deferred it equals `devices`."""
+        total = self.outcomes()
+        return total.accepted + sum(total.rejected.values()) + sum(total.failed.values()) + total.held
+
+
+class Outcomes(msgspec.Struct):
+    """Devices by outcome and reason, all arms together."""
+
+    accepted: int = 0
+    rejected: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    held: int = 0
+
+
+def _add_reasons(into: dict[str, int], more: dict[str, int]) -> None:
+    for reason, n in more.items():
+        into[reason] = into.get(reason, 0) + n

@@ -1,0 +1,323 @@
+"""A recipient: one user with the devices that can be reached. Broken records are judged before the arm is known."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from notifier.model.spelling import BrokenRecord as BrokenRecord  # noqa: PLC0414 - most of its readers know it from here
+from notifier.model.spelling import Columns, integer_of, list_in, object_in, token_of, word
+from notifier.model.validation import is_encodable
+
+MAX_USER_ID_BYTES = 512
+MAX_TOKEN_CHARS = 4096
+REPEATED = "token: given twice for this user, who is asked for once"
+
+Token = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=MAX_TOKEN_CHARS, description="What the app was given by APNs or FCM. Printable ASCII."
+    ),
+]
+
+
+class Platform(enum.StrEnum):
+    """What the app runs on."""
+
+    IOS = "ios"
+    ANDROID = "android"
+    WEB = "web"
+
+
+class Gateway(enum.StrEnum):
+    """Who carries the push."""
+
+    FCM = "fcm"
+    APNS = "apns"
+
+
+class Environment(enum.StrEnum):
+    """Which of Apple's two worlds a token belongs to: builds from the store, or from Xcode."""
+
+    PRODUCTION = "production"
+    SANDBOX = "sandbox"
+
+
+class Device(msgspec.Struct, frozen=True, gc=False):
+    """One installation of the app."""
+
+    platform: Platform
+    token: Token
+    gateway: Annotated[Gateway | None, Meta(description="Default: `apns` for ios, `fcm` for the others.")] = None
+    environment: Annotated[Environment, Meta(description="`sandbox` for builds from Xcode.")] = Environment.PRODUCTION
+
+    @property
+    def carrier(self) -> Gateway:
+        """The gateway that reaches it: as stated, else APNs for iOS and FCM for the others."""
+        return self.gateway or (Gateway.APNS if self.platform is Platform.IOS else Gateway.FCM)
+
+    def __repr__(self) -> str:
+        return f"Device(platform={self.platform.value!r}, token={masked(self.token)!r})"
+
+
+class Recipient(msgspec.Struct, frozen=True):
+    """One user, its working devices by their place in the record, and what was broken about the others."""
+
+    user_id: str
+    devices: tuple[tuple[int, Device], ...]
+    locale: str | None = None
+    timezone: str | None = None
+    attributes: Mapping[str, object] = {}
+    broken_devices: tuple[tuple[int, str], ...] = ()
+
+
+class UserRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A user as the file states it: devices in a list, or one device flat in the record.
+
+    Other scalar members become attributes, because exports are flat.
+    """
+
+    user_id: Annotated[
+        Annotated[str, Meta(min_length=1)] | int,
+        Meta(description="At most 512 bytes. An integer is taken as its decimal text."),
+    ]
+    devices: Annotated[
+        Annotated[tuple[Device, ...], Meta(min_length=1)] | None,
+        Meta(description="A broken one is counted as broken; the others are sent."),
+    ] = None
+    platform: Literal["ios", "android", "web"] | None = None
+    token: Token | None = None
+    gateway: Literal["fcm", "apns"] | None = None
+    environment: Literal["production", "sandbox"] | None = None
+    locale: Annotated[str | None, Meta(description="Picks the translation: `de-AT` gets that of `de`.")] = None
+    timezone: Annotated[str | None, Meta(description="By its name: `Europe/London`.")] = None
+    attributes: Annotated[
+        dict[str, Any] | None, Meta(description="For placeholders. They win over members of the record itself.")
+    ] = None
+
+
+_DEVICE_FIELDS = ("platform", "token", "gateway", "environment")
+_KNOWN = frozenset(UserRecord.__struct_fields__)
+_COLUMNS = Columns(_KNOWN)
+_has_usual_names = _COLUMNS.usual.issuperset
+_DEVICE_COLUMNS = Columns(frozenset(_DEVICE_FIELDS))
+_is_plain_device = frozenset(_DEVICE_FIELDS).issuperset
+_TOO_LARGE = 10**MAX_USER_ID_BYTES
+_SCALARS = (str, int, float, bool, Decimal)
+
+
+def masked(token: str) -> str:
+    """A token that may be shown: its first four characters at most."""
+    return f"{token[:4]}…" if len(token) > 8 else "…"
+
+
+def read_recipient(record: object) -> Recipient:
+    """The recipient in one decoded record.
+
+    Raises:
+        BrokenRecord: when nothing in it can be sent to.
+    """
+    if type(record) is not dict:
+        raise BrokenRecord("not an object")
+    has_only_known = _KNOWN.issuperset(record)
+    if not has_only_known and not _has_usual_names(record) and not _COLUMNS.are_usual(record):
+        record = _COLUMNS.renamed(record)
+    user_id = id_of(record.get("user_id"))
+    devices, broken = _devices_of(record)
+    attributes = record.get("attributes")
+    if attributes is None:
+        attributes = {}
+    elif type(attributes) is not dict:
+        attributes = _attributes_in(attributes)
+    if not has_only_known:
+        columns = {k: v for k, v in record.items() if k not in _KNOWN and (v is None or isinstance(v, _SCALARS))}
+        attributes = columns | attributes
+    locale, timezone = record.get("locale"), record.get("timezone")
+    if locale is not None:
+        locale = _text_in(locale, "locale")
+    if timezone is not None:
+        timezone = _text_in(timezone, "timezone")
+    return Recipient(user_id, devices, locale, timezone, attributes, broken)
+
+
+def user_id_in(record: object) -> str | None:
+    """The user id of a record that may be broken otherwise; None where it has none that could be sent to."""
+    if type(record) is not dict:
+        return None
+    try:
+        return id_of((record if _COLUMNS.are_usual(record) else _COLUMNS.renamed(record)).get("user_id"))
+    except BrokenRecord:
+        return None
+
+
+def id_of(user_id: object) -> str:
+    """The text of a user id as a file states it.
+
+    Raises:
+        BrokenRecord: it is none.
+    """
+    if type(user_id) is str:
+        if not user_id:
+            raise BrokenRecord("user_id: empty")
+        try:
+            if len(user_id.encode()) > MAX_USER_ID_BYTES:
+                raise BrokenRecord(f"user_id: over {MAX_USER_ID_BYTES} bytes")
+        except UnicodeEncodeError:
+            raise BrokenRecord("user_id: not encodable as UTF-8") from None
+        return user_id
+    if type(user_id) is int:
+        if not -_TOO_LARGE < user_id < _TOO_LARGE:
+            raise BrokenRecord("user_id: too long")
+        return str(user_id)
+    if isinstance(user_id, Decimal | float):
+        return str(integer_of(user_id))
+    raise BrokenRecord("user_id: missing" if user_id is None else "user_id: not a string or integer")
+
+
+def _text_in(value: object, field: str) -> str | None:
+    if type(value) is not str:
+        raise BrokenRecord(f"{field}: not a string")
+    if not value.isascii() and not is_encodable(value):
+        raise BrokenRecord(f"{field}: not encodable as UTF-8")
+    return value or None
+
+
+def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...], tuple[tuple[int, str], ...]]:
+    """Working and broken devices. A flat record has one device, numbered 0."""
+    listed = record.get("devices")
+    if type(listed) is str:  # a column of JSON as text
+        listed = list_in(listed, "devices")
+    if listed is None:
+        return ((0, _plain_device(record)),), ()
+    if record.get("token") is not None:
+        raise BrokenRecord("token: given both in the record and in devices")
+    if type(listed) is not list:
+        raise BrokenRecord("devices: not a list")
+    if not listed:
+        raise BrokenRecord("devices: empty")
+    working, broken = [], []
+    for n, item in enumerate(listed):
+        try:
+            # Asked here, so that an ordinary device costs one call. Of two members none is a column in another case, if
+            # token and platform are found.
+            is_plain = type(item) is dict and (len(item) == 2 or _is_plain_device(item))
+            working.append((n, _plain_device(item) if is_plain else _device_of(item)))
+        except BrokenRecord as error:
+            broken.append((n, str(error)))
+    # Most users with two devices have tokens of different lengths.
+    if len(working) > 1 and (len(working) > 2 or len(working[0][1].token) == len(working[1][1].token)):
+        return _once_each(working, broken, set())
+    return tuple(working), tuple(broken)
+
+
+def _attributes_in(value: object) -> dict[str, Any]:
+    """Attributes that are no object: a column of JSON as text is one all the same."""
+    if type(value) is not str:
+        raise BrokenRecord("attributes: not an object")
+    return object_in(value, "attributes") or {}
+
+
+def without_repeats(recipient: Recipient, seen: set[str]) -> Recipient:
+    """The same user without the tokens that are in `seen`; they are broken devices, and the others are seen now."""
+    devices, broken = _once_each(recipient.devices, list(recipient.broken_devices), seen)
+    return msgspec.structs.replace(recipient, devices=devices, broken_devices=broken)
+
+
+def _once_each(
+    working: Iterable[tuple[int, Device]], broken: list[tuple[int, str]], seen: set[str]
+) -> tuple[tuple[tuple[int, Device], ...], tuple[tuple[int, str], ...]]:
+    """A token given twice is one phone: it is asked for once, by its first place."""
+    kept = []
+    for n, device in working:
+        # Hexadecimal digits are the same in either case.
+        token = device.token.lower() if device.carrier is Gateway.APNS else device.token
+        if token in seen:
+            broken.append((n, REPEATED))
+        else:
+            seen.add(token)
+            kept.append((n, device))
+    broken.sort()
+    return tuple(kept), tuple(broken)
+
+
+_PLATFORMS = {platform.value: platform for platform in Platform}
+_GATEWAYS: dict[object, Gateway | None] = {gateway.value: gateway for gateway in Gateway} | {None: None}
+_ENVIRONMENTS = {environment.value: environment for environment in Environment} | {None: Environment.PRODUCTION}
+
+
+def _device_of(item: object) -> Device:
+    """One device of a list."""
+    if type(item) is not dict:
+        item = _device_in(item)
+    if not _DEVICE_COLUMNS.are_usual(item):
+        item = _DEVICE_COLUMNS.renamed(item)
+    return _plain_device(item)
+
+
+def _plain_device(item: dict[str, Any]) -> Device:
+    """One device, or BrokenRecord with its reason. Written out, because it runs a million times."""
+    token = item.get("token")
+    if type(token) is not str:
+        if not _DEVICE_COLUMNS.are_usual(item):
+            return _plain_device(_DEVICE_COLUMNS.renamed(item))
+        raise BrokenRecord("token: missing" if token is None else "token: not a string")
+    if not (
+        # One of fewer characters may be a word such as null.
+        16 <= len(token) <= MAX_TOKEN_CHARS
+        and token.isascii()
+        and (token.isalnum() or (token.isprintable() and " " not in token and token[0] not in "<{"))
+    ):
+        token = _token_in(token, item)
+    try:
+        platform, gateway = _PLATFORMS[item["platform"]], _GATEWAYS[item.get("gateway")]
+        environment = _ENVIRONMENTS[item.get("environment")]
+    except (KeyError, TypeError):
+        if not _DEVICE_COLUMNS.are_usual(item):
+            return _plain_device(_DEVICE_COLUMNS.renamed(item))
+        platform, gateway, environment = _words_of(item)
+    if gateway is Gateway.APNS and platform is not Platform.IOS:
+        raise BrokenRecord("gateway: apns reaches ios only")
+    return Device(platform, token, gateway, environment)
+
+
+def _token_in(text: str, item: dict[str, Any]) -> str:
+    """The token in a text that does not look like one."""
+    if len(text) > MAX_TOKEN_CHARS:
+        raise BrokenRecord(f"token: over {MAX_TOKEN_CHARS} characters")
+    is_hex = word(item.get("platform")) == Platform.IOS and word(item.get("gateway")) != Gateway.FCM
+    return token_of(text, is_hex=is_hex)
+
+
+def _device_in(item: object) -> dict[str, Any]:
+    """A device that a list holds as JSON text."""
+    if type(item) is str and item.lstrip().startswith("{"):
+        found = object_in(item, "device")
+        if found is not None:
+            return found
+    raise BrokenRecord("device: not an object")
+
+
+def _words_of(item: dict[str, Any]) -> tuple[Platform, Gateway | None, Environment]:
+    """The words as tools write them that like capitals: `iOS`, `ANDROID`."""
+    try:
+        return (
+            _PLATFORMS[word(item["platform"])],  # type: ignore[index]
+            _GATEWAYS[word(item.get("gateway"))],
+            _ENVIRONMENTS[word(item.get("environment"))],  # type: ignore[index]
+        )
+    except (KeyError, TypeError):
+        raise BrokenRecord(_unknown_word_in(item)) from None
+
+
+def _unknown_word_in(item: dict[str, Any]) -> str:
+    if item.get("platform") is None:
+        return "platform: missing"
+    tables: dict[str, Any] = {"platform": _PLATFORMS, "gateway": _GATEWAYS, "environment": _ENVIRONMENTS}
+    for field, table in tables.items():
+        value = word(item.get(field))
+        if not isinstance(value, str | None) or value not in table:
+            return f"{field}: not one of {', '.join(word for word in table if word)}"
+    return "device: not readable"

@@ -1,0 +1,230 @@
+"""A run and its lane: what the ledger remembers between two invocations."""
+
+import enum
+import json
+from hashlib import sha256
+
+import msgspec
+
+from notifier.model.account import Account
+from notifier.model.cursor import Cursor
+from notifier.model.health import Seen
+
+LEASE_MS = 30_000
+"""A claim holds for this long unless it is renewed."""
+HEARTBEAT_MS = 4_000
+"""A lane without a ledger write for this long renews its lease and learns of pause and cancel: both within 5 s."""
+BLIND_MS = 20_000
+"""A worker that could not renew for this long starts no request: another may soon hold its lane."""
+HAND_OVER_MS = 120_000
+"""A lane that was handed over and not claimed for this long is nudged by the sweeper."""
+MAX_IDLE_CLAIMS = 3
+"""So many claims in a row that settle nothing stop the run."""
+EXPIRY = "the sweeper: its files are about to be deleted"
+"""Who cancels a run that is older than the days for which what it goes on from is kept."""
+LEDGER_VERSION = 1
+"""The form of the ledger's items. A release leaves items of a newer form alone."""
+
+
+class LaneState(enum.StrEnum):
+    """What a lane is doing."""
+
+    READY = "ready"
+    """Anybody may claim it."""
+    RUNNING = "running"
+    """A worker holds it until its lease ends."""
+    RESTING = "resting"
+    """Waits for its appointment (`due_at`)."""
+    PAUSED = "paused"
+    """Waits for an operator."""
+    STOPPED = "stopped"
+    """Cannot go on until somebody mends the reason and resumes it."""
+    DONE = "done"
+    """Nothing is left to do."""
+
+
+class Control(enum.StrEnum):
+    """What an operator wants of a run."""
+
+    GO = "go"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class Ending(enum.StrEnum):
+    """How a run that is done came to its end."""
+
+    COMPLETED = "completed"
+    """Every record was read and every device has an outcome."""
+    FAILED = "failed"
+    """The file is broken or refused; what was sent is accounted."""
+    CANCELLED = "cancelled"
+    """An operator ended it."""
+    ABORTED = "aborted"
+    """Its `abort_after` passed."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The object a run sends: one version of one batch file. `version` is the VersionId, or the ETag without quotes."""
+
+    bucket: str
+    key: str
+    version: str
+    version_id: str | None
+    etag: str
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity: the same for every event about this version, however often it is told."""
+        name = json.dumps([self.bucket, self.key, self.version], ensure_ascii=False, separators=(",", ":"))
+        return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def source_of(bucket: str, key: str, version_id: str | None, etag: str) -> Source:
+    """The source an event names. Without versions S3 says `null`, or nothing: then the ETag tells them apart."""
+    etag = etag.strip('"')
+    if version_id == "null":
+        version_id = None
+    return Source(bucket, key, version_id or etag, version_id, etag)
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What is known of a run from its first nudge on. `put_by` is who started it, as far as the event tells.
+
+    `opened_at_ms` is when its campaign was stored under `state/`; releases before this note did not write it.
+    """
+
+    run_id: str
+    source: Source
+    created_at_ms: int
+    put_by: str = ""
+    campaign_id: str | None = None
+    closed_at_ms: int | None = None
+    opened_at_ms: int | None = None
+
+
+class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A claim that left batches unsettled: it may have asked for the round's batches with numbers under `below`.
+
+    `asked` is there when the claim could still write: by unsettled batch, for how many devices it had asked. None after
+    a crash: then nobody knows. `which` tells them apart in batches that it had asked for in part: bit n, hexadecimal,
+    is the n-th device of the batch as it is formed from the audience.
+    """
+
+    epoch: int
+    below: int
+    asked: dict[int, int] | None = None
+    which: dict[int, str] = {}
+
+    def may_have_asked(self, number: int) -> bool:
+        """Whether this claim may have asked for devices of a batch that is not settled."""
+        return number < self.below and (self.asked is None or number in self.asked)
+
+    def asked_of(self, number: int) -> int:
+        """For which devices of a batch, by bits; all bits (-1) where that is not known."""
+        if not self.may_have_asked(number):
+            return 0
+        return int(self.which[number], 16) if number in self.which else -1
+
+    def beyond(self, number: int) -> "Suspect":
+        """The same claim, when batch `number` and all before it are settled."""
+        if not self.asked:
+            return self
+        asked = {other: n for other, n in self.asked.items() if other > number}
+        return Suspect(self.epoch, self.below, asked, {n: bits for n, bits in self.which.items() if n > number})
+
+
+class Asking(msgspec.Struct, frozen=True, array_like=True):
+    """A deferred batch that may have been asked for and is not in the account: number, round, claims by their epochs.
+
+    `devices` is there when the last claim could still write: for how many of them it had asked.
+    """
+
+    number: int
+    round: int
+    epochs: tuple[int, ...]
+    devices: int = 0
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """One lane as the ledger holds it. All times in milliseconds since the epoch.
+
+    Args:
+        epoch: counts the claims; every write of a worker is conditional on it.
+        fed: this claim may have asked for batches of the cursor's round up to this number (exclusive).
+        suspects: earlier claims that ended with requests out, until the cursor has passed all they may have asked for.
+        trouble: what failed last since the cursor moved; empty when nothing did.
+        hop: counts the invocations that worked.
+        sending_ms: time spent sending, over all hops: the ramp's input.
+        idle_claims: claims in a row that settled nothing.
+        ends_at_ms: when the time of the invocation that works now is up.
+        function_version: the version of the code that this run goes on with.
+        gone_version: the version that it began with, where that one was deleted meanwhile.
+        control_by: who paused, resumed or cancelled the run last.
+        asking: deferred batches that may have been asked for and are not in the account yet. None in a lane of a
+            release that asked for them in the order of their numbers, one round after the other.
+        revision: counts the writes that move the account: an older one that arrives late is refused.
+        health: what was seen of each endpoint, so that an outage is told from a device that is refused alone.
+        crashed: this claim took the lane over from a worker that never handed it over.
+    """
+
+    run_id: str
+    lane: int = 0
+    epoch: int = 0
+    state: LaneState = LaneState.READY
+    control: Control = Control.GO
+    lease_until_ms: int = 0
+    due_at_ms: int | None = None
+    cursor: Cursor = Cursor()
+    fed: int = 0
+    suspects: tuple[Suspect, ...] = ()
+    hop: int = 0
+    sending_ms: int = 0
+    idle_claims: int = 0
+    account: Account = msgspec.field(default_factory=Account)
+    health: dict[str, Seen] = {}
+    asking: tuple[Asking, ...] | None = None
+    revision: int = 0
+    function_version: str = ""
+    reason: str | None = None
+    ending: Ending | None = None
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    ends_at_ms: int | None = None
+    crashed: bool = False
+    gone_version: str = ""
+    control_by: str = ""
+    trouble: str = ""
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why the run was cancelled, where that was no person's decision."""
+        if self.control_by != EXPIRY:
+            return None
+        return "expired: it was not over the day before its files are deleted (BatchFileDays, WorkDays, ResultDays)"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an earlier claim settled anything, or may have asked for anything."""
+        return self.cursor != Cursor() or bool(self.suspects)
+
+    @property
+    def unsettled(self) -> int:
+        """Devices that were asked for in batches that could not be settled, as far as the claims could say so."""
+        asked: dict[int, int] = {}
+        for one in self.suspects:
+            for number, devices in (one.asked or {}).items():
+                asked[number] = max(asked.get(number, 0), devices)
+        return sum(asked.values()) + sum(one.devices for one in self.asking or ())
+
+    @property
+    def status(self) -> str:
+        """One word for people: the ending of a run that is done, else what it is doing."""
+        if self.ending is not None:
+            return self.ending.value
+        return {LaneState.READY: "running", LaneState.RUNNING: "running"}.get(self.state, self.state.value)
+
+
+def batch_name(number: int, round_: int) -> str:
+    """The name of a batch's objects: `batch=00000123`, in the second deferred round `batch=00000123.r2`."""
+    return f"batch={number:08d}" + (f".r{round_}" if round_ else "")

@@ -1,0 +1,71 @@
+"""The account of a run in one value: what the summary object, the end event and the command line show."""
+
+from typing import Any
+
+import msgspec
+
+from notifier.model.run import Lane, Run
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A run in figures. Users in `users`, `excluded` and `arms.assigned`; devices in the rest. Times: epoch ms.
+
+    `possibly_repeated` counts devices, each once; `repeat_requests` the requests that may have been repeats. Both hold
+    `unsettled`: devices that were asked for in batches that could not be settled, and are asked again after a resume.
+
+    `outcomes` and `arms` count what is accepted by Apple and Google, never what was delivered or seen.
+    """
+
+    run_id: str
+    campaign_id: str | None
+    status: str
+    reason: str | None
+    dry_run: bool
+    source: str
+    put_by: str
+    users: int
+    devices: int
+    invalid_records: int
+    excluded: int
+    unsent: int
+    possibly_repeated: int
+    arms: dict[str, Any]
+    outcomes: dict[str, Any]
+    hops: int
+    sending_s: float
+    started_at_ms: int | None
+    ended_at_ms: int | None
+    rows_prefix: str
+    repeat_requests: int = 0
+    unsettled: int = 0
+
+
+def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
+    """The run as the ledger knows it now. `bucket` is where the rows are."""
+    account, unsettled = lane.account, lane.unsettled
+    # A run of the release before counted requests here: never more devices than there are outside the control group.
+    repeated = min(account.possibly_repeated, account.devices - account.outcomes().held)
+    return Summary(
+        run_id=run.run_id,
+        campaign_id=run.campaign_id,
+        status=lane.status,
+        reason=lane.reason,
+        dry_run=account.dry > 0,
+        source=f"s3://{run.source.bucket}/{run.source.key}",
+        put_by=run.put_by,
+        users=account.users,
+        devices=account.devices,
+        invalid_records=account.invalid_records,
+        excluded=account.excluded,
+        unsent=account.deferred,
+        possibly_repeated=repeated + unsettled,
+        arms=msgspec.to_builtins(account.arms),
+        outcomes=msgspec.to_builtins(account.outcomes()),
+        hops=lane.hop,
+        sending_s=lane.sending_ms / 1000,
+        started_at_ms=lane.started_at_ms,
+        ended_at_ms=lane.ended_at_ms,
+        rows_prefix=f"s3://{bucket}/rows/run_id={run.run_id}/",
+        repeat_requests=account.repeat_requests + unsettled,
+        unsettled=unsettled,
+    )

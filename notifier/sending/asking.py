@@ -1,0 +1,120 @@
+"""Which deferred batches may be asked for: the ledger knows of each before it is asked, so that a crash loses none."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+import msgspec
+
+from notifier.model.run import Asking, Suspect
+
+MAX_ASKING = 64
+"""Deferred batches under way at once: a lane's item stays small."""
+
+
+class AskingList:
+    """The lane's list of deferred batches that are asked for now, or were when an earlier claim died.
+
+    A batch is entered before its first request and leaves the list in the ledger write that takes its account in. So of
+    a deferred batch whose rows are there its account is missing exactly while it is in this list.
+
+    Args:
+        entries: as the ledger has it.
+        epoch: this claim's.
+    """
+
+    def __init__(self, entries: Iterable[Asking], epoch: int) -> None:
+        self._entries = {one.number: one for one in entries}
+        self._epoch = epoch
+        self._unfinished = set(self._entries)
+        self._announced: set[int] = set()
+        self.has_changed = False
+        """The ledger does not know the list as it is."""
+
+    def may_ask(self, number: int, round_: int, known: Iterable[Asking]) -> bool:
+        """Whether a batch may be asked for. If not, it is announced, unless the list is full.
+
+        Args:
+            known: the list as the ledger last returned it.
+        """
+        one = self._entries.get(number)
+        if one is None:
+            if len(self._entries) < MAX_ASKING:
+                self._announce(Asking(number, round_, ()))
+            return False
+        if one.round != round_:  # an earlier round's account is not in the ledger yet
+            return False
+        if self._epoch not in one.epochs:
+            self._announce(one)
+            return False
+        # By the round too: the ledger may still have the round before, whose account is on its way there.
+        return any((each.number, each.round) == (number, round_) and self._epoch in each.epochs for each in known)
+
+    def _announce(self, one: Asking) -> None:
+        self._entries[one.number] = msgspec.structs.replace(one, epochs=(*one.epochs, self._epoch))
+        self._announced.add(one.number)
+        self.has_changed = True
+
+    def begin(self, number: int) -> None:
+        """A batch is being asked for, or its account was found."""
+        self._announced.discard(number)
+        self._unfinished.discard(number)
+
+    def finish(self, number: int) -> None:
+        """A batch's account is taken in with the next ledger write, and the batch leaves the list with it."""
+        self.begin(number)
+        del self._entries[number]
+        self.has_changed = True
+
+    def withdraw(self, numbers: Iterable[int] | None = None) -> None:
+        """Batches that were announced, all or some, are not asked for by this claim."""
+        for number in self._announced & set(self._announced if numbers is None else numbers):
+            self._announced.discard(number)
+            one = self._entries.pop(number)
+            before = tuple(epoch for epoch in one.epochs if epoch != self._epoch)
+            if before:
+                self._entries[number] = msgspec.structs.replace(one, epochs=before)
+            self.has_changed = True
+
+    @property
+    def unfinished(self) -> list[Asking]:
+        """What earlier claims may have asked for, of which this one has found neither rows nor begun to ask."""
+        return [self._entries[number] for number in self._unfinished]
+
+    def adopt(self, entries: Iterable[Asking]) -> None:
+        """Take over what claims of a release before this may have asked for."""
+        for one in entries:
+            self._entries[one.number] = one
+            self._unfinished.add(one.number)
+        self.has_changed = True
+
+    def suspects_of(self, number: int) -> Sequence[Suspect]:
+        """The earlier claims that may have asked for a batch."""
+        one = self._entries.get(number)
+        return [Suspect(epoch, number + 1) for epoch in one.epochs if epoch != self._epoch] if one else ()
+
+    def entries(self, asked: Mapping[int, int] | None = None) -> tuple[Asking, ...]:
+        """The list. `asked`: by number, for how many devices of a batch this claim has asked; at its end."""
+        found = sorted(self._entries.values(), key=lambda one: one.number)
+        if not asked:
+            return tuple(found)
+        return tuple(msgspec.structs.replace(one, devices=max(one.devices, asked.get(one.number, 0))) for one in found)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._entries
+
+
+def of_old_claims(
+    open_rounds: Mapping[int, int], round_: int, suspects: Sequence[Suspect], settled: Container[int]
+) -> list[Asking]:
+    """What claims of a release before this may have asked for: they went through a round in the order of the numbers.
+
+    Args:
+        open_rounds: by number the round that is to be asked next.
+        round_: that the claims were in.
+        settled: numbers of the round's batches that are settled.
+    """
+    found = []
+    for number, next_round in open_rounds.items():
+        epochs = tuple(one.epoch for one in suspects if one.may_have_asked(number))
+        if next_round == round_ and epochs and number not in settled:
+            found.append(Asking(number, round_, epochs))
+    return found

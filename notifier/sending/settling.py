@@ -1,0 +1,105 @@
+"""Settles complete batches in threads, tries again what failed, and says when nothing more should be sent."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from notifier.model.background import Background, Task
+from notifier.model.runtime import Clock
+from notifier.model.store_error import StoreRefused, in_words
+from notifier.sending.batch import Batch
+
+RETRY_S = 1.0
+"""A settlement that failed is tried again after this."""
+REFUSALS = 3
+"""A store that refuses the same batch so often in a row means it: one odd answer must not stop a run."""
+SLOW_S = 10.0
+"""A settlement that takes longer is trouble: S3 takes some tens of milliseconds."""
+
+
+class Settler(Protocol):
+    """Settles batches (`notifier.stores.settlements`)."""
+
+    def settle(self, batch: Batch, epoch: int) -> Any: ...
+
+
+class _Settlement:
+    """One batch on its way. Without a task it waits for its next try."""
+
+    __slots__ = ("batch", "began_s", "has_failed", "refusals", "retry_s", "task")
+
+    def __init__(self, batch: Batch, task: Task, began_s: float) -> None:
+        self.batch = batch
+        self.task: Task | None = task
+        self.began_s = began_s
+        self.retry_s = 0.0
+        self.has_failed = False
+        self.refusals = 0
+
+
+class Settling:
+    """The settlements that are under way.
+
+    Args:
+        trouble: is given every failure, in words.
+    """
+
+    def __init__(
+        self, settler: Settler, background: Background, clock: Clock, epoch: int, trouble: Callable[[str], None]
+    ) -> None:
+        self._settler = settler
+        self._background = background
+        self._clock = clock
+        self._epoch = epoch
+        self._trouble = trouble
+        self._settlements: dict[int, _Settlement] = {}
+        self.refused: str | None = None
+        """Why nothing can be settled until somebody changes it."""
+        self._given_up = False
+
+    def begin(self, batch: Batch) -> None:
+        """Settle a complete batch, in a thread."""
+        task = self._background.submit(self._settler.settle, batch, self._epoch)
+        self._settlements[batch.number] = _Settlement(batch, task, self._clock.monotonic())
+
+    def give_up(self) -> None:
+        """Begin no further try. What is under way goes on, and what is begun from now on is tried once."""
+        self._given_up = True
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether a settlement has failed, and not succeeded since, or takes too long: so might what is sent now."""
+        late_s = self._clock.monotonic() - SLOW_S
+        return any(one.has_failed or one.began_s < late_s for one in self._settlements.values())
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether S3 is being asked for something."""
+        return any(one.task is not None for one in self._settlements.values())
+
+    def done(self) -> Iterator[tuple[Batch, Any]]:
+        """Batches that were settled since, each with what `settle` returned. Begins the tries that are due."""
+        now_s = self._clock.monotonic()
+        for number, one in list(self._settlements.items()):
+            if one.task is None:
+                if now_s >= one.retry_s and not self._given_up:
+                    one.task = self._background.submit(self._settler.settle, one.batch, self._epoch)
+            elif one.task.done():
+                settled = self._result(one, now_s)
+                if settled is not None:
+                    del self._settlements[number]
+                    yield one.batch, settled
+
+    def _result(self, one: _Settlement, now_s: float) -> Any | None:
+        """What a finished try returned; None when it failed, which is noted."""
+        task, one.task, one.retry_s, one.has_failed = one.task, None, now_s + RETRY_S, True
+        try:
+            return task.result() if task else None
+        except StoreRefused as error:
+            one.refusals += 1
+            self._trouble(f"rows_refused: {error}")
+            if one.refusals >= REFUSALS:
+                self.refused = f"rows_refused: {error}"
+        except Exception as error:  # noqa: BLE001 - S3 could not be reached: the batch waits, and is tried again
+            one.refusals = 0
+            self._trouble(f"rows could not be written: {in_words(error)}")
+        return None

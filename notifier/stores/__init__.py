@@ -1,0 +1,1 @@
+"""What a run leaves: the ledger in DynamoDB, settlements in S3."""

@@ -1,0 +1,17 @@
+"""The ledger in DynamoDB: claims, progress, counts, pause and cancel. Every write is conditional.
+
+`items` says what stands in the table; `runs` enters, `holder` works, `desk` is for operators and the sweeper.
+"""
+
+from notifier.stores.ledger.control import Desk
+from notifier.stores.ledger.items import DUE_INDEX
+from notifier.stores.ledger.lease import MAX_REASON, Holder
+from notifier.stores.ledger.runs import Runs
+from notifier.stores.ledger.table import LaneLost, LaneTaken, LedgerTooNew
+
+
+class DynamoLedger(Runs, Holder, Desk):
+    """The whole ledger over one table. Its parts are told apart by who writes."""
+
+
+__all__ = ["DUE_INDEX", "MAX_REASON", "DynamoLedger", "LaneLost", "LaneTaken", "LedgerTooNew"]

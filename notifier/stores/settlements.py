@@ -1,0 +1,359 @@
+"""What a run leaves in S3: rows, invalid records, dead tokens, deferred devices, its state and its summary.
+
+The rows object of a batch *is* its settlement: whoever puts it first (`If-None-Match: *`) has settled the batch.
+"""
+
+import gzip
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from notifier.content.render import Words
+from notifier.model.account import Account
+from notifier.model.outcome import Row
+from notifier.model.recipient import Device
+from notifier.model.run import batch_name
+from notifier.model.store_error import StoreRefused, refusal_code, what_to_change
+from notifier.sending.batch import Batch, Push, repeatable
+from notifier.sending.deferral import DeferredBatch, OpenBatches, due_from, open_of
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_ROWS = msgspec.json.Decoder(Row)
+_NAME = re.compile(r"batch=(\d{8,})(?:\.r(\d+))?(?:\.e(\d+))?\.json\.gz\Z")
+SETTLED_FOLDERS = ("rows", "deferred", "invalid", "dead-tokens")
+"""Where the objects of a batch go."""
+PROBE = "_probe"
+EXISTS = frozenset({"PreconditionFailed", "412"})
+"""What S3 says to a conditional PUT of an object that is there."""
+CONFLICTS = frozenset({"ConditionalRequestConflict", "409"})
+"""Another request for the same key was under way: whether the object is there is not known, and the PUT is repeated.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+"""
+CONFLICT_PAUSES_S = (0.05, 0.2, 0.8)
+"""Between attempts of a conditional PUT that was in conflict."""
+
+
+class Deferred(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A device whose outcome is open, as it stands in `deferred/`. Times in seconds since the epoch."""
+
+    record: int
+    number: int
+    user_id: str
+    arm: str
+    device: Device
+    words: Words
+    attempts: int
+    asked_at: float
+    due_at: float
+    locale: str | None = None
+    maybe_repeat: bool = False
+    counted: int = 0
+    last_at: float = 0.0
+    repeated: bool = False
+    """The account's `possibly_repeated` holds it already."""
+
+    def __repr__(self) -> str:
+        return f"Deferred(record={self.record}, device={self.number})"
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A batch that is settled. `ours` is False when another worker was first: then `account` is the winner's."""
+
+    number: int
+    round: int
+    account: Account
+    ours: bool = True
+    epoch: int = 0
+    """The claim that settled it."""
+    pushes: int = 0
+    """How many devices it was formed with."""
+    repeated: int = 0
+    """How many of them were `possibly_repeated` in an earlier round."""
+
+    @property
+    def repeatable(self) -> int:
+        """How many devices of it can be repeats that no account holds yet."""
+        return repeatable(self.pushes, self.repeated, self.account)
+
+    @property
+    def askable(self) -> int:
+        """For how many devices of it a claim may have made a request."""
+        return repeatable(self.pushes, 0, self.account)
+
+
+class S3Results:
+    """Results in one bucket.
+
+    Args:
+        client: a boto3 S3 client (thread-safe).
+        bucket: the bucket's name.
+        sleep: waits so many seconds, in the thread that writes.
+    """
+
+    def __init__(self, client: Any, bucket: str, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._sleep = sleep
+
+    # -- settling -----------------------------------------------------------------------------------------------------
+
+    def settle(self, batch: Batch, epoch: int) -> Settled:
+        """Write the batch's objects, the rows last. Runs in a thread; the batch is complete, nobody else touches it."""
+        where = f"run_id={batch.run_id}/{batch.name}.json.gz"
+        if batch.deferred:
+            self._put_deferred(batch, epoch)
+        if batch.invalid:
+            self._put(f"invalid/{where}", _lines(batch.invalid))
+        if batch.dead:
+            # By epoch: what either of two workers was told is true, whoever settles the batch.
+            self._put(f"dead-tokens/run_id={batch.run_id}/{batch.name}.e{epoch}.json.gz", _lines(batch.dead))
+        metadata = {
+            "epoch": str(epoch),
+            "account": _account_in_metadata(batch.account),
+            "pushes": str(batch.pushes),
+        }
+        if batch.repeated:
+            metadata["repeated"] = str(batch.repeated)
+        key = f"rows/{where}"
+        try:
+            self._put(key, _lines(batch.rows), metadata, only_new=True)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in EXISTS:
+                raise
+            if self._epoch_of(key) != epoch:
+                return self.settled(batch.run_id, batch.number, batch.round)
+        return Settled(
+            batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes, repeated=batch.repeated
+        )
+
+    def prove_writable(self, run_id: str) -> None:
+        """Write an empty object wherever `settle` writes. Readers and query engines pass over names with `_` in front.
+
+        Raises:
+            StoreRefused: what this run's claims send could not be settled.
+        """
+        for folder in SETTLED_FOLDERS:
+            self._put(f"{folder}/run_id={run_id}/{PROBE}", b"")
+
+    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
+        """The numbers of the batches of this round, from `number` on, that are settled already."""
+        prefix = f"rows/run_id={run_id}/"
+        keys = self._list(prefix, after=f"{prefix}batch={number:08d}")
+        names = (_NAME.fullmatch(key, len(prefix)) for key in keys)
+        return frozenset(int(m[1]) for m in names if m and int(m[2] or 0) == round_ and int(m[1]) >= number)
+
+    def settled(self, run_id: str, number: int, round_: int) -> Settled:
+        """A batch that somebody settled, from its object: what was read from its metadata, outcomes from its rows."""
+        key = f"rows/run_id={run_id}/{batch_name(number, round_)}.json.gz"
+        with self._refusals("GetObject", key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            body = answer["Body"].read()
+        metadata = answer["Metadata"]
+        account = _account_from_metadata(metadata["account"])
+        account.count_rows(_ROWS.decode_lines(gzip.decompress(body)))
+        return Settled(
+            number,
+            round_,
+            account,
+            ours=False,
+            epoch=int(metadata["epoch"]),
+            pushes=int(metadata["pushes"]),
+            repeated=int(metadata.get("repeated", "0")),
+        )
+
+    def _epoch_of(self, key: str) -> int:
+        return int(self._head(key)["epoch"])
+
+    def _head(self, key: str) -> dict[str, str]:
+        with self._refusals("HeadObject", key):
+            metadata: dict[str, str] = self._client.head_object(Bucket=self._bucket, Key=key)["Metadata"]
+        return metadata
+
+    # -- deferred devices ---------------------------------------------------------------------------------------------
+
+    def _put_deferred(self, batch: Batch, epoch: int) -> None:
+        """Before the rows, which name it by their epoch: one whose epoch is not that of the rows never counted."""
+        name = f"{batch_name(batch.number, batch.round + 1)}.e{epoch}"
+        body = _lines([_deferred_of(push) for push in batch.deferred])
+        metadata = {
+            "due-at": repr(max(push.due_at for push in batch.deferred)),
+            "due-from": repr(min(map(due_from, batch.deferred))),
+        }
+        self._put(f"deferred/run_id={batch.run_id}/{name}.json.gz", body, metadata)
+
+    def open_deferred(self, run_id: str) -> OpenBatches:
+        """Lists the batches with deferred devices, each in the round that is to be asked next."""
+        rounds = self._deferred_rounds(run_id)
+        prefix = f"rows/run_id={run_id}/"
+        settled: set[tuple[int, int]] = set()
+        for key in self._list(prefix, after=prefix):
+            match = _NAME.fullmatch(key, len(prefix))
+            if match and int(match[1]) in rounds:
+                settled.add((int(match[1]), int(match[2] or 0)))
+        return open_of(rounds, settled)
+
+    def _deferred_rounds(self, run_id: str) -> dict[int, dict[int, list[int]]]:
+        """By number and round the epochs of the objects. One whose epoch is not that of the rows never counted."""
+        prefix = f"deferred/run_id={run_id}/"
+        rounds: dict[int, dict[int, list[int]]] = {}
+        for key in self._list(prefix, after=prefix):
+            match = _NAME.fullmatch(key, len(prefix))
+            if match and match[3] is not None:
+                rounds.setdefault(int(match[1]), {}).setdefault(int(match[2] or 0), []).append(int(match[3]))
+        return rounds
+
+    def first_due(self, run_id: str, found: DeferredBatch) -> float:
+        """When the first device of a deferred batch is due; 0 where a release before this wrote it: read it and see."""
+        answers = (self._head(_deferred_key(run_id, found, epoch)) for epoch in found.epochs)
+        return min(float(metadata.get("due-from", "0")) for metadata in answers)
+
+    def read_deferred(self, run_id: str, found: DeferredBatch) -> list[Deferred]:
+        """The devices of one deferred batch; none where its objects are of claims that did not settle it."""
+        epoch = self._epoch_of(f"rows/run_id={run_id}/{batch_name(found.number, found.round - 1)}.json.gz")
+        if epoch not in found.epochs:
+            return []
+        key = _deferred_key(run_id, found, epoch)
+        with self._refusals("GetObject", key):
+            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return msgspec.json.Decoder(Deferred).decode_lines(gzip.decompress(body))
+
+    # -- one object per run -------------------------------------------------------------------------------------------
+
+    def put_state(self, run_id: str, name: str, value: object) -> None:
+        """Store what every hop needs. The first writer wins: two claims may try at the same time."""
+        try:
+            self._put(f"state/run_id={run_id}/{name}.json", _ENCODER.encode(value), only_new=True)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in EXISTS:
+                raise
+
+    def get_state(self, run_id: str, name: str) -> bytes | None:
+        """What was stored, or None."""
+        key = f"state/run_id={run_id}/{name}.json"
+        try:
+            with self._refusals("GetObject", key):
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                return None
+            raise
+        body: bytes = answer["Body"].read()
+        return body
+
+    def put_summary(self, run_id: str, summary: object) -> str:
+        """Write the run's summary; the same run always gives the same object. Returns its key."""
+        key = f"summaries/run_id={run_id}/summary.json"
+        body = msgspec.json.format(_ENCODER.encode(summary), indent=2)
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
+        return key
+
+    # -- plumbing -----------------------------------------------------------------------------------------------------
+
+    def _put(self, key: str, body: bytes, metadata: dict[str, str] | None = None, *, only_new: bool = False) -> None:
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        for pause_s in (*CONFLICT_PAUSES_S, None):
+            try:
+                with self._refusals("PutObject", key):
+                    self._client.put_object(
+                        Bucket=self._bucket, Key=key, Body=body, Metadata=metadata or {}, **condition
+                    )
+            except ClientError as error:
+                if pause_s is None or error.response["Error"]["Code"] not in CONFLICTS:
+                    raise
+                self._sleep(pause_s)
+            else:
+                return
+
+    @contextmanager
+    def _refusals(self, operation: str, key: str) -> Iterator[None]:
+        """Around one call: what no other try can help is told as such, with the place and what has to be changed."""
+        try:
+            yield
+        except ClientError as error:
+            code = refusal_code(error)
+            if code is None:
+                raise
+            place = f"s3://{self._bucket}/{key.rpartition('/')[0]}/"
+            raise StoreRefused(f"{code} by S3 for {operation} under {place}: {what_to_change(code)}") from error
+
+    def _list(self, prefix: str, after: str) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, StartAfter=after
+        )
+        with self._refusals("ListBucket", prefix):
+            for page in pages:
+                for thing in page.get("Contents", ()):
+                    yield thing["Key"]
+
+
+def _deferred_key(run_id: str, found: DeferredBatch, epoch: int) -> str:
+    return f"deferred/run_id={run_id}/{batch_name(found.number, found.round)}.e{epoch}.json.gz"
+
+
+def _lines(values: Sequence[object]) -> bytes:
+    """Gzipped newline-delimited JSON, the same bytes for the same values."""
+    return gzip.compress(_ENCODER.encode_lines(values), compresslevel=1, mtime=0)
+
+
+def _deferred_of(push: Push) -> Deferred:
+    if push.words is None:
+        raise ValueError("a control user is never deferred")
+    return Deferred(
+        push.record,
+        push.number,
+        push.user_id,
+        push.arm,
+        push.device,
+        push.words,
+        push.attempts,
+        push.asked_at,
+        push.due_at,
+        push.locale,
+        push.maybe_repeat,
+        push.counted,
+        push.last_at,
+        push.is_repeated,
+    )
+
+
+class _Metadata(msgspec.Struct, omit_defaults=True):
+    """The part of a batch's account that its rows do not tell. Short: S3 allows 2 KB of metadata."""
+
+    u: int = 0
+    d: int = 0
+    i: int = 0
+    x: int = 0
+    f: int = 0
+    p: int = 0
+    y: int = 0
+    q: int = 0
+    a: dict[str, int] = {}
+
+
+def _account_in_metadata(account: Account) -> str:
+    assigned = {name: figures.assigned for name, figures in account.arms.items() if figures.assigned}
+    short = _Metadata(
+        account.users,
+        account.devices,
+        account.invalid_records,
+        account.excluded,
+        account.deferred,
+        account.possibly_repeated,
+        account.dry,
+        account.repeat_requests,
+        assigned,
+    )
+    return msgspec.json.encode(short).decode()
+
+
+def _account_from_metadata(text: str) -> Account:
+    short = msgspec.json.decode(text, type=_Metadata)
+    account = Account(short.u, short.d, short.i, short.x, short.f, short.p, short.y, repeat_requests=short.q)
+    for name, assigned in short.a.items():
+        account.arm(name).assigned = assigned
+    return account

@@ -1,0 +1,1 @@
+"""The command line `notifier`, and what only operators need. Never deployed."""

@@ -1,0 +1,5 @@
+"""`python -m operations.cli`."""
+
+from operations.cli import main
+
+main()

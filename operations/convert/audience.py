@@ -1,0 +1,121 @@
+"""A plain table of users as an audience: one row a device, the other columns attributes."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from notifier.counting.audience_checks import BrokenGroup, Place, add_broken
+from notifier.model.plain_words import quoted
+from notifier.model.recipient import BrokenRecord, Device, Environment, UserRecord, read_recipient
+from operations.convert.grouping import grouped
+from operations.convert.table import BadTable, Table, check_id
+
+KNOWN = frozenset(UserRecord.__struct_fields__)
+REQUIRED = ("user_id", "platform", "token")
+_DEVICE = ("platform", "token", "gateway", "environment")
+_IDS = ("user_id", "token")
+_DECIMAL = re.compile(r"(\d{1,16})\.0+")
+_MAX_WHOLE = 2**53
+"""From here on a number with a decimal point is not exact, and two ids may have become one."""
+
+
+class Counts(msgspec.Struct):
+    """What became of the rows. `users` counts records written; `left_out` says by reason which rows are not in it."""
+
+    rows: int = 0
+    devices: int = 0
+    users: int = 0
+    left_out: list[BrokenGroup] = []
+
+
+def records(
+    lines: Iterable[str], counts: Counts, separator: str | None = None
+) -> tuple[Table, Iterator[dict[str, Any]]]:
+    """The table, and its rows as the audience's records; `counts` fills on the way.
+
+    Raises:
+        BadTable: it has no such columns, or, while it is read, a row that cannot be what was meant.
+    """
+    table = Table(lines, lambda name: column_of(name) in KNOWN, separator)
+    columns = [column_of(name) for name in table.columns]
+    _check(table, columns)
+    return table, _counted(grouped(_judged(table, columns, counts)), counts)
+
+
+def column_of(name: str) -> str:
+    """A known column by its name in any case and spelling (`User ID`); an attribute by its own."""
+    plain = re.sub(r"[\s-]+", "_", name.strip()).lower()
+    return plain if plain in KNOWN else name.strip()
+
+
+def _check(table: Table, columns: Sequence[str]) -> None:
+    names = ", ".join(quoted(name) for name in table.columns[:12]) or "none"
+    if table.columns and table.columns[0].startswith(("{", "[")):
+        raise BadTable("JSON already, no table", "notifier validate FILE --users-only")
+    if {"ChannelType", "Address"} <= set(columns):
+        raise BadTable("a table of Amazon Pinpoint's endpoints", "notifier convert pinpoint FILE -o OUT")
+    for name in REQUIRED:
+        if name not in columns and not (name != "user_id" and "devices" in columns):
+            problem = f"no column {name} in row 1; its columns, separated by {table.separator_name}, are {names}"
+            mend = "name the columns user_id, platform, token (and locale, timezone; others become attributes)"
+            raise BadTable(problem, f"{mend}; another separator: --separator")
+    for name in columns:
+        if name and columns.count(name) > 1:
+            raise BadTable(f"row 1: the column {quoted(name)} is there twice", "rename one of them, or leave it out")
+
+
+def _judged(table: Table, columns: Sequence[str], counts: Counts) -> Iterator[dict[str, Any]]:
+    """One record for each row that can be sent to."""
+    for number, cells in table:
+        counts.rows += 1
+        record = _record(number, cells, columns)
+        try:
+            recipient = read_recipient(record)
+        except BrokenRecord as error:
+            add_broken(counts.left_out, str(error), Place(number))
+            continue
+        for n, reason in recipient.broken_devices:
+            add_broken(counts.left_out, reason, Place(number, device=n))
+        counts.devices += len(recipient.devices)
+        if recipient.devices:
+            own = {name: value for name, value in record.items() if name not in (*_DEVICE, "devices", "user_id")}
+            devices = [_as_json(device) for _, device in recipient.devices]
+            yield {"user_id": recipient.user_id, "devices": devices, **own}
+
+
+def _as_json(device: Device) -> dict[str, str]:
+    """A device as a batch file has it, without what goes without saying."""
+    written = {"platform": device.platform.value, "token": device.token}
+    if device.gateway is not None:
+        written["gateway"] = device.gateway.value
+    if device.environment is not Environment.PRODUCTION:
+        written["environment"] = device.environment.value
+    return written
+
+
+def _record(number: int, cells: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+    """A row by its columns. Empty cells are no values."""
+    if any(cell.strip() for cell in cells[len(columns) :]):
+        problem = f"row {number} has {len(cells)} cells, and row 1 has {len(columns)} columns"
+        raise BadTable(problem, "put a text that holds the separator into quotes")
+    record: dict[str, Any] = {}
+    for name, cell in zip(columns, cells, strict=False):
+        value = cell.strip() if name in KNOWN else cell
+        if name and value:
+            record[name] = _id_of(number, name, value) if name in _IDS else value
+    return record
+
+
+def _id_of(number: int, column: str, value: str) -> str:
+    """An id as it was before a tool took it for a number. Raises BadTable where that cannot be known."""
+    check_id(number, column, value)
+    whole = _DECIMAL.fullmatch(value)
+    return whole[1] if whole and int(whole[1]) < _MAX_WHOLE and column == "user_id" else value
+
+
+def _counted(found: Iterable[dict[str, Any]], counts: Counts) -> Iterator[dict[str, Any]]:
+    for record in found:
+        counts.users += 1
+        yield record

@@ -1,0 +1,221 @@
+"""Amazon Pinpoint's endpoint files as an audience.
+
+Pinpoint described an audience as endpoints, one for each way to reach somebody, in CSV with dotted headers or in
+newline-delimited JSON; its export jobs wrote the latter, gzipped. Columns and members are those of
+https://docs.aws.amazon.com/pinpoint/latest/userguide/segments-importing.html (a column that stands there several times
+holds a list) and https://docs.aws.amazon.com/pinpoint/latest/apireference/apps-application-id-endpoints-endpoint-id.html.
+"""
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from operations.convert.grouping import grouped
+from operations.convert.table import Table, check_id
+
+CHANNELS: dict[str, tuple[str, str | None]] = {
+    "APNS": ("ios", None),
+    "APNS_SANDBOX": ("ios", "sandbox"),
+    "GCM": ("android", None),
+}
+"""The channels we carry on: platform, and APNs environment where it is not production."""
+
+OTHER_CHANNELS = frozenset(
+    {
+        "ADM", "APNS_VOIP", "APNS_VOIP_SANDBOX", "BAIDU", "CUSTOM", "EMAIL", "IN_APP", "PUSH", "SMS", "VOICE",
+    }
+)  # fmt: skip
+"""The rest of Pinpoint's `ChannelType` (botocore's model of the service names them all)."""
+
+_IDS = ("Id", "User.UserId", "Address")
+_USER_ATTRIBUTES = "User.UserAttributes."
+_ATTRIBUTES = "Attributes."
+_PLAIN = (
+    "Id", "Address", "ChannelType", "OptOut", "EndpointStatus", "User.UserId", "Demographic.Locale",
+    "Demographic.Timezone",
+)  # fmt: skip
+
+
+class LeftOut(enum.StrEnum):
+    """Why an endpoint is not in the audience. A channel we do not carry is named in the count as well."""
+
+    OPTED_OUT = "opted_out"
+    """`OptOut` is `ALL`."""
+    INACTIVE = "inactive"
+    """`EndpointStatus` is `INACTIVE`: Pinpoint had found the token dead."""
+    OTHER_CHANNEL = "other_channel"
+    """Email, SMS and the like."""
+    UNKNOWN_CHANNEL = "unknown_channel"
+    """`ChannelType` is none that Pinpoint had."""
+    NO_CHANNEL = "no_channel"
+    """`ChannelType` is missing: Pinpoint filled such rows in from endpoints it knew already, and we cannot."""
+    NO_ADDRESS = "no_address"
+    """There is no token."""
+    NO_ID = "no_id"
+    """Neither `User.UserId` nor the endpoint's own `Id`: nobody could be put in an arm."""
+    NOT_READABLE = "not_readable"
+    """Not an object, or not JSON."""
+
+
+class NotPinpoint(ValueError):
+    """The file is none of Pinpoint's. The message says what was looked for."""
+
+
+class Counts(msgspec.Struct):
+    """What became of the endpoints of a file. `users` counts the records written, consecutive endpoints together."""
+
+    endpoints: int = 0
+    devices: int = 0
+    users: int = 0
+    without_user_id: int = 0
+    """Endpoints without `User.UserId`: their own `Id` stands in its place."""
+    left_out: dict[str, int] = {}
+    channels_left_out: dict[str, int] = {}
+
+    def leave_out(self, why: LeftOut, channel: str = "") -> None:
+        """Count one endpoint that is not in the audience."""
+        self.left_out[why.value] = self.left_out.get(why.value, 0) + 1
+        if channel:
+            self.channels_left_out[channel] = self.channels_left_out.get(channel, 0) + 1
+
+
+class _Endpoint(msgspec.Struct, frozen=True):
+    """What we use of one endpoint. Attributes hold lists, as Pinpoint kept them."""
+
+    plain: Mapping[str, str]
+    attributes: Mapping[str, Sequence[str]]
+
+
+def records(lines: Iterable[str], counts: Counts) -> Iterator[dict[str, Any]]:
+    """The audience's records in a file's text, told by its content to be CSV or JSON; `counts` fills on the way.
+
+    Consecutive endpoints of one user that agree in all but the token become one record with several devices. Endpoints
+    of a user that stand apart become several records, which is the same to the notifier.
+
+    Raises:
+        NotPinpoint: it begins like neither.
+    """
+    texts = iter(lines)
+    first = next((line for line in texts if line.strip()), None)
+    if first is None:
+        return
+    first = first.removeprefix("\ufeff")
+    found = _from_json(first, texts) if first.lstrip().startswith("{") else _from_csv(first, texts)
+    for record in grouped(_judged(found, counts)):
+        counts.users += 1
+        yield record
+
+
+def _from_json(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
+    for line in _chain(first, rest):
+        if not line.strip():
+            continue
+        try:
+            value = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            value = None
+        yield _endpoint_of(value) if isinstance(value, dict) else None
+
+
+def _endpoint_of(value: dict[str, Any]) -> _Endpoint:
+    """From JSON; in members as well as in dotted names, as both occur."""
+    flat: dict[str, Any] = {}
+    for name, member in value.items():
+        if isinstance(member, dict) and name in ("User", "Demographic", "Attributes"):
+            for inner, content in member.items():
+                flat[f"{name}.{inner}"] = content
+        else:
+            flat[name] = member
+    nested = flat.pop("User.UserAttributes", None)
+    if isinstance(nested, dict):
+        flat |= {_USER_ATTRIBUTES + name: content for name, content in nested.items()}
+    plain = {name: str(flat[name]).strip() for name in _PLAIN if isinstance(flat.get(name), str | int)}
+    return _Endpoint(plain, _attributes((name, _as_list(content)) for name, content in flat.items()))
+
+
+def _as_list(content: object) -> list[str]:
+    if isinstance(content, list):
+        return [str(item) for item in content if item is not None]
+    return [] if content is None else [str(content)]
+
+
+def _from_csv(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
+    table = Table(_chain(first, rest), frozenset(_PLAIN).__contains__)
+    header = list(table.columns)
+    if "Address" not in header or "ChannelType" not in header:
+        raise NotPinpoint("neither JSON nor a CSV with the columns ChannelType and Address: is this an endpoint file?")
+    plain_at = {name: header.index(name) for name in _PLAIN if name in header}
+    attributes_at = [(n, name) for n, name in enumerate(header) if name.startswith((_ATTRIBUTES, _USER_ATTRIBUTES))]
+    for number, row in table:
+        plain = {name: row[at].strip() for name, at in plain_at.items() if at < len(row)}
+        for name in _IDS:
+            check_id(number, name, plain.get(name, ""))
+        yield _Endpoint(plain, _attributes((name, [row[n]]) for n, name in attributes_at if n < len(row) and row[n]))
+
+
+def _attributes(columns: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    """By bare name; the user's own win over the endpoint's."""
+    endpoints: dict[str, list[str]] = {}
+    users: dict[str, list[str]] = {}
+    for name, values in columns:
+        if name.startswith(_USER_ATTRIBUTES):
+            users.setdefault(name.removeprefix(_USER_ATTRIBUTES), []).extend(values)
+        elif name.startswith(_ATTRIBUTES):
+            endpoints.setdefault(name.removeprefix(_ATTRIBUTES), []).extend(values)
+    return {name: values for name, values in (endpoints | users).items() if values}
+
+
+def _judged(found: Iterable[_Endpoint | None], counts: Counts) -> Iterator[dict[str, Any]]:
+    """One record for each endpoint that can be sent to."""
+    for endpoint in found:
+        counts.endpoints += 1
+        if endpoint is None:
+            counts.leave_out(LeftOut.NOT_READABLE)
+            continue
+        plain = endpoint.plain
+        channel = plain.get("ChannelType", "").upper()
+        why = _why_not(plain, channel)
+        if why is not None:
+            counts.leave_out(why, channel if why is LeftOut.OTHER_CHANNEL else "")
+            continue
+        counts.devices += 1
+        counts.without_user_id += not plain.get("User.UserId")
+        yield _record(endpoint, channel)
+
+
+def _why_not(plain: Mapping[str, str], channel: str) -> LeftOut | None:
+    checks = (
+        (LeftOut.NO_CHANNEL, not channel),
+        (LeftOut.OTHER_CHANNEL, channel in OTHER_CHANNELS),
+        (LeftOut.UNKNOWN_CHANNEL, channel not in CHANNELS),
+        (LeftOut.OPTED_OUT, plain.get("OptOut", "").upper() == "ALL"),
+        (LeftOut.INACTIVE, plain.get("EndpointStatus", "").upper() == "INACTIVE"),
+        (LeftOut.NO_ADDRESS, not plain.get("Address")),
+        (LeftOut.NO_ID, not (plain.get("User.UserId") or plain.get("Id"))),
+    )
+    return next((why for why, applies in checks if applies), None)
+
+
+def _record(endpoint: _Endpoint, channel: str) -> dict[str, Any]:
+    plain = endpoint.plain
+    platform, environment = CHANNELS[channel]
+    device = {"platform": platform, "token": plain["Address"]}
+    if environment is not None:
+        device["environment"] = environment
+    record: dict[str, Any] = {"user_id": plain.get("User.UserId") or plain["Id"], "devices": [device]}
+    if plain.get("Demographic.Locale"):
+        record["locale"] = plain["Demographic.Locale"].replace("_", "-")
+    if plain.get("Demographic.Timezone"):
+        record["timezone"] = plain["Demographic.Timezone"]
+    if endpoint.attributes:
+        record["attributes"] = {
+            name: values[0] if len(values) == 1 else list(values) for name, values in endpoint.attributes.items()
+        }
+    return record
+
+
+def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest

@@ -1,0 +1,79 @@
+"""The JSON Schema of the batch file, made from the types: `python -m operations.schema` prints it.
+
+It is kept in `docs/batch-file.schema.json`. What a schema cannot say (percentages that sum to 100, texts that the
+gateways refuse) is judged by `notifier.model.campaign.read_campaign`.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from notifier.model.campaign import Audience, Campaign
+from notifier.model.recipient import UserRecord
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class BatchFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One push campaign and whom it is for: `users` in the file itself, or `audience`, which says where they are.
+
+    UTF-8, plain or gzip, members in any order.
+    """
+
+    campaign: Campaign
+    users: Annotated[
+        tuple[UserRecord, ...],
+        Meta(description="A broken record is counted, written out with its index and reason, and skipped."),
+    ] = ()
+    audience: Audience | None = None
+
+
+def batch_file_schema() -> dict[str, Any]:
+    """The schema, in JSON Schema's 2020-12 dialect."""
+    schema = msgspec.json.schema(BatchFile)
+    for node in _objects_in(schema):
+        if "description" in node and isinstance(node["description"], str):
+            node["description"] = inspect.cleandoc(node["description"])
+        if node.get("format") == "decimal":
+            _as_number(node)
+        if node.get("default", ...) is None:
+            del node["default"]
+    whole, record = schema["$defs"]["BatchFile"], schema["$defs"]["UserRecord"]
+    whole["oneOf"] = [{"required": ["users"]}, {"required": ["audience"]}]
+    whole["properties"]["audience"] = {"$ref": "#/$defs/Audience"}
+    whole["properties"]["users"].pop("default")
+    record["anyOf"] = [{"required": ["devices"]}, {"required": ["platform", "token"]}]
+    return {"$schema": DIALECT, "title": "Batch file", **schema}
+
+
+def _as_number(node: dict[str, Any]) -> None:
+    """msgspec takes decimals for texts; in a batch file they are numbers."""
+    node["type"] = "number"
+    del node["format"]
+    if "default" in node:
+        node["default"] = int(node["default"])
+
+
+def _objects_in(node: object) -> Iterator[dict[str, Any]]:
+    """Every object of a JSON value, outermost first."""
+    if isinstance(node, dict):
+        yield node
+        for member in list(node.values()):
+            yield from _objects_in(member)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _objects_in(item)
+
+
+def as_text() -> str:
+    """The schema as it stands in `docs/`."""
+    return json.dumps(batch_file_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_text())

@@ -1,0 +1,272 @@
+"""Where hops are made in a simulation: the worker's real parts over twins of everything around them."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from notifier.content.render import Words
+from notifier.lifecycle.admission import Opened, Unsendable
+from notifier.lifecycle.lane_worker import Tenure
+from notifier.model.account import Account
+from notifier.model.arms import Arms
+from notifier.model.campaign import Campaign, read_campaign
+from notifier.model.outcome import Access
+from notifier.model.recipient import Recipient
+from notifier.model.run import Lane, Run, source_of
+from notifier.model.runtime import Deadline
+from notifier.model.store_error import StoreRefused
+from notifier.model.summary import summary_of
+from notifier.sending.batch import Former
+from notifier.sending.batch_source import (
+    AudienceFeed,
+    BrokenInput,
+    EndedFeed,
+    Feed,
+    FeedOpener,
+    InputUnreachable,
+    Position,
+    SkipReader,
+)
+from notifier.sending.checkpoint import Progress
+from notifier.sending.deferred import DeferredQueue
+from notifier.sending.dispatch import Dispatch
+from notifier.sending.hop import Hop, Plan
+from notifier.sending.rate_limit import Pace
+from notifier.sending.retrying import Retrying
+from notifier.stores.ledger import LaneLost
+from notifier.telemetry import Action
+from tests.twins.audience import MemoryAudience
+from tests.twins.background import TwinBackground
+from tests.twins.clock import TwinClock
+from tests.twins.gateway import Phones, TwinCarrier, TwinTransport
+from tests.twins.ledger import MemoryLedger
+from tests.twins.results import MemoryResults
+
+BUCKET = "twins"
+ENDPOINTS = ("fcm", "apns")
+
+
+class TwinVoice:
+    """Says the same to everybody."""
+
+    def check(self, recipient: Recipient) -> None:
+        """Nobody is broken."""
+
+    def words(self, arm: str, recipient: Recipient) -> Words:
+        """The arm's words."""
+        return Words((arm, ""))
+
+
+class TwinLog:
+    """Keeps what was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[Action, dict[str, Any]]] = []
+
+    def info(self, action: Action, **fields: Any) -> None:
+        """Keep it."""
+        self.lines.append((action, fields))
+
+    warning = error = info
+
+
+class TwinContinuation:
+    """Keeps nudges until somebody delivers them.
+
+    Args:
+        before: called before each; may raise, as a refused invocation does.
+    """
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        self._before = before
+        self.nudges: list[str] = []
+
+    def nudge(self, run_id: str, lane: int, version: str, kind: str = "continue") -> None:
+        """Keep it."""
+        self._before()
+        self.nudges.append(run_id)
+
+
+class World:
+    """What several invocations share: stores, phones, the file, the time.
+
+    Args:
+        records: the users of the batch file.
+        campaign: members of the campaign besides its id and message.
+        size: records in a batch.
+        fault: the index of a record, and what is raised in its place.
+        seed: of all chance.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[object],
+        *,
+        size: int = 500,
+        fault: tuple[int, Exception] | None = None,
+        phones: Phones | None = None,
+        recurse_below_ms: int = 60_000,
+        window: int = 10_000,
+        seed: int = 0,
+        **campaign: Any,
+    ) -> None:
+        self.records = records
+        self.size = size
+        self.fault = fault
+        self.phones = phones or Phones()
+        self.recurse_below_ms = recurse_below_ms
+        self.window = window
+        self.chance = random.Random(seed)
+        self.clock = TwinClock()
+        self.ledger = MemoryLedger(self.clock.now)
+        self.results = MemoryResults()
+        self.log = TwinLog()
+        self.continuation = TwinContinuation()
+        self.generation = 0
+        self.barred: dict[str, Access] = {}
+        """Endpoints that cannot be asked now, and why."""
+        self.access_of: Callable[[str, float], Access | None] = lambda endpoint, _: self.barred.get(endpoint)
+        self.ttl_s: float | None = None
+        """The message's time to live."""
+        self.per_second: float | None = None
+        """The pace, where it is less than the one of a campaign can be."""
+        self.refusal: str | None = None
+        """Why the file cannot be opened."""
+        self.unreachable: str | None = None
+        """Why the file cannot be opened yet."""
+        self.state_refused: str | None = None
+        """Why the run's state may not be stored."""
+        self.campaign: Campaign = read_campaign(
+            {"id": "c", "message": {"title": "t", "body": "b"}} | _campaign_members(campaign)
+        )
+        self.run = Run("r", source_of(BUCKET, "batches/f.json", "v", "e"), int(self.clock.now() * 1000))
+        self.ledger.open_run(self.run)
+
+    def rows_of(self, batches: Iterable[int]) -> int:
+        """How many rows some batches of the first round have."""
+        return sum(len(self.results.rows[self.run.run_id, number, 0].rows) for number in batches)
+
+    @property
+    def lane(self) -> Lane:
+        """The run's lane, as the ledger has it."""
+        found = self.ledger.read_lane(self.run.run_id)
+        if found is None:
+            raise KeyError(self.run.run_id)
+        return found
+
+
+class Premises:
+    """One process of the worker in a world.
+
+    Args:
+        waits: lets the time of a poll pass.
+        latency_s: how long the next answer takes.
+        step: called before each step of closing a run.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        waits: Callable[[float], None],
+        latency_s: Callable[[], float] = lambda: 0.1,
+        step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.world = world
+        self.background = TwinBackground()
+        self.ledger_background = TwinBackground()
+        self.hops: list[Hop] = []
+        self.transport = TwinTransport(world.phones, world.clock, waits, latency_s)
+        self._step = step
+        self.carriers = {
+            name: TwinCarrier(name, world.phones, self.background, world.generation, world.ttl_s, world.access_of)
+            for name in ENDPOINTS
+        }
+
+    def open(self, run: Run, lane: Lane) -> Opened:
+        """What every hop needs to know."""
+        if self.world.refusal is not None:
+            raise Unsendable(self.world.refusal)
+        if self.world.state_refused is not None:
+            raise StoreRefused(self.world.state_refused)
+        if self.world.unreachable is not None:
+            raise InputUnreachable(self.world.unreachable)
+        return Opened(self.world.campaign, (), True, (), False)
+
+    def prove_writable(self, run: Run) -> None:
+        """Prove that this run's batches could be settled."""
+        self.world.results.prove_writable(run.run_id)
+
+    @contextmanager
+    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> Iterator[Hop]:
+        """The hop of a claimed lane."""
+        world, campaign = self.world, opened.campaign
+        progress = Progress(
+            lane, world.ledger, world.results, self.background, self.ledger_background, world.clock, (LaneLost,)
+        )
+        dispatch = Dispatch(self.transport, self.carriers, world.clock, world.chance.random, {}, world.window)
+        per_second = world.per_second or campaign.per_second or None
+        pace = Pace(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
+        plan = Plan(
+            campaign.not_before.timestamp() if campaign.not_before else None,
+            campaign.abort_after.timestamp() if campaign.abort_after else None,
+        )
+        opener = FeedOpener(self._read_settled, self._feed)
+        run_id, size = world.run.run_id, world.size
+        nothing = not (lane.account.deferred or lane.asking or progress.is_old)
+        queue = DeferredQueue(world.results, self.background, world.clock, run_id, campaign.id, size, is_listed=nothing)
+        retrying = Retrying(queue, world.results, self.background, progress, run_id, campaign.id, size)
+        hop = Hop(progress, dispatch, opener, retrying, pace, plan, deadline, world.clock, self)
+        self.hops.append(hop)
+        yield hop
+
+    def turn(self, hop: Hop) -> None:
+        """Watch, and say nothing."""
+
+    def close(self, run: Run, lane: Lane) -> None:
+        """Write the summary, announce the end."""
+        self._step("summary")
+        self.world.results.put_summary(run.run_id, summary_of(run, lane, BUCKET))
+        self._step("close")
+        self.world.ledger.close_run(run.run_id, lane.lane)
+
+    def tenure(self) -> Tenure:
+        """What works on lanes in this process."""
+        world = self.world
+        return Tenure(
+            world.ledger, world.continuation, self, self.background, world.clock, world.log, world.recurse_below_ms
+        )
+
+    def _read_settled(self, position: Position) -> SkipReader:
+        world = self.world
+        run_id, cursor, suspects = world.run.run_id, position.cursor, position.suspects
+        return SkipReader(world.results, self.background, run_id, cursor, suspects, world.size)
+
+    def _feed(self, position: Position, settled: Mapping[int, Account]) -> Feed:
+        world, cursor, suspects = self.world, position.cursor, position.suspects
+        run_id, campaign = world.run.run_id, world.campaign
+        if cursor.round:
+            return EndedFeed(settled)
+        former = Former(run_id, campaign.id, Arms(campaign.salt, campaign.arms), TwinVoice())
+        stream = MemoryAudience([world.records], cursor, fault=world.fault)
+        return AudienceFeed(stream, former, settled, suspects, world.size)
+
+
+def users(count: int, *, first: int = 0, platform: str = "android") -> list[dict[str, object]]:
+    """Users with one device each; the token of record n is `t{n}.0`."""
+    return [
+        {"user_id": f"u{n}", "devices": [{"platform": platform, "token": f"t{n}.0"}]}
+        for n in range(first, first + count)
+    ]
+
+
+def broken_at(record: int) -> tuple[int, Exception]:
+    """A file that cannot be read on from a record."""
+    return record, BrokenInput(f"not JSON at record {record}")
+
+
+def _campaign_members(members: dict[str, Any]) -> dict[str, Any]:
+    control = members.get("control_percent")
+    if not control:
+        return members
+    return members | {"control_percent": control, "variants": [{"name": "sent", "percent": 100 - control}]}
