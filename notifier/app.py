@@ -14,11 +14,11 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from notifier.composition.hop_watch import Observer, ignored, stopped
-from notifier.composition.hops import Premises
+from notifier.composition.hops import ProcessHops
 from notifier.composition.process import Process
 from notifier.composition.settings import check_time, read_settings
 from notifier.events.triggers import Drop, Ignored, LaneNudge, nudges
-from notifier.lifecycle.lane_worker import Invocation, Tenure
+from notifier.lifecycle.lane_worker import Invocation, LaneWorker
 from notifier.model.cursor import UnknownCursor
 from notifier.model.run import Ending, LaneState, Run, Source, source_of
 from notifier.stores.ledger import LedgerTooNew
@@ -44,10 +44,10 @@ class Worker:
         self._process = process
         self._observer = observer
         self._log = log = observer.log
-        self._tenure = Tenure(
+        self._lane_worker = LaneWorker(
             process.ledger,
             process.continuation,
-            Premises(process, observer),
+            ProcessHops(process, observer),
             process.background,
             process.clock,
             log,
@@ -138,7 +138,7 @@ class Worker:
             Tracing.current.annotate(gone_version=gone)
         self._observer.began(before, int(process.clock.now() * 1000), dropped_at_ms)
         invocation = Invocation(context.function_version, context.get_remaining_time_in_millis, gone)
-        answer = self._tenure.work(run, lane_number, invocation)
+        answer = self._lane_worker.work(run, lane_number, invocation)
         if answer.status == LaneState.STOPPED:
             self._observer.metrics.emit(stopped(answer.reason), run_id=run.run_id)
         if answer.status in (LaneState.STOPPED, Ending.FAILED):
@@ -208,11 +208,11 @@ def sweeper(_event: object, _context: Context) -> dict[str, int]:
 
 def control(event: object, context: Context) -> dict[str, Any]:
     """Lambda's entry for operators."""
-    from notifier.entries.control import ControlDesk
+    from notifier.entries.control import ControlService
 
     process, observer = _process()
     with observer.invocation(_trace_header(), "control"):
-        return ControlDesk(process, observer.log).handle(event, context.get_remaining_time_in_millis)
+        return ControlService(process, observer.log).handle(event, context.get_remaining_time_in_millis)
 
 
 __all__ = ["control", "sweeper", "worker"]

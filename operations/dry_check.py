@@ -14,7 +14,7 @@ from notifier.content.render import Renderer, Words, sources_of
 from notifier.content.template import UnfitValue, compiled
 from notifier.content.text_checks import faults_in, names_of, warnings_of
 from notifier.counting.audience_checks import PLACES, warnings_in
-from notifier.counting.tally import OTHER, Figures, Tally, TokenPlaces, count_named
+from notifier.counting.tally import OTHER, AudienceCounts, Figures, TokenPlaces, count_named
 from notifier.gateway.additions import addition_warnings
 from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
@@ -177,7 +177,7 @@ class Inspector:
         self._faults_of = faults_of
         self._limit = limit
         self._now_s = now_s
-        self._tally = Tally(place_of=place_of)
+        self._tally = AudienceCounts(place_of=place_of)
         self._campaign: Campaign | None = None
         self._renderer: Renderer | None = None
         self._payloads: Payloads | None = None

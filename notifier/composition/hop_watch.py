@@ -47,8 +47,8 @@ class HopWatch:
 
     def begin(self, hop: Hop) -> None:
         """Before the first turn: what former hops have done is not told again."""
-        self._told = hop.progress.account.outcomes()
-        hop.dispatch.witness = self.sending.answered
+        self._told = hop.checkpoint.account.outcomes()
+        hop.dispatch.on_answer = self.sending.answered
 
     def turn(self, hop: Hop) -> None:
         """Tell what it is time for."""
@@ -69,13 +69,13 @@ class HopWatch:
         self._tell(hop, hops=1)
 
     def _log_progress(self, hop: Hop) -> None:
-        account = hop.progress.account
+        account = hop.checkpoint.account
         self._log.info(
             Action.PROGRESS,
             users=account.users,
             devices=account.devices,
             open=hop.dispatch.open,
-            unsettled=hop.progress.unsettled,
+            unsettled=hop.checkpoint.unsettled,
             remaining_ms=hop.deadline.remaining_ms(),
         )
 
@@ -86,7 +86,7 @@ class HopWatch:
         """What has come to pass since it was told last."""
         now_s = self._clock.monotonic()
         elapsed_s, self._told_at = max(now_s - self._told_at, 0.001), now_s
-        before, self._told = self._told, hop.progress.account.outcomes()
+        before, self._told = self._told, hop.checkpoint.account.outcomes()
         rejected = _more(before.rejected, self._told.rejected)
         failed = sum(_more(before.failed, self._told.failed).values())
         accepted, held = self._told.accepted - before.accepted, self._told.held - before.held
@@ -110,7 +110,7 @@ class HopWatch:
             for endpoint, figures in self.sending.gateways.items()
             if (mean_ms := self._mean_ms(endpoint, figures)) is not None
         ]
-        self._metrics.emit(Reading(values), *reasons, *gateways, run_id=hop.progress.lane.run_id)
+        self._metrics.emit(Reading(values), *reasons, *gateways, run_id=hop.checkpoint.lane.run_id)
 
     def _mean_ms(self, endpoint: str, figures: GatewayFigures) -> float | None:
         answers, total_s = self._told_gateways.get(endpoint, (0, 0.0))

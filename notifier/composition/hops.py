@@ -1,4 +1,4 @@
-"""Where a tenure's hops are made and runs are closed: between the use cases and the parts of one process."""
+"""Where a lane worker's hops are made and runs are closed: between the use cases and the parts of one process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.audience import AudienceUnreachable
 from notifier.composition.hop_watch import Observer, ended
-from notifier.composition.process import HopMaker, Process, decode_opened
+from notifier.composition.process import HopMaker, Process, decode_admitted
 from notifier.events.announcement import NotAnnounced
-from notifier.lifecycle.admission import Opened
+from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.model.run import Lane, Run
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import in_words
@@ -20,24 +20,24 @@ from notifier.sending.hop import Hop
 from notifier.telemetry import Action, Tracing, span, traced
 
 
-class Premises:
-    """Where a tenure's hops are made and its runs are closed."""
+class ProcessHops:
+    """Where a lane worker's hops are made and its runs are closed."""
 
     def __init__(self, process: Process, observer: Observer) -> None:
         self._process = process
         self._observer = observer
 
     @traced("open")
-    def open(self, run: Run, lane: Lane) -> Opened:
-        """What every hop needs to know. Raises Unsendable, InputUnreachable and StoreRefused."""
+    def open(self, run: Run, lane: Lane) -> AdmittedCampaign:
+        """What every hop needs to know. Raises NotAdmitted, InputUnreachable and StoreRefused."""
         self._process.begin_credentials()
         self._correlate(run)
         try:
-            opened = self._process.opening().open(run, decode_opened, begun=lane.has_begun)
-            self._process.library.excluded(opened)  # here, where the lease is kept while it loads
+            admitted = self._process.opening().open(run, decode_admitted, begun=lane.has_begun)
+            self._process.library.excluded(admitted)  # here, where the lease is kept while it loads
         except (AudienceUnreachable, ClientError, BotoCoreError) as error:
-            raise InputUnreachable(f"the run could not be opened yet: {in_words(error)}") from error
-        return opened
+            raise InputUnreachable(f"the run could not be admitted yet: {in_words(error)}") from error
+        return admitted
 
     def prove_writable(self, run: Run) -> None:
         """Prove that this run's batches could be settled. Raises StoreRefused."""
@@ -57,10 +57,10 @@ class Premises:
             self._observer.log.request(request_id)
 
     @contextmanager
-    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> Iterator[Hop]:
+    def hop(self, run: Run, lane: Lane, admitted: AdmittedCampaign, deadline: Deadline) -> Iterator[Hop]:
         """The hop of a claimed lane, with its connections."""
-        with self._observer.hop(lane, opened.campaign.id) as watch:
-            maker = HopMaker(self._process, run, lane, opened)
+        with self._observer.hop(lane, admitted.campaign.id) as watch:
+            maker = HopMaker(self._process, run, lane, admitted)
             try:
                 hop = maker.make(deadline, watch)
                 watch.begin(hop)

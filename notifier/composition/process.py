@@ -47,29 +47,29 @@ from notifier.gateway.keys import Keys
 from notifier.gateway.payload import Label
 from notifier.gateway.secrets import BadSecret, Secrets
 from notifier.gateway.transport import Endpoint
-from notifier.lifecycle.admission import Opened, Opening, Unsendable
+from notifier.lifecycle.admission import Admission, AdmittedCampaign, NotAdmitted
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Audience, Campaign
 from notifier.model.cursor import Cursor
 from notifier.model.run import Lane, Run, Source, batch_name
 from notifier.model.runtime import Deadline
-from notifier.sending.batch import Former
+from notifier.sending.batch import BatchBuilder
 from notifier.sending.batch_source import (
-    AudienceFeed,
+    AudienceBatches,
+    BatchSource,
     BrokenInput,
     EndedFeed,
-    Feed,
     FeedOpener,
     InputUnreachable,
     Position,
     SkipReader,
 )
-from notifier.sending.checkpoint import Progress
+from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred import DeferredQueue
 from notifier.sending.dispatch import Carrier, Dispatch
 from notifier.sending.hop import Hop, Plan, Watcher
-from notifier.sending.rate_limit import Pace, SharedBudget
+from notifier.sending.rate_limit import RateLimit, SharedBudget
 from notifier.sending.retrying import Retrying
 from notifier.stores.ledger import DynamoLedger, LaneLost
 from notifier.stores.settlements import S3Results
@@ -148,9 +148,9 @@ class Process:
             if arn:
                 keys.access(self.clock.now())
 
-    def opening(self) -> Opening:
+    def opening(self) -> Admission:
         """What opens runs."""
-        return Opening(
+        return Admission(
             self.library,
             self.results,
             self.ledger,
@@ -193,12 +193,12 @@ class S3Library:
         self._excluded: tuple[tuple[PinnedObject, ...], Any] = ((), frozenset())
 
     def head(self, source: Source) -> Any:
-        """The batch file without its users. Raises Unsendable."""
+        """The batch file without its users. Raises NotAdmitted."""
         with self._refusing():
             return read_head(self._client, self.pin_source(source), cache=self._cache)
 
     def sha256_of(self, source: Source) -> str | None:
-        """Of the batch file's bytes; None for one that is larger than any that is approved. Raises Unsendable.
+        """Of the batch file's bytes; None for one that is larger than any that is approved. Raises NotAdmitted.
 
         An ETag would not do: of an object that is encrypted with a KMS key it says nothing about the bytes.
         """
@@ -209,12 +209,12 @@ class S3Library:
             return sha256(b"".join(read_ranges(self._client, pinned, 0, time.sleep))).hexdigest()
 
     def pin_source(self, source: Source) -> PinnedObject:
-        """The very version of the run. Raises Unsendable."""
+        """The very version of the run. Raises NotAdmitted."""
         with self._refusing():
             return pin(self._client, source.bucket, source.key, version_id=source.version_id, etag=source.etag)
 
     def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[PinnedObject, ...]:
-        """The parts as they are now, held against the ETags that were stated. Raises Unsendable."""
+        """The parts as they are now, held against the ETags that were stated. Raises NotAdmitted."""
         with self._refusing():
             return pin_parts(self._client, audience.parts, bucket, field)
 
@@ -224,38 +224,38 @@ class S3Library:
         try:
             yield
         except AudienceDenied as error:
-            raise Unsendable(f"{error}. The role is {self._role()}") from None
+            raise NotAdmitted(f"{error}. The role is {self._role()}") from None
         except (BrokenFile, AudienceChanged) as error:
-            raise Unsendable(str(error)) from None
+            raise NotAdmitted(str(error)) from None
 
-    def stream(self, opened: Opened, cursor: Cursor) -> GuardedStream:
+    def stream(self, admitted: AdmittedCampaign, cursor: Cursor) -> GuardedStream:
         """The users from a cursor on."""
-        holds = Holds.BATCH_FILE if opened.inline else Holds.USERS
-        stream = AudienceStream(self._client, opened.parts, cursor, holds=holds, cache=self._cache)
+        holds = Holds.BATCH_FILE if admitted.inline else Holds.USERS
+        stream = AudienceStream(self._client, admitted.parts, cursor, holds=holds, cache=self._cache)
         return GuardedStream(stream, BrokenInput, InputUnreachable)
 
-    def stream_from_start(self, opened: Opened) -> GuardedStream:
+    def stream_from_start(self, admitted: AdmittedCampaign) -> GuardedStream:
         """The users from the first on."""
-        return self.stream(opened, Cursor())
+        return self.stream(admitted, Cursor())
 
-    def excluded(self, opened: Opened) -> Any:
+    def excluded(self, admitted: AdmittedCampaign) -> Any:
         """The user ids that are not to be asked for. Blocks the first time; a warm process has them already.
 
         Raises:
-            Unsendable: a list that cannot be read.
+            NotAdmitted: a list that cannot be read.
         """
-        if opened.exclude and self._excluded[0] != opened.exclude:
+        if admitted.exclude and self._excluded[0] != admitted.exclude:
             try:
-                self._excluded = opened.exclude, read_ids(self._client, opened.exclude, cache=self._cache)
+                self._excluded = admitted.exclude, read_ids(self._client, admitted.exclude, cache=self._cache)
             except (BrokenFile, AudienceChanged) as error:
-                raise Unsendable(f"exclude: {error}") from None
-        return self._excluded[1] if opened.exclude else frozenset()
+                raise NotAdmitted(f"exclude: {error}") from None
+        return self._excluded[1] if admitted.exclude else frozenset()
 
 
-def decode_opened(stored: bytes) -> Opened:
+def decode_admitted(stored: bytes) -> AdmittedCampaign:
     """What the first claim stored."""
     raw = msgspec.json.decode(stored, type=_Stored)
-    return Opened(raw.campaign, raw.parts, raw.inline, raw.exclude, raw.rehearse, raw.version)
+    return AdmittedCampaign(raw.campaign, raw.parts, raw.inline, raw.exclude, raw.rehearse, raw.version)
 
 
 class _Stored(msgspec.Struct):
@@ -270,20 +270,20 @@ class _Stored(msgspec.Struct):
 class HopMaker:
     """Makes the hop of one claimed lane."""
 
-    def __init__(self, process: Process, run: Run, lane: Lane, opened: Opened) -> None:
+    def __init__(self, process: Process, run: Run, lane: Lane, admitted: AdmittedCampaign) -> None:
         self._process = process
         self._run = run
         self._lane = lane
-        self._opened = opened
-        self._renderer = Renderer(opened.campaign)
+        self._opened = admitted
+        self._renderer = Renderer(admitted.campaign)
         settings = process.settings
         self._transport = CurlTransport(endpoints(settings), ca_file=settings.gateway_ca_file)
         now_s = process.clock.monotonic()
-        ramp_s = 0.0 if opened.campaign.test else float(settings.ramp_s)
+        ramp_s = 0.0 if admitted.campaign.test else float(settings.ramp_s)
         sent_for_s = lane.sending_ms / 1000
-        self._pace = Pace(opened.campaign.per_second or None, ramp_s, sent_for_s, now_s)
+        self._rate_limit = RateLimit(admitted.campaign.per_second or None, ramp_s, sent_for_s, now_s)
         per_second = float(settings.fcm_per_second)
-        self._budget = SharedBudget(Pace(per_second, ramp_s, sent_for_s, now_s), per_second, self._ask_alive)
+        self._budget = SharedBudget(RateLimit(per_second, ramp_s, sent_for_s, now_s), per_second, self._ask_alive)
 
     def _ask_alive(self) -> "Future[int]":
         process = self._process
@@ -292,7 +292,7 @@ class HopMaker:
     def make(self, deadline: Deadline, watcher: Watcher) -> Hop:
         """The hop, ready to run."""
         process, campaign = self._process, self._opened.campaign
-        progress = Progress(
+        checkpoint = Checkpoint(
             self._lane,
             process.ledger,
             process.results,
@@ -313,16 +313,16 @@ class HopMaker:
             campaign.not_before.timestamp() if campaign.not_before else None,
             campaign.abort_after.timestamp() if campaign.abort_after else None,
         )
-        opener = FeedOpener(self._read_settled, self._feed)
-        retrying = self._retrying(progress)
-        return Hop(progress, dispatch, opener, retrying, self._pace, plan, deadline, process.clock, watcher)
+        opener = FeedOpener(self._read_settled, self._source)
+        retrying = self._retrying(checkpoint)
+        return Hop(checkpoint, dispatch, opener, retrying, self._rate_limit, plan, deadline, process.clock, watcher)
 
-    def _retrying(self, progress: Progress) -> Retrying:
+    def _retrying(self, checkpoint: Checkpoint) -> Retrying:
         process, run_id, campaign_id = self._process, self._run.run_id, self._opened.campaign.id
         lane, store, background = self._lane, process.results, process.background
-        nothing = not (lane.account.deferred or lane.asking or progress.is_old)
+        nothing = not (lane.account.deferred or lane.asking or checkpoint.is_old)
         queue = DeferredQueue(store, background, process.clock, run_id, campaign_id, is_listed=nothing)
-        return Retrying(queue, store, background, progress, run_id, campaign_id)
+        return Retrying(queue, store, background, checkpoint, run_id, campaign_id)
 
     def close(self) -> None:
         """Close the connections."""
@@ -369,7 +369,7 @@ class HopMaker:
         process = self._process
         return SkipReader(process.results, process.background, self._run.run_id, position.cursor, position.suspects)
 
-    def _feed(self, position: Position, settled: Mapping[int, Account]) -> Feed:
+    def _source(self, position: Position, settled: Mapping[int, Account]) -> BatchSource:
         """The feed of the round that the lane has come to."""
         process, campaign, cursor = self._process, self._opened.campaign, position.cursor
         run_id = self._run.run_id
@@ -377,8 +377,8 @@ class HopMaker:
         if cursor.round:
             return EndedFeed(settled)
         arms = Arms(campaign.salt, campaign.arms)
-        former = Former(run_id, campaign.id, arms, self._renderer, process.library.excluded(self._opened))
-        return AudienceFeed(process.library.stream(self._opened, cursor), former, settled, suspects)
+        builder = BatchBuilder(run_id, campaign.id, arms, self._renderer, process.library.excluded(self._opened))
+        return AudienceBatches(process.library.stream(self._opened, cursor), builder, settled, suspects)
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -403,4 +403,4 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     )
 
 
-__all__ = ["BadSecret", "HopMaker", "Process", "S3Library", "SystemClock", "batch_name", "decode_opened", "endpoints"]
+__all__ = ["BadSecret", "HopMaker", "Process", "S3Library", "SystemClock", "batch_name", "decode_admitted", "endpoints"]

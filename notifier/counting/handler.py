@@ -35,7 +35,7 @@ class CountRequest(msgspec.Struct, frozen=True):
     batch_file: bool = False
 
 
-class CountDesk:
+class CountService:
     """Counts what it is asked to.
 
     Args:
@@ -88,4 +88,4 @@ class CountDesk:
         return {"status": status.value, "count_id": name}
 
 
-__all__ = ["AudienceUnreachable", "CountDesk", "CountRequest"]
+__all__ = ["AudienceUnreachable", "CountRequest", "CountService"]

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from notifier.counting.tally import Figures, Tally
+from notifier.counting.tally import AudienceCounts, Figures
 from notifier.model.campaign import Part
 from notifier.model.cursor import Cursor
 from notifier.model.people import BATCH_SIZE
@@ -170,7 +170,7 @@ class Counting:
             part, number = stream.place_of(record)
             return self._names[part] if len(self._names) > 1 else "", number
 
-        tally = Tally(claim.figures, place_of, self._batch_size)
+        tally = AudienceCounts(claim.figures, place_of, self._batch_size)
         began_at = claim.cursor.record
         before = sum(self._sizes[: claim.cursor.part]) + (claim.cursor.byte or 0)
         reported = saved = self._clock.monotonic()
@@ -203,7 +203,7 @@ class Counting:
         self._jobs.finish(claim, tally.figures, self._progress(tally, sum(self._sizes)))
         return CountStatus.DONE
 
-    def _save(self, claim: Claim, tally: Tally, stream: CountStream, before: int) -> Claim:
+    def _save(self, claim: Claim, tally: AudienceCounts, stream: CountStream, before: int) -> Claim:
         """Put away what is known: hashes first, then the state that names them."""
         names = list(claim.pieces)
         for piece in tally.tokens.pieces(PIECE_BYTES):
@@ -213,6 +213,6 @@ class Counting:
         self._jobs.save(claim, self._progress(tally, before + stream.read_bytes))
         return claim
 
-    def _progress(self, tally: Tally, read_bytes: int) -> CountProgress:
+    def _progress(self, tally: AudienceCounts, read_bytes: int) -> CountProgress:
         total = sum(self._sizes)
         return CountProgress(tally.figures.users, min(read_bytes, total), total)

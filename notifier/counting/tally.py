@@ -61,7 +61,7 @@ def _in_one_file(number: int) -> tuple[str, int]:
     return "", number
 
 
-class Tally:
+class AudienceCounts:
     """Counts records as they come.
 
     Args:

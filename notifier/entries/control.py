@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 
 from notifier.composition.process import Process
-from notifier.counting.handler import CountDesk, CountRequest
+from notifier.counting.handler import CountRequest, CountService
 from notifier.counting.store import DynamoCountJobs
 from notifier.events.continuation import LambdaContinuation
 from notifier.events.triggers import UnknownEvent
@@ -16,7 +16,7 @@ from notifier.model.validation import shape_faults
 from notifier.telemetry import Action, Log
 
 
-class ControlDesk:
+class ControlService:
     """Pause, resume and cancel, and counting of audiences, for the command line and the approval app."""
 
     WORDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}  # noqa: RUF012 - a constant table
@@ -47,7 +47,7 @@ class ControlDesk:
         again = LambdaContinuation(boto3.client("lambda"), os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")).invoke
         settings = process.settings
         jobs = DynamoCountJobs(boto3.client("dynamodb"), settings.table, process.s3, settings.bucket, process.clock.now)
-        desk = CountDesk(process.s3, jobs, settings.bucket, process.clock, again)
+        desk = CountService(process.s3, jobs, settings.bucket, process.clock, again)
         answer = desk.handle(event, remaining_ms)
         self._log.info(Action.COUNTED, **answer)
         return answer

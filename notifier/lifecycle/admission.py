@@ -27,11 +27,11 @@ STATE_GONE = (
 )
 
 
-class Unsendable(Exception):
+class NotAdmitted(Exception):
     """The run cannot begin. The message says what to mend."""
 
 
-class Opened(msgspec.Struct, frozen=True):
+class AdmittedCampaign(msgspec.Struct, frozen=True):
     """What every hop of a run needs to know. The form of `state/run_id=R/campaign.json`.
 
     `parts` are the pinned objects that hold the users; with `inline` the batch file itself.
@@ -60,7 +60,7 @@ class Library(Protocol):
     def head(self, source: Source) -> Head: ...
     def pin_source(self, source: Source) -> Any: ...
     def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[Any, ...]: ...
-    def stream_from_start(self, opened: Opened) -> Stream: ...
+    def stream_from_start(self, admitted: AdmittedCampaign) -> Stream: ...
 
 
 class State(Protocol):
@@ -79,7 +79,7 @@ class Campaigns(Protocol):
     def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None: ...
 
 
-class Opening:
+class Admission:
     """Opens runs.
 
     Args:
@@ -110,7 +110,7 @@ class Opening:
         self._rehearse = rehearse
         self._is_approved = is_approved
 
-    def open(self, run: Run, decode: Callable[[bytes], Opened], *, begun: bool = False) -> Opened:
+    def open(self, run: Run, decode: Callable[[bytes], AdmittedCampaign], *, begun: bool = False) -> AdmittedCampaign:
         """What was stored by the first claim, or, at the first claim, everything it takes to store it.
 
         Args:
@@ -118,16 +118,16 @@ class Opening:
                 did not note when it opened them.
 
         Raises:
-            Unsendable: the file cannot be sent as it is.
+            NotAdmitted: the file cannot be sent as it is.
         """
         stored = self._state.get_state(run.run_id, STATE)
         if stored is None:
             if begun or run.opened_at_ms is not None:
-                raise Unsendable(STATE_GONE)
+                raise NotAdmitted(STATE_GONE)
             self._open_first(run)
             stored = self._state.get_state(run.run_id, STATE)
         if stored is None:
-            raise Unsendable(STATE_GONE)
+            raise NotAdmitted(STATE_GONE)
         if run.opened_at_ms is None:
             # After the state is stored, never before: killed in between, the next claim finds the state and notes it.
             self._campaigns.note_opened(run.run_id)
@@ -135,7 +135,7 @@ class Opening:
 
     def _open_first(self, run: Run) -> None:
         if not self._is_approved(run.source):
-            raise Unsendable(
+            raise NotAdmitted(
                 "not_approved: this stack sends only what was approved (RequireApproval); nobody has approved this file"
             )
         head = self._library.head(run.source)
@@ -147,16 +147,16 @@ class Opening:
             parts = self._library.pin_parts(_audience_of(head.audience), run.source.bucket, "audience")
         exclude = self._exclude_of(campaign, run)
         rehearse = self._rehearse or campaign.dry_run
-        opened = Opened(campaign, parts, head.audience is None, exclude, rehearse)
-        self._judge(opened)
+        admitted = AdmittedCampaign(campaign, parts, head.audience is None, exclude, rehearse)
+        self._judge(admitted)
         if not rehearse and not self._campaigns.take_campaign(campaign.id, run.run_id, again=campaign.again):
-            raise Unsendable(
+            raise NotAdmitted(
                 f"campaign_exists: campaign {campaign.id!r} was sent by another run already; "
                 "give it a new id; campaign.again: true sends it to everybody in the file once more"
             )
-        if not opened.inline:
+        if not admitted.inline:
             self._campaigns.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
-        self._state.put_state(run.run_id, STATE, opened)
+        self._state.put_state(run.run_id, STATE, admitted)
 
     def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[Any, ...]:
         return self._library.pin_parts(campaign.exclude, run.source.bucket, "exclude") if campaign.exclude else ()
@@ -169,12 +169,12 @@ class Opening:
             if faults:
                 raise BrokenCampaign(faults)
         except BrokenCampaign as error:
-            raise Unsendable(f"broken campaign: {error}") from None
+            raise NotAdmitted(f"broken campaign: {error}") from None
         return campaign
 
-    def _judge(self, opened: Opened) -> None:
+    def _judge(self, admitted: AdmittedCampaign) -> None:
         """More than a fifth of the first thousand broken is the wrong file."""
-        stream = self._library.stream_from_start(opened)
+        stream = self._library.stream_from_start(admitted)
         records: list[object] = []
         try:
             while len(records) < JUDGED_RECORDS and not stream.ended:
@@ -183,18 +183,18 @@ class Opening:
                     self._wait(stream)
                 records += taken
         except BrokenInput as error:
-            raise Unsendable(str(error)) from None
+            raise NotAdmitted(str(error)) from None
         finally:
             stream.close()
-        if faults := tuple(faults_in(opened.campaign, records)):
-            raise Unsendable(f"broken campaign: {BrokenCampaign(faults)}")
-        first = FirstRecords(records, self._voice_of(opened.campaign))
+        if faults := tuple(faults_in(admitted.campaign, records)):
+            raise NotAdmitted(f"broken campaign: {BrokenCampaign(faults)}")
+        first = FirstRecords(records, self._voice_of(admitted.campaign))
         share = first.broken / len(records) if records else 0.0
         if share > MAX_BROKEN_SHARE and len(records) >= EXEMPT_BELOW:
-            raise Unsendable(f"wrong file: {share:.0%} of the first {len(records)} records are broken: {first.why()}")
+            raise NotAdmitted(f"wrong file: {share:.0%} of the first {len(records)} records are broken: {first.why()}")
         # Nothing more is to come then: a longer audience has devices among its first thousand records.
         if not first.has_devices:
-            raise Unsendable(_nobody(len(records), first))
+            raise NotAdmitted(_nobody(len(records), first))
 
 
 def _nobody(records: int, first: FirstRecords) -> str:
@@ -208,4 +208,4 @@ def _audience_of(raw: object) -> Audience:
     try:
         return read_audience(raw)
     except BrokenCampaign as error:
-        raise Unsendable(f"broken audience: {error}") from None
+        raise NotAdmitted(f"broken audience: {error}") from None

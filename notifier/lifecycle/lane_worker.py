@@ -1,4 +1,4 @@
-"""A tenure: what one invocation does with one lane. Claim it, open the run, work a hop, leave, see that it goes on.
+"""A lane worker: what one invocation does with one lane. Claim it, open the run, work a hop, leave, see that it goes on.
 
 Everything it needs of the world comes as a protocol, so that the same code runs in Lambda and in a simulation that
 ends it at any step.
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import msgspec
 
-from notifier.lifecycle.admission import Opened, Unsendable
+from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
 from notifier.lifecycle.waiting import await_task
 from notifier.model.background import Background
 from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run
@@ -25,8 +25,8 @@ from notifier.stores.ledger import LaneLost, LaneTaken
 from notifier.telemetry import Action
 
 
-class TenureLedger(LaneLedger, HopLedger, Protocol):
-    """The ledger, as a tenure needs it (`notifier.stores.ledger`)."""
+class LaneWorkerLedger(LaneLedger, HopLedger, Protocol):
+    """The ledger, as a lane worker needs it (`notifier.stores.ledger`)."""
 
     def read_lane(self, run_id: str, lane: int = 0) -> Lane | None: ...
 
@@ -41,14 +41,14 @@ class Continuing(Protocol):
     def nudge(self, run_id: str, lane: int, version: str, kind: str = ...) -> object: ...
 
 
-class Workshop(Protocol):
+class HopFactory(Protocol):
     """Where a hop is made and a run is closed (`notifier.composition.process`)."""
 
-    def open(self, run: Run, lane: Lane) -> Opened:
+    def open(self, run: Run, lane: Lane) -> AdmittedCampaign:
         """What every hop needs to know. Blocks.
 
         Raises:
-            Unsendable: the file cannot be sent.
+            NotAdmitted: the file cannot be sent.
             InputUnreachable: a later try may do.
             StoreRefused: what every hop needs may not be stored, or not be read.
         """
@@ -58,7 +58,7 @@ class Workshop(Protocol):
         """Prove that this run's batches could be settled. Blocks. Raises StoreRefused."""
         ...
 
-    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> AbstractContextManager[Hop]:
+    def hop(self, run: Run, lane: Lane, admitted: AdmittedCampaign, deadline: Deadline) -> AbstractContextManager[Hop]:
         """The hop of a claimed lane, with its connections open as long as the context."""
         ...
 
@@ -67,7 +67,7 @@ class Workshop(Protocol):
         ...
 
 
-class Teller(Protocol):
+class Log(Protocol):
     """Is told how it goes (`notifier.telemetry`)."""
 
     def info(self, action: Action, **fields: Any) -> None: ...
@@ -94,22 +94,22 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-class Tenure:
+class LaneWorker:
     """Works on lanes, one at a time."""
 
     def __init__(
         self,
-        ledger: TenureLedger,
+        ledger: LaneWorkerLedger,
         continuation: Continuing,
-        workshop: Workshop,
+        hop_factory: HopFactory,
         background: Background,
         clock: Clock,
-        log: Teller,
+        log: Log,
         recurse_below_ms: int,
     ) -> None:
         self._ledger = ledger
         self._continuation = continuation
-        self._workshop = workshop
+        self._hop_factory = hop_factory
         self._background = background
         self._clock = clock
         self._log = log
@@ -155,12 +155,12 @@ class Tenure:
                 return ledger.finish(lane, Ending.CANCELLED, reason), Exit.CANCEL
             return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
         try:
-            lane, opened = self._open(run, lane)
+            lane, admitted = self._open(run, lane)
             if (lane.suspects or lane.asking) and lane.control is not Control.CANCEL:
                 # Earlier requests are out and unsettled. More of them only if their batches can be settled this time.
                 # By the control of this moment: a run cancelled when it was claimed may have been resumed meanwhile.
                 lane = self._prove_writable(run, lane)
-        except Unsendable as error:
+        except NotAdmitted as error:
             self._log.error(Action.REFUSED, reason=str(error))
             return ledger.finish(lane, Ending.FAILED, str(error)), Exit.FAIL
         except StoreRefused as error:
@@ -172,8 +172,8 @@ class Tenure:
             lane = msgspec.structs.replace(lane, trouble=str(error))
             return ledger.release(lane, LaneState.READY, due_at_ms, str(error)), Exit.WAIT
         deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
-        with self._workshop.hop(run, lane, opened, deadline) as hop:
-            hop.progress.on_trouble = lambda text: self._log.warning(Action.TROUBLE, reason=text)
+        with self._hop_factory.hop(run, lane, admitted, deadline) as hop:
+            hop.checkpoint.on_trouble = lambda text: self._log.warning(Action.TROUBLE, reason=text)
             why = hop.run()
         lane = leave(hop, why, ledger, self._clock)
         self._log.info(Action.LEFT, why=why.name.lower(), state=lane.state.value, reason=lane.reason)
@@ -188,17 +188,17 @@ class Tenure:
             if found is not None and found.epoch == lane.epoch and found.state is LaneState.RUNNING:
                 self._ledger.renew(msgspec.structs.replace(found, trouble=trouble))
 
-    def _open(self, run: Run, lane: Lane) -> tuple[Lane, Opened]:
+    def _open(self, run: Run, lane: Lane) -> tuple[Lane, AdmittedCampaign]:
         """Open the run in a thread, and keep the lease meanwhile: a large file takes longer than a lease."""
-        task = self._background.submit(self._workshop.open, run, lane)
+        task = self._background.submit(self._hop_factory.open, run, lane)
         lane = await_task(task, lane, self._ledger, self._clock)
         try:
-            opened: Opened = task.result()
+            admitted: AdmittedCampaign = task.result()
         except StoreRefused as error:
             raise StoreRefused(f"state_refused: {error}") from error
-        campaign = opened.campaign
-        self._log.info(Action.OPENED, campaign=campaign.id, parts=len(opened.parts), rehearse=opened.rehearse)
-        return lane, opened
+        campaign = admitted.campaign
+        self._log.info(Action.OPENED, campaign=campaign.id, parts=len(admitted.parts), rehearse=admitted.rehearse)
+        return lane, admitted
 
     def _prove_writable(self, run: Run, lane: Lane) -> Lane:
         """Try a few times, as a settlement does: one odd answer neither stops a run nor makes it wait a minute.
@@ -208,7 +208,7 @@ class Tenure:
             InputUnreachable: S3 takes nothing now.
         """
         for attempt in range(1, REFUSALS + 1):
-            task = self._background.submit(self._workshop.prove_writable, run)
+            task = self._background.submit(self._hop_factory.prove_writable, run)
             lane = await_task(task, lane, self._ledger, self._clock)
             try:
                 task.result()
@@ -232,7 +232,7 @@ class Tenure:
             self._continuation.nudge(run.run_id, lane.lane, lane.function_version)
             self._log.info(Action.CONTINUED, hop=lane.hop)
         elif lane.state is LaneState.DONE:
-            self._workshop.close(run, lane)
+            self._hop_factory.close(run, lane)
 
 
 def _last_trouble(lane: Lane) -> str:

@@ -103,7 +103,7 @@ class Run(msgspec.Struct, frozen=True):
     opened_at_ms: int | None = None
 
 
-class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
+class UnfinishedClaim(msgspec.Struct, frozen=True, omit_defaults=True):
     """A claim that left batches unsettled: it may have asked for the round's batches with numbers under `below`.
 
     `asked` is there when the claim could still write: by unsettled batch, for how many devices it had asked. None after
@@ -126,12 +126,12 @@ class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
             return 0
         return int(self.which[number], 16) if number in self.which else -1
 
-    def beyond(self, number: int) -> "Suspect":
+    def beyond(self, number: int) -> "UnfinishedClaim":
         """The same claim, when batch `number` and all before it are settled."""
         if not self.asked:
             return self
         asked = {other: n for other, n in self.asked.items() if other > number}
-        return Suspect(self.epoch, self.below, asked, {n: bits for n, bits in self.which.items() if n > number})
+        return UnfinishedClaim(self.epoch, self.below, asked, {n: bits for n, bits in self.which.items() if n > number})
 
 
 class Asking(msgspec.Struct, frozen=True, array_like=True):
@@ -177,7 +177,7 @@ class Lane(msgspec.Struct, frozen=True):
     due_at_ms: int | None = None
     cursor: Cursor = Cursor()
     fed: int = 0
-    suspects: tuple[Suspect, ...] = ()
+    suspects: tuple[UnfinishedClaim, ...] = ()
     hop: int = 0
     sending_ms: int = 0
     idle_claims: int = 0

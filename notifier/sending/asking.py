@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
-from notifier.model.run import Asking, Suspect
+from notifier.model.run import Asking, UnfinishedClaim
 
 MAX_ASKING = 64
 """Deferred batches under way at once: a lane's item stays small."""
@@ -86,10 +86,10 @@ class AskingList:
             self._unfinished.add(one.number)
         self.has_changed = True
 
-    def suspects_of(self, number: int) -> Sequence[Suspect]:
+    def suspects_of(self, number: int) -> Sequence[UnfinishedClaim]:
         """The earlier claims that may have asked for a batch."""
         one = self._entries.get(number)
-        return [Suspect(epoch, number + 1) for epoch in one.epochs if epoch != self._epoch] if one else ()
+        return [UnfinishedClaim(epoch, number + 1) for epoch in one.epochs if epoch != self._epoch] if one else ()
 
     def entries(self, asked: Mapping[int, int] | None = None) -> tuple[Asking, ...]:
         """The list. `asked`: by number, for how many devices of a batch this claim has asked; at its end."""
@@ -103,7 +103,7 @@ class AskingList:
 
 
 def of_old_claims(
-    open_rounds: Mapping[int, int], round_: int, suspects: Sequence[Suspect], settled: Container[int]
+    open_rounds: Mapping[int, int], round_: int, suspects: Sequence[UnfinishedClaim], settled: Container[int]
 ) -> list[Asking]:
     """What claims of a release before this may have asked for: they went through a round in the order of the numbers.
 

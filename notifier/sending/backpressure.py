@@ -4,7 +4,7 @@ Free until there is trouble. Then a rate, taken from what the gateway really ans
 trouble and raised for every calm one, until it is clear of what was sent before the trouble: free again.
 """
 
-from notifier.sending.rate_limit import Pace
+from notifier.sending.rate_limit import RateLimit
 
 INTERVAL_S = 1.0
 """Answers are judged by the second; the interval goes on until there are enough of them."""
@@ -28,14 +28,14 @@ LEARN = 0.1
 """How fast what is usual follows what is: a gateway that stays slow is not waited for for ever."""
 
 
-class Throttle:
+class Backpressure:
     """How many requests one endpoint may get now. Times in seconds, `now_s` monotonic."""
 
-    __slots__ = ("_answers", "_began_s", "_crowded", "_free_above", "_latencies", "_pace", "_rate", "_usual_s")
+    __slots__ = ("_answers", "_began_s", "_crowded", "_free_above", "_latencies", "_rate", "_rate_limit", "_usual_s")
 
     def __init__(self, now_s: float) -> None:
         self._rate: float | None = None
-        self._pace = Pace(None, 0.0, 0.0, now_s)
+        self._rate_limit = RateLimit(None, 0.0, 0.0, now_s)
         self._free_above = 0.0
         self._usual_s: float | None = None
         self._began_s = now_s
@@ -62,11 +62,11 @@ class Throttle:
 
     def permits(self, now_s: float) -> int:
         """How many requests may go now."""
-        return self._pace.permits(now_s)
+        return self._rate_limit.permits(now_s)
 
     def take(self, n: int) -> None:
         """Use `n` of them."""
-        self._pace.take(n)
+        self._rate_limit.take(n)
 
     def _judge(self, now_s: float) -> None:
         """The end of an interval."""
@@ -101,4 +101,4 @@ class Throttle:
 
     def _set(self, rate: float | None) -> None:
         self._rate = None if rate is None else max(rate, FLOOR)
-        self._pace.set_rate(self._rate)
+        self._rate_limit.set_rate(self._rate)

@@ -244,7 +244,7 @@ class Batch:
         )
         self.account.count(push.arm, outcome, reason)
 
-    def bury(self, push: Push, reason: str, since_ms: int | None) -> None:
+    def record_dead_token(self, push: Push, reason: str, since_ms: int | None) -> None:
         """Note a dead token."""
         device = push.device
         self.dead.append(
@@ -265,7 +265,7 @@ def repeatable(pushes: int, repeated: int, account: Account) -> int:
     return max(pushes - repeated - account.outcomes().held, 0)
 
 
-class Former:
+class BatchBuilder:
     """Forms batches from records: judges each, finds its arm, makes a push of each device.
 
     Args:

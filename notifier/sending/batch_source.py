@@ -6,9 +6,9 @@ from typing import Protocol
 from notifier.model.account import Account
 from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
-from notifier.model.run import Suspect
+from notifier.model.run import UnfinishedClaim
 from notifier.model.store_error import StoreRefused, in_words
-from notifier.sending.batch import BATCH_SIZE, Batch, Former
+from notifier.sending.batch import BATCH_SIZE, Batch, BatchBuilder
 
 
 class BrokenInput(Exception):
@@ -50,12 +50,12 @@ class Position(Protocol):
     @property
     def cursor(self) -> Cursor: ...
     @property
-    def suspects(self) -> tuple[Suspect, ...]: ...
+    def suspects(self) -> tuple[UnfinishedClaim, ...]: ...
     @property
     def is_old(self) -> bool: ...
 
 
-class Feed(Protocol):
+class BatchSource(Protocol):
     """Hands out batches in the order of their numbers."""
 
     def next(self) -> Batch | None:
@@ -72,7 +72,7 @@ class Feed(Protocol):
         ...
 
 
-class AudienceFeed:
+class AudienceBatches:
     """Batches of 500 records. A batch is formed whole, so that it can always be settled.
 
     Args:
@@ -84,13 +84,13 @@ class AudienceFeed:
     def __init__(
         self,
         stream: Stream,
-        former: Former,
+        builder: BatchBuilder,
         settled: Mapping[int, Account],
-        suspects: Sequence[Suspect],
+        suspects: Sequence[UnfinishedClaim],
         size: int = BATCH_SIZE,
     ) -> None:
         self._stream = stream
-        self._former = former
+        self._builder = builder
         self._settled = settled
         self._suspects = suspects
         self._size = size
@@ -115,8 +115,8 @@ class AudienceFeed:
         self._records, self._start = [], end
         number = start.record // self._size
         if number in self._settled:
-            return self._former.passed(number, self._settled[number], end)
-        batch = self._former.form(number, start.record, records, end)
+            return self._builder.passed(number, self._settled[number], end)
+        batch = self._builder.form(number, start.record, records, end)
         suspect(batch, self._suspects)
         return batch
 
@@ -144,7 +144,7 @@ class EndedFeed:
         """Nothing is held open."""
 
 
-def suspect(batch: Batch, suspects: Sequence[Suspect]) -> None:
+def suspect(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
     """Mark pushes as possible repeats: n earlier claims may have asked for each of them, each claim once.
 
     Then n - 1 requests may have been repeats already. They are counted now, because this claim may not come to ask.
@@ -195,7 +195,7 @@ class SkipReader:
         background: Background,
         run_id: str,
         cursor: Cursor,
-        suspects: Sequence[Suspect],
+        suspects: Sequence[UnfinishedClaim],
         size: int = BATCH_SIZE,
     ) -> None:
         self._store = store
@@ -231,7 +231,7 @@ class SkipReader:
         return self._background.submit(self._store.settled, self._run_id, number, self._round)
 
 
-def account_of(number: int, found: SettledBatch, suspects: Sequence[Suspect]) -> Account:
+def account_of(number: int, found: SettledBatch, suspects: Sequence[UnfinishedClaim]) -> Account:
     """What a slow claim settled may have been asked for again since, by claims that died: that is added."""
     later = sum(one.epoch > found.epoch and one.may_have_asked(number) for one in suspects)
     if later:
@@ -251,13 +251,13 @@ class FeedOpener:
     def __init__(
         self,
         read: Callable[["Position"], SkipReader],
-        make: Callable[["Position", Mapping[int, Account]], Feed],
+        make: Callable[["Position", Mapping[int, Account]], BatchSource],
     ) -> None:
         self._read = read
         self._make = make
         self._reader: SkipReader | None = None
 
-    def __call__(self, position: "Position") -> Feed | None:
+    def __call__(self, position: "Position") -> BatchSource | None:
         """The feed, or None while the settled batches are being read. Errors as of `SkipReader.accounts`."""
         if position.cursor.round and not position.is_old:
             return self._make(position, {})  # of deferred batches the accounts are taken in as they settle

@@ -11,7 +11,7 @@ from notifier.model.account import Account
 from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.health import Health
-from notifier.model.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Asking, Lane, Suspect
+from notifier.model.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Asking, Lane, UnfinishedClaim
 from notifier.model.runtime import Clock
 from notifier.model.store_error import in_words, refusal_code
 from notifier.sending.asking import AskingList
@@ -43,7 +43,7 @@ class LaneLedger(Protocol):
     def advance(self, before: Lane, after: Lane) -> Lane: ...
 
 
-class Progress:
+class Checkpoint:
     """What is formed, what is settled, and what the ledger knows of it.
 
     Args:
@@ -265,7 +265,7 @@ class Progress:
             # Its devices are counted as unsettled. What dead claims may have repeated among them is known here only.
             account.repeat_requests += batch.account.repeat_requests
         asked = {batch.number: n for batch in left if (n := max(batch.asked, batch.suspected))}
-        suspects = (*self.suspects, Suspect(self.lane.epoch, self._entered, asked)) if asked else self.suspects
+        suspects = (*self.suspects, UnfinishedClaim(self.lane.epoch, self._entered, asked)) if asked else self.suspects
         return msgspec.structs.replace(self.as_left(), account=account, suspects=suspects)
 
     @property
@@ -293,7 +293,7 @@ class Progress:
         )
 
     @property
-    def open_suspects(self) -> tuple[Suspect, ...]:
+    def open_suspects(self) -> tuple[UnfinishedClaim, ...]:
         """The claims that may have asked for unsettled batches, this one included."""
         left = [batch for batch in self._queue if batch.number not in self._accounts]
         if not left and self._cursor == self.lane.cursor:
@@ -305,7 +305,7 @@ class Progress:
         partly = [batch for batch in left if batch.asked and not batch.round and batch.asked < batch.repeatable]
         which = {batch.number: f"{batch.asked_bits:x}" for batch in partly}
         # Under `below` are settled batches too: a run that is ended early must come to them, to count their rows.
-        return (*self.suspects, Suspect(self.lane.epoch, self._entered, asked, which))
+        return (*self.suspects, UnfinishedClaim(self.lane.epoch, self._entered, asked, which))
 
     @property
     def open_asking(self) -> tuple[Asking, ...] | None:

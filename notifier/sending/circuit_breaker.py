@@ -8,7 +8,7 @@ so again and again while others are accepted is rejected. Times in seconds, `now
 from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeVar
 
-from notifier.sending.rate_limit import Pace
+from notifier.sending.rate_limit import RateLimit
 
 MIN_REFUSED = 50
 """Distinct devices of one endpoint refused in this way, with none accepted in between: it is not the devices. The same
@@ -48,7 +48,7 @@ class Circuit(Generic[H]):
 
     def __init__(self, now_s: float, most_withheld: int = MIN_REFUSED) -> None:
         self._most_withheld = most_withheld
-        self._pace = Pace(PROBES_PER_S, 0.0, 0.0, now_s)
+        self._rate_limit = RateLimit(PROBES_PER_S, 0.0, 0.0, now_s)
         self._tried: dict[Hashable, _Tried] = {}
         self._withheld: dict[Hashable, H] = {}
         self._streak: set[Hashable] = set()
@@ -71,12 +71,12 @@ class Circuit(Generic[H]):
 
     def permits(self, now_s: float) -> int:
         """How many requests may go now: few while refusals are outstanding."""
-        return self._pace.permits(now_s) if self._streak else _FREE
+        return self._rate_limit.permits(now_s) if self._streak else _FREE
 
     def take(self, n: int) -> None:
         """Use `n` of them."""
         if self._streak:
-            self._pace.take(n)
+            self._rate_limit.take(n)
 
     def accept(self, key: Hashable) -> None:
         """The endpoint processed the push of `key`."""

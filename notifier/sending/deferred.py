@@ -17,7 +17,7 @@ import msgspec
 
 from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
-from notifier.model.run import Suspect
+from notifier.model.run import UnfinishedClaim
 from notifier.model.runtime import Clock
 from notifier.model.store_error import in_words
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
@@ -272,7 +272,7 @@ class DeferredQueue:
             self.add(msgspec.structs.replace(found, due_at=min(map(due_from, items))))
         return True
 
-    def take(self, number: int, suspects: Sequence[Suspect]) -> tuple[Batch, list[Push]]:
+    def take(self, number: int, suspects: Sequence[UnfinishedClaim]) -> tuple[Batch, list[Push]]:
         """A batch that is read, with the devices that are due now to be asked; the others are deferred again in it.
 
         But where devices of it were never asked for, the run's pace may take long for them: meanwhile others come due.

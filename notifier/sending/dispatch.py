@@ -11,12 +11,12 @@ import msgspec
 from notifier.model.health import Health
 from notifier.model.outcome import Access, Disposition, Outcome, Readiness, Verdict, timestamp
 from notifier.model.runtime import Clock
-from notifier.sending.backpressure import Throttle
+from notifier.sending.backpressure import Backpressure
 from notifier.sending.batch import Push
 from notifier.sending.circuit_breaker import MIN_REFUSED, Circuit
 from notifier.sending.rate_limit import Permits
 from notifier.sending.retry import Tried, decide, on_grid, trying_s
-from notifier.sending.withheld_refusals import Doubts
+from notifier.sending.withheld_refusals import WithheldRefusals
 
 MANY_PUT_OFF = 100
 """So many devices put off, if they are half of all answers, stop the run before it has asked for everybody."""
@@ -136,14 +136,14 @@ class Dispatch:
         self._draw = draw
         self._budgets = budgets
         self._window = window
-        self._throttles = {name: Throttle(clock.monotonic()) for name in carriers}
+        self._backpressure = {name: Backpressure(clock.monotonic()) for name in carriers}
         self._queues: dict[str, deque[Push]] = {name: deque() for name in carriers}
         self._later: list[tuple[float, int, Push]] = []
         self._aside: list[tuple[float, int, Push]] = []
         """A heap like `_later`, of those that are deferred as soon as their batch waits for nothing else."""
         self._look_aside_at = 0.0
         self._tick = count()
-        self._doubts: Doubts[tuple[Push, Verdict, int]] = Doubts()
+        self._withheld: WithheldRefusals[tuple[Push, Verdict, int]] = WithheldRefusals()
         most_withheld = max(min(MIN_REFUSED, window // 4), 1)
         self._once_aside: set[tuple[int, int]] = set()
         """Devices whose withheld refusal was put aside for want of room: it is counted already."""
@@ -168,7 +168,7 @@ class Dispatch:
         self.draining = False
         self.holding = False
         """No request starts while this is so; what is in flight goes on."""
-        self.witness: Callable[[Push, Reply, Verdict], None] | None = None
+        self.on_answer: Callable[[Push, Reply, Verdict], None] | None = None
         """Is told of every answer (`notifier.telemetry`)."""
         self.stop_reason: str | None = None
         self._number_put_off = 0
@@ -186,7 +186,7 @@ class Dispatch:
         """Pushes let go that are neither ended nor deferred."""
         return self._open
 
-    def let_go(self, push: Push) -> None:
+    def send(self, push: Push) -> None:
         """Take a push; it is asked for as soon as its endpoint has room."""
         self._open += 1
         self._used.add(push.endpoint)
@@ -230,13 +230,13 @@ class Dispatch:
             self._again(push, Verdict(Disposition.RETRY, "unanswered", maybe_processed=True), 0)
         self._in_flight.clear()
 
-    def clear_doubts(self, *, for_good: bool) -> None:
+    def release_withheld(self, *, for_good: bool) -> None:
         """Nothing more is learnt in this hop or, `for_good`, in this round.
 
         What may still be our fault is asked for again if there is an again; else it is refused, and no token is
         called dead for it.
         """
-        own, doubtful = self._doubts.settle()
+        own, doubtful = self._withheld.settle()
         for push, verdict, status in own:
             self._end(push, verdict, status)
         if not for_good:
@@ -252,18 +252,18 @@ class Dispatch:
                 self.drain(_refuses_everything(push, verdict, self._carriers[push.endpoint].advice))
 
     @property
-    def in_doubt(self) -> int:
+    def withheld(self) -> int:
         """Pushes whose refusal is held back."""
-        return self._doubts.held + sum(circuit.withheld for circuit in self._circuits.values())
+        return self._withheld.held + sum(circuit.withheld for circuit in self._circuits.values())
 
     def _make_room(self) -> None:
         """Refusals that are held back never fill the window: beyond a quarter of it they are asked for again later.
 
         Each device is so once, and rejected the second time: otherwise rounds could follow each other for ever.
         """
-        if self._doubts.held * 4 < self._window:
+        if self._withheld.held * 4 < self._window:
             return
-        for held in self._doubts.put_aside():
+        for held in self._withheld.put_aside():
             key = held[0].record, held[0].number
             if key in self._once_aside:
                 self._reject_all([held])
@@ -273,7 +273,7 @@ class Dispatch:
 
     def _put_aside(self) -> None:
         """Defer all whose refusal is held back."""
-        self._defer_all(self._doubts.put_aside())
+        self._defer_all(self._withheld.put_aside())
         for circuit in self._circuits.values():
             self._defer_all(circuit.put_aside())
 
@@ -309,7 +309,7 @@ class Dispatch:
             if self.holding or not is_wanted or not self._may_ask(endpoint, now_s):
                 continue
             room = self._transport.room(endpoint)
-            limits: list[Permits] = [self._throttles[endpoint], self._circuits[endpoint]]
+            limits: list[Permits] = [self._backpressure[endpoint], self._circuits[endpoint]]
             if endpoint in self._budgets:
                 limits.append(self._budgets[endpoint])
             for limit in limits:
@@ -348,9 +348,9 @@ class Dispatch:
         push = asked.push
         carrier = self._carriers[push.endpoint]
         verdict = carrier.judge(reply)
-        self._throttles[push.endpoint].note(reply.status, reply.latency_s, self._clock.monotonic())
-        if self.witness is not None:
-            self.witness(push, reply, verdict)
+        self._backpressure[push.endpoint].note(reply.status, reply.latency_s, self._clock.monotonic())
+        if self.on_answer is not None:
+            self.on_answer(push, reply, verdict)
         match verdict.disposition:
             case Disposition.ACCEPT:
                 self._accept(push, verdict, reply.status, asked.generation)
@@ -379,7 +379,7 @@ class Dispatch:
         self.health.accept(push.endpoint, push.last_at)
         self._prove(push)
         self._proven[push.endpoint] = generation
-        for held in self._doubts.accept(push.endpoint, push.arm):
+        for held in self._withheld.accept(push.endpoint, push.arm):
             self._end(*held)
 
     def _prove(self, push: Push) -> None:
@@ -408,7 +408,7 @@ class Dispatch:
             self._prove(push)
         is_counted = (push.record, push.number) in self._once_aside
         held = (push, verdict, status)
-        clear, reason = self._doubts.refuse(push.endpoint, push.arm, verdict, held, is_counted=is_counted)
+        clear, reason = self._withheld.refuse(push.endpoint, push.arm, verdict, held, is_counted=is_counted)
         for one in clear:
             self._end(*one)
         if reason is not None:
@@ -491,7 +491,7 @@ class Dispatch:
         if self._generations.setdefault(endpoint, generation) != generation:
             self._generations[endpoint] = generation
             self._renewing.discard(endpoint)
-            self._defer_all(self._doubts.renewed(endpoint))
+            self._defer_all(self._withheld.renewed(endpoint))
             self._defer_all(self._circuits[endpoint].renewed())
 
     @property
@@ -509,7 +509,7 @@ class Dispatch:
     def _end(self, push: Push, verdict: Verdict, status: int | None, outcome: Outcome | None = None) -> None:
         outcome = outcome or _outcome_of(verdict.disposition)
         if verdict.disposition is Disposition.DROP_TOKEN:
-            push.batch.bury(push, verdict.reason or "unknown", verdict.since_ms)
+            push.batch.record_dead_token(push, verdict.reason or "unknown", verdict.since_ms)
         push.batch.end(push, outcome, verdict.reason, self._at, status, verdict.message_id)
         self._open -= 1
 

@@ -17,10 +17,10 @@ from notifier.model.run import HAND_OVER_MS, Control, Ending, Lane, LaneState
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused
 from notifier.sending.batch import Batch
-from notifier.sending.batch_source import BrokenInput, EndedFeed, Feed, InputUnreachable
-from notifier.sending.checkpoint import Progress
+from notifier.sending.batch_source import BatchSource, BrokenInput, EndedFeed, InputUnreachable
+from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.dispatch import Dispatch
-from notifier.sending.rate_limit import Pace
+from notifier.sending.rate_limit import RateLimit
 from notifier.sending.retrying import Retrying
 from notifier.sending.settling import SLOW_S
 
@@ -80,24 +80,24 @@ class Hop:
 
     def __init__(
         self,
-        progress: Progress,
+        checkpoint: Checkpoint,
         dispatch: Dispatch,
-        open_feed: Callable[[Progress], Feed | None],
+        open_source: Callable[[Checkpoint], BatchSource | None],
         retrying: Retrying,
-        pace: Pace,
+        rate_limit: RateLimit,
         plan: Plan,
         deadline: Deadline,
         clock: Clock,
         watcher: Watcher,
     ) -> None:
-        self.progress = progress
+        self.checkpoint = checkpoint
         self.dispatch = dispatch
         self.deadline = deadline
-        dispatch.health = progress.health
-        self._open_feed = open_feed
+        dispatch.health = checkpoint.health
+        self._open_source = open_source
         self._retrying = retrying
-        self._feed: Feed | None = None
-        self._pace = pace
+        self._source: BatchSource | None = None
+        self._rate_limit = rate_limit
         self._plan = plan
         self._clock = clock
         self._watcher = watcher
@@ -122,33 +122,33 @@ class Hop:
                 self._look_around()
                 self._read_deferred()
                 if self._exit is None or self._exit is Exit.HAND_OVER:
-                    self._let_go()
+                    self._send_some()
                 elif self._must_read_on:
                     self._read_on()
                 self._look_at_end()
-                self.dispatch.holding = self.progress.must_hold
+                self.dispatch.holding = self.checkpoint.must_hold
                 self.dispatch.step(self._patience_s())
-                self._clear_doubts()
+                self._release_withheld()
                 if self.dispatch.stop_reason is not None:
                     self._end(Exit.STOP, self.dispatch.stop_reason)
                 elif (rest := self.dispatch.rest) is not None:
                     self._rest(rest.until_s, rest.reason)
-                self.progress.settle_complete()
-                if self.progress.refused is not None:
-                    self._stop_unsettled(self.progress.refused)
-                self.progress.write(urgent=self._exit is not None or self._is_idle)
+                self.checkpoint.settle_complete()
+                if self.checkpoint.refused is not None:
+                    self._stop_unsettled(self.checkpoint.refused)
+                self.checkpoint.write(urgent=self._exit is not None or self._is_idle)
                 self._watcher.turn(self)
                 if self._is_over():
                     return self._exit or Exit.COMPLETE
         finally:
-            if self._feed is not None:
-                self._feed.close()
+            if self._source is not None:
+                self._source.close()
 
     # -- reasons to end -----------------------------------------------------------------------------------------------
 
     def _look_around(self) -> None:
         now_s = self._clock.now()
-        lane = self.progress.lane
+        lane = self.checkpoint.lane
         if lane.control is Control.CANCEL:
             self._end(Exit.CANCEL, lane.cancel_reason)
         elif lane.control is Control.PAUSE:
@@ -164,12 +164,12 @@ class Hop:
             self._drain()
         if remaining_ms < self.deadline.last_ms:
             self.dispatch.abandon()
-        if remaining_ms < self.deadline.give_up_ms and not self.progress.is_settled:
+        if remaining_ms < self.deadline.give_up_ms and not self.checkpoint.is_settled:
             self._leave_unsettled()
 
     def _end(self, why: Exit, reason: str | None) -> None:
         """Begin to end. Only a hand-over lets the open batches finish; everything else defers what is not in flight."""
-        if self._unreachable or self.progress.has_given_up or (self._exit is not None and self._exit >= why):
+        if self._unreachable or self.checkpoint.has_given_up or (self._exit is not None and self._exit >= why):
             return
         self._exit, self.reason = why, reason
         if why not in (Exit.HAND_OVER, Exit.COMPLETE):
@@ -177,7 +177,7 @@ class Hop:
 
     def _wait(self, reason: str) -> None:
         """What has to be read cannot be: even a run that ends early has to wait for it."""
-        self.progress.note_trouble(reason)
+        self.checkpoint.note_trouble(reason)
         if self._must_read_on:
             self._exit = None
         self._end(Exit.WAIT, reason)
@@ -185,19 +185,19 @@ class Hop:
 
     def _stop_unsettled(self, reason: str) -> None:
         """Nothing can be settled until somebody changes something: what was asked for stays open, until a resume."""
-        if self.progress.has_given_up:
+        if self.checkpoint.has_given_up:
             return
-        self.progress.give_up()
+        self.checkpoint.give_up()
         # A cancelled run has nobody who resumes it: it ends as cancelled, and says what is missing in its account.
         self._exit, self.reason = (self._exit if self._exit is Exit.CANCEL else Exit.STOP), reason
         self._drain()
 
     def _leave_unsettled(self) -> None:
         """No time is left to try again. To be killed here would lose what the next claim has to know."""
-        self.progress.give_up(at_once=True)
+        self.checkpoint.give_up(at_once=True)
         if self._exit not in (Exit.PAUSE, Exit.STOP):
             # Also for endings: they are due again in the next claim, which can then account for everything.
-            self._exit, self.reason = Exit.WAIT, self.progress.trouble or "S3 took no rows in the time that was left"
+            self._exit, self.reason = Exit.WAIT, self.checkpoint.trouble or "S3 took no rows in the time that was left"
 
     def _rest(self, due_at: float, reason: str | None = None) -> None:
         self.due_at = due_at
@@ -217,32 +217,32 @@ class Hop:
         self._current.clear()
         self._again.clear()
 
-    def _clear_doubts(self) -> None:
+    def _release_withheld(self) -> None:
         """When every open push is one held in doubt, and nothing more will come, they cannot be held any longer."""
-        if self.dispatch.in_doubt and self.dispatch.in_doubt == self.dispatch.open and self._nothing_to_let_go:
-            self.dispatch.clear_doubts(for_good=self._has_ended and self._exit is None)
+        if self.dispatch.withheld and self.dispatch.withheld == self.dispatch.open and self._nothing_to_send:
+            self.dispatch.release_withheld(for_good=self._has_ended and self._exit is None)
 
     @property
     def _has_ended(self) -> bool:
         """The audience is read, and nothing deferred is due."""
-        ended = self._feed is not None and self._feed.ended
+        ended = self._source is not None and self._source.ended
         return ended and self._retrying.is_quiet(self._clock.now())
 
     @property
-    def _nothing_to_let_go(self) -> bool:
+    def _nothing_to_send(self) -> bool:
         return not self._current and not self._again and (self._exit is not None or self._is_full or self._has_ended)
 
     @property
     def _is_full(self) -> bool:
         """Batches that are left unsettled do not count: nothing waits for them."""
-        return self.progress.unsettled >= MAX_OPEN_BATCHES and not self.progress.has_given_up
+        return self.checkpoint.unsettled >= MAX_OPEN_BATCHES and not self.checkpoint.has_given_up
 
     @property
     def _is_idle(self) -> bool:
-        return not self._current and not self._again and self.dispatch.open == 0 and self.progress.is_settled
+        return not self._current and not self._again and self.dispatch.open == 0 and self.checkpoint.is_settled
 
     def _is_over(self) -> bool:
-        return self._exit is not None and self._is_idle and self.progress.is_written and not self._must_read_on
+        return self._exit is not None and self._is_idle and self.checkpoint.is_written and not self._must_read_on
 
     @property
     def _must_read_on(self) -> bool:
@@ -252,33 +252,33 @@ class Hop:
         """
         if self._exit not in (Exit.ABORT, Exit.CANCEL, Exit.FAIL):
             return False
-        return self._must_read_audience or self.progress.is_old or self._retrying.has_unfinished
+        return self._must_read_audience or self.checkpoint.is_old or self._retrying.has_unfinished
 
     @property
     def _must_read_audience(self) -> bool:
-        over = self._feed is not None and self._feed.ended
-        return self._exit in (Exit.ABORT, Exit.CANCEL) and self.progress.has_suspects_ahead and not over
+        over = self._source is not None and self._source.ended
+        return self._exit in (Exit.ABORT, Exit.CANCEL) and self.checkpoint.has_suspects_ahead and not over
 
     # -- feeding ------------------------------------------------------------------------------------------------------
 
-    def _let_go(self) -> None:
+    def _send_some(self) -> None:
         """Let go what pace and window allow: of the open batches first, then of a new one."""
-        if self.progress.must_hold:
+        if self.checkpoint.must_hold:
             return
         now_s = self._clock.monotonic()
-        left = min(self._pace.permits(now_s), self._let_go_again())
+        left = min(self._rate_limit.permits(now_s), self._let_go_again())
         gone = 0
         while gone < left:
             if not self._current and not self._take_batch():
                 break
-            gone += self._let_go_of(self._current[0], left - gone)
+            gone += self._send_from(self._current[0], left - gone)
             if not self._current[0].waiting:
                 self._current.pop(0)
         if self._current and 2 * len(self._current[-1].waiting) <= self._current[-1].pushes:
-            self.progress.expect(self._current[-1].number + 1)
-        self._pace.take(gone)
+            self.checkpoint.expect(self._current[-1].number + 1)
+        self._rate_limit.take(gone)
 
-    def _let_go_of(self, batch: Batch, limit: int) -> int:
+    def _send_from(self, batch: Batch, limit: int) -> int:
         waiting, n = batch.waiting, 0
         at = timestamp(self._clock.now())
         while waiting and n < limit:
@@ -286,22 +286,22 @@ class Hop:
             if push.words is None:
                 batch.end(push, Outcome.HELD, CONTROL_REASON, at)
             else:
-                self.dispatch.let_go(push)
+                self.dispatch.send(push)
             n += 1
         return n
 
     def _take_batch(self) -> bool:
         """Bring the next batch in, if there may be one."""
-        if self._is_full or (self._exit is not None and not (self._must_read_audience or self.progress.is_old)):
+        if self._is_full or (self._exit is not None and not (self._must_read_audience or self.checkpoint.is_old)):
             return False
         try:
-            if self._feed is None:
-                self._feed = self._open_feed(self.progress)
-            if self._feed is None:
+            if self._source is None:
+                self._source = self._open_source(self.checkpoint)
+            if self._source is None:
                 self._note_slow_reading()
                 return False
             self._reading_since_s = 0.0
-            batch = self._upcoming or self._feed.next()
+            batch = self._upcoming or self._source.next()
         except BrokenInput as error:
             self._end(Exit.FAIL, str(error))
             return False
@@ -313,13 +313,13 @@ class Hop:
             return False
         if batch is None:
             return False
-        if not batch.passed and self._exit is None and not self.progress.may_form(batch.number):
+        if not batch.passed and self._exit is None and not self.checkpoint.may_form(batch.number):
             self._upcoming = batch
             return False
         self._upcoming = None
-        self.progress.enter(batch)
+        self.checkpoint.enter(batch)
         if batch.waiting:
-            self.progress.begin_sending()
+            self.checkpoint.begin_sending()
             self._current.append(batch)
         return bool(batch.waiting)
 
@@ -328,7 +328,7 @@ class Hop:
         now_s = self._clock.monotonic()
         self._reading_since_s = self._reading_since_s or now_s
         if now_s - self._reading_since_s >= SLOW_S:
-            self.progress.note_trouble(f"settled batches: S3 takes more than {SLOW_S:.0f} s to hand them out")
+            self.checkpoint.note_trouble(f"settled batches: S3 takes more than {SLOW_S:.0f} s to hand them out")
 
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
@@ -352,7 +352,7 @@ class Hop:
         while self._again and left > 0:
             batch = self._again[0]
             while batch.waiting and batch.waiting[0].attempts and left > 0:
-                self.dispatch.let_go(batch.waiting.popleft())
+                self.dispatch.send(batch.waiting.popleft())
                 left -= 1
             if not batch.waiting or not batch.waiting[0].attempts:
                 self._again.popleft()
@@ -363,7 +363,7 @@ class Hop:
     def _take_deferred(self, *, unfinished_only: bool = False) -> None:
         for batch, later in self._retrying.take(unfinished_only=unfinished_only):
             if not unfinished_only:
-                self.progress.begin_sending()
+                self.checkpoint.begin_sending()
             self._again.append(batch)
             for push in later:
                 self.dispatch.set_aside(push)
@@ -380,11 +380,11 @@ class Hop:
 
     def _look_at_end(self) -> None:
         """The audience is over when its feed has ended and is settled; the run, when nothing is deferred either."""
-        if self._feed is not None and self._feed.ended and not self.progress.is_reading_over:
-            self._end_reading(self._feed)
+        if self._source is not None and self._source.ended and not self.checkpoint.is_reading_over:
+            self._end_reading(self._source)
         if self._exit is not None or not self._has_read or not self._is_idle:
             return
-        if self.progress.account.deferred <= 0:
+        if self.checkpoint.account.deferred <= 0:
             self._end(Exit.COMPLETE, None)
             return
         try:
@@ -401,18 +401,20 @@ class Hop:
     @property
     def _has_read(self) -> bool:
         """The audience is read. Where nothing is deferred, the ledger need not know."""
-        ended = self._feed is not None and self._feed.ended
-        return self.progress.is_read or (ended and not self.progress.is_old and self.progress.account.deferred <= 0)
+        ended = self._source is not None and self._source.ended
+        return self.checkpoint.is_read or (
+            ended and not self.checkpoint.is_old and self.checkpoint.account.deferred <= 0
+        )
 
-    def _end_reading(self, feed: Feed) -> None:
+    def _end_reading(self, source: BatchSource) -> None:
         """Go on with deferred devices only."""
-        if self._current or not self.progress.has_settled_all:
+        if self._current or not self.checkpoint.has_settled_all:
             return
-        if not self.progress.is_old:
-            if self.progress.account.deferred > 0:
-                self.progress.end_reading()
-        elif self._retrying.is_listed and isinstance(feed, EndedFeed):
-            self.progress.end_reading(feed.settled, self._retrying.asked_by_old_claims(feed.settled))
+        if not self.checkpoint.is_old:
+            if self.checkpoint.account.deferred > 0:
+                self.checkpoint.end_reading()
+        elif self._retrying.is_listed and isinstance(source, EndedFeed):
+            self.checkpoint.end_reading(source.settled, self._retrying.asked_by_old_claims(source.settled))
 
     def _rest_until(self, due_at: float) -> None:
         """A short wait is waited for, a long one is a rest."""
@@ -425,11 +427,11 @@ class Hop:
 
     def _patience_s(self) -> float:
         """How long this turn may wait for answers."""
-        if self.progress.must_hold:
+        if self.checkpoint.must_hold:
             return 0.02  # whatever the pace allows, nothing may start
         if self._exit is None and self._current and self.dispatch.room > 0:
-            return min(self._pace.wait_s(self._clock.monotonic()), 0.05)
-        if self.dispatch.open == 0 or not self._nothing_to_let_go:
+            return min(self._rate_limit.wait_s(self._clock.monotonic()), 0.05)
+        if self.dispatch.open == 0 or not self._nothing_to_send:
             return 0.005
         return 0.02
 
@@ -440,7 +442,7 @@ def leave(hop: Hop, why: Exit, ledger: HopLedger, clock: Clock) -> Lane:
     Raises:
         LaneLost: another worker holds it.
     """
-    lane = hop.progress.as_left()
+    lane = hop.checkpoint.as_left()
     now_ms = int(clock.now() * 1000)
     match why:
         case Exit.HAND_OVER:
@@ -457,7 +459,7 @@ def leave(hop: Hop, why: Exit, ledger: HopLedger, clock: Clock) -> Lane:
             return ledger.finish(lane, Ending.ABORTED, hop.reason)
         case Exit.CANCEL:
             # Here alone a run may end with batches that could not be settled: nobody resumes it.
-            return ledger.finish(hop.progress.as_ended(), Ending.CANCELLED, hop.reason)
+            return ledger.finish(hop.checkpoint.as_ended(), Ending.CANCELLED, hop.reason)
         case Exit.FAIL:
             return ledger.finish(lane, Ending.FAILED, hop.reason)
         case Exit.COMPLETE:

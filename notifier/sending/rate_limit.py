@@ -26,7 +26,7 @@ class Count(Protocol):
     def result(self) -> int: ...
 
 
-class Pace:
+class RateLimit:
     """So many permits a second, from zero up to the full rate over the ramp. Times in seconds.
 
     Args:
@@ -102,8 +102,8 @@ class SharedBudget:
         ask: asks how many users there are, this one included; the answer comes later. A failure changes nothing.
     """
 
-    def __init__(self, pace: Pace, per_second: float, ask: Callable[[], Count]) -> None:
-        self._pace = pace
+    def __init__(self, rate_limit: RateLimit, per_second: float, ask: Callable[[], Count]) -> None:
+        self._rate_limit = rate_limit
         self._per_second = per_second
         self._ask = ask
         self._asked: Count | None = None
@@ -112,11 +112,11 @@ class SharedBudget:
     def permits(self, now_s: float) -> int:
         """How many may go now."""
         self._look(now_s)
-        return self._pace.permits(now_s)
+        return self._rate_limit.permits(now_s)
 
     def take(self, n: int) -> None:
         """Use `n` of the permits."""
-        self._pace.take(n)
+        self._rate_limit.take(n)
 
     def _look(self, now_s: float) -> None:
         if self._asked is not None and self._asked.done():
@@ -125,7 +125,7 @@ class SharedBudget:
                 users = asked.result()
             except Exception:  # noqa: BLE001 - whoever was asked is out of reach: as before, until the next time
                 return
-            self._pace.set_rate(self._per_second / max(users, 1))
+            self._rate_limit.set_rate(self._per_second / max(users, 1))
         if self._asked is None and (self._next_s is None or now_s >= self._next_s):
             self._next_s = now_s + SHARE_EVERY_S
             self._asked = self._ask()

@@ -12,7 +12,7 @@ from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.asking import of_old_claims
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
 from notifier.sending.batch_source import InputUnreachable, SettledBatch, account_of
-from notifier.sending.checkpoint import Progress
+from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferral import DeferredBatch, due_from
 from notifier.sending.deferred import DeferredQueue
 
@@ -35,7 +35,7 @@ class Retrying:
         queue: DeferredQueue,
         store: RoundStore,
         background: Background,
-        progress: Progress,
+        checkpoint: Checkpoint,
         run_id: str,
         campaign_id: str,
         size: int = BATCH_SIZE,
@@ -43,7 +43,7 @@ class Retrying:
         self._queue = queue
         self._store = store
         self._background = background
-        self._progress = progress
+        self._progress = checkpoint
         self._run_id = run_id
         self._campaign_id = campaign_id
         self._size = size
@@ -54,7 +54,7 @@ class Retrying:
         self._has_looked = False
         self._is_read = False
         self._refused: StoreRefused | None = None
-        progress.on_settled = self._note_settled
+        checkpoint.on_settled = self._note_settled
         queue.on_error = self._note_error
 
     def turn(self) -> None:
@@ -139,8 +139,8 @@ class Retrying:
 
     def asked_by_old_claims(self, settled: Mapping[int, Account]) -> list[Asking]:
         """What claims of a release before this may have asked for."""
-        progress = self._progress
-        return of_old_claims(self._queue.open_rounds, progress.cursor.round, progress.suspects, settled)
+        checkpoint = self._progress
+        return of_old_claims(self._queue.open_rounds, checkpoint.cursor.round, checkpoint.suspects, settled)
 
     # -- rounds that earlier claims settled ---------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ class Place(NamedTuple):
     suspicion: Suspicion
 
 
-class Doubts(Generic[H]):
+class WithheldRefusals(Generic[H]):
     """Refusals that wait for a judgement. `H` is whatever the caller holds back with each."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ from notifier.audience.head import BatchFileHead
 from notifier.audience.local import parser_for, read_local, read_local_head
 from notifier.audience.pin import PinnedObject
 from notifier.counting.job import LEASE_MS, CountJob, CountStatus, count_id
-from notifier.counting.tally import Figures, Tally
+from notifier.counting.tally import AudienceCounts, Figures
 from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import Audience, BrokenCampaign, Fault, Part, read_audience
 from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
@@ -272,7 +272,7 @@ def count(
 
 def _count_here(source: list[str]) -> Figures:
     began, name = 0, ""
-    tally = Tally(place_of=lambda number: (name if len(source) > 1 else "", number - began))
+    tally = AudienceCounts(place_of=lambda number: (name if len(source) > 1 else "", number - began))
     try:
         for name in source:
             path, began = Path(name), tally.figures.records

@@ -29,7 +29,7 @@ from notifier.model.arms import Arms
 from notifier.model.campaign import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Access, Outcome, Readiness
-from notifier.sending.batch import BATCH_SIZE, Former, Push
+from notifier.sending.batch import BATCH_SIZE, BatchBuilder, Push
 from notifier.stores.settlements import S3Results
 from sandbox.audience import Recipe, campaign, make
 from tests.bench.sink import FCM_ANSWER
@@ -113,12 +113,12 @@ def main() -> None:  # noqa: C901 - one step after the other
     array = text[text.index(b'"users": ') + 9 : text.rindex(b"}")].rstrip()
     described = read_campaign(msgspec.json.decode(msgspec.json.encode(campaign(recipe))))
     renderer = Renderer(described)
-    former = Former("r" * 20, described.id, Arms(described.salt, described.arms), renderer)
+    builder = BatchBuilder("r" * 20, described.id, Arms(described.salt, described.arms), renderer)
     records = parse(array)
     starts = range(0, USERS, BATCH_SIZE)
 
     def form() -> list[Any]:
-        return [former.form(n // BATCH_SIZE, n, records[n : n + BATCH_SIZE], Cursor()) for n in starts]
+        return [builder.form(n // BATCH_SIZE, n, records[n : n + BATCH_SIZE], Cursor()) for n in starts]
 
     by_endpoint = carriers(renderer)
 

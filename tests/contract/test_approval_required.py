@@ -11,7 +11,7 @@ import pytest
 from approval.files import Files
 from approval.runs import Runs
 from notifier.audience import FileCache
-from notifier.composition.process import S3Library, decode_opened, is_approved
+from notifier.composition.process import S3Library, decode_admitted, is_approved
 from notifier.composition.settings import BadSettings, read_settings
 from notifier.content.render import Renderer
 from notifier.counting.audience_checks import BrokenGroup
@@ -19,7 +19,7 @@ from notifier.counting.job import CountProgress, CountStatus, count_id
 from notifier.counting.store import DynamoCountJobs
 from notifier.counting.tally import Figures
 from notifier.gateway.additions import addition_faults
-from notifier.lifecycle.admission import Opening, Unsendable
+from notifier.lifecycle.admission import Admission, NotAdmitted
 from notifier.model.campaign import Part
 from notifier.model.run import Run, Source, source_of
 from notifier.stores.ledger import DynamoLedger
@@ -89,7 +89,7 @@ def test_what_is_beyond_measure_is_not_even_read(world: World, tmp_path: Path) -
 def test_a_run_without_approval_is_not_opened() -> None:
     """It fails with the reason before anything of the file is looked at."""
     nothing: object = None
-    opening = Opening(
+    opening = Admission(
         nothing,  # type: ignore[arg-type]
         _NoState(),
         nothing,  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ def test_a_run_without_approval_is_not_opened() -> None:
         is_approved=lambda _: False,
     )
     source = source_of(BUCKET, KEY, "v1", "e1")
-    with pytest.raises(Unsendable, match="not_approved"):
+    with pytest.raises(NotAdmitted, match="not_approved"):
         opening.open(Run(source.run_id, source, 0), lambda _: nothing)  # type: ignore[arg-type,return-value]
 
 
@@ -109,7 +109,7 @@ def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
     s3, dynamodb = world.client("s3"), world.client("dynamodb")
     runs = Runs(dynamodb, LEDGER, world.control, "control")
     ledger, library = DynamoLedger(dynamodb, LEDGER, lambda: 5.0), S3Library(s3, FileCache(tmp_path, 1_000_000))
-    opening = Opening(
+    opening = Admission(
         library,
         _Kept(),
         ledger,
@@ -122,21 +122,21 @@ def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
     parts, missing = Files(s3, BUCKET).pinned((world.put_audience("late.json"), world.put_audience("other.json")))
     assert missing == ()
 
-    def opened(name: str, campaign_id: str, users: dict[str, Any]) -> Run:
+    def admitted(name: str, campaign_id: str, users: dict[str, Any]) -> Run:
         body = msgspec.json.encode({"campaign": {"id": campaign_id, "message": {"body": "Hi"}}, **users})
         put = s3.put_object(Bucket=BUCKET, Key=f"batches/{name}.json", Body=body)
         source = source_of(BUCKET, f"batches/{name}.json", put["VersionId"], put["ETag"])
         run = ledger.open_run(Run(source.run_id, source, 4_000))
-        opening.open(run, decode_opened)
+        opening.open(run, decode_admitted)
         return run
 
     audience = {"audience": {"parts": [{"key": "audiences/late.json"}]}}
-    first = opened("cron-1", "late-1", audience)
+    first = admitted("cron-1", "late-1", audience)
     world.put_audience("late.json", b'[{"user_id":"u2","platform":"web","token":"t2"}]')
-    second = opened("cron-2", "late-2", audience)
-    with pytest.raises(Unsendable, match="campaign_exists"):
-        opened("cron-3", "late-2", audience)
-    opened("inline", "late-3", {"users": [{"user_id": "u1", "platform": "web", "token": "t1"}]})
+    second = admitted("cron-2", "late-2", audience)
+    with pytest.raises(NotAdmitted, match="campaign_exists"):
+        admitted("cron-3", "late-2", audience)
+    admitted("inline", "late-3", {"users": [{"user_id": "u1", "platform": "web", "token": "t1"}]})
     found = runs.over(parts[:1], 10)
     assert {run.run_id: run.campaign_id for run in found} == {first.run_id: "late-1", second.run_id: "late-2"}
     assert {run.at_ms for run in found} == {4_000}

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.counting.handler import CountDesk
+from notifier.counting.handler import CountService
 from notifier.counting.job import LEASE_MS, CountLost, CountProgress, CountStatus, CountTaken
 from notifier.counting.store import DynamoCountJobs
-from notifier.counting.tally import Figures, Tally
+from notifier.counting.tally import AudienceCounts, Figures
 from notifier.model.cursor import Cursor
 from sandbox.audience import Recipe, users
 from sandbox.aws import LocalAws
@@ -143,7 +143,7 @@ def test_hops_count_as_one(aws: LocalAws, jobs: DynamoCountJobs, tmp_path: Path,
     asked: list[bytes] = []
 
     def hop(remaining_ms: Callable[[], int]) -> str:
-        desk = CountDesk(s3, jobs, BUCKET, Clock(), asked.append)
+        desk = CountService(s3, jobs, BUCKET, Clock(), asked.append)
         return str(desk.handle(event, remaining_ms)["status"])
 
     def short(looks: int) -> Callable[[], int]:
@@ -161,7 +161,7 @@ def test_hops_count_as_one(aws: LocalAws, jobs: DynamoCountJobs, tmp_path: Path,
     assert seen is not None
     assert seen.result is not None
     names = [f"s3://{BUCKET}/{part['key']}" for part in parts]
-    whole = Tally(place_of=lambda number: (names[number >= 35_000], number % 35_000))
+    whole = AudienceCounts(place_of=lambda number: (names[number >= 35_000], number % 35_000))
     whole.take(map(msgspec.json.decode, records))
     assert (seen.result.users, seen.result.repeated_tokens) == (60_000, whole.tokens.repeated())
     assert msgspec.structs.replace(seen.result, repeated_tokens=None) == whole.figures

@@ -16,7 +16,18 @@ from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
-from notifier.model.run import HAND_OVER_MS, LEASE_MS, Asking, Control, Ending, Lane, LaneState, Run, Suspect, source_of
+from notifier.model.run import (
+    HAND_OVER_MS,
+    LEASE_MS,
+    Asking,
+    Control,
+    Ending,
+    Lane,
+    LaneState,
+    Run,
+    UnfinishedClaim,
+    source_of,
+)
 from notifier.stores.ledger import DynamoLedger, LaneLost, LaneTaken, LedgerTooNew
 from notifier.stores.ledger.runs import MAX_NAMED_OBJECTS
 from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, new_name, server_for
@@ -399,7 +410,7 @@ class TestHolder:
 
     def test_what_a_claim_leaves_open(self, ledger: Any, time: Time) -> None:
         """A claim that ends with batches unsettled says so by its last write; a claim finds it, and keeps it."""
-        open_ = (Suspect(1, 9), Suspect(2, 4, {1: 500, 3: 2}, {3: "5"}))
+        open_ = (UnfinishedClaim(1, 9), UnfinishedClaim(2, 4, {1: 500, 3: 2}, {3: "5"}))
         lane = ledger.release(
             msgspec.structs.replace(claim(ledger, time), suspects=open_), LaneState.STOPPED, None, "rows_refused"
         )
@@ -410,7 +421,7 @@ class TestHolder:
     def test_finishing_with_batches_open(self, ledger: Any, time: Time) -> None:
         """The write that ends a run may bring a last account, and what stays open."""
         last = msgspec.structs.replace(
-            moved(claim(ledger, time), 500), cursor=Cursor(), suspects=(Suspect(1, 4, {3: 2}),)
+            moved(claim(ledger, time), 500), cursor=Cursor(), suspects=(UnfinishedClaim(1, 4, {3: 2}),)
         )
         lane = ledger.finish(last, Ending.CANCELLED, "rows_refused")
         assert (lane.account, lane.unsettled, lane.cursor) == (last.account, 2, Cursor())

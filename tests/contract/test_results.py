@@ -95,7 +95,7 @@ def batch_of(
             }[letter]
             batch.end(push, kind, reason, AT, 410 if letter == "r" else None)
             if letter == "r":
-                batch.bury(push, "Unregistered", 7)
+                batch.record_dead_token(push, "Unregistered", 7)
     return batch
 
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from notifier.content.render import Words
-from notifier.lifecycle.admission import Opened, Unsendable
-from notifier.lifecycle.lane_worker import Tenure
+from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
+from notifier.lifecycle.lane_worker import LaneWorker
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Campaign, read_campaign
@@ -17,22 +17,22 @@ from notifier.model.run import Lane, Run, source_of
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import StoreRefused
 from notifier.model.summary import summary_of
-from notifier.sending.batch import Former
+from notifier.sending.batch import BatchBuilder
 from notifier.sending.batch_source import (
-    AudienceFeed,
+    AudienceBatches,
+    BatchSource,
     BrokenInput,
     EndedFeed,
-    Feed,
     FeedOpener,
     InputUnreachable,
     Position,
     SkipReader,
 )
-from notifier.sending.checkpoint import Progress
+from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred import DeferredQueue
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.hop import Hop, Plan
-from notifier.sending.rate_limit import Pace
+from notifier.sending.rate_limit import RateLimit
 from notifier.sending.retrying import Retrying
 from notifier.stores.ledger import LaneLost
 from notifier.telemetry import Action
@@ -156,7 +156,7 @@ class World:
         return found
 
 
-class Premises:
+class ProcessHops:
     """One process of the worker in a world.
 
     Args:
@@ -183,40 +183,40 @@ class Premises:
             for name in ENDPOINTS
         }
 
-    def open(self, run: Run, lane: Lane) -> Opened:
+    def open(self, run: Run, lane: Lane) -> AdmittedCampaign:
         """What every hop needs to know."""
         if self.world.refusal is not None:
-            raise Unsendable(self.world.refusal)
+            raise NotAdmitted(self.world.refusal)
         if self.world.state_refused is not None:
             raise StoreRefused(self.world.state_refused)
         if self.world.unreachable is not None:
             raise InputUnreachable(self.world.unreachable)
-        return Opened(self.world.campaign, (), True, (), False)
+        return AdmittedCampaign(self.world.campaign, (), True, (), False)
 
     def prove_writable(self, run: Run) -> None:
         """Prove that this run's batches could be settled."""
         self.world.results.prove_writable(run.run_id)
 
     @contextmanager
-    def hop(self, run: Run, lane: Lane, opened: Opened, deadline: Deadline) -> Iterator[Hop]:
+    def hop(self, run: Run, lane: Lane, opened: AdmittedCampaign, deadline: Deadline) -> Iterator[Hop]:
         """The hop of a claimed lane."""
         world, campaign = self.world, opened.campaign
-        progress = Progress(
+        checkpoint = Checkpoint(
             lane, world.ledger, world.results, self.background, self.ledger_background, world.clock, (LaneLost,)
         )
         dispatch = Dispatch(self.transport, self.carriers, world.clock, world.chance.random, {}, world.window)
         per_second = world.per_second or campaign.per_second or None
-        pace = Pace(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
+        rate_limit = RateLimit(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
         plan = Plan(
             campaign.not_before.timestamp() if campaign.not_before else None,
             campaign.abort_after.timestamp() if campaign.abort_after else None,
         )
-        opener = FeedOpener(self._read_settled, self._feed)
+        opener = FeedOpener(self._read_settled, self._source)
         run_id, size = world.run.run_id, world.size
-        nothing = not (lane.account.deferred or lane.asking or progress.is_old)
+        nothing = not (lane.account.deferred or lane.asking or checkpoint.is_old)
         queue = DeferredQueue(world.results, self.background, world.clock, run_id, campaign.id, size, is_listed=nothing)
-        retrying = Retrying(queue, world.results, self.background, progress, run_id, campaign.id, size)
-        hop = Hop(progress, dispatch, opener, retrying, pace, plan, deadline, world.clock, self)
+        retrying = Retrying(queue, world.results, self.background, checkpoint, run_id, campaign.id, size)
+        hop = Hop(checkpoint, dispatch, opener, retrying, rate_limit, plan, deadline, world.clock, self)
         self.hops.append(hop)
         yield hop
 
@@ -230,10 +230,10 @@ class Premises:
         self._step("close")
         self.world.ledger.close_run(run.run_id, lane.lane)
 
-    def tenure(self) -> Tenure:
+    def lane_worker(self) -> LaneWorker:
         """What works on lanes in this process."""
         world = self.world
-        return Tenure(
+        return LaneWorker(
             world.ledger, world.continuation, self, self.background, world.clock, world.log, world.recurse_below_ms
         )
 
@@ -242,14 +242,14 @@ class Premises:
         run_id, cursor, suspects = world.run.run_id, position.cursor, position.suspects
         return SkipReader(world.results, self.background, run_id, cursor, suspects, world.size)
 
-    def _feed(self, position: Position, settled: Mapping[int, Account]) -> Feed:
+    def _source(self, position: Position, settled: Mapping[int, Account]) -> BatchSource:
         world, cursor, suspects = self.world, position.cursor, position.suspects
         run_id, campaign = world.run.run_id, world.campaign
         if cursor.round:
             return EndedFeed(settled)
-        former = Former(run_id, campaign.id, Arms(campaign.salt, campaign.arms), TwinVoice())
+        builder = BatchBuilder(run_id, campaign.id, Arms(campaign.salt, campaign.arms), TwinVoice())
         stream = MemoryAudience([world.records], cursor, fault=world.fault)
-        return AudienceFeed(stream, former, settled, suspects, world.size)
+        return AudienceBatches(stream, builder, settled, suspects, world.size)
 
 
 def users(count: int, *, first: int = 0, platform: str = "android") -> list[dict[str, object]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from notifier.lifecycle.lane_worker import Answer, Invocation
-from tests.twins.hop_factory import Premises, World
+from tests.twins.hop_factory import ProcessHops, World
 
 Happening = tuple[float, Callable[[], object]]
 """Seconds after the invocation began, and what happens then."""
@@ -17,7 +17,9 @@ def invoke(world: World, *happenings: Happening, timeout_s: float = 900.0, threa
         timeout_s: what Lambda gives it; nobody enforces it here.
         threads: whether calls in the background end by themselves.
     """
-    return premises_of(world, *happenings, threads=threads).tenure().work(world.run, 0, invocation(world, timeout_s))
+    return (
+        premises_of(world, *happenings, threads=threads).lane_worker().work(world.run, 0, invocation(world, timeout_s))
+    )
 
 
 def invocation(world: World, timeout_s: float = 900.0) -> Invocation:
@@ -26,7 +28,7 @@ def invocation(world: World, timeout_s: float = 900.0) -> Invocation:
     return Invocation("1", lambda: int((ends_s - world.clock.now()) * 1000))
 
 
-def premises_of(world: World, *happenings: Happening, threads: bool = True) -> Premises:
+def premises_of(world: World, *happenings: Happening, threads: bool = True) -> ProcessHops:
     """A process whose time goes by as it waits."""
     began_s = world.clock.now()
     left = sorted(happenings, key=lambda happening: happening[0])
@@ -35,14 +37,14 @@ def premises_of(world: World, *happenings: Happening, threads: bool = True) -> P
         while left and world.clock.now() - began_s >= left[0][0]:
             left.pop(0)[1]()
         if threads:
-            premises.background.run_all()
-            premises.ledger_background.run_all()
+            hop_factory.background.run_all()
+            hop_factory.ledger_background.run_all()
         world.clock.time_s += max(seconds, 0.005)
 
     def slept(_: float) -> None:
-        premises.background.run_all()
-        premises.ledger_background.run_all()
+        hop_factory.background.run_all()
+        hop_factory.ledger_background.run_all()
 
     world.clock.slept = slept
-    premises = Premises(world, passes)
-    return premises
+    hop_factory = ProcessHops(world, passes)
+    return hop_factory

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from notifier.model.account import Account
-from notifier.model.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, Suspect
+from notifier.model.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, UnfinishedClaim
 from notifier.stores.ledger import MAX_REASON, LaneLost, LaneTaken
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
@@ -105,7 +105,7 @@ class MemoryLedger:
         crashed = before.state is LaneState.RUNNING
         suspects = before.suspects
         if crashed and before.fed:
-            suspects += (Suspect(before.epoch, before.fed),)
+            suspects += (UnfinishedClaim(before.epoch, before.fed),)
         self._holders[run_id, lane] = holder
         claimed = self._put(
             before,

@@ -18,7 +18,7 @@ from notifier.stores.settlements import SETTLED_FOLDERS
 from tests.twins.background import TwinBackground, TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act
-from tests.twins.hop_factory import Premises, World
+from tests.twins.hop_factory import ProcessHops, World
 from tests.twins.trouble import StoreError, Trouble
 
 SWEEP_EVERY_S = 60.0
@@ -65,8 +65,8 @@ SETTLING = frozenset((*SETTLED_FOLDERS, "probe"))
 class Worker:
     """One invocation."""
 
-    def __init__(self, premises: Premises, ends_s: float) -> None:
-        self.premises = premises
+    def __init__(self, hop_factory: ProcessHops, ends_s: float) -> None:
+        self.hop_factory = hop_factory
         self.ends_s = ends_s
         self.glet: greenlet = greenlet(lambda: None)
         self.wants_s = 0.0
@@ -159,12 +159,12 @@ class Schedule:
     # -- what the platform does ---------------------------------------------------------------------------------------
 
     def _start(self, tries: int) -> None:
-        worker = Worker(Premises(self.world, self._give_way, self._latency_s, lambda _: self._give_way(0.0)), 0.0)
+        worker = Worker(ProcessHops(self.world, self._give_way, self._latency_s, lambda _: self._give_way(0.0)), 0.0)
         worker.ends_s = self.clock.now() + self.faults.timeout_s
         worker.retries = tries
         invocation = Invocation("1", lambda: int((worker.ends_s - self.clock.now()) * 1000))
-        tenure = worker.premises.tenure()
-        worker.glet = greenlet(lambda: tenure.work(self.world.run, 0, invocation))
+        lane_worker = worker.hop_factory.lane_worker()
+        worker.glet = greenlet(lambda: lane_worker.work(self.world.run, 0, invocation))
         self.workers.append(worker)
 
     def _invoke(self) -> None:
@@ -193,7 +193,7 @@ class Schedule:
         """The invocation is over; calls it had under way may still arrive, now or much later, or never."""
         if worker in self.workers:
             self.workers.remove(worker)
-        for background in (worker.premises.background, worker.premises.ledger_background):
+        for background in (worker.hop_factory.background, worker.hop_factory.ledger_background):
             self.ghosts += [task for task in background.pending if self.chance.random() < 0.5]
             background.pending.clear()
 
@@ -210,7 +210,7 @@ class Schedule:
             if not self.world.ledger.put_off(lane, now_ms + 120_000):
                 continue
             if lane.state is LaneState.DONE:
-                Premises(self.world, lambda _: None).close(self.world.run, lane)
+                ProcessHops(self.world, lambda _: None).close(self.world.run, lane)
             else:
                 self._invoke()
 
@@ -294,7 +294,7 @@ class Schedule:
 
     def _move(self, worker: Worker) -> None:
         """Let a worker go on: some of its background calls end, some time passes."""
-        for background in (worker.premises.background, worker.premises.ledger_background):
+        for background in (worker.hop_factory.background, worker.hop_factory.ledger_background):
             while (ready := self._ready(worker, background)) and self.chance.random() < 0.8:
                 background.run(self.chance.choice(ready))
         self._pass_time(worker)
@@ -309,7 +309,7 @@ class Schedule:
         now_s = self.clock.now()
         for task in background.pending:
             if task.ready_s is None:
-                is_slow = background is worker.premises.background and self._draws_slow()
+                is_slow = background is worker.hop_factory.background and self._draws_slow()
                 task.ready_s = now_s + SLOW_S * is_slow
         return [n for n, task in enumerate(background.pending) if (task.ready_s or 0.0) <= now_s]
 
@@ -322,8 +322,8 @@ class Schedule:
         wants_s = worker.wants_s
         if not wants_s:
             return
-        next_s = worker.premises.transport.next_s
-        backgrounds = worker.premises.background, worker.premises.ledger_background
+        next_s = worker.hop_factory.transport.next_s
+        backgrounds = worker.hop_factory.background, worker.hop_factory.ledger_background
         pending = [task for background in backgrounds for task in background.pending]
         slow_s = min((task.ready_s or 0.0 for task in pending), default=0.0) - self.clock.now()
         if pending and slow_s <= 0:

@@ -22,7 +22,7 @@ from notifier.counting.audience_checks import (
     shown_broken,
     warnings_in,
 )
-from notifier.counting.tally import Figures, Tally
+from notifier.counting.tally import AudienceCounts, Figures
 from notifier.model.recipient import Device, Gateway, Platform
 from operations.cli import app
 
@@ -131,14 +131,14 @@ def test_figures_do_not_grow_with_the_audience() -> None:
         }
         return {"user_id": f"u{n}", "platform": source.choice(["ios", f"p{n}"]), "token": FCM_TOKEN, **names}
 
-    tally = Tally()
+    tally = AudienceCounts()
     tally.take(record(n) for n in range(2_000))
     assert len(json.dumps([tally.figures.null_words, [g.reason for g in tally.figures.broken]])) < 60_000
 
 
 def test_a_job_of_the_release_before_goes_on() -> None:
     """It counted users only, one for each record: places go on from there."""
-    tally = Tally(Figures(users=1_000))
+    tally = AudienceCounts(Figures(users=1_000))
     tally.take([{"user_id": "u"}])
     assert tally.figures.broken == [BrokenGroup("token: missing", 1, [Place(1_000)])]
 

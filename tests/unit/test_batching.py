@@ -11,7 +11,7 @@ from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
 from notifier.model.recipient import REPEATED, BrokenRecord, Recipient
-from notifier.sending.batch import Batch, FirstRecords, Former
+from notifier.sending.batch import Batch, BatchBuilder, FirstRecords
 
 IOS = {"platform": "ios", "token": "a" * 64}
 ANDROID = {"platform": "android", "token": "b:APA91b"}
@@ -36,15 +36,15 @@ def user(n: int, *devices: Any, **members: Any) -> dict[str, Any]:
     return {"user_id": f"u{n}", "devices": list(devices) or [IOS], "attributes": {"name": f"N{n}"}} | members
 
 
-def former(control: int = 0, excluded: frozenset[str] = frozenset()) -> Former:
+def builder(control: int = 0, excluded: frozenset[str] = frozenset()) -> BatchBuilder:
     """A former with one arm and, perhaps, a control group."""
     shares = [("a", 10_000 - control)] + ([(CONTROL, control)] if control else [])
-    return Former("r1", "spring", Arms("spring", shares), Voice(), excluded)
+    return BatchBuilder("r1", "spring", Arms("spring", shares), Voice(), excluded)
 
 
 def form(*records: object, first: int = 0, **settings: Any) -> Batch:
     """The batch of these records."""
-    return former(**settings).form(first // 500, first, records, END)
+    return builder(**settings).form(first // 500, first, records, END)
 
 
 def test_every_device_is_a_push() -> None:
@@ -121,7 +121,7 @@ def test_from_waiting_to_rows() -> None:
     sent.attempts, sent.asked_as = 2, "id"
     batch.end(sent, Outcome.ACCEPTED, None, "now", 200, "m")
     batch.end(refused, Outcome.REJECTED, "Unregistered", "now", 410)
-    batch.bury(refused, "Unregistered", 9)
+    batch.record_dead_token(refused, "Unregistered", 9)
     assert not batch.is_complete
     batch.defer(deferred)
     assert batch.is_complete
@@ -141,14 +141,14 @@ def test_tokens_are_not_shown() -> None:
     """Neither a push nor a dead token shows its token."""
     batch = form(user(0))
     push = batch.waiting[0]
-    batch.bury(push, "Unregistered", None)
+    batch.record_dead_token(push, "Unregistered", None)
     assert "a" * 64 not in f"{push!r} {batch.dead[0]!r}"
 
 
 def test_passed_over() -> None:
     """A batch that is settled already brings its account and nothing else."""
     account = Account(users=500)
-    batch = former().passed(4, account, END)
+    batch = builder().passed(4, account, END)
     assert (batch.passed, batch.account, batch.number, batch.is_complete) == (True, account, 4, True)
 
 
@@ -234,7 +234,7 @@ def test_a_token_twice_is_asked_for_once() -> None:
 
 def test_over_a_batchs_edge_nothing_is_joined() -> None:
     """A batch is formed alone, so that whoever forms it again forms the same."""
-    maker = former()
+    maker = builder()
     account = Account()
     for number, rows in enumerate(([row("a", "t")], [row("a", "t")])):
         account.add(maker.form(number, number * 500, rows, END).account)

@@ -20,14 +20,14 @@ from notifier.counting.job import (
     CountStatus,
     count_id,
 )
-from notifier.counting.tally import MAX_NAMES, OTHER, SAMPLES, Figures, Tally, TokenHashes
+from notifier.counting.tally import MAX_NAMES, OTHER, SAMPLES, AudienceCounts, Figures, TokenHashes
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Part, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.people import joined_words
 from notifier.model.recipient import BrokenRecord
-from notifier.sending.batch import Former
+from notifier.sending.batch import BatchBuilder
 from tests.twins.audience import MemoryAudience
 
 
@@ -64,7 +64,7 @@ class MemoryJobs:
 
     def claim(self, count_id: str, by: str) -> Claim:
         saved = self.saved
-        figures = Tally().figures if saved.epoch == 0 else saved.figures
+        figures = AudienceCounts().figures if saved.epoch == 0 else saved.figures
         return Claim(count_id, saved.epoch + 1, saved.cursor, figures, saved.pieces)
 
     def report(self, claim: Claim, progress: CountProgress) -> None:
@@ -152,7 +152,7 @@ def test_broken_records_are_told_with_part_and_number() -> None:
 
 def test_samples_have_no_tokens() -> None:
     """Samples show up to twenty users; no token can be read in them."""
-    tally = Tally()
+    tally = AudienceCounts()
     tally.take(user(n, token=f"secret-token-{n}", locale=f"l{n}") for n in range(50))
     assert len(tally.figures.samples) == SAMPLES
     assert "secret-token" not in str(tally.figures.samples)
@@ -160,7 +160,7 @@ def test_samples_have_no_tokens() -> None:
 
 def test_samples_differ() -> None:
     """After the first few, only users of a new locale or other platforms are shown."""
-    tally = Tally()
+    tally = AudienceCounts()
     tally.take(user(n, locale="en") for n in range(50))
     tally.take([user(51, locale="de")])
     assert [sample.get("locale") for sample in tally.figures.samples] == ["en"] * 5 + ["de"]
@@ -168,7 +168,7 @@ def test_samples_differ() -> None:
 
 def test_names_without_end_are_put_together() -> None:
     """A file whose locales are all different makes no figures without end."""
-    tally = Tally()
+    tally = AudienceCounts()
     tally.take(user(n, locale=f"l{n}") for n in range(MAX_NAMES + 7))
     assert len(tally.figures.locales) == MAX_NAMES + 1
     assert tally.figures.locales[OTHER] == 7
@@ -198,7 +198,7 @@ def test_rows_are_joined_as_in_a_run(rows: list[tuple[int, int]], chance: random
     while count(jobs, [records[:33], records[33:]], lambda: chance.random() < 0.3) is not CountStatus.DONE:
         pass
     account = Account()
-    maker = Former(
+    maker = BatchBuilder(
         "r", "c", Arms("c", [("default", 10_000)]), Renderer(read_campaign({"id": "c", "message": {"body": "B"}}))
     )
     for number in range(-(-len(records) // 10)):

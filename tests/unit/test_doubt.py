@@ -3,7 +3,7 @@
 import pytest
 
 from notifier.model.outcome import Disposition, Suspicion, Verdict
-from notifier.sending.withheld_refusals import MIN_ANSWERS, MIN_REFUSALS, STOPS, Doubts
+from notifier.sending.withheld_refusals import MIN_ANSWERS, MIN_REFUSALS, STOPS, WithheldRefusals
 
 PAYLOAD = Verdict(Disposition.REJECT, "INVALID_ARGUMENT", Suspicion.PAYLOAD)
 WRONG_WORLD = Verdict(Disposition.DROP_TOKEN, "BadDeviceToken", Suspicion.ENVIRONMENT)
@@ -13,7 +13,9 @@ NO_TOKEN = Verdict(Disposition.DROP_TOKEN, "INVALID_ARGUMENT token", Suspicion.T
 DEAD = Verdict(Disposition.DROP_TOKEN, "Unregistered")
 
 
-def refuse(doubts: Doubts[int], verdict: Verdict, times: int, endpoint: str = "apns", arm: str = "a") -> str | None:
+def refuse(
+    doubts: WithheldRefusals[int], verdict: Verdict, times: int, endpoint: str = "apns", arm: str = "a"
+) -> str | None:
     """Refusals one after another; the last one's reason to stop."""
     reason = None
     for n in range(times):
@@ -23,14 +25,14 @@ def refuse(doubts: Doubts[int], verdict: Verdict, times: int, endpoint: str = "a
 
 def test_a_dead_token_is_in_no_doubt() -> None:
     """A refusal that only the device can be blamed for is clear at once."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     assert doubts.refuse("fcm", "a", DEAD, 7) == ([7], None)
     assert doubts.held == 0
 
 
 def test_payload_refused_for_everybody() -> None:
     """The fiftieth refused payload of one gateway and arm, with none accepted, stops the run and blames nobody."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     assert refuse(doubts, PAYLOAD, MIN_REFUSALS - 1) is None
     clear, reason = doubts.refuse("apns", "a", PAYLOAD, 99)
     assert (clear, reason) == ([], "payload_refused: INVALID_ARGUMENT by apns for arm a")
@@ -39,7 +41,7 @@ def test_payload_refused_for_everybody() -> None:
 
 def test_one_success_clears_the_payload() -> None:
     """Once a device took the payload, those that refused it are to blame, before and after."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     refuse(doubts, PAYLOAD, MIN_REFUSALS - 1)
     assert doubts.accept("apns", "a") == list(range(MIN_REFUSALS - 1))
     assert doubts.refuse("apns", "a", PAYLOAD, 7) == ([7], None)
@@ -49,7 +51,7 @@ def test_one_success_clears_the_payload() -> None:
 @pytest.mark.parametrize(("endpoint", "arm"), [("fcm", "a"), ("apns", "b")])
 def test_elsewhere_proves_nothing(endpoint: str, arm: str) -> None:
     """Another gateway's or another arm's success says nothing about this payload."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     assert doubts.accept(endpoint, arm) == []
     assert refuse(doubts, PAYLOAD, MIN_REFUSALS) is not None
 
@@ -57,7 +59,7 @@ def test_elsewhere_proves_nothing(endpoint: str, arm: str) -> None:
 @pytest.mark.parametrize("count", [2, 16, 40, 10_000])
 def test_payload_refused_in_many_arms(count: int) -> None:
     """No arm has fifty refusals, all arms together have: with none accepted in any of them, it is the payload."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     for n in range(MIN_REFUSALS - 1):
         assert doubts.refuse("fcm", f"arm-{n % count}", PAYLOAD, n) == ([], None)
     _, reason = doubts.refuse("fcm", f"arm-{(MIN_REFUSALS - 1) % count}", PAYLOAD, 99)
@@ -67,7 +69,7 @@ def test_payload_refused_in_many_arms(count: int) -> None:
 
 def test_payload_refused_in_all_arms_but_one() -> None:
     """One arm of twenty is accepted: the others' refusals are most of the answers, so they stop the run."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     reason = None
     for n in range(1_000):
         arm = f"arm-{n % 20}"
@@ -82,7 +84,7 @@ def test_payload_refused_in_all_arms_but_one() -> None:
 
 def test_refusals_in_arms_that_are_accepted_count_for_no_other() -> None:
     """Forty-nine arms refuse their first device and take their second: they say nothing about the fiftieth arm."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     for n in range(MIN_REFUSALS - 1):
         assert doubts.refuse("fcm", f"arm-{n}", PAYLOAD, n) == ([], None)
     for n in range(MIN_REFUSALS - 1):
@@ -94,7 +96,7 @@ def test_refusals_in_arms_that_are_accepted_count_for_no_other() -> None:
 
 def test_a_few_bad_arms_among_many_good_ones() -> None:
     """Refusals are the exception at the gateway: each arm is judged for itself, at its own fiftieth."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     for n in range(40 * (MIN_REFUSALS - 1)):
         arm = n % 40
         if arm < 5:
@@ -107,7 +109,7 @@ def test_a_few_bad_arms_among_many_good_ones() -> None:
 
 def test_what_is_put_aside_stays_counted() -> None:
     """The window needs the room: the refusals go, the evidence stays."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     refuse(doubts, PAYLOAD, MIN_REFUSALS - 1)
     assert doubts.put_aside() == list(range(MIN_REFUSALS - 1))
     assert doubts.held == 0
@@ -130,7 +132,7 @@ def test_every_suspicion_about_tokens_has_its_word() -> None:
 )
 def test_wrong_tokens(verdict: Verdict, kind: str) -> None:
     """Judged at a hundred answers, over all arms: half of them refused is the setting's fault."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     for n in range(MIN_ANSWERS // 2):
         assert doubts.accept("apns", "ab"[n % 2]) == []
     assert refuse(doubts, verdict, MIN_ANSWERS // 4, arm="a") is None
@@ -142,7 +144,7 @@ def test_wrong_tokens(verdict: Verdict, kind: str) -> None:
 @pytest.mark.parametrize("verdict", [WRONG_WORLD, WRONG_APP, WRONG_PROJECT, NO_TOKEN])
 def test_some_wrong_tokens(verdict: Verdict) -> None:
     """Fewer than half: at a hundred answers they are the devices' own, whatever the hundredth is."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     refuse(doubts, verdict, 3)
     for _ in range(MIN_ANSWERS - 4):
         assert doubts.accept("apns", "b") == []
@@ -152,7 +154,7 @@ def test_some_wrong_tokens(verdict: Verdict) -> None:
 
 def test_all_tokens_of_another_project() -> None:
     """The hundredth answer stops the run, in words that name gateway, figures and answer; nobody is blamed."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     assert refuse(doubts, WRONG_PROJECT, MIN_ANSWERS - 1, endpoint="fcm") is None
     clear, reason = doubts.refuse("fcm", "b", WRONG_PROJECT, 99)
     assert (clear, reason) == ([], "wrong_sender: 100 of 100 answers of fcm were SENDER_ID_MISMATCH")
@@ -162,7 +164,7 @@ def test_all_tokens_of_another_project() -> None:
 @pytest.mark.parametrize("verdict", [WRONG_PROJECT, NO_TOKEN])
 def test_dead_tokens_say_nothing_of_fcms_project(verdict: Verdict) -> None:
     """An old list, three in four dead: FCM says UNREGISTERED of other projects' dead tokens too."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     refuse(doubts, DEAD, 300, endpoint="fcm")
     assert refuse(doubts, verdict, MIN_ANSWERS - 1, endpoint="fcm") is None
     assert doubts.held == MIN_ANSWERS - 1
@@ -172,7 +174,7 @@ def test_dead_tokens_say_nothing_of_fcms_project(verdict: Verdict) -> None:
 
 def test_two_kinds_of_wrong_tokens() -> None:
     """Each kind is judged for itself: the few of the one are not cleared by the many of the other."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     refuse(doubts, NO_TOKEN, 30, endpoint="fcm")
     reason = refuse(doubts, WRONG_PROJECT, 70, endpoint="fcm")
     assert reason == "wrong_sender: 70 of 100 answers of fcm were SENDER_ID_MISMATCH"
@@ -181,7 +183,7 @@ def test_two_kinds_of_wrong_tokens() -> None:
 
 def test_renewed_credentials_are_judged_anew() -> None:
     """A thousand good answers of the old secret do not hide that the new one is another project's."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     for _ in range(1_000):
         doubts.accept("fcm", "a")
     assert doubts.renewed("fcm") == []
@@ -191,7 +193,7 @@ def test_renewed_credentials_are_judged_anew() -> None:
 
 def test_what_the_old_credentials_were_refused_is_asked_for_again() -> None:
     """Tokens that waited for a judgement are nobody's fault any more; the other gateway's and the message's wait on."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     refuse(doubts, WRONG_PROJECT, 2, endpoint="fcm")
     refuse(doubts, PAYLOAD, 1, endpoint="fcm")
     refuse(doubts, WRONG_APP, 1, endpoint="apns")
@@ -203,14 +205,14 @@ def test_what_the_old_credentials_were_refused_is_asked_for_again() -> None:
 
 def test_dead_tokens_are_answers() -> None:
     """A token that died in this environment belongs to it: it speaks for the environment."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     refuse(doubts, DEAD, MIN_ANSWERS)
     assert doubts.refuse("apns", "a", WRONG_WORLD, 7) == ([7], None)
 
 
 def test_worlds_apart() -> None:
     """Each endpoint is judged by its own answers."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     for _ in range(MIN_ANSWERS):
         doubts.accept("apns", "a")
     assert refuse(doubts, WRONG_WORLD, MIN_ANSWERS - 1, endpoint="apns-sandbox") is None
@@ -219,7 +221,7 @@ def test_worlds_apart() -> None:
 
 def test_nothing_proved() -> None:
     """Too few answers to stop: the exceptions are the devices' own; where all are refused, it may still be us."""
-    doubts: Doubts[int] = Doubts()
+    doubts: WithheldRefusals[int] = WithheldRefusals()
     refuse(doubts, PAYLOAD, 2)
     refuse(doubts, WRONG_PROJECT, 3, endpoint="fcm")
     refuse(doubts, DEAD, 20, endpoint="fcm")

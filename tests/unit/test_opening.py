@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from notifier.content.render import Renderer
-from notifier.lifecycle.admission import STATE, STATE_GONE, Opened, Opening, Unsendable
+from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedCampaign, NotAdmitted
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.recipient import BrokenRecord
-from notifier.model.run import Lane, Run, Source, Suspect, source_of
+from notifier.model.run import Lane, Run, Source, UnfinishedClaim, source_of
 from tests.twins.audience import MemoryAudience
 from tests.twins.hop_factory import users
 from tests.twins.ledger import MemoryLedger
@@ -38,7 +38,7 @@ class Shelf:
         self.asked.append(field)
         return tuple(msgspec.structs.replace(part, bucket=bucket) for part in audience.parts)
 
-    def stream_from_start(self, opened: Opened) -> MemoryAudience:
+    def stream_from_start(self, admitted: AdmittedCampaign) -> MemoryAudience:
         return MemoryAudience(self.parts, Cursor())
 
 
@@ -51,14 +51,14 @@ class World:
         self.results = MemoryResults()
         self.shelf = Shelf()
 
-    def open(self, *, begun: bool = False) -> Opened:
+    def open(self, *, begun: bool = False) -> AdmittedCampaign:
         """One hop's opening."""
-        opening = Opening(
+        opening = Admission(
             self.shelf, self.results, self.ledger, Renderer, lambda _: iter(()), lambda _: None, rehearse=False
         )
         run = self.ledger.read_run("r1")
         assert run is not None
-        return opening.open(run, lambda stored: msgspec.json.decode(stored, type=Opened), begun=begun)
+        return opening.open(run, lambda stored: msgspec.json.decode(stored, type=AdmittedCampaign), begun=begun)
 
     def expire(self) -> None:
         """The state is gone, as after WorkDays."""
@@ -80,14 +80,14 @@ def test_a_run_whose_state_is_gone_is_not_opened_again() -> None:
     world = World()
     world.open()
     world.expire()
-    with pytest.raises(Unsendable, match=r"^state_gone: "):
+    with pytest.raises(NotAdmitted, match=r"^state_gone: "):
         world.open()
     assert world.shelf.asked == ["audience"]
 
 
 def test_a_run_of_the_release_before_whose_state_is_gone() -> None:
     """That release noted no opening: what its claims settled, or may have sent, says that there was one."""
-    with pytest.raises(Unsendable) as raised:
+    with pytest.raises(NotAdmitted) as raised:
         World().open(begun=True)
     assert str(raised.value) == STATE_GONE
 
@@ -112,7 +112,7 @@ def test_killed_between_the_state_and_the_note() -> None:
         (Lane("r1", epoch=3, hop=3, idle_claims=3), False),
         (Lane("r1", cursor=Cursor(record=500)), True),
         (Lane("r1", cursor=Cursor(round=1)), True),
-        (Lane("r1", suspects=(Suspect(1, 8),)), True),
+        (Lane("r1", suspects=(UnfinishedClaim(1, 8),)), True),
     ],
 )
 def test_what_says_that_a_run_has_begun(lane: Lane, begun: bool) -> None:
@@ -124,7 +124,7 @@ def test_a_text_that_no_record_can_fill_in_is_refused_before_anything_is_sent() 
     """A word without its quotes is taken for an attribute; the run does not begin, and says where."""
     world = World()
     world.shelf.campaign = {"id": "c", "message": {"title": "t", "body": "Hi {{ first_name | default: there }}"}}
-    with pytest.raises(Unsendable, match=r"campaign\.message\.body: `there` is no attribute of anybody"):
+    with pytest.raises(NotAdmitted, match=r"campaign\.message\.body: `there` is no attribute of anybody"):
         world.open()
 
 
@@ -150,7 +150,7 @@ def test_an_audience_that_nobody_can_be_reached_by_is_refused(parts: list[list[A
     """However small it is: a run of it would be completed without having done anything. The first reasons are told."""
     world = World()
     world.shelf.parts = parts
-    with pytest.raises(Unsendable) as refused:
+    with pytest.raises(NotAdmitted) as refused:
         world.open()
     assert str(refused.value) == reason
     assert world.results.get_state("r1", STATE) is None

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from notifier.model.account import Account
-from notifier.model.run import HEARTBEAT_MS, LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, Suspect
+from notifier.model.run import HEARTBEAT_MS, LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, UnfinishedClaim
 from notifier.model.summary import Summary, summary_of
 from notifier.sending.hop import WAIT_MS
 from notifier.sending.settling import REFUSALS, SLOW_S
@@ -145,7 +145,7 @@ class TestRefused:
             world.clock.time_s += HEARTBEAT_MS / 1000 + 1  # the opening takes long: the lease is renewed each time
 
         world.clock.slept = slept
-        assert process.tenure().work(world.run, 0, invocation(world)).status == "stopped"
+        assert process.lane_worker().work(world.run, 0, invocation(world)).status == "stopped"
         assert (world.lane.control, set(world.phones.asked.values())) == (Control.GO, {1})
 
     def test_a_file_that_breaks_meanwhile(self) -> None:
@@ -223,14 +223,14 @@ class TestForAWhile:
     def test_an_invocation_that_breaks_off_leaves_it_behind(self) -> None:
         """An error that nobody foresaw is in the ledger, too, in its own words."""
         world = World(users(10))
-        premises = premises_of(world)
+        hop_factory = premises_of(world)
 
         def broken(_: float) -> None:
             raise ValueError("the disk is full")
 
-        premises.transport.waits = broken
+        hop_factory.transport.waits = broken
         with pytest.raises(ValueError, match="full"):
-            premises.tenure().work(world.run, 0, invocation(world))
+            hop_factory.lane_worker().work(world.run, 0, invocation(world))
         assert world.lane.trouble == "the invocation broke off: the disk is full"
 
     def test_it_is_forgotten_when_it_goes_on(self) -> None:
@@ -248,17 +248,17 @@ class TestSlow:
     def test_rows_that_hang(self) -> None:
         """The lease is kept, what takes too long holds the sending, and nobody is asked twice."""
         world = World(users(20_000), per_second=200)
-        premises = premises_of(world)
+        hop_factory = premises_of(world)
         began_s = world.clock.now()
 
         def passes(seconds: float) -> None:
-            premises.ledger_background.run_all()
+            hop_factory.ledger_background.run_all()
             if not 5 < world.clock.now() - began_s < 45:
-                premises.background.run_all()
+                hop_factory.background.run_all()
             world.clock.time_s += max(seconds, 0.005)
 
-        premises.transport.waits = passes
-        assert premises.tenure().work(world.run, 0, invocation(world)).status == "completed"
+        hop_factory.transport.waits = passes
+        assert hop_factory.lane_worker().work(world.run, 0, invocation(world)).status == "completed"
         assert (world.lane.hop, world.phones.repeats, world.lane.account.repeat_requests) == (1, 0, 0)
         assert not [at for at in world.phones.began if began_s + 5 + 2.5 + SLOW_S < at < began_s + 45]
 
@@ -268,22 +268,22 @@ class TestSlow:
         world = World(users(300), size=3, phones=slow)
         crash(world, 10)
         assert len(world.results.settled_from("r", 0, 0)) == 99
-        premises = premises_of(world)
+        hop_factory = premises_of(world)
         reading: list[list[TwinTask]] = []
 
         def passes(seconds: float) -> None:
-            premises.ledger_background.run_all()
-            tasks = premises.background.pending
+            hop_factory.ledger_background.run_all()
+            tasks = hop_factory.background.pending
             if tasks and tasks[0]._call == world.results.settled:
                 reading.append(list(tasks))
                 world.clock.time_s += 1
-                premises.background.run(0)
+                hop_factory.background.run(0)
             else:
-                premises.background.run_all()
+                hop_factory.background.run_all()
                 world.clock.time_s += max(seconds, 0.005)
 
-        premises.transport.waits = passes
-        assert premises.tenure().work(world.run, 0, invocation(world)).status == "completed"
+        hop_factory.transport.waits = passes
+        assert hop_factory.lane_worker().work(world.run, 0, invocation(world)).status == "completed"
         assert (len(reading[0]), world.lane.hop) == (99, 2)
         assert world.clock.now() - START_S > 3 * LEASE_MS / 1000
         assert "settled batches: S3 takes more than 10 s to hand them out" in said(world)
@@ -319,13 +319,13 @@ class TestCounting:
 
     def test_claims_that_asked_for_a_batch(self) -> None:
         """A claim that stopped says for which batches it asked; of one that died nobody knows."""
-        died, stopped = Suspect(1, 9), Suspect(2, 9, {4: 500, 7: 20})
+        died, stopped = UnfinishedClaim(1, 9), UnfinishedClaim(2, 9, {4: 500, 7: 20})
         assert [n for n in range(10) if stopped.may_have_asked(n)] == [4, 7]
         assert [n for n in range(10) if died.may_have_asked(n)] == list(range(9))
-        assert (stopped.beyond(4), died.beyond(4)) == (Suspect(2, 9, {7: 20}), died)
+        assert (stopped.beyond(4), died.beyond(4)) == (UnfinishedClaim(2, 9, {7: 20}), died)
 
     def test_a_suspect_of_the_release_before(self) -> None:
         """It is read as a claim that died, and written in its form."""
         text = b'[{"epoch":1,"below":9}]'
-        assert msgspec.json.decode(text, type=tuple[Suspect, ...]) == (Suspect(1, 9),)
-        assert msgspec.json.encode((Suspect(1, 9),)) == text
+        assert msgspec.json.decode(text, type=tuple[UnfinishedClaim, ...]) == (UnfinishedClaim(1, 9),)
+        assert msgspec.json.encode((UnfinishedClaim(1, 9),)) == text

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.sending.backpressure import FLOOR, Throttle
-from notifier.sending.rate_limit import SHARE_EVERY_S, Pace, SharedBudget
+from notifier.sending.backpressure import FLOOR, Backpressure
+from notifier.sending.rate_limit import SHARE_EVERY_S, RateLimit, SharedBudget
 
 STEP_S = 0.01
 Gateway = Callable[[int, float], list[tuple[int, float]]]
@@ -19,7 +19,7 @@ class Sender:
     """Sends as fast as the throttle lets it, up to `eager` requests a second."""
 
     def __init__(self, eager: int = 2_000) -> None:
-        self.throttle = Throttle(0.0)
+        self.throttle = Backpressure(0.0)
         self.now_s = 0.0
         self.eager = eager
         self.statuses: dict[int, int] = {}
@@ -146,7 +146,7 @@ def test_silence_says_nothing() -> None:
 )
 def test_whatever_is_answered_the_rate_is_none_or_above_the_floor(answers: list[tuple[int, float, float]]) -> None:
     """No sequence of answers brings it to zero, or below."""
-    throttle, now_s = Throttle(0.0), 0.0
+    throttle, now_s = Backpressure(0.0), 0.0
     for status, latency_s, passed_s in answers:
         now_s += passed_s
         for _ in range(10):
@@ -178,7 +178,7 @@ def spend(budget: SharedBudget, from_s: float, to_s: float) -> int:
 def test_a_budget_is_divided_by_those_who_are_alive() -> None:
     """Three runs: each gets a third; when two have ended, the last gets all of it at the next look."""
     users = [3]
-    budget = SharedBudget(Pace(900.0, 0, 0, 0.0), 900.0, lambda: known(users[0]))
+    budget = SharedBudget(RateLimit(900.0, 0, 0, 0.0), 900.0, lambda: known(users[0]))
     spend(budget, 0, 1)
     assert 295 <= spend(budget, 1, 2) <= 305
     users[0] = 1
@@ -188,7 +188,7 @@ def test_a_budget_is_divided_by_those_who_are_alive() -> None:
 
 def test_nobody_alive_is_one() -> None:
     """The index is behind the table: the run that asks may not be in it yet."""
-    budget = SharedBudget(Pace(900.0, 0, 0, 0.0), 900.0, lambda: known(0))
+    budget = SharedBudget(RateLimit(900.0, 0, 0, 0.0), 900.0, lambda: known(0))
     spend(budget, 0, 1)
     assert 890 <= spend(budget, 1, 2) <= 905
 
@@ -204,7 +204,7 @@ def test_a_count_that_fails_changes_nothing() -> None:
         broken.set_exception(OSError("throttled"))
         return broken
 
-    budget = SharedBudget(Pace(900.0, 0, 0, 0.0), 900.0, ask)
+    budget = SharedBudget(RateLimit(900.0, 0, 0, 0.0), 900.0, ask)
     spend(budget, 0, 10)
     assert 440 <= spend(budget, 10, 11) <= 455
 
@@ -218,6 +218,6 @@ def test_it_is_not_asked_more_often_than_needed() -> None:
         asked.append(1)
         return known(1) if len(asked) < 4 else never
 
-    budget = SharedBudget(Pace(900.0, 0, 0, 0.0), 900.0, ask)
+    budget = SharedBudget(RateLimit(900.0, 0, 0, 0.0), 900.0, ask)
     spend(budget, 0, 60)
     assert len(asked) == 4

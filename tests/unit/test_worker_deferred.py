@@ -8,7 +8,7 @@ import pytest
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
-from notifier.model.run import LEASE_MS, Asking, Control, Ending, Lane, LaneState, Suspect
+from notifier.model.run import LEASE_MS, Asking, Control, Ending, Lane, LaneState, UnfinishedClaim
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
 from tests.twins.hop_factory import World, users
@@ -182,7 +182,7 @@ class TestTheReleaseBefore:
         def change(world: World, lane: Lane) -> Lane:
             lane.account.add(self.settle(world, 0, 1))
             self.settle(world, 2, 2)
-            suspects = (Suspect(2, 4),)
+            suspects = (UnfinishedClaim(2, 4),)
             return msgspec.structs.replace(lane, cursor=Cursor(record=10, round=1), suspects=suspects, epoch=2)
 
         world = self.begun(change)
@@ -198,7 +198,7 @@ class TestTheReleaseBefore:
 
         def change(world: World, lane: Lane) -> Lane:
             self.settle(world, 2, 2)
-            return msgspec.structs.replace(lane, suspects=(Suspect(2, 4),), epoch=2)
+            return msgspec.structs.replace(lane, suspects=(UnfinishedClaim(2, 4),), epoch=2)
 
         world = self.begun(change)
         world.ledger.set_control("r", Control.CANCEL, "ann")

@@ -245,7 +245,7 @@ class TestTwoWorkers:
             waits(seconds)
 
         slow.transport.waits = stalls_in_its_settlement
-        assert slow.tenure().work(world.run, 0, invocation(world)).status == "lost"
+        assert slow.lane_worker().work(world.run, 0, invocation(world)).status == "lost"
         assert world.results.rows["r", 0, 0].epoch == 1
         assert (world.lane.account.settled, world.lane.account.possibly_repeated, world.phones.repeats) == (10, 10, 10)
 
@@ -272,10 +272,10 @@ class TestLedgerOutOfReach:
         def cut() -> None:
             world.ledger.troubles = lambda _: Trouble.LOST
 
-        premises = premises_of(world, (1, cut))
-        premises.transport.streams = 5
+        hop_factory = premises_of(world, (1, cut))
+        hop_factory.transport.streams = 5
         with pytest.raises(LeaseOver):
-            premises.tenure().work(world.run, 0, invocation(world))
+            hop_factory.lane_worker().work(world.run, 0, invocation(world))
         assert START_S + 15 < max(world.phones.began) <= START_S + 1 + 20.5
 
     def test_a_write_that_arrived_although_its_answer_did_not(self) -> None:

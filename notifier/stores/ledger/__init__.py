@@ -3,14 +3,14 @@
 `items` says what stands in the table; `runs` enters, `holder` works, `desk` is for operators and the sweeper.
 """
 
-from notifier.stores.ledger.control import Desk
+from notifier.stores.ledger.control import Controls
 from notifier.stores.ledger.items import DUE_INDEX
-from notifier.stores.ledger.lease import MAX_REASON, Holder
+from notifier.stores.ledger.lease import MAX_REASON, Leases
 from notifier.stores.ledger.runs import Runs
 from notifier.stores.ledger.table import LaneLost, LaneTaken, LedgerTooNew
 
 
-class DynamoLedger(Runs, Holder, Desk):
+class DynamoLedger(Runs, Leases, Controls):
     """The whole ledger over one table. Its parts are told apart by who writes."""
 
 

@@ -25,7 +25,7 @@ def _lane_due(item: dict[str, Any]) -> Lane | None:
         return None
 
 
-class Desk(Table):
+class Controls(Table):
     """Operators and the sweeper."""
 
     def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None:

@@ -14,7 +14,7 @@ import msgspec
 from notifier.model.account import Account
 from notifier.model.cursor import decode_cursor
 from notifier.model.health import Seen
-from notifier.model.run import LEDGER_VERSION, Asking, Control, Ending, Lane, LaneState, Suspect
+from notifier.model.run import LEDGER_VERSION, Asking, Control, Ending, Lane, LaneState, UnfinishedClaim
 
 DUE_INDEX = "due"
 
@@ -79,7 +79,9 @@ def lane_of(item: dict[str, Any]) -> Lane:
         due_at_ms=number("due_at"),
         cursor=decode_cursor(item["cursor"]["S"]),
         fed=number("fed") or 0,
-        suspects=msgspec.json.decode(item["suspects"]["S"], type=tuple[Suspect, ...]) if "suspects" in item else (),
+        suspects=msgspec.json.decode(item["suspects"]["S"], type=tuple[UnfinishedClaim, ...])
+        if "suspects" in item
+        else (),
         hop=number("hop") or 0,
         sending_ms=number("sending_ms") or 0,
         idle_claims=number("idle_claims") or 0,

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from notifier.model.run import LEASE_MS, Control, Ending, Lane, LaneState, Suspect
+from notifier.model.run import LEASE_MS, Control, Ending, Lane, LaneState, UnfinishedClaim
 from notifier.stores.ledger.items import as_json, key, lane_of, lane_sk, n
 from notifier.stores.ledger.table import LaneLost, LaneTaken, Table, is_refused
 
@@ -42,7 +42,7 @@ CLAIM_WORDS = {
 }
 
 
-class Holder(Table):
+class Leases(Table):
     """The holder of a lane."""
 
     def claim(
@@ -69,7 +69,7 @@ class Holder(Table):
         crashed = before.state is LaneState.RUNNING
         suspects = before.suspects
         if crashed and before.fed:
-            suspects += (Suspect(before.epoch, before.fed),)
+            suspects += (UnfinishedClaim(before.epoch, before.fed),)
         values = CLAIM_WORDS | {
             ":now": n(now_ms),
             ":lease": n(now_ms + LEASE_MS),
