@@ -20,9 +20,9 @@ from notifier.composition.settings import check_time, read_settings
 from notifier.events.triggers import Drop, Ignored, LaneNudge, nudges
 from notifier.lifecycle.lane_worker import Invocation, LaneWorker
 from notifier.model.cursor import UnknownCursor
-from notifier.model.run import Ending, LaneState, Run, Source, source_of
-from notifier.stores.ledger import LedgerTooNew
-from notifier.telemetry import Action, Log, Tracing
+from notifier.model.log import Action
+from notifier.model.run import Ending, LaneState, LedgerTooNew, Run, Source, source_of
+from notifier.telemetry import JsonLog, Tracing
 
 NOT_THERE = ("404", "NoSuchKey")
 """What S3 says of an object that is not there. Every other answer may be another one a minute later."""
@@ -156,7 +156,7 @@ def _process() -> tuple[Process, Observer]:
         settings = read_settings(os.environ)
         process = Process(settings)
         spare_the_collector()
-        _kept["process"] = process, Observer(settings, process.clock, Log(settings.log_level))
+        _kept["process"] = process, Observer(settings, process.clock, JsonLog(settings.log_level))
     kept: tuple[Process, Observer] = _kept["process"]
     return kept
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from notifier.composition.settings import Settings
 from notifier.model.account import Outcomes
+from notifier.model.log import Action
 from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
 from notifier.model.runtime import Clock
 from notifier.sending.hop import Hop
-from notifier.telemetry import Action, Dimension, Log, Metric, Metrics, Reading, Sending, Trace, Tracing, start_tracing
+from notifier.telemetry import Dimension, JsonLog, Metric, Metrics, Reading, Sending, Trace, Tracing, start_tracing
 from notifier.telemetry.sending import GatewayFigures, Node
 
 PROGRESS_EVERY_S = 1.0
@@ -34,7 +35,7 @@ def nodes(settings: Settings) -> Mapping[str, Node]:
 class HopWatch:
     """Is told of every turn and every answer of one hop."""
 
-    def __init__(self, settings: Settings, clock: Clock, log: Log, metrics: Metrics, trace: Trace) -> None:
+    def __init__(self, settings: Settings, clock: Clock, log: JsonLog, metrics: Metrics, trace: Trace) -> None:
         self._clock = clock
         self._log = log
         self._metrics = metrics
@@ -150,7 +151,7 @@ def swept(stalled: int) -> Reading:
 class Observer:
     """What one process tells, to whom: its log, its metrics, its traces."""
 
-    def __init__(self, settings: Settings, clock: Clock, log: Log) -> None:
+    def __init__(self, settings: Settings, clock: Clock, log: JsonLog) -> None:
         self.log = log
         self.metrics = Metrics(settings.stack, clock.now)
         self.tracing = start_tracing(settings.xray_daemon_address, settings.trace_sample)

@@ -11,13 +11,14 @@ from notifier.composition.hop_watch import Observer, ended
 from notifier.composition.process import HopMaker, Process, decode_admitted
 from notifier.events.announcement import NotAnnounced
 from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.model.log import Action
 from notifier.model.run import Lane, Run
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import in_words
 from notifier.model.summary import summary_of
 from notifier.sending.batch_source import InputUnreachable
 from notifier.sending.hop import Hop
-from notifier.telemetry import Action, Tracing, span, traced
+from notifier.telemetry import Tracing, span, traced
 
 
 class ProcessHops:

@@ -52,7 +52,7 @@ from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Audience, Campaign
 from notifier.model.cursor import Cursor
-from notifier.model.run import Lane, Run, Source, batch_name
+from notifier.model.run import Lane, LaneLost, Run, Source, batch_name
 from notifier.model.runtime import Deadline
 from notifier.sending.batch import BatchBuilder
 from notifier.sending.batch_source import (
@@ -71,7 +71,7 @@ from notifier.sending.dispatch import Carrier, Dispatch
 from notifier.sending.hop import Hop, Plan, Watcher
 from notifier.sending.rate_limit import RateLimit, SharedBudget
 from notifier.sending.retrying import Retrying
-from notifier.stores.ledger import DynamoLedger, LaneLost
+from notifier.stores.ledger import DynamoLedger
 from notifier.stores.settlements import S3Results
 
 THREADS = 6

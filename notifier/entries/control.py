@@ -11,9 +11,10 @@ from notifier.counting.handler import CountRequest, CountService
 from notifier.counting.store import DynamoCountJobs
 from notifier.events.continuation import LambdaContinuation
 from notifier.events.triggers import UnknownEvent
+from notifier.model.log import Action
 from notifier.model.run import Control, LaneState
 from notifier.model.validation import shape_faults
-from notifier.telemetry import Action, Log
+from notifier.telemetry import JsonLog
 
 
 class ControlService:
@@ -21,7 +22,7 @@ class ControlService:
 
     WORDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}  # noqa: RUF012 - a constant table
 
-    def __init__(self, process: Process, log: Log) -> None:
+    def __init__(self, process: Process, log: JsonLog) -> None:
         self._process = process
         self._log = log
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from notifier.entries.daily import take_today
-from notifier.model.run import EXPIRY, Control, LaneState
-from notifier.stores.ledger import DynamoLedger, LedgerTooNew
+from notifier.model.run import EXPIRY, Control, LaneState, LedgerTooNew
+from notifier.stores.ledger import DynamoLedger
 
 DAY_MS = 86_400_000
 

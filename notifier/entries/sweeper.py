@@ -14,8 +14,9 @@ from notifier.composition.process import Process
 from notifier.entries.expiry import Expiry
 from notifier.entries.pruning import Pruner
 from notifier.events.triggers import NUDGE
+from notifier.model.log import Action
 from notifier.model.run import Lane, LaneState
-from notifier.telemetry import Action, Tracing
+from notifier.telemetry import Tracing
 
 
 class Sweeper:

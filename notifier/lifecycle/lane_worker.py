@@ -1,4 +1,4 @@
-"""A lane worker: what one invocation does with one lane. Claim it, open the run, work a hop, leave, see that it goes on.
+"""What one invocation does with one lane: claim it, open the run, work a hop, leave, see that it goes on.
 
 Everything it needs of the world comes as a protocol, so that the same code runs in Lambda and in a simulation that
 ends it at any step.
@@ -6,7 +6,7 @@ ends it at any step.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 import msgspec
@@ -14,15 +14,14 @@ import msgspec
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
 from notifier.lifecycle.waiting import await_task
 from notifier.model.background import Background
-from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneState, Run
+from notifier.model.log import Action, Log
+from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch_source import InputUnreachable
 from notifier.sending.checkpoint import LaneLedger, LeaseOver
 from notifier.sending.hop import WAIT_MS, Exit, Hop, HopLedger, leave
 from notifier.sending.settling import REFUSALS, RETRY_S
-from notifier.stores.ledger import LaneLost, LaneTaken
-from notifier.telemetry import Action
 
 
 class LaneWorkerLedger(LaneLedger, HopLedger, Protocol):
@@ -65,14 +64,6 @@ class HopFactory(Protocol):
     def close(self, run: Run, lane: Lane) -> None:
         """Write the summary, announce the end. Repeatable."""
         ...
-
-
-class Log(Protocol):
-    """Is told how it goes (`notifier.telemetry`)."""
-
-    def info(self, action: Action, **fields: Any) -> None: ...
-    def warning(self, action: Action, **fields: Any) -> None: ...
-    def error(self, action: Action, **fields: Any) -> None: ...
 
 
 class Invocation(msgspec.Struct, frozen=True):

@@ -3,9 +3,8 @@
 from typing import Protocol
 
 from notifier.model.background import Task
-from notifier.model.run import HEARTBEAT_MS, LEASE_MS, Lane
+from notifier.model.run import HEARTBEAT_MS, LEASE_MS, Lane, LaneLost
 from notifier.model.runtime import Clock
-from notifier.stores.ledger import LaneLost
 
 LOOK_EVERY_S = 0.02
 

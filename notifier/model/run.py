@@ -228,3 +228,19 @@ class Lane(msgspec.Struct, frozen=True):
 def batch_name(number: int, round_: int) -> str:
     """The name of a batch's objects: `batch=00000123`, in the second deferred round `batch=00000123.r2`."""
     return f"batch={number:08d}" + (f".r{round_}" if round_ else "")
+
+
+class LaneTaken(Exception):
+    """A nudge that finds nothing to do: another worker holds the lane, or it waits, or it is done."""
+
+    def __init__(self, lane: Lane | None) -> None:
+        super().__init__(lane.state.value if lane else "unknown run")
+        self.lane = lane
+
+
+class LaneLost(Exception):
+    """Another worker claimed the lane since: this one must not write any more."""
+
+
+class LedgerTooNew(Exception):
+    """A newer release wrote this item: leave it alone."""

@@ -1,6 +1,6 @@
 """Log lines, metrics and traces. The services that take them (CloudWatch, X-Ray) are known inside this package only."""
 
-from notifier.telemetry.log import Action, Log
+from notifier.telemetry.log import JsonLog
 from notifier.telemetry.metrics import Dimension, Metric, Metrics, Reading
 from notifier.telemetry.sending import GatewayFigures, Sending
 from notifier.telemetry.start import start_tracing
@@ -8,13 +8,12 @@ from notifier.telemetry.trace import NO_TRACE, BatchSpan, CallKind, GatewayCall,
 
 __all__ = [
     "NO_TRACE",
-    "Action",
     "BatchSpan",
     "CallKind",
     "Dimension",
     "GatewayCall",
     "GatewayFigures",
-    "Log",
+    "JsonLog",
     "Metric",
     "Metrics",
     "Reading",

@@ -1,53 +1,13 @@
 """Structured log lines. Their names come from one enum; no line holds a token or a secret."""
 
-import enum
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-
-class Action(enum.StrEnum):
-    """Everything that is logged, by name."""
-
-    NUDGED = "nudged"
-    """An event arrived."""
-    IGNORED = "ignored"
-    """An event that had nothing to do: the lane is held, waits, or is done."""
-    CLAIMED = "claimed"
-    """A hop begins."""
-    OPENED = "opened"
-    """The batch file is read, validated and pinned."""
-    REFUSED = "refused"
-    """The file cannot be sent; nothing was."""
-    PROGRESS = "progress"
-    """The counts of the hop, about once a second."""
-    TROUBLE = "trouble"
-    """Something failed that will be tried again."""
-    LEFT = "left"
-    """A hop ended, and why."""
-    CONTINUED = "continued"
-    """The next hop was asked for."""
-    VERSION_GONE = "version_gone"
-    """The version of the code that a run began with was deleted: it goes on with the current one."""
-    LOST = "lost"
-    """Another worker holds the lane: this one ends without writing."""
-    CLOSED = "closed"
-    """The summary is written and the end of the run is announced."""
-    SWEPT = "swept"
-    """The sweeper invoked the worker for stalled lanes, or replayed dead letters."""
-    CONTROLLED = "controlled"
-    """An operator paused, resumed or cancelled."""
-    COUNTED = "counted"
-    """An audience was counted, or a part of it."""
-    BATCH = "batch"
-    """The counts of one batch. At DEBUG only: a million users are two thousand of them."""
-    EXPIRED = "expired"
-    """The sweeper cancelled a run whose files are about to be deleted."""
-    PRUNED = "pruned"
-    """The sweeper deleted published versions of the worker that no run uses."""
+from notifier.model.log import Action
 
 
-class Log:
+class JsonLog:
     """JSON lines with the run as correlation id.
 
     Args:

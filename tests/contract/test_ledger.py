@@ -23,12 +23,15 @@ from notifier.model.run import (
     Control,
     Ending,
     Lane,
+    LaneLost,
     LaneState,
+    LaneTaken,
+    LedgerTooNew,
     Run,
     UnfinishedClaim,
     source_of,
 )
-from notifier.stores.ledger import DynamoLedger, LaneLost, LaneTaken, LedgerTooNew
+from notifier.stores.ledger import DynamoLedger
 from notifier.stores.ledger.runs import MAX_NAMED_OBJECTS
 from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, new_name, server_for
 

@@ -16,7 +16,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.outcome import Disposition, Outcome, Verdict
 from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
 from notifier.sending.batch import Batch
-from notifier.telemetry import NO_TRACE, Dimension, Log, Metric, Metrics, Tracing
+from notifier.telemetry import NO_TRACE, Dimension, JsonLog, Metric, Metrics, Tracing
 from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
 from notifier.telemetry.trace import NoTrace
 from tests.deployment.transformed_template import ROOT, resources, source, transformed
@@ -75,7 +75,7 @@ def everything_told() -> Lines:
     lines, clock = Lines(), Clock()
     metrics = Metrics(STACK, clock.now, lines.write)
     settings = Settings(bucket="b", table="t", stack=STACK)
-    watch = HopWatch(settings, clock, Log("ERROR"), metrics, NO_TRACE)
+    watch = HopWatch(settings, clock, JsonLog("ERROR"), metrics, NO_TRACE)
     account = Account()
     hop = a_hop(account)
     watch.begin(hop)
@@ -87,7 +87,7 @@ def everything_told() -> Lines:
     ):  # fmt: skip
         account.count("a", outcome, reason)
     watch.end(hop)
-    observer = Observer(settings, clock, Log("ERROR"))
+    observer = Observer(settings, clock, JsonLog("ERROR"))
     observer.metrics = metrics
     with observer.invocation("", "worker"):
         observer.began(Lane("r1", state=LaneState.RESTING, due_at_ms=1), 5_000)
@@ -239,7 +239,7 @@ def test_a_minute_is_told_once() -> None:
     """What former hops and former minutes have done is not told again."""
     lines, clock = Lines(), Clock()
     metrics = Metrics(STACK, clock.now, lines.write)
-    watch = HopWatch(Settings(bucket="b", table="t"), clock, Log("ERROR"), metrics, NO_TRACE)
+    watch = HopWatch(Settings(bucket="b", table="t"), clock, JsonLog("ERROR"), metrics, NO_TRACE)
     account = Account()
     account.arm("a").accepted = 1_000
     hop = a_hop(account)
@@ -283,7 +283,7 @@ def test_a_minute_is_told_once() -> None:
 def test_lag_is_from_due_to_begun(lane: Lane | None, dropped_at_ms: int | None, lag_ms: int | None) -> None:
     """Lag covers the way from S3 to the first hop, and from each hop to the next."""
     lines, clock = Lines(), Clock()
-    observer = Observer(Settings(bucket="b", table="t", stack=STACK), clock, Log("ERROR"))
+    observer = Observer(Settings(bucket="b", table="t", stack=STACK), clock, JsonLog("ERROR"))
     observer.metrics = Metrics(STACK, clock.now, lines.write)
     observer.began(lane, 500_500, dropped_at_ms)
     assert [line["Lag"] for line in lines.lines] == ([] if lag_ms is None else [lag_ms])
@@ -301,7 +301,7 @@ class Chain(NoTrace):
 
 def test_a_long_chain_goes_on_in_another_trace() -> None:
     """Every eighth hop names the next trace: what eight may write is what a trace holds."""
-    observer = Observer(Settings(bucket="b", table="t", stack=STACK), Clock(), Log("ERROR"))
+    observer = Observer(Settings(bucket="b", table="t", stack=STACK), Clock(), JsonLog("ERROR"))
     parted = []
     for number in range(1, 18):
         Tracing.current = chain = Chain()

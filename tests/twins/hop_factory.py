@@ -11,9 +11,10 @@ from notifier.lifecycle.lane_worker import LaneWorker
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Campaign, read_campaign
+from notifier.model.log import Action
 from notifier.model.outcome import Access
 from notifier.model.recipient import Recipient
-from notifier.model.run import Lane, Run, source_of
+from notifier.model.run import Lane, LaneLost, Run, source_of
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import StoreRefused
 from notifier.model.summary import summary_of
@@ -34,8 +35,6 @@ from notifier.sending.dispatch import Dispatch
 from notifier.sending.hop import Hop, Plan
 from notifier.sending.rate_limit import RateLimit
 from notifier.sending.retrying import Retrying
-from notifier.stores.ledger import LaneLost
-from notifier.telemetry import Action
 from tests.twins.audience import MemoryAudience
 from tests.twins.background import TwinBackground
 from tests.twins.clock import TwinClock

@@ -6,8 +6,19 @@ from typing import Any
 import msgspec
 
 from notifier.model.account import Account
-from notifier.model.run import HAND_OVER_MS, LEASE_MS, Control, Ending, Lane, LaneState, Run, UnfinishedClaim
-from notifier.stores.ledger import MAX_REASON, LaneLost, LaneTaken
+from notifier.model.run import (
+    HAND_OVER_MS,
+    LEASE_MS,
+    Control,
+    Ending,
+    Lane,
+    LaneLost,
+    LaneState,
+    LaneTaken,
+    Run,
+    UnfinishedClaim,
+)
+from notifier.stores.ledger import MAX_REASON
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
 WAITING = (LaneState.PAUSED, LaneState.STOPPED)

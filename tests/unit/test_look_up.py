@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from notifier.app import Worker
 from notifier.composition.hop_watch import Observer
 from notifier.composition.settings import Settings
-from notifier.telemetry import Action, Log
+from notifier.model.log import Action
+from notifier.telemetry import JsonLog
 from tests.twins.clock import TwinClock
 from tests.twins.hop_factory import TwinContinuation, TwinLog
 from tests.twins.ledger import MemoryLedger
@@ -36,7 +37,7 @@ def worker_of(code: str) -> tuple[Worker, TwinLog]:
         background=None,
         s3=Refusing(code),
     )
-    observer: Any = Observer(settings, clock, Log("ERROR"))
+    observer: Any = Observer(settings, clock, JsonLog("ERROR"))
     observer.log = log
     return Worker(process, observer), log
 

@@ -4,11 +4,11 @@ import msgspec
 import pytest
 
 from notifier.model.account import Account
+from notifier.model.log import Action
 from notifier.model.run import HEARTBEAT_MS, LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, UnfinishedClaim
 from notifier.model.summary import Summary, summary_of
 from notifier.sending.hop import WAIT_MS
 from notifier.sending.settling import REFUSALS, SLOW_S
-from notifier.telemetry import Action
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones

@@ -11,8 +11,9 @@ from notifier.composition.settings import Settings
 from notifier.entries.sweeper import Sweeper
 from notifier.events.announcement import EventBridgeAnnouncer, NotAnnounced
 from notifier.events.triggers import LaneNudge
+from notifier.model.log import Action
 from notifier.model.run import HAND_OVER_MS, Ending, Run, source_of
-from notifier.telemetry import Action, Log
+from notifier.telemetry import JsonLog
 from tests.twins.clock import TwinClock
 from tests.twins.hop_factory import TwinLog
 from tests.twins.ledger import MemoryLedger
@@ -102,7 +103,7 @@ class World:
         self.clock.time_s += seconds
 
     def sweep(self) -> dict[str, int]:
-        observer: Any = Observer(self.settings, self.clock, Log("ERROR"))
+        observer: Any = Observer(self.settings, self.clock, JsonLog("ERROR"))
         observer.log = self.log
         process: Any = self
         pruner: Any = NoPruner()

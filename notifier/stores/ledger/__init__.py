@@ -7,11 +7,10 @@ from notifier.stores.ledger.control import Controls
 from notifier.stores.ledger.items import DUE_INDEX
 from notifier.stores.ledger.lease import MAX_REASON, Leases
 from notifier.stores.ledger.runs import Runs
-from notifier.stores.ledger.table import LaneLost, LaneTaken, LedgerTooNew
 
 
 class DynamoLedger(Runs, Leases, Controls):
     """The whole ledger over one table. Its parts are told apart by who writes."""
 
 
-__all__ = ["DUE_INDEX", "MAX_REASON", "DynamoLedger", "LaneLost", "LaneTaken", "LedgerTooNew"]
+__all__ = ["DUE_INDEX", "MAX_REASON", "DynamoLedger"]

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from notifier.model.run import LEASE_MS, Control, Ending, Lane, LaneState, UnfinishedClaim
+from notifier.model.run import LEASE_MS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, UnfinishedClaim
 from notifier.stores.ledger.items import as_json, key, lane_of, lane_sk, n
-from notifier.stores.ledger.table import LaneLost, LaneTaken, Table, is_refused
+from notifier.stores.ledger.table import Table, is_refused
 
 MAX_REASON = 2_000
 """Characters of a reason that are kept: an item holds 400 KB."""

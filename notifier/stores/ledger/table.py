@@ -1,31 +1,15 @@
-"""The table: what every part of the ledger reads and writes with, and what is raised."""
+"""The table: what every part of the ledger reads and writes with."""
 
 from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from notifier.model.run import LEDGER_VERSION, Lane
+from notifier.model.run import LEDGER_VERSION, Lane, LedgerTooNew
 from notifier.stores.ledger.items import key, lane_of, lane_sk, n
 
 KEEP_S = 400 * 86_400
 """Items of a run are kept for this long after their last write."""
-
-
-class LaneTaken(Exception):
-    """A nudge that finds nothing to do: another worker holds the lane, or it waits, or it is done."""
-
-    def __init__(self, lane: Lane | None) -> None:
-        super().__init__(lane.state.value if lane else "unknown run")
-        self.lane = lane
-
-
-class LaneLost(Exception):
-    """Another worker claimed the lane since: this one must not write any more."""
-
-
-class LedgerTooNew(Exception):
-    """A newer release wrote this item: leave it alone."""
 
 
 class Table:

@@ -1,0 +1,61 @@
+"""Everything that is logged, by name, and what takes it."""
+
+import enum
+from typing import Any, Protocol
+
+
+class Action(enum.StrEnum):
+    """Everything that is logged, by name."""
+
+    NUDGED = "nudged"
+    """An event arrived."""
+    IGNORED = "ignored"
+    """An event that had nothing to do: the lane is held, waits, or is done."""
+    CLAIMED = "claimed"
+    """A hop begins."""
+    OPENED = "opened"
+    """The batch file is read, validated and pinned."""
+    REFUSED = "refused"
+    """The file cannot be sent; nothing was."""
+    PROGRESS = "progress"
+    """The counts of the hop, about once a second."""
+    TROUBLE = "trouble"
+    """Something failed that will be tried again."""
+    LEFT = "left"
+    """A hop ended, and why."""
+    CONTINUED = "continued"
+    """The next hop was asked for."""
+    VERSION_GONE = "version_gone"
+    """The version of the code that a run began with was deleted: it goes on with the current one."""
+    LOST = "lost"
+    """Another worker holds the lane: this one ends without writing."""
+    CLOSED = "closed"
+    """The summary is written and the end of the run is announced."""
+    SWEPT = "swept"
+    """The sweeper invoked the worker for stalled lanes, or replayed dead letters."""
+    CONTROLLED = "controlled"
+    """An operator paused, resumed or cancelled."""
+    COUNTED = "counted"
+    """An audience was counted, or a part of it."""
+    BATCH = "batch"
+    """The counts of one batch. At DEBUG only: a million users are two thousand of them."""
+    EXPIRED = "expired"
+    """The sweeper cancelled a run whose files are about to be deleted."""
+    PRUNED = "pruned"
+    """The sweeper deleted published versions of the worker that no run uses."""
+
+
+class Log(Protocol):
+    """Takes log lines (`notifier.telemetry.log.JsonLog` is the real one). No field holds a token or a secret."""
+
+    def info(self, action: Action, **fields: Any) -> None:
+        """Something that should happen."""
+        ...
+
+    def warning(self, action: Action, **fields: Any) -> None:
+        """Something that should not, and was handled."""
+        ...
+
+    def error(self, action: Action, **fields: Any) -> None:
+        """Something that a person must look at."""
+        ...
