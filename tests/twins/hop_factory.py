@@ -40,7 +40,7 @@ from tests.twins.background import TwinBackground
 from tests.twins.clock import TwinClock
 from tests.twins.gateway import Phones, TwinCarrier, TwinTransport
 from tests.twins.ledger import MemoryLedger
-from tests.twins.results import MemoryResults
+from tests.twins.settlements import MemoryResults
 
 BUCKET = "twins"
 ENDPOINTS = ("fcm", "apns")

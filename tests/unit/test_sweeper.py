@@ -17,7 +17,7 @@ from notifier.telemetry import JsonLog
 from tests.twins.clock import TwinClock
 from tests.twins.hop_factory import TwinLog
 from tests.twins.ledger import MemoryLedger
-from tests.twins.results import MemoryResults
+from tests.twins.settlements import MemoryResults
 
 
 class Worker:

@@ -26,7 +26,7 @@ from notifier.stores.settlements import S3Results
 from reporting.rows import count_lines, read_rows
 from tests.contract.moto_stores import client_of, lost_answer, new_name, server_for
 
-TWIN = "tests.twins.results"
+TWIN = "tests.twins.settlements"
 KINDS = ("s3", "memory") if importlib.util.find_spec(TWIN) else ("s3",)
 AT = "2026-11-21 09:00:00.000"
 TOKEN = "a-token-that-nobody-may-see"

@@ -14,7 +14,7 @@ from notifier.model.run import Lane, Run, Source, UnfinishedClaim, source_of
 from tests.twins.audience import MemoryAudience
 from tests.twins.hop_factory import users
 from tests.twins.ledger import MemoryLedger
-from tests.twins.results import MemoryResults
+from tests.twins.settlements import MemoryResults
 
 RUN = Run("r1", source_of("drop", "batches/a.json", "v1", "e1"), 7)
 
