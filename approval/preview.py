@@ -116,7 +116,7 @@ def _personalised(renderer: Renderer, arm: str, recipient: Recipient) -> tuple[W
     """The user's wording and texts; where they lack an attribute, the wording as it was written, and the reason."""
     try:
         renderer.check(recipient)  # as the worker does before it sends to this user
-        words = renderer.words(arm, recipient)
+        words = renderer.render(arm, recipient)
     except BrokenRecord as error:
         wording = renderer.wording_for(arm, recipient)
         return msgspec.structs.replace(wording, slots=()), (), f"This user: {getattr(error, 'shown', error)}."

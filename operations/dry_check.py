@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from notifier.audience import BrokenFile, IdSet
-from notifier.content.render import Renderer, Words, sources_of
+from notifier.content.render import RenderedTexts, Renderer, sources_of
 from notifier.content.template import UnfitValue, compiled
 from notifier.content.text_checks import faults_in, names_of, warnings_of
 from notifier.counting.audience_checks import PLACES, warnings_in
@@ -23,8 +23,8 @@ from notifier.lifecycle.admission import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKE
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.model.characters import cleaned
-from notifier.model.people import joined_words
 from notifier.model.recipient import REPEATED, BrokenRecord, Gateway, Recipient, masked, read_recipient, user_id_in
+from notifier.model.user_rows import joined_rows_note
 
 LIMIT_BYTES = 4096
 PREVIEWS = 3
@@ -123,7 +123,7 @@ class Payloads:
         self._prepared: dict[tuple[str, str], tuple[fcm.Prepared, apns.Prepared]] = {}
         self._static: dict[tuple[tuple[str, str], Gateway], int] = {}
 
-    def bytes_of(self, words: Words, gateway: Gateway) -> int:
+    def bytes_of(self, words: RenderedTexts, gateway: Gateway) -> int:
         """What counts against the gateway's limit."""
         if words.texts:
             return self._of(words)[gateway is Gateway.APNS].payload_bytes(words.texts)
@@ -132,13 +132,13 @@ class Payloads:
             self._static[key] = self._of(words)[gateway is Gateway.APNS].payload_bytes(())
         return self._static[key]
 
-    def as_json(self, words: Words, gateway: Gateway, token: str, now_s: float) -> dict[str, Any]:
+    def as_json(self, words: RenderedTexts, gateway: Gateway, token: str, now_s: float) -> dict[str, Any]:
         """A payload to look at."""
         prepared = self._of(words)[gateway is Gateway.APNS]
         decoded: dict[str, Any] = msgspec.json.decode(prepared.body(token, words.texts, now_s))
         return decoded
 
-    def _of(self, words: Words) -> tuple[fcm.Prepared, apns.Prepared]:
+    def _of(self, words: RenderedTexts) -> tuple[fcm.Prepared, apns.Prepared]:
         if words.key not in self._prepared:
             wording = self._renderer.wording(words.key)
             label = Label(RUN_ID, self._campaign_id, wording.arm)
@@ -266,7 +266,7 @@ class Inspector:
             self._note(number, str(error), value, shown=error.shown if isinstance(error, UnfitValue) else "")
             return
         self._tally.meet(recipient.user_id)
-        recipient = self._tally.people.once(recipient)
+        recipient = self._tally.user_rows.without_repeated_tokens(recipient)
         for place, reason in recipient.broken_devices:
             self._note(number, reason, value, place, whole=not recipient.devices and reason != REPEATED)
         self._tally.figures.invalid_records -= len(recipient.broken_devices)
@@ -287,7 +287,7 @@ class Inspector:
         self.found.arms[arm].users += is_new
         if arm == CONTROL:
             return
-        words = self._renderer.words(arm, recipient)
+        words = self._renderer.render(arm, recipient)
         if is_new:
             self._count_reader(words, recipient)
         for _, device in recipient.devices:
@@ -296,7 +296,7 @@ class Inspector:
         if len(self.found.previews) < PREVIEWS:
             self.found.previews.append(self._preview(arm, recipient, words))
 
-    def _count_reader(self, words: Words, recipient: Recipient) -> None:
+    def _count_reader(self, words: RenderedTexts, recipient: Recipient) -> None:
         """Which translation the user reads, and whether any of his attributes loses control characters on the way."""
         language = words.key[1].partition(",")[0]
         self.found.languages[language] = self.found.languages.get(language, 0) + 1
@@ -305,7 +305,7 @@ class Inspector:
         values = recipient.attributes.values()
         self._with_controls += bool(words.texts) and any(isinstance(v, str) and cleaned(v) != v for v in values)
 
-    def _preview(self, arm: str, recipient: Recipient, words: Words) -> Preview:
+    def _preview(self, arm: str, recipient: Recipient, words: RenderedTexts) -> Preview:
         assert self._payloads is not None
         token = masked(recipient.devices[0][1].token)
         ios = self._payloads.as_json(words, Gateway.APNS, token, self._now_s)
@@ -370,7 +370,7 @@ class Inspector:
             yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
         if campaign is not None:
             yield from addition_warnings(campaign)
-        if joined := joined_words(figures.records, figures.users):
+        if joined := joined_rows_note(figures.records, figures.users):
             yield joined
         yield from warnings_in(figures.null_words, figures.other_gateway, self._names_used())
         if figures.repeated_tokens:

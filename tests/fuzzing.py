@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from notifier.audience.form import BatchFileParser, PartParser
+from notifier.audience.part_parser import BatchFileParser, PartParser
 from notifier.audience.unpack import Unpacker
 from notifier.gateway.apns import verdict as apns_verdict
 from notifier.gateway.fcm import verdict as fcm_verdict

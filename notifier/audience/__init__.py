@@ -10,7 +10,7 @@ from notifier.audience.guarded import GuardedStream
 from notifier.audience.head import BatchFileHead, read_head
 from notifier.audience.ids import IdSet, read_ids
 from notifier.audience.pin import PinnedObject, pin, pin_parts
-from notifier.audience.stream import AudienceStream, Holds
+from notifier.audience.stream import AudienceStream, FileKind
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable, BrokenFile
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "BatchFileHead",
     "BrokenFile",
     "FileCache",
+    "FileKind",
     "GuardedStream",
-    "Holds",
     "IdSet",
     "PinnedObject",
     "pin",

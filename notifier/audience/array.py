@@ -13,7 +13,8 @@ from typing import Any
 
 import ijson
 
-from notifier.audience.encoding import why_not_json
+from notifier.audience.bulk import BulkDecoder
+from notifier.audience.json_faults import why_not_json
 from notifier.audience.limits import (
     MAX_BRACKETS,
     MAX_VALUE_BYTES,
@@ -24,8 +25,7 @@ from notifier.audience.limits import (
     judged,
     without_lone_surrogates,
 )
-from notifier.audience.skip import Leap
-from notifier.audience.whole import Bulk
+from notifier.audience.skip import RecordSkipper
 from notifier.model.audience_faults import BrokenFile
 
 BACKEND = "yajl2_c"
@@ -95,8 +95,8 @@ class ArrayParser:
         self._name = name
         self._alone = alone
         self._offset = offset
-        self._leap = Leap(skip) if skip and backend is None else None
-        self._bulk = Bulk() if backend is None else None
+        self._skipper = RecordSkipper(skip) if skip and backend is None else None
+        self._bulk = BulkDecoder() if backend is None else None
         self._held = b""
         self._digits = DigitRun()
         self._probing = False
@@ -117,8 +117,8 @@ class ArrayParser:
         Raises:
             BrokenFile: not JSON from here on, or beyond a limit. Records it did complete are in `salvage`.
         """
-        if self._leap is not None:
-            return self._feed_leap(self._leap, text, final)
+        if self._skipper is not None:
+            return self._feed_skipper(self._skipper, text, final)
         if self._bulk is not None:
             return self._feed_bulk(self._bulk, text, final)
         text = self._held + text
@@ -139,18 +139,18 @@ class ArrayParser:
             self._close()
         return self.salvage()
 
-    def _feed_leap(self, leap: Leap, text: bytes, final: bool) -> list[object]:
-        skipped: list[object] = [None] * leap.feed(text)
+    def _feed_skipper(self, skipper: RecordSkipper, text: bytes, final: bool) -> list[object]:
+        skipped: list[object] = [None] * skipper.feed(text)
         self.count += len(skipped)
         if final:
-            leap.stop()
-        if leap.rest is None:
+            skipper.stop()
+        if skipper.rest is None:
             return skipped
-        self._leap = None
-        self._offset += leap.skipped_bytes
-        return skipped + self.feed(leap.rest, final=final)
+        self._skipper = None
+        self._offset += skipper.skipped_bytes
+        return skipped + self.feed(skipper.rest, final=final)
 
-    def _feed_bulk(self, bulk: Bulk, text: bytes, final: bool) -> list[object]:
+    def _feed_bulk(self, bulk: BulkDecoder, text: bytes, final: bool) -> list[object]:
         records, taken = bulk.feed(text)
         self._records += records
         self.count += len(records)

@@ -7,8 +7,8 @@ from decimal import Decimal
 from types import ModuleType
 
 from notifier.audience.array import ArrayParser
-from notifier.audience.encoding import NOT_JSON, NOT_UTF8, foreign_word, why_not_json
-from notifier.audience.formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, users_fault
+from notifier.audience.foreign_formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, users_fault
+from notifier.audience.json_faults import NOT_JSON, NOT_UTF8, foreign_word, why_not_json
 from notifier.audience.limits import MAX_VALUE_BYTES, is_too_deep
 from notifier.model.audience_faults import BrokenFile
 

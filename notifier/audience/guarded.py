@@ -17,7 +17,7 @@ class GuardedStream:
         self._broken = broken
         self._unreachable = unreachable
         self.position = stream.position
-        self.place_of = stream.place_of
+        self.locate = stream.locate
         self.wait = stream.wait
         self.close = stream.close
 

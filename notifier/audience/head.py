@@ -7,7 +7,7 @@ import msgspec
 from notifier.audience.cache import FileCache
 from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
-from notifier.audience.stream import AudienceStream, Holds
+from notifier.audience.stream import AudienceStream, FileKind
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,7 +36,7 @@ def read_head(
         BrokenFile: not a batch file, as far as it was read.
         AudienceChanged, AudienceUnreachable: as of the stream.
     """
-    stream = AudienceStream(client, (pinned,), holds=Holds.BATCH_FILE, cache=cache, pause=pause)
+    stream = AudienceStream(client, (pinned,), kind=FileKind.BATCH_FILE, cache=cache, pause=pause)
     try:
         while not stream.ended and not ("campaign" in stream.values and stream.in_users):
             if not stream.take(_AT_ONCE):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from notifier.audience.cache import FileCache
 from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
-from notifier.audience.stream import AudienceStream, Holds
+from notifier.audience.stream import AudienceStream, FileKind
 from notifier.model.audience_faults import BrokenFile
 from notifier.model.recipient import BrokenRecord, id_of, user_id_in
 
@@ -67,7 +67,7 @@ def read_ids(
         AudienceChanged, AudienceUnreachable: as of the stream.
     """
     ids = IdSet()
-    stream = AudienceStream(client, parts, holds=Holds.IDS, cache=cache, pause=pause)
+    stream = AudienceStream(client, parts, kind=FileKind.IDS, cache=cache, pause=pause)
     try:
         while not stream.ended:
             before = stream.position()

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from notifier.audience.encoding import why_not_json
+from notifier.audience.json_faults import why_not_json
 from notifier.audience.limits import MAX_VALUE_BYTES, UNENCODABLE, without_lone_surrogates
 from notifier.audience.scan import BETWEEN, ValueScan
 from notifier.model.recipient import BrokenRecord

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from notifier.audience.form import BatchFileParser, PartParser
 from notifier.audience.head import BatchFileHead
-from notifier.audience.stream import Holds
+from notifier.audience.part_parser import BatchFileParser, PartParser
+from notifier.audience.stream import FileKind
 from notifier.audience.unpack import Unpacker
 
 READ_BYTES = 1024 * 1024
@@ -37,10 +37,10 @@ def read_local(path: Path, parser: BatchFileParser | PartParser) -> Iterator[lis
                 return
 
 
-def parser_for(path: Path, holds: Holds) -> BatchFileParser | PartParser:
+def parser_for(path: Path, kind: FileKind) -> BatchFileParser | PartParser:
     """The parser of what a file holds."""
     name = str(path)
-    return BatchFileParser(name) if holds is Holds.BATCH_FILE else PartParser(name, ids=holds is Holds.IDS)
+    return BatchFileParser(name) if kind is FileKind.BATCH_FILE else PartParser(name, ids=kind is FileKind.IDS)
 
 
 def read_local_head(path: Path) -> BatchFileHead:

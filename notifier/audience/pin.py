@@ -9,7 +9,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
 from urllib3.exceptions import HTTPError
 
-from notifier.audience.answers import ARCHIVED, WITHOUT_WORDS, code_of, read_error
+from notifier.audience.s3_errors import ARCHIVED, WITHOUT_WORDS, code_of, read_error
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.campaign import Part
 

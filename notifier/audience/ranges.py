@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from notifier.audience.answers import code_of, read_error
 from notifier.audience.pin import PinnedObject, unquoted
+from notifier.audience.s3_errors import code_of, read_error
 from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable
 
 if TYPE_CHECKING:

@@ -1,16 +1,16 @@
 """Over the records that were read before, without decoding them: where a cold worker resumes far into a list.
 
-msgspec only counts them, and is faster still than where it builds records (`notifier.audience.whole`).
+msgspec only counts them, and is faster still than where it builds records (`notifier.audience.bulk`).
 """
 
 import msgspec
 
-from notifier.audience.whole import PATIENCE_BYTES, whole_records
+from notifier.audience.bulk import PATIENCE_BYTES, whole_records
 
 _count = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class Leap:
+class RecordSkipper:
     """Skips whole records of an array whose text begins with its opening bracket.
 
     It may stop short of `left` records, never beyond: `rest` is then an array that begins with the next record.

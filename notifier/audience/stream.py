@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from notifier.audience.cache import FileCache
 from notifier.audience.fetch import Fetcher
-from notifier.audience.form import BatchFileParser, PartParser
+from notifier.audience.part_parser import BatchFileParser, PartParser
 from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
 from notifier.audience.unpack import TEXT_BYTES, Unpacker
@@ -21,7 +21,7 @@ STEPS = 16
 """Pieces of 64 KiB that one call parses at most: what a call costs while it skips."""
 
 
-class Holds(enum.Enum):
+class FileKind(enum.Enum):
     """What the objects of a stream are."""
 
     BATCH_FILE = "batch_file"
@@ -46,13 +46,13 @@ class AudienceStream:
         parts: Sequence[PinnedObject],
         cursor: Cursor | None = None,
         *,
-        holds: Holds = Holds.USERS,
+        kind: FileKind = FileKind.USERS,
         cache: FileCache | None = None,
         pause: Sleep | None = None,
     ) -> None:
         cursor = cursor or Cursor()
         self._parts = parts
-        self._holds = holds
+        self._kind = kind
         self._first = cursor.part
         self._record = cursor.record
         self._parsed = cursor.record
@@ -80,10 +80,10 @@ class AudienceStream:
         self._download = self._fetcher.download(part - self._first)
         self._unpacker = Unpacker(name, plain=byte is not None)
         self._parser: BatchFileParser | PartParser
-        if self._holds is Holds.BATCH_FILE:
+        if self._kind is FileKind.BATCH_FILE:
             self._parser = BatchFileParser(name, skip=self._skip)
         else:
-            self._parser = PartParser(name, line=byte, skip=self._skip, ids=self._holds is Holds.IDS)
+            self._parser = PartParser(name, line=byte, skip=self._skip, ids=self._kind is FileKind.IDS)
 
     @property
     def ended(self) -> bool:
@@ -137,7 +137,7 @@ class AudienceStream:
                 byte = self._starts[self._next]
         return Cursor(record=self._record, part=self._part, in_part=self._seen - waiting, byte=byte)
 
-    def place_of(self, record: int) -> tuple[int, int]:
+    def locate(self, record: int) -> tuple[int, int]:
         """The part that holds a record of this stream, by its index over all parts, and its index there."""
         start, part = self._part_starts[bisect_right(self._part_starts, record, key=lambda one: one[0]) - 1]
         return part, record - start

@@ -7,7 +7,7 @@ goes on where the next one seems to begin.
 
 import re
 
-from notifier.audience.encoding import NOT_JSON
+from notifier.audience.json_faults import NOT_JSON
 from notifier.audience.limits import MAX_VALUE_BYTES
 from notifier.audience.lines import decode_or_broken
 from notifier.audience.scan import ValueScan

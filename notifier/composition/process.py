@@ -21,8 +21,8 @@ from notifier.audience import (
     AudienceStream,
     BrokenFile,
     FileCache,
+    FileKind,
     GuardedStream,
-    Holds,
     PinnedObject,
     pin,
     pin_parts,
@@ -230,8 +230,8 @@ class S3Library:
 
     def stream(self, admitted: AdmittedCampaign, cursor: Cursor) -> GuardedStream:
         """The users from a cursor on."""
-        holds = Holds.BATCH_FILE if admitted.inline else Holds.USERS
-        stream = AudienceStream(self._client, admitted.parts, cursor, holds=holds, cache=self._cache)
+        kind = FileKind.BATCH_FILE if admitted.inline else FileKind.USERS
+        stream = AudienceStream(self._client, admitted.parts, cursor, kind=kind, cache=self._cache)
         return GuardedStream(stream, BrokenInput, InputUnreachable)
 
     def stream_from_start(self, admitted: AdmittedCampaign) -> GuardedStream:

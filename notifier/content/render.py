@@ -42,7 +42,7 @@ class Wording(Struct, frozen=True):
     slots: tuple[str, ...] = ()
 
 
-class Words(Struct, frozen=True, gc=False):
+class RenderedTexts(Struct, frozen=True, gc=False):
     """What one push says: its wording's key (arm and locale) and, in the order of its slots, the texts."""
 
     key: tuple[str, str]
@@ -57,19 +57,19 @@ class _Arm:
         self.shown = shown
         """Title and body where both may turn out empty; None where there always is something to see."""
         self.key = (wording.arm, wording.locale)
-        self.static = Words(self.key) if not templates else None
+        self.static = RenderedTexts(self.key) if not templates else None
         self.required = frozenset[str]().union(*(template.required for template in templates))
         self.names = frozenset[str]().union(*(template.names or () for template in templates))
         self.open = tuple(template for template in templates if template.names is None)
         self._templates = templates
 
-    def words(self, recipient: Recipient, tried: Mapping[Template, str]) -> Words:
+    def render(self, recipient: Recipient, tried: Mapping[Template, str]) -> RenderedTexts:
         values = values_of(recipient)
         texts = [
             text if (text := tried.get(template)) is not None else cleaned(template.render(values))
             for template in self._templates
         ]
-        return Words(self.key, tuple(texts))
+        return RenderedTexts(self.key, tuple(texts))
 
 
 class _Row(Struct, frozen=True):
@@ -130,7 +130,7 @@ class Renderer:
         if row.late is not None:
             self._tried = recipient, _tried(row.late, recipient)
 
-    def words(self, arm: str, recipient: Recipient) -> Words:
+    def render(self, arm: str, recipient: Recipient) -> RenderedTexts:
         """What the arm's message says to a recipient whom `check` let pass. One and the same object where it is static.
 
         Raises:
@@ -140,7 +140,7 @@ class Renderer:
         if arm_.static is not None:
             return arm_.static
         whose, tried = self._tried
-        return arm_.words(recipient, tried if whose is recipient else {})
+        return arm_.render(recipient, tried if whose is recipient else {})
 
     def wording(self, key: tuple[str, str]) -> Wording:
         """The message behind the key of some words, to be prepared once for each gateway."""

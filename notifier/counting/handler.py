@@ -10,8 +10,8 @@ from notifier.audience import (
     AudienceDenied,
     AudienceStream,
     AudienceUnreachable,
+    FileKind,
     GuardedStream,
-    Holds,
     pin_parts,
 )
 from notifier.counting.job import AudienceUncountable, Counting, CountStatus, CountTaken, count_id
@@ -73,10 +73,10 @@ class CountService:
         except Exception:
             self._jobs.release(claim)
             raise
-        holds = Holds.BATCH_FILE if request.batch_file else Holds.USERS
+        kind = FileKind.BATCH_FILE if request.batch_file else FileKind.USERS
 
         def open_stream(cursor: Cursor) -> GuardedStream:
-            stream = AudienceStream(self._s3, pinned, cursor, holds=holds)
+            stream = AudienceStream(self._s3, pinned, cursor, kind=kind)
             return GuardedStream(stream, AudienceUncountable, AudienceUnreachable)
 
         deadline = Deadline(remaining_ms, min(RESERVE_MS, remaining_ms() // 3))

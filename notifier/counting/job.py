@@ -15,8 +15,8 @@ import msgspec
 from notifier.counting.tally import AudienceCounts, Figures
 from notifier.model.campaign import Part
 from notifier.model.cursor import Cursor
-from notifier.model.people import BATCH_SIZE
 from notifier.model.runtime import Clock
+from notifier.model.user_rows import BATCH_SIZE
 
 LEASE_MS = 60_000
 """A claim holds for this long after its last write."""
@@ -109,7 +109,7 @@ class CountStream(Protocol):
     def take(self, limit: int) -> list[object]: ...
     def wait(self, timeout_s: float) -> None: ...
     def position(self) -> Cursor: ...
-    def place_of(self, record: int) -> tuple[int, int]: ...
+    def locate(self, record: int) -> tuple[int, int]: ...
     def close(self) -> None: ...
 
 
@@ -167,7 +167,7 @@ class Counting:
         stream = self._open_stream(claim.cursor)
 
         def place_of(record: int) -> tuple[str, int]:
-            part, number = stream.place_of(record)
+            part, number = stream.locate(record)
             return self._names[part] if len(self._names) > 1 else "", number
 
         tally = AudienceCounts(claim.figures, place_of, self._batch_size)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from notifier.counting.audience_checks import BrokenGroup, Place, add_broken, add_null_words, of_other_gateway
-from notifier.model.people import BATCH_SIZE, People
 from notifier.model.recipient import BrokenRecord, Recipient, masked, read_recipient, user_id_in
+from notifier.model.user_rows import BATCH_SIZE, UserRows
 
 MAX_NAMES = 500
 """Distinct locales, time zones and attributes that are told apart; further ones are counted under `OTHER`.
@@ -81,7 +81,7 @@ class AudienceCounts:
         self.figures.records = max(self.figures.records, self.figures.users)
         self._place_of = place_of
         self._size = size
-        self.people = People()
+        self.user_rows = UserRows()
         self.tokens = TokenHashes()
         self._sampled = {_kind_of(sample) for sample in self.figures.samples}
         self._platforms = {name: self.figures.platforms.get(name, 0) for name in ("ios", "android", "web")}
@@ -99,15 +99,15 @@ class AudienceCounts:
                 self.note_broken(str(error))
             else:
                 self.meet(recipient.user_id)
-                self.count(self.people.once(recipient))
+                self.count(self.user_rows.without_repeated_tokens(recipient))
             self.figures.records += 1
         self.figures.platforms = {name: n for name, n in self._platforms.items() if n}
 
     def meet(self, user_id: str | None) -> None:
         """The next record belongs to this user, who is counted unless the row before was his. Batches are a run's."""
         if self.figures.records % self._size == 0:
-            self.people.begin_batch()
-        self.figures.users += self.people.meet(user_id)
+            self.user_rows.start_batch()
+        self.figures.users += self.user_rows.starts_user(user_id)
 
     def count(self, recipient: Recipient) -> bool:
         """Count one recipient. False where an earlier row of this user counted: then only its devices are."""
@@ -125,7 +125,7 @@ class AudienceCounts:
                 figures.other_gateway[marked] = figures.other_gateway.get(marked, 0) + 1
         if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
             self._sample(recipient)
-        if not self.people.place():
+        if not self.user_rows.counts_now():
             return False
         self._count_traits(recipient)
         return True

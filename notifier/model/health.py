@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 
-class Seen(msgspec.Struct, array_like=True):
+class EndpointEvidence(msgspec.Struct, array_like=True):
     """What was last seen of one endpoint, as times of *requests* in seconds since the epoch; 0 for never.
 
     Of requests, not of answers: an acceptance that is answered late says nothing about what came after it was asked.
@@ -20,14 +20,17 @@ class Seen(msgspec.Struct, array_like=True):
 class Health:
     """What was seen of each endpoint, over all hops of a lane (it is kept in the ledger)."""
 
-    def __init__(self, seen: Mapping[str, Seen] | None = None) -> None:
-        self.seen: dict[str, Seen] = {name: Seen(one.accepted_at, one.refused_at) for name, one in (seen or {}).items()}
+    def __init__(self, seen: Mapping[str, EndpointEvidence] | None = None) -> None:
+        # Copies, because `accept` and `refuse` change them and the caller's are a part of a frozen value.
+        self.seen: dict[str, EndpointEvidence] = {
+            name: EndpointEvidence(one.accepted_at, one.refused_at) for name, one in (seen or {}).items()
+        }
 
     def accept(self, endpoint: str, asked_at: float) -> None:
         """A request was accepted."""
         seen = self.seen.get(endpoint)
         if seen is None:
-            seen = self.seen[endpoint] = Seen()
+            seen = self.seen[endpoint] = EndpointEvidence()
         if asked_at > seen.accepted_at:
             seen.accepted_at = asked_at
 
@@ -43,7 +46,7 @@ class Health:
             since: when the device's request before it was made; of a first request the same as `asked_at`.
             counted: how many of the device's refusals counted before this one.
         """
-        seen = self.seen.setdefault(endpoint, Seen())
+        seen = self.seen.setdefault(endpoint, EndpointEvidence())
         if seen.accepted_at > since:
             return True
         if counted > 0:

@@ -8,7 +8,7 @@ import msgspec
 
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
-from notifier.model.health import Seen
+from notifier.model.health import EndpointEvidence
 
 LEASE_MS = 30_000
 """A claim holds for this long unless it is renewed."""
@@ -182,7 +182,7 @@ class Lane(msgspec.Struct, frozen=True):
     sending_ms: int = 0
     idle_claims: int = 0
     account: Account = msgspec.field(default_factory=Account)
-    health: dict[str, Seen] = {}
+    health: dict[str, EndpointEvidence] = {}
     asking: tuple[Asking, ...] | None = None
     revision: int = 0
     function_version: str = ""

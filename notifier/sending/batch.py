@@ -5,16 +5,16 @@ from collections.abc import Container, Sequence
 from itertools import islice
 from typing import Protocol
 
-from notifier.content.render import Words
+from notifier.content.render import RenderedTexts
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import DeadToken, Invalid, Outcome, Row
-from notifier.model.people import BATCH_SIZE as BATCH_SIZE  # noqa: PLC0414 - most of its readers know it from here
-from notifier.model.people import People
 from notifier.model.recipient import BrokenRecord, Device, Environment, Gateway, Recipient, read_recipient, user_id_in
 from notifier.model.run import batch_name
+from notifier.model.user_rows import BATCH_SIZE as BATCH_SIZE  # noqa: PLC0414 - most of its readers know it from here
+from notifier.model.user_rows import UserRows
 
 
 class Voice(Protocol):
@@ -24,7 +24,7 @@ class Voice(Protocol):
         """Raise BrokenRecord when any arm's message lacks an attribute."""
         ...
 
-    def words(self, arm: str, recipient: Recipient) -> Words:
+    def render(self, arm: str, recipient: Recipient) -> RenderedTexts:
         """The words of one arm for one recipient."""
         ...
 
@@ -65,7 +65,7 @@ class Push:
         self.device = device
         self.endpoint = endpoint_of(device)
         self.locale: str | None = None
-        self.words: Words | None = None
+        self.words: RenderedTexts | None = None
         """None: the user is in the control group."""
         self.attempts = 0
         self.counted = 0
@@ -284,7 +284,7 @@ class BatchBuilder:
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
         """The batch of these records. `at_end` is the cursor behind them."""
         batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
-        people = People()
+        user_rows = UserRows()
         for record, value in enumerate(records, first_record):
             try:
                 if isinstance(value, BrokenRecord):
@@ -292,11 +292,11 @@ class BatchBuilder:
                 recipient = read_recipient(value)
                 self._voice.check(recipient)
             except BrokenRecord as error:
-                batch.account.users += people.meet(user_id_in(value))
+                batch.account.users += user_rows.starts_user(user_id_in(value))
                 note_invalid(batch, record, str(error), value)
             else:
-                batch.account.users += people.meet(recipient.user_id)
-                self._take(batch, record, value, people.once(recipient), people)
+                batch.account.users += user_rows.starts_user(recipient.user_id)
+                self._take(batch, record, value, user_rows.without_repeated_tokens(recipient), user_rows)
         return batch
 
     def passed(self, number: int, account: Account, at_end: Cursor) -> Batch:
@@ -306,19 +306,19 @@ class BatchBuilder:
         batch.passed = True
         return batch
 
-    def _take(self, batch: Batch, record: int, value: object, recipient: Recipient, people: People) -> None:
+    def _take(self, batch: Batch, record: int, value: object, recipient: Recipient, user_rows: UserRows) -> None:
         for number, reason in recipient.broken_devices:
             note_invalid(batch, record, reason, value, number)
         if not recipient.devices:
             return
         account = batch.account
         if recipient.user_id in self._excluded:
-            account.excluded += people.place()
+            account.excluded += user_rows.counts_now()
             return
         arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
-        account.arm(arm).assigned += people.place()
+        account.arm(arm).assigned += user_rows.counts_now()
         account.devices += len(recipient.devices)
-        words = None if arm == CONTROL else self._voice.words(arm, recipient)
+        words = None if arm == CONTROL else self._voice.render(arm, recipient)
         for place, device in recipient.devices:
             push = Push(batch, record, place, recipient.user_id, arm, device)
             push.locale = recipient.locale

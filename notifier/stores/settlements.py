@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from notifier.content.render import Words
+from notifier.content.render import RenderedTexts
 from notifier.model.account import Account
 from notifier.model.outcome import Row
 from notifier.model.recipient import Device
@@ -46,7 +46,7 @@ class Deferred(msgspec.Struct, frozen=True, omit_defaults=True):
     user_id: str
     arm: str
     device: Device
-    words: Words
+    words: RenderedTexts
     attempts: int
     asked_at: float
     due_at: float

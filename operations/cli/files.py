@@ -14,7 +14,7 @@ from notifier.audience import (
     AudienceStream,
     AudienceUnreachable,
     BrokenFile,
-    Holds,
+    FileKind,
     IdSet,
     pin,
     pin_parts,
@@ -55,7 +55,7 @@ class Input:
         self._users_only = users_only
         self._place_of: Callable[[int], tuple[str, int]] = lambda number: ("", number)
 
-    def place_of(self, record: int) -> tuple[str, int]:
+    def locate(self, record: int) -> tuple[str, int]:
         """The part that holds a record that was just read, where there are several, and its number there."""
         return self._place_of(record)
 
@@ -77,14 +77,14 @@ class Input:
         if head is not None and head.audience is not None:
             yield from self._referenced(head.audience)
             return
-        holds = Holds.USERS if self._users_only else Holds.BATCH_FILE
+        kind = FileKind.USERS if self._users_only else FileKind.BATCH_FILE
         for source in self._sources:
             if source.startswith("s3://"):
                 client = self._cloud_of().client("s3")
-                yield from _streamed(client, (_pin(client, source),), holds)
+                yield from _streamed(client, (_pin(client, source),), kind)
             else:
                 path = Path(source)
-                yield from read_local(path, parser_for(path, holds))
+                yield from read_local(path, parser_for(path, kind))
 
     def excluded(self, exclude: Audience) -> IdSet | None:
         """The users that a campaign leaves out; None when no stack is named where the list could be.
@@ -124,10 +124,10 @@ class Input:
             ) from None
         except AudienceUnreachable as error:
             raise Trouble(ExitCode.UNREACHABLE, str(error), "check the credentials and their permissions") from None
-        stream = AudienceStream(cloud.client("s3"), pinned, holds=Holds.USERS)
+        stream = AudienceStream(cloud.client("s3"), pinned, kind=FileKind.USERS)
 
         def place_of(record: int) -> tuple[str, int]:
-            part, number = stream.place_of(record)
+            part, number = stream.locate(record)
             return pinned[part].name, number
 
         if len(pinned) > 1:
@@ -160,8 +160,8 @@ def _pin(client: Any, url: str) -> PinnedObject:
         raise Trouble(ExitCode.UNREACHABLE, str(error), "check the credentials and their permissions") from None
 
 
-def _streamed(client: Any, parts: tuple[PinnedObject, ...], holds: Holds) -> Iterator[list[object]]:
-    yield from _taken(AudienceStream(client, parts, holds=holds))
+def _streamed(client: Any, parts: tuple[PinnedObject, ...], kind: FileKind) -> Iterator[list[object]]:
+    yield from _taken(AudienceStream(client, parts, kind=kind))
 
 
 def _taken(stream: AudienceStream) -> Iterator[list[object]]:
@@ -199,7 +199,7 @@ def validate(
     Example: notifier validate day-2.json
     """
     source = Input([file], CloudOf(stack, stack_file), users_only=users_only)
-    inspector = Inspector(source.name, addition_faults, limit, time.time(), source.place_of)
+    inspector = Inspector(source.name, addition_faults, limit, time.time(), source.locate)
     head = None
     try:
         if not users_only:
@@ -284,15 +284,15 @@ def _count_here(source: list[str]) -> Figures:
     return tally.figures
 
 
-def _held_by(path: Path) -> Holds:
+def _held_by(path: Path) -> FileKind:
     """A batch file is counted like a part, if its users are in it."""
     try:
         head = read_local_head(path)
     except BrokenFile:
-        return Holds.USERS
+        return FileKind.USERS
     if head.audience is not None:
         raise Trouble(ExitCode.USAGE, f"{path}: its users are elsewhere", "count the parts that its audience names")
-    return Holds.BATCH_FILE
+    return FileKind.BATCH_FILE
 
 
 def _count_there(cloud: Cloud, source: list[str], by: str, timeout_s: float, as_json: bool) -> Figures:

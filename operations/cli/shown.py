@@ -14,7 +14,7 @@ from rich.text import Text
 from notifier.content.languages import is_known, language_of
 from notifier.counting.audience_checks import shown_broken, warnings_in
 from notifier.counting.tally import Figures
-from notifier.model.people import joined_words
+from notifier.model.user_rows import joined_rows_note
 from operations.convert.audience import Counts as TableCounts
 from operations.convert.files import WINDOWS
 from operations.convert.pinpoint import Counts
@@ -180,7 +180,7 @@ def warnings_of(figures: Figures) -> Iterator[str]:
     """What looks wrong in an audience that no campaign's texts are known for."""
     if not figures.devices:
         yield "there is no valid device: a run with this audience is refused"
-    if joined := joined_words(figures.records, figures.users):
+    if joined := joined_rows_note(figures.records, figures.users):
         yield joined
     yield from warnings_in(figures.null_words, figures.other_gateway, None)
 

@@ -15,7 +15,7 @@ from notifier.audience import (
     AudienceStream,
     BrokenFile,
     FileCache,
-    Holds,
+    FileKind,
     PinnedObject,
     pin,
     pin_parts,
@@ -265,7 +265,7 @@ def test_the_head_after_the_users_costs_one_download(s3: Any, cache: FileCache) 
     head = read_head(s3, pinned, cache=cache)
     assert head.campaign == {"id": "c"}
     assert head.has_users
-    stream = AudienceStream(s3, (pinned,), holds=Holds.BATCH_FILE, cache=cache)
+    stream = AudienceStream(s3, (pinned,), kind=FileKind.BATCH_FILE, cache=cache)
     assert read_all(stream) == users(500)
     stream.close(5)
     assert requests.answered == {206: 1, 304: 1}
@@ -289,7 +289,7 @@ def test_a_broken_head_says_where(s3: Any) -> None:
 def test_a_cut_off_file_gives_its_records_first(s3: Any) -> None:
     """What can be read is handed out; the fault comes after, with the index of the record."""
     pinned = put(s3, "batch.json", b'{"campaign": {}, "users": [{"user_id": 1}, {"user_id": 2}, {"us')
-    stream = AudienceStream(s3, (pinned,), holds=Holds.BATCH_FILE)
+    stream = AudienceStream(s3, (pinned,), kind=FileKind.BATCH_FILE)
     taken: list[object] = []
     with pytest.raises(BrokenFile, match=r"cut off; byte \d+, in or after record 2"):
         take_until_it_breaks(stream, taken)

@@ -120,7 +120,7 @@ def test_a_record_has_a_place(opened: Open, count: int) -> None:
     rest = opened(stream.position())
     take_exactly(rest, len(ALL) - count)
     places = [(part, number) for part, records in enumerate(PARTS) for number in range(len(records))]
-    assert [rest.place_of(n) for n in range(count, len(ALL))] == places[count:]
+    assert [rest.locate(n) for n in range(count, len(ALL))] == places[count:]
 
 
 def test_nothing_is_there_before_it_arrives(opened: Open) -> None:

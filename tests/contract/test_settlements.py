@@ -15,7 +15,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
-from notifier.content.render import Words
+from notifier.content.render import RenderedTexts
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
@@ -71,7 +71,7 @@ def batch_of(
     for n, letter in enumerate(outcomes):
         arm = "control" if letter == "h" else "ab"[n % 2]
         push = Push(batch, number * 500 + n, 0, f"u{n}-é", arm, Device(Platform.IOS, TOKEN))
-        push.words = None if letter == "h" else Words((arm, "de"), ("Hallo 🎉", "x"))
+        push.words = None if letter == "h" else RenderedTexts((arm, "de"), ("Hallo 🎉", "x"))
         push.locale, push.attempts, push.asked_at = "de-AT", n, 100.25
         batch.add(push)
         if round_ == 0:
@@ -177,7 +177,8 @@ class TestDeferred:
         assert results.first_due("r1", found) == 123.5
         first, second = results.read_deferred("r1", found)
         assert (first.record, first.number, first.user_id, first.arm) == (1001, 0, "u1-é", "b")
-        assert (first.device, first.words) == (Device(Platform.IOS, TOKEN), Words(("b", "de"), ("Hallo 🎉", "x")))
+        assert first.device == Device(Platform.IOS, TOKEN)
+        assert first.words == RenderedTexts(("b", "de"), ("Hallo 🎉", "x"))
         assert (first.attempts, first.asked_at, first.due_at, first.locale) == (1, 100.25, 123.5, "de-AT")
         assert first.maybe_repeat
         assert second.record == 1003

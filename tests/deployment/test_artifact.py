@@ -129,7 +129,7 @@ for campaign in map(read_campaign, json.loads(sys.argv[2])):
         for locale in ("", *(campaign.message_of(arm).translations or {})):
             record = {"user_id": "u", "platform": "ios", "token": "t", "locale": locale or None,
                       "attributes": {"first_name": "Ann \\"\\u00e9\\"", "credits": 3}}
-            words = renderer.words(arm, read_recipient({key: value for key, value in record.items() if value}))
+            words = renderer.render(arm, read_recipient({key: value for key, value in record.items() if value}))
             for one in prepare(renderer.wording(words.key), Label("0" * 20, campaign.id, arm)):
                 print(one.body("to\\"ken", words.texts, 1.8e9).decode(), one.payload_bytes(words.texts))
 """

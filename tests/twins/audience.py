@@ -61,7 +61,7 @@ class MemoryAudience:
             self._turn()
         return Cursor(record=self._record, part=self._part, in_part=self._in_part)
 
-    def place_of(self, record: int) -> tuple[int, int]:
+    def locate(self, record: int) -> tuple[int, int]:
         """The part that holds a record, and its index there."""
         for part, records in enumerate(self._parts):
             if record < len(records):

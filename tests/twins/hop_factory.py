@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from notifier.content.render import Words
+from notifier.content.render import RenderedTexts
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
 from notifier.lifecycle.lane_worker import LaneWorker
 from notifier.model.account import Account
@@ -52,9 +52,9 @@ class TwinVoice:
     def check(self, recipient: Recipient) -> None:
         """Nobody is broken."""
 
-    def words(self, arm: str, recipient: Recipient) -> Words:
+    def render(self, arm: str, recipient: Recipient) -> RenderedTexts:
         """The arm's words."""
-        return Words((arm, ""))
+        return RenderedTexts((arm, ""))
 
 
 class TwinLog:

@@ -16,8 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from notifier.audience import BrokenFile
-from notifier.audience.form import BatchFileParser, PartParser
-from notifier.audience.formats import foreign_format
+from notifier.audience.foreign_formats import foreign_format
+from notifier.audience.part_parser import BatchFileParser, PartParser
 from notifier.model.recipient import read_recipient
 from operations.cli import app as notifier
 

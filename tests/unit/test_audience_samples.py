@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.audience import Holds
+from notifier.audience import FileKind
 from notifier.audience.local import parser_for, read_local
 from notifier.counting.tally import AudienceCounts
 from operations.dry_check import Inspection, Inspector
@@ -49,7 +49,7 @@ def inspect(name: str) -> Inspection:
     """What `notifier validate --users-only` finds."""
     path = SAMPLES / name
     inspector = Inspector(name, lambda _: iter(()), 0, 0.0)
-    inspector.take_records(read_local(path, parser_for(path, Holds.USERS)))
+    inspector.take_records(read_local(path, parser_for(path, FileKind.USERS)))
     return inspector.finish()
 
 
@@ -66,7 +66,7 @@ def test_what_is_read(name: str) -> None:
     assert not found.faults
     assert (found.figures.users, found.figures.devices, found.broken_by_reason) == (users, devices, reasons)
     tally = AudienceCounts()
-    for piece in read_local(SAMPLES / name, parser_for(SAMPLES / name, Holds.USERS)):
+    for piece in read_local(SAMPLES / name, parser_for(SAMPLES / name, FileKind.USERS)):
         tally.take(piece)
     assert (tally.figures.users, tally.figures.devices) == (users, devices)
     assert tally.figures.invalid_records == sum(reasons.values())
@@ -94,7 +94,7 @@ def test_an_audience_without_a_valid_device_is_a_fault(tmp_path: Path) -> None:
     ):
         path.write_text(json.dumps(users))
         inspector = Inspector("x", lambda _: iter(()), 0, 0.0)
-        inspector.take_records(read_local(path, parser_for(path, Holds.USERS)))
+        inspector.take_records(read_local(path, parser_for(path, FileKind.USERS)))
         [fault] = inspector.finish().faults
         assert fault.problem.startswith(words)
 
@@ -113,6 +113,6 @@ def test_nothing_at_all(tmp_path: Path, text: bytes, words: str) -> None:
     path = tmp_path / "users.json"
     path.write_bytes(text)
     inspector = Inspector("x", lambda _: iter(()), 0, 0.0)
-    inspector.take_records(read_local(path, parser_for(path, Holds.USERS)))
+    inspector.take_records(read_local(path, parser_for(path, FileKind.USERS)))
     [fault] = inspector.finish().faults
     assert words in fault.problem

@@ -19,8 +19,8 @@ from notifier.audience import (
     IdSet,
     PinnedObject,
 )
-from notifier.audience.answers import read_error
 from notifier.audience.download import MAX_WAITING_BYTES, Closed, Download
+from notifier.audience.s3_errors import read_error
 from notifier.audience.unpack import TEXT_BYTES, Unpacker
 
 

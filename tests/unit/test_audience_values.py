@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifier.audience.form import PartParser
 from notifier.audience.lines import LineParser
+from notifier.audience.part_parser import PartParser
 from notifier.model.recipient import BrokenRecord
 
 USERS: list[Any] = [

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from notifier.content.render import Words
+from notifier.content.render import RenderedTexts
 from notifier.model.account import Account, ArmAccount
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL
@@ -26,9 +26,9 @@ class Voice:
         if "name" not in recipient.attributes:
             raise BrokenRecord("attribute `name` is missing")
 
-    def words(self, arm: str, recipient: Recipient) -> Words:
+    def render(self, arm: str, recipient: Recipient) -> RenderedTexts:
         """The arm and the name."""
-        return Words((arm, ""), (str(recipient.attributes["name"]),))
+        return RenderedTexts((arm, ""), (str(recipient.attributes["name"]),))
 
 
 def user(n: int, *devices: Any, **members: Any) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_every_device_is_a_push() -> None:
         (1501, 0, "u1", "fcm", "de", "r1:1501:0"),
         (1501, 1, "u1", "apns-sandbox", "de", "r1:1501:1"),
     ]
-    assert [p.words for p in batch.waiting] == [Words(("a", ""), (name,)) for name in ("N0", "N1", "N1")]
+    assert [p.words for p in batch.waiting] == [RenderedTexts(("a", ""), (name,)) for name in ("N0", "N1", "N1")]
     assert batch.account == Account(users=2, devices=3, arms={"a": ArmAccount(assigned=2)})
 
 

@@ -25,8 +25,8 @@ from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Part, read_campaign
 from notifier.model.cursor import Cursor
-from notifier.model.people import joined_words
 from notifier.model.recipient import BrokenRecord
+from notifier.model.user_rows import joined_rows_note
 from notifier.sending.batch import BatchBuilder
 from tests.twins.audience import MemoryAudience
 
@@ -217,11 +217,11 @@ def test_rows_are_joined_as_in_a_run(rows: list[tuple[int, int]], chance: random
 
 def test_joined_rows_are_told() -> None:
     """Whoever compares users with lines is told why they differ, and by how many a run may count too many."""
-    assert joined_words(300, 300) is None
-    assert joined_words(300, 100) == (
+    assert joined_rows_note(300, 300) is None
+    assert joined_rows_note(300, 100) == (
         "300 records are 100 users: rows of one user that stand next to each other are one user"
     )
-    assert "(every 500 records) counts twice, so up to 2 may be too many" in str(joined_words(1_500, 502))
+    assert "(every 500 records) counts twice, so up to 2 may be too many" in str(joined_rows_note(1_500, 502))
 
 
 def test_time_is_up() -> None:

@@ -112,7 +112,7 @@ def test_only_what_a_better_translation_leaves_out_is_taken_from_the_wider_one()
         ("zh_CN", "你好", "正文"),
         ("zh-Hant-MO", "你哋好", "內文"),
     ):
-        said = renderer.wording(renderer.words("default", Recipient("u", (), locale)).key).message
+        said = renderer.wording(renderer.render("default", Recipient("u", (), locale)).key).message
         assert (said.title, said.body) == (title, body)
 
 
@@ -122,5 +122,5 @@ def test_a_stored_key_means_what_it_meant_in_the_release_before() -> None:
     renderer = Renderer(read_campaign({"id": "c", "message": message}))
     before = renderer.wording(("default", "zh-tw"))
     assert (before.message.title, before.message.body, before.slots) == ("你好 {{ n }}", "內文", ("title",))
-    now = renderer.wording(renderer.words("default", Recipient("u", (), "zh-TW")).key)
+    now = renderer.wording(renderer.render("default", Recipient("u", (), "zh-TW")).key)
     assert (now.message.title, now.message.body, now.locale) == ("Hello", "內文", "zh-tw,")

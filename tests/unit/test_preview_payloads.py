@@ -71,7 +71,7 @@ def _measured(campaign: Campaign, record: dict[str, Any]) -> dict[tuple[str, str
     renderer, sizes = Renderer(campaign), {}
     for arm in [variant.name for variant in campaign.variants] or ["default"]:
         for locale in ("", *(campaign.message_of(arm).translations or {})):
-            words = renderer.words(arm, recipient_of(record, locale))
+            words = renderer.render(arm, recipient_of(record, locale))
             wording, label = renderer.wording(words.key), Label("0" * 20, campaign.id, arm)
             by_fcm = fcm.Prepared(wording.message, wording.slots, label)
             by_apns = apns.Prepared(wording.message, wording.slots, label, topic="com.example.app")

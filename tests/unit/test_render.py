@@ -29,7 +29,7 @@ def said(message: dict[str, Any], recipient: Recipient) -> dict[str, str]:
     """The filled-in fields."""
     renderer = Renderer(campaign(message))
     renderer.check(recipient)
-    words = renderer.words("default", recipient)
+    words = renderer.render("default", recipient)
     return dict(zip(renderer.wording(words.key).slots, words.texts, strict=True))
 
 
@@ -61,7 +61,7 @@ def test_a_missing_attribute_without_a_default_is_a_broken_record() -> None:
         with pytest.raises(BrokenRecord, match="attribute `first_name` is missing"):
             renderer.check(recipient)
         with pytest.raises(BrokenRecord):
-            renderer.words("default", recipient)
+            renderer.render("default", recipient)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_the_narrowest_translation_wins_field_by_field() -> None:
         ("fr", "", "Hello", "Body"),
         (None, "", "Hello", "Body"),
     ]:
-        words = renderer.words("default", somebody(locale))
+        words = renderer.render("default", somebody(locale))
         message_ = renderer.wording(words.key).message
         assert (words.key, message_.title, message_.body) == (("default", key), title, body)
 
@@ -399,8 +399,8 @@ def test_static_words_are_one_object() -> None:
     """So that a payload is prepared once, and nothing is made per recipient."""
     renderer = Renderer(campaign({"title": "Hi", "translations": {"de": {"title": "Hallo"}}}))
     assert renderer.is_static
-    assert renderer.words("default", somebody()) is renderer.words("default", somebody("fr"))
-    assert renderer.words("default", somebody("de")) is renderer.words("default", somebody("de-DE"))
+    assert renderer.render("default", somebody()) is renderer.render("default", somebody("fr"))
+    assert renderer.render("default", somebody("de")) is renderer.render("default", somebody("de-DE"))
     assert not Renderer(campaign({"title": "Hi {{ x }}"})).is_static
 
 
@@ -408,7 +408,7 @@ def test_any_number_of_locales_is_bounded() -> None:
     """A file with a million odd locales does not fill the memory."""
     renderer = Renderer(campaign({"title": "Hi"}))
     for n in range(5_000):
-        renderer.words("default", somebody(f"xx-{n}"))
+        renderer.render("default", somebody(f"xx-{n}"))
     assert len(renderer._rows) <= 2_000
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from notifier.model.account import Account
 from notifier.model.cursor import decode_cursor
-from notifier.model.health import Seen
+from notifier.model.health import EndpointEvidence
 from notifier.model.run import LEDGER_VERSION, Asking, Control, Ending, Lane, LaneState, UnfinishedClaim
 
 DUE_INDEX = "due"
@@ -88,7 +88,7 @@ def lane_of(item: dict[str, Any]) -> Lane:
         account=msgspec.json.decode(item["account"]["S"], type=Account),
         asking=msgspec.json.decode(item["asking"]["S"], type=tuple[Asking, ...]) if "asking" in item else None,
         revision=number("revision") or 0,
-        health=msgspec.json.decode(item["health"]["S"], type=dict[str, Seen]) if "health" in item else {},
+        health=msgspec.json.decode(item["health"]["S"], type=dict[str, EndpointEvidence]) if "health" in item else {},
         function_version=text("function_version") or "",
         reason=text("reason"),
         ending=Ending(ending) if ending else None,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from notifier.audience.encoding import encoding_fault
+from notifier.audience.json_faults import encoding_fault
 
 HEAD_BYTES = 512
 """So much of a file tells what it is."""

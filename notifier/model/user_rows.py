@@ -11,22 +11,22 @@ BATCH_SIZE = 500
 """Records in a batch. Part of every row's identity: never to be changed."""
 
 
-class People:
+class UserRows:
     """Which of the rows that come one by one belong to the user before them."""
 
     __slots__ = ("_first", "_placed", "_tokens", "_user_id")
 
     def __init__(self) -> None:
-        self.begin_batch()
+        self.start_batch()
 
-    def begin_batch(self) -> None:
+    def start_batch(self) -> None:
         """The next row is of another batch."""
         self._user_id: str | None = None
         self._first: Recipient | None = None
         self._tokens: set[str] | None = None
         self._placed = False
 
-    def meet(self, user_id: str | None) -> bool:
+    def starts_user(self, user_id: str | None) -> bool:
         """Whether this row begins another user; one whose user id cannot be read is a user of its own."""
         if user_id == self._user_id and user_id is not None:
             return False
@@ -35,12 +35,12 @@ class People:
         self._placed = False
         return True
 
-    def place(self) -> bool:
+    def counts_now(self) -> bool:
         """Whether the user met last is to be counted among the assigned, or the excluded: true once."""
         placed, self._placed = self._placed, True
         return not placed
 
-    def once(self, recipient: Recipient) -> Recipient:
+    def without_repeated_tokens(self, recipient: Recipient) -> Recipient:
         """A row of the user met last, without tokens that an earlier row of this user had."""
         if self._first is None:
             self._first = recipient
@@ -51,7 +51,7 @@ class People:
         return without_repeats(recipient, self._tokens)
 
 
-def joined_words(records: int, users: int) -> str | None:
+def joined_rows_note(records: int, users: int) -> str | None:
     """What somebody who compares figures needs to know where records were joined; None where none were."""
     if records <= users:
         return None

@@ -10,7 +10,7 @@ import msgspec
 
 from notifier.audience.array import ArrayParser, plain_backend
 from notifier.audience.document import BATCH_FILE_KEYS, PART_KEYS, USERS, DocumentParser
-from notifier.audience.formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, shape_fault
+from notifier.audience.foreign_formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, shape_fault
 from notifier.audience.lines import LineParser
 from notifier.audience.scan import BETWEEN, ValueScan
 from notifier.audience.values import ValueParser

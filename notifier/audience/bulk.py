@@ -60,7 +60,7 @@ def decoded(text: bytes) -> list[object]:
     return _decode(text)
 
 
-class Bulk:
+class BulkDecoder:
     """Decodes an array, whose text begins with its opening bracket, for as long as nothing about it is unusual.
 
     Then `rest` is the array that begins with the next record.
