@@ -19,9 +19,9 @@ from notifier.audience.part_parser import BatchFileParser, PartParser
 from notifier.audience.unpack import Unpacker
 from notifier.gateway.apns import verdict as apns_verdict
 from notifier.gateway.fcm import verdict as fcm_verdict
-from notifier.gateway.transport import Answer, NoAnswer
 from notifier.model.audience_faults import BrokenFile
 from notifier.model.campaign import BrokenCampaign, read_campaign
+from notifier.model.exchange import Answer, NoAnswer
 from notifier.model.outcome import Disposition
 from notifier.model.recipient import BrokenRecord, read_recipient
 

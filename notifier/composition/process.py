@@ -31,22 +31,19 @@ from notifier.audience import (
 )
 from notifier.audience.ranges import read_ranges
 from notifier.composition.settings import Mode, Settings
-from notifier.content.render import Renderer, Wording
+from notifier.content.render import Renderer
 from notifier.events.announcement import EventBridgeAnnouncer
 from notifier.events.continuation import LambdaContinuation
 from notifier.gateway.additions import addition_faults
 from notifier.gateway.apns import auth as apns_auth
-from notifier.gateway.apns import message as apns_message
-from notifier.gateway.apns import verdict as apns_verdict
-from notifier.gateway.carrier import GatewayCarrier
+from notifier.gateway.apns import carrier as apns_carrier
+from notifier.gateway.carrier import RunContent
 from notifier.gateway.curl import CurlTransport
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import auth as fcm_auth
-from notifier.gateway.fcm import message as fcm_message
-from notifier.gateway.fcm import verdict as fcm_verdict
+from notifier.gateway.fcm import carrier as fcm_carrier
 from notifier.gateway.keys import Keys
-from notifier.gateway.payload import Label
 from notifier.gateway.secrets import BadSecret, Secrets
-from notifier.gateway.transport import Endpoint
 from notifier.lifecycle.admission import Admission, AdmittedCampaign, NotAdmitted
 from notifier.model.account import Account
 from notifier.model.arms import Arms
@@ -65,9 +62,10 @@ from notifier.sending.batch_source import (
     Position,
     SkipReader,
 )
+from notifier.sending.carrier import Carrier
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred import DeferredQueue
-from notifier.sending.dispatch import Carrier, Dispatch
+from notifier.sending.dispatch import Dispatch
 from notifier.sending.hop import Hop, Plan, Watcher
 from notifier.sending.rate_limit import RateLimit, SharedBudget
 from notifier.sending.retrying import Retrying
@@ -330,40 +328,13 @@ class HopMaker:
 
     def carriers(self) -> Mapping[str, Carrier]:
         """A carrier for each endpoint. One that has no secret says so when it is first needed."""
-        process = self._process
-        fcm: Callable[..., GatewayCarrier] = partial(
-            self._carrier,
-            prepare=self._prepare_fcm,
-            path_of=lambda _token: fcm_message.path(process.fcm_keys.current.project_id),
-            judge=fcm_verdict.judge,
-            credentials=process.fcm_keys,
-            max_payload_bytes=fcm_message.MAX_PAYLOAD_BYTES,
-            takes_names=False,
-            asks_when_rehearsing=True,
-        )
-        apns: Callable[..., GatewayCarrier] = partial(
-            self._carrier,
-            prepare=self._prepare_apns,
-            path_of=apns_message.path,
-            judge=apns_verdict.judge,
-            credentials=process.apns_keys,
-            max_payload_bytes=apns_message.MAX_PAYLOAD_BYTES,
-            takes_names=True,
-            asks_when_rehearsing=False,
-        )
-        return {"fcm": fcm("fcm"), "apns": apns("apns"), "apns-sandbox": apns("apns-sandbox")}
-
-    def _carrier(self, endpoint: str, **parts: Any) -> GatewayCarrier:
-        campaign_id = self._opened.campaign.id
-        wording_of, rehearse = self._renderer.wording, self._opened.rehearse
-        return GatewayCarrier(endpoint, self._run.run_id, campaign_id, wording_of, rehearse=rehearse, **parts)
-
-    def _prepare_fcm(self, wording: Wording, label: Label) -> fcm_message.Prepared:
-        return fcm_message.Prepared(wording.message, wording.slots, label, rehearse=self._opened.rehearse)
-
-    def _prepare_apns(self, wording: Wording, label: Label) -> apns_message.Prepared:
-        topic = self._process.apns_keys.current.topic
-        return apns_message.Prepared(wording.message, wording.slots, label, topic=topic)
+        process, admitted = self._process, self._opened
+        content = RunContent(self._run.run_id, admitted.campaign.id, self._renderer.wording, admitted.rehearse)
+        return {
+            "fcm": fcm_carrier.carrier("fcm", process.fcm_keys, content),
+            "apns": apns_carrier.carrier("apns", process.apns_keys, content),
+            "apns-sandbox": apns_carrier.carrier("apns-sandbox", process.apns_keys, content),
+        }
 
     def _read_settled(self, position: Position) -> SkipReader:
         process = self._process

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.gateway.transport import Answer, NoAnswer
+from notifier.model.exchange import Answer, NoAnswer
 from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 NOT_PROCESSED = frozenset({503})

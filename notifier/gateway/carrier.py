@@ -1,14 +1,16 @@
-"""A carrier: one endpoint's knowledge, put together. What differs between FCM and APNs is handed in as functions."""
+"""A carrier: one endpoint's knowledge, put together. What differs between FCM and APNs comes as a `Gateway`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha1
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from notifier.content.render import Wording
+from notifier.gateway.keys import Keys
 from notifier.gateway.payload import Label
-from notifier.gateway.transport import Answer, Request
+from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Access, Disposition, Verdict
 from notifier.sending.batch import Push
+from notifier.sending.carrier import Ticket
 
 NAMESPACE = bytes.fromhex("8a0e0f6f3d5c5b9d9a3e5c1b7d2f4e60")
 """The namespace of push ids: uuid5 of it and `run:record:device`. Public: an id can be recomputed from a row."""
@@ -21,140 +23,127 @@ DRY_RUN = Verdict(Disposition.ACCEPT, "dry_run")
 
 
 class Prepared(Protocol):
-    """A message of one arm in one language (`notifier.gateway.fcm.message`, `notifier.gateway.apns.message`)."""
+    """A message of one arm in one language, encoded (`message.Prepared` of `notifier.gateway.fcm` and `.apns`)."""
 
-    def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes: ...
-    def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]: ...
-    def is_too_large(self, body: bytes, texts: Sequence[str]) -> bool: ...
+    def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes:
+        """The request's body for one device; `texts` fill the message's slots."""
+        ...
+
+    def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]:
+        """The request's headers as wire lines."""
+        ...
+
+    def is_too_large(self, body: bytes, texts: Sequence[str]) -> bool:
+        """Whether the gateway would refuse it for its size."""
+        ...
 
 
-class Credentials(Protocol):
-    """What opens the gateway (`notifier.gateway.keys`)."""
+class Gateway(NamedTuple):
+    """What differs between the gateways (`notifier.gateway.fcm.carrier`, `notifier.gateway.apns.carrier`)."""
 
-    def access(self, now_s: float) -> Access: ...
-    def header(self, now_s: float) -> str: ...
-    def renew(self) -> None: ...
-    @property
-    def generation(self) -> int: ...
-    @property
-    def advice(self) -> str: ...
+    prepare: Callable[[Wording, Label], Prepared]
+    """Encodes a wording. Called when the credentials are there: it may need the project or the topic of the secret."""
+    path: Callable[[str], str]
+    """The request's path for a token."""
+    judge: Callable[[Answer], Verdict]
+    max_payload_bytes: int
+    """Bodies up to this size fit; larger ones are measured more exactly."""
+    takes_push_ids: bool
+    """The gateway is given each push's id (`apns-id`)."""
+    can_validate: bool
+    """The gateway can check a push without sending it, so that a rehearsal asks it."""
+
+
+class RunContent(NamedTuple):
+    """What a run sends. `wording_of` gives the message of an (arm, locale); a rehearsal must reach no phone."""
+
+    run_id: str
+    campaign_id: str
+    wording_of: Callable[[tuple[str, str]], Wording]
+    is_rehearsal: bool = False
 
 
 class GatewayCarrier:
     """Asks one endpoint and judges its answers.
 
     Args:
-        endpoint: the transport's name for it.
-        wording_of: the message behind the key of some words.
-        prepare: makes a wording ready for this gateway.
-        path_of: the request's path for a token.
-        judge: the gateway's verdict on an answer.
-        max_payload_bytes: bodies up to this size are not looked at closer.
-        takes_names: the gateway is given each push's id (`apns-id`).
-        rehearse: nothing may reach a phone. `asks_when_rehearsing` says whether the gateway can validate only.
+        endpoint: the transport's name for it: `fcm`, `apns`, `apns-sandbox`.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        run_id: str,
-        campaign_id: str,
-        wording_of: Callable[[tuple[str, str]], Wording],
-        prepare: Callable[[Wording, Label], Prepared],
-        path_of: Callable[[str], str],
-        judge: Callable[[Answer], Verdict],
-        credentials: Credentials,
-        max_payload_bytes: int,
-        *,
-        takes_names: bool,
-        rehearse: bool,
-        asks_when_rehearsing: bool,
-    ) -> None:
+    def __init__(self, endpoint: str, gateway: Gateway, keys: Keys[Any], content: RunContent) -> None:
         self._endpoint = endpoint
-        self._run_id = run_id
-        self._campaign_id = campaign_id
-        self._wording_of = wording_of
-        self._prepare = prepare
-        self._path_of = path_of
-        self._judge = judge
-        self._credentials = credentials
-        self._max_payload_bytes = max_payload_bytes
-        self._takes_names = takes_names
-        self._rehearse = rehearse
-        self._asks = asks_when_rehearsing or not rehearse
+        self._gateway = gateway
+        self._keys = keys
+        self._content = content
+        self._asks = gateway.can_validate or not content.is_rehearsal
         self._ready: dict[tuple[str, str], Prepared] = {}
-        self.ttl_s: Mapping[str, float] = _TimeToLive(wording_of)
+        self._ttl_s: dict[str, float | None] = {}
 
     def access(self, now_s: float) -> Access:
         """Whether the endpoint can be asked. Never blocks; what is missing is fetched in the background."""
-        return self._credentials.access(now_s)
+        return self._keys.access(now_s)
 
     def ask(self, push: Push, now_s: float) -> Request | Verdict:
         """The request for a push, or a verdict when there is nothing to ask. Only while `access` says READY."""
         words = push.words
         if words is None:
             raise ValueError("a control user is never asked for")
-        prepared = self._ready.get(words.key) or self._make_ready(words.key)
-        authorization = self._credentials.header(now_s) if self._asks else ""
-        token = push.device.token
+        prepared = self._ready.get(words.key) or self._prepare(words.key)
+        # A rehearsal that asks nothing needs no credentials.
+        authorization = self._keys.header(now_s) if self._asks else ""
+        token, gateway = push.device.token, self._gateway
         body = prepared.body(token, words.texts, now_s)
-        if len(body) > self._max_payload_bytes and prepared.is_too_large(body, words.texts):
+        # Two steps: the exact size costs a second encoding with FCM, and hardly any push comes near the limit.
+        if len(body) > gateway.max_payload_bytes and prepared.is_too_large(body, words.texts):
             return TOO_LARGE
         if not self._asks:
             return DRY_RUN
-        if self._takes_names and push.asked_as is None:
+        # Made once: the id of a push stays the same however often it is asked for, and in its row.
+        if gateway.takes_push_ids and push.asked_as is None:
             push.asked_as = push_id(push.name)
         return Request(
             endpoint=self._endpoint,
-            path=self._path_of(token),
+            path=gateway.path(token),
             headers=prepared.headers(push.asked_as or "", authorization, now_s),
             body=body,
-            ticket=None,
+            ticket=Ticket(push, self._keys.generation),
         )
 
-    def judge(self, reply: Answer) -> Verdict:
-        """What an answer means. A rehearsal's success says that it was one."""
-        verdict = self._judge(reply)
-        if self._rehearse and verdict.disposition is Disposition.ACCEPT:
+    def judge(self, answer: Answer) -> Verdict:
+        """What an answer means. In a rehearsal an acceptance is reported as `dry_run`: no phone was reached."""
+        verdict = self._gateway.judge(answer)
+        if self._content.is_rehearsal and verdict.disposition is Disposition.ACCEPT:
             return DRY_RUN
         return verdict
 
-    @property
-    def generation(self) -> int:
-        """Counts the renewals of the credentials."""
-        return self._credentials.generation
-
-    @property
-    def advice(self) -> str:
-        """What to look at when the credentials are refused."""
-        return self._credentials.advice
+    def ttl_s(self, arm: str) -> float | None:
+        """The time to live of an arm's message in seconds; None where the message states none."""
+        if arm not in self._ttl_s:
+            ttl_s = self._content.wording_of((arm, "")).message.ttl_s
+            self._ttl_s[arm] = float(ttl_s) if isinstance(ttl_s, int) else None
+        return self._ttl_s[arm]
 
     def renew(self) -> None:
         """Read the secret again and renew the credentials, in the background: `access` says when that is done."""
-        self._credentials.renew()
+        self._keys.renew()
 
-    def _make_ready(self, key: tuple[str, str]) -> Prepared:
-        wording = self._wording_of(key)
-        prepared = self._prepare(wording, Label(self._run_id, self._campaign_id, wording.arm))
+    @property
+    def generation(self) -> int:
+        """Counts the renewals that the gateway has to judge afresh."""
+        return self._keys.generation
+
+    @property
+    def advice(self) -> str:
+        """What the run's operator should check when the credentials are refused."""
+        return self._keys.advice
+
+    def _prepare(self, key: tuple[str, str]) -> Prepared:
+        """Encode a wording, once for each arm and language."""
+        content = self._content
+        wording = content.wording_of(key)
+        prepared = self._gateway.prepare(wording, Label(content.run_id, content.campaign_id, wording.arm))
         self._ready[key] = prepared
         return prepared
-
-
-class _TimeToLive(dict[str, float]):
-    """By arm, found when asked for: seconds; an arm whose message does not say is absent."""
-
-    def __init__(self, wording_of: Callable[[tuple[str, str]], Wording]) -> None:
-        super().__init__()
-        self._wording_of = wording_of
-
-    def get(self, arm: str, default: float | None = None) -> float | None:  # type: ignore[override]
-        found = super().get(arm)
-        if found is None:
-            ttl_s = self._wording_of((arm, "")).message.ttl_s
-            if not isinstance(ttl_s, int):
-                return default
-            found = self[arm] = float(ttl_s)
-        return found
 
 
 def push_id(name: str) -> str:

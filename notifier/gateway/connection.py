@@ -9,7 +9,8 @@ from typing import Any
 
 import pycurl
 
-from notifier.gateway.transport import Answer, Endpoint, NoAnswer, Request
+from notifier.gateway.endpoint import Endpoint
+from notifier.model.exchange import Answer, NoAnswer, Request
 
 ANSWER_LIMIT = 64 * 1024
 KEEP_S = 3600

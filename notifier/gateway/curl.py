@@ -22,8 +22,9 @@ import pycurl
 
 from notifier.gateway.connection import NO_REQUEST, Connection, Slot
 from notifier.gateway.curl_errors import STREAM_ONLY, no_answer
-from notifier.gateway.transport import Answer, Endpoint, NoAnswer, NoRoomError, Request
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.trust import ca_bundle
+from notifier.model.exchange import Answer, NoAnswer, NoRoomError, Request
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0

@@ -12,7 +12,7 @@ import re
 
 import pycurl
 
-from notifier.gateway.transport import NoAnswer
+from notifier.model.exchange import NoAnswer
 
 MEANINGS = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "the proxy's name did not resolve",

@@ -1,9 +1,9 @@
 """The gateways' credentials in Secrets Manager, and what is said when they are no good. Values are never shown."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -79,17 +79,13 @@ class Secret:
         return f"Secret({self.name!r}, …)"
 
 
-class ReadSecret(Protocol):
-    """Reads one secret from where it is kept. Blocks.
+ReadSecret = Callable[[], Secret]
+"""Reads one secret from where it is kept. Blocks.
 
-    Raises:
-        BadSecret: when it cannot be used, or is not given to us.
-        CredentialsUnavailable: when it cannot be read now.
-    """
-
-    def __call__(self) -> Secret:
-        """Gives the secret."""
-        ...
+Raises:
+    BadSecret: it cannot be used, or we may not read it.
+    CredentialsUnavailable: it cannot be read now.
+"""
 
 
 class Secrets:

@@ -4,15 +4,17 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
-from typing import Any, Protocol, assert_never
+from typing import assert_never
 
 import msgspec
 
+from notifier.model.exchange import Answer, Transport
 from notifier.model.health import Health
 from notifier.model.outcome import Access, Disposition, Outcome, Readiness, Verdict, timestamp
 from notifier.model.runtime import Clock
 from notifier.sending.backpressure import Backpressure
 from notifier.sending.batch import Push
+from notifier.sending.carrier import Carrier, Ticket
 from notifier.sending.circuit_breaker import MIN_REFUSED, Circuit
 from notifier.sending.rate_limit import Permits
 from notifier.sending.retry import Tried, decide, on_grid, trying_s
@@ -23,90 +25,6 @@ MANY_PUT_OFF = 100
 LOOK_ASIDE_S = 0.25
 PATIENCE_S = 2.0
 """A device whose next attempt is later than this is deferred, so that its batch can settle."""
-
-
-class Ask(Protocol):
-    """One request, as the transport takes it."""
-
-    endpoint: str
-    ticket: Any
-
-
-class Reply(Protocol):
-    """One answer, as the transport brings it."""
-
-    @property
-    def ticket(self) -> Any:
-        """What the request carried."""
-        ...
-
-    @property
-    def status(self) -> int:
-        """HTTP status; 0 without an answer."""
-        ...
-
-    @property
-    def connection(self) -> int:
-        """Which connection carried it."""
-        ...
-
-    @property
-    def latency_s(self) -> float:
-        """Seconds from request to answer."""
-        ...
-
-
-class Carrier(Protocol):
-    """One gateway's knowledge: how to ask and what an answer means (`notifier.gateway.carrier`)."""
-
-    def access(self, now_s: float) -> Access:
-        """Whether the endpoint can be asked now. Never blocks."""
-        ...
-
-    def ask(self, push: Push, now_s: float) -> Any:
-        """The request for a push, or a Verdict when there is nothing to ask: too large, or a rehearsal."""
-        ...
-
-    def judge(self, reply: Any) -> Verdict:
-        """What an answer means."""
-        ...
-
-    @property
-    def generation(self) -> int:
-        """Counts the renewals of the credentials."""
-        ...
-
-    @property
-    def advice(self) -> str:
-        """What to look at when the credentials are refused, for the run's operator."""
-        ...
-
-    def renew(self) -> None:
-        """Read the secret again and renew the credentials, in the background: `access` says when that is done."""
-        ...
-
-    @property
-    def ttl_s(self) -> Mapping[str, float]:
-        """The message's time to live in seconds, by arm; an arm without one is absent."""
-        ...
-
-
-class Transport(Protocol):
-    """What carries requests, as far as a dispatch needs it (`notifier.gateway.transport` has all of it)."""
-
-    def room(self, endpoint: str) -> int: ...
-    def submit(self, request: Any) -> None: ...
-    def poll(self, timeout_s: float) -> list[Any]: ...
-    def replace_connection(self, endpoint: str, connection: int) -> None: ...
-    @property
-    def in_flight(self) -> int: ...
-
-
-class Asked(msgspec.Struct, frozen=True, gc=False):
-    """A ticket: the push, and the credentials' generation it went out with."""
-
-    push: Push
-    generation: int
 
 
 class Dispatch:
@@ -168,7 +86,7 @@ class Dispatch:
         self.draining = False
         self.holding = False
         """No request starts while this is so; what is in flight goes on."""
-        self.on_answer: Callable[[Push, Reply, Verdict], None] | None = None
+        self.on_answer: Callable[[Push, Answer, Verdict], None] | None = None
         """Is told of every answer (`notifier.telemetry`)."""
         self.stop_reason: str | None = None
         self._number_put_off = 0
@@ -203,10 +121,10 @@ class Dispatch:
         self._at = timestamp(now_s)
         self._wake(now_s)
         self._submit(now_s)
-        for reply in self._transport.poll(timeout_s):
+        for answer in self._transport.poll(timeout_s):
             self.answers += 1
-            if self._in_flight.pop(id(reply.ticket.push), None) is not None:
-                self._take(reply)
+            if self._in_flight.pop(id(answer.ticket.push), None) is not None:
+                self._take(answer)
         self._make_room()
 
     def drain(self, reason: str | None = None) -> None:
@@ -336,39 +254,38 @@ class Dispatch:
         push.since = push.last_at or now_s
         push.last_at = now_s
         push.batch.note_asked(push)
-        request.ticket = Asked(push, carrier.generation)
         self._in_flight[id(push)] = push
         self._transport.submit(request)
         return 1
 
     # -- judging ------------------------------------------------------------------------------------------------------
 
-    def _take(self, reply: Reply) -> None:
-        asked: Asked = reply.ticket
-        push = asked.push
+    def _take(self, answer: Answer) -> None:
+        ticket: Ticket = answer.ticket
+        push = ticket.push
         carrier = self._carriers[push.endpoint]
-        verdict = carrier.judge(reply)
-        self._backpressure[push.endpoint].note(reply.status, reply.latency_s, self._clock.monotonic())
+        verdict = carrier.judge(answer)
+        self._backpressure[push.endpoint].note(answer.status, answer.latency_s, self._clock.monotonic())
         if self.on_answer is not None:
-            self.on_answer(push, reply, verdict)
+            self.on_answer(push, answer, verdict)
         match verdict.disposition:
             case Disposition.ACCEPT:
-                self._accept(push, verdict, reply.status, asked.generation)
+                self._accept(push, verdict, answer.status, ticket.generation)
             case Disposition.DROP_TOKEN | Disposition.REJECT:
-                self._refuse(push, verdict, reply.status)
+                self._refuse(push, verdict, answer.status)
             case Disposition.FAIL:
-                self._end(push, verdict, reply.status)
+                self._end(push, verdict, answer.status)
             case Disposition.RETRY:
-                self._again(push, verdict, reply.status)
+                self._again(push, verdict, answer.status)
             case Disposition.RECONNECT:
-                self._transport.replace_connection(push.endpoint, reply.connection)
-                self._again(push, verdict, reply.status)
+                self._transport.replace_connection(push.endpoint, answer.connection)
+                self._again(push, verdict, answer.status)
             case Disposition.RENEW:
-                self._renew(push, verdict, reply.status, asked.generation, carrier)
+                self._renew(push, verdict, answer.status, ticket.generation, carrier)
             case Disposition.PUT_OFF:
                 self._put_off(push, verdict)
             case Disposition.STOP:
-                self._try_again_or_stop(push, verdict, reply.status)
+                self._try_again_or_stop(push, verdict, answer.status)
             case _:
                 assert_never(verdict.disposition)
 
@@ -421,7 +338,7 @@ class Dispatch:
         # Whom a connection takes with it is chance: only answers, and silence, can be a device's own.
         is_counted = is_counted and verdict.disposition is Disposition.RETRY and not verdict.is_of_connection
         push.counted += is_counted
-        expires_at = push.asked_at + trying_s(self._carriers[push.endpoint].ttl_s.get(push.arm))
+        expires_at = push.asked_at + trying_s(self._carriers[push.endpoint].ttl_s(push.arm))
         tried = Tried(push.attempts, push.counted, is_counted)
         again = decide(verdict, tried, expires_at - now_s, self._draw())
         if again is None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from notifier.model.background import Task
+
 SHARE_EVERY_S = 4.0
 """How often it is asked who else uses a budget."""
 
@@ -17,13 +19,6 @@ class Permits(Protocol):
     def take(self, n: int) -> None:
         """Use `n` of the permits."""
         ...
-
-
-class Count(Protocol):
-    """A number that will be known. concurrent.futures.Future is one."""
-
-    def done(self) -> bool: ...
-    def result(self) -> int: ...
 
 
 class RateLimit:
@@ -102,11 +97,11 @@ class SharedBudget:
         ask: asks how many users there are, this one included; the answer comes later. A failure changes nothing.
     """
 
-    def __init__(self, rate_limit: RateLimit, per_second: float, ask: Callable[[], Count]) -> None:
+    def __init__(self, rate_limit: RateLimit, per_second: float, ask: Callable[[], Task]) -> None:
         self._rate_limit = rate_limit
         self._per_second = per_second
         self._ask = ask
-        self._asked: Count | None = None
+        self._asked: Task | None = None
         self._next_s: float | None = None
 
     def permits(self, now_s: float) -> int:

@@ -10,11 +10,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import verdict as apns_verdict
 from notifier.gateway.curl import CurlTransport
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import auth as fcm_auth
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, Secrets
-from notifier.gateway.transport import Answer, Endpoint, Request
+from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Disposition
 from operations.cli.check import Check, mend_of
 from operations.cli.place import Cloud

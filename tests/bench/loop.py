@@ -27,7 +27,8 @@ from urllib.parse import urlsplit
 import pycurl
 
 from notifier.gateway.curl import CurlTransport
-from notifier.gateway.transport import Endpoint, Request
+from notifier.gateway.endpoint import Endpoint
+from notifier.model.exchange import Request
 from tests.bench import sink
 
 BODY = b'{"message":{"token":"' + b"t" * 152 + b'","notification":{"title":"Hi","body":"3 people joined"}}}'

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -21,13 +21,13 @@ from notifier.audience.unpack import TEXT_BYTES
 from notifier.content.render import Renderer
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.apns import verdict as apns_verdict
-from notifier.gateway.carrier import GatewayCarrier
+from notifier.gateway.carrier import Gateway, GatewayCarrier, RunContent
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
-from notifier.gateway.transport import Answer
 from notifier.model.arms import Arms
 from notifier.model.campaign import read_campaign
 from notifier.model.cursor import Cursor
+from notifier.model.exchange import Answer
 from notifier.model.outcome import Access, Outcome, Readiness
 from notifier.sending.batch import BATCH_SIZE, BatchBuilder, Push
 from notifier.stores.settlements import S3Results
@@ -88,19 +88,21 @@ def parse(text: bytes) -> list[object]:
 
 def carriers(renderer: Renderer) -> dict[str, GatewayCarrier]:
     """Both gateways, as composition makes them."""
-    fcm = GatewayCarrier(
-        "fcm", "r" * 20, "bench", renderer.wording,
+    content = RunContent("r" * 20, "bench", renderer.wording)
+    fcm = Gateway(
         lambda wording, label: fcm_message.Prepared(wording.message, wording.slots, label),
-        lambda _token: fcm_message.path("bench"), fcm_verdict.judge, Credentials(200),
-        fcm_message.MAX_PAYLOAD_BYTES, takes_names=False, rehearse=False, asks_when_rehearsing=True,
+        lambda _token: fcm_message.path("bench"), fcm_verdict.judge, fcm_message.MAX_PAYLOAD_BYTES,
+        takes_push_ids=False, can_validate=True,
     )  # fmt: skip
-    apns = GatewayCarrier(
-        "apns", "r" * 20, "bench", renderer.wording,
+    apns = Gateway(
         lambda wording, label: apns_message.Prepared(wording.message, wording.slots, label, topic="com.example.app"),
-        apns_message.path, apns_verdict.judge, Credentials(170),
-        apns_message.MAX_PAYLOAD_BYTES, takes_names=True, rehearse=False, asks_when_rehearsing=False,
+        apns_message.path, apns_verdict.judge, apns_message.MAX_PAYLOAD_BYTES,
+        takes_push_ids=True, can_validate=False,
     )  # fmt: skip
-    return {"fcm": fcm, "apns": apns}
+    return {
+        "fcm": GatewayCarrier("fcm", fcm, cast("Any", Credentials(200)), content),
+        "apns": GatewayCarrier("apns", apns, cast("Any", Credentials(170)), content),
+    }
 
 
 def main() -> None:  # noqa: C901 - one step after the other

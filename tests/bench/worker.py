@@ -39,7 +39,7 @@ def main() -> None:
     began_cpu_s, began_s = time.process_time(), time.monotonic()
     from notifier.app import worker
     from notifier.gateway.curl import CurlTransport
-    from notifier.gateway.transport import Request
+    from notifier.model.exchange import Request
 
     imports_cpu_s, imports_s = time.process_time() - began_cpu_s, time.monotonic() - began_s
     imports_rss_mb = _rss_mb()

@@ -13,13 +13,14 @@ from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.apns import verdict as apns_verdict
 from notifier.gateway.curl import CurlTransport
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import auth as fcm_auth
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.gateway.payload import Label
 from notifier.gateway.secrets import Secret
-from notifier.gateway.transport import Answer, Endpoint, Request
 from notifier.model.campaign import Message, read_campaign
+from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Disposition, Verdict
 from sandbox.gateways import Gateways
 

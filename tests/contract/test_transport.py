@@ -20,7 +20,8 @@ import trustme
 
 from notifier.gateway.curl import CurlTransport
 from notifier.gateway.curl_errors import MEANINGS, REFUSED_AFTER_BODY, no_answer
-from notifier.gateway.transport import Answer, Endpoint, NoAnswer, NoRoomError, Request
+from notifier.gateway.endpoint import Endpoint
+from notifier.model.exchange import Answer, NoAnswer, NoRoomError, Request
 from sandbox.wire.actions import Action, Close, Cut, ErrorCode, GoAway, Reply, ReplyAll, Reset, Settings
 from sandbox.wire.server import Behaviour, Seen, WireServer, always
 

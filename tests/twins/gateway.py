@@ -3,12 +3,13 @@
 import enum
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from notifier.model.background import Background, Task
+from notifier.model.exchange import Answer, NoAnswer, Request
 from notifier.model.outcome import Access, Disposition, Readiness, Suspicion, Verdict
 from notifier.model.runtime import Clock
 from notifier.sending.batch import Push
+from notifier.sending.carrier import Ticket
 
 TIMEOUT_S = 20.0
 """A request without an answer is given up by the transport after this."""
@@ -76,7 +77,6 @@ VERDICTS: Mapping[Act, Verdict] = {
     Act.HALT: Verdict(Disposition.STOP, "BadTopic"),
     Act.STALE: Verdict(Disposition.RENEW, "ExpiredProviderToken"),
 }
-STALE = VERDICTS[Act.STALE]
 
 
 class Phones:
@@ -120,27 +120,6 @@ class Phones:
         return sum(max(self.seen[token] - 1, 0) for token in tokens)
 
 
-class TwinAsk:
-    """One request, and its answer."""
-
-    connection = 1
-    latency_s = 0.1
-
-    def __init__(self, endpoint: str, token: str, generation: int) -> None:
-        self.endpoint = endpoint
-        self.token = token
-        self.generation = generation
-        self.ticket: Any = None
-        self.act: Act | None = None
-
-    @property
-    def status(self) -> int:
-        """HTTP status; 0 without an answer."""
-        return (
-            200 if self.act is Act.ACCEPT else 0 if VERDICTS.get(self.act or Act.BUSY, STALE).maybe_processed else 400
-        )
-
-
 class TwinCarrier:
     """One endpoint's knowledge: asks by token, judges by the act.
 
@@ -166,7 +145,7 @@ class TwinCarrier:
         self._access_of = access_of
         self._renewing: Task | None = None
         self.generation = generation
-        self.ttl_s: Mapping[str, float] = {} if ttl_s is None else dict.fromkeys(("default", "sent"), ttl_s)
+        self._ttl_s = ttl_s
 
     def access(self, now_s: float) -> Access:
         """Whether the endpoint can be asked now."""
@@ -177,13 +156,18 @@ class TwinCarrier:
             return Access(Readiness.WAITING)
         return Access(Readiness.READY)
 
-    def ask(self, push: Push, now_s: float) -> TwinAsk:
-        """The request for a push."""
-        return TwinAsk(self._endpoint, push.device.token, self.generation)
+    def ask(self, push: Push, now_s: float) -> Request:
+        """The request for a push; its path is the token."""
+        ticket = Ticket(push, self.generation)
+        return Request(endpoint=self._endpoint, path=push.device.token, headers=(), body=b"", ticket=ticket)
 
-    def judge(self, reply: TwinAsk) -> Verdict:
+    def judge(self, answer: Answer) -> Verdict:
         """What an answer means."""
-        return STALE if reply.act is None else VERDICTS[reply.act]
+        return VERDICTS[Act(answer.body.decode())]
+
+    def ttl_s(self, arm: str) -> float | None:
+        """The message's time to live, the same for every arm."""
+        return self._ttl_s
 
     def renew(self) -> None:
         """Read the secret again, in the background."""
@@ -217,28 +201,29 @@ class TwinTransport:
         self.waits = waits
         self._latency_s = latency_s
         self.streams = streams
-        self._flying: list[tuple[float, TwinAsk]] = []
+        self._flying: list[tuple[float, Answer]] = []
         self.replaced = 0
 
     def room(self, endpoint: str) -> int:
         """How many more requests an endpoint takes."""
         return self.streams - len(self._flying)
 
-    def submit(self, request: TwinAsk) -> None:
+    def submit(self, request: Request) -> None:
         """Take a request."""
-        self._phones.on_ask(request.token, self._clock.now(), request.ticket.push.batch.round)
-        request.act = self._phones.ask(request.token, request.generation, self._clock.now())
-        silent = request.act in (Act.SILENT, Act.MUTE)
+        ticket: Ticket = request.ticket
+        self._phones.on_ask(request.path, self._clock.now(), ticket.push.batch.round)
+        act = self._phones.ask(request.path, ticket.generation, self._clock.now()) or Act.STALE
+        silent = act in (Act.SILENT, Act.MUTE)
         due_s = self._clock.monotonic() + (TIMEOUT_S if silent else self._latency_s())
-        self._flying.append((due_s, request))
+        self._flying.append((due_s, _answer(request, act)))
 
-    def poll(self, timeout_s: float) -> list[TwinAsk]:
+    def poll(self, timeout_s: float) -> list[Answer]:
         """Answers that have come after some time."""
         self.waits(timeout_s)
         now_s = self._clock.monotonic()
-        here = [request for due_s, request in self._flying if due_s <= now_s]
+        here = [answer for due_s, answer in self._flying if due_s <= now_s]
         if here:
-            self._flying = [(due_s, request) for due_s, request in self._flying if due_s > now_s]
+            self._flying = [(due_s, answer) for due_s, answer in self._flying if due_s > now_s]
         return here
 
     def replace_connection(self, endpoint: str, connection: int) -> None:
@@ -250,7 +235,24 @@ class TwinTransport:
         """Requests without an answer."""
         return len(self._flying)
 
+    def close(self) -> None:
+        """Drop what is in flight."""
+        self._flying.clear()
+
     @property
     def next_s(self) -> float | None:
         """When the next answer comes, monotonic; None when none is awaited."""
         return min((due_s for due_s, _ in self._flying), default=None)
+
+
+def _answer(request: Request, act: Act) -> Answer:
+    """The answer to a request; its body is the act, for `TwinCarrier.judge`."""
+    is_answered = not VERDICTS[act].maybe_processed
+    return Answer(
+        ticket=request.ticket,
+        status=(200 if act is Act.ACCEPT else 400) if is_answered else 0,
+        no_answer=None if is_answered else NoAnswer.UNANSWERED,
+        body=act.value.encode(),
+        latency_s=0.1,
+        connection=1,
+    )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.gateway.fcm.verdict import MEANINGS, STATUS_WORDS, judge
-from notifier.gateway.transport import Answer, NoAnswer
+from notifier.model.exchange import Answer, NoAnswer
 from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 DOCUMENTED = {

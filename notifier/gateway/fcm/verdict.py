@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from notifier.gateway.answer import Meaning, decoded, unanswered, undocumented, verdict, word_in
-from notifier.gateway.transport import Answer
+from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 MEANINGS: Mapping[str, Meaning] = {
