@@ -1,6 +1,7 @@
-"""The ledger in DynamoDB: claims, progress, counts, pause and cancel. Every write is conditional.
+"""The ledger in DynamoDB: claims, cursors, counts, pause and cancel.
 
-`items` says what stands in the table; `runs` enters, `holder` works, `desk` is for operators and the sweeper.
+`items` describes the table. The ledger has three parts by who writes: `runs` for what is entered once, `lease` for a
+lane's worker, `control` for operators and the sweeper.
 """
 
 from notifier.stores.ledger.control import Controls
@@ -10,7 +11,7 @@ from notifier.stores.ledger.runs import Runs
 
 
 class DynamoLedger(Runs, Leases, Controls):
-    """The whole ledger over one table. Its parts are told apart by who writes."""
+    """The whole ledger over one table."""
 
 
 __all__ = ["DUE_INDEX", "MAX_REASON", "DynamoLedger"]

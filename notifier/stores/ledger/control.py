@@ -1,145 +1,132 @@
-"""What others do to a lane: operators say pause, resume, cancel; the sweeper looks for those that are due."""
+"""What is done to a lane by others than its worker: operators pause, resume, cancel; the sweeper finds lanes due."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from botocore.exceptions import ClientError
+from boto3.dynamodb.conditions import Attr, Key
 
+from notifier.dynamodb import Item, Update, query_of
 from notifier.model.cursor import UnknownCursor
 from notifier.model.run import LEASE_MS, LEDGER_VERSION, Control, Lane, LaneState
-from notifier.stores.ledger.items import DUE_INDEX, key, lane_of, lane_sk, n
-from notifier.stores.ledger.table import Table, is_refused
+from notifier.stores.ledger.items import DUE_INDEX, LANE, lane_key, lane_of
+from notifier.stores.ledger.table import Table
 
-
-def _raise(_: str, error: Exception) -> None:
-    raise error
-
-
-def _lane_due(item: dict[str, Any]) -> Lane | None:
-    """The lane in an item of the index; None for a newer release's: it has a sweeper of its own."""
-    if int(item["version"]["N"]) > LEDGER_VERSION:
-        return None
-    try:
-        return lane_of(item)
-    except UnknownCursor:
-        return None
+_WAITS_FOR_OPERATOR = (LaneState.PAUSED, LaneState.STOPPED)
+_WAITS = (*_WAITS_FOR_OPERATOR, LaneState.RESTING)
 
 
 class Controls(Table):
-    """Operators and the sweeper."""
+    """The ledger's part for operators and the sweeper."""
+
+    # -- operators ----------------------------------------------------------------------------------------------------
 
     def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None:
-        """Pause, resume or cancel. A worker that holds the lane reads it with its next write.
+        """Pause, resume or cancel a lane. Its worker, if it has one, reads the command with its next write.
 
-        Resuming makes a paused or stopped lane ready. Returns the lane, or None where no such run is alive.
+        A lane without a worker is changed at once: resumed or cancelled it becomes ready, paused it waits.
+
+        Args:
+            by: who gives the command, for people who look.
+
+        Returns the lane as it is then; None where there is no such run, or it is done.
         """
-        values = {":control": {"S": control.value}, ":by": {"S": by}, ":now": n(self._now_ms())}
-        values[":done"] = {"S": LaneState.DONE.value}
-        lane_ = self._update_lane(
-            run_id, lane, "control = :control, control_by = :by, control_at_ms = :now", "#state <> :done", values
-        )
-        if lane_ is None:
+        command = Update().set(control=control.value, control_by=by, control_at_ms=self._now_ms())
+        written = self._update_lane(run_id, lane, command.only_if(Attr("state").ne(LaneState.DONE.value)))
+        if written is None:
             return None
-        waits = (LaneState.PAUSED, LaneState.STOPPED)
-        if control is Control.GO and lane_.state in waits:
-            return self._wake(run_id, lane, waits) or lane_
-        if control is Control.CANCEL and lane_.state in (*waits, LaneState.RESTING):
-            return self._wake(run_id, lane, (*waits, LaneState.RESTING)) or lane_
-        if control is Control.PAUSE and lane_.state in (LaneState.READY, LaneState.RESTING):
-            return self._pause_waiting(run_id, lane, lane_.state) or lane_
-        return lane_
+        # The command is written first and alone: a worker that claims the lane in between obeys it all the same, and
+        # the second write is refused, because the lane is not in the state any more that it was read in.
+        return self._without_worker(control, written) or written
 
-    def _wake(self, run_id: str, lane: int, states: tuple[LaneState, ...]) -> Lane | None:
-        values = {":ready": {"S": LaneState.READY.value}, ":now": n(self._now_ms()), ":due": {"S": "lane"}}
-        values[":idle"] = n(0)
-        asked = {f":s{n}": {"S": state.value} for n, state in enumerate(states)}
-        sets = "#state = :ready, due = :due, due_at = :now, idle_claims = :idle"
-        return self._update_lane(run_id, lane, sets, f"#state IN ({', '.join(asked)})", values | asked)
+    def _without_worker(self, control: Control, lane: Lane) -> Lane | None:
+        """Carry out a command on a lane without a worker. None where its worker will, or nothing is to be done."""
+        match control:
+            case Control.GO if lane.state in _WAITS_FOR_OPERATOR:
+                return self._wake(lane, _WAITS_FOR_OPERATOR)
+            # A worker has to close a cancelled run: it settles what is open, and writes the summary.
+            case Control.CANCEL if lane.state in _WAITS:
+                return self._wake(lane, _WAITS)
+            case Control.PAUSE if lane.state in (LaneState.READY, LaneState.RESTING):
+                return self._pause_waiting(lane)
+        return None
 
-    def _pause_waiting(self, run_id: str, lane: int, state: LaneState) -> Lane | None:
-        """Nobody holds the lane: pause it at once. Resumed, it looks at its appointments anew."""
-        values = {":paused": {"S": LaneState.PAUSED.value}, ":state": {"S": state.value}}
-        return self._update_lane(run_id, lane, "#state = :paused REMOVE due, due_at", "#state = :state", values)
+    def _wake(self, lane: Lane, states: tuple[LaneState, ...]) -> Lane | None:
+        """Make a lane that waits in one of these states ready, and due now."""
+        # An operator has looked at it: claims that settled nothing before count no more.
+        update = Update().set(state=LaneState.READY.value, due=LANE, due_at=self._now_ms(), idle_claims=0)
+        still_waits = Attr("state").is_in([state.value for state in states])
+        return self._update_lane(lane.run_id, lane.lane, update.only_if(still_waits))
 
-    def _update_lane(self, run_id: str, lane: int, sets: str, condition: str, values: dict[str, Any]) -> Lane | None:
-        try:
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key=key(run_id, lane_sk(lane)),
-                UpdateExpression=f"SET {sets}",
-                ConditionExpression=f"version <= :version AND {condition}",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=values | {":version": n(LEDGER_VERSION)},
-                ReturnValues="ALL_NEW",
-            )
-        except ClientError as error:
-            if is_refused(error):
-                return None
-            raise
-        return lane_of(answer["Attributes"])
+    def _pause_waiting(self, lane: Lane) -> Lane | None:
+        """Pause a lane that waits for its next worker. The sweeper must not find it: it is taken from the index."""
+        update = Update().set(state=LaneState.PAUSED.value).remove("due", "due_at")
+        not_claimed_meanwhile = Attr("state").eq(lane.state.value)
+        return self._update_lane(lane.run_id, lane.lane, update.only_if(not_claimed_meanwhile))
 
-    def due(self, now_ms: int, on_unreadable: Callable[[str, Exception], None] = _raise) -> Iterator[Lane]:
-        """Lanes whose appointment has passed: rests that are over, leases that ended, hand-overs nobody took.
+    def _update_lane(self, run_id: str, lane: int, update: Update) -> Lane | None:
+        # A release must not change the items of a newer one. Of an item that is not there the condition is not met
+        # either, so that no command can make one.
+        known_version = Attr("version").lte(LEDGER_VERSION)
+        item = self._update_if_met(lane_key(run_id, lane), update.only_if(known_version))
+        return lane_of(item) if item else None
 
-        `on_unreadable` is given the key of an item that is no lane, and what is wrong with it. By default that raises.
+    # -- the sweeper --------------------------------------------------------------------------------------------------
+
+    def due(self, now_ms: int, on_unreadable: Callable[[str, Exception], None] | None = None) -> Iterator[Lane]:
+        """Lanes whose time has come: rests that are over, leases that ended, hand-overs that no worker took.
+
+        Args:
+            on_unreadable: is given the key of an item that is no lane, and what is wrong with it; then the other lanes
+                follow. Without it that error is raised.
         """
+        is_due = Key("due").eq(LANE) & Key("due_at").lte(now_ms)
         pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName=DUE_INDEX,
-            KeyConditionExpression="due = :lane AND due_at <= :now",
-            ExpressionAttributeValues={":lane": {"S": "lane"}, ":now": n(now_ms)},
+            TableName=self._table, IndexName=DUE_INDEX, **query_of(is_due)
         )
         for page in pages:
             for item in page["Items"]:
                 try:
-                    lane = _lane_due(item)
-                except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are due all the same
+                    lane = _lane_of_this_release(item)
+                except Exception as error:
+                    if on_unreadable is None:
+                        raise
                     on_unreadable(item["pk"]["S"], error)
                     continue
                 if lane is not None:
                     yield lane
 
     def put_off(self, lane: Lane, due_at_ms: int) -> bool:
-        """Move a due lane's appointment on, so that only one sweeper nudges it. False when somebody was faster.
-
-        A lane whose rest is over becomes ready: with its appointment moved on it could not be claimed as resting.
-        """
+        """Move a due lane's time on, so that only one sweeper nudges it. False when another one was faster."""
+        # A lane whose rest is over becomes ready: as a resting lane it could not be claimed before its new time.
         state = LaneState.READY if lane.state is LaneState.RESTING else lane.state
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=key(lane.run_id, lane_sk(lane.lane)),
-                UpdateExpression="SET due_at = :at, #state = :then",
-                ConditionExpression="due_at = :was AND epoch = :epoch AND #state = :state",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={
-                    ":was": n(lane.due_at_ms or 0),
-                    ":at": n(due_at_ms),
-                    ":epoch": n(lane.epoch),
-                    ":state": {"S": lane.state.value},
-                    ":then": {"S": state.value},
-                },
+        update = (
+            Update()
+            .set(due_at=due_at_ms, state=state.value)
+            .only_if(
+                Attr("due_at").eq(lane.due_at_ms or 0),  # another sweeper has moved it on since it was read
+                Attr("epoch").eq(lane.epoch),  # a worker has claimed it since
+                Attr("state").eq(lane.state.value),  # an operator has paused or resumed it since
             )
-        except ClientError as error:
-            if is_refused(error):
-                return False
-            raise
-        return True
+        )
+        return self._update_if_met(lane_key(lane.run_id, lane.lane), update) is not None
 
     def alive(self, now_ms: int) -> int:
-        """How many lanes are being worked on right now: they share FCM's budget."""
+        """How many lanes have a worker right now: they share FCM's budget."""
+        # A running lane is due when its lease ends: between now and one lease from now.
+        leased = Key("due").eq(LANE) & Key("due_at").between(now_ms, now_ms + LEASE_MS)
         answer = self._client.query(
             TableName=self._table,
             IndexName=DUE_INDEX,
-            KeyConditionExpression="due = :lane AND due_at BETWEEN :now AND :far",
-            FilterExpression="#state = :running",
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={
-                ":lane": {"S": "lane"},
-                ":now": n(now_ms),
-                ":far": n(now_ms + LEASE_MS),
-                ":running": {"S": LaneState.RUNNING.value},
-            },
             Select="COUNT",
+            **query_of(leased, only=Attr("state").eq(LaneState.RUNNING.value)),
         )
         return int(answer["Count"])
+
+
+def _lane_of_this_release(item: Item) -> Lane | None:
+    """The lane in an item of the index; None where a newer release wrote it, which has a sweeper of its own."""
+    if int(item["version"]["N"]) > LEDGER_VERSION:
+        return None
+    try:
+        return lane_of(item)
+    except UnknownCursor:
+        return None

@@ -1,37 +1,43 @@
-"""The items of the ledger's table: keys, and lanes as items. Public: a key is never renamed.
+"""The items of the ledger's table: keys, and lanes as items. Public: a key or an attribute is never renamed.
 
-One item per lane (`pk = run#R, sk = lane#0000`) holds all that two invocations share; one per run (`sk = run`) what
-never changes; one per campaign id (`pk = campaign#ID, sk = campaign`) says which run owns it, and one for each of its
-runs (`sk = run#R`), those included that may not send it, lets people find them. So does one for each object of a run's
-audience (`pk = audience#BUCKET/KEY, sk = run#TIME#R`). Lanes that somebody must look at by a certain time stand in the
-sparse index `due`.
+| pk | sk | holds |
+|---|---|---|
+| `run#R` | `run` | what never changes of a run, and when it was opened and closed |
+| `run#R` | `lane#0000` | a lane: all that two invocations share |
+| `campaign#ID` | `campaign` | the run that owns the campaign id |
+| `campaign#ID` | `run#R` | one run of the campaign, those included that may not send it: for people who look it up |
+| `audience#BUCKET/KEY` | `run#TIME#R` | one run over this object: for people who look it up |
+| `approved#BUCKET/KEY` | `approved` | which bytes are approved under this key; the approval app writes it |
+
+A lane that must be looked at by a certain time is also in the index `due`, which holds only items with `due` and
+`due_at`.
 """
 
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
+from notifier.dynamodb import Item, Value, item_of
 from notifier.model.account import Account
 from notifier.model.cursor import decode_cursor
 from notifier.model.health import EndpointEvidence
-from notifier.model.run import LEDGER_VERSION, Asking, Control, Ending, Lane, LaneState, UnfinishedClaim
+from notifier.model.run import Asking, Control, Ending, Lane, LaneState, UnfinishedClaim
 
 DUE_INDEX = "due"
+LANE = "lane"
+"""The value of `due`: the index has one partition, which the sweeper reads from its beginning."""
+
+T = TypeVar("T")
 
 
-def key(run_id: str, sk: str) -> dict[str, Any]:
-    """The key of one of a run's items."""
-    return {"pk": {"S": f"run#{run_id}"}, "sk": {"S": sk}}
+def run_key(run_id: str) -> Item:
+    """The key of a run's item."""
+    return item_of({"pk": f"run#{run_id}", "sk": "run"})
 
 
-def lane_sk(lane: int) -> str:
-    """The sort key of a lane."""
-    return f"lane#{lane:04d}"
-
-
-def n(number: int) -> dict[str, str]:
-    """A number as DynamoDB takes it."""
-    return {"N": str(number)}
+def lane_key(run_id: str, lane: int) -> Item:
+    """The key of a lane's item."""
+    return item_of({"pk": f"run#{run_id}", "sk": f"lane#{lane:04d}"})
 
 
 def as_json(value: object) -> str:
@@ -39,63 +45,71 @@ def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def lane_item(lane: Lane) -> dict[str, Any]:
-    """A fresh lane's item."""
-    return key(lane.run_id, lane_sk(lane.lane)) | {
-        "version": n(LEDGER_VERSION),
-        "epoch": n(lane.epoch),
-        "state": {"S": lane.state.value},
-        "control": {"S": lane.control.value},
-        "lease_until_ms": n(lane.lease_until_ms),
-        "due": {"S": "lane"},
-        "due_at": n(lane.due_at_ms or 0),
-        "cursor": {"S": lane.cursor.encode()},
-        "fed": n(lane.fed),
-        "hop": n(lane.hop),
-        "sending_ms": n(lane.sending_ms),
-        "idle_claims": n(lane.idle_claims),
-        "account": {"S": as_json(lane.account)},
-        "suspects": {"S": as_json(lane.suspects)},
+def new_lane(lane: Lane) -> dict[str, Value]:
+    """The attributes of a lane that no worker has claimed yet, its key included."""
+    return {
+        "pk": f"run#{lane.run_id}",
+        "sk": f"lane#{lane.lane:04d}",
+        "epoch": lane.epoch,
+        "state": lane.state.value,
+        "control": lane.control.value,
+        "lease_until_ms": lane.lease_until_ms,
+        "due": LANE,
+        "due_at": lane.due_at_ms or 0,
+        "cursor": lane.cursor.encode(),
+        "fed": lane.fed,
+        "hop": lane.hop,
+        "sending_ms": lane.sending_ms,
+        "idle_claims": lane.idle_claims,
+        "account": as_json(lane.account),
+        "suspects": as_json(lane.suspects),
     }
 
 
-def lane_of(item: dict[str, Any]) -> Lane:
-    """The lane in an item."""
-
-    def number(name: str) -> int | None:
-        return int(item[name]["N"]) if name in item else None
-
-    def text(name: str) -> str | None:
-        return str(item[name]["S"]) if name in item else None
-
-    ending = text("ending")
+def lane_of(item: Item) -> Lane:
+    """The lane in an item. An attribute that an earlier release did not write has the value of a new lane."""
+    ending = text_in(item, "ending")
     return Lane(
         run_id=item["pk"]["S"].removeprefix("run#"),
         lane=int(item["sk"]["S"].removeprefix("lane#")),
-        epoch=number("epoch") or 0,
+        epoch=number_in(item, "epoch") or 0,
         state=LaneState(item["state"]["S"]),
         control=Control(item["control"]["S"]),
-        lease_until_ms=number("lease_until_ms") or 0,
-        due_at_ms=number("due_at"),
+        lease_until_ms=number_in(item, "lease_until_ms") or 0,
+        due_at_ms=number_in(item, "due_at"),
         cursor=decode_cursor(item["cursor"]["S"]),
-        fed=number("fed") or 0,
-        suspects=msgspec.json.decode(item["suspects"]["S"], type=tuple[UnfinishedClaim, ...])
-        if "suspects" in item
-        else (),
-        hop=number("hop") or 0,
-        sending_ms=number("sending_ms") or 0,
-        idle_claims=number("idle_claims") or 0,
+        fed=number_in(item, "fed") or 0,
+        suspects=json_in(item, "suspects", tuple[UnfinishedClaim, ...]) or (),
+        hop=number_in(item, "hop") or 0,
+        sending_ms=number_in(item, "sending_ms") or 0,
+        idle_claims=number_in(item, "idle_claims") or 0,
         account=msgspec.json.decode(item["account"]["S"], type=Account),
-        asking=msgspec.json.decode(item["asking"]["S"], type=tuple[Asking, ...]) if "asking" in item else None,
-        revision=number("revision") or 0,
-        health=msgspec.json.decode(item["health"]["S"], type=dict[str, EndpointEvidence]) if "health" in item else {},
-        function_version=text("function_version") or "",
-        reason=text("reason"),
+        # None says which release wrote the lane (see `Lane`): not the same as an empty list.
+        asking=json_in(item, "asking", tuple[Asking, ...]),
+        revision=number_in(item, "revision") or 0,
+        health=json_in(item, "health", dict[str, EndpointEvidence]) or {},
+        function_version=text_in(item, "function_version") or "",
+        reason=text_in(item, "reason"),
         ending=Ending(ending) if ending else None,
-        started_at_ms=number("started_at_ms"),
-        ended_at_ms=number("ended_at_ms"),
-        ends_at_ms=number("ends_at_ms"),
-        gone_version=text("gone_version") or "",
-        control_by=text("control_by") or "",
-        trouble=text("trouble") or "",
+        started_at_ms=number_in(item, "started_at_ms"),
+        ended_at_ms=number_in(item, "ended_at_ms"),
+        ends_at_ms=number_in(item, "ends_at_ms"),
+        gone_version=text_in(item, "gone_version") or "",
+        control_by=text_in(item, "control_by") or "",
+        trouble=text_in(item, "trouble") or "",
     )
+
+
+def number_in(item: Item, name: str) -> int | None:
+    """A number of an item; None without the attribute."""
+    return int(item[name]["N"]) if name in item else None
+
+
+def text_in(item: Item, name: str) -> str | None:
+    """A text of an item; None without the attribute."""
+    return str(item[name]["S"]) if name in item else None
+
+
+def json_in(item: Item, name: str, kind: type[T]) -> T | None:
+    """A value that an item holds as JSON; None without the attribute."""
+    return msgspec.json.decode(item[name]["S"], type=kind) if name in item else None

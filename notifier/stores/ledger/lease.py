@@ -1,49 +1,83 @@
-"""A worker's writes: claim, renew, advance, release, finish. Each is conditional on its epoch."""
+"""The worker's part of the ledger: claim, renew, advance, release, finish.
 
-from typing import Any
+A claim gives the worker a lease on the lane and increments the lane's epoch. Every later write of the worker is
+conditional on that epoch, so that a worker that was only slow cannot write after another one has claimed the lane.
+"""
 
 import msgspec
-from botocore.exceptions import ClientError
+from boto3.dynamodb.conditions import Attr, ConditionBase
 
+from notifier.dynamodb import Update
+from notifier.model.cursor import Cursor
 from notifier.model.run import LEASE_MS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, UnfinishedClaim
-from notifier.stores.ledger.items import as_json, key, lane_of, lane_sk, n
-from notifier.stores.ledger.table import Table, is_refused
+from notifier.stores.ledger.items import LANE, as_json, lane_key, lane_of, text_in
+from notifier.stores.ledger.table import Table
 
 MAX_REASON = 2_000
 """Characters of a reason that are kept: an item holds 400 KB."""
 
+_STATE, _CONTROL = Attr("state"), Attr("control")
 
-class _ControlChanged(Exception):
-    """An operator's word came while the worker drained."""
+HANDED_OVER = _STATE.eq(LaneState.READY.value)
+"""The hop before has ended in good order, or the lane is new, or an operator has resumed it."""
+CANCELLED_WHILE_WAITING = _STATE.is_in(
+    [LaneState.RESTING.value, LaneState.PAUSED.value, LaneState.STOPPED.value]
+) & _CONTROL.eq(Control.CANCEL.value)
+"""A worker has to close the run; nothing is sent, so that the lane need not be due."""
 
-
-CONTRARY = {
-    LaneState.PAUSED: ("control <> :word", Control.PAUSE),
-    LaneState.STOPPED: ("control = :word", Control.CANCEL),
-    LaneState.RESTING: ("control = :word", Control.CANCEL),
+STILL_PAUSED = _CONTROL.eq(Control.PAUSE.value)
+"""No operator has resumed or cancelled it while its requests came to an end: else it must go on."""
+NOT_CANCELLED = _CONTROL.ne(Control.CANCEL.value)
+"""No operator has cancelled it meanwhile: else a worker must close it."""
+RELEASED_ONLY_IF: dict[LaneState, ConditionBase] = {
+    LaneState.PAUSED: STILL_PAUSED,
+    LaneState.STOPPED: NOT_CANCELLED,
+    LaneState.RESTING: NOT_CANCELLED,
 }
-"""What an operator may have said that speaks against a state in which the lane would wait."""
+"""What the operator's command must be for a lane to be released into a state in which it waits."""
 
 
-CLAIMABLE = {
-    "handed_over": "#state = :ready",
-    "rest_is_over": "(#state = :resting AND due_at <= :now)",
-    "holder_is_gone": "(#state = :running AND lease_until_ms < :now)",
-    "cancelled_while_waiting": "(#state IN (:resting, :paused, :stopped) AND control = :cancel)",
-}
-"""When a lane may be claimed, each clause by the situation it covers."""
-CLAIM_WORDS = {
-    ":ready": {"S": LaneState.READY.value},
-    ":resting": {"S": LaneState.RESTING.value},
-    ":running": {"S": LaneState.RUNNING.value},
-    ":paused": {"S": LaneState.PAUSED.value},
-    ":stopped": {"S": LaneState.STOPPED.value},
-    ":cancel": {"S": Control.CANCEL.value},
-}
+def rest_is_over(now_ms: int) -> ConditionBase:
+    """The lane waited for its time, and that has come."""
+    return _STATE.eq(LaneState.RESTING.value) & Attr("due_at").lte(now_ms)
+
+
+def lease_is_over(now_ms: int) -> ConditionBase:
+    """The worker has died, or could not reach the ledger for the length of a lease."""
+    return _STATE.eq(LaneState.RUNNING.value) & Attr("lease_until_ms").lt(now_ms)
+
+
+class _NotWritten(LaneLost):
+    """The condition of a write was not met, although the claim is the lane's latest. `found` is the lane as it is."""
+
+    def __init__(self, found: Lane) -> None:
+        super().__init__(f"the lane is {found.state.value} at {found.cursor.encode()}")
+        self.found = found
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """What a lane has after a write, so that the write is recognised when its answer was lost.
+
+    `cursor` and `revision` are None for a write that moves neither.
+    """
+
+    state: LaneState = LaneState.RUNNING
+    cursor: Cursor | None = None
+    revision: int | None = None
+
+    def is_in(self, lane: Lane) -> bool:
+        """Whether the lane has been written so."""
+        return (
+            lane.state is self.state
+            and (self.cursor is None or lane.cursor == self.cursor)
+            and (self.revision is None or lane.revision == self.revision)
+        )
 
 
 class Leases(Table):
-    """The holder of a lane."""
+    """The ledger's part for a lane's worker."""
+
+    # -- claiming -----------------------------------------------------------------------------------------------------
 
     def claim(
         self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int, gone_version: str = ""
@@ -55,249 +89,187 @@ class Leases(Table):
             worker B                     claim: refused           claim(epoch 2) ───
             worker A'  (was only slow)                                  advance: refused, epoch is 2
 
-        `ends_at_ms` is when this invocation's time is up, for people who watch. `holder` names this invocation and no
-        other: botocore repeats a write whose answer was lost, and then a refusal may be of our own success.
-        `gone_version` is the lane's version of the code, where that was deleted: it goes on with `function_version`.
+        Args:
+            function_version: the version of the code that claims. The lane keeps the one of its first claim.
+            holder: the name of this invocation, which no other has: the lease's owner.
+            ends_at_ms: when this invocation's time is up, for people who watch.
+            gone_version: the lane's version of the code, where that was deleted: it goes on with `function_version`.
 
         Raises:
-            LaneTaken: the lane is held, not due, waits for an operator, or is done.
+            LaneTaken: the lane has a worker, is not due, waits for an operator, or is done.
         """
+        # Read first: what the claim writes depends on how the claim before it has ended. The write is conditional on
+        # what was read, so that of several workers that read the same lane one gets it.
         before = self.read_lane(run_id, lane)
         if before is None:
             raise LaneTaken(None)
-        now_ms = self._now_ms()
         crashed = before.state is LaneState.RUNNING
-        suspects = before.suspects
-        if crashed and before.fed:
-            suspects += (UnfinishedClaim(before.epoch, before.fed),)
-        values = CLAIM_WORDS | {
-            ":now": n(now_ms),
-            ":lease": n(now_ms + LEASE_MS),
-            ":one": n(1),
-            ":code": {"S": function_version if gone_version else before.function_version or function_version},
-            ":gone": {"S": gone_version or before.gone_version},
-            ":started": n(before.started_at_ms or now_ms),
-            ":before": n(before.epoch),
-            ":due": {"S": "lane"},
-            ":holder": {"S": holder},
-            ":ends": n(ends_at_ms),
-            ":was": {"S": before.state.value},
-            ":suspects": {"S": as_json(suspects)},
-            ":zero": n(0),
-        }
-        try:
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key=key(run_id, lane_sk(lane)),
-                UpdateExpression=(
-                    "SET #state = :running, lease_until_ms = :lease, due = :due, due_at = :lease,"
-                    " function_version = :code, started_at_ms = :started, holder = :holder, ends_at_ms = :ends,"
-                    " suspects = :suspects, fed = :zero, gone_version = :gone"
-                    " REMOVE reason ADD epoch :one, hop :one, idle_claims :one"
-                ),
-                ConditionExpression=f"epoch = :before AND #state = :was AND ({' OR '.join(CLAIMABLE.values())})",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=values,
-                ReturnValues="ALL_NEW",
-            )
-        except ClientError as error:
-            if not is_refused(error):
-                raise
-            item = self._get(key(run_id, lane_sk(lane))) or {}
-            if item.get("holder", {}).get("S") != holder:
-                raise LaneTaken(lane_of(item) if item else before) from None
-            return msgspec.structs.replace(lane_of(item), crashed=crashed)
-        return msgspec.structs.replace(lane_of(answer["Attributes"]), crashed=crashed)
+        version = function_version if gone_version else before.function_version or function_version
+        update = (
+            _claim_of(before, self._now_ms())
+            .set(function_version=version, gone_version=gone_version or before.gone_version)
+            .set(holder=holder, ends_at_ms=ends_at_ms)
+        )
+        item = self._update_if_met(lane_key(run_id, lane), update)
+        if item is None:
+            # botocore repeats a write whose answer was lost, and the repetition is refused: the epoch has moved on. So
+            # a refusal may follow our own success, which `holder` shows.
+            item = self._get(lane_key(run_id, lane))
+            if item is None or text_in(item, "holder") != holder:
+                raise LaneTaken(lane_of(item) if item else before)
+        return msgspec.structs.replace(lane_of(item), crashed=crashed)
+
+    # -- working ------------------------------------------------------------------------------------------------------
 
     def renew(self, lane: Lane) -> Lane:
-        """Extend the lease. Returns the lane as it is now: `control` may have changed.
+        """Extend the lease. Returns the lane as it is now: an operator's command may have come.
 
         Raises:
-            LaneLost: another worker holds it.
+            LaneLost: another worker has claimed the lane.
         """
-        return self._write(
-            lane,
-            "lease_until_ms = :lease, due = :due, due_at = :lease, fed = :fed, trouble = :trouble",
-            {":fed": n(lane.fed), ":trouble": _trouble(lane)},
-            unless="fed > :fed",
-        )
+        update = self._extended_lease().set(fed=lane.fed, trouble=_trouble_of(lane))
+        # An older renewal that arrives late must not lower what a crash is known to have reached.
+        not_fed_further = ~Attr("fed").gt(lane.fed)
+        return self._write(lane, update.only_if(not_fed_further), _Written())
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts in one write, and extend the lease.
 
         Raises:
-            LaneLost: another worker holds it.
+            LaneLost: another worker has claimed the lane, or a later write of this claim has arrived before this one.
         """
-        sets = (
-            "lease_until_ms = :lease, due = :due, due_at = :lease, #cursor = :cursor, fed = :fed, suspects = :suspects,"
-            " account = :account, sending_ms = :sending, idle_claims = :idle, health = :health, trouble = :trouble,"
-            " revision = :revision"
+        # An earlier advance that arrives late must not move the cursor back, nor skip what an advance lost in between.
+        cursor_is_as_before = Attr("cursor").eq(before.cursor.encode())
+        # Account and `asking` can move while the cursor does not: an older write must not undo a newer one. A lane of
+        # the release before has no revision.
+        is_newer = Attr("revision").not_exists() | Attr("revision").lt(after.revision)
+        update = self._extended_lease().set(
+            cursor=after.cursor.encode(),
+            account=as_json(after.account),
+            revision=after.revision,
+            fed=after.fed,
+            idle_claims=after.idle_claims,
+            health=as_json(after.health),
         )
-        values = {
-            ":cursor": {"S": after.cursor.encode()},
-            ":fed": n(after.fed),
-            ":suspects": {"S": as_json(after.suspects)},
-            ":account": {"S": as_json(after.account)},
-            ":sending": n(after.sending_ms),
-            ":idle": n(after.idle_claims),
-            ":health": {"S": as_json(after.health)},
-            ":revision": n(after.revision),
-            ":trouble": _trouble(after),
-        }
-        if after.asking is not None:
-            sets += ", asking = :asking"
-            values[":asking"] = {"S": as_json(after.asking)}
-        return self._write(before, sets, values, cursor=True)
+        update = _with_open_requests(update, after).only_if(cursor_is_as_before, is_newer)
+        try:
+            return self._write(before, update, _Written(cursor=after.cursor, revision=after.revision))
+        except _NotWritten as refused:
+            found = refused.found
+            if found.state is not LaneState.RUNNING or found.cursor == before.cursor:
+                raise
+        # No other claim writes in our epoch: an earlier advance of ours was written although no answer to it came. This
+        # one holds all that the earlier one wrote, so that it follows on that.
+        return self.advance(found, after)
+
+    def _extended_lease(self) -> Update:
+        lease_until_ms = self._now_ms() + LEASE_MS
+        # Due when the lease ends: then the sweeper finds a lane whose worker has died.
+        return Update().set(lease_until_ms=lease_until_ms, due=LANE, due_at=lease_until_ms)
+
+    # -- ending a claim -----------------------------------------------------------------------------------------------
 
     def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane:
-        """Let go of the lane: hand over, rest, pause or stop. `due_at_ms` None: nobody comes by himself.
+        """End the claim: hand the lane over (`READY`), or let it rest, pause or stop.
 
-        An operator's word may have come since the lane was last told it: resumed, it does not pause, and cancelled, it
-        does not wait. Then it is ready instead, and due at once.
+        An operator's command may have come since the lane was read last. Then a lane that was resumed does not pause,
+        and one that was cancelled does not wait: it becomes ready instead, and due at once.
+
+        Args:
+            due_at_ms: when the sweeper is to nudge it; None where it waits for an operator.
 
         Raises:
-            LaneLost: another worker holds it.
+            LaneLost: another worker has claimed the lane.
         """
         try:
             return self._release(lane, state, due_at_ms, reason)
-        except _ControlChanged:
-            return self._release(lane, LaneState.READY, self._now_ms(), None)
+        except _NotWritten as refused:
+            if state not in RELEASED_ONLY_IF or refused.found.state is not LaneState.RUNNING:
+                raise
+        return self._release(lane, LaneState.READY, self._now_ms(), None)
 
     def _release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None) -> Lane:
-        left_sets, left = _left(lane)
-        sets = f"#state = :state, lease_until_ms = :zero, {left_sets}"
-        values = {":state": {"S": state.value}, ":zero": n(0)} | left
-        removes = []
-        if due_at_ms is None:
-            removes += ["due", "due_at"]
-        else:
-            sets += ", due = :due, due_at = :at"
-            values[":at"] = n(due_at_ms)
+        update = _with_reason(_with_open_requests(Update(), lane), reason).set(state=state.value, lease_until_ms=0)
+        # Out of the index where no time is set, so that no sweeper finds it.
+        update = update.remove("due", "due_at") if due_at_ms is None else update.set(due=LANE, due_at=due_at_ms)
         if state is LaneState.RESTING:
-            sets += ", idle_claims = :none"
-            values[":none"] = n(0)
-        if reason is None:
-            removes.append("reason")
-        else:
-            sets += ", reason = :reason"
-            values[":reason"] = {"S": reason[:MAX_REASON]}
-        unless = None
-        if state in CONTRARY:
-            unless, word = CONTRARY[state]
-            values[":word"] = {"S": word.value}
-        return self._write(lane, sets, values, removes=removes, unless=unless)
+            # A claim that found nothing to do yet is no sign of a run that makes no progress.
+            update = update.set(idle_claims=0)
+        if state in RELEASED_ONLY_IF:
+            update = update.only_if(RELEASED_ONLY_IF[state])
+        return self._write(lane, update, _Written(state))
 
     def finish(self, lane: Lane, ending: Ending, reason: str | None) -> Lane:
-        """The lane is done. It stays due until the run is closed.
+        """Note that the lane is done. It stays due until its run is closed, so that a crash in between is repaired.
 
         Raises:
-            LaneLost: another worker holds it.
+            LaneLost: another worker has claimed the lane.
         """
-        left_sets, left = _left(lane)
-        sets = (
-            "#state = :state, lease_until_ms = :zero, due = :due, due_at = :at, ending = :ending,"
-            f" ended_at_ms = if_not_exists(ended_at_ms, :now), account = :account, {left_sets}"
-        )
-        values = {
-            ":state": {"S": LaneState.DONE.value},
-            ":zero": n(0),
-            ":at": n(self._now_ms() + LEASE_MS),
-            ":ending": {"S": ending.value},
-            ":now": n(self._now_ms()),
-            ":account": {"S": as_json(lane.account)},
-        } | left
-        if reason is None:
-            return self._write(lane, sets, values, removes=["reason"])
-        values[":reason"] = {"S": reason[:MAX_REASON]}
-        return self._write(lane, sets + ", reason = :reason", values)
-
-    def _write(
-        self,
-        lane: Lane,
-        sets: str,
-        values: dict[str, Any],
-        *,
-        removes: list[str] | None = None,
-        cursor: bool = False,
-        unless: str | None = None,
-    ) -> Lane:
-        """One conditional write of the holder. A refusal is read back before it is believed: the answer may be lost."""
         now_ms = self._now_ms()
-        condition = "epoch = :epoch AND #state = :running"
-        names = {"#state": "state"}
-        values = values | {":epoch": n(lane.epoch), ":running": {"S": LaneState.RUNNING.value}}
-        values[":keep"] = self._expiry()
-        for name, value in ((":lease", n(now_ms + LEASE_MS)), (":due", {"S": "lane"})):
-            if name in sets:
-                values[name] = value
-        if cursor:
-            condition += " AND #cursor = :previous"
-            values[":previous"] = {"S": lane.cursor.encode()}
-        if ":revision" in values:
-            # Account and `asking` can move while the cursor does not: an older write must not undo a newer one.
-            condition += " AND (attribute_not_exists(revision) OR revision < :revision)"
-        if unless is not None:
-            condition += f" AND NOT {unless}"
-        if "#cursor" in sets + condition:
-            names["#cursor"] = "cursor"
-        expression = f"SET {sets}, expires_at = :keep" + (f" REMOVE {', '.join(removes)}" if removes else "")
-        try:
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key=key(lane.run_id, lane_sk(lane.lane)),
-                UpdateExpression=expression,
-                ConditionExpression=condition,
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=values,
-                ReturnValues="ALL_NEW",
-            )
-        except ClientError as error:
-            if not is_refused(error):
-                raise
-            found = self._read_back(lane)
-            if _says(found, values):
-                return found
-            self._check_refusal(found, lane, cursor=cursor, unless=unless)
-            # Nobody else writes in our epoch: an earlier write of ours arrived although its answer did not.
-            return self._write(found, sets, values, removes=removes, cursor=True)
-        return lane_of(answer["Attributes"])
+        update = (
+            _with_reason(_with_open_requests(Update(), lane), reason)
+            .set(state=LaneState.DONE.value, ending=ending.value, account=as_json(lane.account))
+            .set(lease_until_ms=0, due=LANE, due_at=now_ms + LEASE_MS)
+            .set_first(ended_at_ms=now_ms)
+        )
+        return self._write(lane, update, _Written(LaneState.DONE))
 
-    def _read_back(self, lane: Lane) -> Lane:
+    # -- every write of a claim ---------------------------------------------------------------------------------------
+
+    def _write(self, lane: Lane, update: Update, written: _Written) -> Lane:
+        """Write on the conditions that every write of a claim has.
+
+        Raises:
+            LaneLost: another worker has claimed the lane.
+            _NotWritten: the claim is still the latest, but another condition is not met.
+        """
+        no_later_claim = Attr("epoch").eq(lane.epoch)
+        # Without it a write that arrives late would bring a lane back to life that this claim has released or finished.
+        not_released = _STATE.eq(LaneState.RUNNING.value)
+        update = update.set(expires_at=self._expires_at()).only_if(no_later_claim, not_released)
+        item = self._update_if_met(lane_key(lane.run_id, lane.lane), update)
+        if item is not None:
+            return lane_of(item)
+        # The write may have been done and its answer lost: botocore repeats it, and the repetition is refused. So a
+        # refusal counts only after the lane was read.
         found = self.read_lane(lane.run_id, lane.lane)
         if found is None or found.epoch != lane.epoch:
-            raise LaneLost(f"epoch {found.epoch if found else 'none'}, ours was {lane.epoch}") from None
+            raise LaneLost(f"epoch {found.epoch if found else 'none'}, ours was {lane.epoch}")
+        if not written.is_in(found):
+            raise _NotWritten(found)
         return found
 
-    def _check_refusal(self, found: Lane, lane: Lane, *, cursor: bool, unless: str | None) -> None:
-        if unless is not None and found.state is LaneState.RUNNING:
-            raise _ControlChanged from None
-        if found.state is not LaneState.RUNNING or not cursor or found.cursor == lane.cursor:
-            raise LaneLost(f"the lane is {found.state.value} at {found.cursor.encode()}") from None
+
+def _claim_of(before: Lane, now_ms: int) -> Update:
+    """The claim of a lane that was read as `before`."""
+    suspects = before.suspects
+    if before.state is LaneState.RUNNING and before.fed:
+        # Its worker never ended the claim: it may have asked for devices of the batches below `fed`.
+        suspects += (UnfinishedClaim(before.epoch, before.fed),)
+    return (
+        Update()
+        .set(state=LaneState.RUNNING.value, lease_until_ms=now_ms + LEASE_MS, due=LANE, due_at=now_ms + LEASE_MS)
+        .set(started_at_ms=before.started_at_ms or now_ms, suspects=as_json(suspects), fed=0)
+        .add(epoch=1, hop=1, idle_claims=1)
+        .remove("reason")
+        .only_if(
+            Attr("epoch").eq(before.epoch),  # no other worker has claimed it since it was read
+            _STATE.eq(before.state.value),  # nor has its worker or an operator changed it: `suspects` still holds
+            HANDED_OVER | rest_is_over(now_ms) | lease_is_over(now_ms) | CANCELLED_WHILE_WAITING,
+        )
+    )
 
 
-def _left(lane: Lane) -> tuple[str, dict[str, Any]]:
-    """What a claim leaves behind, whichever way it ends: time spent, requests that are out, what failed last."""
-    sets = "sending_ms = :sending, suspects = :suspects, trouble = :trouble"
-    values: dict[str, Any] = {
-        ":sending": n(lane.sending_ms),
-        ":suspects": {"S": as_json(lane.suspects)},
-        ":trouble": _trouble(lane),
-    }
-    if lane.asking is not None:
-        sets += ", asking = :asking"
-        values[":asking"] = {"S": as_json(lane.asking)}
-    return sets, values
+def _with_open_requests(update: Update, lane: Lane) -> Update:
+    """The update with what the next claim must know: time spent, requests without a known answer, the last trouble."""
+    update = update.set(sending_ms=lane.sending_ms, suspects=as_json(lane.suspects), trouble=_trouble_of(lane))
+    # A lane without it goes on as the release that began it did: it is never written where it was not there.
+    return update if lane.asking is None else update.set(asking=as_json(lane.asking))
 
 
-def _trouble(lane: Lane) -> dict[str, str]:
-    return {"S": lane.trouble[:MAX_REASON]}
+def _with_reason(update: Update, reason: str | None) -> Update:
+    return update.remove("reason") if reason is None else update.set(reason=reason[:MAX_REASON])
 
 
-def _says(found: Lane, values: dict[str, Any]) -> bool:
-    """Whether the ledger holds what a refused write meant to say."""
-    if ":cursor" in values and found.cursor.encode() != values[":cursor"]["S"]:
-        return False
-    if ":revision" in values and found.revision != int(values[":revision"]["N"]):
-        return False
-    state = values.get(":state", values[":running"])["S"]
-    return found.state.value == str(state)
+def _trouble_of(lane: Lane) -> str:
+    return lane.trouble[:MAX_REASON]

@@ -1,12 +1,13 @@
-"""The table: what every part of the ledger reads and writes with."""
+"""The ledger's table: what each part of the ledger reads and writes with."""
 
 from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of
 from notifier.model.run import LEDGER_VERSION, Lane, LedgerTooNew
-from notifier.stores.ledger.items import key, lane_of, lane_sk, n
+from notifier.stores.ledger.items import lane_key, lane_of
 
 KEEP_S = 400 * 86_400
 """Items of a run are kept for this long after their last write."""
@@ -27,36 +28,54 @@ class Table:
         self._now = now
 
     def read_lane(self, run_id: str, lane: int = 0) -> Lane | None:
-        """The lane, or None."""
-        item = self._get(key(run_id, lane_sk(lane)))
+        """The lane, or None.
+
+        Raises:
+            LedgerTooNew: a newer release wrote it.
+        """
+        item = self._get(lane_key(run_id, lane))
         return lane_of(item) if item else None
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
 
-    def _expiry(self) -> dict[str, str]:
-        return n(int(self._now()) + KEEP_S)
+    def _expires_at(self) -> int:
+        """When DynamoDB may delete an item that is written now; seconds since the epoch."""
+        return int(self._now()) + KEEP_S
 
-    def _get(self, key: dict[str, Any]) -> dict[str, Any] | None:
-        item: dict[str, Any] | None = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get(
-            "Item"
-        )
+    def _get(self, key: Item) -> Item | None:
+        # Consistent: a claim, and a write whose answer was lost, are decided by what is read here.
+        item: Item | None = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
         if item is not None and int(item["version"]["N"]) > LEDGER_VERSION:
             raise LedgerTooNew(f"ledger version {item['version']['N']}: this release reads {LEDGER_VERSION}")
         return item
 
-    def _put_new(self, item: dict[str, Any]) -> None:
+    def _put(self, **values: Value) -> None:
+        """Write an item, in place of an earlier one with its key. Items expire and carry the version of their form."""
+        self._client.put_item(TableName=self._table, Item=self._item(values))
+
+    def _put_new(self, **values: Value) -> None:
+        """As `_put`, unless there is an item with this key: then nothing is written."""
         try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=item | {"expires_at": self._expiry()},
-                ConditionExpression="attribute_not_exists(pk)",
-            )
+            self._client.put_item(TableName=self._table, Item=self._item(values), **condition_of(IS_NEW))
         except ClientError as error:
             if not is_refused(error):
                 raise
 
+    def _item(self, values: dict[str, Value]) -> Item:
+        return item_of({**values, "version": LEDGER_VERSION, "expires_at": self._expires_at()})
 
-def is_refused(error: ClientError) -> bool:
-    """Whether a condition was not met; every other error is trouble."""
-    return bool(error.response["Error"]["Code"] == "ConditionalCheckFailedException")
+    def _update(self, key: Item, update: Update) -> Item:
+        """Update an item; returns all of it. Raises botocore's ClientError where a condition is not met."""
+        answer = self._client.update_item(TableName=self._table, Key=key, ReturnValues="ALL_NEW", **update.arguments())
+        item: Item = answer["Attributes"]
+        return item
+
+    def _update_if_met(self, key: Item, update: Update) -> Item | None:
+        """Update an item; returns all of it, or None where a condition of the update is not met."""
+        try:
+            return self._update(key, update)
+        except ClientError as error:
+            if is_refused(error):
+                return None
+            raise
