@@ -7,11 +7,12 @@ puts the parts one behind the other.
 
 from notifier.audience.cache import FileCache
 from notifier.audience.guarded import GuardedStream
-from notifier.audience.head import BatchFileHead, read_head
+from notifier.audience.head import read_head
 from notifier.audience.ids import IdSet, read_ids
-from notifier.audience.pin import PinnedObject, pin, pin_parts
+from notifier.audience.pin import pin, pin_parts
 from notifier.audience.stream import AudienceStream, FileKind
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable, BrokenFile
+from notifier.model.batch_file import BatchFileHead, PinnedObject
 
 __all__ = [
     "AudienceChanged",

@@ -11,7 +11,7 @@ import os
 import secrets
 from pathlib import Path
 
-from notifier.audience.pin import PinnedObject
+from notifier.model.batch_file import PinnedObject
 
 SUFFIX = ".audience"
 UNFINISHED = ".unfinished"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from notifier.audience.cache import FileCache
 from notifier.audience.download import Closed, Download
-from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep, check_unchanged, read_ranges
+from notifier.model.batch_file import PinnedObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

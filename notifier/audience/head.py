@@ -2,12 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from notifier.audience.cache import FileCache
-from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
 from notifier.audience.stream import AudienceStream, FileKind
+from notifier.model.batch_file import BatchFileHead, PinnedObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -15,14 +13,6 @@ if TYPE_CHECKING:
 _AT_ONCE = 10_000
 _WAIT_S = 1.0
 _JOIN_S = 10.0
-
-
-class BatchFileHead(msgspec.Struct, frozen=True):
-    """The decoded values of the keys, not validated. `audience` is None where the users are in the file itself."""
-
-    campaign: object
-    audience: object | None
-    has_users: bool
 
 
 def read_head(

@@ -7,10 +7,10 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from notifier.audience.cache import FileCache
-from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
 from notifier.audience.stream import AudienceStream, FileKind
 from notifier.model.audience_faults import BrokenFile
+from notifier.model.batch_file import PinnedObject
 from notifier.model.recipient import BrokenRecord, id_of, user_id_in
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from notifier.audience.head import BatchFileHead
 from notifier.audience.part_parser import BatchFileParser, PartParser
 from notifier.audience.stream import FileKind
 from notifier.audience.unpack import Unpacker
+from notifier.model.batch_file import BatchFileHead
 
 READ_BYTES = 1024 * 1024
 

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
 from urllib3.exceptions import HTTPError
 
 from notifier.audience.s3_errors import ARCHIVED, WITHOUT_WORDS, code_of, read_error
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
+from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Part
 
 if TYPE_CHECKING:
@@ -21,27 +21,6 @@ NO_VERSION = "null"
 
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _RESTORED = 'ongoing-request="false"'
-
-
-class PinnedObject(msgspec.Struct, frozen=True):
-    """One version of one object. `etag` is without quotes, `size` in bytes as stored."""
-
-    bucket: str
-    key: str
-    version_id: str | None
-    etag: str
-    size: int
-
-    @property
-    def name(self) -> str:
-        """How messages call it."""
-        return f"s3://{self.bucket}/{self.key}"
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """The arguments by which every request names exactly these bytes, conditions aside."""
-        place = {"Bucket": self.bucket, "Key": self.key}
-        return place | ({"VersionId": self.version_id} if self.version_id else {})
 
 
 def pin(

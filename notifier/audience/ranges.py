@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from notifier.audience.pin import PinnedObject, unquoted
+from notifier.audience.pin import unquoted
 from notifier.audience.s3_errors import code_of, read_error
 from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable
+from notifier.model.batch_file import PinnedObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from notifier.audience.cache import FileCache
 from notifier.audience.fetch import Fetcher
 from notifier.audience.part_parser import BatchFileParser, PartParser
-from notifier.audience.pin import PinnedObject
 from notifier.audience.ranges import Sleep
 from notifier.audience.unpack import TEXT_BYTES, Unpacker
 from notifier.model.audience_faults import BrokenFile
+from notifier.model.batch_file import PinnedObject
 from notifier.model.cursor import Cursor
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.audience import AudienceUnreachable
 from notifier.composition.hop_watch import Observer, ended
-from notifier.composition.process import HopMaker, Process, decode_admitted
+from notifier.composition.process import HopMaker, Process
 from notifier.events.announcement import NotAnnounced
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.model.log import Action
@@ -34,7 +34,7 @@ class ProcessHops:
         self._process.begin_credentials()
         self._correlate(run)
         try:
-            admitted = self._process.opening().open(run, decode_admitted, begun=lane.has_begun)
+            admitted = self._process.opening().open(run, begun=lane.has_begun)
             self._process.library.excluded(admitted)  # here, where the lease is kept while it loads
         except (AudienceUnreachable, ClientError, BotoCoreError) as error:
             raise InputUnreachable(f"the run could not be admitted yet: {in_words(error)}") from error

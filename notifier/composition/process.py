@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,7 +22,6 @@ from notifier.audience import (
     FileCache,
     FileKind,
     GuardedStream,
-    PinnedObject,
     pin,
     pin_parts,
     read_head,
@@ -47,7 +45,8 @@ from notifier.gateway.secrets import BadSecret, Secrets
 from notifier.lifecycle.admission import Admission, AdmittedCampaign, NotAdmitted
 from notifier.model.account import Account
 from notifier.model.arms import Arms
-from notifier.model.campaign import Audience, Campaign
+from notifier.model.batch_file import BatchFileHead, PinnedObject
+from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.run import Lane, LaneLost, Run, Source, batch_name
 from notifier.model.runtime import Deadline
@@ -152,9 +151,7 @@ class Process:
             self.library,
             self.results,
             self.ledger,
-            Renderer,
             addition_faults,
-            lambda stream: stream.wait(1.0),  # type: ignore[attr-defined]
             rehearse=self.settings.mode is Mode.REHEARSE,
             is_approved=self._is_approved if self.settings.require_approval else lambda _: True,
         )
@@ -190,7 +187,7 @@ class S3Library:
         self._role = role
         self._excluded: tuple[tuple[PinnedObject, ...], Any] = ((), frozenset())
 
-    def head(self, source: Source) -> Any:
+    def head(self, source: Source) -> BatchFileHead:
         """The batch file without its users. Raises NotAdmitted."""
         with self._refusing():
             return read_head(self._client, self.pin_source(source), cache=self._cache)
@@ -248,21 +245,6 @@ class S3Library:
             except (BrokenFile, AudienceChanged) as error:
                 raise NotAdmitted(f"exclude: {error}") from None
         return self._excluded[1] if admitted.exclude else frozenset()
-
-
-def decode_admitted(stored: bytes) -> AdmittedCampaign:
-    """What the first claim stored."""
-    raw = msgspec.json.decode(stored, type=_Stored)
-    return AdmittedCampaign(raw.campaign, raw.parts, raw.inline, raw.exclude, raw.rehearse, raw.version)
-
-
-class _Stored(msgspec.Struct):
-    campaign: Campaign
-    parts: tuple[PinnedObject, ...]
-    inline: bool
-    exclude: tuple[PinnedObject, ...]
-    rehearse: bool
-    version: int
 
 
 class HopMaker:
@@ -374,4 +356,4 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     )
 
 
-__all__ = ["BadSecret", "HopMaker", "Process", "S3Library", "SystemClock", "batch_name", "decode_admitted", "endpoints"]
+__all__ = ["BadSecret", "HopMaker", "Process", "S3Library", "SystemClock", "batch_name", "endpoints"]

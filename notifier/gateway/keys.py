@@ -9,7 +9,7 @@ access()  ── nothing yet: WAITING ──▶ READY ── before its end: ren
 import enum
 import logging
 from collections.abc import Callable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -83,7 +83,7 @@ class _Held(NamedTuple, Generic[C]):
 class _Asked(NamedTuple):
     """A call under way. `looks`: how many hops had begun when it was made."""
 
-    task: Task
+    task: Task[Any]
     why: _Why
     looks: int
 

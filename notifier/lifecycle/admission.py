@@ -3,16 +3,20 @@
 Later hops find everything in `state/run_id=R/campaign.json` and need not look at the head again.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import msgspec
 
+from notifier.content.render import Renderer
 from notifier.content.text_checks import faults_in
+from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_audience, read_campaign
+from notifier.model.ledger import Ledger
 from notifier.model.run import Run, Source
-from notifier.sending.batch import FirstRecords, Voice
+from notifier.sending.batch import FirstRecords
 from notifier.sending.batch_source import BrokenInput, Stream
+from notifier.sending.results import Results
 
 JUDGED_RECORDS = 1000
 """So many records are judged before anything is sent."""
@@ -20,7 +24,10 @@ MAX_BROKEN_SHARE = 0.2
 """More of them broken, and it is the wrong file."""
 EXEMPT_BELOW = 100
 """Files with fewer records are not judged by their share."""
+WAIT_S = 1.0
+"""The first records are waited for in steps of this."""
 STATE = "campaign"
+"""The name of the stored campaign under `state/`."""
 STATE_GONE = (
     "state_gone: what the run began with (its campaign and the versions of its audience, under state/) was deleted or "
     "has expired (WorkDays). It is not read again: the audience may be another by now. What is settled stays accounted"
@@ -38,100 +45,86 @@ class AdmittedCampaign(msgspec.Struct, frozen=True):
     """
 
     campaign: Campaign
-    parts: tuple[Any, ...]
+    parts: tuple[PinnedObject, ...]
     inline: bool
-    exclude: tuple[Any, ...]
+    exclude: tuple[PinnedObject, ...]
     rehearse: bool
     version: int = 1
 
 
-class Head(Protocol):
-    """A batch file without its users."""
-
-    @property
-    def campaign(self) -> object: ...
-    @property
-    def audience(self) -> object | None: ...
-
-
 class Library(Protocol):
-    """The objects in S3 (`notifier.audience`)."""
+    """The batch file and the objects that it names, in S3. Each call may block."""
 
-    def head(self, source: Source) -> Head: ...
-    def pin_source(self, source: Source) -> Any: ...
-    def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[Any, ...]: ...
-    def stream_from_start(self, admitted: AdmittedCampaign) -> Stream: ...
+    def head(self, source: Source) -> BatchFileHead:
+        """What the batch file holds besides its users. Raises NotAdmitted."""
+        ...
 
+    def pin_source(self, source: Source) -> PinnedObject:
+        """The very version of the batch file that the run sends. Raises NotAdmitted."""
+        ...
 
-class State(Protocol):
-    """Where what was opened is kept (`notifier.stores.settlements`)."""
+    def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[PinnedObject, ...]:
+        """The objects that a reference names, checked against the ETags that it states. Raises NotAdmitted.
 
-    def get_state(self, run_id: str, name: str) -> bytes | None: ...
-    def put_state(self, run_id: str, name: str, value: object) -> None: ...
+        Args:
+            bucket: of references that name none.
+            field: the reference's name in the file, for messages.
+        """
+        ...
 
-
-class Campaigns(Protocol):
-    """Who owns which campaign id (`notifier.stores.ledger`)."""
-
-    def name_campaign(self, run_id: str, campaign_id: str) -> None: ...
-    def note_opened(self, run_id: str) -> None: ...
-    def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool: ...
-    def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None: ...
+    def stream_from_start(self, admitted: AdmittedCampaign) -> Stream:
+        """The users, from the first on."""
+        ...
 
 
 class Admission:
-    """Opens runs.
+    """Opens runs: at a run's first claim it reads, validates and stores what every later hop needs.
 
     Args:
-        voice_of: the campaign's texts, ready to be filled in; raises BrokenCampaign.
-        faults_of: what the gateways have against the campaign's messages.
+        faults_of: what the gateways reject in a campaign's messages.
         rehearse: the stack rehearses: nothing may reach a phone.
-        is_approved: whether somebody who may has approved exactly this object.
+        is_approved: whether exactly this object was approved, where that is required.
     """
 
     def __init__(
         self,
         library: Library,
-        state: State,
-        campaigns: Campaigns,
-        voice_of: Callable[[Campaign], Voice],
-        faults_of: Callable[[Campaign], Iterator[Fault]],
-        wait: Callable[[Stream], None],
+        results: Results,
+        ledger: Ledger,
+        faults_of: Callable[[Campaign], Iterable[Fault]],
         *,
         rehearse: bool,
         is_approved: Callable[[Source], bool] = lambda _: True,
     ) -> None:
         self._library = library
-        self._state = state
-        self._campaigns = campaigns
-        self._voice_of = voice_of
+        self._results = results
+        self._ledger = ledger
         self._faults_of = faults_of
-        self._wait = wait
         self._rehearse = rehearse
         self._is_approved = is_approved
 
-    def open(self, run: Run, decode: Callable[[bytes], AdmittedCampaign], *, begun: bool = False) -> AdmittedCampaign:
-        """What was stored by the first claim, or, at the first claim, everything it takes to store it.
+    def open(self, run: Run, *, begun: bool = False) -> AdmittedCampaign:
+        """What the first claim stored; at the first claim it is made and stored.
 
         Args:
-            begun: an earlier claim settled something, or may have sent something. It tells the runs of a release that
-                did not note when it opened them.
+            begun: an earlier claim settled something, or may have sent something. Releases that did not write
+                `opened_at_ms` began runs too: of those only this shows that they were opened.
 
         Raises:
             NotAdmitted: the file cannot be sent as it is.
         """
-        stored = self._state.get_state(run.run_id, STATE)
+        stored = self._results.get_state(run.run_id, STATE)
         if stored is None:
             if begun or run.opened_at_ms is not None:
                 raise NotAdmitted(STATE_GONE)
             self._open_first(run)
-            stored = self._state.get_state(run.run_id, STATE)
+            stored = self._results.get_state(run.run_id, STATE)
         if stored is None:
             raise NotAdmitted(STATE_GONE)
         if run.opened_at_ms is None:
             # After the state is stored, never before: killed in between, the next claim finds the state and notes it.
-            self._campaigns.note_opened(run.run_id)
-        return decode(stored)
+            self._ledger.note_opened(run.run_id)
+        return msgspec.json.decode(stored, type=AdmittedCampaign)
 
     def _open_first(self, run: Run) -> None:
         if not self._is_approved(run.source):
@@ -140,31 +133,31 @@ class Admission:
             )
         head = self._library.head(run.source)
         campaign = self._campaign_of(head)
-        self._campaigns.name_campaign(run.run_id, campaign.id)
+        self._ledger.name_campaign(run.run_id, campaign.id)
         if head.audience is None:
-            parts = (self._library.pin_source(run.source),)
+            parts: tuple[PinnedObject, ...] = (self._library.pin_source(run.source),)
         else:
             parts = self._library.pin_parts(_audience_of(head.audience), run.source.bucket, "audience")
         exclude = self._exclude_of(campaign, run)
         rehearse = self._rehearse or campaign.dry_run
         admitted = AdmittedCampaign(campaign, parts, head.audience is None, exclude, rehearse)
         self._judge(admitted)
-        if not rehearse and not self._campaigns.take_campaign(campaign.id, run.run_id, again=campaign.again):
+        if not rehearse and not self._ledger.take_campaign(campaign.id, run.run_id, again=campaign.again):
             raise NotAdmitted(
                 f"campaign_exists: campaign {campaign.id!r} was sent by another run already; "
                 "give it a new id; campaign.again: true sends it to everybody in the file once more"
             )
         if not admitted.inline:
-            self._campaigns.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
-        self._state.put_state(run.run_id, STATE, admitted)
+            self._ledger.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
+        self._results.put_state(run.run_id, STATE, admitted)
 
-    def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[Any, ...]:
+    def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[PinnedObject, ...]:
         return self._library.pin_parts(campaign.exclude, run.source.bucket, "exclude") if campaign.exclude else ()
 
-    def _campaign_of(self, head: Head) -> Campaign:
+    def _campaign_of(self, head: BatchFileHead) -> Campaign:
         try:
             campaign = read_campaign(head.campaign)
-            self._voice_of(campaign)
+            Renderer(campaign)
             faults = tuple(self._faults_of(campaign))
             if faults:
                 raise BrokenCampaign(faults)
@@ -180,7 +173,7 @@ class Admission:
             while len(records) < JUDGED_RECORDS and not stream.ended:
                 taken = stream.take(JUDGED_RECORDS - len(records))
                 if not taken:
-                    self._wait(stream)
+                    stream.wait(WAIT_S)
                 records += taken
         except BrokenInput as error:
             raise NotAdmitted(str(error)) from None
@@ -188,7 +181,7 @@ class Admission:
             stream.close()
         if faults := tuple(faults_in(admitted.campaign, records)):
             raise NotAdmitted(f"broken campaign: {BrokenCampaign(faults)}")
-        first = FirstRecords(records, self._voice_of(admitted.campaign))
+        first = FirstRecords(records, Renderer(admitted.campaign))
         share = first.broken / len(records) if records else 0.0
         if share > MAX_BROKEN_SHARE and len(records) >= EXEMPT_BELOW:
             raise NotAdmitted(f"wrong file: {share:.0%} of the first {len(records)} records are broken: {first.why()}")

@@ -14,24 +14,15 @@ import msgspec
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
 from notifier.lifecycle.waiting import await_task
 from notifier.model.background import Background
+from notifier.model.ledger import Ledger
 from notifier.model.log import Action, Log
 from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch_source import InputUnreachable
-from notifier.sending.checkpoint import LaneLedger, LeaseOver
-from notifier.sending.hop import WAIT_MS, Exit, Hop, HopLedger, leave
+from notifier.sending.checkpoint import LeaseOver
+from notifier.sending.hop import WAIT_MS, Exit, Hop, leave
 from notifier.sending.settling import REFUSALS, RETRY_S
-
-
-class LaneWorkerLedger(LaneLedger, HopLedger, Protocol):
-    """The ledger, as a lane worker needs it (`notifier.stores.ledger`)."""
-
-    def read_lane(self, run_id: str, lane: int = 0) -> Lane | None: ...
-
-    def claim(
-        self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int, gone_version: str = ""
-    ) -> Lane: ...
 
 
 class Continuing(Protocol):
@@ -90,7 +81,7 @@ class LaneWorker:
 
     def __init__(
         self,
-        ledger: LaneWorkerLedger,
+        ledger: Ledger,
         continuation: Continuing,
         hop_factory: HopFactory,
         background: Background,
@@ -115,10 +106,10 @@ class LaneWorker:
         log = self._log
         ends_at_ms = int(self._clock.now() * 1000) + invocation.remaining_ms()
         # Not Lambda's request id: its own retries, and events it delivers twice, carry the same one.
-        holder = uuid4().hex
+        owner = uuid4().hex
         try:
             lane = self._ledger.claim(
-                run.run_id, lane_number, invocation.function_version, holder, ends_at_ms, invocation.gone_version
+                run.run_id, lane_number, invocation.function_version, owner, ends_at_ms, invocation.gone_version
             )
         except LaneTaken as taken:
             log.info(Action.IGNORED, reason=str(taken))
@@ -184,7 +175,7 @@ class LaneWorker:
         task = self._background.submit(self._hop_factory.open, run, lane)
         lane = await_task(task, lane, self._ledger, self._clock)
         try:
-            admitted: AdmittedCampaign = task.result()
+            admitted = task.result()
         except StoreRefused as error:
             raise StoreRefused(f"state_refused: {error}") from error
         campaign = admitted.campaign

@@ -1,21 +1,14 @@
 """Waiting for a long task without losing the lane."""
 
-from typing import Protocol
-
 from notifier.model.background import Task
+from notifier.model.ledger import Ledger
 from notifier.model.run import HEARTBEAT_MS, LEASE_MS, Lane, LaneLost
 from notifier.model.runtime import Clock
 
 LOOK_EVERY_S = 0.02
 
 
-class Renewing(Protocol):
-    """The ledger, as far as a lease goes."""
-
-    def renew(self, lane: Lane) -> Lane: ...
-
-
-def await_task(task: Task, lane: Lane, ledger: Renewing, clock: Clock) -> Lane:
+def await_task(task: Task[object], lane: Lane, ledger: Ledger, clock: Clock) -> Lane:
     """Wait until the task is done, renewing the lease. Returns the lane as it is then.
 
     A renewal that fails is tried again as long as the lease lasts.

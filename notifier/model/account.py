@@ -101,6 +101,17 @@ class Account(msgspec.Struct):
         self.possibly_repeated = max(self.possibly_repeated, min(self.possibly_repeated + devices, at_most))
         self.repeat_requests += requests
 
+    def repeatable(self, pushes: int, repeated: int) -> int:
+        """How many devices of the batch with this account can be repeats that no account counts yet.
+
+        The control group's devices are never asked for, and those that an earlier round counted are not counted again.
+
+        Args:
+            pushes: how many devices the batch was formed with.
+            repeated: how many of them an earlier round counted in `possibly_repeated`.
+        """
+        return max(pushes - repeated - self.outcomes().held, 0)
+
     @property
     def settled(self) -> int:
         """Devices that have an outcome. When nothing is deferred it equals `devices`."""

@@ -3,9 +3,8 @@
 from collections import deque
 from collections.abc import Container, Sequence
 from itertools import islice
-from typing import Protocol
 
-from notifier.content.render import RenderedTexts
+from notifier.content.render import RenderedTexts, Renderer
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL
@@ -15,18 +14,6 @@ from notifier.model.recipient import BrokenRecord, Device, Environment, Gateway,
 from notifier.model.run import batch_name
 from notifier.model.user_rows import BATCH_SIZE as BATCH_SIZE  # noqa: PLC0414 - most of its readers know it from here
 from notifier.model.user_rows import UserRows
-
-
-class Voice(Protocol):
-    """Finds the words for a recipient (`notifier.content.render` is the real one)."""
-
-    def check(self, recipient: Recipient) -> None:
-        """Raise BrokenRecord when any arm's message lacks an attribute."""
-        ...
-
-    def render(self, arm: str, recipient: Recipient) -> RenderedTexts:
-        """The words of one arm for one recipient."""
-        ...
 
 
 class Push:
@@ -208,7 +195,7 @@ class Batch:
     @property
     def repeatable(self) -> int:
         """How many devices of it can be repeats that no account holds yet."""
-        return repeatable(self.pushes, self.repeated, self.account)
+        return self.account.repeatable(self.pushes, self.repeated)
 
     def end(
         self,
@@ -260,11 +247,6 @@ class Batch:
         self.account.deferred += 1
 
 
-def repeatable(pushes: int, repeated: int, account: Account) -> int:
-    """How many of a batch's devices can be repeats: not the control group's, nor those counted in an earlier round."""
-    return max(pushes - repeated - account.outcomes().held, 0)
-
-
 class BatchBuilder:
     """Forms batches from records: judges each, finds its arm, makes a push of each device.
 
@@ -273,12 +255,12 @@ class BatchBuilder:
     """
 
     def __init__(
-        self, run_id: str, campaign_id: str, arms: Arms, voice: Voice, excluded: Container[str] = frozenset()
+        self, run_id: str, campaign_id: str, arms: Arms, renderer: Renderer, excluded: Container[str] = frozenset()
     ) -> None:
         self._run_id = run_id
         self._campaign_id = campaign_id
         self._arms = arms
-        self._voice = voice
+        self._renderer = renderer
         self._excluded = excluded
 
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
@@ -290,7 +272,7 @@ class BatchBuilder:
                 if isinstance(value, BrokenRecord):
                     raise value
                 recipient = read_recipient(value)
-                self._voice.check(recipient)
+                self._renderer.check(recipient)
             except BrokenRecord as error:
                 batch.account.users += user_rows.starts_user(user_id_in(value))
                 note_invalid(batch, record, str(error), value)
@@ -318,7 +300,7 @@ class BatchBuilder:
         arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
         account.arm(arm).assigned += user_rows.counts_now()
         account.devices += len(recipient.devices)
-        words = None if arm == CONTROL else self._voice.render(arm, recipient)
+        words = None if arm == CONTROL else self._renderer.render(arm, recipient)
         for place, device in recipient.devices:
             push = Push(batch, record, place, recipient.user_id, arm, device)
             push.locale = recipient.locale
@@ -349,7 +331,7 @@ class FirstRecords:
     `reasons` has one for each broken record, with the place of its first: `token: missing (record 3)`.
     """
 
-    def __init__(self, records: Sequence[object], voice: Voice) -> None:
+    def __init__(self, records: Sequence[object], renderer: Renderer) -> None:
         self.broken = 0
         self.has_devices = False
         self._first: dict[str, int] = {}
@@ -358,7 +340,7 @@ class FirstRecords:
                 if isinstance(value, BrokenRecord):
                     raise value
                 recipient = read_recipient(value)
-                voice.check(recipient)
+                renderer.check(recipient)
                 if not recipient.devices:
                     raise BrokenRecord(recipient.broken_devices[0][1])
                 self.has_devices = True

@@ -9,6 +9,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.run import UnfinishedClaim
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE, Batch, BatchBuilder
+from notifier.sending.results import Results, SettledBatch
 
 
 class BrokenInput(Exception):
@@ -28,6 +29,10 @@ class Stream(Protocol):
         Raises:
             BrokenInput, InputUnreachable: once every record before the fault has been taken.
         """
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until there may be records to take. For callers that have nothing else to do."""
         ...
 
     @property
@@ -163,26 +168,6 @@ def suspect(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
             batch.suspected += 1
 
 
-class SettledBatch(Protocol):
-    """A settled batch, as it is found again (`notifier.stores.settlements`)."""
-
-    @property
-    def account(self) -> Account: ...
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def repeatable(self) -> int: ...
-    @property
-    def askable(self) -> int: ...
-
-
-class SettledStore(Protocol):
-    """Where settled batches are found (`notifier.stores.settlements`)."""
-
-    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]: ...
-    def settled(self, run_id: str, number: int, round_: int) -> SettledBatch: ...
-
-
 class SkipReader:
     """Reads the accounts of batches that are settled although the cursor has not passed them.
 
@@ -191,20 +176,20 @@ class SkipReader:
 
     def __init__(
         self,
-        store: SettledStore,
+        results: Results,
         background: Background,
         run_id: str,
         cursor: Cursor,
         suspects: Sequence[UnfinishedClaim],
         size: int = BATCH_SIZE,
     ) -> None:
-        self._store = store
+        self._results = results
         self._background = background
         self._run_id = run_id
         self._round = cursor.round
         self._suspects = suspects
-        self._listing = background.submit(store.settled_from, run_id, cursor.record // size, cursor.round)
-        self._reading: dict[int, Task] | None = None
+        self._listing = background.submit(results.settled_from, run_id, cursor.record // size, cursor.round)
+        self._reading: dict[int, Task[SettledBatch]] | None = None
 
     def accounts(self) -> dict[int, Account] | None:
         """The accounts by batch number, or None while they are being read.
@@ -217,7 +202,7 @@ class SkipReader:
             return None
         try:
             if self._reading is None:
-                numbers: frozenset[int] = self._listing.result()
+                numbers = self._listing.result()
                 self._reading = {number: self._read(number) for number in sorted(numbers)}
             if not all(task.done() for task in self._reading.values()):
                 return None
@@ -227,8 +212,8 @@ class SkipReader:
         except Exception as error:  # noqa: BLE001 - whatever S3 had to say: a later hop reads it again
             raise InputUnreachable(f"settled batches: {in_words(error)}") from None
 
-    def _read(self, number: int) -> Task:
-        return self._background.submit(self._store.settled, self._run_id, number, self._round)
+    def _read(self, number: int) -> Task[SettledBatch]:
+        return self._background.submit(self._results.settled, self._run_id, number, self._round)
 
 
 def account_of(number: int, found: SettledBatch, suspects: Sequence[UnfinishedClaim]) -> Account:

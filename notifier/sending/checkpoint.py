@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
 
 import msgspec
 
@@ -11,12 +10,14 @@ from notifier.model.account import Account
 from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.health import Health
+from notifier.model.ledger import Ledger
 from notifier.model.run import BLIND_MS, HEARTBEAT_MS, LEASE_MS, Asking, Lane, UnfinishedClaim
 from notifier.model.runtime import Clock
 from notifier.model.store_error import in_words, refusal_code
 from notifier.sending.asking import AskingList
 from notifier.sending.batch import Batch
-from notifier.sending.settling import REFUSALS, RETRY_S, Settler, Settling
+from notifier.sending.results import Results, SettledBatch
+from notifier.sending.settling import REFUSALS, RETRY_S, Settling
 
 LOOKAHEAD = 8
 """Most batches that may be begun before the ledger is told again how far a crash would have reached."""
@@ -36,13 +37,6 @@ class LeaseOver(Exception):
     """The ledger could not be reached for the length of a lease: another worker may hold the lane by now."""
 
 
-class LaneLedger(Protocol):
-    """The ledger as a lane's holder writes it (`notifier.stores.ledger`)."""
-
-    def renew(self, lane: Lane) -> Lane: ...
-    def advance(self, before: Lane, after: Lane) -> Lane: ...
-
-
 class Checkpoint:
     """What is formed, what is settled, and what the ledger knows of it.
 
@@ -56,8 +50,8 @@ class Checkpoint:
     def __init__(
         self,
         lane: Lane,
-        ledger: LaneLedger,
-        settler: Settler,
+        ledger: Ledger,
+        results: Results,
         background: Background,
         ledger_background: Background,
         clock: Clock,
@@ -69,7 +63,7 @@ class Checkpoint:
         self._background = ledger_background
         self._clock = clock
         self._permanent = permanent
-        self._settling = Settling(settler, background, clock, lane.epoch, self.note_trouble)
+        self._settling = Settling(results, background, clock, lane.epoch, self.note_trouble)
         self._accounts: dict[int, Account] = {}
         self._queue: deque[Batch] = deque()
         """Batches of the audience, in their order."""
@@ -87,7 +81,7 @@ class Checkpoint:
         self._account = copied(lane.account)
         self._entered = 0
         self._moved = False
-        self._writing: Task | None = None
+        self._writing: Task[Lane] | None = None
         self._carried: tuple[bool, bool] = (False, False)
         """Of the write under way: whether it moves the account, and whether it carries the list of `asking`."""
         self._revision = lane.revision
@@ -201,7 +195,7 @@ class Checkpoint:
             self.settled_batches += 1
         self._pop_settled()
 
-    def _with_repeats(self, batch: Batch, settled: Any) -> Account:
+    def _with_repeats(self, batch: Batch, settled: SettledBatch) -> Account:
         """The account of a batch that another claim settled first, with what this claim may have repeated in it."""
         account, ours = copied(settled.account), batch.account
         # A later claim knew of this one, and has counted its requests. An earlier one did not.

@@ -1,17 +1,84 @@
-"""What is deferred: where a batch's devices are kept, and when they are due."""
+"""What is deferred: one device as it is stored, where a batch's devices are kept, and when they are due."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
+from notifier.content.render import RenderedTexts
+from notifier.model.recipient import Device
+from notifier.sending.batch import Batch, Push
+
+
+class DeferredDevice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A device whose outcome is open, in the form of `deferred/`. Times in seconds since the epoch.
+
+    Args:
+        number: which of the record's devices it is.
+        due_at: not before this time; 0 for at once, or, of one that was asked for, for after the audience.
+        counted: attempts that were refused while the endpoint accepted others.
+        repeated: the account's `possibly_repeated` counts it already.
+    """
+
+    record: int
+    number: int
+    user_id: str
+    arm: str
+    device: Device
+    words: RenderedTexts
+    attempts: int
+    asked_at: float
+    due_at: float
+    locale: str | None = None
+    maybe_repeat: bool = False
+    counted: int = 0
+    last_at: float = 0.0
+    repeated: bool = False
+
+    def __repr__(self) -> str:
+        return f"DeferredDevice(record={self.record}, device={self.number})"
+
+
+def deferred_device(push: Push) -> DeferredDevice:
+    """The stored form of a push that is deferred."""
+    if push.words is None:
+        raise ValueError("a device of the control group is held, never deferred")
+    return DeferredDevice(
+        push.record,
+        push.number,
+        push.user_id,
+        push.arm,
+        push.device,
+        push.words,
+        push.attempts,
+        push.asked_at,
+        push.due_at,
+        push.locale,
+        push.maybe_repeat,
+        push.counted,
+        push.last_at,
+        push.is_repeated,
+    )
+
+
+def push_of(batch: Batch, stored: DeferredDevice) -> Push:
+    """The push of a stored device, in the batch that asks for it again."""
+    push = Push(batch, stored.record, stored.number, stored.user_id, stored.arm, stored.device)
+    push.words, push.locale = stored.words, stored.locale
+    push.attempts, push.asked_at, push.due_at = stored.attempts, stored.asked_at, stored.due_at
+    push.maybe_repeat, push.is_repeated = stored.maybe_repeat, stored.repeated
+    push.counted, push.last_at = stored.counted, stored.last_at
+    push.at_end = math.isinf(due_from(stored))
+    return push
+
 
 class DeferredBatch(msgspec.Struct, frozen=True):
-    """Where one batch's deferred devices are. `epochs` are those of the objects: one of them counts.
+    """Where one batch's deferred devices are.
 
-    `due_at` is when the first of them is due, seconds since the epoch; infinite when all wait for the end of the
-    reading, None when it has to be read.
+    Args:
+        epochs: the claims that wrote such an object. Only that of the claim which settled the round before counts.
+        due_at: when the first device is due, seconds since the epoch; infinite when all wait for the end of the
+            reading, None when it has to be read.
     """
 
     number: int
@@ -21,7 +88,7 @@ class DeferredBatch(msgspec.Struct, frozen=True):
 
 
 class OpenBatches(msgspec.Struct, frozen=True):
-    """What a listing finds: batches with devices to be asked for, and rounds above 0 that are settled."""
+    """What a listing finds: batches with devices to be asked for, and settled rounds above 0 (number, round)."""
 
     batches: tuple[DeferredBatch, ...]
     settled: frozenset[tuple[int, int]]
@@ -37,14 +104,15 @@ def open_of(rounds: Mapping[int, Mapping[int, Sequence[int]]], settled: Collecti
     found = []
     for number, objects in rounds.items():
         for round_, epochs in sorted(objects.items()):
+            # The object precedes the rows that name it: without those of the round before, it was never settled.
             if (number, round_) not in settled and (number, round_ - 1) in settled:
                 found.append(DeferredBatch(number, round_, tuple(epochs)))
                 break
     return OpenBatches(tuple(found), frozenset(one for one in settled if one[1]))
 
 
-def due_from(one: Any) -> float:
-    """When a deferred device is due, seconds since the epoch; infinite when it waits for the end of the reading.
+def due_from(one: Push | DeferredDevice) -> float:
+    """When a device is due, seconds since the epoch; infinite when it waits for the end of the reading.
 
     Those are devices that were asked for and have no time: put off, or refused in a way that may be our fault.
     """

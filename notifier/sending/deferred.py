@@ -11,7 +11,6 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
 
 import msgspec
 
@@ -22,7 +21,8 @@ from notifier.model.runtime import Clock
 from notifier.model.store_error import in_words
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
 from notifier.sending.batch_source import suspect
-from notifier.sending.deferral import DeferredBatch, OpenBatches, due_from
+from notifier.sending.deferral import DeferredBatch, DeferredDevice, OpenBatches, due_from, push_of
+from notifier.sending.results import Results
 
 MAX_LOADING = 4
 """Batches that are read at the same time, besides settlements."""
@@ -38,20 +38,12 @@ NOT_PASSED_S = 0.25
 """A batch that the cursor has not passed is looked at again after this."""
 
 
-class DeferredStore(Protocol):
-    """Where deferred devices are kept (`notifier.stores.settlements`)."""
-
-    def open_deferred(self, run_id: str) -> OpenBatches: ...
-    def first_due(self, run_id: str, found: DeferredBatch) -> float: ...
-    def read_deferred(self, run_id: str, found: DeferredBatch) -> Sequence[Any]: ...
-
-
 class DeferredQueue:
     """Finds and reads deferred batches in the background, each when it is due."""
 
     def __init__(
         self,
-        store: DeferredStore,
+        results: Results,
         background: Background,
         clock: Clock,
         run_id: str,
@@ -60,7 +52,7 @@ class DeferredQueue:
         *,
         is_listed: bool = False,
     ) -> None:
-        self._store = store
+        self._results = results
         self._background = background
         self._clock = clock
         self._run_id = run_id
@@ -74,12 +66,12 @@ class DeferredQueue:
         """Numbers of batches that wait for the end of the reading."""
         self._unknown: deque[int] = deque()
         """Numbers of batches whose due time has to be read."""
-        self._listing: Task | None = None
+        self._listing: Task[OpenBatches] | None = None
         self._must_look = not is_listed
-        self._looking: dict[int, Task] = {}
-        self._loading: dict[int, tuple[int, Task]] = {}
+        self._looking: dict[int, Task[float]] = {}
+        self._loading: dict[int, tuple[int, Task[list[DeferredDevice]]]] = {}
         """By number: the round, and the reading of it."""
-        self._loaded: dict[int, Sequence[Any]] = {}
+        self._loaded: dict[int, list[DeferredDevice]] = {}
         self._retry_at = 0.0
         self._failures = 0
         self.settled: frozenset[tuple[int, int]] = frozenset()
@@ -168,11 +160,11 @@ class DeferredQueue:
             return
         if self._must_look and self._listing is None:
             self._must_look = False
-            self._listing = self._background.submit(self._store.open_deferred, self._run_id)
+            self._listing = self._background.submit(self._results.open_deferred, self._run_id)
         while self._unknown and len(self._looking) < MAX_LOOKS:
             found = self._known.get(self._unknown.popleft())
             if found is not None and found.due_at is None:  # else it was read meanwhile
-                self._looking[found.number] = self._background.submit(self._store.first_due, self._run_id, found)
+                self._looking[found.number] = self._background.submit(self._results.first_due, self._run_id, found)
         while self._waiting and self._waiting[0][0] <= now_s and self._has_room:
             _, number, round_ = heapq.heappop(self._waiting)
             found = self._known.get(number)
@@ -181,7 +173,7 @@ class DeferredQueue:
             if number >= passed:
                 heapq.heappush(self._waiting, (now_s + NOT_PASSED_S, number, round_))
                 continue
-            self._loading[number] = round_, self._background.submit(self._store.read_deferred, self._run_id, found)
+            self._loading[number] = round_, self._background.submit(self._results.read_deferred, self._run_id, found)
 
     @property
     def _has_room(self) -> bool:
@@ -192,7 +184,7 @@ class DeferredQueue:
             return
         task, self._listing = self._listing, None
         try:
-            found: OpenBatches = task.result()
+            found = task.result()
         except Exception as error:  # noqa: BLE001 - whatever S3 had to say: it is asked again
             self._must_look = True
             self.fail(error)
@@ -211,7 +203,7 @@ class DeferredQueue:
             if found is None:  # it was read meanwhile
                 continue
             try:
-                due_at: float = task.result()
+                due_at = task.result()
             except Exception as error:  # noqa: BLE001 - as above
                 self._unknown.append(number)
                 self.fail(error)
@@ -290,7 +282,7 @@ class DeferredQueue:
         is_paced = any(not item.attempts and self._is_due(item, now_s) for item in items)
         later = []
         for item in items:
-            push = _push_of(batch, item)
+            push = push_of(batch, item)
             if self._is_due(item, now_s):
                 batch.add(push)
             elif is_paced and not math.isinf(due_from(item)):
@@ -302,16 +294,6 @@ class DeferredQueue:
         suspect(batch, suspects)
         return batch, later
 
-    def _is_due(self, item: Any, now_s: float) -> bool:
+    def _is_due(self, item: DeferredDevice, now_s: float) -> bool:
         due_at = due_from(item)
         return self._is_read if math.isinf(due_at) else due_at <= now_s
-
-
-def _push_of(batch: Batch, item: Any) -> Push:
-    push = Push(batch, item.record, item.number, item.user_id, item.arm, item.device)
-    push.words, push.locale = item.words, item.locale
-    push.attempts, push.asked_at, push.due_at = item.attempts, item.asked_at, item.due_at
-    push.maybe_repeat, push.is_repeated = item.maybe_repeat, item.repeated
-    push.counted, push.last_at = item.counted, item.last_at
-    push.at_end = math.isinf(due_from(item))
-    return push

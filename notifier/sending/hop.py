@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from notifier.model.ledger import Ledger
 from notifier.model.outcome import Outcome, timestamp
 from notifier.model.run import HAND_OVER_MS, Control, Ending, Lane, LaneState
 from notifier.model.runtime import Clock, Deadline
@@ -54,13 +55,6 @@ class Plan(msgspec.Struct, frozen=True):
 
     not_before: float | None = None
     abort_after: float | None = None
-
-
-class HopLedger(Protocol):
-    """The ledger, as a hop's last write needs it (`notifier.stores.ledger`)."""
-
-    def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane: ...
-    def finish(self, lane: Lane, ending: Ending, reason: str | None) -> Lane: ...
 
 
 class Watcher(Protocol):
@@ -436,7 +430,7 @@ class Hop:
         return 0.02
 
 
-def leave(hop: Hop, why: Exit, ledger: HopLedger, clock: Clock) -> Lane:
+def leave(hop: Hop, why: Exit, ledger: Ledger, clock: Clock) -> Lane:
     """The hop's last write: what becomes of the lane.
 
     Raises:

@@ -97,11 +97,11 @@ class SharedBudget:
         ask: asks how many users there are, this one included; the answer comes later. A failure changes nothing.
     """
 
-    def __init__(self, rate_limit: RateLimit, per_second: float, ask: Callable[[], Task]) -> None:
+    def __init__(self, rate_limit: RateLimit, per_second: float, ask: Callable[[], Task[int]]) -> None:
         self._rate_limit = rate_limit
         self._per_second = per_second
         self._ask = ask
-        self._asked: Task | None = None
+        self._asked: Task[int] | None = None
         self._next_s: float | None = None
 
     def permits(self, now_s: float) -> int:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
 
 from notifier.model.account import Account
 from notifier.model.background import Background, Task
@@ -11,16 +10,11 @@ from notifier.model.run import Asking
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.asking import of_old_claims
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
-from notifier.sending.batch_source import InputUnreachable, SettledBatch, account_of
+from notifier.sending.batch_source import InputUnreachable, account_of
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferral import DeferredBatch, due_from
 from notifier.sending.deferred import DeferredQueue
-
-
-class RoundStore(Protocol):
-    """Where a settled round is found (`notifier.stores.settlements`)."""
-
-    def settled(self, run_id: str, number: int, round_: int) -> SettledBatch: ...
+from notifier.sending.results import Results, SettledBatch
 
 
 class Retrying:
@@ -33,7 +27,7 @@ class Retrying:
     def __init__(
         self,
         queue: DeferredQueue,
-        store: RoundStore,
+        results: Results,
         background: Background,
         checkpoint: Checkpoint,
         run_id: str,
@@ -41,13 +35,13 @@ class Retrying:
         size: int = BATCH_SIZE,
     ) -> None:
         self._queue = queue
-        self._store = store
+        self._results = results
         self._background = background
         self._progress = checkpoint
         self._run_id = run_id
         self._campaign_id = campaign_id
         self._size = size
-        self._reading: dict[int, Task] = {}
+        self._reading: dict[int, Task[SettledBatch]] = {}
         """Rounds that earlier claims settled and did not come to count, by number."""
         self._lost: set[int] = set()
         """Of what workers that died may have asked for: batches of which nothing is left."""
@@ -154,11 +148,11 @@ class Retrying:
                 if number not in self._queue:
                     self._lost.add(number)
             elif number not in self._reading:
-                self._reading[number] = self._background.submit(self._store.settled, self._run_id, number, one.round)
+                self._reading[number] = self._background.submit(self._results.settled, self._run_id, number, one.round)
         for number in [number for number, task in self._reading.items() if task.done()]:
             self._count(number, self._reading.pop(number))
 
-    def _count(self, number: int, task: Task) -> None:
+    def _count(self, number: int, task: Task[SettledBatch]) -> None:
         try:
             settled = task.result()
         except Exception as error:  # noqa: BLE001 - whatever S3 had to say: it is read again in the next turn

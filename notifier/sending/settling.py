@@ -1,12 +1,12 @@
 """Settles complete batches in threads, tries again what failed, and says when nothing more should be sent."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
 
 from notifier.model.background import Background, Task
 from notifier.model.runtime import Clock
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import Batch
+from notifier.sending.results import Results, SettledBatch
 
 RETRY_S = 1.0
 """A settlement that failed is tried again after this."""
@@ -16,20 +16,14 @@ SLOW_S = 10.0
 """A settlement that takes longer is trouble: S3 takes some tens of milliseconds."""
 
 
-class Settler(Protocol):
-    """Settles batches (`notifier.stores.settlements`)."""
-
-    def settle(self, batch: Batch, epoch: int) -> Any: ...
-
-
 class _Settlement:
     """One batch on its way. Without a task it waits for its next try."""
 
     __slots__ = ("batch", "began_s", "has_failed", "refusals", "retry_s", "task")
 
-    def __init__(self, batch: Batch, task: Task, began_s: float) -> None:
+    def __init__(self, batch: Batch, task: Task[SettledBatch], began_s: float) -> None:
         self.batch = batch
-        self.task: Task | None = task
+        self.task: Task[SettledBatch] | None = task
         self.began_s = began_s
         self.retry_s = 0.0
         self.has_failed = False
@@ -44,9 +38,9 @@ class Settling:
     """
 
     def __init__(
-        self, settler: Settler, background: Background, clock: Clock, epoch: int, trouble: Callable[[str], None]
+        self, results: Results, background: Background, clock: Clock, epoch: int, trouble: Callable[[str], None]
     ) -> None:
-        self._settler = settler
+        self._results = results
         self._background = background
         self._clock = clock
         self._epoch = epoch
@@ -58,7 +52,7 @@ class Settling:
 
     def begin(self, batch: Batch) -> None:
         """Settle a complete batch, in a thread."""
-        task = self._background.submit(self._settler.settle, batch, self._epoch)
+        task = self._background.submit(self._results.settle, batch, self._epoch)
         self._settlements[batch.number] = _Settlement(batch, task, self._clock.monotonic())
 
     def give_up(self) -> None:
@@ -76,20 +70,20 @@ class Settling:
         """Whether S3 is being asked for something."""
         return any(one.task is not None for one in self._settlements.values())
 
-    def done(self) -> Iterator[tuple[Batch, Any]]:
+    def done(self) -> Iterator[tuple[Batch, SettledBatch]]:
         """Batches that were settled since, each with what `settle` returned. Begins the tries that are due."""
         now_s = self._clock.monotonic()
         for number, one in list(self._settlements.items()):
             if one.task is None:
                 if now_s >= one.retry_s and not self._given_up:
-                    one.task = self._background.submit(self._settler.settle, one.batch, self._epoch)
+                    one.task = self._background.submit(self._results.settle, one.batch, self._epoch)
             elif one.task.done():
                 settled = self._result(one, now_s)
                 if settled is not None:
                     del self._settlements[number]
                     yield one.batch, settled
 
-    def _result(self, one: _Settlement, now_s: float) -> Any | None:
+    def _result(self, one: _Settlement, now_s: float) -> SettledBatch | None:
         """What a finished try returned; None when it failed, which is noted."""
         task, one.task, one.retry_s, one.has_failed = one.task, None, now_s + RETRY_S, True
         try:

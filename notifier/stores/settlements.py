@@ -13,14 +13,13 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from notifier.content.render import RenderedTexts
 from notifier.model.account import Account
 from notifier.model.outcome import Row
-from notifier.model.recipient import Device
 from notifier.model.run import batch_name
 from notifier.model.store_error import StoreRefused, refusal_code, what_to_change
-from notifier.sending.batch import Batch, Push, repeatable
-from notifier.sending.deferral import DeferredBatch, OpenBatches, due_from, open_of
+from notifier.sending.batch import Batch
+from notifier.sending.deferral import DeferredBatch, DeferredDevice, OpenBatches, deferred_device, due_from, open_of
+from notifier.sending.results import SettledBatch
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ROWS = msgspec.json.Decoder(Row)
@@ -36,54 +35,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
 CONFLICT_PAUSES_S = (0.05, 0.2, 0.8)
 """Between attempts of a conditional PUT that was in conflict."""
-
-
-class Deferred(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A device whose outcome is open, as it stands in `deferred/`. Times in seconds since the epoch."""
-
-    record: int
-    number: int
-    user_id: str
-    arm: str
-    device: Device
-    words: RenderedTexts
-    attempts: int
-    asked_at: float
-    due_at: float
-    locale: str | None = None
-    maybe_repeat: bool = False
-    counted: int = 0
-    last_at: float = 0.0
-    repeated: bool = False
-    """The account's `possibly_repeated` holds it already."""
-
-    def __repr__(self) -> str:
-        return f"Deferred(record={self.record}, device={self.number})"
-
-
-class Settled(msgspec.Struct, frozen=True):
-    """A batch that is settled. `ours` is False when another worker was first: then `account` is the winner's."""
-
-    number: int
-    round: int
-    account: Account
-    ours: bool = True
-    epoch: int = 0
-    """The claim that settled it."""
-    pushes: int = 0
-    """How many devices it was formed with."""
-    repeated: int = 0
-    """How many of them were `possibly_repeated` in an earlier round."""
-
-    @property
-    def repeatable(self) -> int:
-        """How many devices of it can be repeats that no account holds yet."""
-        return repeatable(self.pushes, self.repeated, self.account)
-
-    @property
-    def askable(self) -> int:
-        """For how many devices of it a claim may have made a request."""
-        return repeatable(self.pushes, 0, self.account)
 
 
 class S3Results:
@@ -102,7 +53,7 @@ class S3Results:
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
-    def settle(self, batch: Batch, epoch: int) -> Settled:
+    def settle(self, batch: Batch, epoch: int) -> SettledBatch:
         """Write the batch's objects, the rows last. Runs in a thread; the batch is complete, nobody else touches it."""
         where = f"run_id={batch.run_id}/{batch.name}.json.gz"
         if batch.deferred:
@@ -127,7 +78,7 @@ class S3Results:
                 raise
             if self._epoch_of(key) != epoch:
                 return self.settled(batch.run_id, batch.number, batch.round)
-        return Settled(
+        return SettledBatch(
             batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes, repeated=batch.repeated
         )
 
@@ -147,7 +98,7 @@ class S3Results:
         names = (_NAME.fullmatch(key, len(prefix)) for key in keys)
         return frozenset(int(m[1]) for m in names if m and int(m[2] or 0) == round_ and int(m[1]) >= number)
 
-    def settled(self, run_id: str, number: int, round_: int) -> Settled:
+    def settled(self, run_id: str, number: int, round_: int) -> SettledBatch:
         """A batch that somebody settled, from its object: what was read from its metadata, outcomes from its rows."""
         key = f"rows/run_id={run_id}/{batch_name(number, round_)}.json.gz"
         with self._refusals("GetObject", key):
@@ -156,7 +107,7 @@ class S3Results:
         metadata = answer["Metadata"]
         account = _account_from_metadata(metadata["account"])
         account.count_rows(_ROWS.decode_lines(gzip.decompress(body)))
-        return Settled(
+        return SettledBatch(
             number,
             round_,
             account,
@@ -179,7 +130,7 @@ class S3Results:
     def _put_deferred(self, batch: Batch, epoch: int) -> None:
         """Before the rows, which name it by their epoch: one whose epoch is not that of the rows never counted."""
         name = f"{batch_name(batch.number, batch.round + 1)}.e{epoch}"
-        body = _lines([_deferred_of(push) for push in batch.deferred])
+        body = _lines([deferred_device(push) for push in batch.deferred])
         metadata = {
             "due-at": repr(max(push.due_at for push in batch.deferred)),
             "due-from": repr(min(map(due_from, batch.deferred))),
@@ -212,7 +163,7 @@ class S3Results:
         answers = (self._head(_deferred_key(run_id, found, epoch)) for epoch in found.epochs)
         return min(float(metadata.get("due-from", "0")) for metadata in answers)
 
-    def read_deferred(self, run_id: str, found: DeferredBatch) -> list[Deferred]:
+    def read_deferred(self, run_id: str, found: DeferredBatch) -> list[DeferredDevice]:
         """The devices of one deferred batch; none where its objects are of claims that did not settle it."""
         epoch = self._epoch_of(f"rows/run_id={run_id}/{batch_name(found.number, found.round - 1)}.json.gz")
         if epoch not in found.epochs:
@@ -220,7 +171,7 @@ class S3Results:
         key = _deferred_key(run_id, found, epoch)
         with self._refusals("GetObject", key):
             body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        return msgspec.json.Decoder(Deferred).decode_lines(gzip.decompress(body))
+        return msgspec.json.Decoder(DeferredDevice).decode_lines(gzip.decompress(body))
 
     # -- one object per run -------------------------------------------------------------------------------------------
 
@@ -298,27 +249,6 @@ def _deferred_key(run_id: str, found: DeferredBatch, epoch: int) -> str:
 def _lines(values: Sequence[object]) -> bytes:
     """Gzipped newline-delimited JSON, the same bytes for the same values."""
     return gzip.compress(_ENCODER.encode_lines(values), compresslevel=1, mtime=0)
-
-
-def _deferred_of(push: Push) -> Deferred:
-    if push.words is None:
-        raise ValueError("a control user is never deferred")
-    return Deferred(
-        push.record,
-        push.number,
-        push.user_id,
-        push.arm,
-        push.device,
-        push.words,
-        push.attempts,
-        push.asked_at,
-        push.due_at,
-        push.locale,
-        push.maybe_repeat,
-        push.counted,
-        push.last_at,
-        push.is_repeated,
-    )
 
 
 class _Metadata(msgspec.Struct, omit_defaults=True):

@@ -21,12 +21,11 @@ from notifier.audience import (
     read_ids,
 )
 from notifier.audience import read_head as read_s3_head
-from notifier.audience.head import BatchFileHead
 from notifier.audience.local import parser_for, read_local, read_local_head
-from notifier.audience.pin import PinnedObject
 from notifier.counting.job import LEASE_MS, CountJob, CountStatus, count_id
 from notifier.counting.tally import AudienceCounts, Figures
 from notifier.gateway.additions import addition_faults
+from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Fault, Part, read_audience
 from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
 from operations.cli.place import Cloud, find_place, split_url

@@ -11,9 +11,8 @@ import pytest
 from approval.files import Files
 from approval.runs import Runs
 from notifier.audience import FileCache
-from notifier.composition.process import S3Library, decode_admitted, is_approved
+from notifier.composition.process import S3Library, is_approved
 from notifier.composition.settings import BadSettings, read_settings
-from notifier.content.render import Renderer
 from notifier.counting.audience_checks import BrokenGroup
 from notifier.counting.job import CountProgress, CountStatus, count_id
 from notifier.counting.store import DynamoCountJobs
@@ -24,6 +23,7 @@ from notifier.model.campaign import Part
 from notifier.model.run import Run, Source, source_of
 from notifier.stores.ledger import DynamoLedger
 from tests.approval_site import BUCKET, LEDGER, World, moto_server
+from tests.twins.settlements import MemoryResults
 
 KEY, BODY = "batches/r1.json", b'{"campaign": {}, "users": []}'
 
@@ -91,17 +91,15 @@ def test_a_run_without_approval_is_not_opened() -> None:
     nothing: object = None
     opening = Admission(
         nothing,  # type: ignore[arg-type]
-        _NoState(),
+        MemoryResults(),
         nothing,  # type: ignore[arg-type]
-        lambda _: nothing,  # type: ignore[arg-type,return-value]
-        lambda _: iter(()),
-        lambda _: None,
+        lambda _: (),
         rehearse=False,
         is_approved=lambda _: False,
     )
     source = source_of(BUCKET, KEY, "v1", "e1")
     with pytest.raises(NotAdmitted, match="not_approved"):
-        opening.open(Run(source.run_id, source, 0), lambda _: nothing)  # type: ignore[arg-type,return-value]
+        opening.open(Run(source.run_id, source, 0))
 
 
 def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
@@ -111,11 +109,9 @@ def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
     ledger, library = DynamoLedger(dynamodb, LEDGER, lambda: 5.0), S3Library(s3, FileCache(tmp_path, 1_000_000))
     opening = Admission(
         library,
-        _Kept(),
+        MemoryResults(),
         ledger,
-        Renderer,
         addition_faults,
-        lambda stream: None,
         rehearse=False,
         is_approved=lambda _: True,
     )
@@ -127,7 +123,7 @@ def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
         put = s3.put_object(Bucket=BUCKET, Key=f"batches/{name}.json", Body=body)
         source = source_of(BUCKET, f"batches/{name}.json", put["VersionId"], put["ETag"])
         run = ledger.open_run(Run(source.run_id, source, 4_000))
-        opening.open(run, decode_admitted)
+        opening.open(run)
         return run
 
     audience = {"audience": {"parts": [{"key": "audiences/late.json"}]}}
@@ -142,27 +138,6 @@ def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
     assert {run.at_ms for run in found} == {4_000}
     assert len(runs.over(parts, 1)) == 1
     assert runs.over(parts[1:], 10) == []
-
-
-class _Kept:
-    """The state of runs, as S3 would keep it."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], bytes] = {}
-
-    def get_state(self, run_id: str, name: str) -> bytes | None:
-        return self._kept.get((run_id, name))
-
-    def put_state(self, run_id: str, name: str, value: object) -> None:
-        self._kept[run_id, name] = msgspec.json.encode(value)
-
-
-class _NoState:
-    def get_state(self, run_id: str, name: str) -> bytes | None:
-        return None
-
-    def put_state(self, run_id: str, name: str, value: object) -> None:
-        raise AssertionError("nothing is to be stored")
 
 
 def test_the_switch() -> None:

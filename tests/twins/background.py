@@ -1,44 +1,49 @@
-"""Threads that are none: tasks wait until somebody runs them, in any order."""
+"""Threads that are none: tasks wait until a test runs them, in any order."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class TwinTask:
+class TwinTask(Generic[T]):
     """A call that has not been made yet, or its result."""
 
-    def __init__(self, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], call: Callable[[], T]) -> None:
+        self.function = function
+        """What is called."""
         self._call = call
-        self._args = args
-        self._result: Any = None
+        self._results: list[T] = []
         self._error: Exception | None = None
         self._done = False
         self.ready_s: float | None = None
-        """When a slow store answers, in the simulation's time; None while nobody has drawn it."""
+        """When a slow store answers, in the simulation's time; None while that has not been drawn."""
 
     def done(self) -> bool:
         """Whether the call was made."""
         return self._done
 
-    def result(self) -> Any:
+    def result(self) -> T:
         """What it returned; raises what it raised."""
         if not self._done:
             raise RuntimeError("the task has not run yet")
         if self._error is not None:
             raise self._error
-        return self._result
+        return self._results[0]
 
     def run(self) -> None:
         """Make the call."""
         try:
-            self._result = self._call(*self._args)
+            self._results.append(self._call())
         except Exception as error:  # noqa: BLE001 - as an executor does
             self._error = error
         self._done = True
 
 
 class TwinBackground:
-    """An executor whose tasks run when the simulation says so.
+    """An executor whose tasks run when the simulation runs them.
 
     Args:
         at_once: tasks run as they are submitted.
@@ -46,11 +51,11 @@ class TwinBackground:
 
     def __init__(self, *, at_once: bool = False) -> None:
         self.at_once = at_once
-        self.pending: list[TwinTask] = []
+        self.pending: list[TwinTask[Any]] = []
 
-    def submit(self, call: Callable[..., Any], /, *args: Any) -> TwinTask:
+    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> TwinTask[T]:
         """Take a call."""
-        task = TwinTask(call, args)
+        task = TwinTask(call, partial(call, *args, **kwargs))
         if self.at_once:
             task.run()
         else:

@@ -143,7 +143,7 @@ class TwinCarrier:
         self._phones = phones
         self._background = background
         self._access_of = access_of
-        self._renewing: Task | None = None
+        self._renewing: Task[None] | None = None
         self.generation = generation
         self._ttl_s = ttl_s
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from notifier.content.render import RenderedTexts
+from notifier.content.render import Renderer
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
 from notifier.lifecycle.lane_worker import LaneWorker
 from notifier.model.account import Account
@@ -13,7 +13,6 @@ from notifier.model.arms import Arms
 from notifier.model.campaign import Campaign, read_campaign
 from notifier.model.log import Action
 from notifier.model.outcome import Access
-from notifier.model.recipient import Recipient
 from notifier.model.run import Lane, LaneLost, Run, source_of
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import StoreRefused
@@ -44,17 +43,6 @@ from tests.twins.settlements import MemoryResults
 
 BUCKET = "twins"
 ENDPOINTS = ("fcm", "apns")
-
-
-class TwinVoice:
-    """Says the same to everybody."""
-
-    def check(self, recipient: Recipient) -> None:
-        """Nobody is broken."""
-
-    def render(self, arm: str, recipient: Recipient) -> RenderedTexts:
-        """The arm's words."""
-        return RenderedTexts((arm, ""))
 
 
 class TwinLog:
@@ -246,7 +234,7 @@ class ProcessHops:
         run_id, campaign = world.run.run_id, world.campaign
         if cursor.round:
             return EndedFeed(settled)
-        builder = BatchBuilder(run_id, campaign.id, Arms(campaign.salt, campaign.arms), TwinVoice())
+        builder = BatchBuilder(run_id, campaign.id, Arms(campaign.salt, campaign.arms), Renderer(campaign))
         stream = MemoryAudience([world.records], cursor, fault=world.fault)
         return AudienceBatches(stream, builder, settled, suspects, world.size)
 

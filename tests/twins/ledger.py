@@ -46,8 +46,10 @@ class MemoryLedger:
         self._watch = watch
         self._runs: dict[str, Run] = {}
         self._lanes: dict[LaneKey, Lane] = {}
-        self._holders: dict[LaneKey, str] = {}
+        self._owners: dict[LaneKey, str] = {}
         self._campaigns: dict[str, str] = {}
+        self.approved: dict[tuple[str, str], str] = {}
+        """The SHA-256 of what was approved, by bucket and key."""
         self.unreadable: dict[str, Exception] = {}
         """Runs whose lane cannot be read by whoever looks for those that are due, and why."""
 
@@ -90,6 +92,10 @@ class MemoryLedger:
             raise StoreError("the lane is not done")
         self._put(found, due_at_ms=None)
 
+    def approved_sha256(self, bucket: str, key: str) -> str | None:
+        """Of the bytes that were approved under this key."""
+        return self.approved.get((bucket, key))
+
     # -- a worker's writes --------------------------------------------------------------------------------------------
 
     def note_opened(self, run_id: str) -> None:
@@ -99,7 +105,7 @@ class MemoryLedger:
             self._runs[run_id] = msgspec.structs.replace(run, opened_at_ms=self._now_ms())
 
     def claim(
-        self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int, gone_version: str = ""
+        self, run_id: str, lane: int, function_version: str, owner: str, ends_at_ms: int, gone_version: str = ""
     ) -> Lane:
         """Claim the lane. Raises LaneTaken."""
         before = self._lanes.get((run_id, lane))
@@ -117,7 +123,7 @@ class MemoryLedger:
         suspects = before.suspects
         if crashed and before.fed:
             suspects += (UnfinishedClaim(before.epoch, before.fed),)
-        self._holders[run_id, lane] = holder
+        self._owners[run_id, lane] = owner
         claimed = self._put(
             before,
             state=LaneState.RUNNING,

@@ -5,6 +5,7 @@ happens next from seeded chance, so that one seed is one history.
 """
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -83,7 +84,7 @@ class Schedule:
         self.chance = world.chance
         self.clock = world.clock
         self.workers: list[Worker] = []
-        self.ghosts: list[TwinTask] = []
+        self.ghosts: list[TwinTask[Any]] = []
         self.events: list[tuple[float, int]] = []
         """When an invocation is due, and how often it was tried."""
         self.kills = self.stalls = self.words = self.failures = self.timeouts = self.resumes = 0

@@ -7,9 +7,10 @@ import msgspec
 from notifier.model.account import Account
 from notifier.model.outcome import DeadToken, Invalid, Row
 from notifier.model.store_error import StoreRefused
-from notifier.sending.batch import Batch, Push
-from notifier.sending.deferral import DeferredBatch, OpenBatches, due_from, open_of
-from notifier.stores.settlements import SETTLED_FOLDERS, Deferred, Settled
+from notifier.sending.batch import Batch
+from notifier.sending.deferral import DeferredBatch, DeferredDevice, OpenBatches, deferred_device, due_from, open_of
+from notifier.sending.results import SettledBatch
+from notifier.stores.settlements import SETTLED_FOLDERS
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
 Place = tuple[str, int, int]
@@ -38,7 +39,7 @@ class MemoryResults:
         self.rows: dict[Place, RowsObject] = {}
         self.invalid: dict[Place, tuple[Invalid, ...]] = {}
         self.dead_tokens: dict[Place, tuple[DeadToken, ...]] = {}
-        self.deferrals: dict[tuple[str, int, int, int], tuple[float, tuple[Deferred, ...]]] = {}
+        self.deferrals: dict[tuple[str, int, int, int], tuple[float, tuple[DeferredDevice, ...]]] = {}
         self.due: dict[str, tuple[float, int]] = {}
         """When each deferred device is due, by its token, and in which round; of the deferrals that count."""
         self.states: dict[tuple[str, str], bytes] = {}
@@ -47,13 +48,13 @@ class MemoryResults:
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
-    def settle(self, batch: Batch, epoch: int) -> Settled:
+    def settle(self, batch: Batch, epoch: int) -> SettledBatch:
         """Write the batch's objects, the rows last."""
         place = (batch.run_id, batch.number, batch.round)
         if batch.deferred:
             due_at = max(push.due_at for push in batch.deferred)
             key = (batch.run_id, batch.number, batch.round + 1, epoch)
-            self._put("deferred", self.deferrals, key, (due_at, tuple(map(_deferred_of, batch.deferred))))
+            self._put("deferred", self.deferrals, key, (due_at, tuple(map(deferred_device, batch.deferred))))
         if batch.invalid:
             self._put("invalid", self.invalid, place, tuple(batch.invalid))
         if batch.dead:
@@ -66,7 +67,7 @@ class MemoryResults:
                 self.due |= {push.device.token: (push.due_at, batch.round + 1) for push in batch.deferred}
         if self.rows[place].epoch != epoch:
             return self.settled(*place)
-        return Settled(
+        return SettledBatch(
             batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes, repeated=batch.repeated
         )
 
@@ -90,11 +91,11 @@ class MemoryResults:
         """The numbers of the batches of this round, from `number` on, that are settled already."""
         return frozenset(n for run, n, in_round in self.rows if run == run_id and in_round == round_ and n >= number)
 
-    def settled(self, run_id: str, number: int, round_: int) -> Settled:
+    def settled(self, run_id: str, number: int, round_: int) -> SettledBatch:
         """A batch that somebody settled."""
         found = self.rows[run_id, number, round_]
         account = _copied(found.account)
-        return Settled(
+        return SettledBatch(
             number,
             round_,
             account,
@@ -123,7 +124,7 @@ class MemoryResults:
         objects = (self.deferrals[run_id, found.number, found.round, epoch] for epoch in found.epochs)
         return min(min(map(due_from, items)) for _, items in objects)
 
-    def read_deferred(self, run_id: str, found: DeferredBatch) -> list[Deferred]:
+    def read_deferred(self, run_id: str, found: DeferredBatch) -> list[DeferredDevice]:
         """The devices of one deferred batch; none where its objects are of claims that did not settle it."""
         if self.troubles("read deferred") is not Trouble.NONE:
             raise StoreError("read deferred")
@@ -146,14 +147,6 @@ class MemoryResults:
         """Write the run's summary. Returns its key."""
         self.summaries[run_id] = summary
         return f"summaries/run_id={run_id}/summary.json"
-
-
-def _deferred_of(push: Push) -> Deferred:
-    if push.words is None:
-        raise ValueError("a control user is never deferred")
-    names = ("record", "number", "user_id", "arm", "device", "words", "attempts", "asked_at", "due_at", "locale")
-    more = ("maybe_repeat", "counted", "last_at")
-    return Deferred(**{name: getattr(push, name) for name in (*names, *more)}, repeated=push.is_repeated)
 
 
 def _copied(account: Account) -> Account:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 
-from notifier.content.render import Renderer
 from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedCampaign, NotAdmitted
+from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.recipient import BrokenRecord
@@ -36,7 +35,7 @@ class Shelf:
 
     def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[Any, ...]:
         self.asked.append(field)
-        return tuple(msgspec.structs.replace(part, bucket=bucket) for part in audience.parts)
+        return tuple(PinnedObject(bucket, part.key, None, "e", 1) for part in audience.parts)
 
     def stream_from_start(self, admitted: AdmittedCampaign) -> MemoryAudience:
         return MemoryAudience(self.parts, Cursor())
@@ -53,12 +52,10 @@ class World:
 
     def open(self, *, begun: bool = False) -> AdmittedCampaign:
         """One hop's opening."""
-        opening = Admission(
-            self.shelf, self.results, self.ledger, Renderer, lambda _: iter(()), lambda _: None, rehearse=False
-        )
+        opening = Admission(self.shelf, self.results, self.ledger, lambda _: (), rehearse=False)
         run = self.ledger.read_run("r1")
         assert run is not None
-        return opening.open(run, lambda stored: msgspec.json.decode(stored, type=AdmittedCampaign), begun=begun)
+        return opening.open(run, begun=begun)
 
     def expire(self) -> None:
         """The state is gone, as after WorkDays."""

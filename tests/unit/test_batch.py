@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from notifier.content.render import RenderedTexts
+from notifier.content.render import RenderedTexts, Renderer
 from notifier.model.account import Account, ArmAccount
 from notifier.model.arms import Arms
-from notifier.model.campaign import CONTROL
+from notifier.model.campaign import CONTROL, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
-from notifier.model.recipient import REPEATED, BrokenRecord, Recipient
+from notifier.model.recipient import REPEATED, BrokenRecord
 from notifier.sending.batch import Batch, BatchBuilder, FirstRecords
 
 IOS = {"platform": "ios", "token": "a" * 64}
@@ -18,17 +18,10 @@ ANDROID = {"platform": "android", "token": "b:APA91b"}
 END = Cursor(record=500)
 
 
-class Voice:
-    """Needs a first name of everybody; says the arm."""
-
-    def check(self, recipient: Recipient) -> None:
-        """Refuse who has none."""
-        if "name" not in recipient.attributes:
-            raise BrokenRecord("attribute `name` is missing")
-
-    def render(self, arm: str, recipient: Recipient) -> RenderedTexts:
-        """The arm and the name."""
-        return RenderedTexts((arm, ""), (str(recipient.attributes["name"]),))
+RENDERER = Renderer(
+    read_campaign({"id": "spring", "message": {"body": "{{ name }}"}, "variants": [{"name": "a", "percent": 100}]})
+)
+"""Needs a name of everybody."""
 
 
 def user(n: int, *devices: Any, **members: Any) -> dict[str, Any]:
@@ -39,7 +32,7 @@ def user(n: int, *devices: Any, **members: Any) -> dict[str, Any]:
 def builder(control: int = 0, excluded: frozenset[str] = frozenset()) -> BatchBuilder:
     """A former with one arm and, perhaps, a control group."""
     shares = [("a", 10_000 - control)] + ([(CONTROL, control)] if control else [])
-    return BatchBuilder("r1", "spring", Arms("spring", shares), Voice(), excluded)
+    return BatchBuilder("r1", "spring", Arms("spring", shares), RENDERER, excluded)
 
 
 def form(*records: object, first: int = 0, **settings: Any) -> Batch:
@@ -165,14 +158,14 @@ def test_passed_over() -> None:
 )
 def test_judging(record: object, why: str) -> None:
     """A record is broken when nothing of it can be sent, for one reason."""
-    first = FirstRecords([record], Voice())
+    first = FirstRecords([record], RENDERER)
     assert (first.why(), first.broken, first.has_devices) == (why, bool(why), not why)
 
 
 def test_judging_many() -> None:
     """The first three reasons are told, each with its first place, and how many more there are."""
     records = [user(0), 7, user(2, "x"), 7, BrokenRecord("a"), BrokenRecord("b"), BrokenRecord("c")]
-    first = FirstRecords(records, Voice())
+    first = FirstRecords(records, RENDERER)
     assert (first.broken, first.has_devices) == (6, True)
     assert first.why() == "not an object (record 1); device: not an object (record 2); a (record 4); and 2 more reasons"
 

@@ -1,5 +1,7 @@
 """Batches that cannot be settled: for good, for a while, or only slowly. What is sent, said, and done afterwards."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -269,12 +271,12 @@ class TestSlow:
         crash(world, 10)
         assert len(world.results.settled_from("r", 0, 0)) == 99
         hop_factory = premises_of(world)
-        reading: list[list[TwinTask]] = []
+        reading: list[list[TwinTask[Any]]] = []
 
         def passes(seconds: float) -> None:
             hop_factory.ledger_background.run_all()
             tasks = hop_factory.background.pending
-            if tasks and tasks[0]._call == world.results.settled:
+            if tasks and tasks[0].function == world.results.settled:
                 reading.append(list(tasks))
                 world.clock.time_s += 1
                 hop_factory.background.run(0)

@@ -1,6 +1,6 @@
 """What a worker finds and leaves when things break: crashes, slow workers, stores out of reach, lost answers."""
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -234,7 +234,7 @@ class TestTwoWorkers:
         world = World(users(10))
         slow = premises_of(world)
         waits = slow.transport.waits
-        held: list[TwinTask] = []
+        held: list[TwinTask[Any]] = []
 
         def stalls_in_its_settlement(seconds: float) -> None:
             if not held and slow.background.pending and world.phones.seen:

@@ -80,7 +80,7 @@ class Leases(Table):
     # -- claiming -----------------------------------------------------------------------------------------------------
 
     def claim(
-        self, run_id: str, lane: int, function_version: str, holder: str, ends_at_ms: int, gone_version: str = ""
+        self, run_id: str, lane: int, function_version: str, owner: str, ends_at_ms: int, gone_version: str = ""
     ) -> Lane:
         """Claim the lane: one conditional write, after which every write of an earlier claim fails.
 
@@ -91,7 +91,7 @@ class Leases(Table):
 
         Args:
             function_version: the version of the code that claims. The lane keeps the one of its first claim.
-            holder: the name of this invocation, which no other has: the lease's owner.
+            owner: the name of this invocation, which no other has: the lease's owner.
             ends_at_ms: when this invocation's time is up, for people who watch.
             gone_version: the lane's version of the code, where that was deleted: it goes on with `function_version`.
 
@@ -108,14 +108,14 @@ class Leases(Table):
         update = (
             _claim_of(before, self._now_ms())
             .set(function_version=version, gone_version=gone_version or before.gone_version)
-            .set(holder=holder, ends_at_ms=ends_at_ms)
+            .set(holder=owner, ends_at_ms=ends_at_ms)
         )
         item = self._update_if_met(lane_key(run_id, lane), update)
         if item is None:
             # botocore repeats a write whose answer was lost, and the repetition is refused: the epoch has moved on. So
             # a refusal may follow our own success, which `holder` shows.
             item = self._get(lane_key(run_id, lane))
-            if item is None or text_in(item, "holder") != holder:
+            if item is None or text_in(item, "holder") != owner:
                 raise LaneTaken(lane_of(item) if item else before)
         return msgspec.structs.replace(lane_of(item), crashed=crashed)
 

@@ -1,0 +1,34 @@
+"""The objects in S3 that a run reads: which bytes exactly, and what a batch file holds besides its users."""
+
+from typing import Any
+
+import msgspec
+
+
+class PinnedObject(msgspec.Struct, frozen=True):
+    """One version of one object. `etag` is without quotes, `size` in bytes as stored."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The object's name in messages."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The arguments by which every request names exactly these bytes, conditions aside."""
+        place = {"Bucket": self.bucket, "Key": self.key}
+        return place | ({"VersionId": self.version_id} if self.version_id else {})
+
+
+class BatchFileHead(msgspec.Struct, frozen=True):
+    """The decoded values of the keys, not validated. `audience` is None where the users are in the file itself."""
+
+    campaign: object
+    audience: object | None
+    has_users: bool

@@ -1,0 +1,128 @@
+"""The ledger: what a run must remember between two invocations, and who may write it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from notifier.model.run import Control, Ending, Lane, LaneState, Run
+
+
+class Ledger(Protocol):
+    """Runs, lanes and campaign ids. `notifier.stores.ledger` keeps them in DynamoDB, the tests' twin in memory.
+
+    A claim takes a lane's lease and increments its epoch. The lease's owner writes with the lane that its last call
+    returned; each of these writes is conditional on the epoch, so that a worker that was replaced can change nothing.
+    """
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def open_run(self, run: Run) -> Run:
+        """Enter a run and its lane, unless they are there already. Returns the run as the ledger has it."""
+        ...
+
+    def read_run(self, run_id: str) -> Run | None:
+        """The run, or None. Raises LedgerTooNew."""
+        ...
+
+    def read_lane(self, run_id: str, lane: int = 0) -> Lane | None:
+        """The lane, or None. Raises LedgerTooNew."""
+        ...
+
+    def name_campaign(self, run_id: str, campaign_id: str) -> None:
+        """Note which campaign the file of a run holds, whether or not it may be sent."""
+        ...
+
+    def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool:
+        """Make the run the owner of its campaign id. False when another run owns it and `again` is not set."""
+        ...
+
+    def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None:
+        """Enter the run under the objects (bucket, key) that hold its users, for those who look it up by them."""
+        ...
+
+    def note_opened(self, run_id: str) -> None:
+        """Note that the run's campaign is stored under `state/`. From now on a missing one was deleted."""
+        ...
+
+    def close_run(self, run_id: str, lane: int = 0) -> None:
+        """Note that the run's summary is written and its end announced."""
+        ...
+
+    def approved_sha256(self, bucket: str, key: str) -> str | None:
+        """The SHA-256 of the bytes that were approved under this key, or None."""
+        ...
+
+    # -- the owner of a lane's lease ----------------------------------------------------------------------------------
+
+    def claim(
+        self, run_id: str, lane: int, function_version: str, owner: str, ends_at_ms: int, gone_version: str = ""
+    ) -> Lane:
+        """Take the lease of a lane that is ready, due, cancelled while it waited, or whose lease is over.
+
+        Args:
+            owner: names this invocation and no other, so that a claim whose answer was lost is recognised.
+            ends_at_ms: when the invocation's time is up, milliseconds since the epoch; for people who watch.
+            gone_version: the lane's version of the code where that was deleted: it goes on with `function_version`.
+
+        Raises:
+            LaneTaken: the lane is leased, not due, waits for an operator, or is done.
+        """
+        ...
+
+    def renew(self, lane: Lane) -> Lane:
+        """Extend the lease; `fed` and `trouble` are written too. Returns the lane, whose `control` may have changed.
+
+        Raises:
+            LaneLost: another worker claimed the lane.
+        """
+        ...
+
+    def advance(self, before: Lane, after: Lane) -> Lane:
+        """Move cursor and account in one write, and extend the lease.
+
+        Raises:
+            LaneLost: another worker claimed the lane.
+        """
+        ...
+
+    def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane:
+        """End the lease: hand over, rest, pause or stop.
+
+        An operator may have resumed or cancelled the run meanwhile. Then the lane does not wait: it becomes ready.
+
+        Args:
+            due_at_ms: when the sweeper nudges the lane; None: not before an operator resumes the run.
+
+        Raises:
+            LaneLost: another worker claimed the lane.
+        """
+        ...
+
+    def finish(self, lane: Lane, ending: Ending, reason: str | None) -> Lane:
+        """End the lease and the lane. It stays due until the run is closed.
+
+        Raises:
+            LaneLost: another worker claimed the lane.
+        """
+        ...
+
+    # -- operators and the sweeper ------------------------------------------------------------------------------------
+
+    def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None:
+        """Pause, resume or cancel. None when the run is done, or unknown."""
+        ...
+
+    def due(self, now_ms: int, on_unreadable: Callable[[str, Exception], None]) -> Iterator[Lane]:
+        """Lanes whose `due_at_ms` has passed, the earliest first.
+
+        Args:
+            on_unreadable: gets the key of each item that cannot be read, and why. The other lanes are due all the same.
+        """
+        ...
+
+    def put_off(self, lane: Lane, due_at_ms: int) -> bool:
+        """Move a due lane's `due_at_ms`. False when another sweep or a claim was first."""
+        ...
+
+    def alive(self, now_ms: int) -> int:
+        """How many lanes, of all runs, are being worked on."""
+        ...
