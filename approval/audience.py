@@ -7,7 +7,7 @@ import msgspec
 
 from approval.request import needs_tick
 from approval.zones import zone_of
-from notifier.counting.tally import Figures
+from notifier.counting.counter import AudienceFigures
 from notifier.model.campaign import HUNDREDTHS, Campaign
 
 NIGHT_BEGINS = 22
@@ -26,7 +26,7 @@ class ArmShare(msgspec.Struct, frozen=True):
 class Forecast(msgspec.Struct, frozen=True):
     """A counted audience, and what sending this campaign to it would mean."""
 
-    count: Figures
+    count: AudienceFigures
     at_night: int
     repeated_share: float
     needs_tick: bool
@@ -34,7 +34,9 @@ class Forecast(msgspec.Struct, frozen=True):
     duration_s: int = 0
 
 
-def forecast(count: Figures, start: datetime, campaign: Campaign | None, per_second: int, ramp_s: int) -> Forecast:
+def forecast(
+    count: AudienceFigures, start: datetime, campaign: Campaign | None, per_second: int, ramp_s: int
+) -> Forecast:
     """The forecast for a planned start (aware). `per_second` and `ramp_s` are the stack's."""
     repeated_tokens = count.repeated_tokens or 0  # None only while the job counts, and then it has no result
     return Forecast(
@@ -61,7 +63,7 @@ def users_at_night(timezones: dict[str, int], start: datetime) -> int:
     return total
 
 
-def shares(count: Figures, campaign: Campaign) -> tuple[ArmShare, ...]:
+def shares(count: AudienceFigures, campaign: Campaign) -> tuple[ArmShare, ...]:
     """The expected users of every arm, control included."""
     return tuple(
         ArmShare(

@@ -10,7 +10,7 @@ from notifier.content.render import USER_ID
 from notifier.content.template import BadTemplate, compiled
 from notifier.content.text_checks import sent_as_it_is, unquoted_in
 from notifier.counting.audience_checks import warnings_in
-from notifier.counting.tally import MAX_NAME_CHARS, OTHER, Figures
+from notifier.counting.counter import MAX_NAME_CHARS, OTHER, AudienceFigures
 from notifier.model.recipient import BrokenRecord
 
 _MAX_TRIES = 200
@@ -27,7 +27,7 @@ class Gap(msgspec.Struct, frozen=True):
     is_needed: bool
 
 
-def gaps(form: Form, count: Figures | None) -> tuple[Gap, ...]:
+def gaps(form: Form, count: AudienceFigures | None) -> tuple[Gap, ...]:
     """Every placeholder that some user has no attribute for, those without a default first."""
     found: dict[str, bool] = {}
     for _, text in _texts(form):
@@ -42,7 +42,7 @@ def gaps(form: Form, count: Figures | None) -> tuple[Gap, ...]:
     return tuple(sorted(seen, key=lambda gap: (not gap.is_needed, -gap.missing, gap.name)))
 
 
-def placeholder_faults(form: Form, count: Figures | None) -> Faults:
+def placeholder_faults(form: Form, count: AudienceFigures | None) -> Faults:
     """Texts that could not be rendered for some user, by field."""
     faults: Faults = {}
     if count is None:
@@ -61,14 +61,14 @@ def placeholder_faults(form: Form, count: Figures | None) -> Faults:
     return faults
 
 
-def lookalike_warnings(form: Form, count: Figures | None) -> tuple[str, ...]:
+def lookalike_warnings(form: Form, count: AudienceFigures | None) -> tuple[str, ...]:
     """What looks like a placeholder of an attribute in the audience, but would be sent literally."""
     if count is None:
         return ()
     return tuple(dict.fromkeys(said for _, text in _texts(form) for said in sent_as_it_is(text, count.attributes)))
 
 
-def _unquoted(text: str, count: Figures) -> list[str]:
+def _unquoted(text: str, count: AudienceFigures) -> list[str]:
     """Words that should be in quotes. Empty before the count, and with more attributes than the count keeps apart."""
     if OTHER in count.attributes or not users_of(count):
         return []
@@ -78,7 +78,7 @@ def _unquoted(text: str, count: Figures) -> list[str]:
         return []
 
 
-def audience_warnings(form: Form, count: Figures | None) -> tuple[str, ...]:
+def audience_warnings(form: Form, count: AudienceFigures | None) -> tuple[str, ...]:
     """Words for no value in what the texts print, and tokens that look like the other gateway's."""
     if count is None:
         return ()
@@ -86,12 +86,12 @@ def audience_warnings(form: Form, count: Figures | None) -> tuple[str, ...]:
     return tuple(warnings_in(count.null_words, count.other_gateway, names))
 
 
-def users_of(count: Figures) -> int:
+def users_of(count: AudienceFigures) -> int:
     """Users with a valid device: the count has each of them once, under a time zone or without one."""
     return sum(count.timezones.values()) + count.without_timezone
 
 
-def missing_for(name: str, count: Figures) -> int:
+def missing_for(name: str, count: AudienceFigures) -> int:
     """Users without the attribute. 0 where the count does not know it, because the audience has too many attributes."""
     key = name[:MAX_NAME_CHARS]
     if name == USER_ID or (OTHER in count.attributes and key not in count.attributes):

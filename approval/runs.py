@@ -10,8 +10,8 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from approval.table import Table
+from notifier.counting.counter import AudienceFigures
 from notifier.counting.job import CountJob, CountProgress, CountStatus, count_id
-from notifier.counting.tally import Figures
 from notifier.model.account import Account
 from notifier.model.campaign import Part
 from notifier.model.run import LEDGER_VERSION, Ending
@@ -120,7 +120,7 @@ class Runs(Table):
             count_id=name,
             status=CountStatus(_text(item, "status") or CountStatus.COUNTING),
             progress=_decoded(item, "progress", CountProgress) or CountProgress(),
-            result=_decoded(item, "result", Figures),
+            result=_decoded(item, "result", AudienceFigures),
             reason=_text(item, "reason"),
             updated_at_ms=_whole(item, "updated_at_ms") or 0,
         )

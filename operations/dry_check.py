@@ -14,7 +14,7 @@ from notifier.content.render import RenderedTexts, Renderer, sources_of
 from notifier.content.template import UnfitValue, compiled
 from notifier.content.text_checks import faults_in, names_of, warnings_of
 from notifier.counting.audience_checks import PLACES, warnings_in
-from notifier.counting.tally import OTHER, AudienceCounts, Figures, TokenPlaces, count_named
+from notifier.counting.counter import OTHER, AudienceCounter, AudienceFigures, TokenPlaces, count_named
 from notifier.gateway.additions import addition_warnings
 from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
@@ -97,7 +97,7 @@ class Inspection(msgspec.Struct):
     campaign_id: str | None = None
     faults: list[Fault] = []
     warnings: list[str] = []
-    figures: Figures = msgspec.field(default_factory=Figures)
+    figures: AudienceFigures = msgspec.field(default_factory=AudienceFigures)
     arms: dict[str, ArmSize] = {}
     broken: list[Broken] = []
     broken_by_reason: dict[str, int] = {}
@@ -177,7 +177,7 @@ class Inspector:
         self._faults_of = faults_of
         self._limit = limit
         self._now_s = now_s
-        self._tally = AudienceCounts(place_of=place_of)
+        self._tally = AudienceCounter(locate=place_of)
         self._campaign: Campaign | None = None
         self._renderer: Renderer | None = None
         self._payloads: Payloads | None = None
@@ -231,7 +231,7 @@ class Inspector:
         found.figures = tally.figures
         found.figures.repeated_tokens = tally.tokens.repeated()
         if found.figures.repeated_tokens:
-            places = self._places.repeats(tally.tokens.came_twice())
+            places = self._places.repeats(tally.tokens.repeated_hashes())
             found.repeats = [Repeat(*place) for place in islice(places, self._limit or None)]
         self._judge_share()
         found.warnings += self._warnings()
@@ -262,10 +262,10 @@ class Inspector:
             if self._renderer is not None:
                 self._renderer.check(recipient)
         except BrokenRecord as error:
-            self._tally.meet(user_id_in(value))
+            self._tally.count_user(user_id_in(value))
             self._note(number, str(error), value, shown=error.shown if isinstance(error, UnfitValue) else "")
             return
-        self._tally.meet(recipient.user_id)
+        self._tally.count_user(recipient.user_id)
         recipient = self._tally.user_rows.without_repeated_tokens(recipient)
         for place, reason in recipient.broken_devices:
             self._note(number, reason, value, place, whole=not recipient.devices and reason != REPEATED)
@@ -331,7 +331,7 @@ class Inspector:
         self._broken_at_first += number < JUDGED_RECORDS and whole and device in (None, 0)
         found.broken_by_reason[reason] = found.broken_by_reason.get(reason, 0) + 1
         if device is None:
-            self._tally.note_broken(reason)
+            self._tally.count_broken(reason)
         if not self._limit or len(found.broken) < self._limit:
             user_id = user_id_in(value)
             known = user_id[:200] if user_id is not None else None

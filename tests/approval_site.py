@@ -21,8 +21,8 @@ from approval.app import App
 from approval.config import Settings
 from approval.request import Limits
 from approval.sign_in import COOKIE, ConstantTime
+from notifier.counting.counter import AudienceFigures
 from notifier.counting.job import count_id
-from notifier.counting.tally import Figures
 from notifier.model.campaign import Part
 from tests.contract.moto_stores import FOREIGN, KEYS, moto_server
 
@@ -320,7 +320,7 @@ class World:
 
     def finish_counts(self, **figures: Any) -> None:
         """What the notifier's counting job would write, for every count that was asked for."""
-        count = Figures(
+        count = AudienceFigures(
             **{
                 "users": 500,
                 "devices": 600,

@@ -36,7 +36,7 @@ ALWAYS = ("user_id", "locale", "timezone")
 """What no text needs to ask for to be used."""
 
 
-class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+class RecordPlace(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where something is: `record` counts from 0 within `part`, `device` within the record."""
 
     record: int
@@ -53,10 +53,10 @@ class BrokenGroup(msgspec.Struct):
 
     reason: str
     count: int = 0
-    places: list[Place] = []
+    places: list[RecordPlace] = []
 
 
-def add_broken(groups: list[BrokenGroup], reason: str, place: Place) -> None:
+def add_broken(groups: list[BrokenGroup], reason: str, place: RecordPlace) -> None:
     """One more. Further reasons than 50 are counted together."""
     group = next((one for one in groups if one.reason == reason), None)
     if group is None and len(groups) >= _MAX_REASONS:
@@ -146,7 +146,7 @@ def _counted(words: Mapping[str, int]) -> str:
     return ", ".join(parts)
 
 
-def shown_broken(groups: list[BrokenGroup]) -> Iterator[str]:
+def broken_lines(groups: list[BrokenGroup]) -> Iterator[str]:
     """Each reason on a line: how many, and where the first are."""
     for group in sorted(groups, key=lambda one: -one.count):
         yield f"{group.count:,} × {group.reason} ({places_of(group)})"

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from notifier.counting.tally import AudienceCounts, Figures
+from notifier.counting.counter import AudienceCounter, AudienceFigures
 from notifier.model.campaign import Part
 from notifier.model.cursor import Cursor
 from notifier.model.runtime import Clock
@@ -56,7 +56,7 @@ class CountJob(msgspec.Struct, frozen=True):
     count_id: str
     status: CountStatus
     progress: CountProgress = CountProgress()
-    result: Figures | None = None
+    result: AudienceFigures | None = None
     reason: str = ""
     updated_at_ms: int = 0
 
@@ -70,7 +70,7 @@ class Claim(msgspec.Struct, frozen=True):
     count_id: str
     epoch: int
     cursor: Cursor = Cursor()
-    figures: Figures = msgspec.field(default_factory=Figures)
+    figures: AudienceFigures = msgspec.field(default_factory=AudienceFigures)
     pieces: tuple[str, ...] = ()
 
 
@@ -95,7 +95,7 @@ class CountJobs(Protocol):
     def read_piece(self, name: str) -> bytes: ...
     def save(self, claim: Claim, progress: CountProgress) -> None: ...
     def release(self, claim: Claim) -> None: ...
-    def finish(self, claim: Claim, figures: Figures, progress: CountProgress) -> None: ...
+    def finish(self, claim: Claim, figures: AudienceFigures, progress: CountProgress) -> None: ...
     def fail(self, claim: Claim, reason: str) -> None: ...
 
 
@@ -170,7 +170,7 @@ class Counting:
             part, number = stream.locate(record)
             return self._names[part] if len(self._names) > 1 else "", number
 
-        tally = AudienceCounts(claim.figures, place_of, self._batch_size)
+        tally = AudienceCounter(claim.figures, place_of, self._batch_size)
         began_at = claim.cursor.record
         before = sum(self._sizes[: claim.cursor.part]) + (claim.cursor.byte or 0)
         reported = saved = self._clock.monotonic()
@@ -203,7 +203,7 @@ class Counting:
         self._jobs.finish(claim, tally.figures, self._progress(tally, sum(self._sizes)))
         return CountStatus.DONE
 
-    def _save(self, claim: Claim, tally: AudienceCounts, stream: CountStream, before: int) -> Claim:
+    def _save(self, claim: Claim, tally: AudienceCounter, stream: CountStream, before: int) -> Claim:
         """Put away what is known: hashes first, then the state that names them."""
         names = list(claim.pieces)
         for piece in tally.tokens.pieces(PIECE_BYTES):
@@ -213,6 +213,6 @@ class Counting:
         self._jobs.save(claim, self._progress(tally, before + stream.read_bytes))
         return claim
 
-    def _progress(self, tally: AudienceCounts, read_bytes: int) -> CountProgress:
+    def _progress(self, tally: AudienceCounter, read_bytes: int) -> CountProgress:
         total = sum(self._sizes)
         return CountProgress(tally.figures.users, min(read_bytes, total), total)

@@ -10,8 +10,8 @@ import msgspec
 from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import ClientError
 
+from notifier.counting.counter import AudienceFigures
 from notifier.counting.job import LEASE_MS, Claim, CountJob, CountLost, CountProgress, CountStatus, CountTaken
-from notifier.counting.tally import Figures
 from notifier.dynamodb import IS_NEW, Item, Update, is_refused, item_of
 from notifier.model.cursor import decode_cursor
 
@@ -107,7 +107,7 @@ class DynamoCountJobs:
         """End the lease, so that the next invocation can claim the job at once. Raises CountLost."""
         self._write(claim, Update().set(lease_until_ms=0))
 
-    def finish(self, claim: Claim, figures: Figures, progress: CountProgress) -> None:
+    def finish(self, claim: Claim, figures: AudienceFigures, progress: CountProgress) -> None:
         """Store the result; the job is done. Raises CountLost."""
         update = self._extended_lease().set(
             status=CountStatus.DONE.value, progress=_json(progress), result=_json(figures)
@@ -154,7 +154,7 @@ class _Saved(msgspec.Struct):
     """What one invocation leaves for the next."""
 
     cursor: str
-    figures: Figures
+    figures: AudienceFigures
     pieces: tuple[str, ...]
 
 
@@ -170,7 +170,7 @@ def job_of(item: Item) -> CountJob:
         count_id=item["pk"]["S"].removeprefix("count#"),
         status=CountStatus(item["status"]["S"]),
         progress=msgspec.json.decode(item["progress"]["S"], type=CountProgress),
-        result=msgspec.json.decode(result["S"], type=Figures) if result else None,
+        result=msgspec.json.decode(result["S"], type=AudienceFigures) if result else None,
         reason=item["reason"]["S"] if "reason" in item else "",
         updated_at_ms=int(item["updated_at_ms"]["N"]),
     )

@@ -22,8 +22,8 @@ from notifier.audience import (
 )
 from notifier.audience import read_head as read_s3_head
 from notifier.audience.local import parser_for, read_local, read_local_head
+from notifier.counting.counter import AudienceCounter, AudienceFigures
 from notifier.counting.job import LEASE_MS, CountJob, CountStatus, count_id
-from notifier.counting.tally import AudienceCounts, Figures
 from notifier.gateway.additions import addition_faults
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Fault, Part, read_audience
@@ -269,9 +269,9 @@ def count(
         show_warnings(console(), figures)
 
 
-def _count_here(source: list[str]) -> Figures:
+def _count_here(source: list[str]) -> AudienceFigures:
     began, name = 0, ""
-    tally = AudienceCounts(place_of=lambda number: (name if len(source) > 1 else "", number - began))
+    tally = AudienceCounter(locate=lambda number: (name if len(source) > 1 else "", number - began))
     try:
         for name in source:
             path, began = Path(name), tally.figures.records
@@ -294,7 +294,7 @@ def _held_by(path: Path) -> FileKind:
     return FileKind.BATCH_FILE
 
 
-def _count_there(cloud: Cloud, source: list[str], by: str, timeout_s: float, as_json: bool) -> Figures:
+def _count_there(cloud: Cloud, source: list[str], by: str, timeout_s: float, as_json: bool) -> AudienceFigures:
     client = cloud.client("s3")
     pinned = [_pin(client, url) for url in source]
     parts = [Part(one.key, one.bucket, one.version_id, one.etag) for one in pinned]

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.content.languages import is_known, language_of
-from notifier.counting.audience_checks import shown_broken, warnings_in
-from notifier.counting.tally import Figures
+from notifier.counting.audience_checks import broken_lines, warnings_in
+from notifier.counting.counter import AudienceFigures
 from notifier.model.user_rows import joined_rows_note
 from operations.convert.audience import Counts as TableCounts
 from operations.convert.files import WINDOWS
@@ -156,7 +156,7 @@ def _payload(payload: dict[str, Any]) -> Text:
     return Text(json.dumps(payload, ensure_ascii=False, indent=1))
 
 
-def show_figures(out: Console, figures: Figures) -> None:
+def show_figures(out: Console, figures: AudienceFigures) -> None:
     """What an audience holds."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
@@ -172,11 +172,11 @@ def show_figures(out: Console, figures: Figures) -> None:
     out.print(table)
     if figures.broken:
         out.print(Text("broken, by reason; records are counted from 0:", style="dim"))
-    for line in shown_broken(figures.broken):
+    for line in broken_lines(figures.broken):
         out.print(Text(f"  {line}"))
 
 
-def warnings_of(figures: Figures) -> Iterator[str]:
+def warnings_of(figures: AudienceFigures) -> Iterator[str]:
     """What looks wrong in an audience that no campaign's texts are known for."""
     if not figures.devices:
         yield "there is no valid device: a run with this audience is refused"
@@ -185,7 +185,7 @@ def warnings_of(figures: Figures) -> Iterator[str]:
     yield from warnings_in(figures.null_words, figures.other_gateway, None)
 
 
-def show_warnings(out: Console, figures: Figures) -> None:
+def show_warnings(out: Console, figures: AudienceFigures) -> None:
     """The same, a line each."""
     for warning in warnings_of(figures):
         out.print(Text(f"! {warning}", style="yellow"))

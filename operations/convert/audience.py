@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.counting.audience_checks import BrokenGroup, Place, add_broken
+from notifier.counting.audience_checks import BrokenGroup, RecordPlace, add_broken
 from notifier.model.plain_words import quoted
 from notifier.model.recipient import BrokenRecord, Device, Environment, UserRecord, read_recipient
 from operations.convert.grouping import grouped
@@ -74,10 +74,10 @@ def _judged(table: Table, columns: Sequence[str], counts: Counts) -> Iterator[di
         try:
             recipient = read_recipient(record)
         except BrokenRecord as error:
-            add_broken(counts.left_out, str(error), Place(number))
+            add_broken(counts.left_out, str(error), RecordPlace(number))
             continue
         for n, reason in recipient.broken_devices:
-            add_broken(counts.left_out, reason, Place(number, device=n))
+            add_broken(counts.left_out, reason, RecordPlace(number, device=n))
         counts.devices += len(recipient.devices)
         if recipient.devices:
             own = {name: value for name, value in record.items() if name not in (*_DEVICE, "devices", "user_id")}

@@ -14,9 +14,9 @@ from notifier.audience import FileCache
 from notifier.composition.process import S3Library, is_approved
 from notifier.composition.settings import BadSettings, read_settings
 from notifier.counting.audience_checks import BrokenGroup
+from notifier.counting.counter import AudienceFigures
 from notifier.counting.job import CountProgress, CountStatus, count_id
 from notifier.counting.store import DynamoCountJobs
-from notifier.counting.tally import Figures
 from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission, NotAdmitted
 from notifier.model.campaign import Part
@@ -165,7 +165,9 @@ def test_approval_reads_the_count_that_the_notifier_wrote(world: World, version:
     jobs.fail(claim, "the audience is gone")
     assert runs.count(parts) == jobs.read(name)
     again = jobs.claim(name, "ann@example.com")
-    figures = Figures(users=2, devices=3, repeated_tokens=1, records=2, broken=[BrokenGroup("not an object", 1, [])])
+    figures = AudienceFigures(
+        users=2, devices=3, repeated_tokens=1, records=2, broken=[BrokenGroup("not an object", 1, [])]
+    )
     jobs.finish(again, figures, CountProgress(2, 20, 20))
     found = runs.count(parts)
     assert found == jobs.read(name)

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from notifier.counting.counter import AudienceCounter, AudienceFigures
 from notifier.counting.handler import CountService
 from notifier.counting.job import LEASE_MS, CountLost, CountProgress, CountStatus, CountTaken
 from notifier.counting.store import DynamoCountJobs
-from notifier.counting.tally import AudienceCounts, Figures
 from notifier.model.cursor import Cursor
 from sandbox.audience import Recipe, users
 from sandbox.aws import LocalAws
@@ -71,7 +71,7 @@ def test_one_counts_at_a_time(jobs: DynamoCountJobs, clock: Clock) -> None:
         lambda: jobs.report(first, CountProgress()),
         lambda: jobs.save(first, CountProgress()),
         lambda: jobs.release(first),
-        lambda: jobs.finish(first, Figures(), CountProgress()),
+        lambda: jobs.finish(first, AudienceFigures(), CountProgress()),
         lambda: jobs.fail(first, "late"),
     )
     for write in writes:
@@ -97,7 +97,9 @@ def test_a_saved_job_goes_on(jobs: DynamoCountJobs) -> None:
     """Cursor, figures and put-away hashes come back with the next claim."""
     claim = jobs.claim("saved", "ann")
     name = jobs.put_piece(claim, 0, b"hashes")
-    saved = msgspec.structs.replace(claim, cursor=Cursor(record=5, in_part=5), figures=Figures(users=5), pieces=(name,))
+    saved = msgspec.structs.replace(
+        claim, cursor=Cursor(record=5, in_part=5), figures=AudienceFigures(users=5), pieces=(name,)
+    )
     jobs.save(saved, CountProgress(5))
     jobs.release(saved)
     again = jobs.claim("saved", "ann")
@@ -107,12 +109,12 @@ def test_a_saved_job_goes_on(jobs: DynamoCountJobs) -> None:
 
 def test_a_result_stays(jobs: DynamoCountJobs) -> None:
     """A job that is done is not counted again; readers have its figures."""
-    jobs.finish(jobs.claim("done", "ann"), Figures(users=3, repeated_tokens=1), CountProgress(3, 9, 9))
+    jobs.finish(jobs.claim("done", "ann"), AudienceFigures(users=3, repeated_tokens=1), CountProgress(3, 9, 9))
     with pytest.raises(CountTaken, match="done"):
         jobs.claim("done", "ann")
     seen = jobs.read("done")
     assert seen is not None
-    assert (seen.status, seen.result) == (CountStatus.DONE, Figures(users=3, repeated_tokens=1))
+    assert (seen.status, seen.result) == (CountStatus.DONE, AudienceFigures(users=3, repeated_tokens=1))
 
 
 def test_a_failed_job_begins_anew(jobs: DynamoCountJobs) -> None:
@@ -161,7 +163,7 @@ def test_hops_count_as_one(aws: LocalAws, jobs: DynamoCountJobs, tmp_path: Path,
     assert seen is not None
     assert seen.result is not None
     names = [f"s3://{BUCKET}/{part['key']}" for part in parts]
-    whole = AudienceCounts(place_of=lambda number: (names[number >= 35_000], number % 35_000))
+    whole = AudienceCounter(locate=lambda number: (names[number >= 35_000], number % 35_000))
     whole.take(map(msgspec.json.decode, records))
     assert (seen.result.users, seen.result.repeated_tokens) == (60_000, whole.tokens.repeated())
     assert msgspec.structs.replace(seen.result, repeated_tokens=None) == whole.figures

@@ -4,9 +4,9 @@ import pytest
 
 from approval.form import Form, Texts, VariantForm
 from approval.placeholders import Gap, gaps, lookalike_warnings, missing_for, placeholder_faults, placeholders
-from notifier.counting.tally import OTHER, Figures
+from notifier.counting.counter import OTHER, AudienceFigures
 
-COUNT = Figures(
+COUNT = AudienceFigures(
     users=105, timezones={"Europe/London": 60}, without_timezone=40, attributes={"first_name": 90, "city": 100}
 )
 
@@ -55,7 +55,7 @@ def test_a_word_without_its_quotes_is_a_fault_of_the_form() -> None:
     assert placeholder_faults(form, COUNT) == {
         "title": "there is no attribute of anybody: did you mean 'there', in quotes?"
     }
-    assert placeholder_faults(form, Figures(without_timezone=5, attributes={OTHER: 3})) == {}
+    assert placeholder_faults(form, AudienceFigures(without_timezone=5, attributes={OTHER: 3})) == {}
 
 
 def test_what_looks_like_a_placeholder_is_a_warning_of_the_form() -> None:
@@ -72,4 +72,4 @@ def test_nothing_is_said_while_it_is_not_known() -> None:
     form = Form(title="{{ first_name }}")
     assert gaps(form, None) == ()
     assert placeholder_faults(form, None) == {}
-    assert missing_for("rare", Figures(without_timezone=5, attributes={OTHER: 3})) == 0
+    assert missing_for("rare", AudienceFigures(without_timezone=5, attributes={OTHER: 3})) == 0

@@ -11,7 +11,7 @@ from approval.mail import message
 from approval.people import address_of, addresses, person
 from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
-from notifier.counting.tally import Figures
+from notifier.counting.counter import AudienceFigures
 from notifier.model.campaign import read_campaign
 from tests.approval_site import read_mail
 
@@ -84,7 +84,7 @@ def test_figures_by_arm() -> None:
         {"id": "c", "message": {"title": "x"}, "variants": [{"name": "a", "percent": 90}], "control_percent": 10}
     )
     seen = forecast(
-        Figures(users=1000, devices=1000, platforms={"ios": 400}, repeated_tokens=2), NOW, campaign, 9000, 60
+        AudienceFigures(users=1000, devices=1000, platforms={"ios": 400}, repeated_tokens=2), NOW, campaign, 9000, 60
     )
     assert [(arm.name, arm.users, arm.platforms) for arm in seen.arms] == [
         ("a", 900, {"ios": 360}),

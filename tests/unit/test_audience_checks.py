@@ -14,15 +14,15 @@ from approval.placeholders import audience_warnings
 from notifier.counting.audience_checks import (
     BLANK,
     BrokenGroup,
-    Place,
+    RecordPlace,
     add_broken,
+    broken_lines,
     null_word,
     of_other_gateway,
     places_of,
-    shown_broken,
     warnings_in,
 )
-from notifier.counting.tally import AudienceCounts, Figures
+from notifier.counting.counter import AudienceCounter, AudienceFigures
 from notifier.model.recipient import Device, Gateway, Platform
 from operations.cli import app
 
@@ -106,14 +106,14 @@ def test_broken_records_are_grouped_with_their_first_places() -> None:
     """The number of each reason is exact, the places are the first three, further reasons are one."""
     groups: list[BrokenGroup] = []
     for n in range(5):
-        add_broken(groups, "token: missing", Place(n))
-    add_broken(groups, "platform: missing", Place(7, "s3://b/part-1", 2))
-    assert list(shown_broken(groups)) == [
+        add_broken(groups, "token: missing", RecordPlace(n))
+    add_broken(groups, "platform: missing", RecordPlace(7, "s3://b/part-1", 2))
+    assert list(broken_lines(groups)) == [
         "5 × token: missing (first: records 0, 1, 2)",
         "1 × platform: missing (record 7 device 2 of s3://b/part-1)",
     ]
     for n in range(100):
-        add_broken(groups, f"reason {n}", Place(n))
+        add_broken(groups, f"reason {n}", RecordPlace(n))
     assert len(groups) == 51
     assert groups[-1].reason == "other reasons"
     assert sum(group.count for group in groups) == 106
@@ -131,16 +131,16 @@ def test_figures_do_not_grow_with_the_audience() -> None:
         }
         return {"user_id": f"u{n}", "platform": source.choice(["ios", f"p{n}"]), "token": FCM_TOKEN, **names}
 
-    tally = AudienceCounts()
+    tally = AudienceCounter()
     tally.take(record(n) for n in range(2_000))
     assert len(json.dumps([tally.figures.null_words, [g.reason for g in tally.figures.broken]])) < 60_000
 
 
 def test_a_job_of_the_release_before_goes_on() -> None:
     """It counted users only, one for each record: places go on from there."""
-    tally = AudienceCounts(Figures(users=1_000))
+    tally = AudienceCounter(AudienceFigures(users=1_000))
     tally.take([{"user_id": "u"}])
-    assert tally.figures.broken == [BrokenGroup("token: missing", 1, [Place(1_000)])]
+    assert tally.figures.broken == [BrokenGroup("token: missing", 1, [RecordPlace(1_000)])]
 
 
 def written(path: Path, name: str, value: object) -> Path:
@@ -187,7 +187,7 @@ def test_count_warns_of_every_attribute(tmp_path: Path) -> None:
 
 def test_the_form_warns_too() -> None:
     """Of what its texts print."""
-    count = Figures(
+    count = AudienceFigures(
         users=3, null_words={"first_name": {"null": 1}, "colour": {"N/A": 1}}, other_gateway={"ios apns": 1}
     )
     form = Form(name="c", title="{% if first_name %}Hi{% endif %}")

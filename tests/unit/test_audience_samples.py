@@ -7,7 +7,7 @@ import pytest
 
 from notifier.audience import FileKind
 from notifier.audience.local import parser_for, read_local
-from notifier.counting.tally import AudienceCounts
+from notifier.counting.counter import AudienceCounter
 from operations.dry_check import Inspection, Inspector
 
 SAMPLES = Path(__file__).parents[2] / "events" / "audiences"
@@ -65,7 +65,7 @@ def test_what_is_read(name: str) -> None:
     found = inspect(name)
     assert not found.faults
     assert (found.figures.users, found.figures.devices, found.broken_by_reason) == (users, devices, reasons)
-    tally = AudienceCounts()
+    tally = AudienceCounter()
     for piece in read_local(SAMPLES / name, parser_for(SAMPLES / name, FileKind.USERS)):
         tally.take(piece)
     assert (tally.figures.users, tally.figures.devices) == (users, devices)

@@ -58,7 +58,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_good_file_is_taken(tmp_path: Path) -> None:
-    """Figures, arms, payload sizes and three previews are shown, and the exit code is 0."""
+    """AudienceFigures, arms, payload sizes and three previews are shown, and the exit code is 0."""
     result = run("validate", batch_file(tmp_path, [user(n) for n in range(300)]))
     assert result.exit_code == ExitCode.FINE, result.output
     for part in ("would take", "question", "45 %", "APNs: largest payload", "of 4,096 bytes", "Hi Ann", "Android,"):

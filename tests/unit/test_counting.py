@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from notifier.audience import BrokenFile
 from notifier.content.render import Renderer
+from notifier.counting.counter import MAX_NAMES, OTHER, SAMPLES, AudienceCounter, AudienceFigures, TokenHashes
 from notifier.counting.job import (
     AudienceUncountable,
     Claim,
@@ -20,7 +21,6 @@ from notifier.counting.job import (
     CountStatus,
     count_id,
 )
-from notifier.counting.tally import MAX_NAMES, OTHER, SAMPLES, AudienceCounts, Figures, TokenHashes
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Part, read_campaign
@@ -58,13 +58,13 @@ class MemoryJobs:
         self.pieces: dict[str, bytes] = {}
         self.reported: list[CountProgress] = []
         self.saved = Claim("c", 0)
-        self.result: Figures | None = None
+        self.result: AudienceFigures | None = None
         self.reason = ""
         self.released = 0
 
     def claim(self, count_id: str, by: str) -> Claim:
         saved = self.saved
-        figures = AudienceCounts().figures if saved.epoch == 0 else saved.figures
+        figures = AudienceCounter().figures if saved.epoch == 0 else saved.figures
         return Claim(count_id, saved.epoch + 1, saved.cursor, figures, saved.pieces)
 
     def report(self, claim: Claim, progress: CountProgress) -> None:
@@ -85,7 +85,7 @@ class MemoryJobs:
     def release(self, claim: Claim) -> None:
         self.released += 1
 
-    def finish(self, claim: Claim, figures: Figures, progress: CountProgress) -> None:
+    def finish(self, claim: Claim, figures: AudienceFigures, progress: CountProgress) -> None:
         self.result = figures
         self.reported.append(progress)
 
@@ -152,7 +152,7 @@ def test_broken_records_are_told_with_part_and_number() -> None:
 
 def test_samples_have_no_tokens() -> None:
     """Samples show up to twenty users; no token can be read in them."""
-    tally = AudienceCounts()
+    tally = AudienceCounter()
     tally.take(user(n, token=f"secret-token-{n}", locale=f"l{n}") for n in range(50))
     assert len(tally.figures.samples) == SAMPLES
     assert "secret-token" not in str(tally.figures.samples)
@@ -160,7 +160,7 @@ def test_samples_have_no_tokens() -> None:
 
 def test_samples_differ() -> None:
     """After the first few, only users of a new locale or other platforms are shown."""
-    tally = AudienceCounts()
+    tally = AudienceCounter()
     tally.take(user(n, locale="en") for n in range(50))
     tally.take([user(51, locale="de")])
     assert [sample.get("locale") for sample in tally.figures.samples] == ["en"] * 5 + ["de"]
@@ -168,7 +168,7 @@ def test_samples_differ() -> None:
 
 def test_names_without_end_are_put_together() -> None:
     """A file whose locales are all different makes no figures without end."""
-    tally = AudienceCounts()
+    tally = AudienceCounter()
     tally.take(user(n, locale=f"l{n}") for n in range(MAX_NAMES + 7))
     assert len(tally.figures.locales) == MAX_NAMES + 1
     assert tally.figures.locales[OTHER] == 7
@@ -277,7 +277,7 @@ def test_a_lost_job_is_left_alone() -> None:
     """Who lost the job writes nothing more, not even to let it go."""
 
     class Lost(MemoryJobs):
-        def finish(self, claim: Claim, figures: Figures, progress: CountProgress) -> None:
+        def finish(self, claim: Claim, figures: AudienceFigures, progress: CountProgress) -> None:
             raise CountLost
 
     jobs = Lost()

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.counting.audience_checks import BrokenGroup, Place, add_broken, add_null_words, of_other_gateway
+from notifier.counting.audience_checks import BrokenGroup, RecordPlace, add_broken, add_null_words, of_other_gateway
 from notifier.model.recipient import BrokenRecord, Recipient, masked, read_recipient, user_id_in
 from notifier.model.user_rows import BATCH_SIZE, UserRows
 
@@ -28,7 +28,7 @@ _DRAWERS = 256
 _HASH_BYTES = 8
 
 
-class Figures(msgspec.Struct):
+class AudienceFigures(msgspec.Struct):
     """What was counted.
 
     `users` are people: rows of one user that stand next to each other within a batch count once, as in a run.
@@ -61,25 +61,25 @@ def _in_one_file(number: int) -> tuple[str, int]:
     return "", number
 
 
-class AudienceCounts:
+class AudienceCounter:
     """Counts records as they come.
 
     Args:
         figures: what an earlier part of the same job had counted.
-        place_of: the part that holds the record of a number, and its number there.
+        locate: gives the part that holds the record of a number, and its number there.
         size: records in a batch; anything but 500 is for tests.
     """
 
     def __init__(
         self,
-        figures: Figures | None = None,
-        place_of: Callable[[int], tuple[str, int]] = _in_one_file,
+        figures: AudienceFigures | None = None,
+        locate: Callable[[int], tuple[str, int]] = _in_one_file,
         size: int = BATCH_SIZE,
     ) -> None:
-        self.figures = figures or Figures()
+        self.figures = figures or AudienceFigures()
         # The release before counted users only, one for each record.
         self.figures.records = max(self.figures.records, self.figures.users)
-        self._place_of = place_of
+        self._locate = locate
         self._size = size
         self.user_rows = UserRows()
         self.tokens = TokenHashes()
@@ -94,16 +94,16 @@ class AudienceCounts:
                     raise value
                 recipient = read_recipient(value)
             except BrokenRecord as error:
-                self.meet(user_id_in(value))
+                self.count_user(user_id_in(value))
                 self.figures.invalid_records += 1
-                self.note_broken(str(error))
+                self.count_broken(str(error))
             else:
-                self.meet(recipient.user_id)
+                self.count_user(recipient.user_id)
                 self.count(self.user_rows.without_repeated_tokens(recipient))
             self.figures.records += 1
         self.figures.platforms = {name: n for name, n in self._platforms.items() if n}
 
-    def meet(self, user_id: str | None) -> None:
+    def count_user(self, user_id: str | None) -> None:
         """The next record belongs to this user, who is counted unless the row before was his. Batches are a run's."""
         if self.figures.records % self._size == 0:
             self.user_rows.start_batch()
@@ -114,7 +114,7 @@ class AudienceCounts:
         figures = self.figures
         figures.invalid_records += len(recipient.broken_devices)
         for n, reason in recipient.broken_devices:
-            self.note_broken(reason, n)
+            self.count_broken(reason, n)
         if not recipient.devices:
             return False
         figures.devices += len(recipient.devices)
@@ -144,10 +144,10 @@ class AudienceCounts:
             if value is not None:
                 count_named(figures.attributes, name)
 
-    def note_broken(self, reason: str, device: int | None = None) -> None:
+    def count_broken(self, reason: str, device: int | None = None) -> None:
         """The record at hand, or one of its devices, is broken: remember why and where."""
-        part, number = self._place_of(self.figures.records)
-        add_broken(self.figures.broken, reason, Place(number, part, device))
+        part, number = self._locate(self.figures.records)
+        add_broken(self.figures.broken, reason, RecordPlace(number, part, device))
 
     def _sample(self, recipient: Recipient) -> None:
         """Keep the first few, then those of a kind not kept yet."""
@@ -180,7 +180,7 @@ class TokenHashes:
         """How many had been there before."""
         return sum(len(drawer) - len(set(drawer)) for drawer in self._drawers)
 
-    def came_twice(self) -> set[int]:
+    def repeated_hashes(self) -> set[int]:
         """The hashes that are there more than once."""
         found = set()
         for drawer in self._drawers:
