@@ -1,7 +1,7 @@
-"""The JSON Schema of the batch file, made from the types: `python -m operations.schema` prints it.
+"""The JSON Schema of the batch file, generated from the types: `python -m operations.schema` prints it.
 
 It is kept in `docs/batch-file.schema.json`. What a schema cannot say (percentages that sum to 100, texts that the
-gateways refuse) is judged by `notifier.model.campaign.read_campaign`.
+gateways refuse) is checked by `notifier.model.campaign.read_campaign`.
 """
 
 import inspect
@@ -52,7 +52,7 @@ def batch_file_schema() -> dict[str, Any]:
 
 
 def _as_number(node: dict[str, Any]) -> None:
-    """msgspec takes decimals for texts; in a batch file they are numbers."""
+    """Declare a decimal as a number, as a batch file has it: msgspec declares decimals as strings."""
     node["type"] = "number"
     del node["format"]
     if "default" in node:
@@ -71,7 +71,7 @@ def _objects_in(node: object) -> Iterator[dict[str, Any]]:
 
 
 def as_text() -> str:
-    """The schema as it stands in `docs/`."""
+    """The contents of `docs/batch-file.schema.json`."""
     return json.dumps(batch_file_schema(), indent=2, ensure_ascii=False) + "\n"
 
 

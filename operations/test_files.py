@@ -1,4 +1,4 @@
-"""Test pushes: a batch file for each arm and translation, so that one device gets to see everything a campaign says.
+"""Test pushes: a batch file for each arm and translation, so that one device receives every text of a campaign.
 
 Each has its own campaign id and collapse id: it does not count as the campaign, and no test push hides another.
 """
@@ -28,11 +28,11 @@ class TestFile(msgspec.Struct, frozen=True):
 
 
 def test_files(campaign: Campaign, devices: Sequence[Device], sample: dict[str, Any], name: str) -> Iterator[TestFile]:
-    """The files.
+    """The files of one test.
 
     Args:
-        sample: what placeholders are filled with: `user_id`, `attributes`, `timezone` of a record.
-        name: of this test, unique.
+        sample: the `user_id`, `attributes` and `timezone` of a record: they fill the placeholders.
+        name: of this test; unique, or the pushes would be taken for those of an earlier test.
     """
     for arm in [variant.name for variant in campaign.variants] or [DEFAULT_ARM]:
         message = campaign.message_of(arm)

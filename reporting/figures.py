@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from notifier.model.plurals import counted
 from notifier.model.summary import Summary
 from reporting.chi_squared import RatioCheck, check_ratio
 from reporting.cost import DEFAULT_MEMORY_MB, Cost, Work, cost_of
@@ -97,7 +98,7 @@ class Report(msgspec.Struct, frozen=True):
         accepted = summary.outcomes["accepted"]
         if summary.dry_run:
             return DRY_RUN
-        return f"{accepted:,} of {summary.devices:,} devices accepted by Apple and Google"
+        return f"{accepted:,} of {counted(summary.devices, 'device')} accepted by Apple and Google"
 
 
 def make_report(
@@ -156,8 +157,8 @@ def _ratio(arms: Sequence[ArmReport], shares: Sequence[tuple[str, int]] | None) 
 def _arms_of(summary: Summary, shares: Sequence[tuple[str, int]] | None) -> tuple[ArmReport, ...]:
     """The arms in the campaign's order, control last; in the account's where the campaign is not known."""
     known = dict(shares) if shares else dict.fromkeys(summary.arms)
-    everybody = sum(_of(summary, name)["assigned"] for name in known)
-    return tuple(_arm(name, share, _of(summary, name), everybody) for name, share in known.items())
+    users = sum(_of(summary, name)["assigned"] for name in known)
+    return tuple(_arm(name, share, _of(summary, name), users) for name, share in known.items())
 
 
 def _of(summary: Summary, name: str) -> Mapping[str, Any]:
@@ -166,11 +167,11 @@ def _of(summary: Summary, name: str) -> Mapping[str, Any]:
     return found
 
 
-def _arm(name: str, share: int | None, figures: Mapping[str, Any], everybody: int) -> ArmReport:
+def _arm(name: str, share: int | None, figures: Mapping[str, Any], users: int) -> ArmReport:
     return ArmReport(
         name=name,
         percent=share / 100 if share is not None else None,
-        expected=everybody * share / HUNDREDTHS if share is not None else None,
+        expected=users * share / HUNDREDTHS if share is not None else None,
         assigned=figures["assigned"],
         accepted=figures["accepted"],
         rejected=dict(figures["rejected"]),
@@ -226,6 +227,6 @@ def plain_of(report: Report) -> dict[str, Any]:
     plain["headline"] = report.headline
     plain["ratio"]["in_words"] = report.ratio.in_words
     plain["cost"]["total_usd"] = report.cost.total_usd
-    for arm, shown in zip(report.arms, plain["arms"], strict=True):
-        shown["devices"] = arm.devices
+    for arm, members in zip(report.arms, plain["arms"], strict=True):
+        members["devices"] = arm.devices
     return plain

@@ -7,6 +7,8 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
+from notifier.model.plurals import counted
+from notifier.model.summary import Summary
 from reporting import sql, svg
 from reporting.figures import ArmReport, Report
 
@@ -62,7 +64,7 @@ def _cards(report: Report) -> Iterable[tuple[str, str]]:
 def _when(report: Report) -> str:
     summary = report.summary
     begun, ended = moment(summary.started_at_ms), moment(summary.ended_at_ms)
-    return f"{begun} to {ended} · {summary.users:,} users read · {summary.devices:,} devices"
+    return f"{begun} to {ended} · {counted(summary.users, 'user')} read · {counted(summary.devices, 'device')}"
 
 
 def _ratio(report: Report) -> str:
@@ -129,7 +131,10 @@ def _work(report: Report) -> str:
         ("broken records and devices", f"{summary.invalid_records:,}"),
         ("excluded users", f"{summary.excluded:,}"),
         ("unsent devices", f"{summary.unsent:,}"),
-        ("possibly repeated", f"{summary.possibly_repeated:,} devices, {summary.repeat_requests:,} requests"),
+        (
+            "possibly repeated",
+            repeats_in_words(summary),
+        ),
         (
             "rows agree with the ledger",
             "yes" if report.rows_agree else "no: the run is still under way, or rows expired",
@@ -151,6 +156,12 @@ def _time_words(report: Report) -> str:
 def _sql(dialect: sql.Dialect, report: Report, bucket: str) -> str:
     text = escape(sql.script(dialect, report.summary.run_id, bucket))
     return f"<details><summary>{_NAMES[dialect]}</summary><pre>{text}</pre></details>"
+
+
+def repeats_in_words(summary: Summary) -> str:
+    """Devices that may have got the push twice, and the requests behind them."""
+    devices, requests = counted(summary.possibly_repeated, "device"), counted(summary.repeat_requests, "request")
+    return f"{devices}, {requests}"
 
 
 def moment(at_ms: int | None) -> str:

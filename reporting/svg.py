@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
+from notifier.model.plurals import counted
 from reporting.figures import ArmReport, Bar
 
 WIDTH = 1000
@@ -47,12 +48,13 @@ def _arm_row(n: int, arm: ArmReport, scale: float) -> str:
         f'<text x="0" y="{top + 20}">{escape(_short(arm.name))}</text>',
         f'<rect class="track" x="{_LABEL}" y="{top}" width="{length:.1f}" height="{_BAR}" rx="5"/>',
     ]
-    shown = {"accepted": arm.accepted, "rejected": arm.refused, "failed": arm.given_up, "held": arm.held}
+    by_outcome = {"accepted": arm.accepted, "rejected": arm.refused, "failed": arm.given_up, "held": arm.held}
     x = float(_LABEL)
     for outcome in OUTCOMES:
-        width = length * shown[outcome] / arm.devices if arm.devices else 0.0
+        devices = by_outcome[outcome]
+        width = length * devices / arm.devices if arm.devices else 0.0
         if width:
-            title = f"{escape(arm.name)}: {shown[outcome]:,} devices {outcome}"
+            title = f"{escape(arm.name)}: {counted(devices, 'device')} {outcome}"
             parts.append(_rect(outcome, x, top, max(width, _MIN_WIDTH), _BAR, title))
         x += width
     if arm.expected is not None:
@@ -62,7 +64,7 @@ def _arm_row(n: int, arm: ArmReport, scale: float) -> str:
             f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 5}" y2="{top + _BAR + 5}">{title}</line>'
         )
     end = max(length, (arm.expected or 0) * scale) + _LABEL + 10
-    parts.append(f'<text x="{end:.1f}" y="{top + 20}">{arm.assigned:,} users</text>')
+    parts.append(f'<text x="{end:.1f}" y="{top + 20}">{counted(arm.assigned, "user")}</text>')
     return "".join(parts)
 
 
@@ -104,8 +106,8 @@ def _bar(bar: Bar, x: float, step: float, ground: float, scale: float) -> list[s
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float, title: str) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect class="{kind}" {place}><title>{title}</title></rect>'
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{kind}" {box}><title>{title}</title></rect>'
 
 
 def _times(bars: Sequence[Bar], left: float, step: float, height: int) -> list[str]:

@@ -8,9 +8,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from notifier.model.plurals import counted
 from reporting.chi_squared import RatioVerdict
 from reporting.figures import Bar, Report
-from reporting.page import duration, moment
+from reporting.page import duration, moment, repeats_in_words
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BARS = 60
@@ -18,7 +19,7 @@ _TIME = slice(11, 19)
 """Of a moment: hours, minutes and seconds."""
 
 
-def table(report: Report) -> RenderableType:
+def screen(report: Report) -> RenderableType:
     """The contents of the page as text."""
     return Group(*_parts(report))
 
@@ -42,12 +43,12 @@ def _parts(report: Report) -> Iterator[RenderableType]:
 
 def arms(report: Report) -> Table:
     """One row for each arm."""
-    shown = Table(box=box.SIMPLE_HEAD)
-    shown.add_column("arm", overflow="fold", min_width=9)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("arm", overflow="fold", min_width=9)
     for name in ("share", "assigned", "expected", "accepted", "rejected", "failed", "held"):
-        shown.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     for arm in report.arms:
-        shown.add_row(
+        table.add_row(
             Text(arm.name),
             f"{arm.percent:g} %" if arm.percent is not None else "",
             f"{arm.assigned:,}",
@@ -57,7 +58,7 @@ def arms(report: Report) -> Table:
             f"{arm.given_up:,}",
             f"{arm.held:,}",
         )
-    return shown
+    return table
 
 
 def sparkline(bars: tuple[Bar, ...]) -> str:
@@ -72,30 +73,33 @@ def sparkline(bars: tuple[Bar, ...]) -> str:
 
 
 def _reasons(report: Report) -> RenderableType:
-    shown = Table(box=box.SIMPLE_HEAD, title="rejected and failed", title_justify="left")
-    shown.add_column("arm")
-    shown.add_column("outcome")
-    shown.add_column("reason")
-    shown.add_column("devices", justify="right")
+    table = Table(box=box.SIMPLE_HEAD, title="rejected and failed", title_justify="left")
+    table.add_column("arm")
+    table.add_column("outcome")
+    table.add_column("reason")
+    table.add_column("devices", justify="right")
     for arm in report.arms:
         for outcome, reasons in (("rejected", arm.rejected), ("failed", arm.failed)):
             for reason, n in sorted(reasons.items(), key=lambda item: -item[1]):
-                shown.add_row(Text(arm.name), outcome, Text(reason), f"{n:,}")
-    return shown if shown.row_count else Text("nothing was rejected, nothing failed", style="dim")
+                table.add_row(Text(arm.name), outcome, Text(reason), f"{n:,}")
+    return table if table.row_count else Text("nothing was rejected, nothing failed", style="dim")
 
 
 def _work(report: Report) -> Table:
     summary = report.summary
-    shown = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     speed = f"{report.pushes_per_s:,.0f}/s while sending" if report.pushes_per_s else "–"
     for name, value in (
-        ("took", f"{duration(report.duration_s)}, {summary.hops} hops, {speed}"),
+        ("took", f"{duration(report.duration_s)}, {counted(summary.hops, 'hop')}, {speed}"),
         ("dead tokens", f"{report.dead_tokens:,} (under dead-tokens/run_id={summary.run_id}/)"),
-        ("broken", f"{summary.invalid_records:,} records or devices"),
-        ("unsent", f"{summary.unsent:,} devices"),
-        ("possibly repeated", f"{summary.possibly_repeated:,} devices, {summary.repeat_requests:,} requests"),
+        ("broken", counted(summary.invalid_records, "record or device", "records or devices")),
+        ("unsent", counted(summary.unsent, "device")),
+        (
+            "possibly repeated",
+            repeats_in_words(summary),
+        ),
         ("rows", f"{report.rows:,}, {'as' if report.rows_agree else 'NOT as'} the ledger says · {summary.rows_prefix}"),
         ("cost", f"about ${report.cost.total_usd:.4f} on AWS ({report.cost.basis})"),
     ):
-        shown.add_row(Text(name, style="dim"), Text(value))
-    return shown
+        table.add_row(Text(name, style="dim"), Text(value))
+    return table

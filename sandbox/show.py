@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.model.campaign import CONTROL
+from notifier.model.plurals import counted
 from notifier.model.run import Lane
 from sandbox.trial import Trial
 
@@ -119,7 +120,7 @@ def _figures(report: dict[str, Any]) -> Table:
     pushes = max(asked, 1)
     table = Table(title="The run", title_justify="left", show_header=False)
     table.add_row("users read, devices", f"{report['users']:,}, {report['devices']:,}")
-    table.add_row("the stand-ins counted", f"{asked:,} requests, {twice:,} tokens more than once")
+    table.add_row("the stand-ins counted", f"{counted(asked, 'request')}, {counted(twice, 'token')} more than once")
     table.add_row("hops, invocations", f"{report['hops']}, {report['invocations']}")
     table.add_row("time", f"{report['duration_s']:.1f} s from drop to end, {report['sending_s']:.1f} s sending")
     table.add_row("speed here", f"{settled / max(report['sending_s'], 0.001):,.0f} devices/s while sending")

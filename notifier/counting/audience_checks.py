@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator, Mapping
 
 import msgspec
 
+from notifier.model.plurals import counted
 from notifier.model.recipient import Device, Gateway, Platform, Recipient
 
 BLANK = ""
@@ -125,7 +126,7 @@ def warnings_in(
     """
     for marked, count in other_gateway.items():
         platform, gateway = marked.split(" ")
-        tokens = f"{count:,} token{'' if count == 1 else 's'} look{'s' if count == 1 else ''} like"
+        tokens = f"{counted(count, 'token')} look{'s' if count == 1 else ''} like"
         are = f"and {'is' if count == 1 else 'are'} marked {platform} (gateway {gateway})"
         if gateway == Gateway.APNS:
             yield f"{tokens} FCM's, {are}: set gateway: fcm"
@@ -142,7 +143,7 @@ def _counted(words: Mapping[str, int]) -> str:
     parts = []
     for word, count in sorted(words.items(), key=lambda item: -item[1]):
         said = "blank" if word == BLANK else f"the word {word}"
-        parts.append(f"{said} for {count:,} user{'' if count == 1 else 's'}")
+        parts.append(f"{said} for {counted(count, 'user')}")
     return ", ".join(parts)
 
 

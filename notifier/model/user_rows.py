@@ -5,6 +5,7 @@ for what was sent before is found by it. Over a batch's edge nothing is joined, 
 user whose rows lie on both sides counts twice: at most one a batch.
 """
 
+from notifier.model.plurals import counted
 from notifier.model.recipient import Recipient, without_repeats
 
 BATCH_SIZE = 500
@@ -55,7 +56,7 @@ def joined_rows_note(records: int, users: int) -> str | None:
     """What somebody who compares figures needs to know where records were joined; None where none were."""
     if records <= users:
         return None
-    words = f"{records:,} records are {users:,} users: rows of one user that stand next to each other are one user"
+    words = f"{records:,} records are {counted(users, 'user')}: consecutive rows of one user are one user"
     edges = (records - 1) // BATCH_SIZE
     if edges:
         words += (

@@ -2,7 +2,7 @@
 
 import typer
 
-from operations.cli import conversions, files, pages, reports, runs, setup, trying, watching
+from operations.cli import conversions, counting, reports, runs, setup, sign_in_link, test_pushes, validation, watching
 
 EXIT_CODES = (
     "Exit codes: 0 done, and the answer is yes · 1 done, and the answer is no (the file would be refused, the run did "
@@ -24,8 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("validate")(files.validate)
-app.command("test")(trying.try_out)
+app.command("validate")(validation.validate)
+app.command("test")(test_pushes.send_test_pushes)
 app.command("start")(runs.start)
 app.command("status")(watching.status)
 app.command("watch")(watching.watch)
@@ -34,8 +34,8 @@ app.command("resume")(runs.resume)
 app.command("cancel")(runs.cancel)
 app.command("report")(reports.report)
 app.command("setup")(setup.setup)
-app.command("sign-in-link")(pages.sign_in_link)
-app.command("count")(files.count)
+app.command("sign-in-link")(sign_in_link.sign_in_link)
+app.command("count")(counting.count)
 app.add_typer(conversions.convert, name="convert")
 
 

@@ -1,32 +1,32 @@
-"""One check of a stack: what was found, and what mends it."""
+"""One check of a stack: its result, and what to do about a failure."""
 
 from collections.abc import Callable, Iterator
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
-SLOWER = frozenset(
+THROTTLED = frozenset(
     {"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
 )
 FORBIDDEN = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
-STRANGERS = frozenset(
+UNKNOWN_CREDENTIALS = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidSignatureException"}
     | {"SignatureDoesNotMatch", "UnrecognizedClientException"}
 )
 WHO = "aws sts get-caller-identity says who you are"
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One check. `fine` None: there is nothing to check."""
+class Check(msgspec.Struct, frozen=True, rename={"finding": "told"}):
+    """One check. `fine` is None where there is nothing to check. In JSON the finding is named `told`."""
 
     name: str
     fine: bool | None
-    told: str
+    finding: str
     mend: str = ""
 
 
 def guarded(name: str, checks: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """AWS may not allow one check: the others are done all the same."""
+    """The checks; an error of AWS becomes a failed check, so that the checks after it are still made."""
     try:
         yield from checks()
     except (ClientError, BotoCoreError) as error:
@@ -34,16 +34,16 @@ def guarded(name: str, checks: Callable[[], Iterator[Check]]) -> Iterator[Check]
 
 
 def mend_of(error: ClientError | BotoCoreError, otherwise: str = WHO) -> str:
-    """What to do about a call that AWS did not answer as it was meant."""
+    """What to do about a call that failed; `otherwise` where the error itself does not say."""
     if isinstance(error, EndpointConnectionError):
-        return "is the way out open (TCP 443), and is there this service in the region?"
+        return "is outgoing TCP 443 allowed, and does the region have this service?"
     if not isinstance(error, ClientError):
         return "check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL"
     code = error.response["Error"]["Code"]
-    if code in SLOWER:
-        return "AWS wants it slower: try again in a minute"
+    if code in THROTTLED:
+        return "AWS throttles these calls: try again in a minute"
     if code in FORBIDDEN:
-        return f"your own credentials may not do {error.operation_name}: have it allowed ({WHO})"
-    if code in STRANGERS:
+        return f"your own credentials do not allow {error.operation_name}: have it allowed ({WHO})"
+    if code in UNKNOWN_CREDENTIALS:
         return f"AWS does not know your credentials: sign in again ({WHO})"
     return otherwise

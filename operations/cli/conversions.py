@@ -1,16 +1,17 @@
-"""`convert`: audiences of other tools' files."""
+"""`convert`: makes audiences from other tools' files."""
 
 import codecs
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import msgspec
 import typer
 from typer.core import TyperGroup
 
+from operations.cli.display import REASONS, print_conversion, print_table_conversion
+from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, console, print_json
-from operations.cli.shown import REASONS, show_conversion, show_table_conversion
-from operations.cli.trouble import ExitCode, Trouble, tells_trouble
 from operations.convert import audience, pinpoint
 from operations.convert.files import NotText, encoding_of, output_to, text_of
 from operations.convert.table import BadTable
@@ -25,7 +26,7 @@ class TableUnlessNamed(TyperGroup):
     """`notifier convert audience.csv …` is `notifier convert table audience.csv …`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command's name before arguments that begin with none."""
+        """Insert the default command where the arguments name none."""
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = [TABLE, *args]
         return super().parse_args(ctx, args)
@@ -33,14 +34,14 @@ class TableUnlessNamed(TyperGroup):
 
 convert = typer.Typer(
     cls=TableUnlessNamed,
-    help="Make audiences of other tools' files. Without a command: of tables (CSV).",
+    help="Make audiences from other tools' files. Without a subcommand: from tables (CSV).",
     epilog="Example: notifier convert audience.csv -o audience.jsonl",
     no_args_is_help=True,
 )
 
 
 @convert.command(TABLE)
-@tells_trouble
+@reports_errors
 def convert_table(
     files: Annotated[
         list[Path],
@@ -48,58 +49,72 @@ def convert_table(
     ],
     out: Out,
     separator: Annotated[
-        str | None, typer.Option(help="What is between two cells: one character, or tab. Default: found out.")
+        str | None, typer.Option(help="The character between two cells; tab for a tab. Default: detected.")
     ] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="Of the text, for example cp1250 or mac_roman. Default: found out.")
+        str | None, typer.Option(help="The text's encoding, for example cp1250 or mac_roman. Default: detected.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an audience of a table with the columns user_id, platform and token: one row a device.
+    """Make an audience from a table with the columns user_id, platform and token: one row per device.
 
-    gateway, environment, locale and timezone are taken too, columns in any case; all others become attributes, as
-    texts. Rows of one user that stand next to each other become one record. Encoding (UTF-8, UTF-16, Windows-1252) and
-    separator are found out, also by Excel's line "sep=;". Rows that cannot be sent to are left out and counted.
+    Columns gateway, environment, locale and timezone are read too, names in any case; all others become attributes, as
+    text. Consecutive rows of one user become one record. Encoding (UTF-8, UTF-16, Windows-1252) and separator are
+    detected; Excel's line "sep=;" is read as well. Rows that cannot be sent to are left out and counted.
 
     Example: notifier convert audience.csv -o audience.jsonl
     """
     counts = audience.Counts()
     with output_to(out) as written:
-        read = [_table_into(written, path, counts, _separator(separator), _encoding(encoding)) for path in files]
+        read = [_write_table(written, path, counts, _separator(separator), _encoding(encoding)) for path in files]
+        # Inside the `with`: an error here leaves no file behind.
         if not counts.devices:
             why = "; ".join(f"{group.count:,} × {group.reason}" for group in counts.left_out) or "it has no rows"
-            mend = "platform is ios, android or web, and token is what the app was given"
-            raise Trouble(ExitCode.NOT_FINE, f"{', '.join(map(str, files))}: nobody to send to: {why}", mend)
+            mend = "platform is ios, android or web, and token is what the app received"
+            raise CommandError(ExitCode.NOT_FINE, f"{_listed(files)}: nobody to send to: {why}", mend)
     if as_json:
         print_json({"out": str(out), "read": read, **msgspec.to_builtins(counts)})
     else:
-        show_table_conversion(console(), out, counts, read)
+        print_table_conversion(console(), out, counts, read)
 
 
-def _table_into(
-    written: Any, path: Path, counts: audience.Counts, separator: str | None, encoding: str | None
+def _write_table(
+    written: IO[bytes], path: Path, counts: audience.Counts, separator: str | None, encoding: str | None
 ) -> dict[str, str]:
-    """Write a file's rows. Returns how it was read."""
-    encode = msgspec.json.Encoder().encode
+    """Write a table's records. Returns how the table was read."""
     try:
         encoding = encoding or encoding_of(path)
         with text_of(path, encoding) as text:
             table, found = audience.records(text, counts, separator)
-            for record in found:
-                written.write(encode(record) + b"\n")
+            _write_lines(written, found)
     except (BadTable, NotText) as error:
-        raise Trouble(ExitCode.NOT_FINE, f"{path}: {error}", error.mend) from None
+        raise CommandError(ExitCode.NOT_FINE, f"{path}: {error}", error.mend) from None
     except UnicodeError:
-        raise Trouble(ExitCode.NOT_FINE, f"{path}: not {encoding} throughout", "say its --encoding") from None
+        mend = "name the encoding with --encoding"
+        raise CommandError(ExitCode.NOT_FINE, f"{path}: not {encoding} throughout", mend) from None
     except EOFError:
-        raise Trouble(ExitCode.NOT_FINE, f"{path}: the gzip file is cut off", "copy it again") from None
+        raise _cut_off(path) from None
     return {"file": str(path), "encoding": encoding, "separator": table.separator_name}
+
+
+def _write_lines(written: IO[bytes], records: Iterable[dict[str, Any]]) -> None:
+    encode = msgspec.json.Encoder().encode
+    for record in records:
+        written.write(encode(record) + b"\n")
+
+
+def _listed(files: list[Path]) -> str:
+    return ", ".join(map(str, files))
+
+
+def _cut_off(path: Path) -> CommandError:
+    return CommandError(ExitCode.NOT_FINE, f"{path}: the gzip file is cut off", "copy it again")
 
 
 def _separator(text: str | None) -> str | None:
     found = SEPARATOR_WORDS.get(text.lower(), text) if text is not None else None
     if found is not None and (len(found) != 1 or found in '"\r\n'):
-        raise Trouble(ExitCode.USAGE, f"--separator {text}: not one character", "for example ';' or tab")
+        raise CommandError(ExitCode.USAGE, f"--separator {text}: not one character", "for example ';' or tab")
     return found
 
 
@@ -107,11 +122,13 @@ def _encoding(name: str | None) -> str | None:
     try:
         return codecs.lookup(name).name if name is not None else None
     except LookupError:
-        raise Trouble(ExitCode.USAGE, f"--encoding {name}: not known", "for example utf-8, cp1252 or cp1250") from None
+        raise CommandError(
+            ExitCode.USAGE, f"--encoding {name}: not known", "for example utf-8, cp1252 or cp1250"
+        ) from None
 
 
 @convert.command("pinpoint")
-@tells_trouble
+@reports_errors
 def convert_pinpoint(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Endpoint files: CSV or JSON lines, plain or gzip.")
@@ -119,38 +136,43 @@ def convert_pinpoint(
     out: Out,
     as_json: AsJson = False,
 ) -> None:
-    """Make an audience of Amazon Pinpoint's endpoint files.
+    """Make an audience from Amazon Pinpoint's endpoint files.
 
-    APNS, APNS_SANDBOX and GCM endpoints are taken; users who opted out, inactive endpoints, other channels and
-    endpoints without an address are left out and counted. An endpoint without User.UserId goes by its own Id.
-    User.UserAttributes.* and Attributes.* become attributes by their last name: {{ FirstName }}.
+    APNS, APNS_SANDBOX and GCM endpoints are converted; users who opted out, inactive endpoints, other channels and
+    endpoints without an address are left out and counted. An endpoint without User.UserId becomes a user named by the
+    endpoint's Id. User.UserAttributes.NAME and Attributes.NAME become the attribute NAME: {{ FirstName }}.
 
     Example: notifier convert pinpoint export/*.gz -o audience.json.gz
     """
     counts = pinpoint.Counts()
-    encode = msgspec.json.Encoder().encode
     with output_to(out) as written:
         for path in files:
-            try:
-                before = counts.endpoints
-                with text_of(path) as text:
-                    for record in pinpoint.records(text, counts):
-                        written.write(encode(record) + b"\n")
-            except (BadTable, NotText) as error:
-                raise Trouble(ExitCode.NOT_FINE, f"{path}: {error}", error.mend) from None
-            except pinpoint.NotPinpoint as error:
-                raise Trouble(ExitCode.NOT_FINE, f"{path}: {error}", "give Pinpoint's endpoint files, UTF-8") from None
-            except EOFError:
-                raise Trouble(ExitCode.NOT_FINE, f"{path}: the gzip file is cut off", "copy it again") from None
-            if counts.endpoints == before:
-                mend = "give Pinpoint's endpoint files; leave this one out if it is meant to be empty"
-                raise Trouble(ExitCode.NOT_FINE, f"{path}: not one endpoint is in it", mend)
+            _write_endpoints(written, path, counts)
+        # Inside the `with`: an error here leaves no file behind.
         if not counts.devices:
             why = ", ".join(f"{n:,} {REASONS[reason]}" for reason, n in counts.left_out.items())
             mend = "export a segment with APNS, APNS_SANDBOX or GCM endpoints"
-            names = ", ".join(map(str, files))
-            raise Trouble(ExitCode.NOT_FINE, f"{names}: every endpoint is left out: {why}", mend)
+            raise CommandError(ExitCode.NOT_FINE, f"{_listed(files)}: every endpoint is left out: {why}", mend)
     if as_json:
         print_json({"out": str(out), **msgspec.to_builtins(counts)})
     else:
-        show_conversion(console(), out, counts)
+        print_conversion(console(), out, counts)
+
+
+def _write_endpoints(written: IO[bytes], path: Path, counts: pinpoint.Counts) -> None:
+    """Write the records of one endpoint file. Raises CommandError, also where the file has no endpoint at all."""
+    before = counts.endpoints
+    try:
+        with text_of(path) as text:
+            _write_lines(written, pinpoint.records(text, counts))
+    except (BadTable, NotText) as error:
+        raise CommandError(ExitCode.NOT_FINE, f"{path}: {error}", error.mend) from None
+    except pinpoint.NotPinpoint as error:
+        mend = "give Pinpoint's endpoint files, UTF-8"
+        raise CommandError(ExitCode.NOT_FINE, f"{path}: {error}", mend) from None
+    except EOFError:
+        raise _cut_off(path) from None
+    if counts.endpoints == before:
+        # An export that was cut down to nothing on the way would otherwise shrink the audience unnoticed.
+        mend = "give Pinpoint's endpoint files; leave this one out if it is meant to be empty"
+        raise CommandError(ExitCode.NOT_FINE, f"{path}: not one endpoint is in it", mend)

@@ -1,4 +1,4 @@
-"""Whether the secrets are whole, and whether Google and Apple take what is in them. No phone rings."""
+"""Whether the secrets are complete, and whether Google and Apple accept the credentials in them. No phone rings."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,21 +18,21 @@ from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsU
 from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Disposition
 from operations.cli.check import Check, mend_of
-from operations.cli.place import Cloud
+from operations.cli.cloud import Cloud
 
 NOBODY = "0" * 64
-"""A token that no phone has: a gateway that refuses it has taken our credentials."""
+"""A token that no device has. A gateway that refuses it has accepted our credentials before it looked at the token."""
 PATIENCE_S = 15.0
-WAY_OUT = "is the way out open: TCP 443, HTTP/2?"
-MISSING = "is there this secret, in this region? aws secretsmanager create-secret makes one; deploy with its ARN"
+WAY_OUT = "is outgoing TCP 443 allowed, with HTTP/2?"
+MISSING = "does this secret exist, in this region? aws secretsmanager create-secret makes one; deploy with its ARN"
 
 
 def gateway_checks(cloud: Cloud, variables: Mapping[str, str]) -> Iterator[Check]:
-    """Secrets, and whether Google and Apple take what is in them."""
+    """The secrets, then a request to each gateway that has one."""
     secrets = Secrets(cloud.client("secretsmanager"))
     arns = {name: variables.get(f"{name.upper()}_SECRET_ARN", "") for name in ("fcm", "apns")}
     if not any(arns.values()):
-        mend = "make a secret and give its ARN: sam deploy --parameter-overrides FcmSecretArn=… ApnsSecretArn=…"
+        mend = "create a secret and give its ARN: sam deploy --parameter-overrides FcmSecretArn=… ApnsSecretArn=…"
         yield Check("secrets", False, "neither FCM nor APNs has one: nothing can be sent", mend)
         return
     if arns["fcm"]:
@@ -97,7 +97,7 @@ def _apns(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[
 def _asked(
     name: str, who: str, base_url: str, request: Request, judge: Callable[[Answer], Any], variables: Mapping[str, str]
 ) -> Check:
-    """Ask about a token that nobody has: refused for the token, the credentials are good."""
+    """Send one push to a token that no device has, and judge the answer as the worker does."""
     endpoint = Endpoint(
         name=request.endpoint, base_url=base_url, max_connections=1, max_streams=1, probe_first=False, timeout_ms=10_000
     )
@@ -111,11 +111,11 @@ def _asked(
         return Check(name, False, f"{base_url} cannot be reached: {detail}", WAY_OUT)
     verdict = judge(answer)
     if verdict.disposition in (Disposition.RENEW, Disposition.STOP):
-        mend = "put a valid key in the secret; is its API enabled, is it for this app?"
+        mend = "put a valid key in the secret; is its API enabled, and is it this app's?"
         return Check(name, False, f"{who} refuses our credentials: {answer.status} {verdict.reason}", mend)
     if verdict.disposition in (Disposition.RETRY, Disposition.RECONNECT):
         return Check(name, False, f"{who} is in trouble: {answer.status} {verdict.reason}", "try again in a minute")
-    return Check(name, True, f"{who} takes our credentials")
+    return Check(name, True, f"{who} accepts our credentials")
 
 
 def _one_answer(transport: CurlTransport, request: Request) -> Answer | None:

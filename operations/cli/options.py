@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they print."""
+"""Options and output that several commands share."""
 
 import getpass
 import json
@@ -10,6 +10,8 @@ import msgspec
 import typer
 from rich.console import Console
 
+from operations.cli.errors import ExitCode
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Stack = Annotated[
     str | None,
@@ -19,41 +21,43 @@ StackFile = Annotated[
     Path | None,
     typer.Option(
         "--stack-file",
-        help="A JSON file that says where the stack is, as the sandbox writes it (or NOTIFIER_STACK_FILE).",
+        help="A JSON file with the stack's names, as the sandbox writes it (or NOTIFIER_STACK_FILE).",
         rich_help_panel="Which stack",
     ),
 ]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run id, the batch file's s3://bucket/key, or a campaign id.")
 ]
-By = Annotated[str | None, typer.Option("--by", help="Who asks, for the record. Default: your user name.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+By = Annotated[
+    str | None, typer.Option("--by", help="Your name, for the record. Default: your user name on this machine.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def console() -> Console:
-    """Where people read."""
+    """Standard output: the answer."""
     return Console(highlight=False)
 
 
 def notes() -> Console:
-    """For what is not the answer: standard error."""
+    """Standard error: progress and notes, so that the output can be piped."""
     return Console(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document, indented."""
+    """Print one JSON document, indented."""
     plain = msgspec.to_builtins(value)
     sys.stdout.write(json.dumps(plain, ensure_ascii=False, indent=2) + "\n")
 
 
 def print_line(value: Any) -> None:
-    """One JSON document on one line."""
+    """Print one JSON document on one line."""
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
     sys.stdout.flush()
 
 
 def who(by: str | None) -> str:
-    """Who asks."""
+    """The name for the record of who gave a command."""
     if by:
         return by
     try:
@@ -63,11 +67,11 @@ def who(by: str | None) -> str:
 
 
 def sure(question: str, *, yes: bool) -> None:
-    """Ask; without a terminal nobody can answer, and `--yes` is needed. Raises typer.Exit."""
+    """Ask for confirmation. Raises typer.Exit where the answer is no, or where no terminal can give one."""
     if yes:
         return
     if not sys.stdin.isatty():
-        notes().print(f"{question} Say --yes to mean it.", markup=False)
-        raise typer.Exit(2)
+        notes().print(f"{question} Add --yes to confirm.", markup=False)
+        raise typer.Exit(ExitCode.USAGE)
     if not typer.confirm(question, err=True):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.NOT_FINE)

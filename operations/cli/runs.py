@@ -1,4 +1,4 @@
-"""`start`, `pause`, `resume`, `cancel`: what is done with runs."""
+"""`start`, `pause`, `resume`, `cancel`: begins runs and controls them."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,39 +11,48 @@ from notifier.audience.local import read_local_head
 from notifier.events.triggers import SUFFIXES
 from notifier.gateway.additions import read_sendable
 from notifier.model.campaign import BrokenCampaign, Campaign
+from notifier.model.plurals import counted
 from notifier.model.run import LaneState, source_of
+from operations.cli.cloud import Cloud, split_url
+from operations.cli.deployment import find_deployment
+from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
-from operations.cli.place import Cloud, find_place, split_url
-from operations.cli.trouble import ExitCode, Trouble, tells_trouble
 from operations.cli.watching import follow
 
 PART_BYTES = 16 * 1024 * 1024
+"""Of a multipart upload: larger files are uploaded in parts of this size, several at once."""
+ANY_TIME_MS = 2**53
+"""Later than the time of any lane: every lane that has a next step is due by then."""
 
 
-@tells_trouble
+@reports_errors
 def start(
-    file: Annotated[str, typer.Argument(help="A batch file on this machine, or s3://bucket/key of one there already.")],
-    key: Annotated[str | None, typer.Option(help="Where to put it. Default: batches/ and its name.")] = None,
+    file: Annotated[
+        str, typer.Argument(help="A batch file on this machine, or the s3://bucket/key of one that is in S3 already.")
+    ],
+    key: Annotated[
+        str | None, typer.Option(help="The key to upload it to. Default: batches/ and the file's name.")
+    ] = None,
     yes: Yes = False,
     follow_it: Annotated[bool, typer.Option("--watch", help="Follow the run until it ends.")] = False,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Drop a batch file in the stack's bucket, which starts its run.
+    """Upload a batch file to the stack's bucket, which starts its run.
 
-    Run `notifier validate` first: it looks at every record. `start` looks at the campaign only.
+    Run `notifier validate` first: it checks every record. `start` checks the campaign only.
 
     Example: notifier start day-2.json --watch
     """
-    cloud = Cloud(find_place(stack, stack_file))
+    cloud = Cloud(find_deployment(stack, stack_file))
     if file.startswith("s3://"):
         sure(f"Send {file} to everybody in it?", yes=yes)
         run_id = _nudge(cloud, file)
     else:
         path = Path(file)
-        _tell_of_earlier(cloud, _checked(path))
-        sure(f"Send {file} to everybody in it, by {cloud.place.bucket}?", yes=yes)
+        _note_earlier_run(cloud, _checked(path))
+        sure(f"Send {file} to everybody in it, by {cloud.deployment.bucket}?", yes=yes)
         run_id = upload(cloud, path, key or f"batches/{path.name}")
     if follow_it:
         raise typer.Exit(follow(cloud, run_id, None, as_json=as_json))
@@ -57,29 +66,29 @@ def _checked(path: Path) -> Campaign:
     try:
         return read_sendable(read_local_head(path).campaign)
     except BrokenFile as error:
-        raise Trouble(ExitCode.NOT_FINE, str(error), f"notifier validate {path}") from None
+        raise CommandError(ExitCode.NOT_FINE, str(error), f"notifier validate {path}") from None
     except BrokenCampaign as error:
-        raise Trouble(ExitCode.NOT_FINE, f"{path}: {error}", f"notifier validate {path} tells more") from None
+        raise CommandError(ExitCode.NOT_FINE, f"{path}: {error}", f"notifier validate {path} shows more") from None
 
 
-def _tell_of_earlier(cloud: Cloud, campaign: Campaign) -> None:
-    """Say before anything happens that this id was sent already."""
+def _note_earlier_run(cloud: Cloud, campaign: Campaign) -> None:
+    """Print a note, before the upload, where another run has sent this campaign id already."""
     owner = cloud.ledger.owner_of(campaign.id)
     if owner is None or campaign.dry_run:
         return
-    then = "everybody in this file is asked again" if campaign.again else "the worker refuses it, unless it rehearses"
+    then = "everybody in this file gets it again" if campaign.again else "the worker refuses it, unless it rehearses"
     notes().print(f"campaign {campaign.id!r} was sent already, by run {owner}: {then}", markup=False)
 
 
 def upload(cloud: Cloud, path: Path, key: str) -> str:
-    """Put a file in the stack's bucket. Returns its run's id."""
+    """Upload a file to the stack's bucket. Returns its run's id. Raises CommandError for a key that starts no run."""
     from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - only where something is uploaded
 
     if not key.startswith("batches/"):
-        raise Trouble(ExitCode.USAGE, f"{key}: only what lies under batches/ starts a run", "choose such a key")
+        raise CommandError(ExitCode.USAGE, f"{key}: only what lies under batches/ starts a run", "choose such a key")
     if not key.lower().endswith(SUFFIXES):
-        raise Trouble(ExitCode.USAGE, f"{key}: only *.json and *.json.gz start a run", "choose such a key")
-    client, bucket = cloud.client("s3"), cloud.place.bucket
+        raise CommandError(ExitCode.USAGE, f"{key}: only *.json and *.json.gz start a run", "choose such a key")
+    client, bucket = cloud.client("s3"), cloud.deployment.bucket
     config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
     client.upload_file(str(path), bucket, key, Config=config)
     head = client.head_object(Bucket=bucket, Key=key)
@@ -94,29 +103,29 @@ def _nudge(cloud: Cloud, url: str) -> str:
     return source.run_id
 
 
-@tells_trouble
+@reports_errors
 def pause(
     run: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Run ids, s3://bucket/key, or campaign ids.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every run that is alive.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every run that has not ended.")] = False,
     by: By = None,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pause runs: no push begins later than 5 seconds from now; those on their way finish.
+    """Pause runs: no push begins later than 5 seconds from now; requests in flight finish.
 
     Example: notifier pause --all
     """
     if bool(run) == every:
-        raise Trouble(ExitCode.USAGE, "which runs?", "name some, or say --all")
-    cloud = Cloud(find_place(stack, stack_file))
+        raise CommandError(ExitCode.USAGE, "which runs?", "name some, or add --all")
+    cloud = Cloud(find_deployment(stack, stack_file))
     run_ids = alive(cloud) if every else [cloud.run_id_of(name) for name in run or ()]
     _control(cloud, "pause", run_ids, by, as_json=as_json)
 
 
-@tells_trouble
+@reports_errors
 def resume(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids, s3://bucket/key, or campaign ids.")],
     by: By = None,
@@ -124,15 +133,15 @@ def resume(
     stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with runs that are paused or stopped, where they were.
+    """Continue runs that are paused or stopped, from where they were.
 
     Example: notifier resume day-2-engagement-2026-11-21
     """
-    cloud = Cloud(find_place(stack, stack_file))
+    cloud = Cloud(find_deployment(stack, stack_file))
     _control(cloud, "resume", [cloud.run_id_of(name) for name in run], by, as_json=as_json)
 
 
-@tells_trouble
+@reports_errors
 def cancel(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids, s3://bucket/key, or campaign ids.")],
     yes: Yes = False,
@@ -145,16 +154,15 @@ def cancel(
 
     Example: notifier cancel day-2-engagement-2026-11-21 --yes
     """
-    cloud = Cloud(find_place(stack, stack_file))
+    cloud = Cloud(find_deployment(stack, stack_file))
     run_ids = [cloud.run_id_of(name) for name in run]
-    sure(f"End {len(run_ids)} run(s) for good?", yes=yes)
+    sure(f"End {counted(len(run_ids), 'run')} for good?", yes=yes)
     _control(cloud, "cancel", run_ids, by, as_json=as_json)
 
 
 def alive(cloud: Cloud) -> list[str]:
-    """Runs that are sending, handed over, or resting."""
-    far_ms = 2**53
-    lanes = cloud.ledger.due(far_ms)
+    """Ids of the runs that have not ended: those that send, change hands between invocations, or rest."""
+    lanes = cloud.ledger.due(ANY_TIME_MS)
     return sorted({lane.run_id for lane in lanes if lane.state is not LaneState.DONE})
 
 
@@ -170,9 +178,10 @@ def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, a
 
 def _print_answers(out: Console, action: str, answers: list[dict[str, Any]]) -> None:
     if not answers:
-        out.print("no run is alive")
+        out.print("no run to control: all have ended")
     for answer in answers:
-        soon = "; no push begins later than 5 seconds from now" if answer["status"] == "running" else ""
-        noted = f"{action} is noted{soon if action != 'resume' else ''}; it is {answer['status']} now"
-        told = answer.get("reason") or noted
-        out.print(f"run {answer['run_id']}: {told}", markup=False)
+        is_stopping = answer["status"] == "running" and action != "resume"
+        soon = "; no push begins later than 5 seconds from now" if is_stopping else ""
+        noted = f"{action} is noted{soon}; it is {answer['status']} now"
+        # A reason is why the command was refused.
+        out.print(f"run {answer['run_id']}: {answer.get('reason') or noted}", markup=False)

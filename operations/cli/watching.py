@@ -1,4 +1,4 @@
-"""`status`, `watch`: a run as it is now, and until it ends."""
+"""`status`, `watch`: the state of a run, once or until it ends."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,54 +13,63 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.model.campaign import CONTROL
+from notifier.model.plurals import counted
 from notifier.model.run import Ending, Lane, LaneState
 from notifier.model.summary import Summary, summary_of
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import find_deployment
+from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json, print_line
-from operations.cli.place import Cloud, find_place
-from operations.cli.trouble import ExitCode, Trouble, tells_trouble
-from reporting.page import duration, moment
+from reporting.page import duration, moment, repeats_in_words
 
-EVERY_S = 1.0
+POLL_S = 1.0
 NEXT_STEP = {
     LaneState.PAUSED: "`notifier resume {run}` goes on, `notifier cancel {run}` ends it",
-    LaneState.STOPPED: "mend the reason, then `notifier resume {run}`; or `notifier cancel {run}`",
-    LaneState.RESTING: "nothing: it goes on by itself",
+    LaneState.STOPPED: "fix the reason, then `notifier resume {run}`; or `notifier cancel {run}`",
+    LaneState.RESTING: "nothing: it continues by itself",
 }
 
-ANEW = (
-    "`notifier cancel {run}`, mend the file, give it a new id and exclude whoever has a row, as docs/operations.md "
-    "says (It broke off)"
+NEW_CAMPAIGN = (
+    "`notifier cancel {run}`, fix the file, give it a new id and exclude every user who has a row, as "
+    "docs/operations.md says (It broke off)"
 )
 STOPPED_FOR = {
-    "payload_refused": f"a run keeps its message: {ANEW}",
+    "payload_refused": f"a run keeps its message: {NEW_CAMPAIGN}",
     "wrong_sender": (
         "put the key of the app's own Firebase project into the FCM secret, then `notifier resume {run}`; if the tokens"
-        f" are another project's: {ANEW}"
+        f" are another project's: {NEW_CAMPAIGN}"
     ),
-    "wrong_tokens": f"FCM does not know these tokens as its own, such as APNs' under the platform android: {ANEW}",
-    "rows_refused": "do what the reason says, then `notifier resume {run}`: it sends once a row can be written",
+    "wrong_tokens": (f"these tokens are not FCM's; perhaps APNs' tokens under the platform android: {NEW_CAMPAIGN}"),
+    "rows_refused": "do what the reason says, then `notifier resume {run}`: it sends once rows can be written",
     "state_refused": "do what the reason says, then `notifier resume {run}`",
-    "no_progress": "what failed last is in the reason, and in the log; then `notifier resume {run}`",
+    "no_progress": "see the reason and the log for what failed last; then `notifier resume {run}`",
     "wrong_topic": (
         "put the app's bundle id into the APNs secret as its topic, then `notifier resume {run}`; if the tokens are"
-        f" another app's: {ANEW}"
+        f" another app's: {NEW_CAMPAIGN}"
     ),
     "wrong_environment": (
         "devices of development builds need `environment: sandbox` in the file, the others must not have it, and"
-        f" ApnsBaseUrl must be Apple's; a run keeps both: {ANEW}"
+        f" ApnsBaseUrl must be Apple's; a run keeps both: {NEW_CAMPAIGN}"
     ),
 }
-"""What helps a stopped run, by the first word of its reason; anything else is mended outside and resumed."""
+"""What to do about a stopped run, by the first word of its reason. For any other reason `NEXT_STEP` is right."""
 
-MEND = "nothing was sent: mend the reason and drop the file again"
-MEND_THE_REST = (
-    "mend the file; whoever is settled was asked already: give it a new id and exclude them, as "
-    "docs/operations.md says (It broke off)"
+NOTHING_SENT = "nothing was sent: fix the reason and drop the file again"
+PARTLY_SENT = (
+    "fix the file; settled users have their push already: give it a new id and exclude them, as docs/operations.md "
+    "says (It broke off)"
 )
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """A run as `status` shows it."""
+class RunView(msgspec.Struct, frozen=True):
+    """A run as `status` and `watch` show it; `--json` prints these members.
+
+    Args:
+        control: the operator's command that the run follows.
+        resumes_at_ms: the end of its rest; None while it does not rest.
+        next_step: what an operator should do; empty for nothing.
+        code: what became of the version of the code that it began with; empty while it runs that version.
+    """
 
     summary: Summary
     control: str
@@ -69,16 +78,17 @@ class Seen(msgspec.Struct, frozen=True):
     code: str = ""
 
 
-def see(cloud: Cloud, run_id: str) -> tuple[Seen, Lane]:
-    """The run now. Raises Trouble."""
+def view(cloud: Cloud, run_id: str) -> tuple[RunView, Lane]:
+    """The run as it is now, and its lane. Raises CommandError where there is no such run."""
     run, lane = cloud.read(run_id)
     step = next_step(lane)
     resting = lane.due_at_ms if lane.state is LaneState.RESTING else None
-    return Seen(summary_of(run, lane, cloud.place.bucket), lane.control.value, resting, step, code_of(lane)), lane
+    summary = summary_of(run, lane, cloud.deployment.bucket)
+    return RunView(summary, lane.control.value, resting, step, code_of(lane)), lane
 
 
 def code_of(lane: Lane) -> str:
-    """What there is to say of the version of the code; empty as long as it is the one that the run began with."""
+    """The version of the code that the run continues with, once the one that it began with was deleted; else empty."""
     if not lane.gone_version:
         return ""
     gone = f"version {lane.gone_version}, with which it began, was deleted"
@@ -86,9 +96,9 @@ def code_of(lane: Lane) -> str:
 
 
 def next_step(lane: Lane) -> str:
-    """What to do about a run that does not end well by itself; empty when there is nothing."""
+    """What an operator should do about a run; empty for nothing, as long as it sends and once it ended well."""
     if lane.ending is Ending.FAILED:
-        return MEND_THE_REST if lane.account.devices else MEND
+        return PARTLY_SENT if lane.account.devices else NOTHING_SENT
     if lane.ending:
         return ""
     step = NEXT_STEP.get(lane.state, "")
@@ -97,81 +107,89 @@ def next_step(lane: Lane) -> str:
     return step.format(run=lane.run_id)
 
 
-@tells_trouble
+@reports_errors
 def status(run: RunName, stack: Stack = None, stack_file: StackFile = None, as_json: AsJson = False) -> None:
-    """Show how a run is now.
+    """Show the current state of a run.
 
     Example: notifier status day-2-engagement-2026-11-21 --stack push
     """
-    cloud = Cloud(find_place(stack, stack_file))
-    seen, _ = see(cloud, cloud.run_id_of(run))
+    cloud = Cloud(find_deployment(stack, stack_file))
+    seen, _ = view(cloud, cloud.run_id_of(run))
     if as_json:
         print_json(seen)
     else:
-        console().print(shown(seen, None))
+        console().print(screen(seen, None))
 
 
-@tells_trouble
+@reports_errors
 def watch(
     run: RunName,
-    timeout_s: Annotated[float | None, typer.Option(help="Stop looking after this long.")] = None,
+    timeout_s: Annotated[float | None, typer.Option(help="Stop following after this long; the run goes on.")] = None,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Follow a run until it ends, is paused or stops. Exit 0 only if it completed.
 
-    With --json one line is printed at each change.
+    With --json one line is printed for each change.
 
     Example: notifier watch s3://push-campaigns/batches/day-2.json
     """
-    cloud = Cloud(find_place(stack, stack_file))
+    cloud = Cloud(find_deployment(stack, stack_file))
     raise typer.Exit(follow(cloud, cloud.run_id_of(run), timeout_s, as_json=as_json))
 
 
 def follow(cloud: Cloud, run_id: str, timeout_s: float | None, *, as_json: bool) -> ExitCode:
-    """Show the run until it is over, or until nobody wants to look any more: then it is told that the run goes on."""
+    """Show the run until it is over. On Ctrl-C a note says that only the following has ended, and not the run."""
     try:
         return _follow(cloud, run_id, timeout_s, as_json=as_json)
     except KeyboardInterrupt:
-        notes().print(f"the run goes on; `notifier pause {run_id}` stops it, `notifier watch {run_id}` looks again")
+        notes().print(
+            f"the run goes on; `notifier pause {run_id}` stops it, `notifier watch {run_id}` follows it again"
+        )
         raise
 
 
 def _follow(cloud: Cloud, run_id: str, timeout_s: float | None, *, as_json: bool) -> ExitCode:
-    status_ = ""
+    last_status = ""
     until = time.monotonic() + timeout_s if timeout_s is not None else None
-    changes = watched(lambda: see(cloud, run_id), time.sleep, time.monotonic, until)
+    changes = changes_of(lambda: view(cloud, run_id), time.sleep, time.monotonic, until)
     if as_json:
         for seen, _ in changes:
             print_line(seen)
-            status_ = seen.summary.status
+            last_status = seen.summary.status
     else:
         with Live(console=console(), refresh_per_second=4) as live:
             for seen, rate in changes:
-                live.update(shown(seen, rate))
-                status_ = seen.summary.status
-    return ExitCode.FINE if status_ == Ending.COMPLETED.value else ExitCode.NOT_FINE
+                live.update(screen(seen, rate))
+                last_status = seen.summary.status
+    return ExitCode.FINE if last_status == Ending.COMPLETED.value else ExitCode.NOT_FINE
 
 
-def watched(
-    read: Callable[[], tuple[Seen, Lane]],
+def changes_of(
+    read: Callable[[], tuple[RunView, Lane]],
     sleep: Callable[[float], object],
     clock: Callable[[], float],
     until: float | None = None,
-) -> Iterator[tuple[Seen, float | None]]:
-    """The run at each change, with devices settled a second since the last look, until nothing moves it any more."""
-    before: Seen | None = None
+) -> Iterator[tuple[RunView, float | None]]:
+    """The run at each change, with the devices settled per second since the poll before.
+
+    Ends when the run has ended, when only an operator can continue it, or at `until`.
+
+    Raises:
+        CommandError: the run cannot be read. One that does not exist yet is waited for: its file was just uploaded.
+    """
+    before: RunView | None = None
     at = clock()
     devices: int | None = None
     while True:
         try:
             seen, lane = read()
-        except Trouble as trouble:
-            not_begun = trouble.code is ExitCode.NOT_FOUND and before is None
+        except CommandError as error:
+            not_begun = error.code is ExitCode.NOT_FOUND and before is None
             if not not_begun or (until is not None and clock() > until):
                 raise
-            sleep(EVERY_S)
+            sleep(POLL_S)
             continue
         now = clock()
         settled = settled_of(seen)
@@ -182,18 +200,18 @@ def watched(
         over = lane.ending is not None or lane.state in (LaneState.PAUSED, LaneState.STOPPED)
         if over or (until is not None and now > until):
             return
-        sleep(EVERY_S)
+        sleep(POLL_S)
 
 
-def settled_of(seen: Seen) -> int:
+def settled_of(seen: RunView) -> int:
     """Devices that have an outcome."""
     outcomes = seen.summary.outcomes
     rejected, failed = sum(outcomes["rejected"].values()), sum(outcomes["failed"].values())
     return int(outcomes["accepted"] + outcomes["held"] + rejected + failed)
 
 
-def shown(seen: Seen, rate: float | None) -> RenderableType:
-    """A run for people."""
+def screen(seen: RunView, rate: float | None) -> RenderableType:
+    """What the terminal shows of a run."""
     summary = seen.summary
     colours = {"completed": "green", "running": "cyan", "failed": "red", "stopped": "red"}
     head = Text()
@@ -211,7 +229,7 @@ def shown(seen: Seen, rate: float | None) -> RenderableType:
     return Group(*parts)
 
 
-def _facts(seen: Seen, rate: float | None) -> Iterator[tuple[str, str]]:
+def _facts(seen: RunView, rate: float | None) -> Iterator[tuple[str, str]]:
     summary = seen.summary
     if summary.reason:
         yield "reason", summary.reason
@@ -224,21 +242,22 @@ def _facts(seen: Seen, rate: float | None) -> Iterator[tuple[str, str]]:
     if seen.code:
         yield "code", seen.code
     yield "file", summary.source
-    yield "read", f"{summary.users:,} users, {summary.devices:,} devices, {summary.invalid_records:,} broken"
+    users, devices = counted(summary.users, "user"), counted(summary.devices, "device")
+    yield "read", f"{users}, {devices}, {summary.invalid_records:,} broken"
     speed = f", {rate:,.0f} a second" if rate else ""
-    yield "settled", f"{settled_of(seen):,} devices{speed}"
+    yield "settled", f"{counted(settled_of(seen), 'device')}{speed}"
     if summary.excluded:
-        yield "excluded", f"{summary.excluded:,} users"
+        yield "excluded", counted(summary.excluded, "user")
     if summary.unsent:
-        yield "unsent", f"{summary.unsent:,} devices"
+        yield "unsent", counted(summary.unsent, "device")
     if summary.unsettled:
-        yield "not settled", f"{summary.unsettled:,} devices were asked for and have no row; a resume asks again"
+        sent = f"{counted(summary.unsettled, 'device')} {'was' if summary.unsettled == 1 else 'were'}"
+        yield "not settled", f"{sent} asked for without a row; a resume asks again"
     if summary.possibly_repeated:
-        requests = f"{summary.repeat_requests:,} requests"
-        yield "possibly repeated", f"{summary.possibly_repeated:,} devices, {requests}"
+        yield "possibly repeated", repeats_in_words(summary)
     begun, ended = summary.started_at_ms, summary.ended_at_ms
     took = f", took {duration((ended - begun) / 1000)}" if begun and ended else ""
-    yield "began", f"{moment(begun)}, {summary.hops} hop{'' if summary.hops == 1 else 's'}{took}"
+    yield "began", f"{moment(begun)}, {counted(summary.hops, 'hop')}{took}"
 
 
 def _arms(summary: Summary) -> Table:

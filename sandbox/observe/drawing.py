@@ -3,6 +3,7 @@
 import math
 from html import escape
 
+from notifier.model.plurals import counted
 from sandbox.observe.service_map import Kind, Node, ServiceMap
 
 _COLUMNS = {Kind.API: 0, Kind.SERVICE: 1, Kind.FUNCTION: 2, Kind.AWS: 3, Kind.REMOTE: 4}
@@ -102,7 +103,7 @@ def _ring(node: Node, place: tuple[float, float], marks: set[tuple[str, str]]) -
     late = ' class="late"' if (node.name, "slow") in marks else ' class="small"'
     failing = f", {node.failing:.0%} failing" if node.failed else ""
     sign = "" if node.exact or node.kind in (Kind.FUNCTION, Kind.SERVICE) else "≥ "
-    calls = f"{sign}{node.calls:,} call{'s' if node.calls != 1 else ''}{failing}"
+    calls = f"{sign}{counted(node.calls, 'call')}{failing}"
     p99 = f", p99 {node.p99_ms:,.0f}" if node.p99_ms is not None else ""
     return (
         f'<g data-node="{escape(node.name)}"><circle class="disc" cx="{x}" cy="{y}" r="{_RADIUS}" stroke="{colour}" '

@@ -4,6 +4,7 @@ import time
 from html import escape
 from urllib.parse import parse_qs, quote, urlsplit
 
+from notifier.model.plurals import counted
 from sandbox.observe.drawing import page, svg
 from sandbox.observe.service_map import ServiceMap, service_map
 from sandbox.observe.waterfall import waterfall
@@ -43,7 +44,7 @@ class Observatory:
         traces = [trace for trace in self._daemon.traces() if matches(trace, query)]
         found = service_map(traces)
         total = sum(len(trace.documents) for trace in traces)
-        count = f"{len(traces)} trace{'' if len(traces) == 1 else 's'}"
+        count = counted(len(traces), "trace")
         about = f"{count}, {total:,} documents" + (f", with {escape(query)!r}" if query else "")
         body = (
             f"<h1>Service map</h1><p class=dim>{about}. What X-Ray would show of this sandbox.</p>"

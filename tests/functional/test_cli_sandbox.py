@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from notifier.model.run import source_of
 from operations.cli import app
-from operations.cli.trouble import ExitCode
+from operations.cli.errors import ExitCode
 from sandbox.audience import Recipe, make
 from sandbox.audience import users as made_users
 from sandbox.trial import Setting, Trial

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from operations.cli.check import Check
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import Deployment
 from operations.cli.gateway_checks import gateway_checks
-from operations.cli.place import Cloud, Place
 from operations.cli.setup import checks, notification_check
 from sandbox.gateways import Gateways
 from sandbox.trial import Setting, Trial
@@ -28,7 +29,7 @@ def cloud(trial: Trial) -> Cloud:
     sandbox = trial.sandbox
     worker, control = (sandbox.function(name).name for name in ("WorkerFunction", "ControlFunction"))
     keys = {"region": "eu-central-1", "access_key_id": "sandbox", "secret_access_key": "sandbox"}
-    return Cloud(Place(sandbox.bucket, sandbox.table, worker, control, endpoint_url=sandbox.endpoint_url, **keys))
+    return Cloud(Deployment(sandbox.bucket, sandbox.table, worker, control, endpoint_url=sandbox.endpoint_url, **keys))
 
 
 def found(cloud: Cloud) -> dict[str, Check]:
@@ -59,7 +60,7 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
         "APNs": True,
         "mail": None,
     }
-    assert told["notification"].told == "S3 tells the worker of every file under batches/"
+    assert told["notification"].finding == "S3 notifies the worker of every file under batches/"
     counts = trial.gateways.counts()
     assert (counts.fcm.requests, counts.apns.requests) == (1, 1)
 
@@ -85,7 +86,7 @@ def test_a_secret_that_does_not_parse(
     put(trial, name, text)
     told = found(cloud)
     assert told[check].fine is False
-    assert word in told[check].told
+    assert word in told[check].finding
     assert "put" in told[check].mend
     other = "APNs" if check.startswith("FCM") else "FCM dry run"
     assert told[other].fine
@@ -96,7 +97,7 @@ def test_a_key_that_apple_refuses(cloud: Cloud, trial: Trial, secrets: Gateways)
     put(trial, "notifier/apns", json.dumps(json.loads(secrets.apns_key) | {"key_id": "WRONGKEY00"}))
     told = found(cloud)["APNs"]
     assert told.fine is False
-    assert "refuses our credentials: 403" in told.told
+    assert "refuses our credentials: 403" in told.finding
 
 
 def test_a_gateway_that_cannot_be_reached(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
@@ -107,7 +108,7 @@ def test_a_gateway_that_cannot_be_reached(cloud: Cloud, trial: Trial, secrets: G
     told = {check.name: check for check in gateway_checks(cloud, variables)}
     for name in ("FCM dry run", "APNs"):
         assert told[name].fine is False
-        assert "the way out" in told[name].mend
+        assert "outgoing TCP 443" in told[name].mend
 
 
 def test_a_key_that_google_refuses(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
@@ -132,7 +133,7 @@ def notified(cloud: Cloud, trial: Trial, change: Callable[[dict[str, Any]], dict
     before = s3.get_bucket_notification_configuration(Bucket=bucket)
     before.pop("ResponseMetadata")
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=change(copy.deepcopy(before)))
-    worker = cloud.client("lambda").get_function_configuration(FunctionName=cloud.place.worker)
+    worker = cloud.client("lambda").get_function_configuration(FunctionName=cloud.deployment.worker)
     try:
         [check] = notification_check(cloud, worker["FunctionArn"])
     finally:
@@ -157,4 +158,4 @@ def test_a_bucket_that_tells_of_some_files_only(cloud: Cloud, trial: Trial) -> N
         return {"LambdaFunctionConfigurations": [notification]}
 
     told = notified(cloud, trial, change)
-    assert (told.fine, told.told) == (False, "S3 tells the worker of .json under batches/, but not of .json.gz")
+    assert (told.fine, told.finding) == (False, "S3 notifies the worker of .json under batches/, but not of .json.gz")

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from operations.cli import app
 from operations.cli.check import Check, guarded
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import Deployment, find_deployment
+from operations.cli.errors import CommandError, ExitCode
 from operations.cli.mail_checks import mail_checks
-from operations.cli.place import Cloud, Place, find_place
 from operations.cli.setup import notification_check
-from operations.cli.trouble import ExitCode, Trouble
 from tests.aws_wire import Refusal, Stack, Wire
 
 SENDER = "push@example.com"
@@ -80,7 +81,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 
 def test_a_stack_is_found_by_its_name(wire: Wire) -> None:
     """Its resources come in pages; where the approval pages are is an output; AWS_REGION is the region."""
-    assert find_place("notifier", None) == Place(
+    assert find_deployment("notifier", None) == Deployment(
         bucket="push-campaigns-123456789012-eu-north-1",
         table="notifier-Table-XYZ",
         worker=f"{WORKER}:live",
@@ -100,7 +101,7 @@ def test_a_stack_without_pages_and_without_a_bucket_of_its_own(wire: Wire) -> No
         name: value for name, value in RESOURCES.items() if name not in ("Bucket", "BucketPolicy", "ApprovalFunction")
     }
     wire.world.stacks = {"notifier": Stack(kept)}
-    place = find_place("notifier", None)
+    place = find_deployment("notifier", None)
     assert (place.bucket, place.approval, place.pages) == ("somebody-elses-bucket", None, None)
     assert "DescribeStacks" not in {asked.values.get("Action") for asked in wire.asked}
 
@@ -117,16 +118,16 @@ def test_a_stack_without_pages_and_without_a_bucket_of_its_own(wire: Wire) -> No
 def test_a_stack_that_is_not_whole(wire: Wire, resources: dict[str, str | None], told: str) -> None:
     """What is missing is named, and what may be the reason."""
     wire.world.stacks = {"notifier": Stack(resources)}
-    with pytest.raises(Trouble, match=told) as caught:
-        find_place("notifier", None)
+    with pytest.raises(CommandError, match=told) as caught:
+        find_deployment("notifier", None)
     assert caught.value.code is ExitCode.NOT_FOUND
     assert "deployment" in caught.value.mend
 
 
 def test_no_such_stack(wire: Wire) -> None:
     """Name and region may be wrong."""
-    with pytest.raises(Trouble, match="no stack 'notifer'") as caught:
-        find_place("notifer", None)
+    with pytest.raises(CommandError, match="no stack 'notifer'") as caught:
+        find_deployment("notifer", None)
     assert "AWS_REGION" in caught.value.mend
 
 
@@ -134,13 +135,13 @@ def test_no_such_stack(wire: Wire) -> None:
 
 
 def mail(wire: Wire) -> dict[str, Check]:
-    cloud = Cloud(find_place("notifier", None))
+    cloud = Cloud(find_deployment("notifier", None))
     return {check.name: check for check in guarded("mail", lambda: mail_checks(cloud))}
 
 
 def test_mail_that_works(wire: Wire) -> None:
     """The account is out of the sandbox, and the sender's address is verified."""
-    assert {name: (check.fine, check.told) for name, check in mail(wire).items()} == {
+    assert {name: (check.fine, check.finding) for name, check in mail(wire).items()} == {
         "mail": (True, "SES is out of its sandbox"),
         "mail sender": (True, f"SES sends as {SENDER} ({SENDER} is verified)"),
     }
@@ -152,7 +153,7 @@ def test_mail_that_works(wire: Wire) -> None:
         ({"ProductionAccessEnabled": False}, "only verified addresses get mail", "create-email-identity"),
         ({"SendingEnabled": False}, "sends nothing", "put-account-sending-attributes --sending-enabled"),
         ({"SendingEnabled": False, "EnforcementStatus": "SHUTDOWN"}, "SHUTDOWN", "SES console"),
-        (DENIED, "not authorized", "may not do GetAccount"),
+        (DENIED, "not authorized", "do not allow GetAccount"),
         (Refusal(403, "UnrecognizedClientException", "The security token is invalid."), "token", "sign in again"),
         (Refusal(400, "BadRequestException", "The input is bad."), "input is bad", "get-caller-identity"),
     ],
@@ -163,7 +164,7 @@ def test_an_account_that_cannot_send(wire: Wire, account: dict[str, Any] | Refus
     wire.world.account = account if isinstance(account, Refusal) else {**GOOD, **account}
     check = mail(wire)["mail"]
     assert check.fine is False
-    assert told in check.told
+    assert told in check.finding
     assert mend in check.mend
 
 
@@ -171,7 +172,7 @@ def test_an_account_under_review_sends(wire: Wire) -> None:
     """But it is said."""
     wire.world.account = {**GOOD, "EnforcementStatus": "PROBATION"}
     check = mail(wire)["mail"]
-    assert (check.fine, "PROBATION" in check.told) == (True, True)
+    assert (check.fine, "PROBATION" in check.finding) == (True, True)
 
 
 def test_ses_that_wants_it_slower(wire: Wire) -> None:
@@ -194,7 +195,7 @@ def test_ses_that_wants_it_slower(wire: Wire) -> None:
         (
             {SENDER: PENDING},
             "push@example.com is not verified in SES (PENDING)",
-            "link in the letter to push@example.com",
+            "link in the mail to push@example.com",
         ),
         (
             {"example.com": {**PENDING, "IdentityType": "DOMAIN"}},
@@ -202,7 +203,7 @@ def test_ses_that_wants_it_slower(wire: Wire) -> None:
             "DKIM records of example.com",
         ),
         ({SENDER: {**PENDING, "VerificationStatus": "FAILED"}}, "(FAILED)", "create it again"),
-        ({SENDER: DENIED}, "not authorized", "may not do GetEmailIdentity"),
+        ({SENDER: DENIED}, "not authorized", "do not allow GetEmailIdentity"),
     ],
     ids=["unknown", "letter not answered", "domain not in DNS", "failed", "not allowed"],
 )
@@ -214,7 +215,7 @@ def test_a_sender_who_may_not_send(
     checks = mail(wire)
     assert checks["mail"].fine
     assert checks["mail sender"].fine is False
-    assert told in checks["mail sender"].told
+    assert told in checks["mail sender"].finding
     assert mend in checks["mail sender"].mend
 
 
@@ -222,7 +223,7 @@ def test_a_sender_who_may_not_send(
 def test_a_verified_domain_is_enough(wire: Wire, address: dict[str, Any]) -> None:
     """SES sends for every address of a verified domain."""
     wire.world.identities = {**address, "example.com": {**VERIFIED, "IdentityType": "DOMAIN"}}
-    assert mail(wire)["mail sender"].told == f"SES sends as {SENDER} (example.com is verified)"
+    assert mail(wire)["mail sender"].finding == f"SES sends as {SENDER} (example.com is verified)"
 
 
 # --------------------------------------------------------------------------------------------------- notification
@@ -234,17 +235,17 @@ ALIAS = f"arn:aws:lambda:eu-north-1:123456789012:function:{WORKER}:live"
 @pytest.mark.parametrize(
     ("notification", "rules", "fine", "told"),
     [
-        (BRIDGED, {"dropped": (ALIAS, True)}, True, "S3 tells EventBridge, whose rule dropped tells the worker"),
-        (BRIDGED, {}, False, "tells EventBridge, but no rule there tells the worker"),
+        (BRIDGED, {"dropped": (ALIAS, True)}, True, "S3 notifies EventBridge, whose rule dropped invokes the worker"),
+        (BRIDGED, {}, False, "notifies EventBridge, but no rule there invokes the worker"),
         (BRIDGED, {"dropped": (ALIAS, False)}, False, "no rule there"),
         (BRIDGED, {"dropped": (ALIAS + "ly", True)}, False, "no rule there"),
-        ("", {"dropped": (ALIAS, True)}, False, "nobody tells the worker"),
-        (NOTIFIED, {"dropped": (ALIAS, True)}, True, "S3 tells the worker of .json and .json.gz"),
-        (NOTIFIED + BRIDGED, {}, True, "S3 tells the worker of .json and .json.gz"),
-        (EVERYTHING, {}, True, "S3 tells the worker of every file under batches/"),
-        (NOTIFIED + BRIDGED, {"dropped": (ALIAS, True)}, False, "both tell the worker"),
-        (NOTIFIED.replace(WORKER, WORKER + "2"), {}, False, "nobody tells the worker"),
-        (NOTIFIED.replace("batches/", "other/"), {}, False, "nobody tells the worker"),
+        ("", {"dropped": (ALIAS, True)}, False, "nothing notifies the worker"),
+        (NOTIFIED, {"dropped": (ALIAS, True)}, True, "S3 notifies the worker of .json and .json.gz"),
+        (NOTIFIED + BRIDGED, {}, True, "S3 notifies the worker of .json and .json.gz"),
+        (EVERYTHING, {}, True, "S3 notifies the worker of every file under batches/"),
+        (NOTIFIED + BRIDGED, {"dropped": (ALIAS, True)}, False, "both notify the worker"),
+        (NOTIFIED.replace(WORKER, WORKER + "2"), {}, False, "nothing notifies the worker"),
+        (NOTIFIED.replace("batches/", "other/"), {}, False, "nothing notifies the worker"),
     ],
 )
 def test_who_tells_the_worker(
@@ -252,8 +253,8 @@ def test_who_tells_the_worker(
 ) -> None:
     """The bucket itself, or EventBridge with a rule that is on, and never both."""
     wire.world.notification, wire.world.rules = notification, rules
-    [check] = notification_check(Cloud(find_place("notifier", None)), ALIAS)
-    assert (check.fine, told in check.told) == (fine, True), check
+    [check] = notification_check(Cloud(find_deployment("notifier", None)), ALIAS)
+    assert (check.fine, told in check.finding) == (fine, True), check
     assert bool(check.mend) or check.fine
 
 

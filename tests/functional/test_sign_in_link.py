@@ -5,9 +5,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from operations.cli.pages import new_link
-from operations.cli.place import Cloud, Place
-from operations.cli.trouble import Trouble
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import Deployment
+from operations.cli.errors import CommandError
+from operations.cli.sign_in_link import new_link
 from sandbox.office import Office
 from sandbox.scene import ANN
 from sandbox.trial import Setting
@@ -19,9 +20,9 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         yield office
 
 
-def place_of(office: Office, pages: str | None) -> Place:
+def place_of(office: Office, pages: str | None) -> Deployment:
     sandbox = office.trial.sandbox
-    return Place(
+    return Deployment(
         sandbox.bucket,
         sandbox.table,
         sandbox.function("WorkerFunction").name,
@@ -47,7 +48,7 @@ def test_a_link_leads_to_the_button(office: Office) -> None:
 
 def test_strangers_get_none(office: Office) -> None:
     """Nor is there one where there are no pages."""
-    with pytest.raises(Trouble, match="may neither ask nor approve"):
+    with pytest.raises(CommandError, match="may neither ask nor approve"):
         new_link(Cloud(place_of(office, office.url)), "eve@elsewhere.org")
-    with pytest.raises(Trouble, match="no approval pages"):
+    with pytest.raises(CommandError, match="no approval pages"):
         new_link(Cloud(place_of(office, None)), ANN)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from notifier.model.campaign import read_campaign
 from notifier.model.recipient import Device, Platform
 from operations.cli import app
-from operations.cli.trouble import ExitCode
-from operations.cli.trying import device_of
+from operations.cli.errors import ExitCode
+from operations.cli.test_pushes import device_of
 from operations.test_files import PREFIX, test_files
 
 SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
@@ -205,7 +205,7 @@ def test_too_large_payloads_are_counted(tmp_path: Path) -> None:
     campaign = {"id": "large", "message": {"title": "Hi {{ first_name }}"}}
     found = json.loads(run("validate", batch_file(tmp_path, users, campaign), "--json").output)
     assert found["payloads"]["apns"]["too_large"] == 1
-    assert any("for apns are over 4,096 bytes" in warning for warning in found["warnings"])
+    assert any("for apns is over 4,096 bytes" in warning for warning in found["warnings"])
 
 
 def test_a_campaign_whose_time_is_over(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_part_alone(tmp_path: Path) -> None:
     """`--users-only` looks at an audience part; whoever forgets it is told of it."""
     path = tmp_path / "part.json"
     path.write_text("\n".join(json.dumps(user(n)) for n in range(50)) + "\n{broken\n")
-    assert "say --users-only" in run("validate", path).output
+    assert "add --users-only" in run("validate", path).output
     found = json.loads(run("validate", path, "--users-only", "--json").output)
     assert found["figures"]["users"] == 51
     assert found["broken"] == [{"record": 50, "reason": "not JSON"}]
@@ -376,3 +376,51 @@ def test_the_platform_of_a_token(text: str, platform: str, token: str) -> None:
     """64 hexadecimal digits are Apple's; anything else Google's, unless it is said."""
     device = device_of(text, "production")
     assert (device.platform.value, device.token) == (platform, token)
+
+
+def test_a_member_given_twice_is_a_warning(tmp_path: Path) -> None:
+    """JSON keeps the last of them silently: each is named by its path, plain and gzipped."""
+    users = json.dumps([user(1)])
+    text = '{"campaign": {"id": "c", "per_second": 5, "message": {"title": "A", "title": "B"}, "per_second": 9,'
+    text += ' "variants": [{"name": "a", "percent": 100, "percent": 100}]}, "users": ' + users + "}"
+    plain, packed = tmp_path / "twice.json", tmp_path / "twice.json.gz"
+    plain.write_text(text)
+    packed.write_bytes(gzip.compress(text.encode()))
+    for path in (plain, packed):
+        result = run("validate", path, "--json")
+        assert result.exit_code == ExitCode.FINE, result.output
+        named = [line.split()[0] for line in json.loads(result.output)["warnings"] if "is given twice" in line]
+        assert named == ["campaign.message.title", "campaign.per_second", "campaign.variants[0].percent"]
+
+
+def test_a_token_that_apns_cannot_know_is_a_warning(tmp_path: Path) -> None:
+    """Apple's tokens are hexadecimal. One that looks like FCM's has a warning of its own, and is not counted here."""
+    tokens = ["ab" * 32, "AB" * 40, "xyz-1", "xyz-2", "a:APA91b"]
+    users = [user(n, devices=[{"platform": "ios", "token": token}]) for n, token in enumerate(tokens)]
+    users.append(user(9, devices=[{"platform": "android", "token": "xyz-3"}]))
+    found = json.loads(run("validate", batch_file(tmp_path, users), "--json").output)
+    assert found["faults"] == []
+    assert [warning for warning in found["warnings"] if "hexadecimal" in warning] == [
+        "2 tokens for APNs are not hexadecimal, as Apple's are: APNs would refuse them as BadDeviceToken"
+    ]
+
+
+def test_an_audience_without_a_device_is_no_answer_to_count_on(tmp_path: Path) -> None:
+    """`count` exits 1 and says why: a run with this audience would be refused."""
+    path = tmp_path / "part.json"
+    path.write_text(json.dumps([{"user_id": "a"}, {"user_id": "b"}]))
+    result = run("count", path)
+    assert result.exit_code == ExitCode.NOT_FINE
+    assert "there is no valid device: a run with this audience is refused" in result.output
+    found = json.loads(run("count", path, "--json").output)
+    assert (found["devices"], len(found["warnings"])) == (0, 1)
+
+
+def test_one_is_no_plural(tmp_path: Path) -> None:
+    """Messages count in the singular where there is one."""
+    users = [user(0, user_id="u"), user(2, user_id="u"), user(4, user_id="u", devices=[{"platform": "ios"}])]
+    told = run("validate", batch_file(tmp_path, users)).output
+    for line in ("3 records are 1 user:", "1 record or device is broken: it would be skipped", "1 record or device\n"):
+        assert line in "\n".join(part.rstrip() for part in told.splitlines()) + "\n"
+    refused = run("validate", batch_file(tmp_path, users[:1], {"id": "c", "message": {"title": 7}})).output
+    assert "would refuse this file: 1 fault\n" in refused

@@ -12,9 +12,10 @@ from notifier.model.account import Account, ArmAccount
 from notifier.model.run import Ending, Lane, LaneState, Run, source_of
 from notifier.model.summary import summary_of
 from notifier.sending.withheld_refusals import STOPS
-from operations.cli.place import Cloud, Place, find_place, meant, split_url
-from operations.cli.trouble import ExitCode, Trouble
-from operations.cli.watching import Seen, next_step, watched
+from operations.cli.cloud import Cloud, choose_run, split_url
+from operations.cli.deployment import Deployment, find_deployment
+from operations.cli.errors import CommandError, ExitCode
+from operations.cli.watching import RunView, changes_of, next_step
 from operations.cli.watching import follow as follow_run
 
 NAMES = {"NOTIFIER_BUCKET": "b", "NOTIFIER_TABLE": "t", "NOTIFIER_WORKER": "w", "NOTIFIER_CONTROL": "c"}
@@ -22,13 +23,13 @@ NAMES = {"NOTIFIER_BUCKET": "b", "NOTIFIER_TABLE": "t", "NOTIFIER_WORKER": "w", 
 
 def test_the_environment_names_the_stack() -> None:
     """Four variables are a stack."""
-    assert find_place(None, None, NAMES) == Place("b", "t", "w", "c")
+    assert find_deployment(None, None, NAMES) == Deployment("b", "t", "w", "c")
 
 
 def test_missing_variables_are_named() -> None:
     """All that is missing is named at once, with the ways to say it."""
-    with pytest.raises(Trouble, match="NOTIFIER_TABLE, NOTIFIER_CONTROL") as caught:
-        find_place(None, None, {"NOTIFIER_BUCKET": "b", "NOTIFIER_WORKER": "w"})
+    with pytest.raises(CommandError, match="NOTIFIER_TABLE, NOTIFIER_CONTROL") as caught:
+        find_deployment(None, None, {"NOTIFIER_BUCKET": "b", "NOTIFIER_WORKER": "w"})
     assert caught.value.code is ExitCode.USAGE
     assert "--stack" in caught.value.mend
 
@@ -37,23 +38,23 @@ def test_a_stack_file_wins_over_the_environment(tmp_path: Path) -> None:
     """What is said on the command line wins; the file may also be named by the environment."""
     path = tmp_path / "stack.json"
     path.write_text(json.dumps({"bucket": "B", "table": "T", "worker": "W", "control": "C", "region": "eu-central-1"}))
-    place = Place("B", "T", "W", "C", "eu-central-1")
-    assert find_place(None, path, NAMES) == place
-    assert find_place(None, None, NAMES | {"NOTIFIER_STACK_FILE": str(path)}) == place
+    place = Deployment("B", "T", "W", "C", "eu-central-1")
+    assert find_deployment(None, path, NAMES) == place
+    assert find_deployment(None, None, NAMES | {"NOTIFIER_STACK_FILE": str(path)}) == place
 
 
 def test_another_file_is_no_stack_file(tmp_path: Path) -> None:
     """The message names the file."""
     path = tmp_path / "stack.json"
     path.write_text("{}")
-    with pytest.raises(Trouble, match=r"stack\.json"):
-        find_place(None, path, {})
+    with pytest.raises(CommandError, match=r"stack\.json"):
+        find_deployment(None, path, {})
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3://bucket", "s3:///key"])
 def test_urls_need_bucket_and_key(url: str) -> None:
     """Half a URL is refused."""
-    with pytest.raises(Trouble):
+    with pytest.raises(CommandError):
         split_url(url)
     assert split_url("s3://b/a/c.json") == ("b", "a/c.json")
 
@@ -78,17 +79,17 @@ def of_campaign(devices: int = 0, state: LaneState = LaneState.DONE, dry: int = 
 )
 def test_which_run_of_a_campaign_is_meant(lanes: list[Lane | None], expected: int | None) -> None:
     """The one that goes on; else the last that was sent; else the last: a rehearsal, or one that was refused."""
-    found = meant([str(n) for n in range(len(lanes))], lambda run_id: lanes[int(run_id)])
+    found = choose_run([str(n) for n in range(len(lanes))], lambda run_id: lanes[int(run_id)])
     assert found == (None if expected is None else str(expected))
 
 
-def looks(*lanes: Lane | None) -> Iterator[tuple[Seen, Lane]]:
+def looks(*lanes: Lane | None) -> Iterator[tuple[RunView, Lane]]:
     run = Run("r" * 20, source_of("b", "batches/a.json", "v", "e"), 0)
     for lane in lanes:
         if lane is None:
             yield None, None  # type: ignore[misc]
         else:
-            yield Seen(summary_of(run, lane, "b"), "go", None, ""), lane
+            yield RunView(summary_of(run, lane, "b"), "go", None, ""), lane
 
 
 class Time:
@@ -112,13 +113,13 @@ def follow(*lanes: Lane | None, until: float | None = None) -> list[tuple[int, f
     found = looks(*lanes)
     time = Time()
 
-    def read() -> tuple[Seen, Lane]:
+    def read() -> tuple[RunView, Lane]:
         seen, one = next(found)
         if one is None:
-            raise Trouble(ExitCode.NOT_FOUND, "no run yet")
+            raise CommandError(ExitCode.NOT_FOUND, "no run yet")
         return seen, one
 
-    return [(seen.summary.devices, rate) for seen, rate in watched(read, time.sleep, time.clock, until)]
+    return [(seen.summary.devices, rate) for seen, rate in changes_of(read, time.sleep, time.clock, until)]
 
 
 def test_watching_ends_with_the_run() -> None:
@@ -141,7 +142,7 @@ def test_watching_waits_for_the_worker() -> None:
 def test_watching_gives_up_in_time() -> None:
     """With a timeout it ends, also when there never was a run."""
     assert follow(lane(1), lane(2), lane(3), lane(4), until=1.5) == [(1, None), (2, 1.0), (3, 1.0)]
-    with pytest.raises(Trouble):
+    with pytest.raises(CommandError):
         follow(None, None, None, None, until=1.5)
 
 
@@ -168,7 +169,7 @@ def test_a_run_stopped_for_something_outside_is_resumed() -> None:
     """Credentials, an account: mended where they are, and the run goes on."""
     for reason in ("credentials_refused: x by fcm", "BadTopic: apns refuses everything until this is mended", None):
         step = next_step(msgspec.structs.replace(lane(0, LaneState.STOPPED), reason=reason))
-        assert "mend the reason, then `notifier resume " in step
+        assert "fix the reason, then `notifier resume " in step
 
 
 def test_interrupted_watching_says_that_the_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,5 +180,5 @@ def test_interrupted_watching_says_that_the_run_goes_on(capsys: pytest.CaptureFi
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        follow_run(Interrupted(Place("b", "t", "w", "c")), "r" * 20, None, as_json=True)
+        follow_run(Interrupted(Deployment("b", "t", "w", "c")), "r" * 20, None, as_json=True)
     assert f"notifier pause {'r' * 20}" in capsys.readouterr().err

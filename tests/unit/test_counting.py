@@ -218,9 +218,7 @@ def test_rows_are_joined_as_in_a_run(rows: list[tuple[int, int]], chance: random
 def test_joined_rows_are_told() -> None:
     """Whoever compares users with lines is told why they differ, and by how many a run may count too many."""
     assert joined_rows_note(300, 300) is None
-    assert joined_rows_note(300, 100) == (
-        "300 records are 100 users: rows of one user that stand next to each other are one user"
-    )
+    assert joined_rows_note(300, 100) == ("300 records are 100 users: consecutive rows of one user are one user")
     assert "(every 500 records) counts twice, so up to 2 may be too many" in str(joined_rows_note(1_500, 502))
 
 

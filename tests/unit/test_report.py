@@ -13,7 +13,7 @@ from reporting.cost import LAMBDA_GB_SECOND, Work, cost_of
 from reporting.figures import MAX_BARS, Report, make_report, plain_of
 from reporting.page import duration, page
 from reporting.rows import RowFigures, SeenRow
-from reporting.table import table
+from reporting.table import screen
 
 SHARES = (("question", 4500), ("statement", 4500), ("control", 1000))
 
@@ -201,7 +201,7 @@ def printed(made: Report) -> str:
 
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123 - never read
     with console.file:
-        console.print(table(made))
+        console.print(screen(made))
         return console.export_text()
 
 

@@ -1,4 +1,4 @@
-"""How inspections, figures and conversions look to people."""
+"""Prints findings, figures and conversions for the terminal."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,17 @@ from rich.text import Text
 from notifier.content.languages import is_known, language_of
 from notifier.counting.audience_checks import broken_lines, warnings_in
 from notifier.counting.counter import AudienceFigures
+from notifier.model.plurals import counted
 from notifier.model.user_rows import joined_rows_note
 from operations.convert.audience import Counts as TableCounts
 from operations.convert.files import WINDOWS
 from operations.convert.pinpoint import Counts
 from operations.dry_check import Inspection, Preview
 
+MAX_LOCALES = 5
+"""Locales that are listed of the users who read the message's own texts."""
+MAX_NAMES = 8
+"""Locales, time zones and attributes that are listed."""
 REASONS = {
     "opted_out": "opted out (OptOut=ALL)",
     "inactive": "inactive (EndpointStatus=INACTIVE)",
@@ -32,12 +37,12 @@ REASONS = {
 }
 
 
-def show_inspection(out: Console, found: Inspection, *, payloads: bool = False) -> None:
-    """Faults first, because they decide."""
+def print_inspection(out: Console, found: Inspection, *, payloads: bool = False) -> None:
+    """Print the findings of a dry check. Faults come first: they decide whether the file can be sent."""
     title = Text(found.campaign_id or found.name, style="bold")
     out.print(title)
     if found.faults:
-        out.print(Text(f"✗ the worker would refuse this file: {len(found.faults)} fault(s)", style="bold red"))
+        out.print(Text(f"✗ the worker would refuse this file: {counted(len(found.faults), 'fault')}", style="bold red"))
         for fault in found.faults:
             out.print(Text.assemble("  ", (fault.field, "bold"), f": {fault.problem}"))
             if fault.mend:
@@ -50,15 +55,17 @@ def show_inspection(out: Console, found: Inspection, *, payloads: bool = False) 
         out.print(_arms(found))
     for gateway, sizes in found.payloads.items():
         name = {"apns": "APNs", "fcm": "FCM"}[gateway]
-        told = f"{name}: largest payload {sizes.largest:,} of {sizes.limit:,} bytes"
-        out.print(Text(told, style="red" if sizes.too_large else ""))
-    show_figures(out, found.figures)
+        size = f"{name}: largest payload {sizes.largest:,} of {sizes.limit:,} bytes"
+        out.print(Text(size, style="red" if sizes.too_large else ""))
+    print_figures(out, found.figures)
     if any(found.languages):
         out.print(Text(f"texts read: {readers(found.languages, found.own_texts)}"))
     if found.excluded:
-        out.print(Text(f"{found.excluded:,} of the users are on the exclude list and get nothing"))
-    _show_repeats(out, found)
-    _show_broken(out, found)
+        one = found.excluded == 1
+        excluded = f"{found.excluded:,} of the users {'is' if one else 'are'} on the exclude list"
+        out.print(Text(f"{excluded} and {'gets' if one else 'get'} nothing"))
+    _print_repeats(out, found)
+    _print_broken(out, found)
     for preview in found.previews:
         out.print(_preview(preview, payloads=payloads))
 
@@ -71,16 +78,19 @@ def readers(languages: Mapping[str, int], own_texts: Mapping[str, int]) -> str:
         own_texts: the locales of those who read the message's own; "" for none.
     """
     ordered = sorted(languages.items(), key=lambda item: -item[1])
-    told = [f"{_language(tag)} {n:,}" for tag, n in ordered if tag]
+    listed = [f"{_language(tag)} {n:,}" for tag, n in ordered if tag]
     if own := languages.get("", 0):
         locales = sorted(own_texts.items(), key=lambda item: -item[1])
-        listed = [f"{n:,} {'without a locale' if not locale else _shown_locale(locale)}" for locale, n in locales[:5]]
-        more = [f"{len(locales) - 5} more locales"] if len(locales) > 5 else []
-        told.append(f"the message's own {own:,} (of them {', '.join(listed + more)})")
-    return ", ".join(told)
+        first = [f"{n:,} {_locale(locale)}" for locale, n in locales[:MAX_LOCALES]]
+        rest = len(locales) - MAX_LOCALES
+        more = [f"{counted(rest, 'more locale')}"] if rest > 0 else []
+        listed.append(f"the message's own {own:,} (of them {', '.join(first + more)})")
+    return ", ".join(listed)
 
 
-def _shown_locale(locale: str) -> str:
+def _locale(locale: str) -> str:
+    if not locale:
+        return "without a locale"
     return repr(locale) if is_known(locale) else f"{locale!r}, which is no language"
 
 
@@ -104,7 +114,7 @@ def _arms(found: Inspection) -> Table:
     return table
 
 
-def _show_repeats(out: Console, found: Inspection) -> None:
+def _print_repeats(out: Console, found: Inspection) -> None:
     if not found.repeats:
         return
     table = Table(box=box.SIMPLE_HEAD, title="repeated tokens", title_justify="left")
@@ -118,7 +128,7 @@ def _show_repeats(out: Console, found: Inspection) -> None:
         out.print(Text(f"… and {rest:,} more (--limit 0 lists all)", style="dim"))
 
 
-def _show_broken(out: Console, found: Inspection) -> None:
+def _print_broken(out: Console, found: Inspection) -> None:
     if not found.broken:
         return
     table = Table(box=box.SIMPLE_HEAD, title="broken", title_justify="left")
@@ -156,8 +166,8 @@ def _payload(payload: dict[str, Any]) -> Text:
     return Text(json.dumps(payload, ensure_ascii=False, indent=1))
 
 
-def show_figures(out: Console, figures: AudienceFigures) -> None:
-    """What an audience holds."""
+def print_figures(out: Console, figures: AudienceFigures) -> None:
+    """Print what an audience holds."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
@@ -165,10 +175,10 @@ def show_figures(out: Console, figures: AudienceFigures) -> None:
     table.add_row("users", f"{figures.users:,}")
     table.add_row("devices", f"{figures.devices:,} ({platforms})")
     table.add_row("repeated tokens", f"{figures.repeated_tokens or 0:,}")
-    table.add_row("broken", f"{figures.invalid_records:,} records or devices")
-    table.add_row("locales", Text(_most(figures.locales)))
-    table.add_row("time zones", Text(f"{_most(figures.timezones)}; without one: {figures.without_timezone:,}"))
-    table.add_row("attributes", Text(_most(figures.attributes)))
+    table.add_row("broken", counted(figures.invalid_records, "record or device", "records or devices"))
+    table.add_row("locales", Text(_largest(figures.locales)))
+    table.add_row("time zones", Text(f"{_largest(figures.timezones)}; without one: {figures.without_timezone:,}"))
+    table.add_row("attributes", Text(_largest(figures.attributes)))
     out.print(table)
     if figures.broken:
         out.print(Text("broken, by reason; records are counted from 0:", style="dim"))
@@ -177,7 +187,7 @@ def show_figures(out: Console, figures: AudienceFigures) -> None:
 
 
 def warnings_of(figures: AudienceFigures) -> Iterator[str]:
-    """What looks wrong in an audience that no campaign's texts are known for."""
+    """What looks wrong in an audience without a campaign: any attribute might be used by a text."""
     if not figures.devices:
         yield "there is no valid device: a run with this audience is refused"
     if joined := joined_rows_note(figures.records, figures.users):
@@ -185,25 +195,26 @@ def warnings_of(figures: AudienceFigures) -> Iterator[str]:
     yield from warnings_in(figures.null_words, figures.other_gateway, None)
 
 
-def show_warnings(out: Console, figures: AudienceFigures) -> None:
-    """The same, a line each."""
+def print_warnings(out: Console, figures: AudienceFigures) -> None:
+    """Print these warnings."""
     for warning in warnings_of(figures):
         out.print(Text(f"! {warning}", style="yellow"))
 
 
-def _most(counts: dict[str, int]) -> str:
+def _largest(counts: dict[str, int]) -> str:
     listed = sorted(counts.items(), key=lambda item: -item[1])
-    rest = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
-    return ", ".join(f"{name} {n:,}" for name, n in listed[:8]) + rest if listed else "none"
+    rest = len(listed) - MAX_NAMES
+    more = f" and {rest} more" if rest > 0 else ""
+    return ", ".join(f"{name} {n:,}" for name, n in listed[:MAX_NAMES]) + more if listed else "none"
 
 
-def show_conversion(out: Console, path: Path, counts: Counts) -> None:
-    """What became of another tool's file."""
-    out.print(
-        f"{path}: {counts.devices:,} of {counts.endpoints:,} endpoints, in {counts.users:,} records", markup=False
-    )
+def print_conversion(out: Console, path: Path, counts: Counts) -> None:
+    """Print what became of Pinpoint's endpoints."""
+    endpoints, records = counted(counts.endpoints, "endpoint"), counted(counts.users, "record")
+    out.print(f"{path}: {counts.devices:,} of {endpoints}, in {records}", markup=False)
     if counts.without_user_id:
-        out.print(f"{counts.without_user_id:,} have no User.UserId and go by their endpoint's Id")
+        have = "has" if counts.without_user_id == 1 else "have"
+        out.print(f"{counts.without_user_id:,} {have} no User.UserId: the endpoint's Id is the user_id")
     for reason, n in sorted(counts.left_out.items(), key=lambda item: -item[1]):
         channels = ""
         if reason == "other_channel":
@@ -211,18 +222,22 @@ def show_conversion(out: Console, path: Path, counts: Counts) -> None:
         out.print(f"  left out: {n:>9,}  {REASONS[reason]}{channels}", markup=False)
 
 
-def show_table_conversion(out: Console, path: Path, counts: TableCounts, read: Sequence[Mapping[str, str]]) -> None:
-    """What became of tables, and how each was read."""
+def print_table_conversion(out: Console, path: Path, counts: TableCounts, read: Sequence[Mapping[str, str]]) -> None:
+    """Print what became of the rows of tables, and how each table was read."""
     for one in read:
         how = f"{one['file']}: read as {one['encoding']}, separated by {one['separator']}"
         out.print(how, markup=False)
         if one["encoding"] == WINDOWS:
-            # It fits almost any bytes, so that only a reader of the names can tell.
+            # Almost any bytes are valid in this encoding: only a reader of the names sees whether it is the right one.
             out.print(
-                Text("! not UTF-8: look whether names with accents are right, else say --encoding", style="yellow")
+                Text(
+                    "! not UTF-8: check that names with accents are right, else name it with --encoding", style="yellow"
+                )
             )
-    devices, rows, users = f"{counts.devices:,}", f"{counts.rows:,}", f"{counts.users:,}"
-    out.print(f"{path}: {devices} devices of {rows} rows, in {users} records", markup=False)
+    devices, rows, records = (
+        counted(n, name) for n, name in ((counts.devices, "device"), (counts.rows, "row"), (counts.users, "record"))
+    )
+    out.print(f"{path}: {devices} of {rows}, in {records}", markup=False)
     for group in sorted(counts.left_out, key=lambda one: -one.count):
-        places = ", ".join(f"{place.record:,}" for place in group.places)
-        out.print(f"  left out: {group.count:>9,}  {group.reason} (row {places})", markup=False)
+        first_rows = ", ".join(f"{place.record:,}" for place in group.places)
+        out.print(f"  left out: {group.count:>9,}  {group.reason} (row {first_rows})", markup=False)

@@ -1,4 +1,4 @@
-"""What can go wrong, in words that say what to do, and the exit codes."""
+"""Errors of commands: what went wrong, what to do about it, and the exit code."""
 
 import enum
 import functools
@@ -32,8 +32,8 @@ class ExitCode(enum.IntEnum):
     """Ctrl-C."""
 
 
-class Trouble(Exception):
-    """The command cannot be done. `problem` names the file or thing, `mend` says what to do."""
+class CommandError(Exception):
+    """A command cannot be carried out. `problem` names the file or thing, `mend` says what to do."""
 
     def __init__(self, code: ExitCode, problem: str, mend: str = "") -> None:
         super().__init__(problem)
@@ -42,51 +42,51 @@ class Trouble(Exception):
         self.mend = mend
 
 
-def tells_trouble(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn what goes wrong in a command into a message and an exit code; with `--json` the message is JSON."""
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a command: an error becomes a message on standard error and an exit code; with `--json`, JSON."""
 
     @functools.wraps(command)
-    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
+    def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
-        except (Trouble, ClientError, BotoCoreError, OSError) as error:
-            trouble = _as_trouble(error)
-            _tell(trouble, as_json=bool(kwargs.get("as_json")))
-            raise typer.Exit(trouble.code) from None
+        except (CommandError, ClientError, BotoCoreError, OSError) as error:
+            failed = _as_command_error(error)
+            _print(failed, as_json=bool(kwargs.get("as_json")))
+            raise typer.Exit(failed.code) from None
 
-    return telling
+    return reporting
 
 
-def _as_trouble(error: Exception) -> Trouble:
-    if isinstance(error, Trouble):
+def _as_command_error(error: Exception) -> CommandError:
+    if isinstance(error, CommandError):
         return error
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
         what = f"AWS refused {error.operation_name}: {code}: {error.response['Error'].get('Message', '')}"
         if code in ("404", "NoSuchKey", "NoSuchBucket", "ResourceNotFoundException"):
-            return Trouble(
+            return CommandError(
                 ExitCode.NOT_FOUND, what, "check the name, the region and the account (aws sts get-caller-identity)"
             )
-        return Trouble(
+        return CommandError(
             ExitCode.UNREACHABLE, what, "check the credentials and their permissions (aws sts get-caller-identity)"
         )
     if isinstance(error, BotoCoreError):
-        return Trouble(ExitCode.UNREACHABLE, f"AWS: {error}", "check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL")
+        return CommandError(ExitCode.UNREACHABLE, f"AWS: {error}", "check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL")
     if isinstance(error, FileNotFoundError | IsADirectoryError):
-        return Trouble(ExitCode.NOT_FOUND, f"{error.filename}: {error.strerror}", "check the path")
-    return Trouble(ExitCode.UNREACHABLE, str(error))
+        return CommandError(ExitCode.NOT_FOUND, f"{error.filename}: {error.strerror}", "check the path")
+    return CommandError(ExitCode.UNREACHABLE, str(error))
 
 
-def _tell(trouble: Trouble, *, as_json: bool) -> None:
+def _print(error: CommandError, *, as_json: bool) -> None:
     if as_json:
-        told: dict[str, Any] = {"error": trouble.problem, "mend": trouble.mend, "exit_code": int(trouble.code)}
-        sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
+        plain: dict[str, Any] = {"error": error.problem, "mend": error.mend, "exit_code": int(error.code)}
+        sys.stderr.write(json.dumps(plain, ensure_ascii=False) + "\n")
         return
     console = Console(stderr=True, highlight=False)
     console.print("[bold red]error:[/]", end=" ")
-    console.print(trouble.problem, markup=False)
-    if trouble.mend:
+    console.print(error.problem, markup=False)
+    if error.mend:
         console.print("[bold]what to do:[/]", end=" ")
-        console.print(trouble.mend, markup=False)
+        console.print(error.mend, markup=False)

@@ -1,0 +1,148 @@
+"""A stack's services for the commands: boto3 clients, the ledger, the control function, and which run a name means."""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import boto3
+import msgspec
+from botocore.config import Config
+
+from notifier.counting.store import DynamoCountJobs
+from notifier.model.run import Lane, LaneState, Run, source_of
+from notifier.stores.ledger import DynamoLedger
+from operations.cli.deployment import Deployment
+from operations.cli.errors import CommandError, ExitCode
+
+MOST_RUNS = 50
+"""Runs of one campaign that are compared."""
+RUN_ID = re.compile(r"[0-9a-f]{20}")
+LAMBDA_TIMEOUT_S = 900
+"""Lambda's longest: an invocation that is waited for may take as long."""
+
+
+class Cloud:
+    """The stack's services. Each client is made when it is first used: most commands need one or two."""
+
+    def __init__(self, deployment: Deployment, now: Callable[[], float] = time.time) -> None:
+        self.deployment = deployment
+        self.now = now
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """A boto3 client."""
+        if service not in self._clients:
+            deployment = self.deployment
+            config = Config(
+                retries={"mode": "standard", "total_max_attempts": 3},
+                read_timeout=LAMBDA_TIMEOUT_S if service == "lambda" else 60,
+                max_pool_connections=16,
+                # The sandbox has no host name for each bucket.
+                s3={"addressing_style": "path" if deployment.endpoint_url else "auto"},
+            )
+            keys = {
+                "aws_access_key_id": deployment.access_key_id,
+                "aws_secret_access_key": deployment.secret_access_key,
+            }
+            self._clients[service] = boto3.client(
+                service,  # type: ignore[call-overload]
+                endpoint_url=deployment.endpoint_url,
+                region_name=deployment.region,
+                config=config,
+                **(keys if deployment.access_key_id else {}),
+            )
+        return self._clients[service]
+
+    @property
+    def ledger(self) -> DynamoLedger:
+        """The ledger. Commands only read it: every change is made by the control function."""
+        return DynamoLedger(self.client("dynamodb"), self.deployment.table, self.now)
+
+    @property
+    def count_jobs(self) -> DynamoCountJobs:
+        """Counting jobs. Commands only read them."""
+        return DynamoCountJobs(
+            self.client("dynamodb"), self.deployment.table, self.client("s3"), self.deployment.bucket, self.now
+        )
+
+    def control(self, event: Mapping[str, Any], *, wait: bool = True) -> dict[str, Any]:
+        """What the control function answers; nothing without `wait`. Raises CommandError when it fails."""
+        kind = "RequestResponse" if wait else "Event"
+        payload = msgspec.json.encode(event)
+        answer = self.client("lambda").invoke(
+            FunctionName=self.deployment.control, InvocationType=kind, Payload=payload
+        )
+        if not wait:
+            return {}
+        body = answer["Payload"].read()
+        if answer.get("FunctionError"):
+            raise CommandError(
+                ExitCode.UNREACHABLE, f"the control function failed: {body.decode()[:500]}", "look at its logs"
+            )
+        decoded: dict[str, Any] = msgspec.json.decode(body)
+        return decoded
+
+    def nudge(self, bucket: str, key: str, version_id: str | None) -> None:
+        """Start the worker on an object that is in S3 already. Safe to repeat: one version of an object is one run."""
+        event = {"bucket": bucket, "key": key} | ({"version_id": version_id} if version_id else {})
+        self.client("lambda").invoke(
+            FunctionName=self.deployment.worker, InvocationType="Event", Payload=msgspec.json.encode(event)
+        )
+
+    def run_id_of(self, name: str) -> str:
+        """The id of the run that a run id, an object's URL or a campaign id names.
+
+        Raises:
+            CommandError: there is no such run.
+        """
+        if name.startswith("s3://"):
+            bucket, key = split_url(name)
+            head = self.client("s3").head_object(Bucket=bucket, Key=key)
+            return source_of(bucket, key, head.get("VersionId"), head["ETag"]).run_id
+        # A campaign may have an id that looks like a run's: it is a run's id only if there is such a run.
+        if RUN_ID.fullmatch(name) and self.ledger.read_run(name) is not None:
+            return name
+        run_id = choose_run(self.ledger.runs_of(name), self.ledger.read_lane)
+        if run_id is None:
+            raise CommandError(
+                ExitCode.NOT_FOUND,
+                f"no run {name!r} in {self.deployment.table}",
+                "give a run id, the batch file's s3://bucket/key, or a campaign's id (once its file was readable)",
+            )
+        return run_id
+
+    def read(self, run_id: str) -> tuple[Run, Lane]:
+        """The run and its lane. Raises CommandError when there is no such run."""
+        run, lane = self.ledger.read_run(run_id), self.ledger.read_lane(run_id)
+        if run is None or lane is None:
+            mend = "was the file dropped under batches/? It takes a moment before the worker begins"
+            raise CommandError(ExitCode.NOT_FOUND, f"no run {run_id!r} in {self.deployment.table}", mend)
+        return run, lane
+
+
+def choose_run(run_ids: Sequence[str], read_lane: Callable[[str], Lane | None]) -> str | None:
+    """Which run of a campaign a command is for; None without any.
+
+    A run that is not over comes before one that is; a run that sent, before a rehearsal or a refused one; then the
+    latest. So `pause CAMPAIGN` reaches the run that sends, whatever was tried with the same id before or after.
+
+    Args:
+        run_ids: of the campaign's runs, the latest first.
+    """
+    lanes = {run_id: lane for run_id in run_ids[:MOST_RUNS] if (lane := read_lane(run_id)) is not None}
+
+    def rank(run_id: str) -> tuple[bool, bool]:
+        account = lanes[run_id].account
+        return lanes[run_id].state is not LaneState.DONE, account.devices > 0 and not account.dry
+
+    # Of equals `max` takes the first, which is the latest.
+    return max(lanes, key=rank, default=None)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`. Raises CommandError where one is missing."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    if not bucket or not key:
+        raise CommandError(ExitCode.USAGE, f"{url}: not s3://bucket/key", "give bucket and key")
+    return bucket, key

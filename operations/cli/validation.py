@@ -1,0 +1,86 @@
+"""`validate`: what the worker would say to a file."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, TextColumn
+
+from notifier.audience import AudienceChanged, BrokenFile, IdSet
+from notifier.gateway.additions import addition_faults
+from notifier.model.campaign import Audience, Fault
+from operations.cli.display import print_inspection
+from operations.cli.errors import ExitCode, reports_errors
+from operations.cli.options import AsJson, Stack, StackFile, console, notes, print_json
+from operations.cli.sources import FIX_THE_FILE, FileArgument, InputFiles, LazyCloud
+from operations.dry_check import Inspector, repeated_keys
+
+USERS_ALONE = "; if it is meant to hold users and no campaign, add --users-only"
+
+
+@reports_errors
+def validate(
+    file: FileArgument,
+    users_only: Annotated[
+        bool, typer.Option("--users-only", help="The file holds users and no campaign: an audience part.")
+    ] = False,
+    payloads: Annotated[bool, typer.Option("--payloads", help="Show the whole payloads of the previews.")] = False,
+    limit: Annotated[
+        int, typer.Option(help="How many broken records and repeated tokens to list; 0: all.", min=0)
+    ] = 50,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a batch file as the worker will: every fault with its position, arms, payload sizes, three previews.
+
+    Nothing is sent. A file on this machine needs no AWS, unless its audience or its exclude list is in S3.
+    Exit 0 if the worker would take the file, 1 if it would refuse it.
+
+    Example: notifier validate day-2.json
+    """
+    inputs = InputFiles([file], LazyCloud(stack, stack_file), users_only=users_only)
+    inspector = Inspector(inputs.name, addition_faults, limit, time.time(), inputs.locate)
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,}"))
+    with Progress(*columns, console=notes(), transient=True, disable=as_json) as progress:
+        task = progress.add_task("checking users", total=None)
+        _inspect(inspector, inputs, lambda users: progress.update(task, completed=users), users_only=users_only)
+    found = inspector.finish()
+    if as_json:
+        print_json(found)
+    else:
+        print_inspection(console(), found, payloads=payloads)
+    if not found.is_fine:
+        raise typer.Exit(ExitCode.NOT_FINE)
+
+
+def _inspect(inspector: Inspector, inputs: InputFiles, on_progress: Callable[[int], None], *, users_only: bool) -> None:
+    """Check the campaign, then every record. A file that cannot be read to its end is a fault, like any other."""
+    head = None
+    try:
+        if not users_only:
+            for beginning in inputs.local_beginnings():
+                for path in repeated_keys(beginning):
+                    inspector.add_warning(f"{path} is given twice: only the last one counts")
+            head = inputs.head()
+            campaign = inspector.take_campaign(head.campaign)
+            if campaign is not None and campaign.exclude is not None:
+                _exclude(inspector, inputs, campaign.exclude)
+        inspector.take_records(inputs.pieces(head), on_progress)
+    except BrokenFile as error:
+        # An audience part is no batch file: the likely slip is a missing option, not a broken file.
+        mend = FIX_THE_FILE + ("" if head or users_only else USERS_ALONE)
+        inspector.add_fault(Fault("file", str(error), mend))
+
+
+def _exclude(inspector: Inspector, inputs: InputFiles, exclude: Audience) -> None:
+    """Leave out the users on the exclude list. A list that cannot be read is a fault: the worker refuses the file."""
+    try:
+        excluded = inputs.excluded(exclude)
+    except (AudienceChanged, BrokenFile) as error:
+        inspector.add_fault(Fault("campaign.exclude", str(error), "upload the list, or name the one that is there"))
+        # An empty list counts as read: otherwise the report would warn, too, that no stack was named for it.
+        excluded = IdSet()
+    if excluded is not None:
+        inspector.exclude(excluded)

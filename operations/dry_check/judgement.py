@@ -1,0 +1,79 @@
+"""What the findings amount to: whether the worker would refuse the audience, and what looks wrong all the same."""
+
+from collections.abc import Iterator
+
+from notifier.content.render import sources_of
+from notifier.content.template import compiled
+from notifier.counting.audience_checks import PLACES, warnings_in
+from notifier.counting.counter import AudienceFigures
+from notifier.gateway.additions import addition_warnings
+from notifier.lifecycle.admission import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
+from notifier.model.campaign import Campaign, Fault
+from notifier.model.plurals import counted
+from notifier.model.user_rows import joined_rows_note
+from operations.dry_check.inspection import Inspection
+
+
+def audience_faults(figures: AudienceFigures, broken_at_first: int) -> Iterator[Fault]:
+    """Why the worker would refuse the audience as a whole; there `notifier.lifecycle.admission` decides.
+
+    Args:
+        broken_at_first: broken records among the first `JUDGED_RECORDS`.
+    """
+    if not figures.devices:
+        problem = "the audience is empty: there is nobody to send to"
+        if figures.records:
+            groups = figures.broken[:PLACES]
+            reasons = "; ".join(f"{group.reason} (record {group.places[0]})" for group in groups)
+            problem = f"none of the {counted(figures.records, 'record')} can be sent to: {reasons}"
+        yield Fault("users", problem, "the worker refuses such a file; see the reasons")
+        return
+    judged = min(figures.records, JUDGED_RECORDS)
+    share = broken_at_first / judged
+    # In a small file a few broken records are a large share, and say little about the file.
+    if judged >= EXEMPT_BELOW and share > MAX_BROKEN_SHARE:
+        problem = f"{share:.0%} of the first {judged} records are broken: the worker would refuse the file"
+        yield Fault("users", problem, "see the broken records below; is it the right file?")
+
+
+def campaign_warnings(campaign: Campaign, now_s: float, *, exclude_is_read: bool) -> Iterator[str]:
+    """What looks wrong in the campaign alone."""
+    if campaign.exclude is not None and not exclude_is_read:
+        yield "the exclude list was not read, as no stack is named: the arms may be smaller"
+    if campaign.abort_after and campaign.abort_after.timestamp() <= now_s:
+        yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
+    yield from addition_warnings(campaign)
+
+
+def audience_warnings(found: Inspection, campaign: Campaign | None, not_hex: int) -> Iterator[str]:
+    """What looks wrong in the records.
+
+    Args:
+        campaign: only attributes that its texts use matter; without one, any might be used.
+        not_hex: tokens for APNs that are not hexadecimal.
+    """
+    figures = found.figures
+    if joined := joined_rows_note(figures.records, figures.users):
+        yield joined
+    yield from warnings_in(figures.null_words, figures.other_gateway, _names_used(campaign) if campaign else None)
+    if not_hex:
+        are = "is" if not_hex == 1 else "are"
+        yield (
+            f"{counted(not_hex, 'token')} for APNs {are} not hexadecimal, as Apple's are: "
+            "APNs would refuse them as BadDeviceToken"
+        )
+    if n := figures.repeated_tokens:
+        repeat, phones = ("device repeats", "that phone") if n == 1 else ("devices repeat", "those phones")
+        yield f"{n:,} {repeat} a token: {phones} would be asked for more than once"
+    if n := figures.invalid_records:
+        are, they = ("record or device is", "it") if n == 1 else ("records or devices are", "they")
+        yield f"{n:,} {are} broken: {they} would be skipped and listed"
+    for gateway, sizes in found.payloads.items():
+        if n := sizes.too_large:
+            are = "is" if n == 1 else "are"
+            yield f"{counted(n, 'payload')} for {gateway} {are} over {sizes.limit:,} bytes: rejected"
+
+
+def _names_used(campaign: Campaign) -> frozenset[str]:
+    """The attributes that the campaign's texts ask for."""
+    return frozenset[str]().union(*(compiled(text).roots for _, text in sources_of(campaign)))
