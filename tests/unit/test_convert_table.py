@@ -76,8 +76,8 @@ def test_how_it_was_read_is_told(tmp_path: Path) -> None:
     path = written(tmp_path, (HEADER + ROW).replace(",", ";"), "cp1252")
     shown = said(convert(path, "-o", tmp_path / "a.jsonl"))
     assert "read as cp1252, separated by semicolon" in shown
-    assert "look whether names with accents are right, else say --encoding" in shown
-    assert "1 devices of 1 rows, in 1 records" in shown
+    assert "check that names with accents are right, else name it with --encoding" in shown
+    assert "1 device of 1 row, in 1 record" in shown
 
 
 def test_another_encoding_can_be_said(tmp_path: Path) -> None:
