@@ -49,7 +49,6 @@ class HopWatch:
     def begin(self, hop: Hop) -> None:
         """Before the first turn: what former hops have done is not told again."""
         self._told = hop.checkpoint.account.outcomes()
-        hop.dispatch.on_answer = self.sending.answered
 
     def turn(self, hop: Hop) -> None:
         """Tell what it is time for."""

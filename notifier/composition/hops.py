@@ -63,7 +63,7 @@ class ProcessHops:
         with self._observer.hop(lane, admitted.campaign.id) as watch:
             maker = HopMaker(self._process, run, lane, admitted)
             try:
-                hop = maker.make(deadline, watch)
+                hop = maker.make(deadline, watch, watch.sending.answered)
                 watch.begin(hop)
                 with span(Tracing.current, "send"):
                     yield hop

@@ -50,6 +50,7 @@ from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.run import Lane, LaneLost, Run, Source, batch_name
 from notifier.model.runtime import Deadline
+from notifier.sending.answers import OnAnswer
 from notifier.sending.batch import BatchBuilder
 from notifier.sending.batch_source import (
     AudienceBatches,
@@ -269,7 +270,7 @@ class HopMaker:
         process = self._process
         return process.background.submit(process.ledger.alive, int(process.clock.now() * 1000))
 
-    def make(self, deadline: Deadline, watcher: Watcher) -> Hop:
+    def make(self, deadline: Deadline, watcher: Watcher, on_answer: OnAnswer) -> Hop:
         """The hop, ready to run."""
         process, campaign = self._process, self._opened.campaign
         checkpoint = Checkpoint(
@@ -284,10 +285,12 @@ class HopMaker:
         dispatch = Dispatch(
             self._transport,
             self.carriers(),
+            checkpoint.health,
             process.clock,
             random.random,
             {"fcm": self._budget},
             process.settings.window,
+            on_answer,
         )
         plan = Plan(
             campaign.not_before.timestamp() if campaign.not_before else None,

@@ -1,4 +1,4 @@
-"""Which deferred batches may be asked for: the ledger knows of each before it is asked, so that a crash loses none."""
+"""Which deferred batches may be asked for: only those that the ledger lists already, so that a crash loses none."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
@@ -13,11 +13,11 @@ MAX_ASKING = 64
 class AskingList:
     """The lane's list of deferred batches that are asked for now, or were when an earlier claim died.
 
-    A batch is entered before its first request and leaves the list in the ledger write that takes its account in. So of
-    a deferred batch whose rows are there its account is missing exactly while it is in this list.
+    A batch enters the list, in the ledger, before its first request. It leaves the list in the very ledger write that
+    adds its account. So a settled batch is missing in the lane's account exactly while it is in this list.
 
     Args:
-        entries: as the ledger has it.
+        entries: the list as the ledger has it.
         epoch: this claim's.
     """
 
@@ -25,12 +25,14 @@ class AskingList:
         self._entries = {one.number: one for one in entries}
         self._epoch = epoch
         self._unfinished = set(self._entries)
+        """Numbers of batches of earlier claims that this one has neither begun nor found settled."""
         self._announced: set[int] = set()
+        """Numbers of batches entered by this claim and not begun."""
         self.has_changed = False
-        """The ledger does not know the list as it is."""
+        """The ledger has another list than this one."""
 
     def may_ask(self, number: int, round_: int, known: Iterable[Asking]) -> bool:
-        """Whether a batch may be asked for. If not, it is announced, unless the list is full.
+        """Whether a batch may be asked for now. If not, it enters the list, unless that is full: ask again later.
 
         Args:
             known: the list as the ledger last returned it.
@@ -40,12 +42,14 @@ class AskingList:
             if len(self._entries) < MAX_ASKING:
                 self._announce(Asking(number, round_, ()))
             return False
-        if one.round != round_:  # an earlier round's account is not in the ledger yet
+        # An earlier round's account is not in the ledger yet: one entry cannot stand for two rounds.
+        if one.round != round_:
             return False
         if self._epoch not in one.epochs:
             self._announce(one)
             return False
-        # By the round too: the ledger may still have the round before, whose account is on its way there.
+        # The ledger must have this entry, of this round and this claim. By the round too: it may still have the one
+        # before, whose account is on its way there.
         return any((each.number, each.round) == (number, round_) and self._epoch in each.epochs for each in known)
 
     def _announce(self, one: Asking) -> None:
@@ -54,33 +58,33 @@ class AskingList:
         self.has_changed = True
 
     def begin(self, number: int) -> None:
-        """A batch is being asked for, or its account was found."""
+        """A batch is asked for from now on, or was found settled."""
         self._announced.discard(number)
         self._unfinished.discard(number)
 
     def finish(self, number: int) -> None:
-        """A batch's account is taken in with the next ledger write, and the batch leaves the list with it."""
+        """The next ledger write adds a batch's account: the batch leaves the list in it."""
         self.begin(number)
         del self._entries[number]
         self.has_changed = True
 
     def withdraw(self, numbers: Iterable[int] | None = None) -> None:
-        """Batches that were announced, all or some, are not asked for by this claim."""
+        """Take back batches that this claim has entered and not begun: these numbers, or all."""
         for number in self._announced & set(self._announced if numbers is None else numbers):
             self._announced.discard(number)
             one = self._entries.pop(number)
-            before = tuple(epoch for epoch in one.epochs if epoch != self._epoch)
-            if before:
-                self._entries[number] = msgspec.structs.replace(one, epochs=before)
+            earlier = tuple(epoch for epoch in one.epochs if epoch != self._epoch)
+            if earlier:  # earlier claims may still have asked for it
+                self._entries[number] = msgspec.structs.replace(one, epochs=earlier)
             self.has_changed = True
 
     @property
     def unfinished(self) -> list[Asking]:
-        """What earlier claims may have asked for, of which this one has found neither rows nor begun to ask."""
+        """Batches that earlier claims may have asked for, and that this one has neither begun nor found settled."""
         return [self._entries[number] for number in self._unfinished]
 
     def adopt(self, entries: Iterable[Asking]) -> None:
-        """Take over what claims of a release before this may have asked for."""
+        """Enter what claims of an earlier release may have asked for: those kept no list."""
         for one in entries:
             self._entries[one.number] = one
             self._unfinished.add(one.number)
@@ -92,7 +96,11 @@ class AskingList:
         return [UnfinishedClaim(epoch, number + 1) for epoch in one.epochs if epoch != self._epoch] if one else ()
 
     def entries(self, asked: Mapping[int, int] | None = None) -> tuple[Asking, ...]:
-        """The list. `asked`: by number, for how many devices of a batch this claim has asked; at its end."""
+        """The list as it is to be stored, by number.
+
+        Args:
+            asked: by number, for how many devices of a batch this claim has asked. Only for its last write.
+        """
         found = sorted(self._entries.values(), key=lambda one: one.number)
         if not asked:
             return tuple(found)
@@ -102,14 +110,14 @@ class AskingList:
         return number in self._entries
 
 
-def of_old_claims(
+def asked_by_old_claims(
     open_rounds: Mapping[int, int], round_: int, suspects: Sequence[UnfinishedClaim], settled: Container[int]
 ) -> list[Asking]:
-    """What claims of a release before this may have asked for: they went through a round in the order of the numbers.
+    """What claims of an earlier release may have asked for: they went through a round in the order of the numbers.
 
     Args:
         open_rounds: by number the round that is to be asked next.
-        round_: that the claims were in.
+        round_: the one that the claims were in.
         settled: numbers of the round's batches that are settled.
     """
     found = []

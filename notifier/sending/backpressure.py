@@ -1,7 +1,8 @@
-"""Going slower when a gateway asks for it or becomes slow, and coming back: one throttle for each endpoint. Pure.
+"""Per-endpoint limiter for a gateway that is overloaded or slow. Pure.
 
-Free until there is trouble. Then a rate, taken from what the gateway really answered, cut again for every second of
-trouble and raised for every calm one, until it is clear of what was sent before the trouble: free again.
+Unlimited until more than 5 % of an interval's answers are 429 or 503, or the median latency triples and is above a
+second. Then 0.7 of the measured throughput, cut again for every such interval, raised by 15 % and 5 requests a second
+in each calm one, and unlimited again at 1.5 times the rate at which the trouble began.
 """
 
 from notifier.sending.rate_limit import RateLimit
@@ -9,52 +10,63 @@ from notifier.sending.rate_limit import RateLimit
 INTERVAL_S = 1.0
 """Answers are judged by the second; the interval goes on until there are enough of them."""
 MIN_ANSWERS = 20
-CROWDED = frozenset({429, 503})
+OVERLOAD_STATUSES = frozenset({429, 503})
 """HTTP statuses by which a gateway says that it has too much to do."""
-CROWDED_SHARE = 0.05
-"""So many of them are a message; fewer are single devices, or chance."""
+OVERLOAD_SHARE = 0.05
+"""Share of 429 and 503 that counts as overload; fewer are single devices, or chance."""
 SLOW_FACTOR = 3.0
-"""So much slower than usual, at the median, is slow …"""
+"""A median latency of so many times the usual one is slow …"""
 SLOW_ABOVE_S = 1.0
 """… if it is above this too."""
 CUT = 0.7
 RAISE = 1.15
 RAISE_BY = 5.0
+"""Added beside the factor, so that a very low rate rises too. Requests a second."""
 CLEAR = 1.5
-"""So far above the rate at which the trouble began the throttle lets go."""
+"""At so many times the throughput at which the trouble began the endpoint is unlimited again."""
 FLOOR = 10.0
-"""Requests a second that are always allowed: less would not learn that the trouble is over."""
+"""Requests a second that are always allowed: fewer would not show that the trouble is over."""
 LEARN = 0.1
-"""How fast what is usual follows what is: a gateway that stays slow is not waited for for ever."""
+"""How fast the usual latency follows the measured one: a gateway that stays slow becomes the usual."""
 
 
 class Backpressure:
     """How many requests one endpoint may get now. Times in seconds, `now_s` monotonic."""
 
-    __slots__ = ("_answers", "_began_s", "_crowded", "_free_above", "_latencies", "_rate", "_rate_limit", "_usual_s")
+    __slots__ = (
+        "_answers",
+        "_began_s",
+        "_latencies",
+        "_overloaded",
+        "_rate",
+        "_rate_limit",
+        "_unlimited_above",
+        "_usual_s",
+    )
 
     def __init__(self, now_s: float) -> None:
         self._rate: float | None = None
         self._rate_limit = RateLimit(None, 0.0, 0.0, now_s)
-        self._free_above = 0.0
+        self._unlimited_above = 0.0
         self._usual_s: float | None = None
         self._began_s = now_s
         self._answers = 0
-        self._crowded = 0
+        self._overloaded = 0
         self._latencies: list[float] = []
 
     @property
     def rate(self) -> float | None:
-        """Requests a second; None while it is free."""
+        """Requests a second; None while it is unlimited."""
         return self._rate
 
     def note(self, status: int, latency_s: float, now_s: float) -> None:
-        """One answer. Requests that were not answered tell nothing about load, and are not noted."""
+        """Count one answer. A request without an answer (status 0) says nothing about load, and is not counted."""
         if status == 0:
             return
         self._answers += 1
-        if status in CROWDED:
-            self._crowded += 1
+        # A refusal for overload is quick: its latency would hide that the others are slow.
+        if status in OVERLOAD_STATUSES:
+            self._overloaded += 1
         else:
             self._latencies.append(latency_s)
         if self._answers >= MIN_ANSWERS and now_s - self._began_s >= INTERVAL_S:
@@ -69,35 +81,36 @@ class Backpressure:
         self._rate_limit.take(n)
 
     def _judge(self, now_s: float) -> None:
-        """The end of an interval."""
-        taken = self._answers - self._crowded
-        per_second = taken / (now_s - self._began_s)
-        if self._crowded > CROWDED_SHARE * self._answers or self._is_slow():
+        """The end of an interval: slow down, or recover."""
+        per_second = (self._answers - self._overloaded) / (now_s - self._began_s)
+        if self._overloaded > OVERLOAD_SHARE * self._answers or self._is_slow():
             self._slow_down(per_second)
         elif self._rate is not None:
-            self._recover()
+            self._recover(self._rate)
         self._began_s = now_s
-        self._answers = self._crowded = 0
+        self._answers = self._overloaded = 0
         self._latencies.clear()
 
     def _is_slow(self) -> bool:
         if not self._latencies:
             return False
-        middle_s = sorted(self._latencies)[len(self._latencies) // 2]
-        usual_s = self._usual_s if self._usual_s is not None else middle_s
-        self._usual_s = middle_s if middle_s < usual_s else usual_s + LEARN * (middle_s - usual_s)
-        return middle_s > SLOW_ABOVE_S and middle_s > SLOW_FACTOR * usual_s
+        median_s = sorted(self._latencies)[len(self._latencies) // 2]
+        usual_s = self._usual_s if self._usual_s is not None else median_s
+        # Faster is believed at once, slower only bit by bit.
+        self._usual_s = median_s if median_s < usual_s else usual_s + LEARN * (median_s - usual_s)
+        return median_s > SLOW_ABOVE_S and median_s > SLOW_FACTOR * usual_s
 
     def _slow_down(self, per_second: float) -> None:
         if self._rate is None:
-            self._free_above = max(per_second, FLOOR) * CLEAR
+            self._unlimited_above = max(per_second, FLOOR) * CLEAR
             self._set(per_second * CUT)
         else:
+            # By the measured throughput, but at most two cuts at a time: an interval with few requests measures little.
             self._set(min(self._rate, max(per_second, self._rate * CUT)) * CUT)
 
-    def _recover(self) -> None:
-        rate = (self._rate or 0.0) * RAISE + RAISE_BY
-        self._set(None if rate > self._free_above else rate)
+    def _recover(self, rate: float) -> None:
+        raised = rate * RAISE + RAISE_BY
+        self._set(None if raised > self._unlimited_above else raised)
 
     def _set(self, rate: float | None) -> None:
         self._rate = None if rate is None else max(rate, FLOOR)

@@ -77,6 +77,11 @@ class Push:
         """The account's `possibly_repeated` holds this device already, perhaps since an earlier round."""
 
     @property
+    def key(self) -> tuple[int, int]:
+        """Record and device: tells the devices of a run apart."""
+        return self.record, self.number
+
+    @property
     def name(self) -> str:
         """Run, record and device: the row's key, and what `apns-id` is made of."""
         return f"{self.batch.run_id}:{self.record}:{self.number}"

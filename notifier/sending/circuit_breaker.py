@@ -1,14 +1,14 @@
-"""A circuit breaker for refusals that would be about everybody: wrong credentials, a wrong address, a proxy's page.
+"""A circuit breaker for refusals that would concern every device: wrong credentials, a wrong address, a proxy's page.
 
 One such answer proves nothing: that device is asked again, soon. While they come and nothing is accepted in between,
-only a few requests go out to learn whether it is over. Many of them, and the run has to stop. A device that is refused
-so again and again while others are accepted is rejected. Times in seconds, `now_s` monotonic. Pure.
+only a few requests go out, to learn whether it is over. Many of them open the breaker: the run has to stop. A device
+that is refused so again and again while others are accepted is rejected. Times in seconds, `now_s` monotonic. Pure.
 """
 
 from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeVar
 
-from notifier.sending.rate_limit import RateLimit
+from notifier.sending.rate_limit import UNLIMITED, RateLimit
 
 MIN_REFUSED = 50
 """Distinct devices of one endpoint refused in this way, with none accepted in between: it is not the devices. The same
@@ -18,16 +18,17 @@ MIN_LASTING_S = 5.0
 PROBES_PER_S = 10.0
 """Requests a second to an endpoint while such refusals are outstanding: enough to learn, too few to burn a list."""
 TRIES = 6
-"""So often a device is asked, over about 6 s, before its refusal is withheld for a judgement. Where one answer in ten
+"""How often a device is asked, over about 6 s, before its refusal is withheld for a decision. Where one answer in ten
 is odd, one device in a million meets six of them."""
+FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 2.0
-"""Short enough that the device's batch waits for it, so that it is judged while others are accepted."""
+"""Between two tries, doubling; short enough that the device's batch waits for it, so that it is judged while others are
+accepted."""
 FEW = 5
-"""At the end of a round, when no more answers come: so few withheld devices are rejected if others were accepted in
-this hop. More, or none accepted, and it may be everybody."""
-_FREE = 1_000_000
+"""So few withheld devices are rejected at the end of a round, when no more answers come, if others were accepted in
+this hop. More, or none accepted, and it may concern every device."""
 
-H = TypeVar("H")
+R = TypeVar("R")
 
 
 class _Tried(NamedTuple):
@@ -38,8 +39,8 @@ class _Tried(NamedTuple):
     accepted_before: int
 
 
-class Circuit(Generic[H]):
-    """One endpoint's breaker. `H` is whatever the caller withholds with a refusal.
+class CircuitBreaker(Generic[R]):
+    """One endpoint's breaker. `R` is whatever the caller keeps of a withheld refusal.
 
     Args:
         now_s: the time.
@@ -50,16 +51,18 @@ class Circuit(Generic[H]):
         self._most_withheld = most_withheld
         self._rate_limit = RateLimit(PROBES_PER_S, 0.0, 0.0, now_s)
         self._tried: dict[Hashable, _Tried] = {}
-        self._withheld: dict[Hashable, H] = {}
+        self._withheld: dict[Hashable, R] = {}
         self._streak: set[Hashable] = set()
         """Devices refused since the last acceptance."""
         self._began_s = self._last_s = now_s
+        """When the streak began, and its latest refusal."""
         self._refused = 0
+        """Distinct devices refused so far."""
         self._accepted = 0
 
     @property
     def withheld(self) -> int:
-        """How many refusals wait for a judgement."""
+        """How many refusals wait for a decision."""
         return len(self._withheld)
 
     @property
@@ -71,68 +74,69 @@ class Circuit(Generic[H]):
 
     def permits(self, now_s: float) -> int:
         """How many requests may go now: few while refusals are outstanding."""
-        return self._rate_limit.permits(now_s) if self._streak else _FREE
+        return self._rate_limit.permits(now_s) if self._streak else UNLIMITED
 
     def take(self, n: int) -> None:
         """Use `n` of them."""
         if self._streak:
             self._rate_limit.take(n)
 
-    def accept(self, key: Hashable) -> None:
-        """The endpoint processed the push of `key`."""
+    def accept(self, device: Hashable) -> None:
+        """The endpoint processed the push of a device."""
         self._accepted += 1
-        if self._tried:
+        if self._tried:  # nearly never: this is called for every accepted push
             self._streak.clear()
-            self._tried.pop(key, None)
+            self._tried.pop(device, None)
 
-    def refuse(self, key: Hashable, what: H, now_s: float, draw: float) -> float | None:
-        """A device was refused. Returns after how many seconds to ask it again; None: `what` is withheld.
+    def refuse(self, device: Hashable, refusal: R, now_s: float, draw: float) -> float | None:
+        """A device was refused. Returns after how many seconds to ask it again; None: `refusal` is withheld.
 
-        Afterwards `exceptions` and `is_open` say what has come of it.
+        Afterwards `exceptions` and `is_open` say what follows from it.
         """
-        before = self._tried.get(key)
+        before = self._tried.get(device)
         if before is None:
             before = _Tried(0, self._refused, self._accepted)
             self._refused += 1
-        tried = self._tried[key] = before._replace(times=before.times + 1)
+        tried = self._tried[device] = before._replace(times=before.times + 1)
         self._last_s = now_s
-        if not self._is_exception(key):
+        # An exception says nothing about the others: it neither begins nor lengthens a streak.
+        if not self._is_exception(device):
             self._began_s = self._began_s if self._streak else now_s
-            self._streak.add(key)
+            self._streak.add(device)
         if tried.times >= TRIES:
-            self._withheld[key] = what
+            self._withheld[device] = refusal
             return None
-        return min(0.5 * 2.0 ** (tried.times - 1), LONGEST_DELAY_S) * (0.5 + draw / 2)
+        return min(FIRST_DELAY_S * 2.0 ** (tried.times - 1), LONGEST_DELAY_S) * (0.5 + draw / 2)
 
-    def exceptions(self) -> list[H]:
+    def exceptions(self) -> list[R]:
         """Take out what is withheld of devices that were refused while others were accepted: to be rejected."""
-        return [self._forget(key) for key in list(self._withheld) if self._is_exception(key)]
+        return [self._forget(device) for device in list(self._withheld) if self._is_exception(device)]
 
-    def settle(self) -> tuple[list[H], list[H]]:
-        """No more answers come for now. Returns what was withheld: devices to reject, and what may be everybody's."""
+    def decide(self) -> tuple[list[R], list[R]]:
+        """No more answers come. Returns what was withheld: to be rejected, and what may concern every device."""
         is_own = len(self._withheld) <= FEW and self._accepted > 0
-        some = self.put_aside()
-        return (some, []) if is_own else ([], some)
+        refusals = self.take_all()
+        return (refusals, []) if is_own else ([], refusals)
 
-    def put_aside(self) -> list[H]:
-        """Return all that is withheld, to be asked for later."""
-        some = list(self._withheld.values())
+    def take_all(self) -> list[R]:
+        """Take out all that is withheld, to be asked for later."""
+        refusals = list(self._withheld.values())
         self._withheld.clear()
-        return some
+        return refusals
 
-    def renewed(self) -> list[H]:
-        """The credentials are others now: nothing that was refused before counts. Returns what was withheld."""
+    def renewed(self) -> list[R]:
+        """The credentials were replaced: nothing that was refused before counts. Returns what was withheld."""
         self._tried.clear()
         self._streak.clear()
         self._accepted = 0
-        return self.put_aside()
+        return self.take_all()
 
-    def _is_exception(self, key: Hashable) -> bool:
+    def _is_exception(self, device: Hashable) -> bool:
         """Whether, since the device was first refused, more pushes were accepted than other devices refused."""
-        tried = self._tried[key]
-        others = self._refused - tried.refused_before - 1
-        return self._accepted - tried.accepted_before > others
+        tried = self._tried[device]
+        others_refused = self._refused - tried.refused_before - 1
+        return self._accepted - tried.accepted_before > others_refused
 
-    def _forget(self, key: Hashable) -> H:
-        self._tried.pop(key, None)
-        return self._withheld.pop(key)
+    def _forget(self, device: Hashable) -> R:
+        self._tried.pop(device, None)
+        return self._withheld.pop(device)

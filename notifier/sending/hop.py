@@ -87,7 +87,6 @@ class Hop:
         self.checkpoint = checkpoint
         self.dispatch = dispatch
         self.deadline = deadline
-        dispatch.health = checkpoint.health
         self._open_source = open_source
         self._retrying = retrying
         self._source: BatchSource | None = None
@@ -120,8 +119,7 @@ class Hop:
                 elif self._must_read_on:
                     self._read_on()
                 self._look_at_end()
-                self.dispatch.holding = self.checkpoint.must_hold
-                self.dispatch.step(self._patience_s())
+                self.dispatch.step(self._patience_s(), may_start=not self.checkpoint.must_hold)
                 self._release_withheld()
                 if self.dispatch.stop_reason is not None:
                     self._end(Exit.STOP, self.dispatch.stop_reason)
@@ -214,7 +212,7 @@ class Hop:
     def _release_withheld(self) -> None:
         """When every open push is one held in doubt, and nothing more will come, they cannot be held any longer."""
         if self.dispatch.withheld and self.dispatch.withheld == self.dispatch.open and self._nothing_to_send:
-            self.dispatch.release_withheld(for_good=self._has_ended and self._exit is None)
+            self.dispatch.release_withheld(is_last_round=self._has_ended and self._exit is None)
 
     @property
     def _has_ended(self) -> bool:

@@ -1,4 +1,4 @@
-"""How fast. A pace hands out permits as time goes by; it never waits itself."""
+"""Rate limits: permits that accrue with time. Nothing here waits; the caller asks how many it may use now."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -6,11 +6,13 @@ from typing import Protocol
 from notifier.model.background import Task
 
 SHARE_EVERY_S = 4.0
-"""How often it is asked who else uses a budget."""
+"""How often a shared budget asks how many runs use it."""
+UNLIMITED = 1_000_000
+"""The permits of a limiter that sets no limit: more than any window has room for."""
 
 
 class Permits(Protocol):
-    """Hands out permits."""
+    """A limiter: `RateLimit`, `SharedBudget`, `Backpressure`, `CircuitBreaker`."""
 
     def permits(self, now_s: float) -> int:
         """How many may go now."""
@@ -22,7 +24,7 @@ class Permits(Protocol):
 
 
 class RateLimit:
-    """So many permits a second, from zero up to the full rate over the ramp. Times in seconds.
+    """A number of permits a second, from zero up to the full rate over the ramp. Times in seconds.
 
     Args:
         per_second: the full rate, above zero; None for no limit.
@@ -34,7 +36,7 @@ class RateLimit:
     __slots__ = ("_began_s", "_last_s", "_per_second", "_permits", "_ramp_s")
 
     BURST_S = 0.1
-    """Unused permits are kept for this long: a slow moment is not made up for by a burst."""
+    """Unused permits are kept for this long: time lost is not made up for by a burst that the gateway would refuse."""
 
     def __init__(self, per_second: float | None, ramp_s: float, sent_for_s: float, now_s: float) -> None:
         self.set_rate(per_second)
@@ -65,12 +67,12 @@ class RateLimit:
         """How many may go now."""
         rate = self.rate(now_s)
         if rate is None:
-            return 1_000_000
-        # The mean rate over the time that passed: the ramp is a straight line, so its middle is exact.
+            return UNLIMITED
+        # The mean rate over the time that passed. The ramp is a straight line, so the rate at its middle is exact.
         passed_s = now_s - self._last_s
         middle = self.rate(now_s - passed_s / 2) or 0.0
         self._last_s = now_s
-        # One whole permit can always be kept, and beside it what came just now: else slow rates would lose fractions.
+        # At least one whole permit is kept, and what accrued just now: rates below 1 / BURST_S would never reach one.
         most = max(rate * self.BURST_S, 1.0 + middle * min(passed_s, self.BURST_S))
         self._permits = min(self._permits + middle * passed_s, most)
         return int(self._permits)
@@ -78,23 +80,24 @@ class RateLimit:
     def take(self, n: int) -> None:
         """Use `n` of the permits."""
         if self._per_second is not None:
-            self._permits -= n
+            self._permits -= n  # may fall below zero: the excess is waited for
 
     def wait_s(self, now_s: float) -> float:
-        """Seconds until there is a whole permit, roughly."""
-        rate = self.rate(now_s + 0.01)
+        """Seconds until there is a whole permit, at most 1; an estimate, for how long to wait for answers."""
+        rate = self.rate(now_s + 0.01)  # a ramp begins at zero: look a little ahead
         if rate is None or self._permits >= 1:
             return 0.0
         return min((1 - self._permits) / rate, 1.0) if rate > 0 else 0.05
 
 
 class SharedBudget:
-    """A pace whose full rate is divided evenly by those who use it.
+    """A rate limit whose full rate is divided evenly among the runs that use it.
 
     Args:
-        pace: begins with the whole budget.
+        rate_limit: begins with the whole budget.
         per_second: the whole budget.
-        ask: asks how many users there are, this one included; the answer comes later. A failure changes nothing.
+        ask: begins to count the runs that use it, this one included; the task's result is the number. If it fails, the
+            share stays as it was.
     """
 
     def __init__(self, rate_limit: RateLimit, per_second: float, ask: Callable[[], Task[int]]) -> None:
@@ -106,20 +109,22 @@ class SharedBudget:
 
     def permits(self, now_s: float) -> int:
         """How many may go now."""
-        self._look(now_s)
+        self._update(now_s)
         return self._rate_limit.permits(now_s)
 
     def take(self, n: int) -> None:
         """Use `n` of the permits."""
         self._rate_limit.take(n)
 
-    def _look(self, now_s: float) -> None:
+    def _update(self, now_s: float) -> None:
+        """Take in the number of users when it has come; ask again when it is time."""
         if self._asked is not None and self._asked.done():
             asked, self._asked = self._asked, None
             try:
                 users = asked.result()
-            except Exception:  # noqa: BLE001 - whoever was asked is out of reach: as before, until the next time
+            except Exception:  # noqa: BLE001 - the ledger cannot be read: the share stays until the next try
                 return
+            # 1 at least: an index that lags may not list this run yet.
             self._rate_limit.set_rate(self._per_second / max(users, 1))
         if self._asked is None and (self._next_s is None or now_s >= self._next_s):
             self._next_s = now_s + SHARE_EVERY_S

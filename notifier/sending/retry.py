@@ -1,4 +1,4 @@
-"""Whether and when a device is asked for again. A decision is a value; somebody else waits.
+"""The retry policy: whether and when a device is asked for again. Pure; a decision is a value, the caller waits.
 
 A device that is refused for now is tried until its message's time to live is over, at most for a day. Only refusals
 that are its own count towards an earlier end: those met while the endpoint accepted others (`notifier.model.health`).
@@ -12,25 +12,33 @@ from notifier.model.outcome import Disposition, Verdict
 
 MAX_TRYING_S = 86_400.0
 """A device is tried for this long at most, from its first request on, whatever the time to live is."""
+MIN_TRYING_S = 60.0
 FIRST_DELAY_S = 0.5
 MAX_DELAY_S = 900.0
 """After an outage of any length each device is asked again within a quarter of an hour."""
+MAX_GRID_POWER = 8
+"""256 s: in a long outage each device is asked again within `MAX_DELAY_S` and one step of the grid."""
 ALONE_DELAYS_S = (0.5, 2.0, 15.0, 90.0, 300.0, 900.0, 2_800.0)
 """Waits of a device that is refused while others are accepted. Together, with any jitter, more than an hour."""
 MAX_COUNTED = len(ALONE_DELAYS_S) + 1
 """After so many counted refusals the device has failed: eight, over at least an hour."""
-MAX_WISH_S = 300.0
-"""A `Retry-After` that was granted in vain is doubled, up to this."""
+MAX_DOUBLED_S = 300.0
+"""A `Retry-After` that was waited for in vain is doubled, up to this."""
+MAX_DOUBLINGS = 20
+"""Keeps the power of two small; every cap is reached long before."""
 MAX_RETRY_AFTER_S = 3600.0
-"""A gateway that asks for a longer wait is asked again after an hour all the same."""
+"""A longer `Retry-After` is cut to this."""
+GRIDS_PER_BACKOFF, GRIDS_PER_RETRY_AFTER = 2, 8
+"""How fine the grid of due times is beside the wait. Waits of ours may end half a wait apart, so that a run can rest
+between a few common due times; a wait that a gateway asked for is kept more closely."""
 LAST_CALL_S = 5.0
-"""A wait that would end after the time to live ends this long before it instead: one last attempt."""
+"""A wait of ours that would end after the time to live ends this long before it instead, for one last attempt."""
 
-ASK_AGAIN = frozenset({Disposition.RETRY, Disposition.RECONNECT, Disposition.RENEW})
+RETRIED = frozenset({Disposition.RETRY, Disposition.RECONNECT, Disposition.RENEW})
 
 
 class Again(msgspec.Struct, frozen=True, gc=False):
-    """Ask again, not before `delay_s` seconds from now. `grid_s`: a wait that is put off ends at a multiple of this."""
+    """Ask again, not before `delay_s` seconds from now. A device that is deferred is due at a multiple of `grid_s`."""
 
     delay_s: float
     grid_s: float = 1.0
@@ -51,27 +59,27 @@ class Tried(msgspec.Struct, frozen=True, gc=False):
 
 
 def decide(verdict: Verdict, tried: Tried, expires_in_s: float, draw: float) -> Again | None:
-    """Ask again, or None when the device has failed.
+    """When to ask again, or None when the device has failed.
 
     Args:
-        verdict: the judged answer, of a disposition that may be asked again.
+        verdict: of the last answer; None is returned for dispositions that are not retried.
         tried: the requests made so far.
         expires_in_s: seconds until trying is over (`trying_s` after the first request).
         draw: a number in [0, 1) for the jitter.
     """
-    if verdict.disposition not in ASK_AGAIN or tried.counted >= MAX_COUNTED:
+    if verdict.disposition not in RETRIED or tried.counted >= MAX_COUNTED:
         return None
+    # Stale credentials are no load on the gateway: the first time the device goes out again at once.
     delay_s = 0.0 if verdict.disposition is Disposition.RENEW and tried.counted <= 1 else backoff_s(tried, draw)
-    # Our own waits may end at round times half a wait apart: then a run rests between them, and does not wait for many
-    # single devices. What a gateway asked for is kept more closely.
-    share = 2
+    grids = GRIDS_PER_BACKOFF
     if verdict.retry_after_s is not None:
-        granted_s = _granted_s(verdict.retry_after_s, tried.attempts, draw)
-        share = 8 if granted_s >= delay_s else share
-        delay_s = max(delay_s, granted_s)
+        asked_for_s = _retry_after_s(verdict.retry_after_s, tried.attempts, draw)
+        grids = GRIDS_PER_RETRY_AFTER if asked_for_s >= delay_s else grids
+        delay_s = max(delay_s, asked_for_s)
     elif delay_s >= expires_in_s:
         delay_s = max(expires_in_s - LAST_CALL_S, FIRST_DELAY_S)
-    return Again(delay_s, grid_of(delay_s / share)) if delay_s < expires_in_s else None
+    # A gateway's own wait is not shortened for a last attempt: it may not be asked before.
+    return Again(delay_s, grid_of(delay_s / grids)) if delay_s < expires_in_s else None
 
 
 def trying_s(ttl_s: float | None) -> float:
@@ -79,26 +87,27 @@ def trying_s(ttl_s: float | None) -> float:
 
     0 means "now or never" to the phone; a refused request may still be asked again for a minute.
     """
-    return MAX_TRYING_S if ttl_s is None else min(max(ttl_s, 60.0), MAX_TRYING_S)
+    return MAX_TRYING_S if ttl_s is None else min(max(ttl_s, MIN_TRYING_S), MAX_TRYING_S)
 
 
 def backoff_s(tried: Tried, draw: float) -> float:
     """Exponential with jitter, the jitter under the cap.
 
     In an outage between half and all of 0.5, 1, 2, 4 … seconds, so that it is soon noticed to be over. A device that is
-    refused alone waits by a table: its eight attempts tell more when they are far apart.
+    refused alone waits by a table: its eight attempts prove more when they are far apart.
     """
     if tried.is_counted:
+        # A narrow jitter: the waits of the table must add up to more than an hour.
         return ALONE_DELAYS_S[tried.counted - 1] * (0.95 + draw / 20)
-    whole = min(FIRST_DELAY_S * 2.0 ** min(tried.attempts - 1, 20), MAX_DELAY_S)
+    whole = min(FIRST_DELAY_S * 2.0 ** min(tried.attempts - 1, MAX_DOUBLINGS), MAX_DELAY_S)
     return float(whole * (0.5 + draw / 2))
 
 
-def _granted_s(wish_s: float, attempts: int, draw: float) -> float:
-    """The gateway's wish, doubled each time it was granted in vain."""
-    wish_s = min(float(max(wish_s, 0)), MAX_RETRY_AFTER_S)
-    doubled_s = wish_s * 2.0 ** min(max(attempts - 1, 0), 20)
-    return min(doubled_s, max(MAX_WISH_S, wish_s)) * (1 + draw / 8)
+def _retry_after_s(stated_s: float, attempts: int, draw: float) -> float:
+    """The wait that the gateway asks for, doubled for each earlier attempt. The jitter only lengthens it."""
+    stated_s = min(float(max(stated_s, 0)), MAX_RETRY_AFTER_S)
+    doubled_s = stated_s * 2.0 ** min(max(attempts - 1, 0), MAX_DOUBLINGS)
+    return min(doubled_s, max(MAX_DOUBLED_S, stated_s)) * (1 + draw / 8)
 
 
 def grid_of(most_s: float) -> float:
@@ -106,7 +115,7 @@ def grid_of(most_s: float) -> float:
 
     Devices of one batch then come due together, so that a batch is asked in few rounds.
     """
-    return float(2.0 ** min(max(math.floor(math.log2(max(most_s, 1.0))), 0), 8))
+    return float(2.0 ** min(math.floor(math.log2(max(most_s, 1.0))), MAX_GRID_POWER))
 
 
 def on_grid(due_at: float, grid_s: float) -> float:

@@ -1,4 +1,4 @@
-"""Asks for deferred devices when they are due: between the queue that reads them and the progress that settles them."""
+"""Brings deferred devices back when they are due: from the queue that reads them to the checkpoint that counts them."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.run import Asking
 from notifier.model.store_error import StoreRefused, in_words
-from notifier.sending.asking import of_old_claims
+from notifier.sending.asking import asked_by_old_claims
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
 from notifier.sending.batch_source import InputUnreachable, account_of
 from notifier.sending.checkpoint import Checkpoint
@@ -37,64 +37,71 @@ class Retrying:
         self._queue = queue
         self._results = results
         self._background = background
-        self._progress = checkpoint
+        self._checkpoint = checkpoint
         self._run_id = run_id
         self._campaign_id = campaign_id
         self._size = size
         self._reading: dict[int, Task[SettledBatch]] = {}
-        """Rounds that earlier claims settled and did not come to count, by number."""
+        """By number, rounds that earlier claims settled without adding them to the account: being read."""
         self._lost: set[int] = set()
-        """Of what workers that died may have asked for: batches of which nothing is left."""
+        """Batches that dead workers may have asked for, and of which neither rows nor deferred devices are left."""
         self._has_looked = False
-        self._is_read = False
+        """The objects were listed once more since the last batch was taken."""
+        self._has_ended_reading = False
+        """The queue knows that the audience was read."""
         self._refused: StoreRefused | None = None
         checkpoint.on_settled = self._note_settled
         queue.on_error = self._note_error
 
     def turn(self) -> None:
-        """Read what is due.
+        """Begin to read what is due, take in what was read. Never blocks.
 
         Raises:
-            StoreRefused: what is deferred may not be read.
+            StoreRefused: the role may not read what is deferred.
         """
         if self._refused is not None:
             raise self._refused
-        if self._progress.is_read and not self._is_read:
-            self._is_read = True
+        if self._checkpoint.is_read and not self._has_ended_reading:
+            self._has_ended_reading = True
             self._queue.end_reading()
-        cursor = self._progress.cursor
+        cursor = self._checkpoint.cursor
+        # A batch's next round may begin when the cursor has passed its first: after the audience, that is all of them.
         self._queue.turn(math.inf if cursor.round else cursor.record // self._size)
         self._find_settled()
 
     def take(self, *, unfinished_only: bool = False) -> list[tuple[Batch, list[Push]]]:
-        """Take in the batches that are due: their devices are to be asked for, or deferred again.
-
-        Returns each with those of its devices that are to be asked for at their own later time (`DeferredQueue.take`).
+        """Take the batches that are due out of the queue and enter them with the checkpoint.
 
         Args:
-            unfinished_only: only what workers that died may have asked for, whether it is due or not: a run that ends
-                early still accounts for it.
+            unfinished_only: only what dead workers may have asked for, whether it is due or not: a run that ends early
+                still accounts for it.
+
+        Returns:
+            Each batch, and those of its devices that are to be asked for at a later time of their own
+            (`DeferredQueue.take`).
         """
         taken = []
-        unfinished = {one.number for one in self._progress.asking.unfinished}
+        unfinished = {one.number for one in self._checkpoint.asking.unfinished}
         if unfinished_only:
             self._queue.hurry(unfinished)
         for found in self._queue.ready():
             number = found.number
             if number in self._reading or (unfinished_only and number not in unfinished):
                 continue
+            # A batch that a dead worker may have asked for is taken even if nothing in it is due: its possible
+            # repeats must be counted.
             if number not in unfinished and self._queue.put_back(number):
-                self._progress.asking.withdraw([number])
-            elif self._progress.may_ask(number, found.round):
-                batch, later = self._queue.take(number, self._progress.asking.suspects_of(number))
-                self._progress.enter_deferred(batch)
+                self._checkpoint.asking.withdraw([number])
+            elif self._checkpoint.may_ask(number, found.round):
+                batch, later = self._queue.take(number, self._checkpoint.asking.suspects_of(number))
+                self._checkpoint.enter_deferred(batch)
                 self._has_looked = False
                 taken.append((batch, later))
         return taken
 
     def stop(self) -> None:
-        """Nothing more is asked for in this hop."""
-        self._progress.asking.withdraw()
+        """Nothing more is asked for in this hop: take back what was entered and not begun."""
+        self._checkpoint.asking.withdraw()
 
     # -- what is left -------------------------------------------------------------------------------------------------
 
@@ -102,7 +109,7 @@ class Retrying:
         """When the next batch is due, seconds since the epoch; infinite when none is, None while it is not known.
 
         Raises:
-            InputUnreachable: it cannot be read now.
+            InputUnreachable: what is deferred cannot be read now.
         """
         if self._queue.trouble is not None:
             raise InputUnreachable(self._queue.trouble)
@@ -115,11 +122,11 @@ class Retrying:
 
     @property
     def is_listed(self) -> bool:
-        """Whether it is known what there is."""
+        """Whether the queue knows all deferred batches."""
         return self._queue.is_listed
 
     def look_again(self) -> bool:
-        """List the objects once more, as devices are deferred and none is found. False when that was done already."""
+        """List the objects once more, because devices are deferred and none is found. False when that was done."""
         if self._has_looked:
             return False
         self._has_looked = True
@@ -128,21 +135,21 @@ class Retrying:
 
     @property
     def has_unfinished(self) -> bool:
-        """Whether workers that died may have asked for deferred batches that were not formed or counted since."""
-        return any(one.number not in self._lost for one in self._progress.asking.unfinished)
+        """Whether dead workers may have asked for deferred batches that were neither taken nor counted since."""
+        return any(one.number not in self._lost for one in self._checkpoint.asking.unfinished)
 
     def asked_by_old_claims(self, settled: Mapping[int, Account]) -> list[Asking]:
-        """What claims of a release before this may have asked for."""
-        checkpoint = self._progress
-        return of_old_claims(self._queue.open_rounds, checkpoint.cursor.round, checkpoint.suspects, settled)
+        """What claims of an earlier release may have asked for."""
+        checkpoint = self._checkpoint
+        return asked_by_old_claims(self._queue.open_rounds, checkpoint.cursor.round, checkpoint.suspects, settled)
 
     # -- rounds that earlier claims settled ---------------------------------------------------------------------------
 
     def _find_settled(self) -> None:
-        """Their accounts are missing, as long as they are in the list of batches asked for."""
+        """Read those: a settled batch is missing in the account as long as it is in the list of batches asked for."""
         if not self._queue.is_listed or not self._queue.may_try:
             return
-        for one in self._progress.asking.unfinished:
+        for one in self._checkpoint.asking.unfinished:
             number = one.number
             if (number, one.round) not in self._queue.settled:
                 if number not in self._queue:
@@ -155,28 +162,30 @@ class Retrying:
     def _count(self, number: int, task: Task[SettledBatch]) -> None:
         try:
             settled = task.result()
-        except Exception as error:  # noqa: BLE001 - whatever S3 had to say: it is read again in the next turn
+        except Exception as error:  # noqa: BLE001 - whatever S3 answered: it is read again in a later turn
             self._queue.fail(error)
             return
         end = Cursor(record=(number + 1) * self._size, round=settled.round)
         batch = Batch(self._run_id, self._campaign_id, number, settled.round, end)
-        batch.account = account_of(number, settled, self._progress.asking.suspects_of(number))
+        batch.account = account_of(number, settled, self._checkpoint.asking.suspects_of(number))
         batch.passed = True
         self._queue.forget(number, settled.round)
-        self._progress.enter_deferred(batch)
+        self._checkpoint.enter_deferred(batch)
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
     def _note_settled(self, batch: Batch, is_ours: bool) -> None:
+        """A batch was settled, by this worker or by another: find out what it deferred."""
         if is_ours:
             if batch.deferred:
                 due_at = min(map(due_from, batch.deferred))
-                epochs = (self._progress.lane.epoch,)
+                epochs = (self._checkpoint.lane.epoch,)
                 self._queue.add(DeferredBatch(batch.number, batch.round + 1, epochs, due_at))
         elif batch.number not in self._queue and (not batch.passed or (batch.account.deferred and not batch.round)):
-            self._queue.look()  # another worker settled it; what that one deferred is not known here
+            # Another worker settled it, and may have deferred other devices than this one: only a listing shows them.
+            self._queue.look()
 
     def _note_error(self, error: Exception) -> None:
         if isinstance(error, StoreRefused):
             self._refused = error
-        self._progress.note_trouble(f"deferred devices could not be read: {in_words(error)}")
+        self._checkpoint.note_trouble(f"deferred devices could not be read: {in_words(error)}")

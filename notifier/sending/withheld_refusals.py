@@ -1,6 +1,6 @@
-"""Doubt: is it the device, or is it us? One refusal blames the device; many and no success blame the campaign.
+"""Withholds refusals that could be our fault until it is clear: one blames the device, many and no success blame us.
 
-Refusals that could be ours are held back until it is clear, so that a wrong setting never makes good tokens look dead.
+So a wrong setting or message never makes good tokens look dead. Counts by endpoint; for payloads also by arm. Pure.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ many arms no single one has so many.
 MIN_ANSWERS = 100
 """Answers before a setting may be blamed for refused tokens."""
 SHARE = 0.5
-"""So many of them refused: it is the setting."""
+"""Share of refused ones among them from which on it is the setting."""
 
 STOPS: Mapping[Suspicion, str] = {
     Suspicion.ENVIRONMENT: "wrong_environment",
@@ -25,91 +25,111 @@ STOPS: Mapping[Suspicion, str] = {
     Suspicion.SENDER: "wrong_sender",
     Suspicion.TOKENS: "wrong_tokens",
 }
-"""Suspicions about tokens, each with the word that a run stops with."""
+"""Suspicions about tokens, each with the code that a run's stop reason begins with."""
 
 _OF_LIVE_TOKENS = frozenset({Suspicion.SENDER, Suspicion.TOKENS})
 """Judged without the dead. APNs calls a token dead *for the topic*, so it knows it. FCM says UNREGISTERED of another
 project's dead token too, which proves nothing: https://github.com/firebase/firebase-admin-python/pull/492."""
 
-H = TypeVar("H")
+R = TypeVar("R")
 
 
-class Place(NamedTuple):
-    """Where refusals are counted."""
+class Group(NamedTuple):
+    """Refusals that are counted together."""
 
     endpoint: str
     arm: str
     suspicion: Suspicion
 
 
-class WithheldRefusals(Generic[H]):
-    """Refusals that wait for a judgement. `H` is whatever the caller holds back with each."""
+class WithheldRefusals(Generic[R]):
+    """Refusals that wait for a decision. `R` is whatever the caller keeps of each."""
 
     def __init__(self) -> None:
-        self._held: dict[Place, list[H]] = {}
-        self._refused: dict[Place, int] = {}
+        self._withheld: dict[Group, list[R]] = {}
+        self._refused: dict[Group, int] = {}
+        """How many were refused, withheld or not."""
         self._answers: dict[str, int] = {}
         self._dead: dict[str, int] = {}
+        """By endpoint: answers, and those of them that said only that the token is dead."""
         self._accepted: set[tuple[str, str]] = set()
+        """Endpoints and arms that had a device accepted."""
         self._unproven: dict[str, int] = {}
         """By endpoint: refused payloads of arms that had none accepted."""
 
-    def accept(self, endpoint: str, arm: str) -> list[H]:
+    @property
+    def count(self) -> int:
+        """How many refusals are withheld."""
+        return sum(map(len, self._withheld.values()))
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def accept(self, endpoint: str, arm: str) -> list[R]:
         """A device was accepted. Returns the refusals that are thereby the devices' own."""
         self._answers[endpoint] = self._answers.get(endpoint, 0) + 1
         if (endpoint, arm) not in self._accepted:
             self._accepted.add((endpoint, arm))
-            refused = self._refused.get(Place(endpoint, arm, Suspicion.PAYLOAD), 0)
+            refused = self._refused.get(Group(endpoint, arm, Suspicion.PAYLOAD), 0)
             self._unproven[endpoint] = self._unproven.get(endpoint, 0) - refused
-        if not self._held:
+        if not self._withheld:  # nearly always: this is called for every accepted push
             return []
-        clear = self._held.pop(Place(endpoint, arm, Suspicion.PAYLOAD), [])
-        for suspicion in [place.suspicion for place in self._held if place.endpoint == endpoint]:
+        # The arm's message is fine, so its refused payloads are the devices' own.
+        clear = self._withheld.pop(Group(endpoint, arm, Suspicion.PAYLOAD), [])
+        # One answer more may be the one that settles the question of tokens.
+        for suspicion in [group.suspicion for group in self._withheld if group.endpoint == endpoint]:
             if suspicion is not Suspicion.PAYLOAD and self._is_cleared(endpoint, suspicion):
                 clear += self._release(endpoint, suspicion)
         return clear
 
     def refuse(
-        self, endpoint: str, arm: str, verdict: Verdict, what: H, *, is_counted: bool = False
-    ) -> tuple[list[H], str | None]:
-        """A device was refused, perhaps in a way that could be our fault. With `is_counted` it was so before.
+        self, endpoint: str, arm: str, verdict: Verdict, refusal: R, *, is_counted: bool = False
+    ) -> tuple[list[R], str | None]:
+        """A device was refused, perhaps in a way that could be our fault.
 
-        Returns what is clear now: the refusals that are the devices' own, and the reason to stop if it is us.
+        Args:
+            is_counted: this device's refusal was counted before, and is not counted twice.
+
+        Returns:
+            The refusals that are clear now, as the devices' own; and the reason to stop the run if it is our fault.
         """
-        one = 0 if is_counted else 1
-        self._answers[endpoint] = self._answers.get(endpoint, 0) + one
+        added = 0 if is_counted else 1
+        self._answers[endpoint] = self._answers.get(endpoint, 0) + added
         if verdict.suspicion is None:
             if verdict.disposition is Disposition.DROP_TOKEN:
-                self._dead[endpoint] = self._dead.get(endpoint, 0) + one
-            return [what], None
-        place = Place(endpoint, arm, verdict.suspicion)
-        self._refused[place] = self._refused.get(place, 0) + one
+                self._dead[endpoint] = self._dead.get(endpoint, 0) + added
+            return [refusal], None
+        group = Group(endpoint, arm, verdict.suspicion)
+        self._refused[group] = self._refused.get(group, 0) + added
         if verdict.suspicion is not Suspicion.PAYLOAD:
-            return self._blame_tokens(verdict, place, what)
+            return self._suspect_setting(verdict, group, refusal)
         if (endpoint, arm) in self._accepted:
-            return [what], None
-        self._held.setdefault(place, []).append(what)
-        self._unproven[endpoint] = self._unproven.get(endpoint, 0) + one
-        return [], self._blame_payload(verdict, place)
+            return [refusal], None
+        self._withheld.setdefault(group, []).append(refusal)
+        self._unproven[endpoint] = self._unproven.get(endpoint, 0) + added
+        return [], self._suspect_payload(verdict, group)
 
-    def _blame_payload(self, verdict: Verdict, place: Place) -> str | None:
+    def _suspect_payload(self, verdict: Verdict, group: Group) -> str | None:
         """The reason to stop, if it is the payload of one arm, or of many."""
-        endpoint, arm, _ = place
-        if self._refused[place] >= MIN_REFUSALS:
+        endpoint, arm, _ = group
+        if self._refused[group] >= MIN_REFUSALS:
             return f"payload_refused: {verdict.reason} by {endpoint} for arm {arm}"
         unproven = self._unproven[endpoint]
         if unproven < MIN_REFUSALS or unproven < SHARE * self._answers[endpoint]:
             return None
-        arms = sum(
-            (one.endpoint, one.suspicion) == (endpoint, Suspicion.PAYLOAD) and (endpoint, one.arm) not in self._accepted
+        arms = [
+            one.arm
             for one in self._refused
-        )
-        return f"payload_refused: {verdict.reason} by {endpoint} for {arms} arms, {unproven} devices and none accepted"
+            if one.endpoint == endpoint
+            and one.suspicion is Suspicion.PAYLOAD
+            and (endpoint, one.arm) not in self._accepted
+        ]
+        extent = f"{len(arms)} arms, {unproven} devices and none accepted"
+        return f"payload_refused: {verdict.reason} by {endpoint} for {extent}"
 
-    def _blame_tokens(self, verdict: Verdict, place: Place, what: H) -> tuple[list[H], str | None]:
-        """Wrong settings are the endpoint's, whatever the arm."""
-        endpoint, _, suspicion = place
-        self._held.setdefault(place, []).append(what)
+    def _suspect_setting(self, verdict: Verdict, group: Group, refusal: R) -> tuple[list[R], str | None]:
+        """A wrong setting is the endpoint's, whatever the arm: as for `refuse`."""
+        endpoint, _, suspicion = group
+        self._withheld.setdefault(group, []).append(refusal)
         answers = self._answers_about(endpoint, suspicion)
         if answers < MIN_ANSWERS:
             return [], None
@@ -121,6 +141,8 @@ class WithheldRefusals(Generic[H]):
             f"{verdict.reason}" + (f", besides {besides} dead tokens" if besides else "")
         )
 
+    # -- what the counts say ------------------------------------------------------------------------------------------
+
     def _answers_about(self, endpoint: str, suspicion: Suspicion) -> int:
         """How many answers say something about it."""
         dead = self._dead.get(endpoint, 0) if suspicion in _OF_LIVE_TOKENS else 0
@@ -128,53 +150,54 @@ class WithheldRefusals(Generic[H]):
 
     def _is_cleared(self, endpoint: str, suspicion: Suspicion) -> bool:
         """Whether enough answers say that it is the tokens."""
-        enough = self._answers_about(endpoint, suspicion) >= MIN_ANSWERS
-        return enough and not self._is_setting(endpoint, suspicion)
+        is_enough = self._answers_about(endpoint, suspicion) >= MIN_ANSWERS
+        return is_enough and not self._is_setting(endpoint, suspicion)
 
     def _is_setting(self, endpoint: str, suspicion: Suspicion) -> bool:
-        """Whether so many tokens are refused that it is not the tokens."""
+        """Whether the share of refused tokens is so large that the setting is at fault."""
         return self._refusals(endpoint, suspicion) >= SHARE * self._answers_about(endpoint, suspicion)
 
     def _refusals(self, endpoint: str, suspicion: Suspicion) -> int:
-        return sum(
-            n for place, n in self._refused.items() if (place.endpoint, place.suspicion) == (endpoint, suspicion)
-        )
+        """How many were refused so, over all arms."""
+        return sum(n for group, n in self._refused.items() if _is_of(group, endpoint, suspicion))
 
-    def _release(self, endpoint: str, suspicion: Suspicion) -> list[H]:
-        places = [place for place in self._held if (place.endpoint, place.suspicion) == (endpoint, suspicion)]
-        return [what for place in places for what in self._held.pop(place)]
+    def _release(self, endpoint: str, suspicion: Suspicion) -> list[R]:
+        """Take out what is withheld for one suspicion, over all arms."""
+        groups = [group for group in self._withheld if _is_of(group, endpoint, suspicion)]
+        return [refusal for group in groups for refusal in self._withheld.pop(group)]
 
-    def renewed(self, endpoint: str) -> list[H]:
-        """The credentials are others now: what the old ones were told of tokens proves nothing about these.
+    # -- without an answer --------------------------------------------------------------------------------------------
 
-        Returns the refusals of tokens that were held back, to be asked for again.
+    def renewed(self, endpoint: str) -> list[R]:
+        """The credentials were replaced: what the old ones met proves nothing about the new ones.
+
+        Returns the withheld refusals of tokens, to be asked for again. Refused payloads stay: they are the message's.
         """
         self._answers.pop(endpoint, None)
         self._dead.pop(endpoint, None)
-        for place in [place for place in self._refused if place.endpoint == endpoint and place.suspicion in STOPS]:
-            del self._refused[place]
-        return [what for suspicion in STOPS for what in self._release(endpoint, suspicion)]
+        for group in [group for group in self._refused if group.endpoint == endpoint and group.suspicion in STOPS]:
+            del self._refused[group]
+        return [refusal for suspicion in STOPS for refusal in self._release(endpoint, suspicion)]
 
-    def settle(self) -> tuple[list[H], list[H]]:
-        """Nothing more is learnt for now. Returns what is held back: the devices' own, and what may still be our fault.
+    def decide(self) -> tuple[list[R], list[R]]:
+        """No more answers come. Returns what was withheld: the devices' own, and what may still be our fault.
 
-        Too few answers to stop a run: refusals are the devices' own when they are the exception among them.
+        There are too few answers to stop a run; refusals are the devices' own when they are the exception among them.
         """
-        own: list[H] = []
-        doubtful: list[H] = []
-        for (endpoint, _, suspicion), some in self._held.items():
+        own: list[R] = []
+        unclear: list[R] = []
+        for (endpoint, _, suspicion), refusals in self._withheld.items():
             is_own = suspicion in STOPS and not self._is_setting(endpoint, suspicion)
-            (own if is_own else doubtful).extend(some)
-        self._held = {}
-        return own, doubtful
+            (own if is_own else unclear).extend(refusals)
+        self._withheld = {}
+        return own, unclear
 
-    def put_aside(self) -> list[H]:
-        """Return all that is held back, to be asked for later. What was counted stays counted."""
-        some = [what for held in self._held.values() for what in held]
-        self._held = {}
-        return some
+    def take_all(self) -> list[R]:
+        """Take out all that is withheld, to be asked for later. What was counted stays counted."""
+        refusals = [refusal for group in self._withheld.values() for refusal in group]
+        self._withheld = {}
+        return refusals
 
-    @property
-    def held(self) -> int:
-        """How many refusals wait."""
-        return sum(map(len, self._held.values()))
+
+def _is_of(group: Group, endpoint: str, suspicion: Suspicion) -> bool:
+    return group.endpoint == endpoint and group.suspicion is suspicion

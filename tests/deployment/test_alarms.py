@@ -65,7 +65,7 @@ def a_hop(account: Account) -> Any:
     """A hop, as far as its watch looks at it."""
     return SimpleNamespace(
         checkpoint=SimpleNamespace(account=account, unsettled=0, lane=SimpleNamespace(run_id="r1")),
-        dispatch=SimpleNamespace(open=0, on_answer=None),
+        dispatch=SimpleNamespace(open=0),
         deadline=SimpleNamespace(remaining_ms=lambda: 1_000),
     )
 
@@ -81,7 +81,7 @@ def everything_told() -> Lines:
     watch.begin(hop)
     batch = Batch("r1", "c1", 0, 0, Cursor())
     push = SimpleNamespace(batch=batch, endpoint="fcm")
-    hop.dispatch.on_answer(push, SimpleNamespace(latency_s=0.1, status=404), Verdict(Disposition.DROP_TOKEN))
+    watch.sending.answered(push, SimpleNamespace(latency_s=0.1, status=404), Verdict(Disposition.DROP_TOKEN))
     for outcome, reason in (
         (Outcome.ACCEPTED, None), (Outcome.REJECTED, "UNREGISTERED"), (Outcome.FAILED, "x"), (Outcome.HELD, None),
     ):  # fmt: skip

@@ -191,7 +191,9 @@ class ProcessHops:
         checkpoint = Checkpoint(
             lane, world.ledger, world.results, self.background, self.ledger_background, world.clock, (LaneLost,)
         )
-        dispatch = Dispatch(self.transport, self.carriers, world.clock, world.chance.random, {}, world.window)
+        dispatch = Dispatch(
+            self.transport, self.carriers, checkpoint.health, world.clock, world.chance.random, {}, world.window
+        )
         per_second = world.per_second or campaign.per_second or None
         rate_limit = RateLimit(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
         plan = Plan(

@@ -167,7 +167,7 @@ def test_a_stopped_run_says_what_helps(word: str) -> None:
 
 def test_a_run_stopped_for_something_outside_is_resumed() -> None:
     """Credentials, an account: mended where they are, and the run goes on."""
-    for reason in ("credentials_refused: x by fcm", "BadTopic: apns refuses everything until this is mended", None):
+    for reason in ("credentials_refused: x by fcm", "BadTopic: apns refuses everything until this is fixed", None):
         step = next_step(msgspec.structs.replace(lane(0, LaneState.STOPPED), reason=reason))
         assert "fix the reason, then `notifier resume " in step
 

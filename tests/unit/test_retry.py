@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from notifier.model.health import Health
 from notifier.model.outcome import Disposition, Verdict
 from notifier.sending.retry import (
-    ASK_AGAIN,
     LAST_CALL_S,
     MAX_COUNTED,
     MAX_DELAY_S,
     MAX_RETRY_AFTER_S,
     MAX_TRYING_S,
+    RETRIED,
     Tried,
     backoff_s,
     decide,
@@ -37,7 +37,7 @@ def delay_s(verdict: Verdict, tried: Tried, expires_in_s: float, draw: float) ->
     return again.delay_s if again else None
 
 
-@pytest.mark.parametrize("disposition", [d for d in Disposition if d not in ASK_AGAIN])
+@pytest.mark.parametrize("disposition", [d for d in Disposition if d not in RETRIED])
 def test_final_answers(disposition: Disposition) -> None:
     """What is final is never asked again."""
     assert decide(Verdict(disposition), Tried(1), EVER, 0.5) is None
