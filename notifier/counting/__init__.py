@@ -1,1 +1,1 @@
-"""Counting an audience: a job of several invocations, and what it found."""
+"""Counts an audience before anybody decides to send to it, in a job that may take several invocations."""

@@ -1,6 +1,6 @@
-"""What looks wrong in an audience that can be sent to: words for no value, tokens that are the other gateway's.
+"""Finds what looks wrong in an audience although it can be sent to: words for no value, tokens of the other gateway.
 
-And where its broken records are: grouped by reason, with the first places of each, for somebody who has to find them.
+Also groups broken records by their reason, with the first places of each, for people who have to correct them.
 """
 
 from collections.abc import Container, Iterator, Mapping
@@ -11,12 +11,12 @@ from notifier.model.plurals import counted
 from notifier.model.recipient import Device, Gateway, Platform, Recipient
 
 BLANK = ""
-"""Among the null words: only white space."""
+"""Stands for a value of white space only, among the null words."""
 _MAX_WORDS = 20
 _MAX_ATTRIBUTES = 100
 _MAX_REASONS = 50
 PLACES = 3
-"""Of each reason."""
+"""Places that are kept of each reason."""
 OTHER_REASONS = "other reasons"
 _OTHER_WORDS = "others"
 _NULL_WORDS = frozenset(
@@ -27,18 +27,18 @@ _NULL_WORDS = frozenset(
 )  # fmt: skip
 """As databases, spreadsheets and languages write that there is no value, in lower case. `\\N` is MySQL's and Hive's."""
 _NULL_AS_WRITTEN = frozenset({"NA"})
-"""R's word. `Na` may be a name."""
+"""R's word. Only in capitals: `Na` may be a name."""
 _FIRST_CHARS = frozenset(word[0] for word in _NULL_WORDS) | frozenset("NU \t\n\r\v\f\xa0\u3000\u2007\u202f")
 _LONGEST = max(map(len, _NULL_WORDS))
 _APNS_CHARS = range(64, 201)
 """Hexadecimal digits of a token of Apple's: 64 today, and Apple asks not to count on it."""
 _HEX = frozenset("0123456789abcdefABCDEF")
 ALWAYS = ("user_id", "locale", "timezone")
-"""What no text needs to ask for to be used."""
+"""Members of a record that are used whatever the texts say."""
 
 
 class RecordPlace(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where something is: `record` counts from 0 within `part`, `device` within the record."""
+    """A record, or one of its devices: `record` counts from 0 within `part`, `device` from 0 within the record."""
 
     record: int
     part: str = ""
@@ -58,7 +58,7 @@ class BrokenGroup(msgspec.Struct):
 
 
 def add_broken(groups: list[BrokenGroup], reason: str, place: RecordPlace) -> None:
-    """One more. Further reasons than 50 are counted together."""
+    """Add a broken record or device to the group of its reason. Reasons beyond 50 share one group."""
     group = next((one for one in groups if one.reason == reason), None)
     if group is None and len(groups) >= _MAX_REASONS:
         reason = OTHER_REASONS
@@ -72,9 +72,9 @@ def add_broken(groups: list[BrokenGroup], reason: str, place: RecordPlace) -> No
 
 
 def null_word(value: str) -> str | None:
-    """The word for no value, as it is written; `BLANK` for white space. None for a value, and for an empty text.
+    """The word for no value, as it is written; `BLANK` for white space. None for anything else.
 
-    Texts have a default for an empty one.
+    An empty text is no such word: a message's default is used in its place.
     """
     if value[:1] not in _FIRST_CHARS:  # almost every value, and this runs for each of them
         return None
@@ -107,7 +107,7 @@ def _add_word(words: dict[str, dict[str, int]], name: str, word: str) -> None:
 
 
 def of_other_gateway(device: Device) -> str | None:
-    """`ios apns` and the like where the token looks like one of the other gateway: as marked. None where it fits."""
+    """`ios apns` and the like, as the device is marked, where its token looks like the other gateway's; else None."""
     token = device.token
     if device.carrier is Gateway.APNS:
         looks_wrong = ":" in token or token.startswith("APA91")
@@ -119,10 +119,10 @@ def of_other_gateway(device: Device) -> str | None:
 def warnings_in(
     null_words: Mapping[str, Mapping[str, int]], other_gateway: Mapping[str, int], names: Container[str] | None
 ) -> Iterator[str]:
-    """What to say about it.
+    """A warning for each mark and attribute that looks wrong.
 
     Args:
-        names: the attributes that texts use; None where no text is known, and any might be used.
+        names: the attributes that the texts use; None where no text is known, so that any may be used.
     """
     for marked, count in other_gateway.items():
         platform, gateway = marked.split(" ")
@@ -131,8 +131,8 @@ def warnings_in(
         if gateway == Gateway.APNS:
             yield f"{tokens} FCM's, {are}: set gateway: fcm"
         else:
-            mend = "set gateway: apns, or leave gateway out" if platform == Platform.IOS else "set platform: ios"
-            yield f"{tokens} APNs', {are}: {mend}"
+            fix = "set gateway: apns, or leave gateway out" if platform == Platform.IOS else "set platform: ios"
+            yield f"{tokens} APNs', {are}: {fix}"
     for name, words in null_words.items():
         if names is None or name in names or name in ALWAYS:
             yield f"{name} is {_counted(words)}; export such a value as null (without quotes), or leave it out"
@@ -142,13 +142,13 @@ def _counted(words: Mapping[str, int]) -> str:
     """`the word null for 1 user, blank for 3 users`."""
     parts = []
     for word, count in sorted(words.items(), key=lambda item: -item[1]):
-        said = "blank" if word == BLANK else f"the word {word}"
-        parts.append(f"{said} for {counted(count, 'user')}")
+        value = "blank" if word == BLANK else f"the word {word}"
+        parts.append(f"{value} for {counted(count, 'user')}")
     return ", ".join(parts)
 
 
 def broken_lines(groups: list[BrokenGroup]) -> Iterator[str]:
-    """Each reason on a line: how many, and where the first are."""
+    """A line for each reason: how many, and where the first are."""
     for group in sorted(groups, key=lambda one: -one.count):
         yield f"{group.count:,} × {group.reason} ({places_of(group)})"
 

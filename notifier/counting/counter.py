@@ -1,4 +1,7 @@
-"""An audience in figures: what it holds, before anybody decides to send to it. Its memory does not grow with users."""
+"""Counts what an audience holds: users, devices, languages, attributes, what is broken.
+
+Memory does not grow with the users, except for the hashes of their tokens: 8 bytes a device.
+"""
 
 from array import array
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -12,9 +15,9 @@ from notifier.model.recipient import BrokenRecord, Recipient, masked, read_recip
 from notifier.model.user_rows import BATCH_SIZE, UserRows
 
 MAX_NAMES = 500
-"""Distinct locales, time zones and attributes that are told apart; further ones are counted under `OTHER`.
+"""Distinct locales, time zones and attributes that are counted apart; further ones are counted under `OTHER`.
 
-With the other limits it keeps the figures below the 400 KB of a DynamoDB item.
+Together with the limits below it keeps the figures under the 400 KB that a DynamoDB item may have.
 """
 MAX_NAME_CHARS = 40
 OTHER = "(others)"
@@ -22,9 +25,12 @@ SAMPLES = 20
 MAX_SAMPLE_ATTRIBUTES = 20
 MAX_SAMPLE_CHARS = 100
 _FIRST_SAMPLES = 5
+"""The first users are samples whatever they are like; after them only those of a kind that is not among them yet."""
 _SAMPLED_USERS = 20_000
-"""Samples are taken of the first so many users: looking for more of them costs time for every user."""
-_DRAWERS = 256
+"""Samples are taken of the first users only: to look further costs time for every user of a large audience."""
+_BUCKETS = 256
+"""One for each value of a hash's lowest byte, so that the search for repeats needs a set of one bucket at a time."""
+_LOWEST_BYTE = _BUCKETS - 1
 _HASH_BYTES = 8
 
 
@@ -65,7 +71,7 @@ class AudienceCounter:
     """Counts records as they come.
 
     Args:
-        figures: what an earlier part of the same job had counted.
+        figures: what an earlier invocation of the same job has counted.
         locate: gives the part that holds the record of a number, and its number there.
         size: records in a batch; anything but 500 is for tests.
     """
@@ -104,13 +110,14 @@ class AudienceCounter:
         self.figures.platforms = {name: n for name, n in self._platforms.items() if n}
 
     def count_user(self, user_id: str | None) -> None:
-        """The next record belongs to this user, who is counted unless the row before was his. Batches are a run's."""
+        """Count the user of the next record, unless the row before has the same user id. None is a user of its own."""
+        # As in a run, where batches are formed alone: rows are joined within a batch only.
         if self.figures.records % self._size == 0:
             self.user_rows.start_batch()
         self.figures.users += self.user_rows.starts_user(user_id)
 
     def count(self, recipient: Recipient) -> bool:
-        """Count one recipient. False where an earlier row of this user counted: then only its devices are."""
+        """Count one recipient. False where an earlier row of the user was counted: then only the devices are."""
         figures = self.figures
         figures.invalid_records += len(recipient.broken_devices)
         for n, reason in recipient.broken_devices:
@@ -131,7 +138,7 @@ class AudienceCounter:
         return True
 
     def _count_traits(self, recipient: Recipient) -> None:
-        """What a user has, devices apart."""
+        """Count what a user has, except devices."""
         figures = self.figures
         add_null_words(figures.null_words, recipient)
         if recipient.locale:
@@ -145,12 +152,12 @@ class AudienceCounter:
                 count_named(figures.attributes, name)
 
     def count_broken(self, reason: str, device: int | None = None) -> None:
-        """The record at hand, or one of its devices, is broken: remember why and where."""
+        """Count the current record, or one of its devices, as broken: why, and where it is."""
         part, number = self._locate(self.figures.records)
         add_broken(self.figures.broken, reason, RecordPlace(number, part, device))
 
     def _sample(self, recipient: Recipient) -> None:
-        """Keep the first few, then those of a kind not kept yet."""
+        """Take the recipient as a sample, if it is one of the first or of a kind that is not among them yet."""
         kind = (recipient.locale, tuple(device.platform.value for _, device in recipient.devices))
         if len(self.figures.samples) >= _FIRST_SAMPLES and kind in self._sampled:
             return
@@ -159,33 +166,32 @@ class AudienceCounter:
 
 
 class TokenHashes:
-    """Tokens as 8-byte hashes in drawers: 8 MB a million, to find out which came twice.
+    """Finds repeated tokens. Holds 8 bytes of a hash for each, so that a million need 8 MB.
 
-    Exact but for colliding hashes: of a million different tokens, about one pair in 37 million audiences is taken for
-    equal wrongly.
+    Two different tokens can have one hash: with a million tokens that is so in one of 37 million audiences.
     """
 
     def __init__(self) -> None:
-        self._drawers = [array("Q") for _ in range(_DRAWERS)]
+        self._buckets = [array("Q") for _ in range(_BUCKETS)]
 
     def __len__(self) -> int:
-        return sum(map(len, self._drawers))
+        return sum(map(len, self._buckets))
 
     def add(self, token: str) -> None:
         """One more token, ASCII."""
         number = token_hash(token)
-        self._drawers[number & 0xFF].append(number)
+        self._buckets[number & _LOWEST_BYTE].append(number)
 
     def repeated(self) -> int:
-        """How many had been there before."""
-        return sum(len(drawer) - len(set(drawer)) for drawer in self._drawers)
+        """How many tokens were added that had been added before."""
+        return sum(len(bucket) - len(set(bucket)) for bucket in self._buckets)
 
     def repeated_hashes(self) -> set[int]:
         """The hashes that are there more than once."""
         found = set()
-        for drawer in self._drawers:
+        for bucket in self._buckets:
             seen: set[int] = set()
-            for number in drawer:
+            for number in bucket:
                 if number in seen:
                     found.add(number)
                 seen.add(number)
@@ -194,8 +200,8 @@ class TokenHashes:
     def pieces(self, max_bytes: int) -> Iterator[bytes]:
         """All hashes as bytes, in pieces of about `max_bytes`, for `load`."""
         piece = bytearray()
-        for drawer in self._drawers:
-            piece += drawer.tobytes()
+        for bucket in self._buckets:
+            piece += bucket.tobytes()
             if len(piece) >= max_bytes:
                 yield bytes(piece)
                 piece.clear()
@@ -203,20 +209,20 @@ class TokenHashes:
             yield bytes(piece)
 
     def clear(self) -> None:
-        """Forget them: they are put away."""
-        for drawer in self._drawers:
-            del drawer[:]
+        """Drop the hashes from memory: the caller has stored them."""
+        for bucket in self._buckets:
+            del bucket[:]
 
     def load(self, piece: bytes) -> None:
-        """Take in hashes that were put away."""
+        """Add hashes that `pieces` gave."""
         numbers = array("Q")
         numbers.frombytes(piece)
         for number in numbers:
-            self._drawers[number & 0xFF].append(number)
+            self._buckets[number & _LOWEST_BYTE].append(number)
 
 
 class TokenPlaces:
-    """In which record each token was: 12 bytes a device, to say where the repeated ones are."""
+    """The record of each token, to report where the repeated ones are. 12 bytes a device."""
 
     def __init__(self) -> None:
         self._numbers = array("Q")
@@ -228,7 +234,7 @@ class TokenPlaces:
         self._records.append(record)
 
     def repeats(self, numbers: Container[int]) -> Iterator[tuple[int, int]]:
-        """Where the tokens with these hashes come again: the record, and the one that had it first."""
+        """Where the tokens with these hashes are repeated: the record, and the first record with the token."""
         first: dict[int, int] = {}
         for number, record in zip(self._numbers, self._records, strict=True):
             if number in numbers:
@@ -238,12 +244,12 @@ class TokenPlaces:
 
 
 def token_hash(token: str) -> int:
-    """What a token is told by among others: 8 bytes of a hash, as a number."""
+    """8 bytes of a token's hash, as a number."""
     return int.from_bytes(blake2b(token.encode(), digest_size=_HASH_BYTES).digest(), "little")
 
 
 def sample_of(recipient: Recipient) -> dict[str, Any]:
-    """A recipient as a record that may be shown: every token masked."""
+    """A recipient as a record for people's eyes: every token is masked."""
     devices = [
         {"platform": device.platform.value, "gateway": device.carrier.value, "token": masked(device.token)}
         for _, device in recipient.devices

@@ -1,4 +1,4 @@
-"""The control entry's counting: pins the objects, claims the job, counts, and asks for a continuation in time."""
+"""Counting as an invocation of the control function: pin the objects, claim the job, count, invoke the next in time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.runtime import Clock, Deadline
 
 RESERVE_MS = 30_000
-"""With less time left the job is saved and handed over; never more than a third of what there was."""
+"""With less time left the job is saved for the next invocation. At most a third of the time at the beginning."""
 
 
 class CountRequest(msgspec.Struct, frozen=True):
@@ -36,28 +36,29 @@ class CountRequest(msgspec.Struct, frozen=True):
 
 
 class CountService:
-    """Counts what it is asked to.
+    """Handles events that ask for a count.
 
     Args:
         s3: a boto3 S3 client.
-        again: invokes this function with the same event, asynchronously.
+        bucket: where parts are that name no bucket.
+        invoke_self: invokes this function with an event, asynchronously.
     """
 
     def __init__(
-        self, s3: Any, jobs: DynamoCountJobs, bucket: str, clock: Clock, again: Callable[[bytes], object]
+        self, s3: Any, jobs: DynamoCountJobs, bucket: str, clock: Clock, invoke_self: Callable[[bytes], object]
     ) -> None:
         self._s3 = s3
         self._jobs = jobs
         self._bucket = bucket
         self._clock = clock
-        self._again = again
+        self._invoke_self = invoke_self
 
     def handle(self, event: dict[str, Any], remaining_ms: Callable[[], int]) -> dict[str, Any]:
-        """Count, or go on counting. The answer is for people who invoke by hand: the job's item tells the same.
+        """Count, or continue a job. The answer is for people who invoke by hand: the job's item has the same.
 
         Raises:
             msgspec.ValidationError: the event is not a `CountRequest`.
-            AudienceUnreachable: S3 does not answer; Lambda tries again.
+            AudienceUnreachable: S3 does not answer; Lambda invokes the function again.
         """
         request = msgspec.convert(event, CountRequest)
         name = count_id(request.parts)
@@ -71,6 +72,7 @@ class CountService:
             self._jobs.fail(claim, str(error))
             return {"status": CountStatus.FAILED.value, "count_id": name, "reason": str(error)}
         except Exception:
+            # Lambda's next try must not wait for the lease to end.
             self._jobs.release(claim)
             raise
         kind = FileKind.BATCH_FILE if request.batch_file else FileKind.USERS
@@ -84,7 +86,7 @@ class CountService:
         counting = Counting(self._jobs, parts, open_stream, self._clock, deadline.is_near)
         status = counting.run(claim)
         if status is CountStatus.COUNTING:
-            self._again(msgspec.json.encode(event))
+            self._invoke_self(msgspec.json.encode(event))
         return {"status": status.value, "count_id": name}
 
 

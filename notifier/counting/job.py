@@ -1,7 +1,8 @@
-"""Counting an audience: a job that can be cut short and gone on with, its progress and result where others find them.
+"""Counting an audience: a job that one invocation can save and the next continue.
 
-A job is named by exactly the objects it counts, so that asking twice counts once. Hashes of tokens leave memory at each
-checkpoint and come back at the end; what was checkpointed is never read again.
+A job is named by exactly the objects that it counts, so that the same audience is counted once, however often people
+ask. Each checkpoint moves the hashes of the tokens from memory to S3; the end reads them all, to find repeated tokens.
+What was counted before a checkpoint is not read again.
 """
 
 import enum
@@ -19,23 +20,26 @@ from notifier.model.runtime import Clock
 from notifier.model.user_rows import BATCH_SIZE
 
 LEASE_MS = 60_000
-"""A claim holds for this long after its last write."""
+"""Another invocation may claim the job this long after the last write of a claim."""
 REPORT_EVERY_S = 2.0
+"""How often the progress that people see is written. Each write also extends the lease."""
 CHECKPOINT_EVERY_S = 60.0
+"""How much work a crash can cost."""
 AT_ONCE = 5_000
 """Records counted between two looks at the clock."""
 PIECE_BYTES = 8_000_000
 """Of token hashes in one object: a million tokens."""
 WAIT_S = 0.5
+"""Longest wait for the next bytes before the clock is looked at."""
 NO_PROGRESS = "no_progress: one invocation is too short to come to a new user; give the audience in smaller parts"
-"""Said instead of invoking oneself for ever."""
+"""The reason of a job that would otherwise invoke the function for ever."""
 
 
 class CountStatus(enum.StrEnum):
     """What a counting job is doing."""
 
     COUNTING = "counting"
-    """It runs, or waits for somebody to go on with it."""
+    """An invocation counts, or the next one is about to continue."""
     DONE = "done"
     """`result` holds the figures."""
     FAILED = "failed"
@@ -43,7 +47,7 @@ class CountStatus(enum.StrEnum):
 
 
 class CountProgress(msgspec.Struct, frozen=True):
-    """How far it is. Bytes as stored."""
+    """How far a job is. Bytes as stored, compressed or not."""
 
     users: int = 0
     bytes: int = 0
@@ -51,7 +55,7 @@ class CountProgress(msgspec.Struct, frozen=True):
 
 
 class CountJob(msgspec.Struct, frozen=True):
-    """A counting job as its item shows it; the approval app reads the same item. `result` is None until it is done."""
+    """A job as others see it. `result` is None until it is done, `reason` empty unless it has failed."""
 
     count_id: str
     status: CountStatus
@@ -62,9 +66,9 @@ class CountJob(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A job in the hands of one invocation: every write is conditional on `epoch`.
+    """One invocation's claim of a job: every write of it is conditional on `epoch`, which counts the claims.
 
-    `figures` and `pieces` (names of put-away token hashes) are what earlier invocations counted, up to `cursor`.
+    `figures` and `pieces` (names of the objects with token hashes) are what was counted up to `cursor`.
     """
 
     count_id: str
@@ -75,19 +79,19 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class CountTaken(Exception):
-    """Nothing to do: somebody counts already, or the job is done. The message is the status."""
+    """Nothing to do: another invocation counts already, or the job is done. The message is the status."""
 
 
 class CountLost(Exception):
-    """Another invocation has the job since: this one must not write any more."""
+    """Another invocation has claimed the job since: this one must not write any more."""
 
 
 class AudienceUncountable(Exception):
-    """The audience cannot be read as it is. The message says what to mend."""
+    """The audience cannot be read as it is. The message says what to change."""
 
 
 class CountJobs(Protocol):
-    """Where jobs are kept (`notifier.counting.store`)."""
+    """Stores jobs: `notifier.counting.store.DynamoCountJobs`, which has the documentation, and the tests' twin."""
 
     def claim(self, count_id: str, by: str) -> Claim: ...
     def report(self, claim: Claim, progress: CountProgress) -> None: ...
@@ -100,7 +104,7 @@ class CountJobs(Protocol):
 
 
 class CountStream(Protocol):
-    """Decoded records from a cursor on (`notifier.audience`)."""
+    """Decoded records from a cursor on: `notifier.audience.GuardedStream`, and the tests' twin."""
 
     @property
     def read_bytes(self) -> int: ...
@@ -114,7 +118,7 @@ class CountStream(Protocol):
 
 
 def count_id(parts: Iterable[Part]) -> str:
-    """The job's name. Parts are named as they were asked for; the bucket, the version and the ETag included."""
+    """The name of the job that counts these objects, by bucket, key, version and ETag as the request has them."""
     name = [[part.bucket, part.key, part.version_id or "", part.etag] for part in parts]
     canonical = json.dumps(name, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:20]
@@ -124,9 +128,10 @@ class Counting:
     """Counts one audience.
 
     Args:
-        parts: the name of every part, and its bytes, in order.
-        open_stream: the records from a cursor on.
-        is_near_end: whether this invocation's time is up.
+        parts: name and size in bytes of every part, in order.
+        open_stream: gives the records from a cursor on.
+        is_near_end: whether this invocation's time is nearly up.
+        batch_size: records in a batch; anything but 500 is for tests.
     """
 
     def __init__(
@@ -147,10 +152,10 @@ class Counting:
         self._is_near_end = is_near_end
 
     def run(self, claim: Claim) -> CountStatus:
-        """Count until the end, or until the time is up: then the job is saved, and `COUNTING` asks for a continuation.
+        """Count to the end, or until the time is nearly up. `COUNTING` means that another invocation has to continue.
 
         Raises:
-            CountLost: another invocation goes on with it.
+            CountLost: another invocation has claimed the job.
         """
         try:
             return self._run(claim)
@@ -160,59 +165,73 @@ class Counting:
         except CountLost:
             raise
         except Exception:
+            # Lambda invokes the function once more, which must not wait for the lease to end.
             self._jobs.release(claim)
             raise
 
     def _run(self, claim: Claim) -> CountStatus:
         stream = self._open_stream(claim.cursor)
 
-        def place_of(record: int) -> tuple[str, int]:
+        def locate(record: int) -> tuple[str, int]:
             part, number = stream.locate(record)
             return self._names[part] if len(self._names) > 1 else "", number
 
-        tally = AudienceCounter(claim.figures, place_of, self._batch_size)
-        began_at = claim.cursor.record
-        before = sum(self._sizes[: claim.cursor.part]) + (claim.cursor.byte or 0)
-        reported = saved = self._clock.monotonic()
+        counter = AudienceCounter(claim.figures, locate, self._batch_size)
         try:
-            while not stream.ended:
-                # A batch that is begun is finished first: rows of one user are joined within it.
-                in_batch = stream.position().record % self._batch_size
-                records = stream.take(self._batch_size - in_batch if in_batch else AT_ONCE)
-                if not records:
-                    stream.wait(WAIT_S)
-                tally.take(records)
-                now = self._clock.monotonic()
-                is_due = self._is_near_end() or now - saved >= CHECKPOINT_EVERY_S
-                if is_due and (not records or stream.position().record % self._batch_size == 0):
-                    claim = self._save(claim, tally, stream, before)
-                    saved = reported = now
-                    if self._is_near_end():
-                        if claim.cursor.record == began_at:
-                            raise AudienceUncountable(NO_PROGRESS)
-                        self._jobs.release(claim)
-                        return CountStatus.COUNTING
-                elif now - reported >= REPORT_EVERY_S:
-                    self._jobs.report(claim, self._progress(tally, before + stream.read_bytes))
-                    reported = now
-            for name in claim.pieces:
-                tally.tokens.load(self._jobs.read_piece(name))
+            last = self._count(claim, stream, counter)
+            if last is None:
+                return CountStatus.COUNTING
+            for name in last.pieces:
+                counter.tokens.load(self._jobs.read_piece(name))
         finally:
             stream.close()
-        tally.figures.repeated_tokens = tally.tokens.repeated()
-        self._jobs.finish(claim, tally.figures, self._progress(tally, sum(self._sizes)))
+        # Only now all hashes are together, those of earlier invocations and of earlier checkpoints included.
+        counter.figures.repeated_tokens = counter.tokens.repeated()
+        self._jobs.finish(last, counter.figures, self._progress(counter, sum(self._sizes)))
         return CountStatus.DONE
 
-    def _save(self, claim: Claim, tally: AudienceCounter, stream: CountStream, before: int) -> Claim:
-        """Put away what is known: hashes first, then the state that names them."""
-        names = list(claim.pieces)
-        for piece in tally.tokens.pieces(PIECE_BYTES):
-            names.append(self._jobs.put_piece(claim, len(names), piece))
-        tally.tokens.clear()
-        claim = Claim(claim.count_id, claim.epoch, stream.position(), tally.figures, tuple(names))
-        self._jobs.save(claim, self._progress(tally, before + stream.read_bytes))
+    def _count(self, claim: Claim, stream: CountStream, counter: AudienceCounter) -> Claim | None:
+        """Count to the end of the stream; returns the claim with the last checkpoint.
+
+        None where the time is nearly up: then the job is saved and released for the next invocation.
+        """
+        began_at = claim.cursor.record
+        # `stream.read_bytes` begins at 0 where this invocation begins.
+        before_bytes = sum(self._sizes[: claim.cursor.part]) + (claim.cursor.byte or 0)
+        reported_s = saved_s = self._clock.monotonic()
+        while not stream.ended:
+            # A batch that is begun is finished first: rows of one user are joined within it.
+            in_batch = stream.position().record % self._batch_size
+            records = stream.take(self._batch_size - in_batch if in_batch else AT_ONCE)
+            if not records:
+                stream.wait(WAIT_S)
+            counter.take(records)
+            now_s = self._clock.monotonic()
+            is_due = self._is_near_end() or now_s - saved_s >= CHECKPOINT_EVERY_S
+            # Within a batch only where no bytes arrive: a user whose rows are on both sides then counts twice.
+            if is_due and (not records or stream.position().record % self._batch_size == 0):
+                claim = self._save(claim, counter, stream, before_bytes)
+                saved_s = reported_s = now_s
+                if self._is_near_end():
+                    if claim.cursor.record == began_at:
+                        raise AudienceUncountable(NO_PROGRESS)
+                    self._jobs.release(claim)
+                    return None
+            elif now_s - reported_s >= REPORT_EVERY_S:
+                self._jobs.report(claim, self._progress(counter, before_bytes + stream.read_bytes))
+                reported_s = now_s
         return claim
 
-    def _progress(self, tally: AudienceCounter, read_bytes: int) -> CountProgress:
+    def _save(self, claim: Claim, counter: AudienceCounter, stream: CountStream, before_bytes: int) -> Claim:
+        """Store what was counted: the hashes first, then the state that names them."""
+        names = list(claim.pieces)
+        for piece in counter.tokens.pieces(PIECE_BYTES):
+            names.append(self._jobs.put_piece(claim, len(names), piece))
+        counter.tokens.clear()
+        claim = Claim(claim.count_id, claim.epoch, stream.position(), counter.figures, tuple(names))
+        self._jobs.save(claim, self._progress(counter, before_bytes + stream.read_bytes))
+        return claim
+
+    def _progress(self, counter: AudienceCounter, read_bytes: int) -> CountProgress:
         total = sum(self._sizes)
-        return CountProgress(tally.figures.users, min(read_bytes, total), total)
+        return CountProgress(counter.figures.users, min(read_bytes, total), total)
