@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from notifier.audience.part_parser import BatchFileParser, PartParser
+from notifier.audience.batch_file_parser import BatchFileParser
+from notifier.audience.part_parser import PartParser
 from notifier.audience.unpack import Unpacker
 from notifier.gateway.apns import verdict as apns_verdict
 from notifier.gateway.fcm import verdict as fcm_verdict

@@ -1,9 +1,9 @@
-"""The members of one JSON array, decoded as its bytes arrive: whole records at once, everything unusual by ijson.
+"""Decodes the members of one JSON array as its bytes arrive: many at once by msgspec, anything unusual by ijson.
 
-ijson does not say where it is, and the `users` of a batch file may be followed by further keys. So the bytes are handed
-over in pieces that end wherever the array may end, and the next character is handed over alone: if ijson calls it
-garbage, the array is over. Pieces end so at a bracket that the end of the text or a key we know follows; that is rare,
-and a piece more costs nothing but the call.
+ijson does not report its position, and further keys may follow the `users` of a batch file. So ijson gets the bytes in
+pieces that end wherever the array may end, and after such a piece the next character alone: if ijson calls it garbage,
+the array has ended. It may end at a bracket before the end of the text or before a key that we know. Such brackets are
+rare, so the additional calls cost nothing.
 """
 
 import logging
@@ -37,18 +37,20 @@ _MAY_END = re.compile(
 _MAY_END_ALONE = re.compile(rb"\](?=\s*(?:\Z|[\[{\x1e\xef]|,\s*(?:\Z|[\[{])))")
 _SPACE = b" \t\r\n"
 _CLOSING = ord("]")
-_OVER = ("trailing garbage", "Additional data")
-"""How ijson's backends call a character after the end of the array: yajl's words, and those of the one in Python."""
+_AFTER_THE_END = ("trailing garbage", "Additional data")
+"""Messages of ijson's backends for a character after the end of the array: yajl's, and that of the one in Python."""
 
 _WITHOUT_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
-_HERE = re.compile(r"\n(?P<shown>[^\n]*)\n(?P<arrow> *\(right here\) -*)\^")
-"""yajl's words: some of the text in a line, and below it an arrow to what it read last."""
+_ARROW = re.compile(r"\n(?P<excerpt>[^\n]*)\n(?P<arrow> *\(right here\) -*)\^")
+"""yajl's message: an excerpt of the text in one line, and below it an arrow to the last byte that it read."""
+_SALVAGES_WITH_MARK = 2
+"""A marked record ends in the marked text or in a later one, so the next two lists of records are looked through."""
 
 log = logging.getLogger(__name__)
 
 
 def plain_backend() -> ModuleType:
-    """The backend in C; any other, with a warning, where the wheel has none."""
+    """ijson's backend in C, or with a warning another one if the wheel has none for this platform."""
     module: ModuleType = ijson
     try:
         module = ijson.get_backend(BACKEND)
@@ -57,34 +59,34 @@ def plain_backend() -> ModuleType:
     return module
 
 
-def _is_over(error: Exception) -> bool:
-    return any(words in str(error) for words in _OVER)
+def _is_after_the_end(error: Exception) -> bool:
+    return any(message in str(error) for message in _AFTER_THE_END)
 
 
-def _place_in(text: bytes, words: str) -> int | None:
-    """Where in the text yajl stopped; None where its words do not say so, or fit several places."""
-    found = _HERE.search(words)
+def _error_offset(text: bytes, message: str) -> int | None:
+    """Where in the text yajl stopped; None if its message does not say so, or its excerpt occurs more than once."""
+    found = _ARROW.search(message)
     if found is None:
         return None
-    shown, arrow = found["shown"], len(found["arrow"])
-    indent = len(shown) - len(shown.lstrip())
-    # Line ends are shown as spaces.
+    excerpt, arrow = found["excerpt"], len(found["arrow"])
+    indent = len(excerpt) - len(excerpt.lstrip())
+    # yajl prints line ends as spaces.
     line = text.translate(_WITHOUT_LINE_ENDS)
-    at = line.find(shown.strip().encode())
-    if at < 0 or line.find(shown.strip().encode(), at + 1) >= 0:
+    at = line.find(excerpt.strip().encode())
+    if at < 0 or line.find(excerpt.strip().encode(), at + 1) >= 0:
         return None
     return at + arrow - indent - 1
 
 
 class ArrayParser:
-    """Push text in, take records out. At the array's end `rest` is set: the text behind it.
+    """Push text in, take records out. At the array's end `rest` is set to the text after it.
 
     Args:
         name: of the object, for messages.
-        offset: where in the text the opening bracket stands.
-        skip: of the first so many records most are not decoded: their reader has had them. They are None then.
-        alone: the array is no member of an object: the text may end with it, or another value may follow.
-        backend: one of ijson's, for all records; by default the one in C, for what is unusual.
+        offset: the offset of the opening bracket in the text.
+        skip: the number of records already processed: most of them are not decoded, and are None.
+        alone: the array is not a member of an object: the text may end with it, or another value may follow.
+        backend: of ijson, for all records. By default msgspec decodes them, and ijson in C what is unusual.
     """
 
     def __init__(
@@ -97,10 +99,13 @@ class ArrayParser:
         self._offset = offset
         self._skipper = RecordSkipper(skip) if skip and backend is None else None
         self._bulk = BulkDecoder() if backend is None else None
-        self._held = b""
+        self._held_back = b""
+        """Escapes at the end of the text that the next piece may continue."""
         self._digits = DigitRun()
         self._probing = False
+        """The array may have ended: the next character is sent to ijson alone."""
         self._marked = 0
+        """Calls of `salvage` that still have to look for marks of lone surrogates."""
         self._unfinished_bytes = 0
         self._unfinished_brackets = 0
         self._records: Any = ijson.sendable_list()
@@ -108,33 +113,39 @@ class ArrayParser:
 
     @property
     def offset(self) -> int:
-        """Where in the text the bytes begin that are not parsed yet."""
+        """The offset in the text of the first byte that is not parsed yet."""
         return self._offset
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         """The records that these bytes complete. With `final` nothing follows.
 
         Raises:
-            BrokenFile: not JSON from here on, or beyond a limit. Records it did complete are in `salvage`.
+            BrokenFile: not JSON from here on, or beyond a limit. `salvage` has the records before the fault.
         """
+        # Three stages, each for the rest of the one before: skip, decode in bulk, decode by ijson.
         if self._skipper is not None:
             return self._feed_skipper(self._skipper, text, final)
         if self._bulk is not None:
             return self._feed_bulk(self._bulk, text, final)
-        text = self._held + text
+        return self._feed_ijson(text, final)
+
+    def _feed_ijson(self, text: bytes, final: bool) -> list[object]:
+        # ijson would judge half of a surrogate pair alone: it gets an escape only once it is complete.
+        text = self._held_back + text
         cut = len(text) if final else escapes_held_back(text)
-        text, self._held = text[:cut], text[cut:]
+        text, self._held_back = text[:cut], text[cut:]
         original = text
-        if len(self._held) > MAX_VALUE_BYTES:
+        if len(self._held_back) > MAX_VALUE_BYTES:
             raise self._broken("a record of over 1 MiB", 0)
-        mended = without_lone_surrogates(text)
-        if mended is not text and mended != text:
-            text, self._marked = mended, 2
+        marked = without_lone_surrogates(text)
+        if marked is not text and marked != text:
+            text, self._marked = marked, _SALVAGES_WITH_MARK
         if has_endless_number(text) or self._digits.is_endless_with(text):
             raise self._broken("a number of over 2,000 digits", len(text))
         self._feed_pieces(text)
         if self.rest is not None and text is not original:
-            self.rest = (original + self._held)[-len(self.rest) :] if self.rest else b""
+            # What follows the array belongs to another parser, which gets it as it is in the file.
+            self.rest = (original + self._held_back)[-len(self.rest) :] if self.rest else b""
         if final and self.rest is None:
             self._close()
         return self.salvage()
@@ -163,7 +174,7 @@ class ArrayParser:
         return self.feed(bulk.rest, final=final)
 
     def salvage(self) -> list[object]:
-        """Records that are complete and not taken yet."""
+        """Records that are complete and not taken yet, also after a fault."""
         records = list(self._records)
         self._records.clear()
         if self._marked:
@@ -185,7 +196,10 @@ class ArrayParser:
             self._send(text[start:])
 
     def _probe(self, text: bytes, start: int) -> int:
-        """Hand over the next character that is not space, alone; a further closing bracket asks the same again."""
+        """Send the next character that is not white space alone. Returns the offset behind it.
+
+        After a closing bracket the same question comes up again: is the array over?
+        """
         while True:
             at = len(text) - len(text[start:].lstrip(_SPACE))
             self._offset += at - start
@@ -195,9 +209,9 @@ class ArrayParser:
             try:
                 self._parser.send(text[at : at + 1])
             except ijson.JSONError as error:
-                if not _is_over(error):
+                if not _is_after_the_end(error):
                     raise self._broken("not JSON", 1) from None
-                self.rest = text[at:] + self._held
+                self.rest = text[at:] + self._held_back
                 return at
             start = at + 1
             self._offset += 1
@@ -205,9 +219,10 @@ class ArrayParser:
                 return start
 
     def _send(self, text: bytes) -> None:
-        if not text:  # to ijson that is the end
+        if not text:  # ijson takes an empty piece for the end of the file
             return
         opened = brackets(text)
+        # Halved until each piece is below the limit, so that only an unfinished record counts against it.
         if opened > MAX_BRACKETS:
             half = len(text) // 2
             self._send(text[:half])
@@ -241,11 +256,11 @@ class ArrayParser:
         self.count += len(self._records) - before
 
     def _fault(self, error: Exception, text: bytes) -> BrokenFile:
-        """What ijson stumbled over in this text, and where, as far as it says so."""
-        if _is_over(error):
+        """The fault that ijson found in this text, at its offset if ijson reports it."""
+        if _is_after_the_end(error):
             reason = "after `users` comes something that is none of the known keys"
             return self._broken("something follows the end of the list" if self._alone else reason, len(text))
-        at = _place_in(text, str(error))
+        at = _error_offset(text, str(error))
         if at is None:
             return self._broken(why_not_json(text), len(text))
         return BrokenFile(self._name, why_not_json(text, at), (self._offset + at,), self.count)

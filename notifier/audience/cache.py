@@ -1,7 +1,7 @@
-"""Whole objects kept in a directory between invocations, bounded in bytes; the least recently used goes first.
+"""Whole objects kept in a directory between invocations, bounded in bytes; the least recently used is evicted first.
 
-A file gets its final name only once it is complete, so a name that is there can be believed. Two processes may share
-the directory: each writes under a name of its own, and an evicted file stays readable for whoever has it open.
+A file gets its final name only when it is complete, so every final name is a whole object. Two processes may share the
+directory: each writes under a name of its own, and a process that has an evicted file open can still read it.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ UNFINISHED = ".unfinished"
 
 log = logging.getLogger(__name__)
 _writing: set[str] = set()
-"""Unfinished files of this process, so that those of a dead one with the same process id are told apart."""
+"""Unfinished files of this process: one that is not here was left by a dead process that had the same process id."""
 
 
 class Entry:
-    """A file being written. Whoever writes may read it at the same time through `descriptor`."""
+    """A file being written. Its bytes can be read at the same time through `descriptor`."""
 
     def __init__(self, path: Path, final: Path, size: int) -> None:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -31,9 +31,10 @@ class Entry:
         _writing.add(path.name)
 
     def write(self, data: bytes) -> bool:
-        """Append; False when the disk refuses, and then the entry is given up."""
+        """Append. Returns False when the disk refuses; the entry is discarded then."""
         try:
             left = memoryview(data)
+            # pwrite may write less than it was given, and leaves the file's position to nobody: the reader uses pread.
             while left:
                 left = left[os.pwrite(self.descriptor, left, self._written + len(data) - len(left)) :]
         except OSError as error:
@@ -44,32 +45,33 @@ class Entry:
         return True
 
     def commit(self) -> None:
-        """Make it the cached object, if it is complete."""
+        """Make it the cached object if it is complete; an incomplete one is discarded."""
         if self._written != self._size:
             self.discard()
             return
         try:
+            # Atomic: another process sees the whole object or none.
             self._path.rename(self._final)
         except OSError as error:
             log.warning("audience cache not kept: %s", error.strerror)
         _writing.discard(self._path.name)
 
     def discard(self) -> None:
-        """Forget it. The descriptor stays open for its reader."""
+        """Delete the file. The descriptor stays open for its reader."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
         _writing.discard(self._path.name)
 
 
 class FileCache:
-    """The directory. `max_bytes` bounds what all files in it hold together."""
+    """The cache directory. `max_bytes` bounds the sum of its files, unfinished ones at their final size."""
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._directory = directory
         self._max_bytes = max_bytes
 
     def open(self, pinned: PinnedObject) -> int | None:
-        """A descriptor of the complete object, or None. The caller closes it."""
+        """A descriptor of the complete object, or None if it is not cached. The caller closes it."""
         path = self._directory / (_name_of(pinned) + SUFFIX)
         try:
             descriptor = os.open(path, os.O_RDONLY)
@@ -80,12 +82,13 @@ class FileCache:
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
+        # The modification time is what eviction goes by.
         with contextlib.suppress(OSError):
             os.utime(path)
         return descriptor
 
     def create(self, pinned: PinnedObject) -> Entry | None:
-        """Room for the object, or None where it does not fit the bound or the disk refuses."""
+        """A new file for the object, or None if it does not fit or the disk refuses."""
         if pinned.size > self._max_bytes:
             return None
         name = _name_of(pinned)
@@ -100,7 +103,7 @@ class FileCache:
             return None
 
     def _make_room(self, size: int) -> bool:
-        """Evict until `size` bytes fit beside what is being written."""
+        """Evict until `size` bytes fit beside the unfinished files. Returns whether they fit."""
         complete: list[tuple[float, int, Path]] = []
         total = size
         for path in self._directory.iterdir():
@@ -111,17 +114,17 @@ class FileCache:
                     stat = path.stat()
                     complete.append((stat.st_mtime, stat.st_size, path))
                     total += stat.st_size
-        for _, held, path in sorted(complete):
+        for _, file_size, path in sorted(complete):
             if total <= self._max_bytes:
                 break
             with contextlib.suppress(OSError):
                 path.unlink()
-                total -= held
+                total -= file_size
         return total <= self._max_bytes
 
 
 def _reserved_by(path: Path) -> int:
-    """Bytes an unfinished file will hold; one left behind by a dead process is removed."""
+    """The final size of an unfinished file, from its name; 0 for one of a dead process, which is removed."""
     _, size, process_id, _, _ = path.name.split(".")
     if path.name in _writing or (int(process_id) != os.getpid() and _is_alive(int(process_id))):
         return int(size)
@@ -131,11 +134,11 @@ def _reserved_by(path: Path) -> int:
 
 def _is_alive(process_id: int) -> bool:
     try:
-        os.kill(process_id, 0)
+        os.kill(process_id, 0)  # signal 0 only checks
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass
+        pass  # it lives, and belongs to another user
     return True
 
 

@@ -1,4 +1,8 @@
-"""A JSON object at the top of a file: its keys by hand, its small values at once, its `users` by ijson."""
+"""Parses a JSON object at the top of a file: its keys here, its small values by `json`, its `users` by `ArrayParser`.
+
+The parser is a chain of steps (`_open`, `_read_key`, `_colon`, `_read_value`, `_comma`): `_step` is the one that the
+next character belongs to. A step returns False if it needs more text.
+"""
 
 import codecs
 import json
@@ -18,26 +22,29 @@ PART_KEYS = (USERS,)
 
 _SPACE = b" \t\r\n"
 _FIRST_TRY_BYTES = 4096
+"""A value that is not complete is tried again at twice its length, and not before this length."""
+_LONGEST_CHARACTER = 4
+"""Bytes, in UTF-8."""
 
 
 class _NotANumber(ValueError):
-    """Where the campaign has NaN, or an infinity. The message says how to write it instead."""
+    """The campaign has NaN or an infinity. The message says what to write instead."""
 
 
-def _refuse(word: str) -> object:
-    raise _NotANumber(foreign_word(word.encode(), 0))
+def _refuse(literal: str) -> object:
+    raise _NotANumber(foreign_word(literal.encode(), 0))
 
 
 _decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
 
 
 class DocumentParser:
-    """Push text in, take users out, find the other keys in `values`.
+    """Push text in, take users out; the other keys are in `values`.
 
     Args:
-        known: the keys there may be; each once, in any order.
+        known: the keys that the object may have, each once, in any order.
         offset: of the text's first byte in the file.
-        skip: so many users need not be decoded.
+        skip: the number of users already processed: they need not be decoded.
     """
 
     def __init__(self, name: str, known: tuple[str, ...], offset: int = 0, *, skip: int = 0) -> None:
@@ -60,7 +67,7 @@ class DocumentParser:
 
     @property
     def offset(self) -> int:
-        """Where in the text the bytes begin that are not parsed yet."""
+        """The offset in the text of the first byte that is not parsed yet."""
         return self._offset
 
     @property
@@ -72,9 +79,10 @@ class DocumentParser:
         """The users that these bytes complete. With `final` nothing follows.
 
         Raises:
-            BrokenFile: not JSON from here on, a key twice or unknown, or beyond a limit.
+            BrokenFile: not JSON from here on, an unknown or a second key, or a value beyond a limit.
         """
         self._final = final
+        # Text for the array is not appended to what waits here: it would be copied for every piece of a large file.
         if self._array is None:
             self._text += text
             text = b""
@@ -105,7 +113,7 @@ class DocumentParser:
             self._array = None
 
     def _advance(self) -> bool:
-        """Steps as far as the text goes; True where `users` begins."""
+        """Take steps as far as the text goes. Returns True where `users` begins."""
         while True:
             left = self._text.lstrip(_SPACE)
             self._offset += len(self._text) - len(left)
@@ -129,11 +137,13 @@ class DocumentParser:
         self._take(1)
 
     def _open(self) -> bool:
-        if codecs.BOM_UTF8.startswith(self._text[:3]):
+        if codecs.BOM_UTF8.startswith(self._text[: len(codecs.BOM_UTF8)]):
+            # It may be the beginning of a byte-order mark.
             if len(self._text) < len(codecs.BOM_UTF8) and not self._final:
                 return False
             self._take(len(codecs.BOM_UTF8))
             return True
+        # A foreign format is recognised by more bytes than a first bracket.
         is_object = self._text.startswith(b"{")
         if len(self._text) < (SMALL_HEAD_BYTES if is_object else HEAD_BYTES) and not self._final:
             return False
@@ -186,8 +196,9 @@ class DocumentParser:
     def _read_value(self) -> bool:
         if self._key == USERS:
             if not self._text.startswith(b"["):
-                kind: object = {} if self._text.startswith(b"{") else None if self._text.startswith(b"n") else ""
-                raise self._broken(users_fault(kind) or "")
+                # An example of the same type is enough for the message: an object, null, or anything else.
+                example: object = {} if self._text.startswith(b"{") else None if self._text.startswith(b"n") else ""
+                raise self._broken(users_fault(example) or "")
             self.has_users = True
             self._array = ArrayParser(self._name, self._offset, alone=False, skip=self._skip, backend=self._backend)
             self._step = self._comma
@@ -208,11 +219,12 @@ class DocumentParser:
         return True
 
     def _value(self) -> tuple[object, int] | None:
-        """The value the text begins with and its bytes; None while it is not all there. Tried at doubling lengths."""
+        """The value that the text begins with and its length in bytes; None until all of it has arrived."""
         too_long = len(self._text) > MAX_VALUE_BYTES
+        # Tried at doubling lengths, because each attempt decodes the value from its beginning.
         if len(self._text) < self._retry_at and not self._final and not too_long:
             return None
-        text = self._decodable(self._text[: MAX_VALUE_BYTES + 4])
+        text = self._decodable(self._text[: MAX_VALUE_BYTES + _LONGEST_CHARACTER])
         try:
             value, end = _decoder.raw_decode(text)
         except (RecursionError, ArithmeticError):
@@ -224,6 +236,7 @@ class DocumentParser:
             raise self._broken(f"`{self._key}`: {error}") from None
         except ValueError:
             raise self._broken("not JSON, or a number of too many digits") from None
+        # A value at the end of the text may go on: 12 of 123.
         if end == len(text) and not self._final and not too_long:
             self._not_yet(None, too_long=False)
             return None
@@ -233,7 +246,7 @@ class DocumentParser:
         return value, len(text[:end].encode())
 
     def _decodable(self, window: bytes) -> str:
-        """The text up to the first byte that is not UTF-8; refused if the value is not complete before it."""
+        """The text up to the first byte that is not UTF-8. Raises BrokenFile if the value does not end before it."""
         try:
             return codecs.utf_8_decode(window, "strict", False)[0]
         except UnicodeDecodeError as error:
@@ -246,10 +259,12 @@ class DocumentParser:
             raise self._broken(NOT_UTF8, error.start) from None
 
     def _not_yet(self, error: json.JSONDecodeError | None, *, too_long: bool) -> None:
+        """The value is not complete: wait for more text, or raise BrokenFile if there cannot be more."""
         if too_long:
             raise self._broken(f"`{self._key}` is over 1 MiB, or not JSON" if self._key else "not JSON")
         if self._final:
             at = error.pos if error else 0
+            # The decoder stopped at the end of the text, or in a string that has none: the file ends too early.
             cut_off = error is None or at >= len(self._text) - 1 or str(error).startswith("Unterminated")
             raise self._broken("the file is cut off" if cut_off else NOT_JSON, at)
         self._retry_at = max(_FIRST_TRY_BYTES, 2 * len(self._text))

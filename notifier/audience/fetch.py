@@ -1,4 +1,4 @@
-"""The one thread that fetches a stream's parts, one part ahead of the loop that parses them."""
+"""The thread that fetches a stream's parts, one part ahead of the loop that parses them."""
 
 import os
 import threading
@@ -18,8 +18,8 @@ class Fetcher:
     """Fetches `parts` in order, each into a `Download`; a cached part costs one conditional request.
 
     Args:
-        start: byte of the first part to begin at; above 0 that part is not cached.
-        pause: waits between attempts of a failed request; by default until `close` at the latest.
+        start: byte of the first part to begin at; a part that begins above 0 is not cached.
+        pause: waits between attempts of a failed request (seconds); the default ends early on `close`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Fetcher:
         self._thread.start()
 
     def download(self, number: int) -> Download:
-        """The bytes of a part; asking for it lets the thread begin the one after."""
+        """The bytes of a part. The call closes the part before, and lets the thread fetch the part after."""
         with self.changed:
             if number > self._reading:
                 self._downloads[self._reading].close()
@@ -52,7 +52,7 @@ class Fetcher:
         return self._downloads[number]
 
     def close(self) -> None:
-        """Stop the thread; it ends after the request it waits for."""
+        """Stop the thread; it ends after its current request."""
         self._closed.set()
         for download in self._downloads:
             download.close()
@@ -64,6 +64,7 @@ class Fetcher:
     def _run(self) -> None:
         for number, pinned in enumerate(self._parts):
             with self.changed:
+                # One part ahead: enough to hide the latency, and no more memory or disk than two parts need.
                 self.changed.wait_for(lambda n=number: self._closed.is_set() or n <= self._reading + 1)  # type: ignore[misc]
             if self._closed.is_set():
                 return
@@ -73,21 +74,23 @@ class Fetcher:
             except Closed:
                 download.abandon()
                 return
-            except Exception as error:  # noqa: BLE001 - it is raised in the reader
+            except Exception as error:  # noqa: BLE001 - `Download.read` raises it in the reader's thread
                 download.end(error)
                 return
 
     def _fetch(self, pinned: PinnedObject, download: Download, start: int) -> None:
         if self._cache is not None and pinned.size:
-            kept = self._cache.open(pinned)
-            if kept is not None:
+            cached = self._cache.open(pinned)
+            if cached is not None:
                 try:
+                    # An object that was deleted or replaced ends the run, even if its bytes are still here.
                     check_unchanged(self._client, pinned, self._pause)
                 except Exception:
-                    os.close(kept)
+                    os.close(cached)
                     raise
-                download.take_file(kept, pinned.size)
+                download.take_file(cached, pinned.size)
                 return
+            # A download that begins in the middle cannot become a whole cached object.
             if start == 0 and (entry := self._cache.create(pinned)):
                 download.write_through(entry)
         for piece in read_ranges(self._client, pinned, start, self._pause):

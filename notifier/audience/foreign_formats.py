@@ -1,4 +1,7 @@
-"""What a file is that holds no JSON users, and how to make an audience of it: told by its first bytes, or its look."""
+"""Recognises files that are not JSON with users, by their first bytes or their structure.
+
+Every message names the format and the command that makes an audience of the file.
+"""
 
 import re
 from collections.abc import Mapping
@@ -6,8 +9,9 @@ from collections.abc import Mapping
 from notifier.audience.json_faults import encoding_fault
 
 HEAD_BYTES = 512
-"""So much of a file tells what it is."""
+"""So much of a file is enough to recognise its format: a tar archive has its magic at byte 257."""
 SMALL_HEAD_BYTES = 5
+"""Enough for a text that begins with a bracket or an id: it can only be UTF-16 or UTF-32 instead of UTF-8."""
 
 _DUCKDB = "duckdb -c \"COPY (FROM {source}) TO 'audience.jsonl' (FORMAT json)\""
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
@@ -39,7 +43,10 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 )  # fmt: skip
 _ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _OFFICE = re.compile(rb"\[Content_Types\]\.xml|_rels/|docProps/|xl/")
+_ZIP_NAME_AT = 30
 _TAR_AT = 257
+_HADOOP_HEAD_BYTES = 13
+"""Two lengths of four bytes and a variable-length number of at most five."""
 _HTML = re.compile(rb"<!doctype html|<html|<head|<body", re.IGNORECASE)
 _SEPARATORS = (b",", b";", b"\t", b"|")
 _USER_COLUMNS = frozenset({"user_id", "token", "devices"})
@@ -47,14 +54,14 @@ _PINPOINT_COLUMNS = frozenset({"ChannelType", "Address"})
 
 
 def foreign_format(head: bytes) -> str | None:
-    """What a file is that begins so, with the command that makes an audience of it; None where it may be JSON.
+    """The format of a file that begins with `head`, and the command that converts it; None if it may be JSON.
 
     Args:
-        head: its first 512 bytes, or all there are.
+        head: the file's first `HEAD_BYTES`, or all of it.
     """
-    for magic, what, mend in _MAGIC:
+    for magic, name, command in _MAGIC:
         if head.startswith(magic):
-            return f"{what}, not JSON: {mend}"
+            return f"{name}, not JSON: {command}"
     if head.startswith(_ZIPS):
         return _zip(head)
     if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
@@ -65,7 +72,7 @@ def foreign_format(head: bytes) -> str | None:
 
 
 def look_of(text: bytes) -> str | None:
-    """What text is that begins with no bracket: a web page, a table. None where that cannot be said."""
+    """The format of a text that does not begin with a bracket: a web page, XML, a table. None if unknown."""
     if _HTML.match(text):
         return "a web page (HTML), not JSON: it may be the page of an error or of a sign-in; download the file again"
     if text.startswith(b"<"):
@@ -82,7 +89,7 @@ def look_of(text: bytes) -> str | None:
 
 
 def shape_fault(value: Mapping[str, object]) -> str | None:
-    """Why a file whose first object is this holds no users where they are looked for; None where it may hold them."""
+    """Why a file with this first object has no users where they are expected; None if it may have them."""
     columns = {name.lower() for name in value}
     if _USER_COLUMNS & columns:
         return None
@@ -114,7 +121,7 @@ KEYED_USERS = (
 
 
 def users_fault(users: object) -> str | None:
-    """Why this is no list of users."""
+    """Why this value of `users` is not a list; None if it is one."""
     if isinstance(users, list):
         return None
     if isinstance(users, dict):
@@ -127,7 +134,7 @@ def _is_user(value: object) -> bool:
 
 
 def _zip(head: bytes) -> str:
-    if _OFFICE.match(head, 30):
+    if _OFFICE.match(head, _ZIP_NAME_AT):
         return (
             "an Excel workbook (xlsx), not JSON: duckdb -c \"INSTALL excel; LOAD excel; COPY (FROM read_xlsx('FILE', "
             "all_varchar = true)) TO 'audience.jsonl' (FORMAT json)\""
@@ -136,11 +143,12 @@ def _zip(head: bytes) -> str:
 
 
 def _is_hadoop_snappy(head: bytes) -> bool:
-    """Whether it begins with the length of a block, in four bytes and once more as snappy itself writes it."""
-    if len(head) < 13 or head[0] or head[4]:
+    """Whether it begins with the length of a block, in four bytes and again as the variable-length number of snappy."""
+    # A block has at most 16 MiB, so the first byte of each of the two lengths is 0.
+    if len(head) < _HADOOP_HEAD_BYTES or head[0] or head[4]:
         return False
     length = shift = 0
-    for byte in head[8:13]:
+    for byte in head[8:_HADOOP_HEAD_BYTES]:
         length |= (byte & 0x7F) << shift
         shift += 7
         if not byte & 0x80:

@@ -1,15 +1,15 @@
-"""A stream whose faults are its reader's: sending and counting have exceptions of their own for the same two things."""
+"""The audience stream with its reader's exceptions, so that sending and counting do not depend on this package."""
 
 from notifier.audience.stream import AudienceStream
 from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable, BrokenFile
 
 
 class GuardedStream:
-    """An audience stream that raises its reader's exceptions, with the stream's own words.
+    """An audience stream that raises its reader's exceptions, with the messages of the stream's.
 
     Args:
-        broken: raised where the audience is broken, or other than it was pinned: no later try will mend it.
-        unreachable: raised where S3 cannot be read now.
+        broken: raised if the file is broken or is no longer the pinned one: another attempt cannot help.
+        unreachable: raised if S3 cannot be read at the moment.
     """
 
     def __init__(self, stream: AudienceStream, broken: type[Exception], unreachable: type[Exception]) -> None:
@@ -23,16 +23,16 @@ class GuardedStream:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes read so far, as stored."""
+        """Stored bytes read so far."""
         return self._stream.read_bytes
 
     @property
     def ended(self) -> bool:
-        """Every record was taken."""
+        """Whether every record was taken."""
         return self._stream.ended
 
     def take(self, limit: int) -> list[object]:
-        """Records that are here. Raises `broken` and `unreachable`, once every record before the fault was taken."""
+        """Records that have arrived. Raises `broken` or `unreachable` after the records before the fault were taken."""
         try:
             return self._stream.take(limit)
         except (BrokenFile, AudienceChanged) as error:

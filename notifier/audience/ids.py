@@ -1,4 +1,4 @@
-"""A list of user ids to leave out: read once, asked for every user."""
+"""A list of user ids to leave out: read once, looked up for every user."""
 
 from array import array
 from bisect import bisect_left
@@ -16,39 +16,42 @@ from notifier.model.recipient import BrokenRecord, id_of, user_id_in
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_AT_ONCE = 10_000
+_RECORDS_AT_ONCE = 10_000
 _WAIT_S = 1.0
-_DRAWERS = 256
+_BUCKETS = 256
+_NAMED_PARTS = 3
+"""So many parts are named in an error: an entry's own part is not known here."""
 
 
 class IdSet:
-    """User ids as 8-byte hashes in sorted drawers: 8 MB a million.
+    """User ids as 8-byte hashes in sorted arrays, one per value of the lowest byte: 8 MB for a million ids.
 
-    Of a million ids and a million users, about one pair in 18 million runs would be taken for equal wrongly.
+    With a million ids and a million users, a wrong match is expected once in 18 million runs.
     """
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
-        self._drawers = [array("Q") for _ in range(_DRAWERS)]
+        self._buckets = [array("Q") for _ in range(_BUCKETS)]
         for user_id in ids:
             self._add(user_id)
         self._sort()
 
     def __contains__(self, user_id: str) -> bool:
         number = _hash(user_id)
-        drawer = self._drawers[number & 0xFF]
-        at = bisect_left(drawer, number)
-        return at < len(drawer) and drawer[at] == number
+        bucket = self._buckets[number % _BUCKETS]
+        at = bisect_left(bucket, number)
+        return at < len(bucket) and bucket[at] == number
 
     def __len__(self) -> int:
-        return sum(map(len, self._drawers))
+        return sum(map(len, self._buckets))
 
     def _add(self, user_id: str) -> None:
         number = _hash(user_id)
-        self._drawers[number & 0xFF].append(number)
+        self._buckets[number % _BUCKETS].append(number)
 
     def _sort(self) -> None:
-        for n, drawer in enumerate(self._drawers):
-            self._drawers[n] = array("Q", sorted(set(drawer)))
+        # One bucket at a time: a set of all hashes at once would need several times the memory of the arrays.
+        for n, bucket in enumerate(self._buckets):
+            self._buckets[n] = array("Q", sorted(set(bucket)))
 
 
 def read_ids(
@@ -58,12 +61,12 @@ def read_ids(
     cache: FileCache | None = None,
     pause: Sleep | None = None,
 ) -> IdSet:
-    """The ids of all parts: strings, integers, or objects with `user_id`, in any form an audience part may have.
+    """The ids of all parts: strings, integers, or objects with `user_id`, in any format that an audience part may have.
 
     Blocks until the bytes have arrived.
 
     Raises:
-        BrokenFile: an entry is none of these; nobody may be sent to because an exclusion could not be read.
+        BrokenFile: an entry is none of these. It is not skipped, because its user would get the push.
         AudienceChanged, AudienceUnreachable: as of the stream.
     """
     ids = IdSet()
@@ -71,12 +74,12 @@ def read_ids(
     try:
         while not stream.ended:
             before = stream.position()
-            taken = stream.take(_AT_ONCE)
+            taken = stream.take(_RECORDS_AT_ONCE)
             for n, entry in enumerate(taken):
                 user_id = _id_of(entry)
                 if user_id is None:
                     raise BrokenFile(
-                        " + ".join(part.name for part in parts[:3]),
+                        " + ".join(part.name for part in parts[:_NAMED_PARTS]),
                         "an entry that is neither a user id nor an object with `user_id`",
                         (before.byte or 0,),
                         before.record + n,
@@ -91,7 +94,7 @@ def read_ids(
 
 
 def _id_of(entry: object) -> str | None:
-    """The id as a record would have it, so that the same user is left out however either file writes it."""
+    """The id as `read_recipient` gives it, so that both files may write it differently."""
     if isinstance(entry, dict):
         return user_id_in(entry)
     try:
@@ -101,4 +104,5 @@ def _id_of(entry: object) -> str | None:
 
 
 def _hash(user_id: str) -> int:
+    # An id with a lone surrogate is in no audience, but must not fail here.
     return int.from_bytes(blake2b(user_id.encode(errors="surrogatepass"), digest_size=8).digest(), "little")

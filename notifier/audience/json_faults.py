@@ -1,4 +1,4 @@
-"""Why bytes are not JSON: another encoding, or the notation of another language."""
+"""Why bytes are not JSON: another encoding, or the notation of another language. Every message says what to write."""
 
 import codecs
 import re
@@ -10,7 +10,7 @@ UTF32 = "not UTF-8 but UTF-32: save it as UTF-8"
 
 _WITHIN_CHARACTERS = bytes(range(0x80, 0xC0))
 _FOREIGN_WORD = re.compile(rb"NaN|nan|-?Infinity|-?inf|None|True|False|undefined|'|//|/\*")
-_MENDS = {
+_FAULT_BY_LITERAL = {
     "'": "single quotes are not JSON: write the file by json.dump, not by str",
     "//": "a comment is not JSON: leave it out",
     "/*": "a comment is not JSON: leave it out",
@@ -20,9 +20,9 @@ _NULL = "is not JSON: write null (pandas: DataFrame.to_json does; json.dumps(…
 
 
 def encoding_fault(head: bytes) -> str | None:
-    """The fault of a file that begins so if it is UTF-16 or UTF-32, with or without a mark; else None.
+    """The fault of a file that begins with `head` if it is UTF-16 or UTF-32, with or without a byte-order mark.
 
-    JSON and tables begin with ASCII, of which every character has zeros beside it there.
+    JSON and tables begin with ASCII characters, and these encodings put zeros beside each of them.
     """
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return UTF32
@@ -37,12 +37,13 @@ def encoding_fault(head: bytes) -> str | None:
 
 
 def why_not_json(text: bytes, at: int | None = None) -> str:
-    """The fault of a piece of text that is not JSON. It may begin and end within a character.
+    """The fault of a piece of text that is not JSON. The piece may begin and end within a character.
 
     Args:
-        at: where in it the parser stopped, if that is known.
+        at: the offset where the parser stopped, if it is known.
     """
     try:
+        # Not final: a character that the end of the piece cuts is no fault. Neither is one that its beginning cuts.
         codecs.utf_8_decode(text.lstrip(_WITHIN_CHARACTERS), "strict", False)
     except UnicodeDecodeError:
         return NOT_UTF8
@@ -50,12 +51,12 @@ def why_not_json(text: bytes, at: int | None = None) -> str:
 
 
 def foreign_word(text: bytes, at: int) -> str | None:
-    """What stands at this place that other notations have and JSON has not; None where it is none of those known."""
+    """The fault if at this offset is something that other notations have and JSON does not; None for anything else."""
     found = _FOREIGN_WORD.match(text, at)
     if found is not None:
-        word = found[0].decode()
-        mend = _MENDS.get(word, _NULL)
-        return f"{word} {mend}" if mend.startswith("is ") else mend
+        literal = found[0].decode()
+        fault = _FAULT_BY_LITERAL.get(literal, _NULL)
+        return f"{literal} {fault}" if fault.startswith("is ") else fault
     if text[at : at + 1] in (b"}", b"]") and text[:at].rstrip().endswith(b","):
         return "a comma before a closing bracket is not JSON: leave it out"
     return None

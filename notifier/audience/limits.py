@@ -1,6 +1,7 @@
-"""What one value of a file may cost. Real files stay far below; a broken one must not take the worker's memory.
+"""Limits on one value of a file. Real files stay far below; a broken file must not use up the worker's memory.
 
-The checks look at raw bytes and are a little strict, because they run over every byte of every file.
+The checks look at raw bytes, because they run over every byte of every file. So they count a little too much: brackets
+within strings, for example.
 """
 
 import re
@@ -8,11 +9,11 @@ import re
 from notifier.model.recipient import BrokenRecord
 
 MAX_VALUE_BYTES = 1024 * 1024
-"""One record, one string, one campaign."""
+"""Of one record, one string, one campaign."""
 MAX_DEPTH = 64
-"""Nesting of a campaign."""
+"""Levels of nesting in a campaign."""
 MAX_BRACKETS = 2048
-"""Objects and lists within one record; ijson keeps a path for every level, so depth costs its square."""
+"""Objects and lists within one record. ijson keeps a path for every level, so its cost is the square of the depth."""
 MAX_DIGITS = 2000
 """Digits of one number. ijson's C backend crashes the process on an integer that Python refuses (4,300 digits)."""
 
@@ -29,7 +30,8 @@ _ESCAPES = re.compile(
     re.DOTALL,
 )
 _MARK = "\uffff"
-_LONGEST_PAIR = len(rb"\ud83d\ude00")
+_ESCAPE_BYTES = len(rb"\ud83d")
+_LONGEST_PAIR = 2 * _ESCAPE_BYTES
 
 
 def brackets(text: bytes) -> int:
@@ -38,7 +40,8 @@ def brackets(text: bytes) -> int:
 
 
 def has_endless_number(text: bytes) -> bool:
-    """Whether a number of 2,000 digits is in it; such a run has 999 aligned ones, which are quick to look for."""
+    """Whether the text has a number of 2,000 digits or more."""
+    # Such a run covers a whole aligned block of 999 bytes, so it is enough to look at one block after the other.
     step = MAX_DIGITS // 2 - 1
     for start in range(0, len(text) - step + 1, step):
         if text[start : start + step].isdigit():
@@ -47,13 +50,13 @@ def has_endless_number(text: bytes) -> bool:
 
 
 class DigitRun:
-    """Digits at the border of two pieces: a number may come in many small ones."""
+    """Counts the digits at the border of two pieces, because a number may arrive in many small ones."""
 
     def __init__(self) -> None:
         self._length = 0
 
     def is_endless_with(self, text: bytes) -> bool:
-        """Whether a number of 2,000 digits is complete with this piece. Digits right behind a quote are no number."""
+        """Whether a number has 2,000 digits with this piece. Digits right after a quote are a string, not a number."""
         if not text:
             return False
         leading = len(text) - len(text.lstrip(_ALL_DIGITS))
@@ -64,34 +67,38 @@ class DigitRun:
             return False
         self._length = len(text) - len(text.rstrip(_ALL_DIGITS))
         if text[-self._length - 1] == ord('"'):
+            # A string may have as many digits as a value may have bytes.
             self._length = -MAX_VALUE_BYTES
         return False
 
 
 def escapes_held_back(text: bytes) -> int:
-    """Where the last escapes begin that the next piece may belong to: nothing from there on should be parsed yet."""
+    """The offset of the escapes at the end that the next piece may continue: nothing from there on is parsed yet."""
     cut = text.find(b"\\", max(0, len(text) - _LONGEST_PAIR + 1))
     if cut < 0:
         return len(text)
-    if _HIGH_ESCAPE.fullmatch(text[max(0, cut - 6) : cut]):
-        cut -= 6
+    # A high surrogate right before belongs to this escape.
+    if _HIGH_ESCAPE.fullmatch(text[max(0, cut - _ESCAPE_BYTES) : cut]):
+        cut -= _ESCAPE_BYTES
+    # Of several backslashes each may escape the next.
     return len(text[:cut].rstrip(b"\\"))
 
 
 def without_lone_surrogates(text: bytes) -> bytes:
-    """The same text, of the same length, in which a lone surrogate escape became a mark that `judged` finds.
+    """The same text, of the same length, with a mark in place of each lone surrogate escape: `judged` finds it.
 
-    ijson's C backend turns a lone high one into a question mark and dies of a lone low one.
+    ijson's C backend turns a lone high surrogate into a question mark, and a lone low one crashes the process.
     """
     if b"\\ud" not in text and b"\\uD" not in text:
         return text
+    # If every half has its other half, nothing has to be replaced. Counting is faster than the replacement below.
     if len(_HIGH.findall(text)) == len(_PAIR.findall(text)) == len(_LOW.findall(text)):
         return text
     return _ESCAPES.sub(lambda match: rb"\uffff" if match["lone"] else match[0], text)
 
 
 def judged(record: object) -> object:
-    """The record, or what is broken about it where a lone surrogate was marked."""
+    """The record, or a BrokenRecord if a lone surrogate was marked in it."""
     return BrokenRecord(UNENCODABLE) if _is_marked(record) else record
 
 
@@ -110,7 +117,7 @@ def _is_marked(value: object) -> bool:
 
 
 def is_too_deep(value: object) -> bool:
-    """Whether lists and objects are nested deeper than a campaign may be."""
+    """Whether lists and objects are nested more than `MAX_DEPTH` levels deep."""
     level: list[object] = [value]
     for _ in range(MAX_DEPTH + 1):
         level = [

@@ -1,4 +1,8 @@
-"""Newline-delimited JSON: one record a line, with the byte each line begins at."""
+"""Parses newline-delimited JSON: one record a line, with the byte at which each line begins.
+
+Most lines are one call of msgspec. All else in this file is for lines that are not JSON: a value may go on over several
+lines, a line may hold several values, or a line may be cut off, and then it must not take the next lines with it.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +17,7 @@ from notifier.model.recipient import BrokenRecord
 
 TOO_LONG = "a line of over 1 MiB"
 LONG_LINE_BYTES = 64 * 1024
-"""From here on a line that has not ended is looked at: it may be many objects without a line break."""
+"""A line that has not ended by this length is scanned: it may be many objects without a line break."""
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _check = msgspec.json.Decoder(msgspec.Raw).decode
@@ -23,15 +27,15 @@ _AT_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
 class LineParser:
-    """Push text in, take records out. A line that cannot be decoded is a `BrokenRecord` in its place.
+    """Push text in, take records out. A line that cannot be decoded becomes a `BrokenRecord`.
 
-    Windows line ends, byte-order marks, commas behind the lines and empty lines are taken; an empty line is no record.
-    Where a value goes on over lines, or another one follows it in its line, `rest` is the text from that line on: it is
-    somebody else's to parse.
+    Windows line ends, byte-order marks, commas after lines and empty lines are accepted; an empty line is no record.
+    If a value goes on over several lines, or another value follows in its line, `rest` is the text from that line on,
+    for `ValueParser`.
 
     Args:
-        offset: byte of the text that comes first.
-        skip: so many records are not decoded but None: their reader has had them.
+        offset: of the text's first byte in the file.
+        skip: the number of records already processed: they are checked, not decoded, and are None.
     """
 
     def __init__(self, offset: int = 0, *, skip: int = 0) -> None:
@@ -41,78 +45,89 @@ class LineParser:
         self._skip = skip
         self._line_start = offset
         self._tail = b""
+        """The beginning of a line that has not ended yet."""
         self._dropped = 0
+        """Bytes of that line that were dropped already, because it is too long to be a record."""
         self._scan: ValueScan | None = None
+        """Follows a value over several lines, from the first line that is not complete."""
         self._long_scan: ValueScan | None = None
         """Follows the first value of a line that has not ended yet."""
         self._single: list[tuple[int, int]] = []
-        """Where lines stand, from byte to byte, that a value without an end goes over: each is judged alone."""
+        """Ranges of bytes whose lines are each judged alone: a value was followed through them and had no end."""
 
     @property
     def offset(self) -> int:
-        """Where the first line begins that is not complete yet."""
+        """The offset of the first line that is not complete."""
         return self._line_start
 
     @property
     def byte(self) -> int | None:
-        """The same, if reading can begin there."""
+        """The same, or None if reading cannot begin there."""
         return None if self._is_single(self._line_start) else self._line_start
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         """The records of the lines that these bytes complete; `starts` has the byte of each, or None.
 
-        A record has no byte where reading from there would not find the same records: within a value over several
-        lines that turned out to be broken.
+        A record has no byte if reading from there would find other records: within a value over several lines that
+        turned out to be broken.
         """
         *lines, tail = (self._tail + text).split(b"\n")
         if final:
             lines.append(tail)
             tail = b""
         self._tail = tail
-        if lines:
-            self._long_scan = None
         records: list[object] = []
         starts: list[int] = []
-        at = self._line_start
-        # Skipped lines are checked all the same: one that is not one value would not be one record.
-        undecoded = max(0, self._skip - self.count)
-        decode: Callable[[bytes], object] = _checked
-        for n, line in enumerate(lines):
-            if n == undecoded:
-                decode = _decode
-            length = len(line) + 1 + self._dropped
+        if lines:
+            self._long_scan = None
             if self._dropped:
-                records.append(BrokenRecord(TOO_LONG))
-                starts.append(at)
-                self._dropped = 0
-            else:
-                try:
-                    if len(line) > MAX_VALUE_BYTES:  # it may be many values
-                        raise OverflowError
-                    records.append(decode(line))
-                    starts.append(at)
-                except _FAULTS:
-                    if not self._take_unusual(lines, n, at, final, records):
-                        break
-                    starts += [at] * (len(records) - len(starts))
-            at += length
-        self._line_start = at
-        self.starts = self._places(starts) if self._single else starts
+                self._end_dropped_line(lines.pop(0), records, starts)
+        self._read(lines, final, records, starts)
+        self.starts = self._resumable(starts) if self._single else starts
         self.count += len(records)
         if self.rest is None and len(self._tail) > LONG_LINE_BYTES:
             self._look_at_long_line()
         return records
 
     def salvage(self) -> list[object]:
-        """Nothing waits here: a line is judged alone."""
+        """Always empty: `feed` returns every record that it completes."""
         return []
 
+    def _end_dropped_line(self, end: bytes, records: list[object], starts: list[int]) -> None:
+        """The rest of a line that is too long has arrived: it is one broken record."""
+        records.append(BrokenRecord(TOO_LONG))
+        starts.append(self._line_start)
+        self._line_start += self._dropped + len(end) + 1
+        self._dropped = 0
+
+    def _read(self, lines: list[bytes], final: bool, records: list[object], starts: list[int]) -> None:
+        """Append the record of each line and its byte. Runs once for every record of an audience."""
+        at = self._line_start
+        # A line to skip is checked all the same: if it is not exactly one value, it is not exactly one record.
+        undecoded = max(0, self._skip - self.count - len(records))
+        decode: Callable[[bytes], object] = _checked
+        for n, line in enumerate(lines):
+            if n == undecoded:
+                decode = _decode
+            try:
+                if len(line) > MAX_VALUE_BYTES:  # it may be many values
+                    raise OverflowError
+                records.append(decode(line))
+                starts.append(at)
+            except _FAULTS:
+                if not self._take_unusual(lines, n, at, final, records):
+                    break
+                starts += [at] * (len(records) - len(starts))
+            at += len(line) + 1
+        self._line_start = at
+
     def _take_unusual(self, lines: list[bytes], n: int, at: int, final: bool, records: list[object]) -> bool:
-        """The record of a line that is not JSON as it stands, if it is one. False where reading has to stop here."""
+        """Append the record of a line that is not JSON as it is, if it is one. Returns False if reading stops here."""
         line = lines[n]
         bare = line.strip(BETWEEN)
         if not bare:
             return True
+        # A comma, a byte-order mark or a separator around a value that is JSON.
         if bare != line and len(line) <= MAX_VALUE_BYTES:
             try:
                 records.append(_decode(bare))
@@ -125,6 +140,7 @@ class LineParser:
             is_single = self._is_single(at)
             goes_on = self._goes_on(line, line if is_single else rest, at, final or is_single)
             if goes_on is None:
+                # Read again from this line on when there is more text.
                 self._tail = rest
                 return False
             if goes_on:
@@ -134,9 +150,10 @@ class LineParser:
         return True
 
     def _goes_on(self, line: bytes, rest: bytes, at: int, final: bool) -> bool | None:
-        """Whether a value of this line is followed by another one in it, or ends in a later line. None: not known yet.
+        """Whether a value of this line ends in a later line, or another one follows in this line. None: not known yet.
 
-        Lines that were looked at in vain are single ones: looking on from each of them would take for ever.
+        If the value has no end, the lines through which it was followed are judged alone from now on. Following again
+        from each of them would take quadratic time.
         """
         start = len(line) - len(line.lstrip(BETWEEN))
         scan = self._scan or ValueScan(start)
@@ -152,17 +169,17 @@ class LineParser:
             self._single.append((at + after, at + looked_at))
         return False
 
-    def _places(self, starts: list[int]) -> list[int | None]:
-        """The bytes of lines, without those from which reading would join what was judged alone."""
-        places = [None if self._is_single(start) else start for start in starts]
+    def _resumable(self, starts: list[int]) -> list[int | None]:
+        """The bytes of lines; None for a line that was judged alone: a reader that begins there would not do so."""
+        resumable = [None if self._is_single(start) else start for start in starts]
         self._single = [lines for lines in self._single if lines[1] > self._line_start]
-        return places
+        return resumable
 
     def _is_single(self, at: int) -> bool:
         return any(begin <= at < end for begin, end in self._single)
 
     def _look_at_long_line(self) -> None:
-        """A line of many values is somebody else's; of any other that does not end, no more than 1 MiB is kept."""
+        """Leave a line of many values to `ValueParser`; of any other line that does not end keep at most 1 MiB."""
         tail = self._tail
         if self._scan is None and not self._dropped:
             start = len(tail) - len(tail.lstrip(BETWEEN))
@@ -178,21 +195,21 @@ class LineParser:
 
 
 def broken(text: bytes) -> BrokenRecord:
-    """Why a value could not be decoded."""
-    mended = without_lone_surrogates(text)
-    if mended != text and _is_json(mended):
+    """The reason why a value could not be decoded, as a record."""
+    marked = without_lone_surrogates(text)
+    if marked != text and _is_json(marked):
         return BrokenRecord(UNENCODABLE)
     at = None
     try:
         _decode(text)
     except _FAULTS as error:
-        place = _AT_BYTE.search(str(error))
-        at = int(place[1]) if place else None
+        offset = _AT_BYTE.search(str(error))
+        at = int(offset[1]) if offset else None
     return BrokenRecord(why_not_json(text, at))
 
 
 def decode_or_broken(text: bytes) -> object:
-    """A record, or why it is none."""
+    """The record, or a BrokenRecord with the reason."""
     try:
         return _decode(text)
     except _FAULTS:
@@ -200,7 +217,7 @@ def decode_or_broken(text: bytes) -> object:
 
 
 def _checked(line: bytes) -> None:
-    """None for a line that is one value. It is not decoded."""
+    """None, if the line is exactly one value; it is not decoded. Raises as `_decode`."""
     _check(line)
 
 

@@ -1,9 +1,10 @@
-"""Files on this machine, read by the same parsers: for looking at them before they are uploaded."""
+"""Files on this machine, read by the same parsers as those in S3: the command line checks them before an upload."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from notifier.audience.part_parser import BatchFileParser, PartParser
+from notifier.audience.batch_file_parser import BatchFileParser
+from notifier.audience.part_parser import PartParser
 from notifier.audience.stream import FileKind
 from notifier.audience.unpack import Unpacker
 from notifier.model.batch_file import BatchFileHead
@@ -12,10 +13,10 @@ READ_BYTES = 1024 * 1024
 
 
 def read_local(path: Path, parser: BatchFileParser | PartParser) -> Iterator[list[object]]:
-    """The records of a file, some at a time.
+    """The records of a file, in lists as they are parsed.
 
     Raises:
-        BrokenFile: once every record before the fault was handed out.
+        BrokenFile: after every record before the fault has been yielded.
         OSError: the file cannot be read.
     """
     unpacker = Unpacker(str(path))
@@ -26,6 +27,7 @@ def read_local(path: Path, parser: BatchFileParser | PartParser) -> Iterator[lis
                 unpacker.push(stored.read(READ_BYTES))
                 continue
             try:
+                # The unpacker gives an empty text at the end of the file.
                 records = parser.feed(text, final=not text)
             except Exception:
                 if rest := parser.salvage():
@@ -38,13 +40,13 @@ def read_local(path: Path, parser: BatchFileParser | PartParser) -> Iterator[lis
 
 
 def parser_for(path: Path, kind: FileKind) -> BatchFileParser | PartParser:
-    """The parser of what a file holds."""
+    """The parser for a kind of file."""
     name = str(path)
     return BatchFileParser(name) if kind is FileKind.BATCH_FILE else PartParser(name, ids=kind is FileKind.IDS)
 
 
 def read_local_head(path: Path) -> BatchFileHead:
-    """What a batch file says besides its users; read until that is known. Errors as of `read_local`."""
+    """The keys of a batch file other than `users`; reads no more than that needs. Raises as `read_local`."""
     parser = BatchFileParser(str(path))
     for _ in read_local(path, parser):
         if "campaign" in parser.values and parser.in_users:

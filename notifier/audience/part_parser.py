@@ -1,4 +1,4 @@
-"""Which form a file of users has, told by its content, and one parser for all of them."""
+"""Recognises the format of a part by its content, and passes the text to that format's parser."""
 
 import codecs
 import re
@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from notifier.audience.array import ArrayParser, plain_backend
-from notifier.audience.document import BATCH_FILE_KEYS, PART_KEYS, USERS, DocumentParser
+from notifier.audience.document import PART_KEYS, USERS, DocumentParser
 from notifier.audience.foreign_formats import HEAD_BYTES, SMALL_HEAD_BYTES, foreign_format, look_of, shape_fault
 from notifier.audience.lines import LineParser
 from notifier.audience.scan import BETWEEN, ValueScan
@@ -23,12 +23,13 @@ _OPENING = b"[{"
 _LIST = ord("[")
 _FIRST_BYTES = frozenset(b'"-0123456789')
 SMALL_LIST = 100
-"""A list behind one of no more records is taken for short, too: it is not parsed in bulk."""
+"""After a list of at most so many records, the next lists are expected to be short too, and not decoded in bulk."""
 SMALL_PIECE_BYTES = 2048
+"""Text that a short list's parser gets at once: what it returns as `rest` has to be copied."""
 
 
 class Parser(Protocol):
-    """What every form's parser does."""
+    """A format's parser: `ArrayParser`, `LineParser`, `ValueParser` or `_UsersParser`."""
 
     @property
     def count(self) -> int:
@@ -36,40 +37,21 @@ class Parser(Protocol):
 
     @property
     def offset(self) -> int:
-        """Where in the text the bytes begin that are not parsed yet."""
+        """The offset in the text of the first byte that is not parsed yet."""
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
-        """The records that these bytes complete."""
+        """The records that these bytes complete. With `final` nothing follows."""
 
     def salvage(self) -> list[object]:
-        """Records that are complete and not taken yet."""
+        """Records that are complete and not taken yet, also after a fault."""
 
     @property
     def rest(self) -> bytes | None:
-        """What follows where this form has ended; None as long as it has not."""
-
-
-class BatchFileParser(DocumentParser):
-    """A batch file: campaign, and users or a reference to them."""
-
-    def __init__(self, name: str, *, skip: int = 0) -> None:
-        super().__init__(name, BATCH_FILE_KEYS, skip=skip)
-
-    def feed(self, text: bytes, *, final: bool = False) -> list[object]:
-        """As of a document; at the end the campaign and the users must have been there."""
-        records = super().feed(text, final=final)
-        if final:
-            self._done = records
-            if "campaign" not in self.values:
-                raise self._broken("no `campaign`")
-            if not self.has_users and "audience" not in self.values:
-                raise self._broken("neither `users` nor `audience`")
-            records = self.salvage()
-        return records
+        """The text that another parser has to read; None as long as this one can go on."""
 
 
 class _UsersParser(DocumentParser):
-    """A part that is an object. At its end `rest` is set: the text behind it."""
+    """A part that is an object with `users`. At its end `rest` is set to the text after it."""
 
     def __init__(self, name: str, offset: int, skip: int, backend: ModuleType | None) -> None:
         super().__init__(name, PART_KEYS, offset, skip=skip)
@@ -85,89 +67,98 @@ class _UsersParser(DocumentParser):
 
 
 class PartParser:
-    """A part: lists, objects with `users`, or records, one behind the other. Most are one list or one record a line.
+    """Parses a part: lists, objects with `users`, or records, one after the other.
+
+    Most parts are one list, or one record a line.
 
     Args:
-        line: the text begins at this byte of a newline-delimited file; None to tell the form by the content.
-        skip: so many records need not be decoded, where that is cheaper.
-        ids: the file may hold bare ids.
+        line: the text begins at this byte of a newline-delimited file; None to recognise the format by the content.
+        skip: the number of records already processed: they need not be decoded if that is cheaper.
+        ids: the file may have bare ids instead of objects.
     """
 
     def __init__(self, name: str, *, line: int | None = None, skip: int = 0, ids: bool = False) -> None:
         self.starts: Sequence[int | None] = ()
-        """Where in the file each record of the last feed begins, as far as reading can begin there."""
+        """The byte of each record of the last `feed` in the file, or None if reading cannot begin there."""
         self._name = name
         self._ids = ids
         self._skip = skip
         self._text = b""
         self._offset = 0
         self._before = 0
+        """Records of the parsers that have ended."""
         self._is_first = True
+        """Nothing but white space was read yet."""
         self._done: list[object] = []
         self._scan: ValueScan | None = None
         self._is_bulky = True
-        self.form: Parser | None = LineParser(line) if line is not None else None
+        self._parser: Parser | None = LineParser(line) if line is not None else None
 
     @property
     def count(self) -> int:
         """Records so far."""
-        return self._before + (self.form.count if self.form else 0)
+        return self._before + (self._parser.count if self._parser else 0)
 
     @property
     def byte(self) -> int | None:
-        """Where the next record begins in the file, if reading can begin there: in newline-delimited JSON."""
-        return self.form.byte if isinstance(self.form, LineParser) else None
+        """The byte of the next record in the file if reading can begin there, which only lines allow; else None."""
+        return self._parser.byte if isinstance(self._parser, LineParser) else None
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
-        """The records that these bytes complete. Errors as of the form's parser."""
+        """The records that these bytes complete. Raises as the format's parser."""
         self.starts = ()
         self._text += text
-        while self._feed_form(final):
+        while self._feed_parser(final):
             pass
         return self.salvage()
 
     def salvage(self) -> list[object]:
-        """Records that are complete and not taken yet, also when a fault was found."""
+        """Records that are complete and not taken yet, also after a fault."""
         records, self._done = self._done, []
-        return records + (self.form.salvage() if self.form else [])
+        return records + (self._parser.salvage() if self._parser else [])
 
-    def _feed_form(self, final: bool) -> bool:
-        """Whether something of another form follows."""
-        if self.form is None:
-            self.form = self._tell(final)
-            if self.form is None:
+    def _feed_parser(self, final: bool) -> bool:
+        """Pass the text to the format's parser. Returns whether text is left that can be read now."""
+        if self._parser is None:
+            self._parser = self._recognise(final)
+            if self._parser is None:
                 return False
-        form = self.form
-        # Of a short list little is looked at, so that what follows is not looked at again for each.
-        text = self._text if self._is_bulky or isinstance(form, ValueParser) else self._text[:SMALL_PIECE_BYTES]
+        parser = self._parser
+        # A file of many short lists: each would get all the text, and return nearly all of it.
+        text = self._text if self._is_bulky or isinstance(parser, ValueParser) else self._text[:SMALL_PIECE_BYTES]
         left, self._text = self._text[len(text) :], b""
-        self._done += form.feed(text, final=final and not left)
-        if isinstance(form, LineParser):
-            self.starts = form.starts
-        if form.rest is None:
+        self._done += parser.feed(text, final=final and not left)
+        if isinstance(parser, LineParser):
+            self.starts = parser.starts
+        if parser.rest is None:
             self._text = left
             return bool(left)
-        self._text = form.rest + left
-        self._before += form.count
-        self._offset = form.offset
+        self._text = parser.rest + left
+        self._before += parser.count
+        self._offset = parser.offset
         self._is_first = False
-        self.form = self._next_form(form)
+        self._parser = self._parser_after(parser)
         return True
 
-    def _next_form(self, form: Parser) -> Parser | None:
-        """What follows a form that has ended; None where its text has to tell."""
-        if isinstance(form, LineParser):
+    def _parser_after(self, ended: Parser) -> Parser | None:
+        """The parser that follows one that has ended; None if the text has to be recognised."""
+        if isinstance(ended, LineParser):
+            # A value goes on over several lines, or shares its line: no byte is known from here on.
             return ValueParser(self._offset, skip=self._skip_left)
-        # Lists without end would each be tried in bulk, which pays for large ones only.
-        self._is_bulky = form.count > SMALL_LIST
+        # An attempt in bulk costs more than a short list.
+        self._is_bulky = ended.count > SMALL_LIST
         return None
 
     @property
     def _skip_left(self) -> int:
         return max(0, self._skip - self._before)
 
-    def _tell(self, final: bool) -> Parser | None:
-        """The form of what comes next; None while that cannot be said."""
+    def _recognise(self, final: bool) -> Parser | None:
+        """The parser for the format that comes next; None if more text is needed.
+
+        Raises:
+            BrokenFile: it is no format that can be read. The message names the format and how to convert it.
+        """
         text = self._text.lstrip(BETWEEN)
         at = self._offset + len(self._text) - len(text)
         if not text:
@@ -180,14 +171,15 @@ class PartParser:
             if fault := foreign_format(self._text[:HEAD_BYTES]) or (None if is_json or is_id else look_of(text)):
                 raise BrokenFile(self._name, fault, (at,))
         if is_json:
-            return self._tell_json(text, at, final)
+            return self._recognise_json(text, at, final)
         if is_id:
             return self._records()
         if not self._is_first:
             raise BrokenFile(self._name, "something that is no JSON follows the users", (at,), self.count)
         raise BrokenFile(self._name, "not JSON: begins with neither [ nor {", (at,))
 
-    def _tell_json(self, text: bytes, at: int, final: bool) -> Parser | None:
+    def _recognise_json(self, text: bytes, at: int, final: bool) -> Parser | None:
+        # With a backend of ijson the array is not tried in bulk.
         backend = None if self._is_bulky else plain_backend()
         if text[0] == _LIST:
             self._begin_at(text, at)
@@ -201,12 +193,13 @@ class PartParser:
         return _UsersParser(self._name, at, self._skip_left, backend)
 
     def _holds_users(self, text: bytes, at: int, final: bool) -> bool | None:
-        """Whether this object has `users`, and is not the first of many records. None while that cannot be said."""
+        """Whether this object has `users`, and is not the first of many records. None if more text is needed."""
         line, newline, _ = text.partition(b"\n")
         first = _decoded(line) if newline or final else None
         if first is None and newline and _LEADS_TO_USERS.match(text):
             return True
         if first is None:
+            # Not an object in one line: find its end, unless it is larger than one record may be.
             scan = self._scan = self._scan or ValueScan(0)
             ends = scan.follow(text)
             if ends is None and not final and not scan.is_too_long(text):
@@ -214,23 +207,27 @@ class PartParser:
             first = _decoded(text[: scan.at]) if ends else None
         self._scan = None
         if first is None:
-            # Of a large object the first member says what it is.
-            member = _KEYED.match(text)
-            start = member.end() - 1 if member else len(text)
-            scan = ValueScan(start)
-            first = {"": _decoded(text[start : scan.at])} if member and scan.follow(text) else {}
-            if fault := shape_fault(first):
-                raise BrokenFile(self._name, fault, (at,))
-            return _LEADS_TO_USERS.match(text) is not None or (not newline and _HAS_USERS.search(text) is not None)
+            return self._large_object_holds_users(text, at, has_lines=bool(newline))
         if fault := shape_fault(first):
             raise BrokenFile(self._name, fault, (at,))
+        # A user may have an attribute `users`.
         return isinstance(first.get(USERS), list) and not {"user_id", "token"} & {name.lower() for name in first}
+
+    def _large_object_holds_users(self, text: bytes, at: int, *, has_lines: bool) -> bool:
+        """The same for an object of which only the beginning is here: its first member shows what it is."""
+        member = _KEYED.match(text)
+        start = member.end() - 1 if member else len(text)
+        scan = ValueScan(start)
+        first = {"": _decoded(text[start : scan.at])} if member and scan.follow(text) else {}
+        if fault := shape_fault(first):
+            raise BrokenFile(self._name, fault, (at,))
+        return _LEADS_TO_USERS.match(text) is not None or (not has_lines and _HAS_USERS.search(text) is not None)
 
     def _begin_at(self, text: bytes, at: int) -> None:
         self._text, self._offset = text, at
 
     def _records(self) -> Parser:
-        """Records in lines; behind something else, where lines may begin anywhere, one behind the other."""
+        """The parser for records: in lines at the file's beginning, else one after the other."""
         if not self._is_first:
             return ValueParser(self._offset, skip=self._skip_left)
         mark = len(codecs.BOM_UTF8) if self._text.startswith(codecs.BOM_UTF8) else 0

@@ -1,7 +1,7 @@
-"""Reading a pinned object by ranged GETs that survive stalls, resets and short bodies.
+"""Reads a pinned object by ranged GETs and repeats what stalls, resets and short bodies leave out.
 
-botocore retries a request but never a body: a stalled one raises from `read`, a cut one ends early
-(https://github.com/boto/botocore/issues/2764). Here the next request asks for what is still missing.
+botocore retries a request but never a body: a stalled body raises from `read`, a cut one ends early
+(https://github.com/boto/botocore/issues/2764). Here the next request asks for the missing bytes.
 """
 
 import logging
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from notifier.audience.pin import unquoted
-from notifier.audience.s3_errors import code_of, read_error
+from notifier.audience.s3_errors import code_of, fault_of
 from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable
 from notifier.model.batch_file import PinnedObject
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 RANGE_BYTES = 4 * 1024 * 1024
+"""One request's bytes: large enough that its latency does not count, small enough to repeat."""
 PIECE_BYTES = 256 * 1024
-"""What is read from a body at once: the memory a range costs."""
+"""Bytes read from a body at once: the memory that a range needs."""
 ATTEMPTS = 6
 """Requests for one range, the first included."""
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
 
-_CUT = (BotoCoreError, HTTPError, OSError)
-"""What a body or a connection raises when it breaks; botocore's own also where credentials cannot be had just now."""
+_BROKEN_CONNECTION = (BotoCoreError, HTTPError, OSError)
+"""What a body or a connection raises when it breaks. BotoCoreError also: no credentials can be had at the moment."""
 
 log = logging.getLogger(__name__)
 Sleep = Callable[[float], object]
@@ -45,11 +46,11 @@ def read_ranges(
     """The object's bytes from `start` on, in pieces of at most 256 KiB.
 
     Args:
-        sleep: waits for the given seconds; called between attempts only.
+        sleep: waits for the given seconds; called only between attempts.
 
     Raises:
         AudienceChanged: the object is no longer the pinned one.
-        AudienceUnreachable: a range failed six times, or S3 refuses.
+        AudienceUnreachable: a range failed `ATTEMPTS` times, or S3 refuses.
     """
     while start < pinned.size:
         end = min(start + range_bytes, pinned.size)
@@ -58,24 +59,26 @@ def read_ranges(
 
 
 def check_unchanged(client: "S3Client", pinned: PinnedObject, sleep: Sleep) -> None:
-    """Ask S3 whether the pinned bytes are still there, without fetching them (304).
+    """Ask S3 whether the pinned bytes are still there, without fetching them (status 304).
 
     Raises:
         AudienceChanged: they are not.
-        AudienceUnreachable: nobody answered.
+        AudienceUnreachable: S3 did not answer.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             answer = client.get_object(**pinned.request, IfNoneMatch=f'"{pinned.etag}"')
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("304", "NotModified"):
+            # boto3 raises a 304: this is the answer that is hoped for.
+            if code_of(error) in ("304", "NotModified"):
                 return
-            if not _is_passing(error):
-                raise read_error(error, pinned.name, pinned.version_id) from error
-            _rest(pinned, attempt, error, sleep)
-        except _CUT as error:
-            _rest(pinned, attempt, error, sleep)
+            if not _is_transient(error):
+                raise fault_of(error, pinned.name, pinned.version_id) from error
+            _wait_before_next(pinned, attempt, error, sleep)
+        except _BROKEN_CONNECTION as error:
+            _wait_before_next(pinned, attempt, error, sleep)
         else:
+            # A 200 means another ETag, or a server that ignores the condition: the ETag decides.
             answer["Body"].close()
             if unquoted(answer["ETag"]) != pinned.etag:
                 raise AudienceChanged(f"{pinned.name}: other bytes than the pinned ones")
@@ -86,26 +89,28 @@ def _read_range(client: "S3Client", pinned: PinnedObject, start: int, end: int, 
     for attempt in range(1, ATTEMPTS + 1):
         try:
             for piece in _one_body(client, pinned, start, end):
+                # The next attempt begins behind what was passed on.
                 start += len(piece)
                 yield piece
             if start == end:
                 return
             raise _Short(f"{end - start} bytes short")
         except ClientError as error:
-            if not _is_passing(error):
-                raise read_error(error, pinned.name, pinned.version_id) from error
-            _rest(pinned, attempt, error, sleep)
-        except (*_CUT, _Short) as error:
-            _rest(pinned, attempt, error, sleep)
+            if not _is_transient(error):
+                raise fault_of(error, pinned.name, pinned.version_id) from error
+            _wait_before_next(pinned, attempt, error, sleep)
+        except (*_BROKEN_CONNECTION, _Short) as error:
+            _wait_before_next(pinned, attempt, error, sleep)
 
 
 def _one_body(client: "S3Client", pinned: PinnedObject, start: int, end: int) -> Iterator[bytes]:
-    """The pieces of one answer, never beyond `end`."""
+    """The pieces of one answer's body, never beyond `end`."""
     answer: Any = client.get_object(**pinned.request, IfMatch=f'"{pinned.etag}"', Range=f"bytes={start}-{end - 1}")
     body = answer["Body"]
     try:
         if unquoted(answer["ETag"]) != pinned.etag:
             raise AudienceChanged(f"{pinned.name}: other bytes than the pinned ones")
+        # A server that ignores the range answers with the whole object, and its first bytes would pass for these.
         if answer.get("ContentRange") != f"bytes {start}-{end - 1}/{pinned.size}":
             raise AudienceChanged(f"{pinned.name}: S3 answered with another range than asked")
         while start < end and (piece := body.read(min(PIECE_BYTES, end - start))):
@@ -115,24 +120,25 @@ def _one_body(client: "S3Client", pinned: PinnedObject, start: int, end: int) ->
         body.close()
 
 
-def _is_passing(error: ClientError) -> bool:
-    """Whether S3 may answer otherwise a moment later."""
+def _is_transient(error: ClientError) -> bool:
+    """Whether the same request may succeed a moment later."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = error.response.get("Error", {}).get("Code")
-    return status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "RequestTimeTooSkewed")
+    return status >= 500 or status == 429 or code_of(error) in ("SlowDown", "RequestTimeout", "RequestTimeTooSkewed")
 
 
-def _rest(pinned: PinnedObject, attempt: int, error: Exception, sleep: Sleep) -> None:
-    """Wait before the next attempt, or give up after the last."""
+def _wait_before_next(pinned: PinnedObject, attempt: int, error: Exception, sleep: Sleep) -> None:
+    """Wait before the next attempt; raise after the last, which nothing follows that would be worth a wait."""
     if attempt == ATTEMPTS:
-        raise AudienceUnreachable(f"{pinned.name}: {ATTEMPTS} attempts failed, the last: {_words(error)}") from error
+        problem = f"{ATTEMPTS} attempts failed, the last: {_described(error)}"
+        raise AudienceUnreachable(f"{pinned.name}: {problem}") from error
+    # Jitter below the cap, so that lanes that failed together do not come back together.
     delay_s = random.uniform(0.5, 1.0) * min(MAX_DELAY_S, FIRST_DELAY_S * 2**attempt)
-    log.warning("audience range retried: %s, attempt %d, %s", pinned.name, attempt, _words(error))
+    log.warning("audience range retried: %s, attempt %d, %s", pinned.name, attempt, _described(error))
     sleep(delay_s)
 
 
-def _words(error: Exception) -> str:
-    """What a person is told of an attempt."""
+def _described(error: Exception) -> str:
+    """A failed attempt, for people: never the name of an exception's class."""
     if isinstance(error, ClientError):
         return f"S3 answered {code_of(error)}"
     return str(error) if isinstance(error, _Short) else "no answer, or the connection broke"

@@ -1,7 +1,7 @@
-"""What S3's answers mean to an audience: gone, denied until something outside the file changes, or away for a while.
+"""What an error of S3 means for an audience: the object changed, reading is denied, or S3 is unavailable for a while.
 
-Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList. HEAD's answers have no body,
-and so no code but the status.
+Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList. An answer to HEAD has no body:
+its code is the status.
 """
 
 from botocore.exceptions import ClientError
@@ -24,9 +24,9 @@ _CHANGED = {
     "InvalidBucketName": "no bucket can have this name",
     "KeyTooLongError": "no object can have a key this long",
 }
-"""No later try finds these bytes."""
+"""No later attempt finds these bytes."""
 _NO_VERSION = frozenset({"NoSuchVersion", "InvalidArgument", "400"})
-"""What S3 says of a version id that it did not give, or that it cannot read. The last is HEAD's."""
+"""S3's codes for a version id that it did not give out, or cannot parse. `400` is HEAD's."""
 
 _GRANTS = (
     "not there, or the reader's role may not read it ({code}): in the stack's own bucket it may read batches/ and "
@@ -54,31 +54,38 @@ _DENIED = {
     "KMS.KMSInvalidStateException": _KMS_OFF,
     "KMS.NotFoundException": _KMS_OFF,
 }
-"""The bytes are there, as far as we know, and S3 keeps them back until something outside the file changes.
+"""S3 refuses to read the object until an operator changes a permission, a key or the object's place.
 
-Without the right to list the bucket a missing object is a 403 too:
+A missing object is a 403 too if the reader has no right to list the bucket:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html.
 """
-WITHOUT_WORDS = frozenset({"301", "400", "403", "404", "405"})
-"""What HEAD says, where a GET would say more."""
+CODES_OF_HEAD = frozenset({"301", "400", "403", "404", "405"})
+"""HEAD's statuses for which a GET of the same object has a better code and a message."""
 
 
 def code_of(error: ClientError) -> str:
-    """S3's code; of HEAD's answers the status."""
+    """S3's code; the status if the request was a HEAD."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def read_error(error: ClientError, name: str, version_id: str | None = None) -> Exception:
-    """What S3's answer means. `version_id` is the one that was asked for."""
-    code, words = code_of(error), str(error.response.get("Error", {}).get("Message", ""))
-    if version_id and (code == "NoSuchVersion" or (code in _NO_VERSION and "Server Side Encryption" not in words)):
+def fault_of(error: ClientError, name: str, version_id: str | None = None) -> Exception:
+    """The exception that an error of S3 becomes: AudienceChanged, AudienceDenied or AudienceUnreachable.
+
+    Args:
+        name: of the object, as messages name it.
+        version_id: the one that was asked for.
+    """
+    code, message = code_of(error), str(error.response.get("Error", {}).get("Message", ""))
+    # An object under SSE-C is refused with the same code as an unreadable version: only the message differs.
+    if version_id and (code == "NoSuchVersion" or (code in _NO_VERSION and "Server Side Encryption" not in message)):
         problem = f"it has no version_id {version_id!r}, or that version was deleted ({code})"
         return AudienceChanged(f"{name}: {problem}: name a version that S3 lists")
     if code in _CHANGED:
         return AudienceChanged(f"{name}: {_CHANGED[code]} ({code})")
-    if code == "InvalidRequest" and "Server Side Encryption" in words:
+    if code == "InvalidRequest" and "Server Side Encryption" in message:
         return AudienceDenied(f"{name}: {_SSE_C.format(code=code)}")
     if code in _DENIED:
-        told = _KMS_GRANT if code == "AccessDenied" and "kms:" in words else _DENIED[code]
-        return AudienceDenied(f"{name}: {told.format(code=code)}")
+        # S3 passes on KMS's refusal under its own code: the message names the action, such as kms:Decrypt.
+        problem = _KMS_GRANT if code == "AccessDenied" and "kms:" in message else _DENIED[code]
+        return AudienceDenied(f"{name}: {problem.format(code=code)}")
     return AudienceUnreachable(f"{name}: S3 answered {code or 'without a code'}")

@@ -1,6 +1,6 @@
-"""Over the records that were read before, without decoding them: where a cold worker resumes far into a list.
+"""Skips records already processed, without decoding them: a worker without a cache resumes far into a list.
 
-msgspec only counts them, and is faster still than where it builds records (`notifier.audience.bulk`).
+msgspec only counts the records, which is faster than building them as `notifier.audience.bulk` does.
 """
 
 import msgspec
@@ -11,9 +11,10 @@ _count = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class RecordSkipper:
-    """Skips whole records of an array whose text begins with its opening bracket.
+    """Skips whole records of an array, from its opening bracket on.
 
-    It may stop short of `left` records, never beyond: `rest` is then an array that begins with the next record.
+    It skips at most `left` records, and may stop before. When it stops, `rest` is the text of an array that begins with
+    the next record.
     """
 
     def __init__(self, left: int) -> None:
@@ -23,24 +24,25 @@ class RecordSkipper:
         self._text = b""
 
     def feed(self, text: bytes) -> int:
-        """Take more text; the number of records it skipped."""
+        """Take more text. Returns the number of records that were skipped."""
         self._text += text
-        skipped = self._over_records()
+        skipped = self._skip_records()
         self.left -= skipped
         if not skipped and (self.left == 0 or len(self._text) > PATIENCE_BYTES):
             self.stop()
         return skipped
 
     def stop(self) -> None:
-        """Skip no more."""
+        """Stop skipping: `rest` is set."""
         if self.rest is None:
             self.rest = self._text
 
-    def _over_records(self) -> int:
+    def _skip_records(self) -> int:
         found = whole_records(self._text, _count)
         if found is None:
             return 0
         records, left = found
+        # The text reaches beyond the last record to skip. The caller decodes it, and drops what is left to skip.
         if len(records) > self.left:
             self.stop()
             return 0

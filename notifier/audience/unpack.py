@@ -1,20 +1,22 @@
-"""Plain, gzip or gzip in gzip, told by content; a chunk at a time, however much a gzip member would unpack to."""
+"""Unpacks plain files, gzip and gzip in gzip, recognised by content; never more than one chunk at a time."""
 
 import zlib
 
 from notifier.model.audience_faults import BrokenFile
 
 TEXT_BYTES = 64 * 1024
-"""The largest piece of text handed out at once. ijson is no faster with more."""
+"""The largest piece of text returned at once. ijson is no faster with more."""
 
 _MAGIC = b"\x1f\x8b"
+_GZIP_WBITS = 31
+"""zlib's number for a gzip header and the largest window."""
 
 
 class Unpacker:
-    """Push stored bytes in, pull text out: plain, gzip, or gzip within gzip, as tools make it that compress by habit.
+    """Push stored bytes in, pull text out. gzip in gzip comes from tools that compress what is compressed already.
 
     Args:
-        plain: the text begins within a plain file, at a place that was found before.
+        plain: do not look for gzip: the bytes begin in the middle of a file that is known to be plain.
     """
 
     def __init__(self, name: str, *, plain: bool = False) -> None:
@@ -24,7 +26,7 @@ class Unpacker:
 
     @property
     def is_gzip(self) -> bool | None:
-        """Whether what is stored is compressed; None while that is not known."""
+        """Whether the stored bytes are compressed; None until the first two have arrived."""
         return self._outer.is_gzip
 
     def push(self, data: bytes) -> None:
@@ -39,7 +41,7 @@ class Unpacker:
         """
         if not self._outer.is_gzip:
             return self._outer.pull()
-        # What comes out of gzip is looked at once more; a third layer would be text that is not JSON.
+        # A second layer is unpacked too. A third is passed on as it is, and `foreign_formats` reports it.
         if self._inner is None:
             self._inner = _Layer(self._name)
         while True:
@@ -55,7 +57,7 @@ class Unpacker:
 class _Layer:
     """Plain bytes, or one layer of gzip.
 
-    gzip files may have several members (shards put together with `cat`) and zero padding after the last.
+    A gzip file may have several members (shards joined by `cat`) and zero padding after the last.
     """
 
     def __init__(self, name: str, *, plain: bool = False) -> None:
@@ -94,6 +96,7 @@ class _Layer:
                 return b"" if self._ended else None
             assert self._member is not None
             try:
+                # The bound keeps a member that unpacks to gigabytes from filling the memory.
                 text = self._member.decompress(self._in, TEXT_BYTES)
             except zlib.error:
                 raise self._broken("damaged gzip") from None
@@ -112,11 +115,12 @@ class _Layer:
         """Start the next member if there is one; zero padding after a member is skipped."""
         if self._any:
             self._in = self._in.lstrip(b"\x00")
+        # One byte is not enough to tell a member from garbage, unless nothing follows.
         if not self._in or (len(self._in) < len(_MAGIC) and not self._ended):
             return False
         if not self._in.startswith(_MAGIC):
             raise self._broken("something that is not gzip follows the gzip data")
-        self._member = zlib.decompressobj(wbits=31)
+        self._member = zlib.decompressobj(wbits=_GZIP_WBITS)
         self._any = True
         return True
 

@@ -1,8 +1,8 @@
-"""JSON values one behind the other, with any white space, commas or nothing between them.
+"""Parses JSON values one after the other, with white space, commas or nothing between them.
 
 Amazon Data Firehose writes objects so, `jq` writes them over many lines, and a list that lost its brackets has commas.
-Each value's end is found by its brackets, and then it is decoded alone. So a broken value costs itself only: reading
-goes on where the next one seems to begin.
+The end of each value is found by its brackets, and the value is decoded alone. So a broken value is one broken record:
+parsing goes on where the next value seems to begin.
 """
 
 import re
@@ -16,15 +16,16 @@ from notifier.model.recipient import BrokenRecord
 TOO_LONG = "a record of over 1 MiB"
 VAIN_BYTES = 4 * MAX_VALUE_BYTES
 VAIN_SHARE = 8
-"""So much may be looked at in vain, and so many times what was read since: looking again from every place in a broken
-text would take for ever. Beyond it everything that was looked at is one broken record."""
+"""The budget for scanning values that turn out to have no end: at most `VAIN_BYTES`, and `VAIN_SHARE` bytes are added
+for each byte that is read. Scanning a broken text again from each of its brackets would take quadratic time. Without
+budget, all that was scanned becomes one broken record."""
 
 _BETWEEN = re.compile(rb"(?:[ \t\r\n,\x1e]|\xef\xbb\xbf)*+")
 _NEXT_VALUE = re.compile(rb"(?:\n(?:\xef\xbb\xbf|,){0,8}+|\}[ \t\r\n\x1e]{0,200}+(?:\xef\xbb\xbf)?)(?=\{)")
-"""Where a value seems to begin behind a broken one: at a line's beginning, or where two objects have no comma between
-them, which they never have within a value."""
+"""Where a value seems to begin after a broken one: at a line's beginning, or between two objects without a comma, which
+does not occur within a value."""
 _NEXT_VALUE_BYTES = 256
-"""No match of it is longer."""
+"""The longest match of `_NEXT_VALUE`."""
 _STRING = re.compile(rb'"(?:[^"\\\n]++|\\[^\n])*+"')
 _QUOTE = ord('"')
 _OTHER = re.compile(rb"[^\n{,]++")
@@ -32,34 +33,36 @@ _OTHER = re.compile(rb"[^\n{,]++")
 
 
 class ValueParser:
-    """Push text in, take records out; what is no JSON is a `BrokenRecord` in its place.
+    """Push text in, take records out; what is not JSON becomes a `BrokenRecord`.
 
     Args:
-        offset: byte of the text that comes first.
-        skip: so many records are not decoded but None: their reader has had them.
+        offset: of the text's first byte in the file.
+        skip: the number of records already processed: they are not decoded, and are None.
     """
 
     def __init__(self, offset: int = 0, *, skip: int = 0) -> None:
         self.count = 0
         self._offset = offset
         self.rest: bytes | None = None
-        """Never anything: this form has no end but the file's."""
+        """Always None: this format ends only with the file."""
         self._skip = skip
         self._text = b""
         self._at = 0
+        """Everything before it in `_text` is read."""
         self._scan: ValueScan | None = None
         self._vain_left = VAIN_BYTES
         self._is_lost = False
+        """After a broken value: the beginning of the next one has to be found first."""
         self._records: list[object] = []
 
     @property
     def offset(self) -> int:
-        """Where the first value begins that is not complete yet."""
+        """The offset of the first value that is not complete."""
         return self._offset + self._at
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         """The records that these bytes complete. With `final` nothing follows."""
-        self._forget()
+        self._drop_read_text()
         self._text += text
         while self._step(final):
             pass
@@ -70,8 +73,7 @@ class ValueParser:
         records, self._records = self._records, []
         return records
 
-    def _forget(self) -> None:
-        """Let go of the text that is read."""
+    def _drop_read_text(self) -> None:
         self._text = self._text[self._at :]
         self._offset += self._at
         if self._scan is not None:
@@ -85,7 +87,7 @@ class ValueParser:
         found = _BETWEEN.match(self._text, self._at)
         self._at = found.end() if found else self._at
         left = len(self._text) - self._at
-        # The beginning of a byte-order mark is not yet one.
+        # An incomplete byte-order mark would be taken for garbage.
         if not left or (left < 3 and self._text[self._at] == 0xEF and not final):
             return False
         if self._text[self._at] not in b"{[":
@@ -104,7 +106,7 @@ class ValueParser:
         return True
 
     def _take(self, end: int) -> None:
-        """The value up to here is whole."""
+        """The value from `_at` to `end` is whole."""
         value = self._text[self._at : end]
         self._records.append(None if self.count < self._skip else decode_or_broken(value))
         self._at = end
@@ -112,7 +114,7 @@ class ValueParser:
         self._vain_left = min(VAIN_BYTES, self._vain_left + VAIN_SHARE * len(value))
 
     def _lose(self, looked_at: int, reason: str) -> None:
-        """A value without an end: go on where the next one seems to begin, or behind all that was looked at."""
+        """The value has no end: go on where the next one seems to begin, or after all that was scanned."""
         self._records.append(BrokenRecord(reason))
         self.count += 1
         self._vain_left -= looked_at - self._at
@@ -125,7 +127,7 @@ class ValueParser:
     def _find_next_value(self) -> bool:
         found = _NEXT_VALUE.search(self._text, self._at)
         self._is_lost = found is None
-        # The white space before the value may still be coming: some of what was searched is searched again.
+        # The white space before the next value may not have arrived yet, so the end of the text is searched again.
         self._at = found.end() if found else max(self._at, len(self._text) - _NEXT_VALUE_BYTES)
         return found is not None
 

@@ -1,4 +1,4 @@
-"""The objects in S3 that a run reads: which bytes exactly, and what a batch file holds besides its users."""
+"""The objects in S3 that a run reads: which bytes exactly, and the keys of a batch file other than `users`."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ class PinnedObject(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The object's name in messages."""
+        """The object's address, as messages name it."""
         return f"s3://{self.bucket}/{self.key}"
 
     @property
     def request(self) -> dict[str, Any]:
-        """The arguments by which every request names exactly these bytes, conditions aside."""
-        place = {"Bucket": self.bucket, "Key": self.key}
-        return place | ({"VersionId": self.version_id} if self.version_id else {})
+        """Bucket, key and version as boto3's arguments. The caller adds the condition on the ETag."""
+        address = {"Bucket": self.bucket, "Key": self.key}
+        return address | ({"VersionId": self.version_id} if self.version_id else {})
 
 
 class BatchFileHead(msgspec.Struct, frozen=True):
-    """The decoded values of the keys, not validated. `audience` is None where the users are in the file itself."""
+    """The decoded values of the keys, not validated. `audience` is None if the users are in the file itself."""
 
     campaign: object
     audience: object | None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from notifier.audience import BrokenFile
 from notifier.audience.array import ArrayParser
-from notifier.audience.part_parser import BatchFileParser
+from notifier.audience.batch_file_parser import BatchFileParser
 from notifier.model.recipient import BrokenRecord
 
 USERS = [

@@ -16,8 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from notifier.audience import BrokenFile
+from notifier.audience.batch_file_parser import BatchFileParser
 from notifier.audience.foreign_formats import foreign_format
-from notifier.audience.part_parser import BatchFileParser, PartParser
+from notifier.audience.part_parser import PartParser
 from notifier.model.recipient import read_recipient
 from operations.cli import app as notifier
 

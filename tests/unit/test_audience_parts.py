@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.audience import BrokenFile
+from notifier.audience.batch_file_parser import BatchFileParser
 from notifier.audience.lines import LineParser
-from notifier.audience.part_parser import BatchFileParser, PartParser
+from notifier.audience.part_parser import PartParser
 from notifier.model.recipient import BrokenRecord
 
 

@@ -20,7 +20,7 @@ from notifier.audience import (
     PinnedObject,
 )
 from notifier.audience.download import MAX_WAITING_BYTES, Closed, Download
-from notifier.audience.s3_errors import read_error
+from notifier.audience.s3_errors import fault_of
 from notifier.audience.unpack import TEXT_BYTES, Unpacker
 
 
@@ -271,9 +271,9 @@ def test_ids_are_compact() -> None:
     assert all(f"user-{n}" in ids for n in range(0, 100_000, 7))
     assert not any(f"user-{n}" in ids for n in range(100_000, 200_000, 7))
     assert "\ud800" not in ids
-    held = sum(drawer.buffer_info()[1] * drawer.itemsize for drawer in ids._drawers)
+    held = sum(drawer.buffer_info()[1] * drawer.itemsize for drawer in ids._buckets)
     assert held == 800_000
-    assert all(isinstance(drawer, array) for drawer in ids._drawers)
+    assert all(isinstance(drawer, array) for drawer in ids._buckets)
     assert len(IdSet(["a", "a"])) == 1
 
 
@@ -322,7 +322,7 @@ def test_what_s3s_refusals_mean(
 ) -> None:
     """Gone for good, kept back until something else changes, or away for now: each with what to do about it."""
     error = ClientError({"Error": {"Code": code, "Message": message}}, "HeadObject")
-    found = read_error(error, "s3://b/k", version_id)
+    found = fault_of(error, "s3://b/k", version_id)
     assert type(found) is kind
     assert str(found).startswith("s3://b/k: ")
     assert words in str(found)
