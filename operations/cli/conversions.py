@@ -64,7 +64,7 @@ def convert_table(
 
     Example: notifier convert audience.csv -o audience.jsonl
     """
-    counts = audience.Counts()
+    counts = audience.RowCounts()
     with output_to(out) as written:
         read = [_write_table(written, path, counts, _separator(separator), _encoding(encoding)) for path in files]
         # Inside the `with`: an error here leaves no file behind.
@@ -79,7 +79,7 @@ def convert_table(
 
 
 def _write_table(
-    written: IO[bytes], path: Path, counts: audience.Counts, separator: str | None, encoding: str | None
+    written: IO[bytes], path: Path, counts: audience.RowCounts, separator: str | None, encoding: str | None
 ) -> dict[str, str]:
     """Write a table's records. Returns how the table was read."""
     try:
@@ -144,7 +144,7 @@ def convert_pinpoint(
 
     Example: notifier convert pinpoint export/*.gz -o audience.json.gz
     """
-    counts = pinpoint.Counts()
+    counts = pinpoint.EndpointCounts()
     with output_to(out) as written:
         for path in files:
             _write_endpoints(written, path, counts)
@@ -159,7 +159,7 @@ def convert_pinpoint(
         print_conversion(console(), out, counts)
 
 
-def _write_endpoints(written: IO[bytes], path: Path, counts: pinpoint.Counts) -> None:
+def _write_endpoints(written: IO[bytes], path: Path, counts: pinpoint.EndpointCounts) -> None:
     """Write the records of one endpoint file. Raises CommandError, also where the file has no endpoint at all."""
     before = counts.endpoints
     try:

@@ -16,9 +16,9 @@ from notifier.counting.audience_checks import broken_lines, warnings_in
 from notifier.counting.counter import AudienceFigures
 from notifier.model.plurals import counted
 from notifier.model.user_rows import joined_rows_note
-from operations.convert.audience import Counts as TableCounts
+from operations.convert.audience import RowCounts
 from operations.convert.files import WINDOWS
-from operations.convert.pinpoint import Counts
+from operations.convert.pinpoint import EndpointCounts
 from operations.dry_check import Inspection, Preview
 
 MAX_LOCALES = 5
@@ -208,7 +208,7 @@ def _largest(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in listed[:MAX_NAMES]) + more if listed else "none"
 
 
-def print_conversion(out: Console, path: Path, counts: Counts) -> None:
+def print_conversion(out: Console, path: Path, counts: EndpointCounts) -> None:
     """Print what became of Pinpoint's endpoints."""
     endpoints, records = counted(counts.endpoints, "endpoint"), counted(counts.users, "record")
     out.print(f"{path}: {counts.devices:,} of {endpoints}, in {records}", markup=False)
@@ -222,7 +222,7 @@ def print_conversion(out: Console, path: Path, counts: Counts) -> None:
         out.print(f"  left out: {n:>9,}  {REASONS[reason]}{channels}", markup=False)
 
 
-def print_table_conversion(out: Console, path: Path, counts: TableCounts, read: Sequence[Mapping[str, str]]) -> None:
+def print_table_conversion(out: Console, path: Path, counts: RowCounts, read: Sequence[Mapping[str, str]]) -> None:
     """Print what became of the rows of tables, and how each table was read."""
     for one in read:
         how = f"{one['file']}: read as {one['encoding']}, separated by {one['separator']}"

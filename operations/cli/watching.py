@@ -19,46 +19,11 @@ from notifier.model.summary import Summary, summary_of
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.next_step import next_step
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json, print_line
 from reporting.page import duration, moment, repeats_in_words
 
 POLL_S = 1.0
-NEXT_STEP = {
-    LaneState.PAUSED: "`notifier resume {run}` goes on, `notifier cancel {run}` ends it",
-    LaneState.STOPPED: "fix the reason, then `notifier resume {run}`; or `notifier cancel {run}`",
-    LaneState.RESTING: "nothing: it continues by itself",
-}
-
-NEW_CAMPAIGN = (
-    "`notifier cancel {run}`, fix the file, give it a new id and exclude every user who has a row, as "
-    "docs/operations.md says (It broke off)"
-)
-STOPPED_FOR = {
-    "payload_refused": f"a run keeps its message: {NEW_CAMPAIGN}",
-    "wrong_sender": (
-        "put the key of the app's own Firebase project into the FCM secret, then `notifier resume {run}`; if the tokens"
-        f" are another project's: {NEW_CAMPAIGN}"
-    ),
-    "wrong_tokens": (f"these tokens are not FCM's; perhaps APNs' tokens under the platform android: {NEW_CAMPAIGN}"),
-    "rows_refused": "do what the reason says, then `notifier resume {run}`: it sends once rows can be written",
-    "state_refused": "do what the reason says, then `notifier resume {run}`",
-    "no_progress": "see the reason and the log for what failed last; then `notifier resume {run}`",
-    "wrong_topic": (
-        "put the app's bundle id into the APNs secret as its topic, then `notifier resume {run}`; if the tokens are"
-        f" another app's: {NEW_CAMPAIGN}"
-    ),
-    "wrong_environment": (
-        "devices of development builds need `environment: sandbox` in the file, the others must not have it, and"
-        f" ApnsBaseUrl must be Apple's; a run keeps both: {NEW_CAMPAIGN}"
-    ),
-}
-"""What to do about a stopped run, by the first word of its reason. For any other reason `NEXT_STEP` is right."""
-
-NOTHING_SENT = "nothing was sent: fix the reason and drop the file again"
-PARTLY_SENT = (
-    "fix the file; settled users have their push already: give it a new id and exclude them, as docs/operations.md "
-    "says (It broke off)"
-)
 
 
 class RunView(msgspec.Struct, frozen=True):
@@ -93,18 +58,6 @@ def code_of(lane: Lane) -> str:
         return ""
     gone = f"version {lane.gone_version}, with which it began, was deleted"
     return f"version {lane.function_version}; {gone}"
-
-
-def next_step(lane: Lane) -> str:
-    """What an operator should do about a run; empty for nothing, as long as it sends and once it ended well."""
-    if lane.ending is Ending.FAILED:
-        return PARTLY_SENT if lane.account.devices else NOTHING_SENT
-    if lane.ending:
-        return ""
-    step = NEXT_STEP.get(lane.state, "")
-    if lane.state is LaneState.STOPPED:
-        step = STOPPED_FOR.get((lane.reason or "").partition(":")[0], step)
-    return step.format(run=lane.run_id)
 
 
 @reports_errors
@@ -180,27 +133,30 @@ def changes_of(
         CommandError: the run cannot be read. One that does not exist yet is waited for: its file was just uploaded.
     """
     before: RunView | None = None
-    at = clock()
-    devices: int | None = None
+    devices, at = 0, clock()
     while True:
         try:
             seen, lane = read()
         except CommandError as error:
-            not_begun = error.code is ExitCode.NOT_FOUND and before is None
-            if not not_begun or (until is not None and clock() > until):
+            is_awaited = error.code is ExitCode.NOT_FOUND and before is None
+            if not is_awaited or _is_late(clock(), until):
                 raise
             sleep(POLL_S)
             continue
-        now = clock()
-        settled = settled_of(seen)
-        rate = (settled - devices) / (now - at) if devices is not None and now > at else None
+        now, settled = clock(), settled_of(seen)
+        # The first poll has no rate: when its devices were settled is not known.
+        rate = (settled - devices) / (now - at) if before is not None and now > at else None
         if seen != before:
             yield seen, rate
-        before, at, devices = seen, now, settled
-        over = lane.ending is not None or lane.state in (LaneState.PAUSED, LaneState.STOPPED)
-        if over or (until is not None and now > until):
+        before, devices, at = seen, settled, now
+        is_over = lane.ending is not None or lane.state in (LaneState.PAUSED, LaneState.STOPPED)
+        if is_over or _is_late(now, until):
             return
         sleep(POLL_S)
+
+
+def _is_late(now: float, until: float | None) -> bool:
+    return until is not None and now > until
 
 
 def settled_of(seen: RunView) -> int:

@@ -1,4 +1,4 @@
-"""A plain table of users as an audience: one row a device, the other columns attributes."""
+"""Makes an audience from a table of users: one row per device, unknown columns as attributes."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,11 +18,11 @@ _DEVICE = ("platform", "token", "gateway", "environment")
 _IDS = ("user_id", "token")
 _DECIMAL = re.compile(r"(\d{1,16})\.0+")
 _MAX_WHOLE = 2**53
-"""From here on a number with a decimal point is not exact, and two ids may have become one."""
+"""From here on a floating-point number is not exact: two ids may have become one."""
 
 
-class Counts(msgspec.Struct):
-    """What became of the rows. `users` counts records written; `left_out` says by reason which rows are not in it."""
+class RowCounts(msgspec.Struct):
+    """What became of the rows. `users` counts the records written, `left_out` the rows that are not, by reason."""
 
     rows: int = 0
     devices: int = 0
@@ -31,12 +31,12 @@ class Counts(msgspec.Struct):
 
 
 def records(
-    lines: Iterable[str], counts: Counts, separator: str | None = None
+    lines: Iterable[str], counts: RowCounts, separator: str | None = None
 ) -> tuple[Table, Iterator[dict[str, Any]]]:
-    """The table, and its rows as the audience's records; `counts` fills on the way.
+    """The table, and the audience's records; `counts` is filled while they are read.
 
     Raises:
-        BadTable: it has no such columns, or, while it is read, a row that cannot be what was meant.
+        BadTable: a required column is missing; or, while the records are read, a row does not fit the columns.
     """
     table = Table(lines, lambda name: column_of(name) in KNOWN, separator)
     columns = [column_of(name) for name in table.columns]
@@ -45,7 +45,7 @@ def records(
 
 
 def column_of(name: str) -> str:
-    """A known column by its name in any case and spelling (`User ID`); an attribute by its own."""
+    """The known column that a name means, in any case and spelling (`User ID`); any other name is an attribute's."""
     plain = re.sub(r"[\s-]+", "_", name.strip()).lower()
     return plain if plain in KNOWN else name.strip()
 
@@ -53,7 +53,7 @@ def column_of(name: str) -> str:
 def _check(table: Table, columns: Sequence[str]) -> None:
     names = ", ".join(quoted(name) for name in table.columns[:12]) or "none"
     if table.columns and table.columns[0].startswith(("{", "[")):
-        raise BadTable("JSON already, no table", "notifier validate FILE --users-only")
+        raise BadTable("JSON already, not a table", "notifier validate FILE --users-only")
     if {"ChannelType", "Address"} <= set(columns):
         raise BadTable("a table of Amazon Pinpoint's endpoints", "notifier convert pinpoint FILE -o OUT")
     for name in REQUIRED:
@@ -66,7 +66,7 @@ def _check(table: Table, columns: Sequence[str]) -> None:
             raise BadTable(f"row 1: the column {quoted(name)} is there twice", "rename one of them, or leave it out")
 
 
-def _judged(table: Table, columns: Sequence[str], counts: Counts) -> Iterator[dict[str, Any]]:
+def _judged(table: Table, columns: Sequence[str], counts: RowCounts) -> Iterator[dict[str, Any]]:
     """One record for each row that can be sent to."""
     for number, cells in table:
         counts.rows += 1
@@ -86,7 +86,7 @@ def _judged(table: Table, columns: Sequence[str], counts: Counts) -> Iterator[di
 
 
 def _as_json(device: Device) -> dict[str, str]:
-    """A device as a batch file has it, without what goes without saying."""
+    """A device as a batch file has it, without members that have their default."""
     written = {"platform": device.platform.value, "token": device.token}
     if device.gateway is not None:
         written["gateway"] = device.gateway.value
@@ -96,10 +96,10 @@ def _as_json(device: Device) -> dict[str, str]:
 
 
 def _record(number: int, cells: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
-    """A row by its columns. Empty cells are no values."""
+    """A row's values by column; an empty cell is no value. Raises BadTable for cells beyond the header."""
     if any(cell.strip() for cell in cells[len(columns) :]):
         problem = f"row {number} has {len(cells)} cells, and row 1 has {len(columns)} columns"
-        raise BadTable(problem, "put a text that holds the separator into quotes")
+        raise BadTable(problem, "put a text that contains the separator into quotes")
     record: dict[str, Any] = {}
     for name, cell in zip(columns, cells, strict=False):
         value = cell.strip() if name in KNOWN else cell
@@ -109,13 +109,14 @@ def _record(number: int, cells: Sequence[str], columns: Sequence[str]) -> dict[s
 
 
 def _id_of(number: int, column: str, value: str) -> str:
-    """An id as it was before a tool took it for a number. Raises BadTable where that cannot be known."""
+    """An id as it was before a spreadsheet made it a number: `1000.0` is 1000. Raises BadTable for a rounded one."""
     check_id(number, column, value)
+    # Only a user id: the gateways' tokens are no numbers.
     whole = _DECIMAL.fullmatch(value)
     return whole[1] if whole and int(whole[1]) < _MAX_WHOLE and column == "user_id" else value
 
 
-def _counted(found: Iterable[dict[str, Any]], counts: Counts) -> Iterator[dict[str, Any]]:
+def _counted(found: Iterable[dict[str, Any]], counts: RowCounts) -> Iterator[dict[str, Any]]:
     for record in found:
         counts.users += 1
         yield record

@@ -1,4 +1,4 @@
-"""Reads and writes text, plain or gzip: told by content when read, by name when written."""
+"""Reads and writes text, plain or gzip: by its content when read, by its name when written."""
 
 import codecs
 import contextlib
@@ -11,9 +11,11 @@ from typing import IO
 _MAGIC = b"\x1f\x8b"
 _PIECE_BYTES = 1024 * 1024
 _HEAD_BYTES = 4096
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 WINDOWS = "cp1252"
-"""What Excel writes as "CSV" in Western Europe and the Americas, and names nowhere in the file."""
+"""The encoding of Excel's "CSV" in Western Europe and the Americas. The file itself does not name it."""
+_MOSTLY_ASCII = 0.8
+"""A share of ASCII letters that a list of tokens and ids exceeds, whatever the names in it."""
 _NOT_TEXT = (
     (b"PK", "an Excel workbook or another zip archive"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook (xls)"),
@@ -25,7 +27,7 @@ _NOT_TEXT = (
 
 
 class NotText(ValueError):
-    """The file holds no text that could be read. The message says what it is; `mend` what to do."""
+    """The file is not text in a known encoding. The message says what it is, `mend` what to do."""
 
     def __init__(self, problem: str, mend: str) -> None:
         super().__init__(problem)
@@ -34,10 +36,10 @@ class NotText(ValueError):
 
 @contextlib.contextmanager
 def text_of(path: Path, encoding: str | None = None) -> Iterator[IO[str]]:
-    """A file's text; line ends as they are, because CSV fields may hold some.
+    """A file's text. Line ends are kept as they are, because cells of a CSV may contain some.
 
     Args:
-        encoding: None to find it out: UTF-8 and UTF-16 with and without their marks, else Windows-1252.
+        encoding: None to detect it: UTF-8 or UTF-16, with or without a byte-order mark, else Windows-1252.
 
     Raises:
         NotText: it is in none of these, or not text at all.
@@ -62,11 +64,13 @@ def encoding_of(path: Path) -> str:
         for magic, what in _NOT_TEXT:
             if head.startswith(magic):
                 raise NotText(f"{what}, not text", "save the sheet as CSV UTF-8, or export text, uncompressed or gzip")
-        marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+        marked = next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
+        # A NUL byte is in no text of an eight-bit encoding.
         if marked or b"\x00" in head:
             return marked or _utf_16(head)
         utf_8 = codecs.getincrementaldecoder("utf-8")()
         windows = codecs.getincrementaldecoder(WINDOWS)()
+        # Both are tried in one pass: the first byte that is not UTF-8 may be the last of the file.
         found: set[str] = {"utf-8", WINDOWS}
         while head and found:
             for name, decoder in (("utf-8", utf_8), (WINDOWS, windows)):
@@ -77,7 +81,9 @@ def encoding_of(path: Path) -> str:
             return "utf-8"
     if WINDOWS in found:
         return WINDOWS
-    raise NotText("neither UTF-8 nor UTF-16 nor Windows-1252", "save it as CSV UTF-8, or say --encoding")
+    raise NotText(
+        "neither UTF-8 nor UTF-16 nor Windows-1252", "save it as CSV UTF-8, or name the encoding with --encoding"
+    )
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = False) -> bool:
@@ -89,17 +95,18 @@ def _decodes(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = 
 
 
 def _utf_16(head: bytes) -> str:
-    """UTF-16 without its mark: of letters that ASCII has, every second byte is 0. Raises NotText."""
+    """Which UTF-16 it is, without a byte-order mark: every second byte of an ASCII letter is 0. Raises NotText."""
     pairs = max(1, len(head) // 2)
     for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
-        if zeros.count(0) > 0.8 * pairs:
+        if zeros.count(0) > _MOSTLY_ASCII * pairs:
             return name
     raise NotText("it has NUL bytes: not text", "export it as CSV UTF-8")
 
 
 @contextlib.contextmanager
 def output_to(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, gzipped where its name ends in `.gz`. It gets its name only when it is complete."""
+    """A file to write to, gzipped where its name ends in `.gz`. An error leaves no file behind."""
+    # Under another name until it is complete: an audience that is cut short would look like a whole one.
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         with unfinished.open("wb") as stored:

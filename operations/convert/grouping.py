@@ -1,14 +1,14 @@
-"""Rows of one user that stand next to each other, as one record with several devices."""
+"""Joins consecutive rows of one user into one record with several devices."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 MAX_DEVICES = 100
-"""Put together in one record, so that no file makes a record without end."""
+"""Of one record: a file in which all rows have one user id must not become one endless record."""
 
 
 def grouped(found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Neighbours that differ in nothing but their devices, as one record."""
+    """The records, consecutive ones that differ in their devices alone as one."""
     waiting: dict[str, Any] | None = None
     for record in found:
         alike = waiting is not None and _without_devices(waiting) == _without_devices(record)

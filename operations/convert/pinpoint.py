@@ -1,8 +1,8 @@
-"""Amazon Pinpoint's endpoint files as an audience.
+"""Makes an audience from Amazon Pinpoint's endpoint files.
 
-Pinpoint described an audience as endpoints, one for each way to reach somebody, in CSV with dotted headers or in
+Pinpoint described an audience as endpoints, one for each way to reach a person, in CSV with dotted headers or in
 newline-delimited JSON; its export jobs wrote the latter, gzipped. Columns and members are those of
-https://docs.aws.amazon.com/pinpoint/latest/userguide/segments-importing.html (a column that stands there several times
+https://docs.aws.amazon.com/pinpoint/latest/userguide/segments-importing.html (a repeated column
 holds a list) and https://docs.aws.amazon.com/pinpoint/latest/apireference/apps-application-id-endpoints-endpoint-id.html.
 """
 
@@ -20,7 +20,7 @@ CHANNELS: dict[str, tuple[str, str | None]] = {
     "APNS_SANDBOX": ("ios", "sandbox"),
     "GCM": ("android", None),
 }
-"""The channels we carry on: platform, and APNs environment where it is not production."""
+"""The channels that are converted: platform, and APNs environment where it is not production."""
 
 OTHER_CHANNELS = frozenset(
     {
@@ -39,7 +39,7 @@ _PLAIN = (
 
 
 class LeftOut(enum.StrEnum):
-    """Why an endpoint is not in the audience. A channel we do not carry is named in the count as well."""
+    """Why an endpoint is not in the audience. Other channels are counted by name as well."""
 
     OPTED_OUT = "opted_out"
     """`OptOut` is `ALL`."""
@@ -48,29 +48,29 @@ class LeftOut(enum.StrEnum):
     OTHER_CHANNEL = "other_channel"
     """Email, SMS and the like."""
     UNKNOWN_CHANNEL = "unknown_channel"
-    """`ChannelType` is none that Pinpoint had."""
+    """`ChannelType` is none of Pinpoint's."""
     NO_CHANNEL = "no_channel"
-    """`ChannelType` is missing: Pinpoint filled such rows in from endpoints it knew already, and we cannot."""
+    """`ChannelType` is missing: Pinpoint completed such rows from endpoints that it knew already; we cannot."""
     NO_ADDRESS = "no_address"
     """There is no token."""
     NO_ID = "no_id"
-    """Neither `User.UserId` nor the endpoint's own `Id`: nobody could be put in an arm."""
+    """Neither `User.UserId` nor the endpoint's own `Id`: without a user id there is no arm."""
     NOT_READABLE = "not_readable"
     """Not an object, or not JSON."""
 
 
 class NotPinpoint(ValueError):
-    """The file is none of Pinpoint's. The message says what was looked for."""
+    """The file is not one of Pinpoint's. The message names the columns that are missing."""
 
 
-class Counts(msgspec.Struct):
+class EndpointCounts(msgspec.Struct):
     """What became of the endpoints of a file. `users` counts the records written, consecutive endpoints together."""
 
     endpoints: int = 0
     devices: int = 0
     users: int = 0
     without_user_id: int = 0
-    """Endpoints without `User.UserId`: their own `Id` stands in its place."""
+    """Endpoints without `User.UserId`: their own `Id` becomes the user id."""
     left_out: dict[str, int] = {}
     channels_left_out: dict[str, int] = {}
 
@@ -88,14 +88,14 @@ class _Endpoint(msgspec.Struct, frozen=True):
     attributes: Mapping[str, Sequence[str]]
 
 
-def records(lines: Iterable[str], counts: Counts) -> Iterator[dict[str, Any]]:
-    """The audience's records in a file's text, told by its content to be CSV or JSON; `counts` fills on the way.
+def records(lines: Iterable[str], counts: EndpointCounts) -> Iterator[dict[str, Any]]:
+    """The audience's records from a file's text, CSV or JSON by its content; `counts` is filled while they are read.
 
-    Consecutive endpoints of one user that agree in all but the token become one record with several devices. Endpoints
-    of a user that stand apart become several records, which is the same to the notifier.
+    Consecutive endpoints of one user that agree in all but the token become one record with several devices. Other
+    endpoints of the same user become further records: the notifier sends to them all the same.
 
     Raises:
-        NotPinpoint: it begins like neither.
+        NotPinpoint: it begins like neither of them.
     """
     texts = iter(lines)
     first = next((line for line in texts if line.strip()), None)
@@ -120,7 +120,7 @@ def _from_json(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
 
 
 def _endpoint_of(value: dict[str, Any]) -> _Endpoint:
-    """From JSON; in members as well as in dotted names, as both occur."""
+    """From JSON. Export jobs wrote nested members, import files may have dotted names."""
     flat: dict[str, Any] = {}
     for name, member in value.items():
         if isinstance(member, dict) and name in ("User", "Demographic", "Attributes"):
@@ -156,7 +156,7 @@ def _from_csv(first: str, rest: Iterator[str]) -> Iterator[_Endpoint | None]:
 
 
 def _attributes(columns: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
-    """By bare name; the user's own win over the endpoint's."""
+    """By the last part of their names. Where both have one, the user's attribute wins over the endpoint's."""
     endpoints: dict[str, list[str]] = {}
     users: dict[str, list[str]] = {}
     for name, values in columns:
@@ -167,7 +167,7 @@ def _attributes(columns: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]
     return {name: values for name, values in (endpoints | users).items() if values}
 
 
-def _judged(found: Iterable[_Endpoint | None], counts: Counts) -> Iterator[dict[str, Any]]:
+def _judged(found: Iterable[_Endpoint | None], counts: EndpointCounts) -> Iterator[dict[str, Any]]:
     """One record for each endpoint that can be sent to."""
     for endpoint in found:
         counts.endpoints += 1

@@ -1,4 +1,4 @@
-"""A CSV file as spreadsheets and databases write it: the separator found, rows by the numbers a spreadsheet shows."""
+"""Reads CSV as spreadsheets and databases write it: detects the separator, numbers rows as a spreadsheet does."""
 
 import csv
 import re
@@ -7,14 +7,14 @@ from itertools import chain
 from typing import Any
 
 MAX_FIELD_CHARS = 1024 * 1024
-"""Of one field. A quote that is never closed would take the rest of the file for one."""
+"""Of one cell. After a quote that is never closed, the rest of the file would be read as one cell."""
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-"""Those that are looked for. Excel takes the semicolon where the comma is the decimal sign."""
+"""The separators that are detected. Excel writes semicolons where the comma is the decimal sign."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t]*\s*', re.IGNORECASE)
-"""A first line that is for Excel alone."""
+"""A first line such as `sep=;`, which names the separator for Excel."""
 
 _SCIENTIFIC = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+\d+")
-"""A long number as a spreadsheet shows it. An id made of hexadecimal digits has no plus."""
+"""A long number as a spreadsheet writes it, such as 1.23E+15. An id of hexadecimal digits has no plus."""
 AS_TEXT = (
     "in the spreadsheet the id is rounded already: export it from its source again, and import the column as text "
     "(Data, From Text/CSV, then Text for this column), or do not open the file in a spreadsheet"
@@ -22,7 +22,7 @@ AS_TEXT = (
 
 
 class BadTable(ValueError):
-    """The table cannot be read. The message says where and why; `mend` what to do."""
+    """The table cannot be read. The message says where and why, `mend` what to do."""
 
     def __init__(self, problem: str, mend: str) -> None:
         super().__init__(problem)
@@ -34,8 +34,8 @@ class Table:
 
     Args:
         lines: the text's lines, with their ends.
-        is_known: whether a column of this name is looked for: the separator that gives most of them is the right one.
-        separator: None to find it out.
+        is_known: whether a column has a meaning here. The separator that yields most of them is taken.
+        separator: None to detect it.
     """
 
     def __init__(self, lines: Iterable[str], is_known: Callable[[str], bool], separator: str | None = None) -> None:
@@ -46,7 +46,7 @@ class Table:
             separator = separator or found[1]
             first = next((line for line in texts if line.strip()), "")
         self.separator = separator or _separator_of(first, is_known)
-        # Not strict, a quote that is never closed would take the rows behind it into one field without a word.
+        # Without `strict` a quote that is never closed would silently swallow the rows after it into one cell.
         self._rows: Any = csv.reader(chain([first], texts), delimiter=self.separator, strict=True)
         self.columns = tuple(name.strip() for name in self._read() or ())
 
@@ -60,6 +60,7 @@ class Table:
         number = 1
         while (cells := self._read()) is not None:
             number += 1
+            # A row may be short, and a cell may hold a line break; both together are an open quote, as a rule.
             if len(cells) < len(self.columns) and any("\n" in cell for cell in cells):
                 problem = f"row {number} has {len(cells)} cells, and one of them holds a line break"
                 raise BadTable(problem, "look for a quote that is not closed in this row")
@@ -71,12 +72,12 @@ class Table:
         try:
             cells: list[str] | None = next(self._rows, None)
         except csv.Error as error:
-            raise BadTable(f"line {began}: {_in_words(error)}", "mend this line, or export the table again") from None
+            raise BadTable(f"line {began}: {_in_words(error)}", "fix this line, or export the table again") from None
         return cells
 
 
 def check_id(row: int, column: str, value: str) -> None:
-    """Refuse an id that a spreadsheet took for a number and rounded: its last digits are gone. Raises BadTable."""
+    """Raises BadTable for an id that a spreadsheet rounded as a number: its last digits are lost."""
     if _SCIENTIFIC.fullmatch(value):
         raise BadTable(f"row {row}, column {column}: {value} is a rounded number, not an id", AS_TEXT)
 
@@ -95,11 +96,11 @@ def _separator_of(header: str, is_known: Callable[[str], bool]) -> str:
 def _in_words(error: csv.Error) -> str:
     text = str(error)
     if "field larger" in text:
-        return f"a field of over {MAX_FIELD_CHARS:,} characters begins here: is a quote missing?"
+        return f"a cell of over {MAX_FIELD_CHARS:,} characters begins here: is a quote missing?"
     if "end of data" in text:
         return "a quote is opened in the row that begins here, and never closed"
     if "expected after" in text:
         return "a quote within a quoted field must be written twice"
     if "NUL" in text:
         return "it has a NUL byte"
-    return "it is no row of a table"
+    return "it is not a row of a table"

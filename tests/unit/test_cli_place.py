@@ -15,7 +15,8 @@ from notifier.sending.withheld_refusals import STOPS
 from operations.cli.cloud import Cloud, choose_run, split_url
 from operations.cli.deployment import Deployment, find_deployment
 from operations.cli.errors import CommandError, ExitCode
-from operations.cli.watching import RunView, changes_of, next_step
+from operations.cli.next_step import next_step
+from operations.cli.watching import RunView, changes_of
 from operations.cli.watching import follow as follow_run
 
 NAMES = {"NOTIFIER_BUCKET": "b", "NOTIFIER_TABLE": "t", "NOTIFIER_WORKER": "w", "NOTIFIER_CONTROL": "c"}

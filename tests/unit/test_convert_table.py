@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from operations.cli import app
-from operations.convert.audience import Counts, records
+from operations.convert.audience import RowCounts, records
 from operations.convert.files import NotText, encoding_of, text_of
 from operations.convert.table import BadTable, Table
 
@@ -63,7 +63,7 @@ def test_the_way_it_was_saved_is_found_out(tmp_path: Path, encoding: str, separa
 
 def test_the_sample_out_of_excel() -> None:
     """Semicolons, Excel's first line, Windows-1252, and two rows of one user."""
-    counts = Counts()
+    counts = RowCounts()
     with text_of(SAMPLE) as text:
         _, found = records(text, counts)
         users = [(record["user_id"], len(record["devices"]), record["First name"]) for record in found]
@@ -169,7 +169,7 @@ FAULTS = {
     "nobody": (HEADER, "nobody to send to: it has no rows"),
     "nobody at all": (HEADER + ROW.replace("ios", "pager"), "1 × platform: not one of ios, android, web"),
     "Pinpoint's": ("ChannelType,Address\nGCM,t\n", "notifier convert pinpoint FILE -o OUT"),
-    "JSON": ('{"user_id": "u"}\n', "JSON already, no table"),
+    "JSON": ('{"user_id": "u"}\n', "JSON already, not a table"),
 }
 
 
@@ -233,7 +233,7 @@ def test_every_cell_comes_out_as_it_was(values: list[str], separator: str) -> No
     quoted = ['"' + value.replace('"', '""') + '"' for value in values]
     text = separator.join(["user_id", "platform", "token", *names]) + "\n"
     text += separator.join(["u", "ios", "0123456789abcdef", *quoted]) + "\n"
-    _, found = records(io.StringIO(text, newline=""), Counts())
+    _, found = records(io.StringIO(text, newline=""), RowCounts())
     assert {name: value for name, value in zip(names, values, strict=True) if value} == {
         name: value for name, value in next(iter(found)).items() if name in names
     }
@@ -254,7 +254,7 @@ def test_a_table_is_read_row_by_row() -> None:
 def test_errors_are_values_of_their_kind(tmp_path: Path) -> None:
     """What the command line catches."""
     with pytest.raises(BadTable):
-        records(["name\n"], Counts())
+        records(["name\n"], RowCounts())
     path = tmp_path / "a"
     path.write_bytes(b"\x81")
     with pytest.raises(NotText):

@@ -13,13 +13,13 @@ from botocore.loaders import Loader
 from notifier.model.recipient import read_recipient
 from operations.convert.files import output_to, text_of
 from operations.convert.grouping import MAX_DEVICES
-from operations.convert.pinpoint import CHANNELS, OTHER_CHANNELS, Counts, NotPinpoint, records
+from operations.convert.pinpoint import CHANNELS, OTHER_CHANNELS, EndpointCounts, NotPinpoint, records
 
 SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
 
 
-def converted(text: str) -> tuple[list[dict[str, Any]], Counts]:
-    counts = Counts()
+def converted(text: str) -> tuple[list[dict[str, Any]], EndpointCounts]:
+    counts = EndpointCounts()
     return list(records(io.StringIO(text, newline=""), counts)), counts
 
 
@@ -115,14 +115,14 @@ def test_another_file_is_refused() -> None:
 
 def test_an_empty_file_has_nobody() -> None:
     """Nothing comes of nothing."""
-    assert converted("\n\n") == ([], Counts())
+    assert converted("\n\n") == ([], EndpointCounts())
 
 
 def test_gzip_is_told_by_content(tmp_path: Path) -> None:
     """Export jobs wrote gzip; the name does not matter, and a byte order mark is no part of the first column."""
     path = tmp_path / "export"
     path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + (SAMPLES / "endpoints.csv").read_bytes()))
-    counts = Counts()
+    counts = EndpointCounts()
     with text_of(path) as text:
         assert len(list(records(text, counts))) == 3
 
