@@ -1,4 +1,4 @@
-"""The sandbox's command line: `python -m sandbox demo | run | audience | up`."""
+"""The sandbox's command line: `python -m sandbox demo | run | faults | audience | up`."""
 
 import json
 import signal
@@ -21,24 +21,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Everything on this machine: a local AWS, a local Lambda, and stand-ins for FCM and APNs. No account needed.",
+    epilog="Example: python -m sandbox demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 HERE = Path(".sandbox")
-DOES_NOT_MOVE = 3
-"""Exit code when a run does not move any more."""
+NOT_OVER = 3
+"""Exit code for a run that did not end: it stopped moving, took too long, or was interrupted."""
 
 
 def _state_dir() -> Path:
-    """A folder of its own for every sandbox, so that two at once never meet."""
+    """A new folder for each sandbox, so that two at the same time share nothing."""
     HERE.mkdir(exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=HERE)).absolute()
 
 
 @app.command()
-def demo(users: Annotated[int, typer.Option(help="How many users the file has.")] = 100_000) -> None:
-    """Make a batch file, drop it in the sandbox's S3, watch the run, and read its report.
+def demo(users: Annotated[int, typer.Option(help="Users in the file.")] = 100_000) -> None:
+    """Make a batch file, upload it to the sandbox's S3, follow the run, and print its report.
 
     Example: python -m sandbox demo --users 20000
     """
@@ -56,25 +58,36 @@ def demo(users: Annotated[int, typer.Option(help="How many users the file has.")
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(help="A batch file, plain or gzip.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A batch file, plain or gzip.", exists=True, dir_okay=False)
+    ],
     function_timeout_s: Annotated[
-        float | None, typer.Option(help="The worker's timeout, instead of the template's.")
+        float | None, typer.Option(help="Timeout of the function that sends. Default: the template's.")
     ] = None,
-    recurse_below_ms: Annotated[int | None, typer.Option(help="With less time left than this the run hops.")] = None,
-    memory_mb: Annotated[int | None, typer.Option(help="The worker's memory, instead of the template's.")] = None,
-    latency_ms: Annotated[str | None, typer.Option(help="The stand-ins' answers: MEDIAN:P99 in ms.")] = None,
-    ramp_s: Annotated[int, typer.Option(help="Seconds of ramp; the template's default is 60.")] = 0,
-    faults: Annotated[
-        str, typer.Option(help="Break something meanwhile: a name that `python -m sandbox faults` lists.")
-    ] = "",
-    rehearse: Annotated[bool, typer.Option("--rehearse", help="Deploy in the mode in which no phone rings.")] = False,
+    recurse_below_ms: Annotated[
+        int | None,
+        typer.Option(help="With less time left than this, continue in a new invocation. Default: the template's."),
+    ] = None,
+    memory_mb: Annotated[
+        int | None, typer.Option(help="Memory of the function that sends. Default: the template's.")
+    ] = None,
+    latency_ms: Annotated[
+        str | None, typer.Option(help="How long FCM and APNs take to answer: MEDIAN:P99 in ms, such as 60:400.")
+    ] = None,
+    ramp_s: Annotated[
+        int, typer.Option(help="Seconds in which sending speeds up to full rate; 60 in the template.")
+    ] = 0,
+    faults: Annotated[str, typer.Option(help="Inject this fault; `python -m sandbox faults` lists them.")] = "",
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Run in rehearse mode: everything but the push itself.")
+    ] = False,
     in_process: Annotated[
-        bool, typer.Option("--in-process", help="The worker runs in this process, for a debugger.")
+        bool, typer.Option("--in-process", help="Run the function in this process, for a debugger.")
     ] = False,
     timeout_s: Annotated[float, typer.Option(help="Give up after this long.")] = 3600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Send one batch file through everything. Exit 0 only if the run completed.
+    """Send one batch file through the whole sandbox. Exit 0 only if the run completed.
 
     Example: python -m sandbox run audience.json --function-timeout-s 12 --recurse-below-ms 6000
     """
@@ -103,7 +116,7 @@ def _fault(name: str, option: str) -> "Scenario":
 
 
 def _run_with_faults(path: Path, name: str, console: Console, *, as_json: bool) -> int:
-    """One file under one fault. The exit code says whether every promise was kept."""
+    """Run one file under one fault. Returns the exit code: 0 only if every promise was kept."""
     from sandbox.faults.stage import Stage  # noqa: PLC0415 - only here
     from sandbox.faults.table import print_played  # noqa: PLC0415
 
@@ -151,8 +164,8 @@ def _run(
                 trial.work_here(run_id)
             live(trial, run_id, console, timeout_s)
         except (TimeoutError, KeyboardInterrupt) as stopped:
-            _print_where_it_is(trial, run_id, stopped, console)
-            return DOES_NOT_MOVE
+            _print_unfinished(trial, run_id, stopped, console)
+            return NOT_OVER
         report = trial.report(run_id, began)
         if as_json:
             sys.stdout.write(json.dumps(report) + "\n")
@@ -167,7 +180,7 @@ def _run(
         return 0
 
 
-def _print_where_it_is(trial: Trial, run_id: str, stopped: BaseException, console: Console) -> None:
+def _print_unfinished(trial: Trial, run_id: str, stopped: BaseException, console: Console) -> None:
     """Prints the lane's status and the end of the worker's log, when a run does not end."""
     lane = trial.ledger.read_lane(run_id)
     console.print(
@@ -180,14 +193,14 @@ def _print_where_it_is(trial: Trial, run_id: str, stopped: BaseException, consol
 @app.command()
 def faults(
     every: Annotated[bool, typer.Option("--all", help="Play all of them.")] = False,
-    name: Annotated[list[str] | None, typer.Option(help="Play this one; may be given more than once.")] = None,
-    gate: Annotated[bool, typer.Option("--gate", help="Play those that every test run plays.")] = False,
-    users: Annotated[int | None, typer.Option(help="How many users each file has, instead of what each needs.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Play this one; repeat the option for more.")] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Play the quick ones, which `make test` plays.")] = False,
+    users: Annotated[int | None, typer.Option(help="Users in each file. Default: what each fault needs.")] = None,
     real_times: Annotated[
-        bool, typer.Option("--real-times", help="A lease of 30 s, as on Lambda, and not of 3 s.")
+        bool, typer.Option("--real-times", help="Recover from crashes after 30 s, as on AWS, not after 3 s.")
     ] = False,
 ) -> None:
-    """List the fault catalogue, or play it: each fault in a run of its own, in one sandbox, with exact accounts.
+    """List the faults, or play them: each in a run of its own, with its account checked against what was received.
 
     Example: python -m sandbox faults --all
     """
@@ -205,11 +218,11 @@ def faults(
 
 @app.command()
 def up(
-    port: Annotated[int, typer.Option(help="Of the approval pages; 0 for any free one.")] = 0,
-    outside_port: Annotated[int, typer.Option(help="Of mails and phones; 0 for any free one.")] = 0,
-    observe_port: Annotated[int, typer.Option(help="Of the service map; 0 for any free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Port of the approval pages; 0: any free one.")] = 0,
+    outside_port: Annotated[int, typer.Option(help="Port of mails and phones; 0: any free one.")] = 0,
+    observe_port: Annotated[int, typer.Option(help="Port of the service map; 0: any free one.")] = 0,
 ) -> None:
-    """Keep a sandbox up: approval pages, mails and phones to look at, a bucket to drop files in, traces.
+    """Start a sandbox and keep it running: approval pages, mails, phones, a bucket to upload files to, traces.
 
     Example: python -m sandbox up --port 8000
     """
@@ -222,18 +235,23 @@ def up(
 
 @app.command()
 def audience(
-    users: Annotated[int, typer.Option(help="How many.")] = 100_000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
-    broken: Annotated[int, typer.Option(help="How many broken records, of every kind in turn.")] = 0,
-    duplicates: Annotated[int, typer.Option(help="How many records repeat an earlier one's token.")] = 0,
-    ios_share: Annotated[float, typer.Option(help="0 to 1.")] = 0.5,
+    users: Annotated[int, typer.Option(help="Users in the file.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same file.")] = 1,
+    broken: Annotated[int, typer.Option(help="Broken records among them, of every kind in turn.")] = 0,
+    duplicates: Annotated[int, typer.Option(help="Records that repeat an earlier token.")] = 0,
+    ios_share: Annotated[float, typer.Option(help="Share of iOS devices, 0 to 1.")] = 0.5,
     prefix: Annotated[
-        str, typer.Option(help="Put before each token: what the stand-ins answer, such as `dead-`.")
+        str,
+        typer.Option(
+            help="Prefix of each token; it decides the answer, such as `dead-`: see python -m sandbox.gateways --help."
+        ),
     ] = "",
-    placeholders: Annotated[bool, typer.Option("--placeholders", help="Title and body use attributes.")] = False,
-    variants: Annotated[int, typer.Option(help="Into how many texts the users are split.", min=1, max=100)] = 2,
-    campaign_id: Annotated[str, typer.Option(help="By default made of seed and size.")] = "",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="By default standard output.")] = None,
+    placeholders: Annotated[bool, typer.Option("--placeholders", help="Title and body contain placeholders.")] = False,
+    variants: Annotated[int, typer.Option(help="Variants of the message.", min=1, max=100)] = 2,
+    campaign_id: Annotated[str, typer.Option(help="Default: made from seed and size.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write. Default: standard output.")
+    ] = None,
 ) -> None:
     """Make a batch file, for trying and timing.
 
@@ -257,12 +275,12 @@ def audience(
 
 
 def _interrupt(*_: object) -> None:
-    """As Ctrl-C does, so that every `with` ends what it has started."""
+    """Handles SIGTERM as Ctrl-C, so that every `with` ends what it has started."""
     raise KeyboardInterrupt
 
 
 def main() -> None:
-    """The entry. Ctrl-C and a polite kill both end everything that was started."""
+    """The entry point."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()

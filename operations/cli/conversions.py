@@ -45,7 +45,7 @@ convert = typer.Typer(
 def convert_table(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Tables: CSV with commas, semicolons or tabs, plain or gzip."),
+        typer.Argument(metavar="FILE", help="Tables: CSV with commas, semicolons or tabs, plain or gzip."),
     ],
     out: Out,
     separator: Annotated[
@@ -58,9 +58,12 @@ def convert_table(
 ) -> None:
     """Make an audience from a table with the columns user_id, platform and token: one row per device.
 
-    Columns gateway, environment, locale and timezone are read too, names in any case; all others become attributes, as
-    text. Consecutive rows of one user become one record. Encoding (UTF-8, UTF-16, Windows-1252) and separator are
-    detected; Excel's line "sep=;" is read as well. Rows that cannot be sent to are left out and counted.
+    Columns gateway, environment, locale and timezone are read too, names in any case;
+    all others become attributes, as text. Consecutive rows of one user become one
+    record. Rows that cannot be sent to are left out and counted.
+
+    Encoding (UTF-8, UTF-16, Windows-1252) and separator are detected; Excel's line
+    "sep=;" is read as well.
 
     Example: notifier convert audience.csv -o audience.jsonl
     """
@@ -131,16 +134,18 @@ def _encoding(name: str | None) -> str | None:
 @reports_errors
 def convert_pinpoint(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Endpoint files: CSV or JSON lines, plain or gzip.")
+        list[Path], typer.Argument(metavar="FILE", help="Endpoint files: CSV or JSON lines, plain or gzip.")
     ],
     out: Out,
     as_json: AsJson = False,
 ) -> None:
     """Make an audience from Amazon Pinpoint's endpoint files.
 
-    APNS, APNS_SANDBOX and GCM endpoints are converted; users who opted out, inactive endpoints, other channels and
-    endpoints without an address are left out and counted. An endpoint without User.UserId becomes a user named by the
-    endpoint's Id. User.UserAttributes.NAME and Attributes.NAME become the attribute NAME: {{ FirstName }}.
+    APNS, APNS_SANDBOX and GCM endpoints are converted; users who opted out, inactive
+    endpoints, other channels and endpoints without an address are left out and counted.
+
+    An endpoint without User.UserId becomes a user named by the endpoint's Id.
+    User.UserAttributes.NAME and Attributes.NAME become the attribute NAME.
 
     Example: notifier convert pinpoint export/*.gz -o audience.json.gz
     """

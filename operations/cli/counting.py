@@ -28,7 +28,7 @@ ASK_AGAIN_S = LEASE_MS / 1000 + 15
 @reports_errors
 def count(
     source: Annotated[
-        list[str], typer.Argument(metavar="PART...", help="Audience parts: s3://bucket/key, or files on this machine.")
+        list[str], typer.Argument(metavar="PART", help="Audience parts: s3://bucket/key, or files on this machine.")
     ],
     by: By = None,
     timeout_s: Annotated[float, typer.Option(help="How long to wait for the stack to count.")] = 3600.0,
@@ -38,10 +38,12 @@ def count(
 ) -> None:
     """Count an audience: users, devices by platform, repeated tokens, locales, time zones, attributes.
 
-    Parts in S3 are counted by the stack; the result is kept, and the same objects are not counted a second time. Files
-    on this machine are counted here. Exit 0 if there is a valid device, 1 if there is none.
+    Parts in S3 are counted by the stack, and the result is kept: the same objects
+    are not counted a second time. Files on this machine are counted here.
 
-    Example: notifier count s3://push-campaigns/audiences/part-000.json.gz s3://push-campaigns/audiences/part-001.json.gz
+    Exit 0 if there is a valid device, 1 if there is none.
+
+    Example: notifier count s3://push-campaigns/audiences/part-000.json.gz
     """
     remote = [name.startswith("s3://") for name in source]
     if any(remote) and not all(remote):

@@ -22,13 +22,16 @@ from operations.cli.watching import follow
 PART_BYTES = 16 * 1024 * 1024
 """Of a multipart upload: larger files are uploaded in parts of this size, several at once."""
 ANY_TIME_MS = 2**53
-"""Later than the time of any lane: every lane that has a next step is due by then."""
+"""Later than any lane is due. Only lanes that continue by themselves have such a time."""
 
 
 @reports_errors
 def start(
     file: Annotated[
-        str, typer.Argument(help="A batch file on this machine, or the s3://bucket/key of one that is in S3 already.")
+        str,
+        typer.Argument(
+            metavar="FILE", help="A batch file on this machine, or the s3://bucket/key of one that is in S3 already."
+        ),
     ],
     key: Annotated[
         str | None, typer.Option(help="The key to upload it to. Default: batches/ and the file's name.")
@@ -106,9 +109,9 @@ def _nudge(cloud: Cloud, url: str) -> str:
 @reports_errors
 def pause(
     run: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Run ids, s3://bucket/key, or campaign ids.")
+        list[str] | None, typer.Argument(metavar="RUN", help="Run ids, s3://bucket/key, or campaign ids.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every run that has not ended.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every run that sends or rests.")] = False,
     by: By = None,
     stack: Stack = None,
     stack_file: StackFile = None,
@@ -127,7 +130,7 @@ def pause(
 
 @reports_errors
 def resume(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids, s3://bucket/key, or campaign ids.")],
+    run: Annotated[list[str], typer.Argument(metavar="RUN", help="Run ids, s3://bucket/key, or campaign ids.")],
     by: By = None,
     stack: Stack = None,
     stack_file: StackFile = None,
@@ -143,7 +146,7 @@ def resume(
 
 @reports_errors
 def cancel(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run ids, s3://bucket/key, or campaign ids.")],
+    run: Annotated[list[str], typer.Argument(metavar="RUN", help="Run ids, s3://bucket/key, or campaign ids.")],
     yes: Yes = False,
     by: By = None,
     stack: Stack = None,
@@ -161,7 +164,7 @@ def cancel(
 
 
 def alive(cloud: Cloud) -> list[str]:
-    """Ids of the runs that have not ended: those that send, change hands between invocations, or rest."""
+    """Ids of the runs that send, are between two invocations, or rest. Paused and stopped runs are not among them."""
     lanes = cloud.ledger.due(ANY_TIME_MS)
     return sorted({lane.run_id for lane in lanes if lane.state is not LaneState.DONE})
 
@@ -178,7 +181,7 @@ def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, a
 
 def _print_answers(out: Console, action: str, answers: list[dict[str, Any]]) -> None:
     if not answers:
-        out.print("no run to control: all have ended")
+        out.print("no run is sending or resting")
     for answer in answers:
         is_stopping = answer["status"] == "running" and action != "resume"
         soon = "; no push begins later than 5 seconds from now" if is_stopping else ""

@@ -16,7 +16,10 @@ from operations.cli.options import AsJson, Stack, StackFile, print_json
 @reports_errors
 def sign_in_link(
     email: Annotated[
-        str, typer.Argument(help="Whom the link signs in: an address that may ask for or approve campaigns.")
+        str,
+        typer.Argument(
+            metavar="EMAIL", help="Whom the link signs in: an address that may ask for or approve campaigns."
+        ),
     ],
     stack: Stack = None,
     stack_file: StackFile = None,

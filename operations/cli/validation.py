@@ -35,7 +35,9 @@ def validate(
 ) -> None:
     """Check a batch file as the worker will: every fault with its position, arms, payload sizes, three previews.
 
-    Nothing is sent. A file on this machine needs no AWS, unless its audience or its exclude list is in S3.
+    Nothing is sent. A file on this machine needs no AWS, unless its audience or
+    exclude list is in S3.
+
     Exit 0 if the worker would take the file, 1 if it would refuse it.
 
     Example: notifier validate day-2.json

@@ -17,9 +17,12 @@ def _latency(text: str) -> Latency:
     return latency
 
 
+_EXAMPLE = "example: python -m sandbox.gateways --state .sandbox/gateways --fcm-port 9443 --apns-port 9444"
+
+
 def _prefixes() -> str:
     rows = (f"  {row.name + '-':<14} FCM {row.fcm}; APNs {row.apns}" for row in PREFIXES)
-    return "\n".join(("tokens and their answers ([slow-MS-][sandbox-]NAME-[once-][Ns-]anything):", *rows))
+    return "\n".join(("tokens and their answers ([slow-MS-][sandbox-]NAME-[once-][Ns-]anything):", *rows, "", _EXAMPLE))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,13 +32,26 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_prefixes(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--state", type=Path, required=True, help="folder for keys and gateways.json")
+    parser.add_argument(
+        "--state", type=Path, required=True, help="folder for the keys, and for gateways.json, which has the addresses"
+    )
     for name in ("fcm", "apns", "apns-sandbox", "control"):
-        parser.add_argument(f"--{name}-port", type=int, default=0, help="0: a free one")
-    parser.add_argument("--behaviour", metavar="MODULE:FUNCTION", help="decides the answers, instead of the prefixes")
-    parser.add_argument("--latency-ms", type=_latency, metavar="MEDIAN:P99", help="log-normal; default: none")
-    parser.add_argument("--oauth-lifetime-s", type=int, default=3600, help="how long an access token is good")
-    parser.add_argument("--stop-with-stdin", action="store_true", help="stop when stdin ends")
+        parser.add_argument(f"--{name}-port", type=int, default=0, help="default: any free one")
+    parser.add_argument(
+        "--behaviour",
+        metavar="MODULE:FUNCTION",
+        help="a function that decides the answers; default: the prefixes below",
+    )
+    parser.add_argument(
+        "--latency-ms",
+        type=_latency,
+        metavar="MEDIAN:P99",
+        help="how long answers take, in ms, log-normal; default: no time",
+    )
+    parser.add_argument(
+        "--oauth-lifetime-s", type=int, default=3600, help="how long an access token is valid; default: 3600"
+    )
+    parser.add_argument("--stop-with-stdin", action="store_true", help="stop when standard input ends")
     return parser
 
 

@@ -92,7 +92,7 @@ def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     seen = json.loads(watched.stdout.splitlines()[-1])
     assert seen["summary"]["status"] == "paused"
     assert "notifier resume" in seen["next_step"]
-    assert run(trial, "pause", "--all").stdout.strip() == "no run is alive"
+    assert run(trial, "pause", "--all").stdout.strip() == "no run is sending or resting"
 
     assert told(run(trial, "resume", "slow", "--json"))[0]["run_id"] == run_id
     assert run(trial, "cancel", run_id).exit_code == ExitCode.USAGE

@@ -2,20 +2,24 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from notifier.model.campaign import read_campaign
 from notifier.model.recipient import Device, Platform
-from operations.cli import app
+from operations.cli import app as notifier
+from operations.cli.conversions import TABLE
 from operations.cli.errors import ExitCode
 from operations.cli.test_pushes import device_of
 from operations.test_files import PREFIX, test_files
+from sandbox.__main__ import app as sandbox
 
 SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
 CAMPAIGN: dict[str, Any] = {
@@ -47,7 +51,7 @@ def batch_file(
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(notifier, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
 
 
 @pytest.fixture(autouse=True)
@@ -331,11 +335,20 @@ def test_converting_a_file_of_which_everybody_is_left_out(tmp_path: Path) -> Non
 
 
 def test_every_command_has_an_example() -> None:
-    """`--help` of each command ends with an example; that of all names the exit codes."""
+    """`--help` of each command has an example, also the sandbox's; that of all names the exit codes."""
     assert "Exit codes: 0 done" in run("--help").output
-    for command in ("validate", "test", "start", "status", "watch", "pause", "resume", "cancel", "report", "count"):
-        assert f"Example: notifier {command}" in run(command, "--help").output
-    assert "Example: notifier convert pinpoint" in run("convert", "pinpoint", "--help").output
+    for app, program in ((notifier, "notifier"), (sandbox, "python -m sandbox")):
+        for words in commands_of(typer.main.get_command(app)):
+            page = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}, prog_name=program).output
+            name = " ".join(word for word in words if word != TABLE)
+            assert f"Example: {program} {name}" in page, words
+
+
+def commands_of(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command that a program knows, groups included."""
+    yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands_of(inner, (*words, name))
 
 
 def test_test_files_cover_arms_and_translations() -> None:
