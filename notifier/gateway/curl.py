@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable
 
 import pycurl
 
+from notifier.gateway.ca_bundle import ca_bundle
 from notifier.gateway.connection import NO_REQUEST, Connection, Slot
 from notifier.gateway.curl_errors import STREAM_ONLY, no_answer
 from notifier.gateway.endpoint import Endpoint
-from notifier.gateway.trust import ca_bundle
 from notifier.model.exchange import Answer, NoAnswer, NoRoomError, Request
 
 FIRST_PAUSE_S = 0.1

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.gateway.apple import APS_KEYS
+from notifier.gateway.apple_payload import APS_KEYS
 from notifier.model.campaign import Message
 
 MAX_COLLAPSE_ID_BYTES = 64

@@ -12,7 +12,7 @@ from notifier.gateway.apns.message import Prepared as ApnsPrepared
 from notifier.gateway.fcm.additions import MESSAGE
 from notifier.gateway.fcm.message import Prepared as FcmPrepared
 from notifier.gateway.fcm.message import assembled
-from notifier.gateway.fields import Members
+from notifier.gateway.field_checks import Members
 from notifier.gateway.payload import Label
 from notifier.model.campaign import Campaign, read_campaign
 from sandbox.gateways import fcm_message as standin

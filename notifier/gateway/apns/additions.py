@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from notifier.gateway.apple import payload_faults
+from notifier.gateway.apple_payload import payload_faults
 from notifier.model.campaign import Fault, Message
 
 _FCM_FORM = "this is the form of FCM's apns; here the payload itself is written"

@@ -7,7 +7,7 @@ server, so it never ends a device by itself.
 
 from collections.abc import Mapping
 
-from notifier.gateway.answer import Meaning, decoded, unanswered, undocumented, verdict, word_in
+from notifier.gateway.verdict import Meaning, decoded, unanswered, undocumented, verdict, word_in
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Suspicion, Verdict
 

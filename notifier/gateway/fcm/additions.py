@@ -7,8 +7,8 @@ Source: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 import re
 from collections.abc import Iterator, Mapping
 
-from notifier.gateway.apple import APS_KEYS, payload_faults
-from notifier.gateway.fields import (
+from notifier.gateway.apple_payload import APS_KEYS, payload_faults
+from notifier.gateway.field_checks import (
     MAX_INT32,
     Check,
     Members,

@@ -8,7 +8,7 @@ word (https://cloud.google.com/apis/design/errors), then the HTTP status: the sa
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from notifier.gateway.answer import Meaning, decoded, unanswered, undocumented, verdict, word_in
+from notifier.gateway.verdict import Meaning, decoded, unanswered, undocumented, verdict, word_in
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Suspicion, Verdict
 

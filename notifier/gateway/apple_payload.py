@@ -7,7 +7,7 @@ Live Activity is left out: its tokens are no device's, and the notifier sends al
 import re
 from collections.abc import Iterator, Mapping
 
-from notifier.gateway.fields import (
+from notifier.gateway.field_checks import (
     Members,
     either,
     list_of,
