@@ -1,6 +1,6 @@
-"""What both gateways have against a campaign's messages: its own additions, addresses, and what is too large for all.
+"""Checks a campaign's messages as both gateways would: its additions, web addresses, and sizes.
 
-A gateway refuses such a message for every device. Said before anything is sent, it costs nobody a push.
+A gateway refuses such a message for every device, so the faults are reported before anything is sent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ def addition_faults(campaign: Campaign) -> Iterator[Fault]:
     found = [fault for place, message in _messages(campaign) for fault in _message_faults(message, place)]
     yield from found
     if found:
-        return  # what is no message has no size
+        return  # the size of a broken message means nothing
     for arm, place, message in _sent(campaign):
         yield from fcm.header_faults(message, place)
         yield from _size_faults(Label(_RUN_ID, campaign.id, arm), message, place)
@@ -73,7 +73,7 @@ def _message_faults(message: Message, place: str) -> Iterator[Fault]:
 
 
 def _placeholder_faults(value: object, place: str) -> Iterator[Fault]:
-    """Additions are sent as they are: a placeholder in one would be read by everybody."""
+    """Additions are sent as they are: users would read a placeholder in one."""
     if isinstance(value, str) and has_placeholder(value):
         yield Fault(place, "a placeholder here would be sent as it is", "placeholders work in title, body, links, data")
     elif isinstance(value, Mapping):
@@ -97,7 +97,7 @@ def _image_faults(message: Message | Text, place: str) -> Iterator[Fault]:
 
 
 def addition_warnings(campaign: Campaign) -> Iterator[str]:
-    """What the gateways take, and phones may not show."""
+    """What the gateways accept, and phones may not show."""
     for place, message in _messages(campaign):
         texts = [(place, message.image_url)]
         texts += [(f"{place}.translations.{tag}", text.image_url) for tag, text in (message.translations or {}).items()]
@@ -112,22 +112,23 @@ def _size_faults(label: Label, message: Message, place: str) -> Iterator[Fault]:
     for locale, text in (message.translations or {}).items():
         given = {name: value for name in _FILLED if (value := getattr(text, name)) is not msgspec.UNSET}
         texts.append((f"{place}.translations.{shown_name(locale)}", msgspec.structs.replace(message, **given)))
-    for at, said in texts:
-        for gateway, size, limit in _constant_bytes(_without_placeholders(said), label):
+    for at, translated in texts:
+        for gateway, size, limit in _constant_bytes(_without_placeholders(translated), label):
             if size > limit:
                 problem = f"{size:,} bytes for {gateway}, which takes {limit:,}"
                 yield Fault(at, problem, "shorten the texts or the data, or leave something out")
 
 
 def _without_placeholders(message: Message) -> Message:
-    """Texts that are filled in count for nothing: what they will say is known only for each user."""
+    """The message with texts that hold placeholders left empty: their length is known only for each user."""
     fields = {name: "" for name in _FILLED if has_placeholder(getattr(message, name) or "")}
     data = {key: "" if has_placeholder(text) else text for key, text in (message.data or {}).items()}
     return msgspec.structs.replace(message, **fields, **({"data": data} if data else {}))
 
 
 def _constant_bytes(message: Message, label: Label) -> Iterator[tuple[str, int, int]]:
+    """Each part that a gateway limits: its name, its bytes, and the limit."""
     for part, size in fcm_message.part_bytes(message, label):
         yield f"FCM ({part})", size, fcm_message.MAX_PAYLOAD_BYTES
-    by_apns = apns_message.Prepared(message, (), label, topic="")
-    yield "APNs", by_apns.payload_bytes(()), apns_message.MAX_PAYLOAD_BYTES
+    for _, size in apns_message.part_bytes(message, label):
+        yield "APNs", size, apns_message.MAX_PAYLOAD_BYTES

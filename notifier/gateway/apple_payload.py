@@ -1,7 +1,7 @@
-"""What Apple's `aps` may hold, by whichever gateway it goes.
+"""The fields of Apple's `aps` and their checks; the same for pushes by APNs and by FCM.
 
 Source: https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification. What belongs to a
-Live Activity is left out: its tokens are no device's, and the notifier sends alerts and background pushes.
+Live Activity is refused: its tokens are not a device's, and the notifier sends alerts and background pushes.
 """
 
 import re
@@ -65,11 +65,11 @@ Those of a Live Activity are not among them: beside `aps` an `event` is the app'
 """
 _HYPHENATED = {name.replace("-", ""): name for name in APS_KEYS if "-" in name}
 _MISPLACED = frozenset({"alert", "badge", "sound", *_HYPHENATED.values()})
-"""What beside `aps` can only be a mistake. A `category` may be the app's own."""
+"""Names that can only be a mistake beside `aps`. Others, such as `category`, may be the app's own."""
 
 
 def payload_faults(additions: Mapping[str, object], place: str, *, is_short: bool) -> Iterator[Fault]:
-    """What is wrong with the members of an Apple payload: `aps`, and the app's own beside it.
+    """The faults of an Apple payload's members: `aps`, and the app's own beside it.
 
     Args:
         is_short: keys of `aps` may be written beside it, and are put into it.

@@ -1,4 +1,4 @@
-"""Whom the transport trusts: the usual authorities and, where one is given, one more."""
+"""The certificate authorities that the transport trusts: certifi's, and one more where it is given."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Slot:
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def prepare(self, connection: Connection) -> pycurl.Curl:
-        """Return the handle, loaded with the request, for `connection`. What it knows already is not said again."""
+        """Return the handle, loaded with the request, for `connection`. Options that did not change are not set again."""
         request, curl = self.request, self.curl
         self.connection = connection
         self.body_taken = self.denied = False
@@ -122,7 +122,7 @@ class Slot:
         )
 
     def forget(self) -> None:
-        """Let go of the request."""
+        """Drop the request."""
         self.request = NO_REQUEST
         self.connection = None
 
@@ -133,7 +133,7 @@ class Slot:
         self.curl.close()
 
     def _read(self, size: int) -> bytes:
-        """Hand libcurl the next piece of the body."""
+        """Give libcurl the next piece of the body."""
         body = self.request.body
         piece = body if self._sent == 0 and len(body) <= size else body[self._sent : self._sent + size]
         self._sent += len(piece)
@@ -249,7 +249,7 @@ class Connection:
             self.silent += 1
 
     def hung_up(self) -> bool:
-        """Say whether the server closed an idle connection: libcurl does not look, and would send into the void.
+        """Say whether the server closed an idle connection: libcurl does not look, and would send into it.
 
         libcurl may have closed the descriptor, and another may have its number: then this one is spent anyway.
         """

@@ -4,9 +4,9 @@ Why one multi a connection: then we choose the connection, not libcurl. Requests
 with room, so that no more are open than latency needs; a fresh one carries one request until it has proved itself; and
 one that a gateway spoilt can be left to drain. Many multis cost nothing against one (tests/bench/results/loop.md).
 
-libcurl sends again by itself when a connection dies, silently. Two locks prevent that: bodies are handed over by
+libcurl sends again by itself when a connection dies, silently. Two things prevent that: bodies are handed over by
 READFUNCTION without a seek function, so it cannot rewind, and OPENSOCKETFUNCTION refuses a multi its second
-connection, so that a request cannot slip to another one unseen. What the second lock turns away was certainly
+connection, so that a request cannot slip to another one unseen. What the second one turns away was certainly
 not processed; it is moved to another connection here, which is no second send.
 """
 
@@ -30,15 +30,15 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 """After a connection that never worked, the endpoint has no room for this long, doubling each time."""
 SILENCE = 5
-"""So many timeouts in a row without any answer, and a connection counts as dead."""
+"""After so many timeouts in a row without any answer a connection counts as dead."""
 BARREN_READINGS = 2
-"""So many readings of a socket in a row without any answer, and none lies in it."""
+"""After so many reads of the sockets in a row without any answer, none is left in them."""
 STUCK_S = 1.0
 """A request that a connection does not even start for so long is moved: the connection is closing."""
 
 
 class CurlTransport:
-    """The real `Transport`. `ca_file` (PEM) is trusted beside the usual authorities; empty for none."""
+    """The real `Transport` (`notifier.model.exchange`). `ca_file` (PEM) is trusted beside the usual authorities; empty for none."""
 
     def __init__(
         self, endpoints: Iterable[Endpoint], ca_file: str = "", *, clock: Callable[[], float] = time.monotonic
@@ -223,7 +223,7 @@ class _Pool:
         return max(0.0, self._deadlines[0][0] + self.endpoint.timeout_ms / 1000 - self._clock())
 
     def _overdue(self) -> Slot | None:
-        """Return a request that is past its time. All have the same time: the oldest stands first."""
+        """Return a request that is past its time. All have the same time: the oldest is first."""
         while self._deadlines:
             submitted_at, slot = self._deadlines[0]
             if slot.request is NO_REQUEST or slot.submitted_at != submitted_at:  # answered since
@@ -233,10 +233,10 @@ class _Pool:
         return None
 
     def _give_up_overdue(self, answers: list[Answer]) -> None:
-        """Give up what has no answer in time, and nothing that has one lying in the socket.
+        """Give up what has no answer in time, but nothing whose answer has arrived and was not read yet.
 
         libcurl's own timeout is not used: it is judged before the socket is read, and so takes answers for timeouts
-        that came while the loop stood still. After such a time one reading does not take everything.
+        that came while the loop was blocked. After such a time one read does not take everything.
         """
         if self._overdue() is None:
             return
@@ -256,7 +256,7 @@ class _Pool:
                 self._time_out(slot.connection, slot, answers)
 
     def _time_out(self, connection: Connection, slot: Slot, answers: list[Answer]) -> None:
-        slot.denied = False  # nothing is moved to another connection any more
+        slot.denied = False  # it is past its time: it is not moved to another connection any more
         if self._failed(connection, slot, pycurl.E_OPERATION_TIMEDOUT, "", answers):
             self._retire(connection)
 

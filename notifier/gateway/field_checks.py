@@ -1,6 +1,6 @@
-"""Checks of JSON that a gateway would refuse: each field's type and range, told by its place and what to write instead.
+"""Checks of JSON fields: type and range. A fault names the field and what to write instead.
 
-msgspec names one wrong field of a message, in its own words. A person who wrote the message wants all of them, and for
+msgspec reports one wrong field of a message, in terms of its types. The author of a message needs all of them, and for
 each the value to write.
 """
 
@@ -14,7 +14,7 @@ from notifier.model.plain_words import SHOWN_CHARS, described, digits, quoted
 from notifier.model.validation import Fault, shown_name
 
 Check = Callable[[object, str], Iterator[Fault]]
-"""What is wrong with the value at a place. The place is for people: `campaign.message.fcm.android.ttl`."""
+"""Yields the faults of a value. The second argument names the field: `campaign.message.fcm.android.ttl`."""
 
 MAX_INT32 = 2**31 - 1
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
@@ -61,7 +61,7 @@ def _range(least: int | None, most: int | None) -> str:
 
 
 def _number_in(value: object) -> str:
-    """The number that a text or a yes stands for; empty where it is none."""
+    """The number that a text or a boolean was meant as; empty where there is none."""
     if isinstance(value, bool):
         return str(int(value))
     found = re.fullmatch(r"\s*(\d{1,12})\s*", value) if isinstance(value, str) else None
@@ -69,7 +69,7 @@ def _number_in(value: object) -> str:
 
 
 def one_of(*words: str) -> Check:
-    """One of some words, exactly as written."""
+    """One of some words, spelled exactly so."""
 
     def check(value: object, place: str) -> Iterator[Fault]:
         if value in words and isinstance(value, str):
@@ -82,7 +82,7 @@ def one_of(*words: str) -> Check:
 
 
 def matching(pattern: str, what: str) -> Check:
-    """A text of a form that `what` says in words."""
+    """A text that matches a pattern; `what` describes it to people."""
     expression = re.compile(pattern)
 
     def check(value: object, place: str) -> Iterator[Fault]:
@@ -108,7 +108,7 @@ def duration(most_s: int | None = None) -> Check:
 
 
 def _seconds_in(value: object) -> str:
-    """The seconds that somebody meant by 86400, "86400" or "24h"; empty where nothing can be told."""
+    """The seconds meant by 86400, "86400" or "24h"; empty where that is not clear."""
     found = _LIKE_A_DURATION.fullmatch(str(value)) if not isinstance(value, bool) else None
     if not found or len(found[1]) > SHOWN_CHARS:
         return ""
@@ -164,7 +164,7 @@ def an_object(value: object, place: str) -> Iterator[Fault]:
 
 
 def refused(problem: str, mend: str) -> Check:
-    """A field that exists, and that no campaign can use."""
+    """A field that gateways know and a campaign may not set."""
 
     def check(_: object, place: str) -> Iterator[Fault]:
         yield Fault(place, problem, mend)
@@ -235,21 +235,22 @@ class Members:
         return found
 
     def _mend(self, name: str) -> str:
-        """What was meant: a name that differs in case or hyphens only, one that is nearly the same, a deeper one."""
+        """The likely intended name: equal but for case and hyphens, nearly the same, or known at a deeper level."""
         same = [one for one in self.known if _plain_name(one) == _plain_name(name)]
         near = same or get_close_matches(name, self.known, n=1, cutoff=0.75)
         if near:
             return f"write {near[0]}"
-        if inner := self._place_of(name):
+        if inner := self._parent_of(name):
             return f"write it under {inner}"
         return f"known: {', '.join(self.known)}"
 
-    def _place_of(self, name: str) -> str:
+    def _parent_of(self, name: str) -> str:
+        """The path of the member that knows a field of this name; empty where none does."""
         for within, check in self.known.items():
             if isinstance(check, Members):
                 if any(_plain_name(one) == _plain_name(name) for one in check.known):
                     return within
-                if further := check._place_of(name):
+                if further := check._parent_of(name):
                     return f"{within}.{further}"
         return ""
 

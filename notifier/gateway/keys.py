@@ -2,8 +2,8 @@
 
 access()  ── nothing yet: WAITING ──▶ READY ── before its end: renewed meanwhile ──▶ READY …
 │                    └─ the gateway refused it (`renew`): WAITING ──▶ READY, generation + 1
-├─ nobody can be asked for PATIENCE_S: UNAVAILABLE (the lane rests), attempts go on
-└─ the secret is no good, or refused: REFUSED (the run stops)
+├─ not to be had for PATIENCE_S: UNAVAILABLE (the lane rests), attempts go on
+└─ the secret is unusable, or refused: REFUSED (the run stops)
 """
 
 import enum
@@ -18,13 +18,13 @@ from notifier.model.background import Background, Task
 from notifier.model.outcome import Access, Readiness
 
 PATIENCE_S = 30.0
-"""So long credentials are waited for, paid; then the lane rests."""
+"""How long a hop waits for credentials, at the cost of its billed time; then the lane rests."""
 REST_S, LONGEST_REST_S = 60.0, 600.0
-"""How long it rests: as long as the trouble has lasted, within these."""
+"""The bounds of that rest, which is as long as credentials have been missing."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-"""Between two attempts; doubling."""
+"""Between two attempts to fetch them; doubling."""
 CLOCK_TOLERANCE_S = 5.0
-"""A clock that was put back further makes a grant worthless: its time would begin in the future."""
+"""A grant that was made further in the future is not used: the clock was set back, and the gateway would refuse it."""
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Grant(msgspec.Struct, frozen=True):
     renew_at_s: float
     good_until_s: float
     keep_until_s: float = 0.0
-    """Before this a new one of the same secret is not asked for: APNs allows one in 20 minutes."""
+    """Until then no new one is made of the same secret: APNs allows one in 20 minutes."""
 
     def is_good(self, now_s: float) -> bool:
         """Whether requests may carry it."""
@@ -48,13 +48,13 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Credentials(Protocol):
-    """What one secret gives (`notifier.gateway.fcm.auth`, `notifier.gateway.apns.auth`)."""
+    """What one secret holds, and how an authorization line is made of it (`auth` of both gateways)."""
 
     ADVICE: str
     """What to look at when the gateway refuses them."""
 
     def grant(self, now_s: float) -> Grant:
-        """A fresh authorization line. Blocks. Raises CredentialsRefused, CredentialsUnavailable."""
+        """Make a new authorization line. Blocks. Raises CredentialsRefused, CredentialsUnavailable."""
         ...
 
 
@@ -62,26 +62,28 @@ C = TypeVar("C", bound=Credentials)
 
 
 class _Why(enum.Enum):
-    """What the background is asked for."""
+    """Why credentials are fetched in the background."""
 
     FIRST = "first"
     """There is nothing yet."""
     EXPIRES = "expires"
-    """The authorization line is nearly over."""
+    """The authorization line is about to expire."""
     REFUSED = "refused"
     """The gateway does not take it: the key may have been replaced in the secret."""
     LOOK = "look"
-    """A hop begins: whatever was replaced in the secret meanwhile is used from now on."""
+    """A hop begins: a secret that was replaced meanwhile is used from now on."""
 
 
-class _Held(NamedTuple, Generic[C]):
+class _Current(NamedTuple, Generic[C]):
+    """A secret, the credentials in it, and the authorization line made of them."""
+
     secret: Secret
     credentials: C
     grant: Grant
 
 
-class _Asked(NamedTuple):
-    """A call under way. `looks`: how many hops had begun when it was made."""
+class _Fetch(NamedTuple):
+    """A call under way in the background. `looks`: how many hops had begun when it was made."""
 
     task: Task[Any]
     why: _Why
@@ -107,53 +109,58 @@ class Keys(Generic[C]):
         self._make = make
         self._background = background
         self._clock = clock
-        self._held: _Held[C] | None = None
-        self._task: _Asked | None = None
-        self._is_refused = self._is_out = False
+        self._current: _Current[C] | None = None
+        self._task: _Fetch | None = None
+        self._is_refused = False
+        """The gateway refused the authorization line, and there is no other yet."""
+        self._is_out = False
+        """They could not be had for `PATIENCE_S` in this hop."""
         self._looks = self._looked = 0
+        """How many hops have begun, and which of them the secret was last read for."""
         self._attempt_at_s = self._pause_s = 0.0
+        """No attempt before this time; the pause that led to it."""
         self._without_since_s: float | None = None
         self._trouble = ""
         self._refusal = ""
         self.advice = ""
         """What to look at when the gateway refuses the credentials: names the secret."""
         self.generation = 0
-        """Counts what the gateway has to judge anew: renewals that it caused, and replaced secrets."""
+        """Counts renewals that the gateway caused, and replaced secrets: it has to judge those afresh."""
 
     @property
     def current(self) -> C:
-        """The credentials. Only for whoever was told that they are READY."""
+        """The credentials. Only while `access` says READY."""
         return self._ready.credentials
 
     def header(self, now_s: float) -> str:
-        """The authorization line. Only for whoever was told that it is READY."""
+        """The authorization line. Only while `access` says READY."""
         return self._ready.grant.header
 
     @property
-    def _ready(self) -> _Held[C]:
-        if self._held is None:
+    def _ready(self) -> _Current[C]:
+        if self._current is None:
             raise RuntimeError("there are no credentials yet")
-        return self._held
+        return self._current
 
     def renew(self) -> None:
-        """The gateway refuses the authorization line: read the secret again, and get a new line."""
+        """The gateway refuses the authorization line: read the secret again, and make a new line."""
         self._is_refused = True
 
     def look_again(self) -> None:
-        """A hop begins: read the secret again, try again what was refused or out of reach."""
+        """A hop begins: read the secret again, also after it was refused or out of reach."""
         self._looks += 1
         self._is_out = False
         self._refusal = ""
         self._attempt_at_s = self._pause_s = 0.0
 
     def access(self, now_s: float) -> Access:
-        """Whether the gateway can be asked now. Never blocks: begins in the background what is needed for it."""
+        """Whether the gateway can be asked now. Never blocks: what is missing is fetched in the background."""
         self._take_in(now_s)
         if self._refusal:
             return Access(Readiness.REFUSED, self._refusal)
         why = self._needs(now_s)
         if why is not None and self._task is None and now_s >= self._attempt_at_s:
-            self._task = _Asked(self._background.submit(self._obtain, why, self._held), why, self._looks)
+            self._task = _Fetch(self._background.submit(self._obtain, why, self._current), why, self._looks)
         if self._is_usable(now_s):
             self._without_since_s, self._is_out = None, False
             return Access(Readiness.READY)
@@ -162,25 +169,27 @@ class Keys(Generic[C]):
     # -- states -------------------------------------------------------------------------------------------------------
 
     def _needs(self, now_s: float) -> _Why | None:
-        held = self._held
-        if held is None:
+        current = self._current
+        if current is None:
             return _Why.FIRST
         if self._is_refused:
             return _Why.REFUSED
         if self._looked < self._looks:
             return _Why.LOOK
-        is_due = now_s >= held.grant.renew_at_s or not held.grant.is_good(now_s)
+        is_due = now_s >= current.grant.renew_at_s or not current.grant.is_good(now_s)
         return _Why.EXPIRES if is_due else None
 
     def _is_usable(self, now_s: float) -> bool:
-        held = self._held
-        return held is not None and held.grant.is_good(now_s) and not self._is_refused and self._looked == self._looks
+        current = self._current
+        if current is None or self._is_refused or self._looked != self._looks:
+            return False
+        return current.grant.is_good(now_s)
 
     def _waiting(self, now_s: float) -> Access:
-        if self._without_since_s is None or now_s < self._without_since_s:
+        if self._without_since_s is None or now_s < self._without_since_s:  # or the clock was put back
             self._without_since_s = now_s
         without_s = now_s - self._without_since_s
-        # While the first attempt of a hop is under way its end is waited for; the calls in it have limits of their own.
+        # An attempt under way is waited for, whatever the time: its calls have time-outs of their own.
         if self._is_out or (without_s >= PATIENCE_S and self._task is None):
             self._is_out = True
             rest_s = min(max(without_s, REST_S), LONGEST_REST_S)
@@ -190,76 +199,79 @@ class Keys(Generic[C]):
     # -- the background -----------------------------------------------------------------------------------------------
 
     def _take_in(self, now_s: float) -> None:
-        """What the background has come to."""
+        """Collect what the background has fetched, if it is done."""
         if self._task is None or not self._task.task.done():
             return
-        asked, self._task = self._task, None
+        fetch, self._task = self._task, None
         try:
-            got: _Held[C] = asked.task.result()
-        except Exception as error:  # noqa: BLE001 - `_fail` tells them apart
-            # What was asked for by an earlier hop says nothing about a secret that was corrected since.
-            if asked.looks == self._looks:
-                self._fail(error, asked, now_s)
+            got: _Current[C] = fetch.task.result()
+        except Exception as error:  # noqa: BLE001 - `_fail` sorts them
+            # A fetch of an earlier hop proves nothing about a secret that was corrected since.
+            if fetch.looks == self._looks:
+                self._fail(error, fetch, now_s)
         else:
-            self._hold(got, asked)
+            self._replace(got, fetch)
 
-    def _fail(self, error: Exception, asked: _Asked, now_s: float) -> None:
+    def _fail(self, error: Exception, fetch: _Fetch, now_s: float) -> None:
         match error:
             case CredentialsUnavailable():
-                self._put_off(error, asked, now_s)
+                self._put_off(error, fetch, now_s)
             case BadSecret() | CredentialsRefused():
                 self._refuse(str(error))
             case _:
-                # A fault of ours. The error's own words may quote the key.
-                log.error("credentials: not foreseen: %s", type(error).__name__)
-                self._refuse("credentials could not be made, for a reason that nobody foresaw: the log has its name")
+                # A fault of ours. Only its class: the error's own text may quote the key.
+                log.error("credentials: unexpected: %s", type(error).__name__)
+                self._refuse("credentials could not be made, for an unexpected reason: the log has its name")
 
     def _refuse(self, reason: str) -> None:
-        self._held, self._refusal, self._is_refused = None, reason, False
+        self._current, self._refusal, self._is_refused = None, reason, False
 
-    def _hold(self, got: _Held[C], asked: _Asked) -> None:
-        is_replaced = self._held is not None and not got.secret.same_as(self._held.secret)
-        if asked.why is _Why.REFUSED or is_replaced:
+    def _replace(self, got: _Current[C], fetch: _Fetch) -> None:
+        is_replaced = self._current is not None and not got.secret.same_as(self._current.secret)
+        # A renewal because of its age is no new generation: the gateway never doubted those credentials.
+        if fetch.why is _Why.REFUSED or is_replaced:
             self.generation += 1
-        if asked.why is _Why.REFUSED:
+        if fetch.why is _Why.REFUSED:
             self._is_refused = False
-        if asked.why is not _Why.EXPIRES:  # the secret was read
-            self._looked = asked.looks
-        self._held = got
+        if fetch.why is not _Why.EXPIRES:  # the secret was read
+            self._looked = fetch.looks
+        self._current = got
         self.advice = f"{got.secret.label}: {got.credentials.ADVICE}"
         self._attempt_at_s = self._pause_s = 0.0
 
-    def _put_off(self, error: CredentialsUnavailable, asked: _Asked, now_s: float) -> None:
-        """Without an answer known credentials stay, as long as they are good; else another attempt follows."""
+    def _put_off(self, error: CredentialsUnavailable, fetch: _Fetch, now_s: float) -> None:
+        """Nothing could be fetched: the credentials stay as long as they are good, and another attempt follows."""
         self._trouble = str(error)
         self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         pause_s = max(self._pause_s, min(error.retry_after_s, LONGEST_REST_S))
         self._attempt_at_s = now_s + pause_s
-        if asked.why is _Why.LOOK:
-            self._looked = asked.looks
+        # A secret that cannot be read again is no reason to stop using the one that works.
+        if fetch.why is _Why.LOOK:
+            self._looked = fetch.looks
         log.warning("credentials: %s; next attempt in %.0f s", error, pause_s)
 
-    def _obtain(self, why: _Why, held: "_Held[C] | None") -> "_Held[C]":
-        """Runs in a thread: the credentials that are to be used from now on."""
-        if held is None:
+    def _obtain(self, why: _Why, current: "_Current[C] | None") -> "_Current[C]":
+        """Fetch the credentials that are to be used from now on. Runs in a thread."""
+        if current is None:
             return self._from(self._read())
         if why is _Why.EXPIRES:
             try:
-                return held._replace(grant=held.credentials.grant(self._clock()))
+                return current._replace(grant=current.credentials.grant(self._clock()))
             except CredentialsRefused:
                 # The key was withdrawn; a new one may be in the secret already.
                 secret = self._read()
-                if secret.same_as(held.secret):
+                if secret.same_as(current.secret):
                     raise
                 return self._from(secret)
         secret = self._read()
-        if not secret.same_as(held.secret):
+        if not secret.same_as(current.secret):
             return self._from(secret)
         now_s = self._clock()
-        if why is _Why.LOOK or (held.grant.is_good(now_s) and now_s < held.grant.keep_until_s):
-            return held
-        return held._replace(grant=held.credentials.grant(now_s))
+        # The same secret. A hop only looks; and a refused line that is too young may not be replaced yet (APNs).
+        if why is _Why.LOOK or (current.grant.is_good(now_s) and now_s < current.grant.keep_until_s):
+            return current
+        return current._replace(grant=current.credentials.grant(now_s))
 
-    def _from(self, secret: Secret) -> "_Held[C]":
+    def _from(self, secret: Secret) -> "_Current[C]":
         credentials = self._make(secret)
-        return _Held(secret, credentials, credentials.grant(self._clock()))
+        return _Current(secret, credentials, credentials.grant(self._clock()))

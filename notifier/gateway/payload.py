@@ -1,4 +1,4 @@
-"""What the payloads of both gateways share: who sent it, what collapses, Apple's part, and how texts are put in.
+"""What the payloads of both gateways share: labels, collapse ids, Apple's part, and the splicing of texts.
 
 An app finds the same names on both platforms (at the top level from APNs, in `data` from FCM): the message's own data
 keys, `deep_link`, `notifier_run`, `notifier_campaign` and `notifier_arm`.
@@ -22,40 +22,41 @@ _HASH_CHARS = 16
 
 
 class Label(msgspec.Struct, frozen=True):
-    """Whose push it is; every push carries it, so that the app can report opens by arm."""
+    """Run, campaign and arm of a push. Every push carries them, so that the app can report opens by arm."""
 
     run_id: str
     campaign_id: str
     arm: str
 
     def as_data(self) -> dict[str, str]:
-        """As the app finds it."""
+        """As the app finds them."""
         return {"notifier_run": self.run_id, "notifier_campaign": self.campaign_id, "notifier_arm": self.arm}
 
 
 class Splice:
-    """A JSON value encoded once, in which only the marked strings are put in anew for every push.
+    """A JSON value encoded once; only the marked strings are replaced for every push.
 
-    Encoding the whole payload a million times costs several times more than joining its pieces.
+    Joining pieces costs a fraction of encoding the whole payload a million times.
     """
 
     def __init__(self, value: object, marks: Sequence[str]) -> None:
+        # Split with the marks captured: constant pieces at even places, marks at odd ones.
         pieces = re.split(rb'("(?:' + "|".join(marks).encode() + rb')")', encoded(value)) if marks else [encoded(value)]
         numbers = {encoded(mark): n for n, mark in enumerate(marks)}
         self._pieces = pieces
-        self._places = tuple((i, numbers[pieces[i]]) for i in range(1, len(pieces), 2))
+        self._slots = tuple((i, numbers[pieces[i]]) for i in range(1, len(pieces), 2))
         self._constant_bytes = sum(len(piece) for piece in pieces[::2])
 
     def join(self, values: Sequence[bytes]) -> bytes:
         """The JSON with `values`, themselves JSON, in the order of the marks."""
         pieces = self._pieces.copy()
-        for place, n in self._places:
-            pieces[place] = values[n]
+        for i, n in self._slots:
+            pieces[i] = values[n]
         return b"".join(pieces)
 
     def length(self, values: Sequence[bytes]) -> int:
         """How many bytes `join` would give."""
-        return self._constant_bytes + sum(len(values[n]) for _, n in self._places)
+        return self._constant_bytes + sum(len(values[n]) for _, n in self._slots)
 
 
 encoded = msgspec.json.Encoder(decimal_format="number").encode
@@ -63,7 +64,7 @@ encoded = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def new_marks(count: int) -> tuple[str, ...]:
-    """Strings that stand in a payload for what is put in later, and cannot be met in a campaign."""
+    """Strings that mark the slots of a payload. Random, so that no campaign's text can contain one."""
     secret = token_hex(16)
     return tuple(f"{secret}-{n}-" for n in range(count))
 
@@ -83,9 +84,9 @@ def merged(base: Mapping[str, Any], additions: Mapping[str, Any]) -> dict[str, A
     """`base` with `additions` over it: objects merge, everything else is replaced."""
     result = dict(base)
     for key, value in additions.items():
-        there = result.get(key)
-        both = isinstance(there, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(there, value) if both else _plain(value)  # type: ignore[arg-type]
+        current = result.get(key)
+        both = isinstance(current, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(current, value) if both else _plain(value)  # type: ignore[arg-type]
     return result
 
 
@@ -101,15 +102,17 @@ def _plain(value: Any) -> Any:
 
 
 def app_data(message: Message, label: Label) -> dict[str, str]:
-    """What the app finds: the message's data, then `deep_link`, then our own keys, which nothing replaces."""
+    """The app's data: the message's own, then `deep_link`, then our labels, which nothing may replace."""
     link = {"deep_link": message.deep_link} if message.deep_link else {}
     return {**(message.data or {}), **link, **label.as_data()}
 
 
 def apple_payload(message: Message, label: Label, *, by_apns: bool) -> dict[str, Any]:
-    """What an iPhone gets, by whichever gateway, the message's `apns` additions over all.
+    """The payload for an iPhone, the message's `apns` additions merged over it.
 
-    FCM adds alert and data itself: for FCM neither is here, unless an addition changes the alert.
+    Args:
+        by_apns: sent by APNs itself. FCM adds alert and data on its own: for FCM both are left out, unless an addition
+            changes the alert.
     """
     additions = dict(message.apns or {})
     own_aps = merged({key: additions.pop(key) for key in APS_KEYS & additions.keys()}, additions.pop("aps", {}))
@@ -134,12 +137,12 @@ def _beside(message: Message, label: Label) -> dict[str, str]:
 
 
 def is_urgent(message: Message) -> bool:
-    """Whether it should wake the phone: as stated, else as both gateways do by default. Background never is."""
+    """Whether it has high priority: as the message states, by default yes. A background push never has."""
     return message.background is not True and message.priority != "normal"
 
 
 def collapse_id(message: Message, label: Label) -> str:
-    """What makes a later push replace an earlier one: the message's, or one of campaign and arm. ASCII, 1 to 64."""
+    """The id by which a later push replaces an earlier one: the message's, or campaign and arm. 1 to 64 ASCII."""
     return ascii_name(message.collapse_id or f"{label.campaign_id}:{label.arm}", MAX_COLLAPSE_ID_BYTES)
 
 

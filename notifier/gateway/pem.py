@@ -1,4 +1,4 @@
-"""Private keys as people paste them into a secret: cleaned where that is certain, else named for what they are.
+"""Cleans private keys as people paste them into a secret; where that is not certain, says what the text is instead.
 
 A message never holds anything of the key.
 """
@@ -27,7 +27,7 @@ _NO_KEYS = {
     "OPENSSH PRIVATE KEY": "is a key of OpenSSH, which neither Apple nor Google hands out",
     "PGP PRIVATE KEY BLOCK": "is a key of PGP, which neither Apple nor Google hands out",
 }
-"""What PEM blocks of other names are."""
+"""What is said of PEM blocks with other labels."""
 
 
 class BadKey(ValueError):
@@ -35,7 +35,7 @@ class BadKey(ValueError):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which key a gateway takes: its kind, and what it is called in messages."""
+    """The kind of key that a gateway takes, and its description in messages."""
 
     kind: str
     name: str
@@ -89,7 +89,7 @@ def _private_block(text: str) -> tuple[str, str]:
 
 
 def _unquoted(text: str) -> str:
-    """Without what surrounds a key that was pasted: white space, a byte-order mark, quotes, written-out breaks."""
+    """The text without what pasting adds around a key: white space, a byte-order mark, quotes, written-out breaks."""
     text = _WRITTEN_BREAK.sub("\n", text.strip("\ufeff \t\r\n")).replace("\\/", "/").strip()
     while len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES:
         text = text[1:-1].strip()
@@ -97,7 +97,7 @@ def _unquoted(text: str) -> str:
 
 
 def _from_base64(text: str) -> bytes:
-    """What was encoded as base64 as a whole; empty if it is nothing of the kind."""
+    """The decoded bytes where the whole text is base64; empty where it is not."""
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
@@ -112,7 +112,7 @@ def _armoured(label: str, body: str) -> str:
 
 
 def _without_block(text: str) -> str:
-    """What a text without any PEM block seems to be."""
+    """What a text without any PEM block is, for the message."""
     if "-----BEGIN " in text:
         return "is cut off: its last line, such as -----END PRIVATE KEY-----, is missing"
     if text.startswith("{"):

@@ -1,4 +1,4 @@
-"""The gateways' credentials in Secrets Manager, and what is said when they are no good. Values are never shown."""
+"""Reads the gateways' secrets from Secrets Manager. Errors name the secret and the field, and never show a value."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ class BadSecret(ValueError):
 class CredentialsRefused(Exception):
     """The gateway does not take our credentials: the secret is wrong, withdrawn or of another account.
 
-    `problem` and `mend` are what its text is made of, for whoever shows them apart.
+    Its text is made of `problem` and `mend` (what to do about it), which the command line shows apart.
     """
 
     def __init__(self, problem: str, mend: str) -> None:
@@ -28,7 +28,7 @@ class CredentialsRefused(Exception):
 
 
 class CredentialsUnavailable(Exception):
-    """Credentials could not be fetched now; another attempt may do. `retry_after_s`: not before then."""
+    """Credentials could not be fetched now; a later attempt may succeed, not before `retry_after_s` seconds."""
 
     def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -40,7 +40,7 @@ class Secret:
 
     Args:
         name: `fcm` or `apns`.
-        where: what it is called in Secrets Manager, for messages.
+        where: its name in Secrets Manager, for messages.
     """
 
     __slots__ = ("_values", "label", "name")
@@ -72,7 +72,7 @@ class Secret:
         return found
 
     def same_as(self, other: "Secret") -> bool:
-        """Whether both hold the same."""
+        """Whether both hold the same values."""
         return self._values == other._values
 
     def __repr__(self) -> str:
@@ -108,10 +108,10 @@ class Secrets:
         return parsed(name, self._client.get_secret_value(SecretId=arn), name_in(arn))
 
     def reader(self, name: str, arn: str) -> ReadSecret:
-        """A way to read one secret that says what is wrong in words for the run's operator."""
-        return partial(self._read_or_say, name, arn)
+        """A function that reads one secret; its errors are in plain words for the run's operator."""
+        return partial(self._read_in_words, name, arn)
 
-    def _read_or_say(self, name: str, arn: str) -> Secret:
+    def _read_in_words(self, name: str, arn: str) -> Secret:
         label, parameter = label_of(name, name_in(arn)), f"{name.capitalize()}SecretArn"
         if not arn:
             raise BadSecret(f"{label}: there is none; give its ARN in the parameter {parameter}, deploy")
@@ -128,7 +128,7 @@ class Secrets:
 
 
 def label_of(name: str, where: str) -> str:
-    """What a secret is called in messages: `fcm secret notifier/fcm`."""
+    """A secret's name in messages: `fcm secret notifier/fcm`."""
     return f"{name} secret {where}".rstrip()
 
 
@@ -139,17 +139,17 @@ def name_in(arn: str) -> str:
 
 
 def _mend(error: ClientError, parameter: str) -> str:
-    """What has to be done before AWS gives the secret; empty when it may give it the next time.
+    """What an operator has to do before AWS gives the secret; empty when a later attempt may succeed.
 
     Source: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors
     """
-    said = error.response["Error"]
-    match said["Code"]:
-        case "AccessDeniedException" | "AccessDenied" if "KMS" in said.get("Message", ""):
+    fault = error.response["Error"]
+    match fault["Code"]:
+        case "AccessDeniedException" | "AccessDenied" if "KMS" in fault.get("Message", ""):
             return "AccessDenied: the function may not use its KMS key: add the key to the parameter KmsKeyArns, deploy"
         case "AccessDeniedException" | "AccessDenied":
             return f"AccessDenied: the function may not read it: give its ARN in the parameter {parameter}, deploy"
-        case "ResourceNotFoundException" if "staging label" in said.get("Message", ""):
+        case "ResourceNotFoundException" if "staging label" in fault.get("Message", ""):
             return "it has no value yet: aws secretsmanager put-secret-value gives it one"
         case "ResourceNotFoundException":
             return f"it is not there: create it, or give the ARN of another one in the parameter {parameter}, deploy"
@@ -169,7 +169,7 @@ def parsed(name: str, answer: Mapping[str, Any], where: str = "") -> Secret:
     content = answer.get("SecretString") or answer.get("SecretBinary") or b""
     text = content if isinstance(content, str) else bytes(content).decode("utf-8", "replace")
     try:
-        # Not strict: a key that was pasted with its line breaks is what everybody means by it.
+        # Not strict: a key that was pasted with its line breaks makes invalid JSON, and it is clear what is meant.
         values = json.loads(text.removeprefix("\ufeff"), strict=False)
     except ValueError:
         hint = ", but a key alone: it belongs into a JSON object" if "-----BEGIN " in text else ""

@@ -1,4 +1,4 @@
-"""What a campaign may add to Apple's payload: the keys of `aps`, and the app's own beside it."""
+"""What a campaign may add to Apple's payload: the keys of `aps`, and the app's own beside them."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ _FCM_FORM = "this is the form of FCM's apns; here the payload itself is written"
 
 
 def addition_faults(message: Message, place: str) -> Iterator[Fault]:
-    """What is wrong with the message's additions for Apple; `place` is the message's own."""
+    """The faults of the message's additions for Apple; `place` is the message's own."""
     additions = message.apns or {}
     foreign = dict(_foreign(additions))
     for name, mend in foreign.items():
@@ -21,7 +21,7 @@ def addition_faults(message: Message, place: str) -> Iterator[Fault]:
 
 
 def _foreign(additions: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Members of FCM's `apns`, which Apple would hand to the app as its own data; each with what to do."""
+    """Members of FCM's `apns`, which Apple would pass to the app as its own data; each with what to do."""
     for name, value in additions.items():
         inner = value if isinstance(value, Mapping) else {}
         if name == "payload" and "aps" in inner:

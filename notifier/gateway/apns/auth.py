@@ -1,4 +1,4 @@
-"""Who we are to APNs: a provider token, a JWT signed by the team's key, good for an hour.
+"""APNs' credentials: a provider token, a JWT signed with the team's key, valid for an hour.
 
 Source: https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns. One
 token serves every connection of the process: Apple allows no newer one within 20 minutes on a connection.
@@ -13,8 +13,9 @@ from notifier.gateway.secrets import BadSecret, Secret
 RENEW_AFTER_S = 3_000
 """50 minutes; Apple refuses a token of more than 60."""
 GOOD_FOR_S = 3_540
+"""59 minutes: no request goes out with a token that Apple may find too old on arrival."""
 KEEP_AT_LEAST_S = 1_200
-"""20 minutes; Apple answers TooManyProviderTokenUpdates to more frequent ones."""
+"""20 minutes; Apple answers more frequent ones with TooManyProviderTokenUpdates."""
 
 
 class Credentials:
@@ -38,7 +39,7 @@ class Credentials:
         return self._fields["topic"]
 
     def grant(self, now_s: float) -> Grant:
-        """A freshly signed token. aioapns keeps its own age by its own clock: hence a provider for each."""
+        """Sign a new token. aioapns' provider reuses its token by its own clock: hence a new provider each time."""
         from aioapns.connection import JWTAuthorizationHeaderProvider  # noqa: PLC0415 - 0.3 s: no cost on import
 
         fields = self._fields

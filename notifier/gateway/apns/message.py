@@ -1,11 +1,11 @@
-"""A message as APNs takes it: `POST /3/device/{token}`.
+"""A message as an APNs request: `POST /3/device/{token}`.
 
 Source: https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns and
 https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification. Built with aioapns'
-vocabulary once per wording; what differs from push to push is put in by `payload.Splice`.
+vocabulary once per wording; what differs from push to push is inserted by `payload.Splice`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -27,12 +27,12 @@ MAX_PAYLOAD_BYTES = 4096
 
 
 class Prepared:
-    """A message of one arm in one language, ready to be sent to any token.
+    """A message of one arm in one language, encoded and ready for any token.
 
     Args:
         message: with placeholders still in the fields that `slots` names.
         slots: the fields that differ from push to push, in the order of the texts given later.
-        label: whose push it is.
+        label: run, campaign and arm.
         topic: the app's bundle id.
     """
 
@@ -61,7 +61,7 @@ class Prepared:
 
     @cached_property
     def _headers(self) -> tuple[str, ...]:
-        """The lines that are the same for every push. Not made for who only measures: aioapns is not shipped to all."""
+        """The lines that are the same for every push. Made late: approval only measures, and does not ship aioapns."""
         return _headers(_request(self._message, self._payload, self._label, self._topic))
 
     def payload_bytes(self, texts: Sequence[str]) -> int:
@@ -73,13 +73,18 @@ class Prepared:
         return len(body) > MAX_PAYLOAD_BYTES
 
 
+def part_bytes(message: Message, label: Label) -> Iterator[tuple[str, int]]:
+    """Each part of a request that Apple limits to `MAX_PAYLOAD_BYTES`, with its bytes: the whole body."""
+    yield "body", Prepared(message, (), label, topic="").payload_bytes(())
+
+
 def path(token: str) -> str:
-    """Where a device's pushes are posted, below the host."""
+    """The request's path for a device."""
     return f"/3/device/{token if token.isalnum() else quote(token, safe='')}"
 
 
 def _request(message: Message, payload: dict[str, Any], label: Label, topic: str) -> Any:
-    """The push in aioapns' words."""
+    """The push as aioapns' request."""
     from aioapns.common import NotificationRequest, PushType  # noqa: PLC0415 - 0.3 s: no cost on import
 
     return NotificationRequest(

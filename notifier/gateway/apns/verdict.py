@@ -13,7 +13,7 @@ from notifier.model.outcome import Disposition, Suspicion, Verdict
 
 
 def _of_the_message(words: str) -> Meaning:
-    """Refusals of what the campaign says. One record's values may be the cause, so only many of them stop the run."""
+    """A refusal of the message's content. One record's values may be the cause, so only many of them stop the run."""
     return Meaning(Disposition.REJECT, words, Suspicion.PAYLOAD)
 
 
@@ -50,7 +50,7 @@ MEANINGS: Mapping[str, Meaning] = {
     "InvalidProviderToken": Meaning(
         Disposition.RENEW,
         "The provider token is not valid, or its signature cannot be verified: the key may have been replaced, so the"
-        " secret is read anew once.",
+        " secret is read again once.",
     ),
     "MissingProviderToken": Meaning(Disposition.STOP, "There is neither a certificate nor an authorization header."),
     "Forbidden": Meaning(Disposition.STOP, "The specified action is not allowed."),
@@ -88,12 +88,12 @@ STATUSES: Mapping[int, Meaning] = {
     408: Meaning(Disposition.RETRY, "The request took too long to arrive."),
     413: MEANINGS["PayloadTooLarge"],
     429: Meaning(
-        Disposition.RETRY, "Too many requests, and not said of which device: all are meant.", retry_after_s=60
+        Disposition.RETRY, "Too many requests, without a reason that names the device: all are meant.", retry_after_s=60
     ),
 }
-"""By HTTP status, where the body gives no reason, or one that nobody knows of a status that is about us.
+"""By HTTP status, where the body gives no reason, or an unknown one with a status about our settings.
 
-400 and 410 are not here: without Apple's reason they say nothing of a message or a token, and are asked again.
+400 and 410 are not here: without Apple's reason they prove nothing about a message or a token, and are asked again.
 """
 
 _ACCEPTED = Verdict(Disposition.ACCEPT)

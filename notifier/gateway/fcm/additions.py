@@ -151,7 +151,7 @@ _WEBPUSH = _members(
         "fcm_options": _options(link=matching("https://.+", "an https address")),
     }
 )
-_TARGET = refused("whom a push is for is not the campaign's to say", "leave it out")
+_TARGET = refused("a campaign may not set whom a push is for", "leave it out")
 
 MESSAGE = _members(
     {
@@ -163,12 +163,12 @@ MESSAGE = _members(
         "fcm_options": _options(),
     }
 )
-"""What an addition may say. Never whom the push is for."""
+"""What an addition may set. Never whom the push is for."""
 _WHOLE = _members({**MESSAGE.known, **dict.fromkeys(("name", "token", "topic", "condition", "fid"), _TARGET)})
 
 
 def addition_faults(message: Message, place: str) -> Iterator[Fault]:
-    """What is wrong with the message's additions for Google; `place` is the message's own."""
+    """The faults of the message's additions for Google; `place` is the message's own."""
     if message.fcm:
         hints = tuple(_hints(message.fcm, f"{place}.fcm"))
         hinted = {fault.field for fault in hints}
@@ -177,7 +177,7 @@ def addition_faults(message: Message, place: str) -> Iterator[Fault]:
 
 
 def _hints(additions: Mapping[str, object], place: str) -> Iterator[Fault]:
-    """Apple's payload where FCM wants it one level deeper: better said than by an unknown name."""
+    """Apple's payload where FCM wants it one level deeper: a better message than an unknown name."""
     apns = additions.get("apns")
     for name in apns if isinstance(apns, Mapping) else ():
         if name == "aps" or name in APS_KEYS:
@@ -185,7 +185,7 @@ def _hints(additions: Mapping[str, object], place: str) -> Iterator[Fault]:
 
 
 def header_faults(message: Message, place: str) -> Iterator[Fault]:
-    """Headers for Apple that are fine, and do not fit the message as it will be sent."""
+    """Headers for Apple that are valid, and do not fit the message as it will be sent."""
     apns = MESSAGE.named(message.fcm or {}).get("apns")
     headers = apns.get("headers") if isinstance(apns, Mapping) else None
     if not isinstance(headers, Mapping):

@@ -1,7 +1,7 @@
-"""Who we are to FCM: an OAuth token of a service account, good for an hour.
+"""FCM's credentials: an OAuth access token of a service account, valid for an hour.
 
-Source: https://firebase.google.com/docs/cloud-messaging/auth-server. Made as pyfcm makes it, with google-auth, but kept
-until it is nearly over: pyfcm asks for a new one at every call.
+Source: https://firebase.google.com/docs/cloud-messaging/auth-server. Fetched with google-auth, as pyfcm does
+it, but kept until it is about to expire: pyfcm fetches a new one at every call.
 """
 
 import ssl
@@ -15,8 +15,9 @@ from notifier.gateway.secrets import BadSecret, CredentialsUnavailable, Secret
 
 SCOPES = ("https://www.googleapis.com/auth/firebase.messaging",)
 RENEW_BEFORE_S = 300
-"""Seconds before its end that a token is replaced."""
+"""A token is replaced so many seconds before it expires."""
 TIMEOUT_S = 15
+"""Of one request to Google's token endpoint."""
 
 
 class Credentials:
@@ -34,7 +35,7 @@ class Credentials:
 
     def __init__(self, secret: Secret, *, ca_file: str = "") -> None:
         self._label = secret.label
-        self._account = _service_account(secret)
+        self._account = _account(secret)
         self._fetch = _Fetch(ca_file)
 
     @property
@@ -43,11 +44,11 @@ class Credentials:
         return str(self._account.project_id)
 
     def grant(self, now_s: float) -> Grant:
-        """Fetches an access token. Blocks.
+        """Fetch an access token. Blocks.
 
         Raises:
-            CredentialsRefused: when Google does not take the key.
-            CredentialsUnavailable: when Google cannot be asked now.
+            CredentialsRefused: Google does not take the key.
+            CredentialsUnavailable: Google cannot be asked now.
         """
         from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError  # noqa: PLC0415
 
@@ -58,7 +59,7 @@ class Credentials:
             raise CredentialsUnavailable(f"{label}: {failed(error)}") from None
         except RefreshError as error:
             raise meaning_of(fetch.answered, error.args, label) from None
-        except (GoogleAuthError, TypeError, ValueError):  # google-auth does not foresee a 200 that is no token
+        except (GoogleAuthError, TypeError, ValueError):  # google-auth has no error for a 200 without a token
             raise meaning_of(fetch.answered, (), label) from None
         lifetime_s = _seconds_until(self._account.expiry)
         if lifetime_s <= 0:
@@ -74,7 +75,7 @@ class Credentials:
         return f"Credentials(fcm, project_id={self.project_id!r})"
 
 
-def _service_account(secret: Secret) -> Any:
+def _account(secret: Secret) -> Any:
     fields = secret.texts("project_id", "private_key", "client_email", "token_uri")
     if not fields["token_uri"].startswith("https://"):
         raise BadSecret(
@@ -91,20 +92,21 @@ def _service_account(secret: Secret) -> Any:
 
 
 def _seconds_until(expiry: datetime | None) -> float:
-    """google-auth gives UTC without saying so."""
+    """Seconds until google-auth's expiry, which is UTC without a time zone."""
     if expiry is None:
         return 0.0
     return (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
 
 
 class _Fetch:
-    """google-auth's way to fetch, with a deadline, trusting one more authority. Keeps what was answered last."""
+    """google-auth's HTTP callable, with a time-out and one more authority to trust. Remembers the last answer."""
 
     def __init__(self, ca_file: str) -> None:
         import requests  # type: ignore[import-untyped]  # noqa: PLC0415
         from google.auth.transport.requests import Request  # noqa: PLC0415
 
         session = requests.Session()
+        # requests would take `verify=ca_file` in place of its own authorities, not beside them.
         if ca_file:
             context = ssl.create_default_context()
             context.load_verify_locations(ca_file)
@@ -115,7 +117,7 @@ class _Fetch:
         self.answered = Answered()
 
     def __call__(self, **asked: Any) -> Any:
-        """One request, as google-auth makes it."""
+        """Make one request, with google-auth's arguments."""
         self.answered = Answered()
         response = self._request(**{**asked, "timeout": TIMEOUT_S})
         self.answered = Answered(response.status, response.headers.get("retry-after", ""))

@@ -1,7 +1,7 @@
-"""A message as FCM takes it: `POST /v1/projects/{project}/messages:send`.
+"""A message as an FCM request: `POST /v1/projects/{project}/messages:send`.
 
 Source: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages. Built by pyfcm once per wording; what
-differs from push to push is put in by `payload.Splice`.
+differs from push to push is inserted by `payload.Splice`.
 """
 
 import base64
@@ -29,7 +29,7 @@ from notifier.gateway.payload import (
 from notifier.model.campaign import Message
 
 MAX_PAYLOAD_BYTES = 4096
-"""Of notification and data together, as they stand in the request: Google limits the payload
+"""Of notification and data together, as encoded in the request: Google limits the payload
 (https://firebase.google.com/docs/cloud-messaging/customize-messages/set-message-type) without saying what counts. The
 platforms' options and the token are left out: a push refused here is never asked for, one refused by FCM only once."""
 
@@ -38,18 +38,18 @@ _TOPIC_CHARS = 32
 """Of Web Push's `Topic` (https://www.rfc-editor.org/rfc/rfc8030#section-5.4)."""
 
 Assemble = Callable[..., str]
-"""Makes a request's JSON of pyfcm's words for its parts (`fcm_token`, `notification_title`, …)."""
+"""Makes a request's JSON of its parts under pyfcm's names (`fcm_token`, `notification_title`, …)."""
 
 
 class Prepared:
-    """A message of one arm in one language, ready to be sent to any token.
+    """A message of one arm in one language, encoded and ready for any token.
 
     Args:
         message: with placeholders still in the fields that `slots` names.
         slots: the fields that differ from push to push, in the order of the texts given later.
-        label: whose push it is.
-        rehearse: FCM validates and does not send.
-        assemble: puts the request together, by default pyfcm. `assembled` does the same where pyfcm is not shipped.
+        label: run, campaign and arm.
+        rehearse: FCM validates the push and does not send it.
+        assemble: builds the request's JSON, by default pyfcm. `assembled` does the same where pyfcm is not shipped.
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class Prepared:
         return self._body.join((encoded(token), expiry, *map(encoded, texts)))
 
     def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]:
-        """The request's headers as wire lines: one list until the credentials change. FCM takes no identity here."""
+        """The request's headers as wire lines. FCM takes no push id."""
+        # One list until the credentials change: the transport sets headers only when it gets another list.
         if self._headers[0] != authorization:
             self._headers = [authorization, self._headers[1]]
         return self._headers
@@ -89,6 +90,7 @@ class Prepared:
 
     def is_too_large(self, body: bytes, texts: Sequence[str]) -> bool:
         """Whether FCM would refuse it for its size."""
+        # The body holds options and token too: small enough with them is small enough.
         if len(body) <= MAX_PAYLOAD_BYTES:
             return False
         return self._content.length([encoded(text) for text in texts]) > MAX_PAYLOAD_BYTES
@@ -96,24 +98,24 @@ class Prepared:
 
 def part_bytes(message: Message, label: Label) -> Iterator[tuple[str, int]]:
     """Each part of a request that Google limits to `MAX_PAYLOAD_BYTES`, with its bytes."""
-    said = _request(message, label, assembled(**_parts(message, message, label, "", ""), dry_run=False))["message"]
-    android = {key: said["android"][key] for key in ("data", "notification") if key in said["android"]}
-    content = {key: said[key] for key in ("notification", "data") if key in said}
+    request = _request(message, label, assembled(**_parts(message, message, label, "", ""), dry_run=False))["message"]
+    android = {key: request["android"][key] for key in ("data", "notification") if key in request["android"]}
+    content = {key: request[key] for key in ("notification", "data") if key in request}
     yield "notification and data", len(encoded(content))
     yield "android", len(encoded(android))
-    yield "webpush.data", len(encoded(said["webpush"].get("data", {})))
-    yield "apns.payload", len(encoded(said["apns"].get("payload", {})))
+    yield "webpush.data", len(encoded(request["webpush"].get("data", {})))
+    yield "apns.payload", len(encoded(request["apns"].get("payload", {})))
 
 
 def path(project_id: str) -> str:
-    """Where a project's messages are posted, below the host."""
+    """The request's path for a project."""
     return f"/v1/projects/{project_id}/messages:send"
 
 
 def assembled(*, fcm_token: str, data_payload: Mapping[str, str], dry_run: bool, **parts: Any) -> str:
-    """What pyfcm's `parse_payload` makes of the parts of a push of ours, byte for byte.
+    """The same JSON as pyfcm's `parse_payload`, byte for byte.
 
-    For the approval app, which measures payloads and sends none: pyfcm comes with 20 MB of credentials and transport.
+    For the approval app, which measures payloads and sends none: pyfcm comes with 20 MB of dependencies.
     """
     notification = {name: parts[f"notification_{name}"] for name in ("title", "body", "image")}
     message = {
@@ -128,7 +130,7 @@ def assembled(*, fcm_token: str, data_payload: Mapping[str, str], dry_run: bool,
 
 
 def _by_pyfcm() -> Assemble:
-    """pyfcm's payload builder; it wants credentials, and never looks at them."""
+    """pyfcm's payload builder. Its constructor requires credentials; building a payload never uses them."""
     from pyfcm import FCMNotification  # noqa: PLC0415 - 0.3 s: no cost on import
 
     builder: Assemble = FCMNotification(credentials="none").parse_payload
@@ -136,7 +138,7 @@ def _by_pyfcm() -> Assemble:
 
 
 def _parts(message: Message, filled: Message, label: Label, token: str, expiry: str) -> dict[str, Any]:
-    """The request in pyfcm's words. `message` is asked about, `filled` (with marks in it) is what goes in."""
+    """The request's parts under pyfcm's names. `message` decides what is there, `filled` (with marks) is inserted."""
     shown = message.background is not True
     return {
         "fcm_token": token,
@@ -152,7 +154,7 @@ def _parts(message: Message, filled: Message, label: Label, token: str, expiry: 
 
 
 def _request(message: Message, label: Label, payload: str) -> dict[str, Any]:
-    """The whole request: the campaign's additions over what was assembled, our label over all."""
+    """The whole request: the campaign's additions merged over the assembled JSON, our labels over both."""
     request: dict[str, Any] = msgspec.json.decode(payload)
     named = MESSAGE.named(message.fcm or {})
     additions = {key: value for key, value in named.items() if key in MESSAGE.known and isinstance(value, dict)}
@@ -166,18 +168,18 @@ def _request(message: Message, label: Label, payload: str) -> dict[str, Any]:
     return request
 
 
-def _fill_aps(said: dict[str, Any]) -> None:
-    """FCM refuses a payload for Apple whose `aps` is empty or missing: leave it out, or say the alert in it.
+def _fill_aps(message: dict[str, Any]) -> None:
+    """Drop a payload for Apple whose `aps` is empty or missing, or put the alert into it: FCM refuses it otherwise.
 
     Source: https://github.com/firebase/firebase-admin-dotnet/issues/39. FCM makes the same alert where there is none.
     """
-    payload = said["apns"].get("payload")
+    payload = message["apns"].get("payload")
     if not isinstance(payload, dict) or payload.get("aps"):
         return
     if payload.keys() <= {"aps"}:
-        del said["apns"]["payload"]
+        del message["apns"]["payload"]
     else:
-        shown = said.get("notification", {})
+        shown = message.get("notification", {})
         payload["aps"] = {"alert": {name: shown[name] for name in ("title", "body") if name in shown}}
 
 

@@ -1,6 +1,6 @@
-"""What the answers of Google's token endpoint mean: a refusal of our key, or trouble that passes. Pure.
+"""What the answers of Google's token endpoint mean: our key is refused, or a passing failure. Pure.
 
-Source: https://www.rfc-editor.org/rfc/rfc6749#section-5.2, and what Google says in `error_description`.
+Source: https://www.rfc-editor.org/rfc/rfc6749#section-5.2, and what Google writes in `error_description`.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ _REFUSING = frozenset({400, 401, 403})
 _PASSING = frozenset(
     {"internal_failure", "server_error", "temporarily_unavailable", "rate_limit_exceeded", "slow_down"}
 )
-"""OAuth's words for trouble that passes, whatever the status."""
+"""OAuth's error codes for passing failures, whatever the status."""
 _NEW_KEY = "make a new key for the service account in Google Cloud and put its JSON in the secret"
 _DESCRIPTIONS = (
     ("signature", "Google does not know this key: it was deleted, or is another account's", _NEW_KEY),
@@ -22,27 +22,29 @@ _DESCRIPTIONS = (
     ("timeframe", "the clock of this machine is wrong, and Google refuses what it signs", "set the clock"),
     ("disabled", "the service account is disabled", "enable it in Google Cloud"),
 )
-"""By a piece of what Google says: what it means and what to do."""
+"""A part of Google's description, what it means, and what to do."""
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """How an answer begins. Status 0: there was none."""
+    """The status and Retry-After of an answer. Status 0: there was none."""
 
     status: int = 0
     retry_after: str = ""
 
 
-def meaning_of(answered: Answered, said: tuple[Any, ...], label: str) -> CredentialsRefused | CredentialsUnavailable:
-    """What an answer means that brought no token.
+def meaning_of(
+    answered: Answered, arguments: tuple[Any, ...], label: str
+) -> CredentialsRefused | CredentialsUnavailable:
+    """The error for an answer without a token.
 
     Args:
-        said: google-auth's arguments: a text, and the answer's JSON object if it was one.
+        arguments: of google-auth's error: a text, and the answer's JSON object if it was one.
         label: names the secret in the message.
     """
-    body = said[1] if len(said) > 1 and isinstance(said[1], dict) else {}
-    word = body.get("error")
-    if answered.status in _REFUSING and isinstance(word, str) and word and word not in _PASSING:
-        return _refusal(label, word, body.get("error_description"))
+    body = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], dict) else {}
+    code = body.get("error")
+    if answered.status in _REFUSING and isinstance(code, str) and code and code not in _PASSING:
+        return _refusal(label, code, body.get("error_description"))
     retry_after_s = float(answered.retry_after) if answered.retry_after.isdecimal() else 0.0
     detail = f"answers {answered.status}" + (" without a token" if answered.status == 200 else "")
     if answered.status == 404:
@@ -50,12 +52,12 @@ def meaning_of(answered: Answered, said: tuple[Any, ...], label: str) -> Credent
     return CredentialsUnavailable(f"{label}: Google's token endpoint {detail}", retry_after_s)
 
 
-def _refusal(label: str, word: str, description: object) -> CredentialsRefused:
-    """In plain words; the description itself may quote the account."""
-    shown = f" ({word})" if len(word) < 64 and word.isidentifier() else ""
-    said = description.lower() if isinstance(description, str) else ""
-    for piece, meaning, mend in _DESCRIPTIONS:
-        if piece in said:
+def _refusal(label: str, code: str, description: object) -> CredentialsRefused:
+    """A refusal in plain words. Google's description is not shown: it may quote the account."""
+    shown = f" ({code})" if len(code) < 64 and code.isidentifier() else ""
+    described = description.lower() if isinstance(description, str) else ""
+    for part, meaning, mend in _DESCRIPTIONS:
+        if part in described:
             return CredentialsRefused(f"{label}: {meaning}{shown}", mend)
     return CredentialsRefused(f"{label}: Google gives no access token{shown}", _NEW_KEY)
 

@@ -32,17 +32,15 @@ MEANINGS: Mapping[str, Meaning] = {
     "THIRD_PARTY_AUTH_ERROR": Meaning(
         Disposition.PUT_OFF,
         "APNs certificate or web push auth key was invalid or missing in the Firebase project: nothing reaches that"
-        " platform until it is mended there. Other platforms are not concerned.",
+        " platform until it is repaired there. Other platforms are not concerned.",
     ),
     "QUOTA_EXCEEDED": Meaning(
         Disposition.RETRY,
         "Sending limit exceeded for the message target: the overall, the device's or the topic's rate. At least a"
-        " minute's wait where Retry-After does not say.",
+        " minute's wait without a Retry-After.",
         retry_after_s=60,
     ),
-    "UNAVAILABLE": Meaning(
-        Disposition.RETRY, "The server is overloaded and did nothing: try again as Retry-After says."
-    ),
+    "UNAVAILABLE": Meaning(Disposition.RETRY, "The server is overloaded and did nothing: try again after Retry-After."),
     "INTERNAL": Meaning(
         Disposition.RETRY, "An unknown internal error occurred, before or behind the work.", maybe_processed=True
     ),
@@ -84,7 +82,7 @@ STATUSES: Mapping[int, Meaning] = {
     413: Meaning(Disposition.REJECT, "The request is too large.", Suspicion.PAYLOAD),
     429: STATUS_WORDS["RESOURCE_EXHAUSTED"],
 }
-"""By HTTP status, where the body says nothing (a proxy's HTML, say)."""
+"""By HTTP status, where the body has no code (a proxy's HTML)."""
 
 _BAD_TOKEN = Meaning(
     Disposition.DROP_TOKEN,
@@ -106,7 +104,7 @@ def judge(answer: Answer) -> Verdict:
 
 
 def _accepted(body: bytes) -> Verdict:
-    """Takes the message's id out of `{"name": "projects/P/messages/ID"}` without decoding it all."""
+    """Take the message's id out of `{"name": "projects/P/messages/ID"}`. Not decoded: it is done for every push."""
     start, end = body.rfind(b"/messages/") + 10, body.rfind(b'"')
     if start < 10 or not start < end <= start + _MAX_ID_BYTES:
         return _ACCEPTED
@@ -118,6 +116,7 @@ def _refused(answer: Answer) -> Verdict:
     error = error if isinstance(error, dict) else {}
     details = [detail for detail in _list(error.get("details")) if isinstance(detail, dict)]
     code, status_word = _fcm_code(details), word_in(error.get("status"))
+    # FCM's own code, Google's status word and the HTTP status in this order: the same status has several causes.
     if "INVALID_ARGUMENT" in (code, status_word) and code in (None, "INVALID_ARGUMENT") and _is_token(error, details):
         return verdict(_BAD_TOKEN, "INVALID_ARGUMENT token", answer)
     if code is not None and code != "UNSPECIFIED_ERROR":
