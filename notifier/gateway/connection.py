@@ -69,7 +69,7 @@ class Slot:
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def prepare(self, connection: Connection) -> pycurl.Curl:
-        """Return the handle, loaded with the request, for `connection`. Options that did not change are not set again."""
+        """Return the handle, loaded with the request, for `connection`. Sets only options that changed."""
         request, curl = self.request, self.curl
         self.connection = connection
         self.body_taken = self.denied = False

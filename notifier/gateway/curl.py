@@ -38,7 +38,7 @@ STUCK_S = 1.0
 
 
 class CurlTransport:
-    """The real `Transport` (`notifier.model.exchange`). `ca_file` (PEM) is trusted beside the usual authorities; empty for none."""
+    """The real transport (`notifier.model.exchange`). `ca_file`: one more authority to trust (PEM), or ""."""
 
     def __init__(
         self, endpoints: Iterable[Endpoint], ca_file: str = "", *, clock: Callable[[], float] = time.monotonic
