@@ -1,1 +1,1 @@
-"""Events in and out: what starts a run, the nudge that continues it, the announcement of its end."""
+"""Events in and out: the nudge that starts a run, the one that continues it, the announcement of its end."""

@@ -1,4 +1,4 @@
-"""Tells the rest of the account that a run has ended: one EventBridge event, at least once."""
+"""Announces the end of a run: one event on EventBridge, at least once."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class NotAnnounced(Exception):
 
 
 class EventBridgeAnnouncer:
-    """Puts events on the account's default bus.
+    """Announces on the account's default bus.
 
     Args:
         client: a boto3 EventBridge client.
@@ -23,10 +23,11 @@ class EventBridgeAnnouncer:
         self._client = client
 
     def ended(self, run_id: str, summary: object) -> None:
-        """Announce a run's end. Receivers tell repeats by `run_id`.
+        """Announce a run's end. Receivers recognise a repeated event by its `run_id`.
 
         Raises:
-            NotAnnounced: EventBridge took the request and not the event in it; the run stays open, and is closed again.
+            NotAnnounced: EventBridge accepted the request, but not the event in it. The run stays open, so that the
+                sweeper has it closed, and announced, once more.
         """
         detail = msgspec.json.encode({"run_id": run_id, "summary": summary}).decode()
         answer = self._client.put_events(Entries=[{"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": detail}])

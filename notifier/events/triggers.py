@@ -1,6 +1,7 @@
-"""What nudges the notifier: S3, EventBridge, an operator, its own continuation, the sweeper.
+"""Reads the events that the worker is invoked with: of S3, EventBridge, an operator, a hop before, the sweeper.
 
-A nudge carries no truth. It names an object or a run; the ledger knows the rest.
+An event only names an object or a lane. The ledger decides what is done about it, so that repeated, late and lost
+events do no harm.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,29 +15,31 @@ from notifier.model.run import Source, source_of
 from notifier.model.validation import shape_faults
 
 OWN_PREFIXES = ("rows/", "deferred/", "invalid/", "dead-tokens/", "state/", "summaries/", "audiences/", "counts/")
-"""What the notifier writes or only reads: never a batch file."""
+"""Prefixes of objects that the notifier itself writes, or reads as part of a run: never a batch file."""
 
 T = TypeVar("T")
 
 SUFFIXES = (".json", ".json.gz")
-"""What a batch file's name ends with, in any case: S3's own filter knows one case only."""
+"""Endings of a batch file's name, in any case. S3's own filter is case-sensitive, so that it cannot decide."""
 LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
-"""What an audience's name may end with, and a batch file's never."""
+"""Endings of an audience's name that a batch file's never has."""
 MAX_WRAPPINGS = 4
-"""An event in an SNS message in an SQS message is wrapped twice. More than this is not an event of S3."""
+"""An event in a message of SNS in a message of SQS is wrapped twice. Nothing of AWS wraps one more often than this."""
 
 CONTINUE = "continue"
+"""A lane's nudge from the hop before."""
 NUDGE = "nudge"
+"""A lane's nudge from the sweeper or an operator."""
 
 
 class UnknownEvent(ValueError):
-    """Not an event this function understands. The message says what it expects."""
+    """No event that this function is made for. The message says what it expects."""
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """An object that may be a batch file. `version_id` and `etag` are what the event knew of it.
+    """An object that may be a batch file, as far as the event describes it.
 
-    `at_ms` is when S3 had taken it in, in milliseconds since the epoch, where the event says so.
+    `at_ms` is when S3 had stored it, in milliseconds since the epoch.
     """
 
     bucket: str
@@ -47,19 +50,19 @@ class Drop(msgspec.Struct, frozen=True):
     at_ms: int | None = None
 
     def source(self) -> Source | None:
-        """The source, if the event names the version."""
+        """The source; None where the event does not name the version."""
         return source_of(self.bucket, self.key, self.version_id, self.etag) if self.etag else None
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """Something an event named that nothing is done about. `reason` says why, and what would be taken."""
+    """Something that an event names and the worker ignores. `reason` says why, and what it would accept."""
 
     name: str
     reason: str
 
 
 class LaneNudge(msgspec.Struct, frozen=True):
-    """A lane of a run that is known already."""
+    """A lane of a run that is in the ledger."""
 
     run_id: str
     lane: int = 0
@@ -74,10 +77,13 @@ Asked = Drop | LaneNudge | Ignored
 
 
 def nudges(event: object, wrappings: int = 0) -> tuple[Asked, ...]:
-    """What an event asks for. Test events and our own objects ask for nothing.
+    """What an event names. Test events and the notifier's own objects give nothing.
+
+    Args:
+        wrappings: how many messages of SNS and SQS the event was in.
 
     Raises:
-        UnknownEvent: when it is none of the forms in `events/`.
+        UnknownEvent: when it has none of the forms in `events/`.
     """
     if not isinstance(event, Mapping):
         raise UnknownEvent("the event is not an object")
@@ -89,7 +95,7 @@ def nudges(event: object, wrappings: int = 0) -> tuple[Asked, ...]:
         if event.get("detail-type") == "Object Created" and event.get("source") == "aws.s3":
             return tuple(_from_eventbridge(event["detail"], event.get("time")))
         if wrappings and event.get("Type") == "Notification":
-            # What SNS puts into a queue, unless the subscription asks for raw delivery.
+            # The form in which SNS puts an event into a queue, unless the subscription has raw delivery.
             return _unwrapped(event["Message"], "SNS", wrappings)
     except KeyError as error:
         raise UnknownEvent(f"an S3 event without the member {error}") from None
@@ -103,7 +109,7 @@ def nudges(event: object, wrappings: int = 0) -> tuple[Asked, ...]:
 
 
 def _from_record(record: Mapping[str, Any], wrappings: int) -> tuple[Asked, ...]:
-    """One of an event's records: of S3, or a message of SNS or SQS with an event in it."""
+    """A record of S3, or a message of SNS or SQS with an event in it."""
     if record.get("EventSource") == "aws:sns":
         return _unwrapped(record["Sns"]["Message"], "SNS", wrappings)
     if record.get("eventSource") == "aws:sqs":
@@ -112,7 +118,7 @@ def _from_record(record: Mapping[str, Any], wrappings: int) -> tuple[Asked, ...]
 
 
 def _unwrapped(text: object, service: str, wrappings: int) -> tuple[Asked, ...]:
-    """The event in a message. A message without one is named and passed over, so that it does not hold up others."""
+    """What the event in a message names. A message without an event is ignored, because the others must be handled."""
     if wrappings >= MAX_WRAPPINGS:
         return (Ignored(f"a message of {service}", f"the event is wrapped more than {MAX_WRAPPINGS} times"),)
     try:
@@ -140,7 +146,7 @@ def _from_s3(record: Mapping[str, Any]) -> Iterator[Drop | Ignored]:
 
 
 def _milliseconds(text: object) -> int | None:
-    """A time as events tell it (ISO 8601), since the epoch. None for what is none: only a metric wants it."""
+    """A time in ISO 8601 in milliseconds since the epoch. None for anything else: only a metric uses it."""
     try:
         return int(datetime.fromisoformat(str(text)).timestamp() * 1000)
     except ValueError:
@@ -149,15 +155,15 @@ def _milliseconds(text: object) -> int | None:
 
 def _from_eventbridge(detail: Mapping[str, Any], time: object) -> Iterator[Drop | Ignored]:
     # EventBridge does not encode the key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
-    thing = detail["object"]
-    version, who = thing.get("version-id") or None, str(detail.get("requester", ""))
+    stored = detail["object"]
+    version, who = stored.get("version-id") or None, str(detail.get("requester", ""))
     yield from _judged(
-        Drop(detail["bucket"]["name"], thing["key"], version, thing.get("etag"), who, _milliseconds(time))
+        Drop(detail["bucket"]["name"], stored["key"], version, stored.get("etag"), who, _milliseconds(time))
     )
 
 
 def _judged(drop: Drop) -> Iterator[Drop | Ignored]:
-    """The drop; or why its name says that it is no batch file. The notifier's own objects and folders say nothing."""
+    """The drop, or why its name is not a batch file's. Nothing for folders and the notifier's own objects."""
     name = drop.key.lower()
     if drop.key.startswith(OWN_PREFIXES) or name.endswith("/"):
         return

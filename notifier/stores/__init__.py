@@ -1,1 +1,1 @@
-"""What a run leaves: the ledger in DynamoDB, settlements in S3."""
+"""The stores of a run: its ledger in DynamoDB, its results in S3."""

@@ -1,6 +1,7 @@
-"""What a run leaves in S3: rows, invalid records, dead tokens, deferred devices, its state and its summary.
+"""A run's results in S3: rows, invalid records, dead tokens, deferred devices, its state and its summary.
 
-The rows object of a batch *is* its settlement: whoever puts it first (`If-None-Match: *`) has settled the batch.
+The rows object of a batch *is* its settlement. Two workers may have sent the same batch; the one that puts the object
+first (`If-None-Match: *`) has settled it, and the other takes over what that object says.
 """
 
 import gzip
@@ -25,16 +26,17 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ROWS = msgspec.json.Decoder(Row)
 _NAME = re.compile(r"batch=(\d{8,})(?:\.r(\d+))?(?:\.e(\d+))?\.json\.gz\Z")
 SETTLED_FOLDERS = ("rows", "deferred", "invalid", "dead-tokens")
-"""Where the objects of a batch go."""
+"""Folders of the objects of a batch."""
 PROBE = "_probe"
+"""The name of the empty object that proves a folder writable."""
 EXISTS = frozenset({"PreconditionFailed", "412"})
-"""What S3 says to a conditional PUT of an object that is there."""
+"""S3's codes for a conditional PUT of an object that exists."""
 CONFLICTS = frozenset({"ConditionalRequestConflict", "409"})
-"""Another request for the same key was under way: whether the object is there is not known, and the PUT is repeated.
+"""Another request for the same key was under way: the object may exist or not, so that the PUT is repeated.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
 CONFLICT_PAUSES_S = (0.05, 0.2, 0.8)
-"""Between attempts of a conditional PUT that was in conflict."""
+"""Pauses between attempts of a conditional PUT that was in conflict."""
 
 
 class S3Results:
@@ -54,14 +56,20 @@ class S3Results:
     # -- settling -----------------------------------------------------------------------------------------------------
 
     def settle(self, batch: Batch, epoch: int) -> SettledBatch:
-        """Write the batch's objects, the rows last. Runs in a thread; the batch is complete, nobody else touches it."""
+        """Write the objects of a complete batch, the rows last: everything else is there before the batch is settled.
+
+        Runs in a thread. Repeated after a failure it writes the same objects.
+
+        Raises:
+            StoreRefused: S3 will refuse until an operator changes a permission, a key or the bucket.
+        """
         where = f"run_id={batch.run_id}/{batch.name}.json.gz"
         if batch.deferred:
             self._put_deferred(batch, epoch)
         if batch.invalid:
             self._put(f"invalid/{where}", _lines(batch.invalid))
         if batch.dead:
-            # By epoch: what either of two workers was told is true, whoever settles the batch.
+            # By epoch: the answers that two workers got are true, whichever of them settles the batch.
             self._put(f"dead-tokens/run_id={batch.run_id}/{batch.name}.e{epoch}.json.gz", _lines(batch.dead))
         metadata = {
             "epoch": str(epoch),
@@ -76,6 +84,7 @@ class S3Results:
         except ClientError as error:
             if error.response["Error"]["Code"] not in EXISTS:
                 raise
+            # Our own epoch: an earlier PUT of ours was done and its answer lost. Another one: that worker was first.
             if self._epoch_of(key) != epoch:
                 return self.settled(batch.run_id, batch.number, batch.round)
         return SettledBatch(
@@ -83,23 +92,25 @@ class S3Results:
         )
 
     def prove_writable(self, run_id: str) -> None:
-        """Write an empty object wherever `settle` writes. Readers and query engines pass over names with `_` in front.
+        """Write an empty object into each folder that `settle` writes to, before anything is sent.
+
+        Readers and query engines skip names that begin with `_`.
 
         Raises:
-            StoreRefused: what this run's claims send could not be settled.
+            StoreRefused: nothing that is sent could be settled.
         """
         for folder in SETTLED_FOLDERS:
             self._put(f"{folder}/run_id={run_id}/{PROBE}", b"")
 
     def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
-        """The numbers of the batches of this round, from `number` on, that are settled already."""
+        """The numbers of this round's settled batches, from `number` on."""
         prefix = f"rows/run_id={run_id}/"
         keys = self._list(prefix, after=f"{prefix}batch={number:08d}")
         names = (_NAME.fullmatch(key, len(prefix)) for key in keys)
         return frozenset(int(m[1]) for m in names if m and int(m[2] or 0) == round_ and int(m[1]) >= number)
 
     def settled(self, run_id: str, number: int, round_: int) -> SettledBatch:
-        """A batch that somebody settled, from its object: what was read from its metadata, outcomes from its rows."""
+        """A settled batch, from its rows object: outcomes are counted from the rows, the rest is in the metadata."""
         key = f"rows/run_id={run_id}/{batch_name(number, round_)}.json.gz"
         with self._refusals("GetObject", key):
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -128,7 +139,11 @@ class S3Results:
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
     def _put_deferred(self, batch: Batch, epoch: int) -> None:
-        """Before the rows, which name it by their epoch: one whose epoch is not that of the rows never counted."""
+        """Write the deferred devices of a batch, before its rows.
+
+        The name has the epoch. Only the object with the epoch of the rows object counts: another one is of a worker
+        that did not settle the batch.
+        """
         name = f"{batch_name(batch.number, batch.round + 1)}.e{epoch}"
         body = _lines([deferred_device(push) for push in batch.deferred])
         metadata = {
@@ -138,7 +153,7 @@ class S3Results:
         self._put(f"deferred/run_id={batch.run_id}/{name}.json.gz", body, metadata)
 
     def open_deferred(self, run_id: str) -> OpenBatches:
-        """Lists the batches with deferred devices, each in the round that is to be asked next."""
+        """The batches with deferred devices, each with the round that is to be sent next."""
         rounds = self._deferred_rounds(run_id)
         prefix = f"rows/run_id={run_id}/"
         settled: set[tuple[int, int]] = set()
@@ -149,7 +164,7 @@ class S3Results:
         return open_of(rounds, settled)
 
     def _deferred_rounds(self, run_id: str) -> dict[int, dict[int, list[int]]]:
-        """By number and round the epochs of the objects. One whose epoch is not that of the rows never counted."""
+        """The epochs of the objects under `deferred/`, by number and round of their batch."""
         prefix = f"deferred/run_id={run_id}/"
         rounds: dict[int, dict[int, list[int]]] = {}
         for key in self._list(prefix, after=prefix):
@@ -159,12 +174,15 @@ class S3Results:
         return rounds
 
     def first_due(self, run_id: str, found: DeferredBatch) -> float:
-        """When the first device of a deferred batch is due; 0 where a release before this wrote it: read it and see."""
+        """When the first device of a deferred batch is due, in seconds since the epoch.
+
+        0 where the release before wrote the object without that time: then it has to be read to find out.
+        """
         answers = (self._head(_deferred_key(run_id, found, epoch)) for epoch in found.epochs)
         return min(float(metadata.get("due-from", "0")) for metadata in answers)
 
     def read_deferred(self, run_id: str, found: DeferredBatch) -> list[DeferredDevice]:
-        """The devices of one deferred batch; none where its objects are of claims that did not settle it."""
+        """The devices of a deferred batch; none where its objects are of workers that did not settle it."""
         epoch = self._epoch_of(f"rows/run_id={run_id}/{batch_name(found.number, found.round - 1)}.json.gz")
         if epoch not in found.epochs:
             return []
@@ -176,7 +194,7 @@ class S3Results:
     # -- one object per run -------------------------------------------------------------------------------------------
 
     def put_state(self, run_id: str, name: str, value: object) -> None:
-        """Store what every hop needs. The first writer wins: two claims may try at the same time."""
+        """Store what every hop needs. Of two claims that do so at the same time, the first one's value stays."""
         try:
             self._put(f"state/run_id={run_id}/{name}.json", _ENCODER.encode(value), only_new=True)
         except ClientError as error:
@@ -184,7 +202,7 @@ class S3Results:
                 raise
 
     def get_state(self, run_id: str, name: str) -> bytes | None:
-        """What was stored, or None."""
+        """What `put_state` stored, or None."""
         key = f"state/run_id={run_id}/{name}.json"
         try:
             with self._refusals("GetObject", key):
@@ -197,7 +215,7 @@ class S3Results:
         return body
 
     def put_summary(self, run_id: str, summary: object) -> str:
-        """Write the run's summary; the same run always gives the same object. Returns its key."""
+        """Write the run's summary. Written again, it is the same object. Returns its key."""
         key = f"summaries/run_id={run_id}/summary.json"
         body = msgspec.json.format(_ENCODER.encode(summary), indent=2)
         self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
@@ -222,15 +240,15 @@ class S3Results:
 
     @contextmanager
     def _refusals(self, operation: str, key: str) -> Iterator[None]:
-        """Around one call: what no other try can help is told as such, with the place and what has to be changed."""
+        """Around one call: an error that no other try can help becomes `StoreRefused`, with what has to be changed."""
         try:
             yield
         except ClientError as error:
             code = refusal_code(error)
             if code is None:
                 raise
-            place = f"s3://{self._bucket}/{key.rpartition('/')[0]}/"
-            raise StoreRefused(f"{code} by S3 for {operation} under {place}: {what_to_change(code)}") from error
+            folder = f"s3://{self._bucket}/{key.rpartition('/')[0]}/"
+            raise StoreRefused(f"{code} by S3 for {operation} under {folder}: {what_to_change(code)}") from error
 
     def _list(self, prefix: str, after: str) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -238,8 +256,8 @@ class S3Results:
         )
         with self._refusals("ListBucket", prefix):
             for page in pages:
-                for thing in page.get("Contents", ()):
-                    yield thing["Key"]
+                for listed in page.get("Contents", ()):
+                    yield listed["Key"]
 
 
 def _deferred_key(run_id: str, found: DeferredBatch, epoch: int) -> str:
@@ -248,21 +266,31 @@ def _deferred_key(run_id: str, found: DeferredBatch, epoch: int) -> str:
 
 def _lines(values: Sequence[object]) -> bytes:
     """Gzipped newline-delimited JSON, the same bytes for the same values."""
+    # Without the time in the header (mtime), which would make the bytes of a repeated write differ.
     return gzip.compress(_ENCODER.encode_lines(values), compresslevel=1, mtime=0)
 
 
 class _Metadata(msgspec.Struct, omit_defaults=True):
-    """The part of a batch's account that its rows do not tell. Short: S3 allows 2 KB of metadata."""
+    """What of a batch's account cannot be counted from its rows. Short names: S3 allows 2 KB of metadata."""
 
     u: int = 0
+    """Users."""
     d: int = 0
+    """Devices."""
     i: int = 0
+    """Invalid records."""
     x: int = 0
+    """Excluded users."""
     f: int = 0
+    """Deferred devices."""
     p: int = 0
+    """Possibly repeated devices."""
     y: int = 0
+    """Dry pushes."""
     q: int = 0
+    """Requests that may have been repeats."""
     a: dict[str, int] = {}
+    """Users assigned, by arm."""
 
 
 def _account_in_metadata(account: Account) -> str:

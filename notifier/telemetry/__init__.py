@@ -1,4 +1,4 @@
-"""Log lines, metrics and traces. The services that take them (CloudWatch, X-Ray) are known inside this package only."""
+"""Log lines, metrics and traces. Only this package knows the services that store them: CloudWatch and X-Ray."""
 
 from notifier.telemetry.log import JsonLog
 from notifier.telemetry.metrics import Dimension, Metric, Metrics, Reading

@@ -1,4 +1,4 @@
-"""How many documents one invocation may write into its trace, and which of them."""
+"""Limits the documents that one invocation writes into its trace, and chooses them: early, slow and failed ones."""
 
 import threading
 
@@ -7,14 +7,14 @@ EARLY = 6
 FAULTY = 10
 """Failed documents of each name that are always kept."""
 SLOW = 6
-"""Documents of each name, beyond the early ones, that are kept for being slower than every one before.
+"""Documents of each name, beyond the early ones, that are kept because they are slower than every one before.
 
-Of all others the 2nd, 4th, 8th, 16th… is kept: a sample that thins out, however many there are.
+Of all others the 2nd, 4th, 8th, 16th… is kept: a sample whose size grows only with the logarithm of their number.
 """
 
 
 class Budget:
-    """One invocation's room for documents: their number and their bytes. Used by several threads at once."""
+    """What one invocation may still write: a number of documents and of bytes. Safe for several threads."""
 
     def __init__(self, documents: int, most_bytes: int) -> None:
         self._most_documents = documents
@@ -28,12 +28,12 @@ class Budget:
         self.refused = 0
 
     def take(self, name: str, size: int, took_s: float, *, faulty: bool = False) -> bool:
-        """Whether a document of this name and size is worth sending and fits; it is counted if so."""
+        """Whether a document of this name is to be sent: it is one of those to keep, and fits. Counts it if so."""
         with self._lock:
             return self._admit(size, wanted=self._is_wanted(name, took_s, faulty=faulty))
 
     def fit(self, size: int) -> bool:
-        """Whether a document that the caller has chosen fits; it is counted if so."""
+        """Whether a document that the caller has chosen fits. Counts it if so."""
         with self._lock:
             return self._admit(size, wanted=True)
 
@@ -46,7 +46,7 @@ class Budget:
         return True
 
     def note(self, size: int) -> None:
-        """Count a document that was sent without being asked for here."""
+        """Count a document that is sent whatever the budget says."""
         with self._lock:
             self.documents += 1
             self.bytes += size
@@ -60,7 +60,7 @@ class Budget:
         if faulty:
             failures = self._faulty[name] = self._faulty.get(name, 0) + 1
             return failures <= FAULTY or _is_power_of_two(failures)
-        # Early ones are kept anyway, and each may be the slowest so far: they must not use up the slow ones' room.
+        # Early ones are kept anyway, and each may be the slowest so far: they must not use up what is for slow ones.
         return nth <= EARLY or (is_slower and times < SLOW + EARLY) or _is_power_of_two(nth)
 
 

@@ -1,4 +1,4 @@
-"""Structured log lines. Their names come from one enum; no line holds a token or a secret."""
+"""Structured log lines, each with an action of one enum. No line holds a device token or a secret."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from notifier.model.log import Action
 
 
 class JsonLog:
-    """JSON lines with the run as correlation id.
+    """Writes JSON lines with the run's id as their correlation id.
 
     Args:
         level: DEBUG, INFO, WARNING or ERROR.
@@ -20,32 +20,32 @@ class JsonLog:
         self._logger.remove_keys(["location"])
 
     def run(self, run_id: str) -> None:
-        """Every line from now on belongs to this run."""
-        # A warm environment serves run after run: the request of the former one must not stay on the lines.
+        """Put this run's id on every line from now on."""
+        # A warm environment serves one run after another: the request of the run before must not stay on the lines.
         self._logger.remove_keys(["request"])
         self._logger.set_correlation_id(run_id)
 
     def request(self, request_id: str) -> None:
-        """Every line of this run from now on also names the approval app's request that it came from."""
+        """Put the id of the approval app's request on every further line of this run."""
         self._logger.append_keys(request=request_id)
 
     def debug(self, action: Action, **fields: Any) -> None:
-        """Detail for a developer who looks for a fault in the notifier itself."""
+        """Log a detail for developers who look for a fault in the notifier itself."""
         self._logger.debug(action.value, extra=fields)
 
     @property
     def is_debug(self) -> bool:
-        """Whether lines at DEBUG are written; what only they need is not gathered otherwise."""
+        """Whether lines at DEBUG are written. Callers do not collect what only those lines need otherwise."""
         return self._level == "DEBUG"
 
     def info(self, action: Action, **fields: Any) -> None:
-        """Something that should happen."""
+        """Log something expected."""
         self._logger.info(action.value, extra=fields)
 
     def warning(self, action: Action, **fields: Any) -> None:
-        """Something that should not happen, and was handled."""
+        """Log something unexpected that was handled."""
         self._logger.warning(action.value, extra=fields)
 
     def error(self, action: Action, **fields: Any) -> None:
-        """Something that a person must look at."""
+        """Log something that a person must look at."""
         self._logger.error(action.value, extra=fields)

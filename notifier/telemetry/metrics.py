@@ -1,4 +1,4 @@
-"""Metrics: one JSON line in CloudWatch's embedded metric format, which Lambda's log turns into metrics by itself.
+"""Writes metrics as JSON lines in CloudWatch's embedded metric format. CloudWatch reads them from Lambda's log.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -16,17 +16,17 @@ VALUES_MAX = 100
 
 
 class Dimension(enum.StrEnum):
-    """By what metrics are grouped. Every metric carries the stack."""
+    """What metrics are grouped by. Every metric has the stack."""
 
     STACK = "Stack"
     GATEWAY = "Gateway"
-    """FCM, APNs, APNs sandbox."""
+    """FCM, APNs or APNs sandbox."""
     REASON = "Reason"
     """The gateway's word for a rejection."""
 
 
 class Metric(enum.StrEnum):
-    """Everything that is counted, by CloudWatch's name, with its unit and its dimensions beyond the stack."""
+    """All metrics, by their name in CloudWatch; `UNITS` has their units."""
 
     ACCEPTED = "Accepted"
     """Devices that Apple or Google accepted."""
@@ -49,7 +49,7 @@ class Metric(enum.StrEnum):
     COLD_STARTS = "ColdStarts"
     """Invocations that began in a new environment."""
     RUNS_COMPLETED = "RunsCompleted"
-    """Runs that ended as they should."""
+    """Runs that completed."""
     RUNS_FAILED = "RunsFailed"
     """Runs that ended as failed: their file is broken or was refused."""
     RUNS_STOPPED = "RunsStopped"
@@ -61,7 +61,7 @@ class Metric(enum.StrEnum):
     IGNORED_FILES = "IgnoredFiles"
     """Files or messages that reached the worker and are no batch file; the log names each."""
     SWEEPS = "Sweeps"
-    """Sweeps that came to their end: one a minute, or the sweeper does not run."""
+    """Sweeps that were finished. Fewer than one a minute mean that the sweeper does not run."""
     STALLED_LANES = "StalledLanes"
     """Lanes that the sweeper found without a worker although one was due."""
 
@@ -72,7 +72,7 @@ UNITS = {
     Metric.ANSWER_LATENCY: "Milliseconds",
     Metric.LAG: "Milliseconds",
 }
-"""Those that are not counts."""
+"""Units of metrics that are not counts."""
 
 Value: TypeAlias = int | float | Sequence[int | float]
 
@@ -99,7 +99,7 @@ class Metrics:
         self._write = write or sys.stdout.write
 
     def emit(self, *readings: Reading, **properties: object) -> None:
-        """Write one line for each reading that has values. `properties` are logged with them, and are no metrics."""
+        """Write one line for each reading that has values. `properties` are logged with them, but are no metrics."""
         for reading in readings:
             if reading.values:
                 self._write(msgspec.json.encode(self._line(reading, properties)).decode() + "\n")

@@ -1,25 +1,26 @@
-"""Counts the gateways' answers for the metrics, and picks the few batches that are worth a place in the trace.
+"""Counts the gateways' answers for the metrics, and chooses the few batches that go into the trace.
 
-Called for every answer, so each line costs its time millions of times. While a batch is in flight only a few numbers of
-it are kept, and nothing is written; it becomes a document, if at all, when it has ended.
+It is called for every answer, so that each line runs millions of times. While a batch is in flight only a few numbers
+of it are kept. A document is made of it, if at all, when it has ended.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 
+from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Verdict
+from notifier.sending.batch import Batch, Push
 from notifier.telemetry.trace import BatchSpan, CallKind, GatewayCall, Trace
 
 FAILING_BATCHES = 10
-"""Batches with a failing answer that are kept, beside the first, the sample and the slowest."""
+"""Batches with a failing answer that are recorded, beside the first, the sample and the slowest."""
 EDGES_MS = (5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000)
-"""Upper ends of the slots that latencies are counted in."""
+"""Upper limits of the slots that latencies are counted in."""
 SLOWEST_MS = EDGES_MS[-1]
 """Latencies from here on share the last slot."""
 FAULTY_ONE_IN = 10
-"""One failing answer in so many marks a batch as faulty; one in a thousand happens on any day."""
+"""A batch is marked as faulty if one answer in this many fails. A few failures are normal, and mark nothing."""
 TOO_MANY_REQUESTS = 429
 
 _ACCEPT = Disposition.ACCEPT
@@ -37,7 +38,7 @@ _KINDS = {
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A gateway as the map shows it. `url` is its base: a path may hold a token."""
+    """A gateway as X-Ray's map shows it. `url` is its base only: a path may hold a device token."""
 
     name: str
     url: str
@@ -54,7 +55,7 @@ class GatewayFigures(msgspec.Struct):
     slots: list[int] = msgspec.field(default_factory=lambda: [0] * (len(EDGES_MS) + 1))
 
     def percentile_ms(self, share: float) -> int:
-        """The latency that this share of the answers stayed under: the upper end of its slot."""
+        """The latency that this share of the answers was under: the upper limit of its slot."""
         wanted, seen = self.answers * share, 0
         for number, n in enumerate(self.slots):
             seen += n
@@ -63,7 +64,7 @@ class GatewayFigures(msgspec.Struct):
         return 0
 
     def as_metadata(self) -> dict[str, object]:
-        """As the trace shows it to its reader."""
+        """The figures as a note of the trace."""
         return {
             "requests": self.answers,
             "failing": self.failing,
@@ -76,7 +77,7 @@ class GatewayFigures(msgspec.Struct):
 
 
 class _Example:
-    """One request that is kept. A slotted class, because a struct's keyword arguments cost more on this path."""
+    """One request that is kept. A slotted class, because a struct's keyword arguments take longer on this path."""
 
     __slots__ = ("ended_s", "endpoint", "kind", "reason", "status", "took_s")
 
@@ -92,7 +93,7 @@ class _Example:
 
 
 class _BatchInFlight:
-    """What the answers of a batch were like so far."""
+    """The answers of a batch so far."""
 
     __slots__ = ("answers", "began_s", "ended_s", "failing", "first_failing", "slowest", "slowest_s")
 
@@ -113,7 +114,7 @@ class Sending:
         trace: takes the batches that are kept.
         nodes: the gateways by endpoint.
         now: seconds since the epoch.
-        log_batch: takes the name and the figures of each batch that has ended, for the log at DEBUG.
+        log_batch: logs the name and the figures of each batch that has ended; None unless the log is at DEBUG.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Sending:
         self._nodes = nodes
         self._now = now
         self._active = trace.active
-        self._flights: dict[Any, _BatchInFlight] = {}
+        self._flights: dict[Batch, _BatchInFlight] = {}
         self._ended = self._failing_kept = 0
         self._slowest: tuple[float, BatchSpan] | None = None
         self._slots = slots_by_ms()
@@ -136,9 +137,9 @@ class Sending:
         self.batches_s: list[float] = []
         """Seconds that each batch took from its first request to its last answer, until the caller empties the list."""
 
-    def answered(self, push: Any, reply: Any, verdict: Verdict) -> None:
-        """Count one answer with its verdict. `push` and `reply` are the dispatch's, which this layer may not import."""
-        endpoint, took_s, status = push.endpoint, reply.latency_s, reply.status
+    def answered(self, push: Push, answer: Answer, verdict: Verdict) -> None:
+        """Count one answer with its verdict."""
+        endpoint, took_s, status = push.endpoint, answer.latency_s, answer.status
         figures = self.gateways[endpoint]
         figures.answers += 1
         figures.total_s += took_s
@@ -149,23 +150,23 @@ class Sending:
             figures.max_s = took_s
         flight = self._flights.get(push.batch)
         if flight is None:
-            # The batch began with the request that is answered first, as far as this layer can know.
+            # The batch began with the request that is answered first, as far as its answers show.
             flight = self._flights[push.batch] = _BatchInFlight(self._now() - took_s)
         flight.answers += 1
         if verdict.disposition is not _ACCEPT and _KINDS[verdict.disposition] is not CallKind.FINE:
             figures.failing += 1
             flight.failing += 1
-            flight.first_failing.setdefault(endpoint, self._example(push, reply, verdict))
-        # Without a trace nobody will read an example: then not even the comparison is paid for.
+            flight.first_failing.setdefault(endpoint, self._example(push, answer, verdict))
+        # Without a trace no example is read, so that the comparison would cost time for nothing.
         if self._active and took_s > flight.slowest_s.get(endpoint, -1.0):
             flight.slowest_s[endpoint] = took_s
-            flight.slowest[endpoint] = self._example(push, reply, verdict)
+            flight.slowest[endpoint] = self._example(push, answer, verdict)
 
-    def _example(self, push: Any, reply: Any, verdict: Verdict) -> _Example:
+    def _example(self, push: Push, answer: Answer, verdict: Verdict) -> _Example:
         kind = _KINDS[verdict.disposition]
-        if kind is CallKind.FAULT and reply.status == TOO_MANY_REQUESTS:
+        if kind is CallKind.FAULT and answer.status == TOO_MANY_REQUESTS:
             kind = CallKind.THROTTLED
-        return _Example(push.endpoint, reply.latency_s, self._now(), reply.status, kind, verdict.reason)
+        return _Example(push.endpoint, answer.latency_s, self._now(), answer.status, kind, verdict.reason)
 
     # -- batches that have ended --------------------------------------------------------------------------------------
 
@@ -182,11 +183,11 @@ class Sending:
             if self._active:
                 self._choose(batch, flight)
 
-    def _choose(self, batch: Any, flight: _BatchInFlight) -> None:
+    def _choose(self, batch: Batch, flight: _BatchInFlight) -> None:
         """Record the first batch, the first failing ones, and a sample that thins out; keep the slowest for `end`."""
         self._ended += 1
         took_s = flight.ended_s - flight.began_s
-        why = ""
+        why = ""  # of none: the batch is not recorded, unless it is the slowest in the end
         if self._ended == 1:
             why = "first"
         elif flight.failing and self._failing_kept < FAILING_BATCHES:
@@ -199,7 +200,7 @@ class Sending:
         if not kept and (self._slowest is None or took_s > self._slowest[0]):
             self._slowest = took_s, self._span(batch, flight, "slowest")
 
-    def _span(self, batch: Any, flight: _BatchInFlight, why: str) -> BatchSpan:
+    def _span(self, batch: Batch, flight: _BatchInFlight, why: str) -> BatchSpan:
         calls = [self._call(example, "failing") for example in flight.first_failing.values()]
         calls += [
             self._call(example, "slowest")

@@ -1,14 +1,14 @@
-"""Starts a process's tracing: to X-Ray where Lambda runs its daemon, else to nothing."""
+"""Starts the tracing of a process, which records only where Lambda runs the X-Ray daemon."""
 
 from notifier.telemetry.trace import Tracing
 
 
 def start_tracing(daemon_address: str, sample_percent: float) -> Tracing:
-    """Tracing to the X-Ray daemon; tracing that records nothing without a daemon, or where nothing is sampled.
+    """Tracing through the X-Ray daemon; without a daemon, or where nothing is sampled, it records nothing.
 
     Args:
         daemon_address: host and port, as Lambda's AWS_XRAY_DAEMON_ADDRESS has it; empty without one.
-        sample_percent: of the traces that Lambda samples, how many get the notifier's own detail.
+        sample_percent: the share of the traces sampled by Lambda that get the notifier's own detail.
     """
     if not daemon_address or sample_percent <= 0:
         return Tracing()

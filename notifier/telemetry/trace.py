@@ -1,7 +1,7 @@
-"""Traces: what one invocation did, when, and what failed. Knows no service; `notifier.telemetry.xray` writes to X-Ray.
+"""Traces: what one invocation did, when, and what failed. Independent of X-Ray, which `notifier.telemetry.xray` uses.
 
-A process has one `Tracing`, made by `start_tracing`. Each invocation gets a `Trace` from it, or `NO_TRACE` when nothing
-is recorded, so that no caller has to ask whether tracing is on.
+A process has one `Tracing`, made by `start_tracing`. It gives each invocation a `Trace`, which is `NO_TRACE` where
+nothing is recorded, so that no caller has to check whether tracing is on.
 """
 
 import enum
@@ -17,16 +17,16 @@ R = TypeVar("R")
 
 
 class CallKind(enum.Enum):
-    """How a call to a gateway went, as far as a trace is concerned."""
+    """How a call to a gateway ended, in the terms of a trace."""
 
     FINE = enum.auto()
     """Answered. A dead token is a fine answer."""
     THROTTLED = enum.auto()
     """The gateway asks for a lower rate (429)."""
     ERROR = enum.auto()
-    """Ours to correct: credentials, for instance."""
+    """Refused for something on our side, such as the credentials."""
     FAULT = enum.auto()
-    """The gateway failed, or did not answer at all."""
+    """The gateway failed, or did not answer."""
 
 
 class GatewayCall(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class BatchSpan(msgspec.Struct, frozen=True):
 
 
 class Trace(Protocol):
-    """Records one invocation: `XRayTrace`, `NoTrace`, and the tests' own."""
+    """Records one invocation: `XRayTrace`, `NoTrace`, and the tests' twin."""
 
     @property
     def active(self) -> bool:
@@ -64,11 +64,11 @@ class Trace(Protocol):
         ...
 
     def annotate(self, **values: str | float | bool) -> None:
-        """Make the invocation findable by these values."""
+        """Attach values by which the invocation can be found."""
         ...
 
     def note(self, name: str, value: object) -> None:
-        """Attach a value to read, not to search by."""
+        """Attach a value for people to read. It is not searched."""
         ...
 
     def fault(self, reason: str) -> None:
@@ -76,7 +76,7 @@ class Trace(Protocol):
         ...
 
     def open(self, name: str) -> object:
-        """Begin a span of the work. Ended by `close`, in the same thread."""
+        """Begin a span. `close` ends it, in the same thread."""
         ...
 
     def close(self, span: object, error: BaseException | None = None) -> None:
@@ -84,11 +84,11 @@ class Trace(Protocol):
         ...
 
     def batch(self, batch: BatchSpan) -> bool:
-        """Record a batch that has ended. False when there is no room for it."""
+        """Record a batch that has ended. False where the trace has no room for it."""
         ...
 
     def start_new_trace(self) -> None:
-        """Give the invocations that are asked for from now on a trace of their own."""
+        """Give the invocations that this one starts from now on a trace of their own."""
         ...
 
 
@@ -125,14 +125,14 @@ NO_TRACE = NoTrace()
 
 
 class Recorder(Protocol):
-    """The service that keeps traces, as this module needs it: `xray.XRay` and `NoRecorder`."""
+    """The service that stores traces: `xray.XRay`, `NoRecorder`, and the tests' twin."""
 
     def begin(self, header: str, name: str) -> Trace | None:
-        """Begin an invocation's trace; None when it is not sampled."""
+        """Begin an invocation's trace; None where it is not sampled."""
         ...
 
     def end(self, trace: Trace, error: BaseException | None) -> None:
-        """End what `begin` returned and send it."""
+        """End a trace that `begin` returned, and send it."""
         ...
 
     def close(self) -> None:
@@ -155,17 +155,21 @@ class NoRecorder:
 
 
 class Tracing:
-    """One process's traces. `recorder` keeps them."""
+    """The tracing of one process. `recorder` stores the traces."""
 
     current: Trace = NO_TRACE
-    """The invocation's. One at a time: a Lambda environment serves one invocation after the other."""
+    """The current invocation's trace. One suffices: a Lambda environment serves one invocation at a time."""
 
     def __init__(self, recorder: Recorder | None = None) -> None:
         self._recorder: Recorder = recorder or NoRecorder()
 
     @contextmanager
     def invocation(self, header: str, name: str) -> Iterator[Trace]:
-        """Record one invocation. `header` is the trace header that Lambda set; empty outside Lambda."""
+        """Record what happens inside as one invocation.
+
+        Args:
+            header: the trace header that Lambda has set; empty outside Lambda, where nothing is recorded.
+        """
         trace = self._recorder.begin(header, name) if header else None
         if trace is None:
             yield NO_TRACE
@@ -178,7 +182,7 @@ class Tracing:
             error = raised
             raise
         finally:
-            # Reset before it is sent: what sending itself does must not be recorded into a trace that has ended.
+            # Reset before the trace is sent: what the sending does must not be recorded into a trace that has ended.
             Tracing.current = NO_TRACE
             self._recorder.end(trace, error)
 

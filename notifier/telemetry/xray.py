@@ -1,8 +1,8 @@
-"""Records traces with AWS X-Ray's SDK, which is imported here and nowhere else (`trace.Recorder` is the interface).
+"""Records traces with AWS X-Ray's SDK, which only this module imports (`trace.Recorder` is the interface).
 
-The SDK keeps open subsegments in a thread-local stack. So only spans that one thread does one after the other are ever
-opened; what runs concurrently, the requests of a batch, becomes a document by hand when it has ended. Segment
-documents: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
+The SDK keeps open subsegments in a thread-local stack. So only work that one thread does step by step is opened as a
+span. The requests of a batch run concurrently: their document is made when the batch has ended. Segment documents:
+https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
 """
 
 import secrets
@@ -42,7 +42,7 @@ EXPECTED = frozenset(
         ("s3", 412),  # another claim has settled this batch
     }
 )
-"""Refusals that are answers: they must not paint a trace red."""
+"""Refusals that the notifier expects: they must not mark a trace as failed."""
 
 
 class _Context(LambdaContext):  # type: ignore[misc] # the SDK is not typed
@@ -66,7 +66,7 @@ class _Context(LambdaContext):  # type: ignore[misc] # the SDK is not typed
             self._local.entities = []
 
     def put_subsegment(self, subsegment: Any) -> None:
-        """Drop silently what is begun while nothing is recorded; the SDK would log a warning for each."""
+        """Ignore a subsegment that is begun while nothing is recorded; the SDK would log a warning for each."""
         if self._header is not None:
             super().put_subsegment(subsegment)
 
@@ -81,24 +81,24 @@ class _Context(LambdaContext):  # type: ignore[misc] # the SDK is not typed
 
 
 class _Emitter(UDPEmitter):  # type: ignore[misc] # the SDK is not typed
-    """Sends documents while there is room for them."""
+    """Sends documents to the daemon as far as the invocation's budgets allow."""
 
     def __init__(self, daemon_address: str) -> None:
         super().__init__(daemon_address)
         self.begin(frozenset())
 
     def begin(self, structure: frozenset[str]) -> None:
-        """Begin an invocation. `structure` are ids of spans that others are children of: they are always sent."""
+        """Begin an invocation. `structure` has the ids of spans that have children: those are always sent."""
         self.calls = Budget(CALL_DOCUMENTS, CALL_BYTES)
         self.batches = Budget(BATCH_DOCUMENTS, BATCH_BYTES)
         self.structure = set(structure)
 
     def send_entity(self, entity: Any) -> None:
-        """Send what the SDK has finished: spans, always; calls to AWS, as far as the budget goes."""
+        """Send what the SDK has finished: every span, and calls to AWS as far as the budget allows."""
         forgive(entity)
         text = _serialized(entity)
         took_s = entity.end_time - entity.start_time
-        # A span left out would leave its children without a parent, and X-Ray would not draw them.
+        # Without a span its children have no parent, and X-Ray does not draw them.
         if entity.id in self.structure:
             self.calls.note(len(text))
         elif not self.calls.take(entity.name, len(text), took_s, faulty=getattr(entity, "fault", False)):
@@ -106,7 +106,7 @@ class _Emitter(UDPEmitter):  # type: ignore[misc] # the SDK is not typed
         self._send(text)
 
     def send_batch(self, entity: Any) -> bool:
-        """Send a document made by hand, if there is room for it."""
+        """Send a batch's document, if the budget has room for it."""
         text = _serialized(entity)
         if not self.batches.fit(len(text)):
             return False
@@ -116,12 +116,12 @@ class _Emitter(UDPEmitter):  # type: ignore[misc] # the SDK is not typed
     def _send(self, text: str) -> None:
         try:
             self._send_data(f"{PROTOCOL_HEADER}{PROTOCOL_DELIMITER}{text}")
-        except OSError:  # the daemon is slow or gone: a trace is never worth a push
+        except OSError:  # the daemon is slow or gone: a lost trace must not cost a push
             return
 
 
 def _serialized(entity: Any) -> str:
-    """The document as text, without its long members where it would not fit into a datagram."""
+    """The document as text; without its long members where it would be larger than a datagram."""
     text: str = entity.serialize()
     if len(text) > DATAGRAM_MAX_BYTES:
         entity.metadata, entity.cause, entity.subsegments = {}, {}, []
@@ -142,7 +142,7 @@ def forgive(entity: Any) -> None:
 
 
 class XRayTrace:
-    """One invocation's trace: a span that covers it, the parent of all others.
+    """One invocation's trace: one span covers it, and is the parent of all others.
 
     Lambda's own segment of the function takes no annotations and says 200 whatever happens, hence a span of our own.
     """
@@ -161,12 +161,12 @@ class XRayTrace:
         self._main = threading.get_ident()
 
     def annotate(self, **values: str | float | bool) -> None:
-        """Values that X-Ray indexes: `annotation.run = "…"` finds the trace."""
+        """Attach values that X-Ray indexes: `annotation.run = "…"` finds the trace."""
         for name, value in values.items():
             self.root.put_annotation(name, value)
 
     def note(self, name: str, value: object) -> None:
-        """Metadata: shown with the span, not indexed."""
+        """Attach metadata: shown with the span, and not indexed."""
         self.root.put_metadata(name, value, "notifier")
 
     def fault(self, reason: str) -> None:
@@ -175,7 +175,7 @@ class XRayTrace:
         self.root.put_annotation("reason", reason[:MAX_REASON_CHARS])
 
     def open(self, name: str) -> object:
-        """Begin a span, under the one that this thread has open."""
+        """Begin a span as the child of the one that this thread has open."""
         span = xray_recorder.begin_subsegment(name)
         self._emitter.structure.add(span.id)
         # A span of another thread must not become the parent of batches, which the main thread records.
@@ -184,17 +184,17 @@ class XRayTrace:
         return span
 
     def close(self, span: object, error: BaseException | None = None) -> None:
-        """End the span; an exception that leaves it marks it."""
+        """End the span. An exception that has left it marks it as failed."""
         # KeyboardInterrupt and SystemExit are no failures of the work inside.
         if isinstance(error, Exception):
             span.add_exception(error, stacktrace.get_stacktrace(limit=10))  # type: ignore[attr-defined]
-        # The root's id stays, even when the root is closed: what is recorded last still has a parent.
+        # The root's id stays, even when the root is closed: what is recorded last needs a parent, too.
         if threading.get_ident() == self._main and len(self._under) > 1:
             self._under.pop()
         xray_recorder.end_subsegment()
 
     def batch(self, batch: BatchSpan) -> bool:
-        """Send one document for a batch with its calls inside. None of them was ever open in the SDK."""
+        """Send one document for a batch, with its calls inside. None of them is opened in the SDK."""
         # The SDK makes a subsegment only of a segment; this one lends the trace's id and is never sent.
         facade = FacadeSegment("facade", self._under[-1], self._header.root, True)
         document = Subsegment(batch.name, "local", facade)
@@ -215,7 +215,7 @@ class XRayTrace:
         self.root.put_annotation("continued_in", self._next_root)
 
     def redirect(self, headers: Any) -> None:
-        """Give an outgoing invocation the new trace's id. Its other fields stay: Lambda finds loops by them."""
+        """Put the new trace's id into an invocation's headers. Its other fields stay: Lambda finds loops by them."""
         before = headers.get(HEADER)
         if not self._next_root or not before:
             return
@@ -252,13 +252,13 @@ class XRay:
 
     Args:
         daemon_address: host and port, as Lambda's AWS_XRAY_DAEMON_ADDRESS has it.
-        sample_percent: of the traces that Lambda samples, how many get our detail. A trace has it whole or not at all.
+        sample_percent: the share of the traces sampled by Lambda that get our detail, each with all its hops.
     """
 
     def __init__(self, daemon_address: str, sample_percent: float) -> None:
         self._emitter = _Emitter(daemon_address)
         self._sample = sample_percent
-        # The SDK opened this socket when it was imported; its emitter is replaced below, and nobody else closes it.
+        # The SDK opened this socket when it was imported. Its emitter is replaced below, and nothing else closes it.
         xray_recorder.emitter._socket.close()
         xray_recorder.configure(
             context=_Context(None),
@@ -270,7 +270,7 @@ class XRay:
         _patch()
 
     def begin(self, header: str, name: str) -> Trace | None:
-        """Begin an invocation, if its trace is sampled."""
+        """Begin an invocation; None where its trace is not sampled."""
         parsed = TraceHeader.from_header_str(header)
         if not parsed.root or not parsed.parent or parsed.sampled != 1 or not self._is_chosen(parsed.root):
             return None
@@ -290,11 +290,11 @@ class XRay:
         xray_recorder.configure(context=_Context(None))
 
     def close(self) -> None:
-        """Send nothing more. Only tests call it: Lambda ends a process without notice."""
+        """Send nothing more. Only tests call it: Lambda ends a process without warning."""
         self._emitter._socket.close()
 
     def _is_chosen(self, root: str) -> bool:
-        """Whether this trace gets our detail; decided by its id, so that all hops of a chain agree."""
+        """Whether this trace gets our detail. Decided by its id, so that all hops of a run decide the same."""
         step = crc32(root.encode()) % (100 * STEPS_PER_PERCENT)
         return step < self._sample * STEPS_PER_PERCENT
 
@@ -303,7 +303,7 @@ _patched: list[bool] = []
 
 
 def _patch() -> None:
-    """Make botocore record its calls and pass the trace on. Once per process: a patch cannot be taken back."""
+    """Make botocore record its calls and pass the trace on. Once for each process: a patch cannot be undone."""
     if _patched:
         return
     _patched.append(True)

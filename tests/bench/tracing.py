@@ -14,13 +14,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSResponse
 
+from notifier.model.cursor import Cursor
+from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Verdict
+from notifier.model.recipient import Device, Platform
+from notifier.sending.batch import Batch, Push
 from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, GatewayCall, Sending, Tracing, start_tracing
 from notifier.telemetry.sending import Node
 from notifier.telemetry.trace import NoTrace
@@ -64,18 +67,19 @@ def hook_ns(*, active: bool, answers: int = 100_000) -> float:
     nodes = {"fcm": Node("FCM", ""), "apns": Node("APNs", "")}
     sending = Sending(_Keeps() if active else NO_TRACE, nodes, time.time)
     verdict = Verdict(Disposition.ACCEPT)
-    pushes = []
+    pushes: list[Push] = []
+    devices = (Device(Platform.ANDROID, "token"), Device(Platform.IOS, "token"))
     for number in range(answers // 500):
-        batch = _Hashable(f"batch={number:08d}")
-        pushes += [SimpleNamespace(batch=batch, endpoint=("fcm", "apns")[n % 2]) for n in range(500)]
-    replies = [SimpleNamespace(latency_s=0.05 + (n * 7919 % 997) / 1e5, status=200) for n in range(1_000)]
+        batch = Batch("r1", "c1", number, 0, Cursor())
+        pushes += [Push(batch, n, 0, "u1", "a", devices[n % 2]) for n in range(500)]
+    given = [Answer(ticket=None, latency_s=0.05 + (n * 7919 % 997) / 1e5, status=200) for n in range(1_000)]
     began_s = time.process_time()
     for n, push in enumerate(pushes):
-        sending.answered(push, replies[n % 1_000], verdict)
+        sending.answered(push, given[n % 1_000], verdict)
     loop_s = time.process_time() - began_s
     began_s = time.process_time()
     for n, push in enumerate(pushes):
-        _nothing(push, replies[n % 1_000], verdict)
+        _nothing(push, given[n % 1_000], verdict)
     return (loop_s - (time.process_time() - began_s)) / answers * 1e9
 
 
@@ -118,12 +122,6 @@ def piece_us(tracing: Tracing, pieces: int = 2_000) -> float:
         for _ in range(pieces):
             trace.batch(piece)
         return (time.process_time() - began_s) / pieces * 1e6
-
-
-class _Hashable:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.is_complete = True
 
 
 def _nothing(push: object, reply: object, verdict: object) -> None:

@@ -13,9 +13,11 @@ from notifier.composition.hop_watch import HopWatch, Observer, ended, ignored, s
 from notifier.composition.settings import Settings
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
+from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Outcome, Verdict
+from notifier.model.recipient import Device, Platform
 from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
-from notifier.sending.batch import Batch
+from notifier.sending.batch import Batch, Push
 from notifier.telemetry import NO_TRACE, Dimension, JsonLog, Metric, Metrics, Tracing
 from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
 from notifier.telemetry.trace import NoTrace
@@ -80,8 +82,8 @@ def everything_told() -> Lines:
     hop = a_hop(account)
     watch.begin(hop)
     batch = Batch("r1", "c1", 0, 0, Cursor())
-    push = SimpleNamespace(batch=batch, endpoint="fcm")
-    watch.sending.answered(push, SimpleNamespace(latency_s=0.1, status=404), Verdict(Disposition.DROP_TOKEN))
+    push = Push(batch, 0, 0, "u1", "a", Device(Platform.ANDROID, "token"))
+    watch.sending.answered(push, Answer(ticket=None, latency_s=0.1, status=404), Verdict(Disposition.DROP_TOKEN))
     for outcome, reason in (
         (Outcome.ACCEPTED, None), (Outcome.REJECTED, "UNREGISTERED"), (Outcome.FAILED, "x"), (Outcome.HELD, None),
     ):  # fmt: skip

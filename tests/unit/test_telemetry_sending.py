@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
-import msgspec
 import pytest
 
+from notifier.model.cursor import Cursor
+from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Verdict
+from notifier.model.recipient import Device, Platform
+from notifier.sending.batch import Batch, Push
 from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, Sending
 from notifier.telemetry.sending import EDGES_MS, Node, slots_by_ms
 from notifier.telemetry.trace import NoTrace
@@ -15,26 +18,21 @@ OK = Verdict(Disposition.ACCEPT)
 DOWN = Verdict(Disposition.RETRY, "UNAVAILABLE")
 
 
-class Batch:
-    """A batch, as far as sending looks at it."""
+def new_batch(number: int) -> Batch:
+    """A batch with answers to come."""
+    batch = Batch("r1", "c1", number, 0, Cursor())
+    batch.open = 1
+    return batch
 
-    def __init__(self, number: int) -> None:
-        self.name = f"batch={number:08d}"
-        self.is_complete = False
 
-
-class Push(msgspec.Struct):
+def push_of(batch: Batch, platform: Platform = Platform.ANDROID) -> Push:
     """One device of it."""
-
-    batch: Batch
-    endpoint: str = "fcm"
+    return Push(batch, 0, 0, "u1", "a", Device(platform, "token"))
 
 
-class Reply(msgspec.Struct):
+def answer(latency_s: float = 0.05, status: int = 200) -> Answer:
     """A gateway's answer."""
-
-    latency_s: float = 0.05
-    status: int = 200
+    return Answer(ticket=None, status=status, latency_s=latency_s)
 
 
 class Kept(NoTrace):
@@ -71,10 +69,10 @@ def send(
     sending: Sending, clock: Clock, number: int, took_s: float = 0.1, verdict: Verdict = OK, status: int = 200
 ) -> None:
     """One batch of two answers, over when this returns."""
-    batch = Batch(number)
-    sending.answered(Push(batch), Reply(took_s, status), verdict)
-    sending.answered(Push(batch, "apns"), Reply(0.01), OK)
-    batch.is_complete = True
+    batch = new_batch(number)
+    sending.answered(push_of(batch), answer(took_s, status), verdict)
+    sending.answered(push_of(batch, Platform.IOS), answer(0.01), OK)
+    batch.open = 0
     sending.collect_ended()
 
 
@@ -110,11 +108,11 @@ def test_a_kept_batch_shows_its_slowest_and_its_first_failing_request() -> None:
     """Calls in a document are real requests, with their own times; the figures count all of them."""
     clock, kept = Clock(), Kept()
     sending = Sending(kept, NODES, clock.now)
-    batch = Batch(0)
+    batch = new_batch(0)
     for took_s, status, verdict in ((0.2, 200, OK), (0.05, 503, DOWN), (0.9, 200, OK), (0.1, 429, DOWN)):
         clock.at += 1
-        sending.answered(Push(batch), Reply(took_s, status), verdict)
-    batch.is_complete = True
+        sending.answered(push_of(batch), answer(took_s, status), verdict)
+    batch.open = 0
     sending.collect_ended()
     [recorded] = kept.batches
     calls = {call.why: call for call in recorded.calls}
@@ -142,10 +140,10 @@ def test_one_failing_request_does_not_mark_a_batch() -> None:
     """One 503 among five hundred is weather: its request is marked, the batch is not."""
     clock, kept = Clock(), Kept()
     sending = Sending(kept, NODES, clock.now)
-    batch = Batch(0)
+    batch = new_batch(0)
     for number in range(500):
-        sending.answered(Push(batch), Reply(status=503 if number == 7 else 200), DOWN if number == 7 else OK)
-    batch.is_complete = True
+        sending.answered(push_of(batch), answer(status=503 if number == 7 else 200), DOWN if number == 7 else OK)
+    batch.open = 0
     sending.collect_ended()
     assert not kept.batches[0].faulty
     assert any(call.kind is CallKind.FAULT for call in kept.batches[0].calls)
@@ -155,9 +153,9 @@ def test_the_figures_count_every_answer() -> None:
     """Status by status, mean, median, 99th percentile and maximum of each gateway, whatever is kept of the batches."""
     clock, kept = Clock(), Kept(room=0)
     sending = Sending(kept, NODES, clock.now)
-    batch = Batch(0)
+    batch = new_batch(0)
     for number in range(100):
-        sending.answered(Push(batch), Reply(2.5 if number >= 98 else 0.045, 200), OK)
+        sending.answered(push_of(batch), answer(2.5 if number >= 98 else 0.045, 200), OK)
     sending.end()
     metadata = kept.notes["FCM"]
     assert isinstance(metadata, Mapping)
@@ -181,7 +179,7 @@ def test_every_disposition_has_a_meaning_for_the_trace() -> None:
     clock = Clock()
     sending = Sending(Kept(), NODES, clock.now)
     for disposition in Disposition:
-        sending.answered(Push(Batch(0)), Reply(), Verdict(disposition))
+        sending.answered(push_of(new_batch(0)), answer(), Verdict(disposition))
     fine = {Disposition.ACCEPT, Disposition.DROP_TOKEN, Disposition.REJECT}
     figures = sending.gateways["fcm"]
     assert (figures.answers, figures.failing) == (len(Disposition), len(set(Disposition) - fine))
