@@ -14,13 +14,14 @@ export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint format bench build build-host clean
+.PHONY: help install demo up test deep lint format bench build build-host clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     a campaign to 100,000 users through a whole AWS on this machine, with a report at the end"
 	@echo "make up       the same, staying up: a bucket to drop files in, pages, mail and phones to look at"
 	@echo "make test     all tests (ARGS='-k word' passes arguments to pytest)"
+	@echo "make deep     what the tests leave out: many more examples for the property tests, and every fault"
 	@echo "make lint     format, lint, types, import contracts, templates"
 	@echo "make format   mends what the formatter and the linter can mend"
 	@echo "make bench    benchmarks"
@@ -59,6 +60,11 @@ up: .venv/.installed-sandbox
 
 test: .venv/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# Twenty times the examples (tests/examples.py), and the tests marked slow.
+deep: .venv/.installed-dev
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --hypothesis-profile deep \
+	  -m "hypothesis or slow" $(ARGS)
 
 bench: .venv/.installed-dev
 	@$(BIN)/python -m pytest tests/bench -m bench -s $(ARGS)

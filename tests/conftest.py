@@ -1,10 +1,16 @@
-"""How tests are shared out among processes: a file stays together, and so do files that share what is dear to make."""
+"""What holds for all tests: how they are shared out among processes, and how many examples property tests try."""
 
+import sys
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.examples import GATE
+
+settings.load_profile(GATE)  # `--hypothesis-profile` is read later, and wins
 
 TOGETHER = {
     "tests/browser/test_approval": "the pages in Chromium",
@@ -24,3 +30,10 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Any:
     """For `make test`, which runs in two processes."""
     return ByFile(config, log)
+
+
+def pytest_unconfigure() -> None:
+    """Close the socket that X-Ray's SDK opens when it is imported, and never closes."""
+    sdk = sys.modules.get("aws_xray_sdk.core")
+    if sdk is not None:
+        sdk.xray_recorder.emitter._socket.close()

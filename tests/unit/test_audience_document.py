@@ -14,6 +14,7 @@ from notifier.audience import BrokenFile
 from notifier.audience.array import ArrayParser
 from notifier.audience.batch_file_parser import BatchFileParser
 from notifier.model.recipient import BrokenRecord
+from tests.examples import examples
 
 USERS = [
     {"user_id": "a", "devices": [{"platform": "ios", "token": "t"}], "campaign": "x", "users": [1], "audience": {}},
@@ -74,7 +75,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(JSON), JSON, st.booleans(), st.sampled_from(LAYOUTS), st.data())
 def test_any_document_in_any_pieces(
     users: list[Any], campaign: Any, first: bool, layout: dict[str, Any], data: st.DataObject

@@ -13,6 +13,7 @@ from notifier.audience.batch_file_parser import BatchFileParser
 from notifier.audience.lines import LineParser
 from notifier.audience.part_parser import PartParser
 from notifier.model.recipient import BrokenRecord
+from tests.examples import examples
 
 
 def parse(text: bytes, piece: int = 65536, parser: Any = None) -> list[Any]:
@@ -132,7 +133,7 @@ def test_a_long_line_is_not_held() -> None:
     assert parser.offset == 100 * 65536 + 1
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(
     st.lists(st.sampled_from([b'{"a": 1}', b"", b" \r", b"oops", b'{"b": "\xc3\xa9"}\r', b'"c"'])),
     st.integers(1, 30),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from notifier.audience.lines import LineParser
 from notifier.audience.part_parser import PartParser
 from notifier.model.recipient import BrokenRecord
+from tests.examples import examples
 
 USERS: list[Any] = [
     {"user_id": "a", "devices": [{"t": 'a}, {"'}, {"t": "]}{"}], "attributes": {"a": {"b": [{}, {}]}}, "é": "\\"},
@@ -174,7 +175,7 @@ def test_broken_text_takes_no_longer_than_its_length() -> None:
         assert len(read(b'{"a": 1}\n' + text * (60_000 // len(text)))) >= 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.lists(
         st.sampled_from(

@@ -1,20 +1,21 @@
 """Any bytes in the place of a batch file or of an answer: nothing escapes but the faults that are meant to.
 
-`FUZZ_EXAMPLES=200000 pytest tests/unit/test_fuzz.py` makes it a longer run, `python -m tests.fuzzing 600` a long one.
+The gate tries few, `make deep` many, and `python -m tests.fuzzing 600` as many as go into ten minutes.
 """
 
-import os
 import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.fuzzing import SAMPLES, TARGETS, TOKENS, by_mutation
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "600"))
-MUTATIONS = 3_000
+MUTATIONS = examples(600)
 PEAK_BYTES = 16 * 1024 * 1024
+
+pytestmark = pytest.mark.hypothesis  # for `make deep`: it finds tests by @given, and here that is inside of one
 
 _words = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=12), max_size=60).map(b"".join)
 
@@ -24,7 +25,7 @@ def test_any_bytes(name: str) -> None:
     """Rows of JSON's own words, and of any bytes, behind each of the choices that a first byte makes."""
 
     @given(st.binary(min_size=3, max_size=3), _words | st.sampled_from(SAMPLES[name]))
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
     def check(head: bytes, text: bytes) -> None:
         TARGETS[name](head + text)
         TARGETS[name](head[:1] + text)

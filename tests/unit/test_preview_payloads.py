@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from approval.preview import prepared, previews, recipient_of
@@ -55,7 +55,6 @@ def shown(wording: Wording, label: Label, token: str, texts: tuple[str, ...]) ->
     return by_fcm.body(token, texts, NOW_S), by_apns.body(token, texts, NOW_S)
 
 
-@settings(deadline=None)  # the first example imports both libraries
 @given(_messages, st.sets(st.sampled_from(["title", "body", "image_url"])), _texts, st.text(min_size=1, max_size=20))
 @example(EVERYTHING, {"title"}, "", "t")
 @example({"title": "", "body": ""}, set(), "", "t")

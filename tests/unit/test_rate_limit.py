@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.sending.rate_limit import RateLimit
+from tests.examples import examples
 
 
 def spend(rate_limit: RateLimit, from_s: float, to_s: float, step_s: float) -> int:
@@ -53,7 +54,7 @@ def test_no_burst_after_a_stall(per_second: float, stall_s: float) -> None:
 
 
 @given(st.floats(1, 60), st.lists(st.floats(0.001, 0.05), min_size=20, max_size=100))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_the_ramp(ramp_s: float, steps: list[float]) -> None:
     """The rate grows in a straight line: after t seconds rate x t^2 / 2 ramp have gone, whatever the steps."""
     rate_limit, now_s, taken, rate = RateLimit(100_000, ramp_s, 0, 0), 0.0, 0, 100_000

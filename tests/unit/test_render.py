@@ -15,6 +15,7 @@ from notifier.content.render import Renderer, template_faults
 from notifier.content.template import BadTemplate, PlainTemplate, compiled
 from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
 from notifier.model.recipient import BrokenRecord, Recipient
+from tests.examples import examples
 
 
 def campaign(message: dict[str, Any], *variants: dict[str, Any]) -> Campaign:
@@ -342,7 +343,7 @@ def test_a_language_given_twice_is_a_fault() -> None:
 
 
 @given(st.text("{}%|:'\" \nabif.[]()1-", max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_any_text_compiles_or_is_a_fault(text: str) -> None:
     """Nothing but BadTemplate when compiling, nothing but BrokenRecord when rendering."""
     try:
@@ -442,7 +443,7 @@ _values = st.one_of(
 
 
 @given(st.lists(st.one_of(_texts, _outputs), max_size=6).map("".join), st.dictionaries(_names, _values))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_the_fast_plan_prints_what_liquid_prints(source: str, values: dict[str, object]) -> None:
     """For every text made of words and plain outputs, with the attributes all there or defaulted."""
     template = compiled(source)
