@@ -186,23 +186,30 @@ class Stage:
         return count
 
     def _deploy(self, scenario: Scenario, variables: Mapping[str, str]) -> None:
-        lambda_ = self.trial.sandbox.lambda_
+        """Redeploy the functions whose setup is another one than now.
+
+        A scenario is about the worker. Sweeper and control keep their processes from one scenario to the next: a new
+        one takes half a second of processor time, and the sweeper is invoked each second.
+        """
         if scenario.recurse_below_ms is not None:
             variables = {**variables, "RECURSE_BELOW_MS": str(scenario.recurse_below_ms)}
+        functions = self.trial.sandbox.lambda_.functions
         for logical, name in self._names.items():
-            now, first = lambda_.functions.get(name), self._setups[logical]
-            changed: Setup = msgspec.structs.replace(
-                first,
-                handler=f"{HURRIED}.{FUNCTIONS[logical]}" if self._hurried else first.handler,
-                timeout_s=scenario.timeout_s or first.timeout_s,
-                memory_mb=scenario.memory_mb or first.memory_mb,
-                variables={**first.variables, **variables},
-                kept=first.kept | frozenset(variables.values()),
+            first: Setup = self._setups[logical]
+            changed = msgspec.structs.replace(
+                first, handler=f"{HURRIED}.{FUNCTIONS[logical]}" if self._hurried else first.handler
             )
-            if changed == msgspec.structs.replace(now.setup, version=""):
-                continue
-            lambda_.functions.kill_environments(name)
-            lambda_.functions.redeploy(changed)
+            if logical == "WorkerFunction":
+                changed = msgspec.structs.replace(
+                    changed,
+                    timeout_s=scenario.timeout_s or first.timeout_s,
+                    memory_mb=scenario.memory_mb or first.memory_mb,
+                    variables={**first.variables, **variables},
+                    kept=first.kept | frozenset(variables.values()),
+                )
+            if changed != msgspec.structs.replace(functions.get(name).setup, version=""):
+                functions.kill_environments(name)
+                functions.redeploy(changed)
 
     def _restore(self) -> None:
         """No fault is injected any more."""
