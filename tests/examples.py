@@ -4,13 +4,13 @@ from hypothesis import settings
 
 GATE, DEEP = "gate", "deep"
 TIMES = 20
-"""As many times the gate's examples does `make deep` try: some 6,000 histories of a run, in about four minutes."""
+"""How many examples `make deep` tries for one of the gate's: 6,000 histories of a run for 300."""
 _USUAL = 100
 """hypothesis tries so many where a test does not say."""
 
 # Both leave out hypothesis's deadline of 200 ms for an example: it measures how busy the machine is.
 settings.register_profile(GATE, max_examples=_USUAL, deadline=None)
-# Where CI=true, hypothesis derives the gate's examples from the test's name: they are the same in every run. Here never.
+# Where CI=true, hypothesis derives examples from the test's name: the gate tries the same in every run, `deep` never.
 settings.register_profile(DEEP, max_examples=_USUAL * TIMES, deadline=None, derandomize=False, print_blob=True)
 
 
