@@ -16,4 +16,5 @@ settings.register_profile(DEEP, max_examples=_USUAL * TIMES, deadline=None, dera
 
 def examples(in_gate: int) -> int:
     """How many examples a test tries that needs so many in the gate: in proportion to the profile in use."""
-    return in_gate * settings.default.max_examples // _USUAL
+    profile = settings.get_profile(settings.get_current_profile_name())
+    return in_gate * profile.max_examples // _USUAL
