@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sandbox import intrinsics
@@ -18,12 +18,22 @@ from sandbox.blueprint import ACCOUNT_ID, REGION, Function, Route
 from sandbox.http_server import Asked, Headers, HttpServer, Reply
 
 Invoke = Callable[[str, bytes, str], Any]
-"""Invokes a function by name, with a trace header, and gives an answer with `payload` and `failure`."""
+"""Invokes a function by name, with a trace header, and returns an answer with `payload` and `failure`."""
 Around = Callable[[str, Callable[[str], Reply]], Reply]
-"""What happens around one request: it answers it with the trace header that functions are to get."""
+"""Wraps one request, given its name and the function that answers it with the trace header for the functions."""
 
 _MAX_BODY_BYTES = 10 * 1024 * 1024
 _HOP_BY_HOP = ("connection", "transfer-encoding", "content-length")
+
+
+class _Request(NamedTuple):
+    """One HTTP request. `path` is without the stage."""
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes
 
 
 class Bridge:
@@ -82,11 +92,13 @@ class Bridge:
             return Reply(403, b'{"message":"Forbidden"}', [("Content-Type", "application/json")])
         if len(body) > _MAX_BODY_BYTES:
             return self._gateway_response("REQUEST_TOO_LARGE", 413)
-        found = self._route(method, f"/{rest}")
+        request = _Request(method, f"/{rest}", query, headers, body)
+        found = self._route(method, request.path)
         if found is None:
+            # What API Gateway calls a path or method that it does not know.
             return self._gateway_response("MISSING_AUTHENTICATION_TOKEN", 403)
         route, parameters = found
-        event = self._event(method, f"/{rest}", query, headers, body, route, parameters)
+        event = self._event(request, route, parameters)
         if (route.authorizer or self._default_authorizer) != "NONE":
             refused = self._authorize(event, trace)
             if refused is not None:
@@ -102,53 +114,50 @@ class Bridge:
                 return route, match.groupdict()
         return None
 
-    def _event(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Headers,
-        body: bytes,
-        route: Route,
-        parameters: dict[str, str],
-    ) -> dict[str, Any]:
-        many = _grouped([*headers, ("X-Forwarded-Proto", "https")])
-        asked = _grouped(parse_qsl(query, keep_blank_values=True))
-        text, is_base64 = _as_text(body)
+    def _event(self, request: _Request, route: Route, parameters: dict[str, str]) -> dict[str, Any]:
+        """The proxy event, in the format of a REST API: every header and query value, and the last of each alone."""
+        headers = _grouped([*request.headers, ("X-Forwarded-Proto", "https")])
+        query = _grouped(parse_qsl(request.query, keep_blank_values=True))
+        text, is_base64 = _as_text(request.body)
         return {
             "resource": route.path,
-            "path": path,
-            "httpMethod": method,
-            "headers": {name: values[-1] for name, values in many.items()},
-            "multiValueHeaders": many,
-            "queryStringParameters": {name: values[-1] for name, values in asked.items()} or None,
-            "multiValueQueryStringParameters": asked or None,
+            "path": request.path,
+            "httpMethod": request.method,
+            "headers": {name: values[-1] for name, values in headers.items()},
+            "multiValueHeaders": headers,
+            # API Gateway sends null for what there is none of, and not an empty object.
+            "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+            "multiValueQueryStringParameters": query or None,
             "pathParameters": parameters or None,
             "stageVariables": None,
-            "requestContext": {
-                "resourcePath": route.path,
-                "httpMethod": method,
-                "path": f"/{self.stage}{path}",
-                "stage": self.stage,
-                "domainName": self.host,
-                "accountId": ACCOUNT_ID,
-                "apiId": "sandbox",
-                "requestId": str(uuid.uuid4()),
-                "identity": {"sourceIp": "127.0.0.1", "userAgent": many.get("User-Agent", [""])[-1]},
-            },
+            "requestContext": self._context(request, route, headers.get("User-Agent", [""])[-1]),
             "body": text or None,
             "isBase64Encoded": is_base64,
         }
 
+    def _context(self, request: _Request, route: Route, user_agent: str) -> dict[str, Any]:
+        return {
+            "resourcePath": route.path,
+            "httpMethod": request.method,
+            # With the stage, which the event's own path does not have.
+            "path": f"/{self.stage}{request.path}",
+            "stage": self.stage,
+            "domainName": self.host,
+            "accountId": ACCOUNT_ID,
+            "apiId": "sandbox",
+            "requestId": str(uuid.uuid4()),
+            "identity": {"sourceIp": "127.0.0.1", "userAgent": user_agent},
+        }
+
     def _authorize(self, event: dict[str, Any], trace: str) -> Reply | None:
-        """Asks the authorizer; puts its context into the event, or gives the gateway's own response."""
+        """Invokes the authorizer. None lets the event through, with the authorizer's context in it."""
         arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:sandbox/{self.stage}/{event['httpMethod']}{event['path']}"
         asked = {**event, "type": "REQUEST", "methodArn": arn}
         del asked["body"]
         answer = self._invoke(self._authorizer, json.dumps(asked).encode(), trace)
         decision = json.loads(answer.payload)
         if answer.failure:
-            # The one way in which an authorizer can ask for a 401: to fail with exactly this message.
+            # An authorizer can answer 401 in one way only: it fails with exactly this message.
             if decision.get("errorMessage") == "Unauthorized":
                 return self._gateway_response("UNAUTHORIZED", 401)
             return self._gateway_response("AUTHORIZER_FAILURE", 500)
@@ -172,7 +181,7 @@ class Bridge:
         return Reply(int(result["statusCode"]), body, pairs)
 
     def _gateway_response(self, kind: str, status: int) -> Reply:
-        """The template's response of this kind, else of its family, else what API Gateway says by itself."""
+        """The template's response of this kind, else of its family, else API Gateway's own default."""
         family = "DEFAULT_5XX" if status >= 500 else "DEFAULT_4XX"
         own = self._responses.get(kind) or self._responses.get(family)
         if own is None:

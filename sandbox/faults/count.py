@@ -1,8 +1,8 @@
-"""What really reached the gateways in a scenario, and whether the run's own account agrees."""
+"""What reached the gateways in a scenario, and whether the run's own account agrees with it."""
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,9 +16,11 @@ _APNS_PATH = "/3/device/"
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """What the other side counted: tokens accepted, accepted more than once, and asked for more than once.
+    """What the gateways counted, by tokens; `accepted_more` by answers, those beyond each token's first.
 
-    `accepted_more` counts the answers beyond each token's first.
+    Args:
+        accepted: tokens accepted at least once; `accepted_again` of them more than once.
+        asked_again: tokens that were asked for more than once.
     """
 
     accepted: int
@@ -29,7 +31,7 @@ class Reached(msgspec.Struct, frozen=True):
 
 
 def reached_stand_ins(figures: Figures) -> Reached:
-    """Over all gateways."""
+    """The stand-ins' own figures, over all gateways."""
     every = (figures.fcm, figures.apns, figures.apns_sandbox)
     return Reached(
         sum(one.accepted_tokens for one in every),
@@ -41,7 +43,7 @@ def reached_stand_ins(figures: Figures) -> Reached:
 
 
 class WireCount:
-    """Counts what a misbehaving server has processed: every request that it means to answer by 200, heard or not."""
+    """Counts for a misbehaving server. A request that it answers by 200 is accepted, even if the answer is lost."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
@@ -51,7 +53,7 @@ class WireCount:
         self._lock = threading.Lock()
 
     def __call__(self, seen: Seen) -> tuple[Action, ...]:
-        """The behaviour, counted."""
+        """Behave as ordered, and count."""
         actions = self._behaviour(seen)
         with self._lock:
             self._requests += 1
@@ -61,13 +63,13 @@ class WireCount:
         return actions
 
     def reached(self) -> Reached:
-        """So far."""
-        again = sum(1 for n in self._accepted.values() if n > 1)
+        """The counts so far. Repeating a request that was not processed is right: it does not count as asked again."""
+        again = sum(n > 1 for n in self._accepted.values())
         more = self._accepted.total() - len(self._accepted)
         return Reached(len(self._accepted), again, again, self._requests, more)
 
     def gateways(self) -> dict[str, dict[str, int]]:
-        """What the stand-ins count for a report, as this server has it."""
+        """The counts in the form that a report has of the stand-ins."""
         return {
             name: {
                 "requests": asked.total(),
@@ -81,7 +83,7 @@ class WireCount:
 
 
 def token_of(seen: Seen) -> str:
-    """The device that a request is for."""
+    """The token in a request, APNs' or FCM's."""
     if seen.path.startswith(_APNS_PATH):
         return seen.path.removeprefix(_APNS_PATH)
     token: str = msgspec.json.decode(seen.body)["message"]["token"]
@@ -89,7 +91,7 @@ def token_of(seen: Seen) -> str:
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """The rows of a run, counted without removing anything."""
+    """The rows of a run, counted without de-duplication: two rows of one device are a broken promise."""
 
     rows: int
     distinct: int
@@ -113,47 +115,79 @@ def tally(rows: Iterable[Mapping[str, Any]]) -> Tally:
 
 def violations(scenario: Scenario, report: Mapping[str, Any], rows: Tally, reached: Reached) -> tuple[str, ...]:
     """Every promise that was broken, in words; none is what is expected."""
+    checks = (
+        *_account_checks(scenario, report, rows),
+        *_repeat_checks(report, rows, reached),
+        *_ending_checks(scenario, report),
+    )
+    return tuple(promise for promise, holds in checks if not holds)
+
+
+def _account_checks(scenario: Scenario, report: Mapping[str, Any], rows: Tally) -> Iterator[tuple[str, bool]]:
+    """The run's account adds up, and the rows say the same."""
+    ours = _by_outcome(report)
+    settled = sum(ours.values())
+    # A run that stopped before a batch was settled has rows behind that batch, which its next claim counts.
+    has_gap = scenario.status == "stopped" and report["unsettled"] > 0
+    yield (
+        f"devices {report['devices']} = {ours} + unsent {report['unsent']}",
+        report["devices"] == settled + report["unsent"],
+    )
+    yield (
+        f"rows {rows.rows} = distinct {rows.distinct} = devices settled {settled}",
+        rows.rows == rows.distinct and (rows.rows == settled or (rows.rows > settled and has_gap)),
+    )
+    yield (
+        f"rows say {rows.outcomes}, the account {ours}",
+        has_gap or rows.outcomes == {name: n for name, n in ours.items() if n},
+    )
+
+
+def _repeat_checks(report: Mapping[str, Any], rows: Tally, reached: Reached) -> Iterator[tuple[str, bool]]:
+    """No device got a push more often than the run reports, and none that it calls accepted got no push."""
+    repeats, requests, unsettled = report["possibly_repeated"], report["repeat_requests"], report["unsettled"]
+    accepted = report["outcomes"]["accepted"]
+    yield (
+        f"accepted twice by the gateways {reached.accepted_again} ≤ possibly repeated {repeats}",
+        reached.accepted_again <= repeats,
+    )
+    yield (
+        f"accepted again {reached.accepted_more} times ≤ repeat requests {requests}",
+        reached.accepted_more <= requests,
+    )
+    yield (
+        f"possibly repeated {repeats} ≤ devices {report['devices']} + unsettled {unsettled}",
+        repeats <= report["devices"] + unsettled,
+    )
+    yield f"possibly repeated {repeats} ≤ repeat requests {requests}", repeats <= requests
+    # A second request is a retry of an answered one, which its row counts, or it is reported as a possible repeat.
+    yield (
+        f"asked twice {reached.asked_again} ≤ possibly repeated {repeats} + retried {rows.asked_again}",
+        reached.asked_again <= repeats + rows.asked_again,
+    )
+    # More is right: the answer to an accepted push may be lost for good.
+    yield f"accepted by the gateways {reached.accepted} ≥ by our account {accepted}", reached.accepted >= accepted
+
+
+def _ending_checks(scenario: Scenario, report: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The run ends as the scenario expects."""
+    yield f"status {report['status']} is {scenario.status}", report["status"] == scenario.status
+    yield f"hops {report['hops']} ≤ {scenario.max_hops}", report["hops"] <= scenario.max_hops
+    if scenario.status != "completed":
+        return
+    ours = _by_outcome(report)
+    yield "nothing unsent", report["unsent"] == 0
+    yield f"rejected {ours['rejected']} = {scenario.rejected}", ours["rejected"] == scenario.rejected
+    if scenario.all_accepted:
+        yield f"failed {report['outcomes']['failed']}: none", ours["failed"] == 0
+
+
+def _by_outcome(report: Mapping[str, Any]) -> dict[str, int]:
+    """The devices of the account by outcome, reasons added up."""
     outcomes = report["outcomes"]
-    ours = {
+    return {
         "accepted": outcomes["accepted"],
         "rejected": sum(outcomes["rejected"].values()),
         "failed": sum(outcomes["failed"].values()),
         "held": outcomes["held"],
     }
-    settled = sum(ours.values())
-    repeats, requests, unsettled = report["possibly_repeated"], report["repeat_requests"], report["unsettled"]
-    # A run that stopped before a batch was settled has rows behind that batch, which its next claim counts.
-    has_gap = scenario.status == "stopped" and unsettled > 0
-    checks = {
-        f"devices {report['devices']} = {ours} + unsent {report['unsent']}": (
-            report["devices"] == settled + report["unsent"]
-        ),
-        f"rows {rows.rows} = distinct {rows.distinct} = devices settled {settled}": (
-            rows.rows == rows.distinct and (rows.rows == settled or (rows.rows > settled and has_gap))
-        ),
-        f"rows say {rows.outcomes}, the account {ours}": (
-            has_gap or rows.outcomes == {name: n for name, n in ours.items() if n}
-        ),
-        f"accepted twice by the gateways {reached.accepted_again} ≤ possibly repeated {repeats}": (
-            reached.accepted_again <= repeats
-        ),
-        f"accepted again {reached.accepted_more} times ≤ repeat requests {requests}": reached.accepted_more <= requests,
-        f"possibly repeated {repeats} ≤ devices {report['devices']} + unsettled {unsettled}": (
-            repeats <= report["devices"] + unsettled
-        ),
-        f"possibly repeated {repeats} ≤ repeat requests {requests}": repeats <= requests,
-        f"asked twice {reached.asked_again} ≤ possibly repeated {repeats} + retried {rows.asked_again}": (
-            reached.asked_again <= repeats + rows.asked_again
-        ),
-        f"accepted by the gateways {reached.accepted} ≥ by our account {ours['accepted']}": (
-            reached.accepted >= ours["accepted"]
-        ),
-        f"status {report['status']} is {scenario.status}": report["status"] == scenario.status,
-        f"hops {report['hops']} ≤ {scenario.max_hops}": report["hops"] <= scenario.max_hops,
-    }
-    if scenario.status == "completed":
-        checks["nothing unsent"] = report["unsent"] == 0
-        checks[f"rejected {ours['rejected']} = {scenario.rejected}"] = ours["rejected"] == scenario.rejected
-        if scenario.all_accepted:
-            checks[f"failed {outcomes['failed']}: none"] = ours["failed"] == 0
-    return tuple(said for said, holds in checks.items() if not holds)
