@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -28,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 HERE = Path(".sandbox")
+TIMEOUT_S = 3600.0
 NOT_OVER = 3
 """Exit code for a run that did not end: it stopped moving, took too long, or was interrupted."""
 
@@ -53,7 +54,14 @@ def demo(users: Annotated[int, typer.Option(help="Users in the file.")] = 100_00
     path = make(recipe, state_dir / "demo.json")
     console.print(f"    {path} ({path.stat().st_size / 1e6:.1f} MB)")
     console.print("[bold]2/4[/] starting the sandbox: S3, DynamoDB, Secrets Manager, SQS (moto), Lambda, FCM and APNs")
-    raise typer.Exit(_run(path, state_dir, Setting(), console, as_json=False, stages=True))
+    with Trial.start(state_dir, Setting()) as trial:
+        console.print(f"[bold]3/4[/] dropping it in s3://{trial.sandbox.bucket}/batches/")
+        report = _send(trial, path, console)
+        if report is None:
+            raise typer.Exit(NOT_OVER)
+        console.print("[bold]4/4[/] the report")
+        print_report(report, console, state_dir)
+        raise typer.Exit(_exit_code(trial, report, console))
 
 
 @app.command()
@@ -84,7 +92,7 @@ def run(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run the function in this process, for a debugger.")
     ] = False,
-    timeout_s: Annotated[float, typer.Option(help="Give up after this long.")] = 3600.0,
+    timeout_s: Annotated[float, typer.Option(help="Give up after this long.")] = TIMEOUT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Send one batch file through the whole sandbox. Exit 0 only if the run completed.
@@ -102,8 +110,16 @@ def run(
         ramp_s=ramp_s,
         mode="rehearse" if rehearse else "live",
     )
-    code = _run(file, _state_dir(), setting, console, as_json=as_json, in_process=in_process, timeout_s=timeout_s)
-    raise typer.Exit(code)
+    state_dir = _state_dir()
+    with Trial.start(state_dir, setting, in_process=in_process) as trial:
+        report = _send(trial, file, console, in_process=in_process, timeout_s=timeout_s)
+        if report is None:
+            raise typer.Exit(NOT_OVER)
+        if as_json:
+            sys.stdout.write(json.dumps(report) + "\n")
+        else:
+            print_report(report, console, state_dir)
+        raise typer.Exit(_exit_code(trial, report, console))
 
 
 def _fault(name: str, option: str) -> "Scenario":
@@ -142,50 +158,38 @@ def _pair(text: str) -> tuple[float, float]:
     return median, p99
 
 
-def _run(
-    path: Path,
-    state_dir: Path,
-    setting: Setting,
-    console: Console,
-    *,
-    as_json: bool,
-    stages: bool = False,
-    in_process: bool = False,
-    timeout_s: float = 3600.0,
-) -> int:
-    """One file, start to end. Returns the exit code."""
-    with Trial.start(state_dir, setting, in_process=in_process) as trial:
-        began = time.monotonic()
-        if stages:
-            console.print(f"[bold]3/4[/] dropping it in s3://{trial.sandbox.bucket}/batches/")
-        run_id = trial.drop(path)
-        try:
-            if in_process:
-                trial.work_here(run_id)
-            live(trial, run_id, console, timeout_s)
-        except (TimeoutError, KeyboardInterrupt) as stopped:
-            _print_unfinished(trial, run_id, stopped, console)
-            return NOT_OVER
-        report = trial.report(run_id, began)
-        if as_json:
-            sys.stdout.write(json.dumps(report) + "\n")
-        else:
-            if stages:
-                console.print("[bold]4/4[/] the report")
-            print_report(report, console, state_dir)
-        if report["status"] != "completed":
-            for line in trial.log_lines():
-                console.print(line, markup=False, highlight=False, style="dim")
-            return 1
+def _send(
+    trial: Trial, path: Path, console: Console, *, in_process: bool = False, timeout_s: float = TIMEOUT_S
+) -> dict[str, Any] | None:
+    """Upload a file and follow its run. Returns the report; None where the run did not end, which is printed then."""
+    began = time.monotonic()
+    run_id = trial.drop(path)
+    try:
+        if in_process:
+            trial.work_here(run_id)
+        live(trial, run_id, console, timeout_s)
+    except (TimeoutError, KeyboardInterrupt) as stopped:
+        _print_unfinished(trial, run_id, stopped, console)
+        return None
+    return trial.report(run_id, began)
+
+
+def _exit_code(trial: Trial, report: dict[str, Any], console: Console) -> int:
+    """0 for a completed run; for any other the end of the log is printed, which says why."""
+    if report["status"] == "completed":
         return 0
+    _print_log(trial, console)
+    return 1
 
 
 def _print_unfinished(trial: Trial, run_id: str, stopped: BaseException, console: Console) -> None:
-    """Prints the lane's status and the end of the worker's log, when a run does not end."""
     lane = trial.ledger.read_lane(run_id)
-    console.print(
-        f"[red]{str(stopped) or 'interrupted'}[/] run {run_id}: {lane.status if lane else 'never reached the function'}"
-    )
+    status = lane.status if lane else "never reached the function"
+    console.print(f"[red]{str(stopped) or 'interrupted'}[/] run {run_id}: {status}")
+    _print_log(trial, console)
+
+
+def _print_log(trial: Trial, console: Console) -> None:
     for line in trial.log_lines():
         console.print(line, markup=False, highlight=False, style="dim")
 

@@ -8,8 +8,8 @@ REGION: Final = "eu-central-1"
 ACCOUNT_ID: Final = "123456789012"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where the stack is: the pseudo parameters, and the address of its AWS."""
+class StackContext(msgspec.Struct, frozen=True):
+    """Name, region and account of a stack, as CloudFormation's pseudo parameters give them, and its AWS endpoint."""
 
     stack_name: str = "notifier"
     region: str = REGION
@@ -146,7 +146,7 @@ class Rule(msgspec.Struct, frozen=True):
 class Stack(msgspec.Struct, frozen=True):
     """Everything that a template asks for."""
 
-    place: Place
+    context: StackContext
     functions: tuple[Function, ...] = ()
     tables: tuple[Table, ...] = ()
     buckets: tuple[Bucket, ...] = ()

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sandbox.aws import CREDENTIALS, LocalAws
-from sandbox.blueprint import Bucket, Function, Index, Place, Queue, Rule, Secret, Stack, Table
+from sandbox.blueprint import Bucket, Function, Index, Queue, Rule, Secret, Stack, StackContext, Table
 from sandbox.local_lambda import schedule
 from sandbox.local_lambda.environment import Setup
 from sandbox.local_lambda.functions import Functions
@@ -50,16 +50,16 @@ def deploy(
     for table in stack.tables:
         _create_table(aws.client("dynamodb"), table)
     for function in stack.functions:
-        _create_function(lambda_.functions, function, stack.place, root, options)
+        _create_function(lambda_.functions, function, stack.context, root, options)
     for bucket in stack.buckets:
-        _create_bucket(aws.client("s3"), bucket, stack.place)
+        _create_bucket(aws.client("s3"), bucket, stack.context)
     for rule in stack.rules:
         if rule.pattern:
             _create_rule(aws.client("events"), rule)
     if not options.schedules:
         return ()
     return tuple(
-        _schedule(lambda_, rule, stack.place, options) for rule in stack.rules if rule.schedule and rule.enabled
+        _schedule(lambda_, rule, stack.context, options) for rule in stack.rules if rule.schedule and rule.enabled
     )
 
 
@@ -106,8 +106,8 @@ def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
     return [*keys, {"AttributeName": range_key, "KeyType": "RANGE"}] if range_key else keys
 
 
-def _create_bucket(client: Any, bucket: Bucket, place: Place) -> None:
-    client.create_bucket(Bucket=bucket.name, CreateBucketConfiguration={"LocationConstraint": place.region})
+def _create_bucket(client: Any, bucket: Bucket, context: StackContext) -> None:
+    client.create_bucket(Bucket=bucket.name, CreateBucketConfiguration={"LocationConstraint": context.region})
     if bucket.versioned:
         client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     configuration: dict[str, Any] = {}
@@ -137,7 +137,9 @@ def _create_rule(client: Any, rule: Rule) -> None:
     client.put_targets(Rule=rule.name, Targets=[target])
 
 
-def _create_function(functions: Functions, function: Function, place: Place, root: Path, options: Options) -> None:
+def _create_function(
+    functions: Functions, function: Function, context: StackContext, root: Path, options: Options
+) -> None:
     setup = Setup(
         function=function.name,
         arn=function.arn,
@@ -146,11 +148,11 @@ def _create_function(functions: Functions, function: Function, place: Place, roo
         code=(root / function.code).resolve(),
         timeout_s=options.function_timeout_s or function.timeout_s,
         memory_mb=options.memory_mb or function.memory_mb,
-        region=place.region,
+        region=context.region,
         variables={
             **CREDENTIALS,
             "AWS_ACCESS_KEY_ID": function.name,  # in place of the function's role: a request shows whose it is
-            "AWS_ENDPOINT_URL": place.endpoint_url,
+            "AWS_ENDPOINT_URL": context.endpoint_url,
             **dict(function.environment),
             **options.variables,
         },
@@ -167,12 +169,12 @@ def _create_function(functions: Functions, function: Function, place: Place, roo
     )
 
 
-def _schedule(lambda_: LocalLambda, rule: Rule, place: Place, options: Options) -> Schedule:
+def _schedule(lambda_: LocalLambda, rule: Rule, context: StackContext, options: Options) -> Schedule:
     name, qualifier = name_and_qualifier(rule.target_arn)
-    arn = place.arn("events", f"rule/{rule.name}")
+    arn = context.arn("events", f"rule/{rule.name}")
 
     def tick() -> None:
-        event = rule.input.encode() or schedule.scheduled_event(arn, place.account_id, place.region)
+        event = rule.input.encode() or schedule.scheduled_event(arn, context.account_id, context.region)
         lambda_.invoke_later(name, event, qualifier)
 
     return Schedule(options.schedule_every_s or schedule.period_s(rule.schedule), tick)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sandbox import intrinsics
-from sandbox.blueprint import Place
+from sandbox.blueprint import StackContext
 from sandbox.intrinsics import Resolver, as_text
 from sandbox.parameters import parameter_values
 
@@ -28,18 +28,22 @@ class References:
     """One template's references. `resources` are those whose condition holds; `resolver` resolves their properties."""
 
     def __init__(
-        self, tree: Mapping[str, Any], place: Place, overrides: Mapping[str, str], attributes: Mapping[str, str]
+        self,
+        tree: Mapping[str, Any],
+        context: StackContext,
+        overrides: Mapping[str, str],
+        attributes: Mapping[str, str],
     ) -> None:
-        self.place = place
+        self.context = context
         self._attributes = attributes
         self._values = parameter_values(tree.get("Parameters") or {}, overrides)
         self._values |= {
-            "AWS::StackName": place.stack_name,
-            "AWS::Region": place.region,
-            "AWS::AccountId": place.account_id,
+            "AWS::StackName": context.stack_name,
+            "AWS::Region": context.region,
+            "AWS::AccountId": context.account_id,
             "AWS::Partition": "aws",
             "AWS::URLSuffix": "amazonaws.com",
-            "AWS::StackId": place.arn("cloudformation", f"stack/{place.stack_name}/local"),
+            "AWS::StackId": context.arn("cloudformation", f"stack/{context.stack_name}/local"),
             "AWS::NotificationARNs": [],
         }
         self.resolver = Resolver(
@@ -67,7 +71,7 @@ class References:
             given = self.unresolved(logical_id).get(key)
             if given is not None:
                 return as_text(self.resolver.resolve(given, f"{logical_id}.{key}"))
-        name = f"{self.place.stack_name}-{logical_id}"
+        name = f"{self.context.stack_name}-{logical_id}"
         return name.lower() if kind == "AWS::S3::Bucket" else name  # buckets have no upper case letters
 
     def _reference(self, name: str) -> Any:
@@ -80,7 +84,7 @@ class References:
         physical = self.physical_name(logical_id)
         kind = self.resources[logical_id].get("Type")
         if kind == "AWS::SQS::Queue":
-            return self.place.queue_url(physical)
+            return self.context.queue_url(physical)
         if kind in ("AWS::SecretsManager::Secret", "AWS::SNS::Topic"):
             return self.attribute(logical_id, "Arn")
         return physical
@@ -94,7 +98,7 @@ class References:
         if kind not in _NAMED:
             raise KeyError(logical_id)
         _, service, prefix = _NAMED[kind]
-        arn = self.place.arn(service, prefix + self.physical_name(logical_id))
+        arn = self.context.arn(service, prefix + self.physical_name(logical_id))
         match name:
             case "Arn" | "TopicArn":
                 return arn
@@ -105,7 +109,7 @@ class References:
             case "QueueName" | "TopicName":
                 return self.physical_name(logical_id)
             case "QueueUrl":
-                return self.place.queue_url(self.physical_name(logical_id))
+                return self.context.queue_url(self.physical_name(logical_id))
         raise KeyError(name)
 
     def property_of(self, logical_id: str, name: str, default: Any = None) -> Any:

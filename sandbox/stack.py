@@ -3,15 +3,16 @@
 import contextlib
 import fcntl
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from sandbox import template
 from sandbox.aws import LocalAws
-from sandbox.blueprint import Function, Place, Stack
+from sandbox.blueprint import Function, Stack, StackContext
 from sandbox.deploy import Options, deploy
 from sandbox.local_lambda.http_api import LambdaApi
 from sandbox.local_lambda.invocation import FaultPlan, no_fault
@@ -40,13 +41,13 @@ def _own(state_dir: Path) -> Iterator[None]:
 class _Messages:
     """Delivers to SQS what Lambda has given up."""
 
-    def __init__(self, aws: LocalAws, place: Place) -> None:
+    def __init__(self, aws: LocalAws, context: StackContext) -> None:
         self._client = aws.client("sqs")
-        self._place = place
+        self._context = context
 
     def send(self, queue_arn: str, body: str, attributes: dict[str, str]) -> None:
         self._client.send_message(
-            QueueUrl=self._place.queue_url(queue_arn.rsplit(":", 1)[1]),
+            QueueUrl=self._context.queue_url(queue_arn.rsplit(":", 1)[1]),
             MessageBody=body,
             MessageAttributes={
                 name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
@@ -76,29 +77,24 @@ class Sandbox:
         state_dir: Path,
         template_path: Path,
         parameters: Mapping[str, str] | None = None,
+        options: Options = Options(),  # noqa: B008  (frozen)
         *,
-        attributes: Mapping[str, str] | None = None,
-        function_timeout_s: float | None = None,
-        memory_mb: int | None = None,
-        schedule_every_s: float | None = None,
-        schedules: bool = True,
         retry_scale: float = 0.01,
-        variables: Mapping[str, str] | None = None,
         faults: FaultPlan = no_fault,
-        interpreter: str = sys.executable,
-        stack_name: str = "notifier",
         setting_up: Preparation | None = None,
     ) -> Self:
         """Starts everything; what an earlier sandbox has left in `state_dir` is removed first.
 
-        `parameters` and `attributes` are as for `template.read`. `function_timeout_s`, `memory_mb` and
-        `schedule_every_s` replace the template's values for every function. `retry_scale` shortens Lambda's waits
-        before retries. `variables` are added to every function's environment. `setting_up` is called with the local
-        AWS before the template is read, and may give further parameters, such as ARNs of secrets it made.
-        `interpreter` is the Python that runs the handlers; it must have awslambdaric.
-        Raises TemplateError and RuntimeError; nothing is left running then.
+        Args:
+            parameters: of the template.
+            options: how the deployed functions differ from the template.
+            retry_scale: shortens Lambda's waits before retries.
+            setting_up: called with the local AWS before the template is read; returns further parameters, such as ARNs
+                of secrets that it has created.
+
+        Raises:
+            TemplateError, RuntimeError: nothing is left running then.
         """
-        parameters = dict(parameters or {})
         with contextlib.ExitStack() as running:
             running.enter_context(_own(state_dir))
             lambda_ = LocalLambda(state_dir, retry_scale, faults=faults)
@@ -107,20 +103,12 @@ class Sandbox:
             running.callback(api.stop)
             # After the Lambda API, whose address it needs; before the template, whose parameters name its secrets.
             aws = running.enter_context(LocalAws.start(state_dir, api.address))
-            if setting_up is not None:
-                parameters |= setting_up(aws)
-            place = Place(stack_name=stack_name, endpoint_url=aws.endpoint_url)
-            lambda_.send_message = _Messages(aws, place).send
-            stack = template.read(template_path, place, parameters, attributes)
-            options = Options(
-                function_timeout_s=function_timeout_s,
-                memory_mb=memory_mb,
-                schedule_every_s=schedule_every_s,
-                schedules=schedules,
-                variables=variables or {},
-                kept=frozenset(parameters.values()),
-                interpreter=interpreter,
-            )
+            given = {**(parameters or {}), **(setting_up(aws) if setting_up is not None else {})}
+            context = StackContext(endpoint_url=aws.endpoint_url)
+            # The local Lambda is older than the queues that it sends given-up events to.
+            lambda_.send_message = _Messages(aws, context).send
+            stack = template.read(template_path, context, given)
+            options = msgspec.structs.replace(options, kept=options.kept | frozenset(given.values()))
             for schedule in deploy(stack, template_path.parent, aws, lambda_, options):
                 running.callback(schedule.stop)
             # From here on `stop` ends everything; an error before this line has ended it already.

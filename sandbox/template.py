@@ -15,18 +15,18 @@ from sandbox.blueprint import (
     Function,
     Index,
     Notification,
-    Place,
     Queue,
     Rule,
     Secret,
     Stack,
+    StackContext,
     Table,
 )
 from sandbox.intrinsics import TemplateError, as_text
 from sandbox.references import References
 from sandbox.template_functions import FUNCTION_TYPES, FunctionReader
 
-__all__ = ["Place", "Stack", "TemplateError", "read"]
+__all__ = ["Stack", "StackContext", "TemplateError", "read"]
 
 _QUEUE_ATTRIBUTES: Final = (
     "DelaySeconds",
@@ -40,7 +40,7 @@ _QUEUE_ATTRIBUTES: Final = (
 
 def read(
     path: Path,
-    place: Place = Place(),  # noqa: B008  (frozen)
+    context: StackContext = StackContext(),  # noqa: B008  (frozen)
     parameters: Mapping[str, str] | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> Stack:
@@ -50,7 +50,7 @@ def read(
     `{"HttpApi.ApiEndpoint": "http://127.0.0.1:8080"}`. Raises TemplateError, naming resource and property.
     """
     tree = intrinsics.load(path)
-    references = References(tree, place, parameters or {}, attributes or {})
+    references = References(tree, context, parameters or {}, attributes or {})
     functions = FunctionReader(references, (tree.get("Globals") or {}).get("Function") or {})
     return _Reading(references, functions).stack()
 
@@ -70,7 +70,7 @@ class _Reading:
             for event, item in self._functions.events(name)
         ]
         return Stack(
-            place=self._references.place,
+            context=self._references.context,
             functions=tuple(function for _, function in functions),
             tables=tuple(self._table(name) for name in self._references.of_type("AWS::DynamoDB::Table")),
             buckets=tuple(self._bucket(name, triggers) for name in self._references.of_type("AWS::S3::Bucket")),

@@ -16,6 +16,7 @@ from notifier.model.run import Lane, LaneState, source_of
 from notifier.model.summary import Summary, summary_of
 from notifier.stores.ledger import DynamoLedger
 from sandbox.aws import LocalAws
+from sandbox.deploy import Options
 from sandbox.gateways import Gateways
 from sandbox.local_lambda.invocation import Delivery, Fault, FaultPlan, Invocation, no_fault
 from sandbox.stack import Sandbox
@@ -107,11 +108,8 @@ class Trial:
                     state_dir / "aws",
                     template,
                     parameters_of(setting, gateways),
-                    function_timeout_s=setting.function_timeout_s,
-                    memory_mb=setting.memory_mb,
-                    schedule_every_s=setting.schedule_every_s,
+                    _options(setting),
                     retry_scale=setting.retry_scale,
-                    variables=setting.variables,
                     faults=faults,
                     setting_up=lambda aws: make_secrets(aws, gateways),
                 )
@@ -274,6 +272,15 @@ def parameters_of(setting: Setting, gateways: Gateways) -> dict[str, str]:
     if setting.recurse_below_ms is not None:
         values["RecurseBelowMs"] = str(setting.recurse_below_ms)
     return values | dict(setting.parameters)
+
+
+def _options(setting: Setting) -> Options:
+    return Options(
+        function_timeout_s=setting.function_timeout_s,
+        memory_mb=setting.memory_mb,
+        schedule_every_s=setting.schedule_every_s,
+        variables=setting.variables,
+    )
 
 
 def make_secrets(aws: LocalAws, gateways: Gateways) -> dict[str, str]:

@@ -27,6 +27,7 @@ import msgspec
 from notifier.model.run import source_of
 from sandbox.audience import Recipe, make
 from sandbox.aws import LocalAws
+from sandbox.deploy import Options
 from sandbox.local_lambda.invocation import Delivery, Fault, Invocation
 from sandbox.stack import Sandbox
 from tests.bench import sink
@@ -89,7 +90,7 @@ class Bench:
                     folder / "aws",
                     ROOT / "template.yaml",
                     settings | urls,
-                    schedules=False,
+                    Options(schedules=False),
                     faults=_nobody_comes,
                     setting_up=partial(_secrets, to=to),
                 )
@@ -118,7 +119,7 @@ class Bench:
             **dict(function.environment),
             "AWS_ACCESS_KEY_ID": "sandbox",
             "AWS_SECRET_ACCESS_KEY": "sandbox",
-            "AWS_DEFAULT_REGION": self.sandbox.stack.place.region,
+            "AWS_DEFAULT_REGION": self.sandbox.stack.context.region,
             "AWS_ENDPOINT_URL": self.sandbox.endpoint_url,
             "AWS_LAMBDA_FUNCTION_NAME": function.name,
             "CACHE_DIR": str(self.folder / "cache"),

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from sandbox.blueprint import Place, Stack
+from sandbox.blueprint import Stack, StackContext
 from sandbox.http_server import Asked, HttpServer, Reply
 from sandbox.intrinsics import Resolver
 from tests.deployment.transformed_template import transformed
@@ -79,7 +79,7 @@ def _calls(who: str, service: str, asked: Asked) -> Iterator[Call]:
     """What IAM would be asked for one request. Raises KeyError for what is not known here."""
     url = urlsplit(asked.path)
     values = dict(parse_qsl(url.query, keep_blank_values=True))
-    place = Place()
+    place = StackContext()
     target = asked.headers.get("X-Amz-Target", "").rpartition(".")[2]
     match service:
         case "s3":
@@ -129,7 +129,7 @@ _IN_TRANSACTION = {
 }
 
 
-def _dynamodb(who: str, operation: str, asked: dict[str, Any], place: Place) -> Iterator[Call]:
+def _dynamodb(who: str, operation: str, asked: dict[str, Any], place: StackContext) -> Iterator[Call]:
     if operation == "TransactWriteItems":
         for item in asked["TransactItems"]:
             for kind, inner in item.items():
@@ -191,7 +191,7 @@ def roles_of(stack: Stack, parameters: Mapping[str, str]) -> dict[str, list[Stat
 
 
 def _resolver(template: dict[str, Any], stack: Stack, parameters: Mapping[str, str]) -> Resolver:
-    place = stack.place
+    place = stack.context
     arns = {one.logical_id: one.arn for one in stack.functions}
     arns |= {one.logical_id: place.arn("dynamodb", f"table/{one.name}") for one in stack.tables}
     arns |= {one.logical_id: place.arn("sqs", one.name) for one in stack.queues}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import template
-from sandbox.blueprint import Function, Place, Stack
+from sandbox.blueprint import Function, Stack, StackContext
 
 PARAMETERS = """
 Parameters:
@@ -27,7 +27,7 @@ Conditions:
 def read(tmp_path: Path, resources: str, parameters: Mapping[str, str] | None = None) -> Stack:
     path = tmp_path / "template.yaml"
     path.write_text(PARAMETERS + resources)
-    return template.read(path, Place(endpoint_url="http://aws"), parameters, {"Api.ApiEndpoint": "http://pages"})
+    return template.read(path, StackContext(endpoint_url="http://aws"), parameters, {"Api.ApiEndpoint": "http://pages"})
 
 
 def variable(tmp_path: Path, value: str, parameters: Mapping[str, str] | None = None, more: str = "") -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from sandbox.deploy import Options
 from sandbox.local_lambda.invocation import Delivery, Failure, Fault, FaultPlan, no_fault
 from sandbox.stack import Sandbox
 from sandbox.wait import wait_until
@@ -135,7 +136,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         folder / "state",
         write_project(folder / "project"),
         {"CaFile": "/tmp/my-ca.pem"},
-        schedules=False,
+        Options(schedules=False),
         retry_scale=0.001,
     ) as running:
         yield running
@@ -179,7 +180,7 @@ def later(box: Sandbox, logical_id: str, event: dict[str, Any]) -> None:
 
 
 def receive(box: Sandbox, logical_id: str) -> list[dict[str, Any]]:
-    url = box.stack.place.queue_url(box.stack.queue(logical_id).name)
+    url = box.stack.context.queue_url(box.stack.queue(logical_id).name)
     sqs = box.client("sqs")
     answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
     messages: list[dict[str, Any]] = answer.get("Messages", [])
@@ -390,7 +391,7 @@ def test_the_table_has_its_index_and_time_to_live(box: Sandbox) -> None:
 def test_two_sandboxes_never_meet_and_leave_nothing_behind(box: Sandbox, tmp_path: Path) -> None:
     """Same template, same names: other processes, other data; schedules tick; every process ends with the sandbox."""
     template = write_project(tmp_path / "project")
-    with Sandbox.start(tmp_path / "state", template, schedule_every_s=0.2) as other:
+    with Sandbox.start(tmp_path / "state", template, options=Options(schedule_every_s=0.2)) as other:
         assert other.endpoint_url != box.endpoint_url
         assert other.bucket == box.bucket
         mine = call(other, "Main", {"do": "echo"})
@@ -408,7 +409,9 @@ def test_two_sandboxes_never_meet_and_leave_nothing_behind(box: Sandbox, tmp_pat
 def test_an_interpreter_that_cannot_be_started_is_a_failed_invocation(tmp_path: Path) -> None:
     """As is any process that ends before it has asked for work; nothing stays in flight."""
     template = write_project(tmp_path / "project")
-    with Sandbox.start(tmp_path / "state", template, schedules=False, interpreter="/absent/python") as other:
+    with Sandbox.start(
+        tmp_path / "state", template, options=Options(schedules=False, interpreter="/absent/python")
+    ) as other:
         answer = other.lambda_.invoke(name_of(other, "Main"))
         assert answer.failure is Failure.EXIT
         assert other.lambda_.figures(name_of(other, "Main")).in_flight == 0
