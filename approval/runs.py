@@ -10,8 +10,9 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from approval.table import Table
-from notifier.counting.counter import AudienceFigures
-from notifier.counting.job import CountJob, CountProgress, CountStatus, count_id
+from notifier.counting.job import CountJob, count_id
+from notifier.counting.store import job_of
+from notifier.dynamodb import IS_NEW, Item, condition_of, is_refused, item_of
 from notifier.model.account import Account
 from notifier.model.campaign import Part
 from notifier.model.run import LEDGER_VERSION, Ending
@@ -81,7 +82,7 @@ class Runs(Table):
         return RunSeen(
             run_id=run_id,
             status=_text(item, "ending") or _status(_text(item, "state")),
-            account=_decoded(item, "account", Account) or Account(),
+            account=msgspec.json.decode(item["account"]["S"], type=Account) if "account" in item else Account(),
             control=_text(item, "control") or "go",
             control_by=_text(item, "control_by"),
             control_at_ms=_whole(item, "control_at_ms"),
@@ -112,18 +113,8 @@ class Runs(Table):
 
     def count(self, parts: Sequence[Part]) -> CountJob | None:
         """The counting job of these objects; None when there is none."""
-        name = count_id(parts)
-        item = self._get(f"count#{name}", "count")
-        if item is None:
-            return None
-        return CountJob(
-            count_id=name,
-            status=CountStatus(_text(item, "status") or CountStatus.COUNTING),
-            progress=_decoded(item, "progress", CountProgress) or CountProgress(),
-            result=_decoded(item, "result", AudienceFigures),
-            reason=_text(item, "reason"),
-            updated_at_ms=_whole(item, "updated_at_ms") or 0,
-        )
+        item = self._get(f"count#{count_id(parts)}", "count")
+        return job_of(item) if item is not None else None
 
     def begin_count(self, parts: Sequence[Part], by: str) -> None:
         """Ask the notifier to count these objects. Asynchronous: `count` shows how far it is."""
@@ -140,25 +131,23 @@ class Runs(Table):
         The order matters: with RequireApproval the notifier refuses a file that it finds without an approval. The bytes
         are named by their SHA-256, because the ETag is known only after the write, and is no hash under a KMS key.
         """
-        item = {
-            "pk": {"S": f"approved#{bucket}/{key}"},
-            "sk": {"S": "approved"},
-            "version": {"N": str(LEDGER_VERSION)},
-            "sha256": {"S": sha256(body).hexdigest()},
-            "request_id": {"S": request_id},
-            "approved_by": {"S": ", ".join(by)},
-            "expires_at": {"N": str(expires_at_s)},
-        }
+        item = item_of(
+            {
+                "pk": f"approved#{bucket}/{key}",
+                "sk": "approved",
+                "version": LEDGER_VERSION,
+                "sha256": sha256(body).hexdigest(),
+                "request_id": request_id,
+                "approved_by": ", ".join(by),
+                "expires_at": expires_at_s,
+            }
+        )
         try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=item,
-                # is_first: an approval is never replaced. Called again with the same bytes it changes nothing; a call
-                # with other bytes changes nothing either, and the file with those bytes will be refused.
-                ConditionExpression="attribute_not_exists(pk)",
-            )
+            # Only the first one: an approval is never replaced. Called again with the same bytes it changes nothing; a
+            # call with other bytes changes nothing either, and the notifier will refuse a file with those bytes.
+            self._client.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW))
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            if not is_refused(error):
                 raise
 
     def _invoke(self, event: dict[str, Any]) -> None:
@@ -166,19 +155,13 @@ class Runs(Table):
 
 
 def _status(state: str) -> str:
-    # A lane that is ready is between two invocations: no news for the page. Without a state it has not begun.
+    # A lane that is ready is between two invocations, which the page does not show. Without a state it has not begun.
     return {"ready": "running", "": "waiting"}.get(state, state)
 
 
-def _text(item: Any, name: str) -> str:
-    return str(item.get(name, {}).get("S", ""))
+def _text(item: Item, name: str) -> str:
+    return str(item[name]["S"]) if name in item else ""
 
 
-def _whole(item: Any, name: str) -> int | None:
-    text = item.get(name, {}).get("N")
-    return int(float(text)) if text is not None else None
-
-
-def _decoded(item: Any, name: str, kind: Any) -> Any:
-    text = _text(item, name)
-    return msgspec.json.decode(text, type=kind) if text else None
+def _whole(item: Item, name: str) -> int | None:
+    return int(item[name]["N"]) if name in item else None

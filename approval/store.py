@@ -16,10 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import ClientError
 
 from approval.request import Request, State
 from approval.table import Table
+from notifier.dynamodb import IS_NEW, Item, Update, condition_of, item_of
 
 KEEP_S = 400 * 86_400
 """Requests and their audit trail are kept for this long after the last step."""
@@ -145,7 +147,7 @@ class Store(Table):
             version: of the request that this one was made from; None for a new one.
         """
         actions = [
-            {"Put": {"TableName": self._table, "Item": _request_item(request), **_is_still(version)}},
+            {"Put": {"TableName": self._table, "Item": _request_item(request), **condition_of(_is_still(version))}},
             # Neither the list nor the trail has a condition: the transaction gives them the request's.
             self._put(_listed_item(request)),
             *(self._put(self._audit_item(request.id, entry)) for entry in entries),
@@ -159,7 +161,7 @@ class Store(Table):
                 raise Conflict(request.id) from None
             raise
 
-    def _put(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _put(self, item: Item) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": item}}
 
     def listed(self, limit: int = _MAX_LISTED) -> list[ListedRequest]:
@@ -179,37 +181,27 @@ class Store(Table):
             msgspec.json.decode(item["data"]["S"], type=AuditEntry) for item in self._items(f"request#{id_}", "audit#")
         ]
 
-    def _audit_item(self, id_: str, entry: AuditEntry) -> dict[str, Any]:
-        return {
-            "pk": {"S": f"request#{id_}"},
-            # Padded, so that the keys' order is the time's; the nonce keeps apart two steps of one millisecond.
-            "sk": {"S": f"audit#{entry.at_ms:015d}#{secrets.token_hex(4)}"},
-            "data": {"S": _encode(entry).decode()},
-            "expires_at": {"N": str(entry.at_ms // 1000 + KEEP_S)},
-        }
+    def _audit_item(self, id_: str, entry: AuditEntry) -> Item:
+        # Padded, so that the order of keys is that of time; the nonce keeps apart two steps of one millisecond.
+        sk = f"audit#{entry.at_ms:015d}#{secrets.token_hex(4)}"
+        return _item(f"request#{id_}", sk, entry, expires_at=entry.at_ms // 1000 + KEEP_S)
 
     # -- test pushes --------------------------------------------------------------------------------------------------
 
     def next_test_number(self, id_: str, count: int) -> int:
         """Reserve `count` numbers in a row for tests of the request, and return the first."""
-        # ADD is atomic and needs no condition: of two callers at once each gets a range of its own.
+        # Adding is atomic and needs no condition: of two callers at once each gets a range of its own.
         answer = self._client.update_item(
             TableName=self._table,
-            Key={"pk": {"S": f"request#{id_}"}, "sk": {"S": "tests"}},
-            UpdateExpression="ADD n :n",
-            ExpressionAttributeValues={":n": {"N": str(count)}},
+            Key=item_of({"pk": f"request#{id_}", "sk": "tests"}),
             ReturnValues="UPDATED_NEW",
+            **Update().add(n=count).arguments(),
         )
         return int(answer["Attributes"]["n"]["N"]) - count + 1
 
     def keep_test(self, id_: str, test: TestPush) -> None:
         """Remember a test push."""
-        item = {
-            "pk": {"S": f"request#{id_}"},
-            "sk": {"S": f"test#{test.number:06d}"},
-            "data": {"S": _encode(test).decode()},
-            "expires_at": {"N": str(test.at_ms // 1000 + KEEP_S)},
-        }
+        item = _item(f"request#{id_}", f"test#{test.number:06d}", test, expires_at=test.at_ms // 1000 + KEEP_S)
         self._client.put_item(TableName=self._table, Item=item)
 
     def tests(self, id_: str) -> list[TestPush]:
@@ -226,21 +218,16 @@ class Store(Table):
 
     def add_device(self, email: str, device: TestDevice) -> None:
         """Register a test device."""
-        item = {
-            "pk": {"S": f"person#{email}"},
-            "sk": {"S": f"device#{device.id}"},
-            "data": {"S": _encode(device).decode()},
-        }
+        item = _item(f"person#{email}", f"device#{device.id}", device)
         self._client.put_item(TableName=self._table, Item=item)
 
     def remove_device(self, email: str, id_: str) -> None:
         """Remove a test device, if there is one of this id; never another person's, because the key holds the owner."""
-        self._client.delete_item(
-            TableName=self._table, Key={"pk": {"S": f"person#{email}"}, "sk": {"S": f"device#{id_}"}}
-        )
+        key = item_of({"pk": f"person#{email}", "sk": f"device#{id_}"})
+        self._client.delete_item(TableName=self._table, Key=key)
 
 
-def _is_still(version: int | None) -> dict[str, Any]:
+def _is_still(version: int | None) -> ConditionBase:
     """The condition under which a request may be written.
 
         A reads version 3 -> B reads version 3 -> B writes 4 -> A's write finds 4 and is refused -> A reads 4 …
@@ -248,34 +235,30 @@ def _is_still(version: int | None) -> dict[str, Any]:
     Without it A would undo what B did, for example B's approval or rejection.
     """
     if version is None:
-        # is_new: ids are random, so this refuses only a second write of the same `create`.
-        return {"ConditionExpression": "attribute_not_exists(pk)"}
-    # is_what_the_step_was_made_from: the version counts the writes. A request that has expired from the table has none,
-    # so that a step on it is refused, too.
-    return {
-        "ConditionExpression": "version = :version",
-        "ExpressionAttributeValues": {":version": {"N": str(version)}},
-    }
+        # Ids are random, so that this refuses only a second write of the same `create`.
+        return IS_NEW
+    # The request is the one that the step was made from: its version counts the writes. A request that has expired from
+    # the table has no version, so that a step on it is refused, too.
+    return Attr("version").eq(version)
 
 
-def _request_item(request: Request) -> dict[str, Any]:
-    return {
-        "pk": {"S": f"request#{request.id}"},
-        "sk": {"S": "request"},
-        "version": {"N": str(request.version)},
-        "data": {"S": _encode(request).decode()},
-        "expires_at": {"N": str(request.updated_at_ms // 1000 + KEEP_S)},
-    }
+def _item(pk: str, sk: str, value: object, **more: int) -> Item:
+    return item_of({"pk": pk, "sk": sk, "data": _encode(value).decode(), **more})
 
 
-def _listed_item(request: Request) -> dict[str, Any]:
-    return {
-        "pk": {"S": "list"},
-        # By the time of its creation, which never changes: each write replaces the same item.
-        "sk": {"S": f"{request.created_at_ms:015d}#{request.id}"},
-        "data": {"S": _encode(_listed(request)).decode()},
-        "expires_at": {"N": str(request.updated_at_ms // 1000 + KEEP_S)},
-    }
+def _request_item(request: Request) -> Item:
+    return _item(f"request#{request.id}", "request", request, version=request.version, expires_at=_expires_at(request))
+
+
+def _listed_item(request: Request) -> Item:
+    # By the time of its creation, which never changes: each write replaces the same item.
+    sk = f"{request.created_at_ms:015d}#{request.id}"
+    return _item("list", sk, _listed(request), expires_at=_expires_at(request))
+
+
+def _expires_at(request: Request) -> int:
+    """When DynamoDB may delete what belongs to the request; seconds since the epoch."""
+    return request.updated_at_ms // 1000 + KEEP_S
 
 
 def _listed(request: Request) -> ListedRequest:

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from boto3.dynamodb.conditions import Key
+
+from notifier.dynamodb import Item, item_of, query_of
+
 
 class Table:
     """The base of what reads and writes one table.
@@ -15,27 +19,25 @@ class Table:
         self._client = client
         self._table = table
 
-    def _get(self, pk: str, sk: str) -> Any:
-        answer = self._client.get_item(
-            TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
-        )
-        return answer.get("Item")
+    def _get(self, pk: str, sk: str) -> Item | None:
+        # Consistent: after each step the page is shown as the step has left it.
+        answer = self._client.get_item(TableName=self._table, Key=item_of({"pk": pk, "sk": sk}), ConsistentRead=True)
+        item: Item | None = answer.get("Item")
+        return item
 
-    def _items(self, pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None) -> list[Any]:
+    def _items(self, pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None) -> list[Item]:
         """The items whose `sk` begins with the prefix, in the order of `sk`: all of them, or the first `limit`."""
-        condition, values = "pk = :pk", {":pk": {"S": pk}}
-        if prefix:  # DynamoDB takes no empty text here
-            condition, values = f"{condition} AND begins_with(sk, :prefix)", values | {":prefix": {"S": prefix}}
-        found: list[Any] = []
+        # DynamoDB accepts no empty prefix.
+        key = Key("pk").eq(pk) & Key("sk").begins_with(prefix) if prefix else Key("pk").eq(pk)
+        found: list[Item] = []
         start: dict[str, Any] = {}
         # One answer holds at most 1 MB: it may end before the last item, and then names where to go on.
         while limit is None or len(found) < limit:
             answer = self._client.query(
                 TableName=self._table,
-                KeyConditionExpression=condition,
-                ExpressionAttributeValues=values,
                 ScanIndexForward=not newest_first,
                 ConsistentRead=True,
+                **query_of(key),
                 **start,
                 **({} if limit is None else {"Limit": limit - len(found)}),
             )

@@ -22,7 +22,7 @@ from approval.config import Settings
 from approval.request import Limits
 from approval.sign_in import COOKIE, ConstantTime
 from notifier.counting.counter import AudienceFigures
-from notifier.counting.job import count_id
+from notifier.counting.job import CountProgress, count_id
 from notifier.model.campaign import Part
 from tests.contract.moto_stores import FOREIGN, KEYS, moto_server
 
@@ -342,6 +342,7 @@ class World:
                     "pk": {"S": f"count#{count_id(parts)}"},
                     "sk": {"S": "count"},
                     "status": {"S": "done"},
+                    "progress": {"S": msgspec.json.encode(CountProgress()).decode()},
                     "result": {"S": msgspec.json.encode(count).decode()},
                     "updated_at_ms": {"N": "1"},
                 }
