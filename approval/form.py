@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from approval.zones import zone_of
-from notifier.content.render import template_faults
 from notifier.content.template import BadTemplate, compiled
+from notifier.content.template_faults import template_faults
 from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import BrokenCampaign, Campaign, Fault, read_campaign
 

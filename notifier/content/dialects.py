@@ -1,22 +1,23 @@
-"""What people paste into a text that other tools or word processors wrote, and how it is written here.
+"""Rewrites texts of other tools and word processors as Liquid, so that an error message can show what to write.
 
-Placeholders are Liquid. Braze, Pinpoint, Handlebars and Jinja look like it; a word processor bends its quotes. Such a
-text is not sent: whoever wrote it gets the same in Liquid. Nothing here decides what is Liquid: only texts that Liquid
-refuses are rewritten, and the few in `misread`, which it would take for something else than was meant.
+Placeholders are Liquid. Those of Braze, Pinpoint, Handlebars and Jinja look like it, and a word processor curls the
+quotes. A text in such a dialect is refused, never sent as rewritten. Only texts that Liquid refuses are rewritten, and
+the few that Liquid compiles to something else than their author meant (`misread`).
 """
 
 import html
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 
-MAX_SHOWN_CHARS = 300
+MAX_EXCERPT_CHARS = 300
+"""A longer rewritten text is not quoted in a message."""
 
 _SPACES = "\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _NO_WIDTH = "\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
 _ODD = re.compile(f"[{_SPACES}{_NO_WIDTH}]")
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
-_TAG = re.compile(r"\{\{(?:\$\{[^{}]*\}|[^{}])*\}\}|\{%(?:[^%]|%(?!\}))*%\}", re.DOTALL)
-"""A placeholder or a tag, with Braze's `${…}` in it."""
+TAG = re.compile(r"\{\{(?:\$\{[^{}]*\}|[^{}])*\}\}|\{%(?:[^%]|%(?!\}))*%\}", re.DOTALL)
+"""A placeholder or a tag; Braze's `${…}` may be inside."""
 _PINPOINT = re.compile(
     r"(?<![\w.'\"])(?:User\.UserAttributes|Attributes|attributes|Metrics|Demographic|Location)\.([A-Za-z_][\w-]*)"
     r"(?:\.?\[\d+\])?"
@@ -33,13 +34,13 @@ _FILTERS = {
 
 
 def tidied(source: str) -> str:
-    """The text with plain spaces in its tags: a no-break space there is a space, one without width is nothing.
+    """The text with plain spaces in its tags: a no-break space becomes a space, characters without width are removed.
 
-    Texts in quotes are left as they are: they are what is sent.
+    Texts in quotes keep theirs, because they are sent.
     """
     if source.isascii() or _ODD.search(source) is None:
         return source
-    return _TAG.sub(lambda tag: _outside_quotes(tag[0], _plain_spaces), source)
+    return TAG.sub(lambda tag: _outside_quotes(tag[0], _plain_spaces), source)
 
 
 def _plain_spaces(code: str) -> str:
@@ -60,47 +61,48 @@ def _outside_quotes(code: str, change: Callable[[str], str]) -> str:
 _MISREAD = re.compile(
     r"(?<![\w.'\"])(?:User\.UserAttributes\.|User\.UserId\b|[Aa]ttributes\.[A-Za-z_])|^\{%-?\s*else\s+\w"
 )
-"""Pinpoint's names of attributes, `attributes.x` of who knows the batch file, and `{% else if x %}`."""
+"""Pinpoint's names of attributes; `attributes.x`, as the batch file nests them; and `{% else if x %}`."""
 
 
 def misread(source: str) -> bool:
-    """Whether Liquid takes a text that it compiles for something that nobody means."""
-    return any(_MISREAD.search(_QUOTED.sub("''", tag[0])) for tag in _TAG.finditer(source))
+    """Whether Liquid compiles the text to something that its author cannot have meant."""
+    return any(_MISREAD.search(_QUOTED.sub("''", tag[0])) for tag in TAG.finditer(source))
 
 
 def in_liquid(source: str) -> tuple[str, str, int]:
-    """The text as it would be written here; what it was; and where that begins. ("", "", 0): nothing is known of it."""
-    text, what, at = source, "", 0
+    """The text in Liquid, the first thing that was rewritten, and its offset. ("", "", 0) if no rewrite applies."""
+    text, problem, at = source, "", 0
     for name, rewrite in _REWRITES:
         changed = rewrite(text)
         if changed != text:
-            if not what:
-                what, at = name, next((n for n, (a, b) in enumerate(zip(text, changed, strict=False)) if a != b), 0)
+            if not problem:
+                problem = name
+                at = next((n for n, (a, b) in enumerate(zip(text, changed, strict=False)) if a != b), 0)
             text = changed
-    return (text, what, at) if what else ("", "", 0)
+    return (text, problem, at) if problem else ("", "", 0)
 
 
-def shown_part(source: str, rewritten: str) -> str:
-    """Of a rewritten text the tags that differ, and what is between them."""
-    theirs, ours = list(_TAG.finditer(source)), list(_TAG.finditer(rewritten))
-    kept = {tag[0] for tag in theirs}
-    changed = [n for n, tag in enumerate(ours) if tag[0] not in kept]
-    part = rewritten[ours[changed[0]].start() : ours[changed[-1]].end()] if changed else rewritten
-    return part if len(part) <= MAX_SHOWN_CHARS else ""
+def changed_part(source: str, rewritten: str) -> str:
+    """The part of a rewritten text from its first changed tag to the last; "" if it is too long for a message."""
+    before, after = list(TAG.finditer(source)), list(TAG.finditer(rewritten))
+    kept = {tag[0] for tag in before}
+    changed = [n for n, tag in enumerate(after) if tag[0] not in kept]
+    part = rewritten[after[changed[0]].start() : after[changed[-1]].end()] if changed else rewritten
+    return part if len(part) <= MAX_EXCERPT_CHARS else ""
 
 
 def _in_tags(change: Callable[[str], str]) -> Callable[[str], str]:
-    """Changes code within tags, but for texts in quotes."""
-    return lambda text: _TAG.sub(lambda tag: _outside_quotes(tag[0], change), text)
+    """A rewrite of the code within tags; texts in quotes stay as they are."""
+    return lambda text: TAG.sub(lambda tag: _outside_quotes(tag[0], change), text)
 
 
 def _braze(text: str) -> str:
     def name(match: re.Match[str]) -> str:
         return match[1] if re.fullmatch(r"[A-Za-z_][\w-]*", match[1]) else f"['{match[1]}']"
 
-    # {% if {{${x}}} == 1 %}: Braze has placeholders within tags
+    # Braze allows placeholders within tags: {% if {{${x}}} == 1 %}.
     text = re.sub(r"(\{%[^%{}]*)\{\{\s*((?:\$\{[^{}]*\}|[^{}])*?)\s*\}\}([^%{}]*%\})", r"\1\2\3", text)
-    return _TAG.sub(lambda tag: _spaced(_BRAZE.sub(name, tag[0])) if "${" in tag[0] else tag[0], text)
+    return TAG.sub(lambda tag: _spaced(_BRAZE.sub(name, tag[0])) if "${" in tag[0] else tag[0], text)
 
 
 def _pinpoint(text: str) -> str:
@@ -108,18 +110,18 @@ def _pinpoint(text: str) -> str:
         changed = _outside_quotes(tag[0], lambda code: _PINPOINT_ID.sub("user_id", _PINPOINT.sub(r"\1", code)))
         return _spaced(changed) if changed != tag[0] else changed
 
-    return _TAG.sub(bare, text)
+    return TAG.sub(bare, text)
 
 
 def _spaced(tag: str) -> str:
-    """A tag with spaces inside its braces, as it is shown."""
+    """A tag with spaces inside its braces, as messages quote it."""
     if tag[2:3] in "#/^!&>-":
         return tag
     return f"{tag[:2]} {tag[2:-2].strip()} {tag[-2:]}"
 
 
 def _handlebars(text: str) -> str:
-    """Blocks by a stack: what `{{/x}}` closes depends on what was opened."""
+    """Handlebars and Mustache. A stack of open blocks, because Liquid's end tag depends on what `{{/x}}` closes."""
     if not re.search(r"\{\{\s*[#^/!&>]|\{\{\{", text):
         return text
     opened: list[str] = []
@@ -131,12 +133,13 @@ def _handlebars(text: str) -> str:
 
 
 def _liquid_of(mark: str, code: str, opened: list[str]) -> str:
-    word, _, rest = code.partition(" ")
+    keyword, _, rest = code.partition(" ")
     if mark == "#":
-        opened.append({"unless": "unless", "each": "for"}.get(word, "if"))
-        if word == "each":
+        opened.append({"unless": "unless", "each": "for"}.get(keyword, "if"))
+        if keyword == "each":
             return f"{{% for item in {rest.strip()} %}}"
-        return f"{{% {opened[-1]} {rest.strip() if word in ('if', 'unless', 'with') else code} %}}"
+        # {{#name}} without a keyword is Mustache's condition.
+        return f"{{% {opened[-1]} {rest.strip() if keyword in ('if', 'unless', 'with') else code} %}}"
     if mark == "^":
         opened.append("unless")
         return f"{{% unless {code} %}}"
@@ -144,13 +147,13 @@ def _liquid_of(mark: str, code: str, opened: list[str]) -> str:
         return f"{{% end{opened.pop() if opened else 'if'} %}}"
     if mark in ("!", ">"):
         return ""
-    if word == "else":
+    if keyword == "else":
         return f"{{% elsif {rest.strip().removeprefix('if ')} %}}" if rest else "{% else %}"
     return f"{{{{ {re.sub(r'^(this|[.])(?=[.]|$)', 'item', code)} }}}}"
 
 
 def _filter_calls(text: str) -> str:
-    """`default("x")` and `upper`, as Jinja and Django have them; a filter without its colon or its bar."""
+    """`default("x")` and `upper`, as Jinja and Django write them; a filter without its colon or its bar."""
 
     def changed(tag: re.Match[str]) -> str:
         code = tag[0]
@@ -164,7 +167,7 @@ def _filter_calls(text: str) -> str:
             code = re.sub(r"^(\{\{-?\s*[\w.]+)\s*(?:\|\||\?\?|\bor\b)\s*(?=['\"\w])", r"\1 | default: ", code)
         return code
 
-    return _TAG.sub(changed, text)
+    return TAG.sub(changed, text)
 
 
 def _elsif(code: str) -> str:
@@ -176,20 +179,21 @@ def _endings(code: str) -> str:
 
 
 def _conditions(text: str) -> str:
-    """One `=` in a condition. The tag is looked at as a whole, because what stands in quotes splits it."""
+    """One `=` in a condition."""
 
     def changed(tag: re.Match[str]) -> str:
+        # On the whole tag: the pieces between its quotes do not all begin with the keyword.
         if not re.match(r"\{%-?\s*(?:if|elsif|unless)\b", tag[0]):
             return tag[0]
         return _outside_quotes(tag[0], lambda code: re.sub(r"(?<![=!<>])=(?![=<>])", "==", code))
 
-    return _TAG.sub(changed, text)
+    return TAG.sub(changed, text)
 
 
 def _operators(code: str) -> str:
-    for theirs, ours in (("&&", " and "), ("||", " or "), ("!==", "!="), ("===", "=="), ("=>", ">="), ("=<", "<=")):
-        if theirs in code:
-            code = re.sub(rf"\s*{re.escape(theirs)}\s*", f" {ours.strip()} ", code)
+    for foreign, liquid in (("&&", "and"), ("||", "or"), ("!==", "!="), ("===", "=="), ("=>", ">="), ("=<", "<=")):
+        if foreign in code:
+            code = re.sub(rf"\s*{re.escape(foreign)}\s*", f" {liquid} ", code)
     return code
 
 
@@ -198,70 +202,36 @@ def _set(code: str) -> str:
 
 
 def _straight(text: str) -> str:
-    """Bent quotes as straight ones, where they enclose; a bent one within straight ones is a part of the text."""
-    return _TAG.sub(lambda tag: _outside_quotes(tag[0], lambda code: code.translate(_SMART)), text)
+    """Curly quotes as straight ones if they enclose a text. A curly one within straight ones is a part of the text."""
+    return TAG.sub(lambda tag: _outside_quotes(tag[0], lambda code: code.translate(_SMART)), text)
 
 
 def _straight_all(text: str) -> str:
-    """The same for a tag in which straight and bent quotes are mixed: 'there’."""
+    """The same for a tag that mixes straight and curly quotes: 'there’."""
 
     def changed(tag: re.Match[str]) -> str:
         loose = _QUOTED.sub("", tag[0])
         return tag[0].translate(_SMART) if "'" in loose or '"' in loose else tag[0]
 
-    return _TAG.sub(changed, text)
+    return TAG.sub(changed, text)
 
 
 def _entities(text: str) -> str:
-    return _TAG.sub(lambda tag: html.unescape(tag[0]).replace("\u00a0", " "), text)
+    return TAG.sub(lambda tag: html.unescape(tag[0]).replace("\u00a0", " "), text)
 
 
 _REWRITES: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("HTML's signs such as &quot; stand in a placeholder", _entities),
+    ("a placeholder has HTML entities such as &quot;", _entities),
     ("quotes here must be straight ones, ' or \"", _straight_all),
     ("quotes here must be straight ones, ' or \"", _straight),
     ("this is how Braze writes it", _braze),
-    ("an attribute stands by its bare name here, unlike in Pinpoint", _pinpoint),
+    ("an attribute is written by its bare name here, unlike in Pinpoint", _pinpoint),
     ("this is Handlebars, not Liquid", _handlebars),
     ("did you mean elsif?", _in_tags(_elsif)),
     ("an end is one word", _in_tags(_endings)),
     ("a variable is made by assign", _in_tags(_set)),
     ("did you mean == instead of =?", _conditions),
     ("comparisons are ==, !=, >= and <=, joined by the words and, or", _in_tags(_operators)),
-    ("filters are written otherwise here", _filter_calls),
+    ("Liquid writes filters in another way", _filter_calls),
 )
-
-
-# ------------------------------------------------------------------------------------------------ sent as it is
-
-_LOOKALIKES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"(?<![{$#%\w])\{[ \u00a0]*(?P<name>[\w .-]{1,40}?)[ \u00a0]*\}(?!\})",  # {first_name}
-        r"[$#@]\{\s*(?P<name>[\w .-]{1,40}?)\s*\}",  # ${first_name} #{first_name}
-        r"%\{?\(?(?P<name>[A-Za-z_][\w .-]{0,39}?)\)?\}?(?:%|s\b)",  # %first_name% %(first_name)s
-        r"\*\|(?P<name>[\w .:-]{1,40}?)\|\*",  # *|FNAME|*
-        r"\[[\[%]?\s*(?P<name>[\w .-]{1,40}?)\s*[\]%]?\]",  # [first_name] [[first_name]] [%first_name%]
-        r"<%=?\s*(?P<name>[\w .-]{1,40}?)\s*%>|<(?P<tag>[A-Za-z][\w .-]{0,39})>",  # <%= first_name %> <first_name>
-        # { {first_name} }, with anything in between that is hardly seen, and with Chinese braces
-        "[{\uff5b][\\s\u200b-\u200f\u2060\ufeff]*[{\uff5b]\\s*(?P<name>[\\w .-]{1,40}?)\\s*[}\uff5d]",
-        r"\$(?P<name>[A-Za-z_]\w{0,39})\b",  # $first_name
-    )
-)
-
-
-def lookalikes(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """What looks like a placeholder of one of these attributes and is none: as it is written, and the attribute."""
-    known = {_bare(name): name for name in names}
-    plain = _TAG.sub(" ", text)
-    seen = set()
-    for pattern in _LOOKALIKES:
-        for match in pattern.finditer(plain):
-            name = known.get(_bare(next(filter(None, match.groupdict().values()), "")))
-            if name is not None and name not in seen:
-                seen.add(name)
-                yield match[0].strip(), name
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
+"""What the message says, and the rewrite. In this order: quotes first, because the other rewrites skip quoted texts."""

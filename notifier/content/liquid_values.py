@@ -1,16 +1,14 @@
-"""What a text may do with an attribute's value. Where Liquid would guess, the record is broken with a reason.
+"""Comparisons and numbers of Liquid, strict where Liquid would guess: the record is broken, with a reason.
 
-Exports hold numbers as text (BigQuery writes INT64 so), times in milliseconds, and dates of which nobody knows whether
-the day or the month comes first. Liquid takes them for false, for 0, for the year 57,000 or for May: a wrong push.
+Exports have numbers as text: BigQuery writes INT64 so. Liquid's comparisons take them for false and its filters for 0,
+which would send a wrong push. `make_strict` replaces the classes of a parsed template's comparisons by those here.
 """
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from dateutil import parser as dates
 from liquid import RenderContext, Undefined
 from liquid.builtin.expressions import FilteredExpression, Path, StringLiteral
 from liquid.builtin.expressions.logical import (
@@ -29,21 +27,7 @@ from liquid.expression import Expression
 
 from notifier.content.template import UnfitValue
 
-AS_ISO = "write it as 2026-01-05, or as 2026-01-05T10:11:12Z"
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
-_DAY_OR_MONTH_FIRST = re.compile(
-    r"(?<![\d/.:\-])\d{1,2}\s*[/.\- ]\s*\d{1,2}\s*[/.\- ]\s*(\d{4}|\d{2})\b(?![:.]\d)", re.ASCII
-)
-_YEAR_FIRST = re.compile(r"\s*\d{4}[/.\-](?P<month>\d{1,2})[/.\-]\d{1,2}\b", re.ASCII)
-_DIGITS = re.compile(r"\s*\d{8}\s*", re.ASCII)
-_TIMES_A_SECOND = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
-"""From which size on a number of time counts nano-, micro- and milliseconds since 1970. Seconds of 10^11 are the year
-5138."""
-_MAX_DATE_CHARS = 100
-_EARLIEST_S = 10**8
-"""March 1973: a smaller number is a year, a day of a month, anything but a time."""
-_DEFAULTS = (datetime(2000, 1, 1), datetime(2004, 2, 1))  # noqa: DTZ001 - the text may have no time zone either
-"""A date read with both must come out the same, or it lacks its year or its month."""
 
 
 def is_number(text: str) -> bool:
@@ -51,29 +35,27 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-# ------------------------------------------------------------------------------------------------ comparisons
-
-
-def _is_amount(value: object) -> bool:
+def is_amount(value: object) -> bool:
+    """Whether a value is a number. Python counts true and false among the integers."""
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def _check_equal(left: Expression, a: object, right: Expression, b: object) -> None:
-    """Refuse a number that is text beside one that is a number: they would never be equal."""
+    """Raise UnfitValue if one side is a number and the other is text with a number: they would never be equal."""
     for expression, value, other in ((left, a, b), (right, b, a)):
-        if isinstance(value, str) and _is_amount(other) and is_number(value):
+        if isinstance(value, str) and is_amount(other) and is_number(value):
             raise _not_a_number(expression, value)
 
 
 def _check_order(left: Expression, a: object, right: Expression, b: object) -> None:
-    """Refuse what has no order, or one that nobody means: "9" is above "10", being texts."""
+    """Raise UnfitValue for values without an order, and for texts with numbers, whose order is another: "9" > "10"."""
     if a is None or b is None:
         return
-    texts = isinstance(a, str), isinstance(b, str)
-    if all(texts) and not (is_number(str(a)) and is_number(str(b))):
+    # Two texts that are not both numbers are compared as texts: names, dates in ISO 8601.
+    if isinstance(a, str) and isinstance(b, str) and not (is_number(a) and is_number(b)):
         return
     for expression, value in ((left, a), (right, b)):
-        if not _is_amount(value):
+        if not is_amount(value):
             raise _not_a_number(expression, value)
 
 
@@ -82,7 +64,7 @@ def _not_a_number(expression: Expression, value: object) -> UnfitValue:
         mend = f"write {expression.value} without quotes" if is_number(expression.value) else "compare it with =="
         return UnfitValue("a number is compared with text in quotes", None, mend)
     name = _name_of(expression)
-    kind = _kind_of(value)
+    kind = kind_of(value)
     if not isinstance(value, str):
         return UnfitValue(f"{{}} is {kind} and cannot be compared", None, "", name)
     variable = re.sub(r"\W+", "_", name.rpartition(".")[2]).strip("_") or "n"
@@ -90,7 +72,8 @@ def _not_a_number(expression: Expression, value: object) -> UnfitValue:
     return UnfitValue("{} is text where a number is compared", value, mend, name)
 
 
-def _kind_of(value: object) -> str:
+def kind_of(value: object) -> str:
+    """The kind of a value, for messages."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, list | tuple | range):
@@ -101,17 +84,17 @@ def _kind_of(value: object) -> str:
 
 
 def _name_of(expression: Expression) -> str:
-    """An attribute as the text writes it; empty for anything else."""
+    """The attribute's name as the text writes it; "" for any other expression."""
     return str(expression) if isinstance(expression, Path) else ""
 
 
-def _known(value: object) -> object:
-    """A missing attribute as None, which is below and above nothing."""
+def _none_if_missing(value: object) -> object:
+    """The value; None for a missing attribute, which is neither below nor above anything."""
     return None if isinstance(value, Undefined) else value
 
 
 class _Eq(EqExpression):
-    """`name == blank` is true of a missing name, as Shopify's own Liquid has it."""
+    """`name == blank` is true if `name` is missing, as in Shopify's own Liquid."""
 
     __slots__ = ()
 
@@ -124,7 +107,7 @@ class _Eq(EqExpression):
 
 
 class _Ne(NeExpression):
-    """`name != blank` is false of a missing name."""
+    """`name != blank` is false if `name` is missing."""
 
     __slots__ = ()
 
@@ -137,7 +120,7 @@ class _Ne(NeExpression):
 
 
 class _Any(case_tag._AnyExpression):
-    """What a `when` compares. Liquid gives it no public name."""
+    """The comparison of a `when`. python-liquid gives its class no public name."""
 
     __slots__ = ()
 
@@ -149,8 +132,8 @@ class _Any(case_tag._AnyExpression):
 
 
 def _ordered(self: Any, context: RenderContext) -> object:
-    """One of the four comparisons, of what can be compared."""
-    left, right = _known(self.left.evaluate(context)), _known(self.right.evaluate(context))
+    """`evaluate` of the four comparisons below, each with its own `compare`."""
+    left, right = _none_if_missing(self.left.evaluate(context)), _none_if_missing(self.right.evaluate(context))
     _check_order(self.left, left, self.right, right)
     return False if left is None or right is None else self.compare(left, right)
 
@@ -190,7 +173,7 @@ class _Contains(ContainsExpression):
 
 
 class Filtered(FilteredExpression):
-    """A value through filters: what a filter cannot take is told with the attribute's name."""
+    """A value through filters. An error of a filter gets the attribute's name here, which the filter does not know."""
 
     __slots__ = ()
 
@@ -203,7 +186,7 @@ class Filtered(FilteredExpression):
             raise (error if error.name or not name else error.of(name)) from None
 
 
-_OURS: dict[type, type] = {
+_STRICT_CLASSES: dict[type, type] = {
     EqExpression: _Eq,
     NeExpression: _Ne,
     LtExpression: _Lt,
@@ -217,13 +200,17 @@ _OURS: dict[type, type] = {
 
 
 def make_strict(expression: Expression) -> None:
-    """Have a parsed expression judge the values that it meets."""
-    ours = _OURS.get(type(expression))
-    if ours is not None:
-        expression.__class__ = ours
+    """Make a parsed comparison check the values that it compares.
+
+    Its class is replaced, because python-liquid's parser has no setting for the classes that it creates. The subclasses
+    have the same slots.
+    """
+    strict = _STRICT_CLASSES.get(type(expression))
+    if strict is not None:
+        expression.__class__ = strict
 
 
-def compared_words(expression: Expression) -> Iterator[Expression]:
+def compared_operands(expression: Expression) -> Iterator[Expression]:
     """What an attribute is compared with: the right side of `==`, `!=` and `contains`, and every `when`."""
     if isinstance(expression, EqExpression | NeExpression | ContainsExpression) and isinstance(expression.left, Path):
         yield expression.right
@@ -231,88 +218,14 @@ def compared_words(expression: Expression) -> Iterator[Expression]:
         yield from expression.expressions
 
 
-# ------------------------------------------------------------------------------------------------ filters
-
-
 def number_in(value: Any) -> Any:
-    """A value as Liquid's filters for numbers understand it. Raises UnfitValue where they would take it for 0."""
+    """A value in a type that Liquid's filters for numbers understand. Raises UnfitValue if they would take it for 0."""
     if isinstance(value, Undefined):
         raise UndefinedError(value.hint, token=value.token)
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, str) and not is_number(value):
         raise UnfitValue("{} is text that is no number", value, "")
-    if not isinstance(value, str) and not _is_amount(value):
-        raise UnfitValue(f"{{}} is {_kind_of(value)} where a number is needed", None, "")
+    if not isinstance(value, str) and not is_amount(value):
+        raise UnfitValue(f"{{}} is {kind_of(value)} where a number is needed", None, "")
     return value
-
-
-def formatted(value: Any, fmt: Any) -> str:
-    """Liquid's `date`: a time by a format such as `%d %B`.
-
-    Texts must be ISO 8601 or name the month; numbers count since 1970, in seconds or smaller parts of them. Text
-    without a digit comes out as it is, as in Liquid.
-    """
-    moment = _moment_of(value)
-    return str(value) if moment is None else moment.strftime(str(fmt))
-
-
-def _moment_of(value: Any) -> datetime | None:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if isinstance(value, str):
-        return _moment_in(value)
-    if _is_amount(value):
-        return _since_1970(value)
-    raise UnfitValue(f"{{}} is {_kind_of(value)} and no time", None, AS_ISO)
-
-
-def _moment_in(text: str) -> datetime | None:
-    if text in ("now", "today"):
-        return datetime.now(UTC)
-    if not re.search(r"\d", text):
-        return None
-    if len(text) > _MAX_DATE_CHARS:  # reading a long one takes long
-        raise UnfitValue("{} is no date", text, AS_ISO)
-    if _DIGITS.fullmatch(text):
-        return _parsed(text)
-    if is_number(text):
-        return _since_1970(Decimal(text))
-    if _DAY_OR_MONTH_FIRST.search(text):
-        raise UnfitValue("{} is a date that may have the day or the month first", text, AS_ISO)
-    return _parsed(text)
-
-
-def _since_1970(number: Any) -> datetime:
-    parts = next((parts for size, parts in _TIMES_A_SECOND if abs(number) >= size), 1)
-    if abs(number) < _EARLIEST_S:
-        raise UnfitValue("{} is a number and no time", number, AS_ISO)
-    try:
-        return datetime.fromtimestamp(float(number) / parts, UTC)
-    except (OverflowError, OSError, ValueError):
-        raise UnfitValue("{} is a number and no time", number, AS_ISO) from None
-
-
-def _parsed(text: str) -> datetime:
-    year_first = _YEAR_FIRST.match(text)
-    if year_first and not 1 <= int(year_first["month"]) <= 12:  # dateutil would take the day for the month
-        raise UnfitValue("{} is no date", text, AS_ISO)
-    try:
-        first, second = (_read(text, default) for default in _DEFAULTS)
-    except (ValueError, OverflowError, TypeError):  # dateutil lets a few slip that are no ParserError
-        raise UnfitValue("{} is no date", text, AS_ISO) from None
-    if (first.year, first.month) != (second.year, second.month):
-        raise UnfitValue("{} is a date without its year or month", text, AS_ISO)
-    return first
-
-
-def _read(text: str, default: datetime) -> datetime:
-    moment: datetime = dates.parse(text, default=default, tzinfos=_zone)
-    return moment
-
-
-def _zone(name: str, offset_s: int | None) -> tzinfo:
-    """The zone that a text names. A name alone says no offset to anybody: the clock is taken as it is written."""
-    return timezone(timedelta(seconds=offset_s or 0), name or "UTC")

@@ -1,8 +1,8 @@
 """One text with placeholders, compiled once and filled in a million times.
 
 Placeholders are Liquid (https://shopify.github.io/liquid/). Most texts only print attributes, with or without a
-default; those are filled in by a join, without Liquid. All others are rendered by Liquid itself (`liquid_text`), which
-is imported only when a text has a placeholder.
+default: a join fills them in, without Liquid. All others are rendered by Liquid itself (`notifier.content.liquid`),
+which is imported only if a text has a placeholder.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,16 @@ from notifier.model.characters import is_blank
 from notifier.model.recipient import BrokenRecord
 
 MAX_SOURCE_CHARS = 20_000
-"""No payload holds more than 4,096 bytes: a longer text is a mistake."""
+"""A payload has at most 4,096 bytes, so a longer text is a mistake."""
 AS_IN = "as in {{ first_name | default: 'there' }} or {% if first_name %}Hi{% endif %}"
-MAX_SHOWN_CHARS = 40
-"""Of a value, where somebody looks at a record."""
-_MAX_SHIFT = 40
+MAX_QUOTED_CHARS = 40
+"""Of a value, in a message for an operator."""
+_MAX_EXPONENT = 40
+"""A number with a larger exponent is printed with it: 1e400 would be 400 zeros."""
 
 
 class BadTemplate(ValueError):
-    """A text that is not Liquid, or not the Liquid we allow. The message says what and where, `mend` what to write."""
+    """A text that is not Liquid, or uses what is not allowed. The message has line and column; `mend` what to write."""
 
     def __init__(self, problem: str, mend: str = AS_IN) -> None:
         super().__init__(problem)
@@ -31,64 +32,66 @@ class BadTemplate(ValueError):
 
 
 class UnfitValue(BrokenRecord):
-    """An attribute whose value a text cannot use, such as text where a number is compared.
+    """An attribute has a value that the text cannot use, such as text where a number is compared.
 
-    The reason has no value in it, because reasons are stored and counted. `shown` has, for who looks at the record.
+    The message is the record's reason. It has no value, because reasons are stored and counted. `with_value` has it,
+    for an operator who looks at the records.
 
     Args:
-        problem: with `{}` for the attribute.
-        value: shortened where it is shown.
-        name: of the attribute, as the text writes it; empty while it is not known.
+        problem: with `{}` for the attribute's name.
+        value: shortened in `with_value`.
+        mend: what to write instead.
+        name: of the attribute, as the text writes it; "" if it is not known yet.
     """
 
     def __init__(self, problem: str, value: object, mend: str = "", name: str = "") -> None:
         self._problem, self._value, self._mend = problem, value, mend
         self.name = name
-        mended = f" ({mend})" if mend else ""
-        super().__init__(problem.format(f"`{name}`" if name else "a value") + mended)
-        value_shown = as_text(value)[:MAX_SHOWN_CHARS]
-        self.shown = f'{self}: it is "{value_shown}"' if isinstance(value, str | Decimal | int | float) else str(self)
+        fix = f" ({mend})" if mend else ""
+        super().__init__(problem.format(f"`{name}`" if name else "a value") + fix)
+        quoted = as_text(value)[:MAX_QUOTED_CHARS]
+        self.with_value = f'{self}: it is "{quoted}"' if isinstance(value, str | Decimal | int | float) else str(self)
 
     def of(self, name: str) -> "UnfitValue":
-        """The same of a named attribute."""
+        """The same fault with the attribute's name."""
         return UnfitValue(self._problem, self._value, self._mend, name)
 
 
 class Template(Protocol):
-    """A compiled text."""
+    """A compiled text: a `PlainTemplate`, or a `LiquidTemplate` if only Liquid can render it."""
 
     @property
     def required(self) -> frozenset[str]:
-        """Attributes without which it cannot be filled in. Empty for what only rendering can tell."""
+        """Attributes without which it cannot be filled in; empty for a LiquidTemplate."""
 
     @property
     def names(self) -> frozenset[str] | None:
-        """The attributes it prints; None when only rendering can tell."""
+        """The attributes that it prints; None for a LiquidTemplate."""
 
     @property
     def roots(self) -> frozenset[str]:
-        """Every attribute that it asks for, needed or not."""
+        """Every attribute that the text mentions, also where it may be missing."""
 
     @property
     def unquoted(self) -> frozenset[str]:
-        """Of these the words that stand where a text in quotes might be meant: `default: there`."""
+        """Those of `roots` that may be texts without their quotes: `default: there`."""
 
     @property
-    def is_seen(self) -> bool:
-        """Whether a reader sees something whatever the attributes are."""
+    def always_visible(self) -> bool:
+        """Whether a reader sees something, whatever the attributes are."""
 
     def render(self, values: Mapping[str, object]) -> str:
         """The text for one recipient. Raises BrokenRecord naming the attribute that is missing."""
 
 
 class Slot(Struct, frozen=True):
-    """A place where one attribute is printed; `default` stands in for a missing or empty one."""
+    """A position at which one attribute is printed, or `default` if the attribute is missing or empty."""
 
     name: str
     default: str | None = None
 
     def text_of(self, value: object) -> str:
-        """What is printed for a value of the attribute; None is a missing one, as in exports."""
+        """The text that is printed for a value. None is a missing attribute: exports write null for it."""
         if value is None:
             if self.default is None:
                 raise missing(self.name)
@@ -109,10 +112,11 @@ class PlainTemplate:
         self.required = frozenset(slot.name for slot in slots if slot.default is None)
         self.roots = frozenset(slot.name for slot in slots)
         self.names: frozenset[str] | None = self.roots
-        self.is_seen = any(not is_blank(piece) for piece in pieces if isinstance(piece, str))
+        self.always_visible = any(not is_blank(piece) for piece in pieces if isinstance(piece, str))
 
     def render(self, values: Mapping[str, object]) -> str:
         """The text for one recipient. Raises BrokenRecord naming the attribute that is missing."""
+        # Written out, because it runs for every recipient: most values are texts and need no `text_of`.
         out = []
         for piece in self._pieces:
             if type(piece) is str:
@@ -124,7 +128,7 @@ class PlainTemplate:
 
 
 def has_placeholder(text: str) -> bool:
-    """Whether the text is more than itself."""
+    """Whether the text has to be filled in."""
     return "{{" in text or "{%" in text
 
 
@@ -132,7 +136,7 @@ def compiled(source: str) -> Template:
     """The template of a text.
 
     Raises:
-        BadTemplate: with line and column, when it is not Liquid or uses what is not allowed.
+        BadTemplate: with line and column: it is not Liquid, or uses what is not allowed.
     """
     if not has_placeholder(source):
         return PlainTemplate((source,))
@@ -149,7 +153,7 @@ def missing(name: str) -> BrokenRecord:
 
 
 def as_text(value: object) -> str:
-    """A value as Liquid prints it; a number with a decimal point as it stood in the file."""
+    """A value as Liquid prints it; a number with a decimal point as the file writes it."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -157,7 +161,7 @@ def as_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        return f"{value:f}" if value.is_finite() and abs(value.adjusted()) < _MAX_SHIFT else str(value)
+        return f"{value:f}" if value.is_finite() and abs(value.adjusted()) < _MAX_EXPONENT else str(value)
     if isinstance(value, list):
         return "".join(map(str, value))
     if isinstance(value, range):

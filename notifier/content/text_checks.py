@@ -1,33 +1,36 @@
-"""A campaign's texts held against an audience: what they ask for that nobody has, what looks like a placeholder.
+"""Checks a campaign's texts against an audience: attributes that no record has, and texts that look like placeholders.
 
-`faults_in` is judged before anything is sent, by the worker over the first records and by `validate` likewise; the rest
-is warnings for people.
+`faults_in` stops a run before anything is sent: the worker checks the first records, and so does `notifier validate`.
+Everything else here is a warning.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 
-from notifier.content.dialects import lookalikes
-from notifier.content.render import USER_ID, Renderer, sources_of, values_of
+from notifier.content.lookalikes import lookalikes
+from notifier.content.render import USER_ID, Renderer, values_of
 from notifier.content.template import UnfitValue, compiled, has_placeholder
+from notifier.content.texts import sources_of
 from notifier.model.campaign import Campaign, Fault
 from notifier.model.recipient import BrokenRecord, Recipient, read_recipient
 
+_SIMILARITY = 0.75
+"""Of two names, for difflib: `frist_name` is near `first_name`, `last_name` is not."""
 MAX_UNFIT_SHARE = 0.2
-"""More records with a value that a text cannot use, and it is the text, or the export, that is wrong."""
-_SEEN_BEFORE = frozenset(
+"""If more records have a value that a text cannot use, the text or the export is wrong, and not the records."""
+_PINPOINT_MEMBERS = frozenset(
     {"Address", "Attributes", "ChannelType", "Demographic", "Endpoint", "Id", "Location", "Metrics", "User"}
 )
-"""Pinpoint's members of an endpoint. A record here has only attributes."""
+"""Members of an endpoint in Amazon Pinpoint. A record here has only attributes."""
 
 
-def faults_in(campaign: Campaign, records: Sequence[object], *, shown: bool = False) -> Iterator[Fault]:
-    """Why these first records say that a text is wrong.
+def faults_in(campaign: Campaign, records: Sequence[object], *, with_values: bool = False) -> Iterator[Fault]:
+    """Faults of the texts that the first records of the audience reveal.
 
     Args:
-        shown: with a value that does not fit, for somebody who looks at the records. Never where it is stored.
+        with_values: quote a value that does not fit. Only on an operator's screen, never in what is stored.
     """
-    sources = [(place, source) for place, source in sources_of(campaign) if has_placeholder(source)]
+    sources = [(path, source) for path, source in sources_of(campaign) if has_placeholder(source)]
     recipients = list(_recipients(records)) if sources else []
     if not recipients:
         return
@@ -41,7 +44,8 @@ def faults_in(campaign: Campaign, records: Sequence[object], *, shown: bool = Fa
         except BrokenRecord:
             continue
     if len(unfit) > MAX_UNFIT_SHARE * len(recipients):
-        yield from _unfit_faults(sources, unfit[0], f"for {len(unfit):,} of {len(recipients):,} records", shown=shown)
+        share = f"for {len(unfit):,} of {len(recipients):,} records"
+        yield from _unfit_faults(sources, unfit[0], share, with_values=with_values)
 
 
 def _recipients(records: Sequence[object]) -> Iterator[Recipient]:
@@ -54,76 +58,80 @@ def _recipients(records: Sequence[object]) -> Iterator[Recipient]:
 
 
 def names_in(recipients: Sequence[Recipient]) -> frozenset[str]:
-    """The attributes that somebody has."""
+    """The attributes that at least one recipient has."""
     return frozenset(
         name for recipient in recipients for name, value in recipient.attributes.items() if value is not None
     )
 
 
 def names_of(records: Sequence[object]) -> frozenset[str]:
-    """The attributes that somebody in these records has, broken or not by the texts."""
+    """The attributes that at least one valid record has, whether or not its texts can be filled in."""
     return names_in(list(_recipients(records)))
 
 
 def unquoted_faults(campaign: Campaign, names: Collection[str]) -> Iterator[Fault]:
-    """Words that should be in quotes: they are written like attributes, and nobody has such an attribute."""
-    for place, source in sources_of(campaign):
-        for word in sorted(unquoted_in(source, names)):
-            yield Fault(place, f"`{word}` is no attribute of anybody", f"did you mean '{word}', in quotes?")
+    """A fault for each bare word that should be in quotes: it is written like an attribute that no record has."""
+    for path, source in sources_of(campaign):
+        for name in sorted(unquoted_in(source, names)):
+            yield Fault(path, f"`{name}` is no attribute of anybody", f"did you mean '{name}', in quotes?")
 
 
 def unquoted_in(source: str, names: Collection[str]) -> frozenset[str]:
-    """Words of one text that stand where an attribute or a quoted text would, and are no attribute of anybody."""
+    """The bare words of one text where a text in quotes may be meant, without those that are known attributes.
+
+    Args:
+        names: the attributes that at least one record has.
+    """
     return frozenset(compiled(source).unquoted - {USER_ID} - set(names)) if has_placeholder(source) else frozenset()
 
 
-def _unfit_faults(sources: list[tuple[str, str]], recipient: Recipient, told: str, *, shown: bool) -> Iterator[Fault]:
-    """Each text that this recipient's values do not fit."""
-    for place, source in sources:
+def _unfit_faults(
+    sources: list[tuple[str, str]], recipient: Recipient, share: str, *, with_values: bool
+) -> Iterator[Fault]:
+    """A fault for each text that this recipient's values do not fit."""
+    for path, source in sources:
         try:
             compiled(source).render(values_of(recipient))
         except UnfitValue as error:
-            yield Fault(place, f"cannot be filled in {told}: {error.shown if shown else error}")
+            yield Fault(path, f"cannot be filled in {share}: {error.with_value if with_values else error}")
         except BrokenRecord:
             continue
 
 
-# ------------------------------------------------------------------------------------------------ for people
-
-
 def warnings_of(campaign: Campaign, names: Collection[str]) -> Iterator[str]:
-    """What would be sent and was hardly meant.
+    """Warnings about what would be sent and is probably a mistake.
 
     Args:
-        names: the attributes that somebody in the audience has.
+        names: the attributes that at least one record of the audience has.
     """
-    for place, source in sources_of(campaign):
+    for path, source in sources_of(campaign):
         for warning in sent_as_it_is(source, names):
-            yield f"{place}: {warning}"
+            yield f"{path}: {warning}"
         if has_placeholder(source):
-            yield from _unknown_names(place, source, names)
+            yield from _unknown_names(path, source, names)
 
 
 def sent_as_it_is(source: str, names: Collection[str]) -> Iterator[str]:
-    """What in a text looks like a placeholder, or a comment, and is none."""
+    """A warning for each part of a text that looks like a placeholder or a comment, and would be sent as it is."""
     for written, name in lookalikes(source, names):
         yield f"{written} is sent as it is; for the attribute of this name write {{{{ {name} }}}}"
     if "{#" in source and "#}" in source:
         yield "{# … #} is no comment here and is sent: write {% comment %}…{% endcomment %}"
 
 
-def _unknown_names(place: str, source: str, names: Collection[str]) -> Iterator[str]:
+def _unknown_names(path: str, source: str, names: Collection[str]) -> Iterator[str]:
     template = compiled(source)
+    # Words that may lack their quotes are faults already, in `unquoted_faults`.
     for name in sorted(template.roots - template.unquoted - {USER_ID} - set(names)):
-        if name in _SEEN_BEFORE:
+        if name in _PINPOINT_MEMBERS:
             hint = ": it is Pinpoint's; put what you need of it among the record's attributes"
         else:
             near = _nearest(name, names)
             hint = f"; did you mean `{near}`?" if near else ""
-        yield f"{place}: nobody has the attribute `{name}`{hint}"
+        yield f"{path}: nobody has the attribute `{name}`{hint}"
 
 
 def _nearest(name: str, names: Collection[str]) -> str:
     by_bare = {known.replace("_", "").replace(" ", "").lower(): known for known in names}
-    near = get_close_matches(name.replace("_", "").lower(), by_bare, 1, 0.75)
+    near = get_close_matches(name.replace("_", "").lower(), by_bare, 1, _SIMILARITY)
     return by_bare[near[0]] if near else ""

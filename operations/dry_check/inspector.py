@@ -187,7 +187,7 @@ class Inspector:
         if number < JUDGED_RECORDS:
             self._broken_at_first += 1
         # The list may quote the value that does not fit; the counts by reason must not, or each would be its own.
-        self._list_broken(number, value, str(error), shown=error.shown if isinstance(error, UnfitValue) else "")
+        self._list_broken(number, value, str(error), shown=error.with_value if isinstance(error, UnfitValue) else "")
 
     def _take_broken_devices(self, number: int, value: object, recipient: Recipient) -> None:
         """Lists them. They are counted with the user's other devices, by `AudienceCounter.count`."""
@@ -269,7 +269,7 @@ class Inspector:
         if self._sending is None or not self._first:
             return
         campaign = self._sending.campaign
-        self.found.faults += faults_in(campaign, self._first, shown=True)
+        self.found.faults += faults_in(campaign, self._first, with_values=True)
         names = self._counts.figures.attributes.keys() | names_of(self._first)
         # With more attributes than are counted by name nothing can be said of those that seem to be missing.
         if OTHER not in names:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from notifier.content.render import sources_of
 from notifier.content.template import compiled
+from notifier.content.texts import sources_of
 from notifier.counting.audience_checks import PLACES, warnings_in
 from notifier.counting.counter import AudienceFigures
 from notifier.gateway.additions import addition_warnings

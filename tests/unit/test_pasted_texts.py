@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from notifier.content.render import template_faults
 from notifier.content.template import BadTemplate, UnfitValue, compiled
+from notifier.content.template_faults import template_faults
 from notifier.content.text_checks import faults_in, warnings_of
 from notifier.model.campaign import BrokenCampaign, read_campaign
 from notifier.model.recipient import BrokenRecord
@@ -160,7 +160,7 @@ def test_a_number_that_is_text_is_told_where_it_is_compared(text: str) -> None:
         "`points` is text where a number is compared "
         "(write {% assign points = points | plus: 0 %} first, and compare points)"
     )
-    assert caught.value.shown == f'{caught.value}: it is "150"'
+    assert caught.value.with_value == f'{caught.value}: it is "150"'
     mended = "{% assign points = points | plus: 0 %}{% assign least = least | plus: 0 %}" + text
     assert filled(mended, {"points": "150", "least": "99"}) in ("gold", "")
 
@@ -260,7 +260,7 @@ def test_a_date_that_could_be_another_is_refused(value: object, reason: str) -> 
     with pytest.raises(UnfitValue) as caught:
         filled("{{ t | date: '%Y-%m-%d' }}", {"t": value})
     assert str(caught.value) == f"{reason} (write it as 2026-01-05, or as 2026-01-05T10:11:12Z)"
-    assert len(caught.value.shown) < 200
+    assert len(caught.value.with_value) < 200
 
 
 # -- held against an audience
@@ -313,7 +313,7 @@ def test_values_that_do_not_fit_for_many_are_a_fault_that_names_them() -> None:
     """However few the records are; with the value only for who looks at them."""
     read = read_campaign({"id": "c", "message": {"title": "T", "body": "{% if points > 100 %}x{% endif %}y"}})
     for shown, told in ((True, ': it is "150"'), (False, "")):
-        fault = next(faults_in(read, [record(points="150")], shown=shown))
+        fault = next(faults_in(read, [record(points="150")], with_values=shown))
         assert fault.field == "campaign.message.body"
         assert fault.problem == (
             "cannot be filled in for 1 of 1 records: `points` is text where a number is compared "

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.content.liquid import LiquidTemplate
-from notifier.content.render import Renderer, template_faults
+from notifier.content.render import Renderer
 from notifier.content.template import BadTemplate, PlainTemplate, compiled
+from notifier.content.template_faults import template_faults
 from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
 from notifier.model.recipient import BrokenRecord, Recipient
 from tests.examples import examples
@@ -410,7 +411,7 @@ def test_any_number_of_locales_is_bounded() -> None:
     renderer = Renderer(campaign({"title": "Hi"}))
     for n in range(5_000):
         renderer.render("default", somebody(f"xx-{n}"))
-    assert len(renderer._rows) <= 2_000
+    assert len(renderer._by_locale) <= 2_000
 
 
 def test_liquid_is_not_imported_without_placeholders() -> None:
