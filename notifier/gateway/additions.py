@@ -24,14 +24,14 @@ _FILLED = ("title", "body", "image_url", "deep_link")
 
 
 def addition_faults(campaign: Campaign) -> Iterator[Fault]:
-    """The faults of any message of the campaign, each with its place."""
-    found = [fault for place, message in _messages(campaign) for fault in _message_faults(message, place)]
+    """The faults of any message of the campaign, each with its field."""
+    found = [fault for field, message in _messages(campaign) for fault in _message_faults(message, field)]
     yield from found
     if found:
         return  # the size of a broken message means nothing
-    for arm, place, message in _sent(campaign):
-        yield from fcm.header_faults(message, place)
-        yield from _size_faults(Label(_RUN_ID, campaign.id, arm), message, place)
+    for arm, field, message in _sent(campaign):
+        yield from fcm.header_faults(message, field)
+        yield from _size_faults(Label(_RUN_ID, campaign.id, arm), message, field)
 
 
 def read_sendable(decoded: object) -> Campaign:
@@ -54,7 +54,7 @@ def _messages(campaign: Campaign) -> Iterator[tuple[str, Message]]:
 
 
 def _sent(campaign: Campaign) -> Iterator[tuple[str, str, Message]]:
-    """Every message as it is sent: arm, place, message."""
+    """Every message as it is sent: arm, field, message."""
     if not campaign.variants:
         [(arm, _), *_] = campaign.arms
         yield arm, "campaign.message", campaign.message
@@ -62,29 +62,29 @@ def _sent(campaign: Campaign) -> Iterator[tuple[str, str, Message]]:
         yield variant.name, f"campaign.variants[{n}].message", campaign.message_of(variant.name)
 
 
-def _message_faults(message: Message, place: str) -> Iterator[Fault]:
-    yield from fcm.addition_faults(message, place)
-    yield from apns.addition_faults(message, place)
+def _message_faults(message: Message, field: str) -> Iterator[Fault]:
+    yield from fcm.addition_faults(message, field)
+    yield from apns.addition_faults(message, field)
     for part in ("fcm", "apns"):
-        yield from _placeholder_faults(getattr(message, part) or {}, f"{place}.{part}")
-    yield from _image_faults(message, place)
+        yield from _placeholder_faults(getattr(message, part) or {}, f"{field}.{part}")
+    yield from _image_faults(message, field)
     for locale, text in (message.translations or {}).items():
-        yield from _image_faults(text, f"{place}.translations.{shown_name(locale)}")
+        yield from _image_faults(text, f"{field}.translations.{shown_name(locale)}")
 
 
-def _placeholder_faults(value: object, place: str) -> Iterator[Fault]:
+def _placeholder_faults(value: object, field: str) -> Iterator[Fault]:
     """Additions are sent as they are: users would read a placeholder in one."""
     if isinstance(value, str) and has_placeholder(value):
-        yield Fault(place, "a placeholder here would be sent as it is", "placeholders work in title, body, links, data")
+        yield Fault(field, "a placeholder here would be sent as it is", "placeholders work in title, body, links, data")
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _placeholder_faults(inner, f"{place}.{shown_name(name)}")
+            yield from _placeholder_faults(inner, f"{field}.{shown_name(name)}")
     elif isinstance(value, list | tuple):
         for n, inner in enumerate(value):
-            yield from _placeholder_faults(inner, f"{place}[{n}]")
+            yield from _placeholder_faults(inner, f"{field}[{n}]")
 
 
-def _image_faults(message: Message | Text, place: str) -> Iterator[Fault]:
+def _image_faults(message: Message | Text, field: str) -> Iterator[Fault]:
     address = message.image_url
     if not address or has_placeholder(address):
         return
@@ -93,25 +93,25 @@ def _image_faults(message: Message | Text, place: str) -> Iterator[Fault]:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme.lower() not in _WEB or not parts.netloc:
-        yield Fault(f"{place}.image_url", "not a web address", "write it as in https://cdn.example.com/a.png")
+        yield Fault(f"{field}.image_url", "not a web address", "write it as in https://cdn.example.com/a.png")
 
 
 def addition_warnings(campaign: Campaign) -> Iterator[str]:
     """What the gateways accept, and phones may not show."""
-    for place, message in _messages(campaign):
-        texts = [(place, message.image_url)]
-        texts += [(f"{place}.translations.{tag}", text.image_url) for tag, text in (message.translations or {}).items()]
+    for field, message in _messages(campaign):
+        texts = [(field, message.image_url)]
+        texts += [(f"{field}.translations.{tag}", text.image_url) for tag, text in (message.translations or {}).items()]
         for where, address in texts:
             if address and address.lower().startswith("http://"):
                 yield f"{where}.image_url begins with http://: most phones load pictures by https:// only"
 
 
-def _size_faults(label: Label, message: Message, place: str) -> Iterator[Fault]:
+def _size_faults(label: Label, message: Message, field: str) -> Iterator[Fault]:
     """Messages that are too large for a gateway before the first placeholder is filled in."""
-    texts: list[tuple[str, Message]] = [(place, message)]
+    texts: list[tuple[str, Message]] = [(field, message)]
     for locale, text in (message.translations or {}).items():
         given = {name: value for name in _FILLED if (value := getattr(text, name)) is not msgspec.UNSET}
-        texts.append((f"{place}.translations.{shown_name(locale)}", msgspec.structs.replace(message, **given)))
+        texts.append((f"{field}.translations.{shown_name(locale)}", msgspec.structs.replace(message, **given)))
     for at, translated in texts:
         for gateway, size, limit in _constant_bytes(_without_placeholders(translated), label):
             if size > limit:

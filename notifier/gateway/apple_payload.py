@@ -68,14 +68,14 @@ _MISPLACED = frozenset({"alert", "badge", "sound", *_HYPHENATED.values()})
 """Names that can only be a mistake beside `aps`. Others, such as `category`, may be the app's own."""
 
 
-def payload_faults(additions: Mapping[str, object], place: str, *, is_short: bool) -> Iterator[Fault]:
+def payload_faults(additions: Mapping[str, object], field: str, *, is_short: bool) -> Iterator[Fault]:
     """The faults of an Apple payload's members: `aps`, and the app's own beside it.
 
     Args:
         is_short: keys of `aps` may be written beside it, and are put into it.
     """
     for name, value in additions.items():
-        at = f"{place}.{shown_name(name)}"
+        at = f"{field}.{shown_name(name)}"
         if name == "aps":
             yield from APS(value, at)
         elif name in APS_KEYS and is_short:

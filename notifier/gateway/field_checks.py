@@ -22,36 +22,36 @@ _DURATION = re.compile(r"(\d+)(\.\d{1,9})?s")
 _LIKE_A_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?[a-z]*\s*", re.IGNORECASE)
 
 
-def text(value: object, place: str) -> Iterator[Fault]:
+def text(value: object, field: str) -> Iterator[Fault]:
     """A text."""
     if isinstance(value, str):
         return
     is_scalar = isinstance(value, bool | int | float | Decimal)
-    yield Fault(place, f"{described(value)} is not a text", f"write {_as_text(value)}" if is_scalar else "write a text")
+    yield Fault(field, f"{described(value)} is not a text", f"write {_as_text(value)}" if is_scalar else "write a text")
 
 
 def _as_text(value: object) -> str:
     return quoted(str(value).lower() if isinstance(value, bool) else digits(value))  # type: ignore[arg-type]
 
 
-def flag(value: object, place: str) -> Iterator[Fault]:
+def flag(value: object, field: str) -> Iterator[Fault]:
     """True or false."""
     if isinstance(value, bool):
         return
     known = {"true": "true", "1": "true", "false": "false", "0": "false"}.get(str(value).strip().lower())
-    yield Fault(place, f"{described(value)} is neither true nor false", f"write {known or 'true or false'}")
+    yield Fault(field, f"{described(value)} is neither true nor false", f"write {known or 'true or false'}")
 
 
 def number(least: int | None = None, most: int | None = None, *, whole: bool = False) -> Check:
     """A number within a range."""
     kind = "whole number" if whole else "number"
 
-    def check(value: object, place: str) -> Iterator[Fault]:
+    def check(value: object, field: str) -> Iterator[Fault]:
         is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
         if not is_number or (whole and value != int(value)):  # type: ignore[call-overload]
-            yield Fault(place, f"{described(value)} is not a {kind}", f"write {_number_in(value) or f'a {kind}'}")
+            yield Fault(field, f"{described(value)} is not a {kind}", f"write {_number_in(value) or f'a {kind}'}")
         elif (least is not None and value < least) or (most is not None and value > most):  # type: ignore[operator]
-            yield Fault(place, f"{described(value)} is out of range", f"{_range(least, most)}")
+            yield Fault(field, f"{described(value)} is out of range", f"{_range(least, most)}")
 
     return check
 
@@ -71,12 +71,12 @@ def _number_in(value: object) -> str:
 def one_of(*words: str) -> Check:
     """One of some words, spelled exactly so."""
 
-    def check(value: object, place: str) -> Iterator[Fault]:
+    def check(value: object, field: str) -> Iterator[Fault]:
         if value in words and isinstance(value, str):
             return
         near = [word for word in words if _plain_name(word).endswith(_plain_name(str(value)))]
         mend = f'write "{near[0]}"' if near and str(value).strip() else f"one of {', '.join(words)}"
-        yield Fault(place, f"{described(value)} is not known here", mend)
+        yield Fault(field, f"{described(value)} is not known here", mend)
 
     return check
 
@@ -85,11 +85,11 @@ def matching(pattern: str, what: str) -> Check:
     """A text that matches a pattern; `what` describes it to people."""
     expression = re.compile(pattern)
 
-    def check(value: object, place: str) -> Iterator[Fault]:
+    def check(value: object, field: str) -> Iterator[Fault]:
         if not isinstance(value, str):
-            yield from text(value, place)
+            yield from text(value, field)
         elif not expression.fullmatch(value):
-            yield Fault(place, f"{described(value)} is not {what}")
+            yield Fault(field, f"{described(value)} is not {what}")
 
     return check
 
@@ -97,12 +97,12 @@ def matching(pattern: str, what: str) -> Check:
 def duration(most_s: int | None = None) -> Check:
     """Seconds as Google's APIs write them: `"86400s"`."""
 
-    def check(value: object, place: str) -> Iterator[Fault]:
+    def check(value: object, field: str) -> Iterator[Fault]:
         if not isinstance(value, str) or not _DURATION.fullmatch(value):
             seconds = _seconds_in(value)
-            yield Fault(place, f"{described(value)} is not a duration", f'write "{seconds or "86400"}s"')
+            yield Fault(field, f"{described(value)} is not a duration", f'write "{seconds or "86400"}s"')
         elif most_s is not None and Decimal(value[:-1]) > most_s:
-            yield Fault(place, f"{described(value)} is too long", f'at most "{most_s}s"')
+            yield Fault(field, f"{described(value)} is too long", f'at most "{most_s}s"')
 
     return check
 
@@ -116,33 +116,33 @@ def _seconds_in(value: object) -> str:
     return f"{seconds.normalize():f}"
 
 
-def moment(value: object, place: str) -> Iterator[Fault]:
+def moment(value: object, field: str) -> Iterator[Fault]:
     """A time as RFC 3339 has it, with its offset."""
     try:
         if isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None:
             return
     except ValueError:
         pass
-    yield Fault(place, f"{described(value)} is not a time with an offset", 'write it as in "2026-11-21T20:00:00Z"')
+    yield Fault(field, f"{described(value)} is not a time with an offset", 'write it as in "2026-11-21T20:00:00Z"')
 
 
-def web_address(value: object, place: str) -> Iterator[Fault]:
+def web_address(value: object, field: str) -> Iterator[Fault]:
     """An http or https address."""
     if not isinstance(value, str):
-        yield from text(value, place)
+        yield from text(value, field)
     elif not value.lower().startswith(("https://", "http://")):
-        yield Fault(place, f"{described(value)} is not a web address", "write it as in https://cdn.example.com/a.png")
+        yield Fault(field, f"{described(value)} is not a web address", "write it as in https://cdn.example.com/a.png")
 
 
 def list_of(item: Check) -> Check:
     """A list of such values."""
 
-    def check(value: object, place: str) -> Iterator[Fault]:
+    def check(value: object, field: str) -> Iterator[Fault]:
         if not isinstance(value, list | tuple):
-            yield Fault(place, f"{described(value)} is not a list", "write a list: […]")
+            yield Fault(field, f"{described(value)} is not a list", "write a list: […]")
             return
         for n, one in enumerate(value):
-            yield from item(one, f"{place}[{n}]")
+            yield from item(one, f"{field}[{n}]")
 
     return check
 
@@ -150,24 +150,24 @@ def list_of(item: Check) -> Check:
 def either(*checks: tuple[type | tuple[type, ...], Check]) -> Check:
     """The check for the value's type; the first one where there is none."""
 
-    def check(value: object, place: str) -> Iterator[Fault]:
+    def check(value: object, field: str) -> Iterator[Fault]:
         chosen = next((one for kind, one in checks if isinstance(value, kind)), checks[0][1])
-        yield from chosen(value, place)
+        yield from chosen(value, field)
 
     return check
 
 
-def an_object(value: object, place: str) -> Iterator[Fault]:
+def an_object(value: object, field: str) -> Iterator[Fault]:
     """An object of any members."""
     if not isinstance(value, Mapping):
-        yield Fault(place, f"{described(value)} is not an object", "write an object: {…}")
+        yield Fault(field, f"{described(value)} is not an object", "write an object: {…}")
 
 
 def refused(problem: str, mend: str) -> Check:
     """A field that gateways know and a campaign may not set."""
 
-    def check(_: object, place: str) -> Iterator[Fault]:
-        yield Fault(place, problem, mend)
+    def check(_: object, field: str) -> Iterator[Fault]:
+        yield Fault(field, problem, mend)
 
     return check
 
@@ -175,12 +175,12 @@ def refused(problem: str, mend: str) -> Check:
 def texts_by_name(refused_name: re.Pattern[str]) -> Check:
     """An object of texts, under names that are not refused."""
 
-    def check(value: object, place: str) -> Iterator[Fault]:
+    def check(value: object, field: str) -> Iterator[Fault]:
         if not isinstance(value, Mapping):
-            yield from an_object(value, place)
+            yield from an_object(value, field)
             return
         for name, one in value.items():
-            at = f"{place}.{shown_name(name)}"
+            at = f"{field}.{shown_name(name)}"
             if refused_name.fullmatch(str(name)):
                 yield Fault(at, "this key is reserved", "rename it")
             yield from text(one, at)
@@ -201,15 +201,15 @@ class Members:
         self._required = tuple(required)
         self._is_protobuf = is_protobuf
 
-    def __call__(self, value: object, place: str) -> Iterator[Fault]:
+    def __call__(self, value: object, field: str) -> Iterator[Fault]:
         """Every fault of the object, and of what is in it."""
         if not isinstance(value, Mapping):
-            yield from an_object(value, place)
+            yield from an_object(value, field)
             return
         seen = set()
         for given, one in value.items():
             name = self.name_of(given)
-            at = f"{place}.{shown_name(given)}"
+            at = f"{field}.{shown_name(given)}"
             if name in seen:
                 yield Fault(at, f"{name} is given twice", "leave one of them out")
             elif name not in self.known:
@@ -219,7 +219,7 @@ class Members:
             seen.add(name)
         for name in self._required:
             if name not in seen:
-                yield Fault(f"{place}.{name}", "missing")
+                yield Fault(f"{field}.{name}", "missing")
 
     def name_of(self, given: str) -> str:
         """The name by which a member is known."""

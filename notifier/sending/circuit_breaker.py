@@ -126,6 +126,7 @@ class CircuitBreaker(Generic[R]):
 
     def renewed(self) -> list[R]:
         """The credentials were replaced: nothing that was refused before counts. Returns what was withheld."""
+        # `_refused` may keep counting: only its growth since a device's first refusal is compared.
         self._tried.clear()
         self._streak.clear()
         self._accepted = 0

@@ -67,7 +67,7 @@ class EndpointState:
     def has_new_credentials(self) -> bool:
         """Whether the credentials were replaced since the last call; what the old ones met then proves nothing."""
         before, self._generation = self._generation, self.carrier.generation
-        if before is None or before == self._generation:
+        if before is None or before == self._generation:  # None: the first look of this hop
             return False
         self._is_renewing = False
         return True

@@ -71,7 +71,7 @@ class OpenPushes:
         """Queue those whose time has come. Called once a step, before anything is asked or answered."""
         self._at = timestamp(now_s)
         self._queue_due(self._aside, now_s)
-        if self._aside:
+        if self._aside:  # rarely
             self._defer_aside(now_s)
         self._queue_due(self._later, now_s)
 
@@ -157,7 +157,7 @@ class OpenPushes:
 
     def defer(self, push: Push, due_at: float) -> None:
         """Leave it to a later round of its batch, not before `due_at`."""
-        push.due_at = max(due_at, push.due_at)
+        push.due_at = max(due_at, push.due_at)  # a batch may be taken before its devices are due (`Retrying.take`)
         push.batch.defer(push)
         self.count -= 1
 

@@ -58,6 +58,7 @@ class Refusals:
     def refuse(self, refusal: Refusal) -> str | None:
         """A device or its payload was refused: end it, or withhold it while it could be our fault."""
         push, verdict, _ = refusal
+        # An endpoint that knows a dead token works. A suspicious refusal proves less: it may refuse all alike.
         if verdict.disposition is Disposition.DROP_TOKEN and verdict.suspicion is None:
             self.note_processed(push)
         is_counted = push.key in self._deferred_once
@@ -73,6 +74,7 @@ class Refusals:
         now_s = self._clock.now()
         push.maybe_repeat = push.maybe_repeat or verdict.maybe_processed
         delay_s = endpoint.circuit.refuse(push.key, refusal, self._clock.monotonic(), self._draw())
+        # What may have reached the phone is asked again in a later round only (`OpenPushes.ask_again`).
         if delay_s is not None and (pushes.is_draining or verdict.maybe_processed):
             pushes.defer(push, now_s + delay_s)
         elif delay_s is not None:
@@ -117,7 +119,7 @@ class Refusals:
         own, unclear = self._withheld.decide()
         for refusal in own:
             self._pushes.end(*refusal)
-        if not is_last_round:
+        if not is_last_round:  # a later round may bring the proof
             self._pushes.defer_refused(unclear)
             self.defer_all()
             return None

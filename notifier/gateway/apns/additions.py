@@ -8,16 +8,16 @@ from notifier.model.campaign import Fault, Message
 _FCM_FORM = "this is the form of FCM's apns; here the payload itself is written"
 
 
-def addition_faults(message: Message, place: str) -> Iterator[Fault]:
-    """The faults of the message's additions for Apple; `place` is the message's own."""
+def addition_faults(message: Message, field: str) -> Iterator[Fault]:
+    """The faults of the message's additions for Apple; `field` is the message's own."""
     additions = message.apns or {}
     foreign = dict(_foreign(additions))
     for name, mend in foreign.items():
-        yield Fault(f"{place}.apns.{name}", _FCM_FORM, mend)
+        yield Fault(f"{field}.apns.{name}", _FCM_FORM, mend)
     own = {name: value for name, value in additions.items() if name not in foreign}
-    yield from payload_faults(own, f"{place}.apns", is_short=True)
+    yield from payload_faults(own, f"{field}.apns", is_short=True)
     if "aps" in (message.data or {}):
-        yield Fault(f"{place}.data.aps", "this key is Apple's own", "put it under apns")
+        yield Fault(f"{field}.data.aps", "this key is Apple's own", "put it under apns")
 
 
 def _foreign(additions: Mapping[str, object]) -> Iterator[tuple[str, str]]:

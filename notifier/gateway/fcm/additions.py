@@ -97,17 +97,17 @@ _ANDROID = _members(
 )
 
 
-def _collapse_id(value: object, place: str) -> Iterator[Fault]:
-    yield from text(value, place)
+def _collapse_id(value: object, field: str) -> Iterator[Fault]:
+    yield from text(value, field)
     if isinstance(value, str) and not 1 <= len(value.encode("utf-8", "replace")) <= MAX_COLLAPSE_ID_BYTES:
-        yield Fault(place, f"not 1 to {MAX_COLLAPSE_ID_BYTES} bytes long", "shorten it")
+        yield Fault(field, f"not 1 to {MAX_COLLAPSE_ID_BYTES} bytes long", "shorten it")
 
 
-def _apple_payload(value: object, place: str) -> Iterator[Fault]:
+def _apple_payload(value: object, field: str) -> Iterator[Fault]:
     if isinstance(value, Mapping):
-        yield from payload_faults(value, place, is_short=False)
+        yield from payload_faults(value, field, is_short=False)
     else:
-        yield from an_object(value, place)
+        yield from an_object(value, field)
 
 
 _APNS = _members(
@@ -136,11 +136,11 @@ _WEB_HEADERS = {
 """Headers of Web Push (https://www.rfc-editor.org/rfc/rfc8030#section-5). Others are left to the push service."""
 
 
-def _web_headers(value: object, place: str) -> Iterator[Fault]:
-    yield from _ANY_TEXTS(value, place)
+def _web_headers(value: object, field: str) -> Iterator[Fault]:
+    yield from _ANY_TEXTS(value, field)
     for name, one in value.items() if isinstance(value, Mapping) else ():
         if isinstance(one, str) and (check := _WEB_HEADERS.get(str(name).lower())):
-            yield from check(one, f"{place}.{shown_name(name)}")
+            yield from check(one, f"{field}.{shown_name(name)}")
 
 
 _WEBPUSH = _members(
@@ -167,24 +167,24 @@ MESSAGE = _members(
 _WHOLE = _members({**MESSAGE.known, **dict.fromkeys(("name", "token", "topic", "condition", "fid"), _TARGET)})
 
 
-def addition_faults(message: Message, place: str) -> Iterator[Fault]:
-    """The faults of the message's additions for Google; `place` is the message's own."""
+def addition_faults(message: Message, field: str) -> Iterator[Fault]:
+    """The faults of the message's additions for Google; `field` is the message's own."""
     if message.fcm:
-        hints = tuple(_hints(message.fcm, f"{place}.fcm"))
+        hints = tuple(_hints(message.fcm, f"{field}.fcm"))
         hinted = {fault.field for fault in hints}
         yield from hints
-        yield from (fault for fault in _WHOLE(message.fcm, f"{place}.fcm") if fault.field not in hinted)
+        yield from (fault for fault in _WHOLE(message.fcm, f"{field}.fcm") if fault.field not in hinted)
 
 
-def _hints(additions: Mapping[str, object], place: str) -> Iterator[Fault]:
+def _hints(additions: Mapping[str, object], field: str) -> Iterator[Fault]:
     """Apple's payload where FCM wants it one level deeper: a better message than an unknown name."""
     apns = additions.get("apns")
     for name in apns if isinstance(apns, Mapping) else ():
         if name == "aps" or name in APS_KEYS:
-            yield Fault(f"{place}.apns.{name}", "Apple's payload has a place of its own", "write it under payload")
+            yield Fault(f"{field}.apns.{name}", "Apple's payload has a place of its own", "write it under payload")
 
 
-def header_faults(message: Message, place: str) -> Iterator[Fault]:
+def header_faults(message: Message, field: str) -> Iterator[Fault]:
     """Headers for Apple that are valid, and do not fit the message as it will be sent."""
     apns = MESSAGE.named(message.fcm or {}).get("apns")
     headers = apns.get("headers") if isinstance(apns, Mapping) else None
@@ -193,7 +193,7 @@ def header_faults(message: Message, place: str) -> Iterator[Fault]:
     usual = "background" if message.background is True else "alert"
     if (given := headers.get("apns-push-type", usual)) != usual:
         mend = "set background: true in the message" if given == "background" else "leave it out"
-        yield Fault(f"{place}.fcm.apns.headers.apns-push-type", f"the message is of the type {usual}", mend)
+        yield Fault(f"{field}.fcm.apns.headers.apns-push-type", f"the message is of the type {usual}", mend)
     elif usual == "background" and headers.get("apns-priority", "5") != "5":
         problem = "Apple takes a background push with priority 5 only"
-        yield Fault(f"{place}.fcm.apns.headers.apns-priority", problem, "leave it out")
+        yield Fault(f"{field}.fcm.apns.headers.apns-priority", problem, "leave it out")
