@@ -51,7 +51,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.run import Lane, LaneLost, Run, Source, batch_name
 from notifier.model.runtime import Deadline
 from notifier.sending.answers import OnAnswer
-from notifier.sending.batch import BatchBuilder
+from notifier.sending.batch_builder import BatchBuilder
 from notifier.sending.batch_source import (
     AudienceBatches,
     BatchSource,

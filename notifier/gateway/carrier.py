@@ -85,16 +85,16 @@ class GatewayCarrier:
 
     def ask(self, push: Push, now_s: float) -> Request | Verdict:
         """The request for a push, or a verdict when there is nothing to ask. Only while `access` says READY."""
-        words = push.words
-        if words is None:
-            raise ValueError("a control user is never asked for")
-        prepared = self._ready.get(words.key) or self._prepare(words.key)
+        if push.is_control:
+            raise ValueError("a device of the control group is never asked for")
+        texts = push.texts
+        prepared = self._ready.get(texts.key) or self._prepare(texts.key)
         # A rehearsal that asks nothing needs no credentials.
         authorization = self._keys.header(now_s) if self._asks else ""
         token, gateway = push.device.token, self._gateway
-        body = prepared.body(token, words.texts, now_s)
+        body = prepared.body(token, texts.texts, now_s)
         # Two steps: the exact size costs a second encoding with FCM, and hardly any push comes near the limit.
-        if len(body) > gateway.max_payload_bytes and prepared.is_too_large(body, words.texts):
+        if len(body) > gateway.max_payload_bytes and prepared.is_too_large(body, texts.texts):
             return TOO_LARGE
         if not self._asks:
             return DRY_RUN

@@ -10,11 +10,11 @@ import msgspec
 
 from notifier.content.render import Renderer
 from notifier.content.text_checks import faults_in
+from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_audience, read_campaign
 from notifier.model.ledger import Ledger
 from notifier.model.run import Run, Source
-from notifier.sending.batch import FirstRecords
 from notifier.sending.batch_source import BrokenInput, Stream
 from notifier.sending.results import Results
 

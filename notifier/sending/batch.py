@@ -1,23 +1,26 @@
-"""A batch: source records 500n to 500n+499, from decoded records to one row per device. The unit of accounting."""
+"""A batch: source records 500n to 500n+499, as pushes on their way to one row each. The unit of accounting."""
 
 from collections import deque
-from collections.abc import Container, Sequence
-from itertools import islice
 
-from notifier.content.render import RenderedTexts, Renderer
+from notifier.content.render import RenderedTexts
 from notifier.model.account import Account
-from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import DeadToken, Invalid, Outcome, Row
-from notifier.model.recipient import BrokenRecord, Device, Environment, Gateway, Recipient, read_recipient, user_id_in
+from notifier.model.recipient import Device, Environment, Gateway
 from notifier.model.run import batch_name
 from notifier.model.user_rows import BATCH_SIZE as BATCH_SIZE  # noqa: PLC0414 - most of its readers know it from here
-from notifier.model.user_rows import UserRows
+
+NO_TEXTS = RenderedTexts(("", ""))
+"""What the control group gets."""
 
 
 class Push:
-    """One device to be asked for, with all that asking needs. Lives from its batch's forming to its row."""
+    """One device to be asked for, with all that asking needs. Lives from its batch's forming to its row.
+
+    A plain class with slots, because there are 10,000 at once and most of the fields change: times in seconds since the
+    epoch, 0 before there was one.
+    """
 
     __slots__ = (
         "arm",
@@ -38,43 +41,48 @@ class Push:
         "order",
         "record",
         "since",
+        "texts",
         "user_id",
-        "words",
     )
 
     def __init__(self, batch: "Batch", record: int, number: int, user_id: str, arm: str, device: Device) -> None:
         self.batch = batch
         self.record = record
         self.number = number
-        """The device's place in the record."""
+        """Which of the record's devices it is, from 0."""
         self.user_id = user_id
         self.arm = arm
         self.device = device
         self.endpoint = endpoint_of(device)
         self.locale: str | None = None
-        self.words: RenderedTexts | None = None
-        """None: the user is in the control group."""
+        self.texts = NO_TEXTS
         self.attempts = 0
+        """Requests so far, over all rounds."""
         self.counted = 0
         """Attempts refused while the endpoint accepted others: only these make it fail before its time is over."""
         self.asked_as: str | None = None
-        """The id the gateway was given for it, if it takes one."""
+        """The id that the gateway was given for it, where it takes one."""
         self.asked_at = 0.0
-        """When it was first asked for, seconds since the epoch; 0 before."""
+        """When it was first asked for."""
         self.last_at = 0.0
-        """When it was last asked for, seconds since the epoch; 0 before."""
+        """When it was last asked for."""
         self.since = 0.0
-        """When it was asked for the time before; of a first request its own time."""
+        """When it was asked for the time before the last; of a first request its own time."""
         self.due_at = 0.0
-        """Not before this time, seconds since the epoch."""
+        """Not to be asked for before this time."""
         self.at_end = False
-        """It was left until the reading of the audience had ended."""
+        """It was put off until the audience was read."""
         self.maybe_repeat = False
         """A request that may have reached the phone went unanswered: the next one may be a repeat."""
         self.order = 0
-        """Its place in the batch, from 0."""
+        """Its index in the batch."""
         self.is_repeated = False
-        """The account's `possibly_repeated` holds this device already, perhaps since an earlier round."""
+        """The account's `possibly_repeated` counts this device already, perhaps since an earlier round."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether its user is in the control group: it gets the outcome `held`, and no request is made."""
+        return self.arm == CONTROL
 
     @property
     def key(self) -> tuple[int, int]:
@@ -91,14 +99,14 @@ class Push:
 
 
 def endpoint_of(device: Device) -> str:
-    """Which endpoint carries it: `fcm`, `apns`, or `apns-sandbox` for development builds."""
+    """The endpoint that carries it: `fcm`, `apns`, or `apns-sandbox` for development builds."""
     if device.carrier is Gateway.FCM:
         return "fcm"
     return "apns-sandbox" if device.environment is Environment.SANDBOX else "apns"
 
 
 class Batch:
-    """One batch on its way. `waiting` are pushes not begun, `open` counts devices with neither outcome nor deferral."""
+    """One batch, from its forming until it is settled."""
 
     __slots__ = (
         "account",
@@ -107,17 +115,17 @@ class Batch:
         "campaign_id",
         "dead",
         "deferred",
+        "first_requests",
         "invalid",
         "number",
         "open",
-        "passed",
         "pushes",
         "repeated",
         "round",
         "rows",
         "run_id",
+        "settled_by_another",
         "settling",
-        "sole",
         "suspected",
         "waiting",
     )
@@ -130,25 +138,29 @@ class Batch:
         self.at_end = at_end
         """Where the lane continues when this batch and all before it are settled."""
         self.waiting: deque[Push] = deque()
+        """Pushes that were not passed on to be asked for."""
         self.pushes = 0
         """How many devices it was formed with."""
         self.repeated = 0
-        """How many of them were `possibly_repeated` in an earlier round: the account holds them already."""
+        """How many of them an earlier round counted in `possibly_repeated`."""
         self.asked_bits = 0
         """For which of them this claim has asked: bit n is the n-th."""
-        self.sole = 0
-        """How many of these requests were the first for their device, as far as this claim knew."""
+        self.first_requests = 0
+        """How many of this claim's requests were the first for their device, as far as this claim can know."""
         self.suspected = 0
         """For how many of them earlier claims may have asked."""
         self.open = 0
+        """Devices with neither outcome nor deferral."""
         self.settling = False
-        self.passed = False
-        """Another claim settled it already: only its account counts."""
+        self.settled_by_another = False
+        """Another claim settled it: only its account is used."""
         self.rows: list[Row] = []
         self.invalid: list[Invalid] = []
         self.dead: list[DeadToken] = []
         self.deferred: list[Push] = []
         self.account = Account()
+        """What this batch adds to the run's account. In a later round its `deferred` begins below zero, because its
+        devices are deferred no longer."""
 
     @property
     def name(self) -> str:
@@ -161,27 +173,32 @@ class Batch:
         return self.open == 0 and not self.waiting
 
     def add(self, push: Push, *, waits: bool = True) -> None:
-        """Take a device into the batch; one that does not wait is asked for by whoever adds it."""
+        """Take a device into the batch. With `waits` false the caller passes it on to be asked for."""
         push.order = self.pushes
         if waits:
             self.waiting.append(push)
         self.open += 1
-        self.pushes += 1
-        self.repeated += push.is_repeated
+        self._count(push)
 
     def keep(self, push: Push) -> None:
         """Take a device into the batch that is not due yet: it is deferred again, unasked."""
-        self.pushes += 1
-        self.repeated += push.is_repeated
+        self._count(push)
         self.deferred.append(push)
         self.account.deferred += 1
+
+    def _count(self, push: Push) -> None:
+        self.pushes += 1
+        if push.is_repeated:
+            self.repeated += 1
 
     def note_asked(self, push: Push) -> None:
         """A request for the device goes out, which may be a repeat."""
         bit = 1 << push.order
-        self.sole += not (push.maybe_repeat or self.asked_bits & bit)
+        if not push.maybe_repeat and not self.asked_bits & bit:
+            self.first_requests += 1
         self.asked_bits |= bit
         if push.maybe_repeat:
+            # Counted once for each unanswered request: the flag is set again if this one goes unanswered too.
             push.maybe_repeat = False
             self.count_repeats(push, 1)
 
@@ -199,8 +216,12 @@ class Batch:
 
     @property
     def repeatable(self) -> int:
-        """How many devices of it can be repeats that no account holds yet."""
+        """How many devices of it can be repeats that no account counts yet."""
         return self.account.repeatable(self.pushes, self.repeated)
+
+    def hold(self, push: Push, at: str) -> None:
+        """Record the outcome of a device of the control group: it is settled without a request."""
+        self.end(push, Outcome.HELD, CONTROL, at)
 
     def end(
         self,
@@ -237,7 +258,7 @@ class Batch:
         self.account.count(push.arm, outcome, reason)
 
     def record_dead_token(self, push: Push, reason: str, since_ms: int | None) -> None:
-        """Note a dead token."""
+        """Add the device to the dead-token object. `since_ms`: when it died, where the gateway says so."""
         device = push.device
         self.dead.append(
             DeadToken(
@@ -246,115 +267,7 @@ class Batch:
         )
 
     def defer(self, push: Push) -> None:
-        """The device's outcome stays open; a later round asks for it."""
+        """Leave the device's outcome open: a later round asks for it."""
         self.open -= 1
         self.deferred.append(push)
         self.account.deferred += 1
-
-
-class BatchBuilder:
-    """Forms batches from records: judges each, finds its arm, makes a push of each device.
-
-    Args:
-        arms: None forms no arms, as in a judgement of the file's first records.
-    """
-
-    def __init__(
-        self, run_id: str, campaign_id: str, arms: Arms, renderer: Renderer, excluded: Container[str] = frozenset()
-    ) -> None:
-        self._run_id = run_id
-        self._campaign_id = campaign_id
-        self._arms = arms
-        self._renderer = renderer
-        self._excluded = excluded
-
-    def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
-        """The batch of these records. `at_end` is the cursor behind them."""
-        batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
-        user_rows = UserRows()
-        for record, value in enumerate(records, first_record):
-            try:
-                if isinstance(value, BrokenRecord):
-                    raise value
-                recipient = read_recipient(value)
-                self._renderer.check(recipient)
-            except BrokenRecord as error:
-                batch.account.users += user_rows.starts_user(user_id_in(value))
-                note_invalid(batch, record, str(error), value)
-            else:
-                batch.account.users += user_rows.starts_user(recipient.user_id)
-                self._take(batch, record, value, user_rows.without_repeated_tokens(recipient), user_rows)
-        return batch
-
-    def passed(self, number: int, account: Account, at_end: Cursor) -> Batch:
-        """A batch that is settled already."""
-        batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
-        batch.account = account
-        batch.passed = True
-        return batch
-
-    def _take(self, batch: Batch, record: int, value: object, recipient: Recipient, user_rows: UserRows) -> None:
-        for number, reason in recipient.broken_devices:
-            note_invalid(batch, record, reason, value, number)
-        if not recipient.devices:
-            return
-        account = batch.account
-        if recipient.user_id in self._excluded:
-            account.excluded += user_rows.counts_now()
-            return
-        arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
-        account.arm(arm).assigned += user_rows.counts_now()
-        account.devices += len(recipient.devices)
-        words = None if arm == CONTROL else self._renderer.render(arm, recipient)
-        for place, device in recipient.devices:
-            push = Push(batch, record, place, recipient.user_id, arm, device)
-            push.locale = recipient.locale
-            push.words = words
-            batch.add(push)
-
-
-def note_invalid(batch: Batch, record: int, reason: str, value: object, device: int | None = None) -> None:
-    """Write a broken record or device down, with its user if one can be told."""
-    batch.account.invalid_records += 1
-    batch.invalid.append(Invalid(batch.run_id, record, reason, device, _user_of(value)))
-
-
-def _user_of(value: object) -> str | None:
-    """The user id of a record that may be broken in any way."""
-    known = user_id_in(value)
-    if known is not None:
-        return known
-    user_id = value.get("user_id") if isinstance(value, dict) else None
-    if type(user_id) is int and user_id.bit_length() < 64:
-        return str(user_id)
-    return user_id[:512].encode("utf-8", "replace").decode() if type(user_id) is str else None
-
-
-class FirstRecords:
-    """What the first records of an audience hold, judged before anything is sent.
-
-    `reasons` has one for each broken record, with the place of its first: `token: missing (record 3)`.
-    """
-
-    def __init__(self, records: Sequence[object], renderer: Renderer) -> None:
-        self.broken = 0
-        self.has_devices = False
-        self._first: dict[str, int] = {}
-        for number, value in enumerate(records):
-            try:
-                if isinstance(value, BrokenRecord):
-                    raise value
-                recipient = read_recipient(value)
-                renderer.check(recipient)
-                if not recipient.devices:
-                    raise BrokenRecord(recipient.broken_devices[0][1])
-                self.has_devices = True
-            except BrokenRecord as error:
-                self.broken += 1
-                self._first.setdefault(str(error), number)
-
-    def why(self, limit: int = 3) -> str:
-        """The first reasons, each with its first place, records counted from 0."""
-        shown = [f"{reason} (record {number})" for reason, number in islice(self._first.items(), limit)]
-        rest = len(self._first) - len(shown)
-        return "; ".join(shown) + (f"; and {rest} more reasons" if rest else "")

@@ -8,7 +8,8 @@ from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.run import UnfinishedClaim
 from notifier.model.store_error import StoreRefused, in_words
-from notifier.sending.batch import BATCH_SIZE, Batch, BatchBuilder
+from notifier.sending.batch import BATCH_SIZE, Batch
+from notifier.sending.batch_builder import BatchBuilder
 from notifier.sending.results import Results, SettledBatch
 
 
@@ -120,7 +121,7 @@ class AudienceBatches:
         self._records, self._start = [], end
         number = start.record // self._size
         if number in self._settled:
-            return self._builder.passed(number, self._settled[number], end)
+            return self._builder.settled(number, self._settled[number], end)
         batch = self._builder.form(number, start.record, records, end)
         suspect(batch, self._suspects)
         return batch
@@ -160,7 +161,7 @@ def suspect(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
         return
     for push in batch.waiting:
         askers = sum(bits >> push.order & 1 for bits in asked)
-        if askers and push.words is not None:
+        if askers and not push.is_control:
             repeats = askers - 1 + push.maybe_repeat
             if repeats:
                 batch.count_repeats(push, repeats)

@@ -163,7 +163,7 @@ class Checkpoint:
         """Take a batch in, in the order of the feed."""
         self._queue.append(batch)
         self._entered = batch.number + 1
-        if batch.passed:
+        if batch.settled_by_another:
             self._accounts[batch.number] = batch.account
         else:
             self._began.append(self._clock.monotonic())
@@ -176,13 +176,13 @@ class Checkpoint:
         """Take a deferred batch in, which may be asked for, or which a worker that died has settled."""
         self.asking.begin(batch.number)
         self._deferred[batch.number] = batch
-        if batch.passed:
+        if batch.settled_by_another:
             self._accounts[batch.number] = batch.account
 
     def settle_complete(self) -> None:
         """Begin the settlement of every complete batch, and take in those that are done."""
         for batch in (*self._queue, *self._deferred.values()):
-            if batch.is_complete and not batch.settling and not batch.passed:
+            if batch.is_complete and not batch.settling and not batch.settled_by_another:
                 batch.settling = True
                 self._settling.begin(batch)
         for batch, settled in self._settling.done():
@@ -199,7 +199,7 @@ class Checkpoint:
         """The account of a batch that another claim settled first, with what this claim may have repeated in it."""
         account, ours = copied(settled.account), batch.account
         # A later claim knew of this one, and has counted its requests. An earlier one did not.
-        more = batch.sole if settled.epoch < self.lane.epoch else 0
+        more = batch.first_requests if settled.epoch < self.lane.epoch else 0
         devices, requests = ours.possibly_repeated + more, ours.repeat_requests + more
         account.add_repeats(devices, requests, at_most=settled.repeatable)
         return account
@@ -218,7 +218,7 @@ class Checkpoint:
         self._account.add(self._accounts.pop(batch.number))
         self._moved = True
         self.trouble = ""
-        is_ours = not batch.passed and batch.number not in self._not_ours
+        is_ours = not batch.settled_by_another and batch.number not in self._not_ours
         self._not_ours.discard(batch.number)
         self.on_settled(batch, is_ours)
 
@@ -273,7 +273,7 @@ class Checkpoint:
         if not self.unsettled or self._is_over:
             return True
         batches = (*self._queue, *self._deferred.values())
-        tried = all(batch.settling or batch.passed for batch in batches)
+        tried = all(batch.settling or batch.settled_by_another for batch in batches)
         return self._given_up and tried and not self._settling.is_under_way
 
     def as_left(self) -> Lane:

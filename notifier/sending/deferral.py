@@ -41,7 +41,7 @@ class DeferredDevice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def deferred_device(push: Push) -> DeferredDevice:
     """The stored form of a push that is deferred."""
-    if push.words is None:
+    if push.is_control:
         raise ValueError("a device of the control group is held, never deferred")
     return DeferredDevice(
         push.record,
@@ -49,7 +49,7 @@ def deferred_device(push: Push) -> DeferredDevice:
         push.user_id,
         push.arm,
         push.device,
-        push.words,
+        push.texts,
         push.attempts,
         push.asked_at,
         push.due_at,
@@ -64,7 +64,7 @@ def deferred_device(push: Push) -> DeferredDevice:
 def push_of(batch: Batch, stored: DeferredDevice) -> Push:
     """The push of a stored device, in the batch that asks for it again."""
     push = Push(batch, stored.record, stored.number, stored.user_id, stored.arm, stored.device)
-    push.words, push.locale = stored.words, stored.locale
+    push.texts, push.locale = stored.words, stored.locale
     push.attempts, push.asked_at, push.due_at = stored.attempts, stored.asked_at, stored.due_at
     push.maybe_repeat, push.is_repeated = stored.maybe_repeat, stored.repeated
     push.counted, push.last_at = stored.counted, stored.last_at

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from notifier.model.ledger import Ledger
-from notifier.model.outcome import Outcome, timestamp
+from notifier.model.outcome import timestamp
 from notifier.model.run import HAND_OVER_MS, Control, Ending, Lane, LaneState
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused
@@ -33,7 +33,6 @@ REST_ABOVE_S = 90.0
 """A longer wait than this is not billed: the lane rests."""
 WAIT_MS = 60_000
 """S3 could not be read: the sweeper comes back after this."""
-CONTROL_REASON = "control"
 
 
 class Exit(enum.IntEnum):
@@ -202,8 +201,8 @@ class Hop:
         for batch in (*self._current, *self._again):
             while batch.waiting:
                 push = batch.waiting.popleft()
-                if push.words is None:
-                    batch.end(push, Outcome.HELD, CONTROL_REASON, at)
+                if push.is_control:
+                    batch.hold(push, at)
                 else:
                     batch.defer(push)
         self._current.clear()
@@ -275,8 +274,8 @@ class Hop:
         at = timestamp(self._clock.now())
         while waiting and n < limit:
             push = waiting.popleft()
-            if push.words is None:
-                batch.end(push, Outcome.HELD, CONTROL_REASON, at)
+            if push.is_control:
+                batch.hold(push, at)
             else:
                 self.dispatch.send(push)
             n += 1
@@ -305,7 +304,7 @@ class Hop:
             return False
         if batch is None:
             return False
-        if not batch.passed and self._exit is None and not self.checkpoint.may_form(batch.number):
+        if not batch.settled_by_another and self._exit is None and not self.checkpoint.may_form(batch.number):
             self._upcoming = batch
             return False
         self._upcoming = None

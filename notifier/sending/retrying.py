@@ -168,7 +168,7 @@ class Retrying:
         end = Cursor(record=(number + 1) * self._size, round=settled.round)
         batch = Batch(self._run_id, self._campaign_id, number, settled.round, end)
         batch.account = account_of(number, settled, self._checkpoint.asking.suspects_of(number))
-        batch.passed = True
+        batch.settled_by_another = True
         self._queue.forget(number, settled.round)
         self._checkpoint.enter_deferred(batch)
 
@@ -181,7 +181,9 @@ class Retrying:
                 due_at = min(map(due_from, batch.deferred))
                 epochs = (self._checkpoint.lane.epoch,)
                 self._queue.add(DeferredBatch(batch.number, batch.round + 1, epochs, due_at))
-        elif batch.number not in self._queue and (not batch.passed or (batch.account.deferred and not batch.round)):
+        elif batch.number not in self._queue and (
+            not batch.settled_by_another or (batch.account.deferred and not batch.round)
+        ):
             # Another worker settled it, and may have deferred other devices than this one: only a listing shows them.
             self._queue.look()
 

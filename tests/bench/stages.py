@@ -29,7 +29,8 @@ from notifier.model.campaign import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Access, Outcome, Readiness
-from notifier.sending.batch import BATCH_SIZE, BatchBuilder, Push
+from notifier.sending.batch import BATCH_SIZE, Push
+from notifier.sending.batch_builder import BatchBuilder
 from notifier.stores.settlements import S3Results
 from sandbox.audience import Recipe, campaign, make
 from tests.bench.sink import FCM_ANSWER
@@ -125,7 +126,7 @@ def main() -> None:  # noqa: C901 - one step after the other
     by_endpoint = carriers(renderer)
 
     def pushes() -> list[Push]:
-        return [push for batch in form() for push in batch.waiting if push.words is not None]
+        return [push for batch in form() for push in batch.waiting if not push.is_control]
 
     waiting = pushes()
 

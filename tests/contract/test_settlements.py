@@ -71,7 +71,7 @@ def batch_of(
     for n, letter in enumerate(outcomes):
         arm = "control" if letter == "h" else "ab"[n % 2]
         push = Push(batch, number * 500 + n, 0, f"u{n}-é", arm, Device(Platform.IOS, TOKEN))
-        push.words = None if letter == "h" else RenderedTexts((arm, "de"), ("Hallo 🎉", "x"))
+        push.texts = RenderedTexts((arm, "de"), ("Hallo 🎉", "x"))
         push.locale, push.attempts, push.asked_at = "de-AT", n, 100.25
         batch.add(push)
         if round_ == 0:
@@ -218,7 +218,7 @@ class TestDeferred:
     def test_control_is_never_deferred(self, in_s3: S3Results) -> None:
         """A user who is told nothing cannot wait for it."""
         batch = batch_of(outcomes="hs")
-        batch.deferred[0].words = None
+        batch.deferred[0].arm = "control"
         with pytest.raises(ValueError, match="control"):
             in_s3.settle(batch, 1)
 

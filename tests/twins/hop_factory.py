@@ -17,7 +17,7 @@ from notifier.model.run import Lane, LaneLost, Run, source_of
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import StoreRefused
 from notifier.model.summary import summary_of
-from notifier.sending.batch import BatchBuilder
+from notifier.sending.batch_builder import BatchBuilder
 from notifier.sending.batch_source import (
     AudienceBatches,
     BatchSource,

@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from notifier.content.render import RenderedTexts, Renderer
+from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.account import Account, ArmAccount
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
 from notifier.model.recipient import REPEATED, BrokenRecord
-from notifier.sending.batch import Batch, BatchBuilder, FirstRecords
+from notifier.sending.batch import NO_TEXTS, Batch
+from notifier.sending.batch_builder import BatchBuilder
 
 IOS = {"platform": "ios", "token": "a" * 64}
 ANDROID = {"platform": "android", "token": "b:APA91b"}
@@ -50,7 +52,7 @@ def test_every_device_is_a_push() -> None:
         (1501, 0, "u1", "fcm", "de", "r1:1501:0"),
         (1501, 1, "u1", "apns-sandbox", "de", "r1:1501:1"),
     ]
-    assert [p.words for p in batch.waiting] == [RenderedTexts(("a", ""), (name,)) for name in ("N0", "N1", "N1")]
+    assert [p.texts for p in batch.waiting] == [RenderedTexts(("a", ""), (name,)) for name in ("N0", "N1", "N1")]
     assert batch.account == Account(users=2, devices=3, arms={"a": ArmAccount(assigned=2)})
 
 
@@ -86,7 +88,7 @@ def test_broken_records_and_devices() -> None:
 def test_control() -> None:
     """Control users are in the batch without words, and broken or not whatever their arm."""
     batch = form(user(0), user(1, IOS, ANDROID), user(2, attributes={}), control=10_000)
-    assert [p.words for p in batch.waiting] == [None, None, None]
+    assert [p.texts for p in batch.waiting] == [NO_TEXTS] * 3
     assert batch.account.arms == {CONTROL: ArmAccount(assigned=2)}
     assert batch.account.invalid_records == 1
 
@@ -141,8 +143,8 @@ def test_tokens_are_not_shown() -> None:
 def test_passed_over() -> None:
     """A batch that is settled already brings its account and nothing else."""
     account = Account(users=500)
-    batch = builder().passed(4, account, END)
-    assert (batch.passed, batch.account, batch.number, batch.is_complete) == (True, account, 4, True)
+    batch = builder().settled(4, account, END)
+    assert (batch.settled_by_another, batch.account, batch.number, batch.is_complete) == (True, account, 4, True)
 
 
 @pytest.mark.parametrize(

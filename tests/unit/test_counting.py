@@ -27,7 +27,7 @@ from notifier.model.campaign import Part, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.recipient import BrokenRecord
 from notifier.model.user_rows import joined_rows_note
-from notifier.sending.batch import BatchBuilder
+from notifier.sending.batch_builder import BatchBuilder
 from tests.twins.audience import MemoryAudience
 
 

@@ -1,0 +1,104 @@
+"""Forms batches from decoded records."""
+
+from collections.abc import Container, Sequence
+
+from notifier.content.render import Renderer
+from notifier.model.account import Account
+from notifier.model.arms import Arms
+from notifier.model.campaign import CONTROL
+from notifier.model.cursor import Cursor
+from notifier.model.outcome import Invalid
+from notifier.model.recipient import BrokenRecord, Recipient, read_recipient, user_id_in
+from notifier.model.user_rows import UserRows
+from notifier.sending.batch import NO_TEXTS, Batch, Push
+
+MAX_ID_BITS = 64
+"""A longer number is not taken for a broken record's user id."""
+MAX_ID_CHARS = 512
+"""Characters of a broken record's user id that are kept."""
+
+
+class BatchBuilder:
+    """Forms batches from records: validates each, finds its arm, makes a push of each device.
+
+    Args:
+        excluded: the user ids of the campaign's exclude list.
+    """
+
+    def __init__(
+        self, run_id: str, campaign_id: str, arms: Arms, renderer: Renderer, excluded: Container[str] = frozenset()
+    ) -> None:
+        self._run_id = run_id
+        self._campaign_id = campaign_id
+        self._arms = arms
+        self._renderer = renderer
+        self._excluded = excluded
+
+    def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
+        """The batch of these records.
+
+        Args:
+            first_record: the index of the first of them in the audience.
+            at_end: the cursor behind them.
+        """
+        batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
+        user_rows = UserRows()
+        for record, value in enumerate(records, first_record):
+            try:
+                # The stream gives a record that it cannot decode as the error itself, so that its index is kept.
+                if isinstance(value, BrokenRecord):
+                    raise value
+                recipient = read_recipient(value)
+                # Against every arm's message, not its own only: otherwise broken records would make the arms differ.
+                self._renderer.check(recipient)
+            except BrokenRecord as error:
+                batch.account.users += user_rows.starts_user(user_id_in(value))
+                note_invalid(batch, record, str(error), value)
+            else:
+                batch.account.users += user_rows.starts_user(recipient.user_id)
+                self._take(batch, record, value, user_rows.without_repeated_tokens(recipient), user_rows)
+        return batch
+
+    def settled(self, number: int, account: Account, at_end: Cursor) -> Batch:
+        """A batch that another claim settled: it has its account, and nothing to send."""
+        batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
+        batch.account = account
+        batch.settled_by_another = True
+        return batch
+
+    def _take(self, batch: Batch, record: int, value: object, recipient: Recipient, user_rows: UserRows) -> None:
+        for number, reason in recipient.broken_devices:
+            note_invalid(batch, record, reason, value, number)
+        if not recipient.devices:
+            return
+        account = batch.account
+        # Users are counted once however many rows they have; devices by row.
+        if recipient.user_id in self._excluded:
+            account.excluded += user_rows.counts_now()
+            return
+        arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
+        account.arm(arm).assigned += user_rows.counts_now()
+        account.devices += len(recipient.devices)
+        texts = NO_TEXTS if arm == CONTROL else self._renderer.render(arm, recipient)
+        for number, device in recipient.devices:
+            push = Push(batch, record, number, recipient.user_id, arm, device)
+            push.locale = recipient.locale
+            push.texts = texts
+            batch.add(push)
+
+
+def note_invalid(batch: Batch, record: int, reason: str, value: object, device: int | None = None) -> None:
+    """Record a broken record or device, with its user id if the record has one."""
+    batch.account.invalid_records += 1
+    batch.invalid.append(Invalid(batch.run_id, record, reason, device, _user_of(value)))
+
+
+def _user_of(value: object) -> str | None:
+    """The user id in a record that may be broken in any way: cut to `MAX_ID_CHARS`, and always encodable."""
+    known = user_id_in(value)
+    if known is not None:
+        return known
+    user_id = value.get("user_id") if isinstance(value, dict) else None
+    if type(user_id) is int and user_id.bit_length() < MAX_ID_BITS:
+        return str(user_id)
+    return user_id[:MAX_ID_CHARS].encode("utf-8", "replace").decode() if type(user_id) is str else None
