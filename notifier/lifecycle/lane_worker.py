@@ -1,7 +1,7 @@
 """What one invocation does with one lane: claim it, open the run, work a hop, leave, see that it goes on.
 
-Everything it needs of the world comes as a protocol, so that the same code runs in Lambda and in a simulation that
-ends it at any step.
+All it needs of the outside comes as a port, so that the same code runs in Lambda and in a simulation that ends it at
+any step.
 """
 
 from collections.abc import Callable
@@ -20,26 +20,32 @@ from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost,
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch_source import InputUnreachable
-from notifier.sending.checkpoint import LeaseOver
-from notifier.sending.hop import WAIT_MS, Exit, Hop, leave
+from notifier.sending.exits import WAIT_MS, Exit, leave
+from notifier.sending.hop import Hop
+from notifier.sending.lane_writer import LeaseOver
 from notifier.sending.settling import REFUSALS, RETRY_S
 
+MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS
+"""So many of a cancelled run: it ends where another one stops, so it gets twice the tries to settle what it sent."""
 
-class Continuing(Protocol):
-    """How the next invocation is asked for (`notifier.events.continuation`)."""
 
-    def nudge(self, run_id: str, lane: int, version: str, kind: str = ...) -> object: ...
+class Continuation(Protocol):
+    """Asks for the next invocation: `notifier.events.continuation` from Lambda, the tests' twin from the simulation."""
+
+    def nudge(self, run_id: str, lane: int, version: str, kind: str = ...) -> object:
+        """Make a lane work, by the version of the code that its run began with."""
+        ...
 
 
 class HopFactory(Protocol):
-    """Where a hop is made and a run is closed (`notifier.composition.process`)."""
+    """Makes hops and closes runs (`notifier.composition.hops`)."""
 
     def open(self, run: Run, lane: Lane) -> AdmittedCampaign:
         """What every hop needs to know. Blocks.
 
         Raises:
             NotAdmitted: the file cannot be sent.
-            InputUnreachable: a later try may do.
+            InputUnreachable: a later try may succeed.
             StoreRefused: what every hop needs may not be stored, or not be read.
         """
         ...
@@ -48,8 +54,14 @@ class HopFactory(Protocol):
         """Prove that this run's batches could be settled. Blocks. Raises StoreRefused."""
         ...
 
-    def hop(self, run: Run, lane: Lane, admitted: AdmittedCampaign, deadline: Deadline) -> AbstractContextManager[Hop]:
-        """The hop of a claimed lane, with its connections open as long as the context."""
+    def hop(
+        self, run: Run, lane: Lane, admitted: AdmittedCampaign, deadline: Deadline, on_trouble: Callable[[str], None]
+    ) -> AbstractContextManager[Hop]:
+        """The hop of a claimed lane, with its connections open as long as the context.
+
+        Args:
+            on_trouble: gets each trouble as it occurs.
+        """
         ...
 
     def close(self, run: Run, lane: Lane) -> None:
@@ -82,7 +94,7 @@ class LaneWorker:
     def __init__(
         self,
         ledger: Ledger,
-        continuation: Continuing,
+        continuation: Continuation,
         hop_factory: HopFactory,
         background: Background,
         clock: Clock,
@@ -98,7 +110,7 @@ class LaneWorker:
         self._recurse_below_ms = recurse_below_ms
 
     def work(self, run: Run, lane_number: int, invocation: Invocation) -> Answer:
-        """Claim, send, leave, and see that it goes on.
+        """Claim the lane, send, leave, and see that it goes on.
 
         Raises:
             LeaseOver: the ledger was out of reach for too long; Lambda's retry finds out what became of the lane.
@@ -118,6 +130,7 @@ class LaneWorker:
         try:
             lane, why = self._hop(run, lane, invocation)
         except (LaneLost, LeaseOver) as error:
+            # Nothing may be written now. A lost lane has a worker; of one whose lease is over that is not known.
             log.warning(Action.LOST, reason=str(error))
             if isinstance(error, LeaseOver):
                 raise
@@ -130,12 +143,8 @@ class LaneWorker:
 
     def _hop(self, run: Run, lane: Lane, invocation: Invocation) -> tuple[Lane, Exit]:
         ledger = self._ledger
-        cancelled = lane.control is Control.CANCEL
-        if lane.idle_claims > MAX_IDLE_CLAIMS * (1 + cancelled):
-            reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing; {_last_trouble(lane)}"
-            if cancelled:  # it cannot wait for an operator who has spoken already
-                return ledger.finish(lane, Ending.CANCELLED, reason), Exit.CANCEL
-            return ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
+        if (idle := self._end_idle(lane)) is not None:
+            return idle
         try:
             lane, admitted = self._open(run, lane)
             if (lane.suspects or lane.asking) and lane.control is not Control.CANCEL:
@@ -154,17 +163,29 @@ class LaneWorker:
             lane = msgspec.structs.replace(lane, trouble=str(error))
             return ledger.release(lane, LaneState.READY, due_at_ms, str(error)), Exit.WAIT
         deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
-        with self._hop_factory.hop(run, lane, admitted, deadline) as hop:
-            hop.checkpoint.on_trouble = lambda text: self._log.warning(Action.TROUBLE, reason=text)
-            why = hop.run()
-        lane = leave(hop, why, ledger, self._clock)
-        self._log.info(Action.LEFT, why=why.name.lower(), state=lane.state.value, reason=lane.reason)
-        return lane, why
+        with self._hop_factory.hop(run, lane, admitted, deadline, self._log_trouble) as hop:
+            departure = hop.run()
+        lane = leave(hop.checkpoint, departure, ledger, self._clock)
+        self._log.info(Action.LEFT, why=departure.why.name.lower(), state=lane.state.value, reason=lane.reason)
+        return lane, departure.why
+
+    def _end_idle(self, lane: Lane) -> tuple[Lane, Exit] | None:
+        """Stop a lane of which too many claims in a row settled nothing: it would be paid for without an end."""
+        is_cancelled = lane.control is Control.CANCEL
+        if lane.idle_claims <= (MAX_IDLE_CLAIMS_CANCELLED if is_cancelled else MAX_IDLE_CLAIMS):
+            return None
+        reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing; {_last_trouble(lane)}"
+        if is_cancelled:  # no operator will resume it, so it cannot wait for one
+            return self._ledger.finish(lane, Ending.CANCELLED, reason), Exit.CANCEL
+        return self._ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
+
+    def _log_trouble(self, text: str) -> None:
+        self._log.warning(Action.TROUBLE, reason=text)
 
     def _note(self, lane: Lane, trouble: str) -> None:
-        """Log what breaks an invocation off, and leave it in the ledger, for whoever has to say why nothing moves."""
+        """Log what breaks an invocation off, and leave it in the ledger, where `status` reads why nothing moves."""
         self._log.error(Action.TROUBLE, reason=trouble)
-        # The error itself is raised whether or not this write succeeds. It tells of the older trouble.
+        # The error itself is raised whether or not this write succeeds, and it says more.
         with suppress(Exception):
             found = self._ledger.read_lane(lane.run_id, lane.lane)
             if found is not None and found.epoch == lane.epoch and found.state is LaneState.RUNNING:
@@ -186,7 +207,7 @@ class LaneWorker:
         """Try a few times, as a settlement does: one odd answer neither stops a run nor makes it wait a minute.
 
         Raises:
-            StoreRefused: no batch of this run can be settled until somebody changes something.
+            StoreRefused: no batch of this run can be settled before an operator has changed something.
             InputUnreachable: S3 takes nothing now.
         """
         for attempt in range(1, REFUSALS + 1):
@@ -218,7 +239,7 @@ class LaneWorker:
 
 
 def _last_trouble(lane: Lane) -> str:
-    """What failed last, for whoever has to find out why nothing moves."""
+    """What failed last, for the operator who has to find out why nothing moves."""
     if lane.trouble:
         return f"what failed last: {lane.trouble}"
     return "nothing was noted: they were killed (time-out, memory, crash), or could not write the ledger; see the log"

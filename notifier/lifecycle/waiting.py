@@ -6,6 +6,7 @@ from notifier.model.run import HEARTBEAT_MS, LEASE_MS, Lane, LaneLost
 from notifier.model.runtime import Clock
 
 LOOK_EVERY_S = 0.02
+"""How often the task is looked at."""
 
 
 def await_task(task: Task[object], lane: Lane, ledger: Ledger, clock: Clock) -> Lane:
@@ -14,7 +15,7 @@ def await_task(task: Task[object], lane: Lane, ledger: Ledger, clock: Clock) -> 
     A renewal that fails is tried again as long as the lease lasts.
 
     Raises:
-        LaneLost: another worker holds it.
+        LaneLost: another worker claimed the lane.
     """
     renewed_s = tried_s = clock.monotonic()
     while not task.done():
@@ -29,6 +30,7 @@ def await_task(task: Task[object], lane: Lane, ledger: Ledger, clock: Clock) -> 
         except LaneLost:
             raise
         except Exception:
+            # The next try must still come within the lease: after it another worker may have the lane.
             if (now_s - renewed_s) * 1000 >= LEASE_MS - HEARTBEAT_MS:
                 raise
     return lane

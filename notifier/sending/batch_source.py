@@ -1,4 +1,4 @@
-"""Where batches come from: the audience in round 0, the deferred devices of earlier batches in every round above."""
+"""The batches of the audience, in their order: read from a stream, without those that are settled already."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -10,6 +10,8 @@ from notifier.model.run import UnfinishedClaim
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.batch_builder import BatchBuilder
+from notifier.sending.checkpoint import Checkpoint
+from notifier.sending.repeats import mark_suspected, settled_account
 from notifier.sending.results import Results, SettledBatch
 
 
@@ -22,7 +24,7 @@ class InputUnreachable(Exception):
 
 
 class Stream(Protocol):
-    """Decoded records, from a cursor on (`notifier.audience`)."""
+    """Decoded records from a cursor on: `notifier.audience` reads them from S3, the tests' twin from a list."""
 
     def take(self, limit: int) -> list[object]:
         """Up to `limit` records; fewer, or none, when their bytes have not arrived. Never waits.
@@ -46,19 +48,8 @@ class Stream(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and threads."""
+        """End files and threads."""
         ...
-
-
-class Position(Protocol):
-    """Where a lane is (`notifier.sending.checkpoint`)."""
-
-    @property
-    def cursor(self) -> Cursor: ...
-    @property
-    def suspects(self) -> tuple[UnfinishedClaim, ...]: ...
-    @property
-    def is_old(self) -> bool: ...
 
 
 class BatchSource(Protocol):
@@ -74,7 +65,7 @@ class BatchSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and threads."""
+        """End files and threads."""
         ...
 
 
@@ -82,8 +73,8 @@ class AudienceBatches:
     """Batches of 500 records. A batch is formed whole, so that it can always be settled.
 
     Args:
-        settled: accounts of batches that are settled already, beyond the cursor: they are passed over.
-        suspects: workers that died, and what they may have asked for.
+        settled: accounts of batches beyond the cursor that are settled already: their records are read, not sent.
+        suspects: earlier claims that ended unfinished.
         size: records in a batch; anything but 500 is for simulations.
     """
 
@@ -101,6 +92,7 @@ class AudienceBatches:
         self._suspects = suspects
         self._size = size
         self._records: list[object] = []
+        """Of the batch that is not complete yet."""
         self._start = stream.position()
         self.ended = False
 
@@ -123,7 +115,7 @@ class AudienceBatches:
         if number in self._settled:
             return self._builder.settled(number, self._settled[number], end)
         batch = self._builder.form(number, start.record, records, end)
-        suspect(batch, self._suspects)
+        mark_suspected(batch, self._suspects)
         return batch
 
     def close(self) -> None:
@@ -131,11 +123,11 @@ class AudienceBatches:
         self._stream.close()
 
 
-class EndedFeed:
-    """The feed of a lane whose audience is read.
+class EndedAudience:
+    """The batch source of a lane whose audience is read: there is none left.
 
     Args:
-        settled: accounts that a release before this, which asked for deferred batches in order, left to be taken in.
+        settled: accounts that a release before this, which asked for deferred batches in order, left to be counted.
     """
 
     def __init__(self, settled: Mapping[int, Account]) -> None:
@@ -147,29 +139,10 @@ class EndedFeed:
         return None
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing is open."""
 
 
-def suspect(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
-    """Mark pushes as possible repeats: n earlier claims may have asked for each of them, each claim once.
-
-    Then n - 1 requests may have been repeats already. They are counted now, because this claim may not come to ask.
-    One more is counted when it asks.
-    """
-    asked = [bits for one in suspects if (bits := one.asked_of(batch.number))]
-    if not asked:
-        return
-    for push in batch.waiting:
-        askers = sum(bits >> push.order & 1 for bits in asked)
-        if askers and not push.is_control:
-            repeats = askers - 1 + push.maybe_repeat
-            if repeats:
-                batch.count_repeats(push, repeats)
-            push.maybe_repeat = True
-            batch.suspected += 1
-
-
-class SkipReader:
+class SettledReader:
     """Reads the accounts of batches that are settled although the cursor has not passed them.
 
     In the background and several at once: a hundred objects that take a second each would outlast the lease.
@@ -203,54 +176,55 @@ class SkipReader:
             return None
         try:
             if self._reading is None:
-                numbers = self._listing.result()
-                self._reading = {number: self._read(number) for number in sorted(numbers)}
+                self._reading = {number: self._read(number) for number in sorted(self._listing.result())}
             if not all(task.done() for task in self._reading.values()):
                 return None
-            return {number: account_of(number, task.result(), self._suspects) for number, task in self._reading.items()}
+            return {
+                number: settled_account(number, task.result(), self._suspects) for number, task in self._reading.items()
+            }
         except StoreRefused:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever S3 had to say: a later hop reads it again
+        except Exception as error:  # noqa: BLE001 - whatever S3 answered: a later hop reads it again
             raise InputUnreachable(f"settled batches: {in_words(error)}") from None
 
     def _read(self, number: int) -> Task[SettledBatch]:
         return self._background.submit(self._results.settled, self._run_id, number, self._round)
 
 
-def account_of(number: int, found: SettledBatch, suspects: Sequence[UnfinishedClaim]) -> Account:
-    """What a slow claim settled may have been asked for again since, by claims that died: that is added."""
-    later = sum(one.epoch > found.epoch and one.may_have_asked(number) for one in suspects)
-    if later:
-        # Devices that an earlier round counted are not counted again; their requests are.
-        found.account.add_repeats(found.repeatable, later * found.askable, at_most=found.repeatable)
-    return found.account
-
-
-class FeedOpener:
-    """Opens the feed of a round once it is known which batches are settled already.
+class SourceOpener:
+    """Opens a lane's batch source once it is known which batches beyond the cursor are settled already.
 
     Args:
-        read: begins to read them.
-        make: the feed, given their accounts.
+        open_audience: the batches from the cursor on, given the accounts of those that are settled.
     """
 
     def __init__(
         self,
-        read: Callable[["Position"], SkipReader],
-        make: Callable[["Position", Mapping[int, Account]], BatchSource],
+        results: Results,
+        background: Background,
+        open_audience: Callable[[Checkpoint, Mapping[int, Account]], BatchSource],
+        size: int = BATCH_SIZE,
     ) -> None:
-        self._read = read
-        self._make = make
-        self._reader: SkipReader | None = None
+        self._results = results
+        self._background = background
+        self._open_audience = open_audience
+        self._size = size
+        self._reader: SettledReader | None = None
 
-    def __call__(self, position: "Position") -> BatchSource | None:
-        """The feed, or None while the settled batches are being read. Errors as of `SkipReader.accounts`."""
-        if position.cursor.round and not position.is_old:
-            return self._make(position, {})  # of deferred batches the accounts are taken in as they settle
+    def open(self, checkpoint: Checkpoint) -> BatchSource | None:
+        """The batch source, or None while the settled batches are being read.
+
+        Raises:
+            InputUnreachable, StoreRefused: as `SettledReader.accounts`.
+        """
+        cursor = checkpoint.cursor
+        if cursor.round and not checkpoint.is_in_old_round:
+            return EndedAudience({})  # accounts of deferred batches are counted as they settle
         if self._reader is None:
-            self._reader = self._read(position)
+            run_id, suspects = checkpoint.lane.run_id, checkpoint.suspects
+            self._reader = SettledReader(self._results, self._background, run_id, cursor, suspects, self._size)
         accounts = self._reader.accounts()
         if accounts is None:
             return None
         self._reader = None
-        return self._make(position, accounts)
+        return EndedAudience(accounts) if cursor.round else self._open_audience(checkpoint, accounts)

@@ -1,16 +1,19 @@
 """The deferred devices of a run: which are due when, batch by batch, whatever round each batch has come to.
 
 A batch whose devices are due at different times is asked in several rounds: those that are due are asked, the others
-are deferred again unasked, into the batch's next round. So nobody waits for anybody else. Due times are on a grid
+are deferred again unasked, into the batch's next round. So no device waits for another. Due times are on a grid
 (`notifier.sending.retry.grid_of`), which bounds the rounds of a batch: two or three for each doubling of our own waits
-and one for each 256 s of a long outage, or eight for each `Retry-After`. Kept in memory are numbers and due times; the
-devices are read when they are due.
+and one for each 256 s of a long outage, or eight for each `Retry-After`. Only numbers and due times are kept in memory;
+the devices are read when they are due.
+
+    listing ── due time not known ── looking ──┐
+       └────── due time known ─────────────────┴── waiting (heap) ── due ── loading ── loaded ── taken
 """
 
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -18,11 +21,12 @@ from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.run import UnfinishedClaim
 from notifier.model.runtime import Clock
-from notifier.model.store_error import in_words
+from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
-from notifier.sending.batch_source import suspect
 from notifier.sending.deferral import DeferredBatch, DeferredDevice, OpenBatches, due_from, push_of
+from notifier.sending.repeats import mark_suspected
 from notifier.sending.results import Results
+from notifier.sending.trouble_log import TroubleLog
 
 MAX_LOADING = 4
 """Batches that are read at the same time, besides settlements."""
@@ -39,7 +43,11 @@ NOT_PASSED_S = 0.25
 
 
 class DeferredQueue:
-    """Finds and reads deferred batches in the background, each when it is due."""
+    """Finds and reads deferred batches in the background, each when it is due.
+
+    Args:
+        is_listed: nothing is deferred yet, so nothing has to be listed.
+    """
 
     def __init__(
         self,
@@ -48,6 +56,7 @@ class DeferredQueue:
         clock: Clock,
         run_id: str,
         campaign_id: str,
+        troubles: TroubleLog,
         size: int = BATCH_SIZE,
         *,
         is_listed: bool = False,
@@ -57,6 +66,7 @@ class DeferredQueue:
         self._clock = clock
         self._run_id = run_id
         self._campaign_id = campaign_id
+        self._troubles = troubles
         self._size = size
         self._known: dict[int, DeferredBatch] = {}
         """By number: of each batch the round that is to be asked next."""
@@ -77,24 +87,24 @@ class DeferredQueue:
         self.settled: frozenset[tuple[int, int]] = frozenset()
         """Rounds above 0 that were settled when the run's objects were last listed: number and round."""
         self.is_listed = is_listed
-        """Whether it is known what there is: nothing at the beginning of most runs."""
+        """Whether the queue has all deferred batches."""
         self._is_read = False
         self._taken: dict[int, int] = {}
         """By number: the highest round that was taken. A listing may be older than that."""
         self.trouble: str | None = None
         """Why nothing could be read, after several tries."""
-        self.on_error: Callable[[Exception], None] = lambda _: None
-        """Is given each error."""
+        self.refused: StoreRefused | None = None
+        """What S3 refused for good; no later try can help before an operator has changed something."""
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """List the run's objects, as at the beginning of a hop, or where another worker settled a batch."""
+        """List the run's objects: at the beginning of a hop, and when another worker settled a batch."""
         self.is_listed = False
         self._must_look = True
 
     def add(self, found: DeferredBatch) -> None:
-        """There is a batch with deferred devices."""
+        """Add a batch with deferred devices."""
         known = self._known.get(found.number)
         if found.round > self._taken.get(found.number, 0) and (known is None or known.round <= found.round):
             self._known[found.number] = found
@@ -102,21 +112,21 @@ class DeferredQueue:
             self._put(found)
 
     def forget(self, number: int, round_: int) -> None:
-        """A round of a batch turned out to be settled."""
+        """Remove a batch whose round is settled."""
         self._taken[number] = max(round_, self._taken.get(number, 0))
         if number in self._known and self._known[number].round <= round_:
             del self._known[number]
             self._loaded.pop(number, None)
 
     def end_reading(self) -> None:
-        """The reading has ended: those that waited for it are due."""
+        """The audience is read: the batches that waited for that are due."""
         self._is_read = True
         waited, self._at_end = self._at_end, []
         for number in waited:
             self._put(self._known[number])
 
     def hurry(self, numbers: Collection[int]) -> None:
-        """Read these now, whenever they are due."""
+        """Read these batches now, whenever they are due."""
         for number in numbers:
             if number in self._known and number not in self._loading and number not in self._loaded:
                 heapq.heappush(self._waiting, (0.0, number, self._known[number].round))
@@ -163,13 +173,15 @@ class DeferredQueue:
             self._listing = self._background.submit(self._results.open_deferred, self._run_id)
         while self._unknown and len(self._looking) < MAX_LOOKS:
             found = self._known.get(self._unknown.popleft())
-            if found is not None and found.due_at is None:  # else it was read meanwhile
+            if found is not None and found.due_at is None:  # else `hurry` had it read meanwhile
                 self._looking[found.number] = self._background.submit(self._results.first_due, self._run_id, found)
         while self._waiting and self._waiting[0][0] <= now_s and self._has_room:
             _, number, round_ = heapq.heappop(self._waiting)
             found = self._known.get(number)
+            # An entry of the heap may be out of date: the batch was taken, or has come to a later round.
             if found is None or found.round != round_ or number in self._loading or number in self._loaded:
                 continue
+            # Its earlier round may be settled and not counted yet. Asked now, its account would be added too early.
             if number >= passed:
                 heapq.heappush(self._waiting, (now_s + NOT_PASSED_S, number, round_))
                 continue
@@ -185,12 +197,12 @@ class DeferredQueue:
         task, self._listing = self._listing, None
         try:
             found = task.result()
-        except Exception as error:  # noqa: BLE001 - whatever S3 had to say: it is asked again
+        except Exception as error:  # noqa: BLE001 - whatever S3 answered: it is asked again
             self._must_look = True
             self.fail(error)
             return
         self._succeed()
-        self.is_listed = not self._must_look
+        self.is_listed = not self._must_look  # a look that was asked for meanwhile is still to be done
         self.settled = found.settled
         for batch in found.batches:
             known = self._known.get(batch.number)
@@ -200,7 +212,7 @@ class DeferredQueue:
     def _take_looks(self) -> None:
         for number in [number for number, task in self._looking.items() if task.done()]:
             task, found = self._looking.pop(number), self._known.get(number)
-            if found is None:  # it was read meanwhile
+            if found is None:  # it was taken meanwhile
                 continue
             try:
                 due_at = task.result()
@@ -217,6 +229,7 @@ class DeferredQueue:
             round_, task = self._loading.pop(number)
             found = self._known.get(number)
             if found is None or found.round != round_:
+                # Another round was found while this one was read: what was read is not used.
                 if found is not None:
                     self._put(found)
                 continue
@@ -241,9 +254,12 @@ class DeferredQueue:
         """Something could not be read: it is tried again in a while."""
         self._failures += 1
         self._retry_at = self._clock.monotonic() + RETRY_S
-        self.on_error(error)
+        trouble = f"deferred devices could not be read: {in_words(error)}"
+        self._troubles.note(trouble)
+        if isinstance(error, StoreRefused):
+            self.refused = error
         if self._failures >= MAX_FAILURES:
-            self.trouble = f"deferred devices could not be read: {in_words(error)}"
+            self.trouble = trouble
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -252,10 +268,7 @@ class DeferredQueue:
         return [self._known[number] for number in self._loaded]
 
     def put_back(self, number: int) -> bool:
-        """Let a batch wait of which no device is due, or forget one that nothing is deferred of.
-
-        Returns whether that was so.
-        """
+        """Let a batch wait again of which no device is due, or remove one without devices. Returns whether it was so."""
         items, found, now_s = self._loaded[number], self._known[number], self._clock.now()
         if any(self._is_due(item, now_s) for item in items):
             return False
@@ -267,33 +280,35 @@ class DeferredQueue:
     def take(self, number: int, suspects: Sequence[UnfinishedClaim]) -> tuple[Batch, list[Push]]:
         """A batch that is read, with the devices that are due now to be asked; the others are deferred again in it.
 
-        But where devices of it were never asked for, the run's pace may take long for them: meanwhile others come due.
-        Those are returned, to be asked for in their time or deferred when the rest of the batch is through.
+        But where devices of it were never asked for, the run's rate limit may take long to let them pass: meanwhile
+        others come due. Those are returned, to be asked for in their time or deferred when the rest of the batch is
+        through.
 
         Args:
             suspects: earlier claims that may have asked for it.
         """
-        items, found = self._loaded.pop(number), self._known.pop(number)
+        devices, found = self._loaded.pop(number), self._known.pop(number)
         self._taken[number] = found.round
         now_s = self._clock.now()
         end = Cursor(record=(number + 1) * self._size, round=found.round)
         batch = Batch(self._run_id, self._campaign_id, number, found.round, end)
-        batch.account.deferred = -len(items)
-        is_paced = any(not item.attempts and self._is_due(item, now_s) for item in items)
+        # The account of a round is what it adds to the run's: its devices are deferred no longer.
+        batch.account.deferred = -len(devices)
+        is_paced = any(not one.attempts and self._is_due(one, now_s) for one in devices)
         later = []
-        for item in items:
-            push = push_of(batch, item)
-            if self._is_due(item, now_s):
+        for device in devices:
+            push = push_of(batch, device)
+            if self._is_due(device, now_s):
                 batch.add(push)
-            elif is_paced and not math.isinf(due_from(item)):
+            elif is_paced and not math.isinf(due_from(device)):
                 batch.add(push, waits=False)
                 later.append(push)
             else:
                 batch.keep(push)
-        # Those who are not due yet were not due for the dead either.
-        suspect(batch, suspects)
+        # Only those that wait now: the others were not due for earlier claims either.
+        mark_suspected(batch, suspects)
         return batch, later
 
-    def _is_due(self, item: DeferredDevice, now_s: float) -> bool:
-        due_at = due_from(item)
+    def _is_due(self, device: DeferredDevice, now_s: float) -> bool:
+        due_at = due_from(device)
         return self._is_read if math.isinf(due_at) else due_at <= now_s

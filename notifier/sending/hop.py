@@ -1,143 +1,131 @@
-"""The worker: feed a claimed lane, settle its batches, hand it over. A plain loop over injected time and stores.
+"""One hop: sends a claimed lane's batches, settles them, and hands the lane over. A loop over injected time and stores.
 
-One turn of the loop never waits for anything but answers; calls that block run in a few threads and are taken in when
-they are done. So the same code runs in Lambda and in a simulation that decides when each of them ends.
+One turn of the loop waits for nothing but answers. Calls that block run in a few threads, and the loop collects their
+results when they are done. So the same code runs in Lambda and in a simulation that decides when each of them ends.
 """
 
-import enum
 import math
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
-import msgspec
-
-from notifier.model.ledger import Ledger
-from notifier.model.outcome import timestamp
-from notifier.model.run import HAND_OVER_MS, Control, Ending, Lane, LaneState
+from notifier.model.run import Control
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused
 from notifier.sending.batch import Batch
-from notifier.sending.batch_source import BatchSource, BrokenInput, EndedFeed, InputUnreachable
+from notifier.sending.batch_source import BatchSource, BrokenInput, EndedAudience, InputUnreachable, SourceOpener
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.dispatch import Dispatch
+from notifier.sending.exits import Departure, Exit, Plan
 from notifier.sending.rate_limit import RateLimit
 from notifier.sending.retrying import Retrying
+from notifier.sending.send_queue import SendQueue
 from notifier.sending.settling import SLOW_S
 
 MAX_OPEN_BATCHES = 128
 """At 8,000 pushes a second one answer that takes 5 s keeps 80 batches open."""
-TURN = 256
-"""Pushes let go in one turn of the loop, so that answers are never kept waiting."""
 REST_ABOVE_S = 90.0
 """A longer wait than this is not billed: the lane rests."""
-WAIT_MS = 60_000
-"""S3 could not be read: the sweeper comes back after this."""
-
-
-class Exit(enum.IntEnum):
-    """Why this hop ends. A higher one overrules a lower one."""
-
-    HAND_OVER = 1
-    WAIT = 2
-    REST = 3
-    PAUSE = 4
-    ABORT = 5
-    CANCEL = 6
-    STOP = 7
-    FAIL = 8
-    COMPLETE = 9
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What the campaign says about when. Times in seconds since the epoch."""
-
-    not_before: float | None = None
-    abort_after: float | None = None
-
-
-class Watcher(Protocol):
-    """Is told how it goes, once a turn at most; shows or logs it."""
-
-    def turn(self, hop: "Hop") -> None: ...
+POLL_S = 0.02
+"""How long a turn waits for answers when nothing is to be sent before some have come."""
+BUSY_POLL_S = 0.005
+"""How long when there may be something to send in the next turn."""
+PACED_POLL_S = 0.05
+"""How long at most when the rate limit holds pushes back."""
+_SEND_OPEN_BATCHES = (Exit.HAND_OVER, Exit.COMPLETE)
+"""Ways to end that let the open batches be sent to their end; all others defer what is not in flight."""
+_ACCOUNTS_FOR_ALL = (Exit.ABORT, Exit.CANCEL, Exit.FAIL)
+"""Ways to end a run early: they still account for everything that earlier claims may have sent."""
 
 
 class Hop:
     """One working invocation of a lane.
 
     Args:
-        open_feed: the audience from the progress' cursor on; None while what it needs is being read.
+        opener: the batches from the checkpoint's cursor on.
         retrying: the deferred devices.
-        pace: permits for first attempts, control users included.
+        rate_limit: of first requests, control users included.
+        on_turn: is called after each turn of the loop.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         dispatch: Dispatch,
-        open_source: Callable[[Checkpoint], BatchSource | None],
+        opener: SourceOpener,
         retrying: Retrying,
         rate_limit: RateLimit,
         plan: Plan,
         deadline: Deadline,
         clock: Clock,
-        watcher: Watcher,
+        on_turn: "Callable[[Hop], None]",
     ) -> None:
         self.checkpoint = checkpoint
         self.dispatch = dispatch
         self.deadline = deadline
-        self._open_source = open_source
+        self._opener = opener
         self._retrying = retrying
         self._source: BatchSource | None = None
-        self._rate_limit = rate_limit
+        self._queue = SendQueue(dispatch, rate_limit, clock)
         self._plan = plan
         self._clock = clock
-        self._watcher = watcher
-        self._current: list[Batch] = []
-        self._again: deque[Batch] = deque()
-        """Batches with devices that are asked for again."""
+        self._on_turn = on_turn
         self._upcoming: Batch | None = None
+        """A batch that is formed, and waits until the ledger has recorded that a crash could have reached it."""
         self._exit: Exit | None = None
+        self._reason: str | None = None
+        self._due_at: float | None = None
         self._unreachable = False
-        self._reading_since_s = 0.0
-        self.reason: str | None = None
-        self.due_at: float | None = None
+        self._reading_since_s: float | None = None
+        """Since when the settled batches are read, while nothing can be sent for that."""
 
-    def run(self) -> Exit:
+    def run(self) -> Departure:
         """Send until there is a reason to end, then drain. Every batch formed is settled when this returns.
 
         Raises:
-            LaneLost, LeaseOver: another worker holds the lane; nothing may be written.
+            LaneLost, LeaseOver: another worker has the lane, or may have it; nothing may be written.
         """
         try:
             while True:
-                self._look_around()
+                # First the reasons to end, so that a turn after a cancel or near the deadline starts nothing new.
+                self._look_for_reasons()
                 self._read_deferred()
                 if self._exit is None or self._exit is Exit.HAND_OVER:
+                    # A hand-over sends its open batches to the end; they would cost the next hop a request each.
                     self._send_some()
                 elif self._must_read_on:
                     self._read_on()
                 self._look_at_end()
+                # While settlements fail, or the lease is short, nothing more may start.
                 self.dispatch.step(self._patience_s(), may_start=not self.checkpoint.must_hold)
                 self._release_withheld()
-                if self.dispatch.stop_reason is not None:
-                    self._end(Exit.STOP, self.dispatch.stop_reason)
-                elif (rest := self.dispatch.rest) is not None:
-                    self._rest(rest.until_s, rest.reason)
-                self.checkpoint.settle_complete()
-                if self.checkpoint.refused is not None:
-                    self._stop_unsettled(self.checkpoint.refused)
+                self._heed_dispatch()
+                # After the answers of this turn, so that a batch is settled in the turn in which it is complete.
+                self._settle()
+                # After the settlements: one write carries all of them. At the end at once, for nothing follows.
                 self.checkpoint.write(urgent=self._exit is not None or self._is_idle)
-                self._watcher.turn(self)
+                self._on_turn(self)
                 if self._is_over():
-                    return self._exit or Exit.COMPLETE
+                    return Departure(self._exit or Exit.COMPLETE, self._reason, self._due_at)
         finally:
             if self._source is not None:
                 self._source.close()
 
+    def _heed_dispatch(self) -> None:
+        """End when the dispatch found that nothing can be sent: for good, or for a while."""
+        if self.dispatch.stop_reason is not None:
+            self._end(Exit.STOP, self.dispatch.stop_reason)
+        elif (rest := self.dispatch.rest) is not None:
+            self._rest(rest.until_s, rest.reason)
+
+    def _settle(self) -> None:
+        for counted in self.checkpoint.settle_complete():
+            self._retrying.note_counted(counted)
+        if self.checkpoint.refused is not None:
+            self._stop_unsettled(self.checkpoint.refused)
+
     # -- reasons to end -----------------------------------------------------------------------------------------------
 
-    def _look_around(self) -> None:
+    def _look_for_reasons(self) -> None:
+        """Operator's commands, the campaign's times, the invocation's time."""
         now_s = self._clock.now()
         lane = self.checkpoint.lane
         if lane.control is Control.CANCEL:
@@ -150,6 +138,8 @@ class Hop:
             self._rest(self._plan.not_before)
         if self.deadline.is_near():
             self._end(Exit.HAND_OVER, None)
+        # A hand-over lets open batches finish. The less time is left, the less is waited for: at half of it no request
+        # starts, at a quarter no answer is waited for, and at an eighth no settlement.
         remaining_ms = self.deadline.remaining_ms()
         if remaining_ms < self.deadline.hard_ms and not self.dispatch.draining:
             self._drain()
@@ -160,68 +150,65 @@ class Hop:
 
     def _end(self, why: Exit, reason: str | None) -> None:
         """Begin to end. Only a hand-over lets the open batches finish; everything else defers what is not in flight."""
-        if self._unreachable or self.checkpoint.has_given_up or (self._exit is not None and self._exit >= why):
+        # Unreachable input and unsettled batches have decided already how this hop ends: see `_wait`, `_stop_unsettled`.
+        is_decided = self._unreachable or self.checkpoint.has_given_up
+        if is_decided or (self._exit is not None and self._exit >= why):
             return
-        self._exit, self.reason = why, reason
-        if why not in (Exit.HAND_OVER, Exit.COMPLETE):
+        self._exit, self._reason = why, reason
+        if why not in _SEND_OPEN_BATCHES:
             self._drain()
 
     def _wait(self, reason: str) -> None:
-        """What has to be read cannot be: even a run that ends early has to wait for it."""
-        self.checkpoint.note_trouble(reason)
+        """Input unreachable: end with WAIT, even when cancelled or aborted, because the account needs the rest of it."""
+        self.checkpoint.troubles.note(reason)
         if self._must_read_on:
-            self._exit = None
+            self._exit = None  # otherwise CANCEL or ABORT would overrule WAIT
         self._end(Exit.WAIT, reason)
         self._unreachable = True
 
     def _stop_unsettled(self, reason: str) -> None:
-        """Nothing can be settled until somebody changes something: what was asked for stays open, until a resume."""
+        """No batch can be settled before an operator has changed something: stop, and leave them to a resume."""
         if self.checkpoint.has_given_up:
             return
         self.checkpoint.give_up()
-        # A cancelled run has nobody who resumes it: it ends as cancelled, and says what is missing in its account.
-        self._exit, self.reason = (self._exit if self._exit is Exit.CANCEL else Exit.STOP), reason
+        # A cancelled run is never resumed: it ends as cancelled, and its account says what is missing.
+        self._exit, self._reason = (self._exit if self._exit is Exit.CANCEL else Exit.STOP), reason
         self._drain()
 
     def _leave_unsettled(self) -> None:
-        """No time is left to try again. To be killed here would lose what the next claim has to know."""
+        """No time is left for another try: leave now, because a kill would lose what the next claim has to know."""
         self.checkpoint.give_up(at_once=True)
         if self._exit not in (Exit.PAUSE, Exit.STOP):
-            # Also for endings: they are due again in the next claim, which can then account for everything.
-            self._exit, self.reason = Exit.WAIT, self.checkpoint.trouble or "S3 took no rows in the time that was left"
+            # Endings too: they are due again in the next claim, which can then account for everything.
+            trouble = self.checkpoint.troubles.last
+            self._exit, self._reason = Exit.WAIT, trouble or "S3 took no rows in the time that was left"
 
     def _rest(self, due_at: float, reason: str | None = None) -> None:
-        self.due_at = due_at
+        self._due_at = due_at
         self._end(Exit.REST, reason)
 
     def _drain(self) -> None:
-        """Start no request from now on. Control users need none: they are held at once."""
+        """Start no request from now on."""
         self.dispatch.drain()
-        at = timestamp(self._clock.now())
-        for batch in (*self._current, *self._again):
-            while batch.waiting:
-                push = batch.waiting.popleft()
-                if push.is_control:
-                    batch.hold(push, at)
-                else:
-                    batch.defer(push)
-        self._current.clear()
-        self._again.clear()
+        self._queue.drain()
 
     def _release_withheld(self) -> None:
-        """When every open push is one held in doubt, and nothing more will come, they cannot be held any longer."""
+        """If only withheld refusals remain and no more answers will come, decide them now."""
         if self.dispatch.withheld and self.dispatch.withheld == self.dispatch.open and self._nothing_to_send:
             self.dispatch.release_withheld(is_last_round=self._has_ended and self._exit is None)
 
     @property
     def _has_ended(self) -> bool:
         """The audience is read, and nothing deferred is due."""
-        ended = self._source is not None and self._source.ended
-        return ended and self._retrying.is_quiet(self._clock.now())
+        return self._source_ended and self._retrying.is_quiet(self._clock.now())
+
+    @property
+    def _source_ended(self) -> bool:
+        return self._source is not None and self._source.ended
 
     @property
     def _nothing_to_send(self) -> bool:
-        return not self._current and not self._again and (self._exit is not None or self._is_full or self._has_ended)
+        return self._queue.is_empty and (self._exit is not None or self._is_full or self._has_ended)
 
     @property
     def _is_full(self) -> bool:
@@ -230,101 +217,92 @@ class Hop:
 
     @property
     def _is_idle(self) -> bool:
-        return not self._current and not self._again and self.dispatch.open == 0 and self.checkpoint.is_settled
+        return self._queue.is_empty and self.dispatch.open == 0 and self.checkpoint.is_settled
 
     def _is_over(self) -> bool:
         return self._exit is not None and self._is_idle and self.checkpoint.is_written and not self._must_read_on
 
     @property
     def _must_read_on(self) -> bool:
-        """A run that ends early still accounts for what dead workers may have begun: settled batches, the rest unsent.
+        """After cancel, abort or a broken file: whether batches that an earlier claim may have sent are not formed yet.
 
-        So every row is counted, and a worker that was only slow cannot settle anything afterwards.
+        They are formed, so that their rows are counted and the rest is deferred. Also, a worker that was only slow
+        cannot settle any of them afterwards.
         """
-        if self._exit not in (Exit.ABORT, Exit.CANCEL, Exit.FAIL):
+        if self._exit not in _ACCOUNTS_FOR_ALL:
             return False
-        return self._must_read_audience or self.checkpoint.is_old or self._retrying.has_unfinished
+        return self._must_read_audience or self.checkpoint.is_in_old_round or self._retrying.has_unfinished
 
     @property
     def _must_read_audience(self) -> bool:
-        over = self._source is not None and self._source.ended
-        return self._exit in (Exit.ABORT, Exit.CANCEL) and self.checkpoint.has_suspects_ahead and not over
+        # Not after FAIL: a broken audience cannot be read on.
+        is_readable = self._exit in (Exit.ABORT, Exit.CANCEL) and not self._source_ended
+        return is_readable and self.checkpoint.has_suspects_ahead
 
-    # -- feeding ------------------------------------------------------------------------------------------------------
+    # -- sending ------------------------------------------------------------------------------------------------------
 
     def _send_some(self) -> None:
-        """Let go what pace and window allow: of the open batches first, then of a new one."""
+        """Send what rate limit and window allow: deferred devices that are due, open batches, then new ones."""
         if self.checkpoint.must_hold:
             return
-        now_s = self._clock.monotonic()
-        left = min(self._rate_limit.permits(now_s), self._let_go_again())
-        gone = 0
-        while gone < left:
-            if not self._current and not self._take_batch():
-                break
-            gone += self._send_from(self._current[0], left - gone)
-            if not self._current[0].waiting:
-                self._current.pop(0)
-        if self._current and 2 * len(self._current[-1].waiting) <= self._current[-1].pushes:
-            self.checkpoint.expect(self._current[-1].number + 1)
-        self._rate_limit.take(gone)
+        if self._exit is None:
+            self._take_deferred()
+        self._queue.send(self._next_batch)
+        if (number := self._queue.half_sent) is not None:
+            self.checkpoint.expect(number + 1)
 
-    def _send_from(self, batch: Batch, limit: int) -> int:
-        waiting, n = batch.waiting, 0
-        at = timestamp(self._clock.now())
-        while waiting and n < limit:
-            push = waiting.popleft()
-            if push.is_control:
-                batch.hold(push, at)
-            else:
-                self.dispatch.send(push)
-            n += 1
-        return n
-
-    def _take_batch(self) -> bool:
-        """Bring the next batch in, if there may be one."""
-        if self._is_full or (self._exit is not None and not (self._must_read_audience or self.checkpoint.is_old)):
-            return False
-        try:
-            if self._source is None:
-                self._source = self._open_source(self.checkpoint)
-            if self._source is None:
-                self._note_slow_reading()
-                return False
-            self._reading_since_s = 0.0
-            batch = self._upcoming or self._source.next()
-        except BrokenInput as error:
-            self._end(Exit.FAIL, str(error))
-            return False
-        except StoreRefused as error:
-            self._end(Exit.STOP, f"rows_refused: {error}")
-            return False
-        except InputUnreachable as error:
-            self._wait(str(error))
-            return False
+    def _next_batch(self) -> Batch | None:
+        """Bring the next batch of the audience in, if there may be one. Returns it if it has devices to send."""
+        batch = self._read_batch() if self._may_read else None
         if batch is None:
-            return False
+            return None
+        # Not where a run ends early: then the batch is deferred unasked, and no crash can leave it suspected.
         if not batch.settled_by_another and self._exit is None and not self.checkpoint.may_form(batch.number):
             self._upcoming = batch
-            return False
+            return None
         self._upcoming = None
         self.checkpoint.enter(batch)
-        if batch.waiting:
-            self.checkpoint.begin_sending()
-            self._current.append(batch)
-        return bool(batch.waiting)
+        if not batch.waiting:
+            return None
+        self.checkpoint.begin_sending()
+        return batch
+
+    @property
+    def _may_read(self) -> bool:
+        if self._is_full:
+            return False
+        return self._exit is None or self._must_read_audience or self.checkpoint.is_in_old_round
+
+    def _read_batch(self) -> Batch | None:
+        """The next batch of the audience; None when it is not there yet, or cannot be had, which ends the hop."""
+        try:
+            if self._source is None:
+                self._source = self._opener.open(self.checkpoint)
+            if self._source is None:
+                self._note_slow_reading()
+                return None
+            self._reading_since_s = None
+            return self._upcoming or self._source.next()
+        except BrokenInput as error:
+            self._end(Exit.FAIL, str(error))
+        except StoreRefused as error:
+            self._end(Exit.STOP, f"rows_refused: {error}")
+        except InputUnreachable as error:
+            self._wait(str(error))
+        return None
 
     def _note_slow_reading(self) -> None:
-        """A hop that is killed while it reads leaves behind what it waited for."""
+        """Note what is waited for: a hop that is killed meanwhile leaves it in the ledger."""
         now_s = self._clock.monotonic()
-        self._reading_since_s = self._reading_since_s or now_s
+        if self._reading_since_s is None:
+            self._reading_since_s = now_s
         if now_s - self._reading_since_s >= SLOW_S:
-            self.checkpoint.note_trouble(f"settled batches: S3 takes more than {SLOW_S:.0f} s to hand them out")
+            self.checkpoint.troubles.note(f"settled batches: S3 takes more than {SLOW_S:.0f} s to hand them out")
 
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
     def _read_deferred(self) -> None:
-        """Read what is due. Once the hop is ending, nothing more is announced."""
+        """Read what is due. Once the hop is ending, no batch is entered in the list of those asked for."""
         try:
             self._retrying.turn()
         except StoreRefused as error:
@@ -332,45 +310,31 @@ class Hop:
         if self._exit is not None and not self._must_read_on:
             self._retrying.stop()
 
-    def _let_go_again(self) -> int:
-        """Let go the deferred devices that are due. The pace is of first requests: it does not hold them back.
-
-        Returns how many more pushes may be let go in this turn.
-        """
-        if self._exit is None:
-            self._take_deferred()
-        left = min(self.dispatch.room, TURN)
-        while self._again and left > 0:
-            batch = self._again[0]
-            while batch.waiting and batch.waiting[0].attempts and left > 0:
-                self.dispatch.send(batch.waiting.popleft())
-                left -= 1
-            if not batch.waiting or not batch.waiting[0].attempts:
-                self._again.popleft()
-                if batch.waiting:  # deferred before it was asked for the first time
-                    self._current.insert(0, batch)
-        return left
-
     def _take_deferred(self, *, unfinished_only: bool = False) -> None:
         for batch, later in self._retrying.take(unfinished_only=unfinished_only):
             if not unfinished_only:
                 self.checkpoint.begin_sending()
-            self._again.append(batch)
+            self._queue.put_again(batch)
             for push in later:
                 self.dispatch.set_aside(push)
 
     def _read_on(self) -> None:
-        """Form what workers that died may have begun, and defer it: so its rows are counted, and nobody's are lost."""
-        self._take_batch()
+        """After cancel or abort keep forming the batches that an earlier claim may have sent, so that they are counted.
+
+        Their devices without a row are deferred: the account lists them as unsent.
+        """
+        batch = self._next_batch()
+        if batch is not None:
+            self._queue.put(batch)
         self._take_deferred(unfinished_only=True)
         self._drain()
         try:
-            self._retrying.due_at()
+            self._retrying.due_at()  # asked for its error only
         except InputUnreachable as error:
             self._wait(str(error))
 
     def _look_at_end(self) -> None:
-        """The audience is over when its feed has ended and is settled; the run, when nothing is deferred either."""
+        """The reading is over when the audience has ended and is settled; the run, when nothing is deferred either."""
         if self._source is not None and self._source.ended and not self.checkpoint.is_reading_over:
             self._end_reading(self._source)
         if self._exit is not None or not self._has_read or not self._is_idle:
@@ -384,6 +348,7 @@ class Hop:
             self._wait(str(error))
             return
         if due_at == math.inf:
+            # The account counts deferred devices and no object holds them. A listing may have been older than they are.
             if not self._retrying.look_again():
                 self._end(Exit.STOP, "deferred_missing: the objects of devices that are still to be asked for are gone")
         elif due_at is not None:
@@ -391,20 +356,18 @@ class Hop:
 
     @property
     def _has_read(self) -> bool:
-        """The audience is read. Where nothing is deferred, the ledger need not know."""
-        ended = self._source is not None and self._source.ended
-        return self.checkpoint.is_read or (
-            ended and not self.checkpoint.is_old and self.checkpoint.account.deferred <= 0
-        )
+        """The audience is read. Where nothing is deferred, that need not be written before the run completes."""
+        nothing_left = not self.checkpoint.is_in_old_round and self.checkpoint.account.deferred <= 0
+        return self.checkpoint.is_read or (self._source_ended and nothing_left)
 
     def _end_reading(self, source: BatchSource) -> None:
         """Go on with deferred devices only."""
-        if self._current or not self.checkpoint.has_settled_all:
+        if self._queue.has_first or not self.checkpoint.has_settled_all:
             return
-        if not self.checkpoint.is_old:
+        if not self.checkpoint.is_in_old_round:
             if self.checkpoint.account.deferred > 0:
                 self.checkpoint.end_reading()
-        elif self._retrying.is_listed and isinstance(source, EndedFeed):
+        elif self._retrying.is_listed and isinstance(source, EndedAudience):
             self.checkpoint.end_reading(source.settled, self._retrying.asked_by_old_claims(source.settled))
 
     def _rest_until(self, due_at: float) -> None:
@@ -412,46 +375,18 @@ class Hop:
         wait_s = due_at - self._clock.now()
         beyond_hop = wait_s * 1000 > self.deadline.before_near_ms()
         # Credentials that could not be had for half a minute will not be there in a moment either.
-        kept_out = self.dispatch.unavailable
-        if wait_s > REST_ABOVE_S or (wait_s > 0 and (beyond_hop or kept_out)):
-            self._rest(min(due_at, self._plan.abort_after or math.inf), kept_out.reason if kept_out else None)
+        unavailable = self.dispatch.unavailable
+        if wait_s > REST_ABOVE_S or (wait_s > 0 and (beyond_hop or unavailable)):
+            # Not beyond `abort_after`: a run that is aborted must be ended then.
+            until = min(due_at, self._plan.abort_after or math.inf)
+            self._rest(until, unavailable.reason if unavailable else None)
 
     def _patience_s(self) -> float:
         """How long this turn may wait for answers."""
         if self.checkpoint.must_hold:
-            return 0.02  # whatever the pace allows, nothing may start
-        if self._exit is None and self._current and self.dispatch.room > 0:
-            return min(self._rate_limit.wait_s(self._clock.monotonic()), 0.05)
+            return POLL_S  # whatever the rate limit allows, nothing may start
+        if self._exit is None and self._queue.has_first and self.dispatch.room > 0:
+            return min(self._queue.wait_s(), PACED_POLL_S)
         if self.dispatch.open == 0 or not self._nothing_to_send:
-            return 0.005
-        return 0.02
-
-
-def leave(hop: Hop, why: Exit, ledger: Ledger, clock: Clock) -> Lane:
-    """The hop's last write: what becomes of the lane.
-
-    Raises:
-        LaneLost: another worker holds it.
-    """
-    lane = hop.checkpoint.as_left()
-    now_ms = int(clock.now() * 1000)
-    match why:
-        case Exit.HAND_OVER:
-            return ledger.release(lane, LaneState.READY, now_ms + HAND_OVER_MS)
-        case Exit.WAIT:
-            return ledger.release(lane, LaneState.READY, now_ms + WAIT_MS, hop.reason)
-        case Exit.REST:
-            return ledger.release(lane, LaneState.RESTING, int((hop.due_at or clock.now()) * 1000), hop.reason)
-        case Exit.PAUSE:
-            return ledger.release(lane, LaneState.PAUSED, None)
-        case Exit.STOP:
-            return ledger.release(lane, LaneState.STOPPED, None, hop.reason)
-        case Exit.ABORT:
-            return ledger.finish(lane, Ending.ABORTED, hop.reason)
-        case Exit.CANCEL:
-            # Here alone a run may end with batches that could not be settled: nobody resumes it.
-            return ledger.finish(hop.checkpoint.as_ended(), Ending.CANCELLED, hop.reason)
-        case Exit.FAIL:
-            return ledger.finish(lane, Ending.FAILED, hop.reason)
-        case Exit.COMPLETE:
-            return ledger.finish(lane, Ending.COMPLETED, None)
+            return BUSY_POLL_S
+        return POLL_S

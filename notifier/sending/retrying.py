@@ -7,13 +7,13 @@ from notifier.model.account import Account
 from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.run import Asking
-from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.asking import asked_by_old_claims
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
-from notifier.sending.batch_source import InputUnreachable, account_of
-from notifier.sending.checkpoint import Checkpoint
+from notifier.sending.batch_source import InputUnreachable
+from notifier.sending.checkpoint import Checkpoint, CountedBatch
 from notifier.sending.deferral import DeferredBatch, due_from
 from notifier.sending.deferred import DeferredQueue
+from notifier.sending.repeats import settled_account
 from notifier.sending.results import Results, SettledBatch
 
 
@@ -49,9 +49,6 @@ class Retrying:
         """The objects were listed once more since the last batch was taken."""
         self._has_ended_reading = False
         """The queue knows that the audience was read."""
-        self._refused: StoreRefused | None = None
-        checkpoint.on_settled = self._note_settled
-        queue.on_error = self._note_error
 
     def turn(self) -> None:
         """Begin to read what is due, take in what was read. Never blocks.
@@ -59,8 +56,8 @@ class Retrying:
         Raises:
             StoreRefused: the role may not read what is deferred.
         """
-        if self._refused is not None:
-            raise self._refused
+        if self._queue.refused is not None:
+            raise self._queue.refused
         if self._checkpoint.is_read and not self._has_ended_reading:
             self._has_ended_reading = True
             self._queue.end_reading()
@@ -167,27 +164,24 @@ class Retrying:
             return
         end = Cursor(record=(number + 1) * self._size, round=settled.round)
         batch = Batch(self._run_id, self._campaign_id, number, settled.round, end)
-        batch.account = account_of(number, settled, self._checkpoint.asking.suspects_of(number))
+        batch.account = settled_account(number, settled, self._checkpoint.asking.suspects_of(number))
         batch.settled_by_another = True
         self._queue.forget(number, settled.round)
         self._checkpoint.enter_deferred(batch)
 
-    # -- what happens -------------------------------------------------------------------------------------------------
+    # -- what is settled ----------------------------------------------------------------------------------------------
 
-    def _note_settled(self, batch: Batch, is_ours: bool) -> None:
-        """A batch was settled, by this worker or by another: find out what it deferred."""
-        if is_ours:
+    def note_counted(self, counted: CountedBatch) -> None:
+        """A batch was settled, and its account added to the lane's: ask for what it deferred when that is due."""
+        batch = counted.batch
+        if counted.is_ours:
             if batch.deferred:
                 due_at = min(map(due_from, batch.deferred))
                 epochs = (self._checkpoint.lane.epoch,)
                 self._queue.add(DeferredBatch(batch.number, batch.round + 1, epochs, due_at))
-        elif batch.number not in self._queue and (
-            not batch.settled_by_another or (batch.account.deferred and not batch.round)
-        ):
-            # Another worker settled it, and may have deferred other devices than this one: only a listing shows them.
+            return
+        # Another worker settled it, and may have deferred other devices than this one: only a listing shows them. Not
+        # where it deferred nothing, nor in a later round: that was found by a listing, and so was the round after it.
+        needs_no_listing = batch.settled_by_another and (batch.round or not batch.account.deferred)
+        if batch.number not in self._queue and not needs_no_listing:
             self._queue.look()
-
-    def _note_error(self, error: Exception) -> None:
-        if isinstance(error, StoreRefused):
-            self._refused = error
-        self._checkpoint.note_trouble(f"deferred devices could not be read: {in_words(error)}")

@@ -1,17 +1,18 @@
 """Settles complete batches in threads, tries again what failed, and says when nothing more should be sent."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from notifier.model.background import Background, Task
 from notifier.model.runtime import Clock
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import Batch
 from notifier.sending.results import Results, SettledBatch
+from notifier.sending.trouble_log import TroubleLog
 
 RETRY_S = 1.0
 """A settlement that failed is tried again after this."""
 REFUSALS = 3
-"""A store that refuses the same batch so often in a row means it: one odd answer must not stop a run."""
+"""So many refusals of the same batch in a row are believed: one odd answer must not stop a run."""
 SLOW_S = 10.0
 """A settlement that takes longer is trouble: S3 takes some tens of milliseconds."""
 
@@ -34,20 +35,21 @@ class Settling:
     """The settlements that are under way.
 
     Args:
-        trouble: is given every failure, in words.
+        epoch: of this claim; it is written into what it settles.
     """
 
     def __init__(
-        self, results: Results, background: Background, clock: Clock, epoch: int, trouble: Callable[[str], None]
+        self, results: Results, background: Background, clock: Clock, epoch: int, troubles: TroubleLog
     ) -> None:
         self._results = results
         self._background = background
         self._clock = clock
         self._epoch = epoch
-        self._trouble = trouble
+        self._troubles = troubles
         self._settlements: dict[int, _Settlement] = {}
+        """By number. Of one number there is one batch at a time: its next round begins when this one is settled."""
         self.refused: str | None = None
-        """Why nothing can be settled until somebody changes it."""
+        """Why nothing can be settled before an operator has changed something."""
         self._given_up = False
 
     def begin(self, batch: Batch) -> None:
@@ -61,39 +63,39 @@ class Settling:
 
     @property
     def is_troubled(self) -> bool:
-        """Whether a settlement has failed, and not succeeded since, or takes too long: so might what is sent now."""
+        """Whether a settlement has failed and not succeeded since, or takes too long: so might what is sent now."""
         late_s = self._clock.monotonic() - SLOW_S
         return any(one.has_failed or one.began_s < late_s for one in self._settlements.values())
 
     @property
     def is_under_way(self) -> bool:
-        """Whether S3 is being asked for something."""
+        """Whether a call to S3 has not returned."""
         return any(one.task is not None for one in self._settlements.values())
 
     def done(self) -> Iterator[tuple[Batch, SettledBatch]]:
-        """Batches that were settled since, each with what `settle` returned. Begins the tries that are due."""
+        """Batches that were settled since the last call. Begins the tries that are due."""
         now_s = self._clock.monotonic()
         for number, one in list(self._settlements.items()):
             if one.task is None:
                 if now_s >= one.retry_s and not self._given_up:
                     one.task = self._background.submit(self._results.settle, one.batch, self._epoch)
             elif one.task.done():
-                settled = self._result(one, now_s)
+                settled = self._result(one, one.task, now_s)
                 if settled is not None:
                     del self._settlements[number]
                     yield one.batch, settled
 
-    def _result(self, one: _Settlement, now_s: float) -> SettledBatch | None:
-        """What a finished try returned; None when it failed, which is noted."""
-        task, one.task, one.retry_s, one.has_failed = one.task, None, now_s + RETRY_S, True
+    def _result(self, one: _Settlement, task: Task[SettledBatch], now_s: float) -> SettledBatch | None:
+        """What a finished try returned; None when it failed: then the batch waits for its next try."""
         try:
-            return task.result() if task else None
+            return task.result()
         except StoreRefused as error:
             one.refusals += 1
-            self._trouble(f"rows_refused: {error}")
+            self._troubles.note(f"rows_refused: {error}")
             if one.refusals >= REFUSALS:
                 self.refused = f"rows_refused: {error}"
         except Exception as error:  # noqa: BLE001 - S3 could not be reached: the batch waits, and is tried again
             one.refusals = 0
-            self._trouble(f"rows could not be written: {in_words(error)}")
+            self._troubles.note(f"rows could not be written: {in_words(error)}")
+        one.task, one.retry_s, one.has_failed = None, now_s + RETRY_S, True
         return None

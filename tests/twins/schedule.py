@@ -14,7 +14,7 @@ from notifier.gateway.keys import PATIENCE_S, REST_S
 from notifier.lifecycle.lane_worker import Invocation
 from notifier.model.outcome import Access, Readiness
 from notifier.model.run import Control, Lane, LaneState
-from notifier.sending.checkpoint import LeaseOver
+from notifier.sending.lane_writer import LeaseOver
 from notifier.stores.settlements import SETTLED_FOLDERS
 from tests.twins.background import TwinBackground, TwinTask
 from tests.twins.clock import START_S

@@ -9,7 +9,7 @@ from notifier.model.account import Account
 from notifier.model.log import Action
 from notifier.model.run import HEARTBEAT_MS, LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, UnfinishedClaim
 from notifier.model.summary import Summary, summary_of
-from notifier.sending.hop import WAIT_MS
+from notifier.sending.exits import WAIT_MS
 from notifier.sending.settling import REFUSALS, SLOW_S
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S

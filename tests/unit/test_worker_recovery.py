@@ -6,7 +6,7 @@ import pytest
 
 from notifier.model.cursor import Cursor
 from notifier.model.run import LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState
-from notifier.sending.checkpoint import LeaseOver
+from notifier.sending.lane_writer import LeaseOver
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones

@@ -1,0 +1,83 @@
+"""Why a hop ends, and the last write that follows from it."""
+
+import enum
+
+import msgspec
+
+from notifier.model.ledger import Ledger
+from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
+from notifier.model.runtime import Clock
+from notifier.sending.checkpoint import Checkpoint
+
+WAIT_MS = 60_000
+"""After this the sweeper nudges a lane whose input could not be read."""
+
+
+class Exit(enum.IntEnum):
+    """Why this hop ends. A higher one overrules a lower one."""
+
+    HAND_OVER = 1
+    """The invocation's time is nearly up: the next one goes on at once."""
+    WAIT = 2
+    """Something that the lane needs cannot be read now."""
+    REST = 3
+    """Nothing is to be done before a certain time, and waiting would be billed."""
+    PAUSE = 4
+    """An operator paused the run."""
+    ABORT = 5
+    """The campaign's `abort_after` has passed."""
+    CANCEL = 6
+    """An operator cancelled the run."""
+    STOP = 7
+    """The run cannot go on before an operator has changed something."""
+    FAIL = 8
+    """The audience is broken."""
+    COMPLETE = 9
+    """Every record was read and every device has an outcome."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The campaign's own times, in seconds since the epoch."""
+
+    not_before: float | None = None
+    abort_after: float | None = None
+
+
+class Departure(msgspec.Struct, frozen=True):
+    """How a hop ends. `due_at`: when the lane is to be worked on again, seconds since the epoch; of `REST` only."""
+
+    why: Exit
+    reason: str | None = None
+    due_at: float | None = None
+
+
+def leave(checkpoint: Checkpoint, departure: Departure, ledger: Ledger, clock: Clock) -> Lane:
+    """The hop's last write: what becomes of the lane.
+
+    Raises:
+        LaneLost: another worker claimed it.
+    """
+    lane, reason = checkpoint.as_left(), departure.reason
+    now_ms = int(clock.now() * 1000)
+    match departure.why:
+        case Exit.HAND_OVER:
+            # The next hop is asked for after this write. The time is for the sweeper, in case that never happens.
+            return ledger.release(lane, LaneState.READY, now_ms + HAND_OVER_MS)
+        case Exit.WAIT:
+            return ledger.release(lane, LaneState.READY, now_ms + WAIT_MS, reason)
+        case Exit.REST:
+            due_at = departure.due_at or clock.now()
+            return ledger.release(lane, LaneState.RESTING, int(due_at * 1000), reason)
+        case Exit.PAUSE:
+            return ledger.release(lane, LaneState.PAUSED, None)
+        case Exit.STOP:
+            return ledger.release(lane, LaneState.STOPPED, None, reason)
+        case Exit.ABORT:
+            return ledger.finish(lane, Ending.ABORTED, reason)
+        case Exit.CANCEL:
+            # Here alone a run may end with batches that could not be settled: no claim comes after it.
+            return ledger.finish(checkpoint.as_ended(), Ending.CANCELLED, reason)
+        case Exit.FAIL:
+            return ledger.finish(lane, Ending.FAILED, reason)
+        case Exit.COMPLETE:
+            return ledger.finish(lane, Ending.COMPLETED, None)

@@ -1,0 +1,76 @@
+"""Repeats of unfinished claims: who may have asked for a batch before, and what that adds to its account.
+
+A claim that ends with requests out, by a crash or with batches that could not be settled, leaves an `UnfinishedClaim` in
+the lane. Later claims form the same batches again and ask for the same devices. Each such request is counted as a
+possible repeat: `possibly_repeated` counts devices, each once, and `repeat_requests` counts requests.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from notifier.model.account import Account
+from notifier.model.run import UnfinishedClaim
+from notifier.sending.batch import Batch
+from notifier.sending.results import SettledBatch
+
+
+def mark_suspected(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
+    """Mark the pushes of a batch that is about to be sent as possible repeats.
+
+    When n earlier claims may have asked for a device, each of them once, n - 1 of their requests may have been repeats
+    already. Those are counted now, because this claim may end before it asks; one more is counted when it does ask.
+    """
+    asked = [bits for one in suspects if (bits := one.asked_of(batch.number))]
+    if not asked:
+        return
+    for push in batch.waiting:
+        askers = sum(bits >> push.order & 1 for bits in asked)
+        if not askers or push.is_control:
+            continue
+        # The device was asked for in an earlier round too, unanswered: then the first of these was a repeat itself.
+        repeats = askers if push.maybe_repeat else askers - 1
+        if repeats:
+            batch.count_repeats(push, repeats)
+        push.maybe_repeat = True
+        batch.suspected += 1
+
+
+def settled_account(number: int, found: SettledBatch, suspects: Sequence[UnfinishedClaim]) -> Account:
+    """The account of a batch that an earlier claim settled, with the repeats of later claims that ended unfinished.
+
+    A slow worker may settle a batch long after its lease was over. Claims that were made meanwhile, and died, may have
+    asked for the same devices; the account that was settled does not count them.
+    """
+    later = sum(one.epoch > found.epoch and one.may_have_asked(number) for one in suspects)
+    if later:
+        # Devices that an earlier round counted are not counted again; their requests are.
+        found.account.add_repeats(found.repeatable, later * found.askable, at_most=found.repeatable)
+    return found.account
+
+
+def add_own_repeats(account: Account, batch: Batch, settled: SettledBatch, epoch: int) -> None:
+    """Add this claim's requests to the account of a batch that another claim settled first.
+
+    Args:
+        account: of the claim that settled it.
+        batch: as this claim formed it.
+        epoch: of this claim.
+    """
+    # A later claim knew of this one, and has counted its requests as suspected. An earlier one did not.
+    uncounted = batch.first_requests if settled.epoch < epoch else 0
+    ours = batch.account
+    devices, requests = ours.possibly_repeated + uncounted, ours.repeat_requests + uncounted
+    account.add_repeats(devices, requests, at_most=settled.repeatable)
+
+
+def unfinished_claim(epoch: int, below: int, batches: Iterable[Batch]) -> UnfinishedClaim:
+    """What a claim that ends in order leaves behind: for which devices of its unsettled batches it has asked.
+
+    Args:
+        below: the first batch of the round that it has not formed.
+    """
+    left = [batch for batch in batches if batch.asked]
+    asked = {batch.number: batch.asked for batch in left}
+    # Where every device was asked for, the bits tell nothing more. In a later round the devices are formed in another
+    # order, so that the n-th is not the same one: only batches of the audience are always formed alike.
+    in_part = [batch for batch in left if not batch.round and batch.asked < batch.repeatable]
+    return UnfinishedClaim(epoch, below, asked, {batch.number: f"{batch.asked_bits:x}" for batch in in_part})

@@ -1,0 +1,122 @@
+"""Batches whose devices wait to be passed on to the dispatch: those for the first time at the rate limit, others at once."""
+
+from collections import deque
+from collections.abc import Callable
+
+from notifier.model.outcome import timestamp
+from notifier.model.runtime import Clock
+from notifier.sending.batch import Batch
+from notifier.sending.dispatch import Dispatch
+from notifier.sending.rate_limit import RateLimit
+
+TURN = 256
+"""Most pushes that are passed on in one turn of the loop, so that answers are never kept waiting."""
+
+
+class SendQueue:
+    """The batches that were begun and still have devices to be asked for.
+
+    Args:
+        rate_limit: of first requests, control users included.
+    """
+
+    def __init__(self, dispatch: Dispatch, rate_limit: RateLimit, clock: Clock) -> None:
+        self._dispatch = dispatch
+        self._rate_limit = rate_limit
+        self._clock = clock
+        self._first: list[Batch] = []
+        """Batches with devices that were never asked for."""
+        self._again: deque[Batch] = deque()
+        """Batches with devices that are asked for again."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not self._first and not self._again
+
+    @property
+    def has_first(self) -> bool:
+        """Whether a device waits for its first request, and so for the rate limit."""
+        return bool(self._first)
+
+    @property
+    def half_sent(self) -> int | None:
+        """The number of the last batch once half of its devices are sent, so that the one after it comes soon."""
+        last = self._first[-1] if self._first else None
+        return last.number if last is not None and 2 * len(last.waiting) <= last.pushes else None
+
+    def put(self, batch: Batch) -> None:
+        """Add a batch of the audience."""
+        self._first.append(batch)
+
+    def put_again(self, batch: Batch) -> None:
+        """Add a batch of deferred devices."""
+        self._again.append(batch)
+
+    def wait_s(self) -> float:
+        """Seconds until the rate limit allows a first request."""
+        return self._rate_limit.wait_s(self._clock.monotonic())
+
+    def send(self, next_batch: Callable[[], Batch | None]) -> None:
+        """Send what rate limit and window allow: of the open batches first, then of new ones.
+
+        Args:
+            next_batch: a batch with devices to send, or None when there is none now.
+        """
+        permits = self._rate_limit.permits(self._clock.monotonic())
+        left = min(permits, self._send_again())
+        sent = 0
+        while sent < left:
+            if not self._first:
+                batch = next_batch()
+                if batch is None:
+                    break
+                self._first.append(batch)
+            sent += self._send_from(self._first[0], left - sent)
+            if not self._first[0].waiting:
+                self._first.pop(0)
+        self._rate_limit.take(sent)
+
+    def _send_from(self, batch: Batch, limit: int) -> int:
+        """Send up to `limit` devices of a batch. Those of the control group are held, and counted like the others."""
+        waiting, sent = batch.waiting, 0
+        at = timestamp(self._clock.now())
+        while waiting and sent < limit:
+            push = waiting.popleft()
+            if push.is_control:
+                batch.hold(push, at)
+            else:
+                self._dispatch.send(push)
+            sent += 1
+        return sent
+
+    def _send_again(self) -> int:
+        """Send the deferred devices that are due. The rate limit is for first requests: it does not hold them back.
+
+        Returns how many more pushes may be sent in this turn.
+        """
+        left = min(self._dispatch.room, TURN)
+        while self._again and left > 0:
+            batch = self._again[0]
+            while batch.waiting and batch.waiting[0].attempts and left > 0:
+                self._dispatch.send(batch.waiting.popleft())
+                left -= 1
+            if not batch.waiting or not batch.waiting[0].attempts:
+                self._again.popleft()
+                if batch.waiting:
+                    # These were deferred before their first request, so the rate limit counts them. Before the audience.
+                    self._first.insert(0, batch)
+        return left
+
+    def drain(self) -> None:
+        """Send nothing of what waits: defer it. The control group needs no request and is held at once."""
+        at = timestamp(self._clock.now())
+        for batch in (*self._first, *self._again):
+            while batch.waiting:
+                push = batch.waiting.popleft()
+                if push.is_control:
+                    batch.hold(push, at)
+                else:
+                    batch.defer(push)
+        self._first.clear()
+        self._again.clear()
