@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from notifier.composition.hop_watch import Observer, ignored, stopped
 from notifier.composition.hops import ProcessHops
-from notifier.composition.process import Process
+from notifier.composition.process import Process, aws_process
 from notifier.composition.settings import check_time, read_settings
 from notifier.events.triggers import Drop, Ignored, LaneNudge, nudges
 from notifier.lifecycle.lane_worker import Invocation, LaneWorker
@@ -154,7 +154,7 @@ def _process() -> tuple[Process, Observer]:
     """One per environment of Lambda, made by its first invocation: settings are checked before anything is done."""
     if "process" not in _kept:
         settings = read_settings(os.environ)
-        process = Process(settings)
+        process = aws_process(settings)
         spare_the_collector()
         _kept["process"] = process, Observer(settings, process.clock, JsonLog(settings.log_level))
     kept: tuple[Process, Observer] = _kept["process"]

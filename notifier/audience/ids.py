@@ -35,7 +35,9 @@ class IdSet:
             self._add(user_id)
         self._sort()
 
-    def __contains__(self, user_id: str) -> bool:
+    def __contains__(self, user_id: object) -> bool:
+        if not isinstance(user_id, str):
+            return False
         number = _hash(user_id)
         bucket = self._buckets[number % _BUCKETS]
         at = bisect_left(bucket, number)

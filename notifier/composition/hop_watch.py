@@ -168,14 +168,13 @@ class Observer:
             trace.annotate(cold_start=cold)
             yield trace
 
-    @contextmanager
-    def hop(self, lane: Lane, campaign_id: str) -> Iterator[HopWatch]:
-        """Around one hop."""
+    def hop(self, lane: Lane, campaign_id: str) -> HopWatch:
+        """What watches one hop. Its trace is annotated; every few hops it goes on in a new one."""
         trace = Tracing.current
         trace.annotate(campaign=campaign_id, hop=lane.hop, epoch=lane.epoch, crashed_before=lane.crashed)
         if lane.hop % HOPS_PER_TRACE == 0:
             trace.start_new_trace()
-        yield HopWatch(self._settings, self._clock, self.log, self.metrics, trace)
+        return HopWatch(self._settings, self._clock, self.log, self.metrics, trace)
 
     def began(self, lane: Lane | None, now_ms: int, dropped_at_ms: int | None = None) -> None:
         """A nudge arrived at a lane, as it was before the claim: tells how late.

@@ -1,28 +1,32 @@
-"""Where a lane worker's hops are made and runs are closed: between the use cases and the parts of one process."""
+"""Makes a lane worker's hops and closes runs, in a process that Lambda runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.audience import AudienceUnreachable
+from notifier.composition.gateways import first_request_limit, open_gateways
+from notifier.composition.hop_maker import Observers, Users, make_hop
 from notifier.composition.hop_watch import Observer, ended
-from notifier.composition.process import HopMaker, Process
+from notifier.composition.process import Process
 from notifier.events.announcement import NotAnnounced
 from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.model.ledger import Ledger
 from notifier.model.log import Action
 from notifier.model.run import Lane, Run
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import in_words
-from notifier.model.summary import summary_of
+from notifier.model.summary import Summary, summary_of
 from notifier.sending.batch_source import InputUnreachable
 from notifier.sending.hop import Hop
+from notifier.sending.results import Results
 from notifier.telemetry import Tracing, span, traced
 
 
 class ProcessHops:
-    """Where a lane worker's hops are made and its runs are closed."""
+    """The hop factory of a lane worker (`notifier.lifecycle.lane_worker.HopFactory`)."""
 
     def __init__(self, process: Process, observer: Observer) -> None:
         self._process = process
@@ -31,11 +35,12 @@ class ProcessHops:
     @traced("open")
     def open(self, run: Run, lane: Lane) -> AdmittedCampaign:
         """What every hop needs to know. Raises NotAdmitted, InputUnreachable and StoreRefused."""
-        self._process.begin_credentials()
+        process = self._process
+        process.keys.begin(process.settings, process.clock.now())
         self._correlate(run)
         try:
-            admitted = self._process.opening().open(run, begun=lane.has_begun)
-            self._process.library.excluded(admitted)  # here, where the lease is kept while it loads
+            admitted = process.admission().open(run, begun=lane.has_begun)
+            process.library.excluded(admitted)  # here, where the lease is kept while it loads
         except (AudienceUnreachable, ClientError, BotoCoreError) as error:
             raise InputUnreachable(f"the run could not be admitted yet: {in_words(error)}") from error
         return admitted
@@ -51,25 +56,31 @@ class ProcessHops:
         try:
             head = self._process.s3.head_object(Bucket=source.bucket, Key=source.key, **version)
         except (ClientError, BotoCoreError):
-            return  # whoever needs the file will say what is wrong with it
+            return  # not an error here: what needs the file reports what is wrong with it
         request_id = head["Metadata"].get("correlation-id")
         if request_id:
             Tracing.current.annotate(request=request_id)
             self._observer.log.request(request_id)
 
     @contextmanager
-    def hop(self, run: Run, lane: Lane, admitted: AdmittedCampaign, deadline: Deadline) -> Iterator[Hop]:
-        """The hop of a claimed lane, with its connections."""
-        with self._observer.hop(lane, admitted.campaign.id) as watch:
-            maker = HopMaker(self._process, run, lane, admitted)
-            try:
-                hop = maker.make(deadline, watch, watch.sending.answered)
-                watch.begin(hop)
-                with span(Tracing.current, "send"):
-                    yield hop
-                    watch.end(hop)
-            finally:
-                maker.close()
+    def hop(
+        self, run: Run, lane: Lane, admitted: AdmittedCampaign, deadline: Deadline, on_trouble: Callable[[str], None]
+    ) -> Iterator[Hop]:
+        """The hop of a claimed lane, with its connections open as long as the context."""
+        process, settings, ports = self._process, self._process.settings, self._process.ports
+        watch = self._observer.hop(lane, admitted.campaign.id)
+        gateways = open_gateways(settings, process.keys, ports, lane, admitted)
+        users = Users(lambda cursor: process.library.stream(admitted, cursor), process.library.excluded(admitted))
+        rate_limit = first_request_limit(settings, ports, lane, admitted)
+        observers = Observers(on_trouble, watch.turn, watch.sending.answered)
+        try:
+            hop = make_hop(ports, gateways, users, rate_limit, lane, admitted, deadline, observers)
+            watch.begin(hop)
+            with span(Tracing.current, "send"):
+                yield hop
+                watch.end(hop)
+        finally:
+            gateways.transport.close()
 
     @traced("close")
     def close(self, run: Run, lane: Lane) -> None:
@@ -81,11 +92,28 @@ class ProcessHops:
 
 
 def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:
-    """Write the summary and announce the end. Repeatable: the sweeper does it again when this was cut short."""
-    current = process.ledger.read_run(run.run_id) or run
-    summary = summary_of(current, lane, process.settings.bucket)
-    key = process.results.put_summary(run.run_id, summary)
-    process.announcer.ended(run.run_id, summary)
-    process.ledger.close_run(run.run_id, lane.lane)
+    """Close a run, and count and log that. Repeatable: the sweeper does it again when this was cut short."""
+    key = close_run(process.ledger, process.results, process.announcer, run, lane, process.settings.bucket)
     observer.metrics.emit(ended(lane), run_id=run.run_id)
     observer.log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)
+
+
+class Announcer(Protocol):
+    """Announces a run's end: `notifier.events.announcement` on EventBridge, the tests' twin to nobody."""
+
+    def ended(self, run_id: str, summary: Summary) -> None:
+        """Announce it, at least once."""
+        ...
+
+
+def close_run(ledger: Ledger, results: Results, announcer: Announcer, run: Run, lane: Lane, bucket: str) -> str:
+    """Write the summary, announce the end, and only then note that the run is closed: cut short, it is done again.
+
+    Returns the summary's key.
+    """
+    current = ledger.read_run(run.run_id) or run
+    summary = summary_of(current, lane, bucket)
+    key = results.put_summary(run.run_id, summary)
+    announcer.ended(run.run_id, summary)
+    ledger.close_run(run.run_id, lane.lane)
+    return key

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from notifier.entries.daily import take_today
+from notifier.model.ledger import Ledger
 from notifier.model.run import EXPIRY, Control, LaneState, LedgerTooNew
-from notifier.stores.ledger import DynamoLedger
 
 DAY_MS = 86_400_000
 
@@ -29,7 +29,7 @@ class Expiry:
         self,
         items: Any,
         table: str,
-        ledger: DynamoLedger,
+        ledger: Ledger,
         nudge: Callable[[str, int, str], object],
         kept_days: int,
         now: Callable[[], float],

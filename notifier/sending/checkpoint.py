@@ -27,7 +27,7 @@ from notifier.sending.settling import Settling
 from notifier.sending.trouble_log import TroubleLog, kind_of
 
 LOOKAHEAD = 8
-"""How far batches may start beyond the recorded high-water mark `fed`, at most. Bounds what a crash leaves suspected."""
+"""How far batches may start beyond the recorded high-water mark `fed`: bounds what a crash leaves suspected."""
 LOOK_BACK_S = 0.2
 """Not further than as many batches as started in this time: a slow run leaves that much less."""
 WRITE_EVERY_S = 0.25
@@ -35,7 +35,7 @@ WRITE_EVERY_S = 0.25
 
 
 class CountedBatch(NamedTuple):
-    """A batch whose account was added to the lane's. `is_ours`: this claim settled it, so its deferred devices are known."""
+    """A batch whose account was added to the lane's. `is_ours`: this claim settled it."""
 
     batch: Batch
     is_ours: bool
@@ -167,7 +167,7 @@ class Checkpoint:
             self._began.append(self._clock.monotonic())
 
     def may_ask(self, number: int, round_: int) -> bool:
-        """Whether a deferred batch may be asked for: the ledger must have recorded that a crash could have reached it."""
+        """Whether a deferred batch may be asked for: as with `may_form`, the ledger must have recorded it first."""
         return self.asking.may_ask(number, round_, self.lane.asking or ())
 
     def enter_deferred(self, batch: Batch) -> None:

@@ -268,7 +268,7 @@ class DeferredQueue:
         return [self._known[number] for number in self._loaded]
 
     def put_back(self, number: int) -> bool:
-        """Let a batch wait again of which no device is due, or remove one without devices. Returns whether it was so."""
+        """Let a batch wait of which no device is due, or remove one without devices. Returns whether it did."""
         items, found, now_s = self._loaded[number], self._known[number], self._clock.now()
         if any(self._is_due(item, now_s) for item in items):
             return False

@@ -150,7 +150,7 @@ class Hop:
 
     def _end(self, why: Exit, reason: str | None) -> None:
         """Begin to end. Only a hand-over lets the open batches finish; everything else defers what is not in flight."""
-        # Unreachable input and unsettled batches have decided already how this hop ends: see `_wait`, `_stop_unsettled`.
+        # Input that cannot be read and batches that cannot be settled decide for good how this hop ends.
         is_decided = self._unreachable or self.checkpoint.has_given_up
         if is_decided or (self._exit is not None and self._exit >= why):
             return
@@ -159,7 +159,7 @@ class Hop:
             self._drain()
 
     def _wait(self, reason: str) -> None:
-        """Input unreachable: end with WAIT, even when cancelled or aborted, because the account needs the rest of it."""
+        """Input unreachable: end with WAIT, even when cancelled or aborted, because the account needs the rest."""
         self.checkpoint.troubles.note(reason)
         if self._must_read_on:
             self._exit = None  # otherwise CANCEL or ABORT would overrule WAIT

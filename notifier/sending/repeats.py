@@ -1,7 +1,7 @@
 """Repeats of unfinished claims: who may have asked for a batch before, and what that adds to its account.
 
-A claim that ends with requests out, by a crash or with batches that could not be settled, leaves an `UnfinishedClaim` in
-the lane. Later claims form the same batches again and ask for the same devices. Each such request is counted as a
+A claim that ends with requests out, by a crash or with batches that could not be settled, leaves an `UnfinishedClaim`
+in the lane. Later claims form the same batches again and ask for the same devices. Each such request is counted as a
 possible repeat: `possibly_repeated` counts devices, each once, and `repeat_requests` counts requests.
 """
 

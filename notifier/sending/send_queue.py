@@ -1,4 +1,4 @@
-"""Batches whose devices wait to be passed on to the dispatch: those for the first time at the rate limit, others at once."""
+"""Passes the devices of open batches on to the dispatch: those for the first time as the rate limit allows."""
 
 from collections import deque
 from collections.abc import Callable
@@ -104,7 +104,7 @@ class SendQueue:
             if not batch.waiting or not batch.waiting[0].attempts:
                 self._again.popleft()
                 if batch.waiting:
-                    # These were deferred before their first request, so the rate limit counts them. Before the audience.
+                    # Deferred before their first request, these count for the rate limit. They go before the audience.
                     self._first.insert(0, batch)
         return left
 

@@ -11,7 +11,7 @@ import pytest
 from approval.files import Files
 from approval.runs import Runs
 from notifier.audience import FileCache
-from notifier.composition.process import S3Library, is_approved
+from notifier.composition.library import S3Library, is_approved
 from notifier.composition.settings import BadSettings, read_settings
 from notifier.counting.audience_checks import BrokenGroup
 from notifier.counting.counter import AudienceFigures

@@ -1,39 +1,23 @@
-"""Where hops are made in a simulation: the worker's real parts over twins of everything around them."""
+"""Makes hops in a simulation: the product's own composition, with twins of stores, gateways, threads and time."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from notifier.content.render import Renderer
+from notifier.composition.hop_maker import Gateways, Observers, Ports, Users, make_hop
+from notifier.composition.hops import close_run
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
 from notifier.lifecycle.lane_worker import LaneWorker
-from notifier.model.account import Account
-from notifier.model.arms import Arms
 from notifier.model.campaign import Campaign, read_campaign
 from notifier.model.log import Action
 from notifier.model.outcome import Access
-from notifier.model.run import Lane, LaneLost, Run, source_of
+from notifier.model.run import Lane, Run, source_of
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import StoreRefused
-from notifier.model.summary import summary_of
-from notifier.sending.batch_builder import BatchBuilder
-from notifier.sending.batch_source import (
-    AudienceBatches,
-    BatchSource,
-    BrokenInput,
-    EndedFeed,
-    FeedOpener,
-    InputUnreachable,
-    Position,
-    SkipReader,
-)
-from notifier.sending.checkpoint import Checkpoint
-from notifier.sending.deferred import DeferredQueue
-from notifier.sending.dispatch import Dispatch
-from notifier.sending.hop import Hop, Plan
+from notifier.sending.batch_source import BrokenInput, InputUnreachable
+from notifier.sending.hop import Hop
 from notifier.sending.rate_limit import RateLimit
-from notifier.sending.retrying import Retrying
 from tests.twins.audience import MemoryAudience
 from tests.twins.background import TwinBackground
 from tests.twins.clock import TwinClock
@@ -143,8 +127,23 @@ class World:
         return found
 
 
-class ProcessHops:
-    """One process of the worker in a world.
+class TwinAnnouncer:
+    """Announces a run's end to nobody.
+
+    Args:
+        before: called before each.
+    """
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        self._before = before
+
+    def ended(self, run_id: str, summary: object) -> None:
+        """Announce it."""
+        self._before()
+
+
+class TwinHops:
+    """One process of the worker in a world: the product's own composition, with twins of everything around it.
 
     Args:
         waits: lets the time of a poll pass.
@@ -185,39 +184,43 @@ class ProcessHops:
         self.world.results.prove_writable(run.run_id)
 
     @contextmanager
-    def hop(self, run: Run, lane: Lane, opened: AdmittedCampaign, deadline: Deadline) -> Iterator[Hop]:
+    def hop(
+        self, run: Run, lane: Lane, admitted: AdmittedCampaign, deadline: Deadline, on_trouble: Callable[[str], None]
+    ) -> Iterator[Hop]:
         """The hop of a claimed lane."""
-        world, campaign = self.world, opened.campaign
-        checkpoint = Checkpoint(
-            lane, world.ledger, world.results, self.background, self.ledger_background, world.clock, (LaneLost,)
+        world = self.world
+        per_second = world.per_second or admitted.campaign.per_second or None
+        hop = make_hop(
+            self._ports(),
+            Gateways(self.transport, self.carriers, {}),
+            Users(lambda cursor: MemoryAudience([world.records], cursor, fault=world.fault)),
+            RateLimit(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic()),
+            lane,
+            admitted,
+            deadline,
+            Observers(on_trouble, on_turn=lambda _: None),
         )
-        dispatch = Dispatch(
-            self.transport, self.carriers, checkpoint.health, world.clock, world.chance.random, {}, world.window
-        )
-        per_second = world.per_second or campaign.per_second or None
-        rate_limit = RateLimit(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic())
-        plan = Plan(
-            campaign.not_before.timestamp() if campaign.not_before else None,
-            campaign.abort_after.timestamp() if campaign.abort_after else None,
-        )
-        opener = FeedOpener(self._read_settled, self._source)
-        run_id, size = world.run.run_id, world.size
-        nothing = not (lane.account.deferred or lane.asking or checkpoint.is_old)
-        queue = DeferredQueue(world.results, self.background, world.clock, run_id, campaign.id, size, is_listed=nothing)
-        retrying = Retrying(queue, world.results, self.background, checkpoint, run_id, campaign.id, size)
-        hop = Hop(checkpoint, dispatch, opener, retrying, rate_limit, plan, deadline, world.clock, self)
         self.hops.append(hop)
         yield hop
 
-    def turn(self, hop: Hop) -> None:
-        """Watch, and say nothing."""
+    def _ports(self) -> Ports:
+        world = self.world
+        return Ports(
+            world.ledger,
+            world.results,
+            self.background,
+            self.ledger_background,
+            world.clock,
+            world.chance.random,
+            world.window,
+            world.size,
+        )
 
     def close(self, run: Run, lane: Lane) -> None:
         """Write the summary, announce the end."""
         self._step("summary")
-        self.world.results.put_summary(run.run_id, summary_of(run, lane, BUCKET))
-        self._step("close")
-        self.world.ledger.close_run(run.run_id, lane.lane)
+        announcer = TwinAnnouncer(lambda: self._step("close"))
+        close_run(self.world.ledger, self.world.results, announcer, run, lane, BUCKET)
 
     def lane_worker(self) -> LaneWorker:
         """What works on lanes in this process."""
@@ -225,20 +228,6 @@ class ProcessHops:
         return LaneWorker(
             world.ledger, world.continuation, self, self.background, world.clock, world.log, world.recurse_below_ms
         )
-
-    def _read_settled(self, position: Position) -> SkipReader:
-        world = self.world
-        run_id, cursor, suspects = world.run.run_id, position.cursor, position.suspects
-        return SkipReader(world.results, self.background, run_id, cursor, suspects, world.size)
-
-    def _source(self, position: Position, settled: Mapping[int, Account]) -> BatchSource:
-        world, cursor, suspects = self.world, position.cursor, position.suspects
-        run_id, campaign = world.run.run_id, world.campaign
-        if cursor.round:
-            return EndedFeed(settled)
-        builder = BatchBuilder(run_id, campaign.id, Arms(campaign.salt, campaign.arms), Renderer(campaign))
-        stream = MemoryAudience([world.records], cursor, fault=world.fault)
-        return AudienceBatches(stream, builder, settled, suspects, world.size)
 
 
 def users(count: int, *, first: int = 0, platform: str = "android") -> list[dict[str, object]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from notifier.lifecycle.lane_worker import Answer, Invocation
-from tests.twins.hop_factory import ProcessHops, World
+from tests.twins.hop_factory import TwinHops, World
 
 Happening = tuple[float, Callable[[], object]]
 """Seconds after the invocation began, and what happens then."""
@@ -17,9 +17,7 @@ def invoke(world: World, *happenings: Happening, timeout_s: float = 900.0, threa
         timeout_s: what Lambda gives it; nobody enforces it here.
         threads: whether calls in the background end by themselves.
     """
-    return (
-        premises_of(world, *happenings, threads=threads).lane_worker().work(world.run, 0, invocation(world, timeout_s))
-    )
+    return hops_of(world, *happenings, threads=threads).lane_worker().work(world.run, 0, invocation(world, timeout_s))
 
 
 def invocation(world: World, timeout_s: float = 900.0) -> Invocation:
@@ -28,7 +26,7 @@ def invocation(world: World, timeout_s: float = 900.0) -> Invocation:
     return Invocation("1", lambda: int((ends_s - world.clock.now()) * 1000))
 
 
-def premises_of(world: World, *happenings: Happening, threads: bool = True) -> ProcessHops:
+def hops_of(world: World, *happenings: Happening, threads: bool = True) -> TwinHops:
     """A process whose time goes by as it waits."""
     began_s = world.clock.now()
     left = sorted(happenings, key=lambda happening: happening[0])
@@ -46,5 +44,5 @@ def premises_of(world: World, *happenings: Happening, threads: bool = True) -> P
         hop_factory.ledger_background.run_all()
 
     world.clock.slept = slept
-    hop_factory = ProcessHops(world, passes)
+    hop_factory = TwinHops(world, passes)
     return hop_factory

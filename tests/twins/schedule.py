@@ -19,7 +19,7 @@ from notifier.stores.settlements import SETTLED_FOLDERS
 from tests.twins.background import TwinBackground, TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act
-from tests.twins.hop_factory import ProcessHops, World
+from tests.twins.hop_factory import TwinHops, World
 from tests.twins.trouble import StoreError, Trouble
 
 SWEEP_EVERY_S = 60.0
@@ -66,7 +66,7 @@ SETTLING = frozenset((*SETTLED_FOLDERS, "probe"))
 class Worker:
     """One invocation."""
 
-    def __init__(self, hop_factory: ProcessHops, ends_s: float) -> None:
+    def __init__(self, hop_factory: TwinHops, ends_s: float) -> None:
         self.hop_factory = hop_factory
         self.ends_s = ends_s
         self.glet: greenlet = greenlet(lambda: None)
@@ -160,7 +160,7 @@ class Schedule:
     # -- what the platform does ---------------------------------------------------------------------------------------
 
     def _start(self, tries: int) -> None:
-        worker = Worker(ProcessHops(self.world, self._give_way, self._latency_s, lambda _: self._give_way(0.0)), 0.0)
+        worker = Worker(TwinHops(self.world, self._give_way, self._latency_s, lambda _: self._give_way(0.0)), 0.0)
         worker.ends_s = self.clock.now() + self.faults.timeout_s
         worker.retries = tries
         invocation = Invocation("1", lambda: int((worker.ends_s - self.clock.now()) * 1000))
@@ -211,7 +211,7 @@ class Schedule:
             if not self.world.ledger.put_off(lane, now_ms + 120_000):
                 continue
             if lane.state is LaneState.DONE:
-                ProcessHops(self.world, lambda _: None).close(self.world.run, lane)
+                TwinHops(self.world, lambda _: None).close(self.world.run, lane)
             else:
                 self._invoke()
 

@@ -15,7 +15,7 @@ from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
 from tests.twins.hop_factory import BUCKET, World, broken_at, users
-from tests.twins.invocation import invocation, invoke, premises_of
+from tests.twins.invocation import hops_of, invocation, invoke
 from tests.twins.trouble import Trouble
 from tests.unit.test_worker_recovery import crash, settles_nothing
 
@@ -134,7 +134,7 @@ class TestRefused:
         refuse(world)
         invoke(world)
         world.ledger.set_control("r", Control.CANCEL, "ann")
-        process = premises_of(world)
+        process = hops_of(world)
         at_once = world.clock.slept
         left = [False, True, False]
 
@@ -225,7 +225,7 @@ class TestForAWhile:
     def test_an_invocation_that_breaks_off_leaves_it_behind(self) -> None:
         """An error that nobody foresaw is in the ledger, too, in its own words."""
         world = World(users(10))
-        hop_factory = premises_of(world)
+        hop_factory = hops_of(world)
 
         def broken(_: float) -> None:
             raise ValueError("the disk is full")
@@ -250,7 +250,7 @@ class TestSlow:
     def test_rows_that_hang(self) -> None:
         """The lease is kept, what takes too long holds the sending, and nobody is asked twice."""
         world = World(users(20_000), per_second=200)
-        hop_factory = premises_of(world)
+        hop_factory = hops_of(world)
         began_s = world.clock.now()
 
         def passes(seconds: float) -> None:
@@ -270,7 +270,7 @@ class TestSlow:
         world = World(users(300), size=3, phones=slow)
         crash(world, 10)
         assert len(world.results.settled_from("r", 0, 0)) == 99
-        hop_factory = premises_of(world)
+        hop_factory = hops_of(world)
         reading: list[list[TwinTask[Any]]] = []
 
         def passes(seconds: float) -> None:

@@ -11,7 +11,7 @@ from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
 from tests.twins.hop_factory import World, users
-from tests.twins.invocation import invocation, invoke, premises_of
+from tests.twins.invocation import hops_of, invocation, invoke
 from tests.twins.trouble import StoreError, Trouble
 
 
@@ -232,7 +232,7 @@ class TestTwoWorkers:
     def test_the_slow_one_settles_first(self) -> None:
         """On 412 the winner's counts stand, and what the loser asked for is counted as possibly repeated."""
         world = World(users(10))
-        slow = premises_of(world)
+        slow = hops_of(world)
         waits = slow.transport.waits
         held: list[TwinTask[Any]] = []
 
@@ -272,7 +272,7 @@ class TestLedgerOutOfReach:
         def cut() -> None:
             world.ledger.troubles = lambda _: Trouble.LOST
 
-        hop_factory = premises_of(world, (1, cut))
+        hop_factory = hops_of(world, (1, cut))
         hop_factory.transport.streams = 5
         with pytest.raises(LeaseOver):
             hop_factory.lane_worker().work(world.run, 0, invocation(world))

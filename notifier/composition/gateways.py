@@ -1,0 +1,131 @@
+"""The gateways of one process: their hosts, their credentials, and what a hop asks them with."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from notifier.composition.hop_maker import Gateways, Ports
+from notifier.composition.settings import Settings
+from notifier.content.render import Renderer
+from notifier.gateway.apns import auth as apns_auth
+from notifier.gateway.apns import carrier as apns_carrier
+from notifier.gateway.carrier import RunContent
+from notifier.gateway.curl import CurlTransport
+from notifier.gateway.endpoint import Endpoint
+from notifier.gateway.fcm import auth as fcm_auth
+from notifier.gateway.fcm import carrier as fcm_carrier
+from notifier.gateway.keys import Keys
+from notifier.gateway.secrets import Secrets
+from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.model.background import Task
+from notifier.model.run import Lane
+from notifier.model.runtime import Clock
+from notifier.sending.carrier import Carrier
+from notifier.sending.rate_limit import RateLimit, SharedBudget
+
+FCM_STREAMS = 100
+"""Requests at once on one connection to FCM: more are refused."""
+APNS_STREAMS = 1_000
+"""The same for APNs."""
+
+
+@dataclass(frozen=True)
+class GatewayKeys:
+    """The credentials of both gateways, kept between invocations."""
+
+    fcm: Keys[fcm_auth.Credentials]
+    apns: Keys[apns_auth.Credentials]
+
+    def begin(self, settings: Settings, now_s: float) -> None:
+        """Begin to fetch what a hop needs, so that it is there, or nearly, when the run is open.
+
+        A process outlives a run that stopped for its credentials: resumed, the run must meet the corrected secret.
+        """
+        for keys, arn in ((self.fcm, settings.fcm_secret_arn), (self.apns, settings.apns_secret_arn)):
+            keys.look_again()
+            if arn:
+                keys.access(now_s)
+
+
+def gateway_keys(settings: Settings, client: Any, clock: Clock) -> GatewayKeys:
+    """The credentials, read from their secrets when they are first needed.
+
+    Args:
+        client: a boto3 Secrets Manager client.
+    """
+    secrets = Secrets(client)
+    # Threads of their own, one for each gateway: an endpoint that hangs must not keep a settlement waiting.
+    threads = ThreadPoolExecutor(2, thread_name_prefix="credentials")
+    fcm_credentials = partial(fcm_auth.Credentials, ca_file=settings.gateway_ca_file)
+    return GatewayKeys(
+        Keys(secrets.reader("fcm", settings.fcm_secret_arn), fcm_credentials, threads, clock.now),
+        Keys(secrets.reader("apns", settings.apns_secret_arn), apns_auth.Credentials, threads, clock.now),
+    )
+
+
+def open_gateways(
+    settings: Settings, keys: GatewayKeys, ports: Ports, lane: Lane, admitted: AdmittedCampaign
+) -> Gateways:
+    """The gateways for one hop. Close the transport afterwards."""
+    return Gateways(
+        CurlTransport(endpoints(settings), ca_file=settings.gateway_ca_file),
+        _carriers(keys, lane.run_id, admitted),
+        {"fcm": _fcm_budget(settings, ports, lane, admitted)},
+    )
+
+
+def first_request_limit(settings: Settings, ports: Ports, lane: Lane, admitted: AdmittedCampaign) -> RateLimit:
+    """The campaign's `per_second`, reached over a ramp that goes on from hop to hop."""
+    per_second = admitted.campaign.per_second or None
+    return RateLimit(per_second, _ramp_s(settings, admitted), lane.sending_ms / 1000, ports.clock.monotonic())
+
+
+def _fcm_budget(settings: Settings, ports: Ports, lane: Lane, admitted: AdmittedCampaign) -> SharedBudget:
+    """FCM counts requests per project: the runs that are alive share the stack's budget."""
+    clock, per_second = ports.clock, float(settings.fcm_per_second)
+
+    def count_alive() -> Task[int]:
+        return ports.background.submit(ports.ledger.alive, int(clock.now() * 1000))
+
+    ramped = RateLimit(per_second, _ramp_s(settings, admitted), lane.sending_ms / 1000, clock.monotonic())
+    return SharedBudget(ramped, per_second, count_alive)
+
+
+def _ramp_s(settings: Settings, admitted: AdmittedCampaign) -> float:
+    """Test pushes are few, and a person waits for them: no ramp."""
+    return 0.0 if admitted.campaign.test else float(settings.ramp_s)
+
+
+def _carriers(keys: GatewayKeys, run_id: str, admitted: AdmittedCampaign) -> Mapping[str, Carrier]:
+    """A carrier for each endpoint. One without a secret reports that when it is first needed."""
+    wording = Renderer(admitted.campaign).wording
+    content = RunContent(run_id, admitted.campaign.id, wording, admitted.rehearse)
+    return {
+        "fcm": fcm_carrier.carrier("fcm", keys.fcm, content),
+        "apns": apns_carrier.carrier("apns", keys.apns, content),
+        "apns-sandbox": apns_carrier.carrier("apns-sandbox", keys.apns, content),
+    }
+
+
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """The three hosts, as data."""
+    apns = {"probe_first": True, "max_connections": settings.apns_connections, "max_streams": APNS_STREAMS}
+    return (
+        Endpoint(
+            name="fcm",
+            base_url=settings.fcm_base_url,
+            max_connections=settings.fcm_connections,
+            max_streams=FCM_STREAMS,
+            probe_first=False,
+            timeout_ms=settings.request_timeout_ms,
+        ),
+        Endpoint(name="apns", base_url=settings.apns_base_url, timeout_ms=settings.request_timeout_ms, **apns),  # type: ignore[arg-type]
+        Endpoint(
+            name="apns-sandbox",
+            base_url=settings.apns_sandbox_base_url,
+            timeout_ms=settings.request_timeout_ms,
+            **apns,  # type: ignore[arg-type]
+        ),
+    )

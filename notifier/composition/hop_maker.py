@@ -1,0 +1,137 @@
+"""Puts one hop together from ports: the product's wiring, with AWS behind it in Lambda and with twins in tests."""
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+
+from notifier.content.render import Renderer
+from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.model.account import Account
+from notifier.model.arms import Arms
+from notifier.model.background import Background
+from notifier.model.campaign import Campaign
+from notifier.model.cursor import Cursor
+from notifier.model.exchange import Transport
+from notifier.model.ledger import Ledger
+from notifier.model.run import Lane
+from notifier.model.runtime import Clock, Deadline
+from notifier.sending.answers import OnAnswer
+from notifier.sending.batch_builder import BatchBuilder
+from notifier.sending.batch_source import AudienceBatches, SourceOpener, Stream
+from notifier.sending.carrier import Carrier
+from notifier.sending.checkpoint import Checkpoint
+from notifier.sending.deferred import DeferredQueue
+from notifier.sending.dispatch import Dispatch
+from notifier.sending.exits import Plan
+from notifier.sending.hop import Hop
+from notifier.sending.rate_limit import Permits, RateLimit
+from notifier.sending.results import Results
+from notifier.sending.retrying import Retrying
+from notifier.sending.trouble_log import TroubleLog
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a process has for all its hops.
+
+    Args:
+        background: threads for settlements, and for reading settled and deferred batches.
+        ledger_background: a thread for the ledger alone: settlements that hang must not cost the lease.
+        draw: a number in [0, 1), for jitter.
+        window: how many pushes may be open at once.
+        batch_size: records in a batch; anything but 500 is for simulations.
+    """
+
+    ledger: Ledger
+    results: Results
+    background: Background
+    ledger_background: Background
+    clock: Clock
+    draw: Callable[[], float]
+    window: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Gateways:
+    """What carries one hop's requests. `carriers` and `budgets` by endpoint; a budget limits requests, repeats too."""
+
+    transport: Transport
+    carriers: Mapping[str, Carrier]
+    budgets: Mapping[str, Permits]
+
+
+@dataclass(frozen=True)
+class Users:
+    """Whom a hop sends to: the audience from a cursor on, without the user ids in `excluded`."""
+
+    open: Callable[[Cursor], Stream]
+    excluded: Container[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Observers:
+    """Who is called while a hop works: with each trouble, after each turn, with each answer of a gateway."""
+
+    on_trouble: Callable[[str], None]
+    on_turn: Callable[[Hop], None]
+    on_answer: OnAnswer | None = None
+
+
+def make_hop(
+    ports: Ports,
+    gateways: Gateways,
+    users: Users,
+    rate_limit: RateLimit,
+    lane: Lane,
+    admitted: AdmittedCampaign,
+    deadline: Deadline,
+    observers: Observers,
+) -> Hop:
+    """The hop of a claimed lane, ready to run."""
+    clock, campaign = ports.clock, admitted.campaign
+    troubles = TroubleLog(clock, observers.on_trouble, lane.trouble)
+    checkpoint = Checkpoint(
+        lane, ports.ledger, ports.results, ports.background, ports.ledger_background, clock, troubles
+    )
+    dispatch = Dispatch(
+        gateways.transport,
+        gateways.carriers,
+        checkpoint.health,
+        clock,
+        ports.draw,
+        gateways.budgets,
+        ports.window,
+        observers.on_answer,
+    )
+    opener = _source_opener(ports, users, lane, campaign)
+    retrying = _retrying(ports, checkpoint, campaign.id, troubles)
+    plan = _plan_of(campaign)
+    return Hop(checkpoint, dispatch, opener, retrying, rate_limit, plan, deadline, clock, observers.on_turn)
+
+
+def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -> SourceOpener:
+    arms = Arms(campaign.salt, campaign.arms)
+    builder = BatchBuilder(lane.run_id, campaign.id, arms, Renderer(campaign), users.excluded)
+
+    def open_audience(checkpoint: Checkpoint, settled: Mapping[int, Account]) -> AudienceBatches:
+        stream = users.open(checkpoint.cursor)
+        return AudienceBatches(stream, builder, settled, checkpoint.suspects, ports.batch_size)
+
+    return SourceOpener(ports.results, ports.background, open_audience, ports.batch_size)
+
+
+def _retrying(ports: Ports, checkpoint: Checkpoint, campaign_id: str, troubles: TroubleLog) -> Retrying:
+    lane, results, background, size = checkpoint.lane, ports.results, ports.background, ports.batch_size
+    # Most runs begin without deferred devices: then the objects need not be listed.
+    nothing_deferred = not (lane.account.deferred or lane.asking or checkpoint.is_in_old_round)
+    queue = DeferredQueue(
+        results, background, ports.clock, lane.run_id, campaign_id, troubles, size, is_listed=nothing_deferred
+    )
+    return Retrying(queue, results, background, checkpoint, lane.run_id, campaign_id, size)
+
+
+def _plan_of(campaign: Campaign) -> Plan:
+    return Plan(
+        campaign.not_before.timestamp() if campaign.not_before else None,
+        campaign.abort_after.timestamp() if campaign.abort_after else None,
+    )

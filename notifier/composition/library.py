@@ -1,0 +1,128 @@
+"""The batch files and audiences in S3, as admission and the hops read them."""
+
+import time
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from notifier.audience import (
+    AudienceChanged,
+    AudienceDenied,
+    AudienceStream,
+    BrokenFile,
+    FileCache,
+    FileKind,
+    GuardedStream,
+    pin,
+    pin_parts,
+    read_head,
+    read_ids,
+)
+from notifier.audience.ranges import read_ranges
+from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
+from notifier.model.batch_file import BatchFileHead, PinnedObject
+from notifier.model.campaign import Audience
+from notifier.model.cursor import Cursor
+from notifier.model.ledger import Ledger
+from notifier.model.run import Source
+from notifier.sending.batch_source import BrokenInput, InputUnreachable
+
+MAX_APPROVED_BYTES = 5_000_000
+"""The approval app's batch files name their audience: they are much smaller."""
+
+
+def role_of(session: boto3.Session) -> str:
+    """The name of this process' role, for the operator who has to grant it something. STS asks for no permission."""
+    patience = Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1})
+    try:
+        arn: str = session.client("sts", config=patience).get_caller_identity()["Arn"]
+    except (BotoCoreError, ClientError):
+        return "the worker's"
+    # arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION
+    kind, _, name = arn.rpartition(":")[2].partition("/")
+    return name.partition("/")[0] if kind == "assumed-role" else arn
+
+
+def is_approved(source: Source, ledger: Ledger, library: "S3Library") -> bool:
+    """Whether exactly these bytes were approved, under this key."""
+    approved = ledger.approved_sha256(source.bucket, source.key)
+    return approved is not None and library.sha256_of(source) == approved
+
+
+class S3Library:
+    """The objects in S3.
+
+    Args:
+        role: the name of the role that reads them, for messages.
+    """
+
+    def __init__(self, client: Any, cache: FileCache, role: Callable[[], str] = lambda: "the worker's") -> None:
+        self._client = client
+        self._cache = cache
+        self._role = role
+        self._excluded: tuple[tuple[PinnedObject, ...], Container[str]] = ((), frozenset())
+        """The exclude list that was read last, and its user ids."""
+
+    def head(self, source: Source) -> BatchFileHead:
+        """The batch file without its users. Raises NotAdmitted."""
+        with self._refusing():
+            return read_head(self._client, self.pin_source(source), cache=self._cache)
+
+    def sha256_of(self, source: Source) -> str | None:
+        """Of the batch file's bytes; None for one that is larger than any that is approved. Raises NotAdmitted.
+
+        An ETag would not do: of an object that is encrypted with a KMS key it says nothing about the bytes.
+        """
+        pinned = self.pin_source(source)
+        if pinned.size > MAX_APPROVED_BYTES:
+            return None
+        with self._refusing():
+            return sha256(b"".join(read_ranges(self._client, pinned, 0, time.sleep))).hexdigest()
+
+    def pin_source(self, source: Source) -> PinnedObject:
+        """The very version of the run. Raises NotAdmitted."""
+        with self._refusing():
+            return pin(self._client, source.bucket, source.key, version_id=source.version_id, etag=source.etag)
+
+    def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[PinnedObject, ...]:
+        """The parts as they are now, checked against the ETags that were stated. Raises NotAdmitted."""
+        with self._refusing():
+            return pin_parts(self._client, audience.parts, bucket, field)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Raises NotAdmitted for what no later try can read. AudienceUnreachable passes: the run waits."""
+        try:
+            yield
+        except AudienceDenied as error:
+            raise NotAdmitted(f"{error}. The role is {self._role()}") from None
+        except (BrokenFile, AudienceChanged) as error:
+            raise NotAdmitted(str(error)) from None
+
+    def stream(self, admitted: AdmittedCampaign, cursor: Cursor) -> GuardedStream:
+        """The users from a cursor on."""
+        kind = FileKind.BATCH_FILE if admitted.inline else FileKind.USERS
+        stream = AudienceStream(self._client, admitted.parts, cursor, kind=kind, cache=self._cache)
+        return GuardedStream(stream, BrokenInput, InputUnreachable)
+
+    def stream_from_start(self, admitted: AdmittedCampaign) -> GuardedStream:
+        """The users from the first on."""
+        return self.stream(admitted, Cursor())
+
+    def excluded(self, admitted: AdmittedCampaign) -> Container[str]:
+        """The user ids of the exclude list. Blocks the first time; a warm process has them already.
+
+        Raises:
+            NotAdmitted: the list cannot be read.
+        """
+        if admitted.exclude and self._excluded[0] != admitted.exclude:
+            try:
+                self._excluded = admitted.exclude, read_ids(self._client, admitted.exclude, cache=self._cache)
+            except (BrokenFile, AudienceChanged) as error:
+                raise NotAdmitted(f"exclude: {error}") from None
+        return self._excluded[1] if admitted.exclude else frozenset()
