@@ -68,7 +68,9 @@ def worker(event: object, context: Any) -> Any:
         Path(marker).touch()
         threading.Thread(target=_take_memory, daemon=True).start()
     ahead_ms = int(os.environ.get("SANDBOX_CLOCK_AHEAD_MS", "0"))
-    return app.worker(event, _Context(context, ahead_ms) if ahead_ms else context)
+    if ahead_ms:
+        context = _Context(context, ahead_ms)
+    return app.worker(event, context)
 
 
 sweeper = app.sweeper

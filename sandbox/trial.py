@@ -141,7 +141,8 @@ class Trial:
         head = self.s3.list_objects_v2(Bucket=self.sandbox.bucket, Prefix="batches/")["Contents"][0]
         event: dict[str, Any] = {"bucket": self.sandbox.bucket, "key": head["Key"]}
         while True:
-            worker(event, _Context(function.timeout_s))
+            context: Any = _Context(function.timeout_s)
+            worker(event, context)
             lane = self.ledger.read_lane(run_id)
             if lane is None or lane.state is not LaneState.READY:
                 return

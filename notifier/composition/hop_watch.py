@@ -1,4 +1,4 @@
-"""Watches a hop and tells of it: a log line a second, metrics a minute, the batches that are worth a trace."""
+"""Observes a process and its hops: a log line a second, metrics a minute, the batches that are worth a trace."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +14,11 @@ from notifier.telemetry import Dimension, JsonLog, Metric, Metrics, Reading, Sen
 from notifier.telemetry.sending import GatewayFigures, Node
 
 PROGRESS_EVERY_S = 1.0
+"""Between two log lines."""
 LOOK_EVERY_S = 0.25
+"""The loop turns far more often than there is something to do here."""
 METRICS_EVERY_S = 60.0
+"""CloudWatch's own resolution."""
 HOPS_PER_TRACE = 8
 """A trace holds 500 KB and a hop writes at most 48 KB of it: the chain goes on in another trace."""
 
@@ -33,25 +36,25 @@ def nodes(settings: Settings) -> Mapping[str, Node]:
 
 
 class HopWatch:
-    """Is told of every turn and every answer of one hop."""
+    """Observes one hop: `turn` after every turn of its loop, `sending.answered` with every answer of a gateway."""
 
     def __init__(self, settings: Settings, clock: Clock, log: JsonLog, metrics: Metrics, trace: Trace) -> None:
         self._clock = clock
         self._log = log
         self._metrics = metrics
         self._nodes = nodes(settings)
-        self.sending = Sending(trace, self._nodes, clock.now, self._tell_batch if log.is_debug else None)
+        self.sending = Sending(trace, self._nodes, clock.now, self._log_batch if log.is_debug else None)
         self._log_at = self._look_at = 0.0
-        self._told_at = clock.monotonic()
-        self._told = Outcomes()
-        self._told_gateways: dict[str, tuple[int, float]] = {}
+        self._reported_at = clock.monotonic()
+        self._reported = Outcomes()
+        self._reported_gateways: dict[str, tuple[int, float]] = {}
 
     def begin(self, hop: Hop) -> None:
-        """Before the first turn: what former hops have done is not told again."""
-        self._told = hop.checkpoint.account.outcomes()
+        """Before the first turn: what earlier hops have done is not reported again."""
+        self._reported = hop.checkpoint.account.outcomes()
 
     def turn(self, hop: Hop) -> None:
-        """Tell what it is time for."""
+        """Log and report what is due."""
         now_s = self._clock.monotonic()
         if now_s < self._look_at:
             return
@@ -60,13 +63,13 @@ class HopWatch:
         if now_s >= self._log_at:
             self._log_at = now_s + PROGRESS_EVERY_S
             self._log_progress(hop)
-        if now_s >= self._told_at + METRICS_EVERY_S:
-            self._tell(hop)
+        if now_s >= self._reported_at + METRICS_EVERY_S:
+            self._report(hop)
 
     def end(self, hop: Hop) -> None:
         """After the last turn."""
         self.sending.end()
-        self._tell(hop, hops=1)
+        self._report(hop, hops=1)
 
     def _log_progress(self, hop: Hop) -> None:
         account = hop.checkpoint.account
@@ -79,17 +82,17 @@ class HopWatch:
             remaining_ms=hop.deadline.remaining_ms(),
         )
 
-    def _tell_batch(self, name: str, figures: Mapping[str, object]) -> None:
+    def _log_batch(self, name: str, figures: Mapping[str, object]) -> None:
         self._log.debug(Action.BATCH, batch=name, **figures)
 
-    def _tell(self, hop: Hop, hops: int = 0) -> None:
-        """What has come to pass since it was told last."""
+    def _report(self, hop: Hop, hops: int = 0) -> None:
+        """Emit what has happened since the last report."""
         now_s = self._clock.monotonic()
-        elapsed_s, self._told_at = max(now_s - self._told_at, 0.001), now_s
-        before, self._told = self._told, hop.checkpoint.account.outcomes()
-        rejected = _more(before.rejected, self._told.rejected)
-        failed = sum(_more(before.failed, self._told.failed).values())
-        accepted, held = self._told.accepted - before.accepted, self._told.held - before.held
+        elapsed_s, self._reported_at = max(now_s - self._reported_at, 0.001), now_s
+        before, self._reported = self._reported, hop.checkpoint.account.outcomes()
+        rejected = _more(before.rejected, self._reported.rejected)
+        failed = sum(_more(before.failed, self._reported.failed).values())
+        accepted, held = self._reported.accepted - before.accepted, self._reported.held - before.held
         settled = accepted + held + failed + sum(rejected.values())
         values: dict[Metric, Any] = {
             Metric.ACCEPTED: accepted,
@@ -113,14 +116,14 @@ class HopWatch:
         self._metrics.emit(Reading(values), *reasons, *gateways, run_id=hop.checkpoint.lane.run_id)
 
     def _mean_ms(self, endpoint: str, figures: GatewayFigures) -> float | None:
-        answers, total_s = self._told_gateways.get(endpoint, (0, 0.0))
-        self._told_gateways[endpoint] = figures.answers, figures.total_s
+        answers, total_s = self._reported_gateways.get(endpoint, (0, 0.0))
+        self._reported_gateways[endpoint] = figures.answers, figures.total_s
         more = figures.answers - answers
         return round((figures.total_s - total_s) / more * 1000, 1) if more else None
 
 
 def _more(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
-    """What was added."""
+    """What was added, by reason; a reason without an addition is left out."""
     return {reason: n - before.get(reason, 0) for reason, n in now.items() if n > before.get(reason, 0)}
 
 
@@ -131,7 +134,7 @@ def ended(lane: Lane) -> Reading:
 
 
 def stopped(reason: str | None) -> Reading:
-    """A run that waits for somebody to mend something."""
+    """A run that waits until an operator has changed something."""
     values = {Metric.RUNS_STOPPED: 1}
     known = _STOPS.get((reason or "").partition(":")[0])
     return Reading(values | {known: 1} if known else values)
@@ -143,12 +146,12 @@ def ignored(files: int) -> Reading:
 
 
 def swept(stalled: int) -> Reading:
-    """A sweep that came to its end. `stalled` counts lanes that a worker should have come back to."""
+    """A sweep that came to its end. `stalled` counts lanes that no worker came back to in time."""
     return Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled})
 
 
 class Observer:
-    """What one process tells, to whom: its log, its metrics, its traces."""
+    """The log, the metrics and the traces of one process."""
 
     def __init__(self, settings: Settings, clock: Clock, log: JsonLog) -> None:
         self.log = log
@@ -177,10 +180,10 @@ class Observer:
         return HopWatch(self._settings, self._clock, self.log, self.metrics, trace)
 
     def began(self, lane: Lane | None, now_ms: int, dropped_at_ms: int | None = None) -> None:
-        """A nudge arrived at a lane, as it was before the claim: tells how late.
+        """A nudge arrived at a lane, here as it was before the claim: report how late.
 
         The first hop was due when S3 had the file (`dropped_at_ms`), a later one when it was handed over, and a lane
-        that rests at its appointment. A nudge that comes early, or at a lane that is not waiting, tells nothing.
+        that rests at its `due_at_ms`. A nudge that comes early, or at a lane that is not waiting, reports nothing.
         """
         if lane is None or lane.state not in (LaneState.READY, LaneState.RESTING) or lane.due_at_ms is None:
             return

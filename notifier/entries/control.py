@@ -1,4 +1,4 @@
-"""The control entry: what operators and the approval app may ask for."""
+"""The control entry: operators' commands, and the counting of audiences for the approval app."""
 
 import os
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from notifier.model.run import Control, LaneState
 from notifier.model.validation import shape_faults
 from notifier.telemetry import JsonLog
 
+COMMANDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}
+
 
 class ControlService:
     """Pause, resume and cancel, and counting of audiences, for the command line and the approval app."""
-
-    WORDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}  # noqa: RUF012 - a constant table
 
     def __init__(self, process: Process, log: JsonLog) -> None:
         self._process = process
@@ -32,9 +32,9 @@ class ControlService:
             if faults := tuple(shape_faults(event, CountRequest, "event")):
                 raise UnknownEvent("; ".join(map(str, faults)))
             return self._count(event, remaining_ms)
-        if not isinstance(event, dict) or event.get("action") not in self.WORDS or not event.get("run_id"):
+        if not isinstance(event, dict) or event.get("action") not in COMMANDS or not event.get("run_id"):
             raise UnknownEvent('expected {"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}')
-        control, run_id, by = self.WORDS[event["action"]], str(event["run_id"]), str(event.get("by", ""))
+        control, run_id, by = COMMANDS[event["action"]], str(event["run_id"]), str(event.get("by", ""))
         lane = self._process.ledger.set_control(run_id, control, by)
         if lane is None:
             return {"status": "refused", "run_id": run_id, "reason": "no such run, or it is done"}
@@ -45,10 +45,10 @@ class ControlService:
 
     def _count(self, event: dict[str, Any], remaining_ms: Callable[[], int]) -> dict[str, Any]:
         process = self._process
-        again = LambdaContinuation(boto3.client("lambda"), os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")).invoke
+        invoke_again = LambdaContinuation(boto3.client("lambda"), os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")).invoke
         settings = process.settings
         jobs = DynamoCountJobs(boto3.client("dynamodb"), settings.table, process.s3, settings.bucket, process.clock.now)
-        desk = CountService(process.s3, jobs, settings.bucket, process.clock, again)
-        answer = desk.handle(event, remaining_ms)
+        service = CountService(process.s3, jobs, settings.bucket, process.clock, invoke_again)
+        answer = service.handle(event, remaining_ms)
         self._log.info(Action.COUNTED, **answer)
         return answer

@@ -1,4 +1,4 @@
-"""What one sweep a day does: the first that writes the day down."""
+"""Lets one sweep a day do a task: the first that writes the day into the ledger's table."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,11 +7,11 @@ from botocore.exceptions import ClientError
 
 
 def take_today(items: Any, table: str, name: str, now_s: float) -> bool:
-    """Whether this is the first to ask for this task today (UTC).
+    """Whether the caller is the first today (UTC) to take this task. A second one that asks is refused.
 
     Args:
         items: a boto3 DynamoDB client.
-        name: the task's, as the ledger's table keeps it.
+        name: the task's name, the sort key of its item.
     """
     today = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d")
     try:

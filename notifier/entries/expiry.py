@@ -1,7 +1,7 @@
 """Once a day: ends runs whose files are about to be deleted.
 
 A run goes on from objects that expire: its batch file and audience (BatchFileDays), its campaign and deferred devices
-(WorkDays), its rows (ResultDays). One that is paused, stopped or resting for so long could only fail when somebody
+(WorkDays), its rows (ResultDays). One that is paused, stopped or resting for so long could only fail when an operator
 resumes it. So it is cancelled while everything is still there: its account is closed and its end announced.
 """
 
@@ -42,7 +42,7 @@ class Expiry:
         self._now = now
 
     def expire_daily(self) -> tuple[str, ...]:
-        """Cancel what is too old, unless that was done today. Gives the runs."""
+        """Cancel what is too old, unless that was done today. Returns the runs."""
         return self.expire() if take_today(self._items, self._table, "expired", self._now()) else ()
 
     def expire(self) -> tuple[str, ...]:

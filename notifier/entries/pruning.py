@@ -1,4 +1,4 @@
-"""Once a day: deletes published versions of the worker that no run needs any more.
+"""Once a day: deletes published versions of the worker that no run needs.
 
 A run stays on the version of the code that it began with, so deployments leave versions behind, and Lambda's 75 GB for
 code are shared by everything in the account.
@@ -12,11 +12,11 @@ from notifier.entries.daily import take_today
 from notifier.model.run import LaneState
 
 NEWEST = 3
-"""So many of the newest versions are kept whatever happens: somebody may want to go back."""
+"""So many of the newest versions are kept whatever happens, for a roll-back."""
 YOUNG_S = 86_400
-"""Nor is one deleted that was published within the last day: Lambda may still hold events for it."""
+"""A version published within this time is kept too: Lambda may still have events for it."""
 MOST = 20
-"""Versions that are deleted in one go."""
+"""Versions that are deleted at once, at most: the sweeper has a minute."""
 
 
 class Pruner:
@@ -38,11 +38,11 @@ class Pruner:
         self._now = now
 
     def prune_daily(self) -> tuple[str, ...]:
-        """Prune, unless that was done today. Gives the versions that were deleted."""
+        """Prune, unless that was done today. Returns the versions that were deleted."""
         return self.prune() if take_today(self._items, self._table, "pruned", self._now()) else ()
 
     def prune(self) -> tuple[str, ...]:
-        """Delete every version that nobody needs: not the alias's, no live run's, not new."""
+        """Delete every version that is not an alias's, not an unfinished run's, and not new."""
         published = sorted(self._published(), key=lambda version: -int(version["Version"]))
         needed = self._aliased() | self._in_use()
         deleted: list[str] = []
@@ -81,7 +81,7 @@ class Pruner:
 
 
 def _modified_at(version: dict[str, Any]) -> float:
-    """Lambda says it as `2026-11-21T12:00:00.000+0000`."""
+    """When the version was published, seconds since the epoch; Lambda writes `2026-11-21T12:00:00.000+0000`."""
     return datetime.strptime(version["LastModified"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
 
 

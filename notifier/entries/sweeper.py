@@ -1,4 +1,4 @@
-"""The sweeper: nudges what nobody came back to, closes and ends runs, replays dead letters, prunes old versions."""
+"""The sweeper: nudges lanes that are due, closes and ends runs, replays dead letters, prunes old versions."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,10 +20,12 @@ from notifier.telemetry import Tracing
 
 
 class Sweeper:
-    """Every minute: nudges lanes that nobody came back to, closes runs, replays dead letters."""
+    """Every minute: nudges lanes that are due, closes runs, replays dead letters."""
 
     MOVE_ON_MS = 120_000
+    """A lane that was nudged is due again after this, in case nothing comes of the nudge."""
     REPLAYS = 3
+    """So often a dead letter is replayed. After that it stays in the queue, whose alarm then says so."""
 
     def __init__(self, process: Process, observer: Observer, queue: Any, pruner: Pruner, expiry: Expiry) -> None:
         self._process = process
@@ -34,10 +36,10 @@ class Sweeper:
         self._queue = queue
 
     def sweep(self) -> dict[str, int]:
-        """Sweep once. Every lane and every dead letter has a try of its own: one that fails keeps no other waiting."""
+        """Sweep once. Each lane and each dead letter is tried by itself: one that fails keeps no other waiting."""
         counts = Counter[str](nudged=0, closed=0, replayed=0)
         now_ms = int(self._process.clock.now() * 1000)
-        for lane in self._process.ledger.due(now_ms, self._tell_unreadable):
+        for lane in self._process.ledger.due(now_ms, self._log_unreadable):
             with self._each(run_id=lane.run_id, counts=counts):
                 self._look_after(lane, now_ms, counts)
         self._replay(counts)
@@ -68,18 +70,18 @@ class Sweeper:
 
     @contextmanager
     def _each(self, counts: Counter[str], **about: str) -> Iterator[None]:
-        """Around the work on one thing: what fails is told, counted among the stalled lanes, and looked at again."""
+        """Around the work on one thing: a failure is logged and counted as a stalled lane. A later sweep tries again."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is: the next lane is due all the same
             counts["failed"] += 1
             self._log.warning(Action.TROUBLE, reason=f"the sweeper looks at it again: {error}", **about)
 
-    def _tell_unreadable(self, key: str, error: Exception) -> None:
+    def _log_unreadable(self, key: str, error: Exception) -> None:
         self._log.warning(Action.TROUBLE, item=key, reason=f"this item of the ledger cannot be read: {error}")
 
     def _expire(self) -> None:
-        """Once a day. As with pruning, the sweep counts whether or not this failed; tomorrow's looks again."""
+        """Once a day. As with pruning, the sweep counts whether or not this failed; tomorrow's tries again."""
         try:
             expired = self._expiry.expire_daily()
         except (ClientError, BotoCoreError) as error:
@@ -89,7 +91,7 @@ class Sweeper:
             self._log.warning(Action.EXPIRED, run_id=run_id)
 
     def _prune(self) -> None:
-        """Once a day. A sweep is never worth less because this failed."""
+        """Once a day. The sweep counts whether or not this failed; tomorrow's tries again."""
         try:
             deleted = self._pruner.prune_daily()
         except (ClientError, BotoCoreError) as error:
@@ -99,7 +101,7 @@ class Sweeper:
             self._log.info(Action.PRUNED, versions=deleted)
 
     def _replay(self, counts: Counter[str]) -> None:
-        """Events that Lambda gave up on are tried again, three times each."""
+        """Invoke the worker with events that Lambda gave up on, three times each."""
         url = self._process.settings.dead_letter_queue_url
         if not url:
             return

@@ -71,7 +71,8 @@ def hops(trial: Trial, run_id: str, resume_at: int) -> None:
                 cached.unlink() if cached.is_file() else None
         asked.clear()
         before, cpu, began = requests_of(trial), cpu_s(), time.monotonic()
-        app.worker(event, _Time(HOP_S[kind.split(",")[0]]))
+        context: Any = _Time(HOP_S[kind.split(",")[0]])
+        app.worker(event, context)
         lane = trial.ledger.read_lane(run_id)
         assert lane is not None
         print(

@@ -58,7 +58,8 @@ def main() -> None:
             first.clear()
             CurlTransport.submit = watched  # type: ignore[method-assign]
             cpu_s, wall_s = time.process_time(), time.monotonic()
-            answer = worker(event, Context(timeout_s))
+            context: Any = Context(timeout_s)
+            answer = worker(event, context)
             took = {"cpu_s": time.process_time() - cpu_s, "wall_s": time.monotonic() - wall_s}
             hops.append(took | {"first_push_cpu_s": first[0] - cpu_s if first else None} | answer)
             if answer["status"] != "running":

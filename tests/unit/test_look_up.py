@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from notifier.app import Worker
 from notifier.composition.hop_watch import Observer
 from notifier.composition.settings import Settings
+from notifier.entries.worker import Worker
 from notifier.model.log import Action
 from notifier.telemetry import JsonLog
 from tests.twins.clock import TwinClock
