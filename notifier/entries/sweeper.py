@@ -70,7 +70,7 @@ class Sweeper:
 
     @contextmanager
     def _each(self, counts: Counter[str], **about: str) -> Iterator[None]:
-        """Around the work on one thing: a failure is logged and counted as a stalled lane. A later sweep tries again."""
+        """A failure of what is inside is logged and counted as a stalled lane. A later sweep tries again."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is: the next lane is due all the same
