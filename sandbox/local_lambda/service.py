@@ -60,6 +60,7 @@ class LocalLambda:
         self.send_message = send_message
         self.faults = faults
         self.around: Around | None = None
+        self.loop_limit = LOOP_LIMIT
         self._figures: dict[str, Figures] = {}
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()
@@ -114,7 +115,7 @@ class LocalLambda:
         fault = self.faults(invocation)
         if fault.delivery is Delivery.REFUSED:
             raise Refusal(500, "ServiceException", "A scenario refuses this call")
-        return invocation, count > LOOP_LIMIT and not function.loop_allowed, fault
+        return invocation, count > self.loop_limit and not function.loop_allowed, fault
 
     def _check_concurrency(self, name: str) -> None:
         function = self.functions.get(name)
@@ -182,7 +183,7 @@ class LocalLambda:
     def _stop_loop(self, invocation: Invocation) -> None:
         try:
             self._add(invocation.function, Figures(loops_stopped=1))
-            self._note(invocation, f"not run: recursive loop, the chain has been here {LOOP_LIMIT} times")
+            self._note(invocation, f"not run: recursive loop, the chain has been here {self.loop_limit} times")
             text = {"errorMessage": "Recursive invocation detected", "errorType": "RecursiveInvocationException"}
             answer = Answer(json.dumps(text).encode(), invocation.version, Failure.LOOP, "RecursiveInvocationException")
             self._give_up(FailedEvent(invocation, answer, Condition.RETRIES_EXHAUSTED))

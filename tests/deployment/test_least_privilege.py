@@ -44,7 +44,7 @@ def play(trial: Trial, folder: Path) -> None:
     """A run with broken records, dead tokens and retries, paused and resumed; a count; a sweep with a dead letter."""
     s3, bucket, lambda_ = trial.s3, trial.sandbox.bucket, trial.sandbox.lambda_
     control, sweeper = (trial.sandbox.function(f"{name}Function").name for name in ("Control", "Sweeper"))
-    recipe = Recipe(users=2_500, broken=6, dead_share=0.02)
+    recipe = Recipe(users=1_800, broken=6, dead_share=0.02)
     people = list(users(recipe))
     for n in (10, 20):
         people[n]["devices"] = [{"platform": "android", "token": f"once503-{n}"}]
@@ -54,7 +54,7 @@ def play(trial: Trial, folder: Path) -> None:
     versions = {"version_id": put["VersionId"], "etag": put["ETag"].strip('"')}
     s3.put_object(Bucket=bucket, Key="audiences/out.json", Body=json.dumps(["user-1-000000003"]))
     body: dict[str, Any] = {
-        "campaign": campaign(recipe) | {"per_second": 500, "exclude": {"parts": [{"key": "audiences/out.json"}]}},
+        "campaign": campaign(recipe) | {"per_second": 300, "exclude": {"parts": [{"key": "audiences/out.json"}]}},
         "audience": {"parts": [{"bucket": "exports", "key": "audiences/day.jsonl"} | versions]},
     }
     path = folder / "day.json"

@@ -391,7 +391,7 @@ def test_the_table_has_its_index_and_time_to_live(box: Sandbox) -> None:
 def test_two_sandboxes_never_meet_and_leave_nothing_behind(box: Sandbox, tmp_path: Path) -> None:
     """Same template, same names: other processes, other data; schedules tick; every process ends with the sandbox."""
     template = write_project(tmp_path / "project")
-    with Sandbox.start(tmp_path / "state", template, options=Options(schedule_every_s=0.2)) as other:
+    with Sandbox.start(tmp_path / "state", template, options=Options(schedule_every_s=1.0)) as other:
         assert other.endpoint_url != box.endpoint_url
         assert other.bucket == box.bucket
         mine = call(other, "Main", {"do": "echo"})

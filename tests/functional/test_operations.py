@@ -97,7 +97,7 @@ def operator(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     setting = Setting(schedule_every_s=600.0, variables={"AWS_XRAY_DAEMON_ADDRESS": daemon.address})
     with Trial.start(folder / "sandbox", setting) as trial:
         operator = Operator(trial, folder)
-        operator.drop("day-2", 20_000, 1_500)
+        operator.drop("day-2", 6_000, 500)
         operator.wait(lambda lane: lane.account.settled > 500)
         operator.type("It is slow", "notifier status day-2")
         operator.type("Wrong audience: stop it now", "notifier pause --all")
@@ -109,7 +109,7 @@ def operator(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
         good = operator.apns_key
         operator.keep("notifier/apns", json.dumps(json.loads(good) | {"key_id": "WRONGKEY00"}))
-        operator.drop("keys", 2_000, 2_000)
+        operator.drop("keys", 1_000, 1_000)
         operator.wait(lambda lane: lane.state is LaneState.STOPPED)
         operator.type("It stopped", "notifier status keys")
         operator.type("Rotate the keys", "notifier setup")
@@ -150,6 +150,6 @@ def test_the_log_leads_to_it(operator: Operator, daemon: Daemon) -> None:
     assert {line["request"] for line in lines if line["message"] in ("opened", "left", "closed")} == {"request-keys"}
     assert all(line["xray_trace_id"] in {trace.id for trace in daemon.traces()} for line in lines)
     told = operator.log() + repr(daemon.documents())
-    tokens = [user["devices"][0]["token"] for user in users(Recipe(users=2_000, seed=len("keys")))]  # type: ignore[index]
+    tokens = [user["devices"][0]["token"] for user in users(Recipe(users=1_000, seed=len("keys")))]  # type: ignore[index]
     assert len(told) > 10_000
     assert [token for token in tokens if token[:20] in told] == []

@@ -89,11 +89,11 @@ def lane_item(trial: Trial, run_id: str) -> dict[str, Any]:
 
 def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: Trial, tmp_path: Path) -> None:
     """Release N is deployed while a run of N-1 is under way: both finish, each on its own code, in its own form."""
-    old = drop(trial, tmp_path, "old", 12_000, 1_500)
+    old = drop(trial, tmp_path, "old", 4_800, 600)
     wait_until(lambda: (trial.ledger.read_lane(old) or Lane(old)).state is LaneState.RUNNING, PATIENCE_S, "it runs")
     newer = next_release(tmp_path / "newer")
     assert deploy(trial, "WorkerFunction", newer) == "2"
-    new = drop(trial, tmp_path, "new", 4_000, 1_000)
+    new = drop(trial, tmp_path, "new", 1_200, 300)
     wait_until(lambda: lane_item(trial, new).get("state") == {"S": "running"}, PATIENCE_S, "the new one runs")
 
     # N-1 is told about N's run, and leaves it alone.
@@ -110,14 +110,14 @@ def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: T
     lane = finish(trial, old)
     assert (lane.status, lane.function_version) == ("completed", "1")
     assert lane.hop >= 3
-    assert lane.account.settled == lane.account.devices == 12_000
+    assert lane.account.settled == lane.account.devices == 4_800
     assert lane_item(trial, old)["version"]["N"] == "1"
 
     wait_until(lambda: lane_item(trial, new)["state"]["S"] == "done", PATIENCE_S, "the new one is done")
     item = lane_item(trial, new)
     assert (item["version"]["N"], item["function_version"]["S"], item["ending"]["S"]) == ("2", "2", "completed")
     assert json.loads(item["cursor"]["S"])["version"] == 2
-    assert json.loads(item["account"]["S"])["devices"] == 4_000
+    assert json.loads(item["account"]["S"])["devices"] == 1_200
     assert {"1", "2"} == set(versions_at_work(trial))
 
 

@@ -264,7 +264,7 @@ def test_any_backend_finds_the_end_of_the_users(name: str) -> None:
         broken.feed(b"[[1]}")
 
 
-PLAIN = [{"user_id": f"u{n}", "devices": [{"platform": "ios", "token": f"{n:064x}"}], "n": n} for n in range(3000)]
+PLAIN = [{"user_id": f"u{n}", "devices": [{"platform": "ios", "token": f"{n:064x}"}], "n": n} for n in range(900)]
 UNUSUAL: dict[str, bytes] = {
     "nothing": b"",
     "a lone surrogate": rb',{"user_id": "\ud800"}',
