@@ -41,6 +41,7 @@ def batch_file_schema() -> dict[str, Any]:
             node["description"] = inspect.cleandoc(node["description"])
         if node.get("format") == "decimal":
             _as_number(node)
+        # The default of an optional member is its absence: as `null` the schema would invite people to write it.
         if node.get("default", ...) is None:
             del node["default"]
     whole, record = schema["$defs"]["BatchFile"], schema["$defs"]["UserRecord"]

@@ -61,7 +61,8 @@ def _arm_row(n: int, arm: ArmReport, scale: float) -> str:
         at = _LABEL + arm.expected * scale
         title = f"<title>expected {arm.expected:,.0f} users</title>"
         parts.append(
-            f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 5}" y2="{top + _BAR + 5}">{title}</line>'
+            f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{top - _OVERHANG}" '
+            f'y2="{top + _BAR + _OVERHANG}">{title}</line>'
         )
     end = max(length, (arm.expected or 0) * scale) + _LABEL + 10
     parts.append(f'<text x="{end:.1f}" y="{top + 20}">{counted(arm.assigned, "user")}</text>')

@@ -89,8 +89,8 @@ class Outside:
         return _page("Phones", f'<div class="phones">{"".join(map(self._phone, PHONES))}</div>')
 
     def _phone(self, phone: Phone) -> str:
-        shown = "".join(_push(push) for push in reversed(self._gateways.pushes(phone.token)))
-        screen = shown or '<p class="none">Nothing yet</p>'
+        pushes = "".join(_push(push) for push in reversed(self._gateways.pushes(phone.token)))
+        screen = pushes or '<p class="none">Nothing yet</p>'
         return (
             f'<section class="phone {phone.platform}"><h2>{html.escape(phone.label)}</h2>'
             f'<div class="screen"><p class="clock">9:41</p>{screen}</div></section>'
@@ -100,10 +100,11 @@ class Outside:
 def _push(push: dict[str, Any]) -> str:
     """A push as it would look, from the payload that the gateway took."""
     payload = push["payload"]
-    said = (payload.get("aps") or {}).get("alert") or (payload.get("message") or payload).get("notification") or {}
-    if isinstance(said, str):
-        said = {"body": said}
-    title, body = (html.escape(str(said.get(name, ""))) for name in ("title", "body"))
+    alert = (payload.get("aps") or {}).get("alert") or (payload.get("message") or payload).get("notification") or {}
+    # Apple takes a text for an alert without a title.
+    if isinstance(alert, str):
+        alert = {"body": alert}
+    title, body = (html.escape(str(alert.get(name, ""))) for name in ("title", "body"))
     return f'<div class="push"><small>Your app</small><b>{title}</b><p>{body}</p></div>'
 
 

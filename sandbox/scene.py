@@ -61,7 +61,7 @@ AUDIENCES: Final[Mapping[str, Recipe]] = {
 
 
 def set_up(sandbox: Sandbox, gateways: Gateways) -> None:
-    """Audiences in S3, the sender verified, everybody's phones registered with the stand-ins and on their own page."""
+    """Audiences in S3, the sender verified, all phones registered with the stand-ins and on their owners' pages."""
     sandbox.client("ses").verify_email_identity(EmailAddress=SENDER)
     s3 = sandbox.client("s3")
     for name, recipe in AUDIENCES.items():

@@ -1,4 +1,4 @@
-"""What a person sees of a trial: one live line while it runs, then tables."""
+"""Prints a trial for the terminal: one live line while it runs, then tables."""
 
 import time
 from pathlib import Path
@@ -28,11 +28,11 @@ def live(trial: Trial, run_id: str, console: Console, timeout_s: float) -> None:
             for lane in trial.follow(run_id, timeout_s):
                 line.update(progress_line(lane, speed.of(lane)))
         return
-    said_at = 0.0
+    printed_at = 0.0
     for lane in trial.follow(run_id, timeout_s):
         rate = speed.of(lane)
-        if time.monotonic() - said_at >= PLAIN_EVERY_S:
-            said_at = time.monotonic()
+        if time.monotonic() - printed_at >= PLAIN_EVERY_S:
+            printed_at = time.monotonic()
             console.print(progress_line(lane, rate), soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ from sandbox.xray import Daemon
 
 
 def stay_up(state_dir: Path, console: Console, ports: tuple[int, int, int] = (0, 0, 0)) -> None:
-    """Start everything, say where it is, and wait for Ctrl-C. `ports`: approval pages, mails and phones, traces."""
+    """Start everything, print the addresses, and wait for Ctrl-C. `ports`: approval pages, mails and phones, traces."""
     with Daemon() as daemon:
         setting = Setting(variables={"AWS_XRAY_DAEMON_ADDRESS": daemon.address}, schedule_every_s=60.0)
         with (
@@ -47,8 +47,8 @@ def _print_addresses(console: Console, addresses: list[tuple[str, str]], sandbox
 
 
 def write_stack_file(sandbox: Sandbox, path: Path, pages: str = "") -> Path:
-    """What the command line `notifier` must know: its `--stack-file`. `pages`: where the approval app is, if it is."""
-    place = {
+    """Write the file for `notifier --stack-file`. `pages`: the URL of the approval app; empty where it does not run."""
+    names = {
         "bucket": sandbox.bucket,
         "table": sandbox.table,
         "worker": sandbox.function("WorkerFunction").trigger_arn,
@@ -59,8 +59,8 @@ def write_stack_file(sandbox: Sandbox, path: Path, pages: str = "") -> Path:
         "secret_access_key": "sandbox",
     }
     if pages:
-        place |= {"approval": sandbox.function("ApprovalFunction").name, "pages": pages.rstrip("/")}
-    path.write_text(json.dumps(place, indent=2))
+        names |= {"approval": sandbox.function("ApprovalFunction").name, "pages": pages.rstrip("/")}
+    path.write_text(json.dumps(names, indent=2))
     return path
 
 

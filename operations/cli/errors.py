@@ -62,9 +62,11 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
 def _as_command_error(error: Exception) -> CommandError:
     if isinstance(error, CommandError):
         return error
+    # First: a ClientError is AWS's own answer, a BotoCoreError means that there was none.
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
         what = f"AWS refused {error.operation_name}: {code}: {error.response['Error'].get('Message', '')}"
+        # HEAD has no body, hence no code: boto3 gives the status in its place.
         if code in ("404", "NoSuchKey", "NoSuchBucket", "ResourceNotFoundException"):
             return CommandError(
                 ExitCode.NOT_FOUND, what, "check the name, the region and the account (aws sts get-caller-identity)"

@@ -106,10 +106,12 @@ def _asked(
         answer = _one_answer(transport, request)
     finally:
         transport.close()
+    # Status 0: the connection failed before any answer.
     if answer is None or answer.status == 0:
         detail = answer.detail if answer else "no answer"
         return Check(name, False, f"{base_url} cannot be reached: {detail}", WAY_OUT)
     verdict = judge(answer)
+    # What the worker would stop for, or renew its credentials for, is about the credentials, not about the token.
     if verdict.disposition in (Disposition.RENEW, Disposition.STOP):
         mend = "put a valid key in the secret; is its API enabled, and is it this app's?"
         return Check(name, False, f"{who} refuses our credentials: {answer.status} {verdict.reason}", mend)
@@ -120,6 +122,7 @@ def _asked(
 
 def _one_answer(transport: CurlTransport, request: Request) -> Answer | None:
     until = time.monotonic() + PATIENCE_S
+    # There is room once the connection is made, with TLS and the peer's settings.
     while transport.room(request.endpoint) == 0 and time.monotonic() < until:
         transport.poll(0.05)
     transport.submit(request)

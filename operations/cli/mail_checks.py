@@ -57,6 +57,7 @@ def sender_check(client: Any, sender: str) -> Iterator[Check]:
     for identity in (sender, sender.rpartition("@")[2]):
         try:
             found = client.get_email_identity(EmailIdentity=identity)
+        # Not known is no failure yet: the domain may be verified in place of the address.
         except client.exceptions.NotFoundException:
             continue
         if found.get("VerifiedForSendingStatus", False):

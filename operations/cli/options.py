@@ -62,6 +62,7 @@ def who(by: str | None) -> str:
         return by
     try:
         return getpass.getuser()
+    # Neither a variable nor an entry in the password file, as in some containers.
     except (KeyError, OSError):
         return "unknown"
 

@@ -51,6 +51,7 @@ def start(
     cloud = Cloud(find_deployment(stack, stack_file))
     if file.startswith("s3://"):
         sure(f"Send {file} to everybody in it?", yes=yes)
+        # It is there already: no S3 event comes, so the worker is invoked directly.
         run_id = _nudge(cloud, file)
     else:
         path = Path(file)
@@ -77,6 +78,7 @@ def _checked(path: Path) -> Campaign:
 def _note_earlier_run(cloud: Cloud, campaign: Campaign) -> None:
     """Print a note, before the upload, where another run has sent this campaign id already."""
     owner = cloud.ledger.owner_of(campaign.id)
+    # A dry run takes no campaign id: nothing that was sent can be repeated by it.
     if owner is None or campaign.dry_run:
         return
     then = "everybody in this file gets it again" if campaign.again else "the worker refuses it, unless it rehearses"
@@ -94,6 +96,7 @@ def upload(cloud: Cloud, path: Path, key: str) -> str:
     client, bucket = cloud.client("s3"), cloud.deployment.bucket
     config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
     client.upload_file(str(path), bucket, key, Config=config)
+    # The version that the upload made: the run's id is made from it.
     head = client.head_object(Bucket=bucket, Key=key)
     return source_of(bucket, key, head.get("VersionId"), head["ETag"]).run_id
 

@@ -77,6 +77,7 @@ def notification_check(cloud: Cloud, worker_arn: str) -> Iterator[Check]:
 
 def _unqualified(arn: str) -> str:
     """A function's ARN without alias or version."""
+    # arn:partition:lambda:region:account:function:NAME, and then perhaps the alias.
     return ":".join(arn.split(":")[:7])
 
 
@@ -87,6 +88,7 @@ def _suffixes(found: Mapping[str, list[dict[str, object]]], worker: str) -> list
         if _unqualified(str(one["LambdaFunctionArn"])) != worker:
             continue
         filters: dict[str, dict[str, list[dict[str, str]]]] = one.get("Filter", {})  # type: ignore[assignment]
+        # S3 answers `Prefix` where `prefix` was put.
         rules = {rule["Name"].lower(): rule["Value"] for rule in filters.get("Key", {}).get("FilterRules", ())}
         if rules.get("prefix") == PREFIX:
             suffixes.append(rules.get("suffix", ""))
@@ -98,6 +100,7 @@ def _rules(cloud: Cloud, worker: str) -> list[str]:
     client = cloud.client("events")
     names = {
         name
+        # EventBridge finds rules by the exact ARN of their target, and both forms are in use.
         for target in (worker, f"{worker}:live")
         for page in client.get_paginator("list_rule_names_by_target").paginate(TargetArn=target)
         for name in page["RuleNames"]

@@ -46,6 +46,7 @@ def new_link(cloud: Cloud, email: str) -> str:
     deployment = cloud.deployment
     if deployment.approval is None or deployment.pages is None:
         raise CommandError(ExitCode.NOT_FOUND, "this stack has no approval pages", "deploy it with MailFrom=…")
+    # The function's own settings and secret, so that the link is one that it accepts.
     configuration = cloud.client("lambda").get_function_configuration(FunctionName=deployment.approval)
     settings = read_settings({**os.environ, **configuration["Environment"]["Variables"]})
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"]

@@ -101,6 +101,7 @@ def records(lines: Iterable[str], counts: EndpointCounts) -> Iterator[dict[str, 
     first = next((line for line in texts if line.strip()), None)
     if first is None:
         return
+    # Excel and some exports begin with a byte-order mark, which is no part of the first column's name.
     first = first.removeprefix("\ufeff")
     found = _from_json(first, texts) if first.lstrip().startswith("{") else _from_csv(first, texts)
     for record in grouped(_judged(found, counts)):
@@ -175,7 +176,7 @@ def _judged(found: Iterable[_Endpoint | None], counts: EndpointCounts) -> Iterat
             counts.leave_out(LeftOut.NOT_READABLE)
             continue
         plain = endpoint.plain
-        channel = plain.get("ChannelType", "").upper()
+        channel = plain.get("ChannelType", "").upper()  # files made by hand have it in any case
         why = _why_not(plain, channel)
         if why is not None:
             counts.leave_out(why, channel if why is LeftOut.OTHER_CHANNEL else "")
@@ -206,7 +207,7 @@ def _record(endpoint: _Endpoint, channel: str) -> dict[str, Any]:
         device["environment"] = environment
     record: dict[str, Any] = {"user_id": plain.get("User.UserId") or plain["Id"], "devices": [device]}
     if plain.get("Demographic.Locale"):
-        record["locale"] = plain["Demographic.Locale"].replace("_", "-")
+        record["locale"] = plain["Demographic.Locale"].replace("_", "-")  # de_AT on iOS, de-AT everywhere else
     if plain.get("Demographic.Timezone"):
         record["timezone"] = plain["Demographic.Timezone"]
     if endpoint.attributes:

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG001  (the shape of Behave)
-"""What the stand-ins answer in scenarios. Each function is a `Behave`; who is struck depends on the token alone."""
+"""What the stand-ins answer in scenarios. Each function is a `Behave`; the token alone decides whether it strikes."""
 
 import time
 import zlib

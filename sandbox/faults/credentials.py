@@ -11,7 +11,7 @@ SCENARIOS = (
     Scenario(
         name="oauth-hiccup",
         breaks="Google's token endpoint answers 503 for 5 s at the cold start, and again when the token is renewed.",
-        expects="The run waits for the token and goes on; nobody is asked twice.",
+        expects="The run waits for the token and goes on; no device is asked twice.",
         oauth="sandbox.faults.tokens:hiccup",
         behaviour=SLOW_ANSWERS,
         users=6_000,
@@ -22,7 +22,7 @@ SCENARIOS = (
     Scenario(
         name="oauth-slow",
         breaks="Google's token endpoint takes 7 s for every token, and a token is good for 24 s.",
-        expects="Tokens are renewed in the background; no answer is taken for a timeout, nobody is asked twice.",
+        expects="Tokens are renewed in the background; no answer is taken for a timeout, no device is asked twice.",
         oauth="sandbox.faults.tokens:slow",
         behaviour=SLOW_ANSWERS,
         users=12_000,

@@ -7,7 +7,7 @@ _APNS_ID = "apns-id"
 
 
 def accepted(seen: Seen, delay_s: float = 0.0, frames: int = 1) -> Reply:
-    """200 in the words of whoever was asked."""
+    """The gateway's own 200, FCM's or APNs'."""
     if seen.path.startswith("/3/device/"):
         headers = tuple(pair for pair in seen.headers if pair[0] == _APNS_ID)
         return Reply(200, b"", headers, delay_s=delay_s)

@@ -5,7 +5,7 @@ from sandbox.faults.scenario import Scenario, Scene
 
 
 def cancel_when_it_rests(scene: Scene) -> None:
-    """Wait until the run rests, say who is still to be asked then, and cancel it: nobody waits an hour here."""
+    """Wait until the run rests, check what is still to be asked, and cancel it: an hour is too long for a scenario."""
     ledger = scene.trial.ledger
     while not scene.over.wait(0.2):
         lane = ledger.read_lane(scene.run_id)

@@ -16,7 +16,7 @@ def watch(scene: Scene) -> None:
 SCENARIO = Scenario(
     name="oauth-outage",
     breaks="Google's token endpoint answers 502 with a page of HTML for 45 s, from the cold start on.",
-    expects="iPhones are sent to; then the lane rests, unpaid, until tokens are there; nobody is asked twice.",
+    expects="iPhones are sent to; then the lane rests, unpaid, until tokens are there; no device is asked twice.",
     oauth="sandbox.faults.tokens:pages",
     act=watch,
     variables={"FCM_CONNECTIONS": "12"},

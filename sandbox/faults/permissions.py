@@ -30,7 +30,7 @@ def resume_too_early(scene: Scene) -> None:
     for _ in scene.trial.follow(scene.run_id, 60.0, every_s=0.1):
         pass
     if asked(scene) != before:
-        scene.notes.append(f"resumed too early, it asks nobody, not {asked(scene) - before} times")
+        scene.notes.append(f"resumed too early, it asks no device, not {asked(scene) - before} times")
 
 
 def allow_rows(scene: Scene) -> None:
@@ -81,7 +81,7 @@ SCENARIOS = (
     # A policy that is changed under a run: what was asked for and has no row must be asked for again, and counted.
     Scenario(
         name="rows-denied-for-a-while",
-        breaks="Every PUT under rows/ but the first answers 403, until somebody changes it back and resumes the run.",
+        breaks="Every PUT under rows/ but the first answers 403, until it is changed back and the run is resumed.",
         expects="The run completes; of each phone without a row there is one more request, and it is counted.",
         aws=(
             AwsRule("s3", Does.REFUSE, "PUT", where="/rows/.*batch", skip=1, times=0, status=403, code="AccessDenied"),
@@ -93,7 +93,7 @@ SCENARIOS = (
     Scenario(
         name="dead-tokens-denied",
         breaks="Every PUT under dead-tokens/ answers 403; a hundredth of the devices is dead.",
-        expects="The run stops and names what to change; resumed too early it asks nobody.",
+        expects="The run stops and names what to change; resumed too early it asks no device.",
         aws=(AwsRule("s3", Does.REFUSE, "PUT", where="/dead-tokens/", times=0, status=403, code="AccessDenied"),),
         behaviour="sandbox.faults.answers:dead",
         finish=resume_too_early,
@@ -105,7 +105,7 @@ SCENARIOS = (
     # Without its state no later hop knows what the run sends.
     Scenario(
         name="state-denied",
-        breaks="Every PUT under state/ answers 403, until somebody changes it and resumes the run.",
+        breaks="Every PUT under state/ answers 403, until an operator changes it and resumes the run.",
         expects="The run stops before anything is sent and names what to change; resumed it completes.",
         aws=(AwsRule("s3", Does.REFUSE, "PUT", where="/state/", times=0, status=403, code="AccessDenied"),),
         finish=allow_state,
@@ -114,8 +114,8 @@ SCENARIOS = (
     # The claim is let through, and every write after it is not: progress could never be noted.
     Scenario(
         name="ledger-denied",
-        breaks="Writes of the worker's progress answer AccessDeniedException, until somebody changes it back.",
-        expects="What is under way is settled, and the run stops with the reason; resumed, nobody is asked twice.",
+        breaks="Writes of the worker's progress answer AccessDeniedException, until an operator changes it back.",
+        expects="What is under way is settled, and the run stops with the reason; resumed, no device is asked twice.",
         aws=(
             AwsRule(
                 "dynamodb",

@@ -81,7 +81,7 @@ SCENARIOS = (
     Scenario(
         name="rows-stall",
         breaks="The first PUTs under rows/, as many as there are threads and more, hang for 40 s.",
-        expects="The lease is kept, the run goes on in the same hop, and nobody is asked twice.",
+        expects="The lease is kept, the run goes on in the same hop, and no device is asked twice.",
         aws=(AwsRule("s3", Does.DELAY, "PUT", where="/rows/", times=16, seconds=40.0),),
         variables=SLOW,
         behaviour=SLOW_ANSWERS,

@@ -1,4 +1,4 @@
-"""What a fault is: a value that says what breaks, how, and what is expected all the same."""
+"""A fault as a value: what breaks, how, and what is expected nevertheless."""
 
 import json
 import threading
@@ -53,7 +53,7 @@ class Scenario(msgspec.Struct, frozen=True):
 
     Args:
         breaks: what breaks, and how.
-        expects: what happens all the same, in words; the checks below say it again.
+        expects: what happens nevertheless, in words; the members below are checked.
         aws: rules for calls to AWS. Each must strike at least once, or the scenario showed nothing.
         invocations: makes the plan for invocations: dropped, doubled, refused, killed.
         behaviour: what the stand-ins answer, as `module:function`.

@@ -1,4 +1,4 @@
-"""What a person sees of the catalogue: a list, and a line for each fault that was played."""
+"""Prints the catalogue as a table, and a line for each fault that was played."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from sandbox.faults.stage import Played, Stage
 
 
 def list_scenarios(every: Iterable[Scenario], console: Console) -> None:
-    """Names, and what breaks."""
+    """Print the names, what breaks, and what is expected."""
     table = Table(title="Faults (python -m sandbox run FILE --faults NAME)", title_justify="left")
     for name in ("name", "what breaks", "what is expected"):
         table.add_column(name)

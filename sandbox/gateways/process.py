@@ -1,4 +1,4 @@
-"""The stand-ins as a child process of whoever needs them: start, ask, stop."""
+"""The stand-ins as a child process: start, query, stop."""
 
 import subprocess
 import sys
