@@ -39,7 +39,7 @@ def test_files(campaign: Campaign, devices: Sequence[Device], sample: dict[str, 
         for locale in (None, *(message.translations or {})):
             kind = f"{arm}-{locale}" if locale else arm
             number = f"{name}-{kind}"
-            # With the campaign's own id the real run would be refused; with its collapse id each push would hide the last.
+            # With the campaign's own id the real run would be refused; with one collapse id a push would hide another.
             tested = Campaign(
                 id=f"test-{number}-{campaign.id}"[:MAX_ID_CHARS],
                 message=msgspec.structs.replace(message, collapse_id=f"test-{number}"),
