@@ -1,1 +1,18 @@
-"""The notifier: one JSON file in S3 becomes pushes on phones, with an exact account of every device."""
+"""The notifier: one JSON file in S3 becomes pushes on phones, with an exact account of every device.
+
+The packages in the order of a run:
+
+- `app`: the handlers that Lambda calls.
+- `entries`: what the sweeper and the control entry do.
+- `events`: the events that start and continue a run, and the one that announces its end.
+- `composition`: reads the settings and connects the parts of a process.
+- `lifecycle`: a run from its admission to its end: one invocation works on one lane.
+- `audience`: reads the batch file, or the files it refers to, from S3 as records.
+- `content`: renders the message for each recipient.
+- `sending`: batches of 500 records from the source to their settlement; when to retry, to slow down and to stop.
+- `gateway`: FCM and APNs: requests, credentials, and what each answer means.
+- `stores`: the run's ledger in DynamoDB and its results in S3; `dynamodb` builds the expressions.
+- `counting`: counts an audience before it is approved, in a function of its own.
+- `telemetry`: log lines, metrics and traces.
+- `model`: values and errors that all of these share.
+"""

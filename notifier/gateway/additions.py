@@ -15,7 +15,7 @@ from notifier.gateway.fcm import additions as fcm
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.payload import Label
 from notifier.model.campaign import BrokenCampaign, Campaign, Fault, Message, Text, read_campaign
-from notifier.model.validation import shown_name
+from notifier.model.validation import printable_name
 
 _RUN_ID = "0" * 20
 """As long as a real one."""
@@ -69,7 +69,7 @@ def _message_faults(message: Message, field: str) -> Iterator[Fault]:
         yield from _placeholder_faults(getattr(message, part) or {}, f"{field}.{part}")
     yield from _image_faults(message, field)
     for locale, text in (message.translations or {}).items():
-        yield from _image_faults(text, f"{field}.translations.{shown_name(locale)}")
+        yield from _image_faults(text, f"{field}.translations.{printable_name(locale)}")
 
 
 def _placeholder_faults(value: object, field: str) -> Iterator[Fault]:
@@ -78,7 +78,7 @@ def _placeholder_faults(value: object, field: str) -> Iterator[Fault]:
         yield Fault(field, "a placeholder here would be sent as it is", "placeholders work in title, body, links, data")
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _placeholder_faults(inner, f"{field}.{shown_name(name)}")
+            yield from _placeholder_faults(inner, f"{field}.{printable_name(name)}")
     elif isinstance(value, list | tuple):
         for n, inner in enumerate(value):
             yield from _placeholder_faults(inner, f"{field}[{n}]")
@@ -111,7 +111,7 @@ def _size_faults(label: Label, message: Message, field: str) -> Iterator[Fault]:
     texts: list[tuple[str, Message]] = [(field, message)]
     for locale, text in (message.translations or {}).items():
         given = {name: value for name in _FILLED if (value := getattr(text, name)) is not msgspec.UNSET}
-        texts.append((f"{field}.translations.{shown_name(locale)}", msgspec.structs.replace(message, **given)))
+        texts.append((f"{field}.translations.{printable_name(locale)}", msgspec.structs.replace(message, **given)))
     for at, translated in texts:
         for gateway, size, limit in _constant_bytes(_without_placeholders(translated), label):
             if size > limit:

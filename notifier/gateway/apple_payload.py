@@ -16,7 +16,7 @@ from notifier.gateway.field_checks import (
     refused,
     text,
 )
-from notifier.model.validation import Fault, shown_name
+from notifier.model.validation import Fault, printable_name
 
 LIVE_ACTIVITY = (
     "timestamp", "event", "content-state", "stale-date", "dismissal-date", "attributes-type", "attributes",
@@ -75,7 +75,7 @@ def payload_faults(additions: Mapping[str, object], field: str, *, is_short: boo
         is_short: keys of `aps` may be written beside it, and are put into it.
     """
     for name, value in additions.items():
-        at = f"{field}.{shown_name(name)}"
+        at = f"{field}.{printable_name(name)}"
         if name == "aps":
             yield from APS(value, at)
         elif name in APS_KEYS and is_short:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 
 from notifier.model.plain_words import SHOWN_CHARS, described, digits, quoted
-from notifier.model.validation import Fault, shown_name
+from notifier.model.validation import Fault, printable_name
 
 Check = Callable[[object, str], Iterator[Fault]]
 """Yields the faults of a value. The second argument names the field: `campaign.message.fcm.android.ttl`."""
@@ -180,7 +180,7 @@ def texts_by_name(refused_name: re.Pattern[str]) -> Check:
             yield from an_object(value, field)
             return
         for name, one in value.items():
-            at = f"{field}.{shown_name(name)}"
+            at = f"{field}.{printable_name(name)}"
             if refused_name.fullmatch(str(name)):
                 yield Fault(at, "this key is reserved", "rename it")
             yield from text(one, at)
@@ -209,7 +209,7 @@ class Members:
         seen = set()
         for given, one in value.items():
             name = self.name_of(given)
-            at = f"{field}.{shown_name(given)}"
+            at = f"{field}.{printable_name(given)}"
             if name in seen:
                 yield Fault(at, f"{name} is given twice", "leave one of them out")
             elif name not in self.known:

@@ -1,1 +1,17 @@
-"""Values and errors that every layer may know. Imports nothing of ours."""
+"""Values and errors that every layer may import. The package imports nothing else of ours, and no AWS library.
+
+The modules in the order of a run:
+
+- `batch_file`, `audience_faults`: the objects in S3 that a run reads, and what can be wrong with them.
+- `campaign`: what is sent, to which arms, within which limits: the types of the public file format.
+- `validation`, `plain_words`, `characters`: what is wrong with a campaign, by field, in words for its author.
+- `recipient`, `spelling`: one record of the audience as a user with devices, as other tools may write it.
+- `user_rows`: consecutive rows of one user id are one user.
+- `arms`: which arm a user is in.
+- `run`, `ledger`, `cursor`, `runtime`: the state of a run and its lanes, and how long an invocation may work.
+- `exchange`, `outcome`: a request to a gateway, what its answer means, and the rows that a run writes.
+- `health`: whether an endpoint accepts any device.
+- `account`, `summary`: the counts of a run.
+- `store_error`: what an error of S3 or DynamoDB means.
+- `background`, `log`, `plurals`: tasks in threads, log actions, and nouns with numbers.
+"""

@@ -1,31 +1,32 @@
-"""What can be wrong with an audience. No message here carries a value of the file: a position leads a person to it."""
+"""What can be wrong with an audience. No message has a value of the file: it names the position instead."""
 
 from collections.abc import Sequence
 
 
 class AudienceChanged(Exception):
-    """The object in S3 is no longer the pinned one: other bytes, deleted, or another version than stated."""
+    """The object in S3 is not the pinned one: it has other bytes or another version than stated, or was deleted."""
 
 
 class AudienceUnreachable(Exception):
-    """S3 did not hand the bytes over, for longer than we ask; the run may be continued later."""
+    """S3 did not return the bytes, after all attempts. The run can continue later."""
 
 
 class AudienceDenied(AudienceUnreachable):
-    """S3 keeps the bytes back until something outside the file changes. The message says what.
+    """S3 refuses to return the bytes until an operator changes something. The message says what.
 
-    Nothing begins with such an audience; a run under way waits for it, as for any that cannot be read.
+    A run does not begin with such an audience. A run that has begun waits, as for every AudienceUnreachable.
     """
 
 
 class BrokenFile(ValueError):
-    """The file cannot be read on from here.
+    """The file cannot be read beyond a position.
 
     Args:
         name: the object, as `s3://bucket/key`.
-        reason: what is wrong, in words.
-        near: bytes from where and up to where the fault lies, from 0; of the unpacked text where it was gzip.
-        record: index of the record that was being read, from 0, within this file; None outside the records.
+        reason: what is wrong, for people.
+        near: the first and the last byte between which the fault is, from 0; one byte if it is known exactly. They
+            count the unpacked text of a gzip.
+        record: the index in this file of the record that was being read, from 0; None outside the records.
     """
 
     def __init__(self, name: str, reason: str, near: Sequence[int], record: int | None = None) -> None:

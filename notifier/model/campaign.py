@@ -13,10 +13,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from notifier.model.characters import is_blank, with_line_feeds
-from notifier.model.validation import Fault, shape_faults, shown_name, text_faults
+from notifier.model.validation import Fault, printable_name, shape_faults, text_faults
 
 MAX_TTL_S = 2_419_200
-"""Four weeks: the longest time FCM keeps a message (https://firebase.google.com/docs/cloud-messaging/concept-options#ttl)."""
+"""Four weeks: the longest that FCM keeps a message (https://firebase.google.com/docs/cloud-messaging/concept-options#ttl)."""
 
 MAX_BADGE = 2**31 - 1
 """FCM refuses a `notification_count` of more than 32 bits."""
@@ -24,15 +24,15 @@ MAX_BADGE = 2**31 - 1
 CONTROL = "control"
 DEFAULT_ARM = "default"
 HUNDREDTHS = 10_000
-"""Hundredths of a percent in the whole: the resolution of the arms."""
+"""Of a percent, in 100 %: the resolution of the arms."""
 
 END = r"(?![\s\S])"
-"""The end of a text, to Python and to ECMAScript alike: Python's `$` also stands before a last newline."""
+"""The end of a text in the regular expressions of Python and ECMAScript. Python's `$` also matches before a newline."""
 
 MAX_VARIANTS = 40
-"""The users of every arm of a batch are told in 2 KB of S3 metadata."""
+"""The counts of every arm of a batch have to fit into 2 KB of S3 metadata."""
 SHOWN_FAULTS = 20
-"""So many faults are told at once."""
+"""The faults that one message lists at most."""
 
 Title = Annotated[str, Meta(max_length=1000)]
 CampaignId = Annotated[
@@ -60,18 +60,18 @@ Moment = Annotated[datetime, Meta(tz=True)]
 FORBIDDEN_DATA_KEY = re.compile(
     r"(from|message_type|notification|collapse_key|gcm.*|google.*|notifier_.*)", re.IGNORECASE
 )
-"""Data keys FCM refuses, and our own.
+"""Keys of `data` that FCM refuses, and our own.
 
 Source: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages#Message.
 """
 
 
-_SAYS = ("message", "variants")
-"""What of a campaign reaches phones."""
+_WITH_TEXTS = ("message", "variants")
+"""The members of a campaign whose texts reach phones."""
 
 
 class BrokenCampaign(ValueError):
-    """The campaign cannot be sent as it is written. `faults` names every reason."""
+    """The campaign cannot be sent as it is written. `faults` has every reason, the message the first ones."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         more = [f"and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
@@ -166,7 +166,7 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """What is sent, to which arms, within which limits."""
 
     id: CampaignId
-    message: Annotated[Message, Meta(description="What everybody is told, unless a variant says otherwise.")]
+    message: Annotated[Message, Meta(description="What users get, unless a variant says otherwise.")]
     variants: Annotated[
         tuple[Variant, ...],
         Meta(
@@ -179,7 +179,7 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     ] = Decimal(0)
     experiment: Annotated[
         Annotated[str, Meta(min_length=1, max_length=128)] | None,
-        Meta(description="What users are drawn by, so that one stays in one arm over several campaigns. Default: id."),
+        Meta(description="The arms' salt: a user stays in one arm over all campaigns with the same one. Default: id."),
     ] = None
     per_second: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)] | None, Meta(description="At most so many devices a second.")
@@ -197,14 +197,15 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     @property
     def salt(self) -> str:
-        """What the arms are hashed with: the experiment, or the campaign's own id."""
+        """The salt of the arms: the experiment, or the campaign's own id."""
         return self.experiment or self.id
 
     @property
     def arms(self) -> tuple[tuple[str, int], ...]:
         """Name and hundredths of a percent of every arm, in file order, control last (absent at zero)."""
-        control = hundredths(self.control_percent)
-        variants = tuple((v.name, hundredths(v.percent)) for v in self.variants) or (
+        # `read_campaign` refuses what is not a percentage.
+        control = hundredths(self.control_percent) or 0
+        variants = tuple((v.name, hundredths(v.percent) or 0) for v in self.variants) or (
             (DEFAULT_ARM, HUNDREDTHS - control),
         )
         return variants + (((CONTROL, control),) if control else ())
@@ -223,10 +224,11 @@ def overridden(base: Message, change: Message) -> Message:
     return msgspec.structs.replace(base, **fields)
 
 
-def hundredths(percent: Decimal) -> int:
-    """A percentage in hundredths, exactly; -1 when it is not one (more than two places, outside 0 to 100)."""
+def hundredths(percent: Decimal) -> int | None:
+    """A percentage in hundredths, exactly; None if it has more than two decimal places or is not within 0 to 100."""
+    # Never through a float: 0.29 * 100 is 28.999….
     if not percent.is_finite() or not 0 <= percent <= 100 or percent != round(percent, 2):
-        return -1
+        return None
     return int(percent * 100)
 
 
@@ -234,14 +236,15 @@ def read_campaign(decoded: object) -> Campaign:
     """The campaign in a decoded JSON value.
 
     Raises:
-        BrokenCampaign: with every fault found, each named by its field.
+        BrokenCampaign: it has every fault that was found, each with its field.
     """
     decoded = _with_line_feeds(decoded)
+    # Types first: the other checks need a campaign of the right types.
     faults = (*text_faults(decoded, "campaign"), *shape_faults(decoded, Campaign, "campaign"))
     if faults:
         raise BrokenCampaign(faults)
     campaign = msgspec.convert(decoded, Campaign)
-    faults = tuple(_sense_faults(campaign))
+    faults = tuple(_content_faults(campaign))
     if faults:
         raise BrokenCampaign(faults)
     return campaign
@@ -251,7 +254,7 @@ def read_audience(decoded: object) -> Audience:
     """The audience in a decoded JSON value: where the users are.
 
     Raises:
-        BrokenCampaign: with every fault found, each named by its field.
+        BrokenCampaign: it has every fault that was found, each with its field.
     """
     if faults := tuple(shape_faults(decoded, Audience, "audience")):
         raise BrokenCampaign(faults)
@@ -259,17 +262,17 @@ def read_audience(decoded: object) -> Audience:
 
 
 def _with_line_feeds(decoded: object) -> object:
-    """The campaign with its messages' line breaks as line feeds: a file written on Windows is not at fault."""
+    """The campaign with line feeds for the line breaks of its texts, because a file may be written on Windows."""
     if not isinstance(decoded, dict):
         return decoded
     try:
-        return {key: with_line_feeds(value) if key in _SAYS else value for key, value in decoded.items()}
-    except RecursionError:  # nested too deeply for anything that follows, which says so
+        return {key: with_line_feeds(value) if key in _WITH_TEXTS else value for key, value in decoded.items()}
+    except RecursionError:  # nested too deeply: `shape_faults` reports it
         return decoded
 
 
-def _sense_faults(campaign: Campaign) -> Iterator[Fault]:
-    """What types cannot say: sums, uniqueness, messages that say nothing."""
+def _content_faults(campaign: Campaign) -> Iterator[Fault]:
+    """Faults that types cannot express: sums, names given twice, messages that show nothing."""
     names = [variant.name for variant in campaign.variants]
     for n, name in enumerate(names):
         if name == CONTROL:
@@ -281,57 +284,60 @@ def _sense_faults(campaign: Campaign) -> Iterator[Fault]:
     if not campaign.variants:
         yield from _whole_message_faults(campaign.message, "campaign.message")
     for n, variant in enumerate(campaign.variants):
-        place = f"campaign.variants[{n}].message"
-        yield from _message_faults(variant.message, place)
-        yield from _whole_message_faults(overridden(campaign.message, variant.message), place)
-        yield from _translation_faults(campaign.message, variant.message, place)
+        path = f"campaign.variants[{n}].message"
+        yield from _message_faults(variant.message, path)
+        yield from _whole_message_faults(overridden(campaign.message, variant.message), path)
+        yield from _translation_faults(campaign.message, variant.message, path)
     if campaign.not_before and campaign.abort_after and campaign.abort_after <= campaign.not_before:
         yield Fault("campaign.abort_after", "not later than not_before: nothing would be sent")
 
 
 def _percent_faults(campaign: Campaign) -> Iterator[Fault]:
-    places = [("campaign.control_percent", campaign.control_percent)]
-    places += [(f"campaign.variants[{n}].percent", v.percent) for n, v in enumerate(campaign.variants)]
-    wrong = [(place, percent) for place, percent in places if hundredths(percent) < 0]
-    for place, percent in wrong:
-        yield Fault(place, f"{percent!s:.20} is not a percentage", "0 to 100 with at most two decimal places")
+    percents = [("campaign.control_percent", campaign.control_percent)]
+    percents += [(f"campaign.variants[{n}].percent", v.percent) for n, v in enumerate(campaign.variants)]
+    wrong = [(path, percent) for path, percent in percents if hundredths(percent) is None]
+    for path, percent in wrong:
+        yield Fault(path, f"{percent!s:.20} is not a percentage", "0 to 100 with at most two decimal places")
     if campaign.variants and not wrong:
-        total = sum(percent for _, percent in places)
+        total = sum(percent for _, percent in percents)
         if total != 100:
             yield Fault(
                 "campaign.variants", f"percentages sum to {total}, not 100", "variants and control_percent together"
             )
 
 
-def _whole_message_faults(message: Message, place: str) -> Iterator[Fault]:
-    """What a message that is sent must have."""
+def _whole_message_faults(message: Message, path: str) -> Iterator[Fault]:
+    """Faults of a message as it is sent, with a variant's fields over the campaign's."""
     texts = [text for text in (message.title, message.body) if text]
     if message.background is True:
         if texts or message.sound or message.badge:
-            yield Fault(place, "a background message shows nothing", "leave out title, body, sound and badge")
+            yield Fault(path, "a background message shows nothing", "leave out title, body, sound and badge")
     elif all(map(is_blank, texts)):
-        yield Fault(place, "neither title nor body", "add one, or set background: true")
+        yield Fault(path, "neither title nor body", "add one, or set background: true")
 
 
-def _message_faults(message: Message, place: str) -> Iterator[Fault]:
-    """What no message may have, part of another or not."""
+def _message_faults(message: Message, path: str) -> Iterator[Fault]:
+    """Faults of a message as it is written, which may be only a part of the one that is sent."""
     for key in message.data or {}:
         if FORBIDDEN_DATA_KEY.fullmatch(key):
-            yield Fault(f"{place}.data.{shown_name(key)}", "this key is reserved", "rename it")
+            yield Fault(f"{path}.data.{printable_name(key)}", "this key is reserved", "rename it")
     apns = message.apns or {}
     if "aps" in apns and not isinstance(apns["aps"], dict):
-        yield Fault(f"{place}.apns.aps", "not an object")
+        yield Fault(f"{path}.apns.aps", "not an object")
 
 
-def _translation_faults(base: Message, change: Message, place: str) -> Iterator[Fault]:
-    """A variant that replaces a translated text must say what becomes of the translations."""
+def _translation_faults(base: Message, change: Message, path: str) -> Iterator[Fault]:
+    """A fault for each translated text that a variant replaces without translations of its own.
+
+    Otherwise a translation of the campaign's text would win over the variant's text, and the arms would not differ.
+    """
     if not base.translations or change.translations is not UNSET:
         return
     for name in Text.__struct_fields__:
         translated = [locale for locale, text in base.translations.items() if getattr(text, name) is not UNSET]
         if getattr(change, name) is not UNSET and translated:
             problem = f"replaces {name}, but the campaign's translations ({', '.join(translated)}) would hide it"
-            yield Fault(f"{place}.translations", problem, "give the variant its own translations, or {} for none")
+            yield Fault(f"{path}.translations", problem, "give the variant its own translations, or {} for none")
 
 
 __all__ = [

@@ -1,4 +1,8 @@
-"""Whether an endpoint accepts anybody at all: tells a device that is refused alone from an outage of the gateway."""
+"""Whether an endpoint accepts any device: it distinguishes a device that is refused alone from a gateway's outage.
+
+A refusal for now (a 5xx, for example) counts against a device's attempts only if the gateway accepts others. Otherwise
+an outage would use up the attempts of every device, and they would all end as failed.
+"""
 
 from collections.abc import Mapping
 
@@ -6,28 +10,29 @@ import msgspec
 
 
 class EndpointEvidence(msgspec.Struct, array_like=True):
-    """What was last seen of one endpoint, as times of *requests* in seconds since the epoch; 0 for never.
+    """The latest evidence from one endpoint, as times of requests in seconds since the epoch; 0 for never.
 
-    Of requests, not of answers: an acceptance that is answered late says nothing about what came after it was asked.
+    The times are those of the requests and not of the answers, because a late acceptance says nothing about the time
+    after its request. It is stored with the lane, as an array.
     """
 
     accepted_at: float = 0.0
-    """The latest request that was accepted."""
+    """When the latest accepted request was sent."""
     refused_at: float = 0.0
-    """The latest that was refused for now, of a device that was never refused while others were accepted."""
+    """The same of the latest request refused for now, of a device that had no refusal counted against it."""
 
 
 class Health:
-    """What was seen of each endpoint, over all hops of a lane (it is kept in the ledger)."""
+    """The evidence of each endpoint, over all hops of a lane: it is stored in the ledger."""
 
     def __init__(self, seen: Mapping[str, EndpointEvidence] | None = None) -> None:
-        # Copies, because `accept` and `refuse` change them and the caller's are a part of a frozen value.
+        # Copies: `accept` and `refuse` change them, and the caller's belong to a frozen value.
         self.seen: dict[str, EndpointEvidence] = {
             name: EndpointEvidence(one.accepted_at, one.refused_at) for name, one in (seen or {}).items()
         }
 
     def accept(self, endpoint: str, asked_at: float) -> None:
-        """A request was accepted."""
+        """Record that a request was accepted."""
         seen = self.seen.get(endpoint)
         if seen is None:
             seen = self.seen[endpoint] = EndpointEvidence()
@@ -35,21 +40,25 @@ class Health:
             seen.accepted_at = asked_at
 
     def refuse(self, endpoint: str, asked_at: float, since: float, counted: int) -> bool:
-        """A request was refused for now. Returns whether that counts against its device.
+        """Record that a request was refused for now. Returns whether the refusal counts against its device.
 
-        It does when a later request of another device was accepted: then it is this device. It does not in an outage,
-        when others, until then above suspicion, were refused too and nobody was accepted. Where nobody else was asked
-        the last evidence holds: a device that was refused alone before is refused alone now.
+        It counts if a later request of another device was accepted: the endpoint works, and refuses this device. It
+        does not count in an outage: other devices, with no refusal counted so far, were refused too and none was
+        accepted. Without requests of other devices the last evidence decides: a device that was refused alone before is
+        refused alone now.
 
         Args:
-            asked_at: when this request was made.
-            since: when the device's request before it was made; of a first request the same as `asked_at`.
-            counted: how many of the device's refusals counted before this one.
+            asked_at: when this request was sent.
+            since: when the device's previous request was sent; `asked_at` for its first request.
+            counted: how many of the device's refusals have counted so far.
         """
         seen = self.seen.setdefault(endpoint, EndpointEvidence())
+        # Another device was accepted since this one was last tried.
         if seen.accepted_at > since:
             return True
+        # No acceptance since. Other devices were refused too: an outage. None was: nothing has changed for this device.
         if counted > 0:
             return seen.refused_at <= since
+        # A device without counted refusals is the evidence of an outage.
         seen.refused_at = max(seen.refused_at, asked_at)
         return False

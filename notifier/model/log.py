@@ -1,34 +1,34 @@
-"""Everything that is logged, by name, and what takes it."""
+"""The actions that are logged, and the port that log lines are written to."""
 
 import enum
 from typing import Any, Protocol
 
 
 class Action(enum.StrEnum):
-    """Everything that is logged, by name."""
+    """The field `action` of a log line."""
 
     NUDGED = "nudged"
     """An event arrived."""
     IGNORED = "ignored"
-    """An event that had nothing to do: the lane is held, waits, or is done."""
+    """An event had nothing to do: another worker has the lane's lease, or the lane waits or is done."""
     CLAIMED = "claimed"
     """A hop begins."""
     OPENED = "opened"
     """The batch file is read, validated and pinned."""
     REFUSED = "refused"
-    """The file cannot be sent; nothing was."""
+    """The file cannot be sent. Nothing was sent."""
     PROGRESS = "progress"
     """The counts of the hop, about once a second."""
     TROUBLE = "trouble"
-    """Something failed that will be tried again."""
+    """Something failed, and will be tried again."""
     LEFT = "left"
     """A hop ended, and why."""
     CONTINUED = "continued"
-    """The next hop was asked for."""
+    """The next hop was invoked."""
     VERSION_GONE = "version_gone"
     """The version of the code that a run began with was deleted: it goes on with the current one."""
     LOST = "lost"
-    """Another worker holds the lane: this one ends without writing."""
+    """Another worker has the lane's lease: this one ends without writing."""
     CLOSED = "closed"
     """The summary is written and the end of the run is announced."""
     SWEPT = "swept"
@@ -46,16 +46,16 @@ class Action(enum.StrEnum):
 
 
 class Log(Protocol):
-    """Takes log lines (`notifier.telemetry.log.JsonLog` is the real one). No field holds a token or a secret."""
+    """Writes log lines (`notifier.telemetry.log.JsonLog` is the real one). No field has a token or a secret."""
 
     def info(self, action: Action, **fields: Any) -> None:
-        """Something that should happen."""
+        """Log an expected action."""
         ...
 
     def warning(self, action: Action, **fields: Any) -> None:
-        """Something that should not, and was handled."""
+        """Log a trouble that was handled."""
         ...
 
     def error(self, action: Action, **fields: Any) -> None:
-        """Something that a person must look at."""
+        """Log what an operator has to look at."""
         ...

@@ -1,4 +1,4 @@
-"""What became of a device, and what a gateway's answer means for us."""
+"""What became of a device, what a gateway's answer means, and the rows that a run writes."""
 
 import enum
 from datetime import UTC, datetime
@@ -7,70 +7,73 @@ import msgspec
 
 
 class Outcome(enum.StrEnum):
-    """What became of one device. Every valid device ends in exactly one."""
+    """What became of one device. Every valid device has exactly one outcome."""
 
     ACCEPTED = "accepted"
-    """Apple or Google took it. Nobody can say whether a phone showed it."""
+    """Apple or Google accepted it. Whether a phone showed it is not known."""
     REJECTED = "rejected"
-    """The gateway refused it for good, or it was too large to be asked for."""
+    """The gateway refused it for good, or its payload was too large to be sent."""
     FAILED = "failed"
-    """Attempts or the message's time to live were used up without a final answer."""
+    """There was no final answer before the attempts or the message's time to live were used up."""
     HELD = "held"
-    """The user is in the control group: never sent."""
+    """The user is in the control group: nothing is sent."""
 
 
 class Disposition(enum.StrEnum):
-    """What an answer means for us."""
+    """What the worker does after an answer."""
 
     ACCEPT = "accept"
     """Done."""
     DROP_TOKEN = "drop_token"
-    """Rejected; the token is dead for this app and goes to the dead-token objects."""
+    """Rejected. The token is dead for this app and is written to the dead-token objects."""
     REJECT = "reject"
-    """Rejected; this device only, its token may be fine."""
+    """Rejected: this push to this device. The token may be fine."""
     FAIL = "fail"
-    """Failed; this device only, and asking again would make it worse."""
+    """Failed: this device only. Another request would make it worse."""
     RETRY = "retry"
-    """Ask again later."""
+    """Send again later."""
     RECONNECT = "reconnect"
-    """This connection is spoilt: ask again on a new one."""
+    """The connection cannot be used any more: send again on a new one."""
     RENEW = "renew"
-    """The credentials are stale: renew them and ask again; refused twice in a row they are wrong."""
+    """The credentials are stale: renew them and send again. If they are refused twice in a row, they are wrong."""
     PUT_OFF = "put_off"
-    """This kind of device cannot be sent to until somebody mends it: the others first, then the run stops for these."""
+    """This kind of device is refused until an operator corrects the reason: send to the others, then stop the run."""
     STOP = "stop"
-    """Refused for what would be every device's trouble: asked again; many such stop the run (the circuit breaker)."""
+    """A refusal that would concern every device: send again. Many of them stop the run (the circuit breaker)."""
 
 
 class Suspicion(enum.StrEnum):
-    """What many such answers together would prove. One alone proves nothing."""
+    """What many such answers together prove. One alone proves nothing."""
 
     PAYLOAD = "payload"
-    """The message is refused for everybody: 50 distinct devices of one gateway and arm, none accepted."""
+    """The message is refused for all: 50 distinct devices of one gateway and arm were refused, and none accepted."""
     ENVIRONMENT = "environment"
-    """Tokens of the wrong APNs environment: judged after 100 answers."""
+    """Tokens of the wrong APNs environment: decided after 100 answers."""
     TOPIC = "topic"
-    """Tokens of another app: judged after 100 answers."""
+    """Tokens of another app: decided after 100 answers."""
     SENDER = "sender"
-    """Tokens of another Firebase project than the secret's: judged after 100 answers of live tokens."""
+    """Tokens of another Firebase project than the secret's: decided after 100 answers for live tokens."""
     TOKENS = "tokens"
-    """No FCM tokens at all, such as APNs' under the wrong platform: judged after 100 answers of live tokens."""
+    """No FCM tokens, such as APNs' under the wrong platform: decided after 100 answers for live tokens."""
 
 
 class Readiness(enum.Enum):
-    """Whether an endpoint can be asked."""
+    """Whether requests can be sent to an endpoint."""
 
     READY = "ready"
     WAITING = "waiting"
-    """Credentials are being fetched: soon."""
+    """Credentials are being fetched."""
     UNAVAILABLE = "unavailable"
-    """Credentials cannot be fetched now: not before a stated time."""
+    """Credentials cannot be fetched before a known time."""
     REFUSED = "refused"
-    """Not before an operator has corrected the reason."""
+    """Credentials are refused until an operator corrects the reason."""
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Whether an endpoint can be asked, and if not, why. `until_s`: seconds since the epoch, of UNAVAILABLE."""
+    """Whether requests can be sent to an endpoint, and if not, why.
+
+    `until_s` is in seconds since the epoch, and only for UNAVAILABLE.
+    """
 
     readiness: Readiness
     reason: str = ""
@@ -78,11 +81,11 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """One answer, judged.
+    """What one answer means.
 
-    `reason` is the gateway's own word (`BadDeviceToken`, `UNREGISTERED`) or ours in lower case (`unanswered`).
-    `retry_after_s` is the gateway's wish, if it stated one.
-    `message_id` is the gateway's name for an accepted push, if it gave one.
+    `reason` is the gateway's own (`BadDeviceToken`, `UNREGISTERED`) or ours in lower case (`unanswered`).
+    `retry_after_s` is the header Retry-After, if there was one.
+    `message_id` is the gateway's id of an accepted push, if there was one.
     """
 
     disposition: Disposition
@@ -91,23 +94,23 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     retry_after_s: int | None = None
     message_id: str | None = None
     maybe_processed: bool = False
-    """The request may have reached the phone although we got no answer: asking again may repeat it."""
+    """The push may have reached the phone although there is no answer: another request may repeat it."""
     is_of_connection: bool = False
-    """A connection ended, or a stream was turned away unread: it says nothing about the device."""
+    """The connection ended, or the gateway refused the stream unread: this says nothing about the device."""
     since_ms: int | None = None
-    """When Apple saw the token die, in milliseconds since the epoch."""
+    """When the token became invalid according to Apple, in milliseconds since the epoch."""
 
 
 def timestamp(now_s: float) -> str:
-    """UTC as rows have it, `YYYY-MM-DD HH:MM:SS.mmm`: BigQuery, Athena and DuckDB read it as a timestamp."""
+    """UTC as `YYYY-MM-DD HH:MM:SS.mmm`, which BigQuery, Athena and DuckDB read as a timestamp."""
     return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One device's outcome, as it stands in `rows/`. Its key is run, record and device.
+    """One device's outcome, as written to `rows/`. Its key is run, record and device.
 
-    `record` and `device` count from 0. `at` is UTC, `YYYY-MM-DD HH:MM:SS.mmm`. `status` is the HTTP status, null if
-    nothing was asked. `apns_id` is what APNs was given, `message_id` what FCM answered. `attempts` counts requests.
+    `record` and `device` count from 0. `at` is UTC, `YYYY-MM-DD HH:MM:SS.mmm`. `status` is the HTTP status, null if no
+    request was sent. `apns_id` was sent to APNs, `message_id` came from FCM. `attempts` counts requests.
     """
 
     run_id: str
@@ -129,7 +132,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Invalid(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A broken record or device, as it stands in `invalid/`. `device` is absent when the whole record is broken."""
+    """A broken record or device, as written to `invalid/`. `device` is absent if the whole record is broken."""
 
     run_id: str
     record: int
@@ -139,9 +142,9 @@ class Invalid(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class DeadToken(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A token to delete from your own database, as it stands in `dead-tokens/`. The only output that holds tokens.
+    """A token to delete from your own database, as written to `dead-tokens/`. No other output has tokens.
 
-    `since_ms` is when Apple saw it die: keep the token if the app registered it again after that.
+    `since_ms` is when it became invalid according to Apple: keep the token if the app registered it again after that.
     """
 
     run_id: str
@@ -153,4 +156,5 @@ class DeadToken(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     since_ms: int | None = None
 
     def __repr__(self) -> str:
+        # Without the token: a repr may get into a log.
         return f"DeadToken(user_id={self.user_id!r}, reason={self.reason!r})"

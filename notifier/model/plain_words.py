@@ -1,4 +1,4 @@
-"""A JSON value, and what is wrong with it, in words for whoever wrote the file. msgspec's own are for programmers."""
+"""JSON values and what is wrong with them, in words for a file's author. msgspec's messages are for programmers."""
 
 import re
 from decimal import Decimal
@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from notifier.model.characters import CONTROL
+from notifier.model.characters import CONTROL_CHARACTER
 
 AS_A_TIME = 'write it as in "2026-11-21T20:00:00+01:00", or with Z for UTC'
 SHOWN_CHARS = 40
+"""Of a value, in a message."""
 _KINDS = {
     "str": ("a text", "write a text"),
     "int": ("a whole number", "write a whole number"),
@@ -20,13 +21,13 @@ _KINDS = {
     "object": ("an object", "write an object: {…}"),
     "datetime": ("a time", AS_A_TIME),
 }
-"""msgspec's names of kinds, and ours; with what to write."""
+"""By msgspec's name of a type: our name, and what to write."""
 _PATTERNS = {
     "'^[a-z0-9_-]": ("not a name that an arm can have", "1 to 32 of a-z, 0-9, - and _, for example: question-2"),
     "'^[^": ("has a line break, a tab or another control character", "write it in one line"),
     "": ("has characters that are not allowed here", ""),
 }
-"""What the campaign's regular expressions want, by their beginning."""
+"""By the beginning of a regular expression in msgspec's message: what is wrong, and what to write."""
 
 
 def described(value: object) -> str:
@@ -55,18 +56,23 @@ def digits(number: float | Decimal) -> str:
 
 def quoted(value: object) -> str:
     """A text as JSON writes it, shortened."""
-    text = CONTROL.sub("\ufffd", str(value)[: SHOWN_CHARS + 1]).encode("utf-8", "replace").decode()
+    text = CONTROL_CHARACTER.sub("\ufffd", str(value)[: SHOWN_CHARS + 1]).encode("utf-8", "replace").decode()
     short = text[:SHOWN_CHARS] + ("…" if len(text) > SHOWN_CHARS else "")
     return msgspec.json.encode(short).decode()
 
 
-def wrong(value: object, kind: Any, problem: str) -> tuple[str, str]:
-    """What is wrong with a value that is not of a kind, and what to write: msgspec's sentence in our words."""
-    text = problem.partition(" - at ")[0]
-    if "matching regex" in text:  # the expression itself is for no reader
-        return next(words for beginning, words in _PATTERNS.items() if beginning in text or not beginning)
+def wrong(value: object, kind: Any, message: str) -> tuple[str, str]:
+    """The problem of a value that is not of a type, and what to write instead.
+
+    Args:
+        kind: the type, as msgspec has it.
+        message: msgspec's. Its few forms are recognised by their wording.
+    """
+    text = message.partition(" - at ")[0]
+    if "matching regex" in text:  # a person never sees the expression itself
+        return next(problem for beginning, problem in _PATTERNS.items() if beginning in text or not beginning)
     if "enum value" in text:
-        return f"{described(value)} is not known here", f"one of {', '.join(_words_of(kind))}"
+        return f"{described(value)} is not known here", f"one of {', '.join(_choices_of(kind))}"
     if "timezone component" in text:
         return f"{described(value)} has no offset from UTC", AS_A_TIME
     if "RFC3339" in text:
@@ -111,9 +117,9 @@ def _wrong_kind(value: object, wanted: str) -> tuple[str, str]:
     return f"{described(value)} is not {name}", mend
 
 
-def _words_of(kind: Any) -> tuple[str, ...]:
-    """The words that a type allows."""
+def _choices_of(kind: Any) -> tuple[str, ...]:
+    """The texts that a type allows."""
     if get_origin(kind) is Literal:
         return tuple(map(str, get_args(kind)))
     inner = get_args(kind)[:1] if get_origin(kind) is Annotated else get_args(kind)
-    return tuple(word for part in inner for word in _words_of(part))
+    return tuple(choice for part in inner for choice in _choices_of(part))

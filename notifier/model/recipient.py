@@ -1,4 +1,8 @@
-"""A recipient: one user with the devices that can be reached. Broken records are judged before the arm is known."""
+"""Reads a record of the audience as a recipient: one user with the devices that can be sent to.
+
+A record is valid or broken before its arm is known, so that all arms have the same kinds of users. `read_recipient`
+takes an ordinary record on the shortest way; `spelling` helps only with the others.
+"""
 
 import enum
 from collections.abc import Iterable, Mapping
@@ -9,11 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from notifier.model.spelling import BrokenRecord as BrokenRecord  # noqa: PLC0414 - most of its readers know it from here
-from notifier.model.spelling import Columns, integer_of, list_in, object_in, token_of, word
+from notifier.model.spelling import Columns, integer_of, list_in, normalised, object_in, token_of
 from notifier.model.validation import is_encodable
 
 MAX_USER_ID_BYTES = 512
 MAX_TOKEN_CHARS = 4096
+_MIN_PLAIN_TOKEN_CHARS = 16
+"""A shorter token may be a word such as `null`, and is looked at more closely."""
 REPEATED = "token: given twice for this user, who is asked for once"
 
 Token = Annotated[
@@ -33,14 +39,14 @@ class Platform(enum.StrEnum):
 
 
 class Gateway(enum.StrEnum):
-    """Who carries the push."""
+    """The service that delivers the push."""
 
     FCM = "fcm"
     APNS = "apns"
 
 
 class Environment(enum.StrEnum):
-    """Which of Apple's two worlds a token belongs to: builds from the store, or from Xcode."""
+    """The APNs environment of a token: production for builds from the store, sandbox for builds from Xcode."""
 
     PRODUCTION = "production"
     SANDBOX = "sandbox"
@@ -56,7 +62,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def carrier(self) -> Gateway:
-        """The gateway that reaches it: as stated, else APNs for iOS and FCM for the others."""
+        """The gateway that it is sent through: as stated, else APNs for iOS and FCM for the others."""
         return self.gateway or (Gateway.APNS if self.platform is Platform.IOS else Gateway.FCM)
 
     def __repr__(self) -> str:
@@ -64,7 +70,7 @@ class Device(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recipient(msgspec.Struct, frozen=True):
-    """One user, its working devices by their place in the record, and what was broken about the others."""
+    """One user. Valid and broken devices have their index in the record; a broken one has its reason."""
 
     user_id: str
     devices: tuple[tuple[int, Device], ...]
@@ -102,6 +108,7 @@ class UserRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 _DEVICE_FIELDS = ("platform", "token", "gateway", "environment")
 _KNOWN = frozenset(UserRecord.__struct_fields__)
 _COLUMNS = Columns(_KNOWN)
+# Bound once, because they run for every record: one call instead of three.
 _has_usual_names = _COLUMNS.usual.issuperset
 _DEVICE_COLUMNS = Columns(frozenset(_DEVICE_FIELDS))
 _is_plain_device = frozenset(_DEVICE_FIELDS).issuperset
@@ -110,7 +117,7 @@ _SCALARS = (str, int, float, bool, Decimal)
 
 
 def masked(token: str) -> str:
-    """A token that may be shown: its first four characters at most."""
+    """A token for logs and screens: at most its first four characters."""
     return f"{token[:4]}…" if len(token) > 8 else "…"
 
 
@@ -118,7 +125,7 @@ def read_recipient(record: object) -> Recipient:
     """The recipient in one decoded record.
 
     Raises:
-        BrokenRecord: when nothing in it can be sent to.
+        BrokenRecord: it cannot be sent to. If only one of several devices is broken, it is in `broken_devices`.
     """
     if type(record) is not dict:
         raise BrokenRecord("not an object")
@@ -133,6 +140,7 @@ def read_recipient(record: object) -> Recipient:
     elif type(attributes) is not dict:
         attributes = _attributes_in(attributes)
     if not has_only_known:
+        # Exports are flat: other columns are attributes too. Those in `attributes` win.
         columns = {k: v for k, v in record.items() if k not in _KNOWN and (v is None or isinstance(v, _SCALARS))}
         attributes = columns | attributes
     locale, timezone = record.get("locale"), record.get("timezone")
@@ -144,7 +152,7 @@ def read_recipient(record: object) -> Recipient:
 
 
 def user_id_in(record: object) -> str | None:
-    """The user id of a record that may be broken otherwise; None where it has none that could be sent to."""
+    """The user id of a record that may be broken; None if it has no valid one."""
     if type(record) is not dict:
         return None
     try:
@@ -154,10 +162,10 @@ def user_id_in(record: object) -> str | None:
 
 
 def id_of(user_id: object) -> str:
-    """The text of a user id as a file states it.
+    """The text of a user id in a record. An integer is its decimal text.
 
     Raises:
-        BrokenRecord: it is none.
+        BrokenRecord: it is missing, too long, or no user id.
     """
     if type(user_id) is str:
         if not user_id:
@@ -186,7 +194,11 @@ def _text_in(value: object, field: str) -> str | None:
 
 
 def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...], tuple[tuple[int, str], ...]]:
-    """Working and broken devices. A flat record has one device, numbered 0."""
+    """Valid and broken devices. A flat record has one device, with index 0.
+
+    Raises:
+        BrokenRecord: there is no list of devices, or the flat record's device is broken.
+    """
     listed = record.get("devices")
     if type(listed) is str:  # a column of JSON as text
         listed = list_in(listed, "devices")
@@ -201,27 +213,27 @@ def _devices_of(record: dict[str, Any]) -> tuple[tuple[tuple[int, Device], ...],
     working, broken = [], []
     for n, item in enumerate(listed):
         try:
-            # Asked here, so that an ordinary device costs one call. Of two members none is a column in another case, if
-            # token and platform are found.
+            # Checked here, so that an ordinary device takes one call. With two members both must be token and platform,
+            # or `_plain_device` does not find one of them.
             is_plain = type(item) is dict and (len(item) == 2 or _is_plain_device(item))
             working.append((n, _plain_device(item) if is_plain else _device_of(item)))
         except BrokenRecord as error:
             broken.append((n, str(error)))
-    # Most users with two devices have tokens of different lengths.
+    # Look for repeated tokens. Two devices mostly have tokens of different lengths, which is quick to see.
     if len(working) > 1 and (len(working) > 2 or len(working[0][1].token) == len(working[1][1].token)):
         return _once_each(working, broken, set())
     return tuple(working), tuple(broken)
 
 
 def _attributes_in(value: object) -> dict[str, Any]:
-    """Attributes that are no object: a column of JSON as text is one all the same."""
+    """The attributes in a column of text. Raises BrokenRecord for anything but JSON."""
     if type(value) is not str:
         raise BrokenRecord("attributes: not an object")
     return object_in(value, "attributes") or {}
 
 
 def without_repeats(recipient: Recipient, seen: set[str]) -> Recipient:
-    """The same user without the tokens that are in `seen`; they are broken devices, and the others are seen now."""
+    """The same recipient without the tokens in `seen`, which become broken devices. The others are added to `seen`."""
     devices, broken = _once_each(recipient.devices, list(recipient.broken_devices), seen)
     return msgspec.structs.replace(recipient, devices=devices, broken_devices=broken)
 
@@ -229,7 +241,7 @@ def without_repeats(recipient: Recipient, seen: set[str]) -> Recipient:
 def _once_each(
     working: Iterable[tuple[int, Device]], broken: list[tuple[int, str]], seen: set[str]
 ) -> tuple[tuple[tuple[int, Device], ...], tuple[tuple[int, str], ...]]:
-    """A token given twice is one phone: it is asked for once, by its first place."""
+    """Devices without repeated tokens. A token that is given twice is one phone: only its first device is sent to."""
     kept = []
     for n, device in working:
         # Hexadecimal digits are the same in either case.
@@ -258,15 +270,17 @@ def _device_of(item: object) -> Device:
 
 
 def _plain_device(item: dict[str, Any]) -> Device:
-    """One device, or BrokenRecord with its reason. Written out, because it runs a million times."""
+    """The device of a dict with its fields. Raises BrokenRecord.
+
+    One function without helpers for the ordinary device, because it runs for every device of an audience.
+    """
     token = item.get("token")
     if type(token) is not str:
         if not _DEVICE_COLUMNS.are_usual(item):
             return _plain_device(_DEVICE_COLUMNS.renamed(item))
         raise BrokenRecord("token: missing" if token is None else "token: not a string")
     if not (
-        # One of fewer characters may be a word such as null.
-        16 <= len(token) <= MAX_TOKEN_CHARS
+        _MIN_PLAIN_TOKEN_CHARS <= len(token) <= MAX_TOKEN_CHARS
         and token.isascii()
         and (token.isalnum() or (token.isprintable() and " " not in token and token[0] not in "<{"))
     ):
@@ -277,22 +291,22 @@ def _plain_device(item: dict[str, Any]) -> Device:
     except (KeyError, TypeError):
         if not _DEVICE_COLUMNS.are_usual(item):
             return _plain_device(_DEVICE_COLUMNS.renamed(item))
-        platform, gateway, environment = _words_of(item)
+        platform, gateway, environment = _in_any_case(item)
     if gateway is Gateway.APNS and platform is not Platform.IOS:
         raise BrokenRecord("gateway: apns reaches ios only")
     return Device(platform, token, gateway, environment)
 
 
 def _token_in(text: str, item: dict[str, Any]) -> str:
-    """The token in a text that does not look like one."""
+    """The token in a text that does not look like a plain one."""
     if len(text) > MAX_TOKEN_CHARS:
         raise BrokenRecord(f"token: over {MAX_TOKEN_CHARS} characters")
-    is_hex = word(item.get("platform")) == Platform.IOS and word(item.get("gateway")) != Gateway.FCM
+    is_hex = normalised(item.get("platform")) == Platform.IOS and normalised(item.get("gateway")) != Gateway.FCM
     return token_of(text, is_hex=is_hex)
 
 
 def _device_in(item: object) -> dict[str, Any]:
-    """A device that a list holds as JSON text."""
+    """A device that is JSON text within the list."""
     if type(item) is str and item.lstrip().startswith("{"):
         found = object_in(item, "device")
         if found is not None:
@@ -300,24 +314,25 @@ def _device_in(item: object) -> dict[str, Any]:
     raise BrokenRecord("device: not an object")
 
 
-def _words_of(item: dict[str, Any]) -> tuple[Platform, Gateway | None, Environment]:
-    """The words as tools write them that like capitals: `iOS`, `ANDROID`."""
+def _in_any_case(item: dict[str, Any]) -> tuple[Platform, Gateway | None, Environment]:
+    """Platform, gateway and environment in any case: `iOS`, `ANDROID`."""
     try:
         return (
-            _PLATFORMS[word(item["platform"])],  # type: ignore[index]
-            _GATEWAYS[word(item.get("gateway"))],
-            _ENVIRONMENTS[word(item.get("environment"))],  # type: ignore[index]
+            _PLATFORMS[normalised(item["platform"])],  # type: ignore[index]
+            _GATEWAYS[normalised(item.get("gateway"))],
+            _ENVIRONMENTS[normalised(item.get("environment"))],  # type: ignore[index]
         )
     except (KeyError, TypeError):
-        raise BrokenRecord(_unknown_word_in(item)) from None
+        raise BrokenRecord(_unknown_value_in(item)) from None
 
 
-def _unknown_word_in(item: dict[str, Any]) -> str:
+def _unknown_value_in(item: dict[str, Any]) -> str:
+    """The reason for the first of these fields whose value is not known."""
     if item.get("platform") is None:
         return "platform: missing"
     tables: dict[str, Any] = {"platform": _PLATFORMS, "gateway": _GATEWAYS, "environment": _ENVIRONMENTS}
     for field, table in tables.items():
-        value = word(item.get(field))
+        value = normalised(item.get(field))
         if not isinstance(value, str | None) or value not in table:
-            return f"{field}: not one of {', '.join(word for word in table if word)}"
+            return f"{field}: not one of {', '.join(known for known in table if known)}"
     return "device: not readable"

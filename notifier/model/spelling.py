@@ -1,7 +1,7 @@
-"""What a record says, as other tools spell it: columns and words in any case, ids as decimals, JSON as text.
+"""Reads what other tools write into records: names in any case, ids as decimals, JSON as text, decorated tokens.
 
 GA4 writes `iOS`, Snowflake `USER_ID`, pandas 1000.0, warehouses an object as text, and iOS apps the description of a
-token instead of the token. Everything here is off the way of an ordinary record: it is asked only where that fails.
+token instead of the token. An ordinary record needs nothing of this: `recipient` calls it only if that fails.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 FIRST_INEXACT = 2**53
-"""From here on a double, which is what most tools keep numbers as, cannot say every integer."""
+"""From here on a double, in which most tools keep numbers, cannot represent every integer."""
 DESCRIBED = "token: a description of the data ({length = …, bytes = …}), the token is not in it: send the bytes as hex"
 _MAX_NAMES = 10_000
+"""Distinct names of members that are remembered as usual."""
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _FAULTS = (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
@@ -21,25 +22,26 @@ _NO_TOKENS = frozenset({"null", "(null)", "nil", "none", "undefined", "nan", "\\
 
 
 class BrokenRecord(ValueError):
-    """A record nobody can be sent by. The message is the reason, without any value of the record."""
+    """A record that cannot be sent to. The message is the reason, without any value of the record."""
 
 
 class Columns:
-    """The columns that are known, found in any case; every other name is an attribute's, and keeps its case.
+    """Finds known columns in any case. Every other name is an attribute's, and keeps its case.
 
     Args:
-        known: their names, in lower case.
+        known: the columns' names, in lower case.
     """
 
     def __init__(self, known: frozenset[str]) -> None:
         self._known = known
         self.usual = set(known)
-        """Names that may stand in a record as they are."""
+        """Names that need not be changed: the known columns, and attributes that were met."""
 
     def are_usual(self, record: Mapping[str, object]) -> bool:
-        """Whether none of them stands in the record in another case. Names met once are remembered: it is asked often.
+        """Whether no known column is in the record in another case.
 
-        The number of remembered names is bounded, because a file may have a new one in every record.
+        Names are remembered, because this is called for most records. Their number is bounded, because a file may have
+        new ones in every record.
         """
         if self.usual.issuperset(record):
             return True
@@ -51,7 +53,7 @@ class Columns:
         return True
 
     def renamed(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """The record with these columns in lower case. Where one is there twice, at most one may have a value."""
+        """The record with the known columns in lower case. Raises BrokenRecord if one has two values."""
         found: dict[str, Any] = {}
         for name, value in record.items():
             lower = name.lower()
@@ -63,8 +65,8 @@ class Columns:
         return found
 
 
-def word(value: object) -> object:
-    """A word such as `iOS` or ` Android`, as the tables have it."""
+def normalised(value: object) -> object:
+    """A name such as `iOS` or ` Android` as `recipient` looks it up; any other value as it is."""
     return value.strip().lower() if isinstance(value, str) else value
 
 
@@ -72,7 +74,7 @@ def integer_of(number: Decimal | float) -> int:
     """The integer that was written as a decimal, such as 1000.0.
 
     Raises:
-        BrokenRecord: it has a fraction, or is so large that a tool may have lost its last digits.
+        BrokenRecord: it has a fraction, or is so large that its last digits may be lost.
     """
     if not -FIRST_INEXACT < number < FIRST_INEXACT:
         raise BrokenRecord("user_id: a decimal of 2^53 or more, which may have lost digits: write it as text")
@@ -82,7 +84,7 @@ def integer_of(number: Decimal | float) -> int:
 
 
 def object_in(text: str, field: str) -> dict[str, Any] | None:
-    """The JSON object that a column holds as text; None where the column is empty or says null."""
+    """The JSON object in a column of text; None if the text is empty or null."""
     value = _json_in(text, field, "object")
     if value is not None and type(value) is not dict:
         raise BrokenRecord(f"{field}: text that is not a JSON object")
@@ -90,7 +92,7 @@ def object_in(text: str, field: str) -> dict[str, Any] | None:
 
 
 def list_in(text: str, field: str) -> list[Any] | None:
-    """The JSON list that a column holds as text; None where the column is empty or says null."""
+    """The JSON list in a column of text; None if the text is empty or null."""
     value = _json_in(text, field, "list")
     if value is not None and type(value) is not list:
         raise BrokenRecord(f"{field}: text that is not a JSON list")
@@ -109,17 +111,18 @@ def _json_in(text: str, field: str, kind: str) -> Any:
 def token_of(text: str, *, is_hex: bool) -> str:
     """A token without what other tools put around it.
 
-    `<abcd 1234>` is how iOS described the bytes of a token up to version 12; white space comes with lines and columns.
+    Up to version 12 iOS described the bytes of a token as `<abcd 1234>`. White space comes from lines and columns.
 
     Args:
-        is_hex: the token is APNs': bytes in hexadecimal.
+        is_hex: the token is for APNs: bytes in hexadecimal.
 
     Raises:
-        BrokenRecord: there is no token in it.
+        BrokenRecord: the text has no token.
     """
     bare = text.strip()
     if bare.lower() in _NO_TOKENS:
         raise BrokenRecord("token: a word that means no token (null, None, NaN…)")
+    # Since version 13 the description has the length and only some of the bytes.
     if bare.startswith("{length") or (bare.endswith(" bytes") and bare[:-6].isdigit()):
         raise BrokenRecord(DESCRIBED)
     if is_hex:

@@ -1,16 +1,19 @@
-"""What is wrong with the shape of decoded JSON: every fault with its place, where msgspec names only the first."""
+"""Finds every fault in the structure of decoded JSON, each with its path. msgspec itself names only the first."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from notifier.model.characters import CONTROL, shown_control
+from notifier.model.characters import CONTROL_CHARACTER, control_character_in
 from notifier.model.plain_words import described, wrong
+
+_NAME_CHARS = 60
+"""Of a member's name, in a message."""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing wrong in a file: where, what, and how to mend it."""
+    """One fault of a file: the path of the field, the problem, and what to write instead (`mend`)."""
 
     field: str
     problem: str
@@ -21,7 +24,12 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
-    """Every field of the wrong type, not only the first that msgspec would name."""
+    """A fault for each field that is unknown, missing or of the wrong type.
+
+    Args:
+        kind: the type that the value should have.
+        path: of the value in the file.
+    """
     struct = _struct_of(kind)
     if struct is None or not isinstance(value, Mapping):
         yield from _kind_faults(value, kind, path)
@@ -29,7 +37,7 @@ def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     for name in value:
         if name not in fields and struct.__struct_config__.forbid_unknown_fields:
-            yield Fault(f"{path}.{shown_name(name)}", "unknown field", f"known: {', '.join(fields)}")
+            yield Fault(f"{path}.{printable_name(name)}", "unknown field", f"known: {', '.join(fields)}")
     for name, field in fields.items():
         if name in value:
             yield from _member_faults(value[name], field.type, f"{path}.{name}")
@@ -38,7 +46,8 @@ def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
 
 
 def _member_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
-    """Faults of one field: looks into structs, lists and mappings, so that each fault is named by its own place."""
+    """The faults of one field. It looks into structs, lists and mappings, so that each fault has its own path."""
+    # Of a union such as `Text | None` the member that the value looks like is the one that was meant.
     for member in _alternatives(kind):
         bare = _unannotated(member)
         inner = get_args(bare)
@@ -47,7 +56,7 @@ def _member_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
             found = [fault for n, item in enumerate(value) for fault in shape_faults(item, inner[0], f"{path}[{n}]")]
         elif get_origin(bare) is dict and isinstance(value, Mapping):
             for name, item in value.items():
-                at = f"{path}.{shown_name(name)}"
+                at = f"{path}.{printable_name(name)}"
                 found += [*_kind_faults(name, inner[0], at), *shape_faults(item, inner[1], at)]
         elif _struct_of(bare) and isinstance(value, Mapping):
             yield from shape_faults(value, bare, path)
@@ -83,30 +92,31 @@ def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
     return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
 
 
-def text_faults(value: object, place: str) -> Iterator[Fault]:
-    """Texts, at any depth, that JSON can escape and a push cannot say: lone surrogates and control characters."""
-    rest = [(value, place)]
-    while rest:
-        value, place = rest.pop()
+def text_faults(value: object, path: str) -> Iterator[Fault]:
+    """A fault for each text, at any depth, with a lone surrogate or a control character, which no push can have."""
+    # A list instead of recursion: the value's depth is not checked yet.
+    waiting = [(value, path)]
+    while waiting:
+        value, path = waiting.pop()
         if isinstance(value, str) and not is_encodable(value):
-            yield Fault(place, "has a lone surrogate: not encodable as UTF-8")
-        elif isinstance(value, str) and (control := shown_control(value)):
-            yield Fault(place, f"has the control character {control}", "remove it: it is no text")
+            yield Fault(path, "has a lone surrogate: not encodable as UTF-8")
+        elif isinstance(value, str) and (control := control_character_in(value)):
+            yield Fault(path, f"has the control character {control}", "remove it: it is no text")
         elif isinstance(value, Mapping):
-            odd = [name for name in value if not is_encodable(str(name)) or shown_control(str(name))]
-            rest += [(name, f"{place}.{shown_name(name)}") for name in odd]
-            rest += [(item, f"{place}.{shown_name(name)}") for name, item in value.items()]
+            odd = [name for name in value if not is_encodable(str(name)) or control_character_in(str(name))]
+            waiting += [(name, f"{path}.{printable_name(name)}") for name in odd]
+            waiting += [(item, f"{path}.{printable_name(name)}") for name, item in value.items()]
         elif isinstance(value, list | tuple):
-            rest += [(item, f"{place}[{n}]") for n, item in enumerate(value)]
+            waiting += [(item, f"{path}[{n}]") for n, item in enumerate(value)]
 
 
-def shown_name(name: object) -> str:
-    """A member's name as it may stand in a report, whatever it is made of."""
-    return CONTROL.sub("\ufffd", str(name)[:60]).encode("utf-8", "replace").decode()
+def printable_name(name: object) -> str:
+    """A member's name for a message: shortened, without control characters and lone surrogates."""
+    return CONTROL_CHARACTER.sub("\ufffd", str(name)[:_NAME_CHARS]).encode("utf-8", "replace").decode()
 
 
 def is_encodable(text: str) -> bool:
-    """Whether UTF-8 can say it: a lone surrogate, which JSON can escape, it cannot."""
+    """Whether UTF-8 can encode the text. It cannot encode a lone surrogate, which JSON can escape."""
     try:
         text.encode()
     except UnicodeEncodeError:

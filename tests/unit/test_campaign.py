@@ -320,7 +320,7 @@ def test_no_number_at_all(percent: Any) -> None:
 def test_hundredths(percent: Decimal) -> None:
     """Any decimal is either exact hundredths of 0 to 100, or none."""
     found = hundredths(percent)
-    if found >= 0:
+    if found is not None:
         assert found == percent * 100
         assert 0 <= found <= HUNDREDTHS
     else:

@@ -26,7 +26,7 @@ from notifier.gateway.field_checks import (
     web_address,
 )
 from notifier.model.campaign import FORBIDDEN_DATA_KEY, MAX_TTL_S, Fault, Message
-from notifier.model.validation import shown_name
+from notifier.model.validation import printable_name
 
 MAX_COLLAPSE_ID_BYTES = 64
 ANALYTICS_LABEL = r"[a-zA-Z0-9\-_.~%]{1,50}"
@@ -140,7 +140,7 @@ def _web_headers(value: object, field: str) -> Iterator[Fault]:
     yield from _ANY_TEXTS(value, field)
     for name, one in value.items() if isinstance(value, Mapping) else ():
         if isinstance(one, str) and (check := _WEB_HEADERS.get(str(name).lower())):
-            yield from check(one, f"{field}.{shown_name(name)}")
+            yield from check(one, f"{field}.{printable_name(name)}")
 
 
 _WEBPUSH = _members(
