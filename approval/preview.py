@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from approval.form import Form, VariantForm, read_campaign_of
+from approval.form import Form, VariantForm
+from approval.form_campaign import read_campaign_of
 from notifier.content.render import Renderer, Wording
 from notifier.gateway.apns.message import MAX_PAYLOAD_BYTES
 from notifier.gateway.apns.message import Prepared as ApnsPrepared

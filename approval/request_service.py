@@ -11,7 +11,8 @@ from approval.access import Access
 from approval.audience import Forecast, forecast
 from approval.config import Settings
 from approval.files import Files
-from approval.form import Faults, Form, gateway_faults, read_campaign_of
+from approval.form import Faults, Form
+from approval.form_campaign import gateway_faults, read_campaign_of
 from approval.notifications import Notifications
 from approval.people import Person, address_of, domains, is_in, mail_recipients, named
 from approval.placeholders import placeholder_faults

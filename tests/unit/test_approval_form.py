@@ -13,12 +13,11 @@ from approval.form import (
     Malformed,
     Texts,
     flat,
-    gateway_faults,
-    read_campaign_of,
     read_form,
     with_one_more,
     without,
 )
+from approval.form_campaign import gateway_faults, read_campaign_of
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 

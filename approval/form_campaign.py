@@ -1,0 +1,196 @@
+"""The campaign that a form means, or what is wrong with the form, by field.
+
+The worker's own checks of campaigns are used, so that a request which passes here is not refused by the worker. Their
+faults name places in the campaign (`campaign.variants[0].message.title`), which are turned into the form's fields.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from approval.form import MAX_DIGITS, TEXTS, Faults, Form, Texts, VariantForm, flat
+from approval.zones import zone_of
+from notifier.content.template import BadTemplate, compiled
+from notifier.content.template_faults import template_faults
+from notifier.gateway.additions import addition_faults
+from notifier.model.campaign import BrokenCampaign, Campaign, Fault, read_campaign
+
+_NAMES = {"title": "title", "body": "text", "image_url": "image", "deep_link": "link"}
+
+
+def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults]:
+    """The campaign that the form means, or None and what is wrong by field (`""` for the form as a whole)."""
+    faults: Faults = dict(_text_faults(form))
+    campaign = None
+    decoded = _decoded(form, faults)
+    try:
+        campaign = read_campaign(decoded)
+        found = template_faults(campaign)
+    except BrokenCampaign as error:
+        found = error.faults
+    # setdefault: a fault of the form itself is in the requester's words, and says more than the campaign's own.
+    for fault in found:
+        faults.setdefault(field_of(fault.field, form), _in_words(fault))
+    _time_faults(campaign, now, faults)
+    return (None if faults else campaign), faults
+
+
+def gateway_faults(form: Form, campaign: Campaign) -> Faults:
+    """What Apple or Google would refuse for every device, by field: such as too large a payload."""
+    faults: Faults = {}
+    for fault in addition_faults(campaign):
+        faults.setdefault(field_of(fault.field, form), _in_words(fault))
+    return faults
+
+
+def _text_faults(form: Form) -> Iterator[tuple[str, str]]:
+    """Texts whose template does not compile, by field. Checked apart, so that all faults are reported together."""
+    for place, text in flat(form):
+        if place.rpartition(".")[2] in TEXTS:
+            try:
+                compiled(text)
+            except BadTemplate as error:
+                yield place, f"Cannot be filled in: {error} ({error.mend})."
+
+
+def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
+    message: dict[str, Any] = _given(form)
+    if translations := _translations(form, faults):
+        message["translations"] = translations
+    decoded: dict[str, Any] = {"id": form.name, "message": message}
+    if form.experiment:
+        decoded["experiment"] = form.experiment
+    if form.variants:
+        decoded["variants"] = [_decoded_variant(form, n, faults) for n in range(len(form.variants))]
+    if form.control_percent:
+        decoded["control_percent"] = _percent(form.control_percent, "control_percent", faults)
+    if form.per_second:
+        if form.per_second.isdecimal() and len(form.per_second) < MAX_DIGITS:
+            decoded["per_second"] = int(form.per_second)
+        else:
+            faults["per_second"] = "A whole number of users per second."
+    for field, name in (("start", "not_before"), ("latest", "abort_after")):
+        if moment := _moment(getattr(form, field), form.timezone, field, faults):
+            decoded[name] = moment
+    if not form.name:
+        faults["name"] = "Give the campaign a name."
+    return decoded
+
+
+def _translations(form: Form, faults: Faults) -> dict[str, dict[str, str]]:
+    for n, texts in enumerate(form.languages):
+        if not texts.locale:
+            faults[f"languages.{n}.locale"] = "Which language is it? For example de, or pt-BR."
+        elif texts.locale.lower() in [other.locale.lower() for other in form.languages[:n]]:
+            faults[f"languages.{n}.locale"] = "This language is given twice."
+    return {texts.locale: _given(texts) for texts in form.languages if texts.locale}
+
+
+def _given(texts: Form | VariantForm | Texts) -> dict[str, str]:
+    return {field: text for field in TEXTS if (text := getattr(texts, field))}
+
+
+def _decoded_variant(form: Form, n: int, faults: Faults) -> dict[str, Any]:
+    """A variant with its own texts. One that replaces a text must do so in every language that has that text."""
+    variant = form.variants[n]
+    message: dict[str, Any] = _given(variant)
+    translations: dict[str, dict[str, str]] = {}
+    for m, texts in enumerate(form.languages):
+        own = variant.languages[m] if m < len(variant.languages) else Texts()
+        # A variant's translations replace the campaign's as a whole: texts that it does not change are repeated here.
+        translations[texts.locale] = {**_given(texts), **_given(own)}
+        for field in TEXTS:
+            # Else readers of this language would get the main message's text in this arm, and spoil the comparison.
+            if getattr(variant, field) and getattr(texts, field) and not getattr(own, field):
+                place = f"variants.{n}.languages.{m}.{field}"
+                faults[place] = f"The variant has its own {_NAMES[field]}: say it in {texts.locale} too."
+    if translations and (message or any(_given(own) for own in variant.languages)):
+        message["translations"] = translations
+    percent = _percent(variant.percent, f"variants.{n}.percent", faults)
+    return {"name": variant.name, "percent": percent, **({"message": message} if message else {})}
+
+
+def _percent(text: str, field: str, faults: Faults) -> Decimal:
+    try:
+        percent = Decimal(text.rstrip("% ").replace(",", "."))  # not float: 33.3 must stay 33.3 in the batch file
+    except InvalidOperation:
+        faults[field] = "A percentage, such as 45 or 12.5."
+        return Decimal(0)
+    return percent
+
+
+def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | None:
+    if not text:
+        return None
+    zone = zone_of(timezone or "UTC")
+    if zone is None:
+        faults["timezone"] = "Not a time zone. For example Europe/London."
+        return None
+    # A browser's datetime-local field has no zone: the form has one for both times.
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        faults[field] = "A date and time."
+        return None
+    try:
+        return moment.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:  # the year 1 or 9999, moved over its end by the zone
+        faults[field] = "A date and time of this century."
+        return None
+
+
+def _time_faults(campaign: Campaign | None, now: datetime, faults: Faults) -> None:
+    if campaign is not None and campaign.abort_after is not None and campaign.abort_after <= now:
+        faults.setdefault("latest", "This time has passed.")
+
+
+# ------------------------------------------------------------------------------------------------ faults by field
+
+
+def field_of(place: str, form: Form) -> str:
+    """The form's field for a path in the campaign (`campaign.variants[0].message.title`)."""
+    path = place.removeprefix("campaign.")
+    path = re.sub(r"^variants\[(\d+)\]", r"variants.\1", path)
+    direct = {
+        "id": "name",
+        "not_before": "start",
+        "abort_after": "latest",
+        "message": "title",
+        "variants": "control_percent",
+    }
+    if path in direct:
+        return direct[path]
+    # What is left is a text, in a variant or not, in a translation or not: the form has the same order of names.
+    prefix = ""
+    if match := re.match(r"variants\.\d+\.", path):
+        prefix, path = match[0], path[match.end() :]
+    if path == "message":
+        return f"{prefix}title"
+    path = path.removeprefix("message.")
+    if path.startswith("translations."):
+        return prefix + _translated(path.removeprefix("translations."), form)
+    return prefix + path
+
+
+def _translated(path: str, form: Form) -> str:
+    for n, texts in enumerate(form.languages):
+        # Compared as a whole: what was typed as a locale may hold the dot that separates it from the field.
+        for field in ("", *(f".{name}" for name in TEXTS)):
+            if path == texts.locale + field:
+                return f"languages.{n}{field or '.locale'}"
+    return "languages.0.locale"
+
+
+_PLAINER = {"neither title nor body": "Say something: a title, a text, or both."}
+
+
+def _in_words(fault: Fault) -> str:
+    text = _PLAINER.get(fault.problem, fault.problem).replace("control_percent", "control group")
+    return (
+        text[:1].upper()
+        + text[1:]
+        + (f" ({fault.mend})" if fault.mend and fault.problem not in _PLAINER else "")
+        + ("" if text.endswith(".") else ".")
+    )
