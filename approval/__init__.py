@@ -1,1 +1,1 @@
-"""The approval app: marketing asks, approvers see it on their own phone, then it goes."""
+"""The approval app: marketing requests a push, approvers test it on their own phones and approve it, it is sent."""

@@ -1,4 +1,4 @@
-"""The Lambda handlers of the approval app, and how its objects are put together."""
+"""The Lambda handlers of the approval app, which make its objects."""
 
 import os
 import time
@@ -40,14 +40,15 @@ _LINK_MAIL_CONFIG = Config(
 
 
 class App:
-    """The app and everything that it is made of.
+    """The app with all its objects.
 
     Args:
-        client: makes a boto3 client by name.
+        client: makes a boto3 client of the service that is named.
+        now: the time, aware.
         key: signs links and sessions; by default it is read from Secrets Manager.
         mailer: sends mails; by default SES.
         link_mailer: sends the mails with links, which must be quick; by default the same as `mailer`.
-        constant_time: makes answers at sign-in take the same time.
+        constant_time: makes the answers at sign-in take the same time.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class App:
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
         """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.
 
-        A visitor without a session may GET the path, as nobody: the function then redirects them to sign in, and from
+        A visitor without a session may GET the path, without a name: the app then redirects them to sign in, and from
         there back to the path. API Gateway's own answer could not, because its paths depend on stage and domain.
         """
         visitor = self.authenticator.visitor(event.get("headers") or {}, self._now_s())
@@ -117,7 +118,7 @@ class App:
 
         def samples(request: Request) -> list[dict[str, Any]]:
             job = self._service.count_job(request.parts)
-            return job.result.samples if job and job.result else []
+            return job.samples if job is not None else []
 
         return Notifications(
             self._mailer,
@@ -146,7 +147,7 @@ def _log(action: str, **fields: Any) -> None:
 
 
 def clock() -> datetime:
-    """The time. A function of its own, so that the sandbox can move it."""
+    """The time. A function of its own, so that the sandbox can replace it."""
     return datetime.now(UTC)
 
 

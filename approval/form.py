@@ -16,7 +16,7 @@ TEXTS = ("title", "body", "image_url", "deep_link")
 
 
 class Texts(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The four texts of a message in one language; in a variant, empty means: as in the message above."""
+    """The four texts of a message in one language. In a variant, an empty one means the text of the message above."""
 
     locale: str = ""
     title: str = ""
@@ -26,7 +26,7 @@ class Texts(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class VariantForm(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One variant. `languages` are in the order of the form's."""
+    """One variant. `languages` are in the order of the form's languages."""
 
     name: str = ""
     percent: str = ""
@@ -62,7 +62,7 @@ Faults = dict[str, str]
 
 
 class Malformed(ValueError):
-    """The posted fields are not this form."""
+    """The posted fields are not those of this form."""
 
 
 def read_form(fields: Fields) -> Form:
@@ -84,7 +84,7 @@ def read_form(fields: Fields) -> Form:
     return Form(
         **plain,
         languages=tuple(texts for _, texts in languages),
-        variants=tuple(variant for variant in variants if _says_something(variant)),
+        variants=tuple(variant for variant in variants if _is_filled_in(variant)),
         audience=tuple(dict.fromkeys(key for key in fields.get("audience", ()) if key)),
     )
 
@@ -92,25 +92,26 @@ def read_form(fields: Fields) -> Form:
 _PLAIN = ("name", "experiment", *TEXTS, "control_percent", "timezone", "start", "latest", "per_second", "approvers")
 
 
-def _says_something(variant: VariantForm) -> bool:
+def _is_filled_in(variant: VariantForm) -> bool:
     return any(getattr(variant, field) for field in ("name", "percent", *TEXTS))
 
 
 def _variant(fields: Fields, n: int, languages: list[tuple[int, Texts]]) -> VariantForm:
-    place = f"variants.{n}."
+    prefix = f"variants.{n}."
     return VariantForm(
-        name=_one(fields, f"{place}name"),
-        percent=_one(fields, f"{place}percent"),
-        **{field: _one(fields, place + field) for field in TEXTS},
-        languages=tuple(_texts(fields, f"{place}languages.{m}.", texts.locale) for m, texts in languages),
+        name=_one(fields, f"{prefix}name"),
+        percent=_one(fields, f"{prefix}percent"),
+        **{field: _one(fields, prefix + field) for field in TEXTS},
+        languages=tuple(_texts(fields, f"{prefix}languages.{m}.", texts.locale) for m, texts in languages),
     )
 
 
-def _texts(fields: Fields, place: str, locale: str) -> Texts:
-    return Texts(locale=locale, **{field: _one(fields, place + field) for field in TEXTS})
+def _texts(fields: Fields, prefix: str, locale: str) -> Texts:
+    return Texts(locale=locale, **{field: _one(fields, prefix + field) for field in TEXTS})
 
 
 def _one(fields: Fields, name: str) -> str:
+    # Browsers post a line break of a text area as CR and LF; a push has LF alone.
     return next(iter(fields.get(name, ())), "").replace("\r\n", "\n").strip()
 
 
@@ -141,8 +142,12 @@ def flat(form: Form) -> Iterator[tuple[str, str]]:
 
 
 def with_one_more(form: Form, wish: str) -> Form:
-    """The form with an empty language or variant added; the first time two variants, half and half."""
+    """The form with an empty language (`add_language`) or variant added.
+
+    The first time two variants are added, half and half: one alone compares with nothing.
+    """
     if wish == "add_language":
+        # Variants have the form's languages, in the same order.
         more = tuple(msgspec.structs.replace(v, languages=(*v.languages, Texts())) for v in form.variants)
         return msgspec.structs.replace(form, languages=(*form.languages, Texts()), variants=more)
     blank = tuple(Texts(locale=texts.locale) for texts in form.languages)
@@ -155,9 +160,11 @@ def with_one_more(form: Form, wish: str) -> Form:
 
 
 def without(form: Form, what: str) -> Form:
-    """The form without one language (`languages.0`) or variant (`variants.1`)."""
+    """The form without one language (`languages.0`) or variant (`variants.1`). Unchanged where there is no such one."""
     group, _, number = what.partition(".")
-    n = int(number) if number.isdecimal() and len(number) < MAX_DIGITS else -1
+    if not number.isdecimal() or len(number) >= MAX_DIGITS:
+        return form
+    n = int(number)
     if group == "languages":
         kept = tuple(
             msgspec.structs.replace(v, languages=(*v.languages[:n], *v.languages[n + 1 :])) for v in form.variants

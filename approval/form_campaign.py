@@ -21,7 +21,7 @@ _NAMES = {"title": "title", "body": "text", "image_url": "image", "deep_link": "
 
 
 def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults]:
-    """The campaign that the form means, or None and what is wrong by field (`""` for the form as a whole)."""
+    """The campaign that the form means; or None, and what is wrong by field (`""` for the form as a whole)."""
     faults: Faults = dict(_text_faults(form))
     campaign = None
     decoded = _decoded(form, faults)
@@ -47,15 +47,16 @@ def gateway_faults(form: Form, campaign: Campaign) -> Faults:
 
 def _text_faults(form: Form) -> Iterator[tuple[str, str]]:
     """Texts whose template does not compile, by field. Checked apart, so that all faults are reported together."""
-    for place, text in flat(form):
-        if place.rpartition(".")[2] in TEXTS:
+    for field, text in flat(form):
+        if field.rpartition(".")[2] in TEXTS:
             try:
                 compiled(text)
             except BadTemplate as error:
-                yield place, f"Cannot be filled in: {error} ({error.mend})."
+                yield field, f"Cannot be filled in: {error} ({error.mend})."
 
 
 def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
+    """The form as the `campaign` member of a batch file. Adds what is wrong with the form itself to `faults`."""
     message: dict[str, Any] = _given(form)
     if translations := _translations(form, faults):
         message["translations"] = translations
@@ -99,13 +100,15 @@ def _decoded_variant(form: Form, n: int, faults: Faults) -> dict[str, Any]:
     translations: dict[str, dict[str, str]] = {}
     for m, texts in enumerate(form.languages):
         own = variant.languages[m] if m < len(variant.languages) else Texts()
-        # A variant's translations replace the campaign's as a whole: texts that it does not change are repeated here.
+        # A variant's translations replace all of the campaign's: texts that it does not change are repeated here.
         translations[texts.locale] = {**_given(texts), **_given(own)}
         for field in TEXTS:
-            # Else readers of this language would get the main message's text in this arm, and spoil the comparison.
+            # Else readers of this language would get the main message's text in this arm, and the comparison of the
+            # arms would be wrong.
             if getattr(variant, field) and getattr(texts, field) and not getattr(own, field):
-                place = f"variants.{n}.languages.{m}.{field}"
-                faults[place] = f"The variant has its own {_NAMES[field]}: say it in {texts.locale} too."
+                faults[f"variants.{n}.languages.{m}.{field}"] = (
+                    f"The variant has its own {_NAMES[field]}: say it in {texts.locale} too."
+                )
     if translations and (message or any(_given(own) for own in variant.languages)):
         message["translations"] = translations
     percent = _percent(variant.percent, f"variants.{n}.percent", faults)
@@ -122,6 +125,7 @@ def _percent(text: str, field: str, faults: Faults) -> Decimal:
 
 
 def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | None:
+    """A typed date and time in UTC; None for an empty or a wrong one."""
     if not text:
         return None
     zone = zone_of(timezone or "UTC")
@@ -136,7 +140,7 @@ def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | 
         return None
     try:
         return moment.replace(tzinfo=zone).astimezone(UTC)
-    except OverflowError:  # the year 1 or 9999, moved over its end by the zone
+    except OverflowError:  # in UTC it would be in the year 0 or 10000
         faults[field] = "A date and time of this century."
         return None
 
@@ -149,9 +153,9 @@ def _time_faults(campaign: Campaign | None, now: datetime, faults: Faults) -> No
 # ------------------------------------------------------------------------------------------------ faults by field
 
 
-def field_of(place: str, form: Form) -> str:
+def field_of(path: str, form: Form) -> str:
     """The form's field for a path in the campaign (`campaign.variants[0].message.title`)."""
-    path = place.removeprefix("campaign.")
+    path = path.removeprefix("campaign.")
     path = re.sub(r"^variants\[(\d+)\]", r"variants.\1", path)
     direct = {
         "id": "name",
@@ -162,7 +166,7 @@ def field_of(place: str, form: Form) -> str:
     }
     if path in direct:
         return direct[path]
-    # What is left is a text, in a variant or not, in a translation or not: the form has the same order of names.
+    # The rest are texts, in a variant or not, in a translation or not: the form's paths have the same order of names.
     prefix = ""
     if match := re.match(r"variants\.\d+\.", path):
         prefix, path = match[0], path[match.end() :]
@@ -175,6 +179,7 @@ def field_of(place: str, form: Form) -> str:
 
 
 def _translated(path: str, form: Form) -> str:
+    """The form's field for a path within `translations`: `de.title`."""
     for n, texts in enumerate(form.languages):
         # Compared as a whole: what was typed as a locale may hold the dot that separates it from the field.
         for field in ("", *(f".{name}" for name in TEXTS)):
@@ -184,13 +189,13 @@ def _translated(path: str, form: Form) -> str:
 
 
 _PLAINER = {"neither title nor body": "Say something: a title, a text, or both."}
+"""The form's own words for faults whose words are made for authors of batch files."""
 
 
 def _in_words(fault: Fault) -> str:
-    text = _PLAINER.get(fault.problem, fault.problem).replace("control_percent", "control group")
-    return (
-        text[:1].upper()
-        + text[1:]
-        + (f" ({fault.mend})" if fault.mend and fault.problem not in _PLAINER else "")
-        + ("" if text.endswith(".") else ".")
-    )
+    """A fault as a sentence for requesters."""
+    if fault.problem in _PLAINER:
+        return _PLAINER[fault.problem]
+    text = fault.problem.replace("control_percent", "control group")
+    sentence = text[:1].upper() + text[1:] + (f" ({fault.mend})" if fault.mend else "")
+    return sentence if text.endswith(".") else f"{sentence}."

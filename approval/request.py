@@ -1,13 +1,13 @@
-"""A request: what is to be sent, who decided what about it, and which step may follow which. No I/O.
+"""A request: what is to be sent, who has decided what, and which step may follow which. No I/O.
 
     draft --submit--> in_review --approve (once or twice)--> approved --written--> its run
       ^                |  |  |
       +---take_back----+  |  +--reject--> rejected
                           +--withdraw--> withdrawn          (an open one ends as `expired` by itself)
 
-A step is a function from a request to the request after it; `store` writes the result only if the request is still the
-one it was made from. So the steps of two people at once happen one after the other, and the second is checked against
-what the first has written.
+A step is a function from a request to the request after it. `store` writes the result only if the request has not
+changed meanwhile. So of two people's steps at the same time one comes after the other, and is checked against the
+request that the first one has written.
 """
 
 import enum
@@ -23,7 +23,7 @@ from notifier.model.campaign import Audience, Campaign, Part
 DAY_MS = 86_400_000
 WHOLE = Decimal(100)
 REPEATED_TICK_SHARE = 0.001
-"""Above this share of tokens that the audience holds twice, an approver must tick that they have seen it."""
+"""With a larger share of repeated tokens in the audience, an approver must tick that they have seen it."""
 MAX_COMMENT_CHARS = 2000
 
 
@@ -33,22 +33,22 @@ class State(enum.StrEnum):
     DRAFT = "draft"
     """The requester is writing it."""
     IN_REVIEW = "in_review"
-    """Locked; approvers decide."""
+    """Its content cannot be changed; approvers decide."""
     APPROVED = "approved"
     """Enough approvers agreed; its batch file is written, or about to be."""
     REJECTED = "rejected"
-    """An approver said no."""
+    """An approver has rejected it, with a reason."""
     WITHDRAWN = "withdrawn"
-    """The requester took it away."""
+    """The requester has withdrawn it."""
     EXPIRED = "expired"
-    """Nobody decided, or sent it for review, in time."""
+    """It was not sent for review, or not decided, in time."""
 
 
 OPEN = (State.DRAFT, State.IN_REVIEW)
 
 
 class Step(enum.StrEnum):
-    """What is written in the audit trail."""
+    """The steps in the audit trail."""
 
     CREATED = "created"
     COPIED = "copied"
@@ -65,7 +65,7 @@ class Step(enum.StrEnum):
     CANCEL = "cancel"
     REMINDED = "reminded"
     EXPIRED = "expired"
-    """Never written, because nobody takes this step: it follows from the time."""
+    """Never written: it follows from the time, and is no person's step."""
 
 
 class Refused(Exception):
@@ -77,7 +77,7 @@ class Forbidden(Refused):
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """One approver's yes, to one exact content."""
+    """One approver's approval of one exact content."""
 
     by: str
     at_ms: int
@@ -85,7 +85,7 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The batch file that was written for the request, and the run that it begins."""
+    """The batch file that was written for the request, and the run that it starts."""
 
     key: str
     etag: str
@@ -97,7 +97,7 @@ class Written(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request. All times in milliseconds since the epoch; `version` counts its writes.
 
-    `campaign` and `parts` are what the form said when it was submitted: the content that approvers decide on.
+    `campaign` and `parts` are the content that approvers decide on: made from the form when it was submitted.
     """
 
     id: str
@@ -130,17 +130,17 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def batch_key(self) -> str:
-        """The key of its batch file: it never changes, so that the file can be written only once."""
+        """The key of its batch file. It never changes, so that the file can be written only once."""
         return f"batches/{self.id}.json"
 
     def state_at(self, now_ms: int) -> State:
         """The state at this time: an open request expires."""
-        # Not stored: nothing runs at that moment to write it.
+        # Never stored, because nothing runs at that moment that could write it.
         return State.EXPIRED if self.state in OPEN and now_ms >= self.expires_at_ms else self.state
 
     @property
     def why_expired(self) -> str:
-        """What nobody did in time, if it is expired."""
+        """What was not done in time, if it has expired."""
         if self.state is State.DRAFT:
             return "It was not sent for review in time."
         return "Not enough approvers decided in time." if self.approvals else "Nobody decided in time."
@@ -179,7 +179,7 @@ def needed_approvals(users: int, limits: Limits) -> int:
 
 
 def needs_tick(repeated_tokens: int, devices: int) -> bool:
-    """Whether the audience repeats so many tokens that an approver must tick that it is intended."""
+    """Whether the audience has so many repeated tokens that an approver must tick that they have seen it."""
     return devices > 0 and repeated_tokens / devices > REPEATED_TICK_SHARE
 
 
@@ -198,8 +198,8 @@ def created(id_: str, by: str, now_ms: int, limits: Limits, form: Form = Form(),
 
 def changed(request: Request, by: str, now_ms: int, form: Form) -> Request:
     """The draft with a changed form."""
-    _own(request, by)
-    _in(request, now_ms, State.DRAFT)
+    _require_requester(request, by)
+    _require_state(request, now_ms, State.DRAFT)
     return _next(request, now_ms, form=form)
 
 
@@ -207,12 +207,12 @@ def submitted(
     request: Request, by: str, now_ms: int, campaign: Campaign, parts: tuple[Part, ...], limits: Limits
 ) -> Request:
     """In review: from now on its content does not change."""
-    _own(request, by)
-    _in(request, now_ms, State.DRAFT)
+    _require_requester(request, by)
+    _require_state(request, now_ms, State.DRAFT)
     if not parts:
         raise Refused("The request has no audience.")
     # The form was checked before; by the time of this write its latest time may have passed.
-    if campaign.abort_after is not None and campaign.abort_after.timestamp() * 1000 <= now_ms:
+    if _is_too_late(campaign, now_ms):
         raise Refused("The latest time has passed.")
     return _next(
         request,
@@ -228,8 +228,8 @@ def submitted(
 
 def taken_back(request: Request, by: str, now_ms: int, limits: Limits) -> Request:
     """Back to a draft. Approvals given so far are void, because the content may change now."""
-    _own(request, by)
-    _in(request, now_ms, State.IN_REVIEW)
+    _require_requester(request, by)
+    _require_state(request, now_ms, State.IN_REVIEW)
     return _next(
         request,
         now_ms,
@@ -243,7 +243,7 @@ def taken_back(request: Request, by: str, now_ms: int, limits: Limits) -> Reques
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What an approval must know of the audience."""
+    """The figures of the audience that an approval depends on."""
 
     users: int
     devices: int
@@ -266,14 +266,14 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
     # that an approver of old content never hears that it is approved.
     if decision.content_hash != request.content_hash or not decision.content_hash:
         raise Refused("The request was changed after your page was made. Look at it again, then decide.")
-    # A click again, or a second approver after the last one that was needed. The same object: nothing is written.
+    # A second click, or an approver after the last one that was needed. The same object: nothing is written.
     if request.state is State.APPROVED:
         return request
-    _in(request, now_ms, State.IN_REVIEW)
+    _require_state(request, now_ms, State.IN_REVIEW)
     # Two approvals must be two people.
     if any(approval.by == by for approval in request.approvals):
         return request
-    if request.campaign and request.campaign.abort_after and request.campaign.abort_after.timestamp() * 1000 <= now_ms:
+    if request.campaign is not None and _is_too_late(request.campaign, now_ms):
         raise Refused("The latest time of the campaign has passed: nothing would be sent.")
     counted = decision.counted
     # Without the count it is not known how many approvers are needed.
@@ -297,16 +297,16 @@ def rejected(request: Request, by: str, now_ms: int, comment: str) -> Request:
     """Rejected, with the reason."""
     if request.requester == by:
         raise Forbidden("Nobody decides on their own request. Withdraw it instead.")
-    _in(request, now_ms, State.IN_REVIEW)
+    _require_state(request, now_ms, State.IN_REVIEW)
     if not comment.strip():
-        raise Refused("Say why, so that the requester can mend it.")
+        raise Refused("Say why, so that the requester can correct it.")
     return _next(request, now_ms, state=State.REJECTED, comment=comment.strip()[:MAX_COMMENT_CHARS], decided_by=by)
 
 
 def withdrawn(request: Request, by: str, now_ms: int) -> Request:
     """Withdrawn by the requester."""
-    _own(request, by)
-    _in(request, now_ms, *OPEN)
+    _require_requester(request, by)
+    _require_state(request, now_ms, *OPEN)
     return _next(request, now_ms, state=State.WITHDRAWN)
 
 
@@ -323,11 +323,16 @@ def require(allowed: bool, why: str) -> None:
         raise Forbidden(why)
 
 
-def _own(request: Request, by: str) -> None:
+def _is_too_late(campaign: Campaign, now_ms: int) -> bool:
+    """Whether the campaign's latest time has passed, so that the notifier would end the run without sending."""
+    return campaign.abort_after is not None and campaign.abort_after.timestamp() * 1000 <= now_ms
+
+
+def _require_requester(request: Request, by: str) -> None:
     require(request.requester == by, "Only the requester may do that.")
 
 
-def _in(request: Request, now_ms: int, *states: State) -> None:
+def _require_state(request: Request, now_ms: int, *states: State) -> None:
     state = request.state_at(now_ms)
     if state not in states:
         raise Refused(f"The request is {in_words(state)}.")
@@ -339,4 +344,5 @@ def in_words(state: State) -> str:
 
 
 def _next(request: Request, now_ms: int, **fields: Any) -> Request:
+    """The request with changed fields, as its next version."""
     return msgspec.structs.replace(request, version=request.version + 1, updated_at_ms=now_ms, **fields)

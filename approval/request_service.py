@@ -1,4 +1,4 @@
-"""The use cases of requests: each step with its effects on table, bucket, notifier and mail. Roles are checked here."""
+"""The steps of requests with their effects on table, bucket, notifier and mail. Checks each person's role."""
 
 import secrets
 from collections.abc import Callable
@@ -27,9 +27,10 @@ MAX_NAMED = 20
 MAX_SHOWN_STRANGERS = 5
 MAX_NOTE_CHARS = 500
 MAX_METADATA_CHARS = 1000
-"""Of the approvers' addresses in the batch file's metadata, which S3 limits to 2 KB together."""
+"""Characters of the approvers' addresses in the batch file's metadata, all of which S3 limits to 2 KB."""
 REMINDERS_PER_WINDOW = 2
 WINDOW_S = 600
+"""The time in which so many reminders may be sent."""
 _ELSEWHERE = "This request was changed in another window. Load it again before you go on."
 
 
@@ -42,11 +43,11 @@ class Incomplete(Refused):
 
 
 class RequestService:
-    """The use cases.
+    """Takes the steps.
 
     Args:
         now: the time, aware.
-        log: takes the name of every step, and fields that hold no token and no secret.
+        log: logs a step with fields. None of them holds a token or a secret.
     """
 
     def __init__(
@@ -95,8 +96,12 @@ class RequestService:
         self._log(Step.COPIED, request_id=request.id, by=person.email)
         return request
 
-    def save(self, id_: str, person: Person, form: Form, version: int) -> Request:
-        """Save the form in the draft, and have its audience counted if it never was."""
+    def save(self, id_: str, person: Person, form: Form, version: int | None) -> Request:
+        """Save the form in the draft, and have its audience counted if it never was.
+
+        Args:
+            version: of the request that the form was made from; None where the page did not say.
+        """
         require(person.is_requester, "Only requesters can change a request.")
 
         def step(request: Request) -> Request:
@@ -146,12 +151,12 @@ class RequestService:
         if strangers := [email for email in chosen if not address_of(email) or not is_in(email, approvers)]:
             return f"Not among the approvers: {', '.join(strangers[:MAX_SHOWN_STRANGERS])}"
         if requester in chosen:
-            return "Nobody approves their own request: name somebody else."
+            return "Nobody approves their own request: name another person."
         if len(chosen) > MAX_NAMED:
             return f"At most {MAX_NAMED}."
         if not mail_recipients(chosen, requester, approvers):
             where = " or ".join(domains(approvers))
-            return f"Nobody would be told. Name an approver at {where}." if where else "Nobody but you may approve it."
+            return f"No approver would get a mail. Name one at {where}." if where else "Only you may approve it."
         return ""
 
     def submit(self, id_: str, person: Person, notifications: Notifications) -> Request:
@@ -228,7 +233,7 @@ class RequestService:
         if after is not before:
             self._log(Step.APPROVED, request_id=id_, by=person.email, content_hash=content_hash)
         if after.state is State.APPROVED:
-            # Also when this click changed nothing: the call that approved it may have ended before it wrote the file.
+            # Also where this click changed nothing: the call that approved it may have ended before it wrote the file.
             after = self.write(after, person)
             if before.state is State.IN_REVIEW:
                 notifications.decided(after)
@@ -238,8 +243,9 @@ class RequestService:
         """Write the batch file of an approved request, once, and store its run in the request."""
         if request.written is not None or request.campaign is None or request.state is not State.APPROVED:
             return request
-        # Three writes that each may be the last before a crash. Each can be repeated without effect, and the request
-        # says that the file is written only after it is, so that the next click or `finish` goes on from here.
+        # Three writes, and a crash may come after each: the approval, the file, the request. Each can be repeated
+        # without effect, and the request has `written` only after the file is there. So the next click, or `finish`,
+        # completes what is missing.
         body = batch_file(request.campaign, request.parts)
         approvers = [approval.by for approval in request.approvals]
         self._runs.record_approval(
@@ -320,7 +326,7 @@ class RequestService:
     # -- the audit trail ----------------------------------------------------------------------------------------------
 
     def trail(self, request: Request) -> list[AuditEntry]:
-        """Every step of a request, oldest first. Its expiry is one, although it is not stored."""
+        """Every step of a request, oldest first, and its expiry, which is not stored."""
         steps = self._store.audit(request.id)
         if request.state_at(self.now_ms) is State.EXPIRED:
             steps.append(AuditEntry(Step.EXPIRED, "", request.expires_at_ms, request.why_expired))
@@ -331,6 +337,7 @@ class RequestService:
     def _take(
         self, id_: str, person: Person, step: Step, change: Callable[[Request], Request], note: str = ""
     ) -> Request:
+        """Take a step that has no effect but on the request."""
         _, after = self._store.change(id_, change, self._entry(step, person, note[:MAX_NOTE_CHARS]))
         self._log(step, request_id=id_, by=person.email)
         return after
@@ -340,5 +347,5 @@ class RequestService:
 
 
 def _new_id() -> str:
-    """An id with the day in it, which cannot be guessed: links contain it."""
+    """A new id: the day, for people, and a part that cannot be guessed."""
     return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(6)}"

@@ -1,4 +1,4 @@
-"""The status of a request: its run and its test pushes, for the page and for the script that refreshes it."""
+"""The status of a request: its run and its test pushes, for the page and the script that refreshes it."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -19,7 +19,7 @@ from notifier.model.run import LEDGER_VERSION, Ending
 
 
 class ControlAction(enum.StrEnum):
-    """What a person may do to a run."""
+    """What a person may do with a run."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -42,7 +42,7 @@ class RunSeen(msgspec.Struct, frozen=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the run has ended."""
         return self.status in tuple(Ending)
 
     @property
@@ -52,7 +52,7 @@ class RunSeen(msgspec.Struct, frozen=True):
 
 
 class RunOver(msgspec.Struct, frozen=True):
-    """A run over an audience, as the notifier entered it when the run began. `at_ms`: since the epoch."""
+    """A run over an audience, as the notifier has entered it. `at_ms` is when it began, since the epoch."""
 
     run_id: str
     campaign_id: str

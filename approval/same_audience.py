@@ -1,4 +1,4 @@
-"""Other runs over a request's audience, from these pages or not, so that approvers see who would get two pushes."""
+"""Other runs over a request's audience, of these pages or not: approvers must see that users would get two pushes."""
 
 from collections.abc import Iterable
 

@@ -108,7 +108,7 @@ class Authenticator:
         return self._sessions.sign(secret).decode()
 
     def visitor(self, headers: Mapping[str, Any], now_s: int) -> Visitor | None:
-        """Who sends a request with these headers; None when nobody is signed in, or has no role any more."""
+        """Who sends a request with these headers; None without a session, or with no role any more."""
         signed = session_cookie(headers)
         secret = _unsigned(self._sessions, signed)
         email = self._access.session(secret, now_s) if secret else None

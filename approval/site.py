@@ -1,4 +1,4 @@
-"""The routes: which page or step belongs to which path. Every POST is checked for its origin and CSRF token first."""
+"""The routes: which page or step belongs to which path. The origin and CSRF token of every POST are checked first."""
 
 import hmac
 from collections.abc import Callable, Mapping
@@ -25,24 +25,26 @@ from approval.web import BadCall, Call, data, own_path, page, see_other
 
 Html = Response[str]
 _PUBLIC = ("/sign-in", "/link", "/static/")
+"""Paths for visitors who are not signed in."""
 MAX_DIGITS = 10
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class _NotSignedIn(Exception):
-    """A page was asked for without being signed in."""
+    """A page was requested by a visitor who is not signed in."""
 
     def __init__(self, call: Call) -> None:
-        super().__init__("nobody is signed in")
+        super().__init__("not signed in")
         self.call = call
 
 
 class Site:
-    """The app behind API Gateway.
+    """Answers the events of API Gateway.
 
     Args:
-        notifications: makes the mails of one call.
-        now_s: epoch seconds.
+        notifications: makes what sends the mails of one call.
+        now_s: the time in seconds since the epoch.
+        log: logs a step with fields. None of them holds a token or a secret.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Site:
         except BadCall as error:
             answer = self._as_answer(error.status, str(error), call or self._bare(event))
         headers = answer.setdefault("multiValueHeaders", {})
-        # Last, so that no answer goes out without them, whatever made it.
+        # Last, so that every answer has them, whatever made it.
         for name, value in web.HEADERS.items():
             headers.setdefault(name, [value])
         return answer
@@ -93,7 +95,7 @@ class Site:
             raise BadCall(HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be done here.")
         is_public = call.path.startswith(_PUBLIC)
         if not is_public and (call.visitor is None or not call.visitor.person.is_known):
-            # A page can be shown after signing in. A form cannot: its fields would be lost on the way.
+            # A page can be shown after signing in. A posted form cannot: its fields would be lost on the way.
             if call.method != "POST":
                 raise _NotSignedIn(call)
             raise BadCall(HTTPStatus.UNAUTHORIZED, "You are not signed in.")
@@ -105,7 +107,7 @@ class Site:
         return call
 
     def _known(self, call: Call, event: Mapping[str, Any]) -> Call:
-        """The call with its visitor, if the authorizer names one."""
+        """The call with its visitor, where the authorizer names one."""
         known = event["requestContext"].get("authorizer") or {}
         if not (email := known.get("email")):
             return call
@@ -113,7 +115,7 @@ class Site:
         return msgspec.structs.replace(call, visitor=visitor)
 
     def _bare(self, event: Mapping[str, Any]) -> Call:
-        """The call without its body, which was refused: enough to make a page of."""
+        """The call without its body, which was refused: enough for a page that says so."""
         return self._known(web.read_call({**event, "httpMethod": "GET"}), event)
 
     def _as_answer(self, status: int, text: str, call: Call) -> dict[str, Any]:
@@ -171,17 +173,15 @@ class Site:
             return page(self._views.message(call, "This form could not be read", str(error)), HTTPStatus.BAD_REQUEST)
         except Refused as error:
             status = HTTPStatus.FORBIDDEN if isinstance(error, Forbidden) else HTTPStatus.CONFLICT
-            # A request that refused a step is shown as it is now, with the reason: mostly another was faster.
+            # Mostly another person's step was faster: the request is shown as it is now, with the reason.
             if "id" in parts and not call.path.startswith("/devices"):
                 return page(self._views.request(call, parts["id"], notice=str(error)), status)
             return page(self._views.message(call, "This did not work", str(error)), status)
         except Conflict:
-            text = "Somebody else was changing this at the same moment. Try again."
+            text = "Another person was changing this at the same moment. Try again."
             return page(self._views.message(call, "This did not work", text), HTTPStatus.CONFLICT)
         except OtherContent:
-            text = (
-                "Another file stands where this request's should be. Nothing was overwritten. Ask an engineer to look."
-            )
+            text = "Another file has the name of this request's file. Nothing was overwritten. Ask an engineer to look."
             return page(self._views.message(call, "This did not work", text), HTTPStatus.CONFLICT)
 
     def _nothing_here(self, call: Call) -> Html:
@@ -197,7 +197,7 @@ class Site:
     # -- signing in ---------------------------------------------------------------------------------------------------
 
     def _ask_for_link(self, call: Call) -> Html:
-        """The same answer after the same time, whether or not the address is known."""
+        """Send a link to a known address. The answer, and the time it takes, are the same for an unknown one."""
         with self._constant_time.multiple_of(sign_in.ANSWER_S):
             next_ = own_path(call.one("next"), call.prefix)
             email = self._authenticator.asked_for_link(call.one("email"), call.source, self._now_s())
@@ -209,12 +209,13 @@ class Site:
             return page(self._views.sent(call))
 
     def _show_link(self, call: Call) -> Html:
-        """A page with a button: mail scanners open links."""
+        """A page with a button that uses the link: the link alone must not, because mail scanners open links."""
         signed = call.asked("t")
         next_ = own_path(call.asked("next"), call.prefix)
         link = self._authenticator.read_link(signed, self._now_s())
         here = self._authenticator.visitor(call.headers, self._now_s())
         if link is None:
+            # A second click on a link that has signed this browser in leads on to the page.
             return see_other(call, next_) if here else self._used_up(call, next_)
         other = here.email if here is not None and here.email != link.email else ""
         return page(self._views.link(call, signed, link, next_, other), Referrer_Policy="no-referrer")
@@ -224,13 +225,13 @@ class Site:
         link = self._authenticator.read_link(signed, self._now_s())
         here = self._authenticator.visitor(call.headers, self._now_s())
         next_ = own_path(call.one("next"), call.prefix)
-        # Signed in as another person: a forwarded link must not change who acts on the pages without asking.
+        # Signed in as another person: a forwarded link must not change who acts on the pages without a question.
         if link is not None and here is not None and here.email != link.email:
             if call.one("instead") != "yes":
                 return page(self._views.link(call, signed, link, next_, here.email), HTTPStatus.FORBIDDEN)
             self._authenticator.end_session(call.headers)
         used = self._authenticator.use_link(signed, self._now_s())
-        # Known when the link was mailed, but perhaps taken off the lists since.
+        # The person was known when the link was mailed, but may have been taken off the lists since.
         if used is None or not self._authenticator.person(used.email).is_known:
             return self._used_up(call, next_)
         self._log("signed_in", by=used.email)
@@ -251,15 +252,16 @@ class Site:
         return page(self._views.request(call, id))
 
     def _edit(self, call: Call, id: str) -> Html:  # noqa: A002
-        """Save the draft, then do what the pressed button says."""
-        wish, _, what = call.one("do").partition(":")
-        form = without(read_form(call.fields), what) if wish == "remove" else read_form(call.fields)
+        """Save the draft, then do what the button says, such as `submit`, `add_language` or `remove:variants.1`."""
+        button, _, block = call.one("do").partition(":")
+        form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
         saved = self._service.save(id, _person(call), form, _whole(call.one("version")))
-        if wish == "submit":
+        if button == "submit":
             return self._submit(call, saved)
-        if wish in ("add_language", "add_variant"):
-            return page(self._views.edit(call, saved, with_one_more(form, wish)))
-        anchor = f"#{what.partition('.')[0]}" if wish == "remove" else ""
+        if button in ("add_language", "add_variant"):
+            # Shown and not saved: an empty block is dropped when the form is read.
+            return page(self._views.edit(call, saved, with_one_more(form, button)))
+        anchor = f"#{block.partition('.')[0]}" if button == "remove" else ""
         return see_other(call, f"/requests/{id}?done=saved{anchor}")
 
     def _submit(self, call: Call, saved: Request) -> Html:
@@ -274,14 +276,14 @@ class Site:
     def _act(self, call: Call, id: str, action: str) -> Html:  # noqa: A002
         person, service = _person(call), self._service
         notifications = self._notifications(call)
-        done, where = action, id
+        done, shown_id = action, id
         match action:
             case "take_back":
                 service.take_back(id, person)
             case "withdraw":
                 service.withdraw(id, person)
             case "copy":
-                where = service.copy(id, person).id
+                shown_id = service.copy(id, person).id
             case "remind":
                 service.remind(id, person, notifications)
             case "approve":
@@ -303,7 +305,7 @@ class Site:
                 service.control(id, person, ControlAction(action))
             case _:
                 return self._nothing_here(call)
-        return see_other(call, f"/requests/{where}?done={done}" + ("#tests" if action == "test" else ""))
+        return see_other(call, f"/requests/{shown_id}?done={done}" + ("#tests" if action == "test" else ""))
 
     def _preview(self, call: Call) -> Html:
         """The previews, faults and audience of a form that is being typed, as JSON. Nothing is saved."""
@@ -313,7 +315,7 @@ class Site:
         form = read_form(call.fields)
         if form.audience and call.one("count") == "yes":
             self._service.ensure_counted(form.audience, person)
-        return data(self._views.preview(call, form, _whole(call.one("sample"))))
+        return data(self._views.preview(call, form, _whole(call.one("sample")) or 0))
 
     # -- test devices -------------------------------------------------------------------------------------------------
 
@@ -337,6 +339,7 @@ def _redirected_to_sign_in(call: Call) -> dict[str, Any]:
 
 
 def _has_token(call: Call) -> bool:
+    """Whether the form has the CSRF token of the visitor's session."""
     expected = call.visitor.csrf if call.visitor else ""
     # Without the first condition an empty field would match a call without a visitor.
     return bool(expected) and hmac.compare_digest(expected.encode(), call.one("csrf").encode())
@@ -347,12 +350,12 @@ def _person(call: Call) -> Person:
     return call.visitor.person
 
 
-def _whole(text: str) -> int:
-    """A whole number in a field; -1, which no version and no sample has, for anything else."""
-    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else -1
+def _whole(text: str) -> int | None:
+    """A whole number in a field; None for anything else."""
+    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None
 
 
 def _page_of(path: str) -> str:
-    """The page that has the form which posts to this path."""
+    """The page with the form that posts to this path."""
     parts = path.split("/")
     return "/".join(parts[:3]) if parts[1] == "requests" else f"/{parts[1]}" if parts[1] == "devices" else web.START

@@ -26,7 +26,7 @@ from notifier.dynamodb import IS_NEW, Item, Update, condition_of, item_of
 KEEP_S = 400 * 86_400
 """Requests and their audit trail are kept for this long after the last step."""
 _TRIES = 6
-"""How often a step is made again because another one was written first."""
+"""How often a step is tried when another one is written first each time."""
 _MAX_LISTED = 300
 _MAX_TESTS = 60
 _MAX_DEVICES = 50
@@ -42,9 +42,9 @@ class NoSuchRequest(LookupError):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step: who, what, when (milliseconds since the epoch), and what is worth remembering of it.
+    """One step: who, what, when (milliseconds since the epoch), and a note for people.
 
-    `step` is a `Step`; one that only a newer release knows is read all the same. `by` is empty if nobody took it.
+    `step` is a `Step`, or one that only a newer release knows. `by` is empty where it is no person's step.
     """
 
     step: str
@@ -121,9 +121,10 @@ class Store(Table):
         self._write(request, None, (entry,))
 
     def change(self, id_: str, step: Callable[[Request], Request], entry: AuditEntry) -> tuple[Request, Request]:
-        """Apply a step to the request as it is now and write the result, unless another step was written in between.
+        """Apply a step to the request as it is now, and write the result unless another step was written in between.
 
-        After a conflict the step is applied to what the other one has written: it may refuse then, which is right.
+        After such a conflict the step is applied to what the other one has written. It may be refused then, as it would
+        have been after it.
 
         Returns the request before and after; they are the same object when the step changed nothing, and then nothing
         was written. Raises what the step raises, NoSuchRequest, and Conflict after several tries.
@@ -172,7 +173,7 @@ class Store(Table):
     # -- the audit trail ----------------------------------------------------------------------------------------------
 
     def note(self, id_: str, entry: AuditEntry) -> None:
-        """Write a step that changes nothing of the request itself."""
+        """Write a step that does not change the request itself."""
         self._client.put_item(TableName=self._table, Item=self._audit_item(id_, entry))
 
     def audit(self, id_: str) -> list[AuditEntry]:
@@ -200,7 +201,7 @@ class Store(Table):
         return int(answer["Attributes"]["n"]["N"]) - count + 1
 
     def keep_test(self, id_: str, test: TestPush) -> None:
-        """Remember a test push."""
+        """Store a test push."""
         item = _item(f"request#{id_}", f"test#{test.number:06d}", test, expires_at=test.at_ms // 1000 + KEEP_S)
         self._client.put_item(TableName=self._table, Item=item)
 

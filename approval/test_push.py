@@ -1,4 +1,4 @@
-"""Test pushes: what a request would send, sent to the reader's own phones."""
+"""Test pushes: what a request would send, sent to the tester's own phones."""
 
 import secrets
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class TestPushes:
     Args:
         bucket: where their batch files are written.
         now_ms: milliseconds since the epoch.
-        log: takes every test, with fields that hold no token and no secret.
+        log: logs a step with fields. None of them holds a token or a secret.
     """
 
     __test__ = False
@@ -63,8 +63,12 @@ class TestPushes:
         self._now_ms = now_ms
         self._log = log
 
-    def send(self, id_: str, person: Person, sample: int) -> int:
-        """A push per arm and language to one's own devices. Returns how many files were written."""
+    def send(self, id_: str, person: Person, sample: int | None) -> int:
+        """Send a push for each arm and language to the person's own devices. Returns how many files were written.
+
+        Args:
+            sample: the number of the sample user whose attributes the texts are filled in with; None for none.
+        """
         request, now_ms = self._store.request(id_), self._now_ms()
         require(
             person.is_approver or person.email == request.requester, "Only the requester and approvers can test it."
@@ -80,7 +84,7 @@ class TestPushes:
         if not self._access.is_within("test", person.email, TESTS_PER_WINDOW, WINDOW_S, now_ms // 1000):
             raise Refused("You have sent many tests. Wait ten minutes.")
         samples = self._samples(request)
-        chosen = samples[sample] if 0 <= sample < len(samples) else {}
+        chosen = samples[sample] if sample is not None and sample < len(samples) else {}
         # Numbers are taken before any file is written: two tests at once must not write the same keys.
         first = self._store.next_test_number(id_, len(pairs))
         for number, (arm, locale) in enumerate(pairs, first):
@@ -92,7 +96,7 @@ class TestPushes:
 
     def _samples(self, request: Request) -> list[dict[str, Any]]:
         job = self._runs.count(request.parts) if request.parts else None
-        return job.result.samples if job and job.result else []
+        return job.samples if job is not None else []
 
     def _write_test(
         self,

@@ -28,8 +28,8 @@ from notifier.model.recipient import masked
 DONE = {
     "saved": "Saved.",
     "submitted": "Sent for review. The approvers got a mail.",
-    "unsent": "Sent for review, but not every approver could be told by mail. Tell them yourself.",
-    "take_back": "Back to a draft. Whoever approved it must look again.",
+    "unsent": "Sent for review, but the mail to some approver failed. Let them know yourself.",
+    "take_back": "Back to a draft. Approvals given before count no more.",
     "withdraw": "Withdrawn.",
     "copy": "This is a copy. Change what should be different, then send it for review.",
     "remind": "The approvers got another mail.",
@@ -44,6 +44,7 @@ DONE = {
     "device": "Registered.",
     "device_removed": "Removed.",
 }
+"""What the page says after a step, by the query's `done`. Only these texts: an address in a mail cannot add its own."""
 MAX_LISTED = 100
 MAX_QUERY_CHARS = 100
 MAX_SAMPLE_NAME_CHARS = 80
@@ -120,30 +121,30 @@ class Views:
     def requests(self, call: Call) -> str:
         """The list of requests, filtered by state, person and words."""
         now_ms = self._service.now_ms
-        state, words = call.asked("state"), call.asked("q").strip().lower()[:MAX_QUERY_CHARS]
+        state, words = call.asked("state"), call.asked("q").strip().lower()[:MAX_QUERY_CHARS].split()
         mine = call.asked("mine") == "yes"
         email = call.visitor.email if call.visitor else ""
         # Filtered here: the table has no index for words, and the store lists the latest few hundred only.
-        found = [_as_now(listed, now_ms) for listed in self._store.listed()]
-        shown = [
-            listed
-            for listed in found
-            if (not state or listed.state == state)
-            and (not mine or listed.requester == email)
-            and all(word in _searched(listed) for word in words.split())
+        listed = [_as_now(one, now_ms) for one in self._store.listed()]
+        matching = [
+            one
+            for one in listed
+            if (not state or one.state == state)
+            and (not mine or one.requester == email)
+            and all(word in _searched(one) for word in words)
         ]
-        waiting = [s for s in found if s.state is State.IN_REVIEW and s.requester != email]
+        waiting = [one for one in listed if one.state is State.IN_REVIEW and one.requester != email]
         return self._page(
             "list.html",
             call,
-            requests=shown[:MAX_LISTED],
-            more=max(0, len(shown) - MAX_LISTED),
+            requests=matching[:MAX_LISTED],
+            more=max(0, len(matching) - MAX_LISTED),
             waiting=waiting if call.visitor and call.visitor.person.is_approver else [],
             states=tuple(State),
             state=state,
             q=call.asked("q")[:MAX_QUERY_CHARS],
             mine=mine,
-            any=bool(found),
+            any=bool(listed),
         )
 
     # -- one request --------------------------------------------------------------------------------------------------
@@ -175,25 +176,18 @@ class Views:
             faults=faults or {},
             files=(*files, *gone),
             gone={file.key for file in gone},
-            notice=notice
-            or (
-                f"{len(faults)} fields need another look."
-                if faults and len(faults) > 1
-                else "One field needs another look."
-                if faults
-                else ""
-            ),
+            notice=notice or _notice_of(faults or {}),
             two_above=self._settings.limits.two_approvers_above,
             always_mailed=mail_recipients((), request.requester, self._settings.approvers),
             domains=domains(self._settings.approvers),
-            first_fault=next((place for place, _ in flat(form) if place in (faults or {})), ""),
-            **self._preview_values(form, 0),
+            first_fault=next((field for field, _ in flat(form) if field in (faults or {})), ""),
+            **self._preview_values(form, sample=0),
         )
 
     def preview(self, call: Call, form: Form, sample: int) -> dict[str, Any]:
         """The parts of the form's page that change with what is typed."""
         _, _, faults = self._service.read(form, call.visitor.email if call.visitor else "")
-        values = self._preview_values(form, max(0, sample))
+        values = self._preview_values(form, sample)
         return {
             "faults": faults,
             "phones": self._page("_phones.html", call, **values),
@@ -211,12 +205,12 @@ class Views:
             "forecast": self._service.forecast(job, campaign),
             "gaps": gaps(form, job.result if job else None),
             "lookalikes": _warnings(form, job),
-            "says_something": any(text for place, text in flat(form) if place.rpartition(".")[2] in TEXTS),
+            "says_something": any(text for field, text in flat(form) if field.rpartition(".")[2] in TEXTS),
             "is_plan": False,
         }
 
     def _preview_values_of(self, campaign: Campaign | None, job: CountJob | None, sample: int) -> dict[str, Any]:
-        samples = job.result.samples if job and job.result else []
+        samples = job.samples if job is not None else []
         chosen = samples[sample] if sample < len(samples) else None
         return {
             "previews": grouped(previews(campaign, chosen)) if campaign is not None else (),
@@ -294,6 +288,16 @@ class Views:
         )
 
 
+def _notice_of(faults: Faults) -> str:
+    match len(faults):
+        case 0:
+            return ""
+        case 1:
+            return "One field needs another look."
+        case several:
+            return f"{several} fields need another look."
+
+
 def grouped(found: tuple[Preview, ...]) -> tuple[tuple[str, tuple[tuple[str, tuple[Preview, ...]], ...]], ...]:
     """Previews by arm, and in an arm by language."""
     arms: dict[str, dict[str, list[Preview]]] = {}
@@ -303,7 +307,7 @@ def grouped(found: tuple[Preview, ...]) -> tuple[tuple[str, tuple[tuple[str, tup
 
 
 def _warnings(form: Form, job: CountJob | None) -> tuple[str, ...]:
-    """What looks wrong in the texts, or in the audience that they are for."""
+    """What looks wrong in the texts, or in the audience."""
     count = job.result if job else None
     return (*lookalike_warnings(form, count), *audience_warnings(form, count))
 

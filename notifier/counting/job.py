@@ -9,7 +9,7 @@ import enum
 import json
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -63,6 +63,11 @@ class CountJob(msgspec.Struct, frozen=True):
     result: AudienceFigures | None = None
     reason: str = ""
     updated_at_ms: int = 0
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """Records of the audience for previews, their tokens masked; none until the job is done."""
+        return self.result.samples if self.result is not None else []
 
 
 class Claim(msgspec.Struct, frozen=True):

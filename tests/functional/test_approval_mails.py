@@ -59,11 +59,11 @@ def test_the_form_says_who_is_told(endpoint: str) -> None:
 @pytest.mark.parametrize(
     ("named", "fault"),
     [
-        ("", "Nobody would be told. Name an approver at leads.example.com."),
+        ("", "No approver would get a mail. Name one at leads.example.com."),
         ("eve@elsewhere.org", "Not among the approvers: eve@elsewhere.org"),
         ("dan", "Not among the approvers: dan"),
         (f"{DAN} {DAN}\nBcc:x@y.org", "Not among the approvers: bcc:x@y.org"),
-        ("ann@leads.example.com", "Nobody approves their own request: name somebody else."),
+        ("ann@leads.example.com", "Nobody approves their own request: name another person."),
         (", ".join(f"d{n}@leads.example.com" for n in range(21)), "At most 20."),
     ],
 )

@@ -129,6 +129,9 @@ def test_rows_come_and_go() -> None:
     assert [len(variant.languages) for variant in form.variants] == [1, 1]
     assert len(without(form, "variants.1").variants) == 1
     assert without(form, "nonsense.1") == form
+    for number in ("", "x", "-1", "7", "9" * 12):
+        assert without(form, f"variants.{number}") == form
+        assert without(form, f"languages.{number}") == form
 
 
 @given(st.dictionaries(st.sampled_from([
