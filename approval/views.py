@@ -28,7 +28,7 @@ from notifier.model.recipient import masked
 DONE = {
     "saved": "Saved.",
     "submitted": "Sent for review. The approvers got a mail.",
-    "unsent": "Sent for review, but the mail to some approver failed. Let them know yourself.",
+    "unsent": "Sent for review, but not every approver could be mailed. Let them know yourself.",
     "take_back": "Back to a draft. Approvals given before count no more.",
     "withdraw": "Withdrawn.",
     "copy": "This is a copy. Change what should be different, then send it for review.",

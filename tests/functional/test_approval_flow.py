@@ -504,4 +504,4 @@ def test_a_mail_that_cannot_be_sent_is_said(world: World) -> None:
     world.app = App(world.settings, world.client, world.clock, key=b"k" * 32, mailer=Refusing())
     id_ = new_request(ann, world)
     assert "in review" in ann.get(f"/requests/{id_}").body
-    assert "told by mail" in ann.get(f"/requests/{id_}", done="unsent").body
+    assert "not every approver could be mailed" in ann.get(f"/requests/{id_}", done="unsent").body
