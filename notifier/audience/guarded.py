@@ -10,11 +10,19 @@ class GuardedStream:
     Args:
         broken: raised if the file is broken or is no longer the pinned one: another attempt cannot help.
         unreachable: raised if S3 cannot be read at the moment.
+        changed: raised if it is no longer the pinned one; by default `broken`.
     """
 
-    def __init__(self, stream: AudienceStream, broken: type[Exception], unreachable: type[Exception]) -> None:
+    def __init__(
+        self,
+        stream: AudienceStream,
+        broken: type[Exception],
+        unreachable: type[Exception],
+        changed: type[Exception] | None = None,
+    ) -> None:
         self._stream = stream
         self._broken = broken
+        self._changed = changed or broken
         self._unreachable = unreachable
         self.position = stream.position
         self.locate = stream.locate
@@ -35,7 +43,9 @@ class GuardedStream:
         """Records that have arrived. Raises `broken` or `unreachable` after the records before the fault were taken."""
         try:
             return self._stream.take(limit)
-        except (BrokenFile, AudienceChanged) as error:
+        except BrokenFile as error:
             raise self._broken(str(error)) from None
+        except AudienceChanged as error:
+            raise self._changed(str(error)) from None
         except AudienceUnreachable as error:
             raise self._unreachable(str(error)) from None

@@ -91,7 +91,14 @@ def make_hop(
     clock, campaign = ports.clock, admitted.campaign
     troubles = TroubleLog(clock, observers.on_trouble, lane.trouble)
     checkpoint = Checkpoint(
-        lane, ports.ledger, ports.results, ports.background, ports.ledger_background, clock, troubles
+        lane,
+        ports.ledger,
+        ports.results,
+        ports.background,
+        ports.ledger_background,
+        clock,
+        troubles,
+        ports.batch_size,
     )
     dispatch = Dispatch(
         gateways.transport,

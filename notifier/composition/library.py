@@ -30,7 +30,7 @@ from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.ledger import Ledger
 from notifier.model.run import Source
-from notifier.sending.batch_source import BrokenInput, InputUnreachable
+from notifier.sending.batch_source import BrokenInput, ChangedInput, InputUnreachable
 
 MAX_APPROVED_BYTES = 5_000_000
 """The approval app's batch files name their audience: they are much smaller."""
@@ -108,7 +108,7 @@ class S3Library:
         """The users from a cursor on."""
         kind = FileKind.BATCH_FILE if admitted.inline else FileKind.USERS
         stream = AudienceStream(self._client, admitted.parts, cursor, kind=kind, cache=self._cache)
-        return GuardedStream(stream, BrokenInput, InputUnreachable)
+        return GuardedStream(stream, BrokenInput, InputUnreachable, ChangedInput)
 
     def stream_from_start(self, admitted: AdmittedCampaign) -> GuardedStream:
         """The users from the first on."""

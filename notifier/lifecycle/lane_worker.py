@@ -19,10 +19,12 @@ from notifier.model.log import Action, Log
 from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused, in_words
+from notifier.sending.batch import BATCH_SIZE
 from notifier.sending.batch_source import InputUnreachable
 from notifier.sending.exits import WAIT_MS, Exit, leave
 from notifier.sending.hop import Hop
 from notifier.sending.lane_writer import LeaseOver
+from notifier.sending.repeats import as_never_formed
 from notifier.sending.settling import REFUSALS, RETRY_S
 
 MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS
@@ -89,7 +91,11 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LaneWorker:
-    """Works on lanes, one at a time."""
+    """Works on lanes, one at a time.
+
+    Args:
+        size: records in a batch.
+    """
 
     def __init__(
         self,
@@ -100,6 +106,7 @@ class LaneWorker:
         clock: Clock,
         log: Log,
         recurse_below_ms: int,
+        size: int = BATCH_SIZE,
     ) -> None:
         self._ledger = ledger
         self._continuation = continuation
@@ -108,6 +115,7 @@ class LaneWorker:
         self._clock = clock
         self._log = log
         self._recurse_below_ms = recurse_below_ms
+        self._size = size
 
     def work(self, run: Run, lane_number: int, invocation: Invocation) -> Answer:
         """Claim the lane, send, leave, and see that it goes on.
@@ -153,7 +161,7 @@ class LaneWorker:
                 lane = self._prove_writable(run, lane)
         except NotAdmitted as error:
             self._log.error(Action.REFUSED, reason=str(error))
-            return ledger.finish(lane, Ending.FAILED, str(error)), Exit.FAIL
+            return self._finish_unformed(lane, Ending.FAILED, str(error)), Exit.FAIL
         except StoreRefused as error:
             self._log.error(Action.TROUBLE, reason=str(error))
             return ledger.release(lane, LaneState.STOPPED, None, str(error)), Exit.STOP
@@ -176,11 +184,16 @@ class LaneWorker:
             return None
         reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing; {_last_trouble(lane)}"
         if is_cancelled:  # no operator will resume it, so it cannot wait for one
-            return self._ledger.finish(lane, Ending.CANCELLED, reason), Exit.CANCEL
+            return self._finish_unformed(lane, Ending.CANCELLED, reason), Exit.CANCEL
         return self._ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
 
     def _log_trouble(self, text: str) -> None:
         self._log.warning(Action.TROUBLE, reason=text)
+
+    def _finish_unformed(self, lane: Lane, ending: Ending, reason: str) -> Lane:
+        """End a run without a hop: what earlier claims asked for and no claim counted is an upper bound."""
+        first = lane.cursor.record // self._size
+        return self._ledger.finish(as_never_formed(lane, first), ending, reason)
 
     def _note(self, lane: Lane, trouble: str) -> None:
         """Log what breaks an invocation off, and leave it in the ledger, where `status` reads why nothing moves."""

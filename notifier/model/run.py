@@ -152,6 +152,7 @@ class Lane(msgspec.Struct, frozen=True):
     Args:
         epoch: counts the claims; every write of a worker is conditional on it.
         fed: this claim may have asked for batches of the cursor's round up to this number (exclusive).
+        widest: no batch that a claim may have asked for has more devices than this. It never falls.
         suspects: earlier claims that ended with requests out, until the cursor has passed all they may have asked for.
         trouble: what failed last since the cursor moved; empty when nothing did.
         hop: counts the invocations that worked.
@@ -177,6 +178,7 @@ class Lane(msgspec.Struct, frozen=True):
     due_at_ms: int | None = None
     cursor: Cursor = Cursor()
     fed: int = 0
+    widest: int = 0
     suspects: tuple[UnfinishedClaim, ...] = ()
     hop: int = 0
     sending_ms: int = 0

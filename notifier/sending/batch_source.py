@@ -19,6 +19,10 @@ class BrokenInput(Exception):
     """The audience cannot be read on: broken, cut off, or changed. The message says where."""
 
 
+class ChangedInput(BrokenInput):
+    """The audience is not the one that was pinned: earlier claims may have read more of that one."""
+
+
 class InputUnreachable(Exception):
     """The audience, or what was deferred, cannot be read now; it may be in a minute."""
 

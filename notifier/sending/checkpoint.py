@@ -4,6 +4,7 @@ formed ── sent ── complete ── settling ── settled ── the cur
 │ the ledger's `fed` is above its number: a crash from here on leaves it to the next claim as suspected
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -19,9 +20,9 @@ from notifier.model.ledger import Ledger
 from notifier.model.run import HEARTBEAT_MS, Asking, Lane, UnfinishedClaim
 from notifier.model.runtime import Clock
 from notifier.sending.asking import AskingList
-from notifier.sending.batch import Batch
+from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.lane_writer import LaneWriter
-from notifier.sending.repeats import add_own_repeats, unfinished_claim
+from notifier.sending.repeats import add_own_repeats, as_never_formed, unfinished_claim
 from notifier.sending.results import Results, SettledBatch
 from notifier.sending.settling import Settling
 from notifier.sending.trouble_log import TroubleLog, kind_of
@@ -48,6 +49,7 @@ class Checkpoint:
         lane: the lane as claimed.
         background: threads for settlements.
         ledger_background: a thread for the ledger alone: settlements that hang must not cost the lease.
+        size: records in a batch.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Checkpoint:
         ledger_background: Background,
         clock: Clock,
         troubles: TroubleLog,
+        size: int = BATCH_SIZE,
     ) -> None:
         self._clock = clock
         self.troubles = troubles
@@ -79,14 +82,19 @@ class Checkpoint:
         self.suspects = lane.suspects
         """Earlier claims that may have asked for batches of this round that are not settled."""
         self._account = copied(lane.account)
-        self._entered = 0
+        self._entered = lane.cursor.record // size
         """The first batch of this round that was not formed."""
+        self._formable = math.inf
+        """So many batches of the audience can be formed at most."""
+        self._has_changed = False
+        """The audience is another than earlier claims have read."""
         self._moved = False
         """The account has moved since the last write began."""
         self._carried: tuple[bool, bool] = (False, False)
         """Of the write under way: whether it moves the account, and whether it carries the list of `asking`."""
         self._revision = lane.revision
         self._wanted_fed = lane.fed
+        self._wanted_widest = lane.widest
         self._began: deque[float] = deque(maxlen=LOOKAHEAD)
         """When the last batches were formed."""
         self._sent_before_ms = lane.sending_ms
@@ -137,16 +145,29 @@ class Checkpoint:
     @property
     def has_suspects_ahead(self) -> bool:
         """Whether an earlier claim may have asked for, or settled, batches that were not formed since."""
-        return any(one.below > self._entered for one in self.suspects)
+        return any(min(one.below, self._formable) > self._entered for one in self.suspects)
 
-    def may_form(self, number: int) -> bool:
-        """Whether batch `number` may be asked for: the ledger must have recorded that a crash could have reached it."""
+    def end_forming(self, *, has_changed: bool) -> None:
+        """The audience cannot be read on: no batch from here on is formed any more.
+
+        Nor was it ever, unless the audience `has_changed` since: then what earlier claims asked for is only estimated.
+        """
+        self._formable = self._entered
+        self._has_changed = has_changed
+
+    def may_form(self, number: int, devices: int) -> bool:
+        """Whether batch `number` may be asked for: the ledger must have recorded that a crash could have reached it.
+
+        And with how many devices: a run may end without forming it again.
+        """
+        self._wanted_widest = max(self._wanted_widest, devices)
         ahead = self._ahead()
         # Asked for when half of the lead is used up, so that the write is done before the batches wait for it.
         if number >= self._wanted_fed - ahead // 2:
             self._wanted_fed = max(self._wanted_fed, number + ahead)
         # Until the ledger has come to this round too, its `fed` is of the round before.
-        return number < self.lane.fed and self.lane.cursor.round == self._cursor.round
+        is_recorded = number < self.lane.fed and devices <= self.lane.widest
+        return is_recorded and self.lane.cursor.round == self._cursor.round
 
     def expect(self, number: int) -> None:
         """Batch `number` will soon be asked for: record that now, so that nothing has to wait for the write."""
@@ -304,7 +325,8 @@ class Checkpoint:
             account.repeat_requests += batch.account.repeat_requests
         asked = {batch.number: n for batch in left if (n := max(batch.asked, batch.suspected))}
         suspects = (*self.suspects, UnfinishedClaim(self.lane.epoch, self._entered, asked)) if asked else self.suspects
-        return msgspec.structs.replace(self.as_left(), account=account, suspects=suspects)
+        ended = msgspec.structs.replace(self.as_left(), account=account, suspects=suspects)
+        return as_never_formed(ended, self._entered) if self._has_changed else ended
 
     def _left(self) -> list[Batch]:
         """Batches of the audience that are not settled."""
@@ -352,7 +374,7 @@ class Checkpoint:
 
     def _begin_write(self, *, urgent: bool) -> None:
         since_s = self._writer.since_s
-        wants_room = self._wanted_fed > self.lane.fed
+        wants_room = self._wanted_fed > self.lane.fed or self._wanted_widest > self.lane.widest
         moves = self._moved and (urgent or wants_room or since_s >= WRITE_EVERY_S)
         # A list that has changed is written at once: batches wait for it before they are asked for.
         if moves or (self.asking.has_changed and not self.is_in_old_round):
@@ -365,7 +387,8 @@ class Checkpoint:
             self._carried = False, False
             fed = max(self._wanted_fed, self.lane.fed)
             trouble = self.troubles.last or self.lane.trouble
-            self._writer.renew(msgspec.structs.replace(self.lane, fed=fed, trouble=trouble))
+            widest = self._wanted_widest
+            self._writer.renew(msgspec.structs.replace(self.lane, fed=fed, widest=widest, trouble=trouble))
 
     def _advanced(self) -> Lane:
         """The lane with everything that is settled. Copies, because a thread encodes it while the loop goes on."""
@@ -374,6 +397,7 @@ class Checkpoint:
             cursor=self._cursor,
             account=copied(self._account),
             fed=self._wanted_fed,
+            widest=self._wanted_widest,
             suspects=self.suspects,
             sending_ms=self.sending_ms(),
             idle_claims=0 if self._moved else self.lane.idle_claims,

@@ -78,6 +78,6 @@ def leave(checkpoint: Checkpoint, departure: Departure, ledger: Ledger, clock: C
             # Here alone a run may end with batches that could not be settled: no claim comes after it.
             return ledger.finish(checkpoint.as_ended(), Ending.CANCELLED, reason)
         case Exit.FAIL:
-            return ledger.finish(lane, Ending.FAILED, reason)
+            return ledger.finish(checkpoint.as_ended(), Ending.FAILED, reason)
         case Exit.COMPLETE:
             return ledger.finish(lane, Ending.COMPLETED, None)

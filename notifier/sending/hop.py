@@ -11,7 +11,14 @@ from notifier.model.run import Control
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused
 from notifier.sending.batch import Batch
-from notifier.sending.batch_source import BatchSource, BrokenInput, EndedAudience, InputUnreachable, SourceOpener
+from notifier.sending.batch_source import (
+    BatchSource,
+    BrokenInput,
+    ChangedInput,
+    EndedAudience,
+    InputUnreachable,
+    SourceOpener,
+)
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.exits import Departure, Exit, Plan
@@ -162,7 +169,10 @@ class Hop:
         """Input unreachable: end with WAIT, even when cancelled or aborted, because the account needs the rest."""
         self.checkpoint.troubles.note(reason)
         if self._must_read_on:
-            self._exit = None  # otherwise CANCEL or ABORT would overrule WAIT
+            # Not by `_end`: CANCEL or ABORT would overrule WAIT. Nor would batches that are left unsettled let it end,
+            # and the hop would turn until its time is up.
+            self._exit, self._reason = Exit.WAIT, reason
+            self._drain()
         self._end(Exit.WAIT, reason)
         self._unreachable = True
 
@@ -172,7 +182,9 @@ class Hop:
             return
         self.checkpoint.give_up()
         # A cancelled run is never resumed: it ends as cancelled, and its account says what is missing.
-        self._exit, self._reason = (self._exit if self._exit is Exit.CANCEL else Exit.STOP), reason
+        # By the control, not by the exit: a file that breaks while it is read on has made that one FAIL.
+        is_cancelled = self.checkpoint.lane.control is Control.CANCEL
+        self._exit, self._reason = (Exit.CANCEL if is_cancelled else Exit.STOP), reason
         self._drain()
 
     def _leave_unsettled(self) -> None:
@@ -257,7 +269,11 @@ class Hop:
         if batch is None:
             return None
         # Not where a run ends early: then the batch is deferred unasked, and no crash can leave it suspected.
-        if not batch.settled_by_another and self._exit is None and not self.checkpoint.may_form(batch.number):
+        if (
+            not batch.settled_by_another
+            and self._exit is None
+            and not self.checkpoint.may_form(batch.number, batch.pushes)
+        ):
             self._upcoming = batch
             return None
         self._upcoming = None
@@ -284,6 +300,7 @@ class Hop:
             self._reading_since_s = None
             return self._upcoming or self._source.next()
         except BrokenInput as error:
+            self.checkpoint.end_forming(has_changed=isinstance(error, ChangedInput))
             self._end(Exit.FAIL, str(error))
         except StoreRefused as error:
             self._end(Exit.STOP, f"rows_refused: {error}")

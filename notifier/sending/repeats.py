@@ -5,10 +5,13 @@ in the lane. Later claims form the same batches again and ask for the same devic
 possible repeat: `possibly_repeated` counts devices, each once, and `repeat_requests` counts requests.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from notifier.model.account import Account
-from notifier.model.run import UnfinishedClaim
+from notifier.model.run import Lane, UnfinishedClaim
 from notifier.sending.batch import Batch
 from notifier.sending.results import SettledBatch
 
@@ -74,3 +77,33 @@ def unfinished_claim(epoch: int, below: int, batches: Iterable[Batch]) -> Unfini
     # order, so that the n-th is not the same one: only batches of the audience are always formed alike.
     in_part = [batch for batch in left if not batch.round and batch.asked < batch.repeatable]
     return UnfinishedClaim(epoch, below, asked, {batch.number: f"{batch.asked_bits:x}" for batch in in_part})
+
+
+def as_never_formed(lane: Lane, first: int) -> Lane:
+    """The lane with an upper bound of what earlier claims asked for, when no claim will form those batches any more.
+
+    How many devices they have is not known: no batch has more than `widest`, no deferred one more than all deferred
+    devices together. Each device counts as unsettled once, and as one more request for each further claim.
+
+    Args:
+        first: the first batch of the audience that was not formed since.
+    """
+    asked: Counter[int] = Counter()
+    for one in lane.suspects:
+        for number in filter(one.may_have_asked, range(first, one.below)):
+            asked[number] += lane.widest if one.asked is None else one.asked[number]
+    # Two claims that left may have asked for different devices of a batch: so their sum, not the larger of both.
+    most = {number: min(devices, lane.widest) for number, devices in asked.items()}
+    widest = min(lane.widest, lane.account.deferred)
+    asking = lane.asking and tuple(msgspec.structs.replace(one, devices=widest) for one in lane.asking)
+    requests = asked.total() - sum(most.values()) + sum((len(one.epochs) - 1) * widest for one in lane.asking or ())
+    account = msgspec.structs.replace(lane.account, repeat_requests=lane.account.repeat_requests + requests)
+    suspects = tuple(_bounded(one, first, most) for one in lane.suspects)
+    return msgspec.structs.replace(lane, account=account, suspects=suspects, asking=asking)
+
+
+def _bounded(one: UnfinishedClaim, first: int, most: Mapping[int, int]) -> UnfinishedClaim:
+    """A claim with the most that it can have asked for; of batches before `first` only what it said itself."""
+    asked = {number: n for number, n in (one.asked or {}).items() if number < first}
+    asked |= {number: most[number] for number in filter(one.may_have_asked, range(first, one.below))}
+    return UnfinishedClaim(one.epoch, one.below, asked)

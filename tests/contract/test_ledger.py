@@ -367,6 +367,15 @@ class TestHolder:
         assert (renewed.lease_until_ms, renewed.due_at_ms) == (time.ms + LEASE_MS, time.ms + LEASE_MS)
         assert (renewed.fed, renewed.control, renewed.cursor) == (8, Control.PAUSE, lane.cursor)
 
+    def test_the_widest_batch(self, ledger: Any, time: Time) -> None:
+        """It outlives the claim, and an older write that arrives late does not take it back."""
+        lane = ledger.renew(msgspec.structs.replace(claim(ledger, time), fed=2, widest=700))
+        assert lane.widest == 700
+        assert ledger.renew(msgspec.structs.replace(lane, widest=500)).widest == 700
+        lane = ledger.advance(lane, moved(lane, 500, widest=900))
+        ledger.release(lane, LaneState.READY, time.ms)
+        assert (claim(ledger, time).widest, ledger.read_lane("r1").fed) == (900, 0)
+
     def test_advancing(self, ledger: Any, time: Time) -> None:
         """Cursor and counts move in one write, which extends the lease as well."""
         lane = claim(ledger, time)
@@ -710,6 +719,18 @@ class TestNewerReleases:
         assert dynamo.set_control("r1", Control.CANCEL, "ann") is None
         assert not list(dynamo.due(time.ms + 10**9))
         assert dynamodb.scan(TableName=table)["Items"] == before
+
+
+class TestOlderReleases:
+    """Items of the release before are read, and written on."""
+
+    def test_without_the_widest_batch(self, dynamo: DynamoLedger, dynamodb: Any, table: str, time: Time) -> None:
+        """Where it was not noted, a batch is taken to have one device a user; more are noted from now on."""
+        where = {"pk": {"S": "run#r1"}, "sk": {"S": "lane#0000"}}
+        dynamodb.update_item(TableName=table, Key=where, UpdateExpression="REMOVE widest")
+        lane = claim(dynamo, time)
+        assert lane.widest == 500
+        assert dynamo.renew(msgspec.structs.replace(lane, fed=1, widest=700)).widest == 700
 
 
 class TestTable:

@@ -226,7 +226,14 @@ class TwinHops:
         """What works on lanes in this process."""
         world = self.world
         return LaneWorker(
-            world.ledger, world.continuation, self, self.background, world.clock, world.log, world.recurse_below_ms
+            world.ledger,
+            world.continuation,
+            self,
+            self.background,
+            world.clock,
+            world.log,
+            world.recurse_below_ms,
+            world.size,
         )
 
 

@@ -149,13 +149,13 @@ class MemoryLedger:
         return self._write(
             "renew",
             lane,
-            {"fed": lane.fed, "trouble": lane.trouble} | self._leased(),
-            unless=lambda found: found.fed > lane.fed,
+            {"fed": lane.fed, "widest": lane.widest, "trouble": lane.trouble} | self._leased(),
+            unless=lambda found: found.fed > lane.fed or found.widest > lane.widest,
         )
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts, and extend the lease. Raises LaneLost."""
-        names = ("cursor", "fed", "suspects", "account", "sending_ms", "idle_claims", "health", "trouble")
+        names = ("cursor", "fed", "widest", "suspects", "account", "sending_ms", "idle_claims", "health", "trouble")
         changes = {name: getattr(after, name) for name in (*names, "revision", "asking")} | self._leased()
         return self._write("advance", before, changes, cursor=True)
 

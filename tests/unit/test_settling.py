@@ -4,20 +4,35 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.exceptions import ClientError
 
-from notifier.model.account import Account
+from notifier.model.account import Account, ArmAccount
 from notifier.model.log import Action
-from notifier.model.run import HEARTBEAT_MS, LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState, UnfinishedClaim
+from notifier.model.run import (
+    HEARTBEAT_MS,
+    LEASE_MS,
+    MAX_IDLE_CLAIMS,
+    Asking,
+    Control,
+    Ending,
+    Lane,
+    LaneState,
+    UnfinishedClaim,
+)
+from notifier.model.store_error import StoreRefused
 from notifier.model.summary import Summary, summary_of
+from notifier.sending.batch_source import ChangedInput, InputUnreachable
 from notifier.sending.exits import WAIT_MS
+from notifier.sending.repeats import as_never_formed
 from notifier.sending.settling import REFUSALS, SLOW_S
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
 from tests.twins.hop_factory import BUCKET, World, broken_at, users
 from tests.twins.invocation import hops_of, invocation, invoke
+from tests.twins.settlements import MemoryResults
 from tests.twins.trouble import Trouble
-from tests.unit.test_worker_recovery import crash, settles_nothing
+from tests.unit.test_worker_recovery import crash, once, settles_nothing
 
 
 def refuse(world: World, *names: str) -> None:
@@ -34,6 +49,22 @@ def allow(world: World) -> None:
 def summary(world: World) -> Summary:
     """The run as `status` shows it."""
     return summary_of(world.run, world.lane, BUCKET)
+
+
+def _with_devices(n: int, count: int) -> dict[str, object]:
+    return {"user_id": f"u{n}", "devices": [{"platform": "android", "token": f"t{n}.{k}"} for k in range(count)]}
+
+
+class Unlisted(MemoryResults):
+    """Results whose rows may not be listed from some time on."""
+
+    refuses = False
+
+    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
+        """The numbers of the batches that are settled already."""
+        if self.refuses:
+            raise StoreRefused("AccessDenied by S3 for ListBucket under rows/")
+        return super().settled_from(run_id, number, round_)
 
 
 def said(world: World) -> list[str]:
@@ -114,6 +145,51 @@ class TestRefused:
         assert invoke(world).status == "completed"
         assert (world.phones.repeats, summary(world).possibly_repeated, world.lane.trouble) == (0, 0, "")
 
+    def test_the_ledger_refuses(self) -> None:
+        """Progress may not be written, for good: the run stops and names the table, and nobody is asked twice."""
+        world = World(users(5000), per_second=500)
+
+        def refused(name: str) -> Trouble:
+            if name == "advance":
+                answer: Any = {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+                raise ClientError(answer, "UpdateItem")
+            return Trouble.NONE
+
+        world.ledger.troubles = refused
+        assert invoke(world, timeout_s=90).status == "stopped"
+        assert (world.lane.reason or "").startswith("ledger_refused: ")
+        assert set(world.phones.asked.values()) == {1}
+
+    def test_what_is_settled_may_not_be_read(self) -> None:
+        """A claim that may not look for settled batches stops, and asks nobody."""
+        world = World(users(2000))
+        world.results = results = Unlisted()
+        results.troubles = settles_nothing
+        crash(world, 2)
+        asked = sum(world.phones.asked.values())
+        results.troubles = lambda _: Trouble.NONE
+        results.refuses = True
+        assert invoke(world, timeout_s=90).status == "stopped"
+        assert (world.lane.reason or "").startswith("rows_refused: AccessDenied by S3")
+        assert sum(world.phones.asked.values()) == asked
+
+    def test_what_is_deferred_may_not_be_read(self) -> None:
+        """Devices that are to be asked for again stay deferred: the run stops before it asks for them."""
+        world = World(users(20), phones=once("t3.0", Act.LATER))
+        invoke(world)
+        assert world.lane.state is LaneState.RESTING
+        world.clock.time_s += 400
+
+        def refused(name: str) -> Trouble:
+            if name == "read deferred":
+                raise StoreRefused("AccessDenied by S3 for GetObject under deferred/")
+            return Trouble.NONE
+
+        world.results.troubles = refused
+        assert invoke(world, timeout_s=90).status == "stopped"
+        assert (world.lane.reason or "").startswith("rows_refused: AccessDenied by S3")
+        assert (world.phones.asked["t3.0"], world.lane.account.deferred) == (1, 1)
+
     def test_cancelled(self) -> None:
         """Nobody resumes it: it ends at once, counts what is settled behind the gap, and names what is not."""
         slow = Phones(lambda token, _: Act.MUTE if token == "t7.0" else Act.ACCEPT)
@@ -150,6 +226,32 @@ class TestRefused:
         assert process.lane_worker().work(world.run, 0, invocation(world)).status == "stopped"
         assert (world.lane.control, set(world.phones.asked.values())) == (Control.GO, {1})
 
+    def test_cancelled_when_the_file_breaks(self) -> None:
+        """The first claim that reads on meets the fault and the refusal, and ends the run: no other could do better."""
+        world = World(users(5000), fault=broken_at(1100))
+        world.results.troubles = settles_nothing
+        crash(world, 2)
+        crash(world, 2)
+        refuse(world)
+        world.ledger.set_control("r", Control.CANCEL, "ann")
+        assert invoke(world, timeout_s=90).status == "cancelled"
+        told = summary(world)
+        assert (told.hops, (world.lane.reason or "")[:12]) == (3, "rows_refused")
+        assert 0 < world.phones.repeats <= told.repeat_requests
+        assert told.possibly_repeated <= 1000, "the devices before the fault"
+
+    def test_cancelled_when_the_file_cannot_be_read(self) -> None:
+        """The hop leaves at once and comes back in a minute; it does not turn until its time is up."""
+        world = World(users(5000), fault=(1100, InputUnreachable("S3 is away")))
+        world.results.troubles = settles_nothing
+        crash(world, 2)
+        refuse(world)
+        world.ledger.set_control("r", Control.CANCEL, "ann")
+        began_s = world.clock.now()
+        invoke(world, timeout_s=90)
+        assert (world.lane.state, world.lane.reason) == (LaneState.READY, "S3 is away")
+        assert world.clock.now() - began_s < 10
+
     def test_a_file_that_breaks_meanwhile(self) -> None:
         """The run waits for the repair before it fails: what was sent must be accounted."""
         world = World(users(2000), fault=broken_at(1300))
@@ -170,6 +272,99 @@ class TestRefused:
         world.state_refused = None
         allow(world)
         assert invoke(world).status == "completed"
+
+
+class TestNeverFormedAgain:
+    """A run ends, and no claim forms what dead claims asked for any more: its account is an upper bound of it."""
+
+    def _asked_in_vain(self, claims: int) -> World:
+        """A world whose claims each asked the same devices, settled nothing, and were killed."""
+        world = World(users(5000))
+        world.results.troubles = settles_nothing
+        for _ in range(claims):
+            crash(world, 2)
+        assert world.phones.repeats > 0
+        return world
+
+    def _check(self, world: World) -> None:
+        """Neither count is below that of the phones, nor above what the batches can have had."""
+        told, seen = summary(world), world.phones.seen.values()
+        twice = sum(times > 1 for times in seen)
+        below, claims = max(one.below for one in world.lane.suspects), len(world.lane.suspects)
+        assert 0 < twice <= told.possibly_repeated <= below * world.size
+        assert 0 < world.phones.repeats <= told.repeat_requests <= claims * told.possibly_repeated
+        assert world.lane.widest == world.size
+
+    def test_cancelled_and_killed_each_time(self) -> None:
+        """No claim of a cancelled run lives to count: the one that ends it counts by the ledger alone."""
+        world = self._asked_in_vain(MAX_IDLE_CLAIMS)
+        world.ledger.set_control("r", Control.CANCEL, "ann")
+        for _ in range(MAX_IDLE_CLAIMS):
+            crash(world, 0)
+        invoke(world)
+        assert (world.lane.ending, (world.lane.reason or "")[:11]) == (Ending.CANCELLED, "no_progress")
+        self._check(world)
+
+    def test_the_state_is_gone(self) -> None:
+        """A run that has begun and cannot be opened any more fails with its repeats in the account."""
+        world = self._asked_in_vain(2)
+        world.refusal = "state_gone: it was deleted"
+        assert invoke(world).status == "failed"
+        self._check(world)
+
+    def test_the_audience_is_another(self) -> None:
+        """What dead claims read of the pinned audience is not known any more."""
+        world = self._asked_in_vain(2)
+        world.fault = (0, ChangedInput("the ETag is another"))
+        assert invoke(world).status == "failed"
+        self._check(world)
+
+    def test_the_audience_is_broken(self) -> None:
+        """Behind the fault no batch was ever formed: only the batches before it count."""
+        world = World(users(5000), fault=broken_at(700))
+        world.results.troubles = settles_nothing
+        crash(world, 2)
+        world.results.troubles = lambda _: Trouble.NONE
+        invoke(world)
+        told = summary(world)
+        assert (world.lane.ending, told.users, told.unsettled) == (Ending.FAILED, 500, 0)
+        assert 0 < world.phones.repeats <= told.possibly_repeated <= 500
+        assert told.repeat_requests == told.possibly_repeated
+
+    @pytest.mark.parametrize("wide", range(2, 14))
+    def test_the_ledger_knows_the_widest_batch_first(self, wide: int) -> None:
+        """A batch with more devices than any before is asked for once the ledger knows it: a crash may come.
+
+        Wherever it is: also where the ledger knows already that so many batches are begun.
+        """
+        world = World([_with_devices(n, 5 if n // 10 == wide else 1) for n in range(140)], size=10)
+        known: dict[int, int] = {}
+
+        def note(token: str, _: float, __: int) -> None:
+            known.setdefault(int(token[1:].partition(".")[0]) // 10, world.lane.widest)
+
+        world.phones.on_ask = note
+        assert invoke(world).status == "completed"
+        assert (known[0], known[wide]) == (10, 50)
+
+    def test_deferred_devices(self) -> None:
+        """A deferred batch has no more devices than are deferred; each claim may have asked for each of them."""
+        account = Account(devices=400, deferred=30, possibly_repeated=5)
+        lane = Lane("r", widest=500, account=account, asking=(Asking(3, 1, (4, 5)), Asking(7, 2, (5,))))
+        bound = as_never_formed(lane, 0)
+        assert bound.unsettled == 60
+        assert bound.account.repeat_requests + bound.unsettled == account.repeat_requests + 2 * 30 + 30
+
+    def test_claims_that_left(self) -> None:
+        """Two that each asked for a part of a batch may have asked for different devices of it."""
+        lane = Lane(
+            "r", widest=500, suspects=(UnfinishedClaim(1, 9, {8: 300}, {8: "f"}), UnfinishedClaim(2, 9, {8: 100, 2: 7}))
+        )
+        bound = as_never_formed(lane, 3)
+        assert (bound.unsettled, bound.account.repeat_requests) == (400 + 7, 0)
+        crashed = msgspec.structs.replace(lane, suspects=(*lane.suspects, UnfinishedClaim(3, 10)))
+        bound = as_never_formed(crashed, 8)
+        assert (bound.unsettled, bound.account.repeat_requests) == (500 + 500 + 7, 400)
 
 
 class TestForAWhile:
@@ -301,6 +496,16 @@ class TestCounting:
         invoke(world)
         told = summary(world)
         assert (told.possibly_repeated, told.repeat_requests, phones.repeats) == (1, 2, 2)
+
+    def test_a_device_that_two_claims_count(self) -> None:
+        """A settled batch's repeats of another claim are added: devices up to those that can be, requests all."""
+        outcomes = {"sent": ArmAccount(accepted=70, held=10)}
+        account = Account(devices=100, possibly_repeated=50, repeat_requests=50, arms=outcomes)
+        most = account.repeatable(100, 20)
+        assert most == 70, "neither the control group's, nor those counted in an earlier round"
+        for _ in range(2):
+            account.add_repeats(40, 40, at_most=most)
+        assert (account.possibly_repeated, account.repeat_requests) == (70, 130)
 
     def test_a_slow_run_leaves_little_in_doubt(self) -> None:
         """Of 100 pushes a second a crash makes two batches suspect, and not eight."""

@@ -22,6 +22,7 @@ from notifier.model.account import Account
 from notifier.model.cursor import decode_cursor
 from notifier.model.health import EndpointEvidence
 from notifier.model.run import Asking, Control, Ending, Lane, LaneState, UnfinishedClaim
+from notifier.model.user_rows import BATCH_SIZE
 
 DUE_INDEX = "due"
 LANE = "lane"
@@ -58,6 +59,7 @@ def new_lane(lane: Lane) -> dict[str, Value]:
         "due_at": lane.due_at_ms or 0,
         "cursor": lane.cursor.encode(),
         "fed": lane.fed,
+        "widest": lane.widest,
         "hop": lane.hop,
         "sending_ms": lane.sending_ms,
         "idle_claims": lane.idle_claims,
@@ -79,6 +81,9 @@ def lane_of(item: Item) -> Lane:
         due_at_ms=number_in(item, "due_at"),
         cursor=decode_cursor(item["cursor"]["S"]),
         fed=number_in(item, "fed") or 0,
+        # Not the value of a new lane: claims of an earlier release may have asked for batches already, most likely of
+        # one device a user.
+        widest=BATCH_SIZE if (widest := number_in(item, "widest")) is None else widest,
         suspects=json_in(item, "suspects", tuple[UnfinishedClaim, ...]) or (),
         hop=number_in(item, "hop") or 0,
         sending_ms=number_in(item, "sending_ms") or 0,

@@ -127,10 +127,12 @@ class Leases(Table):
         Raises:
             LaneLost: another worker has claimed the lane.
         """
-        update = self._extended_lease().set(fed=lane.fed, trouble=_trouble_of(lane))
-        # An older renewal that arrives late must not lower what a crash is known to have reached.
+        update = self._extended_lease().set(fed=lane.fed, widest=lane.widest, trouble=_trouble_of(lane))
+        # An older renewal that arrives late must not lower what a crash is known to have reached, nor how many devices
+        # that may be. A lane of the release before has no `widest`: then the second is no condition.
         not_fed_further = ~Attr("fed").gt(lane.fed)
-        return self._write(lane, update.only_if(not_fed_further), _Written())
+        not_wider = ~Attr("widest").gt(lane.widest)
+        return self._write(lane, update.only_if(not_fed_further, not_wider), _Written())
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts in one write, and extend the lease.
@@ -148,6 +150,7 @@ class Leases(Table):
             account=as_json(after.account),
             revision=after.revision,
             fed=after.fed,
+            widest=after.widest,
             idle_claims=after.idle_claims,
             health=as_json(after.health),
         )
