@@ -20,9 +20,9 @@ from notifier.audience.limits import (
     MAX_VALUE_BYTES,
     DigitRun,
     brackets,
+    broken_if_marked,
     escapes_held_back,
     has_endless_number,
-    judged,
     without_lone_surrogates,
 )
 from notifier.audience.skip import RecordSkipper
@@ -130,7 +130,7 @@ class ArrayParser:
         return self._feed_ijson(text, final)
 
     def _feed_ijson(self, text: bytes, final: bool) -> list[object]:
-        # ijson would judge half of a surrogate pair alone: it gets an escape only once it is complete.
+        # ijson would take half of a surrogate pair for a lone one: it gets an escape only when all of it has arrived.
         text = self._held_back + text
         cut = len(text) if final else escapes_held_back(text)
         text, self._held_back = text[:cut], text[cut:]
@@ -179,7 +179,7 @@ class ArrayParser:
         self._records.clear()
         if self._marked:
             self._marked -= 1 if records else 0
-            records = [judged(record) for record in records]
+            records = [broken_if_marked(record) for record in records]
         return records
 
     def _feed_pieces(self, text: bytes) -> None:

@@ -34,7 +34,7 @@ class Entry:
         """Append. Returns False when the disk refuses; the entry is discarded then."""
         try:
             left = memoryview(data)
-            # pwrite may write less than it was given, and leaves the file's position to nobody: the reader uses pread.
+            # pwrite may write less than it was given. Like the reader's pread it does not move the file's position.
             while left:
                 left = left[os.pwrite(self.descriptor, left, self._written + len(data) - len(left)) :]
         except OSError as error:

@@ -115,6 +115,7 @@ class DocumentParser:
     def _advance(self) -> bool:
         """Take steps as far as the text goes. Returns True where `users` begins."""
         while True:
+            # White space is allowed before every step.
             left = self._text.lstrip(_SPACE)
             self._offset += len(self._text) - len(left)
             self._text = left
@@ -181,6 +182,7 @@ class DocumentParser:
             raise self._broken(f"an unknown key at the top (known: {', '.join(self._known)})")
         if key in self.values or (key == USERS and self.has_users):
             raise self._broken(f"a second `{key}` at the top")
+        # A batch file with both would be sent to one of them, and its author may have meant the other.
         if (key == USERS and "audience" in self.values) or (key == "audience" and self.has_users):
             raise self._broken("both `users` and `audience`")
         self._take(length)

@@ -80,12 +80,7 @@ def read_ids(
             for n, entry in enumerate(taken):
                 user_id = _id_of(entry)
                 if user_id is None:
-                    raise BrokenFile(
-                        " + ".join(part.name for part in parts[:_NAMED_PARTS]),
-                        "an entry that is neither a user id nor an object with `user_id`",
-                        (before.byte or 0,),
-                        before.record + n,
-                    )
+                    raise _broken_entry(parts, before.byte or 0, before.record + n)
                 ids._add(user_id)
             if not taken:
                 stream.wait(_WAIT_S)
@@ -93,6 +88,11 @@ def read_ids(
         stream.close()
     ids._sort()
     return ids
+
+
+def _broken_entry(parts: Sequence[PinnedObject], byte: int, record: int) -> BrokenFile:
+    names = " + ".join(part.name for part in parts[:_NAMED_PARTS])
+    return BrokenFile(names, "an entry that is neither a user id nor an object with `user_id`", (byte,), record)
 
 
 def _id_of(entry: object) -> str | None:

@@ -85,7 +85,7 @@ def escapes_held_back(text: bytes) -> int:
 
 
 def without_lone_surrogates(text: bytes) -> bytes:
-    """The same text, of the same length, with a mark in place of each lone surrogate escape: `judged` finds it.
+    """The same text, of the same length, with a mark for each lone surrogate escape: `broken_if_marked` finds it.
 
     ijson's C backend turns a lone high surrogate into a question mark, and a lone low one crashes the process.
     """
@@ -97,7 +97,7 @@ def without_lone_surrogates(text: bytes) -> bytes:
     return _ESCAPES.sub(lambda match: rb"\uffff" if match["lone"] else match[0], text)
 
 
-def judged(record: object) -> object:
+def broken_if_marked(record: object) -> object:
     """The record, or a BrokenRecord if a lone surrogate was marked in it."""
     return BrokenRecord(UNENCODABLE) if _is_marked(record) else record
 

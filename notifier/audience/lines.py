@@ -53,7 +53,7 @@ class LineParser:
         self._long_scan: ValueScan | None = None
         """Follows the first value of a line that has not ended yet."""
         self._single: list[tuple[int, int]] = []
-        """Ranges of bytes whose lines are each judged alone: a value was followed through them and had no end."""
+        """Ranges of bytes whose lines are each decoded alone: a value was followed through them and had no end."""
 
     @property
     def offset(self) -> int:
@@ -152,7 +152,7 @@ class LineParser:
     def _goes_on(self, line: bytes, rest: bytes, at: int, final: bool) -> bool | None:
         """Whether a value of this line ends in a later line, or another one follows in this line. None: not known yet.
 
-        If the value has no end, the lines through which it was followed are judged alone from now on. Following again
+        If the value has no end, the lines through which it was followed are decoded alone from now on. Following again
         from each of them would take quadratic time.
         """
         start = len(line) - len(line.lstrip(BETWEEN))
@@ -164,13 +164,14 @@ class LineParser:
         self._scan = None
         if ends:
             return scan.at > len(line) or _opens(line[scan.at :])
-        after, looked_at = len(line) + 1, rest.rfind(b"\n", 0, scan.at) + 1
-        if looked_at > after:
-            self._single.append((at + after, at + looked_at))
+        # The whole lines after this one that the scan went through.
+        after, scanned = len(line) + 1, rest.rfind(b"\n", 0, scan.at) + 1
+        if scanned > after:
+            self._single.append((at + after, at + scanned))
         return False
 
     def _resumable(self, starts: list[int]) -> list[int | None]:
-        """The bytes of lines; None for a line that was judged alone: a reader that begins there would not do so."""
+        """The bytes of lines; None for a line that was decoded alone: a reader that begins there would not do so."""
         resumable = [None if self._is_single(start) else start for start in starts]
         self._single = [lines for lines in self._single if lines[1] > self._line_start]
         return resumable
@@ -181,6 +182,7 @@ class LineParser:
     def _look_at_long_line(self) -> None:
         """Leave a line of many values to `ValueParser`; of any other line that does not end keep at most 1 MiB."""
         tail = self._tail
+        # A value over several lines is followed already; of a dropped line the beginning is not here any more.
         if self._scan is None and not self._dropped:
             start = len(tail) - len(tail.lstrip(BETWEEN))
             scan = self._long_scan or ValueScan(start)

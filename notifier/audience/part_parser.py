@@ -164,6 +164,7 @@ class PartParser:
         if not text:
             return self._records() if final else None
         is_json = text[0] in _OPENING
+        # In a list of ids the first line may be a bare string or number.
         is_id = self._ids and text[0] in _FIRST_BYTES
         if self._is_first:
             if len(self._text) < (SMALL_HEAD_BYTES if is_json or is_id else HEAD_BYTES) and not final:
@@ -230,6 +231,7 @@ class PartParser:
         """The parser for records: in lines at the file's beginning, else one after the other."""
         if not self._is_first:
             return ValueParser(self._offset, skip=self._skip_left)
+        # The byte-order mark is not a part of the first line, and the line's byte is behind it.
         mark = len(codecs.BOM_UTF8) if self._text.startswith(codecs.BOM_UTF8) else 0
         self._text = self._text[mark:]
         return LineParser(mark, skip=self._skip)

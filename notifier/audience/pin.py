@@ -68,7 +68,7 @@ def pin_parts(
             pinned = pin(client, part.bucket or bucket, part.key, version_id=part.version_id, etag=part.etag)
             _check_readable(client, pinned)
         except (AudienceChanged, AudienceUnreachable) as error:
-            # The same class: callers tell AudienceDenied from AudienceUnreachable.
+            # The same class: callers distinguish AudienceDenied from AudienceUnreachable.
             raise type(error)(f"{field}.parts[{number}]: {error}") from None
         return pinned
 

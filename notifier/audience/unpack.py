@@ -115,7 +115,7 @@ class _Layer:
         """Start the next member if there is one; zero padding after a member is skipped."""
         if self._any:
             self._in = self._in.lstrip(b"\x00")
-        # One byte is not enough to tell a member from garbage, unless nothing follows.
+        # One byte may be the beginning of the magic number, unless nothing follows.
         if not self._in or (len(self._in) < len(_MAGIC) and not self._ended):
             return False
         if not self._in.startswith(_MAGIC):

@@ -119,8 +119,10 @@ class ValueParser:
         self.count += 1
         self._vain_left -= looked_at - self._at
         self._is_lost = True
+        # One byte further: the next value may begin inside the broken one.
         self._at += 1
         if self._vain_left < 0:
+            # The budget is used up: pass over all that was scanned, which pays for a part of it.
             self._vain_left += VAIN_SHARE * (looked_at - self._at)
             self._at = max(self._at, looked_at - 1)
 
@@ -135,6 +137,7 @@ class ValueParser:
         """A string, a number, or garbage up to the end of the line or to the next object."""
         is_string = self._text[self._at] == _QUOTE
         found = (_STRING if is_string else _OTHER).match(self._text, self._at)
+        # A string without an end is garbage up to the end of its line.
         end = found.end() if found else self._text.find(b"\n", self._at)
         is_open = end < 0 or (end == len(self._text) and not is_string)
         if is_open and not final and len(self._text) - self._at <= MAX_VALUE_BYTES:

@@ -133,8 +133,10 @@ def _rank(wanted: Language, written: str, tag: str) -> tuple[bool, int, int, int
 def _is_one_language(wanted: Language, offered: Language) -> bool:
     if wanted.language == offered.language:
         return True
+    # Bokmål and Nynorsk have a distance of 20 in CLDR, and their readers read both.
     if wanted.language in _NORWEGIAN and offered.language in _NORWEGIAN:
         return True
+    # Without region: that is for the choice among translations, not for the decision whether one may be used.
     distance = _triple_distance((wanted.language, wanted.script, ""), (offered.language, wanted.script, ""))
     return distance <= _SAME or (distance == _MEMBER and len(wanted.language) > _OWN_CODE_CHARS)
 

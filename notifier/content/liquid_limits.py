@@ -141,6 +141,7 @@ def weigh(nodes: Any, context: RenderContext) -> int:
         inner = weigh(node.children(context), context)
         if isinstance(node, _ForNode):
             node.weight = 1 + inner
+            # Charged by the loop itself, for each of its turns.
             inner = 0
         total += 1 + inner + sum(1 for _ in all_expressions(node))
     return total

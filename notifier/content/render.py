@@ -59,6 +59,7 @@ class _CompiledWording:
         self.key = (wording.arm, wording.locale)
         self.static = RenderedTexts(self.key) if not templates else None
         """The same object for every recipient, if nothing has to be filled in."""
+        # For `check`, which looks at attributes before it renders anything.
         self.required = frozenset[str]().union(*(template.required for template in templates))
         self.names = frozenset[str]().union(*(template.names or () for template in templates))
         self.liquid = tuple(template for template in templates if template.names is None)
@@ -128,6 +129,7 @@ class Renderer:
                 raise missing(name)
         for name in wanted.names:
             value = attributes.get(name)
+            # The usual value is ASCII, and needs no encoding to know that it can be encoded.
             if type(value) is str and value.isascii():
                 continue
             if value is not None and not is_encodable(as_text(value)):

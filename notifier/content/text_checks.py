@@ -42,7 +42,7 @@ def faults_in(campaign: Campaign, records: Sequence[object], *, with_values: boo
         except UnfitValue:
             unfit.append(recipient)
         except BrokenRecord:
-            continue
+            continue  # a missing attribute is the record's fault, not the text's
     if len(unfit) > MAX_UNFIT_SHARE * len(recipients):
         share = f"for {len(unfit):,} of {len(recipients):,} records"
         yield from _unfit_faults(sources, unfit[0], share, with_values=with_values)

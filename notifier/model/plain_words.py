@@ -106,6 +106,7 @@ def _wrong_length(value: object, is_short: bool, limit: str) -> tuple[str, str]:
 def _wrong_kind(value: object, wanted: str) -> tuple[str, str]:
     name, mend = _KINDS.get(wanted, ("what belongs here", ""))
     is_scalar = isinstance(value, bool | int | float | Decimal)
+    # What the author most likely meant, ready to be copied into the file.
     if wanted == "str" and is_scalar:
         mend = f"write {quoted(str(value).lower() if isinstance(value, bool) else digits(value))}"  # type: ignore[arg-type]
     elif wanted == "bool" and str(value).lower() in ("true", "false", "0", "1"):

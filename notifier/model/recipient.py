@@ -129,6 +129,7 @@ def read_recipient(record: object) -> Recipient:
     """
     if type(record) is not dict:
         raise BrokenRecord("not an object")
+    # Three checks, each for what the one before does not settle: known columns only, names met before, any case.
     has_only_known = _KNOWN.issuperset(record)
     if not has_only_known and not _has_usual_names(record) and not _COLUMNS.are_usual(record):
         record = _COLUMNS.renamed(record)

@@ -58,6 +58,7 @@ def _member_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
             for name, item in value.items():
                 at = f"{path}.{printable_name(name)}"
                 found += [*_kind_faults(name, inner[0], at), *shape_faults(item, inner[1], at)]
+        # An object where a struct is expected: its fields' faults say more than "not a text" of the other member.
         elif _struct_of(bare) and isinstance(value, Mapping):
             yield from shape_faults(value, bare, path)
             return
