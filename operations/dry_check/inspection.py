@@ -8,7 +8,7 @@ from notifier.counting.counter import AudienceFigures
 from notifier.model.campaign import Fault
 
 LIMIT_BYTES = 4096
-"""Of a payload, for FCM and for APNs: see docs of both gateways."""
+"""The largest payload that FCM and APNs accept."""
 
 
 class Broken(msgspec.Struct, frozen=True, omit_defaults=True):
