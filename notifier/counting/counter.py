@@ -83,13 +83,14 @@ class AudienceCounter:
         size: int = BATCH_SIZE,
     ) -> None:
         self.figures = figures or AudienceFigures()
-        # The release before counted users only, one for each record.
+        # A job of the release before has counted users only, one for each record, and may go on here.
         self.figures.records = max(self.figures.records, self.figures.users)
         self._locate = locate
         self._size = size
         self.user_rows = UserRows()
         self.tokens = TokenHashes()
         self._sampled = {_kind_of(sample) for sample in self.figures.samples}
+        # Counted here and copied after each piece: a platform without devices must not be among the figures.
         self._platforms = {name: self.figures.platforms.get(name, 0) for name in ("ios", "android", "web")}
 
     def take(self, values: Iterable[object]) -> None:
@@ -130,6 +131,7 @@ class AudienceCounter:
             self.tokens.add(device.token)
             if (marked := of_other_gateway(device)) is not None:
                 figures.other_gateway[marked] = figures.other_gateway.get(marked, 0) + 1
+        # Before the user is known to be counted: a further row of a user may have a device of another platform.
         if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
             self._sample(recipient)
         if not self.user_rows.counts_now():

@@ -62,6 +62,7 @@ class CountService:
         """
         request = msgspec.convert(event, CountRequest)
         name = count_id(request.parts)
+        # Claimed before the objects are looked at, so that a fault of theirs is stored where the asker looks.
         try:
             claim = self._jobs.claim(name, request.by)
         except CountTaken as taken:

@@ -18,6 +18,7 @@ from notifier.model.campaign import Part
 from notifier.model.cursor import Cursor
 from notifier.model.runtime import Clock
 from notifier.model.user_rows import BATCH_SIZE
+from notifier.sending.batch_source import Stream
 
 LEASE_MS = 60_000
 """Another invocation may claim the job this long after the last write of a claim."""
@@ -108,18 +109,17 @@ class CountJobs(Protocol):
     def fail(self, claim: Claim, reason: str) -> None: ...
 
 
-class CountStream(Protocol):
-    """Decoded records from a cursor on: `notifier.audience.GuardedStream`, and the tests' twin."""
+class CountStream(Stream, Protocol):
+    """The sender's stream, with what a count reports of it."""
 
     @property
-    def read_bytes(self) -> int: ...
-    @property
-    def ended(self) -> bool: ...
-    def take(self, limit: int) -> list[object]: ...
-    def wait(self, timeout_s: float) -> None: ...
-    def position(self) -> Cursor: ...
-    def locate(self, record: int) -> tuple[int, int]: ...
-    def close(self) -> None: ...
+    def read_bytes(self) -> int:
+        """Bytes read since the stream was opened, as stored."""
+        ...
+
+    def locate(self, record: int) -> tuple[int, int]:
+        """The part that holds a record, and the record's number within it."""
+        ...
 
 
 def count_id(parts: Iterable[Part]) -> str:
