@@ -20,9 +20,9 @@ export UV_NATIVE_TLS ?= true
 help:
 	@echo "make demo     a campaign to 100,000 users through a whole AWS on this machine, with a report at the end"
 	@echo "make up       the same, staying up: a bucket to drop files in, pages, mail and phones to look at"
-	@echo "make test     all tests (ARGS='-k word' passes arguments to pytest)"
+	@echo "make test     all tests, templates among them (ARGS='-k word' passes arguments to pytest)"
 	@echo "make deep     what the tests leave out: many more examples for the property tests, and every fault"
-	@echo "make lint     format, lint, types, import contracts, templates"
+	@echo "make lint     format, lint, types, import contracts"
 	@echo "make format   mends what the formatter and the linter can mend"
 	@echo "make bench    benchmarks"
 	@echo "make build    sam build for Lambda (arm64), and the same artifact for this machine"
@@ -78,8 +78,6 @@ lint: .venv/.installed-dev
 	@$(BIN)/mypy
 	@echo "==> Import contracts"
 	@$(BIN)/lint-imports
-	@echo "==> Templates"
-	@$(BIN)/python -m pytest -q tests/deployment/test_template.py
 
 format: .venv/.installed-dev
 	@$(BIN)/ruff check --fix-only .

@@ -12,6 +12,8 @@ from sandbox.trial import Setting
 from tests.browser.approval_pages import People, Sessions, forget_limits
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+_ARGUMENTS = ("--renderer-process-limit=1", "--disable-site-isolation-trials")
+"""One renderer for all pages, which come from one host: a process for each of a hundred takes a third more time."""
 _HOW_TO = "no Chromium on this machine: `apt-get install chromium` (Debian, Ubuntu) or `brew install --cask chromium`"
 
 
@@ -37,7 +39,7 @@ def chromium() -> str:
 def browser(chromium: str) -> Iterator[Browser]:
     """One browser for this folder; it ends there, because Playwright keeps an event loop in the main thread."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium)
+        browser = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
         yield browser
         browser.close()
 
