@@ -190,7 +190,7 @@ def test_an_empty_object_has_no_records(s3: Any, cache: FileCache) -> None:
 
 
 def test_a_warm_container_downloads_nothing(s3: Any, cache: FileCache) -> None:
-    """The second reading asks once, is told that nothing changed, and reads its own file."""
+    """The second reading sends one request, learns that nothing changed, and reads its own file."""
     pinned = put(s3, "users.json", as_list(users(1000)))
     requests = Requests(s3)
     for _ in range(2):
@@ -315,7 +315,7 @@ def test_ids_of_every_form(s3: Any) -> None:
 
 
 def test_an_unreadable_exclusion_is_a_fault(s3: Any) -> None:
-    """Nobody may be sent to because an entry could not be read."""
+    """An entry that cannot be read is an error: its user must not get the push."""
     for body in (b'["a", null]', b'"a"\n"b', b'[{"id": "a"}]', b"[true]", b'[""]', b"[1.5]"):
         with pytest.raises(BrokenFile):
             read_ids(s3, (put(s3, "ids", body),))

@@ -272,8 +272,8 @@ def test_asking_whether_it_changed_is_repeated_too(server: Server, s3: Any) -> N
 def test_a_part_that_cannot_be_pinned_is_named_with_what_to_do(
     server: Server, s3: Any, refusal: Fault, version_id: str | None, kind: type[Exception], words: str
 ) -> None:
-    """HEAD says a number only: what S3 has against the part is asked of a GET, and told with the part's place."""
-    server.faults = [refusal] * 4  # botocore asks again in another region where it is told 301
+    """HEAD returns only a status: a GET asks S3 for the reason, and the error has it with the part's index."""
+    server.faults = [refusal] * 4  # botocore asks again in another region after a 301
     with pytest.raises(kind) as raised:
         pin_parts(s3, [Part("users.json", version_id=version_id)], BUCKET, "exclude")
     assert type(raised.value) is kind
@@ -290,7 +290,7 @@ def test_a_part_that_only_looks_readable_is_refused_before_anything_is_sent(serv
 
 
 def test_a_head_that_is_refused_once_is_believed(server: Server, s3: Any) -> None:
-    """Where the GET is answered there is nothing more to learn: the HEAD's own status is told."""
+    """If the GET succeeds there is no better reason: the error has the HEAD's own status."""
     server.faults = [refusing(403, "AccessDenied")]
     with pytest.raises(AudienceDenied, match=r"\(403\)"):
         pin(s3, BUCKET, "users.json")
@@ -298,7 +298,7 @@ def test_a_head_that_is_refused_once_is_believed(server: Server, s3: Any) -> Non
 
 @pytest.mark.parametrize("bucket", ["s3://audience", "a b", "arn:aws:s3:::audience", "x" * 300])
 def test_a_bucket_that_can_have_no_such_name(s3: Any, bucket: str) -> None:
-    """A URL or an ARN in the bucket's place is told as what it is, whoever finds it: S3 or its client."""
+    """A URL or an ARN instead of a bucket's name is named in the error, whether S3 refuses it or its client."""
     with pytest.raises((AudienceChanged, AudienceUnreachable)) as raised:
         pin(s3, bucket, "users.json")
     assert "can have this name" in str(raised.value)

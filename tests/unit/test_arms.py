@@ -34,7 +34,7 @@ def test_enough_vectors() -> None:
 
 
 def test_vectors() -> None:
-    """The published places and arms, for ever."""
+    """The published numbers and arms never change."""
     for vector in VECTORS:
         arms = Arms(vector["salt"], SHARES)
         assert bucket_of(vector["salt"], vector["user_id"]) == vector["n"]
@@ -42,7 +42,7 @@ def test_vectors() -> None:
 
 
 def test_two_vectors_by_hand() -> None:
-    """As `printf 'who-joined:u1' | sha256sum` tells them."""
+    """As `printf 'who-joined:u1' | sha256sum` prints them."""
     digest = "e540151f33fca13"
     assert sha256(b"who-joined:u1").hexdigest().startswith(digest)
     assert bucket_of("who-joined", "u1") == int(digest, 16) % 10_000
@@ -80,7 +80,7 @@ shares = st.lists(st.integers(0, HUNDREDTHS), min_size=0, max_size=12).map(
 
 @given(shares, st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 def test_one_arm_each(parts: list[int], salt: str, user_id: str) -> None:
-    """Whatever the shares, everybody is in exactly one arm: the first whose running sum is greater than his place."""
+    """Every user is in exactly one arm: the first whose running sum is greater than the user's number."""
     arms = Arms(salt, [(f"a{n}", share) for n, share in enumerate(parts)])
     n, total, expected = bucket_of(salt, user_id), 0, -1
     for index, share in enumerate(parts):

@@ -83,7 +83,7 @@ def test_a_value_is_none(value: str) -> None:
     ],
 )
 def test_a_token_of_the_other_gateway(platform: str, gateway: str | None, token: str, marked: str | None) -> None:
-    """Told by its form: Apple's are hexadecimal, Google's have a colon."""
+    """Recognised by its form: Apple's are hexadecimal, Google's have a colon."""
     device = Device(Platform(platform), token, Gateway(gateway) if gateway else None)
     assert of_other_gateway(device) == marked
 

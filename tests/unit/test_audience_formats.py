@@ -128,7 +128,7 @@ def test_json_of_another_shape_is_named(text: str, layout: int | None) -> None:
 
 @pytest.mark.parametrize("layout", [None, 1])
 def test_a_large_object_keyed_by_id_is_named(layout: int | None) -> None:
-    """It is told before its end is known."""
+    """It is recognised before its end has arrived."""
     users = {f"u{n}": {"platform": "web", "token": f"t{n}", "x": "y" * 100} for n in range(20_000)}
     for document, words in ((users, "the users are an object keyed by id"), ({"users": users}, "`users` is an object")):
         with pytest.raises(BrokenFile, match=words):

@@ -74,7 +74,7 @@ def test_what_is_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused(name: str) -> None:
-    """With the reason, the place, and the command that mends it."""
+    """With the reason, the position, and the command that fixes it."""
     [fault] = inspect(name).faults
     assert fault.problem == f"{SAMPLES / name}: {REFUSED[name]}"
 

@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_half_a_file_is_never_believed(tmp_path: Path) -> None:
-    """Neither one that was not finished, nor one that somebody cut."""
+    """Neither one that was not finished, nor one that was truncated."""
     cache = FileCache(tmp_path, 100)
     entry = cache.create(pinned("a", 10))
     assert entry is not None

@@ -1,4 +1,4 @@
-"""JSON values one behind the other: whatever stands between them, however they are cut, resumed from anywhere."""
+"""JSON values one after the other: anything between them, cut anywhere, resumed from anywhere."""
 
 import itertools
 import json
@@ -97,7 +97,7 @@ def test_large_lists_one_behind_the_other() -> None:
 
 
 def test_skipping_counts_what_reading_counts() -> None:
-    """However records stand, so many are skipped, and the others come in their places."""
+    """In any format the first records are skipped, and the others come in their order."""
     users = [{**USERS[n % 3], "n": n} for n in range(60)]
     a = [json.dumps(user) for user in users]
     texts = ["".join(a), ",\n".join(a), "\n".join(json.dumps(user, indent=1) for user in users), "\n".join(a)]

@@ -214,7 +214,7 @@ def test_broken(name: str) -> None:
     ],
 )
 def test_lone_surrogates(place: Any) -> None:
-    """JSON can escape what UTF-8 cannot say: refused wherever it stands, and the report itself can be written."""
+    """JSON can escape what UTF-8 cannot encode: it is refused in any field, and the message itself can be encoded."""
     with pytest.raises(BrokenCampaign, match="lone surrogate") as broken:
         read_campaign(place("a\ud800"))
     str(broken.value).encode()
@@ -237,7 +237,7 @@ def test_lone_surrogates(place: Any) -> None:
     ],
 )
 def test_control_characters(place: Any, control: str) -> None:
-    """None of them may reach a payload: refused wherever one stands, with its number, and not shown itself."""
+    """None of them may reach a payload: each is refused in any field, by its number and without the character."""
     with pytest.raises(BrokenCampaign, match=f"has the control character U\\+{ord(control):04X}") as broken:
         read_campaign(campaign(message=place(f"a{control}b")))
     assert str(broken.value).isprintable()
@@ -338,7 +338,7 @@ def test_odd_ids(campaign_id: str) -> None:
 
 
 def test_messages() -> None:
-    """A variant's fields stand over the campaign's, one by one; what it does not give stays."""
+    """Each field of a variant replaces the campaign's; the others stay."""
     read = read_campaign(
         campaign(
             message={"title": "T", "body": "B", "data": {"a": "1"}, "badge": 1},

@@ -36,7 +36,7 @@ def user(n: int, token: str | None = None, **more: Any) -> dict[str, Any]:
 
 
 class Clock:
-    """Stands still unless told otherwise."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.at_s = 0.0
@@ -113,7 +113,7 @@ def count(
 
 
 def test_figures_of_an_audience() -> None:
-    """Users, devices by platform, broken ones, locales, time zones, attributes and repeats are told."""
+    """Users, devices by platform, broken ones, locales, time zones, attributes and repeats are counted."""
     jobs = MemoryJobs()
     records: list[object] = [
         user(1, locale="en-GB", timezone="Europe/London", attributes={"first_name": "Ann", "age": None}),
@@ -216,7 +216,7 @@ def test_rows_are_joined_as_in_a_run(rows: list[tuple[int, int]], chance: random
 
 
 def test_joined_rows_are_told() -> None:
-    """Whoever compares users with lines is told why they differ, and by how many a run may count too many."""
+    """A note explains why users and lines differ, and by how many a run may count too many."""
     assert joined_rows_note(300, 300) is None
     assert joined_rows_note(300, 100) == ("300 records are 100 users: consecutive rows of one user are one user")
     assert "(every 500 records) counts twice, so up to 2 may be too many" in str(joined_rows_note(1_500, 502))
@@ -232,7 +232,7 @@ def test_time_is_up() -> None:
 
 
 def test_no_progress_ends_the_job() -> None:
-    """A job that came to no new user in an invocation does not invoke itself for ever."""
+    """A job that reaches no new user in an invocation does not invoke itself again and again."""
     jobs = MemoryJobs()
 
     class Slow(Stream):

@@ -12,7 +12,7 @@ from notifier.model.recipient import BrokenRecord
 
 
 def filled(text: str, attributes: dict[str, Any]) -> str:
-    """The text for somebody with these attributes."""
+    """The text for a user with these attributes."""
     return compiled(text).render({"user_id": "u", **attributes})
 
 
@@ -161,8 +161,8 @@ def test_a_number_that_is_text_is_told_where_it_is_compared(text: str) -> None:
         "(write {% assign points = points | plus: 0 %} first, and compare points)"
     )
     assert caught.value.with_value == f'{caught.value}: it is "150"'
-    mended = "{% assign points = points | plus: 0 %}{% assign least = least | plus: 0 %}" + text
-    assert filled(mended, {"points": "150", "least": "99"}) in ("gold", "")
+    rewritten = "{% assign points = points | plus: 0 %}{% assign least = least | plus: 0 %}" + text
+    assert filled(rewritten, {"points": "150", "least": "99"}) in ("gold", "")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_date_that_could_be_another_is_refused(value: object, reason: str) -> 
 
 
 def record(**attributes: object) -> dict[str, Any]:
-    """A record of somebody with these attributes."""
+    """A record with these attributes."""
     return {"user_id": "u", "platform": "android", "token": "t" * 20, "attributes": attributes}
 
 
@@ -283,7 +283,7 @@ def record(**attributes: object) -> dict[str, Any]:
     ],
 )
 def test_a_word_without_its_quotes_is_a_fault_before_anything_is_sent(text: str, word: str) -> None:
-    """It would be taken for an attribute, which nobody has: empty for some, never equal for all."""
+    """It would be taken for an attribute that no record has: empty in one place, never equal in another."""
     read = read_campaign({"id": "c", "message": {"title": "T", "body": text}})
     records = [record(first_name="Ann", plan="pro"), record(first_name="", plan="x"), 7]
     found = list(faults_in(read, records))
@@ -304,7 +304,7 @@ def test_a_word_without_its_quotes_is_a_fault_before_anything_is_sent(text: str,
     ],
 )
 def test_what_the_text_itself_knows_or_does_without_is_no_fault(text: str) -> None:
-    """Its own variables, the user's id, and what a later default stands in for."""
+    """Its own variables, the user's id, and what a later default replaces."""
     read = read_campaign({"id": "c", "message": {"title": "T", "body": text}})
     assert list(faults_in(read, [record(first_name="Ann")])) == []
 
@@ -312,12 +312,12 @@ def test_what_the_text_itself_knows_or_does_without_is_no_fault(text: str) -> No
 def test_values_that_do_not_fit_for_many_are_a_fault_that_names_them() -> None:
     """However few the records are; with the value only for who looks at them."""
     read = read_campaign({"id": "c", "message": {"title": "T", "body": "{% if points > 100 %}x{% endif %}y"}})
-    for shown, told in ((True, ': it is "150"'), (False, "")):
+    for shown, quoted in ((True, ': it is "150"'), (False, "")):
         fault = next(faults_in(read, [record(points="150")], with_values=shown))
         assert fault.field == "campaign.message.body"
         assert fault.problem == (
             "cannot be filled in for 1 of 1 records: `points` is text where a number is compared "
-            f"(write {{% assign points = points | plus: 0 %}} first, and compare points){told}"
+            f"(write {{% assign points = points | plus: 0 %}} first, and compare points){quoted}"
         )
     assert list(faults_in(read, [record(points="150"), *[record(points=1)] * 4])) == []
 
@@ -343,7 +343,7 @@ def test_values_that_do_not_fit_for_many_are_a_fault_that_names_them() -> None:
     ],
 )
 def test_what_is_sent_and_was_hardly_meant_is_a_warning(text: str, warning: str) -> None:
-    """What looks like a placeholder of an attribute that there is, and attributes that nobody has."""
+    """What looks like a placeholder of a known attribute, and attributes that no record has."""
     read = read_campaign({"id": "c", "message": {"title": "T", "body": text}})
     found = list(warnings_of(read, {"first_name"}))
     assert len(found) == 1

@@ -33,7 +33,7 @@ KINDS: tuple[Any, ...] = (Campaign, Message, Variant, Audience, Drop, LaneNudge)
 
 @given(st.sampled_from(KINDS), st.data())
 def test_no_fault_speaks_of_types(kind: Any, data: st.DataObject) -> None:
-    """Whatever stands in whatever field of the public format, or of an event."""
+    """Any value in any field of the public format, or of an event."""
     names = kind.__struct_fields__
     wrong = data.draw(st.dictionaries(st.sampled_from(names), JSON, min_size=1, max_size=4))
     for fault in shape_faults(wrong, kind, "campaign"):
@@ -81,7 +81,7 @@ def test_an_audience_says_which_part() -> None:
 
 
 def test_an_event_says_what_is_wrong() -> None:
-    """Somebody who starts a run by hand reads it."""
+    """An operator who starts a run by hand reads it."""
     with pytest.raises(UnknownEvent, match=r'^event.key: the number 7 is not a text \(write "7"\)$'):
         nudges({"bucket": "b", "key": 7})
     with pytest.raises(UnknownEvent, match=r"^an S3 event without the member 's3'$"):

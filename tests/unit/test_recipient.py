@@ -67,7 +67,7 @@ def test_nulls_of_an_export() -> None:
 
 
 def test_attributes_win_over_columns() -> None:
-    """What is said in `attributes` stands over a column of the same name."""
+    """A member of `attributes` wins over a column of the same name."""
     assert read_recipient(user(IOS, name="column", attributes={"name": "stated"})).attributes == {"name": "stated"}
 
 
@@ -114,7 +114,7 @@ RECORDS: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_broken_records(name: str) -> None:
-    """Each is told by its field."""
+    """Each is reported with its field."""
     record, reason = RECORDS[name]
     with pytest.raises(BrokenRecord) as broken:
         read_recipient(record)
@@ -143,7 +143,7 @@ DEVICES: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_broken_devices(name: str) -> None:
-    """A broken device is told with its place, and the user's others are kept."""
+    """A broken device is reported with its index, and the user's others are kept."""
     device, reason = DEVICES[name]
     found = read_recipient(user(IOS, device, ANDROID))
     assert found.broken_devices == ((1, reason),)
@@ -151,7 +151,7 @@ def test_broken_devices(name: str) -> None:
 
 
 def test_only_broken_devices() -> None:
-    """A user without a working device is still a user: his devices are told one by one."""
+    """A user without a valid device is still a user: each of the devices is reported."""
     found = read_recipient(user("x", {}))
     assert (found.devices, [n for n, _ in found.broken_devices]) == ((), [0, 1])
 
@@ -176,7 +176,7 @@ def test_attributes_keep_their_case() -> None:
 
 @pytest.mark.parametrize("first", ["user_id", "USER_ID"])
 def test_a_column_twice_in_two_cases_is_broken(first: str) -> None:
-    """Nobody can say which one is meant; where one of them is null, the other is."""
+    """It is not known which one is meant; if one of them is null, it is the other."""
     second = "User_ID"
     with pytest.raises(BrokenRecord, match=r"^user_id: given twice, in names that differ only in case$"):
         read_recipient({first: "u", **IOS, second: "v"})

@@ -23,7 +23,7 @@ def campaign(message: dict[str, Any], *variants: dict[str, Any]) -> Campaign:
     return read_campaign({"id": "c", "message": message, **({"variants": list(variants)} if variants else {})})
 
 
-def somebody(locale: str | None = None, **attributes: object) -> Recipient:
+def user(locale: str | None = None, **attributes: object) -> Recipient:
     return Recipient("u1", (), locale, None, attributes)
 
 
@@ -47,7 +47,7 @@ def test_placeholders_are_filled_in_every_field_that_may_have_them() -> None:
         "deep_link": "app://{{ user_id }}",
         "data": {"screen": "s-{{ n }}", "plain": "as it is"},
     }
-    assert said(message, somebody(first_name="Ann", n=3, pic="a")) == {
+    assert said(message, user(first_name="Ann", n=3, pic="a")) == {
         "title": "Hi Ann",
         "body": "3 people",
         "image_url": "https://x/a.png",
@@ -59,7 +59,7 @@ def test_placeholders_are_filled_in_every_field_that_may_have_them() -> None:
 def test_a_missing_attribute_without_a_default_is_a_broken_record() -> None:
     """Not an empty text; null, as exports have it, is missing too."""
     renderer = Renderer(campaign({"title": "Hi {{ first_name }}"}))
-    for recipient in (somebody(), somebody(first_name=None)):
+    for recipient in (user(), user(first_name=None)):
         with pytest.raises(BrokenRecord, match="attribute `first_name` is missing"):
             renderer.check(recipient)
         with pytest.raises(BrokenRecord):
@@ -91,20 +91,20 @@ def test_a_filter_does_not_hide_a_missing_attribute() -> None:
     """Some of Liquid's filters take missing for 0 or for nothing; a push with a wrong number is worse than none."""
     for text in ("{{ n | plus: 1 }}", "{{ d | date: '%Y' }}", "{{ l | size }}", "{{ a | append: b }}"):
         with pytest.raises(BrokenRecord, match=r"attribute `[ndla]` is missing"):
-            said({"title": text}, somebody())
+            said({"title": text}, user())
 
 
 def test_text_in_an_attribute_is_only_text() -> None:
     """An attribute that looks like a template is printed as it is."""
     for text in ("{{ name }}", "{{ name | append: '' }}"):
-        assert said({"title": text}, somebody(name="{{ user_id }}{% if %}")) == {"title": "{{ user_id }}{% if %}"}
+        assert said({"title": text}, user(name="{{ user_id }}{% if %}")) == {"title": "{{ user_id }}{% if %}"}
 
 
 def test_an_attribute_named_user_id_wins() -> None:
     """Otherwise the recipient's own id is there."""
-    assert said({"title": "{{ user_id }}"}, somebody()) == {"title": "u1"}
-    assert said({"title": "{{ user_id }}"}, somebody(user_id="other")) == {"title": "other"}
-    assert said({"title": "{{ user_id | upcase }}"}, somebody(user_id="other")) == {"title": "OTHER"}
+    assert said({"title": "{{ user_id }}"}, user()) == {"title": "u1"}
+    assert said({"title": "{{ user_id }}"}, user(user_id="other")) == {"title": "other"}
+    assert said({"title": "{{ user_id | upcase }}"}, user(user_id="other")) == {"title": "OTHER"}
 
 
 def test_reasons_hold_nothing_of_the_record() -> None:
@@ -116,7 +116,7 @@ def test_reasons_hold_nothing_of_the_record() -> None:
         "{{ secret | times: 'x' | date }}",
     ):
         with pytest.raises(BrokenRecord) as caught:
-            said({"title": text}, somebody(a={}, secret="4711"))
+            said({"title": text}, user(a={}, secret="4711"))
         assert "4711" not in str(caught.value)
 
 
@@ -124,14 +124,14 @@ def test_what_cannot_be_utf8_is_a_broken_record() -> None:
     """A lone surrogate would fail only when the payload is encoded."""
     for text in ("{{ name }}", "{{ name | append: '' }}", "{{ names }}"):
         with pytest.raises(BrokenRecord, match="not encodable"):
-            said({"title": text}, somebody(name="\ud800", names=["\ud800"]))
+            said({"title": text}, user(name="\ud800", names=["\ud800"]))
 
 
 THINGS = ["thing"] * 999
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "limit"),
     [
         ("{% for a in xs %}{% for b in xs %}x{% endfor %}{% endfor %}", "its loops turn over 1,000 times"),
         ("{% for a in xs %}x{% endfor %}" * 40, "its loops turn over 1,000 times"),
@@ -156,10 +156,10 @@ THINGS = ["thing"] * 999
         ("{% for i in (1..900) %}{{ s }}{{ s }}{{ s }}{% endfor %}", "it "),
     ],
 )
-def test_a_template_cannot_hang_or_fill_the_memory(text: str, told: str) -> None:
+def test_a_template_cannot_hang_or_fill_the_memory(text: str, limit: str) -> None:
     """All loops, filters and texts of one filling-in are counted together; the record is broken instead."""
-    with pytest.raises(BrokenRecord, match=f"^text is too much work: .*{told}"):
-        said({"title": "x", "body": text}, somebody(s="x" * 200, l="x" * 9_999, xs=THINGS))
+    with pytest.raises(BrokenRecord, match=f"^text is too much work: .*{limit}"):
+        said({"title": "x", "body": text}, user(s="x" * 200, l="x" * 9_999, xs=THINGS))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_template_cannot_hang_or_fill_the_memory(text: str, told: str) -> None
     ],
 )
 def test_loops_that_nobody_can_have_are_a_fault(text: str, turns: str) -> None:
-    """They are told when the campaign is read, before any record."""
+    """They are reported when the campaign is read, before any record."""
     fault = template_faults(campaign({"title": "x", "body": text}))[0]
     assert f"its loops turn {turns}" in fault.problem
     assert fault.problem.endswith("at most 1,000 are allowed")
@@ -189,7 +189,7 @@ def test_what_fits_a_push_is_never_too_much_work() -> None:
             "found": "{% for x in xs %}{% if x == 'none' %}{{ x }}{% endif %}{% endfor %}",
         },
     }
-    values = said(message, somebody(s="x" * 4_096, xs=THINGS))
+    values = said(message, user(s="x" * 4_096, xs=THINGS))
     assert values["title"] == "Thing, Thing, Thing, 999"
     assert (len(values["body"]), len(values["data.long"]), values["data.found"]) == (1_530, 4_096, "")
 
@@ -218,9 +218,9 @@ def test_a_record_for_which_nothing_would_be_shown_is_broken(
     renderer = Renderer(campaign(message))
     for name in empty:
         with pytest.raises(BrokenRecord, match=r"^text is empty$"):
-            renderer.check(somebody(name=name))
+            renderer.check(user(name=name))
     for name in fine:
-        renderer.check(somebody(name=name))
+        renderer.check(user(name=name))
 
 
 def test_an_empty_text_breaks_a_record_for_every_arm_and_in_its_own_language_only() -> None:
@@ -237,8 +237,8 @@ def test_an_empty_text_breaks_a_record_for_every_arm_and_in_its_own_language_onl
         )
     )
     with pytest.raises(BrokenRecord, match=r"^text is empty$"):
-        renderer.check(somebody("fr", name=""))
-    renderer.check(somebody("de", name=""))
+        renderer.check(user("fr", name=""))
+    renderer.check(user("de", name=""))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_control_characters_of_attributes_are_left_out() -> None:
         "deep_link": "app://{{ n }}",
         "data": {"k": "{{ n }}"},
     }
-    values = said(message, somebody(n="A\x00\x07n\x1b[0m\tn\r\nB\rC\x7f\x85\x92"))
+    values = said(message, user(n="A\x00\x07n\x1b[0m\tn\r\nB\rC\x7f\x85\x92"))
     assert values["title"] == "An[0m\tn\nB\nC"
     assert values == {
         "title": values["title"],
@@ -316,7 +316,7 @@ def test_a_text_that_is_not_liquid_is_a_fault(text: str, problem: str) -> None:
     ],
 )
 def test_a_text_that_is_not_liquid_has_a_mend(text: str, mend: str) -> None:
-    """Whoever wrote it is told what to write instead."""
+    """The message says what to write instead."""
     assert template_faults(campaign({"title": "x", "body": text}))[0].mend.startswith(mend)
 
 
@@ -372,7 +372,7 @@ def test_the_narrowest_translation_wins_field_by_field() -> None:
         ("fr", "", "Hello", "Body"),
         (None, "", "Hello", "Body"),
     ]:
-        words = renderer.render("default", somebody(locale))
+        words = renderer.render("default", user(locale))
         message_ = renderer.wording(words.key).message
         assert (words.key, message_.title, message_.body) == (("default", key), title, body)
 
@@ -392,17 +392,17 @@ def test_a_record_is_broken_by_any_arm() -> None:
     )
     for locale, missing in ((None, "name"), ("de", "vorname")):
         with pytest.raises(BrokenRecord, match=f"`{missing}`"):
-            renderer.check(somebody(locale))
-    renderer.check(somebody(name="x"))
-    renderer.check(somebody("de", vorname="x"))
+            renderer.check(user(locale))
+    renderer.check(user(name="x"))
+    renderer.check(user("de", vorname="x"))
 
 
 def test_static_words_are_one_object() -> None:
     """So that a payload is prepared once, and nothing is made per recipient."""
     renderer = Renderer(campaign({"title": "Hi", "translations": {"de": {"title": "Hallo"}}}))
     assert renderer.is_static
-    assert renderer.render("default", somebody()) is renderer.render("default", somebody("fr"))
-    assert renderer.render("default", somebody("de")) is renderer.render("default", somebody("de-DE"))
+    assert renderer.render("default", user()) is renderer.render("default", user("fr"))
+    assert renderer.render("default", user("de")) is renderer.render("default", user("de-DE"))
     assert not Renderer(campaign({"title": "Hi {{ x }}"})).is_static
 
 
@@ -410,7 +410,7 @@ def test_any_number_of_locales_is_bounded() -> None:
     """A file with a million odd locales does not fill the memory."""
     renderer = Renderer(campaign({"title": "Hi"}))
     for n in range(5_000):
-        renderer.render("default", somebody(f"xx-{n}"))
+        renderer.render("default", user(f"xx-{n}"))
     assert len(renderer._by_locale) <= 2_000
 
 
