@@ -99,7 +99,7 @@ def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:
 
 
 class Announcer(Protocol):
-    """Announces a run's end: `notifier.events.announcement` on EventBridge, the tests' twin to nobody."""
+    """Announces a run's end: `notifier.events.announcement` on EventBridge, the tests' twin nowhere."""
 
     def ended(self, run_id: str, summary: Summary) -> None:
         """Announce it, at least once."""

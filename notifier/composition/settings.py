@@ -1,4 +1,4 @@
-"""The environment, read in one place into one frozen value. Every fault is told at once, by name."""
+"""The environment, read in one place into one frozen value. All faults are reported at once, by name."""
 
 import enum
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ class Mode(enum.StrEnum):
 
 
 class BadSettings(ValueError):
-    """The function is not set up. `faults` names every variable and its mend."""
+    """The function is not set up. `faults` names every variable and how to set it."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("settings: " + "; ".join(faults))
@@ -31,11 +31,11 @@ class Settings(msgspec.Struct, frozen=True):
         fcm_per_second: the project's budget, shared by the runs alive (FCM's own limit is 600,000 a minute).
         ramp_s: seconds of sending over which the rate grows from zero; 0 for none.
         window: pushes that may be open at once.
-        worker_function: whom to invoke; the worker itself is told by Lambda (`AWS_LAMBDA_FUNCTION_NAME`).
+        worker_function: the function to invoke; in the worker itself Lambda sets it (`AWS_LAMBDA_FUNCTION_NAME`).
         cache_max_mb: how much of /tmp the audience cache may take.
-        stack: the stack's name: what the metrics of several stacks in one account are told apart by.
+        stack: the stack's name, a dimension of its metrics: an account may have several stacks.
         trace_sample: of the traces that Lambda samples, the percentage that gets the notifier's own detail.
-        require_approval: batch files are sent only if an approval of exactly their bytes stands in the ledger.
+        require_approval: batch files are sent only if the ledger has an approval of exactly their bytes.
         batch_file_days, work_days, result_days: how long the bucket keeps what a run goes on from; for the sweeper.
         xray_daemon_address: where traces go; Lambda says it (`AWS_XRAY_DAEMON_ADDRESS`).
     """

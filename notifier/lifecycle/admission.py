@@ -19,11 +19,11 @@ from notifier.sending.batch_source import BrokenInput, Stream
 from notifier.sending.results import Results
 
 JUDGED_RECORDS = 1000
-"""So many records are judged before anything is sent."""
+"""So many records are validated before anything is sent."""
 MAX_BROKEN_SHARE = 0.2
-"""More of them broken, and it is the wrong file."""
+"""If more of them are broken, it is the wrong file."""
 EXEMPT_BELOW = 100
-"""Files with fewer records are not judged by their share."""
+"""Files with fewer records may have any share of broken ones: a test file often has."""
 WAIT_S = 1.0
 """The first records are waited for in steps of this."""
 STATE = "campaign"
@@ -35,11 +35,11 @@ STATE_GONE = (
 
 
 class NotAdmitted(Exception):
-    """The run cannot begin. The message says what to mend."""
+    """The run cannot begin. The message says what to change."""
 
 
 class AdmittedCampaign(msgspec.Struct, frozen=True):
-    """What every hop of a run needs to know. The form of `state/run_id=R/campaign.json`.
+    """What every hop of a run needs to know, as it is stored in `state/run_id=R/campaign.json`.
 
     `parts` are the pinned objects that hold the users; with `inline` the batch file itself.
     """
@@ -118,6 +118,7 @@ class Admission:
             if begun or run.opened_at_ms is not None:
                 raise NotAdmitted(STATE_GONE)
             self._open_first(run)
+            # Read back, because another claim may have stored its own a moment before, and the first one counts.
             stored = self._results.get_state(run.run_id, STATE)
         if stored is None:
             raise NotAdmitted(STATE_GONE)
@@ -133,6 +134,7 @@ class Admission:
             )
         head = self._library.head(run.source)
         campaign = self._campaign_of(head)
+        # Before anything else can reject the file: people look for its run by the campaign.
         self._ledger.name_campaign(run.run_id, campaign.id)
         if head.audience is None:
             parts: tuple[PinnedObject, ...] = (self._library.pin_source(run.source),)
@@ -142,6 +144,7 @@ class Admission:
         rehearse = self._rehearse or campaign.dry_run
         admitted = AdmittedCampaign(campaign, parts, head.audience is None, exclude, rehearse)
         self._judge(admitted)
+        # After the file was validated: a rejected one does not use its campaign's id up. Nor does a rehearsal.
         if not rehearse and not self._ledger.take_campaign(campaign.id, run.run_id, again=campaign.again):
             raise NotAdmitted(
                 f"campaign_exists: campaign {campaign.id!r} was sent by another run already; "
@@ -149,6 +152,7 @@ class Admission:
             )
         if not admitted.inline:
             self._ledger.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
+        # Last: from here on no claim reads the batch file's head again.
         self._results.put_state(run.run_id, STATE, admitted)
 
     def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[PinnedObject, ...]:
@@ -166,7 +170,7 @@ class Admission:
         return campaign
 
     def _judge(self, admitted: AdmittedCampaign) -> None:
-        """More than a fifth of the first thousand broken is the wrong file."""
+        """Reject the file if too many of its first records are broken, or none has a device."""
         stream = self._library.stream_from_start(admitted)
         records: list[object] = []
         try:
@@ -185,13 +189,13 @@ class Admission:
         share = first.broken / len(records) if records else 0.0
         if share > MAX_BROKEN_SHARE and len(records) >= EXEMPT_BELOW:
             raise NotAdmitted(f"wrong file: {share:.0%} of the first {len(records)} records are broken: {first.why()}")
-        # Nothing more is to come then: a longer audience has devices among its first thousand records.
+        # Without a device among so many records the file is a small one, or the wrong one.
         if not first.has_devices:
-            raise NotAdmitted(_nobody(len(records), first))
+            raise NotAdmitted(_no_devices(len(records), first))
 
 
-def _nobody(records: int, first: FirstRecords) -> str:
-    """Why an audience in which there is no valid device is refused."""
+def _no_devices(records: int, first: FirstRecords) -> str:
+    """Why an audience without a valid device is rejected."""
     if not records:
         return "no_users: the audience is empty, there is nobody to send to"
     return f"no_valid_device: none of the {records:,} records can be sent to: {first.why()}"

@@ -1,4 +1,4 @@
-"""The account: how many of what. One for each batch, added up into the run's. All counts, no lists."""
+"""The account: what was read and what became of it, as counts. One for each batch, added up into the run's."""
 
 from collections.abc import Iterable
 
@@ -37,7 +37,7 @@ class Account(msgspec.Struct):
     repeat_requests: int = 0
 
     def __post_init__(self) -> None:
-        # An account of the release before has only `possibly_repeated`, and counted requests there.
+        # Accounts that an older release wrote have `possibly_repeated` only, and it counted requests.
         self.repeat_requests = max(self.repeat_requests, self.possibly_repeated)
 
     def arm(self, name: str) -> ArmAccount:
@@ -61,7 +61,7 @@ class Account(msgspec.Struct):
                 figures.failed[reason or "unknown"] = figures.failed.get(reason or "unknown", 0) + 1
 
     def count_rows(self, rows: Iterable[Row]) -> None:
-        """Many outcomes: how a recovered batch's figures are found again."""
+        """The outcomes in a settled batch's rows: its object's metadata has all other counts."""
         for row in rows:
             self.count(row.arm, row.outcome, row.reason)
 

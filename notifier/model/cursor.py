@@ -1,4 +1,4 @@
-"""Where a lane continues. A versioned value; it points into the pinned version of the object and no other."""
+"""Where a lane continues: a versioned value that points into the pinned version of its object."""
 
 from typing import Literal
 
@@ -32,14 +32,14 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
 
 
 class UnknownCursor(ValueError):
-    """A cursor of a release that this one does not know."""
+    """A newer release wrote this cursor."""
 
 
 def decode_cursor(text: str | bytes) -> Cursor:
     """The cursor in its JSON form.
 
     Raises:
-        UnknownCursor: when a newer release wrote it: leave its run alone.
+        UnknownCursor: a newer release wrote it; its own workers go on with the run.
     """
     try:
         cursor = msgspec.json.decode(text, type=Cursor)

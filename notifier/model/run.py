@@ -11,34 +11,36 @@ from notifier.model.cursor import Cursor
 from notifier.model.health import EndpointEvidence
 
 LEASE_MS = 30_000
-"""A claim holds for this long unless it is renewed."""
+"""A claim's lease, unless it is renewed."""
 HEARTBEAT_MS = 4_000
-"""A lane without a ledger write for this long renews its lease and learns of pause and cancel: both within 5 s."""
+"""A worker that wrote nothing for this long renews its lease. So pause and cancel arrive within 5 s."""
 BLIND_MS = 20_000
 """A worker that could not renew for this long starts no request: another may soon hold its lane."""
 HAND_OVER_MS = 120_000
 """A lane that was handed over and not claimed for this long is nudged by the sweeper."""
 MAX_IDLE_CLAIMS = 3
-"""So many claims in a row that settle nothing stop the run."""
+"""So many claims in a row may settle nothing; one more stops the run."""
+EVERY_DEVICE = -1
+"""The bits of all devices of a batch, however many it has: -1 has every bit set."""
 EXPIRY = "the sweeper: its files are about to be deleted"
 """Who cancels a run that is older than the days for which what it goes on from is kept."""
 LEDGER_VERSION = 1
-"""The form of the ledger's items. A release leaves items of a newer form alone."""
+"""The version of the ledger's items. A release does not touch items of a newer version."""
 
 
 class LaneState(enum.StrEnum):
     """What a lane is doing."""
 
     READY = "ready"
-    """Anybody may claim it."""
+    """Any worker may claim it."""
     RUNNING = "running"
-    """A worker holds it until its lease ends."""
+    """A worker has claimed it, until its lease ends."""
     RESTING = "resting"
-    """Waits for its appointment (`due_at`)."""
+    """Not to be worked on before `due_at_ms`."""
     PAUSED = "paused"
-    """Waits for an operator."""
+    """Paused by an operator, until it is resumed."""
     STOPPED = "stopped"
-    """Cannot go on until somebody mends the reason and resumes it."""
+    """Cannot go on until an operator has removed the reason and resumes it."""
     DONE = "done"
     """Nothing is left to do."""
 
@@ -75,13 +77,13 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def run_id(self) -> str:
-        """The run's identity: the same for every event about this version, however often it is told."""
+        """The run's identity: the same for every event about this version of the object."""
         name = json.dumps([self.bucket, self.key, self.version], ensure_ascii=False, separators=(",", ":"))
         return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def source_of(bucket: str, key: str, version_id: str | None, etag: str) -> Source:
-    """The source an event names. Without versions S3 says `null`, or nothing: then the ETag tells them apart."""
+    """The source an event names. Without versions S3 names the version `null`, or none: then the ETag is used."""
     etag = etag.strip('"')
     if version_id == "null":
         version_id = None
@@ -89,7 +91,7 @@ def source_of(bucket: str, key: str, version_id: str | None, etag: str) -> Sourc
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What is known of a run from its first nudge on. `put_by` is who started it, as far as the event tells.
+    """What is known of a run from its first nudge on. `put_by` is who started it, where the event names one.
 
     `opened_at_ms` is when its campaign was stored under `state/`; releases before this note did not write it.
     """
@@ -107,8 +109,8 @@ class UnfinishedClaim(msgspec.Struct, frozen=True, omit_defaults=True):
     """A claim that left batches unsettled: it may have asked for the round's batches with numbers under `below`.
 
     `asked` is there when the claim could still write: by unsettled batch, for how many devices it had asked. None after
-    a crash: then nobody knows. `which` tells them apart in batches that it had asked for in part: bit n, hexadecimal,
-    is the n-th device of the batch as it is formed from the audience.
+    a crash: then it is not known. `which` has, for batches that it had asked for in part, which devices: bit n,
+    hexadecimal, is the n-th device of the batch as it is formed from the audience.
     """
 
     epoch: int
@@ -121,10 +123,10 @@ class UnfinishedClaim(msgspec.Struct, frozen=True, omit_defaults=True):
         return number < self.below and (self.asked is None or number in self.asked)
 
     def asked_of(self, number: int) -> int:
-        """For which devices of a batch, by bits; all bits (-1) where that is not known."""
+        """For which devices of a batch, by bits; `EVERY_DEVICE` where that is not known."""
         if not self.may_have_asked(number):
             return 0
-        return int(self.which[number], 16) if number in self.which else -1
+        return int(self.which[number], 16) if number in self.which else EVERY_DEVICE
 
     def beyond(self, number: int) -> "UnfinishedClaim":
         """The same claim, when batch `number` and all before it are settled."""
@@ -147,7 +149,7 @@ class Asking(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Lane(msgspec.Struct, frozen=True):
-    """One lane as the ledger holds it. All times in milliseconds since the epoch.
+    """One lane as it is in the ledger. All times in milliseconds since the epoch.
 
     Args:
         epoch: counts the claims; every write of a worker is conditional on it.
@@ -165,7 +167,7 @@ class Lane(msgspec.Struct, frozen=True):
         asking: deferred batches that may have been asked for and are not in the account yet. None in a lane of a
             release that asked for them in the order of their numbers, one round after the other.
         revision: counts the writes that move the account: an older one that arrives late is refused.
-        health: what was seen of each endpoint, so that an outage is told from a device that is refused alone.
+        health: what was seen of each endpoint, so that an outage is distinguished from a device that is refused alone.
         crashed: this claim took the lane over from a worker that never handed it over.
     """
 
@@ -221,7 +223,7 @@ class Lane(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> str:
-        """One word for people: the ending of a run that is done, else what it is doing."""
+        """For people: the ending of a run that is done, else what it is doing."""
         if self.ending is not None:
             return self.ending.value
         return {LaneState.READY: "running", LaneState.RUNNING: "running"}.get(self.state, self.state.value)
@@ -233,7 +235,7 @@ def batch_name(number: int, round_: int) -> str:
 
 
 class LaneTaken(Exception):
-    """A nudge that finds nothing to do: another worker holds the lane, or it waits, or it is done."""
+    """A nudge that finds nothing to do: another worker has the lane, or it waits, or it is done."""
 
     def __init__(self, lane: Lane | None) -> None:
         super().__init__(lane.state.value if lane else "unknown run")
@@ -241,8 +243,8 @@ class LaneTaken(Exception):
 
 
 class LaneLost(Exception):
-    """Another worker claimed the lane since: this one must not write any more."""
+    """Another worker has claimed the lane since: this one must not write any more."""
 
 
 class LedgerTooNew(Exception):
-    """A newer release wrote this item: leave it alone."""
+    """A newer release wrote this item: its own sweeper and workers go on with it."""

@@ -1,4 +1,4 @@
-"""How much time there is. Time is always an input: nothing here, or anywhere in the worker, asks the machine itself."""
+"""Time as an input: the worker reads no clock of the machine, so that tests decide what time it is."""
 
 from collections.abc import Callable
 from typing import Protocol

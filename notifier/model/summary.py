@@ -1,4 +1,4 @@
-"""The account of a run in one value: what the summary object, the end event and the command line show."""
+"""A run in one value: the content of the summary object and the end event, and what the command line shows."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from notifier.model.run import Lane, Run
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """A run in figures. Users in `users`, `excluded` and `arms.assigned`; devices in the rest. Times: epoch ms.
+    """A run's counts. Users in `users`, `excluded` and `arms.assigned`; devices in the rest. Times: epoch ms.
 
     `possibly_repeated` counts devices, each once; `repeat_requests` the requests that may have been repeats. Both hold
     `unsettled`: devices that were asked for in batches that could not be settled, and are asked again after a resume.
@@ -43,7 +43,7 @@ class Summary(msgspec.Struct, frozen=True):
 def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
     """The run as the ledger knows it now. `bucket` is where the rows are."""
     account, unsettled = lane.account, lane.unsettled
-    # A run of the release before counted requests here: never more devices than there are outside the control group.
+    # An older release counted requests here, of which a device can have several: at most the devices outside control.
     repeated = min(account.possibly_repeated, account.devices - account.outcomes().held)
     return Summary(
         run_id=run.run_id,

@@ -86,7 +86,7 @@ class Push:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Record and device: tells the devices of a run apart."""
+        """Record and device: unique in a run."""
         return self.record, self.number
 
     @property

@@ -31,7 +31,7 @@ from notifier.sending.trouble_log import TroubleLog
 MAX_LOADING = 4
 """Batches that are read at the same time, besides settlements."""
 MAX_LOADED = 32
-"""Batches that are read and not yet asked."""
+"""Batches that are read and not yet asked for: their devices are in memory."""
 MAX_LOOKS = 2
 """Batches whose due time is read at the same time."""
 RETRY_S = 2.0
@@ -113,6 +113,7 @@ class DeferredQueue:
 
     def forget(self, number: int, round_: int) -> None:
         """Remove a batch whose round is settled."""
+        # A listing that is under way may still find it.
         self._taken[number] = max(round_, self._taken.get(number, 0))
         if number in self._known and self._known[number].round <= round_:
             del self._known[number]
@@ -269,12 +270,12 @@ class DeferredQueue:
 
     def put_back(self, number: int) -> bool:
         """Let a batch wait of which no device is due, or remove one without devices. Returns whether it did."""
-        items, found, now_s = self._loaded[number], self._known[number], self._clock.now()
-        if any(self._is_due(item, now_s) for item in items):
+        devices, found, now_s = self._loaded[number], self._known[number], self._clock.now()
+        if any(self._is_due(device, now_s) for device in devices):
             return False
         del self._loaded[number], self._known[number]
-        if items:
-            self.add(msgspec.structs.replace(found, due_at=min(map(due_from, items))))
+        if devices:
+            self.add(msgspec.structs.replace(found, due_at=min(map(due_from, devices))))
         return True
 
     def take(self, number: int, suspects: Sequence[UnfinishedClaim]) -> tuple[Batch, list[Push]]:

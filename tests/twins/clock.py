@@ -1,4 +1,4 @@
-"""Time that passes only when somebody lets it."""
+"""Time that passes only when a test lets it."""
 
 from collections.abc import Callable
 

@@ -46,7 +46,7 @@ class Act(enum.Enum):
     FOREIGN = "foreign"
     """A token of another project than the secret's."""
     OFF = "off"
-    """Its platform cannot be sent to until somebody mends it."""
+    """Its platform cannot be sent to until an operator has changed something."""
     HALT = "halt"
     """Refused for what would be everybody's trouble."""
     STALE = "stale"
@@ -91,7 +91,7 @@ class Phones:
         self.asked: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.on_ask: Callable[[str, float, int], None] = lambda _, __, ___: None
-        """Is told of each request: the token, when it began, and the round of its batch."""
+        """Is called with each request: the token, when it began, and the round of its batch."""
         self.began: list[float] = []
         """When each request began."""
         self.good_generation = 0

@@ -30,7 +30,7 @@ ENDPOINTS = ("fcm", "apns")
 
 
 class TwinLog:
-    """Keeps what was told."""
+    """Keeps what was logged."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[Action, dict[str, Any]]] = []
@@ -43,7 +43,7 @@ class TwinLog:
 
 
 class TwinContinuation:
-    """Keeps nudges until somebody delivers them.
+    """Keeps nudges until a test delivers them.
 
     Args:
         before: called before each; may raise, as a refused invocation does.
@@ -101,7 +101,7 @@ class World:
         self.ttl_s: float | None = None
         """The message's time to live."""
         self.per_second: float | None = None
-        """The pace, where it is less than the one of a campaign can be."""
+        """The rate limit, where it is lower than a campaign's can be."""
         self.refusal: str | None = None
         """Why the file cannot be opened."""
         self.unreachable: str | None = None
@@ -128,7 +128,7 @@ class World:
 
 
 class TwinAnnouncer:
-    """Announces a run's end to nobody.
+    """Announces a run's end nowhere.
 
     Args:
         before: called before each.

@@ -14,7 +14,7 @@ def invoke(world: World, *happenings: Happening, timeout_s: float = 900.0, threa
 
     Args:
         happenings: what happens meanwhile.
-        timeout_s: what Lambda gives it; nobody enforces it here.
+        timeout_s: what Lambda gives it; it is not enforced here.
         threads: whether calls in the background end by themselves.
     """
     return hops_of(world, *happenings, threads=threads).lane_worker().work(world.run, 0, invocation(world, timeout_s))

@@ -51,7 +51,7 @@ class MemoryLedger:
         self.approved: dict[tuple[str, str], str] = {}
         """The SHA-256 of what was approved, by bucket and key."""
         self.unreadable: dict[str, Exception] = {}
-        """Runs whose lane cannot be read by whoever looks for those that are due, and why."""
+        """Runs whose lane cannot be read by a sweep, and why."""
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ class MemoryLedger:
         self._runs[run_id] = msgspec.structs.replace(self._runs[run_id], campaign_id=campaign_id)
 
     def take_campaign(self, campaign_id: str, run_id: str, *, again: bool) -> bool:
-        """Make the run the owner of its campaign id, if nobody is."""
+        """Make the run the owner of its campaign id, if there is none."""
         return self._campaigns.setdefault(campaign_id, run_id) == run_id or again
 
     def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None:
@@ -160,7 +160,7 @@ class MemoryLedger:
         return self._write("advance", before, changes, cursor=True)
 
     def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane:
-        """Let go of the lane; ready at once where an operator's word speaks against waiting. Raises LaneLost."""
+        """End the lease; the lane is ready at once where an operator's command forbids waiting. Raises LaneLost."""
         try:
             return self._release(lane, state, due_at_ms, reason)
         except _ControlChanged:
@@ -268,7 +268,7 @@ class MemoryLedger:
                 on_unreadable(f"run#{lane.run_id}", self.unreadable[lane.run_id])
 
     def put_off(self, lane: Lane, due_at_ms: int) -> bool:
-        """Move a due lane's appointment on. False when somebody was faster."""
+        """Move a due lane's `due_at_ms`. False when another was faster."""
         found = self._lanes.get((lane.run_id, lane.lane))
         was = (lane.due_at_ms, lane.epoch, lane.state)
         if found is None or (found.due_at_ms, found.epoch, found.state) != was:
@@ -299,7 +299,7 @@ class MemoryLedger:
 
 
 class _ControlChanged(Exception):
-    """An operator's word came while the worker drained."""
+    """An operator's command came while the worker drained."""
 
 
 def _is_free(lane: Lane, now_ms: int) -> bool:

@@ -33,7 +33,7 @@ class Faults(msgspec.Struct, frozen=True):
     kills: int = 0
     stalls: int = 0
     """Times that a worker does not move for longer than its lease."""
-    words: int = 0
+    commands: int = 0
     """Operators' pauses, resumes and cancels."""
     cancels: bool = False
     doubled: float = 0.0
@@ -50,7 +50,7 @@ class Faults(msgspec.Struct, frozen=True):
     slow: float = 0.0
     """Share of calls to the results that take longer than a lease."""
     refuses: bool = False
-    """At some time the store refuses everything that settles batches, until the run has stopped and somebody allows it.
+    """At some time the store refuses everything that settles batches, until the run has stopped and an operator allows it.
     """
 
     @property
@@ -87,7 +87,7 @@ class Schedule:
         self.ghosts: list[TwinTask[Any]] = []
         self.events: list[tuple[float, int]] = []
         """When an invocation is due, and how often it was tried."""
-        self.kills = self.stalls = self.words = self.failures = self.timeouts = self.resumes = 0
+        self.kills = self.stalls = self.commands = self.failures = self.timeouts = self.resumes = 0
         self.cancelled = False
         self.calm = False
         self.next_sweep_s = self.clock.now() + SWEEP_EVERY_S
@@ -118,7 +118,7 @@ class Schedule:
         return act
 
     def _access_of(self, endpoint: str, now_s: float) -> Access | None:
-        """Fetched at first, then out of reach: as `notifier.gateway.keys` tells it."""
+        """Fetched at first, then out of reach: as `notifier.gateway.keys` reports it."""
         for name, from_s, length_s in () if self.calm else self.faults.away:
             without_s = now_s - START_S - from_s
             if name == endpoint and 0 <= without_s < length_s:
@@ -140,7 +140,7 @@ class Schedule:
         self.seen_before = Counter(self.world.phones.seen)
 
     def _allow(self) -> None:
-        """Somebody repairs the bucket's policy."""
+        """An operator repairs the bucket's policy."""
         self.refusing = False
         seen = self.world.phones.seen - self.seen_before
         self.asked_too_often |= {token for token, times in seen.items() if times > 1}
@@ -215,8 +215,8 @@ class Schedule:
             else:
                 self._invoke()
 
-    def _speak(self, control: Control) -> None:
-        self.words += 1
+    def _command(self, control: Control) -> None:
+        self.commands += 1
         lane = self.world.ledger.set_control(self.world.run.run_id, control, "ann")
         if lane is None:
             return
@@ -227,7 +227,7 @@ class Schedule:
     # -- the history --------------------------------------------------------------------------------------------------
 
     def run(self) -> Lane:
-        """From the first nudge until the run is closed and nobody works any more. Returns the lane."""
+        """From the first nudge until the run is closed and no worker is left. Returns the lane."""
         self._invoke()
         for step in range(MAX_STEPS):
             self.calm = self.calm or step > 1_500
@@ -264,16 +264,16 @@ class Schedule:
             self._idle()
 
     def _idle(self) -> None:
-        """Nobody moves: time goes on to what comes next; an operator mends what has stopped."""
+        """No worker moves: time goes on to the next event; an operator resumes what has stopped."""
         lane = self.world.lane
         if not self.workers and lane.state in (LaneState.PAUSED, LaneState.STOPPED):
-            word = (lane.state, lane.control)
-            assert lane.control is not Control.CANCEL, "cancelled, and waits for nobody"
-            assert word != (LaneState.PAUSED, Control.GO), "resumed, and waits for nobody"
+            waits_for = (lane.state, lane.control)
+            assert lane.control is not Control.CANCEL, "cancelled, and still waits"
+            assert waits_for != (LaneState.PAUSED, Control.GO), "resumed, and still waits"
             self.resumes += 1
             if self.refusing:
                 self._allow()
-            self._speak(Control.GO)
+            self._command(Control.GO)
             return
         times = [at for at, _ in self.events] + [self.next_sweep_s]
         times += [worker.stalled_until_s for worker in self.workers]
@@ -287,9 +287,9 @@ class Schedule:
         if self.workers and self.stalls < faults.stalls and chance.random() < 0.02:
             self.stalls += 1
             chance.choice(self.workers).stalled_until_s = self.clock.now() + chance.choice((15.0, 25.0, 70.0))
-        if self.words < faults.words and chance.random() < 0.02:
-            words = [Control.PAUSE, Control.GO] + [Control.CANCEL] * faults.cancels
-            self._speak(chance.choice(words))
+        if self.commands < faults.commands and chance.random() < 0.02:
+            commands = [Control.PAUSE, Control.GO] + [Control.CANCEL] * faults.cancels
+            self._command(chance.choice(commands))
         if faults.refuses and not self.has_refused and chance.random() < 0.02:
             self._refuse()
 

@@ -92,7 +92,7 @@ class MemoryResults:
         return frozenset(n for run, n, in_round in self.rows if run == run_id and in_round == round_ and n >= number)
 
     def settled(self, run_id: str, number: int, round_: int) -> SettledBatch:
-        """A batch that somebody settled."""
+        """A settled batch."""
         found = self.rows[run_id, number, round_]
         account = _copied(found.account)
         return SettledBatch(

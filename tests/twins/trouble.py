@@ -14,7 +14,7 @@ class Trouble(enum.Enum):
     UNANSWERED = "unanswered"
     """The call does its work, its answer is lost: the caller sees an error."""
     REFUSED = "refused"
-    """The store may not be written, until somebody allows it."""
+    """The store may not be written, until an operator allows it."""
     REPEATED = "repeated"
     """The call does its work, its answer is lost, and the client repeats it by itself."""
 

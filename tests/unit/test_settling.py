@@ -41,7 +41,7 @@ def refuse(world: World, *names: str) -> None:
 
 
 def allow(world: World) -> None:
-    """Somebody repaired it, and resumes the run."""
+    """An operator repaired it, and resumes the run."""
     world.results.troubles = lambda _: Trouble.NONE
     world.ledger.set_control("r", Control.GO, "ann")
 
@@ -86,12 +86,12 @@ class TestRefused:
         assert set(world.phones.asked.values()) == {1}
         assert (world.lane.reason or "").startswith("rows_refused: AccessDenied by S3 for PutObject under rows/")
         assert said(world)[0] == world.lane.reason
-        told = summary(world)
-        assert (told.possibly_repeated, told.repeat_requests, told.unsettled) == (asked, asked, asked)
+        figures = summary(world)
+        assert (figures.possibly_repeated, figures.repeat_requests, figures.unsettled) == (asked, asked, asked)
         assert world.lane.trouble.startswith("rows_refused")
 
     def test_resumed_too_early(self) -> None:
-        """A claim that meets pushes without a row proves first that rows can be written: it asks nobody."""
+        """A claim that meets pushes without a row proves first that rows can be written: it asks for no device."""
         world = World(users(3000))
         refuse(world)
         invoke(world)
@@ -112,10 +112,10 @@ class TestRefused:
         first = summary(world).unsettled
         allow(world)
         assert invoke(world).status == "completed"
-        told = summary(world)
-        assert (told.devices, told.unsettled, world.phones.repeats) == (20_000, 0, first)
-        assert first <= told.possibly_repeated <= first + world.size
-        assert told.repeat_requests == told.possibly_repeated
+        figures = summary(world)
+        assert (figures.devices, figures.unsettled, world.phones.repeats) == (20_000, 0, first)
+        assert first <= figures.possibly_repeated <= first + world.size
+        assert figures.repeat_requests == figures.possibly_repeated
 
     @pytest.mark.parametrize("folder", ["deferred", "invalid", "dead-tokens"])
     def test_the_other_folders(self, folder: str) -> None:
@@ -138,7 +138,7 @@ class TestRefused:
         assert world.phones.repeats <= summary(world).possibly_repeated <= 1000
 
     def test_one_odd_refusal(self) -> None:
-        """A store that refuses once or twice does not stop the run, and nobody is asked twice."""
+        """A store that refuses once or twice does not stop the run, and no device is asked for twice."""
         world = World(users(2000))
         left = [Trouble.REFUSED] * (REFUSALS - 1)
         world.results.troubles = lambda name: left.pop() if left and name == "rows" else Trouble.NONE
@@ -146,7 +146,7 @@ class TestRefused:
         assert (world.phones.repeats, summary(world).possibly_repeated, world.lane.trouble) == (0, 0, "")
 
     def test_the_ledger_refuses(self) -> None:
-        """Progress may not be written, for good: the run stops and names the table, and nobody is asked twice."""
+        """Progress may not be written, for good: the run stops and names the table, and no device is asked for twice."""
         world = World(users(5000), per_second=500)
 
         def refused(name: str) -> Trouble:
@@ -161,7 +161,7 @@ class TestRefused:
         assert set(world.phones.asked.values()) == {1}
 
     def test_what_is_settled_may_not_be_read(self) -> None:
-        """A claim that may not look for settled batches stops, and asks nobody."""
+        """A claim that may not look for settled batches stops, and asks for no device."""
         world = World(users(2000))
         world.results = results = Unlisted()
         results.troubles = settles_nothing
@@ -191,7 +191,7 @@ class TestRefused:
         assert (world.phones.asked["t3.0"], world.lane.account.deferred) == (1, 1)
 
     def test_cancelled(self) -> None:
-        """Nobody resumes it: it ends at once, counts what is settled behind the gap, and names what is not."""
+        """It is never resumed: it ends at once, counts what is settled behind the gap, and names what is not."""
         slow = Phones(lambda token, _: Act.MUTE if token == "t7.0" else Act.ACCEPT)
         world = World(users(2000), phones=slow)
 
@@ -380,7 +380,7 @@ class TestForAWhile:
         assert (world.phones.repeats, summary(world).possibly_repeated) == (0, 0)
 
     def test_until_the_hop_ends(self) -> None:
-        """It leaves with the reason, comes back by itself, asks nobody before rows can be written, and counts."""
+        """It leaves with the reason, comes back by itself, asks for no device before rows can be written, and counts."""
         world = World(users(3000))
         world.results.troubles = lambda _: Trouble.LOST
         invoke(world, timeout_s=90)
@@ -418,7 +418,7 @@ class TestForAWhile:
         assert (world.lane.reason or "").endswith("what failed last: rows could not be written: put rows")
 
     def test_an_invocation_that_breaks_off_leaves_it_behind(self) -> None:
-        """An error that nobody foresaw is in the ledger, too, in its own words."""
+        """An unforeseen error is in the ledger, too, in its own words."""
         world = World(users(10))
         hop_factory = hops_of(world)
 
@@ -443,7 +443,7 @@ class TestSlow:
     """S3 hangs for longer than a lease, and the ledger is well."""
 
     def test_rows_that_hang(self) -> None:
-        """The lease is kept, what takes too long holds the sending, and nobody is asked twice."""
+        """The lease is kept, what takes too long holds the sending, and no device is asked for twice."""
         world = World(users(20_000), per_second=200)
         hop_factory = hops_of(world)
         began_s = world.clock.now()
@@ -487,15 +487,15 @@ class TestSlow:
 
 
 class TestCounting:
-    """Devices once, requests each time, and neither more than a crash leaves in doubt."""
+    """Devices once, requests each time, and neither more than a crash leaves suspected."""
 
     def test_a_device_that_is_unanswered_twice(self) -> None:
         """Over two rounds: one device, two requests."""
         phones = Phones(lambda token, asked: Act.BROKEN if token == "t3.0" and asked < 2 else Act.ACCEPT)
         world = World(users(10), phones=phones)
         invoke(world)
-        told = summary(world)
-        assert (told.possibly_repeated, told.repeat_requests, phones.repeats) == (1, 2, 2)
+        figures = summary(world)
+        assert (figures.possibly_repeated, figures.repeat_requests, phones.repeats) == (1, 2, 2)
 
     def test_a_device_that_two_claims_count(self) -> None:
         """A settled batch's repeats of another claim are added: devices up to those that can be, requests all."""
@@ -507,25 +507,25 @@ class TestCounting:
             account.add_repeats(40, 40, at_most=most)
         assert (account.possibly_repeated, account.repeat_requests) == (70, 130)
 
-    def test_a_slow_run_leaves_little_in_doubt(self) -> None:
+    def test_a_slow_run_leaves_little_suspected(self) -> None:
         """Of 100 pushes a second a crash makes two batches suspect, and not eight."""
         world = World(users(20_000), per_second=100)
         crash(world, 12)
         assert world.lane.fed * 500 - world.lane.cursor.record <= 1000
         invoke(world)
-        told = summary(world)
-        assert 0 < world.phones.repeats <= told.possibly_repeated <= 1000
+        figures = summary(world)
+        assert 0 < world.phones.repeats <= figures.possibly_repeated <= 1000
 
     def test_an_account_of_the_release_before(self) -> None:
         """It counted requests: they are requests here, and never more devices than there are."""
         world = World(users(10))
         old = msgspec.json.decode(b'{"devices": 10, "possibly_repeated": 70}', type=Account)
         assert (old.possibly_repeated, old.repeat_requests) == (70, 70)
-        told = summary_of(world.run, msgspec.structs.replace(world.lane, account=old), BUCKET)
-        assert (told.possibly_repeated, told.repeat_requests) == (10, 70)
+        figures = summary_of(world.run, msgspec.structs.replace(world.lane, account=old), BUCKET)
+        assert (figures.possibly_repeated, figures.repeat_requests) == (10, 70)
 
     def test_claims_that_asked_for_a_batch(self) -> None:
-        """A claim that stopped says for which batches it asked; of one that died nobody knows."""
+        """A claim that stopped says for which batches it asked; of one that died it is not known."""
         died, stopped = UnfinishedClaim(1, 9), UnfinishedClaim(2, 9, {4: 500, 7: 20})
         assert [n for n in range(10) if stopped.may_have_asked(n)] == [4, 7]
         assert [n for n in range(10) if died.may_have_asked(n)] == list(range(9))

@@ -36,7 +36,7 @@ def to_the_end(world: World, hops: int = 40) -> None:
 
 
 class TestDueTimes:
-    """Nobody waits for anybody else."""
+    """No device waits for another."""
 
     def test_each_at_its_own_time(self) -> None:
         """Three devices of one batch wait a minute, five minutes, an hour: they are asked after that, and no later."""
@@ -53,7 +53,7 @@ class TestDueTimes:
         assert all(times == times[:1] for token, times in asked_s.items() if token not in waits)
 
     def test_while_the_reading_goes_on(self) -> None:
-        """A paced run reads for two hours; who was to be asked in a minute is asked in a minute."""
+        """A run at a low rate reads for two hours; a device that is due in a minute is asked for in a minute."""
         script = {"t1.0": Act.MINUTE, "t700.0": Act.LATER, "t701.0": Act.HOUR}
         world, asked_s = world_of(2_000, script)
         world.per_second = 0.25
@@ -66,8 +66,8 @@ class TestDueTimes:
         assert world.phones.repeats == 0
         assert world.lane.account.outcomes().accepted == 2_000
 
-    def test_the_pace_is_of_first_requests(self) -> None:
-        """Who is asked again takes nobody's turn."""
+    def test_the_rate_limit_is_of_first_requests(self) -> None:
+        """A device that is asked for again takes no other's turn."""
         world, asked_s = world_of(100, {f"t{n}.0": Act.MINUTE for n in range(50)}, size=50, per_second=1)
         to_the_end(world)
         first = sorted(times[0] for times in asked_s.values())
@@ -81,7 +81,7 @@ class TestDueTimes:
         assert asked_s["t1.0"][1] > 99
 
     def test_a_rest_lasts_until_the_first_is_due(self) -> None:
-        """Nobody pays for the wait, and the lane is due when the first device is."""
+        """The wait is not billed, and the lane is due when the first device is."""
         world, _ = world_of(10, {"t1.0": Act.HOUR, "t2.0": Act.LATER})
         invoke(world)
         assert world.lane.state is LaneState.RESTING

@@ -32,7 +32,7 @@ def test_completed() -> None:
     assert closed.closed_at_ms is not None
 
 
-def test_control_users_are_held_at_the_pace_of_the_sends() -> None:
+def test_control_users_are_held_at_the_rate_of_the_sends() -> None:
     """Half of 1,000 users are in the control group: all take the 10 s that 100 a second need."""
     world = World(users(1000), control_percent=50, per_second=100)
     invoke(world)
@@ -43,7 +43,7 @@ def test_control_users_are_held_at_the_pace_of_the_sends() -> None:
 
 
 def test_a_run_that_cannot_be_opened_yet_waits() -> None:
-    """S3 is away: the lane is ready again in a minute, with the reason; nobody is nudged; then it begins."""
+    """S3 is away: the lane is ready again in a minute, with the reason; no nudge is sent; then it begins."""
     world = World(users(10))
     world.unreachable = "s3://twins/batches/f.json: S3 answered 503"
     invoke(world)
@@ -92,7 +92,7 @@ def test_hand_over_with_a_request_that_is_never_answered() -> None:
 
 
 def test_not_before() -> None:
-    """The run rests until its time; nobody can claim it earlier, the sweeper's nudge finds it ready then."""
+    """The run rests until its time; no worker can claim it earlier, the sweeper's nudge finds it ready then."""
     world = World(users(10), not_before=at(3600))
     invoke(world)
     lane = world.lane
@@ -117,7 +117,7 @@ def test_abort_after() -> None:
 
 
 def test_pause_and_resume() -> None:
-    """Within 5 s of a pause no request starts; resumed, the run goes on, and asks nobody twice."""
+    """Within 5 s of a pause no request starts; resumed, the run goes on, and asks for no device twice."""
     world = World(users(3000), per_second=100)
     said = START_S + 10
     invoke(world, (10, lambda: world.ledger.set_control("r", Control.PAUSE, "ann")))
@@ -173,9 +173,9 @@ def test_unsendable() -> None:
 
 
 def test_payload_refused_for_everybody() -> None:
-    """Fifty refusals and no success stop the run: refused devices are unsent, and asked again after the mend."""
-    mended = [False]
-    phones = Phones(lambda _, __: Act.ACCEPT if mended[0] else Act.WRONG)
+    """Fifty refusals and no success stop the run: refused devices are unsent, and asked again after the repair."""
+    is_repaired = [False]
+    phones = Phones(lambda _, __: Act.ACCEPT if is_repaired[0] else Act.WRONG)
     world = World(users(3000), phones=phones, per_second=200)
     invoke(world)
     lane = world.lane
@@ -183,7 +183,7 @@ def test_payload_refused_for_everybody() -> None:
     assert lane.reason is not None
     assert lane.reason.startswith("payload_refused")
     assert not lane.account.outcomes().rejected
-    mended[0] = True
+    is_repaired[0] = True
     world.ledger.set_control("r", Control.GO, "ann")
     invoke(world)
     outcomes = world.lane.account.outcomes()
@@ -203,9 +203,9 @@ def foreign(world: World) -> int:
 
 
 def test_all_tokens_of_another_project() -> None:
-    """A wrong secret stops the run: no token is called dead, and after the mend every device is accepted."""
-    mended = [False]
-    phones = Phones(lambda _, __: Act.ACCEPT if mended[0] else Act.FOREIGN)
+    """A wrong secret stops the run: no token is called dead, and after the repair every device is accepted."""
+    is_repaired = [False]
+    phones = Phones(lambda _, __: Act.ACCEPT if is_repaired[0] else Act.FOREIGN)
     world = World(users(3000), phones=phones, per_second=200)
     invoke(world)
     account = world.lane.account
@@ -213,7 +213,7 @@ def test_all_tokens_of_another_project() -> None:
     assert (world.lane.reason or "").startswith("wrong_sender: ")
     assert (account.settled, foreign(world)) == (0, 0)
     assert account.deferred == account.devices > 0
-    mended[0] = True
+    is_repaired[0] = True
     world.ledger.set_control("r", Control.GO, "ann")
     invoke(world)
     outcomes = world.lane.account.outcomes()
@@ -240,15 +240,15 @@ def test_a_small_file_of_foreign_tokens() -> None:
 
 
 @pytest.mark.parametrize("act", [Act.FOREIGN, Act.WRONG])
-def test_paused_in_doubt(act: Act) -> None:
-    """Refusals that nothing was learnt of yet are unsent, not rejected: resumed after the mend, all are accepted."""
-    mended = [False]
-    world = World(users(3000), phones=Phones(lambda _, __: Act.ACCEPT if mended[0] else act), per_second=6)
+def test_paused_with_withheld_refusals(act: Act) -> None:
+    """Withheld refusals are unsent, not rejected: resumed after the repair, all are accepted."""
+    is_repaired = [False]
+    world = World(users(3000), phones=Phones(lambda _, __: Act.ACCEPT if is_repaired[0] else act), per_second=6)
     invoke(world, (2, lambda: world.ledger.set_control("r", Control.PAUSE, "ann")))
     assert world.lane.state is LaneState.PAUSED
     assert world.phones.asked
     assert (world.lane.account.settled, foreign(world)) == (0, 0)
-    mended[0] = True
+    is_repaired[0] = True
     world.ledger.set_control("r", Control.GO, "ann")
     invoke(world)
     assert world.lane.account.outcomes().accepted == 3000
@@ -269,7 +269,7 @@ def test_renewed_into_another_project() -> None:
 
 
 def test_refused_credentials() -> None:
-    """Refused, renewed once, refused again: the run stops; resumed after the mend in a warm process it goes on."""
+    """Refused, renewed once, refused again: the run stops; resumed after the repair in a warm process it goes on."""
     world = World(users(500))
     world.phones.good_generation = 10
     world.phones.secret_is_good = False
@@ -283,7 +283,7 @@ def test_refused_credentials() -> None:
 
 
 def test_credentials_that_cannot_be_fetched_are_a_rest() -> None:
-    """Nobody can be asked: what was let go is deferred, the lane rests unpaid and says why; later it goes on."""
+    """No device can be asked for: what was sent is deferred, the lane rests unpaid and says why; later it goes on."""
     world = World(users(3000))
     until_s = world.clock.now() + 60
     world.barred["fcm"] = Access(Readiness.UNAVAILABLE, "Google's token endpoint answers 503", until_s)
@@ -362,7 +362,7 @@ def test_one_record_is_poison_to_the_gateway(act: Act) -> None:
 
 @pytest.mark.parametrize("last", [2998, 2999])
 def test_poison_at_the_very_end(last: int) -> None:
-    """Nobody is left to be accepted after it: with others accepted before, it is rejected all the same."""
+    """No device is left to be accepted after it: with others accepted before, it is rejected all the same."""
     phones = Phones(lambda token, _: Act.HALT if token == f"t{last}.0" else Act.ACCEPT)
     world = World(users(3000), phones=phones)
     invoke(world)
@@ -380,15 +380,15 @@ def test_a_poisoned_record_in_a_thousand() -> None:
 
 @pytest.mark.parametrize("act", [Act.HALT, Act.STALE])
 def test_everybody_is_refused(act: Act) -> None:
-    """From the beginning: the run stops after some hundred requests, blames nobody, and goes on after the mend."""
-    mended = [False]
-    world = World(users(30_000), phones=Phones(lambda _, __: Act.ACCEPT if mended[0] else act), window=1_000)
+    """From the beginning: the run stops after some hundred requests, rejects no device, and goes on after the repair."""
+    is_repaired = [False]
+    world = World(users(30_000), phones=Phones(lambda _, __: Act.ACCEPT if is_repaired[0] else act), window=1_000)
     invoke(world)
     lane = world.lane
     assert (lane.state, lane.account.settled) == (LaneState.STOPPED, 0)
     assert (lane.reason or "").startswith("BadTopic: fcm refuses" if act is Act.HALT else "credentials_refused: ")
     assert sum(world.phones.asked.values()) < 400
-    mended[0] = True
+    is_repaired[0] = True
     world.ledger.set_control("r", Control.GO, "ann")
     invoke(world)
     assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 30_000)
@@ -397,15 +397,15 @@ def test_everybody_is_refused(act: Act) -> None:
 @pytest.mark.parametrize("per_second", [20, 2_000])
 def test_everybody_is_refused_in_the_middle(per_second: int) -> None:
     """A right is withdrawn after 1,000 acceptances: the run stops, no device is rejected for it, at any pace."""
-    mended = [False]
+    is_repaired = [False]
     phones = Phones()
-    phones.act_of = lambda *_: Act.HALT if len(phones.asked) > 1_000 and not mended[0] else Act.ACCEPT
+    phones.act_of = lambda *_: Act.HALT if len(phones.asked) > 1_000 and not is_repaired[0] else Act.ACCEPT
     world = World(users(30_000), phones=phones, window=1_000, per_second=per_second)
     invoke(world)
     outcomes = world.lane.account.outcomes()
     assert (world.lane.state, outcomes.rejected, outcomes.failed) == (LaneState.STOPPED, {}, {})
     assert len(phones.asked) < 1_400
-    mended[0] = True
+    is_repaired[0] = True
     world.ledger.set_control("r", Control.GO, "ann")
     for _ in range(3):
         invoke(world)
@@ -416,14 +416,14 @@ def test_everybody_is_refused_in_the_middle(per_second: int) -> None:
 @pytest.mark.parametrize("count", [1, 3, 40])
 @pytest.mark.parametrize("act", [Act.HALT, Act.STALE])
 def test_a_small_file_is_refused(count: int, act: Act) -> None:
-    """Too few to be many, and none accepted: the run stops after some tries, so that it can go on after the mend."""
-    mended = [False]
-    world = World(users(count), phones=Phones(lambda _, __: Act.ACCEPT if mended[0] else act))
+    """Too few to be many, and none accepted: the run stops after some tries, so that it can go on after the repair."""
+    is_repaired = [False]
+    world = World(users(count), phones=Phones(lambda _, __: Act.ACCEPT if is_repaired[0] else act))
     invoke(world)
     assert world.lane.state is LaneState.STOPPED
     assert world.lane.account.settled == 0
     assert world.clock.now() - START_S < 60
-    mended[0] = True
+    is_repaired[0] = True
     world.ledger.set_control("r", Control.GO, "ann")
     invoke(world)
     assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, count)
@@ -486,15 +486,15 @@ def test_whom_a_connection_takes_with_it_is_chance(act: Act, least_s: float, mos
 
 def test_devices_that_are_put_off() -> None:
     """One browser in ten without a key for web push: everybody else is sent to, then the run stops for these."""
-    mended = [False]
-    phones = Phones(lambda token, _: Act.OFF if token.endswith("0.0") and not mended[0] else Act.ACCEPT)
+    is_repaired = [False]
+    phones = Phones(lambda token, _: Act.OFF if token.endswith("0.0") and not is_repaired[0] else Act.ACCEPT)
     world = World(users(3000), phones=phones)
     invoke(world)
     account = world.lane.account
     assert world.lane.state is LaneState.STOPPED
     assert (world.lane.reason or "").startswith("THIRD_PARTY_AUTH_ERROR: ")
     assert (account.outcomes().accepted, account.deferred) == (2700, 300)
-    mended[0] = True
+    is_repaired[0] = True
     world.ledger.set_control("r", Control.GO, "ann")
     invoke(world)
     assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 3000)
@@ -514,12 +514,12 @@ def test_one_odd_answer_puts_off_one_device(first: Act) -> None:
 
 def test_everybody_is_put_off() -> None:
     """A project without a key, an audience of nothing else: a hundred answers are enough to stop."""
-    mended = [False]
-    world = World(users(3000), phones=Phones(lambda _, __: Act.ACCEPT if mended[0] else Act.OFF), per_second=200)
+    is_repaired = [False]
+    world = World(users(3000), phones=Phones(lambda _, __: Act.ACCEPT if is_repaired[0] else Act.OFF), per_second=200)
     invoke(world)
     assert world.lane.state is LaneState.STOPPED
     assert len(world.phones.asked) < 1_000
-    mended[0] = True
+    is_repaired[0] = True
     world.ledger.set_control("r", Control.GO, "ann")
     invoke(world)
     assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 3000)

@@ -45,7 +45,7 @@ def rows_of(world: World) -> dict[int, Row]:
 @pytest.mark.parametrize("ttl_s", [DAY_S, None])
 @pytest.mark.parametrize("minutes", [2, 60, 20 * 60])
 def test_a_gateway_that_is_away(ttl_s: float | None, minutes: int) -> None:
-    """However long, within the time to live or a day: nobody fails; waits above 90 s are not paid for."""
+    """However long, within the time to live or a day: no device fails; waits above 90 s are not paid for."""
     over_s = minutes * 60 + 1.0
     world = world_of(400, lambda now_s, _, __: Act.BUSY if 1 < now_s < over_s else Act.ACCEPT, per_second=100)
     world.ttl_s = ttl_s

@@ -102,7 +102,7 @@ class TestCrashes:
         assert 0 < world.phones.repeats <= world.lane.account.possibly_repeated
 
     def test_the_last_batch_a_dead_worker_began(self) -> None:
-        """A clean hop that leaves just one of the dead worker's batches keeps him suspected; past it, nobody is."""
+        """A clean hop that leaves just one of the dead worker's batches keeps it suspected; past that, no claim is."""
         world = World(users(100), size=10, per_second=10)
         world.results.troubles = settles_nothing
 
@@ -124,7 +124,7 @@ class TestCrashes:
         assert world.phones.repeats == world.lane.account.possibly_repeated == 10 * begun
 
     def test_right_after_a_round(self) -> None:
-        """In a new round nothing is asked for before the ledger has come to it: a crash tells what it reached."""
+        """In a new round nothing is asked for before the ledger has come to it: a crash leaves what it reached."""
         world = World(users(10), phones=once("t3.0", Act.BROKEN))
         advances = []
 
@@ -266,7 +266,7 @@ class TestLedgerOutOfReach:
         assert world.clock.now() <= START_S + 10 + 32
 
     def test_queued_requests_are_held_too(self) -> None:
-        """What was let go and waits for its endpoint is not asked for either."""
+        """What was sent and waits for its endpoint is not asked for either."""
         world = World(users(3000))
 
         def cut() -> None:
@@ -292,7 +292,7 @@ class TestLedgerOutOfReach:
         assert (world.lane.account.settled, world.phones.repeats) == (2000, 0)
 
     def test_the_last_write(self) -> None:
-        """A refused hand-over fails the invocation, so that Lambda tries it again; nobody is asked twice."""
+        """A refused hand-over fails the invocation, so that Lambda tries it again; no device is asked for twice."""
         world = World(users(3000), per_second=100)
         world.ledger.troubles = lambda name: Trouble.UNANSWERED if name == "release" else Trouble.NONE
         with pytest.raises(StoreError):
@@ -324,7 +324,7 @@ class TestDeferred:
         assert (world.lane.cursor.round, world.lane.account.possibly_repeated, world.phones.asked["t3.0"]) == (0, 0, 2)
 
     def test_a_long_wait_is_a_rest(self) -> None:
-        """A gateway that asks for five minutes gets them, and nobody pays for the wait."""
+        """A gateway that asks for five minutes gets them, and the wait is not billed."""
         world = World(users(10), phones=once("t3.0", Act.LATER))
         invoke(world)
         lane = world.lane
@@ -348,7 +348,7 @@ class TestDeferred:
         assert (world.lane.ending, world.lane.account.settled) == (Ending.COMPLETED, 10)
 
     def test_deferred_objects_that_are_gone(self) -> None:
-        """Somebody deleted what is still to be asked for: the run stops and says so, it does not search for ever."""
+        """What is still to be asked for was deleted: the run stops and says so, it does not search for ever."""
         world = World(users(10), phones=once("t3.0", Act.LATER))
         invoke(world)
         world.results.deferrals.clear()

@@ -1,7 +1,7 @@
 """The delivery contract under everything at once: one history after another, each drawn from a seed.
 
 Kills at any step, stalls longer than a lease, nudges doubled and dropped, stores that fail and lose answers, operators'
-words, gateways that refuse, break off and never answer, credentials that are out of reach, two workers at a time, the
+commands, gateways that refuse, break off and never answer, credentials that are out of reach, two workers at a time, the
 sweeper in between.
 
 The gate draws few of them and `make deep` thousands. `SIMULATION_EXAMPLES=100000 pytest
@@ -41,7 +41,7 @@ FAULTS = st.builds(
     Faults,
     kills=st.integers(0, 6),
     stalls=st.integers(0, 3),
-    words=st.integers(0, 4),
+    commands=st.integers(0, 4),
     cancels=st.booleans(),
     doubled=st.sampled_from((0.0, 0.3)),
     dropped=st.sampled_from((0.0, 0.3)),
@@ -134,7 +134,7 @@ class History:
             assert (run_id, number, 0) in rows, f"the cursor passed batch {number}"
 
     def _check_suspects(self, before: Lane, after: Lane) -> None:
-        """Who died is suspected until the cursor passes the last batch that he may have asked for, and no longer."""
+        """A dead claim is suspected until the cursor passes the last batch that it may have asked for, and no longer."""
         if after.cursor.round != before.cursor.round:
             assert not after.suspects
             return
@@ -144,9 +144,9 @@ class History:
         assert of_before == tuple(one.epoch for one in before.suspects if one.below > passed)
 
     def check_due(self, token: str, now_s: float, round_: int) -> None:
-        """Nobody is asked before the time that the last settled round put down for it.
+        """No device is asked for before the time that the last settled round set for it.
 
-        But for a worker that was asking for that round itself, when a slower one, whose claim is over, settled it.
+        Except by a worker that was asking for that round itself, when a slower one, whose claim is over, settled it.
         """
         number = int(token[1:].partition(".")[0]) // self.size
         devices = sum(map(DEVICES.__getitem__, self.kinds[number * self.size :][: self.size]))
@@ -173,7 +173,7 @@ class History:
         interruptions = (
             self.schedule.kills
             + self.schedule.stalls
-            + self.schedule.words
+            + self.schedule.commands
             + self.schedule.failures
             + self.schedule.timeouts
             + self.schedule.resumes
@@ -200,7 +200,7 @@ class History:
         assert outcomes.held == sum(row.outcome is Outcome.HELD for row in rows)
 
     def _check_lease(self) -> None:
-        """A store that is slow, or refuses, costs nobody the lane: only kills, stalls and a ledger that fails do."""
+        """A store that is slow, or refuses, costs no worker its lane: only kills, stalls and a ledger that fails do."""
         schedule = self.schedule
         if not schedule.kills + schedule.stalls + schedule.failures + schedule.timeouts:
             assert not self.lost
@@ -259,9 +259,9 @@ def test_due_times(
 ) -> None:
     """Each device is asked when it is due: no sooner, and little later, whatever others wait for.
 
-    A paced reading may go on for half an hour meanwhile. Nobody is late by more than a sweep and what a hop takes; for
+    A reading at a low rate may go on for half an hour. No device is late by more than a sweep and a hop; for
     each worker that dies, by a lease and the sweeps that find it. Only a request that may have reached the phone is
-    repeated after its batch is settled, and so after the last first request of that batch at the run's pace.
+    repeated after its batch is settled, and so after the last first request of that batch at the run's rate.
     """
     history = History(kinds, size, 0, Faults(kills=kills, acts=tuple(waits), trouble=trouble), seed)
     history.world.per_second = per_second
