@@ -50,8 +50,7 @@ class Faults(msgspec.Struct, frozen=True):
     slow: float = 0.0
     """Share of calls to the results that take longer than a lease."""
     refuses: bool = False
-    """At some time the store refuses everything that settles batches, until the run has stopped and an operator allows it.
-    """
+    """At some time the store refuses what settles batches, until the run has stopped and an operator allows it."""
 
     @property
     def rests(self) -> int:

@@ -380,7 +380,7 @@ class TestForAWhile:
         assert (world.phones.repeats, summary(world).possibly_repeated) == (0, 0)
 
     def test_until_the_hop_ends(self) -> None:
-        """It leaves with the reason, comes back by itself, asks for no device before rows can be written, and counts."""
+        """It leaves with the reason, comes back by itself, asks for nothing before rows can be written, and counts."""
         world = World(users(3000))
         world.results.troubles = lambda _: Trouble.LOST
         invoke(world, timeout_s=90)

@@ -380,7 +380,7 @@ def test_a_poisoned_record_in_a_thousand() -> None:
 
 @pytest.mark.parametrize("act", [Act.HALT, Act.STALE])
 def test_everybody_is_refused(act: Act) -> None:
-    """From the beginning: the run stops after some hundred requests, rejects no device, and goes on after the repair."""
+    """From the beginning: the run stops after some hundred requests, rejects none, and goes on after the repair."""
     is_repaired = [False]
     world = World(users(30_000), phones=Phones(lambda _, __: Act.ACCEPT if is_repaired[0] else act), window=1_000)
     invoke(world)

@@ -1,8 +1,8 @@
 """The delivery contract under everything at once: one history after another, each drawn from a seed.
 
 Kills at any step, stalls longer than a lease, nudges doubled and dropped, stores that fail and lose answers, operators'
-commands, gateways that refuse, break off and never answer, credentials that are out of reach, two workers at a time, the
-sweeper in between.
+commands, gateways that refuse, break off and never answer, credentials that are out of reach, two workers at a time,
+the sweeper in between.
 
 The gate draws few of them and `make deep` thousands. `SIMULATION_EXAMPLES=100000 pytest
 tests/unit/test_worker_simulation.py` draws as many as one likes.
@@ -134,7 +134,7 @@ class History:
             assert (run_id, number, 0) in rows, f"the cursor passed batch {number}"
 
     def _check_suspects(self, before: Lane, after: Lane) -> None:
-        """A dead claim is suspected until the cursor passes the last batch that it may have asked for, and no longer."""
+        """A dead claim is suspected until the cursor passes the last batch it may have asked for, and no longer."""
         if after.cursor.round != before.cursor.round:
             assert not after.suspects
             return
