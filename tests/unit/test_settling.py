@@ -146,7 +146,7 @@ class TestRefused:
         assert (world.phones.repeats, summary(world).possibly_repeated, world.lane.trouble) == (0, 0, "")
 
     def test_the_ledger_refuses(self) -> None:
-        """Progress may not be written, for good: the run stops and names the table, and no device is asked for twice."""
+        """Progress may not be written, for good: the run stops and names the table; no device is asked for twice."""
         world = World(users(5000), per_second=500)
 
         def refused(name: str) -> Trouble:
@@ -235,10 +235,10 @@ class TestRefused:
         refuse(world)
         world.ledger.set_control("r", Control.CANCEL, "ann")
         assert invoke(world, timeout_s=90).status == "cancelled"
-        told = summary(world)
-        assert (told.hops, (world.lane.reason or "")[:12]) == (3, "rows_refused")
-        assert 0 < world.phones.repeats <= told.repeat_requests
-        assert told.possibly_repeated <= 1000, "the devices before the fault"
+        figures = summary(world)
+        assert (figures.hops, (world.lane.reason or "")[:12]) == (3, "rows_refused")
+        assert 0 < world.phones.repeats <= figures.repeat_requests
+        assert figures.possibly_repeated <= 1000, "the devices before the fault"
 
     def test_cancelled_when_the_file_cannot_be_read(self) -> None:
         """The hop leaves at once and comes back in a minute; it does not turn until its time is up."""
@@ -288,11 +288,11 @@ class TestNeverFormedAgain:
 
     def _check(self, world: World) -> None:
         """Neither count is below that of the phones, nor above what the batches can have had."""
-        told, seen = summary(world), world.phones.seen.values()
+        figures, seen = summary(world), world.phones.seen.values()
         twice = sum(times > 1 for times in seen)
         below, claims = max(one.below for one in world.lane.suspects), len(world.lane.suspects)
-        assert 0 < twice <= told.possibly_repeated <= below * world.size
-        assert 0 < world.phones.repeats <= told.repeat_requests <= claims * told.possibly_repeated
+        assert 0 < twice <= figures.possibly_repeated <= below * world.size
+        assert 0 < world.phones.repeats <= figures.repeat_requests <= claims * figures.possibly_repeated
         assert world.lane.widest == world.size
 
     def test_cancelled_and_killed_each_time(self) -> None:
@@ -326,10 +326,10 @@ class TestNeverFormedAgain:
         crash(world, 2)
         world.results.troubles = lambda _: Trouble.NONE
         invoke(world)
-        told = summary(world)
-        assert (world.lane.ending, told.users, told.unsettled) == (Ending.FAILED, 500, 0)
-        assert 0 < world.phones.repeats <= told.possibly_repeated <= 500
-        assert told.repeat_requests == told.possibly_repeated
+        figures = summary(world)
+        assert (world.lane.ending, figures.users, figures.unsettled) == (Ending.FAILED, 500, 0)
+        assert 0 < world.phones.repeats <= figures.possibly_repeated <= 500
+        assert figures.repeat_requests == figures.possibly_repeated
 
     @pytest.mark.parametrize("wide", range(2, 14))
     def test_the_ledger_knows_the_widest_batch_first(self, wide: int) -> None:
