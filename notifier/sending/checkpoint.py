@@ -22,15 +22,12 @@ from notifier.model.runtime import Clock
 from notifier.sending.asking import AskingList
 from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.lane_writer import LaneWriter
+from notifier.sending.reach import Reach
 from notifier.sending.repeats import add_own_repeats, as_never_formed, unfinished_claim
 from notifier.sending.results import Results, SettledBatch
 from notifier.sending.settling import Settling
 from notifier.sending.trouble_log import TroubleLog, kind_of
 
-LOOKAHEAD = 8
-"""How far batches may start beyond the recorded high-water mark `fed`: bounds what a crash leaves suspected."""
-LOOK_BACK_S = 0.2
-"""Not further than as many batches as started in this time: a slow run leaves that much less."""
 WRITE_EVERY_S = 0.25
 """The cursor is written at most this often: one write carries all that was settled in between."""
 
@@ -93,10 +90,7 @@ class Checkpoint:
         self._carried: tuple[bool, bool] = (False, False)
         """Of the write under way: whether it moves the account, and whether it carries the list of `asking`."""
         self._revision = lane.revision
-        self._wanted_fed = lane.fed
-        self._wanted_widest = lane.widest
-        self._began: deque[float] = deque(maxlen=LOOKAHEAD)
-        """When the last batches were formed."""
+        self._reach = Reach(lane, clock)
         self._sent_before_ms = lane.sending_ms
         self._sending_since_s: float | None = None
         self.health = Health(lane.health)
@@ -160,23 +154,14 @@ class Checkpoint:
 
         And with how many devices: a run may end without forming it again.
         """
-        self._wanted_widest = max(self._wanted_widest, devices)
-        ahead = self._ahead()
-        # Asked for when half of the lead is used up, so that the write is done before the batches wait for it.
-        if number >= self._wanted_fed - ahead // 2:
-            self._wanted_fed = max(self._wanted_fed, number + ahead)
-        # Until the ledger has come to this round too, its `fed` is of the round before.
-        is_recorded = number < self.lane.fed and devices <= self.lane.widest
-        return is_recorded and self.lane.cursor.round == self._cursor.round
+        # Asked first, because it raises the marks. Until the ledger has come to this round too, its `fed` is of the
+        # round before, and covers nothing of this one.
+        is_covered = self._reach.covers(number, devices, self.lane)
+        return is_covered and self.lane.cursor.round == self._cursor.round
 
     def expect(self, number: int) -> None:
-        """Batch `number` will soon be asked for: record that now, so that nothing has to wait for the write."""
-        self._wanted_fed = max(self._wanted_fed, number + 1)
-
-    def _ahead(self) -> int:
-        """How many batches may be begun before the next ledger write: those of a moment, and one."""
-        since_s = self._clock.monotonic() - LOOK_BACK_S
-        return min(1 + sum(began_s >= since_s for began_s in self._began), LOOKAHEAD)
+        """Batch `number` will soon be asked for: have that recorded now, so that nothing waits for the write."""
+        self._reach.expect(number)
 
     def enter(self, batch: Batch) -> None:
         """Take a batch of the audience in, in its order."""
@@ -185,7 +170,7 @@ class Checkpoint:
         if batch.settled_by_another:
             self._accounts[batch.number] = batch.account
         else:
-            self._began.append(self._clock.monotonic())
+            self._reach.begin()
 
     def may_ask(self, number: int, round_: int) -> bool:
         """Whether a deferred batch may be asked for: as with `may_form`, the ledger must have recorded it first."""
@@ -225,7 +210,9 @@ class Checkpoint:
         counted = []
         while self._queue and self._queue[0].number in self._accounts:
             batch = self._queue.popleft()
+            # Only now: a settlement is durable before the cursor passes it.
             self._cursor = batch.at_end
+            # A claim is suspected until the cursor has passed the last batch that it may have asked for.
             self.suspects = tuple(one.beyond(batch.number) for one in self.suspects if one.below > batch.number + 1)
             counted.append(self._count(batch))
         return counted
@@ -233,6 +220,7 @@ class Checkpoint:
     def _count_deferred(self) -> list[CountedBatch]:
         counted = []
         for number in [number for number in self._deferred if number in self._accounts]:
+            # In one ledger write the batch leaves the list and its account is added: never counted twice, nor lost.
             self.asking.finish(number)
             counted.append(self._count(self._deferred.pop(number)))
         return counted
@@ -240,6 +228,7 @@ class Checkpoint:
     def _count(self, batch: Batch) -> CountedBatch:
         self._account.add(self._accounts.pop(batch.number))
         self._moved = True
+        # Something was settled, so what failed before is over: `trouble` is of a lane that does not move.
         self.troubles.clear()
         is_ours = not batch.settled_by_another and batch.number not in self._not_ours
         self._not_ours.discard(batch.number)
@@ -258,7 +247,7 @@ class Checkpoint:
             self.asking.adopt(asked)
             self.is_in_old_round = False
         self._cursor = Cursor(round=self._cursor.round + 1)
-        self._wanted_fed = 0
+        self._reach.begin_round()
         self._entered = 0
         self.suspects = ()
         self._moved = True
@@ -294,6 +283,7 @@ class Checkpoint:
         """Nothing is left to be settled, as far as this claim goes."""
         if not self.unsettled or self._is_over:
             return True
+        # After giving up: each was tried at least once, and no try is under way whose outcome would be lost.
         batches = (*self._queue, *self._deferred.values())
         tried = all(batch.settling or batch.settled_by_another for batch in batches)
         return self._given_up and tried and not self._settling.is_under_way
@@ -366,6 +356,7 @@ class Checkpoint:
             LeaseOver: the ledger could not be reached for the length of a lease.
         """
         if not self._writer.collect():
+            # Not written: what it carried goes into the next write, together with what was settled since.
             moved, carried = self._carried
             self._moved = self._moved or moved
             self.asking.has_changed = self.asking.has_changed or carried
@@ -374,20 +365,22 @@ class Checkpoint:
 
     def _begin_write(self, *, urgent: bool) -> None:
         since_s = self._writer.since_s
-        wants_room = self._wanted_fed > self.lane.fed or self._wanted_widest > self.lane.widest
+        wants_room = self._reach.is_beyond(self.lane)
         moves = self._moved and (urgent or wants_room or since_s >= WRITE_EVERY_S)
         # A list that has changed is written at once: batches wait for it before they are asked for.
         if moves or (self.asking.has_changed and not self.is_in_old_round):
             self._carried = self._moved, True
+            # The account can move while the cursor does not: the revision orders such writes, where one arrives late.
             self._revision += 1
             after = self._advanced()
             self._moved = self.asking.has_changed = False
             self._writer.advance(after)
+        # A renewal carries the marks and the trouble, and returns the operator's command: the heartbeat.
         elif wants_room or self._has_new_trouble(since_s) or since_s * 1000 >= HEARTBEAT_MS:
             self._carried = False, False
-            fed = max(self._wanted_fed, self.lane.fed)
+            fed = max(self._reach.fed, self.lane.fed)
             trouble = self.troubles.last or self.lane.trouble
-            widest = self._wanted_widest
+            widest = self._reach.widest
             self._writer.renew(msgspec.structs.replace(self.lane, fed=fed, widest=widest, trouble=trouble))
 
     def _advanced(self) -> Lane:
@@ -396,8 +389,8 @@ class Checkpoint:
             self.lane,
             cursor=self._cursor,
             account=copied(self._account),
-            fed=self._wanted_fed,
-            widest=self._wanted_widest,
+            fed=self._reach.fed,
+            widest=self._reach.widest,
             suspects=self.suspects,
             sending_ms=self.sending_ms(),
             idle_claims=0 if self._moved else self.lane.idle_claims,

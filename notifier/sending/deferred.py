@@ -106,6 +106,7 @@ class DeferredQueue:
     def add(self, found: DeferredBatch) -> None:
         """Add a batch with deferred devices."""
         known = self._known.get(found.number)
+        # A listing may be older than what this hop has taken, or knows of by having deferred it itself.
         if found.round > self._taken.get(found.number, 0) and (known is None or known.round <= found.round):
             self._known[found.number] = found
             self._loaded.pop(found.number, None)
@@ -134,6 +135,7 @@ class DeferredQueue:
 
     def due_at(self) -> float | None:
         """When the next batch is due, seconds since the epoch; infinite when none is, None while it is not known."""
+        # While anything is being read, the earliest due time is not known, or a batch is about to be taken.
         if not self.is_listed or self._unknown or self._looking or self._loading or self._loaded:
             return None
         return self._waiting[0][0] if self._waiting else math.inf
@@ -152,6 +154,7 @@ class DeferredQueue:
         elif math.isinf(found.due_at) and not self._is_read:
             self._at_end.append(found.number)
         else:
+            # The reading is over: what waited for that is due at once, and first in the heap.
             due_at = 0.0 if math.isinf(found.due_at) else found.due_at
             heapq.heappush(self._waiting, (due_at, found.number, found.round))
 

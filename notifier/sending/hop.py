@@ -135,6 +135,7 @@ class Hop:
         """Operator's commands, the campaign's times, the invocation's time."""
         now_s = self._clock.now()
         lane = self.checkpoint.lane
+        # In any order: of several reasons the highest `Exit` wins.
         if lane.control is Control.CANCEL:
             self._end(Exit.CANCEL, lane.cancel_reason)
         elif lane.control is Control.PAUSE:
@@ -220,6 +221,7 @@ class Hop:
 
     @property
     def _nothing_to_send(self) -> bool:
+        # A full queue of open batches counts: none is taken in before one of these is settled.
         return self._queue.is_empty and (self._exit is not None or self._is_full or self._has_ended)
 
     @property
@@ -329,6 +331,7 @@ class Hop:
 
     def _take_deferred(self, *, unfinished_only: bool = False) -> None:
         for batch, later in self._retrying.take(unfinished_only=unfinished_only):
+            # Where a run ends early nothing is sent, and the ramp's time does not count.
             if not unfinished_only:
                 self.checkpoint.begin_sending()
             self._queue.put_again(batch)
@@ -356,6 +359,7 @@ class Hop:
             self._end_reading(self._source)
         if self._exit is not None or not self._has_read or not self._is_idle:
             return
+        # Deferred devices leave this count as the round that asked for them is settled: at 0 all have an outcome.
         if self.checkpoint.account.deferred <= 0:
             self._end(Exit.COMPLETE, None)
             return
@@ -379,6 +383,7 @@ class Hop:
 
     def _end_reading(self, source: BatchSource) -> None:
         """Go on with deferred devices only."""
+        # The audience is over when its batches are settled: a crash before that must form them again.
         if self._queue.has_first or not self.checkpoint.has_settled_all:
             return
         if not self.checkpoint.is_in_old_round:

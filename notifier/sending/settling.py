@@ -81,6 +81,7 @@ class Settling:
                     one.task = self._background.submit(self._results.settle, one.batch, self._epoch)
             elif one.task.done():
                 settled = self._result(one, one.task, now_s)
+                # Removed before the caller gets it: its next round may begin at once, under the same number.
                 if settled is not None:
                     del self._settlements[number]
                     yield one.batch, settled

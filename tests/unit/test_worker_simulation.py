@@ -275,7 +275,7 @@ def test_due_times(
 UNREPORTED = Faults(
     kills=3,
     stalls=1,
-    words=1,
+    commands=1,
     cancels=True,
     dropped=0.3,
     store=0.15,
