@@ -12,7 +12,8 @@ from typing import Any
 
 from approval.form import MAX_DIGITS, TEXTS, Faults, Form, Texts, VariantForm, flat
 from approval.zones import zone_of
-from notifier.content.template import BadTemplate, compiled
+from notifier.content.compile import compiled
+from notifier.content.template import BadTemplate
 from notifier.content.template_faults import template_faults
 from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import BrokenCampaign, Campaign, Fault, read_campaign

@@ -6,8 +6,9 @@ from functools import lru_cache
 import msgspec
 
 from approval.form import TEXTS, Faults, Form, flat
+from notifier.content.compile import compiled
 from notifier.content.render import USER_ID
-from notifier.content.template import BadTemplate, compiled
+from notifier.content.template import BadTemplate
 from notifier.content.text_checks import sent_as_it_is, unquoted_in
 from notifier.counting.audience_checks import warnings_in
 from notifier.counting.counter import MAX_NAME_CHARS, OTHER, AudienceFigures

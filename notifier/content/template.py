@@ -1,9 +1,4 @@
-"""One text with placeholders, compiled once and filled in a million times.
-
-Placeholders are Liquid (https://shopify.github.io/liquid/). Most texts only print attributes, with or without a
-default: a join fills them in, without Liquid. All others are rendered by Liquid itself (`notifier.content.liquid`),
-which is imported only if a text has a placeholder.
-"""
+"""A compiled text, and its plain kind, which only prints attributes: a join fills it in, without Liquid."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,8 +9,6 @@ from msgspec import Struct
 from notifier.model.characters import is_blank
 from notifier.model.recipient import BrokenRecord
 
-MAX_SOURCE_CHARS = 20_000
-"""A payload has at most 4,096 bytes, so a longer text is a mistake."""
 AS_IN = "as in {{ first_name | default: 'there' }} or {% if first_name %}Hi{% endif %}"
 MAX_QUOTED_CHARS = 40
 """Of a value, in a message for an operator."""
@@ -130,21 +123,6 @@ class PlainTemplate:
 def has_placeholder(text: str) -> bool:
     """Whether the text has to be filled in."""
     return "{{" in text or "{%" in text
-
-
-def compiled(source: str) -> Template:
-    """The template of a text.
-
-    Raises:
-        BadTemplate: with line and column: it is not Liquid, or uses what is not allowed.
-    """
-    if not has_placeholder(source):
-        return PlainTemplate((source,))
-    if len(source) > MAX_SOURCE_CHARS:
-        raise BadTemplate(f"longer than {MAX_SOURCE_CHARS} characters", "shorten it: a payload holds 4,096 bytes")
-    from notifier.content import liquid as liquid_text  # noqa: PLC0415 - costs 0.3 s, and most campaigns never need it
-
-    return liquid_text.compiled(source)
 
 
 def missing(name: str) -> BrokenRecord:

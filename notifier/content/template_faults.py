@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
+from notifier.content.compile import compiled
 from notifier.content.languages import chain_of, tags
-from notifier.content.template import BadTemplate, compiled, has_placeholder
+from notifier.content.template import BadTemplate, has_placeholder
 from notifier.content.texts import SHOWN_FIELDS, arms_of, by_tag, in_language, key_of, messages_of, sources_of
 from notifier.model.campaign import Campaign, Fault, Message
 from notifier.model.characters import is_blank

@@ -7,9 +7,10 @@ Everything else here is a warning.
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 
+from notifier.content.compile import compiled
 from notifier.content.lookalikes import lookalikes
 from notifier.content.render import USER_ID, Renderer, values_of
-from notifier.content.template import UnfitValue, compiled, has_placeholder
+from notifier.content.template import UnfitValue, has_placeholder
 from notifier.content.texts import sources_of
 from notifier.model.campaign import Campaign, Fault
 from notifier.model.recipient import BrokenRecord, Recipient, read_recipient

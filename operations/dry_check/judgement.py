@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from notifier.content.template import compiled
+from notifier.content.compile import compiled
 from notifier.content.texts import sources_of
 from notifier.counting.audience_checks import PLACES, warnings_in
 from notifier.counting.counter import AudienceFigures

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from notifier.content.template import BadTemplate, UnfitValue, compiled
+from notifier.content.compile import compiled
+from notifier.content.template import BadTemplate, UnfitValue
 from notifier.content.template_faults import template_faults
 from notifier.content.text_checks import faults_in, warnings_of
 from notifier.model.campaign import BrokenCampaign, read_campaign

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from notifier.content.compile import compiled
 from notifier.content.liquid import LiquidTemplate
 from notifier.content.render import Renderer
-from notifier.content.template import BadTemplate, PlainTemplate, compiled
+from notifier.content.template import BadTemplate, PlainTemplate
 from notifier.content.template_faults import template_faults
 from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
 from notifier.model.recipient import BrokenRecord, Recipient
