@@ -1,7 +1,7 @@
 """AWS as its wire looks: what moto does not know of SES, and CloudFormation as it answers of a real stack.
 
 REST-JSON for SES and Lambda, JSON for EventBridge, Query and XML for CloudFormation, REST-XML for S3.
-boto3 speaks to it unchanged, signed, over HTTP. Which service is meant stands in the signature's scope.
+boto3 speaks to it unchanged, signed, over HTTP. The signature's scope says which service is meant.
 """
 
 import json
@@ -57,7 +57,7 @@ class World(msgspec.Struct):
         identities: SES' answers to GetEmailIdentity; another identity is not found.
         functions: the variables of Lambda functions, by name.
         notification: the XML in S3's notification configuration.
-        rules: EventBridge's: whom they tell (an ARN), and whether they are on.
+        rules: EventBridge's: their target (an ARN), and whether they are on.
     """
 
     account: dict[str, Any] | Refusal = msgspec.field(default_factory=dict)
@@ -185,7 +185,7 @@ def _tags(**values: str | None) -> str:
 
 
 def _resources(name: str, stack: Stack, values: Mapping[str, str]) -> str:
-    """One page. The token is the page's number, as text that nobody else may make anything of."""
+    """One page. The token is the page's number, as text that is opaque to the caller."""
     first = int(values.get("NextToken", "token-0").removeprefix("token-"))
     members = ""
     for logical, physical in list(stack.resources.items())[first : first + stack.page]:

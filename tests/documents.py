@@ -1,4 +1,4 @@
-"""The commands in README and docs, and what is said to be printed."""
+"""The commands in README and docs, and what the pages say that they print."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ _VARIES = re.compile(r"[0-9a-f]{20}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\d[\d,]*(?:\.
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A command with what it prints, both as they stand on the page."""
+    """A command with what it prints, both as the page shows them."""
 
     page: str
     section: str

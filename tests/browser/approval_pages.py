@@ -35,7 +35,7 @@ class People:
         self._sessions: Sessions = sessions if sessions is not None else {}
         self.said: list[str] = []
 
-    def nobody(self, **options: Any) -> Page:
+    def signed_out(self, **options: Any) -> Page:
         """A browser of its own, signed out."""
         context = self._browser.new_context(
             **{"viewport": WIDE, "locale": "en-GB", "timezone_id": "Europe/London", **options}
@@ -49,7 +49,7 @@ class People:
 
     def sign_in(self, email: str, **options: Any) -> Page:
         """A browser with a session: the first time by the form, the mail and the button."""
-        page = self.nobody(**options)
+        page = self.signed_out(**options)
         if email in self._sessions:
             page.context.add_cookies(self._sessions[email])
             page.goto(f"{self._office.url}/requests")
@@ -81,7 +81,7 @@ class People:
 
 
 def forget_limits(office: Office) -> None:
-    """Each test begins with nobody having asked for links."""
+    """Each test begins without any link asked for."""
     client = office.trial.sandbox.client("dynamodb")
     table = approval_table(office)
     for item in client.scan(TableName=table)["Items"]:
@@ -105,7 +105,7 @@ def link_in(text: str) -> str:
 
 
 def review_link(office: Office, to: str, name: str) -> str:
-    """The approver's own link, from his mail."""
+    """The approver's own link, from the mail to them."""
     subject = f"Please review: {name}"
     mail = soon(lambda: next((m for m in office.mails() if m["to"] == to and m["subject"] == subject), None))
     return link_in(mail["text"])

@@ -46,7 +46,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page of its own for each test, with nobody signed in."""
+    """A page of its own for each test, signed out."""
     context = browser.new_context()
     yield context.new_page()
     context.close()

@@ -31,8 +31,8 @@ def asks_for_another(page: Page) -> None:
 
 
 def test_a_sign_in_link_is_over_after_a_quarter_of_an_hour(people: People, office: Office) -> None:
-    """Opened too late, or opened in time and pressed too late: nobody is signed in, and a new link is asked for."""
-    page = people.nobody(bypass_csp=True)
+    """Opened too late, or opened in time and pressed too late: no session begins, and a new link is asked for."""
+    page = people.signed_out(bypass_csp=True)
     page.goto(f"{office.url}/devices")
     link = people.link_by_mail(page, ANN)
     before = signed_in(office)
@@ -54,7 +54,7 @@ def test_an_approvers_link_is_over_after_a_day(people: People, office: Office) -
     address = asked(people.sign_in(ANN), office, "read-late")
     link = review_link(office, BOB, "read-late")
     office.put_forward(hours=25)
-    bob = people.nobody()
+    bob = people.signed_out()
     bob.goto(link)
     asks_for_another(bob)
     assert bob.context.cookies() == []
@@ -68,13 +68,13 @@ def test_a_link_is_used_once(people: People, office: Office) -> None:
     """The second browser is not let in; the first is simply led on, so that a mail opened twice is no dead end."""
     address = asked(people.sign_in(ANN), office, "opened-twice")
     link = review_link(office, BOB, "opened-twice")
-    bob = people.nobody()
+    bob = people.signed_out()
     bob.goto(link)
     bob.get_by_role("button", name="Sign in").click()
     bob.wait_for_url(address)
     bob.goto(link)
     assert bob.url == address
-    other = people.nobody()
+    other = people.signed_out()
     other.goto(link)
     asks_for_another(other)
     assert other.context.cookies() == []
@@ -83,7 +83,7 @@ def test_a_link_is_used_once(people: People, office: Office) -> None:
 
 
 def test_a_request_expires(people: People, office: Office) -> None:
-    """After a week nobody can approve it, not even from a page that was open; the requester copies it."""
+    """After a week it cannot be approved, not even from a page that was open; the requester copies it."""
     address = asked(people.sign_in(ANN), office, "too-late")
     bob = people.sign_in(BOB)
     bob.goto(address)
@@ -97,7 +97,7 @@ def test_a_request_expires(people: People, office: Office) -> None:
     expect(bob.get_by_role("button", name=re.compile("^(Approve|Reject)"))).to_have_count(0)
     content_hash = {"content_hash": "0" * 64}
     assert send(bob, f"{address}/approve", content_hash).endswith("/approve")  # refused: led nowhere
-    ann = people.nobody(bypass_csp=True)
+    ann = people.signed_out(bypass_csp=True)
     ann.goto(address)
     people.ask_for_link(ann, ANN)
     expect(ann.locator("p.notice")).to_contain_text("Nobody decided in time.")

@@ -22,7 +22,7 @@ from tests.browser.approval_pages import (
 
 def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
     """Asked for with variants and a language, tested on the sandbox's phones, approved, sent, reported."""
-    ann = people.nobody(bypass_csp=True)
+    ann = people.signed_out(bypass_csp=True)
     ann.goto(f"{office.url}/devices")
     expect(ann.get_by_role("heading", name="Sign in")).to_be_visible()
     see(ann, "1-sign-in")
@@ -50,7 +50,7 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
     address = ask(ann, office, "tinie-live", more=more)
     see(ann, "4-in-review")
 
-    bob = people.nobody(bypass_csp=True)
+    bob = people.signed_out(bypass_csp=True)
     bob.goto(review_link(office, BOB, "tinie-live"))
     see(bob, "5-link")
     bob.get_by_role("button", name="Sign in").click()
@@ -65,7 +65,7 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
     phone = next(phone for phone in PHONES if phone.label == "Bob's iPhone")
     said = [push["payload"]["aps"]["alert"] for push in office.trial.gateways.pushes(phone.token)]
     assert {text["body"] for text in said} == {BODY, "Tinie Tempah ist jetzt live"}
-    phones = people.nobody()
+    phones = people.signed_out()
     phones.goto(f"{office.outside.url}/phones")
     expect(phones.get_by_text("who is live?").first).to_be_visible()
     if folder := os.environ.get("SCREENSHOTS"):
@@ -89,7 +89,7 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
 
 
 def test_rejected_with_a_reason(people: People, office: Office) -> None:
-    """The requester is told, and copies it to mend it."""
+    """The requester gets a mail, and copies the request to change it."""
     ann = people.sign_in(ANN)
     address = ask(ann, office, "too-loud")
     bob = people.sign_in(BOB)
@@ -180,7 +180,7 @@ def test_double_click_and_two_at_once(people: People, office: Office) -> None:
 
 
 def test_withdrawn(people: People, office: Office) -> None:
-    """Nobody can approve it any more, not even from a page that was open."""
+    """It cannot be approved any more, not even from a page that was open."""
     ann, bob = people.sign_in(ANN), people.sign_in(BOB)
     address = ask(ann, office, "never-mind")
     bob.goto(address)
@@ -193,7 +193,7 @@ def test_withdrawn(people: People, office: Office) -> None:
 
 
 def test_pause_and_resume_from_the_page(people: People, office: Office) -> None:
-    """The run stands still, with the name of who asked, and goes on to its end."""
+    """The run pauses, with the name of who asked, and goes on to its end."""
     ann, bob = people.sign_in(ANN), people.sign_in(BOB)
 
     def slowly(page: Page) -> None:
@@ -212,7 +212,7 @@ def test_pause_and_resume_from_the_page(people: People, office: Office) -> None:
 
 def people_with_axe(people: People, office: Office, address: str) -> Page:
     """A window in which axe may be put into the page, for eyes that like it dark."""
-    page = people.nobody(bypass_csp=True, color_scheme="dark")
+    page = people.signed_out(bypass_csp=True, color_scheme="dark")
     page.goto(address)
     people.ask_for_link(page, CAT)
     return page
@@ -254,7 +254,7 @@ def test_what_a_page_weighs(people: People, office: Office) -> None:
     ann = people.sign_in(ANN)
     address = ask(ann, office, "weighty")
     for path in (address, f"{office.url}/requests", f"{office.url}/devices", f"{office.url}/sign-in"):
-        page = people.nobody()
+        page = people.signed_out()
         page.context.add_cookies(ann.context.cookies())  # type: ignore[arg-type]
         sizes: dict[str, int] = {}
         page.on("response", lambda answer: sizes.__setitem__(answer.url, len(answer.body())))  # noqa: B023

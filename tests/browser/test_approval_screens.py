@@ -25,14 +25,14 @@ from tests.browser.approval_pages import (
 
 
 def test_before_signing_in(people: People, office: Office) -> None:
-    """Look at your mail; and a link that is somebody else's."""
-    page = people.nobody(bypass_csp=True)
+    """Look at your mail; and a link for another person."""
+    page = people.signed_out(bypass_csp=True)
     page.goto(f"{office.url}/sign-in")
     page.get_by_label("Your work address").fill("nobody@elsewhere.org")
     page.get_by_role("button", name="Mail me a link").click()
     expect(page.get_by_role("heading", name="Look at your mail")).to_be_visible()
     see(page, "20-look-at-your-mail")
-    ann = people.nobody(bypass_csp=True)
+    ann = people.signed_out(bypass_csp=True)
     ann.goto(f"{office.url}/requests")
     people.ask_for_link(ann, ANN)
     asked(ann, office, "not-yours")
@@ -202,7 +202,7 @@ def test_cut_off_in_the_middle(people: People, office: Office) -> None:
 
 @contextmanager
 def no_batch_files(office: Office) -> Iterator[None]:
-    """S3 lets nobody write them."""
+    """S3 refuses the write."""
     refused = AwsRule("s3", Does.REFUSE, "PUT", where="/batches/", times=0, status=403, code="AccessDenied")
     office.trial.sandbox.aws.break_by((refused,))
     try:

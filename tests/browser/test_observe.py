@@ -20,7 +20,7 @@ USERS = 1_200
 
 
 def is_hop(document: Document) -> bool:
-    """Whether this covers a hop that is over: such a one tells of every request."""
+    """Whether this covers a hop that is over: its document counts every request."""
     return "FCM" in document.detail.get("metadata", {}).get("notifier", {})
 
 
@@ -54,9 +54,9 @@ def keep(page: Page, name: str) -> None:
 
 
 def test_the_two_culprits_are_found(page: Page, observed: tuple[str, str], tmp_path: Path) -> None:
-    """The gateway that fails half of the time stands out, and the one that is slow; the other is neither.
+    """The gateway that fails half of the time is marked, and so is the one that is slow; the other is neither.
 
-    On a busy machine the local AWS may be slow in truth, and is told then too.
+    On a busy machine the local AWS may really be slow, and is marked then too.
     """
     hosts: list[str] = []
     page.on("request", lambda request: hosts.append(request.url))

@@ -102,7 +102,7 @@ def is_write(document: Document, request: str) -> bool:
 
 
 def above(document: Document, documents: list[Document]) -> Iterator[Document]:
-    """Whoever called, and whoever called him."""
+    """The caller, and each caller above it."""
     by_id = {one.id: one for one in documents}
     parent = by_id.get(document.parent_id or "")
     while parent is not None:

@@ -1,6 +1,6 @@
 """IAM, as far as the template uses it: records what functions ask of AWS, and says what their roles would refuse.
 
-A proxy stands before the sandbox's AWS. Every function signs with a key id of its own, so each call is known by who
+A proxy is in front of the sandbox's AWS. Every function signs with a key id of its own, so each call is known by who
 makes it. Actions and resources are those of the Service Authorization Reference:
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """

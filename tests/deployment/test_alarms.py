@@ -27,7 +27,7 @@ STACK = "notifier"
 
 
 class Clock:
-    """Time that moves when it is told to."""
+    """Time that a test moves."""
 
     def __init__(self) -> None:
         self.at = 1_000.0
@@ -177,7 +177,7 @@ def test_the_stack_is_told_to_the_code() -> None:
 
 
 def test_every_metric_is_written_by_something() -> None:
-    """A name that nobody writes is taken out of the enum."""
+    """A name that is never written is taken out of the enum."""
     assert {name for name, _ in everything_told().metrics()} == {metric.value for metric in Metric}
 
 
@@ -200,7 +200,7 @@ def test_the_dashboard_shows_what_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("parameters", "recipient"),
     [
         ({}, "nobody"),
         ({"AlarmEmail": "ops@example.com"}, "email"),
@@ -208,13 +208,16 @@ def test_the_dashboard_shows_what_is_written() -> None:
         ({"AlarmEmail": "ops@example.com", "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:ops"}, "topic"),
     ],
 )
-def test_whom_an_alarm_tells(parameters: dict[str, str], told: str) -> None:
+def test_whom_an_alarm_notifies(parameters: dict[str, str], recipient: str) -> None:
     """An email address makes a topic with a subscription; a topic of one's own is used as it is, and wins."""
     conditions = source()["Conditions"]
     has_topic = bool(parameters.get("AlarmTopicArn"))
     makes_topic = not has_topic and bool(parameters.get("AlarmEmail"))
     assert conditions["MakesAlarmTopic"]["Fn::And"][0] == {"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}
-    assert {"nobody": (False, False), "email": (False, True), "topic": (True, False)}[told] == (has_topic, makes_topic)
+    assert {"nobody": (False, False), "email": (False, True), "topic": (True, False)}[recipient] == (
+        has_topic,
+        makes_topic,
+    )
     for name, alarm in resources(transformed(), "AWS::CloudWatch::Alarm"):
         assert alarm["AlarmActions"] == {
             "Fn::If": [
@@ -226,7 +229,7 @@ def test_whom_an_alarm_tells(parameters: dict[str, str], told: str) -> None:
 
 
 def test_a_line_holds_what_cloudwatch_takes() -> None:
-    """At most a hundred values of a metric, units by their names, nothing where there is nothing to tell."""
+    """At most a hundred values of a metric, units by their names, nothing where there is nothing to report."""
     lines = Lines()
     metrics = Metrics(STACK, Clock().now, lines.write)
     metrics.emit(Reading({Metric.BATCH_LATENCY: list(range(1_000))}), Reading({}), run_id="r1")
@@ -238,7 +241,7 @@ def test_a_line_holds_what_cloudwatch_takes() -> None:
 
 
 def test_a_minute_is_told_once() -> None:
-    """What former hops and former minutes have done is not told again."""
+    """What earlier hops and earlier minutes have done is not reported again."""
     lines, clock = Lines(), Clock()
     metrics = Metrics(STACK, clock.now, lines.write)
     watch = HopWatch(Settings(bucket="b", table="t"), clock, JsonLog("ERROR"), metrics, NO_TRACE)
@@ -252,8 +255,8 @@ def test_a_minute_is_told_once() -> None:
         watch.turn(hop)
     watch.turn(hop)
     watch.end(hop)
-    told = [line["Accepted"] for line in lines.lines if "Accepted" in line]
-    assert told == [10, 20, 0]
+    reported = [line["Accepted"] for line in lines.lines if "Accepted" in line]
+    assert reported == [10, 20, 0]
     assert [line["PushesPerSecond"] for line in lines.lines if "Accepted" in line][:2] == [0.2, 0.3]
 
 
@@ -292,7 +295,7 @@ def test_lag_is_from_due_to_begun(lane: Lane | None, dropped_at_ms: int | None, 
 
 
 class Chain(NoTrace):
-    """A trace that notes when it is told to go on in another one."""
+    """A trace that records when it continues in another one."""
 
     def __init__(self) -> None:
         self.parted = False
@@ -316,7 +319,7 @@ def test_a_long_chain_goes_on_in_another_trace() -> None:
 
 
 def test_action_names_come_from_the_enum() -> None:
-    """Whoever logs says `Action.…`: a search of the log for a name finds every such line."""
+    """Every logging call says `Action.…`: a search of the log for a name finds every such line."""
     for path in (ROOT / "notifier").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):

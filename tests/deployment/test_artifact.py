@@ -154,9 +154,9 @@ def test_they_are_small(artifacts: Artifacts, capsys: pytest.CaptureFixture[str]
         for function in FUNCTIONS
         for target in ("lambda", "host")
     }
-    told = ", ".join(f"{function} {size:.1f}" for (function, target), size in sizes.items() if target == "lambda")
+    shown = ", ".join(f"{function} {size:.1f}" for (function, target), size in sizes.items() if target == "lambda")
     with capsys.disabled():
-        print(f"\nUnpacked, in MB: {told}")  # noqa: T201 - to be seen in the gate's log
+        print(f"\nUnpacked, in MB: {shown}")  # noqa: T201 - to be seen in the gate's log
     for (function, target), size in sizes.items():
         limit = LIMITS_MB[FUNCTIONS[function].partition(".")[0]]
         assert 5 < size <= limit, f"{function} for {target}: {size:.1f} MB"

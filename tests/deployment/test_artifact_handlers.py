@@ -68,7 +68,7 @@ def asked(function: artifact.Running, event: Any) -> Any:
 
 
 def _a_batch_file_is_sent(place: Place) -> None:
-    """S3 tells of a file; both gateways are asked, and every device has its row."""
+    """S3 sends the event of a file; both gateways are asked, and every device has its row."""
     trial, key = place.trial, "batches/from-the-artifact.json"
     users = [
         {"user_id": "one", "platform": "ios", "token": "a" * 64},
@@ -78,10 +78,10 @@ def _a_batch_file_is_sent(place: Place) -> None:
     batch_file = {"campaign": {"id": "from-the-artifact", "message": message}, "users": users}
     put = trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=json.dumps(batch_file).encode())
     event = sample("s3-put-versioned")
-    told = event["Records"][0]["s3"]
-    told["bucket"]["name"], told["object"] = (
+    record = event["Records"][0]["s3"]
+    record["bucket"]["name"], record["object"] = (
         trial.sandbox.bucket,
-        told["object"] | {"key": key, "eTag": put["ETag"].strip('"'), "versionId": put["VersionId"]},
+        record["object"] | {"key": key, "eTag": put["ETag"].strip('"'), "versionId": put["VersionId"]},
     )
     with place.boot("WorkerFunction") as worker:
         answer = asked(worker, event)
@@ -95,7 +95,7 @@ def _a_batch_file_is_sent(place: Place) -> None:
 
 
 def _run(place: Place, name: str, opened_s: float) -> str:
-    """Enter a run that nobody works on into the ledger; `opened_s` is epoch seconds."""
+    """Enter a run without a worker into the ledger; `opened_s` is epoch seconds."""
     source = source_of(place.trial.sandbox.bucket, f"batches/{name}.json", "v1", "etag")
     ledger = DynamoLedger(place.trial.sandbox.client("dynamodb"), place.trial.sandbox.table, lambda: opened_s)
     return ledger.open_run(Run(source.run_id, source, int(opened_s * 1000))).run_id
@@ -124,8 +124,8 @@ def _runs_are_held_and_audiences_counted(place: Place) -> None:
         "etag": head["ETag"].strip('"'),
     }
     with place.boot("ControlFunction") as control:
-        told = asked(control, sample("control-pause") | {"run_id": run_id})
-        assert (told["run_id"], told["control"]) == (run_id, "pause")
+        answer = asked(control, sample("control-pause") | {"run_id": run_id})
+        assert (answer["run_id"], answer["control"]) == (run_id, "pause")
         counted = asked(control, sample("control-count") | {"parts": [part]})
         assert counted["status"] == "done", control.log
     item = trial.sandbox.client("dynamodb").get_item(
@@ -135,7 +135,7 @@ def _runs_are_held_and_audiences_counted(place: Place) -> None:
 
 
 def _signed_in(place: Place, approval: artifact.Running, email: str) -> str:
-    """The cookie of somebody who asked for a link, got it by mail and used it."""
+    """The session's cookie after a link was asked for, mailed and used."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     sent = asked(approval, rest_event("POST", "/sign-in", body=f"email={email}", headers=form))
     assert sent["statusCode"] == 200
@@ -166,7 +166,7 @@ def _pages_are_shown_and_previews_made(place: Place) -> None:
 
 
 def _visitors_are_told_apart(place: Place) -> None:
-    """Somebody with a session is named; nobody may look for the sign-in page, and may not send forms."""
+    """With a session the user is named; without one the sign-in page may be seen, and no form sent."""
 
     def request(method: str, cookie: str = "") -> dict[str, Any]:
         arn = f"arn:aws:execute-api:eu-west-1:123456789012:api/prod/{method}/requests"

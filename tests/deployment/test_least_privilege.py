@@ -98,7 +98,7 @@ def test_every_call_is_allowed(recorded: tuple[set[Call], dict[str, list[Stateme
 
 
 def test_every_permission_is_used(recorded: tuple[set[Call], dict[str, list[Statement]]]) -> None:
-    """An action that nobody asks for is taken out of the template. What only accidents need is named here."""
+    """An action that no function calls is taken out of the template. What only accidents need is named here."""
     calls, roles = recorded
     rare = {
         ("WorkerFunction", "sqs:SendMessage"),  # Lambda itself puts dead letters there, in the worker's name

@@ -1,4 +1,4 @@
-"""template.yaml: that it deploys, that nobody may do more than needed, and the traps that no linter knows."""
+"""template.yaml: that it deploys, that no role allows more than needed, and the traps that no linter knows."""
 
 import ast
 import json
@@ -37,7 +37,7 @@ def prefixes_in_code() -> set[str]:
 
 
 def prefixes_written() -> set[str]:
-    """Where somebody of the stack may put objects."""
+    """Where the stack's roles may put objects."""
     resources_ = [
         str(resource)
         for _, statement in statements(transformed())
@@ -95,7 +95,7 @@ def test_actions_are_named() -> None:
 
 
 def test_resources_are_narrow() -> None:
-    """A star in a resource stands only at its end: for the keys of one prefix, or for the versions of the worker."""
+    """A star in a resource is only at its end: for the keys of one prefix, or for the versions of the worker."""
     prefixes = "|".join(sorted(prefixes_in_code()))
     allowed = re.compile(
         rf"arn:\S+:s3:::\S+/({prefixes})\*"  # keys of a prefix
@@ -140,7 +140,7 @@ def test_secrets_are_read_by_those_who_need_them() -> None:
 
 
 def test_every_parameter_of_the_worker_publishes_a_version() -> None:
-    """A parameter that the worker sees stands in its version's description, or its new value would not reach the alias.
+    """A parameter that the worker sees is in its version's description, or its new value would not reach the alias.
 
     SAM names the version after a hash in which parameters are not resolved.
     """
@@ -270,8 +270,8 @@ def test_a_run_is_over_before_what_it_goes_on_from_is_deleted() -> None:
     read_again = ("batches/", "audiences/", "state/", "deferred/", "rows/")
     known = {days[prefix] for prefix in read_again} | {old["NoncurrentDays"]["Ref"]}
     variables = transformed()["Resources"]["SweeperFunction"]["Properties"]["Environment"]["Variables"]
-    told = {value["Ref"] for name, value in variables.items() if name.endswith("_DAYS")}
-    assert told == known == {"BatchFileDays", "WorkDays", "ResultDays"}
+    given = {value["Ref"] for name, value in variables.items() if name.endswith("_DAYS")}
+    assert given == known == {"BatchFileDays", "WorkDays", "ResultDays"}
     settings = read_settings(environment("SweeperFunction"))
     assert (settings.batch_file_days, settings.work_days, settings.result_days) == (30, 30, 180)
 
@@ -317,7 +317,7 @@ def test_logs_end() -> None:
 
 
 def test_keys_of_ones_own_are_for_everybody_who_touches_what_they_encrypt() -> None:
-    """Whoever reads or writes the bucket may use the keys in KmsKeyArns, and nobody may use others."""
+    """Roles that read or write the bucket may use the keys in KmsKeyArns, and no others."""
     template = transformed()
     policy = template["Resources"]["UseKmsKeys"]["Properties"]
     [statement] = policy["PolicyDocument"]["Statement"]
@@ -335,7 +335,7 @@ def test_keys_of_ones_own_are_for_everybody_who_touches_what_they_encrypt() -> N
 
 
 def test_a_stack_takes_up_the_bucket_that_a_former_one_left() -> None:
-    """With ExistingBucket no bucket is made, and EventBridge tells the worker; the output says how to turn that on."""
+    """With ExistingBucket no bucket is made, and EventBridge invokes the worker; an output says how to turn it on."""
     left = read(TEMPLATE, parameters={"ExistingBucket": "true", "FcmSecretArn": ""})
     assert left.buckets == ()
     assert [json.loads(rule.pattern)["source"] for rule in left.rules if rule.pattern] == [["aws.s3"]]

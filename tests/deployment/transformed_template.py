@@ -48,7 +48,7 @@ def resources(template: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[s
 
 
 def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each statement that allows something, of roles and policies, with the logical id it stands under."""
+    """Each statement that allows something, of roles and policies, with the logical id it belongs to."""
     for name, role in resources(template, "AWS::IAM::Role"):
         for policy in role.get("Policies", ()):
             for statement in policy["PolicyDocument"]["Statement"]:

@@ -254,7 +254,7 @@ def test_withdrawn_and_copied(world: World) -> None:
 
 
 def test_it_expires(world: World) -> None:
-    """After a week in review nobody can approve it, and the list says so."""
+    """After a week in review it cannot be approved any more, and the list says so."""
     id_ = new_request(world.browser(ANN), world)
     seen = decision(world.browser(BOB), id_)
     world.clock.forward(days=7, seconds=1)
@@ -294,7 +294,7 @@ def test_the_trail_says_that_nobody_decided_in_time(world: World) -> None:
 
 
 def test_a_forgotten_draft_expires_too(world: World) -> None:
-    """Nobody was asked, and the page does not say that nobody decided."""
+    """It was never submitted, so the page does not say that a decision is missing."""
     ann = world.browser(ANN)
     id_ = ann.post("/requests").location.rpartition("/")[2]
     world.clock.forward(days=31)
@@ -443,7 +443,7 @@ def test_pause_and_resume_from_the_page(world: World) -> None:
 
 
 def test_a_campaign_name_is_used_once(world: World) -> None:
-    """The notifier would refuse the second run: said while it can still be mended."""
+    """The notifier would refuse the second run: said while it can still be changed."""
     world.client("dynamodb").put_item(TableName=LEDGER, Item={"pk": {"S": "campaign#tinie-1"}, "sk": {"S": "campaign"}})
     ann = world.browser(ANN)
     id_ = ann.post("/requests").location.rpartition("/")[2]
@@ -452,7 +452,7 @@ def test_a_campaign_name_is_used_once(world: World) -> None:
 
 
 def test_other_runs_over_the_same_audience_are_shown(world: World) -> None:
-    """So that nobody is sent two pushes unawares."""
+    """So that two pushes to the same users are a decision."""
     ann, bob = world.browser(ANN), world.browser(BOB)
     first = new_request(ann, world)
     approve(bob, first)

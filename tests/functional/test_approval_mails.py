@@ -68,7 +68,7 @@ def test_the_form_says_who_is_told(endpoint: str) -> None:
     ],
 )
 def test_who_cannot_be_told(endpoint: str, named: str, fault: str) -> None:
-    """The field says why; nothing is sent for review, nobody gets a mail."""
+    """The field says why; nothing is sent for review, and no mail is sent."""
     world = World(endpoint, approvers=("@leads.example.com",), requesters=(ANN, "ann@leads.example.com"))
     email = "ann@leads.example.com" if named.startswith("ann") else ANN
     ann = world.browser(email)

@@ -61,13 +61,13 @@ def test_no_action_without_a_session(world: World) -> None:
     """The authorizer says 401; and the function, reached without it, too."""
     id_ = new_request(world.browser(ANN), world)
     before = world.items()
-    nobody = world.browser()
+    signed_out = world.browser()
     for path, fields in posts(id_).items():
-        assert nobody.post(path, fields, csrf="x").status == 401, path
+        assert signed_out.post(path, fields, csrf="x").status == 401, path
         event = rest_event("POST", path, body="csrf=x")
         assert world.straight(event).status == 401, path
     for path in ("/", "/requests", f"/requests/{id_}", f"/requests/{id_}/status", "/devices"):
-        for answer in (nobody.get(path), world.straight(rest_event("GET", path))):
+        for answer in (signed_out.get(path), world.straight(rest_event("GET", path))):
             assert answer.status == 303, path
             assert answer.headers["location"] == f"{STAGE}/sign-in?next={quote(path, safe='')}"
             assert answer.body == ""
@@ -543,7 +543,7 @@ def test_nothing_is_redirected_off_the_app(world: World) -> None:
 
 
 def test_who_has_no_session_and_one_who_has(world: World) -> None:
-    """The authorizer allows this one call, its context carries name and token only; nobody may only GET."""
+    """The authorizer allows this call only; its context has name and token. Without a session only GET is allowed."""
     ann: Browser = world.browser(ANN)
     arn = "arn:aws:execute-api:eu-west-1:1:api/prod/POST/requests/1"
     event = {"headers": {"cookie": ann.cookie}, "methodArn": arn, "httpMethod": "POST"}

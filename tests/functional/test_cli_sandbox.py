@@ -35,7 +35,7 @@ def run(trial: Trial, *arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
 
 
-def told(result: Result) -> Any:
+def printed(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
@@ -47,7 +47,7 @@ def test_a_campaign_from_the_test_push_to_the_report(trial: Trial, tmp_path: Pat
 
     tested = run(trial, "test", path, "--token", "ios:" + "ab" * 32, "--token", "android:dead-phone", "--json")
     assert tested.exit_code == ExitCode.NOT_FINE
-    assert [(one["arm"], one["platform"], one["outcome"]) for one in told(tested)] == [
+    assert [(one["arm"], one["platform"], one["outcome"]) for one in printed(tested)] == [
         ("question", "ios", "accepted"), ("question", "android", "rejected"),
         ("statement", "ios", "accepted"), ("statement", "android", "rejected"),
     ]  # fmt: skip
@@ -59,10 +59,10 @@ def test_a_campaign_from_the_test_push_to_the_report(trial: Trial, tmp_path: Pat
     assert (last["status"], last["users"], last["invalid_records"]) == ("completed", 1_500, 6)
 
     for name in ("story", last["run_id"], f"s3://{trial.sandbox.bucket}/batches/story.json"):
-        assert told(run(trial, "status", name, "--json"))["summary"]["run_id"] == last["run_id"]
+        assert printed(run(trial, "status", name, "--json"))["summary"]["run_id"] == last["run_id"]
     assert "completed" in run(trial, "status", "story").output
 
-    report = told(run(trial, "report", "story", "--json"))
+    report = printed(run(trial, "report", "story", "--json"))
     assert report["rows_agree"]
     assert report["rows"] == last["devices"]
     assert report["summary"]["outcomes"] == last["outcomes"]
@@ -81,11 +81,11 @@ def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     path = tmp_path / "slow.json"
     campaign = {"id": "slow", "message": {"title": "t"}, "per_second": 300}
     path.write_text(json.dumps({"campaign": campaign, "users": list(made_users(Recipe(users=6_000)))}))
-    run_id = told(run(trial, "start", path, "--yes", "--json"))["run_id"]
+    run_id = printed(run(trial, "start", path, "--yes", "--json"))["run_id"]
     assert any(trial.follow(run_id, 60.0))
     assert run(trial, "watch", run_id, "--timeout-s", "1", "--json").exit_code == ExitCode.NOT_FINE
 
-    paused = told(run(trial, "pause", "--all", "--by", "ann", "--json"))
+    paused = printed(run(trial, "pause", "--all", "--by", "ann", "--json"))
     assert [one["run_id"] for one in paused] == [run_id]
     watched = run(trial, "watch", run_id, "--json")
     assert watched.exit_code == ExitCode.NOT_FINE
@@ -94,7 +94,7 @@ def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     assert "notifier resume" in seen["next_step"]
     assert run(trial, "pause", "--all").stdout.strip() == "no run is sending or resting"
 
-    assert told(run(trial, "resume", "slow", "--json"))[0]["run_id"] == run_id
+    assert printed(run(trial, "resume", "slow", "--json"))[0]["run_id"] == run_id
     assert run(trial, "cancel", run_id).exit_code == ExitCode.USAGE
     assert run(trial, "cancel", run_id, "--yes").exit_code == ExitCode.FINE
     watched = run(trial, "watch", run_id, "--json")
@@ -116,7 +116,7 @@ def test_pinpoint_files_are_converted_and_sent(trial: Trial, tmp_path: Path, nam
     path.write_text(
         json.dumps({"campaign": {"id": f"pp-{kind}", "message": message}, "audience": {"parts": [{"key": key}]}})
     )
-    validated = told(run(trial, "validate", path, "--json"))
+    validated = printed(run(trial, "validate", path, "--json"))
     assert (validated["faults"], validated["figures"]["users"]) == ([], 3)
     started = run(trial, "start", path, "--yes", "--watch", "--json")
     assert started.exit_code == ExitCode.FINE, started.output
@@ -132,11 +132,11 @@ def test_the_stack_counts(trial: Trial, tmp_path: Path) -> None:
         key = f"audiences/count-{n}.json.gz"
         trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=gzip.compress(b"\n".join(part)))
         urls.append(f"s3://{trial.sandbox.bucket}/{key}")
-    figures = told(run(trial, "count", *urls, "--json"))
+    figures = printed(run(trial, "count", *urls, "--json"))
     assert (figures["users"], figures["repeated_tokens"], figures["invalid_records"]) == (3_000, 30, 6)
     name = trial.sandbox.function("ControlFunction").name
     before = trial.sandbox.lambda_.figures(name).invocations
-    assert told(run(trial, "count", *urls, "--json")) == figures
+    assert printed(run(trial, "count", *urls, "--json")) == figures
     assert trial.sandbox.lambda_.figures(name).invocations == before
 
 
@@ -150,13 +150,13 @@ def test_what_cannot_be_counted_says_why(trial: Trial) -> None:
 
 
 def test_runs_that_sent_nothing_are_found_by_their_campaign(trial: Trial, tmp_path: Path) -> None:
-    """A rehearsal is found by its id; a second file with an id that was sent is told of, and is not what is meant."""
+    """A rehearsal is found by its id; a second file with an id that was sent is reported, and not taken for the run."""
     path = tmp_path / "rehearsed.json"
     campaign = {"id": "rehearsed", "message": {"title": "t"}}
     everybody = list(made_users(Recipe(users=5)))
     path.write_text(json.dumps({"campaign": campaign | {"dry_run": True}, "users": everybody}))
     rehearsal = json.loads(run(trial, "start", path, "--yes", "--watch", "--json").stdout.splitlines()[-1])["summary"]
-    seen = told(run(trial, "status", "rehearsed", "--json"))["summary"]
+    seen = printed(run(trial, "status", "rehearsed", "--json"))["summary"]
     assert (seen["run_id"], seen["dry_run"]) == (rehearsal["run_id"], True)
 
     path.write_text(json.dumps({"campaign": campaign, "users": everybody}))
@@ -167,7 +167,7 @@ def test_runs_that_sent_nothing_are_found_by_their_campaign(trial: Trial, tmp_pa
     assert refused.exit_code == ExitCode.NOT_FINE
     assert f"sent already, by run {summary['run_id']}" in refused.stderr
     assert "campaign_exists" in refused.stdout
-    assert told(run(trial, "status", "rehearsed", "--json"))["summary"]["run_id"] == summary["run_id"]
+    assert printed(run(trial, "status", "rehearsed", "--json"))["summary"]["run_id"] == summary["run_id"]
 
 
 def test_validation_reads_the_exclude_list(trial: Trial, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_validation_reads_the_exclude_list(trial: Trial, tmp_path: Path) -> None
     def validated(part: str) -> Any:
         campaign = {"id": "excluding", "message": {"title": "t"}, "exclude": {"parts": [{"key": part}]}}
         path.write_text(json.dumps({"campaign": campaign, "users": users}))
-        return told(run(trial, "validate", path, "--json"))
+        return printed(run(trial, "validate", path, "--json"))
 
     found = validated(key)
     assert (found["faults"], found["excluded"], found["arms"]["default"]["users"]) == ([], 2, 3)
@@ -207,7 +207,7 @@ def test_an_object_that_is_there_already_is_started(trial: Trial) -> None:
     )
     answer = trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=body.encode())
     url = f"s3://{trial.sandbox.bucket}/{key}"
-    run_id = told(run(trial, "start", url, "--yes", "--json"))["run_id"]
+    run_id = printed(run(trial, "start", url, "--yes", "--json"))["run_id"]
     assert run_id == source_of(trial.sandbox.bucket, key, answer.get("VersionId"), answer["ETag"]).run_id
     assert run(trial, "watch", url, "--json").exit_code == ExitCode.FINE
-    assert told(run(trial, "report", run_id, "--json"))["rows"] == 5
+    assert printed(run(trial, "report", run_id, "--json"))["rows"] == 5

@@ -39,7 +39,7 @@ def test_every_promise_is_kept(stage: Stage, fault: Scenario) -> None:
 
 
 def test_the_gate_plays_about_twenty() -> None:
-    """Enough to notice, and not so many that nobody waits for them."""
+    """Enough to notice a broken promise, and few enough for every test run."""
     assert 18 <= sum(one.in_gate for one in scenarios().values()) <= 24
 
 

@@ -156,7 +156,7 @@ ODD_KEYS: Final = (
 
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_a_key_of_any_legal_characters(trial: Trial, key: str) -> None:
-    """S3 tells keys in its own encoding: the run is that of the very object."""
+    """S3's event has the key in an encoding of its own: the run is that of the very object."""
     sent = send(trial, document(f"key-{ODD_KEYS.index(key)}", USERS), key)
     assert sent.lane.status == "completed"
     assert [row["outcome"] for row in sent.rows] == ["accepted"]

@@ -296,7 +296,7 @@ def test_a_chain_that_is_allowed_to_loop_runs_on(box: Sandbox) -> None:
 
 
 def test_an_object_in_s3_reaches_the_function_as_a_real_event(box: Sandbox) -> None:
-    """With version id, ETag, size, sequencer and the key URL-encoded; other keys reach nobody."""
+    """With version id, ETag, size, sequencer and the key URL-encoded; other keys invoke nothing."""
     s3 = box.client("s3")
     s3.put_object(Bucket=box.bucket, Key="elsewhere/file.json", Body=b"{}")
     s3.put_object(Bucket=box.bucket, Key="in/file.txt", Body=b"{}")

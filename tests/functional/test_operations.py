@@ -1,4 +1,4 @@
-"""docs/operations.md, played: its commands in a sandbox print what stands there, ids and figures apart."""
+"""docs/operations.md, played: its commands in a sandbox print what the page shows, apart from ids and figures."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ PATIENCE_S = 60.0
 
 
 class Operator:
-    """Somebody at a terminal, with the page before him."""
+    """An operator at a terminal who follows the page."""
 
     def __init__(self, trial: Trial, folder: Path) -> None:
         self._trial = trial
@@ -80,7 +80,7 @@ class Operator:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith('{"level"')]
 
     def left_out(self) -> set[str]:
-        """What stands on the page with its output, and was not typed."""
+        """Commands that the page shows with their output and that were not typed."""
         return {f"{one.section}: {one.command}" for one in self._page if one not in self.done}
 
 
@@ -143,13 +143,13 @@ def test_the_traces_lead_to_it(operator: Operator, daemon: Daemon) -> None:
 
 
 def test_the_log_leads_to_it(operator: Operator, daemon: Daemon) -> None:
-    """One search for the run finds every line of both hops, each with its trace; no token stands in logs or traces."""
+    """One search for the run finds every line of both hops, each with its trace; no token is in logs or traces."""
     lines = [line for line in operator.lines() if line.get("correlation_id") == operator.run_id]
     actions = [line["message"] for line in lines if line["message"] in ("claimed", "opened", "left", "closed")]
     assert actions == ["claimed", "opened", "left", "claimed", "opened", "left", "closed"]
     assert {line["request"] for line in lines if line["message"] in ("opened", "left", "closed")} == {"request-keys"}
     assert all(line["xray_trace_id"] in {trace.id for trace in daemon.traces()} for line in lines)
-    told = operator.log() + repr(daemon.documents())
+    written = operator.log() + repr(daemon.documents())
     tokens = [user["devices"][0]["token"] for user in users(Recipe(users=1_000, seed=len("keys")))]  # type: ignore[index]
-    assert len(told) > 10_000
-    assert [token for token in tokens if token[:20] in told] == []
+    assert len(written) > 10_000
+    assert [token for token in tokens if token[:20] in written] == []

@@ -96,14 +96,14 @@ def test_a_run_stays_on_its_version_and_releases_leave_each_other_alone(trial: T
     new = drop(trial, tmp_path, "new", 1_200, 300)
     wait_until(lambda: lane_item(trial, new).get("state") == {"S": "running"}, PATIENCE_S, "the new one runs")
 
-    # N-1 is told about N's run, and leaves it alone.
+    # N-1 is nudged for N's run, and leaves it alone.
     worker = trial.sandbox.function("WorkerFunction").name
     nudge = json.dumps({"notifier": "nudge", "run_id": new, "lane": 0}).encode()
     answer = trial.sandbox.lambda_.invoke(worker, nudge, "1")
     assert json.loads(answer.payload)["status"] == "ignored"
     assert "newer release" in json.loads(answer.payload)["reason"]
 
-    # N is told about N-1's run: it reads the ledger and the cursor, and sends the nudge on to where the run lives.
+    # N is nudged for N-1's run: it reads ledger and cursor, and forwards the nudge to the version of the run.
     answer = trial.sandbox.lambda_.invoke(worker, nudge.replace(new.encode(), old.encode()), "2")
     assert json.loads(answer.payload)["status"] in ("forwarded", "ignored")
 
@@ -141,7 +141,7 @@ def test_every_record_of_an_event_begins_in_the_published_version(trial: Trial) 
 
 
 def lags_ms(trial: Trial) -> list[int]:
-    """What the worker told of the time from due to begun."""
+    """The times from due to begun that the worker logged."""
     return [json.loads(line)["Lag"] for line in trial.log_lines(5_000) if '"Lag":' in line]
 
 
@@ -150,7 +150,7 @@ def things(records: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def test_a_new_stack_takes_up_the_bucket_of_a_deleted_one(tmp_path: Path) -> None:
-    """The bucket is there, its notifications lead to a function that is gone: the command in the output mends it."""
+    """The bucket is there, its notifications lead to a function that is gone: the command in the output repairs it."""
     place = {"BucketName": "push-campaigns", "AWS::AccountId": "123456789012", "AWS::Region": "eu-central-1"}
     resolver = intrinsics.Resolver(place.__getitem__, lambda *_: "", {}, {})
     output = intrinsics.load(TEMPLATE)["Outputs"]["ListenToTheBucket"]["Value"]
@@ -171,7 +171,7 @@ def test_a_new_stack_takes_up_the_bucket_of_a_deleted_one(tmp_path: Path) -> Non
         assert (lane.status, lane.account.settled) == ("completed", lane.account.devices)
         kept = trial.s3.list_objects_v2(Bucket=bucket, Prefix=f"rows/run_id={run_id}/")
         assert kept["KeyCount"] == 1
-        assert 0 <= lags_ms(trial)[0] < PATIENCE_S * 1000  # EventBridge tells the time too
+        assert 0 <= lags_ms(trial)[0] < PATIENCE_S * 1000  # EventBridge's event has the time too
 
 
 def left_behind(s3: Any, bucket: str) -> None:

@@ -78,12 +78,14 @@ def test_the_report_again(sent: Sent, database: Any) -> None:
             again[arm][outcome][reason] = devices
         else:
             again[arm][outcome] += devices
-    told = {name: {key: n for key, n in arm.items() if key != "assigned"} for name, arm in sent.summary.arms.items()}
-    assert again == told
+    reported = {
+        name: {key: n for key, n in arm.items() if key != "assigned"} for name, arm in sent.summary.arms.items()
+    }
+    assert again == reported
 
 
 def test_the_arms_again(sent: Sent, database: Any) -> None:
-    """The arm of every user, from the hash in SQL: it is the arm of his rows, and assigned users are as many."""
+    """The arm of every user, from the hash in SQL: it is the arm of their rows, and assigned users are as many."""
     bounds = {"question": (0, 4_500), "statement": (4_500, 9_000), "control": (9_000, 10_000)}
     hashed = "CAST('0x' || substr(sha256('rows' || ':' || user_id), 1, 15) AS BIGINT) % 10000"
     found = database.execute(
@@ -111,11 +113,11 @@ def test_conversions_by_arm(sent: Sent, database: Any) -> None:
     )
     query = sql.conversions_query(sql.Dialect.DUCKDB, sent.run_id, "push_rows", "app_conversions")
     arms = {arm: (assigned, converted, rate) for arm, assigned, converted, rate in database.execute(query).fetchall()}
-    told = {name: arm["assigned"] for name, arm in sent.summary.arms.items()}
+    assigned = {name: arm["assigned"] for name, arm in sent.summary.arms.items()}
     assert arms == {
-        "question": (told["question"], told["question"], 1.0),
-        "statement": (told["statement"], 0, 0.0),
-        "control": (told["control"], 0, 0.0),
+        "question": (assigned["question"], assigned["question"], 1.0),
+        "statement": (assigned["statement"], 0, 0.0),
+        "control": (assigned["control"], 0, 0.0),
     }
 
 
@@ -128,7 +130,7 @@ def test_the_whole_script_runs(sent: Sent) -> None:
 
 
 def test_held_users_have_the_same_records(sent: Sent, database: Any) -> None:
-    """Joined with the file's own users by record, nobody is missing but the broken ones: no row belongs to another."""
+    """Joined with the file's own users by record, no user is missing but the broken ones: no row belongs to another."""
     made = {n: user.get("user_id") for n, user in enumerate(users(RECIPE))}
     rows = database.execute("SELECT record, user_id FROM push_rows").fetchall()
     assert all(made[record] == user_id for record, user_id in rows)

@@ -52,7 +52,7 @@ def tokens_of(rows: list[dict[str, Any]]) -> Counter[tuple[int, int]]:
 
 
 def arm_by_hand(salt: str, user_id: str, arms: list[tuple[str, int]]) -> str:
-    """The published hash, written anew."""
+    """The published hash, in a second implementation."""
     n = int(hashlib.sha256(f"{salt}:{user_id}".encode()).hexdigest()[:15], 16) % 10000
     total = 0
     for name, hundredths in arms:
@@ -88,7 +88,7 @@ def test_a_long_run_hops_and_asks_for_every_device_once(hasty: Trial, tmp_path: 
 
 
 def test_each_kind_of_broken_record_is_reported_and_skipped(trial: Trial, tmp_path: Path) -> None:
-    """The good ones are sent; each broken one stands in `invalid/` with its index and reason."""
+    """The good ones are sent; each broken one is in `invalid/` with its index and reason."""
     recipe = Recipe(users=60, broken=len(BROKEN), campaign_id="broken-records")
     run_id = trial.drop(make(recipe, tmp_path / "broken.json"))
     lane = finish(trial, run_id)
@@ -130,7 +130,7 @@ def small(name: str, **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_a_broken_file_fails_with_its_reason(trial: Trial, tmp_path: Path, name: str, content: Any, words: str) -> None:
-    """A clear error in the run's reason, and nobody is asked for."""
+    """A clear error in the run's reason, and no request is made."""
     trial.gateways.reset()
     lane = finish(trial, drop_json(trial, tmp_path, name, content))
     assert lane.status == "failed"
@@ -233,7 +233,7 @@ def test_parts_gzip_and_keys_in_any_order(trial: Trial, tmp_path: Path) -> None:
 
 
 def test_the_same_version_again_is_the_same_run(trial: Trial, tmp_path: Path) -> None:
-    """An operator's start of a file that S3 has told of already sends nothing; a second version is refused."""
+    """An operator's start of a file whose event has already begun a run sends nothing; a second version is refused."""
     path = make(Recipe(users=50, campaign_id="once"), tmp_path / "once.json")
     run_id = trial.drop(path)
     finish(trial, run_id)

@@ -38,7 +38,7 @@ def found(cloud: Cloud) -> dict[str, Check]:
 
 @pytest.fixture
 def secrets(trial: Trial) -> Iterator[Gateways]:
-    """Secrets that a test may break: they are mended behind it."""
+    """Secrets that a test may break: they are restored behind it."""
     yield trial.gateways
     put(trial, "notifier/fcm", trial.gateways.fcm_service_account)
     put(trial, "notifier/apns", trial.gateways.apns_key)
@@ -50,8 +50,8 @@ def put(trial: Trial, name: str, text: str) -> None:
 
 def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
     """Everything is fine, both gateways were really asked, and no phone rang."""
-    told = found(cloud)
-    assert {name: check.fine for name, check in told.items()} == {
+    checked = found(cloud)
+    assert {name: check.fine for name, check in checked.items()} == {
         "mode": True,
         "notification": True,
         "FCM secret": True,
@@ -60,7 +60,7 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
         "APNs": True,
         "mail": None,
     }
-    assert told["notification"].finding == "S3 notifies the worker of every file under batches/"
+    assert checked["notification"].finding == "S3 notifies the worker of every file under batches/"
     counts = trial.gateways.counts()
     assert (counts.fcm.requests, counts.apns.requests) == (1, 1)
 
@@ -82,53 +82,53 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
 def test_a_secret_that_does_not_parse(
     cloud: Cloud, trial: Trial, secrets: Gateways, name: str, text: str, check: str, word: str
 ) -> None:
-    """The field at fault is named, the mend says how to put it right, and the other gateway is checked all the same."""
+    """The field at fault and its fix are named, and the other gateway is checked all the same."""
     put(trial, name, text)
-    told = found(cloud)
-    assert told[check].fine is False
-    assert word in told[check].finding
-    assert "put" in told[check].mend
+    checked = found(cloud)
+    assert checked[check].fine is False
+    assert word in checked[check].finding
+    assert "put" in checked[check].mend
     other = "APNs" if check.startswith("FCM") else "FCM dry run"
-    assert told[other].fine
+    assert checked[other].fine
 
 
 def test_a_key_that_apple_refuses(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
     """A well-formed key of another team is found out by asking."""
     put(trial, "notifier/apns", json.dumps(json.loads(secrets.apns_key) | {"key_id": "WRONGKEY00"}))
-    told = found(cloud)["APNs"]
-    assert told.fine is False
-    assert "refuses our credentials: 403" in told.finding
+    checked = found(cloud)["APNs"]
+    assert checked.fine is False
+    assert "refuses our credentials: 403" in checked.finding
 
 
 def test_a_gateway_that_cannot_be_reached(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
-    """That is nobody's key: the mend is the network."""
+    """No key is at fault: the fix concerns the network."""
     account = json.loads(secrets.fcm_service_account) | {"token_uri": "https://127.0.0.1:9/token"}
     put(trial, "notifier/fcm", json.dumps(account))
     variables = dict(trial.sandbox.function("WorkerFunction").environment) | {"APNS_BASE_URL": "https://127.0.0.1:9"}
-    told = {check.name: check for check in gateway_checks(cloud, variables)}
+    checked = {check.name: check for check in gateway_checks(cloud, variables)}
     for name in ("FCM dry run", "APNs"):
-        assert told[name].fine is False
-        assert "outgoing TCP 443" in told[name].mend
+        assert checked[name].fine is False
+        assert "outgoing TCP 443" in checked[name].mend
 
 
 def test_a_key_that_google_refuses(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
     """A well-formed account that was deleted is found out by asking for an access token."""
     account = json.loads(secrets.fcm_service_account) | {"client_email": "gone@elsewhere.iam.gserviceaccount.com"}
     put(trial, "notifier/fcm", json.dumps(account))
-    told = found(cloud)["FCM dry run"]
-    assert told.fine is False
-    assert "make a new key" in told.mend
+    checked = found(cloud)["FCM dry run"]
+    assert checked.fine is False
+    assert "make a new key" in checked.mend
 
 
 def test_a_secret_that_is_gone(cloud: Cloud) -> None:
-    """It was deleted, or is in another region: that is another mend than a broken one's."""
-    told = next(gateway_checks(cloud, {"FCM_SECRET_ARN": "notifier/nowhere"}))
-    assert told.fine is False
-    assert "create-secret" in told.mend
+    """It was deleted, or is in another region: the fix is another than for a broken one."""
+    checked = next(gateway_checks(cloud, {"FCM_SECRET_ARN": "notifier/nowhere"}))
+    assert checked.fine is False
+    assert "create-secret" in checked.mend
 
 
 def notified(cloud: Cloud, trial: Trial, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Check:
-    """What is said while somebody has changed the bucket's notifications by hand."""
+    """The finding while the bucket's notifications are changed by hand."""
     s3, bucket = trial.sandbox.client("s3"), trial.sandbox.bucket
     before = s3.get_bucket_notification_configuration(Bucket=bucket)
     before.pop("ResponseMetadata")
@@ -142,11 +142,11 @@ def notified(cloud: Cloud, trial: Trial, change: Callable[[dict[str, Any]], dict
 
 
 def test_a_bucket_that_tells_nobody(cloud: Cloud, trial: Trial) -> None:
-    """Somebody put other notifications on the bucket."""
-    told = notified(cloud, trial, lambda _: {})
-    assert told.fine is False
-    assert "sam deploy" in told.mend
-    assert "ListenToTheBucket" in told.mend
+    """Other notifications were put on the bucket by hand."""
+    checked = notified(cloud, trial, lambda _: {})
+    assert checked.fine is False
+    assert "sam deploy" in checked.mend
+    assert "ListenToTheBucket" in checked.mend
 
 
 def test_a_bucket_that_tells_of_some_files_only(cloud: Cloud, trial: Trial) -> None:
@@ -157,5 +157,8 @@ def test_a_bucket_that_tells_of_some_files_only(cloud: Cloud, trial: Trial) -> N
         notification["Filter"]["Key"]["FilterRules"].append({"Name": "suffix", "Value": ".json"})
         return {"LambdaFunctionConfigurations": [notification]}
 
-    told = notified(cloud, trial, change)
-    assert (told.fine, told.finding) == (False, "S3 notifies the worker of .json under batches/, but not of .json.gz")
+    checked = notified(cloud, trial, change)
+    assert (checked.fine, checked.finding) == (
+        False,
+        "S3 notifies the worker of .json under batches/, but not of .json.gz",
+    )

@@ -107,7 +107,7 @@ def test_a_stack_without_pages_and_without_a_bucket_of_its_own(wire: Wire) -> No
 
 
 @pytest.mark.parametrize(
-    ("resources", "told"),
+    ("resources", "message"),
     [
         ({}, "has no 'WorkerFunction'"),
         (RESOURCES | {"ControlFunction": None}, "has no 'ControlFunction'"),
@@ -115,10 +115,10 @@ def test_a_stack_without_pages_and_without_a_bucket_of_its_own(wire: Wire) -> No
     ],
     ids=["nothing yet", "on its way", "another product's"],
 )
-def test_a_stack_that_is_not_whole(wire: Wire, resources: dict[str, str | None], told: str) -> None:
+def test_a_stack_that_is_not_whole(wire: Wire, resources: dict[str, str | None], message: str) -> None:
     """What is missing is named, and what may be the reason."""
     wire.world.stacks = {"notifier": Stack(resources)}
-    with pytest.raises(CommandError, match=told) as caught:
+    with pytest.raises(CommandError, match=message) as caught:
         find_deployment("notifier", None)
     assert caught.value.code is ExitCode.NOT_FOUND
     assert "deployment" in caught.value.mend
@@ -148,7 +148,7 @@ def test_mail_that_works(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("account", "told", "mend"),
+    ("account", "finding", "mend"),
     [
         ({"ProductionAccessEnabled": False}, "only verified addresses get mail", "create-email-identity"),
         ({"SendingEnabled": False}, "sends nothing", "put-account-sending-attributes --sending-enabled"),
@@ -159,12 +159,12 @@ def test_mail_that_works(wire: Wire) -> None:
     ],
     ids=["sandbox", "sending is off", "shut down by AWS", "not allowed", "unknown credentials", "anything else"],
 )
-def test_an_account_that_cannot_send(wire: Wire, account: dict[str, Any] | Refusal, told: str, mend: str) -> None:
-    """Each reason with its mend."""
+def test_an_account_that_cannot_send(wire: Wire, account: dict[str, Any] | Refusal, finding: str, mend: str) -> None:
+    """Each reason with its fix."""
     wire.world.account = account if isinstance(account, Refusal) else {**GOOD, **account}
     check = mail(wire)["mail"]
     assert check.fine is False
-    assert told in check.finding
+    assert finding in check.finding
     assert mend in check.mend
 
 
@@ -176,7 +176,7 @@ def test_an_account_under_review_sends(wire: Wire) -> None:
 
 
 def test_ses_that_wants_it_slower(wire: Wire) -> None:
-    """Asked three times, then told."""
+    """Asked three times, then reported."""
     wire.world.account = Refusal(429, "TooManyRequestsException", "Rate exceeded")
     check = mail(wire)["mail"]
     assert check.fine is False
@@ -185,7 +185,7 @@ def test_ses_that_wants_it_slower(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("identities", "told", "mend"),
+    ("identities", "finding", "mend"),
     [
         (
             {},
@@ -208,14 +208,14 @@ def test_ses_that_wants_it_slower(wire: Wire) -> None:
     ids=["unknown", "letter not answered", "domain not in DNS", "failed", "not allowed"],
 )
 def test_a_sender_who_may_not_send(
-    wire: Wire, identities: dict[str, dict[str, Any] | Refusal], told: str, mend: str
+    wire: Wire, identities: dict[str, dict[str, Any] | Refusal], finding: str, mend: str
 ) -> None:
-    """What is wrong with the identity, with its mend; the account is told of all the same."""
+    """What is wrong with the identity, with its fix; the account is checked all the same."""
     wire.world.identities = identities
     checks = mail(wire)
     assert checks["mail"].fine
     assert checks["mail sender"].fine is False
-    assert told in checks["mail sender"].finding
+    assert finding in checks["mail sender"].finding
     assert mend in checks["mail sender"].mend
 
 
@@ -233,7 +233,7 @@ ALIAS = f"arn:aws:lambda:eu-north-1:123456789012:function:{WORKER}:live"
 
 
 @pytest.mark.parametrize(
-    ("notification", "rules", "fine", "told"),
+    ("notification", "rules", "fine", "finding"),
     [
         (BRIDGED, {"dropped": (ALIAS, True)}, True, "S3 notifies EventBridge, whose rule dropped invokes the worker"),
         (BRIDGED, {}, False, "notifies EventBridge, but no rule there invokes the worker"),
@@ -249,12 +249,12 @@ ALIAS = f"arn:aws:lambda:eu-north-1:123456789012:function:{WORKER}:live"
     ],
 )
 def test_who_tells_the_worker(
-    wire: Wire, notification: str, rules: dict[str, tuple[str, bool]], fine: bool, told: str
+    wire: Wire, notification: str, rules: dict[str, tuple[str, bool]], fine: bool, finding: str
 ) -> None:
     """The bucket itself, or EventBridge with a rule that is on, and never both."""
     wire.world.notification, wire.world.rules = notification, rules
     [check] = notification_check(Cloud(find_deployment("notifier", None)), ALIAS)
-    assert (check.fine, told in check.finding) == (fine, True), check
+    assert (check.fine, finding in check.finding) == (fine, True), check
     assert bool(check.mend) or check.fine
 
 
@@ -262,7 +262,7 @@ def test_who_tells_the_worker(
 
 
 def test_the_command_says_what_is_missing(wire: Wire) -> None:
-    """Everything is asked for, the exit code says that something is missing, and that is named with its mend."""
+    """Everything is asked for, the exit code says that something is missing, and that is named with its fix."""
     wire.world.account = {**GOOD, "ProductionAccessEnabled": False}
     result = CliRunner().invoke(app, ["setup", "--stack", "notifier", "--json"])
     found = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
