@@ -3,7 +3,7 @@
 The packages in the order of a run:
 
 - `app`: the handlers that Lambda calls.
-- `entries`: what the sweeper and the control entry do.
+- `entries`: what the worker, the sweeper and the control entry do.
 - `events`: the events that start and continue a run, and the one that announces its end.
 - `composition`: reads the settings and connects the parts of a process.
 - `lifecycle`: a run from its admission to its end: one invocation works on one lane.

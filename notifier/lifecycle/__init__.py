@@ -1,1 +1,6 @@
-"""A run from its admission to its end: what one invocation does with one lane."""
+"""A run from its admission to its end: what one invocation does with one lane.
+
+- `lane_worker`: claims a lane, opens the run, works a hop, leaves, and sees that it goes on.
+- `admission`, `first_records`: the first claim reads, validates and stores what every later hop needs.
+- `waiting`: keeps the lease while a long call runs.
+"""

@@ -7,8 +7,10 @@ from pkgutil import iter_modules
 
 import pytest
 
+TOURS = ("audience", "composition", "content", "entries", "lifecycle", "model", "sending")
 
-@pytest.mark.parametrize("name", ["notifier", "notifier.audience", "notifier.content", "notifier.model"])
+
+@pytest.mark.parametrize("name", ["notifier", *(f"notifier.{package}" for package in TOURS)])
 def test_a_tour_names_every_module(name: str) -> None:
     """A reader of the package's docstring finds every module in it, and no module that is not there."""
     package = importlib.import_module(name)
