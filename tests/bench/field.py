@@ -167,18 +167,18 @@ def run(to: sink.Sink, peer: Peer, requests: int) -> Measured:
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["no word"])[-1][:200]
         return Measured(peer.name, peer.gateway, peer.language, why_not=f"failed: {why}")
-    told = json.loads(done.stdout.strip().splitlines()[-1])
+    printed = json.loads(done.stdout.strip().splitlines()[-1])
     if answered < count:
         return Measured(peer.name, peer.gateway, peer.language, why_not=f"sent {answered} of {count}")
     return Measured(
         peer.name,
         peer.gateway,
         peer.language,
-        version=told["version"].removeprefix("v"),
-        requests=told["requests"],
-        cpu_us=told["cpu_s"] / told["requests"] * 1e6,
-        per_s=told["requests"] / told["wall_s"],
-        peak_rss_mb=told["peak_rss_mb"],
+        version=printed["version"].removeprefix("v"),
+        requests=printed["requests"],
+        cpu_us=printed["cpu_s"] / printed["requests"] * 1e6,
+        per_s=printed["requests"] / printed["wall_s"],
+        peak_rss_mb=printed["peak_rss_mb"],
     )
 
 

@@ -62,7 +62,7 @@ class Slot:
         return piece
 
     def prepare(self, number: int) -> None:
-        """Make the handle ready for one more request: URL, headers and body anew, as the worker must."""
+        """Make the handle ready for one more request: URL, headers and body set again, as the worker must."""
         self.answer.clear()
         curl = self.curl
         curl.setopt(pycurl.URL, f"{self.url}/{number}")

@@ -1,6 +1,6 @@
 """TLS for a client that does not say by ALPN that it speaks HTTP/2: Apple takes that, nginx does not.
 
-A process of its own ends TLS and hands the bytes to the sink's port without it; its CPU is nobody's figure.
+A process of its own ends TLS and hands the bytes to the sink's port without it; its CPU is counted for no one.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
     python -m tests.bench.resume [--users 1000000] [--at 900000]
 
-The ledger is told that everything before `at` is settled; then the worker is nudged. Cold: a new process, an empty
+The ledger records that everything before `at` is settled; then the worker is nudged. Cold: a new process, an empty
 /tmp. Warm: a process that has worked before, with the file in its /tmp.
 """
 

@@ -33,7 +33,7 @@ def version(python: str) -> str:
 
 
 def environment(folder: Path, name: str, *install: str, python: str) -> Path:
-    """A virtual environment of `python` with what `uv pip install` is told to install; made once. Its interpreter."""
+    """A virtual environment of `python` with what `uv pip install` is given; made once. Its interpreter."""
     build = subprocess.run([python, "-VV"], capture_output=True, check=True).stdout
     home = folder / f"{name}-{sha256(python.encode() + build + repr(install).encode()).hexdigest()[:12]}"
     made = home / "bin" / "python"

@@ -2,7 +2,7 @@
 
     python -m tests.bench.whole --users 100000 [--placeholders] [--late] [--wrapper "py-spy record -o out.svg --"]
 
-The sink (`tests.bench.sink`) stands for FCM, APNs and Google's OAuth; S3, DynamoDB, EventBridge and Secrets Manager are
+The sink (`tests.bench.sink`) replaces FCM, APNs and Google's OAuth; S3, DynamoDB, EventBridge and Secrets Manager are
 moto in a process of its own. The environment of the worker is that of template.yaml. After the run its rows are
 counted, one by one, and so are the sink's requests.
 """

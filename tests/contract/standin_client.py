@@ -80,7 +80,7 @@ class Client:
 
 
 def assertion(gateways: Gateways, key: str | None = None, algorithm: str = "RS256", **claims: Any) -> str:
-    """A service account's signed assertion, right unless told otherwise; a claim of None is left away."""
+    """A service account's signed assertion, valid unless changed; a claim of None is left away."""
     account = msgspec.json.decode(gateways.fcm_service_account)
     now = int(time.time())
     right = {"iss": account["client_email"], "aud": account["token_uri"], "scope": SCOPE, "iat": now, "exp": now + 3600}
@@ -104,7 +104,7 @@ def provider_token(
     gateways: Gateways, *, key: str | None = None, algorithm: str = "ES256", age_s: float = 0,
     key_id: str | None = None, team_id: str | None = None,
 ) -> str:  # fmt: skip
-    """An APNs provider token, right unless told otherwise."""
+    """An APNs provider token, valid unless changed."""
     secret = msgspec.json.decode(gateways.apns_key)
     claims = {"iss": team_id or secret["team_id"], "iat": int(time.time() - age_s)}
     return jwt.encode(claims, key or secret["key"], algorithm, {"kid": key_id or secret["key_id"]})

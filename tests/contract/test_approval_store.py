@@ -151,7 +151,7 @@ def test_a_link_is_over_at_its_time(access: Access) -> None:
 
 
 def test_secrets_are_kept_hashed(access: Access, world: World) -> None:
-    """Who reads the table signs in as nobody."""
+    """Reading the table lets no one sign in."""
     access.keep_link("link-secret", LinkData(ANN, "/"), 100)
     access.keep_session("session-secret", ANN, 100)
     whole = str(world.client("dynamodb").scan(TableName=TABLE)["Items"])
@@ -174,7 +174,7 @@ def test_limits_count_in_windows(access: Access) -> None:
 
 
 def test_devices_are_ones_own(store: Store) -> None:
-    """Somebody else neither sees nor removes them."""
+    """Another user neither sees nor removes them."""
     store.add_device(ANN, TestDevice("d1", "phone", "ios", "t" * 64))
     assert store.devices("bob@example.com") == []
     store.remove_device("bob@example.com", "d1")

@@ -21,7 +21,7 @@ TABLE = "ledger"
 
 
 class Clock:
-    """Goes on when told."""
+    """A clock that a test moves."""
 
     at_s = 1_000_000.0
 
@@ -117,7 +117,7 @@ def test_a_result_stays(jobs: DynamoCountJobs) -> None:
     assert (seen.status, seen.result) == (CountStatus.DONE, AudienceFigures(users=3, repeated_tokens=1))
 
 
-def test_a_failed_job_begins_anew(jobs: DynamoCountJobs) -> None:
+def test_a_failed_job_begins_again(jobs: DynamoCountJobs) -> None:
     """What failed may be asked for again, and begins at the first record."""
     claim = jobs.claim("failed", "ann")
     jobs.save(msgspec.structs.replace(claim, cursor=Cursor(record=5)), CountProgress(5))
@@ -145,8 +145,8 @@ def test_hops_count_as_one(aws: LocalAws, jobs: DynamoCountJobs, tmp_path: Path,
     asked: list[bytes] = []
 
     def hop(remaining_ms: Callable[[], int]) -> str:
-        desk = CountService(s3, jobs, BUCKET, Clock(), asked.append)
-        return str(desk.handle(event, remaining_ms)["status"])
+        service = CountService(s3, jobs, BUCKET, Clock(), asked.append)
+        return str(service.handle(event, remaining_ms)["status"])
 
     def short(looks: int) -> Callable[[], int]:
         """Time that is up after so many looks at it."""

@@ -87,13 +87,13 @@ PASSING = ("ThrottlingException", "InternalServiceError", "ServiceUnavailable", 
 @pytest.mark.parametrize("code", REFUSING)
 def test_a_secret_that_aws_does_not_give_is_named_with_what_to_do(code: str) -> None:
     """And with nothing of AWS' own sentence, nor of a class's name."""
-    message, told = REFUSING[code]
+    message, expected = REFUSING[code]
     with pytest.raises(BadSecret) as caught:
         Secrets(Vault(ClientError({"Error": {"Code": code, "Message": message}}, "GetSecretValue"))).reader(
             "apns", ARN
         )()
     assert str(caught.value).startswith("apns secret push: ")
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "Exception" not in str(caught.value)
 
 
@@ -181,13 +181,13 @@ def short_lived(nth: int, since_s: float) -> TokenBehaviour:
 
 def test_a_key_google_does_not_take_is_refused(gateways: Gateways) -> None:
     """With OAuth's word, the secret's name and what to do; with nothing of the secret."""
-    kind, told = fails(fcm_credentials(gateways, private_key=pem("rsa")))
+    kind, text = fails(fcm_credentials(gateways, private_key=pem("rsa")))
     assert kind is CredentialsRefused
-    assert told.startswith("fcm secret notifier/fcm: Google does not know this key: it was deleted, or is another")
-    assert "(invalid_grant); make a new key" in told
-    kind, told = fails(fcm_credentials(gateways, client_email="nobody@example.com"))
-    assert (kind, "nobody" in told) == (CredentialsRefused, False)
-    assert "Google has no such service account" in told
+    assert text.startswith("fcm secret notifier/fcm: Google does not know this key: it was deleted, or is another")
+    assert "(invalid_grant); make a new key" in text
+    kind, text = fails(fcm_credentials(gateways, client_email="nobody@example.com"))
+    assert (kind, "nobody" in text) == (CredentialsRefused, False)
+    assert "Google has no such service account" in text
 
 
 ANSWERS = {
@@ -203,10 +203,10 @@ ANSWERS = {
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_token_endpoint_in_trouble_is_waited_for(gateways: Gateways, name: str) -> None:
-    """Google's own answers, and those of whoever answers in its place."""
+    """Google's own answers, and those of what answers in its place."""
     gateways.behave("", f"tests.contract.test_credentials:{name}")
-    kind, told = fails(fcm_credentials(gateways))
-    assert (kind, told) == (
+    kind, text = fails(fcm_credentials(gateways))
+    assert (kind, text) == (
         CredentialsUnavailable,
         f"fcm secret notifier/fcm: Google's token endpoint {ANSWERS[name]}",
     )
@@ -248,10 +248,10 @@ def test_a_token_endpoint_that_is_not_there_is_waited_for(gateways: Gateways) ->
         "https://127.0.0.1:9/token": "cannot be reached: no connection",
         "https://nowhere.invalid/token": "has a name that does not resolve (DNS)",
     }
-    for uri, told in cases.items():
+    for uri, expected in cases.items():
         assert fails(fcm_credentials(gateways, token_uri=uri)) == (
             CredentialsUnavailable,
-            f"fcm secret notifier/fcm: Google's token endpoint {told}",
+            f"fcm secret notifier/fcm: Google's token endpoint {expected}",
         )
     stranger = fcm.Credentials(Secret("fcm", json.loads(gateways.fcm_service_account)))
     kind, said = fails(stranger)

@@ -38,7 +38,7 @@ class World:
         )
 
     def begin(self, name: str) -> Lane:
-        """A run that somebody works on."""
+        """A run with a worker."""
         self.ledger.open_run(Run(name, source_of("b", f"batches/{name}.json", "v", "e"), self.time.ms))
         return self.ledger.claim(name, 0, "7", f"holder-{name}", self.time.ms)
 

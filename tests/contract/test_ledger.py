@@ -141,7 +141,7 @@ class AllAtOnce:
 
 
 class TestRuns:
-    """A run is entered once, whoever tells of it."""
+    """A run is entered once, however many events name it."""
 
     def test_the_first_nudge_enters_the_run(self, ledger: Any) -> None:
         """A run that was opened can be read back, with a lane that anybody may claim."""
@@ -210,12 +210,12 @@ class TestCampaigns:
         assert ledger.read_run("r1") == RUN
 
     def test_a_run_knows_its_campaign(self, ledger: Any) -> None:
-        """The run tells which campaign it sends, even one that it may not send."""
+        """The run records which campaign it sends, even one that it may not send."""
         ledger.name_campaign("r1", "spring")
         assert ledger.read_run("r1") == msgspec.structs.replace(RUN, campaign_id="spring")
 
     def test_who_owns_it(self, dynamo: DynamoLedger) -> None:
-        """The run that took the id, whoever was named under it."""
+        """The run that took the id, whichever runs are listed under it."""
         assert dynamo.owner_of("spring") is None
         dynamo.name_campaign("r1", "spring")
         assert dynamo.owner_of("spring") is None
@@ -246,7 +246,7 @@ class TestAudiences:
         return [(item["run_id"]["S"], item["campaign_id"]["S"], item["at_ms"]["N"]) for item in items]
 
     def test_its_runs(self, dynamo: DynamoLedger, dynamodb: Any, table: str) -> None:
-        """In the order in which they began; entered again, as after a crash, each stands there once."""
+        """In the order in which they began; entered again, as after a crash, each is listed once."""
         later = msgspec.structs.replace(RUN, run_id="r2", created_at_ms=RUN.created_at_ms + 1)
         for run in (later, RUN, RUN):
             dynamo.name_audience(run, "spring", [("exports", "a.json"), ("exports", "a.json")])
@@ -342,7 +342,7 @@ class TestClaim:
         assert lane.sending_ms == 1200
 
     def test_idle_claims(self, ledger: Any, time: Time) -> None:
-        """Claims that settle nothing are counted; progress starts the count anew, and so does a rest."""
+        """Claims that settle nothing are counted; progress resets the count, and so does a rest."""
         for n in (1, 2):
             lane = claim(ledger, time)
             assert lane.idle_claims == n
@@ -356,7 +356,7 @@ class TestClaim:
 
 
 class TestHolder:
-    """What the holder of a lane writes, and that nobody else can."""
+    """What the lease's owner writes, and that no one else can."""
 
     def test_renewing(self, ledger: Any, time: Time) -> None:
         """A renewal extends the lease, says how far a crash would reach, and brings the operator's word."""
@@ -403,7 +403,7 @@ class TestHolder:
         assert ledger.read_lane("r1") == msgspec.structs.replace(now, crashed=False)
 
     def test_after_letting_go(self, ledger: Any, time: Time) -> None:
-        """Who has let go of a lane cannot write it any more, though nobody else has claimed it."""
+        """A claim that left a lane cannot write it any more, even while no other claim has it."""
         lane = claim(ledger, time)
         ledger.release(lane, LaneState.READY, time.ms)
         with pytest.raises(LaneLost, match="ready"):
@@ -520,7 +520,7 @@ class TestControl:
     def test_from_every_state(
         self, ledger: Any, time: Time, state: LaneState, control: Control, then: LaneState
     ) -> None:
-        """Waiting lanes obey at once; one at work is told with its next write."""
+        """Waiting lanes obey at once; one at work gets the command with its next write."""
         before = bring_to(ledger, time, state)
         lane = ledger.set_control("r1", control, "ann")
         assert (lane.state, lane.control) == (then, control)
@@ -534,7 +534,7 @@ class TestControl:
 
     @pytest.mark.parametrize("control", list(Control))
     def test_nothing_to_control(self, ledger: Any, time: Time, control: Control) -> None:
-        """A run that is done, or was never there, is told nothing."""
+        """A run that is done, or was never there, gets no command."""
         done = bring_to(ledger, time, LaneState.DONE)
         assert ledger.set_control("r1", control, "ann") is None
         assert ledger.set_control("r9", control, "ann") is None
@@ -582,7 +582,7 @@ class TestSweeping:
     """What is due, and that one sweeper alone sees to it."""
 
     def test_what_is_due(self, ledger: Any, time: Time) -> None:
-        """Rests that are over, leases that ended and hand-overs nobody took; nothing before its time."""
+        """Rests that are over, leases that ended and hand-overs that no worker took; nothing before its time."""
         for n, state in enumerate((LaneState.RUNNING, LaneState.READY, LaneState.RESTING, LaneState.PAUSED)):
             run_id = f"d{n}"
             ledger.open_run(msgspec.structs.replace(RUN, run_id=run_id))
@@ -612,7 +612,7 @@ class TestSweeping:
         assert claim(ledger, time).epoch == lane.epoch + 1
 
     def test_a_nudge_that_was_lost(self, ledger: Any, time: Time) -> None:
-        """A lane that nobody claimed is due again."""
+        """A lane that no worker claimed is due again."""
         bring_to(ledger, time, LaneState.RESTING)
         time.s += 3_600
         (lane,) = ledger.due(time.ms)
@@ -669,7 +669,7 @@ class TestLostAnswers:
 
     @pytest.mark.parametrize("state", [LaneState.READY, LaneState.RESTING, LaneState.PAUSED, LaneState.STOPPED])
     def test_release(self, dynamo: DynamoLedger, dynamodb: Any, time: Time, state: LaneState) -> None:
-        """The lane is let go."""
+        """The lane is left."""
         lane = claim(dynamo, time)
         if state is LaneState.PAUSED:
             dynamo.set_control("r1", Control.PAUSE, "ann")
@@ -685,7 +685,7 @@ class TestLostAnswers:
         assert (lost(), lane.ending) == (1, Ending.COMPLETED)
 
     def test_opening_and_taking(self, dynamo: DynamoLedger, dynamodb: Any) -> None:
-        """A run opened, and a campaign taken, is ours although we were told otherwise."""
+        """A run opened, and a campaign taken, is ours although the answer said otherwise."""
         other = msgspec.structs.replace(RUN, run_id="r2")
         with lost_answer(dynamodb, "dynamodb.PutItem") as lost:
             assert dynamo.open_run(other) == other
@@ -734,7 +734,7 @@ class TestOlderReleases:
 
 
 class TestTable:
-    """What stands in the table, as others read it."""
+    """The items in the table, as others read them."""
 
     def test_keys_and_expiry(self, dynamo: DynamoLedger, dynamodb: Any, table: str, time: Time) -> None:
         """Keys are as documented, and every item expires, later with every write of a worker."""
@@ -830,12 +830,12 @@ class TestUnreadable:
     """Something among the lanes that are due is no lane."""
 
     def test_the_others_are_found(self, dynamo: DynamoLedger, dynamodb: Any, table: str, time: Time) -> None:
-        """Its key and what is wrong with it are told; who does not ask for that gets the error."""
+        """Its key and its fault go to the callback; without a callback it is an error."""
         time.s += HAND_OVER_MS / 1000 + 1
         broken = {"pk": {"S": "run#broken"}, "sk": {"S": "lane#0000"}, "version": {"N": "1"}}
         dynamodb.put_item(TableName=table, Item=broken | {"due": {"S": "lane"}, "due_at": {"N": "1"}})
-        told: list[str] = []
-        assert [lane.run_id for lane in dynamo.due(time.ms, lambda key, _: told.append(key))] == ["r1"]
-        assert told == ["run#broken"]
+        broken: list[str] = []
+        assert [lane.run_id for lane in dynamo.due(time.ms, lambda key, _: broken.append(key))] == ["r1"]
+        assert broken == ["run#broken"]
         with pytest.raises(KeyError):
             list(dynamo.due(time.ms))

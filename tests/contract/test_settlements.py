@@ -216,7 +216,7 @@ class TestDeferred:
         assert {number: len(items) for number, items in found.items()} == {0: 0, 1: 2}
 
     def test_control_is_never_deferred(self, in_s3: S3Results) -> None:
-        """A user who is told nothing cannot wait for it."""
+        """A user without a message cannot wait for it."""
         batch = batch_of(outcomes="hs")
         batch.deferred[0].arm = "control"
         with pytest.raises(ValueError, match="control"):
@@ -268,7 +268,7 @@ class TestConflicts:
         assert (settled.ours, len(rests)) == (True, 5)
 
     def test_a_conflict_that_does_not_pass(self, s3: Any, bucket: str) -> None:
-        """It is an error, and not a batch that somebody else settled."""
+        """It is an error, and not a batch that another claim settled."""
         results = S3Results(s3, bucket, lambda _: None)
         with in_conflict(s3, 99), pytest.raises(ClientError, match="ConditionalRequestConflict"):
             results.put_state("r1", "campaign", {"n": 1})
@@ -278,7 +278,7 @@ class TestConflicts:
 
 
 class TestRefused:
-    """What S3 goes on refusing is told apart from what passes, whichever call meets it."""
+    """A lasting refusal by S3 is another error than a passing one, for every call."""
 
     @pytest.mark.parametrize(
         ("status", "code", "says"),
@@ -413,7 +413,7 @@ def keys_in(s3: Any, bucket: str) -> list[str]:
 
 
 class TestBucket:
-    """What stands in the bucket, as others read it."""
+    """The objects in the bucket, as others read them."""
 
     def test_objects(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
         """A batch leaves what it has something to say in, under the documented keys; tokens in two of them only."""
@@ -454,7 +454,7 @@ class TestBucket:
         }
 
     def test_the_same_bytes(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
-        """The same batch is the same object, whoever writes it."""
+        """The same batch is the same object, whichever claim writes it."""
         in_s3.settle(batch_of(0, outcomes="ah"), 1)
         in_s3.settle(batch_of(0, outcomes="ah", run_id="r1"), 1)
         in_s3.settle(batch_of(0, 1, "ah"), 1)
@@ -506,7 +506,7 @@ class TestBucket:
         assert s3.get_object(Bucket=bucket, Key=key)["ETag"] == first
 
     def test_other_errors_are_not_swallowed(self, s3: Any) -> None:
-        """A bucket that is not there is told, not taken for a lost race."""
+        """A missing bucket is reported, not taken for a lost race."""
         missing = S3Results(s3, "no-such-bucket")
         place = "s3://no-such-bucket/rows/run_id=r1/"
         with pytest.raises(StoreRefused, match=f"^NoSuchBucket by S3 for PutObject under {place}"):

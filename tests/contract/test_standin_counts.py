@@ -1,4 +1,4 @@
-"""The stand-ins count for themselves, keep the phones' pushes, and live and die with whoever started them."""
+"""The stand-ins count for themselves, keep the phones' pushes, and end with the process that started them."""
 
 import os
 import select
@@ -86,7 +86,7 @@ def test_connections_and_requests_at_once_are_counted(gateways: Gateways) -> Non
 
 
 def test_requests_before_a_connections_first_answer_are_counted(gateways: Gateways) -> None:
-    """APNs wants one request alone on a new connection: whoever sends three at once is told of two."""
+    """APNs wants one request alone on a new connection: of three at once two are counted as early."""
     bearer = provider_token(gateways)
     multi = pycurl.CurlMulti()
     multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
@@ -161,7 +161,7 @@ def test_the_token_table_counts_many_tokens_exactly() -> None:
 
 
 def test_attempts_saturate_without_touching_other_counts() -> None:
-    """The 63rd attempt is the last that is told apart."""
+    """The 63rd attempt is the last with a count of its own."""
     table = TokenTable()
     attempts = [table.ask("one") for _ in range(100)]
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""The stand-ins' prefix table, told once more here: what a token's prefix makes each gateway answer."""
+"""The stand-ins' prefix table, restated here: what a token's prefix makes each gateway answer."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_fcm_answers_as_the_prefix_says(sender: Sender, prefix: str, expected: t
 
 @pytest.mark.parametrize(("prefix", "expected"), [(prefix, row[1]) for prefix, row in TABLE.items()])
 def test_apns_answers_as_the_prefix_says(sender: Sender, prefix: str, expected: tuple[int, str]) -> None:
-    """APNs gives the documented status and reason; a 410 tells since when, in ms."""
+    """APNs gives the documented status and reason; a 410 has the time since when, in ms."""
     answer = sender.apns(f"{prefix}-00000001")
     assert answer.status == expected[0]
     if prefix == "html":
@@ -154,7 +154,7 @@ def test_quota_names_the_exhausted_quota(sender: Sender) -> None:
 
 @pytest.mark.parametrize("name", ["quota", "unavailable", "internal", "html", "empty", "credentials"])
 def test_once_holds_for_the_first_attempt_only(sender: Sender, name: str) -> None:
-    """The second attempt of the same token is accepted; another token starts anew."""
+    """The second attempt of the same token is accepted; another token starts from the beginning."""
     for send in (sender.fcm, sender.apns):
         assert send(f"{name}-once-00000001").status != 200
         assert send(f"{name}-once-00000001").status == 200
