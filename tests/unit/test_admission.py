@@ -113,7 +113,7 @@ def test_killed_between_the_state_and_the_note() -> None:
     ],
 )
 def test_what_says_that_a_run_has_begun(lane: Lane, begun: bool) -> None:
-    """Anything settled, or a dead claim that had told the ledger of batches; claims that did nothing say nothing."""
+    """Anything settled, or a dead claim with batches in the ledger; claims that did nothing prove nothing."""
     assert lane.has_begun is begun
 
 
@@ -144,7 +144,7 @@ NOBODY: list[tuple[list[list[Any]], str]] = [
 
 @pytest.mark.parametrize(("parts", "reason"), NOBODY)
 def test_an_audience_that_nobody_can_be_reached_by_is_refused(parts: list[list[Any]], reason: str) -> None:
-    """However small it is: a run of it would be completed without having done anything. The first reasons are told."""
+    """However small it is: a run of it would be completed without having done anything. The first reasons are named."""
     world = World()
     world.shelf.parts = parts
     with pytest.raises(NotAdmitted) as refused:

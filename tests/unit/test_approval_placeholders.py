@@ -35,7 +35,7 @@ def test_what_a_text_asks_for(text: str, names: set[str], needed: set[str]) -> N
 
 
 def test_gaps_are_told_once_the_worst_first() -> None:
-    """100 users can get something: 10 have no first name, nobody a last name; everybody lives somewhere."""
+    """100 users can get something: 10 have no first name, none a last name; all have a city."""
     form = Form(
         title="{{ first_name | default: 'Hi' }}",
         body="{{ city }} {{ user_id }}",
@@ -50,7 +50,7 @@ def test_gaps_are_told_once_the_worst_first() -> None:
 
 
 def test_a_word_without_its_quotes_is_a_fault_of_the_form() -> None:
-    """Before it is submitted: it would be taken for an attribute that nobody has."""
+    """Before it is submitted: it would be taken for an attribute that no user has."""
     form = Form(title="{{ first_name | default: there }}", body="{{ first_name | default: city }}")
     assert placeholder_faults(form, COUNT) == {
         "title": "there is no attribute of anybody: did you mean 'there', in quotes?"

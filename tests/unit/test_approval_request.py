@@ -73,7 +73,7 @@ def test_only_what_was_seen_is_approved() -> None:
 
 
 def test_not_before_it_is_counted() -> None:
-    """Without figures nobody knows how many approvers it takes."""
+    """Without figures the number of approvers is unknown."""
     request = in_review()
     with pytest.raises(Refused, match="counted"):
         rules.approved(request, BOB, 2, Decision(request.content_hash, None), LIMITS)
@@ -169,7 +169,7 @@ def test_only_the_requester_steers_it() -> None:
 
 
 def test_a_rejection_says_why() -> None:
-    """An empty comment helps nobody."""
+    """A rejection needs a comment."""
     with pytest.raises(Refused, match="why"):
         rules.rejected(in_review(), BOB, 2, "  ")
 

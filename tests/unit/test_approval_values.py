@@ -63,7 +63,7 @@ def test_roles_are_by_address_and_by_domain() -> None:
 
 
 def test_who_would_be_woken() -> None:
-    """From 22:00 on, before 08:00, by the clock where the user is; unknown zones count for nobody."""
+    """From 22:00 on, before 08:00, by the clock where the user is; unknown zones count for no user."""
     zones = {"Europe/London": 1, "Asia/Tokyo": 10, "America/Los_Angeles": 100, "Nowhere/At_All": 1000}
     assert users_at_night(zones, NOW) == 110  # 23:00 in Tokyo, 06:00 in Los Angeles
     assert users_at_night({"UTC": 1}, datetime(2026, 1, 1, 8, 0, tzinfo=UTC)) == 0

@@ -106,7 +106,7 @@ def test_a_dropped_call_is_not_done() -> None:
 
 @pytest.mark.parametrize(("does", "done"), [(Does.KILL_BEFORE, 0), (Does.KILL_AFTER, 1)])
 def test_a_kill_at_exactly_one_call(does: Does, done: int) -> None:
-    """Before the call is done, or after; nobody gets an answer."""
+    """Before the call is done, or after; no answer comes."""
     aws = Aws(AwsRule("dynamodb", does, "UpdateItem", where="#cursor = :cursor"))
     aws.dynamodb("UpdateItem", {"UpdateExpression": "SET holder = :holder"})
     aws.dynamodb("GetItem", {"Key": "#cursor = :cursor"})
@@ -147,7 +147,7 @@ def test_a_share_is_chance_with_a_fixed_seed() -> None:
 
 
 def test_only_functions_are_struck() -> None:
-    """Whoever looks on sees what there is."""
+    """A client that is no function of the stack gets what there is."""
     aws = Aws(AwsRule("s3", Does.REFUSE, times=0))
     assert aws.s3(agent="Boto3/1.44") == b"12345678"
     assert aws.struck == [0]

@@ -165,7 +165,7 @@ def test_judging(record: object, why: str) -> None:
 
 
 def test_judging_many() -> None:
-    """The first three reasons are told, each with its first place, and how many more there are."""
+    """The first three reasons are named, each with its first place, and how many more there are."""
     records = [user(0), 7, user(2, "x"), 7, BrokenRecord("a"), BrokenRecord("b"), BrokenRecord("c")]
     first = FirstRecords(records, RENDERER)
     assert (first.broken, first.has_devices) == (6, True)
@@ -195,7 +195,7 @@ def test_rows_of_one_user_are_one_user() -> None:
     )
     assert [push.name for push in batch.waiting] == [f"r1:{1000 + n}:0" for n in (0, 1, 3, 5, 6, 7, 10)]
     account = batch.account
-    # a, b, 7, two whose id cannot be read, and a again: what stands apart is joined by preparation.
+    # a, b, 7, two whose id cannot be read, and a again: what is apart is joined by preparation.
     assert (account.users, account.devices, account.invalid_records) == (6, 7, 4)
     assert account.arms == {"a": ArmAccount(assigned=4)}
 
@@ -228,7 +228,7 @@ def test_a_token_twice_is_asked_for_once() -> None:
 
 
 def test_over_a_batchs_edge_nothing_is_joined() -> None:
-    """A batch is formed alone, so that whoever forms it again forms the same."""
+    """A batch is formed alone, so that forming it again gives the same."""
     maker = builder()
     account = Account()
     for number, rows in enumerate(([row("a", "t")], [row("a", "t")])):

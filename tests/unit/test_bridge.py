@@ -34,8 +34,8 @@ class Functions:
         try:
             return Answer(payload=json.dumps(answer(event)).encode(), version="$LATEST")
         except Exception as error:  # noqa: BLE001 - as Lambda does
-            told = {"errorMessage": str(error), "errorType": type(error).__name__}
-            return Answer(payload=json.dumps(told).encode(), version="$LATEST", failure=Failure.HANDLER)
+            failure = {"errorMessage": str(error), "errorType": type(error).__name__}
+            return Answer(payload=json.dumps(failure).encode(), version="$LATEST", failure=Failure.HANDLER)
 
 
 def _allow(event: dict[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_many_that_are_refused_alone() -> None:
 
 
 def test_an_endpoint_that_refuses_most() -> None:
-    """Nineteen of twenty are refused to the last: an acceptance now and then clears nobody, and the run stops."""
+    """Nineteen of twenty are refused to the last: a rare acceptance does not close the breaker; the run stops."""
     circuit: CircuitBreaker[int] = CircuitBreaker(0.0)
     for key in range(2 * MIN_REFUSED):
         exhaust(circuit, key)

@@ -163,17 +163,17 @@ def test_what_the_gateways_would_refuse_is_refused(tmp_path: Path) -> None:
     """By `validate`, with what to write; and by `test`, before any stack is looked for."""
     campaign = {"id": "c", "message": {"title": "T", "fcm": {"android": {"ttl": 86400}}, "apns": {"badge": "7"}}}
     path = batch_file(tmp_path, [user(0)], campaign)
-    told = {"campaign.message.fcm.android.ttl": 'write "86400s"', "campaign.message.apns.badge": "write 7"}
+    fixes = {"campaign.message.fcm.android.ttl": 'write "86400s"', "campaign.message.apns.badge": "write 7"}
     result = run("validate", path, "--json")
     assert result.exit_code == ExitCode.NOT_FINE
-    assert {fault["field"]: fault["mend"] for fault in json.loads(result.output)["faults"]} == told
+    assert {fault["field"]: fault["mend"] for fault in json.loads(result.output)["faults"]} == fixes
     tried = run("test", path, "--token", "android:some-token-of-a-phone")
     assert tried.exit_code == ExitCode.NOT_FINE
-    assert all(field in tried.output for field in told)
+    assert all(field in tried.output for field in fixes)
 
 
 def test_every_fault_of_a_campaign_is_named(tmp_path: Path) -> None:
-    """Fields, problems and mends; the exit code is 1; users are counted all the same."""
+    """Fields, problems and fixes; the exit code is 1; users are counted all the same."""
     campaign = CAMPAIGN | {"control_percent": 20, "per_second": 0, "colour": "red"}
     result = run("validate", batch_file(tmp_path, [user(1)], campaign), "--json")
     assert result.exit_code == ExitCode.NOT_FINE
@@ -204,7 +204,7 @@ def test_a_file_cut_off_is_told_with_its_place(tmp_path: Path) -> None:
 
 
 def test_too_large_payloads_are_counted(tmp_path: Path) -> None:
-    """A payload over 4,096 bytes is told for the gateway it is for."""
+    """A payload over 4,096 bytes is reported for its gateway."""
     users = [user(n, attributes={"first_name": "A" * (4_200 if n == 7 else 3)}) for n in range(40)]
     campaign = {"id": "large", "message": {"title": "Hi {{ first_name }}"}}
     found = json.loads(run("validate", batch_file(tmp_path, users, campaign), "--json").output)
@@ -230,7 +230,7 @@ def test_gzip_and_users_first(tmp_path: Path) -> None:
 
 
 def test_a_part_alone(tmp_path: Path) -> None:
-    """`--users-only` looks at an audience part; whoever forgets it is told of it."""
+    """`--users-only` looks at an audience part; without it the option is named."""
     path = tmp_path / "part.json"
     path.write_text("\n".join(json.dumps(user(n)) for n in range(50)) + "\n{broken\n")
     assert "add --users-only" in run("validate", path).output
@@ -250,9 +250,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_errors_as_json(tmp_path: Path) -> None:
     """With --json an error is JSON on standard error."""
     result = run("validate", tmp_path / "nobody.json", "--json")
-    told = json.loads(result.stderr)
-    assert told["exit_code"] == ExitCode.NOT_FOUND
-    assert told["mend"]
+    error = json.loads(result.stderr)
+    assert error["exit_code"] == ExitCode.NOT_FOUND
+    assert error["mend"]
 
 
 @pytest.mark.parametrize("command", ["status", "watch", "report", "resume", "pause"])
@@ -310,7 +310,7 @@ def test_converting_another_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "\n\n", "ChannelType,Address,User.UserId\n"])
 def test_converting_a_file_without_an_endpoint(tmp_path: Path, text: str) -> None:
-    """Nobody to send to is no audience: the file is named with what to give instead, and nothing is written."""
+    """A file without endpoints is no audience: the file is named with what to give instead, and nothing is written."""
     good, empty, out = SAMPLES / "endpoints.csv", tmp_path / "nobody.csv", tmp_path / "out.json"
     empty.write_text(text)
     for files in ((empty,), (good, empty)):
@@ -323,7 +323,7 @@ def test_converting_a_file_without_an_endpoint(tmp_path: Path, text: str) -> Non
 
 
 def test_converting_a_file_of_which_everybody_is_left_out(tmp_path: Path) -> None:
-    """An audience of nobody is not written either; the reasons are told."""
+    """An audience without users is not written either; the reasons are printed."""
     path = tmp_path / "texts.csv"
     path.write_text("ChannelType,Address,User.UserId,OptOut\nSMS,+1,u,NONE\nGCM,t,u,ALL\n")
     result = run("convert", "pinpoint", path, "-o", tmp_path / "out.json")
@@ -432,8 +432,8 @@ def test_an_audience_without_a_device_is_no_answer_to_count_on(tmp_path: Path) -
 def test_one_is_no_plural(tmp_path: Path) -> None:
     """Messages count in the singular where there is one."""
     users = [user(0, user_id="u"), user(2, user_id="u"), user(4, user_id="u", devices=[{"platform": "ios"}])]
-    told = run("validate", batch_file(tmp_path, users)).output
+    printed = run("validate", batch_file(tmp_path, users)).output
     for line in ("3 records are 1 user:", "1 record or device is broken: it would be skipped", "1 record or device\n"):
-        assert line in "\n".join(part.rstrip() for part in told.splitlines()) + "\n"
+        assert line in "\n".join(part.rstrip() for part in printed.splitlines()) + "\n"
     refused = run("validate", batch_file(tmp_path, users[:1], {"id": "c", "message": {"title": 7}})).output
     assert "would refuse this file: 1 fault\n" in refused

@@ -94,7 +94,7 @@ def looks(*lanes: Lane | None) -> Iterator[tuple[RunView, Lane]]:
 
 
 class Time:
-    """Goes on by itself when somebody sleeps."""
+    """A clock that moves when a caller sleeps."""
 
     at_s = 0.0
 
@@ -131,7 +131,7 @@ def test_watching_ends_with_the_run() -> None:
 
 @pytest.mark.parametrize("state", [LaneState.PAUSED, LaneState.STOPPED])
 def test_watching_ends_when_an_operator_is_needed(state: LaneState) -> None:
-    """A run that waits for somebody is not watched for ever."""
+    """A run that waits for an operator is not watched for ever."""
     assert follow(lane(5), lane(7, state), lane(9)) == [(5, None), (7, 2.0)]
 
 
@@ -148,7 +148,7 @@ def test_watching_gives_up_in_time() -> None:
 
 
 def test_a_run_says_what_to_do_next() -> None:
-    """A file that broke off must not be sent once more as it is: who was asked is told apart from who was not."""
+    """A file that broke off must not be sent once more as it is: asked devices must be excluded."""
     unsent, broken_off = (lane(devices, LaneState.DONE, ending=Ending.FAILED) for devices in (0, 500))
     assert "drop the file again" in next_step(unsent)
     assert "drop the file again" not in next_step(broken_off)
@@ -167,14 +167,14 @@ def test_a_stopped_run_says_what_helps(word: str) -> None:
 
 
 def test_a_run_stopped_for_something_outside_is_resumed() -> None:
-    """Credentials, an account: mended where they are, and the run goes on."""
+    """Credentials, an account: corrected where they are, and the run goes on."""
     for reason in ("credentials_refused: x by fcm", "BadTopic: apns refuses everything until this is fixed", None):
         step = next_step(msgspec.structs.replace(lane(0, LaneState.STOPPED), reason=reason))
         assert "fix the reason, then `notifier resume " in step
 
 
 def test_interrupted_watching_says_that_the_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C ends the looking, not the sending: whoever meant the run is told how to stop it."""
+    """Ctrl-C ends the looking, not the sending: the command for stopping the run is printed."""
 
     class Interrupted(Cloud):
         def read(self, run_id: str) -> tuple[Run, Lane]:

@@ -72,7 +72,7 @@ def test_the_sample_out_of_excel() -> None:
 
 
 def test_how_it_was_read_is_told(tmp_path: Path) -> None:
-    """Windows-1252 fits almost any bytes: whoever knows the names should look at them."""
+    """Windows-1252 fits almost any bytes: a person who knows the names should look at them."""
     path = written(tmp_path, (HEADER + ROW).replace(",", ";"), "cp1252")
     shown = said(convert(path, "-o", tmp_path / "a.jsonl"))
     assert "read as cp1252, separated by semicolon" in shown

@@ -223,7 +223,7 @@ def test_joined_rows_are_told() -> None:
 
 
 def test_time_is_up() -> None:
-    """With its time up the job is saved and let go, and says that it must go on."""
+    """With its time up the job is saved and its lease released, and it asks to be continued."""
     jobs = MemoryJobs()
     assert count(jobs, [[user(n) for n in range(30)]], lambda: True) is CountStatus.COUNTING
     assert jobs.saved.cursor == Cursor(record=10, in_part=10)

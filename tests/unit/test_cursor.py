@@ -40,6 +40,6 @@ def test_as_it_stands_in_the_ledger() -> None:
     ],
 )
 def test_unknown(text: str) -> None:
-    """Nothing else is taken for a cursor; a newer one is told by its version."""
+    """Nothing else is taken for a cursor; a newer one is recognised by its version."""
     with pytest.raises(UnknownCursor, match=r"version 2|not a cursor"):
         decode_cursor(text)

@@ -44,7 +44,7 @@ def test_a_module_offers_one_scenario_or_a_table_of_them() -> None:
 
 
 def test_a_name_is_given_once() -> None:
-    """Two scenarios of one name are an error, not a scenario that nobody can play."""
+    """Two scenarios of one name are an error, not a scenario that cannot be played."""
     table = ModuleType("table")
     table.SCENARIOS = (_scenario("a"), _scenario("a"))  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="table: there is a fault 'a' already"):

@@ -64,7 +64,7 @@ def test_every_field_has_its_place() -> None:
 
 
 def test_texts_are_put_in_for_each_device() -> None:
-    """Whatever is in them, in every place where the field stands."""
+    """Whatever is in them, in every place where the field may be."""
     filled = built(
         message(
             title="Hi {{ n }}", deep_link="https://x/{{ n }}", image_url="https://i/{{ n }}", data={"k": "{{ n }}"}
@@ -94,7 +94,7 @@ def test_putting_in_is_the_same_as_building(texts: list[str], token: str) -> Non
 
 
 def test_a_background_message_shows_nothing() -> None:
-    """Data only; Apple is told so."""
+    """Data only; the push type for Apple says so."""
     said = built(message(background=True, data={"k": "v"}))
     assert "notification" not in said
     assert "notification" not in said["android"]

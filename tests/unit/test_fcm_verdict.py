@@ -69,7 +69,7 @@ def test_accepted() -> None:
 
 
 def test_an_invalid_token_is_dropped_and_an_invalid_message_is_not_the_tokens_fault() -> None:
-    """Told by the field, and where there is none by the text."""
+    """Classified by the field, and where there is none by the text."""
     text = "The registration token is not a valid FCM registration token"
     dropped = Disposition.DROP_TOKEN
     assert refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", violation("message.token")).disposition is dropped

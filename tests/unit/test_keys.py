@@ -77,7 +77,7 @@ def bench() -> Bench:
 
 
 def test_nothing_is_waited_for(bench: Bench) -> None:
-    """Whoever asks is told to come again; the fetching is one task, however often it is asked."""
+    """Callers get WAITING meanwhile; the fetch is one task, however often it is asked for."""
     assert bench.access(answered=False).readiness is Readiness.WAITING
     assert bench.access(1.0, answered=False).readiness is Readiness.WAITING
     assert (len(bench.background.pending), bench.reads) == (1, 0)
@@ -85,7 +85,7 @@ def test_nothing_is_waited_for(bench: Bench) -> None:
 
 
 def test_a_line_that_is_nearly_over_serves_while_it_is_renewed(bench: Bench) -> None:
-    """Nobody waits, and the secret is not read for it."""
+    """No caller waits, and the secret is not read for it."""
     bench.access()
     assert bench.access(LIFE_S - RENEW_BEFORE_S - 1) == READY
     assert not bench.background.pending
@@ -158,7 +158,7 @@ def test_the_hop_after_a_rest_makes_one_attempt_before_it_rests_again(bench: Ben
 
 @pytest.mark.parametrize("error", [BadSecret("fcm secret: key is missing"), CredentialsRefused("no", "make it")])
 def test_a_refusal_is_final_until_a_hop_looks_again(bench: Bench, error: Exception) -> None:
-    """It is told in the words it came with; a process that outlives the stopped run meets the corrected secret."""
+    """It is reported in its own words; a process that outlives the stopped run meets the corrected secret."""
     bench.grant_trouble["one"] = error
     assert bench.access() == Access(Readiness.REFUSED, str(error))
     assert bench.access(3_600.0) == Access(Readiness.REFUSED, str(error))
@@ -220,7 +220,7 @@ def test_a_renewal_asked_for_while_another_is_under_way_is_made_after_it(bench: 
 
 
 def test_a_refused_line_is_renewed_through_a_hiccup(bench: Bench) -> None:
-    """The gateway's refusal stands until there is an answer; then the generation counts it."""
+    """The gateway's refusal holds until there is an answer; then the generation counts it."""
     bench.access()
     bench.keys.renew()
     bench.read_trouble = AWAY

@@ -55,9 +55,9 @@ def test_an_object_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("code", ["403", "503", "400", "SlowDown", "InternalError"])
 def test_an_object_that_s3_does_not_speak_of_now(code: str) -> None:
-    """It may be there: the invocation fails, so that Lambda and the sweeper try again; file and code are told."""
+    """It may be there: the invocation fails, so that Lambda and the sweeper try again; file and code are logged."""
     worker, log = worker_of(code)
     with pytest.raises(ClientError):
         worker.handle(EVENT, CONTEXT)
-    [told] = [fields for action, fields in log.lines if action is Action.TROUBLE]
-    assert (told["file"], code in told["reason"]) == ("s3://b/batches/a.json", True)
+    [logged] = [fields for action, fields in log.lines if action is Action.TROUBLE]
+    assert (logged["file"], code in logged["reason"]) == ("s3://b/batches/a.json", True)

@@ -56,7 +56,7 @@ def without_armour(key: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted", "told"),
+    ("text", "wanted", "message"),
     [
         (CERTIFICATE, P256, "is a certificate, not a private key"),
         (public_pem("p256"), P256, "is a public key; the private one is needed"),
@@ -76,11 +76,11 @@ def without_armour(key: str) -> str:
         ("-----BEGIN EC PARAMETERS-----\nBggq\n-----END EC PARAMETERS-----", P256, "holds the parameters of a curve"),
     ],
 )
-def test_what_is_no_such_key_is_named(text: str, wanted: Wanted, told: str) -> None:
+def test_what_is_no_such_key_is_named(text: str, wanted: Wanted, message: str) -> None:
     """For what it is, with what to do, and with nothing of it."""
     with pytest.raises(BadKey) as caught:
         clean_key(text, wanted)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     longest_line = max(text.splitlines(), key=len)
     assert longest_line in ("AuthKey_ABC123DEFG.p8", "s3cret") or longest_line not in str(caught.value)
     assert "Error" not in str(caught.value)

@@ -164,7 +164,7 @@ def test_time_line() -> None:
 
 
 def test_a_long_run_has_long_bars() -> None:
-    """A run of many minutes has no more bars than fit, and loses nobody."""
+    """A run of many minutes has no more bars than fit, and loses no device."""
     made = make_report(summary(), SHARES, rows(500), 0)
     assert len(made.time_line) <= MAX_BARS
     assert {bar.seconds for bar in made.time_line} == {5}
@@ -206,7 +206,7 @@ def printed(made: Report) -> str:
 
 
 def test_nothing_is_called_delivered() -> None:
-    """Nobody knows what was delivered or seen: no form of the report says so."""
+    """What was delivered or seen is unknown: no form of the report says so."""
     made = report()
     for text in (page(made, "b"), printed(made), str(plain_of(made))):
         assert "delivered" not in text.lower()

@@ -162,7 +162,7 @@ class TestHealth:
         assert not health.refuse("fcm", 160.0, 100.0, 0)
 
     def test_the_last_one_of_a_run(self) -> None:
-        """Nobody else is left to be asked: it was refused alone before, and is refused alone now."""
+        """No other device is left to be asked: it was refused alone before, and is refused alone now."""
         health = Health()
         health.accept("fcm", 101.0)
         assert health.refuse("fcm", 100.0, 100.0, 0)
@@ -170,7 +170,7 @@ class TestHealth:
         assert health.refuse("fcm", 900.0, 160.0, 2)
 
     def test_alone_before_and_an_outage_now(self) -> None:
-        """Devices above suspicion are refused too: an outage, which counts for nobody."""
+        """Devices that were never refused alone are refused too: an outage, which counts against none."""
         health = Health()
         health.accept("fcm", 101.0)
         assert health.refuse("fcm", 100.0, 100.0, 0)

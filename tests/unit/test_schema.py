@@ -15,7 +15,7 @@ VALIDATOR = jsonschema.Draft202012Validator(batch_file_schema())
 
 
 def test_the_kept_schema_is_the_types() -> None:
-    """`docs/batch-file.schema.json` is what `python -m operations.schema` prints: print it anew after a change."""
+    """`docs/batch-file.schema.json` is what `python -m operations.schema` prints: print it again after a change."""
     assert (ROOT / "docs/batch-file.schema.json").read_text(encoding="utf-8") == as_text()
 
 

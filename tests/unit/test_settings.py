@@ -1,4 +1,4 @@
-"""Settings: read once, checked at once, told by name."""
+"""Settings: read once, checked together, faults reported by name."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_the_least() -> None:
 
 
 def test_empty_is_not_set() -> None:
-    """The template passes empty texts for what nobody set."""
+    """The template passes empty texts for what was not set."""
     assert read_settings(LEAST | dict.fromkeys(("MODE", "RAMP_S", "FCM_SECRET_ARN"), "")) == read_settings(LEAST)
 
 
@@ -58,14 +58,14 @@ def test_everything() -> None:
 
 
 def test_the_workers_own_name() -> None:
-    """The worker is told its name by Lambda; the sweeper is told the worker's by the template."""
+    """The worker has its name from Lambda; the sweeper has the worker's from the template."""
     assert read_settings(LEAST | {"AWS_LAMBDA_FUNCTION_NAME": "me"}).worker_function == "me"
     both = LEAST | {"AWS_LAMBDA_FUNCTION_NAME": "me", "WORKER_FUNCTION": "worker"}
     assert read_settings(both).worker_function == "worker"
 
 
 def test_all_faults_at_once() -> None:
-    """Every variable that is missing or wrong is told, with what it should be."""
+    """Every variable that is missing or wrong is reported, with what it should be."""
     with pytest.raises(BadSettings) as bad:
         read_settings({"TABLE": "t", "MODE": "on", "RAMP_S": "-1", "WINDOW": "many", "FCM_BASE_URL": "http://x"})
     assert list(bad.value.faults) == [
@@ -94,7 +94,7 @@ def test_all_faults_at_once() -> None:
     ],
 )
 def test_wrong(name: str, text: str) -> None:
-    """A wrong value is told by its variable."""
+    """A wrong value is reported by its variable."""
     (fault,) = faults(**{name: text})
     assert fault.startswith(f"{name} is {text!r}: expected ")
 

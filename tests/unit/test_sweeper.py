@@ -115,14 +115,14 @@ class World:
 
 
 def done(world: World, name: str) -> None:
-    """A run whose lane is done, and that nobody closed."""
+    """A run whose lane is done, and that was never closed."""
     lane = world.ledger.claim(name, 0, "1", "holder", 1)
     world.ledger.finish(lane, Ending.COMPLETED, None)
     world.wait(31)
 
 
 def test_a_lane_that_cannot_be_nudged_keeps_nobody_waiting() -> None:
-    """The others are nudged in the same sweep; the one is looked at again when it is due again, and is told by name."""
+    """The others are nudged in the same sweep; the one is tried again when it is due, and is logged."""
     world = World("a", "b", "c")
     world.continuation.refused = {"a"}
     assert world.sweep() == {"nudged": 2, "closed": 0, "replayed": 0}
@@ -143,8 +143,8 @@ def test_a_lane_whose_version_was_deleted_is_told() -> None:
     world.wait(61)
     world.continuation.gone = {"3"}
     assert world.sweep()["nudged"] == 2
-    [told] = [fields for action, fields in world.log.lines if action is Action.VERSION_GONE]
-    assert (told["run_id"], "version 3" in told["reason"]) == ("a", True)
+    [logged] = [fields for action, fields in world.log.lines if action is Action.VERSION_GONE]
+    assert (logged["run_id"], "version 3" in logged["reason"]) == ("a", True)
 
 
 def test_an_item_that_is_no_lane_keeps_nobody_waiting() -> None:
@@ -174,7 +174,7 @@ def test_an_end_that_eventbridge_did_not_take_is_announced_by_the_next_sweep() -
 
 
 def test_what_eventbridge_said_is_told() -> None:
-    """Its code, for whoever looks into the log."""
+    """Its code, for a reader of the log."""
     bus = Bus()
     bus.failures = [1]
     with pytest.raises(NotAnnounced, match="ThrottlingException"):

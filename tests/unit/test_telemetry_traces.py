@@ -244,7 +244,7 @@ def test_expected_refusals_do_not_paint_it_red(daemon: Daemon, service: str, sta
 
 
 def test_other_refusals_do(daemon: Daemon) -> None:
-    """A refusal that nobody expects stays a fault, with its cause."""
+    """An unexpected refusal stays a fault, with its cause."""
     client = Aws(400, b'{"__type":"x#AccessDeniedException","message":"not you"}').client("dynamodb")
     with invocation(daemon, header()), pytest.raises(ClientError):
         call(client, "dynamodb")
@@ -380,7 +380,7 @@ def test_the_slow_and_the_failing_are_kept() -> None:
 
 
 def test_a_daemon_that_is_gone_harms_nobody() -> None:
-    """Nobody listens: the invocation does not notice."""
+    """Nothing listens on the port: the invocation does not notice."""
     with Daemon() as gone:
         address = gone.address
     tracing = start_tracing(address, 100)

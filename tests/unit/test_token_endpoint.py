@@ -16,7 +16,7 @@ def said(error: object, description: object = None) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "told"),
+    ("status", "answer", "message"),
     [
         (400, said("invalid_grant", "Invalid JWT Signature."), "Google does not know this key"),
         (400, said("invalid_grant", "Invalid grant: account not found"), "Google has no such service account"),
@@ -27,11 +27,11 @@ def said(error: object, description: object = None) -> tuple[Any, ...]:
         (401, said("<b>x</b> y"), "Google gives no access token;"),
     ],
 )
-def test_a_refused_key(status: int, answer: tuple[Any, ...], told: str) -> None:
+def test_a_refused_key(status: int, answer: tuple[Any, ...], message: str) -> None:
     """Named with the secret and what to do; of what Google says nothing is quoted but OAuth's word."""
     meaning = meaning_of(Answered(status), answer, LABEL)
     assert isinstance(meaning, CredentialsRefused)
-    assert str(meaning).startswith(f"{LABEL}: {told}")
+    assert str(meaning).startswith(f"{LABEL}: {message}")
     assert "<b>" not in str(meaning)
 
 

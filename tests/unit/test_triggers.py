@@ -101,7 +101,7 @@ def test_replayed(name: str) -> None:
 
 
 def test_one_version_is_one_run() -> None:
-    """Whoever tells of a version, its run is the same; another version, or an overwritten object, is another run."""
+    """Events for one version begin one run; another version, or an overwritten object, is another run."""
     (put,) = nudges(sample("s3-put-versioned"))
     (plain,) = nudges(sample("s3-put-unversioned"))
     assert isinstance(put, Drop)
@@ -117,7 +117,7 @@ def test_one_version_is_one_run() -> None:
 
 
 def test_a_bucket_that_once_kept_versions() -> None:
-    """S3 calls the version of an object in such a bucket `null`: the ETag tells its versions apart."""
+    """S3 calls the version of an object in such a bucket `null`: the ETag distinguishes its versions."""
     first, second = (Drop("b", "k", "null", etag).source() for etag in ("e1", "e2"))
     assert first is not None
     assert second is not None
@@ -210,7 +210,7 @@ def test_the_continuation_is_the_documented_one() -> None:
 
 @pytest.mark.parametrize("time", [None, "", "yesterday", 12, {}])
 def test_a_time_that_is_none_harms_nobody(time: object) -> None:
-    """Only a metric wants to know when it was: whatever stands there, the file is sent."""
+    """Only a metric wants to know when it was: whatever the field says, the file is sent."""
     event = sample("s3-put-versioned")
     event["Records"][0]["eventTime"] = time
     assert nudges(event) == (Drop(BUCKET, "batches/day-2.json", VERSION, ETAG, ANN, None),)

@@ -31,7 +31,7 @@ def test_a_dead_token_is_in_no_doubt() -> None:
 
 
 def test_payload_refused_for_everybody() -> None:
-    """The fiftieth refused payload of one gateway and arm, with none accepted, stops the run and blames nobody."""
+    """The fiftieth refused payload of one gateway and arm, with none accepted, stops the run and rejects no device."""
     withheld: WithheldRefusals[int] = WithheldRefusals()
     assert refuse(withheld, PAYLOAD, MIN_REFUSALS - 1) is None
     clear, reason = withheld.refuse("apns", "a", PAYLOAD, 99)
@@ -153,7 +153,7 @@ def test_some_wrong_tokens(verdict: Verdict) -> None:
 
 
 def test_all_tokens_of_another_project() -> None:
-    """The hundredth answer stops the run, in words that name gateway, figures and answer; nobody is blamed."""
+    """The hundredth answer stops the run, in words that name gateway, figures and answer; no device is rejected."""
     withheld: WithheldRefusals[int] = WithheldRefusals()
     assert refuse(withheld, WRONG_PROJECT, MIN_ANSWERS - 1, endpoint="fcm") is None
     clear, reason = withheld.refuse("fcm", "b", WRONG_PROJECT, 99)
@@ -192,7 +192,7 @@ def test_renewed_credentials_are_judged_anew() -> None:
 
 
 def test_what_the_old_credentials_were_refused_is_asked_for_again() -> None:
-    """Tokens that waited for a judgement are nobody's fault any more; the other gateway's and the message's wait on."""
+    """Tokens of the renewed credentials are no longer withheld; those of the other gateway and the message are."""
     withheld: WithheldRefusals[int] = WithheldRefusals()
     refuse(withheld, WRONG_PROJECT, 2, endpoint="fcm")
     refuse(withheld, PAYLOAD, 1, endpoint="fcm")
