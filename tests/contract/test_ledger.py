@@ -834,8 +834,8 @@ class TestUnreadable:
         time.s += HAND_OVER_MS / 1000 + 1
         broken = {"pk": {"S": "run#broken"}, "sk": {"S": "lane#0000"}, "version": {"N": "1"}}
         dynamodb.put_item(TableName=table, Item=broken | {"due": {"S": "lane"}, "due_at": {"N": "1"}})
-        broken: list[str] = []
-        assert [lane.run_id for lane in dynamo.due(time.ms, lambda key, _: broken.append(key))] == ["r1"]
-        assert broken == ["run#broken"]
+        reported: list[str] = []
+        assert [lane.run_id for lane in dynamo.due(time.ms, lambda key, _: reported.append(key))] == ["r1"]
+        assert reported == ["run#broken"]
         with pytest.raises(KeyError):
             list(dynamo.due(time.ms))
