@@ -12,7 +12,7 @@ from notifier.content.template import BadTemplate
 from notifier.content.text_checks import sent_as_it_is, unquoted_in
 from notifier.counting.audience_checks import warnings_in
 from notifier.counting.counter import MAX_NAME_CHARS, OTHER, AudienceFigures
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 
 _MAX_TRIES = 200
 _KINDS: tuple[object, ...] = ("1", 1, "2026-01-05", ["x"], {})

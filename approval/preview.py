@@ -15,7 +15,9 @@ from notifier.gateway.fcm.message import Prepared as FcmPrepared
 from notifier.gateway.fcm.message import assembled
 from notifier.gateway.payload import Label
 from notifier.model.campaign import DEFAULT_ARM, Campaign, Message
-from notifier.model.recipient import BrokenRecord, Recipient, read_recipient
+from notifier.model.recipient import Recipient
+from notifier.model.record_reading import read_recipient
+from notifier.model.spelling import BrokenRecord
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",

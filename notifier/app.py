@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from notifier.composition.hop_watch import Observer
+from notifier.composition.hop_metrics import Observer
 from notifier.composition.process import Process, aws_process
 from notifier.composition.settings import check_time, read_settings
 from notifier.entries.worker import Worker

@@ -24,7 +24,8 @@ from notifier.model.audience_faults import BrokenFile
 from notifier.model.campaign import BrokenCampaign, read_campaign
 from notifier.model.exchange import Answer, NoAnswer
 from notifier.model.outcome import Disposition
-from notifier.model.recipient import BrokenRecord, read_recipient
+from notifier.model.record_reading import read_recipient
+from notifier.model.spelling import BrokenRecord
 
 PIECES = (1, 7, 64, 4096, 65_536)
 STATUSES = (0, 200, 400, 401, 403, 404, 405, 410, 413, 418, 429, 500, 502, 503, 504)

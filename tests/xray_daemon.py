@@ -20,7 +20,7 @@ def header(root: str = "", parent: str = "", sampled: int = 1, lineage: str = ""
 
 @contextmanager
 def invocation(daemon: Daemon, head: str, sample: float = 100.0) -> Iterator[Trace]:
-    """One invocation of a function with tracing on, as `notifier.composition.hop_watch` wraps it."""
+    """One invocation of a function with tracing on, as `notifier.composition.hop_metrics` wraps it."""
     tracing = start_tracing(daemon.address, sample)
     try:
         with tracing.invocation(head, "worker") as trace:

@@ -11,7 +11,8 @@ from notifier.audience.ranges import Sleep
 from notifier.audience.stream import AudienceStream, FileKind
 from notifier.model.audience_faults import BrokenFile
 from notifier.model.batch_file import PinnedObject
-from notifier.model.recipient import BrokenRecord, id_of, user_id_in
+from notifier.model.record_reading import id_of, user_id_in
+from notifier.model.spelling import BrokenRecord
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -6,7 +6,7 @@ within strings, for example.
 
 import re
 
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 
 MAX_VALUE_BYTES = 1024 * 1024
 """Of one record, one string, one campaign."""

@@ -13,7 +13,7 @@ import msgspec
 from notifier.audience.json_faults import why_not_json
 from notifier.audience.limits import MAX_VALUE_BYTES, UNENCODABLE, without_lone_surrogates
 from notifier.audience.scan import BETWEEN, ValueScan
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 
 TOO_LONG = "a line of over 1 MiB"
 LONG_LINE_BYTES = 64 * 1024

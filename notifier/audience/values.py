@@ -11,7 +11,7 @@ from notifier.audience.json_faults import NOT_JSON
 from notifier.audience.limits import MAX_VALUE_BYTES
 from notifier.audience.lines import decode_or_broken
 from notifier.audience.scan import ValueScan
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 
 TOO_LONG = "a record of over 1 MiB"
 VAIN_BYTES = 4 * MAX_VALUE_BYTES

@@ -19,13 +19,13 @@ from notifier.sending.batch_builder import BatchBuilder
 from notifier.sending.batch_source import AudienceBatches, SourceOpener, Stream
 from notifier.sending.carrier import Carrier
 from notifier.sending.checkpoint import Checkpoint
-from notifier.sending.deferred import DeferredQueue
+from notifier.sending.deferred_queue import DeferredQueue
+from notifier.sending.deferred_rounds import DeferredRounds
+from notifier.sending.departure import Plan
 from notifier.sending.dispatch import Dispatch
-from notifier.sending.exits import Plan
 from notifier.sending.hop import Hop
 from notifier.sending.rate_limit import Permits, RateLimit
 from notifier.sending.results import Results
-from notifier.sending.retrying import Retrying
 from notifier.sending.trouble_log import TroubleLog
 
 
@@ -111,9 +111,9 @@ def make_hop(
         observers.on_answer,
     )
     opener = _source_opener(ports, users, lane, campaign)
-    retrying = _retrying(ports, checkpoint, campaign.id, troubles)
+    deferred = _deferred_rounds(ports, checkpoint, campaign.id, troubles)
     plan = _plan_of(campaign)
-    return Hop(checkpoint, dispatch, opener, retrying, rate_limit, plan, deadline, clock, observers.on_turn)
+    return Hop(checkpoint, dispatch, opener, deferred, rate_limit, plan, deadline, clock, observers.on_turn)
 
 
 def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -> SourceOpener:
@@ -127,14 +127,14 @@ def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -
     return SourceOpener(ports.results, ports.background, open_audience, ports.batch_size)
 
 
-def _retrying(ports: Ports, checkpoint: Checkpoint, campaign_id: str, troubles: TroubleLog) -> Retrying:
+def _deferred_rounds(ports: Ports, checkpoint: Checkpoint, campaign_id: str, troubles: TroubleLog) -> DeferredRounds:
     lane, results, background, size = checkpoint.lane, ports.results, ports.background, ports.batch_size
     # Most runs begin without deferred devices: then the objects need not be listed.
     nothing_deferred = not (lane.account.deferred or lane.asking or checkpoint.is_in_old_round)
     queue = DeferredQueue(
         results, background, ports.clock, lane.run_id, campaign_id, troubles, size, is_listed=nothing_deferred
     )
-    return Retrying(queue, results, background, checkpoint, lane.run_id, campaign_id, size)
+    return DeferredRounds(queue, results, background, checkpoint, lane.run_id, campaign_id, size)
 
 
 def _plan_of(campaign: Campaign) -> Plan:

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from notifier.audience import AudienceUnreachable
 from notifier.composition.gateways import first_request_limit, open_gateways
 from notifier.composition.hop_maker import Observers, Users, make_hop
-from notifier.composition.hop_watch import Observer, ended
+from notifier.composition.hop_metrics import Observer, ended
 from notifier.composition.process import Process
 from notifier.events.announcement import NotAnnounced
 from notifier.lifecycle.admission import AdmittedCampaign

@@ -26,7 +26,7 @@ from notifier.model.runtime import Clock
 from notifier.sending.batch import BATCH_SIZE
 from notifier.sending.results import Results
 from notifier.stores.ledger import DynamoLedger
-from notifier.stores.settlements import S3Results
+from notifier.stores.s3_results import S3Results
 
 THREADS = 6
 """For calls to AWS that block: settlements, settled and deferred batches."""

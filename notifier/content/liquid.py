@@ -38,7 +38,7 @@ from notifier.content.liquid_limits import Template as BoundTemplateWithLimits
 from notifier.content.liquid_values import compared_operands, make_strict, number_in
 from notifier.content.template import AS_IN, BadTemplate, PlainTemplate, Slot, Template, UnfitValue, as_text, missing
 from notifier.model.characters import is_blank
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 
 _PARSER_TAGS = frozenset({"content", "output", "illegal"})
 """Names under which the parser keeps its own nodes: not tags that a text can write."""

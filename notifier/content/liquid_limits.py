@@ -17,7 +17,7 @@ from liquid.undefined import UNDEFINED, FalsyStrictUndefined
 from liquid.utils import ReadOnlyChainMap
 
 from notifier.content.template import BadTemplate
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 
 MAX_TURNS = 1_000
 """Turns of all loops of a text together."""

@@ -16,7 +16,8 @@ from notifier.content.template_faults import template_faults
 from notifier.content.texts import SHOWN_FIELDS, arms_of, by_tag, fields_of, in_language, key_of, sources_of
 from notifier.model.campaign import BrokenCampaign, Campaign, Message
 from notifier.model.characters import cleaned, is_blank
-from notifier.model.recipient import BrokenRecord, Recipient
+from notifier.model.recipient import Recipient
+from notifier.model.spelling import BrokenRecord
 from notifier.model.validation import is_encodable
 
 USER_ID = "user_id"

@@ -7,7 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from notifier.model.characters import is_blank
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 
 AS_IN = "as in {{ first_name | default: 'there' }} or {% if first_name %}Hi{% endif %}"
 MAX_QUOTED_CHARS = 40

@@ -13,7 +13,9 @@ from notifier.content.render import USER_ID, Renderer, values_of
 from notifier.content.template import UnfitValue, has_placeholder
 from notifier.content.texts import sources_of
 from notifier.model.campaign import Campaign, Fault
-from notifier.model.recipient import BrokenRecord, Recipient, read_recipient
+from notifier.model.recipient import Recipient
+from notifier.model.record_reading import read_recipient
+from notifier.model.spelling import BrokenRecord
 
 _SIMILARITY = 0.75
 """Of two names, for difflib: `frist_name` is near `first_name`, `last_name` is not."""

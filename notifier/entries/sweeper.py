@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from notifier.composition.hop_watch import Observer, swept
+from notifier.composition.hop_metrics import Observer, swept
 from notifier.composition.hops import close
 from notifier.composition.process import Process
 from notifier.entries.expiry import Expiry

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from notifier.composition.hop_watch import Observer, ignored, stopped
+from notifier.composition.hop_metrics import Observer, ignored, stopped
 from notifier.composition.hops import ProcessHops
 from notifier.composition.process import Process
 from notifier.events.triggers import Drop, Ignored, LaneNudge, nudges

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 from notifier.content.render import Renderer
-from notifier.model.recipient import BrokenRecord, read_recipient
+from notifier.model.record_reading import read_recipient
+from notifier.model.spelling import BrokenRecord
 
 
 class FirstRecords:

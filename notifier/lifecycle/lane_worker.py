@@ -21,7 +21,7 @@ from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE
 from notifier.sending.batch_source import InputUnreachable
-from notifier.sending.exits import WAIT_MS, Exit, leave
+from notifier.sending.departure import WAIT_MS, Exit, leave
 from notifier.sending.hop import Hop
 from notifier.sending.lane_writer import LeaseOver
 from notifier.sending.repeats import as_never_formed

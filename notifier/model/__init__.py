@@ -5,7 +5,8 @@ The modules in the order of a run:
 - `batch_file`, `audience_faults`: the objects in S3 that a run reads, and what can be wrong with them.
 - `campaign`: what is sent, to which arms, within which limits: the types of the public file format.
 - `validation`, `plain_words`, `characters`: what is wrong with a campaign, by field, in words for its author.
-- `recipient`, `spelling`: one record of the audience as a user with devices, as other tools may write it.
+- `recipient`, `record_reading`, `spelling`: one record of the audience as a user with devices, as other tools may write
+  it.
 - `user_rows`: consecutive rows of one user id are one user.
 - `arms`: which arm a user is in.
 - `run`, `ledger`, `cursor`, `runtime`: the state of a run and its lanes, and how long an invocation may work.

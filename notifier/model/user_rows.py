@@ -6,7 +6,8 @@ each batch is built alone: a user whose rows are in two batches counts twice, wh
 """
 
 from notifier.model.plurals import counted
-from notifier.model.recipient import Recipient, without_repeats
+from notifier.model.recipient import Recipient
+from notifier.model.record_reading import without_repeats
 
 BATCH_SIZE = 500
 """Records in a batch. Never change it: it is a part of every row's identity."""

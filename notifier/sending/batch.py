@@ -221,9 +221,9 @@ class Batch:
 
     def hold(self, push: Push, at: str) -> None:
         """Record the outcome of a device of the control group: it is settled without a request."""
-        self.end(push, Outcome.HELD, CONTROL, at)
+        self.record_outcome(push, Outcome.HELD, CONTROL, at)
 
-    def end(
+    def record_outcome(
         self,
         push: Push,
         outcome: Outcome,

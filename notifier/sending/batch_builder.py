@@ -8,7 +8,9 @@ from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Invalid
-from notifier.model.recipient import BrokenRecord, Recipient, read_recipient, user_id_in
+from notifier.model.recipient import Recipient
+from notifier.model.record_reading import read_recipient, user_id_in
+from notifier.model.spelling import BrokenRecord
 from notifier.model.user_rows import UserRows
 from notifier.sending.batch import NO_TEXTS, Batch, Push
 

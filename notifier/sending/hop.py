@@ -20,10 +20,10 @@ from notifier.sending.batch_source import (
     SourceOpener,
 )
 from notifier.sending.checkpoint import Checkpoint
+from notifier.sending.deferred_rounds import DeferredRounds
+from notifier.sending.departure import Departure, Exit, Plan
 from notifier.sending.dispatch import Dispatch
-from notifier.sending.exits import Departure, Exit, Plan
 from notifier.sending.rate_limit import RateLimit
-from notifier.sending.retrying import Retrying
 from notifier.sending.send_queue import SendQueue
 from notifier.sending.settling import SLOW_S
 
@@ -48,7 +48,7 @@ class Hop:
 
     Args:
         opener: the batches from the checkpoint's cursor on.
-        retrying: the deferred devices.
+        deferred: the deferred devices.
         rate_limit: of first requests, control users included.
         on_turn: is called after each turn of the loop.
     """
@@ -58,7 +58,7 @@ class Hop:
         checkpoint: Checkpoint,
         dispatch: Dispatch,
         opener: SourceOpener,
-        retrying: Retrying,
+        deferred: DeferredRounds,
         rate_limit: RateLimit,
         plan: Plan,
         deadline: Deadline,
@@ -69,7 +69,7 @@ class Hop:
         self.dispatch = dispatch
         self.deadline = deadline
         self._opener = opener
-        self._retrying = retrying
+        self._deferred = deferred
         self._source: BatchSource | None = None
         self._queue = SendQueue(dispatch, rate_limit, clock)
         self._plan = plan
@@ -125,7 +125,7 @@ class Hop:
 
     def _settle(self) -> None:
         for counted in self.checkpoint.settle_complete():
-            self._retrying.note_counted(counted)
+            self._deferred.note_counted(counted)
         if self.checkpoint.refused is not None:
             self._stop_unsettled(self.checkpoint.refused)
 
@@ -213,7 +213,7 @@ class Hop:
     @property
     def _has_ended(self) -> bool:
         """The audience is read, and nothing deferred is due."""
-        return self._source_ended and self._retrying.is_quiet(self._clock.now())
+        return self._source_ended and self._deferred.is_quiet(self._clock.now())
 
     @property
     def _source_ended(self) -> bool:
@@ -245,7 +245,7 @@ class Hop:
         """
         if self._exit not in _ACCOUNTS_FOR_ALL:
             return False
-        return self._must_read_audience or self.checkpoint.is_in_old_round or self._retrying.has_unfinished
+        return self._must_read_audience or self.checkpoint.is_in_old_round or self._deferred.has_unfinished
 
     @property
     def _must_read_audience(self) -> bool:
@@ -323,14 +323,14 @@ class Hop:
     def _read_deferred(self) -> None:
         """Read what is due. Once the hop is ending, no batch is entered in the list of those asked for."""
         try:
-            self._retrying.turn()
+            self._deferred.turn()
         except StoreRefused as error:
             self._end(Exit.STOP, f"rows_refused: {error}")
         if self._exit is not None and not self._must_read_on:
-            self._retrying.stop()
+            self._deferred.stop()
 
     def _take_deferred(self, *, unfinished_only: bool = False) -> None:
-        for batch, later in self._retrying.take(unfinished_only=unfinished_only):
+        for batch, later in self._deferred.take(unfinished_only=unfinished_only):
             # Where a run ends early nothing is sent, and the ramp's time does not count.
             if not unfinished_only:
                 self.checkpoint.begin_sending()
@@ -349,7 +349,7 @@ class Hop:
         self._take_deferred(unfinished_only=True)
         self._drain()
         try:
-            self._retrying.due_at()  # asked for its error only
+            self._deferred.due_at()  # asked for its error only
         except InputUnreachable as error:
             self._wait(str(error))
 
@@ -364,13 +364,13 @@ class Hop:
             self._end(Exit.COMPLETE, None)
             return
         try:
-            due_at = self._retrying.due_at()
+            due_at = self._deferred.due_at()
         except InputUnreachable as error:
             self._wait(str(error))
             return
         if due_at == math.inf:
             # The account counts deferred devices and no object holds them. A listing may have been older than they are.
-            if not self._retrying.look_again():
+            if not self._deferred.look_again():
                 self._end(Exit.STOP, "deferred_missing: the objects of devices that are still to be asked for are gone")
         elif due_at is not None:
             self._rest_until(due_at)
@@ -389,8 +389,8 @@ class Hop:
         if not self.checkpoint.is_in_old_round:
             if self.checkpoint.account.deferred > 0:
                 self.checkpoint.end_reading()
-        elif self._retrying.is_listed and isinstance(source, EndedAudience):
-            self.checkpoint.end_reading(source.settled, self._retrying.asked_by_old_claims(source.settled))
+        elif self._deferred.is_listed and isinstance(source, EndedAudience):
+            self.checkpoint.end_reading(source.settled, self._deferred.asked_by_old_claims(source.settled))
 
     def _rest_until(self, due_at: float) -> None:
         """A short wait is waited for, a long one is a rest."""

@@ -147,7 +147,7 @@ class OpenPushes:
         outcome = outcome or _outcome_of(verdict.disposition)
         if verdict.disposition is Disposition.DROP_TOKEN:
             push.batch.record_dead_token(push, verdict.reason or "unknown", verdict.since_ms)
-        push.batch.end(push, outcome, verdict.reason, self._at, status, verdict.message_id)
+        push.batch.record_outcome(push, outcome, verdict.reason, self._at, status, verdict.message_id)
         self.count -= 1
 
     def reject(self, refusals: Iterable[Refusal]) -> None:
@@ -157,7 +157,7 @@ class OpenPushes:
 
     def defer(self, push: Push, due_at: float) -> None:
         """Leave it to a later round of its batch, not before `due_at`."""
-        push.due_at = max(due_at, push.due_at)  # a batch may be taken before its devices are due (`Retrying.take`)
+        push.due_at = max(due_at, push.due_at)  # a batch may be taken before its devices are due (`DeferredQueue.take`)
         push.batch.defer(push)
         self.count -= 1
 

@@ -6,7 +6,7 @@ import msgspec
 
 from notifier.model.account import Account
 from notifier.sending.batch import Batch
-from notifier.sending.deferral import DeferredBatch, DeferredDevice, OpenBatches
+from notifier.sending.deferred_format import DeferredBatch, DeferredDevice, OpenBatches
 
 
 class SettledBatch(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class SettledBatch(msgspec.Struct, frozen=True):
 
 
 class Results(Protocol):
-    """`notifier.stores.settlements` keeps them in S3, the tests' twin in memory. Every call may block.
+    """`notifier.stores.s3_results` keeps them in S3, the tests' twin in memory. Every call may block.
 
     Raises:
         StoreRefused: no later try can help before an operator has changed something. Each call may raise it.

@@ -16,8 +16,10 @@ from notifier.gateway.additions import read_sendable
 from notifier.model.batch_file import BatchFileHead
 from notifier.model.campaign import BrokenCampaign, Campaign
 from notifier.model.outcome import Outcome, Row
-from notifier.model.recipient import BrokenRecord, Device, masked, read_recipient
+from notifier.model.recipient import Device, masked
+from notifier.model.record_reading import read_recipient
 from notifier.model.run import source_of
+from notifier.model.spelling import BrokenRecord
 from operations.cli.cloud import Cloud
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, Stack, StackFile, console, print_json

@@ -16,16 +16,9 @@ from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.model.characters import cleaned
 from notifier.model.plurals import counted
-from notifier.model.recipient import (
-    REPEATED,
-    BrokenRecord,
-    Device,
-    Gateway,
-    Recipient,
-    masked,
-    read_recipient,
-    user_id_in,
-)
+from notifier.model.recipient import Device, Gateway, Recipient, masked
+from notifier.model.record_reading import REPEATED, read_recipient, user_id_in
+from notifier.model.spelling import BrokenRecord
 from operations.dry_check.inspection import ArmSize, Broken, Inspection, Preview, Repeat, Sizes
 from operations.dry_check.judgement import audience_faults, audience_warnings, campaign_warnings
 from operations.dry_check.payloads import Payloads

@@ -31,7 +31,7 @@ from notifier.model.exchange import Answer
 from notifier.model.outcome import Access, Outcome, Readiness
 from notifier.sending.batch import BATCH_SIZE, Push
 from notifier.sending.batch_builder import BatchBuilder
-from notifier.stores.settlements import S3Results
+from notifier.stores.s3_results import S3Results
 from sandbox.audience import Recipe, campaign, make
 from tests.bench.sink import FCM_ANSWER
 
@@ -143,7 +143,7 @@ def main() -> None:  # noqa: C901 - one step after the other
     def judge() -> None:
         for push in waiting:
             verdict = by_endpoint[push.endpoint].judge(answers[push.endpoint])
-            push.batch.end(push, Outcome.ACCEPTED, None, "2026-11-21 14:00:00.000", 200, verdict.message_id)
+            push.batch.record_outcome(push, Outcome.ACCEPTED, None, "2026-11-21 14:00:00.000", 200, verdict.message_id)
 
     results = S3Results(Nowhere(), "bench")
 
@@ -153,7 +153,9 @@ def main() -> None:  # noqa: C901 - one step after the other
             while batch.waiting:
                 push = batch.waiting.popleft()
                 push.asked_as = push.asked_as or "8a0e0f6f-3d5c-5b9d-9a3e-5c1b7d2f4e60"
-                batch.end(push, Outcome.ACCEPTED, None, "2026-11-21 14:00:00.000", 200, "projects/p/messages/0:150041")
+                batch.record_outcome(
+                    push, Outcome.ACCEPTED, None, "2026-11-21 14:00:00.000", 200, "projects/p/messages/0:150041"
+                )
         return batches
 
     complete = settled()

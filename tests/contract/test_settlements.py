@@ -22,7 +22,7 @@ from notifier.model.outcome import Outcome
 from notifier.model.recipient import Device, Platform
 from notifier.model.store_error import StoreRefused
 from notifier.sending.batch import Batch, Push
-from notifier.stores.settlements import S3Results
+from notifier.stores.s3_results import S3Results
 from reporting.rows import count_lines, read_rows
 from tests.contract.moto_stores import client_of, lost_answer, new_name, server_for
 
@@ -93,7 +93,7 @@ def batch_of(
                 "f": (Outcome.FAILED, "unanswered"),
                 "h": (Outcome.HELD, "control"),
             }[letter]
-            batch.end(push, kind, reason, AT, 410 if letter == "r" else None)
+            batch.record_outcome(push, kind, reason, AT, 410 if letter == "r" else None)
             if letter == "r":
                 batch.record_dead_token(push, "Unregistered", 7)
     return batch

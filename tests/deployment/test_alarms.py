@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.composition.hop_watch import HopWatch, Observer, ended, ignored, stopped, swept
+from notifier.composition.hop_metrics import HopMetrics, Observer, ended, ignored, stopped, swept
 from notifier.composition.settings import Settings
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
@@ -77,7 +77,7 @@ def everything_told() -> Lines:
     lines, clock = Lines(), Clock()
     metrics = Metrics(STACK, clock.now, lines.write)
     settings = Settings(bucket="b", table="t", stack=STACK)
-    watch = HopWatch(settings, clock, JsonLog("ERROR"), metrics, NO_TRACE)
+    watch = HopMetrics(settings, clock, JsonLog("ERROR"), metrics, NO_TRACE)
     account = Account()
     hop = a_hop(account)
     watch.begin(hop)
@@ -244,7 +244,7 @@ def test_a_minute_is_told_once() -> None:
     """What earlier hops and earlier minutes have done is not reported again."""
     lines, clock = Lines(), Clock()
     metrics = Metrics(STACK, clock.now, lines.write)
-    watch = HopWatch(Settings(bucket="b", table="t"), clock, JsonLog("ERROR"), metrics, NO_TRACE)
+    watch = HopMetrics(Settings(bucket="b", table="t"), clock, JsonLog("ERROR"), metrics, NO_TRACE)
     account = Account()
     account.arm("a").accepted = 1_000
     hop = a_hop(account)

@@ -109,7 +109,7 @@ BODIES = """
 import json, sys
 from notifier.model.campaign import DEFAULT_ARM, read_campaign
 from notifier.gateway.payload import Label
-from notifier.model.recipient import read_recipient
+from notifier.model.record_reading import read_recipient
 from notifier.content.render import Renderer
 
 def prepare(wording, label):

@@ -15,7 +15,7 @@ from notifier.lifecycle.lane_worker import Invocation
 from notifier.model.outcome import Access, Readiness
 from notifier.model.run import Control, Lane, LaneState
 from notifier.sending.lane_writer import LeaseOver
-from notifier.stores.settlements import SETTLED_FOLDERS
+from notifier.stores.s3_results import SETTLED_FOLDERS
 from tests.twins.background import TwinBackground, TwinTask
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act

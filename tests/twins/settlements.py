@@ -8,9 +8,16 @@ from notifier.model.account import Account
 from notifier.model.outcome import DeadToken, Invalid, Row
 from notifier.model.store_error import StoreRefused
 from notifier.sending.batch import Batch
-from notifier.sending.deferral import DeferredBatch, DeferredDevice, OpenBatches, deferred_device, due_from, open_of
+from notifier.sending.deferred_format import (
+    DeferredBatch,
+    DeferredDevice,
+    OpenBatches,
+    deferred_device,
+    due_from,
+    open_of,
+)
 from notifier.sending.results import SettledBatch
-from notifier.stores.settlements import SETTLED_FOLDERS
+from notifier.stores.s3_results import SETTLED_FOLDERS
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
 Place = tuple[str, int, int]

@@ -8,8 +8,8 @@ from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedC
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
-from notifier.model.recipient import BrokenRecord
 from notifier.model.run import Lane, Run, Source, UnfinishedClaim, source_of
+from notifier.model.spelling import BrokenRecord
 from tests.twins.audience import MemoryAudience
 from tests.twins.hop_factory import users
 from tests.twins.ledger import MemoryLedger

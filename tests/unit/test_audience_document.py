@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from notifier.audience import BrokenFile
 from notifier.audience.array import ArrayParser
 from notifier.audience.batch_file_parser import BatchFileParser
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 from tests.examples import examples
 
 USERS = [

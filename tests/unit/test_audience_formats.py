@@ -19,7 +19,7 @@ from notifier.audience import BrokenFile
 from notifier.audience.batch_file_parser import BatchFileParser
 from notifier.audience.foreign_formats import foreign_format
 from notifier.audience.part_parser import PartParser
-from notifier.model.recipient import read_recipient
+from notifier.model.record_reading import read_recipient
 from operations.cli import app as notifier
 
 USERS = [{"user_id": "u1", "platform": "web", "token": "t1"}, {"user_id": "u2", "platform": "web", "token": "t2"}]

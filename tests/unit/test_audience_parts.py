@@ -12,7 +12,7 @@ from notifier.audience import BrokenFile
 from notifier.audience.batch_file_parser import BatchFileParser
 from notifier.audience.lines import LineParser
 from notifier.audience.part_parser import PartParser
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 from tests.examples import examples
 
 

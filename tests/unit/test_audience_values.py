@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from notifier.audience.lines import LineParser
 from notifier.audience.part_parser import PartParser
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 from tests.examples import examples
 
 USERS: list[Any] = [

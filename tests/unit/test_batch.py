@@ -11,7 +11,8 @@ from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
-from notifier.model.recipient import REPEATED, BrokenRecord
+from notifier.model.record_reading import REPEATED
+from notifier.model.spelling import BrokenRecord
 from notifier.sending.batch import NO_TEXTS, Batch
 from notifier.sending.batch_builder import BatchBuilder
 
@@ -114,8 +115,8 @@ def test_from_waiting_to_rows() -> None:
     batch = form(user(0), user(1), user(2))
     sent, refused, deferred = (batch.waiting.popleft() for _ in range(3))
     sent.attempts, sent.asked_as = 2, "id"
-    batch.end(sent, Outcome.ACCEPTED, None, "now", 200, "m")
-    batch.end(refused, Outcome.REJECTED, "Unregistered", "now", 410)
+    batch.record_outcome(sent, Outcome.ACCEPTED, None, "now", 200, "m")
+    batch.record_outcome(refused, Outcome.REJECTED, "Unregistered", "now", 410)
     batch.record_dead_token(refused, "Unregistered", 9)
     assert not batch.is_complete
     batch.defer(deferred)

@@ -22,7 +22,7 @@ from notifier.model.campaign import (
     read_campaign,
 )
 from notifier.model.plain_words import AS_A_TIME
-from notifier.stores.settlements import _account_in_metadata
+from notifier.stores.s3_results import _account_in_metadata
 
 BATCHES = Path(__file__).parents[2] / "events" / "batches"
 

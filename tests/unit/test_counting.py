@@ -25,7 +25,7 @@ from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Part, read_campaign
 from notifier.model.cursor import Cursor
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 from notifier.model.user_rows import joined_rows_note
 from notifier.sending.batch_builder import BatchBuilder
 from tests.twins.audience import MemoryAudience

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from notifier.composition.hop_watch import Observer
+from notifier.composition.hop_metrics import Observer
 from notifier.composition.settings import Settings
 from notifier.entries.worker import Worker
 from notifier.model.log import Action

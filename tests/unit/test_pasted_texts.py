@@ -9,7 +9,7 @@ from notifier.content.template import BadTemplate, UnfitValue
 from notifier.content.template_faults import template_faults
 from notifier.content.text_checks import faults_in, warnings_of
 from notifier.model.campaign import BrokenCampaign, read_campaign
-from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import BrokenRecord
 
 
 def filled(text: str, attributes: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
-from notifier.model.recipient import read_recipient
+from notifier.model.record_reading import read_recipient
 from operations.convert.files import output_to, text_of
 from operations.convert.grouping import MAX_DEVICES
 from operations.convert.pinpoint import CHANNELS, OTHER_CHANNELS, EndpointCounts, NotPinpoint, records

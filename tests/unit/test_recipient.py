@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.model.recipient import (
-    REPEATED,
-    BrokenRecord,
-    Device,
-    Environment,
-    Gateway,
-    Platform,
-    Recipient,
-    masked,
-    read_recipient,
-)
-from notifier.model.spelling import DESCRIBED
+from notifier.model.recipient import Device, Environment, Gateway, Platform, Recipient, masked
+from notifier.model.record_reading import REPEATED, read_recipient
+from notifier.model.spelling import DESCRIBED, BrokenRecord
 
 IOS = {"platform": "ios", "token": "a" * 64}
 OTHER_IOS = {"platform": "ios", "token": "b" * 64}

@@ -22,7 +22,7 @@ from notifier.model.run import (
 from notifier.model.store_error import StoreRefused
 from notifier.model.summary import Summary, summary_of
 from notifier.sending.batch_source import ChangedInput, InputUnreachable
-from notifier.sending.exits import WAIT_MS
+from notifier.sending.departure import WAIT_MS
 from notifier.sending.repeats import as_never_formed
 from notifier.sending.settling import REFUSALS, SLOW_S
 from tests.twins.background import TwinTask

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from notifier.composition.hop_watch import Observer
+from notifier.composition.hop_metrics import Observer
 from notifier.composition.settings import Settings
 from notifier.entries.sweeper import Sweeper
 from notifier.events.announcement import EventBridgeAnnouncer, NotAnnounced

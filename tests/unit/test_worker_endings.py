@@ -8,7 +8,7 @@ from notifier.model.arms import Arms
 from notifier.model.outcome import Access, Readiness
 from notifier.model.run import EXPIRY, HAND_OVER_MS, Control, Ending, LaneState
 from notifier.sending.circuit_breaker import TRIES
-from notifier.sending.exits import WAIT_MS
+from notifier.sending.departure import WAIT_MS
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
 from tests.twins.hop_factory import World, broken_at, users

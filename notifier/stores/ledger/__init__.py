@@ -1,16 +1,17 @@
 """The ledger in DynamoDB: claims, cursors, counts, pause and cancel.
 
-`items` describes the table. The ledger has three parts by who writes: `runs` for what is entered once, `lease` for a
-lane's worker, `control` for operators and the sweeper.
+`items` describes the table. The ledger has four parts by who writes: `runs` for what is entered once, `lease` for a
+lane's worker, `control` for operators, `due_lanes` for the sweeper.
 """
 
 from notifier.stores.ledger.control import Controls
+from notifier.stores.ledger.due_lanes import DueLanes
 from notifier.stores.ledger.items import DUE_INDEX
 from notifier.stores.ledger.lease import MAX_REASON, Leases
 from notifier.stores.ledger.runs import Runs
 
 
-class DynamoLedger(Runs, Leases, Controls):
+class DynamoLedger(Runs, Leases, Controls, DueLanes):
     """The whole ledger over one table."""
 
 

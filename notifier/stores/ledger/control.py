@@ -1,13 +1,10 @@
-"""What is done to a lane by others than its worker: operators pause, resume, cancel; the sweeper finds lanes due."""
+"""The operators' part of the ledger: pause, resume and cancel a lane."""
 
-from collections.abc import Callable, Iterator
+from boto3.dynamodb.conditions import Attr
 
-from boto3.dynamodb.conditions import Attr, Key
-
-from notifier.dynamodb import Item, Update, query_of
-from notifier.model.cursor import UnknownCursor
-from notifier.model.run import LEASE_MS, LEDGER_VERSION, Control, Lane, LaneState
-from notifier.stores.ledger.items import DUE_INDEX, LANE, lane_key, lane_of
+from notifier.dynamodb import Update
+from notifier.model.run import LEDGER_VERSION, Control, Lane, LaneState
+from notifier.stores.ledger.items import LANE, lane_key, lane_of
 from notifier.stores.ledger.table import Table
 
 _WAITS_FOR_OPERATOR = (LaneState.PAUSED, LaneState.STOPPED)
@@ -15,9 +12,7 @@ _WAITS = (*_WAITS_FOR_OPERATOR, LaneState.RESTING)
 
 
 class Controls(Table):
-    """The ledger's part for operators and the sweeper."""
-
-    # -- operators ----------------------------------------------------------------------------------------------------
+    """The ledger's part for operators."""
 
     def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None:
         """Pause, resume or cancel a lane. Its worker, if it has one, reads the command with its next write.
@@ -68,65 +63,3 @@ class Controls(Table):
         known_version = Attr("version").lte(LEDGER_VERSION)
         item = self._update_if_met(lane_key(run_id, lane), update.only_if(known_version))
         return lane_of(item) if item else None
-
-    # -- the sweeper --------------------------------------------------------------------------------------------------
-
-    def due(self, now_ms: int, on_unreadable: Callable[[str, Exception], None] | None = None) -> Iterator[Lane]:
-        """Lanes whose time has come: rests that are over, leases that ended, hand-overs that no worker took.
-
-        Args:
-            on_unreadable: is given the key of an item that is no lane, and what is wrong with it; then the other lanes
-                follow. Without it that error is raised.
-        """
-        is_due = Key("due").eq(LANE) & Key("due_at").lte(now_ms)
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table, IndexName=DUE_INDEX, **query_of(is_due)
-        )
-        for page in pages:
-            for item in page["Items"]:
-                try:
-                    lane = _lane_of_this_release(item)
-                except Exception as error:
-                    if on_unreadable is None:
-                        raise
-                    on_unreadable(item["pk"]["S"], error)
-                    continue
-                if lane is not None:
-                    yield lane
-
-    def put_off(self, lane: Lane, due_at_ms: int) -> bool:
-        """Move a due lane's time on, so that only one sweeper nudges it. False when another one was faster."""
-        # A lane whose rest is over becomes ready: as a resting lane it could not be claimed before its new time.
-        state = LaneState.READY if lane.state is LaneState.RESTING else lane.state
-        update = (
-            Update()
-            .set(due_at=due_at_ms, state=state.value)
-            .only_if(
-                Attr("due_at").eq(lane.due_at_ms or 0),  # another sweeper has moved it on since it was read
-                Attr("epoch").eq(lane.epoch),  # a worker has claimed it since
-                Attr("state").eq(lane.state.value),  # an operator has paused or resumed it since
-            )
-        )
-        return self._update_if_met(lane_key(lane.run_id, lane.lane), update) is not None
-
-    def alive(self, now_ms: int) -> int:
-        """How many lanes have a worker right now: they share FCM's budget."""
-        # A running lane is due when its lease ends: between now and one lease from now.
-        leased = Key("due").eq(LANE) & Key("due_at").between(now_ms, now_ms + LEASE_MS)
-        answer = self._client.query(
-            TableName=self._table,
-            IndexName=DUE_INDEX,
-            Select="COUNT",
-            **query_of(leased, only=Attr("state").eq(LaneState.RUNNING.value)),
-        )
-        return int(answer["Count"])
-
-
-def _lane_of_this_release(item: Item) -> Lane | None:
-    """The lane in an item of the index; None where a newer release wrote it, which has a sweeper of its own."""
-    if int(item["version"]["N"]) > LEDGER_VERSION:
-        return None
-    try:
-        return lane_of(item)
-    except UnknownCursor:
-        return None

@@ -35,7 +35,7 @@ def nodes(settings: Settings) -> Mapping[str, Node]:
     }
 
 
-class HopWatch:
+class HopMetrics:
     """Observes one hop: `turn` after every turn of its loop, `sending.answered` with every answer of a gateway."""
 
     def __init__(self, settings: Settings, clock: Clock, log: JsonLog, metrics: Metrics, trace: Trace) -> None:
@@ -171,13 +171,13 @@ class Observer:
             trace.annotate(cold_start=cold)
             yield trace
 
-    def hop(self, lane: Lane, campaign_id: str) -> HopWatch:
+    def hop(self, lane: Lane, campaign_id: str) -> HopMetrics:
         """What watches one hop. Its trace is annotated; every few hops it goes on in a new one."""
         trace = Tracing.current
         trace.annotate(campaign=campaign_id, hop=lane.hop, epoch=lane.epoch, crashed_before=lane.crashed)
         if lane.hop % HOPS_PER_TRACE == 0:
             trace.start_new_trace()
-        return HopWatch(self._settings, self._clock, self.log, self.metrics, trace)
+        return HopMetrics(self._settings, self._clock, self.log, self.metrics, trace)
 
     def began(self, lane: Lane | None, now_ms: int, dropped_at_ms: int | None = None) -> None:
         """A nudge arrived at a lane, here as it was before the claim: report how late.

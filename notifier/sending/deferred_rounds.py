@@ -11,13 +11,13 @@ from notifier.sending.asking import asked_by_old_claims
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
 from notifier.sending.batch_source import InputUnreachable
 from notifier.sending.checkpoint import Checkpoint, CountedBatch
-from notifier.sending.deferral import DeferredBatch, due_from
-from notifier.sending.deferred import DeferredQueue
+from notifier.sending.deferred_format import DeferredBatch, due_from
+from notifier.sending.deferred_queue import DeferredQueue
 from notifier.sending.repeats import settled_account
 from notifier.sending.results import Results, SettledBatch
 
 
-class Retrying:
+class DeferredRounds:
     """The deferred batches of one hop.
 
     Args:

@@ -19,7 +19,14 @@ from notifier.model.outcome import Row
 from notifier.model.run import batch_name
 from notifier.model.store_error import StoreRefused, refusal_code, what_to_change
 from notifier.sending.batch import Batch
-from notifier.sending.deferral import DeferredBatch, DeferredDevice, OpenBatches, deferred_device, due_from, open_of
+from notifier.sending.deferred_format import (
+    DeferredBatch,
+    DeferredDevice,
+    OpenBatches,
+    deferred_device,
+    due_from,
+    open_of,
+)
 from notifier.sending.results import SettledBatch
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
