@@ -43,8 +43,8 @@ class Connection:
 
     def __init__(self, authority: str, shared_path: str = "") -> None:
         self.ready = False
-        """The server's SETTINGS have come. Until then one stream is opened, though more would be allowed (5.1.2)."""
-        self.limit = 1
+        """The server's SETTINGS have come. No stream is opened before: servers differ in what they take until then."""
+        self.limit = 0
         """Streams that may be open at once."""
         self.draining = False
         """No stream may be opened any more; the open ones are still answered."""
@@ -325,9 +325,9 @@ class Connection:
                 raise ConnectionError_(ErrorCode.FLOW_CONTROL_ERROR, "a window above its limit")
             self._outbox.adjust(value)
         elif name == frames.MAX_FRAME_SIZE:
+            # Looked at, and not used: ours are never above the least limit there is.
             if not frames.FRAME_LIMIT <= value <= frames.LARGEST_FRAME_LIMIT:
                 raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "a frame size out of its range")
-            self._outbox.max_frame = value
         elif name == frames.ENABLE_PUSH and value:
             # A server may send 0 only (section 6.5.2).
             raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "the server enables push")

@@ -26,7 +26,7 @@ HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX
 DEFAULT_WINDOW = 65_535
 LARGEST_WINDOW = LAST_STREAM_ID = 2**31 - 1
 FRAME_LIMIT = 16_384
-"""The largest payload without another SETTINGS_MAX_FRAME_SIZE; ours is never raised."""
+"""The largest payload without another SETTINGS_MAX_FRAME_SIZE. We neither allow nor send larger ones."""
 LARGEST_FRAME_LIMIT = 2**24 - 1
 HEADER_BYTES = 9
 
@@ -141,8 +141,9 @@ def window_update(stream_id: int, increment: int) -> bytes:
     return frame(WINDOW_UPDATE, 0, stream_id, WORD.pack(increment))
 
 
-def header_frames(stream_id: int, block: bytes, limit: int, *, end_stream: bool) -> bytes:
-    """HEADERS, and CONTINUATION where the block is above the server's frame limit (section 6.10)."""
+def header_frames(stream_id: int, block: bytes, *, end_stream: bool) -> bytes:
+    """HEADERS, and CONTINUATION where the block is too large for one frame (section 6.10)."""
+    limit = FRAME_LIMIT
     first, at = block[:limit], limit
     pieces = []
     flags = END_STREAM if end_stream else 0

@@ -22,13 +22,12 @@ _END_HEADERS, _END_STREAM = frames.END_HEADERS, frames.END_STREAM
 class Outbox:
     """Bytes to send, and how many were handed over already."""
 
-    __slots__ = ("_blocked", "_buffer", "_replies", "handed", "initial_window", "max_frame", "window")
+    __slots__ = ("_blocked", "_buffer", "_replies", "handed", "initial_window", "window")
 
     def __init__(self) -> None:
         self.handed = 0
         """Bytes that were handed to the socket since the connection began."""
         self.window = self.initial_window = frames.DEFAULT_WINDOW
-        self.max_frame = frames.FRAME_LIMIT
         self._buffer = bytearray()
         self._blocked: deque[Stream] = deque()
         self._replies = 0
@@ -39,7 +38,7 @@ class Outbox:
     def request(self, stream: Stream, block: bytes) -> None:
         """Queue a request: the header block, and of the body as much as both windows allow."""
         buffer, body = self._buffer, stream.request.body
-        size, block_size, limit = len(body), len(block), self.max_frame
+        size, block_size, limit = len(body), len(block), frames.FRAME_LIMIT
         stream.begins_at = self.handed + len(buffer)
         # Nearly always: the whole request at once, in two frames that are packed here (measured, tests/bench/http2.py).
         if (
@@ -56,7 +55,7 @@ class Outbox:
             self.window -= size
             stream.ends_at = self.handed + len(buffer)
             return
-        buffer += frames.header_frames(stream.id, block, limit, end_stream=not size)
+        buffer += frames.header_frames(stream.id, block, end_stream=not size)
         stream.window = self.initial_window
         if size:
             self._blocked.append(stream)
@@ -95,8 +94,6 @@ class Outbox:
 
     def take(self, limit: int) -> bytes:
         """Hand over at most `limit` bytes."""
-        if self._blocked and len(self._buffer) < limit:
-            self.pump()
         buffer = self._buffer
         if len(buffer) <= limit:
             data = bytes(buffer)
@@ -106,6 +103,8 @@ class Outbox:
             data = bytes(buffer[:limit])
             del buffer[:limit]
         self.handed += len(data)
+        if self._blocked:
+            self.pump()  # what waited for `PUMP_LIMIT` only
         return data
 
     def withdraw(self, stream: Stream) -> None:
@@ -122,7 +121,7 @@ class Outbox:
         """Return whether that was all of its body."""
         body = stream.request.body
         while len(self._buffer) < PUMP_LIMIT:
-            size = min(stream.window, self.window, self.max_frame, len(body) - stream.sent)
+            size = min(stream.window, self.window, frames.FRAME_LIMIT, len(body) - stream.sent)
             if size <= 0:
                 return False
             begin, stream.sent = stream.sent, stream.sent + size

@@ -89,12 +89,15 @@ class Pool:
         self._promised = 0
         for session in self.sessions:
             channel = session.channel
-            if channel is None:
-                self._look_at_dial(session, now_s, answers)
-            elif channel.fileno() in readable:
-                self._read(session, now_s, answers)
+            if channel is None and session.dial.channel is not None:
+                session.connect(session.dial.channel, now_s)
+                self._take(session, session.read(now_s), now_s, answers)  # SETTINGS may have come with the handshake
+            elif channel is not None and channel.fileno() in readable:
+                self._take(session, session.read(now_s), now_s, answers)
             elif (dead := session.look_for_life(now_s)) or session.http.ended:
                 self._take(session, dead, now_s, answers)
+            if not session.retired and (error := session.beginning_error(now_s)):
+                self._give_up_beginning(session, error, now_s, answers)
         self._give_up_overdue(now_s, answers)
         if self._waiting:
             self._place_waiting(now_s)
@@ -105,7 +108,7 @@ class Pool:
 
     def due_in_s(self, now_s: float) -> float:
         """Seconds until something has to be done though nothing arrives."""
-        due_s = [session.dial_until_s for session in self.sessions if session.channel is None]
+        due_s = [session.dial_until_s for session in self.sessions if not session.http.ready]
         if self._waiting and self._quiet_until_s > now_s:
             due_s.append(self._quiet_until_s)
         if (first := self._first_open()) is not None:
@@ -129,19 +132,12 @@ class Pool:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _look_at_dial(self, session: Session, now_s: float, answers: list[Answer]) -> None:
-        """Go on when the attempt to connect has ended."""
-        if session.dial.channel is not None:
-            session.connect(session.dial.channel, now_s)
-            self._read(session, now_s, answers)  # SETTINGS may have come with the handshake
-        elif error := session.dial_error(now_s):
-            self._retire(session, now_s)
-            # Somebody has to hear of it. Where others carry on, what waits has a chance with them.
-            if self._waiting and all(other.retired for other in self.sessions):
-                self._end_waiting(self._waiting.popleft(), session.number, error, now_s, answers)
-
-    def _read(self, session: Session, now_s: float, answers: list[Answer]) -> None:
-        self._take(session, session.read(now_s), now_s, answers)
+    def _give_up_beginning(self, session: Session, error: str, now_s: float, answers: list[Answer]) -> None:
+        """Retire a connection that was never made."""
+        self._retire(session, now_s)
+        # One request is refused for it. Where other connections carry on, what waits has a chance with them.
+        if self._waiting and all(other.retired for other in self.sessions):
+            self._end_waiting(self._waiting.popleft(), session.number, error, now_s, answers)
 
     def _take(self, session: Session, ended: list[Stream], now_s: float, answers: list[Answer]) -> None:
         """Turn streams that have ended into answers; what was never sent waits for another connection."""
@@ -159,7 +155,8 @@ class Pool:
         for stream in reversed(unsent):
             _reopen(stream)
             self._waiting.appendleft(stream)
-        if session.http.ended or session.http.draining:
+        # One that was never ready is retired by `_give_up_beginning`.
+        if session.http.ready and (session.http.ended or session.http.draining):
             self._retire(session, now_s)
 
     # -- deadlines -----------------------------------------------------------------------------------------------------

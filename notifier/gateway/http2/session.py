@@ -40,7 +40,7 @@ class Session:
 
     @property
     def proven(self) -> bool:
-        """May carry more than one request: after its first answer where that is demanded, else after SETTINGS."""
+        """May carry more than one request: after its first answer where that is demanded, else when it is made."""
         return self.answered or (not self._probe_first and self.http.ready)
 
     @property
@@ -48,6 +48,8 @@ class Session:
         """How many more requests it takes; one while it is being made."""
         if self.retired:
             return 0
+        if not self.http.ready:
+            return 1
         return max(0, min((self._max_streams if self.proven else 1) - self.http.open, self.http.room))
 
     @property
@@ -62,7 +64,7 @@ class Session:
 
     def may_carry(self, now_s: float) -> bool:
         """Whether a request may go out now: not while it is being made, and not before a stale one has shown life."""
-        if self.channel is None:
+        if not self.http.ready:
             return False
         if self.http.open or now_s - self._received_at < STALE_S:
             return True
@@ -102,11 +104,11 @@ class Session:
             return self.http.lost("the connection is dead: no answer to PING")
         return []
 
-    def dial_error(self, now_s: float) -> str:
-        """Why the attempt to connect has failed; empty while it has not."""
-        if self.channel is not None or self.dial.channel is not None:
+    def beginning_error(self, now_s: float) -> str:
+        """Why a connection that is being made has failed; empty while it has not. It is made when SETTINGS have come."""
+        if self.http.ready:
             return ""
-        return self.dial.error or (TOO_LATE if now_s >= self.dial_until_s else "")
+        return self.http.ended or self.dial.error or (TOO_LATE if now_s >= self.dial_until_s else "")
 
     def close(self) -> None:
         """Close it, in order if it is alive."""
