@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from notifier.gateway.http2.stream import Outcome
 from tests.unit.http2_peer import LIMITS, TABLES, WINDOWS, Codes, Pair, check, run
 
-PROGRAMS = st.binary(min_size=60, max_size=160)
+PROGRAMS = st.binary(min_size=60, max_size=120)
 """Not shorter: in most of Hypothesis' short ones no request is ever made."""
 FIRST_SETTINGS = st.fixed_dictionaries(
     {},
@@ -22,7 +22,9 @@ FIRST_SETTINGS = st.fixed_dictionaries(
 
 @settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FIRST_SETTINGS, st.booleans(), PROGRAMS)
-def test_nothing_is_lost_or_ended_twice_and_each_verdict_is_true(first: dict[int, int], ready: bool, program: bytes) -> None:
+def test_nothing_is_lost_or_ended_twice_and_each_verdict_is_true(
+    first: dict[int, int], ready: bool, program: bytes
+) -> None:
     """Whatever both do: no exception, one outcome for each request, "not processed" only for what was not."""
     pair = Pair(first, ready=ready)
     run(pair, program)

@@ -270,11 +270,11 @@ class Connection:
         stream = self._stream_of(stream_id)
         if stream is None:
             return
+        if flags & frames.PADDED:
+            payload = frames.unpadded(flags & frames.PADDED, payload)
         if not stream.status:
             self._finish_malformed(stream, "a body before its head")
             return
-        if flags & frames.PADDED:
-            payload = frames.unpadded(flags & frames.PADDED, payload)
         stream.received += size
         if not stream.body:
             stream.body = payload[:ANSWER_LIMIT]

@@ -1,0 +1,133 @@
+"""The header blocks we send, decoded by the `hpack` library as the server."""
+
+from __future__ import annotations
+
+import contextlib
+
+import hpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from notifier.gateway.http2.answer_head import MalformedHead, retry_after_of, status_of
+from notifier.gateway.http2.headers import HeaderEncoder
+
+AUTHORITY = "gateway.example:443"
+TOKEN = "device-token-that-nobody-may-read"
+SECRET = "authorization: bearer " + "s" * 200
+CONSTANT = (
+    "apns-topic: com.example.app",
+    "apns-push-type: alert",
+    "apns-priority: 10",
+    "content-type: application/json",
+)
+VALUES = st.text("abcdefghij0123456789-./", max_size=40)
+LINES = st.one_of(
+    st.sampled_from([*CONSTANT, SECRET, "authorization: bearer renewed", "Apns-Collapse-Id: x"]),
+    VALUES.map("apns-id: {}".format),
+    VALUES.map("apns-expiration: {}".format),
+    VALUES.map("x-any: {}".format),
+)
+SIZES = st.sampled_from([0, 1, 60, 200, 1_000, 4_096, 65_536])
+STEPS = st.lists(
+    st.one_of(st.tuples(st.sampled_from(["/shared", f"/3/{TOKEN}"]), st.lists(LINES, max_size=6)), SIZES), max_size=12
+)
+
+
+def fields(path: str, lines: list[str]) -> list[tuple[str, str]]:
+    """What a server should see."""
+    given_lines = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", AUTHORITY), (":path", path)]
+    return [*pseudo, *given_lines, ("user-agent", "notifier")]
+
+
+def apns_lines(number: int) -> list[str]:
+    """A push's headers, with its own id."""
+    return [SECRET, f"apns-id: {number:036d}", *CONSTANT]
+
+
+@settings(max_examples=500, deadline=None)
+@given(STEPS)
+def test_the_server_decodes_what_was_meant(steps: list[int | tuple[str, list[str]]]) -> None:
+    """Whatever the headers and the server's table sizes: each block decodes to its request, secrets never indexed."""
+    encoder, decoder = HeaderEncoder(AUTHORITY, "/shared"), hpack.Decoder()
+    for step in steps:
+        if isinstance(step, int):
+            encoder.resize(step)
+            decoder.max_allowed_table_size = step
+            continue
+        path, lines = step
+        for _ in range(2):
+            decoded = decoder.decode(encoder.encode(path, lines))
+            assert [tuple(field) for field in decoded] == fields(path, lines)
+            for field in decoded:
+                is_secret = field[0] == "authorization" or TOKEN in field[1]
+                assert isinstance(field, hpack.NeverIndexedHeaderTuple) == is_secret
+        assert not any(TOKEN in str(entry) or "bearer" in str(entry) for entry in decoder.header_table.dynamic_entries)
+
+
+def test_a_constant_header_costs_one_byte_after_the_first_request() -> None:
+    """Method, scheme, authority, four constants and the agent: a byte each; an id costs its value and three bytes."""
+    encoder = HeaderEncoder(AUTHORITY)
+    encoder.encode("/3/device/a", apns_lines(1))
+    path, secret, identity = len("/3/device/a") + 2, len(encoder.encode("/", [SECRET])) - 3 - 3 - 1, 36 + 3
+    assert len(encoder.encode("/3/device/b", apns_lines(2))) == 3 + path + secret + identity + len(CONSTANT) + 1
+
+
+def test_a_shared_path_and_the_same_headers_cost_a_byte_each() -> None:
+    """FCM: everything but the credentials is named by index."""
+    encoder, lines = HeaderEncoder(AUTHORITY, "/v1/projects/p/messages:send"), ["content-type: application/json"]
+    first = encoder.encode("/v1/projects/p/messages:send", lines)
+    assert len(first) > 60
+    assert len(encoder.encode("/v1/projects/p/messages:send", lines)) == 6
+
+
+def test_a_full_table_keeps_what_it_has() -> None:
+    """More constants than the server has room for: the first are named by index for ever, the others sent whole."""
+    encoder, decoder = HeaderEncoder(AUTHORITY), hpack.Decoder()
+    sizes = []
+    for number in range(300):
+        lines = [CONSTANT[0], f"x-{number}: {'v' * 100}"]
+        block = encoder.encode("/", lines)
+        assert [tuple(field) for field in decoder.decode(block)] == fields("/", lines)
+        sizes.append(len(block))
+    assert sizes[-1] == sizes[-2]
+    assert len(encoder.encode("/", [CONSTANT[0]])) == 3 + 3 + 1 + 1
+
+
+def test_credentials_that_were_renewed_are_forgotten() -> None:
+    """Only the newest are kept, however often they change."""
+    encoder = HeaderEncoder(AUTHORITY)
+    for number in range(50):
+        encoder.encode("/", [f"authorization: bearer {number}"])
+    kept = [line for line in encoder._literals if line.startswith("authorization")]
+    assert kept == ["authorization: bearer 49"]
+
+
+# -- the server's ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("huffman", [False, True])
+@pytest.mark.parametrize("sensitive", [False, True])
+def test_every_status_is_read_in_every_form(huffman: bool, sensitive: bool) -> None:
+    """Indexed, literal, in Huffman's code, behind a confirmation of the table's size."""
+    for status in range(100, 600):
+        encoder = hpack.Encoder()
+        encoder.header_table_size = 0
+        block = encoder.encode([(":status", str(status), sensitive), ("retry-after", "30")], huffman=huffman)
+        assert block[0] == 0x20
+        assert status_of(block) == status_of(block[1:]) == status
+        assert retry_after_of(block) == "30"
+
+
+def test_a_status_with_its_name_spelled_out_is_read() -> None:
+    """No server does so; it is allowed."""
+    assert status_of(b"\x00\x07:status\x03418\x5f\x04text") == 418
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_head_are_malformed_and_nothing_else(block: bytes) -> None:
+    """No other exception than the one that the connection expects."""
+    for read in (status_of, retry_after_of):
+        with contextlib.suppress(MalformedHead):
+            read(block)
