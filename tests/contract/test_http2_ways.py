@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import socket
 import ssl
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -94,6 +97,40 @@ def test_a_proxy_that_refuses_is_no_connection(proxy_says: bytes, detail: str) -
             answer = answer_of(transport)
         assert (answer.no_answer, answer.connection_ended, answer.detail) == (NoAnswer.REFUSED, True, detail)
         assert server.connections == 0
+
+
+@pytest.fixture
+def tinyproxy(tmp_path: Path) -> Iterator[str]:
+    """The address of a proxy that nobody here wrote, with a password."""
+    if (program := shutil.which("tinyproxy")) is None:
+        pytest.skip("tinyproxy is not installed: apt-get install tinyproxy")
+    with closing(socket.create_server(("127.0.0.1", 0))) as placeholder:
+        port = placeholder.getsockname()[1]
+    lines = (f"Port {port}", "Listen 127.0.0.1", "Allow 127.0.0.1", f"BasicAuth user {PASSWORD}")
+    (tmp_path / "conf").write_text("\n".join((*lines, "")))
+    process = subprocess.Popen([program, "-d", "-c", str(tmp_path / "conf")], stdout=subprocess.DEVNULL)
+    try:
+        give_up = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up:
+            with contextlib.suppress(OSError), closing(socket.create_connection(("127.0.0.1", port))):
+                break
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_real_proxy_opens_a_tunnel(tinyproxy: str) -> None:
+    """tinyproxy, with and without the password it wants."""
+    with WireServer() as server:
+        with closing(transport_to(server, f"http://user:{PASSWORD}@{tinyproxy}")) as transport:
+            submit(transport, 1)
+            assert answer_of(transport).status == 200
+        with closing(transport_to(server, f"http://{tinyproxy}")) as transport:
+            submit(transport, 2)
+            answer = answer_of(transport)
+        assert (answer.no_answer, answer.detail[-4:]) == (NoAnswer.REFUSED, " 407")
+        assert server.paths() == ["/1"]
 
 
 def test_a_proxys_address_is_checked_and_its_password_not_shown() -> None:

@@ -50,7 +50,7 @@ class Asked:
 class Pair:
     """Both ends and the pipes between them."""
 
-    def __init__(self, first_settings: dict[int, int], *, ready: bool = False) -> None:
+    def __init__(self, first_settings: dict[Codes, int], *, ready: bool = False) -> None:
         """`ready`: the first SETTINGS have been exchanged."""
         self.client = Connection("gateway.example")
         self.streams: dict[int, Stream] = {}
@@ -124,7 +124,8 @@ class Pair:
     def _on_event(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.RequestReceived(stream_id=stream_id, headers=headers):
-                self._asked[stream_id] = Asked(int(dict(headers)[":path"][1:]))
+                path = next(str(value) for name, value in headers if str(name) == ":path")
+                self._asked[stream_id] = Asked(int(path[1:]))
             case h2.events.DataReceived(stream_id=stream_id, data=data):
                 self._debts[stream_id] = self._debts.get(stream_id, 0) + event.flow_controlled_length
                 self._asked[stream_id].body += data
@@ -218,7 +219,7 @@ class Pair:
 
     def settings(self, at: int) -> None:
         """New SETTINGS, of any kind."""
-        choices = (
+        choices: tuple[dict[Codes | int, int], ...] = (
             {Codes.MAX_CONCURRENT_STREAMS: LIMITS[at % len(LIMITS)]},
             {Codes.INITIAL_WINDOW_SIZE: WINDOWS[at % len(WINDOWS)]},
             {Codes.HEADER_TABLE_SIZE: TABLES[at % len(TABLES)]},
@@ -226,7 +227,7 @@ class Pair:
         )
         self._update(choices[at // 7 % len(choices)])
 
-    def _update(self, changes: dict[Codes, int]) -> None:
+    def _update(self, changes: dict[Codes | int, int]) -> None:
         """h2 takes any acknowledgement for one of the newest SETTINGS: only one may be under way."""
         if not self._unacknowledged:
             self._unacknowledged = 1

@@ -23,7 +23,7 @@ FIRST_SETTINGS = st.fixed_dictionaries(
 @settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FIRST_SETTINGS, st.booleans(), PROGRAMS)
 def test_nothing_is_lost_or_ended_twice_and_each_verdict_is_true(
-    first: dict[int, int], ready: bool, program: bytes
+    first: dict[Codes, int], ready: bool, program: bytes
 ) -> None:
     """Whatever both do: no exception, one outcome for each request, "not processed" only for what was not."""
     pair = Pair(first, ready=ready)

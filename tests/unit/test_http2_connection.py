@@ -32,7 +32,7 @@ class Talk:
 
     def ask(self, count: int = 1, body: bytes = b'{"message":{}}', *, written: bool = True) -> list[Stream]:
         """Submit requests; their frames go out if `written`."""
-        asked = []
+        asked: list[Stream] = []
         for _ in range(count):
             stream = Stream(Request(endpoint="gw", path=f"/{TOKEN}", headers=["x: y"], body=body, ticket=len(asked)))
             assert self.connection.submit(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 import hpack
 import pytest
@@ -41,6 +42,11 @@ def fields(path: str, lines: list[str]) -> list[tuple[str, str]]:
     return [*pseudo, *given_lines, ("user-agent", "notifier")]
 
 
+def seen(decoded: Iterable[tuple[object, ...]]) -> list[tuple[str, str]]:
+    """What it saw."""
+    return [(str(name), str(value)) for name, value in decoded]
+
+
 def apns_lines(number: int) -> list[str]:
     """A push's headers, with its own id."""
     return [SECRET, f"apns-id: {number:036d}", *CONSTANT]
@@ -58,10 +64,11 @@ def test_the_server_decodes_what_was_meant(steps: list[int | tuple[str, list[str
             continue
         path, lines = step
         for _ in range(2):
-            decoded = decoder.decode(encoder.encode(path, lines))
-            assert [tuple(field) for field in decoded] == fields(path, lines)
+            block = encoder.encode(path, lines)
+            decoded = decoder.decode(block)
+            assert seen(decoded) == fields(path, lines)
             for field in decoded:
-                is_secret = field[0] == "authorization" or TOKEN in field[1]
+                is_secret = str(field[0]) == "authorization" or TOKEN in str(field[1])
                 assert isinstance(field, hpack.NeverIndexedHeaderTuple) == is_secret
         assert not any(TOKEN in str(entry) or "bearer" in str(entry) for entry in decoder.header_table.dynamic_entries)
 
@@ -89,7 +96,7 @@ def test_a_full_table_keeps_what_it_has() -> None:
     for number in range(300):
         lines = [CONSTANT[0], f"x-{number}: {'v' * 100}"]
         block = encoder.encode("/", lines)
-        assert [tuple(field) for field in decoder.decode(block)] == fields("/", lines)
+        assert seen(decoder.decode(block)) == fields("/", lines)
         sizes.append(len(block))
     assert sizes[-1] == sizes[-2]
     assert len(encoder.encode("/", [CONSTANT[0]])) == 3 + 3 + 1 + 1
