@@ -14,11 +14,12 @@ from collections.abc import Callable
 from contextlib import closing
 
 from notifier.gateway.curl import CurlTransport
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.http2 import frames
 from notifier.gateway.http2.connection import Connection
 from notifier.gateway.http2.stream import Stream
 from notifier.gateway.http2.transport import Http2Transport
-from notifier.gateway.transport import Endpoint, Request, Transport
+from notifier.model.exchange import Request, Transport
 from tests.bench import sink
 
 COUNT = 100_000

@@ -23,8 +23,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.http2.transport import Http2Transport
-from notifier.gateway.transport import Answer, Endpoint, NoAnswer, Request
+from notifier.model.exchange import Answer, NoAnswer, Request
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.http2.dial import proxy_of
 from notifier.gateway.http2.socket import Channel, TlsLayer, tls_context
 from notifier.gateway.http2.transport import Http2Transport
-from notifier.gateway.transport import Answer, Endpoint, NoAnswer, Request
+from notifier.model.exchange import Answer, NoAnswer, Request
 from sandbox.wire.actions import Reply
 from sandbox.wire.server import WireServer
 from tests.contract.connect_proxy import ConnectProxy

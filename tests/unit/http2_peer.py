@@ -19,7 +19,7 @@ import h2.settings
 
 from notifier.gateway.http2.connection import Connection
 from notifier.gateway.http2.stream import Outcome, Stream
-from notifier.gateway.transport import Request
+from notifier.model.exchange import Request
 
 Codes = h2.settings.SettingCodes
 LINES = ["authorization: bearer secret", "content-type: application/json"]

@@ -13,7 +13,7 @@ from notifier.gateway.http2 import frames
 from notifier.gateway.http2.connection import ANSWER_LIMIT, CREDIT_BYTES, Connection
 from notifier.gateway.http2.frames import ErrorCode
 from notifier.gateway.http2.stream import Outcome, Stream
-from notifier.gateway.transport import Request
+from notifier.model.exchange import Request
 
 TOKEN = "device-token-that-nobody-may-read"
 OK = b"\x88"

@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable, Container
 from urllib.parse import urlsplit
 
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.http2.connection import Connection
 from notifier.gateway.http2.dial import Dial, Target
 from notifier.gateway.http2.session import Session
 from notifier.gateway.http2.stream import Outcome, Stream
-from notifier.gateway.transport import Answer, Endpoint, NoAnswer, NoRoomError, Request
+from notifier.model.exchange import Answer, NoAnswer, NoRoomError, Request
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0

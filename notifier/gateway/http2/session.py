@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.http2.connection import Connection
 from notifier.gateway.http2.dial import TOO_LATE, Dial
 from notifier.gateway.http2.outbox import RECORD_BYTES
 from notifier.gateway.http2.socket import Channel
 from notifier.gateway.http2.stream import Stream
-from notifier.gateway.transport import Endpoint
 
 CLOSED = "the server closed the connection"
 PING_AFTER_S = 5.0
@@ -105,7 +105,7 @@ class Session:
         return []
 
     def beginning_error(self, now_s: float) -> str:
-        """Why a connection that is being made has failed; empty while it has not. It is made when SETTINGS have come."""
+        """Why a connection that is being made (until SETTINGS have come) has failed; empty while it has not."""
         if self.http.ready:
             return ""
         return self.http.ended or self.dial.error or (TOO_LATE if now_s >= self.dial_until_s else "")

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
+from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.http2.dial import Target, proxy_of
 from notifier.gateway.http2.pool import HTTPS_PORT, Pool
 from notifier.gateway.http2.socket import tls_context
-from notifier.gateway.transport import Answer, Endpoint, Request
+from notifier.model.exchange import Answer, Request
 
 GATHER_ABOVE = 64
 GATHER_S = 0.005
@@ -23,7 +24,7 @@ LONGEST_WAIT_S = 1.0
 
 
 class Http2Transport:
-    """A `Transport` (see `notifier.gateway.transport`).
+    """A `Transport` (see `notifier.model.exchange`).
 
     Args:
         endpoints: whom to reach; each `base_url` is https.
