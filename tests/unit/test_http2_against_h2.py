@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifier.gateway.http2.stream import Outcome
+from tests.examples import examples
 from tests.unit.http2_peer import LIMITS, TABLES, WINDOWS, Codes, Pair, check, run
 
 PROGRAMS = st.binary(min_size=60, max_size=120)
@@ -20,7 +21,7 @@ FIRST_SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(2_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FIRST_SETTINGS, st.booleans(), PROGRAMS)
 def test_nothing_is_lost_or_ended_twice_and_each_verdict_is_true(
     first: dict[Codes, int], ready: bool, program: bytes

@@ -14,6 +14,7 @@ from notifier.gateway.http2.connection import ANSWER_LIMIT, CREDIT_BYTES, Connec
 from notifier.gateway.http2.frames import ErrorCode
 from notifier.gateway.http2.stream import Outcome, Stream
 from notifier.model.exchange import Request
+from tests.examples import examples
 
 TOKEN = "device-token-that-nobody-may-read"
 OK = b"\x88"
@@ -176,6 +177,17 @@ def test_goaway_gives_back_what_was_never_sent() -> None:
     (waiting,) = talk.ask(written=False)
     assert talk.hears(go_away(0)) == [written, waiting]
     assert [written.outcome, waiting.outcome] == [Outcome.REFUSED, Outcome.UNSENT]
+
+
+def test_what_goaway_gave_back_is_not_sent_any_further() -> None:
+    """Its body was held back; another connection has it now, and this one's windows open."""
+    talk = Talk(settings_first=((frames.INITIAL_WINDOW_SIZE, 3),))
+    (stream,) = talk.ask(written=False)
+    talk.hears(go_away(0))
+    stream.outcome = None
+    talk.hears(frames.settings([(frames.INITIAL_WINDOW_SIZE, 65_535)]))
+    bodies = [payload for kind, _, _, payload in talk.sent() if kind == frames.DATA]
+    assert b"".join(bodies) == stream.request.body[:3]
 
 
 @pytest.mark.parametrize(
@@ -442,7 +454,7 @@ FRAMES = st.tuples(
 )
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=examples(1_000), deadline=None)
 @given(st.lists(FRAMES, max_size=12), st.integers(1, 50), st.binary(max_size=20))
 def test_whatever_a_server_sends_each_request_ends_once(
     said: list[tuple[int, int, int, bytes]], size: int, garbage: bytes

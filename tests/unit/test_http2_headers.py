@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from notifier.gateway.http2.answer_head import MalformedHead, retry_after_of, status_of
 from notifier.gateway.http2.headers import HeaderEncoder
+from tests.examples import examples
 
 AUTHORITY = "gateway.example:443"
 TOKEN = "device-token-that-nobody-may-read"
@@ -52,7 +53,7 @@ def apns_lines(number: int) -> list[str]:
     return [SECRET, f"apns-id: {number:036d}", *CONSTANT]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(STEPS)
 def test_the_server_decodes_what_was_meant(steps: list[int | tuple[str, list[str]]]) -> None:
     """Whatever the headers and the server's table sizes: each block decodes to its request, secrets never indexed."""

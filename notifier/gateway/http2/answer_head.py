@@ -12,9 +12,13 @@ import hpack
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
+from notifier.gateway.http2.frames import ErrorCode, ProtocolError
+
 BLOCK_LIMIT = 16_384
 """Bytes of one header block, and of the list in it (our SETTINGS_MAX_HEADER_LIST_SIZE)."""
-_EMPTY_TABLE = 0x20
+FRAGMENT_LIMIT = 64
+FRAGMENTS_BYTES = 256 * 1024
+"""A header block of more frames or bytes than this ends the connection."""
 _INDEXED = {0x88: 200, 0x89: 204, 0x8A: 206, 0x8B: 304, 0x8C: 400, 0x8D: 404, 0x8E: 500}
 """Entries 8 to 14 of the static table (RFC 7541, appendix A)."""
 _LITERAL = frozenset(first | index for first in (0x00, 0x10, 0x40) for index in range(8, 15))
@@ -23,6 +27,27 @@ _LITERAL = frozenset(first | index for first in (0x00, 0x10, 0x40) for index in 
 
 class MalformedHead(Exception):
     """The block cannot be decoded, or does not begin with a status."""
+
+
+class HeaderBlock:
+    """A header block that comes in several frames (section 6.10)."""
+
+    __slots__ = ("_bytes", "_fragments", "flags", "kept", "stream_id")
+
+    def __init__(self, stream_id: int, flags: int, payload: bytes) -> None:
+        self.stream_id = stream_id
+        self.flags = flags
+        self.kept = bytearray(payload[:BLOCK_LIMIT])
+        self._bytes = len(payload)
+        self._fragments = 1
+
+    def add(self, payload: bytes) -> None:
+        """Keep what is within the limit; the status stands at the beginning."""
+        self._bytes += len(payload)
+        self._fragments += 1
+        if self._fragments > FRAGMENT_LIMIT or self._bytes > FRAGMENTS_BYTES:
+            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "headers without an end")
+        self.kept += payload[: BLOCK_LIMIT - len(self.kept)]
 
 
 def status_of(block: bytes) -> int:

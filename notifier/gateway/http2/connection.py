@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable
 
 from notifier.gateway.http2 import frames
-from notifier.gateway.http2.answer_head import BLOCK_LIMIT, MalformedHead, retry_after_of, status_of
-from notifier.gateway.http2.frames import ConnectionError_, ErrorCode, FrameReader, code_name
+from notifier.gateway.http2.answer_head import BLOCK_LIMIT, HeaderBlock, MalformedHead, retry_after_of, status_of
+from notifier.gateway.http2.frames import ErrorCode, FrameReader, ProtocolError, code_name
 from notifier.gateway.http2.headers import HeaderEncoder
 from notifier.gateway.http2.outbox import RECORD_BYTES, Outbox
 from notifier.gateway.http2.stream import Outcome, Stream
@@ -24,9 +24,6 @@ ANSWER_LIMIT = 16_384
 CONNECTION_WINDOW = 16 * 1024 * 1024
 CREDIT_BYTES = CONNECTION_WINDOW // 2
 """One WINDOW_UPDATE for the connection after so many bytes of answers."""
-FRAGMENT_LIMIT = 64
-FRAGMENTS_BYTES = 256 * 1024
-"""A header block of more frames or bytes than this ends the connection."""
 
 _OUR_SETTINGS = (
     (frames.HEADER_TABLE_SIZE, 0),
@@ -57,7 +54,7 @@ class Connection:
         self._outbox = Outbox()
         self._ended_streams: list[Stream] = []
         self._uncredited = 0
-        self._block: _Block | None = None
+        self._block: HeaderBlock | None = None
         self._strict = True
         """The order of frames is looked at: before the first SETTINGS, and within a header block."""
         increment = CONNECTION_WINDOW - frames.DEFAULT_WINDOW
@@ -136,7 +133,7 @@ class Connection:
                     if handler is not None:  # unknown types are ignored (section 5.5)
                         handler(flags, stream_id, payload)
                 self._outbox.pump()
-            except ConnectionError_ as error:
+            except ProtocolError as error:
                 self._end(f"the server broke HTTP/2: {error}", error.code)
         ended, self._ended_streams = self._ended_streams, []
         return ended
@@ -195,15 +192,15 @@ class Connection:
     def _check_order(self, kind: int, flags: int, stream_id: int) -> None:
         if self._block is not None:
             if kind != frames.CONTINUATION or stream_id != self._block.stream_id:
-                raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
+                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
         elif not self.ready and (kind != frames.SETTINGS or flags & frames.ACK):
-            raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
 
     def _stream_of(self, stream_id: int) -> Stream | None:
         """The open stream, None for one that has ended; raises for one that was never opened (section 5.1)."""
         stream = self._streams.get(stream_id)
         if stream is None and (stream_id % 2 == 0 or stream_id >= self._next_id):
-            raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "a frame for a stream that was never opened")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a frame for a stream that was never opened")
         return stream
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -213,13 +210,13 @@ class Connection:
             self._on_block(stream_id, flags, payload)
         else:
             self._stream_of(stream_id)
-            self._block = _Block(stream_id, flags, payload)
+            self._block = HeaderBlock(stream_id, flags, payload)
             self._strict = True
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         block = self._block
         if block is None:
-            raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without a header block")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without a header block")
         block.add(payload)
         if flags & frames.END_HEADERS:
             self._block, self._strict = None, False
@@ -240,7 +237,7 @@ class Connection:
         try:
             status = status_of(block)
         except MalformedHead as error:
-            raise ConnectionError_(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+            raise ProtocolError(ErrorCode.COMPRESSION_ERROR, str(error)) from error
         if status < 200:
             if ends:
                 self._finish_malformed(stream, "it ends with an informational status")
@@ -258,7 +255,7 @@ class Connection:
             stream.retry_after = retry_after_of(block)
         except MalformedHead as error:
             # The status was read and counts for this stream, but the connection has to end (RFC 9113, 4.3).
-            raise ConnectionError_(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+            raise ProtocolError(ErrorCode.COMPRESSION_ERROR, str(error)) from error
 
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         size = len(payload)
@@ -288,11 +285,11 @@ class Connection:
     def _on_priority(self, _flags: int, stream_id: int, payload: bytes) -> None:
         """Deprecated, and ignored (section 5.3.2)."""
         if len(payload) != 5 or not stream_id:
-            raise ConnectionError_(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of the wrong size")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of the wrong size")
 
     def _on_reset(self, _flags: int, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise ConnectionError_(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM of the wrong size")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM of the wrong size")
         stream = self._stream_of(stream_id)
         if stream is None:
             return  # e.g. NO_ERROR behind a complete answer that came before all of the body (section 8.1)
@@ -302,9 +299,9 @@ class Connection:
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
-            raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
         if len(payload) % 6 or (flags & frames.ACK and payload):
-            raise ConnectionError_(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of the wrong size")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of the wrong size")
         if flags & frames.ACK:
             return
         if not self.ready:
@@ -322,25 +319,25 @@ class Connection:
             self.limit = value
         elif name == frames.INITIAL_WINDOW_SIZE:
             if value > frames.LARGEST_WINDOW:
-                raise ConnectionError_(ErrorCode.FLOW_CONTROL_ERROR, "a window above its limit")
+                raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window above its limit")
             self._outbox.adjust(value)
         elif name == frames.MAX_FRAME_SIZE:
             # Looked at, and not used: ours are never above the least limit there is.
             if not frames.FRAME_LIMIT <= value <= frames.LARGEST_FRAME_LIMIT:
-                raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "a frame size out of its range")
+                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a frame size out of its range")
         elif name == frames.ENABLE_PUSH and value:
             # A server may send 0 only (section 6.5.2).
-            raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "the server enables push")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "the server enables push")
 
     def _on_push_promise(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
         """Our SETTINGS disable push (section 6.6)."""
-        raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, which we do not allow")
+        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, which we do not allow")
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
-            raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
         if len(payload) != 8:
-            raise ConnectionError_(ErrorCode.FRAME_SIZE_ERROR, "PING of the wrong size")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "PING of the wrong size")
         if not flags & frames.ACK:
             self._outbox.reply(frames.ping(payload, ack=True))
 
@@ -350,9 +347,9 @@ class Connection:
         In a graceful shutdown the first GOAWAY has the highest id there is, and a second one the real one.
         """
         if stream_id:
-            raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
         if len(payload) < 8:
-            raise ConnectionError_(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of the wrong size")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of the wrong size")
         self.draining = True
         last, code = frames.TWO_WORDS.unpack_from(payload)
         detail = f"the server is closing the connection ({_goaway_reason(code, payload)})"
@@ -366,14 +363,14 @@ class Connection:
 
     def _on_window_update(self, _flags: int, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise ConnectionError_(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE of the wrong size")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE of the wrong size")
         increment = frames.WORD.unpack(payload)[0] & frames.LARGEST_WINDOW
         if not increment:
-            raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
         if not stream_id:
             self._outbox.window += increment
             if self._outbox.window > frames.LARGEST_WINDOW:
-                raise ConnectionError_(ErrorCode.FLOW_CONTROL_ERROR, "a window above its limit")
+                raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window above its limit")
             return
         stream = self._stream_of(stream_id)
         # The window of a stream whose body is sent means nothing any more.
@@ -382,27 +379,6 @@ class Connection:
             if stream.window > frames.LARGEST_WINDOW:
                 text = "a window above its limit"
                 self._finish(stream, Outcome.REFUSED, text, ErrorCode.FLOW_CONTROL_ERROR)
-
-
-class _Block:
-    """A header block that comes in several frames (section 6.10)."""
-
-    __slots__ = ("_bytes", "_fragments", "flags", "kept", "stream_id")
-
-    def __init__(self, stream_id: int, flags: int, payload: bytes) -> None:
-        self.stream_id = stream_id
-        self.flags = flags
-        self.kept = bytearray(payload[:BLOCK_LIMIT])
-        self._bytes = len(payload)
-        self._fragments = 1
-
-    def add(self, payload: bytes) -> None:
-        """Keep what is within the limit; the status stands at the beginning."""
-        self._bytes += len(payload)
-        self._fragments += 1
-        if self._fragments > FRAGMENT_LIMIT or self._bytes > FRAGMENTS_BYTES:
-            raise ConnectionError_(ErrorCode.ENHANCE_YOUR_CALM, "headers without an end")
-        self.kept += payload[: BLOCK_LIMIT - len(self.kept)]
 
 
 def _outcome_when_lost(stream: Stream, handed: int) -> Outcome:

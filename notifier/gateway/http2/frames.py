@@ -64,7 +64,7 @@ def code_name(code: int) -> str:
     return _NAMES.get(code, f"code {code:#x}")
 
 
-class ConnectionError_(Exception):  # noqa: N801 - the builtin has the name that the RFC uses
+class ProtocolError(Exception):
     """The server broke the protocol such that the whole connection ends (section 5.4.1)."""
 
     def __init__(self, code: ErrorCode, text: str) -> None:
@@ -83,7 +83,7 @@ class FrameReader:
     def feed(self, data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield type, flags, stream id and payload of each frame that is complete; keep the rest for the next call.
 
-        The caller must exhaust the iterator. Raises `ConnectionError_` for a frame above `FRAME_LIMIT`, before its
+        The caller must exhaust the iterator. Raises `ProtocolError` for a frame above `FRAME_LIMIT`, before its
         payload is waited for: not more than one frame is ever kept.
         """
         if self._rest:
@@ -94,7 +94,7 @@ class FrameReader:
             high, low, kind, flags, stream_id = unpack(data, at)
             end = at + HEADER_BYTES + (high << 8 | low)
             if end - at > HEADER_BYTES + FRAME_LIMIT:
-                raise ConnectionError_(ErrorCode.FRAME_SIZE_ERROR, "a frame above the limit")
+                raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a frame above the limit")
             if end > size:
                 break
             yield kind, flags, stream_id & LAST_STREAM_ID, data[at + HEADER_BYTES : end]
@@ -159,10 +159,10 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     begin, end = 0, len(payload)
     if flags & PADDED:
         if not payload:
-            raise ConnectionError_(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without its length of padding")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without its length of padding")
         begin, end = 1, end - payload[0]
     if flags & HAS_PRIORITY:
         begin += 5
     if begin > end:
-        raise ConnectionError_(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame")
+        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame")
     return payload[begin:end]

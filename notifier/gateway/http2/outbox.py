@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from notifier.gateway.http2 import frames
-from notifier.gateway.http2.frames import ConnectionError_, ErrorCode
+from notifier.gateway.http2.frames import ErrorCode, ProtocolError
 from notifier.gateway.http2.stream import Stream
 
 RECORD_BYTES = 16_384
@@ -68,10 +68,10 @@ class Outbox:
         self._buffer += frame
 
     def reply(self, frame: bytes) -> None:
-        """The same for one that the server asked for; raises `ConnectionError_` when it does not read them."""
+        """The same for one that the server asked for; raises `ProtocolError` when it does not read them."""
         self._replies += 1
         if self._replies > REPLY_LIMIT:
-            raise ConnectionError_(ErrorCode.ENHANCE_YOUR_CALM, "a flood of frames that want an acknowledgement")
+            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "a flood of frames that want an acknowledgement")
         self._buffer += frame
 
     def pump(self) -> None:
@@ -90,7 +90,7 @@ class Outbox:
         for stream in self._blocked:
             stream.window += difference
             if stream.window > frames.LARGEST_WINDOW:
-                raise ConnectionError_(ErrorCode.FLOW_CONTROL_ERROR, "a window above its limit")
+                raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window above its limit")
 
     def take(self, limit: int) -> bytes:
         """Hand over at most `limit` bytes."""
