@@ -180,12 +180,13 @@ def test_goaway_gives_back_what_was_never_sent() -> None:
 
 
 def test_what_goaway_gave_back_is_not_sent_any_further() -> None:
-    """Its body was held back; another connection has it now, and this one's windows open."""
-    talk = Talk(settings_first=((frames.INITIAL_WINDOW_SIZE, 3),))
+    """Most of its body was held back; another connection has it now, and this one's window opens."""
+    talk = Talk()
+    talk.ask(body=b"x" * (frames.DEFAULT_WINDOW - 3))
     (stream,) = talk.ask(written=False)
     talk.hears(go_away(0))
     stream.outcome = None
-    talk.hears(frames.settings([(frames.INITIAL_WINDOW_SIZE, 65_535)]))
+    talk.hears(frames.window_update(0, 1_000))
     bodies = [payload for kind, _, _, payload in talk.sent() if kind == frames.DATA]
     assert b"".join(bodies) == stream.request.body[:3]
 
