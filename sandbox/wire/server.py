@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import socket
 import ssl
 import struct
@@ -170,6 +171,8 @@ class _Wire(asyncio.Protocol):
         self._answered = False
         self._open: dict[int, _Stream] = {}
         self._last_stream_id = 0
+        self._refused_above = math.inf
+        """The last stream of a GOAWAY that was sent: those above are neither shown to the behaviour nor recorded."""
         self._idle: asyncio.TimerHandle | None = None
         self._outbox: dict[int, list[bytes]] = {}
         self._plain = bytearray()
@@ -268,6 +271,8 @@ class _Wire(asyncio.Protocol):
             server.peak_before_first_answer[number] = peak
 
     def _complete(self, stream_id: int, stream: _Stream) -> None:
+        if stream_id > self._refused_above:
+            return  # RFC 9113, section 6.8: GOAWAY promises that they are not processed
         path = next((value for name, value in stream.headers if name == ":path"), "")
         headers, body = tuple(stream.headers), bytes(stream.body)
         seen = Seen(self._number, next(self._requests), stream_id, path, headers, body)
@@ -312,6 +317,7 @@ class _Wire(asyncio.Protocol):
     def _go_away(self, last_stream_id: int, code: int, reason: bytes) -> None:
         """Write the frame by hand: h2 refuses to answer anything after its own GOAWAY, gateways do answer."""
         self._flush()
+        self._refused_above = min(self._refused_above, last_stream_id)
         payload = struct.pack("!LL", last_stream_id, code) + reason
         self._transport.write(struct.pack("!L", len(payload))[1:] + b"\x07\x00" + bytes(4) + payload)
 

@@ -100,12 +100,12 @@ class Pool:
             if not session.retired and (error := session.beginning_error(now_s)):
                 self._give_up_beginning(session, error, now_s, answers)
         self._give_up_overdue(now_s, answers)
+        # Before requests are placed: what has ended must not count against a new connection.
+        self._sweep()
         if self._waiting:
             self._place_waiting(now_s)
         for session in self.sessions:
             session.write()
-        if any(session.is_spent for session in self.sessions):
-            self._sweep()
 
     def due_in_s(self, now_s: float) -> float:
         """Seconds until something has to be done though nothing arrives."""
@@ -246,6 +246,8 @@ class Pool:
             self._quiet_until_s = now_s + pause_s
 
     def _sweep(self) -> None:
+        if not any(session.is_spent for session in self.sessions):
+            return
         for session in self.sessions:
             if session.is_spent:
                 session.close()
