@@ -121,7 +121,7 @@ SCENARIOS = (
                 "dynamodb",
                 Does.REFUSE,
                 "UpdateItem",
-                where="SET lease_until_ms = :lease, due = :due",
+                where="SET #lease_until_ms = :lease_until_ms, #due = :due",
                 skip=3,
                 times=0,
                 code="AccessDeniedException",
