@@ -1,0 +1,16 @@
+"""Makes audiences: from files or a query to one record per user, one push per token, in ordered parts with a manifest.
+
+The modules in the order of the data's way:
+
+- `sources`: which files: keys, prefixes and globs become pinned objects, before a byte of them is read.
+- `fetch`: pinned objects become files of this attempt.
+- `raw`: files of any format become raw rows: lines of JSON text with a number.
+- `rows`: raw rows become clean rows, by SQL where it can prove them clean, else by the worker's own reader.
+- `preparation`: clean rows become users, ordered, with one push per token.
+- `counts`: what an audience holds.
+- `parts`: users become objects of at most 250,000.
+- `manifest`: what was made of what; written last, and once.
+- `build`: all of it, in the order that lets a killed attempt leave nothing behind that anything would read.
+
+The worker reads what is written here as any other audience (`"audience": {"parts": […]}`).
+"""
