@@ -1,0 +1,141 @@
+"""Which files an audience is made of: keys, prefixes and globs become pinned objects before a byte of them is read."""
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import translate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from audiences.faults import AudienceFault
+from notifier.audience.pin import pin
+from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable
+from notifier.model.batch_file import PinnedObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MAX_FILES = 10_000
+_SCHEME = "s3://"
+_WILDCARDS = re.compile(r"[*?\[]")
+_PIN_THREADS = 8
+_WRITTEN_LAST = ("_SUCCESS", "_manifest.json", "_committed_", "_started_")
+"""Files that exporters put beside the data; they are no users."""
+
+
+class InputFile(msgspec.Struct, frozen=True):
+    """A file on this machine that holds raw rows: what preparation reads.
+
+    Args:
+        path: JSON in lines, one value after the other, a list or an object with `users`; CSV; Parquet. Plain, gzip or
+            zstd.
+        name: as messages name it, such as `s3://bucket/key`.
+        pinned: the object that it was fetched from; None for a file of this machine, or one that a query wrote.
+        ordered: False if the order of its rows means nothing, as with the result of a query: then the order of the
+            rows never decides which of two is the later.
+    """
+
+    path: Path
+    name: str
+    pinned: PinnedObject | None = None
+    ordered: bool = True
+
+
+def pinned_files(client: "S3Client", names: Sequence[str], bucket: str) -> tuple[PinnedObject, ...]:
+    """The objects that these names mean now, each once: in the order of the names, and by key within one.
+
+    Args:
+        names: keys, prefixes that end in `/`, and globs (`*` stays within a folder, `**` does not); with `s3://bucket/`
+            before them or without.
+        bucket: of names without one.
+
+    Raises:
+        AudienceFault: a name means no object, or all mean too many.
+        AudienceDenied, AudienceUnreachable: S3 refuses, or does not answer.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for name in names:
+        keys = list(_keys_of(client, *split(name, bucket)))
+        if not keys:
+            raise AudienceFault(f"{name}: no object has such a key", "check the name; a prefix ends in /")
+        found.update(dict.fromkeys(keys))
+        if len(found) > MAX_FILES:
+            raise AudienceFault(f"{name}: over {MAX_FILES:,} objects", "join them, or name fewer")
+
+    def one(place: tuple[str, str]) -> PinnedObject:
+        try:
+            return pin(client, *place)
+        except AudienceChanged as error:
+            raise AudienceFault(str(error), "upload it, or name the object that is there") from None
+
+    with ThreadPoolExecutor(_PIN_THREADS) as pool:
+        return tuple(pool.map(one, found))
+
+
+def split(name: str, bucket: str) -> tuple[str, str]:
+    """Bucket and key of a name."""
+    if not name.startswith(_SCHEME):
+        return bucket, name
+    found, _, key = name.removeprefix(_SCHEME).partition("/")
+    return found, key
+
+
+def local_files(names: Sequence[str]) -> tuple[InputFile, ...]:
+    """Files of this machine: paths, folders, and globs. Raises AudienceFault for a name that means no file."""
+    found: dict[Path, None] = {}
+    for name in names:
+        paths = list(_local_paths(name))
+        if not paths:
+            raise AudienceFault(f"{name}: there is no such file", "check the path")
+        found.update(dict.fromkeys(paths))
+    return tuple(InputFile(path, str(path)) for path in found)
+
+
+def _local_paths(name: str) -> Iterator[Path]:
+    path = Path(name)
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        yield from sorted(one for one in path.iterdir() if one.is_file() and _is_data(one.name))
+    elif _WILDCARDS.search(name):
+        root = Path(path.anchor or ".")
+        pattern = str(path.relative_to(path.anchor)) if path.anchor else name
+        yield from sorted(one for one in root.glob(pattern) if one.is_file() and _is_data(one.name))
+
+
+def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, str]]:
+    glob = _WILDCARDS.search(key)
+    if not glob and not key.endswith("/"):
+        yield bucket, key
+        return
+    prefix = key[: glob.start()] if glob else key
+    matches = glob_pattern(key).fullmatch if glob else lambda _: True
+    try:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for one in page.get("Contents", ()):
+                if one["Size"] and _is_data(one["Key"].rpartition("/")[2]) and matches(one["Key"]):
+                    yield bucket, one["Key"]
+    except client.exceptions.NoSuchBucket:
+        raise AudienceFault(f"s3://{bucket}/{key}: there is no such bucket", "check the name") from None
+    except client.exceptions.ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise AudienceUnreachable(f"s3://{bucket}/{key}: S3 does not list its objects ({code})") from None
+
+
+def _is_data(name: str) -> bool:
+    return bool(name) and not name.startswith((".", *_WRITTEN_LAST))
+
+
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """A glob as an expression: `*` and `?` match no slash, `**` matches any text."""
+    pieces = []
+    for piece in re.split(r"(\*\*/?)", glob):
+        if piece.startswith("**"):
+            pieces.append(".*")
+        else:
+            # fnmatch's own star matches slashes, too.
+            inner = translate(piece).removeprefix("(?s:").removesuffix(r")\Z").removesuffix(r")\z")
+            pieces.append(inner.replace(".*", "[^/]*").replace("(?>[^/]*?", "(?>[^/]*?"))
+    return re.compile("".join(pieces), re.DOTALL)
