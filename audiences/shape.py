@@ -79,8 +79,9 @@ def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
         return None
     known = {name: column for column, name in columns.items()}
     usable = known.keys() | set(attributes)
+    capitals = _has_capitals(records, columns)
     patterns = {
-        name: _device_list(records, name) if column == "devices" else _value_of(column)
+        name: _device_list(records, name, any_case=capitals) if column == "devices" else _value_of(column, capitals)
         for name, column in known.items()
     } | dict.fromkeys(attributes, _SCALAR)
     orders = _orders([[name for name in record if name in usable] for record in records], columns["user_id"])

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,13 +128,12 @@ def _is_data(name: str) -> bool:
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:
-    """A glob as an expression: `*` and `?` match no slash, `**` matches any text."""
-    pieces = []
-    for piece in re.split(r"(\*\*/?)", glob):
-        if piece.startswith("**"):
-            pieces.append(".*")
-        else:
-            # fnmatch's own star matches slashes, too.
-            inner = translate(piece).removeprefix("(?s:").removesuffix(r")\Z").removesuffix(r")\z")
-            pieces.append(inner.replace(".*", "[^/]*").replace("(?>[^/]*?", "(?>[^/]*?"))
-    return re.compile("".join(pieces), re.DOTALL)
+    """A glob as an expression: `*` and `?` match no slash, `**` matches any text, `[ab]` one of these characters."""
+    forms = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/?|\*|\?|\[[^\]/]+\])", glob)
+    return re.compile(
+        "".join(
+            piece if piece[:1] == "[" and len(piece) > 1 else forms.get(piece) or re.escape(piece) for piece in pieces
+        ),
+        re.DOTALL,
+    )

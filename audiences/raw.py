@@ -1,0 +1,157 @@
+"""Files of any format become raw rows: numbered lines, each the JSON text of one object.
+
+Text that is JSON in lines is read by SQL as it is. Any other JSON is written anew in lines by the worker's own parsers,
+so that both take the same records from every file.
+"""
+
+import enum
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import msgspec
+
+from audiences.faults import AudienceFault, limits_as_faults
+from audiences.reader import encoded
+from audiences.sources import InputFile
+from notifier.audience.local import read_local
+from notifier.audience.part_parser import PartParser
+from notifier.audience.unpack import Unpacker
+from notifier.model.audience_faults import BrokenFile
+from notifier.model.recipient import BrokenRecord
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_GZIP = b"\x1f\x8b"
+_PARQUET = b"PAR1"
+_READ_BYTES = 1024 * 1024
+_HEAD_BYTES = 256 * 1024
+_SAMPLE_LINES = 1000
+_TABLE = "a table (CSV)"
+SEPARATOR = "\x01"
+"""Between the number and the text of a line that was written anew. No JSON text has it."""
+
+
+class Format(enum.StrEnum):
+    """How SQL reads a file."""
+
+    LINES = "lines"
+    """As it is: it seems to have one JSON object a line."""
+    VALUES = "values"
+    """Written anew in numbered lines."""
+    TABLE = "table"
+    PARQUET = "parquet"
+
+
+class RawFile(msgspec.Struct, frozen=True):
+    """A file as SQL can read it.
+
+    Args:
+        path: of the plain file, which is not the input's where that is packed.
+        sample: the first records.
+        broken: the numbers and reasons of records that are no JSON, of files that were written anew.
+        rows: how many records, where it is known.
+    """
+
+    path: Path
+    format: Format
+    sample: tuple[dict[str, Any], ...] = ()
+    broken: tuple[tuple[int, str], ...] = ()
+    rows: int | None = None
+
+
+def opened(source: InputFile, work: Path) -> RawFile:
+    """The file, unpacked, and how to read it.
+
+    Args:
+        work: for an unpacked copy.
+
+    Raises:
+        BrokenFile: it is no audience: the message names the format, and what to do.
+        AudienceFault: the disk is full.
+    """
+    path = _plain(source, work)
+    with path.open("rb") as stored:
+        head = stored.read(_HEAD_BYTES)
+    if head.startswith(_PARQUET):
+        return RawFile(path, Format.PARQUET)
+    parser = PartParser(source.name)
+    try:
+        records = parser.feed(head, final=len(head) < _HEAD_BYTES)
+    except BrokenFile as error:
+        if error.reason.startswith(_TABLE):
+            return RawFile(path, Format.TABLE)
+        # Further on in the file it is not a matter of the format: the reader finds it again, with what comes before.
+        return RawFile(path, Format.VALUES)
+    if parser.byte is None or not records:
+        return RawFile(path, Format.VALUES)
+    sample = tuple(record for record in records[:_SAMPLE_LINES] if isinstance(record, dict))
+    return RawFile(path, Format.LINES, sample)
+
+
+def rewritten(source: InputFile, path: Path, work: Path) -> RawFile:
+    """The file's records in numbered lines, as the worker's parsers read them. Raises BrokenFile."""
+    out, broken, sample, number = work / f"{path.name}.lines", list[tuple[int, str]](), list[dict[str, Any]](), 0
+    with limits_as_faults(source.name), out.open("wb") as lines:
+        for records in read_local(path, PartParser(source.name)):
+            for record in records:
+                if isinstance(record, BrokenRecord):
+                    broken.append((number, str(record)))
+                else:
+                    lines.write(b"%d\x01%s\n" % (number, encoded(record)))
+                    if len(sample) < _SAMPLE_LINES and isinstance(record, dict):
+                        sample.append(record)
+                number += 1
+    return RawFile(out, Format.VALUES, tuple(sample), tuple(broken), number)
+
+
+class _Unzstd(Protocol):
+    """Of the standard library from Python 3.14 on."""
+
+    def read(self, size: int) -> bytes: ...
+
+
+def _plain(source: InputFile, work: Path) -> Path:
+    """The file itself if it is plain, else an unpacked copy."""
+    with source.path.open("rb") as stored:
+        magic = stored.read(4)
+        if not magic.startswith((_ZSTD, _GZIP)):
+            return source.path
+        stored.seek(0)
+        work.mkdir(parents=True, exist_ok=True)
+        out = work / f"{source.path.name}.plain"
+        with limits_as_faults(source.name), out.open("wb") as plain:
+            for piece in _unpacked(source.name, stored, is_zstd=magic == _ZSTD):
+                plain.write(piece)
+    return out
+
+
+def _unpacked(name: str, stored: IO[bytes], *, is_zstd: bool) -> Iterator[bytes]:
+    """Text in pieces. gzip may be within zstd, and gzip within gzip, as tools write it that compress what is packed."""
+    unpacker = Unpacker(name)
+    packed: _Unzstd = zstd.ZstdFile(stored) if is_zstd else stored
+    while True:
+        text = unpacker.pull()
+        if text is None:
+            try:
+                unpacker.push(packed.read(_READ_BYTES))
+            except (zstd.ZstdError, EOFError):
+                raise BrokenFile(name, "damaged zstd, or cut off", (stored.tell(),)) from None
+        elif text:
+            yield text
+        else:
+            return
+
+
+def no_users(source: InputFile, columns: tuple[str, ...]) -> AudienceFault:
+    """A table without the columns that an audience needs."""
+    names = ", ".join(columns[:12]) or "none"
+    return AudienceFault(
+        f"{source.name}: a user needs the columns user_id, platform and token; it has {names}",
+        "name the columns so (in any case); locale, timezone, gateway, environment and updated_at are known, too",
+    )
