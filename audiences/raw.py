@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol
 
 import msgspec
 
-from audiences.faults import AudienceFault, limits_as_faults
+from audiences.faults import limits_as_faults
 from audiences.reader import encoded
 from audiences.sources import InputFile
 from notifier.audience.local import read_local
@@ -146,12 +146,3 @@ def _unpacked(name: str, stored: IO[bytes], *, is_zstd: bool) -> Iterator[bytes]
             yield text
         else:
             return
-
-
-def no_users(source: InputFile, columns: tuple[str, ...]) -> AudienceFault:
-    """A table without the columns that an audience needs."""
-    names = ", ".join(columns[:12]) or "none"
-    return AudienceFault(
-        f"{source.name}: a user needs the columns user_id, platform and token; it has {names}",
-        "name the columns so (in any case); locale, timezone, gateway, environment and updated_at are known, too",
-    )

@@ -70,6 +70,8 @@ class Shape(msgspec.Struct, frozen=True):
     attributes: tuple[str, ...]
     has_capitals: bool = False
     """Words such as `iOS` may be there: they have to be written in lower case."""
+    has_gateways: bool = False
+    """Devices may name their gateway: whether it can reach them has to be checked."""
 
 
 def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
@@ -81,13 +83,20 @@ def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
     usable = known.keys() | set(attributes)
     capitals = _has_capitals(records, columns)
     patterns = {
-        name: _device_list(records, name, any_case=capitals) if column == "devices" else _value_of(column, capitals)
+        name: _device_list(_devices(records, columns), any_case=capitals)
+        if column == "devices"
+        else _value_of(column, capitals)
         for name, column in known.items()
     } | dict.fromkeys(attributes, _SCALAR)
     orders = _orders([[name for name in record if name in usable] for record in records], columns["user_id"])
     wholes = [_ordered(order, columns["user_id"], always, patterns) for order, always in orders]
     return Shape(
-        "|".join(f"(?:{whole})" for whole in wholes), _structure(known, attributes), columns, attributes, capitals
+        pattern="|".join(f"(?:{whole})" for whole in wholes),
+        structure=_structure(known, attributes),
+        columns=columns,
+        attributes=attributes,
+        has_capitals=capitals,
+        has_gateways="gateway" in columns or any("gateway" in device for device in _devices(records, columns)),
     )
 
 
@@ -109,18 +118,21 @@ def _is_plain(name: str) -> bool:
     return bool(name) and name.isprintable() and '"' not in name and "\\" not in name
 
 
-def _has_capitals(records: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> bool:
-    """Whether a word of a device is written in another case."""
-    found: list[object] = []
+def _devices(records: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> list[Mapping[str, object]]:
+    """The devices in lists."""
+    found: list[Mapping[str, object]] = []
     for record in records:
         listed = record.get(columns.get("devices", ""))
-        found += [record.get(columns.get(column, "")) for column in _WORDS]
-        found += (
-            [device.get(column) for device in listed if isinstance(device, dict) for column in _WORDS]
-            if isinstance(listed, list)
-            else []
-        )
-    return any(isinstance(word, str) and word != word.lower() for word in found)
+        if isinstance(listed, list):
+            found += [device for device in listed if isinstance(device, dict)]
+    return found
+
+
+def _has_capitals(records: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> bool:
+    """Whether a word of a device is written in another case."""
+    words = [record.get(columns.get(column, "")) for record in records for column in _WORDS]
+    words += [device.get(column) for device in _devices(records, columns) for column in _WORDS]
+    return any(isinstance(word, str) and word != word.lower() for word in words)
 
 
 def _value_of(column: str, any_case: bool = False) -> str:
@@ -131,12 +143,8 @@ def _value_of(column: str, any_case: bool = False) -> str:
     return _VALUES[column]
 
 
-def _device_list(records: Sequence[Mapping[str, object]], name: str, *, any_case: bool) -> str:
+def _device_list(devices: Sequence[Mapping[str, object]], *, any_case: bool) -> str:
     """A list of devices in one of the orders of their members that the first records have."""
-    devices = [
-        device for record in records if isinstance(listed := record.get(name), list)
-        for device in listed if isinstance(device, dict)
-    ]  # fmt: skip
     orders = _orders([[member for member in device if member in DEVICE] for device in devices], "token")
     patterns = {member: _value_of(member, any_case) for member in DEVICE}
     one = "|".join(_ordered(order, "token", always | {"platform"}, patterns) for order, always in orders)
@@ -175,14 +183,14 @@ def _ordered(order: Sequence[str], pivot: str, always: set[str], patterns: Mappi
     at = order.index(pivot)
     text = r"\{"
     for n, name in enumerate(order):
-        member = f"{_name_pattern(name)}: ?{patterns[name]}"
+        member = f"{name_pattern(name)}: ?{patterns[name]}"
         member = member if n == at else f"{member}, ?" if n < at else f", ?{member}"
         text += member if name in always else f"(?:{member})?"
     return text + r"\}"
 
 
-def _name_pattern(name: str) -> str:
-    """A member's name, with characters beyond ASCII as they are or escaped."""
+def name_pattern(name: str) -> str:
+    """Matches a member's name, with characters beyond ASCII as they are or escaped."""
     forms = dict.fromkeys((json.dumps(name, ensure_ascii=False), json.dumps(name)))
     return "(?:" + "|".join(map(quoted, forms)) + ")"
 

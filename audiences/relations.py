@@ -1,0 +1,147 @@
+"""SQL over a raw file: a relation of `row`, its number from 0, and `line`, the JSON text of one object."""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from audiences.database import name, text
+from audiences.faults import AudienceFault
+from audiences.raw import SEPARATOR, Format, RawFile
+from audiences.shape import KNOWN, UPDATED_AT
+from audiences.sources import InputFile
+from notifier.audience.json_faults import NOT_UTF8, encoding_fault
+from notifier.audience.limits import MAX_VALUE_BYTES
+
+_SEPARATORS = (",", ";", "\t", "|")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t]*\s*', re.IGNORECASE)
+_HEADER_BYTES = 256 * 1024
+_COLUMNS = frozenset((*KNOWN, UPDATED_AT))
+_NUMBERS = re.compile(r"U?(?:TINY|SMALL|BIG|HUGE)?INT(?:EGER)?|DECIMAL\(.*\)|BIGNUM|VARINT")
+_NESTED = re.compile(r".*\]|(?:STRUCT|MAP|UNION)\(.*\)|VARIANT|GEOMETRY.*", re.DOTALL)
+_REQUIRED = ("user_id", "token", "devices")
+_ANY_TEXT = f"header = false, quote = '', escape = '', auto_detect = false, max_line_size = {4 * MAX_VALUE_BYTES}"
+
+
+def relation_of(con: duckdb.DuckDBPyConnection, source: InputFile, raw: RawFile) -> str:
+    """The relation. Raises AudienceFault where a table has not the columns that users need."""
+    path = text(str(raw.path))
+    match raw.format:
+        case Format.LINES:
+            # No JSON text has this character, so every line is one column.
+            lines = f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '{SEPARATOR}', {_ANY_TEXT})"
+            # Empty lines are no records, to the worker neither.
+            return f"(SELECT row_number() OVER () - 1 AS row, line FROM {lines} WHERE line <> '')"
+        case Format.VALUES:
+            columns = "{'row': 'BIGINT', 'line': 'VARCHAR'}"
+            return f"(SELECT row, line FROM read_csv({path}, columns = {columns}, delim = '{SEPARATOR}', {_ANY_TEXT}))"
+        case Format.PARQUET:
+            return _parquet(con, source, path)
+        case Format.TABLE:
+            return _table(source, raw.path)
+
+
+def _numbered(members: Sequence[str], table: str, where: str = "true") -> str:
+    """Rows as JSON texts of these members; a member that is NULL is left out."""
+    line = f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
+    return f"(SELECT row_number() OVER () - 1 AS row, {line} AS line FROM {table} WHERE {where})"
+
+
+def _parquet(con: duckdb.DuckDBPyConnection, source: InputFile, path: str) -> str:
+    # Some writers do not mark texts as such.
+    table = f"read_parquet({path}, binary_as_string = true)"
+    try:
+        columns = con.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()
+    except duckdb.Error:
+        raise AudienceFault(f"{source.name}: damaged Parquet, or encrypted", "write it again") from None
+    _check_columns(source, [column[0] for column in columns])
+    members = [member for column in columns if (member := _member(column[0], column[1])) is not None]
+    return _numbered(members, table)
+
+
+def _member(column: str, kind: str) -> str | None:
+    """A column's member of the JSON text; None for one that no record can use."""
+    label, value = text(_json_name(column) + ":"), name(column)
+    if _NESTED.fullmatch(kind):
+        # The worker's reader takes no other objects and lists either.
+        return f"{label} || to_json({value})" if column.lower() in ("devices", "attributes") else None
+    if kind in ("FLOAT", "DOUBLE"):
+        return f"CASE WHEN isfinite({value}) THEN {label} || CAST({value} AS VARCHAR) END"
+    if kind == "BOOLEAN" or _NUMBERS.fullmatch(kind):
+        # As text: JSON functions would make a double of a decimal, and 1.10 would become 1.1.
+        return f"{label} || CAST({value} AS VARCHAR)"
+    return f"{label} || to_json(CAST({value} AS VARCHAR))"
+
+
+def _table(source: InputFile, path: Path) -> str:
+    """CSV as spreadsheets and databases write it: the separator is found by the columns that it yields."""
+    with path.open("rb") as stored:
+        head = stored.read(_HEADER_BYTES)
+    if fault := encoding_fault(head):
+        raise AudienceFault(f"{source.name}: {fault}")
+    separator, columns, skip = _header(source, head)
+    _check_columns(source, columns)
+    cells = [f"c{n}" for n in range(len(columns))]
+    kinds = ", ".join(f"'{cell}': 'VARCHAR'" for cell in cells)
+    table = (
+        f"read_csv({text(str(path))}, columns = {{{kinds}}}, delim = {text(separator)}, quote = '\"', escape = '\"', "
+        f"header = false, skip = {skip}, auto_detect = false, null_padding = true, strict_mode = true, "
+        f"parallel = false, max_line_size = {4 * MAX_VALUE_BYTES})"
+    )
+    members = [_cell(column, cell) for column, cell in zip(columns, cells, strict=True) if column]
+    return _numbered(members, table, f"trim(concat_ws('', {', '.join(cells)})) <> ''")
+
+
+def _header(source: InputFile, head: bytes) -> tuple[str, list[str], int]:
+    """The separator, the columns, and how many lines to skip."""
+    try:
+        lines = head.decode("utf-8-sig", errors="ignore" if len(head) == _HEADER_BYTES else "strict").split("\n")
+    except UnicodeDecodeError:
+        raise AudienceFault(f"{source.name}: {NOT_UTF8}") from None
+    at = next(n for n, line in enumerate(lines) if line.strip())
+    separator = None
+    if found := _SEPARATOR_LINE.fullmatch(lines[at]):
+        separator, at = found[1], next(n for n, line in enumerate(lines) if n > at and line.strip())
+    header = lines[at].rstrip("\r")
+
+    def columns(candidate: str) -> list[str]:
+        return [column_of(cell) for cell in next(csv.reader([header], delimiter=candidate), [])]
+
+    separator = separator or max(_SEPARATORS, key=lambda one: sum(column in _COLUMNS for column in columns(one)))
+    return separator, columns(separator), at + 1
+
+
+def column_of(title: str) -> str:
+    """The known column that a title means, in any case and spelling (`User ID`); any other is an attribute's."""
+    plain = re.sub(r"[\s-]+", "_", title.strip()).lower()
+    return plain if plain in _COLUMNS else title.strip()
+
+
+def _cell(column: str, cell: str) -> str:
+    """A cell's member of the JSON text. An empty cell is no value."""
+    value = f"nullif(trim({cell}, ' \t\r\n'), '')" if column in _COLUMNS else f"nullif({cell}, '')"
+    if column == "user_id":
+        # As a spreadsheet or pandas writes an integer.
+        whole = rf"CASE WHEN regexp_full_match({value}, '[0-9]{{1,15}}\.0+') THEN split_part({value}, '.', 1)"
+        value = f"{whole} ELSE {value} END"
+    return f"{text(_json_name(column) + ':')} || to_json({value})"
+
+
+def _check_columns(source: InputFile, columns: Sequence[str]) -> None:
+    found = [column.lower() for column in columns]
+    if "user_id" not in found or not {"token", "devices"} & set(found):
+        shown = ", ".join(columns[:12]) or "none"
+        raise AudienceFault(
+            f"{source.name}: a user needs the columns user_id, platform and token; it has {shown}",
+            "name the columns so, in any case; locale, timezone, gateway, environment and updated_at are known, too",
+        )
+    for column in columns:
+        if column and columns.count(column) > 1:
+            raise AudienceFault(f"{source.name}: the column {column} is there twice", "rename one, or leave it out")
+
+
+def _json_name(column: str) -> str:
+    escaped = column.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,267 @@
+"""The table of clean rows: SQL passes what it can prove clean, and the worker's reader judges every other row."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from audiences.database import text
+from audiences.faults import AudienceFault, limits_as_faults
+from audiences.raw import Format, RawFile, opened, rewritten
+from audiences.reader import Invalid, Row, judged
+from audiences.relations import relation_of
+from audiences.shape import MAX_LINE_CHARS, RAW_NUMBER, RAW_OBJECT, UPDATED_AT, Shape, name_pattern, shape_of
+from audiences.sources import InputFile
+from notifier.audience.lines import decode_or_broken
+from notifier.model.recipient import MAX_USER_ID_BYTES, BrokenRecord
+
+ROW_BITS = 44
+"""A row's place over all inputs is one number: the input's number, then the row's."""
+DEVICE_TYPE = "STRUCT(platform VARCHAR, token VARCHAR, gateway VARCHAR, environment VARCHAR)"
+_CREATE = f"""
+CREATE TABLE rows (place BIGINT, user_id VARCHAR, devices {DEVICE_TYPE}[], locale VARCHAR, timezone VARCHAR,
+                   updated_at BIGINT, attributes VARCHAR, raw VARCHAR);
+CREATE TABLE invalid (place BIGINT, device INTEGER, reason VARCHAR);
+"""
+_FROM_READER = (
+    "{row: 'BIGINT', user_id: 'VARCHAR', devices: '" + DEVICE_TYPE + "[]', locale: 'VARCHAR', timezone: 'VARCHAR', "
+    "updated_at: 'VARCHAR', attributes: 'VARCHAR'}"
+)
+_LINES_AT_ONCE = 5_000
+_SAMPLE_ROWS = 1_000
+_ROUNDED = r"[+-]?\d([.,]\d+)?[eE]\+\d+"
+"""A long number as a spreadsheet writes it: its last digits are lost."""
+
+
+class _NotLines(Exception):
+    """A line is no JSON: only the worker's parser knows which records the file has."""
+
+
+class RowTable:
+    """Rows of all inputs, in the tables `rows` and `invalid` of a database.
+
+    Args:
+        work: a directory for files on the way.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, work: Path) -> None:
+        self._con = con
+        self._work = work
+        con.execute(_CREATE)
+
+    def add(self, number: int, source: InputFile) -> int:
+        """Read one input. Returns how many rows it has, invalid ones included.
+
+        Raises:
+            BrokenFile, AudienceFault: it cannot be read. The message names it, the place and what to do.
+        """
+        self._work.mkdir(parents=True, exist_ok=True)
+        with limits_as_faults(source.name):
+            raw = opened(source, self._work)
+            if raw.format is Format.LINES:
+                try:
+                    return self._add(number, source, raw)
+                except (_NotLines, duckdb.InvalidInputException):
+                    self._con.execute("DELETE FROM rows WHERE place >> ? = ?", [ROW_BITS, number])
+                    raw = msgspec.structs.replace(raw, format=Format.VALUES)
+            if raw.format is Format.VALUES:
+                raw = rewritten(source, raw.path, self._work)
+            try:
+                return self._add(number, source, raw)
+            except duckdb.InvalidInputException as error:
+                raise _table_fault(source, str(error)) from None
+
+    def _add(self, number: int, source: InputFile, raw: RawFile) -> int:
+        base = number << ROW_BITS
+        relation = relation_of(self._con, source, raw)
+        shape = self._shape(relation, raw)
+        self._con.execute(f"INSERT INTO rows {_select(shape, relation, base)}")
+        [(rows,)] = self._con.execute("SELECT count(*) FROM rows WHERE place >= ?", [base]).fetchall()
+        if raw.format is Format.TABLE:
+            self._check_ids(source, base)
+        self._read_rest(base, is_lines=raw.format is Format.LINES)
+        if raw.broken:
+            values = ((Invalid(row, reason)) for row, reason in raw.broken)
+            self._take(base, values)
+        return int(rows) + len(raw.broken)
+
+    def _shape(self, relation: str, raw: RawFile) -> Shape | None:
+        if raw.format in (Format.LINES, Format.VALUES):
+            return shape_of(raw.sample)
+        lines = self._con.execute(f"SELECT line FROM {relation} LIMIT {_SAMPLE_ROWS}").fetchall()
+        return shape_of([msgspec.json.decode(line) for (line,) in lines])
+
+    def _check_ids(self, source: InputFile, base: int) -> None:
+        query = f"SELECT (place - {base}) FROM rows WHERE place >= {base} AND regexp_full_match(user_id, '{_ROUNDED}')"
+        if found := self._con.execute(query + " LIMIT 1").fetchone():
+            raise AudienceFault(
+                f"{source.name}: row {found[0]}, column user_id: a rounded number, not an id",
+                "a spreadsheet rounded the id: export it from its source again, and import the column as text",
+            )
+
+    def _read_rest(self, base: int, *, is_lines: bool) -> None:
+        """Let the worker's reader judge the rows that SQL could not prove clean."""
+        query = "SELECT place - ?, raw FROM rows WHERE place >= ? AND raw IS NOT NULL ORDER BY place"
+        found = self._con.execute(query, [base, base])
+        first = found.fetchmany(_LINES_AT_ONCE)
+        if not first:
+            return
+        self._take(base, _judged(_all(found, first), is_lines=is_lines), and_drop_raw=True)
+
+    def _take(self, base: int, results: Iterable[Row | Invalid], *, and_drop_raw: bool = False) -> None:
+        """Put the reader's results into the tables, by way of files: thousands at a time would be slow one by one."""
+        clean, invalid = self._work / f"{base}.clean", self._work / f"{base}.invalid"
+        encode = msgspec.json.Encoder().encode
+        with clean.open("wb") as rows, invalid.open("wb") as others:
+            for one in results:
+                (rows if isinstance(one, Row) else others).write(encode(one) + b"\n")
+        if and_drop_raw:
+            self._con.execute("DELETE FROM rows WHERE place >= ? AND raw IS NOT NULL", [base])
+        self._con.execute(
+            f"INSERT INTO rows SELECT row + {base}, user_id, devices, locale, timezone, "
+            f"{_instant('updated_at')}, attributes, NULL "
+            f"FROM read_ndjson({text(str(clean))}, columns = {_FROM_READER}, maximum_object_size = 33554432)"
+        )
+        kinds = "{row: 'BIGINT', device: 'INTEGER', reason: 'VARCHAR'}"
+        self._con.execute(
+            f"INSERT INTO invalid SELECT row + {base}, device, reason "
+            f"FROM read_ndjson({text(str(invalid))}, columns = {kinds})"
+        )
+        clean.unlink()
+        invalid.unlink()
+
+
+def _all(found: duckdb.DuckDBPyConnection, first: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    lines = first
+    while lines:
+        yield from lines
+        lines = found.fetchmany(_LINES_AT_ONCE)
+
+
+def _judged(lines: Iterable[tuple[int, str]], *, is_lines: bool) -> Iterator[Row | Invalid]:
+    for number, line in lines:
+        record = decode_or_broken(line.encode())
+        if is_lines and isinstance(record, BrokenRecord):
+            raise _NotLines
+        yield from judged(number, record)
+
+
+def _table_fault(source: InputFile, message: str) -> AudienceFault:
+    """DuckDB's message about a table, without its advice, which names options that nobody here can set."""
+    first, _, rest = message.removeprefix("Invalid Input Error: ").partition("\n")
+    reason = next((line for line in rest.split("\n") if line and not line.startswith(("Original", "Possible"))), "")
+    return AudienceFault(
+        f"{source.name}: {first.strip()} {reason.strip()}".strip(), "fix this line, or export it again"
+    )
+
+
+def _instant(value: str) -> str:
+    """Microseconds of a time: ISO 8601, or seconds, milliseconds or microseconds since 1970. NULL if it is none."""
+    number = f"try_cast({value} AS DOUBLE)"
+    size = f"abs({number})"
+    unit = f"CASE WHEN {size} < 1e11 THEN 1e6 WHEN {size} < 1e14 THEN 1e3 WHEN {size} < 1e17 THEN 1 ELSE 1e-3 END"
+    return f"coalesce(try_cast({number} * {unit} AS BIGINT), epoch_us(try_cast({value} AS TIMESTAMP)))"
+
+
+def _select(shape: Shape | None, relation: str, base: int) -> str:
+    """Rows for the table `rows`. Those that are not proven clean have only `raw`."""
+    if shape is None:
+        nothing = ", ".join(["NULL"] * 6)
+        return f"SELECT row + {base}, {nothing}, line FROM {relation}"
+    of = _Fields(shape)
+    clean = " AND ".join(("fits", *of.conditions()))
+    fits = f"strlen(line) <= {MAX_LINE_CHARS} AND regexp_full_match(line, {text(shape.pattern)})"
+    fields = {
+        "user_id": of.user_id(), "devices": of.devices(), "locale": of.member("locale"),
+        "timezone": of.member("timezone"), "updated_at": of.updated_at(), "attributes": of.attributes(),
+    }  # fmt: skip
+    return f"""
+WITH judged AS (SELECT row, line, {fits} AS fits FROM {relation}),
+parsed AS (SELECT *, CASE WHEN fits THEN json_transform(line, {text(shape.structure)}) END AS t FROM judged),
+fields AS (SELECT row, line, fits, {", ".join(f"{sql} AS {name}" for name, sql in fields.items())} FROM parsed),
+proven AS (SELECT *, coalesce({clean}, false) AS clean FROM fields)
+SELECT row + {base}, {", ".join(f"CASE WHEN clean THEN {name} END" for name in fields)},
+       CASE WHEN NOT clean THEN line END FROM proven"""
+
+
+class _Fields:
+    """SQL for each field of a row whose line has the shape: `t` is the parsed line."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+
+    def conditions(self) -> Iterator[str]:
+        """What the shape does not prove."""
+        yield f"strlen(user_id) <= {MAX_USER_ID_BYTES}"
+        yield "devices IS NOT NULL"
+        # Tells that an object of attributes could not be taken as it is.
+        yield "attributes IS DISTINCT FROM ''"
+        if self._shape.has_gateways:
+            yield ("len(list_filter(devices, lambda d: coalesce(d.gateway, '') = 'apns' AND d.platform <> 'ios')) = 0")
+
+    def user_id(self) -> str:
+        return self._of("user_id")
+
+    def member(self, column: str) -> str:
+        """A text that may be missing; an empty one is."""
+        return f"nullif({self._of(column)}, '')"
+
+    def updated_at(self) -> str:
+        return _instant(self._of(UPDATED_AT)) if UPDATED_AT in self._shape.columns else "NULL"
+
+    def devices(self) -> str:
+        """The list, or the row's own device; NULL where there is neither, or both."""
+        listed, token, platform = self._of("devices"), self._of("token"), self._of("platform")
+        own = "[struct_pack({})]".format(
+            ", ".join(
+                f"{one} := {self._word(self._of(one))}" for one in ("platform", "token", "gateway", "environment")
+            )
+        )
+        if self._shape.has_capitals:
+            lowered = ", ".join(
+                f"{one} := {self._word(f'd.{one}')}" for one in ("platform", "token", "gateway", "environment")
+            )
+            listed = f"list_transform({listed}, lambda d: struct_pack({lowered}))"
+        own = f"CASE WHEN {token} IS NOT NULL AND {platform} IS NOT NULL THEN {own} END"
+        if "devices" not in self._shape.columns:
+            return own
+        if "token" not in self._shape.columns:
+            return listed
+        return f"CASE WHEN {self._of('devices')} IS NULL THEN {own} WHEN {token} IS NULL THEN {listed} END"
+
+    def attributes(self) -> str:
+        """JSON text of an object; NULL where there are none; '' where the line's own text could not be found."""
+        given = "attributes" in self._shape.columns
+        listed = f"CAST({self._of('attributes')} AS VARCHAR)"
+        # JSON functions write 1.10 as 1.1, so objects and values with a fraction are taken from the line's own text.
+        own = _raw(self._shape.columns["attributes"], RAW_OBJECT) if given else "NULL"
+        whole = f"CASE WHEN regexp_matches({listed}, '[0-9][.eE]') THEN {own} ELSE {listed} END"
+        whole = f"nullif({whole}, '{{}}')"
+        if not self._shape.attributes:
+            return whole if given else "NULL"
+        members = ", ".join(map(self._attribute, self._shape.attributes))
+        flat = f"'{{' || concat_ws(',', {members}) || '}}'"
+        # Both together: the reader knows which of them wins.
+        return (
+            f"CASE WHEN {listed} IS NULL THEN {flat} WHEN {flat} = '{{}}' THEN {whole} ELSE '' END" if given else flat
+        )
+
+    def _attribute(self, name: str) -> str:
+        value = f"CAST(struct_extract(t, {text(name)}) AS VARCHAR)"
+        own = _raw(name, RAW_NUMBER)
+        exact = f"CASE WHEN regexp_matches({value}, '^-?[0-9]+[.eE]') THEN {own} ELSE {value} END"
+        return f"{text(msgspec.json.encode(name).decode() + ':')} || {exact}"
+
+    def _word(self, value: str) -> str:
+        is_token = value.endswith(("token", "token')"))
+        return f"lower({value})" if self._shape.has_capitals and not is_token else value
+
+    def _of(self, column: str) -> str:
+        name = self._shape.columns.get(column)
+        return "CAST(NULL AS VARCHAR)" if name is None else f"struct_extract(t, {text(name)})"
+
+
+def _raw(name: str, value: str) -> str:
+    """The text of a member's value in the line. Within a string no such text can be: its quotes would be escaped."""
+    return f"regexp_extract(line, {text(f'{name_pattern(name)}: ?{value}')}, 1)"
