@@ -1,0 +1,113 @@
+"""What an audience holds, counted by SQL over its users and over what was left out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import msgspec
+
+from audiences.manifest import AttributeCounts, Counts, InvalidPlace
+from audiences.preparation import CARRIER, Preparation
+from audiences.reader import DUPLICATE
+from audiences.rows import ROW_BITS
+
+MAX_NAMES = 500
+"""Locales, time zones and attributes that are counted apart; the others are counted as `OTHER`."""
+MAX_NAME_CHARS = 40
+OTHER = "(others)"
+PLACES = 3
+"""First places of each reason."""
+EXAMPLES = 5
+_EXAMPLE_CHARS = 100
+_LOOKED_AT = 10_000
+"""Users in which examples are looked for."""
+
+
+def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Sequence[str] = ()) -> Counts:
+    """The counts.
+
+    Args:
+        show: attributes whose values may be shown.
+    """
+    [(users,)] = con.execute("SELECT count(*) FROM users").fetchall()
+    [(lists, ids)] = con.execute("SELECT count(*), count(DISTINCT hash(user_id)) FROM rows").fetchall()
+    invalid = dict(con.execute("SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY 2 DESC, 1").fetchall())
+    return Counts(
+        rows=sum(prepared.rows),
+        users=users,
+        devices=_devices(con),
+        locales=_named(con, "locale"),
+        timezones=_named(con, "timezone"),
+        attributes=_attributes(con, users, show),
+        repeated_tokens=invalid.pop(DUPLICATE, 0),
+        joined_rows=lists - ids,
+        invalid=invalid,
+        invalid_first=_first_places(con, prepared),
+    )
+
+
+def _devices(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    devices = "(SELECT unnest(devices) AS d FROM users)"
+    query = f"SELECT d.platform, {CARRIER}, count(*) FROM {devices} GROUP BY 1, 2 ORDER BY 1, 2"
+    for platform, gateway, count in con.execute(query).fetchall():
+        found.setdefault(platform, {})[gateway] = count
+    return found
+
+
+def _named(con: duckdb.DuckDBPyConnection, column: str) -> dict[str, int]:
+    query = f"SELECT left({column}, {MAX_NAME_CHARS}) AS one, count(*) FROM users WHERE one IS NOT NULL GROUP BY 1"
+    found = con.execute(f"{query} ORDER BY 2 DESC, 1").fetchall()
+    counts = dict(found[:MAX_NAMES])
+    if others := sum(count for _, count in found[MAX_NAMES:]):
+        counts[OTHER] = others
+    return counts
+
+
+def _attributes(con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str]) -> dict[str, AttributeCounts]:
+    """How many users lack each attribute: those without it, and those whose value is null."""
+    having = dict[str, int]()
+    # Few sets of names, as a rule: they are counted as sets, and then name by name.
+    for names, count in con.execute("SELECT json_keys(attributes), count(*) FROM users GROUP BY 1").fetchall():
+        for name in dict.fromkeys(names or ()):
+            having[name] = having.get(name, 0) + count
+    for nulls, count in _nulls(con):
+        for name in nulls:
+            having[name] -= count
+    common = sorted(having, key=lambda name: (-having[name], name))[:MAX_NAMES]
+    return {
+        name[:MAX_NAME_CHARS]: AttributeCounts(users - having[name], _examples(con, name) if name in show else ())
+        for name in sorted(common)
+    }
+
+
+def _nulls(con: duckdb.DuckDBPyConnection) -> list[tuple[list[str], int]]:
+    """Sets of names whose value is null, and how many users have each."""
+    found: dict[tuple[str, ...], int] = {}
+    # Only users with the word in their attributes are decoded.
+    rows = con.execute("SELECT attributes, count(*) FROM users WHERE contains(attributes, 'null') GROUP BY 1")
+    while some := rows.fetchmany(5_000):
+        for attributes, count in some:
+            values: dict[str, Any] = msgspec.json.decode(attributes, type=dict[str, msgspec.Raw])
+            names = tuple(name for name, value in values.items() if bytes(value) == b"null")
+            found[names] = found.get(names, 0) + count
+    return [(list(names), count) for names, count in found.items()]
+
+
+def _examples(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, ...]:
+    path = '$."' + name.replace('"', '\\"') + '"'
+    query = f"""
+        SELECT value FROM (SELECT json_extract_string(attributes, ?) AS value FROM users LIMIT {_LOOKED_AT})
+        WHERE value IS NOT NULL AND value <> 'null' GROUP BY value ORDER BY count(*) DESC, value LIMIT {EXAMPLES}"""
+    return tuple(str(value)[:_EXAMPLE_CHARS] for (value,) in con.execute(query, [path]).fetchall())
+
+
+def _first_places(con: duckdb.DuckDBPyConnection, prepared: Preparation) -> tuple[InvalidPlace, ...]:
+    query = f"""
+        SELECT place >> {ROW_BITS}, place & {(1 << ROW_BITS) - 1}, reason, device FROM (
+            SELECT *, row_number() OVER (PARTITION BY reason ORDER BY place, device) AS n FROM invalid)
+        WHERE n <= {PLACES} ORDER BY place, device"""
+    return tuple(
+        InvalidPlace(prepared.inputs[number].name, row, reason, device)
+        for number, row, reason, device in con.execute(query).fetchall()
+    )
