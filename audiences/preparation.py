@@ -153,7 +153,9 @@ class Preparation:
     def lines(self) -> Iterator[list[tuple[int, int, str]]]:
         """The users in their order, as hash, number of devices, and the record's JSON text; several at once."""
         with limits_as_faults("ordering the users"):
-            found = self._con.execute(f"SELECT {HASH} AS h, len(devices), {_LINE} FROM users ORDER BY h, user_id")
+            # Sorted first, written as lines after: that moves fewer bytes.
+            ordered = f"(SELECT {HASH} AS h, * FROM users ORDER BY h, user_id)"
+            found = self._con.execute(f"SELECT h, len(devices), {_LINE} FROM {ordered}")
             while some := found.fetchmany(_USERS_AT_ONCE):
                 yield some
 
@@ -168,23 +170,35 @@ class Preparation:
             yield some
 
 
-def _device_line() -> str:
-    """A device's JSON text. Its values need no escapes: tokens have no quotes and no backslashes."""
+def _device_line(device: str) -> str:
+    """A device's JSON text. Only its token may have characters that need an escape."""
     optional = "".join(
-        f""" || CASE WHEN d.{one} IS NULL THEN '' ELSE ',"{one}":"' || d.{one} || '"' END"""
+        f""" || CASE WHEN {device}.{one} IS NULL THEN '' ELSE ',"{one}":"' || {device}.{one} || '"' END"""
         for one in ("gateway", "environment")
     )
-    return f"""'{{"platform":"' || d.platform || '","token":' || to_json(d.token){optional} || '}}'"""
+    return f"""'{{"platform":"' || {device}.platform || '","token":' || to_json({device}.token){optional} || '}}'"""
+
+
+def _device_lines() -> str:
+    # Most users have one device, and a lambda costs twice as much.
+    several = f"array_to_string(list_transform(devices, lambda d: {_device_line('d')}), ',')"
+    return f"CASE WHEN len(devices) = 1 THEN {_device_line('devices[1]')} ELSE {several} END"
 
 
 def _member_line(column: str, value: str) -> str:
     return f"""CASE WHEN {column} IS NULL THEN '' ELSE ',"{column}":' || {value} END"""
 
 
-_LINE = (
-    """'{"user_id":' || to_json(user_id) || ',"devices":[' || array_to_string(list_transform(devices, lambda d: """
-    f"""{_device_line()}), ',') || ']' || {_member_line("locale", "to_json(locale)")} || """
-    f"""{_member_line("timezone", "to_json(timezone)")} || {_member_line("attributes", "attributes")} || '}}'"""
+_LINE = " || ".join(
+    (
+        """'{"user_id":' || to_json(user_id) || ',"devices":['""",
+        _device_lines(),
+        "']'",
+        _member_line("locale", "to_json(locale)"),
+        _member_line("timezone", "to_json(timezone)"),
+        _member_line("attributes", "attributes"),
+        "'}'",
+    )
 )
 
 

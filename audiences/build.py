@@ -1,0 +1,183 @@
+"""Makes a prepared audience of files, in an order that lets any attempt die at any step.
+
+An attempt writes under a folder of its own, and the manifest last. So a reader finds either no manifest, or one that
+names objects which are all there; two attempts at the same time leave one manifest, that of the first to finish.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from audiences.counts import counts_of
+from audiences.database import Limits, connect
+from audiences.destinations import Destination
+from audiences.manifest import (
+    MAX_USERS_IN_PART,
+    NAME,
+    Counts,
+    Input,
+    InvalidObject,
+    Manifest,
+    PreparedPart,
+    attempt_folder,
+    audience_id,
+    decode_manifest,
+    folder_of,
+)
+from audiences.parts import WrittenPart, written_parts
+from audiences.preparation import Preparation
+from audiences.sources import InputFile
+from notifier.model.batch_file import PinnedObject
+
+_INVALID = "invalid.jsonl"
+Progress = Callable[[str, int], object]
+"""Called with what is done at the moment, and a number of users or 0."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What is to be made of what.
+
+    Args:
+        request: as it was asked for; it is part of the audience's id.
+        inputs: files of this machine.
+        attempt: a number that no other attempt at this audience has: its objects' folder is named by it.
+        show: attributes whose values may be shown as examples.
+    """
+
+    request: Mapping[str, Any]
+    inputs: tuple[InputFile, ...]
+    attempt: int = 1
+    show: tuple[str, ...] = ()
+    max_users: int = MAX_USERS_IN_PART
+
+    @property
+    def id(self) -> str:
+        """The audience's id."""
+        return audience_id(self.request, tuple(map(pinned_of, self.inputs)))
+
+
+def pinned_of(source: InputFile) -> PinnedObject:
+    """The object that a file was fetched from; a file of this machine by its path, size and time of change."""
+    if source.pinned is not None:
+        return source.pinned
+    found = source.path.stat()
+    return PinnedObject("", str(source.path), None, f"{found.st_mtime_ns:x}-{found.st_size:x}", found.st_size)
+
+
+def found_manifest(destination: Destination, audience: str) -> Manifest | None:
+    """The manifest of an audience that is prepared already. Raises UnknownManifest."""
+    data = destination.read(folder_of(audience) + NAME)
+    return None if data is None else decode_manifest(data)
+
+
+def build(
+    order: Order, destination: Destination, limits: Limits, on_progress: Progress = lambda _what, _users: None
+) -> Manifest:
+    """Prepare an audience, unless it is prepared already. Returns its manifest, which may be another attempt's.
+
+    Raises:
+        BrokenFile, AudienceFault: it cannot be made. Nothing that anybody reads was written.
+    """
+    audience = order.id
+    if (found := found_manifest(destination, audience)) is not None:
+        return found
+    with _prepared(order, limits, on_progress) as (prepared, counts):
+        folder = attempt_folder(audience, order.attempt)
+        written = written_parts(
+            prepared.lines(), limits.work / "parts", order.max_users, lambda users: on_progress("writing", users)
+        )
+        parts = tuple(_stored(destination, folder, part) for part in written)
+        manifest = Manifest(
+            id=audience,
+            attempt=order.attempt,
+            request=order.request,
+            inputs=tuple(map(_input, order.inputs, prepared.rows)),
+            parts=parts,
+            counts=counts,
+            invalid=_store_invalid(destination, folder, prepared, counts, limits.work),
+        )
+    # Last, and once: from here on the audience is there. Nothing above is ever read without it.
+    if destination.create(folder_of(audience) + NAME, manifest.encode()):
+        return manifest
+    winner = found_manifest(destination, audience)
+    assert winner is not None
+    return winner
+
+
+def count(order: Order, limits: Limits, on_progress: Progress = lambda _what, _users: None) -> Counts:
+    """What the audience would hold. Raises as `build`."""
+    with _prepared(order, limits, on_progress) as (_, counts):
+        return counts
+
+
+@contextlib.contextmanager
+def _prepared(order: Order, limits: Limits, on_progress: Progress) -> Iterator[tuple[Preparation, Counts]]:
+    con = connect(limits)
+    try:
+        prepared = Preparation(con, order.inputs, limits.work / "rows")
+        on_progress("reading", 0)
+        prepared.run()
+        on_progress("counting", 0)
+        yield prepared, counts_of(con, prepared, order.show)
+    finally:
+        con.close()
+        shutil.rmtree(limits.work, ignore_errors=True)
+
+
+def _input(source: InputFile, rows: int) -> Input:
+    pinned = pinned_of(source)
+    return Input(
+        bucket=pinned.bucket,
+        key=pinned.key,
+        version_id=pinned.version_id,
+        etag=pinned.etag,
+        size=pinned.size,
+        rows=rows,
+    )
+
+
+def _stored(destination: Destination, folder: str, part: WrittenPart) -> PreparedPart:
+    pinned = destination.put(folder + part.path.name, part.path)
+    # Stored, so its room on the disk is free for the next.
+    part.path.unlink(missing_ok=True)
+    return PreparedPart(
+        bucket=pinned.bucket,
+        key=pinned.key,
+        version_id=pinned.version_id,
+        etag=pinned.etag,
+        sha256=part.sha256,
+        bytes=part.bytes,
+        users=part.users,
+        devices=part.devices,
+        first_record=part.first_record,
+        first_hash=part.batches[0],
+        batches=part.batches,
+    )
+
+
+def _store_invalid(
+    destination: Destination, folder: str, prepared: Preparation, counts: Counts, work: Path
+) -> InvalidObject | None:
+    """The list of what was left out; None where nothing was."""
+    if not counts.invalid and not counts.repeated_tokens:
+        return None
+    path = work / _INVALID
+    with path.open("wb") as out:
+        for some in prepared.invalid_lines():
+            out.write(("\n".join(line for (line,) in some) + "\n").encode())
+    return InvalidObject(destination.put(folder + _INVALID, path).key)
+
+
+def parts_reference(manifest: Manifest) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """What a batch file says to send to this audience: the value of its key `audience`."""
+    return {
+        "parts": [
+            {"bucket": part.bucket, "key": part.key, "etag": part.etag}
+            | ({"version_id": part.version_id} if part.version_id else {})
+            for part in manifest.parts
+        ]
+    }

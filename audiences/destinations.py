@@ -1,0 +1,116 @@
+"""Where a prepared audience is written: a bucket, or a directory of this machine.
+
+Both keep the same promise: an object appears whole or not at all, and the manifest is created once. Whoever finds a
+manifest finds every object that it names.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+
+from notifier.audience.pin import NO_VERSION, unquoted
+from notifier.model.batch_file import PinnedObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_PUT_BYTES = 256 * 1024 * 1024
+"""Up to this size one PUT: a part of 250,000 users is smaller, as a rule."""
+
+
+class Destination(Protocol):
+    """Where the objects of an audience go. Keys are relative to it."""
+
+    bucket: str
+    """The bucket; empty for a directory."""
+
+    def put(self, key: str, path: Path) -> PinnedObject:
+        """Store a file under a key that only this attempt uses."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store an object that nobody else has stored yet. Returns False if somebody has."""
+
+    def read(self, key: str) -> bytes | None:
+        """An object's bytes; None if there is no such object."""
+
+
+class Bucket:
+    """A bucket of S3."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self.bucket = bucket
+        self._client = client
+
+    def put(self, key: str, path: Path) -> PinnedObject:
+        # upload_file splits what one PUT cannot take, and repeats what fails.
+        config = TransferConfig(multipart_threshold=_PUT_BYTES, multipart_chunksize=64 * 1024 * 1024, use_threads=False)
+        self._client.upload_file(str(path), self.bucket, key, Config=config)
+        head = self._client.head_object(Bucket=self.bucket, Key=key)
+        version = head.get("VersionId", NO_VERSION)
+        version_id = None if version == NO_VERSION else version
+        return PinnedObject(self.bucket, key, version_id, unquoted(head["ETag"]), head["ContentLength"])
+
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=data, ContentType="application/json", IfNoneMatch="*"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "412"):
+                raise
+            return False
+        return True
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            return None
+
+
+class Directory:
+    """A directory of this machine. Its objects' ETags are their SHA-256."""
+
+    bucket = ""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def put(self, key: str, path: Path) -> PinnedObject:
+        place = self._place(key)
+        size, etag = path.stat().st_size, _sha256(path)
+        path.replace(place)
+        return PinnedObject("", key, None, etag, size)
+
+    def create(self, key: str, data: bytes) -> bool:
+        place = self._place(key)
+        unfinished = place.with_name(f".{place.name}.{os.getpid()}")
+        unfinished.write_bytes(data)
+        try:
+            # A link is made whole or not at all, and never over a file that is there.
+            place.hardlink_to(unfinished)
+        except FileExistsError:
+            return False
+        finally:
+            unfinished.unlink()
+        return True
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return self._place(key).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _place(self, key: str) -> Path:
+        place = self._path / key
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stored:
+        return hashlib.file_digest(stored, "sha256").hexdigest()
