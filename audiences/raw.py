@@ -7,19 +7,21 @@ so that both take the same records from every file.
 import enum
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import msgspec
 
 from audiences.faults import limits_as_faults
-from audiences.reader import encoded
+from audiences.reader import Invalid, encoded, judged
 from audiences.sources import InputFile
 from notifier.audience.local import read_local
 from notifier.audience.part_parser import PartParser
 from notifier.audience.unpack import Unpacker
 from notifier.model.audience_faults import BrokenFile
 from notifier.model.recipient import BrokenRecord
+from notifier.model.spelling import FIRST_INEXACT
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -102,12 +104,22 @@ def rewritten(source: InputFile, path: Path, work: Path) -> RawFile:
             for record in records:
                 if isinstance(record, BrokenRecord):
                     broken.append((number, str(record)))
+                elif _has_large_decimal_id(record):
+                    broken += [(number, one.reason) for one in judged(number, record) if isinstance(one, Invalid)]
                 else:
                     lines.write(b"%d\x01%s\n" % (number, encoded(record)))
                     if len(sample) < _SAMPLE_LINES and isinstance(record, dict):
                         sample.append(record)
                 number += 1
     return RawFile(out, Format.VALUES, tuple(sample), tuple(broken), number)
+
+
+def _has_large_decimal_id(record: object) -> bool:
+    """Whether the user id may have lost digits: 1.0973195452152408e+16 would be written as if it were an integer."""
+    return isinstance(record, dict) and any(
+        type(value) is Decimal and not -FIRST_INEXACT < value < FIRST_INEXACT and name.lower() == "user_id"
+        for name, value in record.items()
+    )
 
 
 class _Unzstd(Protocol):

@@ -46,6 +46,8 @@ class RowTable:
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, work: Path) -> None:
+        self.read_by_reader = 0
+        """Rows that SQL could not prove clean."""
         self._con = con
         self._work = work
         con.execute(_CREATE)
@@ -107,7 +109,15 @@ class RowTable:
         first = found.fetchmany(_LINES_AT_ONCE)
         if not first:
             return
-        self._take(base, _judged(_all(found, first), is_lines=is_lines), and_drop_raw=True)
+        self._take(base, self._judged(_all(found, first), is_lines=is_lines), and_drop_raw=True)
+
+    def _judged(self, lines: Iterable[tuple[int, str]], *, is_lines: bool) -> Iterator[Row | Invalid]:
+        for number, line in lines:
+            record = decode_or_broken(line.encode())
+            if is_lines and isinstance(record, BrokenRecord):
+                raise _NotLines
+            self.read_by_reader += 1
+            yield from judged(number, record)
 
     def _take(self, base: int, results: Iterable[Row | Invalid], *, and_drop_raw: bool = False) -> None:
         """Put the reader's results into the tables, by way of files: thousands at a time would be slow one by one."""
@@ -137,14 +147,6 @@ def _all(found: duckdb.DuckDBPyConnection, first: list[tuple[int, str]]) -> Iter
     while lines:
         yield from lines
         lines = found.fetchmany(_LINES_AT_ONCE)
-
-
-def _judged(lines: Iterable[tuple[int, str]], *, is_lines: bool) -> Iterator[Row | Invalid]:
-    for number, line in lines:
-        record = decode_or_broken(line.encode())
-        if is_lines and isinstance(record, BrokenRecord):
-            raise _NotLines
-        yield from judged(number, record)
 
 
 def _table_fault(source: InputFile, message: str) -> AudienceFault:

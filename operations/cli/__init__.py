@@ -2,7 +2,18 @@
 
 import typer
 
-from operations.cli import conversions, counting, reports, runs, setup, sign_in_link, test_pushes, validation, watching
+from operations.cli import (
+    audiences,
+    conversions,
+    counting,
+    reports,
+    runs,
+    setup,
+    sign_in_link,
+    test_pushes,
+    validation,
+    watching,
+)
 
 EXIT_CODES = (
     "Exit codes: 0 done, and the answer is yes · 1 done, and the answer is no (the file would be refused, the run did "
@@ -37,6 +48,7 @@ app.command("setup")(setup.setup)
 app.command("sign-in-link")(sign_in_link.sign_in_link)
 app.command("count")(counting.count)
 app.add_typer(conversions.convert, name="convert")
+app.add_typer(audiences.audience, name="audience")
 
 
 def main() -> None:
