@@ -38,6 +38,8 @@ def connect(limits: Limits) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": "false",
             "allow_community_extensions": "false",
             "python_enable_replacements": "false",
+            # A time without an offset is UTC, wherever this runs.
+            "TimeZone": "UTC",
             # Rows are numbered by their place in the file.
             "preserve_insertion_order": "true",
         },

@@ -101,7 +101,7 @@ class Directory:
 
     def read(self, key: str) -> bytes | None:
         try:
-            return self._place(key).read_bytes()
+            return (self._path / key).read_bytes()
         except FileNotFoundError:
             return None
 

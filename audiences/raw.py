@@ -28,6 +28,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+__all__ = ["Format", "RawFile", "opened", "rewritten", "zstd"]
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"

@@ -80,9 +80,9 @@ class RowTable:
         shape = self._shape(relation, raw)
         self._con.execute(f"INSERT INTO rows {_select(shape, relation, base)}")
         [(rows,)] = self._con.execute("SELECT count(*) FROM rows WHERE place >= ?", [base]).fetchall()
+        self._read_rest(base, is_lines=raw.format is Format.LINES)
         if raw.format is Format.TABLE:
             self._check_ids(source, base)
-        self._read_rest(base, is_lines=raw.format is Format.LINES)
         if raw.broken:
             values = ((Invalid(row, reason)) for row, reason in raw.broken)
             self._take(base, values)
@@ -163,7 +163,7 @@ def _instant(value: str) -> str:
     number = f"try_cast({value} AS DOUBLE)"
     size = f"abs({number})"
     unit = f"CASE WHEN {size} < 1e11 THEN 1e6 WHEN {size} < 1e14 THEN 1e3 WHEN {size} < 1e17 THEN 1 ELSE 1e-3 END"
-    return f"coalesce(try_cast({number} * {unit} AS BIGINT), epoch_us(try_cast({value} AS TIMESTAMP)))"
+    return f"coalesce(try_cast({number} * {unit} AS BIGINT), epoch_us(try_cast({value} AS TIMESTAMPTZ)))"
 
 
 def _select(shape: Shape | None, relation: str, base: int) -> str:
