@@ -107,7 +107,10 @@ def _header(source: InputFile, head: bytes) -> tuple[str, list[str], int]:
     header = lines[at].rstrip("\r")
 
     def columns(candidate: str) -> list[str]:
-        return [column_of(cell) for cell in next(csv.reader([header], delimiter=candidate), [])]
+        try:
+            return [column_of(cell) for cell in next(csv.reader([header], delimiter=candidate), [])]
+        except csv.Error:
+            return []
 
     separator = separator or max(_SEPARATORS, key=lambda one: sum(column in _COLUMNS for column in columns(one)))
     return separator, columns(separator), at + 1

@@ -81,11 +81,10 @@ def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
         return None
     known = {name: column for column, name in columns.items()}
     usable = known.keys() | set(attributes)
-    capitals = _has_capitals(records, columns)
+    devices = _devices(records, columns)
+    capitals = _has_capitals(records, devices, columns)
     patterns = {
-        name: _device_list(_devices(records, columns), any_case=capitals)
-        if column == "devices"
-        else _value_of(column, capitals)
+        name: _device_list(devices, any_case=capitals) if column == "devices" else _value_of(column, capitals)
         for name, column in known.items()
     } | dict.fromkeys(attributes, _SCALAR)
     orders = _orders([[name for name in record if name in usable] for record in records], columns["user_id"])
@@ -96,7 +95,7 @@ def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
         columns=columns,
         attributes=attributes,
         has_capitals=capitals,
-        has_gateways="gateway" in columns or any("gateway" in device for device in _devices(records, columns)),
+        has_gateways="gateway" in columns or any("gateway" in device for device in devices),
     )
 
 
@@ -128,10 +127,12 @@ def _devices(records: Sequence[Mapping[str, object]], columns: Mapping[str, str]
     return found
 
 
-def _has_capitals(records: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> bool:
+def _has_capitals(
+    records: Sequence[Mapping[str, object]], devices: Sequence[Mapping[str, object]], columns: Mapping[str, str]
+) -> bool:
     """Whether a word of a device is written in another case."""
     words = [record.get(columns.get(column, "")) for record in records for column in _WORDS]
-    words += [device.get(column) for device in _devices(records, columns) for column in _WORDS]
+    words += [device.get(column) for device in devices for column in _WORDS]
     return any(isinstance(word, str) and word != word.lower() for word in words)
 
 

@@ -81,7 +81,11 @@ def plain(user_id: str, devices: Any, locale: Any, timezone: Any, timed: bool, a
         environment = one.get("environment") or "production"
         kept.setdefault(token, (one["platform"], one["token"], one.get("gateway"), environment))
     values = decode(attributes) if attributes else {}
-    shown = {name: repr(value) for name, value in values.items() if value is not None}
+    # As they are rendered: 1.5E+16 is the same as its integer.
+    shown = {
+        name: (str(value),) if isinstance(value, int | Decimal) and not isinstance(value, bool) else repr(value)
+        for name, value in values.items() if value is not None
+    }  # fmt: skip
     return user_id, tuple(kept.values()), locale, timezone, shown
 
 
