@@ -20,8 +20,7 @@ from notifier.audience.local import read_local
 from notifier.audience.part_parser import PartParser
 from notifier.audience.unpack import Unpacker
 from notifier.model.audience_faults import BrokenFile
-from notifier.model.recipient import BrokenRecord
-from notifier.model.spelling import FIRST_INEXACT
+from notifier.model.spelling import FIRST_INEXACT, BrokenRecord
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -8,7 +8,9 @@ import msgspec
 
 from audiences.shape import UPDATED_AT
 from notifier.audience.lines import decode_or_broken
-from notifier.model.recipient import REPEATED, BrokenRecord, Device, Environment, Recipient, read_recipient
+from notifier.model.recipient import Device, Environment, Recipient
+from notifier.model.record_reading import REPEATED, read_recipient
+from notifier.model.spelling import BrokenRecord
 
 DUPLICATE = "duplicate"
 """The reason of a device whose token another row has, or another device of the row."""

@@ -14,7 +14,8 @@ from audiences.relations import relation_of
 from audiences.shape import MAX_LINE_CHARS, RAW_NUMBER, RAW_OBJECT, UPDATED_AT, Shape, name_pattern, shape_of
 from audiences.sources import InputFile
 from notifier.audience.lines import decode_or_broken
-from notifier.model.recipient import MAX_USER_ID_BYTES, BrokenRecord
+from notifier.model.record_reading import MAX_USER_ID_BYTES
+from notifier.model.spelling import BrokenRecord
 
 ROW_BITS = 44
 """A row's place over all inputs is one number: the input's number, then the row's."""
