@@ -130,7 +130,7 @@ def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -
 def _deferred_rounds(ports: Ports, checkpoint: Checkpoint, campaign_id: str, troubles: TroubleLog) -> DeferredRounds:
     lane, results, background, size = checkpoint.lane, ports.results, ports.background, ports.batch_size
     # Most runs begin without deferred devices: then the objects need not be listed.
-    nothing_deferred = not (lane.account.deferred or lane.asking or checkpoint.is_in_old_round)
+    nothing_deferred = not (lane.account.deferred or lane.asking or checkpoint.is_in_legacy_round)
     queue = DeferredQueue(
         results, background, ports.clock, lane.run_id, campaign_id, troubles, size, is_listed=nothing_deferred
     )

@@ -77,7 +77,7 @@ class HopMetrics:
             Action.PROGRESS,
             users=account.users,
             devices=account.devices,
-            open=hop.dispatch.open,
+            open=hop.dispatch.open_count,
             unsettled=hop.checkpoint.unsettled,
             remaining_ms=hop.deadline.remaining_ms(),
         )

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission
 from notifier.model.background import Background
 from notifier.model.ledger import Ledger
+from notifier.model.run import Source
 from notifier.model.runtime import Clock
 from notifier.sending.batch import BATCH_SIZE
 from notifier.sending.results import Results
@@ -64,14 +66,14 @@ class Process:
     def ports(self) -> Ports:
         """What a hop is made with."""
         return Ports(
-            self.ledger,
-            self.results,
-            self.background,
-            self.ledger_background,
-            self.clock,
-            random.random,
-            self.settings.window,
-            BATCH_SIZE,
+            ledger=self.ledger,
+            results=self.results,
+            background=self.background,
+            ledger_background=self.ledger_background,
+            clock=self.clock,
+            draw=random.random,
+            window=self.settings.window,
+            batch_size=BATCH_SIZE,
         )
 
     def admission(self) -> Admission:
@@ -82,19 +84,25 @@ class Process:
             self.ledger,
             addition_faults,
             rehearse=self.settings.mode is Mode.REHEARSE,
-            is_approved=partial(is_approved, ledger=self.ledger, library=self.library)
-            if self.settings.require_approval
-            else lambda _: True,
+            is_approved=self._approval_check(),
         )
+
+    def _approval_check(self) -> Callable[[Source], bool]:
+        """Whether a file is approved; every file is, where the deployment asks for no approval."""
+        if self.settings.require_approval:
+            return partial(is_approved, ledger=self.ledger, library=self.library)
+        return lambda _: True
 
 
 def aws_process(settings: Settings) -> Process:
     """The process as Lambda runs it. Makes the clients; calls nothing."""
     clock, session = SystemClock(), boto3.Session()
     config = Config(
+        # Patient, because a thread waits and not the loop. Clients whose calls are waited for have less below.
         retries={"mode": "standard", "total_max_attempts": 5},
         connect_timeout=5,
         read_timeout=10,
+        # A few more than there are threads: the main thread calls with the same clients.
         max_pool_connections=THREADS + 4,
     )
     s3 = session.client("s3", config=config)
@@ -104,7 +112,8 @@ def aws_process(settings: Settings) -> Process:
         background=ThreadPoolExecutor(THREADS, thread_name_prefix="notifier"),
         # Row objects that hang would hold all threads: the ledger's writes keep the lease, and must not wait for them.
         ledger_background=ThreadPoolExecutor(1, thread_name_prefix="ledger"),
-        # All tries together take less than the 20 s after which a worker that could not renew stops sending.
+        # 3 × (2 + 4) s + backoff of at most 3 s: over long before the lease (30 s), so that a write that hangs is tried
+        # again in time. A worker that could not renew stops sending after 20 s (`BLIND_MS`).
         ledger=DynamoLedger(
             session.client("dynamodb", config=_patience(config, 2, 4, tries=3)), settings.table, clock.now
         ),

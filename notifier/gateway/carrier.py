@@ -10,7 +10,7 @@ from notifier.gateway.payload import Label
 from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Access, Disposition, Verdict
 from notifier.sending.batch import Push
-from notifier.sending.carrier import Ticket
+from notifier.sending.carrier import DRY_RUN, Ticket
 
 NAMESPACE = bytes.fromhex("8a0e0f6f3d5c5b9d9a3e5c1b7d2f4e60")
 """The namespace of push ids: uuid5 of it and `run:record:device`. Public: an id can be recomputed from a row."""
@@ -19,7 +19,7 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """A UUID's 17th digit says whose kind it is (https://www.rfc-editor.org/rfc/rfc9562#section-4.1)."""
 
 TOO_LARGE = Verdict(Disposition.REJECT, "too_large")
-DRY_RUN = Verdict(Disposition.ACCEPT, "dry_run")
+NOT_SENT = Verdict(Disposition.ACCEPT, DRY_RUN)
 
 
 class Prepared(Protocol):
@@ -84,7 +84,10 @@ class GatewayCarrier:
         return self._keys.access(now_s)
 
     def ask(self, push: Push, now_s: float) -> Request | Verdict:
-        """The request for a push, or a verdict when there is nothing to ask. Only while `access` says READY."""
+        """The request for a push, or a verdict when there is nothing to ask. Only while `access` says READY.
+
+        Sets `push.asked_as` where the gateway takes an id for each push.
+        """
         if push.is_control:
             raise ValueError("a device of the control group is never asked for")
         texts = push.texts
@@ -96,9 +99,10 @@ class GatewayCarrier:
         # Two steps: the exact size costs a second encoding with FCM, and hardly any push comes near the limit.
         if len(body) > gateway.max_payload_bytes and prepared.is_too_large(body, texts.texts):
             return TOO_LARGE
+        # After the size check: a rehearsal reports pushes that are too large.
         if not self._asks:
-            return DRY_RUN
-        # Made once: the id of a push stays the same however often it is asked for, and in its row.
+            return NOT_SENT
+        # Made at the first request: the id stays the same at each later one, and its row has it.
         if gateway.takes_push_ids and push.asked_as is None:
             push.asked_as = push_id(push.name)
         return Request(
@@ -106,6 +110,7 @@ class GatewayCarrier:
             path=gateway.path(token),
             headers=prepared.headers(push.asked_as or "", authorization, now_s),
             body=body,
+            # The generation that `authorization` is of: when it is refused, a renewal meanwhile is not blamed.
             ticket=Ticket(push, self._keys.generation),
         )
 
@@ -113,11 +118,12 @@ class GatewayCarrier:
         """What an answer means. In a rehearsal an acceptance is reported as `dry_run`: no phone was reached."""
         verdict = self._gateway.judge(answer)
         if self._content.is_rehearsal and verdict.disposition is Disposition.ACCEPT:
-            return DRY_RUN
+            return NOT_SENT
         return verdict
 
     def ttl_s(self, arm: str) -> float | None:
         """The time to live of an arm's message in seconds; None where the message states none."""
+        # Kept by arm, because it is asked for at every refusal.
         if arm not in self._ttl_s:
             ttl_s = self._content.wording_of((arm, "")).message.ttl_s
             self._ttl_s[arm] = float(ttl_s) if isinstance(ttl_s, int) else None
@@ -148,5 +154,6 @@ class GatewayCarrier:
 
 def push_id(name: str) -> str:
     """The push's UUID, version 5, in lower case: the same however often it is asked for."""
+    # `uuid.uuid5` by hand: position 12 is the version, 16 the variant, and the rest is the hash.
     text = sha1(NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

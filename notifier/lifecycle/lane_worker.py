@@ -28,7 +28,7 @@ from notifier.sending.repeats import as_never_formed
 from notifier.sending.settling import REFUSALS, RETRY_S
 
 MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS
-"""So many of a cancelled run: it ends where another one stops, so it gets twice the tries to settle what it sent."""
+"""A cancelled run is finished where another is stopped, for good: so it gets twice the tries."""
 
 
 class Continuation(Protocol):
@@ -146,11 +146,12 @@ class LaneWorker:
         except Exception as error:
             self._note(lane, f"the invocation broke off: {in_words(error)}")
             raise
-        self._see_on(run, lane, why)
+        self._continue_or_close(run, lane, why)
         return Answer(lane.status, run.run_id, lane.reason)
 
     def _hop(self, run: Run, lane: Lane, invocation: Invocation) -> tuple[Lane, Exit]:
         ledger = self._ledger
+        # Before the run is opened: opening may be what fails each time.
         if (idle := self._end_idle(lane)) is not None:
             return idle
         try:
@@ -169,12 +170,13 @@ class LaneWorker:
             self._log.warning(Action.TROUBLE, reason=str(error))
             due_at_ms = int(self._clock.now() * 1000) + WAIT_MS
             lane = msgspec.structs.replace(lane, trouble=str(error))
+            # READY, not RESTING: a rest resets `idle_claims`, and input that stays unreachable must stop the run.
             return ledger.release(lane, LaneState.READY, due_at_ms, str(error)), Exit.WAIT
         deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
         with self._hop_factory.hop(run, lane, admitted, deadline, self._log_trouble) as hop:
             departure = hop.run()
         lane = leave(hop.checkpoint, departure, ledger, self._clock)
-        self._log.info(Action.LEFT, why=departure.why.name.lower(), state=lane.state.value, reason=lane.reason)
+        self._log_left(lane, departure.why)
         return lane, departure.why
 
     def _end_idle(self, lane: Lane) -> tuple[Lane, Exit] | None:
@@ -182,10 +184,17 @@ class LaneWorker:
         is_cancelled = lane.control is Control.CANCEL
         if lane.idle_claims <= (MAX_IDLE_CLAIMS_CANCELLED if is_cancelled else MAX_IDLE_CLAIMS):
             return None
-        reason = f"no_progress: {lane.idle_claims - 1} claims in a row settled nothing; {_last_trouble(lane)}"
+        idle_before = lane.idle_claims - 1  # this claim is counted already
+        reason = f"no_progress: {idle_before} claims in a row settled nothing; {_last_trouble(lane)}"
         if is_cancelled:  # no operator will resume it, so it cannot wait for one
-            return self._finish_unformed(lane, Ending.CANCELLED, reason), Exit.CANCEL
-        return self._ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
+            left, why = self._finish_unformed(lane, Ending.CANCELLED, reason), Exit.CANCEL
+        else:
+            left, why = self._ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
+        self._log_left(left, why)
+        return left, why
+
+    def _log_left(self, lane: Lane, why: Exit) -> None:
+        self._log.info(Action.LEFT, why=why.name.lower(), state=lane.state.value, reason=lane.reason)
 
     def _log_trouble(self, text: str) -> None:
         self._log.warning(Action.TROUBLE, reason=text)
@@ -239,11 +248,10 @@ class LaneWorker:
             self._clock.sleep(RETRY_S)
         return lane
 
-    def _see_on(self, run: Run, lane: Lane, why: Exit) -> None:
-        """After the last write: ask for the next hop, or close the run.
-
-        A lane that meant to wait is ready all the same when an operator resumed or cancelled it while it drained.
-        """
+    def _continue_or_close(self, run: Run, lane: Lane, why: Exit) -> None:
+        """After the last write: ask for the next hop, or close the run."""
+        # By the state, not by `why`: an operator's command may have turned a pause or rest into READY. WAIT alone is
+        # READY for the sweeper, at its due time: asked for now, the next claim would find the input unreachable again.
         if lane.state is LaneState.READY and why is not Exit.WAIT:
             self._continuation.nudge(run.run_id, lane.lane, lane.function_version)
             self._log.info(Action.CONTINUED, hop=lane.hop)

@@ -31,6 +31,10 @@ class Health:
             name: EndpointEvidence(one.accepted_at, one.refused_at) for name, one in (seen or {}).items()
         }
 
+    def copy_of_seen(self) -> dict[str, EndpointEvidence]:
+        """A copy that another thread may read while this one goes on."""
+        return Health(self.seen).seen
+
     def accept(self, endpoint: str, asked_at: float) -> None:
         """Record that a request was accepted."""
         seen = self.seen.get(endpoint)

@@ -69,7 +69,9 @@ class Ledger(Protocol):
         ...
 
     def renew(self, lane: Lane) -> Lane:
-        """Extend the lease; `fed` and `trouble` are written too. Returns the lane, whose `control` may have changed.
+        """Extend the lease; `may_ask_below`, `most_devices` and `trouble` are written too.
+
+        Returns the lane, whose `control` may have changed.
 
         Raises:
             LaneLost: another worker claimed the lane.

@@ -153,8 +153,8 @@ class Lane(msgspec.Struct, frozen=True):
 
     Args:
         epoch: counts the claims; every write of a worker is conditional on it.
-        fed: this claim may have asked for batches of the cursor's round up to this number (exclusive).
-        widest: no batch that a claim may have asked for has more devices than this. It never falls.
+        may_ask_below: this claim may have asked for batches of the cursor's round up to this number (exclusive).
+        most_devices: no batch that a claim may have asked for has more devices than this. It never falls.
         suspects: earlier claims that ended with requests out, until the cursor has passed all they may have asked for.
         trouble: what failed last since the cursor moved; empty when nothing did.
         hop: counts the invocations that worked.
@@ -179,8 +179,8 @@ class Lane(msgspec.Struct, frozen=True):
     lease_until_ms: int = 0
     due_at_ms: int | None = None
     cursor: Cursor = Cursor()
-    fed: int = 0
-    widest: int = 0
+    may_ask_below: int = 0
+    most_devices: int = 0
     suspects: tuple[UnfinishedClaim, ...] = ()
     hop: int = 0
     sending_ms: int = 0

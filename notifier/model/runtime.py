@@ -47,16 +47,16 @@ class Deadline:
         return self._remaining_ms() - self._recurse_below_ms
 
     @property
-    def last_ms(self) -> int:
+    def stop_answers_ms(self) -> int:
         """With less left than this no answer is waited for: what is in flight is given up."""
         return self._recurse_below_ms // 4
 
     @property
-    def give_up_ms(self) -> int:
+    def stop_settling_ms(self) -> int:
         """With less left than this no settlement is waited for: what remains is for the last write."""
         return self._recurse_below_ms // 8
 
     @property
-    def hard_ms(self) -> int:
+    def stop_requests_ms(self) -> int:
         """With less left than this nothing more is asked for: what remains is for settling."""
         return self._recurse_below_ms // 2

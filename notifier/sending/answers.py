@@ -8,7 +8,7 @@ from notifier.model.health import Health
 from notifier.model.outcome import Disposition, Outcome, Verdict
 from notifier.model.runtime import Clock
 from notifier.sending.batch import Push
-from notifier.sending.carrier import Ticket
+from notifier.sending.carrier import DRY_RUN, Ticket
 from notifier.sending.endpoint_state import EndpointState
 from notifier.sending.open_pushes import OpenPushes, Refusal
 from notifier.sending.refusals import Refusals
@@ -57,7 +57,7 @@ class AnswerHandler:
         ticket: Ticket = answer.ticket
         push = ticket.push
         if not self._pushes.land(push):
-            return None  # abandoned: it is deferred, and counted as a possible repeat
+            return None  # abandoned: it is deferred already, and its next request counts as a possible repeat
         endpoint = self._endpoints[push.endpoint]
         verdict = endpoint.carrier.judge(answer)
         endpoint.note_load(answer, self._clock.monotonic())
@@ -92,7 +92,8 @@ class AnswerHandler:
 
     def _accept(self, endpoint: EndpointState, ticket: Ticket, verdict: Verdict, status: int) -> None:
         push = ticket.push
-        if verdict.reason == "dry_run":
+        # A rehearsal at a gateway that validates: accepted, and counted as not sent.
+        if verdict.reason == DRY_RUN:
             push.batch.account.dry += 1
         self._pushes.end(push, verdict, status)
         # By when it was asked, not answered: a late answer says nothing about what was asked since.
@@ -104,11 +105,12 @@ class AnswerHandler:
         """Ask again as the retry policy says, or end the push as failed when it says no. `status` 0: no answer."""
         now_s = self._clock.now()
         push.maybe_repeat = push.maybe_repeat or verdict.maybe_processed
-        is_counted = self._health.refuse(push.endpoint, push.last_at, push.since, push.counted)
+        is_counted = self._health.refuse(push.endpoint, push.last_at, push.previous_asked_at, push.counted)
         # Which requests a failing connection takes with it is chance: only answers, and silence, can be a device's own.
         is_counted = is_counted and verdict.disposition is Disposition.RETRY and not verdict.is_of_connection
         if is_counted:
             push.counted += 1
+        # From its first request on, over all rounds: a device is not tried longer because it was deferred.
         expires_at = push.asked_at + trying_s(self._endpoints[push.endpoint].carrier.ttl_s(push.arm))
         tried = Tried(push.attempts, push.counted, is_counted)
         again = decide(verdict, tried, expires_at - now_s, self._draw())
@@ -122,6 +124,7 @@ class AnswerHandler:
         push, generation = ticket.push, ticket.generation
         if endpoint.refuses_renewed(push.key, generation):
             return self._refusals.refuse_everything(Refusal(push, verdict, status))
+        # Asked again at once, with status 0: the refusal of a stale authorization is no answer about this device.
         endpoint.renew_for(push.key, generation)
         self.ask_again(push, verdict, 0)
         return None

@@ -39,8 +39,8 @@ class Push:
         "maybe_repeat",
         "number",
         "order",
+        "previous_asked_at",
         "record",
-        "since",
         "texts",
         "user_id",
     )
@@ -66,8 +66,11 @@ class Push:
         """When it was first asked for."""
         self.last_at = 0.0
         """When it was last asked for."""
-        self.since = 0.0
-        """When it was asked for the time before the last; of a first request its own time."""
+        self.previous_asked_at = 0.0
+        """When this device was asked the time before; at its first request the time of that one.
+
+        If the endpoint accepted others since then, it refuses this device alone.
+        """
         self.due_at = 0.0
         """Not to be asked for before this time."""
         self.at_end = False
@@ -174,6 +177,7 @@ class Batch:
 
     def add(self, push: Push, *, waits: bool = True) -> None:
         """Take a device into the batch. With `waits` false the caller passes it on to be asked for."""
+        # Before `_count` adds one: the index from 0, which is the device's bit in `asked_bits`.
         push.order = self.pushes
         if waits:
             self.waiting.append(push)
@@ -268,6 +272,7 @@ class Batch:
 
     def defer(self, push: Push) -> None:
         """Leave the device's outcome open: a later round asks for it."""
+        # The batch is complete without it: its rows can settle, and the device is stored beside them.
         self.open -= 1
         self.deferred.append(push)
         self.account.deferred += 1

@@ -222,7 +222,7 @@ class SourceOpener:
             InputUnreachable, StoreRefused: as `SettledReader.accounts`.
         """
         cursor = checkpoint.cursor
-        if cursor.round and not checkpoint.is_in_old_round:
+        if cursor.round and not checkpoint.is_in_legacy_round:
             return EndedAudience({})  # accounts of deferred batches are counted as they settle
         if self._reader is None:
             run_id, suspects = checkpoint.lane.run_id, checkpoint.suspects

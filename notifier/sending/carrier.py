@@ -8,6 +8,9 @@ from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Access, Verdict
 from notifier.sending.batch import Push
 
+DRY_RUN = "dry_run"
+"""The reason of a rehearsal's accepted rows: the push reached no phone."""
+
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
     """What a request carries and its answer brings back: the push, and the generation of the credentials it used."""
@@ -25,6 +28,8 @@ class Carrier(Protocol):
 
     def ask(self, push: Push, now_s: float) -> Request | Verdict:
         """The request for a push, its ticket a `Ticket`; or a verdict when nothing is to be asked.
+
+        Sets `push.asked_as` where the gateway takes an id for each push.
 
         That is so when the push is too large, and in a rehearsal at a gateway that cannot validate only.
         """

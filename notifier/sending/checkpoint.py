@@ -1,7 +1,7 @@
 """Settles complete batches in threads and checkpoints the cursor: it never passes a batch that is not settled.
 
 formed ── sent ── complete ── settling ── settled ── the cursor passes it ── the ledger has it
-│ the ledger's `fed` is above its number: a crash from here on leaves it to the next claim as suspected
+│ the ledger's `may_ask_below` is above its number: a crash from here on leaves it to the next claim as suspected
 """
 
 import math
@@ -39,6 +39,13 @@ class CountedBatch(NamedTuple):
     is_ours: bool
 
 
+class Carried(NamedTuple):
+    """What the ledger write under way carries: it is still to be written if that write fails."""
+
+    account: bool = False
+    asking: bool = False
+
+
 class Checkpoint:
     """What is formed, what is settled, and what the ledger has of it.
 
@@ -69,26 +76,28 @@ class Checkpoint:
         self._deferred: dict[int, Batch] = {}
         """Deferred batches under way, by number: of each number one round at a time. They settle in any order."""
         self._accounts: dict[int, Account] = {}
-        """By number: of batches in either of these two that are settled."""
+        """Accounts of settled batches not counted yet, by number, of `_queue` and `_deferred`.
+
+        A number is in one of them only: a deferred round begins after the round before was counted.
+        """
         self._not_ours: set[int] = set()
         """Of those, the batches that another claim settled first."""
         self.asking = AskingList(lane.asking or (), lane.epoch)
-        self.is_in_old_round = lane.asking is None and lane.cursor.round > 0
-        """Whether a release before this asked for deferred devices in the order of their batches."""
+        self.is_in_legacy_round = lane.asking is None and lane.cursor.round > 0
+        """The lane was begun by a release without `asking`, and is past its audience."""
         self._cursor = lane.cursor
         self.suspects = lane.suspects
         """Earlier claims that may have asked for batches of this round that are not settled."""
         self._account = copied(lane.account)
-        self._entered = lane.cursor.record // size
-        """The first batch of this round that was not formed."""
-        self._formable = math.inf
-        """So many batches of the audience can be formed at most."""
+        self._next_number = lane.cursor.record // size
+        """The next batch to be formed in this round: all with lower numbers were."""
+        self._end_number = math.inf
+        """No batch with this number or a higher one can be formed: infinite until the audience breaks."""
         self._has_changed = False
         """The audience is another than earlier claims have read."""
         self._moved = False
-        """The account has moved since the last write began."""
-        self._carried: tuple[bool, bool] = (False, False)
-        """Of the write under way: whether it moves the account, and whether it carries the list of `asking`."""
+        """The account has changed since the last write began."""
+        self._carried = Carried()
         self._revision = lane.revision
         self._reach = Reach(lane, clock)
         self._sent_before_ms = lane.sending_ms
@@ -114,12 +123,12 @@ class Checkpoint:
     @property
     def is_read(self) -> bool:
         """The reading of the audience has ended, and the ledger has it."""
-        return self.lane.cursor.round > 0 and not self.is_in_old_round
+        return self.lane.cursor.round > 0 and not self.is_in_legacy_round
 
     @property
     def is_reading_over(self) -> bool:
         """The reading of the audience has ended, whether or not the ledger has it."""
-        return self._cursor.round > 0 and not self.is_in_old_round
+        return self._cursor.round > 0 and not self.is_in_legacy_round
 
     @property
     def has_settled_all(self) -> bool:
@@ -139,23 +148,25 @@ class Checkpoint:
     @property
     def has_suspects_ahead(self) -> bool:
         """Whether an earlier claim may have asked for, or settled, batches that were not formed since."""
-        return any(min(one.below, self._formable) > self._entered for one in self.suspects)
+        return any(min(one.below, self._end_number) > self._next_number for one in self.suspects)
 
     def end_forming(self, *, has_changed: bool) -> None:
-        """The audience cannot be read on: no batch from here on is formed any more.
+        """The audience cannot be read on.
 
-        Nor was it ever, unless the audience `has_changed` since: then what earlier claims asked for is only estimated.
+        No further batch will be formed. If the file is unchanged, no earlier claim formed one either; if it
+        `has_changed`, what they asked for is estimated.
         """
-        self._formable = self._entered
+        self._end_number = self._next_number
         self._has_changed = has_changed
 
-    def may_form(self, number: int, devices: int) -> bool:
-        """Whether batch `number` may be asked for: the ledger must have recorded that a crash could have reached it.
+    def reserve(self, number: int, devices: int) -> bool:
+        """Have the ledger cover this batch. True once it does: then its devices may be asked for.
 
-        And with how many devices: a run may end without forming it again.
+        Covered means that the ledger has recorded that a crash can have reached the batch, and with how many devices:
+        a run may end without forming it again.
         """
-        # Asked first, because it raises the marks. Until the ledger has come to this round too, its `fed` is of the
-        # round before, and covers nothing of this one.
+        # Called before the rounds are compared, because it raises the marks. Until the ledger has come to this round,
+        # its `may_ask_below` is of the round before, and covers nothing of this one.
         is_covered = self._reach.covers(number, devices, self.lane)
         return is_covered and self.lane.cursor.round == self._cursor.round
 
@@ -166,14 +177,15 @@ class Checkpoint:
     def enter(self, batch: Batch) -> None:
         """Take a batch of the audience in, in its order."""
         self._queue.append(batch)
-        self._entered = batch.number + 1
+        self._next_number = batch.number + 1
         if batch.settled_by_another:
             self._accounts[batch.number] = batch.account
         else:
+            # Only batches that are sent say how fast the run is, and so how far ahead the marks must be.
             self._reach.begin()
 
     def may_ask(self, number: int, round_: int) -> bool:
-        """Whether a deferred batch may be asked for: as with `may_form`, the ledger must have recorded it first."""
+        """Have the ledger list this deferred batch. True once it does: then its devices may be asked for."""
         return self.asking.may_ask(number, round_, self.lane.asking or ())
 
     def enter_deferred(self, batch: Batch) -> None:
@@ -210,7 +222,7 @@ class Checkpoint:
         counted = []
         while self._queue and self._queue[0].number in self._accounts:
             batch = self._queue.popleft()
-            # Only now: a settlement is durable before the cursor passes it.
+            # Only now: its rows are stored, so a crash after the next ledger write loses nothing of it.
             self._cursor = batch.at_end
             # A claim is suspected until the cursor has passed the last batch that it may have asked for.
             self.suspects = tuple(one.beyond(batch.number) for one in self.suspects if one.below > batch.number + 1)
@@ -238,17 +250,18 @@ class Checkpoint:
         """The audience is read: from now on deferred devices only.
 
         Args:
-            settled: of a round that a release before this was in: accounts of batches that the cursor has not passed.
-            asked: batches of it that such claims may have asked for.
+            settled: in a legacy round: the accounts of its batches that are settled and that the cursor has not passed.
+            asked: in a legacy round: its batches that earlier claims may have asked for and that are not settled.
         """
         for account in settled.values():
             self._account.add(account)
-        if self.is_in_old_round:
+        if self.is_in_legacy_round:
             self.asking.adopt(asked)
-            self.is_in_old_round = False
+            self.is_in_legacy_round = False
+        # Numbers begin at 0 again: what was recorded by number about the round before no longer applies.
         self._cursor = Cursor(round=self._cursor.round + 1)
         self._reach.begin_round()
-        self._entered = 0
+        self._next_number = 0
         self.suspects = ()
         self._moved = True
 
@@ -265,9 +278,9 @@ class Checkpoint:
         return self._settling.refused or self._writer.refused
 
     def give_up(self, *, at_once: bool = False) -> None:
-        """Leave unsettled what does not settle at its next try, or, `at_once`, at the try that is under way.
+        """Stop retrying. Tries under way are awaited, with `at_once` not even those.
 
-        `open_suspects` lists then what is left.
+        `open_suspects` then lists what is left.
         """
         self._given_up = True
         self._is_over = self._is_over or at_once
@@ -279,11 +292,11 @@ class Checkpoint:
         return self._given_up
 
     @property
-    def is_settled(self) -> bool:
-        """Nothing is left to be settled, as far as this claim goes."""
+    def is_done_settling(self) -> bool:
+        """Whether this claim settles nothing more: all is settled, or it has given up the rest."""
         if not self.unsettled or self._is_over:
             return True
-        # After giving up: each was tried at least once, and no try is under way whose outcome would be lost.
+        # After giving up: each batch was tried at least once, and no try is under way whose outcome would be lost.
         batches = (*self._queue, *self._deferred.values())
         tried = all(batch.settling or batch.settled_by_another for batch in batches)
         return self._given_up and tried and not self._settling.is_under_way
@@ -303,8 +316,8 @@ class Checkpoint:
     def as_ended(self) -> Lane:
         """The lane as this claim leaves it, when no claim will come for the batches that are left unsettled.
 
-        What is settled behind them is counted here, and nowhere else: the next claim of a run that goes on would count
-        it again. So this is for the one write that ends the run.
+        What is settled with higher numbers is counted here, and nowhere else: the next claim of a run that goes on
+        would count it again. So this is for the one write that ends the run.
         """
         account = copied(self._account)
         for settled in self._accounts.values():
@@ -314,9 +327,11 @@ class Checkpoint:
             # Its devices are counted as unsettled. Only here is known what dead claims may have repeated among them.
             account.repeat_requests += batch.account.repeat_requests
         asked = {batch.number: n for batch in left if (n := max(batch.asked, batch.suspected))}
-        suspects = (*self.suspects, UnfinishedClaim(self.lane.epoch, self._entered, asked)) if asked else self.suspects
+        suspects = (
+            (*self.suspects, UnfinishedClaim(self.lane.epoch, self._next_number, asked)) if asked else self.suspects
+        )
         ended = msgspec.structs.replace(self.as_left(), account=account, suspects=suspects)
-        return as_never_formed(ended, self._entered) if self._has_changed else ended
+        return as_never_formed(ended, self._next_number) if self._has_changed else ended
 
     def _left(self) -> list[Batch]:
         """Batches of the audience that are not settled."""
@@ -326,17 +341,19 @@ class Checkpoint:
     def open_suspects(self) -> tuple[UnfinishedClaim, ...]:
         """The claims that may have asked for unsettled batches, this one included."""
         left = self._left()
+        # Nothing unsettled, and the ledger has the cursor.
         if not left and self._cursor == self.lane.cursor:
             return self.suspects
         # The account of what another claim settled does not count this claim's requests: the next claim adds them.
         left += [batch for batch in self._queue if batch.number in self._accounts and batch.number in self._not_ours]
-        # Below `_entered` are settled batches too: a run that is ended early must come to them, to count their rows.
-        return (*self.suspects, unfinished_claim(self.lane.epoch, self._entered, left))
+        # Settled batches below `_next_number` are included: a run that is ended early must come to them, to count their
+        # rows.
+        return (*self.suspects, unfinished_claim(self.lane.epoch, self._next_number, left))
 
     @property
     def open_asking(self) -> tuple[Asking, ...] | None:
         """The deferred batches that may have been asked for and are unsettled; None in a round of an older release."""
-        if self.is_in_old_round:
+        if self.is_in_legacy_round:
             return None
         return self.asking.entries({one.number: max(one.asked, one.suspected) for one in self._deferred.values()})
 
@@ -357,9 +374,8 @@ class Checkpoint:
         """
         if not self._writer.collect():
             # Not written: what it carried goes into the next write, together with what was settled since.
-            moved, carried = self._carried
-            self._moved = self._moved or moved
-            self.asking.has_changed = self.asking.has_changed or carried
+            self._moved = self._moved or self._carried.account
+            self.asking.has_changed = self.asking.has_changed or self._carried.asking
         if self._writer.may_write:
             self._begin_write(urgent=urgent)
 
@@ -368,8 +384,8 @@ class Checkpoint:
         wants_room = self._reach.is_beyond(self.lane)
         moves = self._moved and (urgent or wants_room or since_s >= WRITE_EVERY_S)
         # A list that has changed is written at once: batches wait for it before they are asked for.
-        if moves or (self.asking.has_changed and not self.is_in_old_round):
-            self._carried = self._moved, True
+        if moves or (self.asking.has_changed and not self.is_in_legacy_round):
+            self._carried = Carried(account=self._moved, asking=True)
             # The account can move while the cursor does not: the revision orders such writes, where one arrives late.
             self._revision += 1
             after = self._advanced()
@@ -377,11 +393,13 @@ class Checkpoint:
             self._writer.advance(after)
         # A renewal carries the marks and the trouble, and returns the operator's command: the heartbeat.
         elif wants_room or self._has_new_trouble(since_s) or since_s * 1000 >= HEARTBEAT_MS:
-            self._carried = False, False
-            fed = max(self._reach.fed, self.lane.fed)
+            self._carried = Carried()
+            # After `end_reading` the mark begins at 0 again, and the ledger's round is the one before: keep its mark.
+            below = max(self._reach.may_ask_below, self.lane.may_ask_below)
             trouble = self.troubles.last or self.lane.trouble
-            widest = self._reach.widest
-            self._writer.renew(msgspec.structs.replace(self.lane, fed=fed, widest=widest, trouble=trouble))
+            most_devices = self._reach.most_devices
+            marks = msgspec.structs.replace(self.lane, may_ask_below=below, most_devices=most_devices, trouble=trouble)
+            self._writer.renew(marks)
 
     def _advanced(self) -> Lane:
         """The lane with everything that is settled. Copies, because a thread encodes it while the loop goes on."""
@@ -389,14 +407,16 @@ class Checkpoint:
             self.lane,
             cursor=self._cursor,
             account=copied(self._account),
-            fed=self._reach.fed,
-            widest=self._reach.widest,
+            may_ask_below=self._reach.may_ask_below,
+            most_devices=self._reach.most_devices,
             suspects=self.suspects,
             sending_ms=self.sending_ms(),
+            # A changed list of `asking` alone is no progress: nothing was settled.
             idle_claims=0 if self._moved else self.lane.idle_claims,
-            asking=None if self.is_in_old_round else self.asking.entries(),
+            # In a legacy round the attribute stays absent: an empty list would mark the lane as one of this release.
+            asking=None if self.is_in_legacy_round else self.asking.entries(),
             revision=self._revision,
-            health=Health(self.health.seen).seen,
+            health=self.health.copy_of_seen(),
             trouble=self.troubles.last,
         )
 

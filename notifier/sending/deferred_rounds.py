@@ -108,9 +108,17 @@ class DeferredRounds:
         Raises:
             InputUnreachable: what is deferred cannot be read now.
         """
+        self.raise_trouble()
+        return None if self._reading else self._queue.due_at()
+
+    def raise_trouble(self) -> None:
+        """Raise what keeps the deferred devices from being read, if there is anything.
+
+        Raises:
+            InputUnreachable: what is deferred cannot be read now.
+        """
         if self._queue.trouble is not None:
             raise InputUnreachable(self._queue.trouble)
-        return None if self._reading else self._queue.due_at()
 
     def is_quiet(self, now_s: float) -> bool:
         """Whether nothing is due, nor being read."""

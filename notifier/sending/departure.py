@@ -10,11 +10,11 @@ from notifier.model.runtime import Clock
 from notifier.sending.checkpoint import Checkpoint
 
 WAIT_MS = 60_000
-"""After this the sweeper nudges a lane whose input could not be read."""
+"""After this time the sweeper nudges a lane whose input could not be read."""
 
 
 class Exit(enum.IntEnum):
-    """Why this hop ends. A higher one overrules a lower one."""
+    """Why this hop ends. Of several reasons the one with the highest number is used."""
 
     HAND_OVER = 1
     """The invocation's time is nearly up: the next one goes on at once."""
@@ -61,21 +61,23 @@ def leave(checkpoint: Checkpoint, departure: Departure, ledger: Ledger, clock: C
     now_ms = int(clock.now() * 1000)
     match departure.why:
         case Exit.HAND_OVER:
-            # The next hop is asked for after this write. The time is for the sweeper, in case that never happens.
+            # The worker nudges the next hop after this write. `due_at` lets the sweeper do it if the worker dies first.
             return ledger.release(lane, LaneState.READY, now_ms + HAND_OVER_MS)
         case Exit.WAIT:
+            # READY, not RESTING: a rest resets `idle_claims`, and input that stays unreachable must stop the run.
             return ledger.release(lane, LaneState.READY, now_ms + WAIT_MS, reason)
         case Exit.REST:
             due_at = departure.due_at or clock.now()
             return ledger.release(lane, LaneState.RESTING, int(due_at * 1000), reason)
         case Exit.PAUSE:
+            # Without a time: the sweeper must not find it, only an operator's `resume` makes it due.
             return ledger.release(lane, LaneState.PAUSED, None)
         case Exit.STOP:
             return ledger.release(lane, LaneState.STOPPED, None, reason)
         case Exit.ABORT:
             return ledger.finish(lane, Ending.ABORTED, reason)
         case Exit.CANCEL:
-            # Here alone a run may end with batches that could not be settled: no claim comes after it.
+            # CANCEL and FAIL may end a run with unsettled batches: no claim follows that could count them.
             return ledger.finish(checkpoint.as_ended(), Ending.CANCELLED, reason)
         case Exit.FAIL:
             return ledger.finish(checkpoint.as_ended(), Ending.FAILED, reason)

@@ -1,6 +1,6 @@
 """Sends pushes and takes in their answers: from a push that the hop sends to its outcome or its deferral.
 
-Dispatch itself only starts requests and turns the crank. Beside it are `open_pushes` (where each open push is),
+Dispatch starts requests and passes answers on. Beside it are `open_pushes` (where each open push is),
 `endpoint_state` (how fast an endpoint may be asked, with which credentials), `answers` (what becomes of an answered
 push) and `refusals` (which refusals could be our fault).
 """
@@ -14,12 +14,12 @@ from notifier.model.outcome import Access, Disposition, Readiness, Verdict
 from notifier.model.runtime import Clock
 from notifier.sending.answers import AnswerHandler, OnAnswer
 from notifier.sending.batch import Push
-from notifier.sending.carrier import Carrier
+from notifier.sending.carrier import DRY_RUN, Carrier
 from notifier.sending.circuit_breaker import MIN_REFUSED
 from notifier.sending.endpoint_state import EndpointState
 from notifier.sending.open_pushes import OpenPushes
 from notifier.sending.rate_limit import Permits
-from notifier.sending.refusals import MOST_WITHHELD_SHARE, Refusals
+from notifier.sending.refusals import WITHHELD_WINDOW_DIVISOR, Refusals
 
 ABANDONED = Verdict(Disposition.RETRY, "unanswered", maybe_processed=True)
 """The verdict on a request whose answer is not waited for: the phone may have the push."""
@@ -51,7 +51,9 @@ class Dispatch:
     ) -> None:
         self._transport = transport
         self._clock = clock
-        now_s, most_withheld = clock.monotonic(), max(min(MIN_REFUSED, window // MOST_WITHHELD_SHARE), 1)
+        now_s = clock.monotonic()
+        # Never so many withheld that they fill the window: other pushes must be able to prove that the endpoint works.
+        most_withheld = max(min(MIN_REFUSED, window // WITHHELD_WINDOW_DIVISOR), 1)
         self._endpoints = {
             name: EndpointState(name, carrier, budgets.get(name), now_s, most_withheld)
             for name, carrier in carriers.items()
@@ -68,21 +70,21 @@ class Dispatch:
 
     @property
     def room(self) -> int:
-        """How many more pushes `send` may take."""
+        """How many more pushes `enqueue` may take."""
         return self._pushes.window - self._pushes.count
 
     @property
-    def open(self) -> int:
+    def open_count(self) -> int:
         """Pushes taken that have neither an outcome nor are deferred."""
         return self._pushes.count
 
     @property
-    def withheld(self) -> int:
+    def withheld_count(self) -> int:
         """Pushes whose refusal is withheld."""
         return self._refusals.count
 
     @property
-    def draining(self) -> bool:
+    def is_draining(self) -> bool:
         """Whether no request starts any more."""
         return self._pushes.is_draining
 
@@ -94,13 +96,14 @@ class Dispatch:
 
     @property
     def rest(self) -> Access | None:
-        """The same, while none of the endpoints that this hop uses can be asked: waiting would be paid for nothing."""
+        """Until when the hop should rest: set when no endpoint that it uses has credentials."""
+        # Endpoints without a push in this hop do not count: they are looked at only when something waits for them.
         used = [endpoint for endpoint in self._endpoints.values() if endpoint.is_used]
         return self.unavailable if used and all(endpoint.unavailable is not None for endpoint in used) else None
 
     # -- what the hop calls -------------------------------------------------------------------------------------------
 
-    def send(self, push: Push) -> None:
+    def enqueue(self, push: Push) -> None:
         """Take a push; it is asked for as soon as its endpoint has room."""
         self._endpoints[push.endpoint].is_used = True
         self._pushes.queue(push)
@@ -119,6 +122,7 @@ class Dispatch:
         self._pushes.wake(now_s)
         if may_start:
             self._start_requests(now_s)
+        # Also while nothing may start: answers to what is in flight go on arriving.
         for answer in self._transport.poll(timeout_s):
             reason = self._answers.take(answer)
             if reason is not None:
@@ -131,6 +135,7 @@ class Dispatch:
         With a reason to stop, withheld refusals are deferred as well: a resumed run asks for them again.
         """
         self.stop_reason = self.stop_reason or stop_reason
+        # Each call again, not only the first: pushes that were set aside or asked again since are deferred, too.
         self._pushes.drain(self._clock.now())
         if self.stop_reason is not None:
             self._refusals.defer_all()
@@ -172,18 +177,18 @@ class Dispatch:
         """Ask for one push. Returns whether a request was made: a push can end without one."""
         request = endpoint.carrier.ask(push, now_s)
         if isinstance(request, Verdict):
-            if request.reason == "dry_run":
+            if request.reason == DRY_RUN:
                 push.batch.account.dry += 1
             self._pushes.end(push, request, None)
             return False
         endpoint.note_request()
         push.attempts += 1
+        # Kept over all rounds: the time to live runs from the first request.
         if push.asked_at == 0.0:
             push.asked_at = now_s
-        # The time of the request before: what the endpoint accepted since then tells a device that is refused alone
-        # from an outage (`notifier.model.health`).
-        push.since = push.last_at or now_s
+        push.previous_asked_at = push.last_at or now_s
         push.last_at = now_s
+        # Before the request goes out, so that whatever ends this hop finds it counted.
         push.batch.note_asked(push)
         self._pushes.start(push)
         self._transport.submit(request)
@@ -198,8 +203,10 @@ class Dispatch:
             case Readiness.READY:
                 return True
             case Readiness.WAITING:
+                # Ready or unavailable within a minute: the queue is kept until then.
                 return False
             case Readiness.UNAVAILABLE:
+                # Deferred, so that their batches can settle while the other endpoints go on.
                 self._pushes.defer_queue(endpoint.name, access.until_s)
                 return False
             case Readiness.REFUSED:

@@ -23,24 +23,25 @@ from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_rounds import DeferredRounds
 from notifier.sending.departure import Departure, Exit, Plan
 from notifier.sending.dispatch import Dispatch
+from notifier.sending.exit_reasons import outside_reasons
 from notifier.sending.rate_limit import RateLimit
 from notifier.sending.send_queue import SendQueue
 from notifier.sending.settling import SLOW_S
 
 MAX_OPEN_BATCHES = 128
-"""At 8,000 pushes a second one answer that takes 5 s keeps 80 batches open."""
+"""An answer that takes 5 s keeps 80 batches open: 8,000 pushes a second × 5 s / 500 records."""
 REST_ABOVE_S = 90.0
 """A longer wait than this is not billed: the lane rests."""
 POLL_S = 0.02
-"""How long a turn waits for answers when nothing is to be sent before some have come."""
+"""How long a turn waits for answers when nothing can be sent before some of them arrive."""
 BUSY_POLL_S = 0.005
-"""How long when there may be something to send in the next turn."""
+"""The same when the next turn may have something to send, or only threads can finish."""
 PACED_POLL_S = 0.05
-"""How long at most when the rate limit holds pushes back."""
-_SEND_OPEN_BATCHES = (Exit.HAND_OVER, Exit.COMPLETE)
-"""Ways to end that let the open batches be sent to their end; all others defer what is not in flight."""
-_ACCOUNTS_FOR_ALL = (Exit.ABORT, Exit.CANCEL, Exit.FAIL)
-"""Ways to end a run early: they still account for everything that earlier claims may have sent."""
+"""The longest wait for a rate limit: an operator's command and the deadline are read between two waits."""
+_LETS_OPEN_BATCHES_FINISH = (Exit.HAND_OVER, Exit.COMPLETE)
+"""Exits that let the open batches be sent to their end; all others defer what is not in flight."""
+_READS_ON_TO_ACCOUNT = (Exit.ABORT, Exit.CANCEL, Exit.FAIL)
+"""Exits that end a run early: it reads on, to account for everything that earlier claims may have sent."""
 
 
 class Hop:
@@ -76,13 +77,14 @@ class Hop:
         self._clock = clock
         self._on_turn = on_turn
         self._upcoming: Batch | None = None
-        """A batch that is formed, and waits until the ledger has recorded that a crash could have reached it."""
+        """A batch that is formed and not begun: the ledger must first record that a crash can have reached it."""
         self._exit: Exit | None = None
         self._reason: str | None = None
         self._due_at: float | None = None
         self._unreachable = False
         self._reading_since_s: float | None = None
-        """Since when the settled batches are read, while nothing can be sent for that."""
+        """Since when the hop has waited for the list of settled batches with nothing to send meanwhile; None if it has
+        not."""
 
     def run(self) -> Departure:
         """Send until there is a reason to end, then drain. Every batch formed is settled when this returns.
@@ -110,16 +112,17 @@ class Hop:
                 # After the settlements: one write carries all of them. At the end at once, for nothing follows.
                 self.checkpoint.write(urgent=self._exit is not None or self._is_idle)
                 self._on_turn(self)
-                if self._is_over():
-                    return Departure(self._exit or Exit.COMPLETE, self._reason, self._due_at)
+                if (why := self._finished_exit()) is not None:
+                    return Departure(why, self._reason, self._due_at)
         finally:
+            # Whatever ended the loop: LaneLost too: the source has open files and threads.
             if self._source is not None:
                 self._source.close()
 
     def _heed_dispatch(self) -> None:
         """End when the dispatch found that nothing can be sent: for good, or for a while."""
         if self.dispatch.stop_reason is not None:
-            self._end(Exit.STOP, self.dispatch.stop_reason)
+            self._request_exit(Exit.STOP, self.dispatch.stop_reason)
         elif (rest := self.dispatch.rest) is not None:
             self._rest(rest.until_s, rest.reason)
 
@@ -132,49 +135,44 @@ class Hop:
     # -- reasons to end -----------------------------------------------------------------------------------------------
 
     def _look_for_reasons(self) -> None:
-        """Operator's commands, the campaign's times, the invocation's time."""
-        now_s = self._clock.now()
-        lane = self.checkpoint.lane
-        # In any order: of several reasons the highest `Exit` wins.
-        if lane.control is Control.CANCEL:
-            self._end(Exit.CANCEL, lane.cancel_reason)
-        elif lane.control is Control.PAUSE:
-            self._end(Exit.PAUSE, None)
-        if self._plan.abort_after is not None and now_s >= self._plan.abort_after:
-            self._end(Exit.ABORT, "abort_after has passed")
-        if self._plan.not_before is not None and now_s < self._plan.not_before:
-            self._rest(self._plan.not_before)
-        if self.deadline.is_near():
-            self._end(Exit.HAND_OVER, None)
-        # A hand-over lets open batches finish. The less time is left, the less is waited for: at half of it no request
-        # starts, at a quarter no answer is waited for, and at an eighth no settlement.
+        """Take in what ends the hop from outside, and cut short what the invocation has no time left for."""
+        for found in outside_reasons(self.checkpoint.lane, self._plan, self.deadline, self._clock.now()):
+            if found.due_at is not None:
+                self._rest(found.due_at)
+            else:
+                self._request_exit(found.why, found.reason)
+        # A hand-over lets open batches finish, as long as there is time. Below half of `recurse_below_ms` no request
+        # starts, below a quarter no answer is awaited, below an eighth no settlement.
         remaining_ms = self.deadline.remaining_ms()
-        if remaining_ms < self.deadline.hard_ms and not self.dispatch.draining:
+        if remaining_ms < self.deadline.stop_requests_ms and not self.dispatch.is_draining:
             self._drain()
-        if remaining_ms < self.deadline.last_ms:
+        if remaining_ms < self.deadline.stop_answers_ms:
             self.dispatch.abandon()
-        if remaining_ms < self.deadline.give_up_ms and not self.checkpoint.is_settled:
+        if remaining_ms < self.deadline.stop_settling_ms and not self.checkpoint.is_done_settling:
             self._leave_unsettled()
 
-    def _end(self, why: Exit, reason: str | None) -> None:
-        """Begin to end. Only a hand-over lets the open batches finish; everything else defers what is not in flight."""
-        # Input that cannot be read and batches that cannot be settled decide for good how this hop ends.
+    def _request_exit(self, why: Exit, reason: str | None) -> None:
+        """Begin to end, unless a higher exit was requested before.
+
+        Hand-over and completion let open batches finish; every other exit defers what is not in flight.
+        """
+        # Unreachable input and batches that cannot be settled have set an exit that no later reason may replace.
         is_decided = self._unreachable or self.checkpoint.has_given_up
         if is_decided or (self._exit is not None and self._exit >= why):
             return
         self._exit, self._reason = why, reason
-        if why not in _SEND_OPEN_BATCHES:
+        if why not in _LETS_OPEN_BATCHES_FINISH:
             self._drain()
 
     def _wait(self, reason: str) -> None:
         """Input unreachable: end with WAIT, even when cancelled or aborted, because the account needs the rest."""
         self.checkpoint.troubles.note(reason)
         if self._must_read_on:
-            # Not by `_end`: CANCEL or ABORT would overrule WAIT. Nor would batches that are left unsettled let it end,
-            # and the hop would turn until its time is up.
+            # Set directly: `_request_exit` would keep CANCEL or ABORT, and does nothing after give_up; the hop would
+            # then turn until its time is up.
             self._exit, self._reason = Exit.WAIT, reason
             self._drain()
-        self._end(Exit.WAIT, reason)
+        self._request_exit(Exit.WAIT, reason)
         self._unreachable = True
 
     def _stop_unsettled(self, reason: str) -> None:
@@ -182,8 +180,9 @@ class Hop:
         if self.checkpoint.has_given_up:
             return
         self.checkpoint.give_up()
-        # A cancelled run is never resumed: it ends as cancelled, and its account says what is missing.
-        # By the control, not by the exit: a file that breaks while it is read on has made that one FAIL.
+        # A cancelled run is never resumed: it ends as cancelled, and its account lists what is missing.
+        # Decided by the operator's command: `_exit` may be FAIL already, when the file broke while a cancelled run was
+        # read on.
         is_cancelled = self.checkpoint.lane.control is Control.CANCEL
         self._exit, self._reason = (Exit.CANCEL if is_cancelled else Exit.STOP), reason
         self._drain()
@@ -192,13 +191,14 @@ class Hop:
         """No time is left for another try: leave now, because a kill would lose what the next claim has to know."""
         self.checkpoint.give_up(at_once=True)
         if self._exit not in (Exit.PAUSE, Exit.STOP):
-            # Endings too: they are due again in the next claim, which can then account for everything.
+            # Exits that end the run become WAIT too: the next claim requests them again, and can settle and account for
+            # everything. PAUSE and STOP stay: an operator's resume makes that claim.
             trouble = self.checkpoint.troubles.last
             self._exit, self._reason = Exit.WAIT, trouble or "S3 took no rows in the time that was left"
 
     def _rest(self, due_at: float, reason: str | None = None) -> None:
         self._due_at = due_at
-        self._end(Exit.REST, reason)
+        self._request_exit(Exit.REST, reason)
 
     def _drain(self) -> None:
         """Start no request from now on."""
@@ -207,11 +207,13 @@ class Hop:
 
     def _release_withheld(self) -> None:
         """If only withheld refusals remain and no more answers will come, decide them now."""
-        if self.dispatch.withheld and self.dispatch.withheld == self.dispatch.open and self._nothing_to_send:
-            self.dispatch.release_withheld(is_last_round=self._has_ended and self._exit is None)
+        withheld = self.dispatch.withheld_count
+        # Every open push is a withheld refusal: no request is out whose answer could still decide about them.
+        if withheld and withheld == self.dispatch.open_count and self._nothing_to_send:
+            self.dispatch.release_withheld(is_last_round=self._nothing_left_now and self._exit is None)
 
     @property
-    def _has_ended(self) -> bool:
+    def _nothing_left_now(self) -> bool:
         """The audience is read, and nothing deferred is due."""
         return self._source_ended and self._deferred.is_quiet(self._clock.now())
 
@@ -221,35 +223,38 @@ class Hop:
 
     @property
     def _nothing_to_send(self) -> bool:
-        # A full queue of open batches counts: none is taken in before one of these is settled.
-        return self._queue.is_empty and (self._exit is not None or self._is_full or self._has_ended)
+        # `_is_full` counts as well: a withheld refusal may be what keeps the open batches from settling.
+        return self._queue.is_empty and (self._exit is not None or self._is_full or self._nothing_left_now)
 
     @property
     def _is_full(self) -> bool:
-        """Batches that are left unsettled do not count: nothing waits for them."""
+        """Whether no further batch may be begun before one of the open ones is settled."""
+        # After `give_up` no batch waits for another: unsettled ones are left, and must not stop the reading on.
         return self.checkpoint.unsettled >= MAX_OPEN_BATCHES and not self.checkpoint.has_given_up
 
     @property
     def _is_idle(self) -> bool:
-        return self._queue.is_empty and self.dispatch.open == 0 and self.checkpoint.is_settled
+        return self._queue.is_empty and self.dispatch.open_count == 0 and self.checkpoint.is_done_settling
 
-    def _is_over(self) -> bool:
-        return self._exit is not None and self._is_idle and self.checkpoint.is_written and not self._must_read_on
+    def _finished_exit(self) -> Exit | None:
+        """The exit of a hop that has nothing left to send, settle or write; None while it must go on."""
+        is_finished = self._is_idle and self.checkpoint.is_written and not self._must_read_on
+        return self._exit if is_finished else None
 
     @property
     def _must_read_on(self) -> bool:
-        """After cancel, abort or a broken file: whether batches that an earlier claim may have sent are not formed yet.
+        """After cancel, abort or a broken file: whether batches that an earlier claim may have sent must yet be formed.
 
-        They are formed, so that their rows are counted and the rest is deferred. Also, a worker that was only slow
-        cannot settle any of them afterwards.
+        Formed and settled, their rows are counted and the rest is deferred. It also shuts out the earlier worker, if it
+        was only slow: the rows object of this claim makes its conditional PUT fail.
         """
-        if self._exit not in _ACCOUNTS_FOR_ALL:
+        if self._exit not in _READS_ON_TO_ACCOUNT:
             return False
-        return self._must_read_audience or self.checkpoint.is_in_old_round or self._deferred.has_unfinished
+        return self._must_read_audience or self.checkpoint.is_in_legacy_round or self._deferred.has_unfinished
 
     @property
     def _must_read_audience(self) -> bool:
-        # Not after FAIL: a broken audience cannot be read on.
+        # FAIL is missing: a broken audience cannot be read on. Its deferred batches can (`_must_read_on`).
         is_readable = self._exit in (Exit.ABORT, Exit.CANCEL) and not self._source_ended
         return is_readable and self.checkpoint.has_suspects_ahead
 
@@ -262,6 +267,7 @@ class Hop:
         if self._exit is None:
             self._take_deferred()
         self._queue.send(self._next_batch)
+        # Half a batch is enough time for the ledger write that the next batch waits for.
         if (number := self._queue.half_sent) is not None:
             self.checkpoint.expect(number + 1)
 
@@ -270,12 +276,10 @@ class Hop:
         batch = self._read_batch() if self._may_read else None
         if batch is None:
             return None
-        # Not where a run ends early: then the batch is deferred unasked, and no crash can leave it suspected.
-        if (
-            not batch.settled_by_another
-            and self._exit is None
-            and not self.checkpoint.may_form(batch.number, batch.pushes)
-        ):
+        # Only what may be asked for is reserved. A settled batch is not asked for again; where a run ends early, the
+        # batch is deferred unasked. Neither can leave requests behind in a crash.
+        must_reserve = self._exit is None and not batch.settled_by_another
+        if must_reserve and not self.checkpoint.reserve(batch.number, batch.pushes):
             self._upcoming = batch
             return None
         self._upcoming = None
@@ -289,29 +293,31 @@ class Hop:
     def _may_read(self) -> bool:
         if self._is_full:
             return False
-        return self._exit is None or self._must_read_audience or self.checkpoint.is_in_old_round
+        return self._exit is None or self._must_read_audience or self.checkpoint.is_in_legacy_round
 
     def _read_batch(self) -> Batch | None:
-        """The next batch of the audience; None when it is not there yet, or cannot be had, which ends the hop."""
+        """The next batch of the audience; None when it is not there yet, or cannot be read, which ends the hop."""
         try:
             if self._source is None:
                 self._source = self._opener.open(self.checkpoint)
+            # None while settled batches are still being read: opened again next turn.
             if self._source is None:
                 self._note_slow_reading()
                 return None
             self._reading_since_s = None
             return self._upcoming or self._source.next()
         except BrokenInput as error:
+            # In an unchanged file every claim stops at this record. In a changed one an earlier claim may have read on.
             self.checkpoint.end_forming(has_changed=isinstance(error, ChangedInput))
-            self._end(Exit.FAIL, str(error))
+            self._request_exit(Exit.FAIL, str(error))
         except StoreRefused as error:
-            self._end(Exit.STOP, f"rows_refused: {error}")
+            self._request_exit(Exit.STOP, f"rows_refused: {error}")
         except InputUnreachable as error:
             self._wait(str(error))
         return None
 
     def _note_slow_reading(self) -> None:
-        """Note what is waited for: a hop that is killed meanwhile leaves it in the ledger."""
+        """Note what the hop waits for, once it is slow: if the hop is killed meanwhile, the ledger has the reason."""
         now_s = self._clock.monotonic()
         if self._reading_since_s is None:
             self._reading_since_s = now_s
@@ -325,13 +331,13 @@ class Hop:
         try:
             self._deferred.turn()
         except StoreRefused as error:
-            self._end(Exit.STOP, f"rows_refused: {error}")
+            self._request_exit(Exit.STOP, f"rows_refused: {error}")
         if self._exit is not None and not self._must_read_on:
             self._deferred.stop()
 
     def _take_deferred(self, *, unfinished_only: bool = False) -> None:
         for batch, later in self._deferred.take(unfinished_only=unfinished_only):
-            # Where a run ends early nothing is sent, and the ramp's time does not count.
+            # `sending_ms` decides how far the ramp has come: it counts only while something is sent.
             if not unfinished_only:
                 self.checkpoint.begin_sending()
             self._queue.put_again(batch)
@@ -347,9 +353,10 @@ class Hop:
         if batch is not None:
             self._queue.put(batch)
         self._take_deferred(unfinished_only=True)
+        # Each turn: what has just been put in the queue must be deferred, not sent.
         self._drain()
         try:
-            self._deferred.due_at()  # asked for its error only
+            self._deferred.raise_trouble()
         except InputUnreachable as error:
             self._wait(str(error))
 
@@ -361,42 +368,47 @@ class Hop:
             return
         # Deferred devices leave this count as the round that asked for them is settled: at 0 all have an outcome.
         if self.checkpoint.account.deferred <= 0:
-            self._end(Exit.COMPLETE, None)
+            self._request_exit(Exit.COMPLETE, None)
             return
         try:
             due_at = self._deferred.due_at()
         except InputUnreachable as error:
             self._wait(str(error))
             return
+        # inf: nothing listed; None: still reading, decided in a later turn.
         if due_at == math.inf:
             # The account counts deferred devices and no object holds them. A listing may have been older than they are.
             if not self._deferred.look_again():
-                self._end(Exit.STOP, "deferred_missing: the objects of devices that are still to be asked for are gone")
+                self._request_exit(
+                    Exit.STOP, "deferred_missing: the objects of devices that are still to be asked for are gone"
+                )
         elif due_at is not None:
             self._rest_until(due_at)
 
     @property
     def _has_read(self) -> bool:
-        """The audience is read. Where nothing is deferred, that need not be written before the run completes."""
-        nothing_left = not self.checkpoint.is_in_old_round and self.checkpoint.account.deferred <= 0
+        """Whether the audience is read to its end."""
+        # Where nothing is deferred, that need not be written first: the write that completes the run has it.
+        nothing_left = not self.checkpoint.is_in_legacy_round and self.checkpoint.account.deferred <= 0
         return self.checkpoint.is_read or (self._source_ended and nothing_left)
 
     def _end_reading(self, source: BatchSource) -> None:
         """Go on with deferred devices only."""
-        # The audience is over when its batches are settled: a crash before that must form them again.
+        # The cursor moves to round 1 only when all batches of the audience are settled: after a crash before that, the
+        # next claim must form them again.
         if self._queue.has_first or not self.checkpoint.has_settled_all:
             return
-        if not self.checkpoint.is_in_old_round:
+        if not self.checkpoint.is_in_legacy_round:
             if self.checkpoint.account.deferred > 0:
                 self.checkpoint.end_reading()
         elif self._deferred.is_listed and isinstance(source, EndedAudience):
             self.checkpoint.end_reading(source.settled, self._deferred.asked_by_old_claims(source.settled))
 
     def _rest_until(self, due_at: float) -> None:
-        """A short wait is waited for, a long one is a rest."""
+        """Rest until then if the wait is long; a short one passes in the loop."""
         wait_s = due_at - self._clock.now()
         beyond_hop = wait_s * 1000 > self.deadline.before_near_ms()
-        # Credentials that could not be had for half a minute will not be there in a moment either.
+        # Credentials that were missing for 30 s (`keys.PATIENCE_S`) will not arrive in the next seconds either.
         unavailable = self.dispatch.unavailable
         if wait_s > REST_ABOVE_S or (wait_s > 0 and (beyond_hop or unavailable)):
             # Not beyond `abort_after`: a run that is aborted must be ended then.
@@ -409,6 +421,7 @@ class Hop:
             return POLL_S  # whatever the rate limit allows, nothing may start
         if self._exit is None and self._queue.has_first and self.dispatch.room > 0:
             return min(self._queue.wait_s(), PACED_POLL_S)
-        if self.dispatch.open == 0 or not self._nothing_to_send:
+        # Nothing can be answered; only threads can finish, and poll does not wake for them.
+        if self.dispatch.open_count == 0 or not self._nothing_to_send:
             return BUSY_POLL_S
         return POLL_S

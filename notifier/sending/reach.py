@@ -6,9 +6,9 @@ from notifier.model.run import Lane
 from notifier.model.runtime import Clock
 
 LOOKAHEAD = 8
-"""How far batches may start beyond the recorded high-water mark `fed`: bounds what a crash leaves suspected."""
+"""How far batches may start beyond the recorded mark `may_ask_below`: bounds what a crash leaves suspected."""
 LOOK_BACK_S = 0.2
-"""Not further than as many batches as started in this time: a slow run leaves that much less."""
+"""No further than as many batches as started in this time: so a slow run leaves fewer suspected."""
 
 
 class Reach:
@@ -20,10 +20,10 @@ class Reach:
 
     def __init__(self, lane: Lane, clock: Clock) -> None:
         self._clock = clock
-        self.fed = lane.fed
+        self.may_ask_below = lane.may_ask_below
         """Batches of the cursor's round with numbers below may be asked for."""
-        self.widest = lane.widest
-        """None of them has more devices: a run may end without forming them again, and then this bounds its account."""
+        self.most_devices = lane.most_devices
+        """None of them has more devices: if the run ends without forming them again, this bounds what they count."""
         self._began: deque[float] = deque(maxlen=LOOKAHEAD)
         """When the last batches were formed."""
 
@@ -33,16 +33,16 @@ class Reach:
         Args:
             recorded: the lane as the ledger last returned it.
         """
-        self.widest = max(self.widest, devices)
+        self.most_devices = max(self.most_devices, devices)
         ahead = self._ahead()
         # Raised when half of the lead is used up, so that the write is done before a batch has to wait for it.
-        if number >= self.fed - ahead // 2:
-            self.fed = max(self.fed, number + ahead)
-        return number < recorded.fed and devices <= recorded.widest
+        if number >= self.may_ask_below - ahead // 2:
+            self.may_ask_below = max(self.may_ask_below, number + ahead)
+        return number < recorded.may_ask_below and devices <= recorded.most_devices
 
     def expect(self, number: int) -> None:
         """Batch `number` will soon be asked for: write that now, so that nothing has to wait."""
-        self.fed = max(self.fed, number + 1)
+        self.may_ask_below = max(self.may_ask_below, number + 1)
 
     def begin(self) -> None:
         """A batch was formed."""
@@ -50,11 +50,11 @@ class Reach:
 
     def begin_round(self) -> None:
         """The lane comes to another round: its batches are numbered from 0 again."""
-        self.fed = 0
+        self.may_ask_below = 0
 
     def is_beyond(self, recorded: Lane) -> bool:
         """Whether the ledger does not have these marks yet."""
-        return self.fed > recorded.fed or self.widest > recorded.widest
+        return self.may_ask_below > recorded.may_ask_below or self.most_devices > recorded.most_devices
 
     def _ahead(self) -> int:
         """How many batches may be begun before the next ledger write: those of a moment, and one."""

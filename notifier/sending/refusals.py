@@ -13,8 +13,8 @@ from notifier.sending.endpoint_state import EndpointState
 from notifier.sending.open_pushes import OpenPushes, Refusal
 from notifier.sending.withheld_refusals import WithheldRefusals
 
-MOST_WITHHELD_SHARE = 4
-"""Withheld refusals fill at most one part in so many of the window: the others must be able to prove something."""
+WITHHELD_WINDOW_DIVISOR = 4
+"""Withheld refusals fill at most a quarter of the window: the other pushes may prove whose fault they are."""
 
 
 class Refusals:
@@ -94,7 +94,7 @@ class Refusals:
 
         Each device is so once, and rejected the second time: otherwise rounds could follow each other for ever.
         """
-        if self._withheld.count * MOST_WITHHELD_SHARE < self._pushes.window:
+        if self._withheld.count * WITHHELD_WINDOW_DIVISOR < self._pushes.window:
             return
         for refusal in self._withheld.take_all():
             device = refusal.push.key

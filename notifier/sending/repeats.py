@@ -26,7 +26,7 @@ def mark_suspected(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
     if not asked:
         return
     for push in batch.waiting:
-        askers = sum(bits >> push.order & 1 for bits in asked)
+        askers = sum(bits >> push.order & 1 for bits in asked)  # bit n is the batch's n-th device
         if not askers or push.is_control:
             continue
         # The device was asked for in an earlier round too, unanswered: then the first of these was a repeat itself.
@@ -82,21 +82,23 @@ def unfinished_claim(epoch: int, below: int, batches: Iterable[Batch]) -> Unfini
 def as_never_formed(lane: Lane, first: int) -> Lane:
     """The lane with an upper bound of what earlier claims asked for, when no claim will form those batches any more.
 
-    How many devices they have is not known: no batch has more than `widest`, no deferred one more than all deferred
-    devices together. Each device counts as unsettled once, and as one more request for each further claim.
+    How many devices they have is not known: no batch has more than `most_devices`, no deferred one more than all
+    deferred devices together. Each device counts as unsettled once, and as one more request for each further claim.
 
     Args:
         first: the first batch of the audience that was not formed since.
     """
-    asked: Counter[int] = Counter()
+    asked: Counter[int] = Counter()  # by batch, requests of all claims together
     for one in lane.suspects:
         for number in filter(one.may_have_asked, range(first, one.below)):
-            asked[number] += lane.widest if one.asked is None else one.asked[number]
+            asked[number] += lane.most_devices if one.asked is None else one.asked[number]
     # Two claims that left may have asked for different devices of a batch: so their sum, not the larger of both.
-    most = {number: min(devices, lane.widest) for number, devices in asked.items()}
-    widest = min(lane.widest, lane.account.deferred)
-    asking = lane.asking and tuple(msgspec.structs.replace(one, devices=widest) for one in lane.asking)
-    requests = asked.total() - sum(most.values()) + sum((len(one.epochs) - 1) * widest for one in lane.asking or ())
+    most = {number: min(devices, lane.most_devices) for number, devices in asked.items()}
+    most_deferred = min(lane.most_devices, lane.account.deferred)
+    asking = lane.asking and tuple(msgspec.structs.replace(one, devices=most_deferred) for one in lane.asking)
+    requests = (
+        asked.total() - sum(most.values()) + sum((len(one.epochs) - 1) * most_deferred for one in lane.asking or ())
+    )
     account = msgspec.structs.replace(lane.account, repeat_requests=lane.account.repeat_requests + requests)
     suspects = tuple(_bounded(one, first, most) for one in lane.suspects)
     return msgspec.structs.replace(lane, account=account, suspects=suspects, asking=asking)

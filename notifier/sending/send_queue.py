@@ -86,7 +86,7 @@ class SendQueue:
             if push.is_control:
                 batch.hold(push, at)
             else:
-                self._dispatch.send(push)
+                self._dispatch.enqueue(push)
             sent += 1
         return sent
 
@@ -99,7 +99,7 @@ class SendQueue:
         while self._again and left > 0:
             batch = self._again[0]
             while batch.waiting and batch.waiting[0].attempts and left > 0:
-                self._dispatch.send(batch.waiting.popleft())
+                self._dispatch.enqueue(batch.waiting.popleft())
                 left -= 1
             if not batch.waiting or not batch.waiting[0].attempts:
                 self._again.popleft()

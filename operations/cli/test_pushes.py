@@ -20,6 +20,7 @@ from notifier.model.recipient import Device, masked
 from notifier.model.record_reading import read_recipient
 from notifier.model.run import source_of
 from notifier.model.spelling import BrokenRecord
+from notifier.sending.carrier import DRY_RUN
 from operations.cli.cloud import Cloud
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, Stack, StackFile, console, print_json
@@ -205,7 +206,7 @@ def _print(tested: list[Tested]) -> None:
         table.add_row(Text(one.arm), one.locale or "(own texts)", device, outcome, one.reason or "")
     out = console()
     out.print(table)
-    if any(one.reason == "dry_run" for one in tested):
+    if any(one.reason == DRY_RUN for one in tested):
         out.print(
             "[yellow]The stack rehearses: nothing reached a phone. Deploy it with Mode=live to see the pushes.[/]"
         )

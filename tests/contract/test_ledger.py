@@ -96,7 +96,7 @@ def moved(lane: Lane, record: int, **changes: Any) -> Lane:
     account = Account(users=record)
     for _ in range(record):
         account.count("default", Outcome.ACCEPTED, None)
-    changes = {"fed": record // 500 + 8, "idle_claims": 0, "revision": record} | changes
+    changes = {"may_ask_below": record // 500 + 8, "idle_claims": 0, "revision": record} | changes
     return msgspec.structs.replace(lane, cursor=Cursor(record=record), account=account, **changes)
 
 
@@ -363,25 +363,30 @@ class TestHolder:
         lane = claim(ledger, time)
         ledger.set_control("r1", Control.PAUSE, "ann")
         time.s += 20
-        renewed = ledger.renew(msgspec.structs.replace(lane, fed=8))
+        renewed = ledger.renew(msgspec.structs.replace(lane, may_ask_below=8))
         assert (renewed.lease_until_ms, renewed.due_at_ms) == (time.ms + LEASE_MS, time.ms + LEASE_MS)
-        assert (renewed.fed, renewed.control, renewed.cursor) == (8, Control.PAUSE, lane.cursor)
+        assert (renewed.may_ask_below, renewed.control, renewed.cursor) == (8, Control.PAUSE, lane.cursor)
 
     def test_the_widest_batch(self, ledger: Any, time: Time) -> None:
         """It outlives the claim, and an older write that arrives late does not take it back."""
-        lane = ledger.renew(msgspec.structs.replace(claim(ledger, time), fed=2, widest=700))
-        assert lane.widest == 700
-        assert ledger.renew(msgspec.structs.replace(lane, widest=500)).widest == 700
-        lane = ledger.advance(lane, moved(lane, 500, widest=900))
+        lane = ledger.renew(msgspec.structs.replace(claim(ledger, time), may_ask_below=2, most_devices=700))
+        assert lane.most_devices == 700
+        assert ledger.renew(msgspec.structs.replace(lane, most_devices=500)).most_devices == 700
+        lane = ledger.advance(lane, moved(lane, 500, most_devices=900))
         ledger.release(lane, LaneState.READY, time.ms)
-        assert (claim(ledger, time).widest, ledger.read_lane("r1").fed) == (900, 0)
+        assert (claim(ledger, time).most_devices, ledger.read_lane("r1").may_ask_below) == (900, 0)
 
     def test_advancing(self, ledger: Any, time: Time) -> None:
         """Cursor and counts move in one write, which extends the lease as well."""
         lane = claim(ledger, time)
         time.s += 20
         after = ledger.advance(lane, moved(lane, 1000, sending_ms=900))
-        assert (after.cursor, after.fed, after.sending_ms, after.idle_claims) == (Cursor(record=1000), 10, 900, 0)
+        assert (after.cursor, after.may_ask_below, after.sending_ms, after.idle_claims) == (
+            Cursor(record=1000),
+            10,
+            900,
+            0,
+        )
         assert after.account == moved(lane, 1000).account
         assert after.lease_until_ms == time.ms + LEASE_MS
         assert ledger.read_lane("r1") == after
@@ -729,8 +734,8 @@ class TestOlderReleases:
         where = {"pk": {"S": "run#r1"}, "sk": {"S": "lane#0000"}}
         dynamodb.update_item(TableName=table, Key=where, UpdateExpression="REMOVE widest")
         lane = claim(dynamo, time)
-        assert lane.widest == 500
-        assert dynamo.renew(msgspec.structs.replace(lane, fed=1, widest=700)).widest == 700
+        assert lane.most_devices == 500
+        assert dynamo.renew(msgspec.structs.replace(lane, may_ask_below=1, most_devices=700)).most_devices == 700
 
 
 class TestTable:

@@ -121,8 +121,8 @@ class MemoryLedger:
         before = found
         crashed = before.state is LaneState.RUNNING
         suspects = before.suspects
-        if crashed and before.fed:
-            suspects += (UnfinishedClaim(before.epoch, before.fed),)
+        if crashed and before.may_ask_below:
+            suspects += (UnfinishedClaim(before.epoch, before.may_ask_below),)
         self._owners[run_id, lane] = owner
         claimed = self._put(
             before,
@@ -134,7 +134,7 @@ class MemoryLedger:
             started_at_ms=before.started_at_ms or now_ms,
             ends_at_ms=ends_at_ms,
             suspects=suspects,
-            fed=0,
+            may_ask_below=0,
             reason=None,
             epoch=before.epoch + 1,
             hop=before.hop + 1,
@@ -149,13 +149,24 @@ class MemoryLedger:
         return self._write(
             "renew",
             lane,
-            {"fed": lane.fed, "widest": lane.widest, "trouble": lane.trouble} | self._leased(),
-            unless=lambda found: found.fed > lane.fed or found.widest > lane.widest,
+            {"may_ask_below": lane.may_ask_below, "most_devices": lane.most_devices, "trouble": lane.trouble}
+            | self._leased(),
+            unless=lambda found: found.may_ask_below > lane.may_ask_below or found.most_devices > lane.most_devices,
         )
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts, and extend the lease. Raises LaneLost."""
-        names = ("cursor", "fed", "widest", "suspects", "account", "sending_ms", "idle_claims", "health", "trouble")
+        names = (
+            "cursor",
+            "may_ask_below",
+            "most_devices",
+            "suspects",
+            "account",
+            "sending_ms",
+            "idle_claims",
+            "health",
+            "trouble",
+        )
         changes = {name: getattr(after, name) for name in (*names, "revision", "asking")} | self._leased()
         return self._write("advance", before, changes, cursor=True)
 

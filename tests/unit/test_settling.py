@@ -293,7 +293,7 @@ class TestNeverFormedAgain:
         below, claims = max(one.below for one in world.lane.suspects), len(world.lane.suspects)
         assert 0 < twice <= figures.possibly_repeated <= below * world.size
         assert 0 < world.phones.repeats <= figures.repeat_requests <= claims * figures.possibly_repeated
-        assert world.lane.widest == world.size
+        assert world.lane.most_devices == world.size
 
     def test_cancelled_and_killed_each_time(self) -> None:
         """No claim of a cancelled run lives to count: the one that ends it counts by the ledger alone."""
@@ -341,7 +341,7 @@ class TestNeverFormedAgain:
         known: dict[int, int] = {}
 
         def note(token: str, _: float, __: int) -> None:
-            known.setdefault(int(token[1:].partition(".")[0]) // 10, world.lane.widest)
+            known.setdefault(int(token[1:].partition(".")[0]) // 10, world.lane.most_devices)
 
         world.phones.on_ask = note
         assert invoke(world).status == "completed"
@@ -350,7 +350,7 @@ class TestNeverFormedAgain:
     def test_deferred_devices(self) -> None:
         """A deferred batch has no more devices than are deferred; each claim may have asked for each of them."""
         account = Account(devices=400, deferred=30, possibly_repeated=5)
-        lane = Lane("r", widest=500, account=account, asking=(Asking(3, 1, (4, 5)), Asking(7, 2, (5,))))
+        lane = Lane("r", most_devices=500, account=account, asking=(Asking(3, 1, (4, 5)), Asking(7, 2, (5,))))
         bound = as_never_formed(lane, 0)
         assert bound.unsettled == 60
         assert bound.account.repeat_requests + bound.unsettled == account.repeat_requests + 2 * 30 + 30
@@ -358,7 +358,9 @@ class TestNeverFormedAgain:
     def test_claims_that_left(self) -> None:
         """Two that each asked for a part of a batch may have asked for different devices of it."""
         lane = Lane(
-            "r", widest=500, suspects=(UnfinishedClaim(1, 9, {8: 300}, {8: "f"}), UnfinishedClaim(2, 9, {8: 100, 2: 7}))
+            "r",
+            most_devices=500,
+            suspects=(UnfinishedClaim(1, 9, {8: 300}, {8: "f"}), UnfinishedClaim(2, 9, {8: 100, 2: 7})),
         )
         bound = as_never_formed(lane, 3)
         assert (bound.unsettled, bound.account.repeat_requests) == (400 + 7, 0)
@@ -511,7 +513,7 @@ class TestCounting:
         """Of 100 pushes a second a crash makes two batches suspect, and not eight."""
         world = World(users(20_000), per_second=100)
         crash(world, 12)
-        assert world.lane.fed * 500 - world.lane.cursor.record <= 1000
+        assert world.lane.may_ask_below * 500 - world.lane.cursor.record <= 1000
         invoke(world)
         figures = summary(world)
         assert 0 < world.phones.repeats <= figures.possibly_repeated <= 1000

@@ -113,7 +113,7 @@ class TestCrashes:
             invoke(world, (0.5, cut), (9, kill))
         world.clock.time_s += LEASE_MS / 1000 + 1
         world.results.troubles = world.ledger.troubles = lambda _: Trouble.NONE
-        begun = world.lane.fed
+        begun = world.lane.may_ask_below
         assert set(world.phones.asked) == {f"t{n}.0" for n in range(10 * begun)}
         invoke(world, timeout_s=60 + begun - 1.5)
         assert world.lane.cursor.record == 10 * (begun - 1)

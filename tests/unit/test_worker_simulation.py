@@ -122,7 +122,7 @@ class History:
         old, new = before.cursor, after.cursor
         assert (new.round, new.record) >= (old.round, old.record)
         assert after.epoch >= before.epoch
-        assert after.widest >= before.widest
+        assert after.most_devices >= before.most_devices
         self._check_suspects(before, after)
         if (new.round, new.record) == (old.round, old.record):
             return
@@ -150,7 +150,7 @@ class History:
         """
         number = int(token[1:].partition(".")[0]) // self.size
         devices = sum(map(DEVICES.__getitem__, self.kinds[number * self.size :][: self.size]))
-        if devices > self.world.lane.widest:
+        if devices > self.world.lane.most_devices:
             self.seen_wrong.append(AssertionError(f"batch {number} is asked for and the ledger knows of no such"))
         due_at, due_round = self.world.results.due.get(token, (0.0, 0))
         if round_ < due_round:

@@ -58,8 +58,8 @@ def new_lane(lane: Lane) -> dict[str, Value]:
         "due": LANE,
         "due_at": lane.due_at_ms or 0,
         "cursor": lane.cursor.encode(),
-        "fed": lane.fed,
-        "widest": lane.widest,
+        "fed": lane.may_ask_below,
+        "widest": lane.most_devices,
         "hop": lane.hop,
         "sending_ms": lane.sending_ms,
         "idle_claims": lane.idle_claims,
@@ -80,10 +80,10 @@ def lane_of(item: Item) -> Lane:
         lease_until_ms=number_in(item, "lease_until_ms") or 0,
         due_at_ms=number_in(item, "due_at"),
         cursor=decode_cursor(item["cursor"]["S"]),
-        fed=number_in(item, "fed") or 0,
+        may_ask_below=number_in(item, "fed") or 0,
         # Not the value of a new lane: claims of an earlier release may have asked for batches already, most likely of
         # one device a user.
-        widest=BATCH_SIZE if (widest := number_in(item, "widest")) is None else widest,
+        most_devices=BATCH_SIZE if (widest := number_in(item, "widest")) is None else widest,
         suspects=json_in(item, "suspects", tuple[UnfinishedClaim, ...]) or (),
         hop=number_in(item, "hop") or 0,
         sending_ms=number_in(item, "sending_ms") or 0,

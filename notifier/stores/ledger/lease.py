@@ -18,17 +18,17 @@ MAX_REASON = 2_000
 
 _STATE, _CONTROL = Attr("state"), Attr("control")
 
-HANDED_OVER = _STATE.eq(LaneState.READY.value)
-"""The hop before has ended in good order, or the lane is new, or an operator has resumed it."""
+IS_READY = _STATE.eq(LaneState.READY.value)
+"""The hop before has ended in order, or the lane is new, or an operator has resumed it."""
 CANCELLED_WHILE_WAITING = _STATE.is_in(
     [LaneState.RESTING.value, LaneState.PAUSED.value, LaneState.STOPPED.value]
 ) & _CONTROL.eq(Control.CANCEL.value)
-"""A worker has to close the run; nothing is sent, so that the lane need not be due."""
+"""A worker has to close the run. Nothing is sent, so the lane may be claimed before it is due."""
 
 STILL_PAUSED = _CONTROL.eq(Control.PAUSE.value)
-"""No operator has resumed or cancelled it while its requests came to an end: else it must go on."""
+"""The operator still wants a pause. If not, the lane must become ready instead."""
 NOT_CANCELLED = _CONTROL.ne(Control.CANCEL.value)
-"""No operator has cancelled it meanwhile: else a worker must close it."""
+"""No operator has cancelled the run. If one has, the lane must become ready, so that a worker closes it."""
 RELEASED_ONLY_IF: dict[LaneState, ConditionBase] = {
     LaneState.PAUSED: STILL_PAUSED,
     LaneState.STOPPED: NOT_CANCELLED,
@@ -91,7 +91,7 @@ class Leases(Table):
 
         Args:
             function_version: the version of the code that claims. The lane keeps the one of its first claim.
-            owner: the name of this invocation, which no other has: the lease's owner.
+            owner: the name of this invocation, which no other has: the lease's owner. Stored as `holder`.
             ends_at_ms: when this invocation's time is up, for people who watch.
             gone_version: the lane's version of the code, where that was deleted: it goes on with `function_version`.
 
@@ -104,7 +104,9 @@ class Leases(Table):
         if before is None:
             raise LaneTaken(None)
         crashed = before.state is LaneState.RUNNING
-        version = function_version if gone_version else before.function_version or function_version
+        # The version of the first claim, unless it was deleted.
+        keeps_version = before.function_version and not gone_version
+        version = before.function_version if keeps_version else function_version
         update = (
             _claim_of(before, self._now_ms())
             .set(function_version=version, gone_version=gone_version or before.gone_version)
@@ -127,11 +129,11 @@ class Leases(Table):
         Raises:
             LaneLost: another worker has claimed the lane.
         """
-        update = self._extended_lease().set(fed=lane.fed, widest=lane.widest, trouble=_trouble_of(lane))
-        # An older renewal that arrives late must not lower what a crash is known to have reached, nor how many devices
-        # that may be. A lane of the release before has no `widest`: then the second is no condition.
-        not_fed_further = ~Attr("fed").gt(lane.fed)
-        not_wider = ~Attr("widest").gt(lane.widest)
+        update = self._extended_lease().set(fed=lane.may_ask_below, widest=lane.most_devices, trouble=_trouble_of(lane))
+        # A late renewal must not lower `fed` (which batches a crash may have reached) or `widest` (their largest size).
+        # A lane of the release before has no `widest`: then the second is no condition.
+        not_fed_further = ~Attr("fed").gt(lane.may_ask_below)
+        not_wider = ~Attr("widest").gt(lane.most_devices)
         return self._write(lane, update.only_if(not_fed_further, not_wider), _Written())
 
     def advance(self, before: Lane, after: Lane) -> Lane:
@@ -149,20 +151,21 @@ class Leases(Table):
             cursor=after.cursor.encode(),
             account=as_json(after.account),
             revision=after.revision,
-            fed=after.fed,
-            widest=after.widest,
+            fed=after.may_ask_below,
+            widest=after.most_devices,
             idle_claims=after.idle_claims,
             health=as_json(after.health),
         )
-        update = _with_open_requests(update, after).only_if(cursor_is_as_before, is_newer)
+        update = _with_leftovers(update, after).only_if(cursor_is_as_before, is_newer)
         try:
             return self._write(before, update, _Written(cursor=after.cursor, revision=after.revision))
         except _NotWritten as refused:
             found = refused.found
             if found.state is not LaneState.RUNNING or found.cursor == before.cursor:
                 raise
-        # No other claim writes in our epoch: an earlier advance of ours was written although no answer to it came. This
-        # one holds all that the earlier one wrote, so that it follows on that.
+        # Only this claim writes in its epoch: an earlier advance of it was written although no answer to it came. This
+        # one holds all that the earlier one wrote. Try again from the cursor that was written. Ends: each retry needs a
+        # write of this claim that moved it.
         return self.advance(found, after)
 
     def _extended_lease(self) -> Update:
@@ -192,11 +195,13 @@ class Leases(Table):
         return self._release(lane, LaneState.READY, self._now_ms(), None)
 
     def _release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None) -> Lane:
-        update = _with_reason(_with_open_requests(Update(), lane), reason).set(state=state.value, lease_until_ms=0)
-        # Out of the index where no time is set, so that no sweeper finds it.
+        update = _with_reason(_with_leftovers(Update(), lane), reason).set(state=state.value, lease_until_ms=0)
+        # Without a time it leaves the index of due lanes: the sweeper does not find it.
         update = update.remove("due", "due_at") if due_at_ms is None else update.set(due=LANE, due_at=due_at_ms)
         if state is LaneState.RESTING:
-            # A claim that found nothing to do yet is no sign of a run that makes no progress.
+            # Only a rest resets the count: nothing was to be done before a known time. Claims that wait for unreachable
+            # input (READY with a time) go on counting, so that such a run stops. `Controls` resets it when an operator
+            # resumes a lane.
             update = update.set(idle_claims=0)
         if state in RELEASED_ONLY_IF:
             update = update.only_if(RELEASED_ONLY_IF[state])
@@ -210,7 +215,7 @@ class Leases(Table):
         """
         now_ms = self._now_ms()
         update = (
-            _with_reason(_with_open_requests(Update(), lane), reason)
+            _with_reason(_with_leftovers(Update(), lane), reason)
             .set(state=LaneState.DONE.value, ending=ending.value, account=as_json(lane.account))
             .set(lease_until_ms=0, due=LANE, due_at=now_ms + LEASE_MS)
             .set_first(ended_at_ms=now_ms)
@@ -227,7 +232,7 @@ class Leases(Table):
             _NotWritten: the claim is still the latest, but another condition is not met.
         """
         no_later_claim = Attr("epoch").eq(lane.epoch)
-        # Without it a write that arrives late would bring a lane back to life that this claim has released or finished.
+        # Otherwise a late write would make a lane running again that this claim has released or finished.
         not_released = _STATE.eq(LaneState.RUNNING.value)
         update = update.set(expires_at=self._expires_at()).only_if(no_later_claim, not_released)
         item = self._update_if_met(lane_key(lane.run_id, lane.lane), update)
@@ -246,27 +251,31 @@ class Leases(Table):
 def _claim_of(before: Lane, now_ms: int) -> Update:
     """The claim of a lane that was read as `before`."""
     suspects = before.suspects
-    if before.state is LaneState.RUNNING and before.fed:
-        # Its worker never ended the claim: it may have asked for devices of the batches below `fed`.
-        suspects += (UnfinishedClaim(before.epoch, before.fed),)
+    if before.state is LaneState.RUNNING and before.may_ask_below:
+        # Its worker never ended the claim: it may have asked for devices of the batches below this mark.
+        suspects += (UnfinishedClaim(before.epoch, before.may_ask_below),)
     return (
         Update()
         .set(state=LaneState.RUNNING.value, lease_until_ms=now_ms + LEASE_MS, due=LANE, due_at=now_ms + LEASE_MS)
         .set(started_at_ms=before.started_at_ms or now_ms, suspects=as_json(suspects), fed=0)
+        # Every claim counts as idle until an advance sets it to 0.
         .add(epoch=1, hop=1, idle_claims=1)
         .remove("reason")
         .only_if(
             Attr("epoch").eq(before.epoch),  # no other worker has claimed it since it was read
-            _STATE.eq(before.state.value),  # nor has its worker or an operator changed it: `suspects` still holds
-            HANDED_OVER | rest_is_over(now_ms) | lease_is_over(now_ms) | CANCELLED_WHILE_WAITING,
+            _STATE.eq(before.state.value),  # nor has its worker or an operator changed it: `suspects` is still right
+            # and it may be claimed: handed over, due, without a live worker, or to be closed
+            IS_READY | rest_is_over(now_ms) | lease_is_over(now_ms) | CANCELLED_WHILE_WAITING,
         )
     )
 
 
-def _with_open_requests(update: Update, lane: Lane) -> Update:
-    """The update with what the next claim must know: time spent, requests without a known answer, the last trouble."""
+def _with_leftovers(update: Update, lane: Lane) -> Update:
+    """The update with what a claim leaves to the next: time spent, requests without a known answer, the last trouble.
+
+    `asking` is written only in lanes that have it: older releases' lanes go on without.
+    """
     update = update.set(sending_ms=lane.sending_ms, suspects=as_json(lane.suspects), trouble=_trouble_of(lane))
-    # A lane without it goes on as the release that began it did: it is never written where it was not there.
     return update if lane.asking is None else update.set(asking=as_json(lane.asking))
 
 
