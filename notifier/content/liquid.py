@@ -1,6 +1,6 @@
 """Compiles texts by python-liquid, restricted to what a push needs and to what cannot keep a worker busy for long.
 
-Only `template.compiled` imports this module, and only for a text with a placeholder: the library takes 0.3 s to import.
+Only `compile.compiled` imports this module, and only for a text with a placeholder: the library takes 0.3 s to import.
 """
 
 import itertools

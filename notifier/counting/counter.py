@@ -117,7 +117,8 @@ class AudienceCounter:
         # As in a run, where batches are formed alone: rows are joined within a batch only.
         if self.figures.records % self._size == 0:
             self.user_rows.start_batch()
-        self.figures.users += self.user_rows.starts_user(user_id)
+        if self.user_rows.starts_user(user_id):
+            self.figures.users += 1
 
     def count(self, recipient: Recipient) -> bool:
         """Count one recipient. False where an earlier row of the user was counted: then only the devices are."""

@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
+
+from notifier.dynamodb import IS_NEW, condition_of, is_refused, item_of
 
 
 def take_today(items: Any, table: str, name: str, now_s: float) -> bool:
@@ -14,16 +17,12 @@ def take_today(items: Any, table: str, name: str, now_s: float) -> bool:
         name: the task's name, the sort key of its item.
     """
     today = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d")
+    item = item_of({"pk": "sweeper", "sk": name, "day": today})
+    is_first_today = IS_NEW | Attr("day").ne(today)
     try:
-        items.put_item(
-            TableName=table,
-            Item={"pk": {"S": "sweeper"}, "sk": {"S": name}, "day": {"S": today}},
-            ConditionExpression="attribute_not_exists(pk) OR #day <> :today",
-            ExpressionAttributeNames={"#day": "day"},
-            ExpressionAttributeValues={":today": {"S": today}},
-        )
+        items.put_item(TableName=table, Item=item, **condition_of(is_first_today))
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+        if is_refused(error):
             return False
         raise
     return True

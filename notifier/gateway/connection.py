@@ -13,6 +13,7 @@ from notifier.gateway.endpoint import Endpoint
 from notifier.model.exchange import Answer, NoAnswer, Request
 
 ANSWER_LIMIT = 64 * 1024
+"""Bytes of an answer that are kept. A gateway's own are under 1 KB; a proxy's error page must not fill the memory."""
 KEEP_S = 3600
 """An idle connection is used again for so long: APNs wants them kept for hours."""
 UPLOAD_BYTES = 16 * 1024
@@ -52,20 +53,26 @@ class Slot:
         self._headers: Sequence[str] | None = None
         self._size = -1
         self.curl = curl = pycurl.Curl()
+        # The way back from a finished handle to its slot. `close` cuts the cycle.
         curl.slot = self
+        # No SIGALRM for time-outs of name resolution: it would reach whatever thread runs.
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.CAINFO, bundle)
         curl.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+        # Without an upgrade or a fallback to HTTP/1.1: APNs speaks only HTTP/2, and streams are what makes this fast.
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, endpoint.connect_timeout_ms)
+        # Each new connection resolves the name again, so that it can reach another of the gateway's hosts.
         curl.setopt(pycurl.DNS_CACHE_TIMEOUT, 0)
         curl.setopt(pycurl.TCP_KEEPALIVE, 1)
         curl.setopt(pycurl.MAXAGE_CONN, KEEP_S)
         curl.setopt(pycurl.USERAGENT, "notifier")
         curl.setopt(pycurl.UPLOAD_BUFFERSIZE, UPLOAD_BYTES)
         curl.setopt(pycurl.POST, 1)
+        # The body by callback, and no seek function: so libcurl cannot rewind it to send a request twice unseen.
         curl.setopt(pycurl.READFUNCTION, self._read)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        # Asked for each new connection: the second of a multi is refused.
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def prepare(self, connection: Connection) -> pycurl.Curl:
@@ -75,6 +82,8 @@ class Slot:
         self.body_taken = self.denied = False
         self._sent = 0
         self._received.clear()
+        # A handle keeps its options. Headers are compared by identity: a list that several pushes share (FCM's) is set
+        # once, for libcurl copies every line.
         path, headers, size = request.path, request.headers, len(request.body)
         if path != self._path:
             self._path = path
@@ -104,6 +113,7 @@ class Slot:
         return Answer(
             ticket=self.request.ticket,
             status=status,
+            # A copy: the buffer is cleared for the handle's next request.
             body=bytes(self._received),
             retry_after_s=(curl.getinfo(pycurl.RETRY_AFTER) or None) if status >= 400 else None,
             latency_s=curl.getinfo(pycurl.TOTAL_TIME),
@@ -135,9 +145,11 @@ class Slot:
     def _read(self, size: int) -> bytes:
         """Give libcurl the next piece of the body."""
         body = self.request.body
+        # Nearly always the whole body in one piece: no slice, which would copy it.
         piece = body if self._sent == 0 and len(body) <= size else body[self._sent : self._sent + size]
         self._sent += len(piece)
         if not self.body_taken and self._sent >= len(body):
+            # From here on the gateway may have the whole push: only its answer can say that it was not processed.
             self.body_taken = True
             if self.connection is not None:
                 self.connection.body_taken()
@@ -146,9 +158,9 @@ class Slot:
     def _write(self, data: bytes) -> int | None:
         if len(self._received) + len(data) > ANSWER_LIMIT:
             self._received += data[: ANSWER_LIMIT - len(self._received)]
-            return 0
+            return 0  # fewer bytes than given: libcurl ends the transfer with an error
         self._received += data
-        return None
+        return None  # all of it was taken
 
     def _open_socket(self, _purpose: int, address: Any) -> socket.socket | int:
         """Open the one connection of this multi; refuse another, which libcurl asks for when the first is spent."""
@@ -194,14 +206,17 @@ class Connection:
         self.answered = self.retired = self.closed = False
         self.silent = 0
         """Timeouts since the last answer."""
+        # libcurl's own descriptor of the connection, from its first answer on.
         self._fd = -1
         self._limit = endpoint.max_streams
         self._probe_first = endpoint.probe_first
         self._active = self._taken = self._started_at_last_look = 0
         self._unstarted_since: float | None = None
         self._multi = multi = pycurl.CurlMulti()
+        # One connection with many streams. What does not fit on it waits in the multi, and is never given a second one.
         multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
         multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, 1)
+        # 100 is libcurl's default. It is no lower, so that `_limit` alone decides how many are in flight.
         multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, max(100, endpoint.max_streams))
 
     @property
@@ -209,6 +224,7 @@ class Connection:
         """How many more requests it takes."""
         if self.retired:
             return 0
+        # One request proves a fresh connection: a gateway that refuses it at once takes no others with it.
         return (self._limit if self.proven else 1) - len(self.slots)
 
     def start(self, slot: Slot) -> None:
@@ -239,6 +255,7 @@ class Connection:
 
     def finish(self, slot: Slot, *, answered: bool) -> None:
         """Take the slot off the connection."""
+        # Asked while the handle is still on the multi: afterwards libcurl has no socket for it.
         if answered and not self.answered:
             self._fd = slot.curl.getinfo(pycurl.ACTIVESOCKET)
         self._remove(slot)
@@ -253,6 +270,7 @@ class Connection:
 
         libcurl may have closed the descriptor, and another may have its number: then this one is spent anyway.
         """
+        # With requests on it libcurl reads the connection itself; without a first answer there is no descriptor.
         if self.slots or self._fd < 0:
             return False
         poller = select.poll()
@@ -261,8 +279,10 @@ class Connection:
 
     def stuck(self, now: float, patience_s: float) -> bool:
         """Say whether requests wait here and none was started for `patience_s`: the server is closing it."""
+        # Nothing waits, or nothing can have been started yet.
         if not self.up or self._active >= len(self.slots):
             self._unstarted_since = None
+        # The first look at waiting requests, or one was started since the last: the time begins again.
         elif self._unstarted_since is None or self._taken != self._started_at_last_look:
             self._unstarted_since, self._started_at_last_look = now, self._taken
         else:
@@ -283,6 +303,7 @@ class Connection:
         for fd in {*readable, *writable}:
             events = (select.POLLIN if fd in readable else 0) | (select.POLLOUT if fd in writable else 0)
             poller.register(fd, events)
+        # -1 where libcurl has no timer.
         timer_ms = self._multi.timeout()
         return min(wait_ms, timer_ms) if timer_ms >= 0 else wait_ms
 

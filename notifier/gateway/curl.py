@@ -1,5 +1,10 @@
 """The transport over libcurl's multi interface: one multi for each connection, `perform` and `poll`, no asyncio.
 
+    transport = CurlTransport([endpoint])
+    transport.submit(request)              # while transport.room(endpoint.name) > 0
+    for answer in transport.poll(0.05):    # the ticket of each is its request's
+        ...
+
 Why one multi a connection: then we choose the connection, not libcurl. Requests are packed on the first connection
 with room, so that no more are open than latency needs; a fresh one carries one request until it has proved itself; and
 one that a gateway spoilt can be left to drain. Many multis cost nothing against one (tests/bench/results/loop.md).

@@ -1,4 +1,7 @@
-"""A gateway's host and the limits of its connections, as data."""
+"""A gateway's host and the limits of its connections, as data.
+
+Endpoint(name="apns", base_url="https://api.push.apple.com", max_connections=4, max_streams=500, probe_first=True)
+"""
 
 import msgspec
 

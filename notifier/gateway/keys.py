@@ -156,8 +156,10 @@ class Keys(Generic[C]):
     def access(self, now_s: float) -> Access:
         """Whether the gateway can be asked now. Never blocks: what is missing is fetched in the background."""
         self._take_in(now_s)
+        # Kept until the next hop begins (`look_again`): asking again would refuse every push in the same way.
         if self._refusal:
             return Access(Readiness.REFUSED, self._refusal)
+        # One attempt at a time. It goes on while the present line is good, so that an expiry is never waited for.
         why = self._needs(now_s)
         if why is not None and self._task is None and now_s >= self._attempt_at_s:
             self._task = _Fetch(self._background.submit(self._obtain, why, self._current), why, self._looks)
@@ -174,6 +176,7 @@ class Keys(Generic[C]):
             return _Why.FIRST
         if self._is_refused:
             return _Why.REFUSED
+        # A hop has begun since the secret was last read: an operator may have replaced it.
         if self._looked < self._looks:
             return _Why.LOOK
         is_due = now_s >= current.grant.renew_at_s or not current.grant.is_good(now_s)
@@ -181,6 +184,7 @@ class Keys(Generic[C]):
 
     def _is_usable(self, now_s: float) -> bool:
         current = self._current
+        # A hop waits for its look at the secret: with a replaced one its first pushes would be refused.
         if current is None or self._is_refused or self._looked != self._looks:
             return False
         return current.grant.is_good(now_s)
@@ -193,6 +197,7 @@ class Keys(Generic[C]):
         if self._is_out or (without_s >= PATIENCE_S and self._task is None):
             self._is_out = True
             rest_s = min(max(without_s, REST_S), LONGEST_REST_S)
+            # Not before the next attempt, which a gateway's `Retry-After` may have put off.
             return Access(Readiness.UNAVAILABLE, self._trouble, max(now_s + rest_s, self._attempt_at_s))
         return Access(Readiness.WAITING, self._trouble)
 
@@ -224,6 +229,7 @@ class Keys(Generic[C]):
                 self._refuse("credentials could not be made, for an unexpected reason: the log has its name")
 
     def _refuse(self, reason: str) -> None:
+        # Without credentials: the next look makes them from the secret, and compares nothing with these.
         self._current, self._refusal, self._is_refused = None, reason, False
 
     def _replace(self, got: _Current[C], fetch: _Fetch) -> None:
@@ -243,6 +249,7 @@ class Keys(Generic[C]):
         """Nothing could be fetched: the credentials stay as long as they are good, and another attempt follows."""
         self._trouble = str(error)
         self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+        # A `Retry-After` is kept, but no longer than a rest: a wrong one must not stop the run for a day.
         pause_s = max(self._pause_s, min(error.retry_after_s, LONGEST_REST_S))
         self._attempt_at_s = now_s + pause_s
         # A secret that cannot be read again is no reason to stop using the one that works.
@@ -254,6 +261,7 @@ class Keys(Generic[C]):
         """Fetch the credentials that are to be used from now on. Runs in a thread."""
         if current is None:
             return self._from(self._read())
+        # The secret is not read for this: a new line of the same key is enough.
         if why is _Why.EXPIRES:
             try:
                 return current._replace(grant=current.credentials.grant(self._clock()))

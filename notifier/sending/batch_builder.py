@@ -54,10 +54,12 @@ class BatchBuilder:
                 # Against every arm's message, not its own only: otherwise broken records would make the arms differ.
                 self._renderer.check(recipient)
             except BrokenRecord as error:
-                batch.account.users += user_rows.starts_user(user_id_in(value))
+                if user_rows.starts_user(user_id_in(value)):
+                    batch.account.users += 1
                 note_invalid(batch, record, str(error), value)
             else:
-                batch.account.users += user_rows.starts_user(recipient.user_id)
+                if user_rows.starts_user(recipient.user_id):
+                    batch.account.users += 1
                 self._take(batch, record, value, user_rows.without_repeated_tokens(recipient), user_rows)
         return batch
 

@@ -13,32 +13,42 @@ from notifier.model.outcome import Disposition, Verdict
 MAX_TRYING_S = 86_400.0
 """A device is tried for this long at most, from its first request on, whatever the time to live is."""
 MIN_TRYING_S = 60.0
-FIRST_DELAY_S = 0.5
-MAX_DELAY_S = 900.0
-"""After an outage of any length each device is asked again within a quarter of an hour."""
-MAX_GRID_POWER = 8
-"""256 s: in a long outage each device is asked again within `MAX_DELAY_S` and one step of the grid."""
-ALONE_DELAYS_S = (0.5, 2.0, 15.0, 90.0, 300.0, 900.0, 2_800.0)
-"""Waits of a device that is refused while others are accepted. Together, with any jitter, more than an hour."""
-MAX_COUNTED = len(ALONE_DELAYS_S) + 1
-"""After so many counted refusals the device has failed: eight, over at least an hour."""
-MAX_DOUBLED_S = 300.0
-"""A `Retry-After` that was waited for in vain is doubled, up to this."""
-MAX_DOUBLINGS = 20
-"""Keeps the power of two small; every cap is reached long before."""
-MAX_RETRY_AFTER_S = 3600.0
-"""A longer `Retry-After` is cut to this."""
-GRIDS_PER_BACKOFF, GRIDS_PER_RETRY_AFTER = 2, 8
-"""How fine the grid of due times is beside the wait. Waits of ours may end half a wait apart, so that a run can rest
-between a few common due times; a wait that a gateway asked for is kept more closely."""
+"""A device is tried for this long at least: a time to live of 0 would allow no second request after one 503."""
 LAST_CALL_S = 5.0
 """A wait of ours that would end after the time to live ends this long before it instead, for one last attempt."""
+
+# Waits in an outage: half to all of 0.5, 1, 2, 4 … 900 s.
+FIRST_DELAY_S = 0.5
+"""Short, so that the end of an outage is soon noticed."""
+MAX_DELAY_S = 900.0
+"""After an outage of any length each device is asked again within a quarter of an hour."""
+MAX_DOUBLINGS = 20
+"""Keeps the power of two small; every cap is reached long before."""
+
+# Waits of a device that is refused while others are accepted.
+ALONE_DELAYS_S = (0.5, 2.0, 15.0, 90.0, 300.0, 900.0, 2_800.0)
+"""Together, with any jitter, more than an hour."""
+MAX_COUNTED = len(ALONE_DELAYS_S) + 1
+"""After so many counted refusals the device has failed: eight, over at least an hour."""
+
+# Waits that a gateway asks for.
+MAX_DOUBLED_S = 300.0
+"""A `Retry-After` that was waited for in vain is doubled, up to this."""
+MAX_RETRY_AFTER_S = 3600.0
+"""A longer `Retry-After` is cut to this."""
+
+# The grid: due times of deferred devices are rounded up to multiples of a power of two of seconds. So devices of a
+# batch come due together, a batch is asked in few rounds, and a run can rest between a few common times.
+GRIDS_PER_BACKOFF, GRIDS_PER_RETRY_AFTER = 2, 8
+"""Steps of the grid in one wait: waits of ours may end half a wait apart, those of a gateway an eighth."""
+MAX_GRID_POWER = 8
+"""2 ** 8 = 256 s: in a long outage each device is asked again within `MAX_DELAY_S` and one step of the grid."""
 
 RETRIED = frozenset({Disposition.RETRY, Disposition.RECONNECT, Disposition.RENEW})
 
 
 class Again(msgspec.Struct, frozen=True, gc=False):
-    """Ask again, not before `delay_s` seconds from now. A device that is deferred is due at a multiple of `grid_s`."""
+    """Ask again, not before `delay_s` seconds from now. If deferred, the device is due at a multiple of `grid_s`."""
 
     delay_s: float
     grid_s: float = 1.0
@@ -77,6 +87,7 @@ def decide(verdict: Verdict, tried: Tried, expires_in_s: float, draw: float) -> 
         grids = GRIDS_PER_RETRY_AFTER if asked_for_s >= delay_s else grids
         delay_s = max(delay_s, asked_for_s)
     elif delay_s >= expires_in_s:
+        # In the last seconds too, `FIRST_DELAY_S` is waited for; if even that ends too late, the device has failed.
         delay_s = max(expires_in_s - LAST_CALL_S, FIRST_DELAY_S)
     # A gateway's own wait is not shortened for a last attempt: it may not be asked before.
     return Again(delay_s, grid_of(delay_s / grids)) if delay_s < expires_in_s else None

@@ -67,7 +67,7 @@ def a_hop(account: Account) -> Any:
     """A hop, as far as its watch looks at it."""
     return SimpleNamespace(
         checkpoint=SimpleNamespace(account=account, unsettled=0, lane=SimpleNamespace(run_id="r1")),
-        dispatch=SimpleNamespace(open=0),
+        dispatch=SimpleNamespace(open_count=0),
         deadline=SimpleNamespace(remaining_ms=lambda: 1_000),
     )
 
