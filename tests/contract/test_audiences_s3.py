@@ -1,0 +1,170 @@
+"""Audiences out of S3 and into S3, by the real client: pinned before they are read, the manifest written once."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiences.build import Order, build, found_manifest, parts_reference
+from audiences.database import Limits
+from audiences.destinations import Bucket
+from audiences.faults import AudienceFault
+from audiences.fetch import fetch
+from audiences.manifest import Manifest
+from audiences.sources import pinned_files
+from notifier.audience import AudienceStream, FileKind, pin_parts
+from notifier.model.audience_faults import AudienceChanged
+from notifier.model.campaign import read_audience
+from tests.audience_people import FORMATS, expected, found, people
+from tests.contract.moto_stores import client_of, new_name, server_for
+from tests.twins.destination import Killed
+
+USERS = 1_200
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with server_for("s3") as endpoint:
+        yield client_of("s3", endpoint)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "versioned"])
+def bucket(client: Any, request: pytest.FixtureRequest) -> str:
+    """A bucket, with and without versions."""
+    name = new_name("audiences")
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    if request.param:
+        client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
+
+
+@pytest.fixture
+def stored(client: Any, bucket: str, tmp_path: Path) -> list[dict[str, Any]]:
+    """The people, half of them as CSV and half as Parquet, under one prefix."""
+    users = people(USERS)
+    for name, some in (("csv", users[: USERS // 2]), ("parquet", users[USERS // 2 :])):
+        path = FORMATS[name](tmp_path, some)
+        client.upload_file(str(path), bucket, f"audiences/day/{path.name}")
+    for name in ("audiences/day/_SUCCESS", "audiences/day/deep/other.csv"):
+        client.put_object(Bucket=bucket, Key=name, Body=b"user_id,platform,token\n")
+    return users
+
+
+def make(client: Any, bucket: str, work: Path, attempt: int = 1, where: Any = None) -> Manifest:
+    """Everything that the command does: pin, fetch, prepare, write."""
+    pinned = pinned_files(client, ["audiences/day/rows.*"], bucket)
+    limits = Limits(work)
+    inputs = fetch(client, pinned, work / "fetched")
+    order = Order({"files": ["audiences/day/rows.*"]}, inputs, attempt, max_users=500)
+    return build(order, where or Bucket(client, bucket), limits)
+
+
+def test_from_s3_to_s3(client: Any, bucket: str, stored: list[dict[str, Any]], tmp_path: Path) -> None:
+    """The parts hold the audience, and the worker's own reader takes the manifest's reference to them."""
+    manifest = make(client, bucket, tmp_path / "work")
+    assert found_manifest(Bucket(client, bucket), manifest.id) == manifest
+    paths = []
+    for part in manifest.parts:
+        paths.append(tmp_path / part.key.rpartition("/")[2])
+        client.download_file(bucket, part.key, str(paths[-1]))
+    assert found(paths) == expected(stored)
+    reference = read_audience(json.loads(json.dumps(parts_reference(manifest))))
+    stream = AudienceStream(client, pin_parts(client, reference.parts, bucket), kind=FileKind.USERS)
+    read = 0
+    while not stream.ended:
+        taken = stream.take(1_000)
+        read += len(taken)
+        if not taken:
+            stream.wait(1.0)
+    stream.close()
+    assert read == manifest.counts.users
+    keys = [(one.key, one.rows, one.version_id is not None) for one in manifest.inputs]
+    versioned = client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
+    assert [(key, has) for key, _, has in keys] == [
+        ("audiences/day/rows.csv", versioned),
+        ("audiences/day/rows.parquet", versioned),
+    ]
+    assert sum(rows for _, rows, _ in keys) == manifest.counts.rows
+
+
+class _Dying(Bucket):
+    """A bucket whose caller is killed before the change with this number, or lets something happen there."""
+
+    def __init__(self, client: Any, bucket: str, step: int, happen: Any) -> None:
+        super().__init__(client, bucket)
+        self._left = step
+        self._happen = happen
+
+    def put(self, key: str, path: Path) -> Any:
+        self._count()
+        return super().put(key, path)
+
+    def create(self, key: str, data: bytes) -> bool:
+        self._count()
+        return super().create(key, data)
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == -1:
+            self._happen()
+
+
+def _die() -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("step", [0, 1, 4])
+def test_killed_and_taken_up_again(
+    client: Any, bucket: str, stored: list[dict[str, Any]], step: int, tmp_path: Path
+) -> None:
+    """Before the first part, between two, before the manifest: the next attempt's manifest names its own objects."""
+    with pytest.raises(Killed):
+        make(client, bucket, tmp_path / "first", where=_Dying(client, bucket, step, _die))
+    manifest = make(client, bucket, tmp_path / "second", attempt=2)
+    assert {part.key.split("/")[3] for part in manifest.parts} == {"attempt=2"}
+    assert sum(part.users for part in manifest.parts) == len(expected(stored).tokens)
+
+
+def test_two_attempts_at_the_same_time(client: Any, bucket: str, stored: list[dict[str, Any]], tmp_path: Path) -> None:
+    """S3 lets the manifest be created once; the second attempt returns the first one's."""
+    others: list[Manifest] = []
+    where = _Dying(client, bucket, 4, lambda: others.append(make(client, bucket, tmp_path / "other", attempt=2)))
+    mine = make(client, bucket, tmp_path / "mine", attempt=1, where=where)
+    assert [mine] == others
+    assert mine.attempt == 2
+
+
+def test_names(client: Any, bucket: str, stored: list[dict[str, Any]]) -> None:
+    """A prefix, a key and globs: each object once, and none that exporters put beside the data."""
+
+    def keys(*names: str) -> list[str]:
+        return [one.key.removeprefix("audiences/day/") for one in pinned_files(client, names, bucket)]
+
+    everything = ["deep/other.csv", "rows.csv", "rows.parquet"]
+    assert keys("audiences/day/") == everything
+    assert keys("audiences/day/*") == everything[1:]
+    assert keys("audiences/**.csv", "audiences/day/rows.csv") == everything[:2]
+    assert keys(f"s3://{bucket}/audiences/day/rows.*") == everything[1:]
+    for name, words in (
+        ("audiences/night/", "no object has such a key"),
+        ("audiences/day/rows.json", "not there"),
+        ("s3://no-such-bucket-here/x/", "there is no such bucket"),
+    ):
+        with pytest.raises(AudienceFault, match=words):
+            keys(name)
+
+
+def test_an_object_replaced_after_it_was_pinned(
+    client: Any, bucket: str, stored: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Other bytes than the pinned ones are never read: with versions the old ones are, without them it ends."""
+    pinned = pinned_files(client, ["audiences/day/rows.csv"], bucket)
+    client.put_object(Bucket=bucket, Key="audiences/day/rows.csv", Body=b"x" * pinned[0].size)
+    if pinned[0].version_id is None:
+        with pytest.raises(AudienceChanged):
+            fetch(client, pinned, tmp_path / "work")
+    else:
+        [one] = fetch(client, pinned, tmp_path / "work")
+        assert one.path.read_bytes().startswith(b"user_id")
