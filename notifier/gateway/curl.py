@@ -69,6 +69,7 @@ class CurlTransport:
     def poll(self, timeout_s: float) -> list[Answer]:
         """See `Transport.poll`."""
         answers: list[Answer] = []
+        # Before waiting: answers that have arrived meanwhile are returned at once.
         self._turn(answers)
         if not answers and timeout_s > 0:
             self._wait(timeout_s)
@@ -96,6 +97,7 @@ class CurlTransport:
             pause_ms = pool.pause_left_s() * 1000
             wait_ms = min(wait_ms, pause_ms) if pause_ms > 0 else wait_ms
             left_s = pool.deadline_left_s()
+            # 1 ms more, so that the request is past its deadline when the wait is over.
             wait_ms = wait_ms if left_s is None else min(wait_ms, left_s * 1000 + 1)
             for connection in pool.connections:
                 if connection.slots:
@@ -202,8 +204,10 @@ class _Pool:
     def _place(self, slot: Slot) -> bool:
         """Start the slot on the first connection with room, or a new one; what a hang-up displaces waits for one."""
         hung_up = False
+        # The oldest first: requests are packed on few connections, and the others can stay closed.
         for connection in self.connections:
             if connection.room > 0:
+                # Looked at only now: libcurl would send into a connection that the gateway closed while it was idle.
                 if not connection.hung_up():
                     connection.start(slot)
                     return True
@@ -299,6 +303,7 @@ class _Pool:
             answers.append(slot.answer(connection.number))
             self._release(slot)
             return code not in STREAM_ONLY
+        # Turned away before its body was touched: it was not sent, so another connection may carry it.
         if slot.denied and not slot.body_taken:
             self.waiting.append(slot)
             return True
@@ -315,6 +320,7 @@ class _Pool:
         connection.retired = True
         self.waiting.extend(connection.withdraw_unstarted())
         if not connection.answered:
+            # A gateway that is out of reach is not tried in a busy loop. An answer on any connection ends the doubling.
             self._failures += 1
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
             self._quiet_until = self._clock() + pause_s

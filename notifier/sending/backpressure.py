@@ -82,6 +82,7 @@ class Backpressure:
 
     def _judge(self, now_s: float) -> None:
         """The end of an interval: slow down, or recover."""
+        # What the gateway has done: answers that only said "too much" are no throughput.
         per_second = (self._answers - self._overloaded) / (now_s - self._began_s)
         if self._overloaded > OVERLOAD_SHARE * self._answers or self._is_slow():
             self._slow_down(per_second)
@@ -102,6 +103,7 @@ class Backpressure:
 
     def _slow_down(self, per_second: float) -> None:
         if self._rate is None:
+            # Of the first cut only: later ones measure a rate that was cut already.
             self._unlimited_above = max(per_second, FLOOR) * CLEAR
             self._set(per_second * CUT)
         else:

@@ -43,6 +43,7 @@ class SendQueue:
     def half_sent(self) -> int | None:
         """The number of the last batch once half of its devices are sent, so that the one after it comes soon."""
         last = self._first[-1] if self._first else None
+        # Batches are entered in their order, so the last is the one that the audience goes on from.
         return last.number if last is not None and 2 * len(last.waiting) <= last.pushes else None
 
     def put(self, batch: Batch) -> None:
@@ -64,6 +65,7 @@ class SendQueue:
             next_batch: a batch with devices to send, or None when there is none now.
         """
         permits = self._rate_limit.permits(self._clock.monotonic())
+        # Deferred devices first: they are due, and take their part of the turn and of the window.
         left = min(permits, self._send_again())
         sent = 0
         while sent < left:

@@ -55,6 +55,7 @@ class Settling:
     def begin(self, batch: Batch) -> None:
         """Settle a complete batch, in a thread."""
         task = self._background.submit(self._results.settle, batch, self._epoch)
+        # From the first try: a settlement is slow however often it was tried.
         self._settlements[batch.number] = _Settlement(batch, task, self._clock.monotonic())
 
     def give_up(self) -> None:
@@ -91,6 +92,7 @@ class Settling:
         try:
             return task.result()
         except StoreRefused as error:
+            # Refusals in a row only: an unreachable S3 in between sets the number back.
             one.refusals += 1
             self._troubles.note(f"rows_refused: {error}")
             if one.refusals >= REFUSALS:
