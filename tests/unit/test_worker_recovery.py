@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 import pytest
 
 from notifier.model.cursor import Cursor
+from notifier.model.log import Action
 from notifier.model.run import LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState
 from notifier.sending.lane_writer import LeaseOver
 from tests.twins.background import TwinTask
@@ -191,7 +192,7 @@ class TestCrashes:
         assert (world.lane.reason or "").startswith("no_progress")
 
     def test_no_progress(self) -> None:
-        """Claims in a row that settle nothing stop the run instead of going on for ever; resumed, it tries again."""
+        """Claims in a row that settle nothing stop the run, and the log has why; resumed, it tries again."""
         world = World(users(10))
         world.results.troubles = settles_nothing
         for _ in range(MAX_IDLE_CLAIMS):
@@ -199,6 +200,7 @@ class TestCrashes:
         invoke(world)
         assert world.lane.state is LaneState.STOPPED
         assert (world.lane.reason or "").startswith("no_progress")
+        assert world.log.lines[-1] == (Action.LEFT, {"why": "stop", "state": "stopped", "reason": world.lane.reason})
         world.results.troubles = lambda _: Trouble.NONE
         world.ledger.set_control("r", Control.GO, "ann")
         invoke(world)
