@@ -55,6 +55,7 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     latest: str = ""
     per_second: str = ""
     approvers: str = ""
+    legal: str = ""
 
 
 Fields = Mapping[str, list[str]]
@@ -89,7 +90,18 @@ def read_form(fields: Fields) -> Form:
     )
 
 
-_PLAIN = ("name", "experiment", *TEXTS, "control_percent", "timezone", "start", "latest", "per_second", "approvers")
+_PLAIN = (
+    "name",
+    "experiment",
+    *TEXTS,
+    "control_percent",
+    "timezone",
+    "start",
+    "latest",
+    "per_second",
+    "approvers",
+    "legal",
+)
 
 
 def _is_filled_in(variant: VariantForm) -> bool:

@@ -61,7 +61,7 @@ def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
     message: dict[str, Any] = _given(form)
     if translations := _translations(form, faults):
         message["translations"] = translations
-    decoded: dict[str, Any] = {"id": form.name, "message": message}
+    decoded: dict[str, Any] = {"id": form.name, "message": message} | ({"legal": True} if form.legal else {})
     if form.experiment:
         decoded["experiment"] = form.experiment
     if form.variants:

@@ -129,7 +129,7 @@ def _work(report: Report) -> str:
         ("most pushes in a second", f"{report.peak_per_s:,}" if report.peak_per_s else "–"),
         ("dead tokens listed for you", f"{report.dead_tokens:,}"),
         ("broken records and devices", f"{summary.invalid_records:,}"),
-        ("excluded users", f"{summary.excluded:,}"),
+        ("excluded users", excluded_in_words(summary)),
         ("unsent devices", f"{summary.unsent:,}"),
         (
             "possibly repeated",
@@ -156,6 +156,19 @@ def _time_words(report: Report) -> str:
 def _sql(dialect: sql.Dialect, report: Report, bucket: str) -> str:
     text = escape(sql.script(dialect, report.summary.run_id, bucket))
     return f"<details><summary>{_NAMES[dialect]}</summary><pre>{text}</pre></details>"
+
+
+EXCLUDED_WORDS = {
+    "exclude": "on the exclude list",
+    "suppressed": "suppressed",
+}
+"""Why users are excluded, in words."""
+
+
+def excluded_in_words(summary: Summary) -> str:
+    """How many users are excluded and why: `12 (10 suppressed, 2 on the exclude list)`."""
+    why = ", ".join(f"{n:,} {EXCLUDED_WORDS.get(reason, reason)}" for reason, n in summary.excluded_by.items())
+    return f"{summary.excluded:,} ({why})" if why else f"{summary.excluded:,}"
 
 
 def repeats_in_words(summary: Summary) -> str:

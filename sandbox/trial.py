@@ -223,6 +223,7 @@ class Trial:
             "outcomes": summary.outcomes,
             "invalid_records": summary.invalid_records,
             "excluded": summary.excluded,
+            "excluded_by": summary.excluded_by,
             "unsent": summary.unsent,
             "gateways": {
                 "fcm": msgspec.to_builtins(counts.fcm),

@@ -21,6 +21,7 @@ The modules in the order of the data's way:
 - `guarded`: the same stream with its reader's exceptions.
 - `head`: the keys of a batch file other than `users`.
 - `ids`: lists of user ids to leave out.
+- `suppression`: the user ids that every run leaves out.
 - `local`: the same parsers over files on this machine.
 """
 
@@ -30,6 +31,7 @@ from notifier.audience.head import read_head
 from notifier.audience.ids import IdSet, read_ids
 from notifier.audience.pin import pin, pin_parts
 from notifier.audience.stream import AudienceStream, FileKind
+from notifier.audience.suppression import Suppression
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable, BrokenFile
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 
@@ -45,6 +47,7 @@ __all__ = [
     "GuardedStream",
     "IdSet",
     "PinnedObject",
+    "Suppression",
     "pin",
     "pin_parts",
     "read_head",

@@ -62,10 +62,11 @@ class Gateways:
 
 @dataclass(frozen=True)
 class Users:
-    """Whom a hop sends to: the audience from a cursor on, without the user ids in `excluded`."""
+    """Whom a hop sends to: the audience from a cursor on, without the user ids in `excluded` and `suppressed`."""
 
     open: Callable[[Cursor], Stream]
     excluded: Container[str] = frozenset()
+    suppressed: Container[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,15 @@ def make_hop(
         observers.on_answer,
     )
     opener = _source_opener(ports, users, lane, campaign)
-    deferred = _deferred_rounds(ports, checkpoint, campaign.id, troubles)
+    deferred = _deferred_rounds(ports, users, checkpoint, campaign.id, troubles)
     plan = _plan_of(campaign)
     return Hop(checkpoint, dispatch, opener, deferred, rate_limit, plan, deadline, clock, observers.on_turn)
 
 
 def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -> SourceOpener:
     arms = Arms(campaign.salt, campaign.arms)
-    builder = BatchBuilder(lane.run_id, campaign.id, arms, Renderer(campaign), users.excluded)
+    renderer = Renderer(campaign)
+    builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, users.excluded, users.suppressed)
 
     def open_audience(checkpoint: Checkpoint, settled: Mapping[int, Account]) -> AudienceBatches:
         stream = users.open(checkpoint.cursor)
@@ -127,12 +129,22 @@ def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -
     return SourceOpener(ports.results, ports.background, open_audience, ports.batch_size)
 
 
-def _deferred_rounds(ports: Ports, checkpoint: Checkpoint, campaign_id: str, troubles: TroubleLog) -> DeferredRounds:
+def _deferred_rounds(
+    ports: Ports, users: Users, checkpoint: Checkpoint, campaign_id: str, troubles: TroubleLog
+) -> DeferredRounds:
     lane, results, background, size = checkpoint.lane, ports.results, ports.background, ports.batch_size
     # Most runs begin without deferred devices: then the objects need not be listed.
     nothing_deferred = not (lane.account.deferred or lane.asking or checkpoint.is_in_legacy_round)
     queue = DeferredQueue(
-        results, background, ports.clock, lane.run_id, campaign_id, troubles, size, is_listed=nothing_deferred
+        results,
+        background,
+        ports.clock,
+        lane.run_id,
+        campaign_id,
+        troubles,
+        size,
+        is_listed=nothing_deferred,
+        suppressed=users.suppressed,
     )
     return DeferredRounds(queue, results, background, checkpoint, lane.run_id, campaign_id, size)
 

@@ -145,6 +145,11 @@ def ignored(files: int) -> Reading:
     return Reading({Metric.IGNORED_FILES: files} if files else {})
 
 
+def suppression_unreadable() -> Reading:
+    """A claim that sent nothing because the standing suppression could not be read."""
+    return Reading({Metric.SUPPRESSION_UNREADABLE: 1})
+
+
 def swept(stalled: int) -> Reading:
     """A sweep that came to its end. `stalled` counts lanes that no worker came back to in time."""
     return Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled})

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from notifier.audience import AudienceUnreachable
 from notifier.composition.gateways import first_request_limit, open_gateways
 from notifier.composition.hop_maker import Observers, Users, make_hop
-from notifier.composition.hop_metrics import Observer, ended
+from notifier.composition.hop_metrics import Observer, ended, suppression_unreadable
 from notifier.composition.process import Process
 from notifier.events.announcement import NotAnnounced
 from notifier.lifecycle.admission import AdmittedCampaign
@@ -19,7 +19,7 @@ from notifier.model.run import Lane, Run
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import in_words
 from notifier.model.summary import Summary, summary_of
-from notifier.sending.batch_source import InputUnreachable
+from notifier.sending.batch_source import InputUnreachable, SuppressionUnreadable
 from notifier.sending.hop import Hop
 from notifier.sending.results import Results
 from notifier.telemetry import Tracing, span, traced
@@ -40,7 +40,13 @@ class ProcessHops:
         self._correlate(run)
         try:
             admitted = process.admission().open(run, begun=lane.has_begun)
-            process.library.excluded(admitted)  # here, where the lease is kept while it loads
+            # Here, where the lease is kept while they load.
+            process.library.excluded(admitted)
+            if not admitted.campaign.legal:
+                process.library.read_suppression()
+        except SuppressionUnreadable:
+            self._observer.metrics.emit(suppression_unreadable(), run_id=run.run_id)
+            raise
         except (AudienceUnreachable, ClientError, BotoCoreError) as error:
             raise InputUnreachable(f"the run could not be admitted yet: {in_words(error)}") from error
         return admitted
@@ -70,7 +76,10 @@ class ProcessHops:
         process, settings, ports = self._process, self._process.settings, self._process.ports
         watch = self._observer.hop(lane, admitted.campaign.id)
         gateways = open_gateways(settings, process.keys, ports, lane, admitted)
-        users = Users(lambda cursor: process.library.stream(admitted, cursor), process.library.excluded(admitted))
+        library = process.library
+        users = Users(
+            lambda cursor: library.stream(admitted, cursor), library.excluded(admitted), library.suppressed(admitted)
+        )
         rate_limit = first_request_limit(settings, ports, lane, admitted)
         observers = Observers(on_trouble, watch.turn, watch.sending.answered)
         try:

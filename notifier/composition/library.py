@@ -14,10 +14,12 @@ from notifier.audience import (
     AudienceChanged,
     AudienceDenied,
     AudienceStream,
+    AudienceUnreachable,
     BrokenFile,
     FileCache,
     FileKind,
     GuardedStream,
+    Suppression,
     pin,
     pin_parts,
     read_head,
@@ -30,8 +32,9 @@ from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.ledger import Ledger
 from notifier.model.run import Source
-from notifier.sending.batch_source import BrokenInput, ChangedInput, InputUnreachable
+from notifier.sending.batch_source import BrokenInput, ChangedInput, InputUnreachable, SuppressionUnreadable
 
+_NO_SUPPRESSION = "suppression_unreadable: the users whom every run leaves out cannot be read, so nothing is sent"
 MAX_APPROVED_BYTES = 5_000_000
 """The approval app's batch files name their audience: they are much smaller."""
 
@@ -58,12 +61,20 @@ class S3Library:
     """The objects in S3.
 
     Args:
+        suppression: the user ids that every run leaves out.
         role: the name of the role that reads them, for messages.
     """
 
-    def __init__(self, client: Any, cache: FileCache, role: Callable[[], str] = lambda: "the worker's") -> None:
+    def __init__(
+        self,
+        client: Any,
+        cache: FileCache,
+        suppression: Suppression,
+        role: Callable[[], str] = lambda: "the worker's",
+    ) -> None:
         self._client = client
         self._cache = cache
+        self._suppression = suppression
         self._role = role
         self._excluded: tuple[tuple[PinnedObject, ...], Container[str]] = ((), frozenset())
         """The exclude list that was read last, and its user ids."""
@@ -126,3 +137,20 @@ class S3Library:
             except (BrokenFile, AudienceChanged) as error:
                 raise NotAdmitted(f"exclude: {error}") from None
         return self._excluded[1] if admitted.exclude else frozenset()
+
+    def read_suppression(self) -> None:
+        """Read the user ids that every run leaves out, as they are now. Blocks.
+
+        Raises:
+            SuppressionUnreadable: the run waits, whatever the fault is: it is no fault of the run's own file.
+        """
+        try:
+            self._suppression.read()
+        except AudienceDenied as error:
+            raise SuppressionUnreadable(f"{_NO_SUPPRESSION}: {error}. The role is {self._role()}") from None
+        except (BrokenFile, AudienceChanged, AudienceUnreachable) as error:
+            raise SuppressionUnreadable(f"{_NO_SUPPRESSION}: {error}") from None
+
+    def suppressed(self, admitted: AdmittedCampaign) -> Container[str]:
+        """The user ids that the run leaves out, as they were read last. None for what the law obliges to send."""
+        return frozenset() if admitted.campaign.legal else self._suppression.ids

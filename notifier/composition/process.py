@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from notifier.audience import FileCache
+from notifier.audience import FileCache, Suppression
 from notifier.composition.gateways import GatewayKeys, gateway_keys
 from notifier.composition.hop_maker import Ports
 from notifier.composition.library import S3Library, is_approved, role_of
@@ -106,6 +106,9 @@ def aws_process(settings: Settings) -> Process:
         max_pool_connections=THREADS + 4,
     )
     s3 = session.client("s3", config=config)
+    # The audience itself asks for a stalled range again, six times: botocore's patience would only add to it.
+    audience_s3 = session.client("s3", config=_patience(config, 5, 5, tries=2))
+    cache = FileCache(Path(settings.cache_dir), settings.cache_max_mb * 1_000_000)
     return Process(
         settings=settings,
         clock=clock,
@@ -119,9 +122,9 @@ def aws_process(settings: Settings) -> Process:
         ),
         results=S3Results(s3, settings.bucket),
         library=S3Library(
-            # The audience itself asks for a stalled range again, six times: botocore's patience would only add to it.
-            session.client("s3", config=_patience(config, 5, 5, tries=2)),
-            FileCache(Path(settings.cache_dir), settings.cache_max_mb * 1_000_000),
+            audience_s3,
+            cache,
+            Suppression(audience_s3, settings.bucket, settings.suppression_prefix, cache),
             partial(role_of, session),
         ),
         continuation=LambdaContinuation(session.client("lambda", config=config), settings.worker_function),

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
         stack: the stack's name, a dimension of its metrics: an account may have several stacks.
         trace_sample: of the traces that Lambda samples, the percentage that gets the notifier's own detail.
         require_approval: batch files are sent only if the ledger has an approval of exactly their bytes.
+        suppression_prefix: of the keys of the lists of users whom every run leaves out, with a slash at its end.
         batch_file_days, work_days, result_days: how long the bucket keeps what a run goes on from; for the sweeper.
         xray_daemon_address: where traces go; Lambda says it (`AWS_XRAY_DAEMON_ADDRESS`).
     """
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
     trace_sample: float = 100.0
     xray_daemon_address: str = ""
     require_approval: bool = False
+    suppression_prefix: str = "suppression/"
     batch_file_days: int = 30
     work_days: int = 30
     result_days: int = 180
@@ -97,6 +99,12 @@ def _https(text: str) -> str:
     return text
 
 
+def _folder(text: str) -> str:
+    if not text.endswith("/") or text.startswith("/"):
+        raise ValueError
+    return text
+
+
 def _yes_or_no(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
@@ -124,6 +132,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "batch_file_days": (_positive, "an integer above 0"),
     "work_days": (_positive, "an integer above 0"),
     "result_days": (_positive, "an integer above 0"),
+    "suppression_prefix": (_folder, "a prefix of keys, with a slash at its end and none before it"),
     "require_approval": (_yes_or_no, "true or false"),
     "log_level": (_level, "DEBUG, INFO, WARNING or ERROR"),
 }

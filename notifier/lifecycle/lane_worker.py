@@ -20,7 +20,7 @@ from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost,
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE
-from notifier.sending.batch_source import InputUnreachable
+from notifier.sending.batch_source import InputUnreachable, SuppressionUnreadable
 from notifier.sending.departure import WAIT_MS, Exit, leave
 from notifier.sending.hop import Hop
 from notifier.sending.lane_writer import LeaseOver
@@ -170,8 +170,10 @@ class LaneWorker:
             self._log.warning(Action.TROUBLE, reason=str(error))
             due_at_ms = int(self._clock.now() * 1000) + WAIT_MS
             lane = msgspec.structs.replace(lane, trouble=str(error))
-            # READY, not RESTING: a rest resets `idle_claims`, and input that stays unreachable must stop the run.
-            return ledger.release(lane, LaneState.READY, due_at_ms, str(error)), Exit.WAIT
+            # READY, not RESTING: a rest resets `idle_claims`, and input that stays unreachable must stop the run. Except
+            # the suppression: however long it cannot be read, the run waits for it, and goes on by itself afterwards.
+            state = LaneState.RESTING if isinstance(error, SuppressionUnreadable) else LaneState.READY
+            return ledger.release(lane, state, due_at_ms, str(error)), Exit.WAIT
         deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
         with self._hop_factory.hop(run, lane, admitted, deadline, self._log_trouble) as hop:
             departure = hop.run()

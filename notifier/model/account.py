@@ -6,6 +6,11 @@ import msgspec
 
 from notifier.model.outcome import Outcome, Row
 
+EXCLUDE = "exclude"
+"""Why a user is excluded: on the campaign's exclude list."""
+SUPPRESSED = "suppressed"
+"""Why a user is excluded: in the standing suppression, which every run leaves out."""
+
 
 class ArmAccount(msgspec.Struct):
     """One arm's figures: `assigned` counts users, the rest devices."""
@@ -21,7 +26,8 @@ class Account(msgspec.Struct):
     """What was read and what became of it.
 
     `users` counts records read, `devices` valid devices, `invalid_records` broken records and broken devices (never in
-    `devices`), `excluded` users on the exclude list, `deferred` devices whose outcome is still open.
+    `devices`), `excluded` users that are left out and belong to no arm, `excluded_by` the same by reason,
+    `deferred` devices whose outcome is still open.
     `possibly_repeated` counts devices that may have got the push more than once, each once; `repeat_requests` the
     requests that may have been repeats, of which one device can have several.
     """
@@ -35,8 +41,12 @@ class Account(msgspec.Struct):
     dry: int = 0
     arms: dict[str, ArmAccount] = {}
     repeat_requests: int = 0
+    excluded_by: dict[str, int] = {}
 
     def __post_init__(self) -> None:
+        # An account of the release before has no reasons, and knew of the exclude list alone.
+        if unexplained := self.excluded - sum(self.excluded_by.values()):
+            self.excluded_by[EXCLUDE] = self.excluded_by.get(EXCLUDE, 0) + unexplained
         # Accounts that an older release wrote have `possibly_repeated` only, and it counted requests.
         self.repeat_requests = max(self.repeat_requests, self.possibly_repeated)
 
@@ -46,6 +56,12 @@ class Account(msgspec.Struct):
         if found is None:
             found = self.arms[name] = ArmAccount()
         return found
+
+    def exclude(self, reason: str, users: int = 1) -> None:
+        """Users that are left out. The reasons add up to `excluded`."""
+        if users:
+            self.excluded += users
+            self.excluded_by[reason] = self.excluded_by.get(reason, 0) + users
 
     def count(self, arm: str, outcome: Outcome, reason: str | None) -> None:
         """One device's outcome."""
@@ -71,6 +87,7 @@ class Account(msgspec.Struct):
         self.devices += other.devices
         self.invalid_records += other.invalid_records
         self.excluded += other.excluded
+        _add_reasons(self.excluded_by, other.excluded_by)
         self.deferred += other.deferred
         self.possibly_repeated += other.possibly_repeated
         self.repeat_requests += other.repeat_requests

@@ -194,6 +194,13 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     exclude: Annotated[
         Audience | None, Meta(description="Lists of user ids that are left out and belong to no arm.")
     ] = None
+    legal: Annotated[
+        bool,
+        Meta(
+            description="A message that the law obliges you to send: users in the standing suppression get it too. "
+            "Approvers see this in red."
+        ),
+    ] = False
 
     @property
     def salt(self) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from notifier.model.account import SUPPRESSED
 from notifier.model.run import Lane, Run
 
 
@@ -12,6 +13,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     `possibly_repeated` counts devices, each once; `repeat_requests` the requests that may have been repeats. Both hold
     `unsettled`: devices that were asked for in batches that could not be settled, and are asked again after a resume.
+
+    `excluded_by` says why users are excluded; its values add up to `excluded`.
 
     `outcomes` and `arms` count what is accepted by Apple and Google, never what was delivered or seen.
     """
@@ -38,13 +41,17 @@ class Summary(msgspec.Struct, frozen=True):
     rows_prefix: str
     repeat_requests: int = 0
     unsettled: int = 0
+    excluded_by: dict[str, int] = {}
 
 
 def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
     """The run as the ledger knows it now. `bucket` is where the rows are."""
     account, unsettled = lane.account, lane.unsettled
     # An older release counted requests here, of which a device can have several: at most the devices outside control.
-    repeated = min(account.possibly_repeated, account.devices - account.outcomes().held)
+    repeated = account.possibly_repeated
+    if SUPPRESSED not in account.excluded_by:
+        # With it, devices count that were asked for before their users were suppressed, and are not in `devices`.
+        repeated = min(repeated, account.devices - account.outcomes().held)
     return Summary(
         run_id=run.run_id,
         campaign_id=run.campaign_id,
@@ -68,4 +75,5 @@ def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
         rows_prefix=f"s3://{bucket}/rows/run_id={run.run_id}/",
         repeat_requests=account.repeat_requests + unsettled,
         unsettled=unsettled,
+        excluded_by=dict(account.excluded_by),
     )

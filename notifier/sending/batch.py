@@ -3,7 +3,7 @@
 from collections import deque
 
 from notifier.content.render import RenderedTexts
-from notifier.model.account import Account
+from notifier.model.account import SUPPRESSED, Account
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import DeadToken, Invalid, Outcome, Row
@@ -78,7 +78,7 @@ class Push:
         self.maybe_repeat = False
         """A request that may have reached the phone went unanswered: the next one may be a repeat."""
         self.order = 0
-        """Its index in the batch."""
+        """Its index in the batch, those counted that were passed over."""
         self.is_repeated = False
         """The account's `possibly_repeated` counts this device already, perhaps since an earlier round."""
 
@@ -122,6 +122,7 @@ class Batch:
         "invalid",
         "number",
         "open",
+        "passed_over",
         "pushes",
         "repeated",
         "round",
@@ -144,6 +145,8 @@ class Batch:
         """Pushes that were not passed on to be asked for."""
         self.pushes = 0
         """How many devices it was formed with."""
+        self.passed_over: list[int] = []
+        """Indexes of devices whose users are suppressed now. An earlier claim may have asked for them."""
         self.repeated = 0
         """How many of them an earlier round counted in `possibly_repeated`."""
         self.asked_bits = 0
@@ -178,11 +181,20 @@ class Batch:
     def add(self, push: Push, *, waits: bool = True) -> None:
         """Take a device into the batch. With `waits` false the caller passes it on to be asked for."""
         # Before `_count` adds one: the index from 0, which is the device's bit in `asked_bits`.
-        push.order = self.pushes
+        push.order = self.pushes + len(self.passed_over)
         if waits:
             self.waiting.append(push)
         self.open += 1
         self._count(push)
+
+    def pass_over(self, devices: int) -> None:
+        """Leave a suppressed user's devices out. Their indexes stay theirs."""
+        begin = self.pushes + len(self.passed_over)
+        self.passed_over += range(begin, begin + devices)
+
+    def suppress(self, push: Push, at: str) -> None:
+        """Record the outcome of a deferred device whose user was suppressed since: it is not asked for again."""
+        self.record_outcome(push, Outcome.FAILED, SUPPRESSED, at)
 
     def keep(self, push: Push) -> None:
         """Take a device into the batch that is not due yet: it is deferred again, unasked."""

@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 
 from notifier.content.render import Renderer
-from notifier.model.account import Account
+from notifier.model.account import EXCLUDE, SUPPRESSED, Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
@@ -25,16 +25,24 @@ class BatchBuilder:
 
     Args:
         excluded: the user ids of the campaign's exclude list.
+        suppressed: the user ids that every run leaves out. They may be others in a later claim of the run.
     """
 
     def __init__(
-        self, run_id: str, campaign_id: str, arms: Arms, renderer: Renderer, excluded: Container[str] = frozenset()
+        self,
+        run_id: str,
+        campaign_id: str,
+        arms: Arms,
+        renderer: Renderer,
+        excluded: Container[str] = frozenset(),
+        suppressed: Container[str] = frozenset(),
     ) -> None:
         self._run_id = run_id
         self._campaign_id = campaign_id
         self._arms = arms
         self._renderer = renderer
         self._excluded = excluded
+        self._suppressed = suppressed
 
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
         """The batch of these records.
@@ -78,7 +86,13 @@ class BatchBuilder:
         account = batch.account
         # Users are counted once however many rows they have; devices by row.
         if recipient.user_id in self._excluded:
-            account.excluded += user_rows.counts_now()
+            account.exclude(EXCLUDE, user_rows.counts_now())
+            return
+        if recipient.user_id in self._suppressed:
+            account.exclude(SUPPRESSED, user_rows.counts_now())
+            # Suppression is read again at each claim: the devices keep their places, by which claims say whom they
+            # asked for.
+            batch.pass_over(len(recipient.devices))
             return
         arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
         account.arm(arm).assigned += user_rows.counts_now()

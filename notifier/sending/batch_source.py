@@ -27,6 +27,10 @@ class InputUnreachable(Exception):
     """The audience, or what was deferred, cannot be read now; it may be in a minute."""
 
 
+class SuppressionUnreadable(InputUnreachable):
+    """The user ids that every run leaves out cannot be read now: without them nothing is sent."""
+
+
 class Stream(Protocol):
     """Decoded records from a cursor on: `notifier.audience` reads them from S3, the tests' twin from a list."""
 

@@ -13,12 +13,13 @@ the devices are read when they are due.
 import heapq
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 
 import msgspec
 
 from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
+from notifier.model.outcome import timestamp
 from notifier.model.run import UnfinishedClaim
 from notifier.model.runtime import Clock
 from notifier.model.store_error import StoreRefused, in_words
@@ -47,6 +48,7 @@ class DeferredQueue:
 
     Args:
         is_listed: nothing is deferred yet, so nothing has to be listed.
+        suppressed: user ids that get nothing any more: their devices end as failed when they are due.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class DeferredQueue:
         size: int = BATCH_SIZE,
         *,
         is_listed: bool = False,
+        suppressed: Container[str] = frozenset(),
     ) -> None:
         self._results = results
         self._background = background
@@ -68,6 +71,7 @@ class DeferredQueue:
         self._campaign_id = campaign_id
         self._troubles = troubles
         self._size = size
+        self._suppressed = suppressed
         self._known: dict[int, DeferredBatch] = {}
         """By number: of each batch the round that is to be asked next."""
         self._waiting: list[tuple[float, int, int]] = []
@@ -311,7 +315,16 @@ class DeferredQueue:
                 batch.keep(push)
         # Only those that wait now: the others were not due for earlier claims either.
         mark_suspected(batch, suspects)
-        return batch, later
+        return batch, self._without_suppressed(batch, later)
+
+    def _without_suppressed(self, batch: Batch, later: list[Push]) -> list[Push]:
+        """End the devices of users who were suppressed since they were deferred. Returns the others of `later`."""
+        # After `mark_suspected`: what earlier claims may have repeated for them is counted all the same.
+        at = timestamp(self._clock.now())
+        for push in [push for push in (*batch.waiting, *later) if push.user_id in self._suppressed]:
+            batch.suppress(push, at)
+        batch.waiting = deque(push for push in batch.waiting if push.user_id not in self._suppressed)
+        return [push for push in later if push.user_id not in self._suppressed]
 
     def _is_due(self, device: DeferredDevice, now_s: float) -> bool:
         due_at = due_from(device)

@@ -35,6 +35,12 @@ def mark_suspected(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
             batch.count_repeats(push, repeats)
         push.maybe_repeat = True
         batch.suspected += 1
+    for order in batch.passed_over:
+        # Not asked for now, as its user was suppressed since. But two earlier claims may have repeated a request.
+        repeats = sum(bits >> order & 1 for bits in asked) - 1
+        if repeats > 0:
+            batch.account.possibly_repeated += 1
+            batch.account.repeat_requests += repeats
 
 
 def settled_account(number: int, found: SettledBatch, suspects: Sequence[UnfinishedClaim]) -> Account:
@@ -75,7 +81,7 @@ def unfinished_claim(epoch: int, below: int, batches: Iterable[Batch]) -> Unfini
     asked = {batch.number: batch.asked for batch in left}
     # Where every device was asked for, the bits tell nothing more. In a later round the devices are formed in another
     # order, so that the n-th is not the same one: only batches of the audience are always formed alike.
-    in_part = [batch for batch in left if not batch.round and batch.asked < batch.repeatable]
+    in_part = [batch for batch in left if not batch.round and (batch.asked < batch.repeatable or batch.passed_over)]
     return UnfinishedClaim(epoch, below, asked, {batch.number: f"{batch.asked_bits:x}" for batch in in_part})
 
 

@@ -298,6 +298,8 @@ class _Metadata(msgspec.Struct, omit_defaults=True):
     """Requests that may have been repeats."""
     a: dict[str, int] = {}
     """Users assigned, by arm."""
+    e: dict[str, int] = {}
+    """Excluded users, by reason."""
 
 
 def _account_in_metadata(account: Account) -> str:
@@ -312,13 +314,24 @@ def _account_in_metadata(account: Account) -> str:
         account.dry,
         account.repeat_requests,
         assigned,
+        account.excluded_by,
     )
     return msgspec.json.encode(short).decode()
 
 
 def _account_from_metadata(text: str) -> Account:
     short = msgspec.json.decode(text, type=_Metadata)
-    account = Account(short.u, short.d, short.i, short.x, short.f, short.p, short.y, repeat_requests=short.q)
+    account = Account(
+        short.u,
+        short.d,
+        short.i,
+        short.x,
+        short.f,
+        short.p,
+        short.y,
+        repeat_requests=short.q,
+        excluded_by=short.e,
+    )
     for name, assigned in short.a.items():
         account.arm(name).assigned = assigned
     return account

@@ -58,6 +58,8 @@ class Metric(enum.StrEnum):
     """Runs stopped because a gateway refused our credentials."""
     NO_PROGRESS = "NoProgress"
     """Runs stopped because several claims in a row settled nothing."""
+    SUPPRESSION_UNREADABLE = "SuppressionUnreadable"
+    """Claims that sent nothing because the standing suppression could not be read."""
     IGNORED_FILES = "IgnoredFiles"
     """Files or messages that reached the worker and are no batch file; the log names each."""
     SWEEPS = "Sweeps"

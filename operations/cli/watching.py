@@ -21,7 +21,7 @@ from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.next_step import next_step
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json, print_line
-from reporting.page import duration, moment, repeats_in_words
+from reporting.page import duration, excluded_in_words, moment, repeats_in_words
 
 POLL_S = 1.0
 
@@ -203,7 +203,7 @@ def _facts(seen: RunView, rate: float | None) -> Iterator[tuple[str, str]]:
     speed = f", {rate:,.0f} a second" if rate else ""
     yield "settled", f"{counted(settled_of(seen), 'device')}{speed}"
     if summary.excluded:
-        yield "excluded", counted(summary.excluded, "user")
+        yield "excluded", f"{counted(summary.excluded, 'user')}: {excluded_in_words(summary)}"
     if summary.unsent:
         yield "unsent", counted(summary.unsent, "device")
     if summary.unsettled:

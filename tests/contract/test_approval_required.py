@@ -10,7 +10,7 @@ import pytest
 
 from approval.files import Files
 from approval.runs import Runs
-from notifier.audience import FileCache
+from notifier.audience import FileCache, Suppression
 from notifier.composition.library import S3Library, is_approved
 from notifier.composition.settings import BadSettings, read_settings
 from notifier.counting.audience_checks import BrokenGroup
@@ -54,6 +54,11 @@ class Encrypting:
         return self._client.complete_multipart_upload(**which, MultipartUpload=parts, IfNoneMatch=IfNoneMatch)
 
 
+def library_of(s3: Any, directory: Path) -> S3Library:
+    """The library of the stack's bucket."""
+    return S3Library(s3, FileCache(directory, 1_000_000), Suppression(s3, BUCKET, "suppression/"))
+
+
 @pytest.mark.parametrize("encryption", [lambda client: client, Encrypting], ids=["SSE-S3", "SSE-KMS"])
 def test_only_the_approved_bytes_under_the_approved_key(
     world: World, tmp_path: Path, encryption: Callable[[Any], Any]
@@ -62,7 +67,7 @@ def test_only_the_approved_bytes_under_the_approved_key(
     s3 = encryption(world.client("s3"))
     runs = Runs(world.client("dynamodb"), LEDGER, world.control, "control")
     ledger = DynamoLedger(world.client("dynamodb"), LEDGER, time.time)
-    library = S3Library(s3, FileCache(tmp_path, 1_000_000))
+    library = library_of(s3, tmp_path)
 
     def written(key: str, body: bytes) -> Source:
         done = Files(s3, BUCKET).write_once(key, body, {"content-hash": "h"}, 1)
@@ -82,7 +87,7 @@ def test_only_the_approved_bytes_under_the_approved_key(
 def test_what_is_beyond_measure_is_not_even_read(world: World, tmp_path: Path) -> None:
     """No batch file of the approval app is that large."""
     put = world.client("s3").put_object(Bucket=BUCKET, Key="batches/huge.json", Body=b" " * 5_000_001)
-    library = S3Library(world.client("s3"), FileCache(tmp_path, 1_000_000))
+    library = library_of(world.client("s3"), tmp_path)
     assert library.sha256_of(source_of(BUCKET, "batches/huge.json", put["VersionId"], put["ETag"])) is None
 
 
@@ -106,7 +111,7 @@ def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
     """What the notifier enters when it opens a run is what approval looks for: runs that may send, and no others."""
     s3, dynamodb = world.client("s3"), world.client("dynamodb")
     runs = Runs(dynamodb, LEDGER, world.control, "control")
-    ledger, library = DynamoLedger(dynamodb, LEDGER, lambda: 5.0), S3Library(s3, FileCache(tmp_path, 1_000_000))
+    ledger, library = DynamoLedger(dynamodb, LEDGER, lambda: 5.0), library_of(s3, tmp_path)
     opening = Admission(
         library,
         MemoryResults(),

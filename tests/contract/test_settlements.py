@@ -111,7 +111,9 @@ class TestSettling:
     def test_recovering(self, results: Any, outcomes: str) -> None:
         """What is found again is what was settled, to the last figure."""
         batch = batch_of(3, outcomes=outcomes)
-        batch.account.invalid_records, batch.account.excluded = 4, 5
+        batch.account.invalid_records = 4
+        batch.account.exclude("exclude", 2)
+        batch.account.exclude("suppressed", 3)
         batch.account.possibly_repeated, batch.account.repeat_requests, batch.account.dry = 6, 9, 7
         settled = results.settle(batch, 2)
         assert (settled.number, settled.round, settled.ours) == (3, 0, True)

@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.composition.hop_metrics import HopMetrics, Observer, ended, ignored, stopped, swept
+from notifier.composition.hop_metrics import (
+    HopMetrics,
+    Observer,
+    ended,
+    ignored,
+    stopped,
+    suppression_unreadable,
+    swept,
+)
 from notifier.composition.settings import Settings
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
@@ -99,6 +107,7 @@ def everything_told() -> Lines:
         metrics.emit(stopped(reason))
     metrics.emit(swept(1))
     metrics.emit(ignored(1))
+    metrics.emit(suppression_unreadable())
     return lines
 
 
@@ -139,7 +148,7 @@ def test_what_is_asked_for_has_an_alarm_and_a_description() -> None:
     alarms_ = dict(resources(transformed(), "AWS::CloudWatch::Alarm"))
     assert alarms_.keys() == {
         "RunFailedAlarm", "RunStoppedAlarm", "StalledLaneAlarm", "DeadLetterAlarm", "RejectionRateAlarm",
-        "CredentialsRefusedAlarm", "NoProgressAlarm", "SweeperSilentAlarm",
+        "CredentialsRefusedAlarm", "NoProgressAlarm", "SuppressionUnreadableAlarm", "SweeperSilentAlarm",
     }  # fmt: skip
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Alarms")[2].partition("\n## ")[0]
     for name, alarm in alarms_.items():

@@ -308,6 +308,27 @@ def test_excluded_users_are_counted_and_left_alone(trial: Trial, tmp_path: Path)
     assert not {row["user_id"] for row in trial.rows(run_id)} & set(ids)
 
 
+def test_suppressed_users_get_nothing(trial: Trial, tmp_path: Path) -> None:
+    """Every run leaves them out, unless the law obliges to send it. The summary says how many, and why."""
+    ids = [f"user-1-{n:09d}" for n in range(0, 40, 2)]
+    bucket = trial.sandbox.bucket
+    trial.s3.put_object(Bucket=bucket, Key="suppression/no-pushes.json", Body=json.dumps(ids).encode())
+    trial.s3.put_object(Bucket=bucket, Key="audiences/two.json", Body=json.dumps(ids[:2]).encode())
+    try:
+        recipe = Recipe(users=40, campaign_id="suppressing")
+        members = {"exclude": {"parts": [{"key": "audiences/two.json"}]}}
+        value = {"campaign": campaign(recipe) | members, "users": list(users(recipe))}
+        run_id = drop_json(trial, tmp_path, "suppressing", value)
+        assert finish(trial, run_id).account.excluded_by == {"exclude": 2, "suppressed": 18}
+        assert trial.summary(run_id).excluded_by == {"exclude": 2, "suppressed": 18}
+        assert not {row["user_id"] for row in trial.rows(run_id)} & set(ids)
+        recipe = Recipe(users=40, campaign_id="recall")
+        legal = {"campaign": campaign(recipe) | {"legal": True}, "users": list(users(recipe))}
+        assert finish(trial, drop_json(trial, tmp_path, "legal", legal)).account.excluded == 0
+    finally:
+        trial.s3.delete_object(Bucket=bucket, Key="suppression/no-pushes.json")
+
+
 def test_a_rehearsal_reaches_no_phone(trial: Trial, tmp_path: Path) -> None:
     """With `dry_run` FCM validates only, APNs is not asked, rows say so, and the id stays free for the real run."""
     trial.gateways.reset()

@@ -92,6 +92,8 @@ class Phones:
         self.seen: Counter[str] = Counter()
         self.on_ask: Callable[[str, float, int], None] = lambda _, __, ___: None
         """Is called with each request: the token, when it began, and the round of its batch."""
+        self.suppressed: list[str] = []
+        """Tokens of users that were asked although the claim had read that they are suppressed."""
         self.began: list[float] = []
         """When each request began."""
         self.good_generation = 0
@@ -201,6 +203,8 @@ class TwinTransport:
         self.waits = waits
         self._latency_s = latency_s
         self.streams = streams
+        self.suppressed: frozenset[str] = frozenset()
+        """User ids for which no request may come."""
         self._flying: list[tuple[float, Answer]] = []
         self.replaced = 0
 
@@ -212,6 +216,8 @@ class TwinTransport:
         """Take a request."""
         ticket: Ticket = request.ticket
         self._phones.on_ask(request.path, self._clock.now(), ticket.push.batch.round)
+        if ticket.push.user_id in self.suppressed:
+            self._phones.suppressed.append(request.path)
         act = self._phones.ask(request.path, ticket.generation, self._clock.now()) or Act.STALE
         silent = act in (Act.SILENT, Act.MUTE)
         due_s = self._clock.monotonic() + (TIMEOUT_S if silent else self._latency_s())

@@ -15,7 +15,7 @@ from notifier.model.outcome import Access
 from notifier.model.run import Lane, Run, source_of
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import StoreRefused
-from notifier.sending.batch_source import BrokenInput, InputUnreachable
+from notifier.sending.batch_source import BrokenInput, InputUnreachable, SuppressionUnreadable
 from notifier.sending.hop import Hop
 from notifier.sending.rate_limit import RateLimit
 from tests.twins.audience import MemoryAudience
@@ -106,6 +106,10 @@ class World:
         """Why the file cannot be opened."""
         self.unreachable: str | None = None
         """Why the file cannot be opened yet."""
+        self.suppressed: set[str] = set()
+        """User ids that every run leaves out, as they are now."""
+        self.suppression_unreadable: str | None = None
+        """Why they cannot be read."""
         self.state_refused: str | None = None
         """Why the run's state may not be stored."""
         self.campaign: Campaign = read_campaign(
@@ -164,6 +168,8 @@ class TwinHops:
         self.hops: list[Hop] = []
         self.transport = TwinTransport(world.phones, world.clock, waits, latency_s)
         self._step = step
+        self._suppressed: frozenset[str] = frozenset()
+        """Those that were read at the last claim."""
         self.carriers = {
             name: TwinCarrier(name, world.phones, self.background, world.generation, world.ttl_s, world.access_of)
             for name in ENDPOINTS
@@ -177,6 +183,9 @@ class TwinHops:
             raise StoreRefused(self.world.state_refused)
         if self.world.unreachable is not None:
             raise InputUnreachable(self.world.unreachable)
+        if self.world.suppression_unreadable is not None:
+            raise SuppressionUnreadable(self.world.suppression_unreadable)
+        self._suppressed = frozenset(self.world.suppressed)
         return AdmittedCampaign(self.world.campaign, (), True, (), False)
 
     def prove_writable(self, run: Run) -> None:
@@ -189,11 +198,15 @@ class TwinHops:
     ) -> Iterator[Hop]:
         """The hop of a claimed lane."""
         world = self.world
+        self.transport.suppressed = self._suppressed
         per_second = world.per_second or admitted.campaign.per_second or None
         hop = make_hop(
             self._ports(),
             Gateways(self.transport, self.carriers, {}),
-            Users(lambda cursor: MemoryAudience([world.records], cursor, fault=world.fault)),
+            Users(
+                lambda cursor: MemoryAudience([world.records], cursor, fault=world.fault),
+                suppressed=self._suppressed,
+            ),
             RateLimit(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic()),
             lane,
             admitted,

@@ -52,6 +52,9 @@ class Faults(msgspec.Struct, frozen=True):
     refuses: bool = False
     """At some time the store refuses what settles batches, until the run has stopped and an operator allows it."""
 
+    suppresses: int = 0
+    """Users that are suppressed while the run is under way; some are taken back."""
+
     @property
     def rests(self) -> int:
         """How many rests the times without credentials may bring."""
@@ -87,6 +90,8 @@ class Schedule:
         self.events: list[tuple[float, int]] = []
         """When an invocation is due, and how often it was tried."""
         self.kills = self.stalls = self.commands = self.failures = self.timeouts = self.resumes = 0
+        self.suppressed = 0
+        self.ever_suppressed: set[str] = set()
         self.cancelled = False
         self.calm = False
         self.next_sweep_s = self.clock.now() + SWEEP_EVERY_S
@@ -289,6 +294,10 @@ class Schedule:
         if self.commands < faults.commands and chance.random() < 0.02:
             commands = [Control.PAUSE, Control.GO] + [Control.CANCEL] * faults.cancels
             self._command(chance.choice(commands))
+        if self.suppressed < faults.suppresses and chance.random() < 0.05:
+            self.suppressed += 1
+            self.world.suppressed ^= {f"u{chance.randrange(max(len(self.world.records), 1))}"}
+            self.ever_suppressed |= self.world.suppressed
         if faults.refuses and not self.has_refused and chance.random() < 0.02:
             self._refuse()
 

@@ -58,6 +58,17 @@ def test_adding_takes_every_figure() -> None:
     assert total == Account(2, 4, 6, 8, 10, 12, 14, {"a": ArmAccount(2, 4, {"r": 6}, {"f": 8}, 10)})
 
 
+def test_excluded_by_adds_up_to_excluded() -> None:
+    """By reason; an account of the release before knew of the exclude list alone."""
+    account = msgspec.json.decode(b'{"excluded": 3}', type=Account)
+    assert account.excluded_by == {"exclude": 3}
+    more = Account()
+    for reason, users in (("suppressed", 2), ("exclude", 1), ("suppressed", 0)):
+        more.exclude(reason, users)
+    account.add(more)
+    assert (account.excluded, account.excluded_by) == (6, {"exclude": 4, "suppressed": 2})
+
+
 def test_a_deferred_device_that_is_settled() -> None:
     """It is counted as deferred and taken away again by the round that settles it."""
     total = Account(devices=1, deferred=1)

@@ -12,9 +12,11 @@ from notifier.model.campaign import CONTROL, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
 from notifier.model.record_reading import REPEATED
+from notifier.model.run import UnfinishedClaim
 from notifier.model.spelling import BrokenRecord
 from notifier.sending.batch import NO_TEXTS, Batch
 from notifier.sending.batch_builder import BatchBuilder
+from notifier.sending.repeats import mark_suspected
 
 IOS = {"platform": "ios", "token": "a" * 64}
 ANDROID = {"platform": "android", "token": "b:APA91b"}
@@ -32,10 +34,12 @@ def user(n: int, *devices: Any, **members: Any) -> dict[str, Any]:
     return {"user_id": f"u{n}", "devices": list(devices) or [IOS], "attributes": {"name": f"N{n}"}} | members
 
 
-def builder(control: int = 0, excluded: frozenset[str] = frozenset()) -> BatchBuilder:
+def builder(
+    control: int = 0, excluded: frozenset[str] = frozenset(), suppressed: frozenset[str] = frozenset()
+) -> BatchBuilder:
     """A former with one arm and, perhaps, a control group."""
     shares = [("a", 10_000 - control)] + ([(CONTROL, control)] if control else [])
-    return BatchBuilder("r1", "spring", Arms("spring", shares), RENDERER, excluded)
+    return BatchBuilder("r1", "spring", Arms("spring", shares), RENDERER, excluded, suppressed)
 
 
 def form(*records: object, first: int = 0, **settings: Any) -> Batch:
@@ -101,6 +105,32 @@ def test_excluded() -> None:
     assert (batch.account.users, batch.account.excluded, batch.account.devices) == (3, 1, 1)
     assert batch.account.invalid_records == 1
     assert batch.account.arms == {"a": ArmAccount(assigned=1)}
+
+
+def test_suppressed() -> None:
+    """First a record is broken, then its user is on the exclude list, then suppressed, and only then in an arm."""
+    both = frozenset({"u0", "u2"})
+    batch = form(*(user(n) for n in range(3)), user(3, attributes={}), excluded=both, suppressed=both | {"u1", "u3"})
+    assert (batch.is_complete, batch.account.arms) == (True, {})
+    assert (batch.account.users, batch.account.invalid_records, batch.account.excluded) == (4, 1, 3)
+    assert batch.account.excluded_by == {"exclude": 2, "suppressed": 1}
+
+
+def test_suppressed_devices_keep_their_places() -> None:
+    """A claim says by their places whom it asked for, and the next one may have read other suppressed ids."""
+    records = [user(0), user(1, IOS, ANDROID), user(2)]
+    before, now = form(*records), form(*records, suppressed=frozenset({"u1"}))
+    assert [push.order for push in before.waiting] == [0, 1, 2, 3]
+    assert ([push.order for push in now.waiting], now.passed_over, now.pushes) == ([0, 3], [1, 2], 2)
+
+
+def test_repeats_of_a_device_that_was_suppressed_since() -> None:
+    """Two claims may have asked for it: one of their requests was a repeat, though no more are made."""
+    batch = form(user(0), user(1), user(2), suppressed=frozenset({"u1", "u2"}))
+    asked = [UnfinishedClaim(1, 1), UnfinishedClaim(2, 1, {0: 2}, {0: "3"})]
+    mark_suspected(batch, asked)
+    assert (batch.account.possibly_repeated, batch.account.repeat_requests) == (2, 2)
+    assert [push.maybe_repeat for push in batch.waiting] == [True]
 
 
 def test_nothing_to_send() -> None:

@@ -55,6 +55,40 @@ def test_a_run_that_cannot_be_opened_yet_waits() -> None:
     assert (world.lane.ending, world.lane.reason) == (Ending.COMPLETED, None)
 
 
+def test_a_run_waits_for_the_suppression() -> None:
+    """However long it cannot be read: nothing is sent, the lane has the reason, and then the run goes on by itself."""
+    world = World(users(10))
+    world.suppressed = {"u3"}
+    world.suppression_unreadable = "suppression_unreadable: s3://twins/suppression/: S3 answered 503"
+    for _ in range(10):
+        invoke(world)
+        lane = world.lane
+        assert (lane.state, lane.reason) == (LaneState.RESTING, world.suppression_unreadable)
+        assert (lane.due_at_ms, world.continuation.nudges) == (int(world.clock.now() * 1000) + WAIT_MS, [])
+        world.clock.time_s += WAIT_MS / 1000
+    assert not world.phones.asked
+    world.suppression_unreadable = None
+    invoke(world)
+    assert (world.lane.ending, world.lane.reason) == (Ending.COMPLETED, None)
+    assert set(world.phones.asked) == {f"t{n}.0" for n in range(10)} - {"t3.0"}
+    assert world.results.summaries["r"].excluded_by == {"suppressed": 1}
+
+
+def test_who_is_suppressed_while_the_run_rests() -> None:
+    """It is read again at each claim: neither the first request nor a repeat goes to them any more."""
+    phones = Phones(lambda token, asked: Act.HOUR if token in ("t1.0", "t2.0") and not asked else Act.ACCEPT)
+    world = World(users(3), phones=phones)
+    invoke(world)
+    assert (world.lane.state, world.lane.account.deferred) == (LaneState.RESTING, 2)
+    world.suppressed = {"u1"}
+    world.clock.time_s = (world.lane.due_at_ms or 0) / 1000
+    invoke(world)
+    assert world.lane.ending is Ending.COMPLETED
+    assert dict(phones.asked) == {"t0.0": 1, "t1.0": 1, "t2.0": 2}
+    assert world.lane.account.outcomes().failed == {"suppressed": 1}
+    assert (world.lane.account.devices, world.lane.account.settled) == (3, 3)
+
+
 def test_a_run_that_expires_says_so() -> None:
     """The sweeper cancelled it, and no person: the reason is in the summary."""
     world = World(users(10))

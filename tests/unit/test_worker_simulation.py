@@ -55,6 +55,7 @@ FAULTS = st.builds(
     ).map(tuple),
     slow=st.sampled_from((0.0, 0.0, 0.05, 0.3)),
     refuses=st.booleans(),
+    suppresses=st.sampled_from((0, 0, 3, 12)),
 )
 
 
@@ -149,7 +150,10 @@ class History:
         Except by a worker that was asking for that round itself, when a slower one, whose claim is over, settled it.
         """
         number = int(token[1:].partition(".")[0]) // self.size
-        devices = sum(map(DEVICES.__getitem__, self.kinds[number * self.size :][: self.size]))
+        # Suppressed users' devices are not among those that the batch may have asked for.
+        ever = self.schedule.ever_suppressed
+        records = range(number * self.size, min((number + 1) * self.size, len(self.kinds)))
+        devices = sum(DEVICES[self.kinds[record]] for record in records if f"u{record}" not in ever)
         if devices > self.world.lane.most_devices:
             self.seen_wrong.append(AssertionError(f"batch {number} is asked for and the ledger knows of no such"))
         due_at, due_round = self.world.results.due.get(token, (0.0, 0))
@@ -169,6 +173,7 @@ class History:
         self._check_rows(lane)
         self._check_ending(lane)
         self._check_repeats(lane)
+        self._check_suppression(lane)
         self._check_lease()
         interruptions = (
             self.schedule.kills
@@ -213,7 +218,9 @@ class History:
             assert account.users == len(self.kinds)
             assert account.deferred == 0
             assert account.invalid_records == sum(kind in ("none", "broken") for kind in self.kinds)
-            assert account.devices == sum(DEVICES[kind] for kind in self.kinds)
+            devices = [DEVICES[kind] for kind in self.kinds]
+            suppressed = sum(n for record, n in enumerate(devices) if f"u{record}" in self.schedule.ever_suppressed)
+            assert sum(devices) - suppressed <= account.devices <= sum(devices)
             assert lane.reason is None
             assert self.turn != "broken"
         else:
@@ -223,11 +230,20 @@ class History:
                 Ending.FAILED: self.turn == "broken" and account.users == before_the_fault,
             }[lane.ending or Ending.COMPLETED]
 
+    def _check_suppression(self, lane: Lane) -> None:
+        """Nobody is asked for whom the claim knew as suppressed; those left out are counted, and no others."""
+        assert not self.world.phones.suppressed
+        account, ever = lane.account, self.schedule.ever_suppressed
+        assert account.excluded == sum(account.excluded_by.values()) <= len(ever)
+        rows = (row for found in self.world.results.rows.values() for row in found.rows)
+        assert {row.user_id for row in rows if row.reason == "suppressed"} <= ever
+
     def _check_repeats(self, lane: Lane) -> None:
         seen, summary = self.world.phones.seen, self.world.results.summaries[self.world.run.run_id]
         assert self.world.phones.repeats <= summary.repeat_requests, "every repeat is reported"
         assert sum(times > 1 for times in seen.values()) <= summary.possibly_repeated, "and every device that had one"
-        assert summary.possibly_repeated <= summary.devices + summary.unsettled, "each device once"
+        devices = sum(map(DEVICES.__getitem__, self.kinds)) if summary.excluded else summary.devices
+        assert summary.possibly_repeated <= devices + summary.unsettled, "each device once"
         assert summary.possibly_repeated <= summary.repeat_requests
         if not (lane.reason or "").startswith("no_progress"):  # then it is an upper bound, by batches not read again
             assert summary.unsettled <= sum(DEVICES[kind] for kind in self.kinds)
