@@ -170,8 +170,8 @@ class LaneWorker:
             self._log.warning(Action.TROUBLE, reason=str(error))
             due_at_ms = int(self._clock.now() * 1000) + WAIT_MS
             lane = msgspec.structs.replace(lane, trouble=str(error))
-            # READY, not RESTING: a rest resets `idle_claims`, and input that stays unreachable must stop the run. Except
-            # the suppression: however long it cannot be read, the run waits for it, and goes on by itself afterwards.
+            # READY, not RESTING: a rest resets `idle_claims`, and input that stays unreachable must stop the run. But
+            # for the suppression: however long it cannot be read, the run waits, and goes on by itself afterwards.
             state = LaneState.RESTING if isinstance(error, SuppressionUnreadable) else LaneState.READY
             return ledger.release(lane, state, due_at_ms, str(error)), Exit.WAIT
         deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)

@@ -164,3 +164,15 @@ def test_what_the_gateways_would_refuse_is_told_at_its_field() -> None:
     [(field, fault)] = gateway_faults(pictured, campaign).items()
     assert field == "languages.0.locale"
     assert fault.startswith("4,232 bytes for FCM")
+
+
+def test_what_the_law_obliges_to_send() -> None:
+    """Only where it is ticked is the campaign marked, and it stays ticked in the form."""
+    form = typed(name="c", title="Recall", legal="yes")
+    campaign, _ = read_campaign_of(form, NOW)
+    assert campaign is not None
+    assert campaign.legal
+    assert read_form({name: [value] for name, value in flat(form)}).legal
+    campaign, _ = read_campaign_of(typed(name="c", title="Hi"), NOW)
+    assert campaign is not None
+    assert not campaign.legal
