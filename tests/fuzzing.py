@@ -85,7 +85,12 @@ def judge_answers(data: bytes) -> None:
     no_answer = (*NoAnswer, None)[data[1] % (len(NoAnswer) + 1)] if status == 0 else None
     retry_after_s = data[2] - 1 if data[2] else None
     answer = Answer(
-        ticket=None, status=status, body=data[3:], retry_after_s=retry_after_s, no_answer=no_answer, detail="curl 1"
+        ticket=None,
+        status=status,
+        body=data[3:],
+        retry_after_s=retry_after_s,
+        no_answer=no_answer,
+        detail="late",
     )
     for judge in (fcm_verdict.judge, apns_verdict.judge):
         verdict = judge(answer)

@@ -12,10 +12,10 @@ from notifier.content.render import Renderer
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import carrier as apns_carrier
 from notifier.gateway.carrier import RunContent
-from notifier.gateway.curl import CurlTransport
 from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import auth as fcm_auth
 from notifier.gateway.fcm import carrier as fcm_carrier
+from notifier.gateway.http2.transport import Http2Transport
 from notifier.gateway.keys import Keys
 from notifier.gateway.secrets import Secrets
 from notifier.lifecycle.admission import AdmittedCampaign
@@ -58,7 +58,7 @@ def gateway_keys(settings: Settings, client: Any, clock: Clock) -> GatewayKeys:
     secrets = Secrets(client)
     # Threads of their own, one for each gateway: an endpoint that hangs must not keep a settlement waiting.
     threads = ThreadPoolExecutor(2, thread_name_prefix="credentials")
-    fcm_credentials = partial(fcm_auth.Credentials, ca_file=settings.gateway_ca_file)
+    fcm_credentials = partial(fcm_auth.Credentials, ca_file=settings.gateway_ca_file, proxy=settings.gateway_proxy)
     return GatewayKeys(
         Keys(secrets.reader("fcm", settings.fcm_secret_arn), fcm_credentials, threads, clock.now),
         Keys(secrets.reader("apns", settings.apns_secret_arn), apns_auth.Credentials, threads, clock.now),
@@ -70,7 +70,7 @@ def open_gateways(
 ) -> Gateways:
     """The gateways for one hop. Close the transport afterwards."""
     return Gateways(
-        CurlTransport(endpoints(settings), ca_file=settings.gateway_ca_file),
+        Http2Transport(endpoints(settings), settings.gateway_ca_file, proxy=settings.gateway_proxy),
         _carriers(keys, lane.run_id, admitted),
         {"fcm": _fcm_budget(settings, ports, lane, admitted)},
     )
@@ -120,6 +120,7 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
             max_streams=FCM_STREAMS,
             probe_first=False,
             timeout_ms=settings.request_timeout_ms,
+            path_is_shared=True,
         ),
         Endpoint(name="apns", base_url=settings.apns_base_url, timeout_ms=settings.request_timeout_ms, **apns),  # type: ignore[arg-type]
         Endpoint(

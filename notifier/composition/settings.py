@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+from notifier.gateway.http2.dial import proxy_of
+from notifier.gateway.http2.socket import tls_context
+
 
 class Mode(enum.StrEnum):
     """Whether phones ring."""
@@ -38,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True):
         require_approval: batch files are sent only if the ledger has an approval of exactly their bytes.
         suppression_prefix: of the keys of the lists of users whom every run leaves out, with a slash at its end.
         batch_file_days, work_days, result_days: how long the bucket keeps what a run goes on from; for the sweeper.
+        gateway_proxy: of an HTTP proxy on the way to the gateways and to Google's token endpoint; may hold a password.
         xray_daemon_address: where traces go; Lambda says it (`AWS_XRAY_DAEMON_ADDRESS`).
     """
 
@@ -50,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True):
     apns_base_url: str = "https://api.push.apple.com"
     apns_sandbox_base_url: str = "https://api.sandbox.push.apple.com"
     gateway_ca_file: str = ""
+    gateway_proxy: str = ""
     fcm_connections: int = 10
     apns_connections: int = 4
     request_timeout_ms: int = 15_000
@@ -70,6 +75,9 @@ class Settings(msgspec.Struct, frozen=True):
     batch_file_days: int = 30
     work_days: int = 30
     result_days: int = 180
+
+    def __repr__(self) -> str:
+        return f"Settings(stack={self.stack!r}, mode={self.mode.value!r})"
 
 
 def _positive(text: str) -> int:
@@ -105,6 +113,17 @@ def _folder(text: str) -> str:
     return text
 
 
+def _authorities(path: str) -> str:
+    """Read at the start: later it would fail one hop after the other."""
+    tls_context(path)
+    return path
+
+
+def _proxy(text: str) -> str:
+    proxy_of(text)
+    return text
+
+
 def _yes_or_no(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
@@ -115,11 +134,16 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+_SECRET = frozenset({"gateway_proxy"})
+"""Of these a fault does not show the value: it may hold a password."""
+
 _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "mode": (Mode, "rehearse or live"),
     "fcm_base_url": (_https, "https://…, without a slash at its end"),
     "apns_base_url": (_https, "https://…, without a slash at its end"),
     "apns_sandbox_base_url": (_https, "https://…, without a slash at its end"),
+    "gateway_ca_file": (_authorities, "a file that can be read here, with certificates in PEM"),
+    "gateway_proxy": (_proxy, "http://host:port or https://host:port, with user:password@ before the host if needed"),
     "fcm_connections": (_positive, "an integer above 0"),
     "apns_connections": (_positive, "an integer above 0"),
     "request_timeout_ms": (_positive, "an integer above 0"),
@@ -152,16 +176,27 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             if field.required:
                 faults.append(f"{field.name.upper()} is missing")
             continue
-        read, expected = _READERS.get(field.name, (str, "a text"))
-        try:
+        read, _ = _READERS.get(field.name, (str, ""))
+        if fault := fault_of(field.name, text):
+            faults.append(fault)
+        else:
             values[field.name] = read(text)
-        except (ValueError, KeyError):
-            faults.append(f"{field.name.upper()} is {text!r}: expected {expected}")
     values.setdefault("worker_function", environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
     values.setdefault("xray_daemon_address", environment.get("AWS_XRAY_DAEMON_ADDRESS", ""))
     if faults:
         raise BadSettings(tuple(faults))
     return Settings(**values)
+
+
+def fault_of(name: str, text: str) -> str:
+    """What is wrong with the text of one setting; empty where nothing is."""
+    read, expected = _READERS.get(name, (str, "a text"))
+    try:
+        read(text)
+    except (ValueError, KeyError, OSError):
+        shown = "not usable" if name in _SECRET else repr(text)
+        return f"{name.upper()} is {shown}: expected {expected}"
+    return ""
 
 
 def check_time(settings: Settings, timeout_ms: int) -> None:

@@ -21,3 +21,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int = 20_000
     """Deadline of one request, from `submit` to the last byte of the answer."""
     connect_timeout_ms: int = 5_000
+    path_is_shared: bool = False
+    """All requests have the same path, and it holds no secret (FCM's names the project, APNs' a device): then it is
+    sent in full only once on each connection."""

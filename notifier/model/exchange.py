@@ -15,9 +15,9 @@ class NoAnswer(enum.StrEnum):
     """Why there was no HTTP answer. The difference decides whether asking again may repeat a push."""
 
     REFUSED = "refused"
-    """Certainly not processed: no connection, REFUSED_STREAM, beyond GOAWAY's last stream, never written…"""
+    """Certainly not processed: no connection, REFUSED_STREAM, beyond GOAWAY's last stream, not written to its end."""
     UNANSWERED = "unanswered"
-    """May have been processed: timeout, reset, or a lost connection after the request was written."""
+    """May have been processed: no answer in time, a reset, or a connection lost after the request was written."""
 
 
 class Request(msgspec.Struct, frozen=True, gc=True, kw_only=True):
@@ -43,7 +43,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 0
     """The HTTP status; 0 without an answer."""
     body: bytes = b""
-    """At most 64 KiB of it."""
+    """At most 16 KiB of it."""
     retry_after_s: int | None = None
     """`Retry-After` in seconds, from either of its forms; read only of a status of 400 and above."""
     no_answer: NoAnswer | None = None

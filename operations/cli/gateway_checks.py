@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from notifier.composition.settings import fault_of
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import verdict as apns_verdict
-from notifier.gateway.curl import CurlTransport
 from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import auth as fcm_auth
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
+from notifier.gateway.http2.transport import Http2Transport
 from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, Secrets
 from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Disposition
@@ -24,6 +25,7 @@ NOBODY = "0" * 64
 """A token that no device has. A gateway that refuses it has accepted our credentials before it looked at the token."""
 PATIENCE_S = 15.0
 WAY_OUT = "is outgoing TCP 443 allowed, with HTTP/2?"
+MEND_OF_THE_WAY = "correct the parameter GatewayCaFile or GatewayProxy; a CA file must be on this machine too"
 MISSING = "does this secret exist, in this region? aws secretsmanager create-secret makes one; deploy with its ARN"
 
 
@@ -35,6 +37,10 @@ def gateway_checks(cloud: Cloud, variables: Mapping[str, str]) -> Iterator[Check
         mend = "create a secret and give its ARN: sam deploy --parameter-overrides FcmSecretArn=… ApnsSecretArn=…"
         yield Check("secrets", False, "neither FCM nor APNs has one: nothing can be sent", mend)
         return
+    faults = [fault_of(f"gateway_{name}", text) for name, text in _way(variables).items() if text]
+    if any(faults):
+        yield Check("way to the gateways", False, "; ".join(filter(None, faults)), MEND_OF_THE_WAY)
+        return
     if arns["fcm"]:
         yield from _fcm(secrets, arns["fcm"], variables)
     else:
@@ -45,10 +51,15 @@ def gateway_checks(cloud: Cloud, variables: Mapping[str, str]) -> Iterator[Check
         yield Check("APNs secret", None, "there is none: nothing is sent by APNs")
 
 
+def _way(variables: Mapping[str, str]) -> dict[str, str]:
+    """What is between us and the gateways, as arguments."""
+    return {"ca_file": variables.get("GATEWAY_CA_FILE", ""), "proxy": variables.get("GATEWAY_PROXY", "")}
+
+
 def _fcm(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[Check]:
     mend = "put the service account's JSON there: aws secretsmanager put-secret-value --secret-id … --secret-string file://…"
     try:
-        credentials = fcm_auth.Credentials(secrets.read("fcm", arn), ca_file=variables.get("GATEWAY_CA_FILE", ""))
+        credentials = fcm_auth.Credentials(secrets.read("fcm", arn), **_way(variables))
     except BadSecret as error:
         yield Check("FCM secret", False, str(error), mend)
         return
@@ -101,7 +112,9 @@ def _asked(
     endpoint = Endpoint(
         name=request.endpoint, base_url=base_url, max_connections=1, max_streams=1, probe_first=False, timeout_ms=10_000
     )
-    transport = CurlTransport((endpoint,), ca_file=variables.get("GATEWAY_CA_FILE", ""))
+    transport = Http2Transport(
+        (endpoint,), variables.get("GATEWAY_CA_FILE", ""), proxy=variables.get("GATEWAY_PROXY", "")
+    )
     try:
         answer = _one_answer(transport, request)
     finally:
@@ -120,7 +133,7 @@ def _asked(
     return Check(name, True, f"{who} accepts our credentials")
 
 
-def _one_answer(transport: CurlTransport, request: Request) -> Answer | None:
+def _one_answer(transport: Http2Transport, request: Request) -> Answer | None:
     until = time.monotonic() + PATIENCE_S
     # There is room once the connection is made, with TLS and the peer's settings.
     while transport.room(request.endpoint) == 0 and time.monotonic() < until:

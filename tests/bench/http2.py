@@ -1,7 +1,7 @@
 """What our HTTP/2 costs: CPU microseconds a request.
 
     python -m tests.bench.http2              in memory: submit, frames out, an answer in (no TLS, no socket)
-    python -m tests.bench.http2 sink         through sockets to nginx, beside libcurl, by turns
+    python -m tests.bench.http2 sink         through sockets to nginx
 
 In memory the server's answers are bytes made beforehand, 40 to a read, as a busy gateway sends them.
 """
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from notifier.gateway.curl import CurlTransport
 from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.http2 import frames
 from notifier.gateway.http2.connection import Connection
@@ -58,9 +57,9 @@ def answer_bytes(first_id: int, body: bytes) -> bytes:
     )
 
 
-def in_memory(make: Make, body: bytes) -> tuple[float, float]:
+def in_memory(make: Make, body: bytes, *, path_is_shared: bool) -> tuple[float, float]:
     """Microseconds and bytes sent for each request."""
-    connection = Connection("gateway.example:443", FCM_PATH)
+    connection = Connection("gateway.example:443", path_is_shared=path_is_shared)
     opened = frames.settings(()) + frames.window_update(0, 2**31 - 1 - frames.DEFAULT_WINDOW)
     connection.receive(opened)
     requests = [make(number) for number in range(COUNT)]
@@ -96,20 +95,19 @@ def main() -> None:
     """Measure and print."""
     if "sink" not in sys.argv:
         for name, make, body in (("FCM", fcm, FCM_ANSWER), ("APNs", apns, b"")):
-            best = min(in_memory(make, body) for _ in range(3))
+            best = min(in_memory(make, body, path_is_shared=make is fcm) for _ in range(3))
             print(f"in memory, {name}: {best[0]:.1f} µs a request, {best[1]:.0f} bytes sent")
         return
     with sink.running() as server:
         endpoint = Endpoint(name="gw", base_url=server.url, max_connections=4, max_streams=100, probe_first=False)
         for turn in range(3):
-            for kind in (Http2Transport, CurlTransport):
-                for name, make in (("FCM", fcm), ("APNs", apns)):
-                    with closing(kind([endpoint], server.ca_file)) as transport:
-                        through_sockets(transport, make, 500)
-                        began_s = time.monotonic()
-                        cost_us = through_sockets(transport, make, COUNT // 2)
-                        rate = COUNT / 2 / (time.monotonic() - began_s)
-                    print(f"turn {turn}, {kind.__name__}, {name}: {cost_us:.1f} µs a request, {rate:,.0f}/s")
+            for name, make in (("FCM", fcm), ("APNs", apns)):
+                with closing(Http2Transport([endpoint], server.ca_file)) as transport:
+                    through_sockets(transport, make, 500)
+                    began_s = time.monotonic()
+                    cost_us = through_sockets(transport, make, COUNT // 2)
+                    rate = COUNT / 2 / (time.monotonic() - began_s)
+                print(f"turn {turn}, {name}: {cost_us:.1f} µs a request, {rate:,.0f}/s")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ import argparse
 import itertools
 import os
 import platform
+import ssl
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-
-import pycurl
 
 from sandbox.audience import Recipe
 from tests.bench import field, money, resume, sink, uv
@@ -202,7 +201,7 @@ def introduction(load: float) -> list[str]:
         "- The sink is nginx (TLS 1.3, HTTP/2, one worker, an answer at once). S3 and DynamoDB are moto, which answers more",
         "  slowly than AWS and closes each connection; what boto3 spends on that is in the figure",
         f"- {model.split(':')[-1].strip()}, {os.cpu_count()} cores, load when it began {load:.1f}; {platform.platform()}",
-        f"- Python {uv.version(uv.interpreter())} (`{uv.interpreter().replace(str(Path.home()), '~')}`), {pycurl.version.split(' OpenSSL')[0]}, {sink.version()}",
+        f"- Python {uv.version(uv.interpreter())} (`{uv.interpreter().replace(str(Path.home()), '~')}`), {ssl.OPENSSL_VERSION}, {sink.version()}",
         f"- {time.strftime('%Y-%m-%d %H:%M')}, `make bench`; where the microseconds go is in [profile.md](profile.md)",
     ]
 

@@ -38,25 +38,25 @@ def main() -> None:
     timeout_s = float(os.environ.get("BENCH_TIMEOUT_S", TIMEOUT_S))
     began_cpu_s, began_s = time.process_time(), time.monotonic()
     from notifier.app import worker
-    from notifier.gateway.curl import CurlTransport
+    from notifier.gateway.http2.transport import Http2Transport
     from notifier.model.exchange import Request
 
     imports_cpu_s, imports_s = time.process_time() - began_cpu_s, time.monotonic() - began_s
     imports_rss_mb = _rss_mb()
     hops: list[dict[str, Any]] = []
     first: list[float] = []
-    submit = CurlTransport.submit
+    submit = Http2Transport.submit
 
-    def watched(self: CurlTransport, request: Request) -> None:
+    def watched(self: Http2Transport, request: Request) -> None:
         first.append(time.process_time())
-        CurlTransport.submit = submit  # type: ignore[method-assign]
+        Http2Transport.submit = submit  # type: ignore[method-assign]
         submit(self, request)
 
     for argument in sys.argv[1:]:
         event: dict[str, Any] = json.loads(argument)
         while True:
             first.clear()
-            CurlTransport.submit = watched  # type: ignore[method-assign]
+            Http2Transport.submit = watched  # type: ignore[method-assign]
             cpu_s, wall_s = time.process_time(), time.monotonic()
             context: Any = Context(timeout_s)
             answer = worker(event, context)

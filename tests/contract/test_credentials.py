@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -15,6 +16,7 @@ from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsU
 from sandbox.gateways import Gateways
 from sandbox.gateways.behaviour import Reply
 from sandbox.gateways.oauth import TokenBehaviour
+from tests.contract.connect_proxy import ConnectProxy
 from tests.unit.pem_samples import pem, public_pem
 
 NOW_S = 1_800_000_000.0
@@ -142,6 +144,28 @@ def as_usual(request: pytest.FixtureRequest) -> Iterator[None]:
 def fcm_credentials(gateways: Gateways, **changes: Any) -> fcm.Credentials:
     secret = Secret("fcm", {**json.loads(gateways.fcm_service_account), **changes}, "notifier/fcm")
     return fcm.Credentials(secret, ca_file=gateways.addresses.ca_file)
+
+
+def test_google_is_asked_through_the_proxy(gateways: Gateways) -> None:
+    """A proxy with a password: the tunnel leads to the token endpoint, whose certificate is checked as without one."""
+    secret = Secret("fcm", json.loads(gateways.fcm_service_account), "notifier/fcm")
+    with ConnectProxy("user:hush-hush") as proxy:
+        address = f"http://user:hush-hush@{proxy.address}"
+        grant = fcm.Credentials(secret, ca_file=gateways.addresses.ca_file, proxy=address).grant(NOW_S)
+        assert grant.header.startswith("authorization: Bearer ya29.")
+        assert proxy.asked == [f"CONNECT {urlsplit(gateways.addresses.oauth).netloc} HTTP/1.1"]
+        kind, text = fails(fcm.Credentials(secret, proxy=address))  # nobody trusts the stand-in's authority
+    assert (kind, "its certificate is not trusted" in text) == (CredentialsUnavailable, True)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 502 Bad Gateway\r\n\r\n"], ids=["407", "502"])
+def test_a_proxy_that_refuses_the_way_to_google(gateways: Gateways, answer: bytes) -> None:
+    """Asked again later; the text holds no password."""
+    secret = Secret("fcm", json.loads(gateways.fcm_service_account), "notifier/fcm")
+    with ConnectProxy("user:other", answer=answer) as proxy:
+        kind, text = fails(fcm.Credentials(secret, proxy=f"http://user:hush-hush@{proxy.address}"))
+    assert kind is CredentialsUnavailable
+    assert "hush" not in text
 
 
 def fails(credentials: fcm.Credentials) -> tuple[type[Exception], str]:

@@ -12,11 +12,11 @@ import pytest
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.apns import verdict as apns_verdict
-from notifier.gateway.curl import CurlTransport
 from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import auth as fcm_auth
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
+from notifier.gateway.http2.transport import Http2Transport
 from notifier.gateway.payload import Label
 from notifier.gateway.secrets import Secret
 from notifier.model.campaign import Message, read_campaign
@@ -93,7 +93,7 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
 class Sender:
     """Both gateways, as one function from gateway, message and token to a verdict."""
 
-    def __init__(self, gateways: Gateways, transport: CurlTransport) -> None:
+    def __init__(self, gateways: Gateways, transport: Http2Transport) -> None:
         service_account, key = json.loads(gateways.fcm_service_account), json.loads(gateways.apns_key)
         self._transport = transport
         self._fcm = fcm_auth.Credentials(Secret("fcm", service_account), ca_file=gateways.addresses.ca_file)
@@ -126,7 +126,7 @@ def sender(gateways: Gateways) -> Iterator[Sender]:
         Endpoint(name=name, base_url=url, max_connections=2, max_streams=100, probe_first=name == "apns")
         for name, url in (("fcm", gateways.addresses.fcm), ("apns", gateways.addresses.apns))
     ]
-    with closing(CurlTransport(endpoints, gateways.addresses.ca_file)) as transport:
+    with closing(Http2Transport(endpoints, gateways.addresses.ca_file)) as transport:
         yield Sender(gateways, transport)
 
 

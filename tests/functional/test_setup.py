@@ -127,6 +127,29 @@ def test_a_secret_that_is_gone(cloud: Cloud) -> None:
     assert "create-secret" in checked.mend
 
 
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"GATEWAY_PROXY": "user:hush-hush@proxy:3128"}, "GATEWAY_PROXY is not usable: expected http://host:port"),
+        (
+            {"GATEWAY_CA_FILE": "/not/there.pem"},
+            "GATEWAY_CA_FILE is '/not/there.pem': expected a file",
+        ),
+    ],
+    ids=["proxy", "authorities"],
+)
+def test_a_way_to_the_gateways_that_is_none(
+    cloud: Cloud, trial: Trial, secrets: Gateways, changes: dict[str, str], finding: str
+) -> None:
+    """The setting at fault is named before anybody is asked, and no password is shown."""
+    variables = dict(trial.sandbox.function("WorkerFunction").environment) | changes
+    [checked] = gateway_checks(cloud, variables)
+    assert checked.fine is False
+    assert checked.finding.startswith(finding)
+    assert "GatewayProxy" in checked.mend
+    assert "hush" not in repr(checked)
+
+
 def notified(cloud: Cloud, trial: Trial, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Check:
     """The finding while the bucket's notifications are changed by hand."""
     s3, bucket = trial.sandbox.client("s3"), trial.sandbox.bucket

@@ -1,6 +1,9 @@
 """Settings: read once, checked together, faults reported by name."""
 
+from pathlib import Path
+
 import pytest
+import trustme
 
 from notifier.composition.settings import BadSettings, Mode, Settings, check_time, read_settings
 
@@ -27,8 +30,10 @@ def test_empty_is_not_set() -> None:
     assert read_settings(LEAST | dict.fromkeys(("MODE", "RAMP_S", "FCM_SECRET_ARN"), "")) == read_settings(LEAST)
 
 
-def test_everything() -> None:
+def test_everything(tmp_path: Path) -> None:
     """Every variable is its field's name in upper case, and arrives."""
+    authorities = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(authorities))
     values: dict[str, str | int] = {
         "bucket": "B",
         "table": "T",
@@ -38,7 +43,8 @@ def test_everything() -> None:
         "fcm_base_url": "https://f",
         "apns_base_url": "https://a",
         "apns_sandbox_base_url": "https://s:8443",
-        "gateway_ca_file": "/ca",
+        "gateway_ca_file": str(authorities),
+        "gateway_proxy": "https://user:secret@proxy:3128",
         "fcm_connections": 1,
         "apns_connections": 2,
         "request_timeout_ms": 3,
@@ -97,6 +103,39 @@ def test_wrong(name: str, text: str) -> None:
     """A wrong value is reported by its variable."""
     (fault,) = faults(**{name: text})
     assert fault.startswith(f"{name} is {text!r}: expected ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "proxy.example:3128",
+        "socks5://user:hush-hush@proxy.example",
+        "http://user:hush-hush@",
+        "http://user:hush-hush@proxy:port",
+        "http://user:hush-hush@[::1",
+    ],
+)
+def test_a_proxy_that_is_none(address: str) -> None:
+    """The setting is named, with an address as it should be, and without the password."""
+    (fault,) = faults(GATEWAY_PROXY=address)
+    assert fault.startswith("GATEWAY_PROXY is not usable: expected http://host:port")
+    assert "hush" not in fault
+
+
+def test_a_proxys_password_is_in_no_repr() -> None:
+    """Settings may be logged."""
+    settings = read_settings(LEAST | {"GATEWAY_PROXY": "http://user:hush-hush@proxy:3128"})
+    assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"], ids=["no file", "empty", "no PEM"])
+def test_authorities_that_cannot_be_read(tmp_path: Path, content: str | None) -> None:
+    """Found when the function starts, by the setting's name."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    (fault,) = faults(GATEWAY_CA_FILE=str(path))
+    assert fault == f"GATEWAY_CA_FILE is {str(path)!r}: expected a file that can be read here, with certificates in PEM"
 
 
 def test_time_to_hand_over() -> None:

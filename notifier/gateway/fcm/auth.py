@@ -6,6 +6,7 @@ it, but kept until it is about to expire: pyfcm fetches a new one at every call.
 
 import ssl
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from notifier.gateway.fcm.token_endpoint import Answered, failed, meaning_of
@@ -26,6 +27,7 @@ class Credentials:
     Args:
         secret: the service account's JSON key, as Google hands it out.
         ca_file: PEM file of one more authority to trust, or "".
+        proxy: address of an HTTP proxy to Google's token endpoint, or "".
 
     Raises:
         BadSecret: naming the fields at fault.
@@ -33,10 +35,10 @@ class Credentials:
 
     ADVICE = "is the service account of the app's Firebase project, and may it send?"
 
-    def __init__(self, secret: Secret, *, ca_file: str = "") -> None:
+    def __init__(self, secret: Secret, *, ca_file: str = "", proxy: str = "") -> None:
         self._label = secret.label
         self._account = _account(secret)
-        self._fetch = _Fetch(ca_file)
+        self._fetch = _Fetch(ca_file, proxy)
 
     @property
     def project_id(self) -> str:
@@ -99,9 +101,9 @@ def _seconds_until(expiry: datetime | None) -> float:
 
 
 class _Fetch:
-    """google-auth's HTTP callable, with a time-out and one more authority to trust. Remembers the last answer."""
+    """google-auth's HTTP callable, with a time-out, a proxy, one more authority to trust. Remembers the last answer."""
 
-    def __init__(self, ca_file: str) -> None:
+    def __init__(self, ca_file: str, proxy: str) -> None:
         import requests  # type: ignore[import-untyped]  # noqa: PLC0415
         from google.auth.transport.requests import Request  # noqa: PLC0415
 
@@ -112,13 +114,18 @@ class _Fetch:
             context.load_verify_locations(ca_file)
             adapter = requests.adapters.HTTPAdapter()
             adapter.init_poolmanager(1, 1, ssl_context=context)
+            adapter.proxy_manager_for = partial(
+                adapter.proxy_manager_for, ssl_context=context, proxy_ssl_context=context
+            )
             session.mount("https://", adapter)
         self._request: Any = Request(session=session)
+        # Given with each request: a session's own would give way to those of the environment (HTTPS_PROXY).
+        self._proxies = {"proxies": {"https": proxy}} if proxy else {}
         self.answered = Answered()
 
     def __call__(self, **asked: Any) -> Any:
         """Make one request, with google-auth's arguments."""
         self.answered = Answered()
-        response = self._request(**{**asked, "timeout": TIMEOUT_S})
+        response = self._request(**{**asked, **self._proxies, "timeout": TIMEOUT_S})
         self.answered = Answered(response.status, response.headers.get("retry-after", ""))
         return response

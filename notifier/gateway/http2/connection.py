@@ -36,9 +36,9 @@ _REASON = re.compile(rb'"reason"\s*:\s*"([A-Za-z]{1,64})"')
 
 
 class Connection:
-    """One connection to `authority`; `shared_path` is a path without a secret that its requests have in common."""
+    """One connection to `authority`; with `path_is_shared` its requests have one path, without a secret."""
 
-    def __init__(self, authority: str, shared_path: str = "") -> None:
+    def __init__(self, authority: str, *, path_is_shared: bool = False) -> None:
         self.ready = False
         """The server's SETTINGS have come. No stream is opened before: servers differ in what they take until then."""
         self.limit = 0
@@ -50,7 +50,7 @@ class Connection:
         self._streams: dict[int, Stream] = {}
         self._next_id = 1
         self._reader = FrameReader()
-        self._encoder = HeaderEncoder(authority, shared_path)
+        self._encoder = HeaderEncoder(authority, path_is_shared=path_is_shared)
         self._outbox = Outbox()
         self._ended_streams: list[Stream] = []
         self._uncredited = 0

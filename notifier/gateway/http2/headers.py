@@ -47,11 +47,11 @@ class HeaderEncoder:
 
     Args:
         authority: host and port.
-        shared_path: a path without a secret that many requests have; any other path is never indexed.
+        path_is_shared: requests have one path, without a secret; otherwise no path is ever indexed.
     """
 
-    def __init__(self, authority: str, shared_path: str = "") -> None:
-        self._shared_path = shared_path
+    def __init__(self, authority: str, *, path_is_shared: bool = False) -> None:
+        self._path_is_shared = path_is_shared
         self._size_limit = TABLE_LIMIT
         self._resizes = b""
         self._authority = f":authority: {authority}"
@@ -108,7 +108,7 @@ class HeaderEncoder:
         self._last_lines = None
 
     def _path(self, path: str) -> bytes:
-        if path == self._shared_path:
+        if self._path_is_shared:
             return self._field(f":path: {path}")
         return _NEVER_PATH + _string(path.encode())
 

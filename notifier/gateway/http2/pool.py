@@ -33,7 +33,6 @@ class Pool:
 
     Args:
         target: where its connections go to.
-        shared_path: the path of all its requests, if they have one in common that holds no secret.
         numbers: of connections.
         wake: called from another thread when a connection was made or has failed.
     """
@@ -42,7 +41,6 @@ class Pool:
         self,
         endpoint: Endpoint,
         target: Target,
-        shared_path: str,
         numbers: itertools.count[int],
         wake: Callable[[], None],
         clock: Callable[[], float],
@@ -52,7 +50,6 @@ class Pool:
         """Oldest first."""
         self.in_flight = 0
         self._target = target
-        self._shared_path = shared_path
         self._authority = urlsplit(endpoint.base_url).netloc
         self._numbers = numbers
         self._wake = wake
@@ -231,7 +228,7 @@ class Pool:
             self._open(now_s)
 
     def _open(self, now_s: float) -> None:
-        http = Connection(self._authority, self._shared_path)
+        http = Connection(self._authority, path_is_shared=self.endpoint.path_is_shared)
         dial = Dial(self._target, self._wake)
         self.sessions.append(Session(next(self._numbers), self.endpoint, http, dial, now_s))
 

@@ -7,7 +7,7 @@ import itertools
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from notifier.gateway.endpoint import Endpoint
@@ -30,7 +30,6 @@ class Http2Transport:
         endpoints: whom to reach; each `base_url` is https.
         ca_file: PEM of authorities that are trusted beside the system's; empty for none. OSError if it cannot be read.
         proxy: `http://` or `https://` address of a proxy, with `user:password@` if it wants them; empty for none.
-        shared_paths: by endpoint, the path of all its requests if it holds no secret: then it is sent once.
         clock: seconds, monotonic.
         sleep: waits some seconds.
     """
@@ -41,7 +40,6 @@ class Http2Transport:
         ca_file: str = "",
         *,
         proxy: str = "",
-        shared_paths: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -52,15 +50,14 @@ class Http2Transport:
         made_proxy = proxy_of(proxy)
         context = tls_context(ca_file)
         proxy_context = tls_context(ca_file, alpn="") if made_proxy is not None and made_proxy.over_tls else None
-        numbers, paths = itertools.count(1), shared_paths or {}
+        numbers = itertools.count(1)
         self._pools: dict[str, Pool] = {}
         for endpoint in endpoints:
             parts = urlsplit(endpoint.base_url)
             timeout_s = endpoint.connect_timeout_ms / 1000
             host, port = parts.hostname or "", parts.port or HTTPS_PORT
             target = Target(host, port, context, timeout_s, made_proxy, proxy_context)
-            path = paths.get(endpoint.name, "")
-            self._pools[endpoint.name] = Pool(endpoint, target, path, numbers, self._waker.wake, clock)
+            self._pools[endpoint.name] = Pool(endpoint, target, numbers, self._waker.wake, clock)
 
     def room(self, endpoint: str) -> int:
         """See `Transport.room`."""
