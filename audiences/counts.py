@@ -30,7 +30,6 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
         show: attributes whose values may be shown.
     """
     [(users,)] = con.execute("SELECT count(*) FROM users").fetchall()
-    [(lists, ids)] = con.execute("SELECT count(*), count(DISTINCT hash(user_id)) FROM rows").fetchall()
     invalid = dict(con.execute("SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY 2 DESC, 1").fetchall())
     return Counts(
         rows=sum(prepared.rows),
@@ -40,7 +39,7 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
         timezones=_named(con, "timezone"),
         attributes=_attributes(con, users, show),
         repeated_tokens=invalid.pop(DUPLICATE, 0),
-        joined_rows=lists - ids,
+        joined_rows=prepared.joined_rows,
         invalid=invalid,
         invalid_first=_first_places(con, prepared),
     )

@@ -57,6 +57,8 @@ class Preparation:
         self.inputs = inputs
         self.rows: tuple[int, ...] = ()
         """How many rows each input has."""
+        self.joined_rows = 0
+        """Rows beyond the first of each user."""
         self._con = con
         self._work = work
         self._ordered = all(one.ordered for one in inputs)
@@ -111,11 +113,12 @@ class Preparation:
         run(f"""CREATE TABLE joined AS
             SELECT user_id, flatten(list(devices ORDER BY rank DESC)) AS devices,
                    arg_min(locale, rank) AS locale, arg_min(timezone, rank) AS timezone,
-                   CASE WHEN count(DISTINCT attributes) < 2 THEN max(attributes) END AS attributes,
+                   count(*) AS rows, CASE WHEN count(DISTINCT attributes) < 2 THEN max(attributes) END AS attributes,
                    CASE WHEN count(DISTINCT attributes) > 1 THEN list(attributes ORDER BY rank DESC) END AS differing
             FROM {_ranked(rows, "user_id", ordered=self._ordered)}
             GROUP BY user_id""")
         self._merge_attributes()
+        [(self.joined_rows,)] = run("SELECT sum(rows - 1) FROM joined").fetchall()
         run(f"""CREATE VIEW users AS
             SELECT {columns} FROM rows WHERE len(devices) > 0 AND hash(user_id) NOT IN (SELECT h FROM several)
             UNION ALL SELECT {columns} FROM joined WHERE len(devices) > 0""")

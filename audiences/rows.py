@@ -168,7 +168,7 @@ def _instant(value: str) -> str:
 
 
 def _select(shape: Shape | None, relation: str, base: int) -> str:
-    """Rows for the table `rows`. Those that are not proven clean have only `raw`."""
+    """Rows for the table `rows`. Those that are not proven clean have `raw`, and whatever else they have is dropped."""
     if shape is None:
         nothing = ", ".join(["NULL"] * 6)
         return f"SELECT row + {base}, {nothing}, line FROM {relation}"
@@ -184,8 +184,7 @@ WITH judged AS (SELECT row, line, {fits} AS fits FROM {relation}),
 parsed AS (SELECT *, CASE WHEN fits THEN json_transform(line, {text(shape.structure)}) END AS t FROM judged),
 fields AS (SELECT row, line, fits, {", ".join(f"{sql} AS {name}" for name, sql in fields.items())} FROM parsed),
 proven AS (SELECT *, coalesce({clean}, false) AS clean FROM fields)
-SELECT row + {base}, {", ".join(f"CASE WHEN clean THEN {name} END" for name in fields)},
-       CASE WHEN NOT clean THEN line END FROM proven"""
+SELECT row + {base}, {", ".join(fields)}, CASE WHEN NOT clean THEN line END FROM proven"""
 
 
 class _Fields:
@@ -239,7 +238,9 @@ class _Fields:
         listed = f"CAST({self._of('attributes')} AS VARCHAR)"
         # JSON functions write 1.10 as 1.1, so objects and values with a fraction are taken from the line's own text.
         own = _raw(self._shape.columns["attributes"], RAW_OBJECT) if given else "NULL"
-        whole = f"CASE WHEN regexp_matches({listed}, '[0-9][.eE]') THEN {own} ELSE {listed} END"
+        whole = listed
+        if self._shape.has_fractions:
+            whole = f"CASE WHEN regexp_matches({listed}, '[0-9][.eE]') THEN {own} ELSE {listed} END"
         whole = f"nullif({whole}, '{{}}')"
         if not self._shape.attributes:
             return whole if given else "NULL"
@@ -253,7 +254,9 @@ class _Fields:
     def _attribute(self, name: str) -> str:
         value = f"CAST(struct_extract(t, {text(name)}) AS VARCHAR)"
         own = _raw(name, RAW_NUMBER)
-        exact = f"CASE WHEN regexp_matches({value}, '^-?[0-9]+[.eE]') THEN {own} ELSE {value} END"
+        exact = value
+        if self._shape.has_fractions:
+            exact = f"CASE WHEN regexp_matches({value}, '^-?[0-9]+[.eE]') THEN {own} ELSE {value} END"
         return f"{text(msgspec.json.encode(name).decode() + ':')} || {exact}"
 
     def _word(self, value: str) -> str:

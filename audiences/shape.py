@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from graphlib import CycleError, TopologicalSorter
 
 import msgspec
@@ -31,9 +32,18 @@ _ESCAPE = (
 """All but U+0000, and surrogates in pairs only."""
 _CHARACTER = rf'(?:[^"\\\x00-\x1f]|{_ESCAPE})'
 _STRING = f'"{_CHARACTER}*"'
-_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_SCALAR = f"(?:{_STRING}|{_NUMBER}|true|false|null)"
-_OBJECT = rf"\{{(?:{_STRING}: ?{_SCALAR}(?:, ?{_STRING}: ?{_SCALAR})*)?\}}"
+_INTEGER = "-?(?:0|[1-9][0-9]*)"
+_NUMBER = rf"{_INTEGER}(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+
+
+def _scalar(number: str) -> str:
+    return f"(?:{_STRING}|{number}|true|false|null)"
+
+
+def _object(number: str) -> str:
+    return rf"\{{(?:{_STRING}: ?{_scalar(number)}(?:, ?{_STRING}: ?{_scalar(number)})*)?\}}"
+
+
 _TOKEN = r'"[!#-;=-\[\]-z|}~][!#-\[\]-~]{15,}"'
 """At least 16 printable characters without quotes and backslashes; the first is neither < nor {."""
 _VALUES = {
@@ -42,7 +52,6 @@ _VALUES = {
     "token": _TOKEN,
     "locale": f"(?:{_STRING}|null)",
     "timezone": f"(?:{_STRING}|null)",
-    "attributes": f"(?:{_OBJECT}|null)",
     UPDATED_AT: f"(?:{_STRING}|{_NUMBER}|null)",
 }
 _WORDS = {
@@ -50,7 +59,7 @@ _WORDS = {
     "gateway": ("fcm", "apns"),
     "environment": ("production", "sandbox"),
 }
-RAW_OBJECT = f"({_OBJECT})"
+RAW_OBJECT = f"({_object(_NUMBER)})"
 RAW_NUMBER = f"({_NUMBER})"
 
 
@@ -70,6 +79,8 @@ class Shape(msgspec.Struct, frozen=True):
     attributes: tuple[str, ...]
     has_capitals: bool = False
     """Words such as `iOS` may be there: they have to be written in lower case."""
+    has_fractions: bool = False
+    """Attributes may be numbers with a fraction or an exponent, which JSON functions would write differently."""
     has_gateways: bool = False
     """Devices may name their gateway: whether it can reach them has to be checked."""
 
@@ -83,10 +94,12 @@ def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
     usable = known.keys() | set(attributes)
     devices = _devices(records, columns)
     capitals = _has_capitals(records, devices, columns)
+    fractions = _has_fractions(records, columns, attributes)
+    number = _NUMBER if fractions else _INTEGER
     patterns = {
-        name: _device_list(devices, any_case=capitals) if column == "devices" else _value_of(column, capitals)
+        name: _device_list(devices, any_case=capitals) if column == "devices" else _value_of(column, capitals, number)
         for name, column in known.items()
-    } | dict.fromkeys(attributes, _SCALAR)
+    } | dict.fromkeys(attributes, _scalar(number))
     orders = _orders([[name for name in record if name in usable] for record in records], columns["user_id"])
     wholes = [_ordered(order, columns["user_id"], always, patterns) for order, always in orders]
     return Shape(
@@ -95,6 +108,7 @@ def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
         columns=columns,
         attributes=attributes,
         has_capitals=capitals,
+        has_fractions=fractions,
         has_gateways="gateway" in columns or any("gateway" in device for device in devices),
     )
 
@@ -136,7 +150,22 @@ def _has_capitals(
     return any(isinstance(word, str) and word != word.lower() for word in words)
 
 
-def _value_of(column: str, any_case: bool = False) -> str:
+def _has_fractions(
+    records: Sequence[Mapping[str, object]], columns: Mapping[str, str], attributes: Sequence[str]
+) -> bool:
+    """Whether an attribute is a number that is no integer."""
+    for record in records:
+        given = record.get(columns.get("attributes", ""))
+        values = [*given.values()] if isinstance(given, dict) else []
+        values += [record.get(name) for name in attributes]
+        if any(isinstance(value, float | Decimal) for value in values):
+            return True
+    return False
+
+
+def _value_of(column: str, any_case: bool = False, number: str = _INTEGER) -> str:
+    if column == "attributes":
+        return f"(?:{_object(number)}|null)"
     if column in _WORDS:
         letters = "[{0}{1}]" if any_case else "{0}"
         words = "|".join("".join(letters.format(x, x.upper()) for x in word) for word in _WORDS[column])

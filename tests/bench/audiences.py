@@ -1,0 +1,118 @@
+"""Counting and preparing an audience: CPU and memory of a process that does nothing else, on one core.
+
+    python -m tests.bench.audiences [--users 1000000] [--memory-mb 400] [--kind lines|rows|csv|parquet] [--keep FOLDER]
+
+The figures are of the whole process, its start and imports included.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from audiences.build import Order, build, count
+from audiences.database import Limits
+from audiences.destinations import Directory
+from audiences.sources import local_files
+from sandbox.audience import Recipe, users
+
+KINDS = ("lines", "rows", "csv", "parquet")
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One process: seconds of CPU, its highest memory, and what it made."""
+
+    what: str
+    kind: str
+    users: int
+    cpu_s: float
+    wall_s: float
+    peak_rss_mb: int
+    written_mb: int
+
+
+def audience(folder: Path, count_: int, kind: str) -> Path:
+    """A file of so many users."""
+    path = folder / f"{kind}-{count_}.jsonl"
+    encode = msgspec.json.Encoder().encode
+    if not path.exists():
+        with path.open("wb") as out:
+            for user in users(Recipe(users=count_)):
+                out.write(encode(user if kind == "lines" else _flat(user)) + b"\n")
+    if kind in ("lines", "rows"):
+        return path
+    table = folder / f"users-{count_}.{kind}"
+    with duckdb.connect() as con:
+        con.execute(f"COPY (FROM read_ndjson('{path}')) TO '{table}' (FORMAT {kind})")
+    return table
+
+
+def _flat(user: dict[str, object]) -> dict[str, object]:
+    (device,), attributes = user.pop("devices"), user.pop("attributes")  # type: ignore[misc]
+    return {**user, **device, **attributes}  # type: ignore[dict-item, has-type]
+
+
+def child(what: str, path: Path, memory_mb: int) -> None:
+    """The process that is measured."""
+    folder = path.parent / "made"
+    order = Order({"files": [path.name]}, local_files([str(path)]))
+    limits = Limits(path.parent / "work", memory_mb)
+    if what == "count":
+        count(order, limits)
+    else:
+        build(order, Directory(folder), limits)
+
+
+def measure(what: str, path: Path, kind: str, count_: int, memory_mb: int) -> Measured:
+    """Run the process on one core, and ask the kernel what it took."""
+    made = path.parent / "made"
+    shutil.rmtree(made, ignore_errors=True)
+    command = [sys.executable, "-m", "tests.bench.audiences", "--child", what, str(path), "--memory-mb", str(memory_mb)]
+    began = time.monotonic()
+    process = subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}))  # noqa: PLW1509
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    written = sum(one.stat().st_size for one in made.rglob("*") if one.is_file()) if made.exists() else 0
+    return Measured(
+        what=what,
+        kind=kind,
+        users=count_,
+        cpu_s=round(usage.ru_utime + usage.ru_stime, 2),
+        wall_s=round(time.monotonic() - began, 2),
+        peak_rss_mb=usage.ru_maxrss // 1024,
+        written_mb=written // 1_000_000,
+    )
+
+
+def main() -> None:
+    """Measure and print, one line a measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--memory-mb", type=int, default=400)
+    parser.add_argument("--kind", choices=KINDS, default="lines")
+    parser.add_argument("--keep", type=Path, help="a folder for the audience, which is made once")
+    parser.add_argument("--child", nargs=2, metavar=("WHAT", "FILE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child[0], Path(arguments.child[1]), arguments.memory_mb)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = audience(folder, arguments.users, arguments.kind)
+        for what in ("count", "build"):
+            found = measure(what, path, arguments.kind, arguments.users, arguments.memory_mb)
+            print(json.dumps(msgspec.to_builtins(found)))
+
+
+if __name__ == "__main__":
+    main()
