@@ -9,7 +9,7 @@ The modules in the order of the data's way:
 - `preparation`: clean rows become users, ordered, with one push per token.
 - `counts`: what an audience holds.
 - `parts`: users become objects of at most 250,000.
-- `manifest`: what was made of what; written last, and once.
+- `manifest_format`: what was made of what; written last, and once.
 - `build`: all of it, in the order that lets a killed attempt leave nothing behind that anything would read.
 
 The worker reads what is written here as any other audience (`"audience": {"parts": […]}`).

@@ -15,7 +15,7 @@ import msgspec
 from audiences.counts import counts_of
 from audiences.database import Limits, connect
 from audiences.destinations import Destination
-from audiences.manifest import (
+from audiences.manifest_format import (
     MAX_USERS_IN_PART,
     NAME,
     Counts,

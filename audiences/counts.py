@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from audiences.manifest import AttributeCounts, Counts, InvalidPlace
+from audiences.manifest_format import AttributeCounts, Counts, InvalidPlace
 from audiences.preparation import CARRIER, Preparation
 from audiences.reader import DUPLICATE
 from audiences.rows import ROW_BITS

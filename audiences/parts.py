@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from audiences.faults import limits_as_faults
-from audiences.manifest import MAX_USERS_IN_PART, part_name
+from audiences.manifest_format import MAX_USERS_IN_PART, part_name
 from notifier.model.user_rows import BATCH_SIZE
 
 assert MAX_USERS_IN_PART % BATCH_SIZE == 0

@@ -2,7 +2,7 @@
 
 No module of the package reaches a library of AWS or of a gateway: those come as ports. In the order of a push:
 
-- `hop`, `exit_reasons`, `departure`: the loop of one invocation, why it ends, and what becomes of the lane then.
+- `hop`, `outside_reasons`, `departure`: the loop of one invocation, why it ends, and what becomes of the lane then.
 - `batch_source`, `batch_builder`, `batch`: records of the audience as batches of pushes.
 - `send_queue`, `rate_limit`: which device is passed on next, and when.
 - `dispatch`, `open_pushes`, `endpoint_state`, `carrier`: what is in flight, waits for its endpoint, or for another try.

@@ -26,7 +26,7 @@ from operations.cli.options import AsJson, Stack, StackFile, console, notes, pri
 if TYPE_CHECKING:
     from audiences.database import Limits
     from audiences.destinations import Destination
-    from audiences.manifest import Counts, Manifest
+    from audiences.manifest_format import Counts, Manifest
     from audiences.sources import InputFile
 
 _SCHEME = "s3://"
@@ -182,7 +182,7 @@ def _progress(as_json: bool) -> Iterator[Callable[[str, int], None]]:
 
 
 def _print_manifest(out: Console, manifest: "Manifest", where: str) -> None:
-    from audiences.manifest import NAME, folder_of  # noqa: PLC0415
+    from audiences.manifest_format import NAME, folder_of  # noqa: PLC0415
 
     _print_counts(out, manifest.counts)
     parts = f"{len(manifest.parts)} part{'s' if len(manifest.parts) != 1 else ''}"

@@ -12,7 +12,7 @@ from audiences.database import Limits
 from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
 from audiences.fetch import fetch
-from audiences.manifest import Manifest
+from audiences.manifest_format import Manifest
 from audiences.sources import pinned_files
 from notifier.audience import AudienceStream, FileKind, pin_parts
 from notifier.model.audience_faults import AudienceChanged

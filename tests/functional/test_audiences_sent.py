@@ -8,7 +8,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from audiences.build import parts_reference
-from audiences.manifest import Manifest, decode_manifest
+from audiences.manifest_format import Manifest, decode_manifest
 from operations.cli import app
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file

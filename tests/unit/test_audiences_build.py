@@ -14,7 +14,7 @@ from audiences.build import Order, build, found_manifest, parts_reference
 from audiences.database import Limits
 from audiences.destinations import Destination, Directory
 from audiences.faults import AudienceFault, limits_as_faults
-from audiences.manifest import Manifest, UnknownManifest, audience_id, decode_manifest
+from audiences.manifest_format import Manifest, UnknownManifest, audience_id, decode_manifest
 from audiences.sources import InputFile
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import read_audience

@@ -13,7 +13,7 @@ from audiences.build import Order, build, count
 from audiences.database import Limits
 from audiences.destinations import Directory
 from audiences.faults import AudienceFault
-from audiences.manifest import Manifest
+from audiences.manifest_format import Manifest
 from audiences.sources import InputFile
 from tests.audience_people import FORMATS, expected, found, people, users_in
 

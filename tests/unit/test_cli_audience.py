@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from audiences.manifest import decode_manifest
+from audiences.manifest_format import decode_manifest
 from operations.cli import app
 from operations.cli.errors import ExitCode
 from tests.audience_people import FORMATS, expected, found, people
