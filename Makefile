@@ -9,6 +9,8 @@ ARGS ?=
 export AWS_DEFAULT_REGION ?= eu-west-1
 export SAM_CLI_TELEMETRY := 0
 export UV_NO_PROGRESS := 1
+# Byte code is kept, wherever the environment forbids it: one test run starts a hundred processes with the same imports.
+unexport PYTHONDONTWRITEBYTECODE
 # Trust whom this machine trusts: companies have certificate authorities of their own. (Two names, for older uv.)
 export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
@@ -58,8 +60,9 @@ demo: .venv/.installed-sandbox
 up: .venv/.installed-sandbox
 	@$(BIN)/python -m sandbox up $(ARGS)
 
+# Three processes for two cores: in most tests of whole runs a process waits half of its time.
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # Twenty times the examples (tests/examples.py), and the tests marked slow.
 deep: .venv/.installed-dev

@@ -38,7 +38,6 @@ SCENARIOS = (
             breaks="DynamoDB throttles a fifth of all calls.",
             expects="Calls are repeated; the run goes on.",
             aws=(AwsRule("dynamodb", Does.REFUSE, times=0, share=0.2, code="ProvisionedThroughputExceededException"),),
-            in_gate=True,
         )
     ),
 )

@@ -82,7 +82,6 @@ SCENARIOS = (
             breaks="Every event reaches two containers in the same instant.",
             expects="One of each pair claims the lane, the other finds it taken.",
             invocations=everything_twice,
-            in_gate=True,
         )
     ),
     # The caller repeats and fails although its call succeeded: several successors, and a retry beside them.
@@ -92,7 +91,6 @@ SCENARIOS = (
             breaks="The answers to a hand-over are lost: Lambda has taken it, five times, and the worker fails.",
             expects="One successor works; the others and Lambda's retry find the lane taken.",
             aws=(AwsRule("lambda", Does.LOSE, where="/invocations", times=5),),
-            in_gate=True,
         )
     ),
 )
