@@ -6,6 +6,7 @@ manifest finds every object that it names.
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -83,7 +84,10 @@ class Directory:
     def put(self, key: str, path: Path) -> PinnedObject:
         place = self._place(key)
         size, etag = path.stat().st_size, _sha256(path)
-        path.replace(place)
+        # It may come from another disk: then it is copied, and must not be seen under its name before it is whole.
+        unfinished = place.with_name(f".{place.name}.{os.getpid()}")
+        shutil.move(path, unfinished)
+        unfinished.replace(place)
         return PinnedObject("", key, None, etag, size)
 
     def create(self, key: str, data: bytes) -> bool:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,14 @@ def test_a_directory_keeps_the_same_promise(source: InputFile, tmp_path: Path) -
     assert found_manifest(directory, manifest.id) == manifest
     files = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert files == ["_manifest.json", "invalid.jsonl", *(f"part-{n:05d}.jsonl" for n in range(4))]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no second disk here")
+def test_a_directory_on_another_disk(source: InputFile, tmp_path: Path) -> None:
+    """The work may lie on another disk than the result: a rename alone would fail."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        manifest = make(source, Directory(Path(folder)), tmp_path / "w")
+        assert all((Path(folder) / part.key).stat().st_size == part.bytes for part in manifest.parts)
 
 
 @pytest.mark.parametrize(
