@@ -1,0 +1,245 @@
+"""DuckDB as an engine: each query in a process of its own, with an empty environment and a limit of time and memory."""
+
+import contextlib
+import datetime as dt
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from audiences.engines.job import Answer, Bound, Failed, Finished, Job
+from audiences.engines.port import Cost, Limits, Place, Query, QueryFault, Value, column_fault, nobody
+from audiences.faults import MEMORY_PARAMETER, STORAGE_PARAMETER
+from audiences.sources import InputFile
+
+RESULT = "rows.parquet"
+_VALIDATE_WITHIN_S = 30.0
+_LOOK_EVERY_S = 0.2
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from audiences.engines.child import main; main()"
+"""What the process runs. It is isolated (-I): neither the environment nor the working directory adds modules."""
+_LOADER = "LD_LIBRARY_PATH"
+"""The one variable that is passed on, where it is set: Lambda's Python does not find its own library without it."""
+
+
+class DuckDb:
+    """Runs queries over files of this machine.
+
+    Args:
+        work: a directory of this attempt alone; what DuckDB spills goes there.
+    """
+
+    def __init__(self, work: Path, limits: Limits | None = None) -> None:
+        self._work = work
+        self._limits = limits or Limits()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cancelled = False
+
+    def validate(self, query: Query, tables: Mapping[str, Sequence[InputFile]]) -> tuple[str, ...]:
+        """The columns of the result. Nothing but the tables' heads is read."""
+        return self._finished(query, tables, None).columns_checked(query)
+
+    def cost(self, query: Query, tables: Mapping[str, Sequence[InputFile]]) -> Cost:
+        """The bytes of the files: DuckDB reads no more, and it costs no more than the time."""
+        size = sum(file.path.stat().st_size for files in tables.values() for file in files)
+        return cost_of_files(size)
+
+    def run(self, query: Query, tables: Mapping[str, Sequence[InputFile]], directory: Path) -> tuple[InputFile, ...]:
+        """Run it. Raises QueryFault if it fails, reaches a limit, or finds nobody."""
+        directory.mkdir(parents=True, exist_ok=True)
+        # Columns first: a query that reads for five minutes should not fail afterwards.
+        self.validate(query, tables)
+        output = directory / RESULT
+        if not self._finished(query, tables, output).rows:
+            raise nobody(query.name)
+        return (InputFile(output, query.name, ordered=False),)
+
+    def cancel(self) -> None:
+        """Kill the process of a query that another thread waits for."""
+        with self._lock:
+            self._cancelled = True
+            if self._process is not None:
+                self._process.kill()
+
+    def _finished(self, query: Query, tables: Mapping[str, Sequence[InputFile]], output: Path | None) -> "_Result":
+        job = self._job(query, tables, output)
+        answer = self._ask(query, job, self._limits.time_s if output else min(self._limits.time_s, _VALIDATE_WITHIN_S))
+        if isinstance(answer, Failed):
+            raise self._fault(query, answer)
+        return _Result(tuple(answer.columns), answer.rows)
+
+    def _job(self, query: Query, tables: Mapping[str, Sequence[InputFile]], output: Path | None) -> Job:
+        spill = self._work / "spilled"
+        spill.mkdir(parents=True, exist_ok=True)
+        files = {name: [str(file.path.resolve()) for file in listed] for name, listed in tables.items()}
+        return Job(
+            path=[],
+            text=query.text,
+            parameters={name: bound(value) for name, value in query.parameters.items()},
+            tables=files,
+            input=_common_directory(query, files),
+            work=str(spill.resolve()),
+            output=str(output.resolve()) if output else "",
+            memory_mb=self._limits.memory_mb,
+            threads=self._limits.threads,
+            spill_mb=self._limits.spill_mb,
+        )
+
+    def _ask(self, query: Query, job: Job, time_s: float) -> Answer:
+        """Start a process for the job, and wait for its answer; kill it when its time is over."""
+        path = msgspec.json.encode([str(Path(entry).resolve()) for entry in sys.path]).decode()
+        environment = {_LOADER: os.environ[_LOADER]} if _LOADER in os.environ else {}
+        with self._lock:
+            if self._cancelled:
+                raise _cancelled(query)
+            # The interpreter that runs this, and code that stands here: nothing of the query is in the arguments.
+            process = self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-I", "-c", _START, path],
+                env=environment,
+                cwd=job.work,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        try:
+            out = self._await(query, process, job, time_s)
+        finally:
+            self._end(process, Path(job.work))
+        if self._cancelled:
+            raise _cancelled(query)
+        if out is None:
+            return Failed("the disk is full", cause="disk")
+        with contextlib.suppress(msgspec.DecodeError):
+            answer: Finished | Failed = msgspec.json.decode(out, type=Finished | Failed)
+            return answer
+        return _died(process.returncode)
+
+    def _await(self, query: Query, process: "subprocess.Popen[bytes]", job: Job, time_s: float) -> bytes | None:
+        """What the process writes; None if it has spilled more than it may.
+
+        DuckDB 2.0 does not keep to its own `max_temp_directory_size` (it wrote 4 GB with a limit of 200 MB): hence the
+        look at the directory.
+        """
+        deadline = time.monotonic() + time_s
+        # At most once: communicate goes on with what it was given first.
+        message: bytes | None = msgspec.json.encode(job)
+        while time.monotonic() < deadline:
+            try:
+                return process.communicate(message, timeout=_LOOK_EVERY_S)[0]
+            except subprocess.TimeoutExpired:
+                message = None
+                if _size_of(Path(job.work)) > job.spill_mb * 1_000_000:
+                    return None
+        raise QueryFault(
+            query.name,
+            f"has not ended after {time_s:,.0f} s",
+            "read less: filter earlier, and join by equal columns; or split the query",
+        )
+
+    def _end(self, process: "subprocess.Popen[bytes]", spill: Path) -> None:
+        with self._lock:
+            self._process = None
+        process.kill()
+        # Reaps it and closes its pipes.
+        process.communicate()
+        # A process that was killed leaves what it has spilled: gigabytes, of a disk that the next one needs.
+        shutil.rmtree(spill, ignore_errors=True)
+
+    def _fault(self, query: Query, failed: Failed) -> QueryFault:
+        limit_mb = self._limits.memory_mb
+        if failed.cause == "memory":
+            return QueryFault(
+                query.name,
+                f"needs more than the {limit_mb:,} MB of memory that it may use",
+                f"read less, or give the function more by the stack's parameter {MEMORY_PARAMETER} (here: --memory-mb)",
+            )
+        if failed.cause == "disk":
+            return QueryFault(
+                query.name,
+                "the disk for what does not fit into memory is full",
+                f"read less, or give the function more by the stack's parameter {STORAGE_PARAMETER}"
+                " (here: --work names a larger disk)",
+            )
+        place = None
+        if failed.offset is not None:
+            before = query.text.encode()[: failed.offset].decode(errors="ignore")
+            place = Place.at(query.text, len(before))
+        return QueryFault(query.name, failed.problem, failed.mend, place)
+
+
+class _Result(msgspec.Struct, frozen=True):
+    """What the process found."""
+
+    columns: tuple[str, ...]
+    rows: int
+
+    def columns_checked(self, query: Query) -> tuple[str, ...]:
+        """The columns. Raises QueryFault if no audience can be made of them."""
+        if fault := column_fault(query.name, self.columns):
+            raise fault
+        return self.columns
+
+
+def _size_of(directory: Path) -> int:
+    """The bytes that a directory's files take on the disk."""
+    size = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            # DuckDB may delete one meanwhile. Its files have holes: their length says nothing.
+            with contextlib.suppress(FileNotFoundError):
+                size += entry.stat().st_blocks * 512
+    return size
+
+
+def cost_of_files(size: int) -> Cost:
+    """The cost of a query that reads files of these bytes."""
+    return Cost(size, None, f"reads at most {size / 1e6:,.1f} MB of files; nothing is paid by the byte")
+
+
+def bound(value: Value) -> Bound:
+    """A parameter's value as the job has it."""
+    match value:
+        case bool():
+            # Before int: Python's booleans are integers.
+            return Bound("boolean", value)
+        case int():
+            return Bound("integer", value)
+        case Decimal():
+            return Bound("number", str(value))
+        case dt.date():
+            return Bound("date", value.isoformat())
+        case tuple():
+            return Bound("texts", list(value))
+        case _:
+            return Bound("text", value)
+
+
+def _common_directory(query: Query, files: Mapping[str, Sequence[str]]) -> str:
+    """The directory of all files: the only one that the query may read."""
+    folders = {str(Path(file).parent) for listed in files.values() for file in listed}
+    if not folders:
+        return "/nonexistent"
+    found = os.path.commonpath(folders)
+    if found == os.path.sep:
+        raise QueryFault(query.name, "its tables have no directory in common", "put the files into one directory")
+    return found
+
+
+def _died(code: int) -> Failed:
+    """The process ended without an answer."""
+    if code == -signal.SIGKILL:
+        # Nobody here has: so the kernel has, for want of memory.
+        return Failed("killed", cause="memory")
+    return Failed("the process that ran it ended unexpectedly", "run it again; if it happens again, simplify the query")
+
+
+def _cancelled(query: Query) -> QueryFault:
+    return QueryFault(query.name, "was cancelled")

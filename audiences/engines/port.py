@@ -1,0 +1,207 @@
+"""What an engine is asked for, and what it answers: values and two protocols, without any engine's own words."""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from audiences.faults import AudienceFault
+from audiences.sources import InputFile
+
+Scalar = str | int | Decimal | bool | dt.date
+Value = Scalar | tuple[str, ...]
+"""Of a parameter. A list is one of texts."""
+EngineName = Literal["duckdb", "athena", "bigquery"]
+
+REQUIRED = ("user_id", "platform", "token")
+KNOWN = (*REQUIRED, "devices", "locale", "timezone", "gateway", "environment", "updated_at", "attributes")
+"""Columns with a meaning, in any case. Every other column becomes an attribute."""
+
+
+class Query(msgspec.Struct, frozen=True):
+    """One SELECT and the values of its parameters.
+
+    Args:
+        text: SQL in the engine's dialect; `$name` is a parameter, in every engine.
+        name: how messages call it, such as `queries/follows-brands.sql`.
+    """
+
+    text: str
+    parameters: Mapping[str, Value] = {}
+    name: str = "the SQL"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place in a text: line and column count from 1."""
+
+    line: int
+    column: int
+
+    @classmethod
+    def at(cls, text: str, offset: int) -> "Place":
+        """The place of a character."""
+        before = text[:offset]
+        return cls(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+
+
+class QueryFault(AudienceFault):
+    """The query cannot be run, or gave no audience. The problem names the query and the place in it.
+
+    Args:
+        query: the query's name.
+        problem: the engine's own message, or ours.
+        place: in the SQL, where it is known.
+    """
+
+    def __init__(self, query: str, problem: str, mend: str = "", place: Place | None = None) -> None:
+        where = f", line {place.line}, column {place.column}" if place else ""
+        super().__init__(f"{query}{where}: {problem}", mend)
+        self.place = place
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What a query will read, as far as it can be known before it runs.
+
+    Args:
+        scanned_bytes: what it reads; None where the engine does not say.
+        at_most_bytes: where the engine stops it; None where nothing is paid by the byte.
+    """
+
+    scanned_bytes: int | None
+    at_most_bytes: int | None
+    sentence: str
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a query on this machine may use. `memory_mb` is what DuckDB may: 60 % of the function's."""
+
+    memory_mb: int = 1_024
+    threads: int = 1
+    spill_mb: int = 4_096
+    time_s: float = 300.0
+
+    @classmethod
+    def of_function(cls, memory_mb: int, storage_mb: int, time_s: float) -> "Limits":
+        """The share of a Lambda function: 60 % of the memory, as many threads as vCPUs, half of /tmp."""
+        # One vCPU for each 1,769 MB, at least one (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
+        return cls(memory_mb * 6 // 10, max(1, round(memory_mb / 1769)), storage_mb // 2, time_s)
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """Which audience a query is run for, and the how manieth time: the same attempt never runs a query twice."""
+
+    audience: str
+    number: int
+
+
+class Running(msgspec.Struct, frozen=True, tag=True):
+    """It has not ended. `ticket` replaces the one that was asked with."""
+
+    ticket: str
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """It has ended, and its rows can be fetched with the ticket."""
+
+    ticket: str
+    scanned_bytes: int | None = None
+
+
+class LocalEngine(Protocol):
+    """An engine on this machine. It reads files, and ends before it returns."""
+
+    def validate(self, query: Query, tables: Mapping[str, Sequence[InputFile]]) -> tuple[str, ...]:
+        """The columns of the result, without running it. Raises QueryFault."""
+        ...
+
+    def cost(self, query: Query, tables: Mapping[str, Sequence[InputFile]]) -> Cost:
+        """What it would read."""
+        ...
+
+    def run(self, query: Query, tables: Mapping[str, Sequence[InputFile]], directory: Path) -> tuple[InputFile, ...]:
+        """Run it, and write its rows into files in the directory. Raises QueryFault."""
+        ...
+
+    def cancel(self) -> None:
+        """End the query that another thread runs: its `run` raises QueryFault."""
+        ...
+
+
+class RemoteEngine(Protocol):
+    """A warehouse: a query is started, and later asked about by its ticket, perhaps by another process."""
+
+    def validate(self, query: Query) -> None:
+        """Check what can be checked without running it, and that a limit of cost is set. Raises QueryFault."""
+        ...
+
+    def cost(self, query: Query) -> Cost:
+        """What it would read, or where it is stopped."""
+        ...
+
+    def start(self, query: Query, attempt: Attempt) -> str:
+        """Start it and return its ticket. The same attempt gets the same ticket: it is never started twice."""
+        ...
+
+    def look(self, query: Query, ticket: str) -> Running | Done:
+        """How it is. Raises QueryFault if it has failed. Call it when its end is told, else each minute."""
+        ...
+
+    def fetch(self, query: Query, ticket: str, directory: Path) -> tuple[InputFile, ...]:
+        """Its rows, as files in the directory. Raises QueryFault if there are none."""
+        ...
+
+    def cancel(self, ticket: str) -> None:
+        """Stop it, if it still runs: nothing is read, and paid, for an audience that nobody wants any more."""
+        ...
+
+
+def await_rows(
+    engine: RemoteEngine,
+    query: Query,
+    attempt: Attempt,
+    directory: Path,
+    *,
+    time_s: float,
+    poll_s: float = 1.0,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> tuple[InputFile, ...]:
+    """Run a query and wait for it, on the command line, where waiting costs nothing. One that is left is stopped."""
+    ticket, deadline = engine.start(query, attempt), now() + time_s
+    try:
+        while isinstance(state := engine.look(query, ticket), Running):
+            ticket = state.ticket
+            if now() >= deadline:
+                raise QueryFault(query.name, f"has not ended after {time_s:,.0f} s", "give it more time, or read less")
+            sleep(poll_s)
+    except BaseException:
+        # Ctrl-C too: what is not waited for would be paid for nothing.
+        engine.cancel(ticket)
+        raise
+    return engine.fetch(query, state.ticket, directory)
+
+
+def column_fault(query: str, columns: Sequence[str]) -> QueryFault | None:
+    """What is wrong with a result's columns: one that is missing, or is there twice."""
+    lower = [column.lower() for column in columns]
+    # Attributes keep their case: only known columns are the same in any case.
+    names = [low if low in KNOWN else column for low, column in zip(lower, columns, strict=True)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        return QueryFault(query, f"the column {twice} is in the result twice", "name the columns instead of *")
+    wanted = ("user_id", "devices") if "devices" in lower else REQUIRED
+    if missing := [name for name in wanted if name not in lower]:
+        return QueryFault(
+            query,
+            f"the result has no column {' and no column '.join(missing)} (it has {', '.join(columns[:20])})",
+            "SELECT user_id, platform, token (or user_id and devices): give a column its name by AS",
+        )
+    return None
+
+
+def nobody(query: str) -> QueryFault:
+    """The result is empty."""
+    return QueryFault(query, "found nobody: the result has no rows", "check the parameters and the tables")
