@@ -92,7 +92,7 @@ def _head(database: duckdb.DuckDBPyConnection, file: Path, compression: str) -> 
         options = (
             "columns = {line: 'VARCHAR'}, header = false, delim = '\x01', quote = '', escape = '', strict_mode = false"
         )
-        query = f"SELECT line FROM read_csv({_text(str(file))}, {options}, compression = 'zstd') LIMIT 1"  # noqa: S608
+        query = f"SELECT line FROM read_csv({_text(str(file))}, {options}, compression = 'zstd') LIMIT 1"
         lines = database.execute(query).fetchall()
         return str(lines[0][0]).encode() if lines else b""
     with file.open("rb") as opened:
