@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import os
 import re
+import resource
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +27,7 @@ _CLASS = re.compile(r"^(?:[A-Z]\w*(?: [A-Z]\w*)* Error|[A-Za-z]+Exception): ")
 """How DuckDB begins its messages. Of several, one within another, the last says what happened."""
 _DISK = ("max_temp_directory_size", "No space left", "Disk quota")
 _SHOWN_CHARS = 600
+_BESIDE_DUCKDB_MB = 200
 _EXPLAIN = "EXPLAIN "
 
 
@@ -34,9 +36,19 @@ def main() -> None:
     # The kernel kills this process first when memory is short, not its parent, which has to say what happened.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    answer = do(msgspec.json.decode(sys.stdin.buffer.read(), type=Job))
-    sys.stdout.buffer.write(msgspec.json.encode(answer))
-    sys.stdout.buffer.flush()
+    # DuckDB writes to standard output by itself, such as a progress bar: the answer alone goes to where that was.
+    answers = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    # DuckDB's own limit leaves out what single functions allocate: repeat('x', 1000000000) takes a gigabyte beside it.
+    most = (job.memory_mb * 3 // 2 + _BESIDE_DUCKDB_MB) * 1_000_000
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    try:
+        answer = do(job)
+    except MemoryError:
+        answer = Failed("out of memory", cause="memory")
+    with os.fdopen(answers, "wb") as out:
+        out.write(msgspec.json.encode(answer))
     # Without Python's own ending: DuckDB's binding would print what it has not freed.
     os._exit(0)
 

@@ -235,8 +235,8 @@ def _common_directory(query: Query, files: Mapping[str, Sequence[str]]) -> str:
 
 def _died(code: int) -> Failed:
     """The process ended without an answer."""
-    if code == -signal.SIGKILL:
-        # Nobody here has: so the kernel has, for want of memory.
+    # Killed: not by us, so by the kernel, for want of memory. Aborted: an allocation has failed.
+    if code in (-signal.SIGKILL, -signal.SIGABRT):
         return Failed("killed", cause="memory")
     return Failed("the process that ran it ended unexpectedly", "run it again; if it happens again, simplify the query")
 

@@ -17,6 +17,8 @@ FUNCTIONS = frozenset({"unnest", "range", "generate_series", "json_each", "json_
 _QUERIES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE", "STATEMENT_NODE"})
 _UNKNOWN_PLACE = 2**63
 """Offsets from here on mean that the parser has none."""
+_MORE_THAN_A_SELECT = ("a statement that is more than a SELECT, such as PIVOT", "write it with GROUP BY and FILTER")
+"""DuckDB's parser makes several statements of PIVOT, some of which write."""
 _NO_PARAMETER = re.compile(r"\d+")
 
 
@@ -42,6 +44,8 @@ def judged(database: duckdb.DuckDBPyConnection, text: str, tables: Collection[st
     if len(statements) > 1:
         raise Refused(f"{len(statements)} statements", "write one SELECT: a ; may only be at the end")
     kind = statements[0].type
+    if kind is duckdb.StatementType.MULTI:
+        raise Refused(*_MORE_THAN_A_SELECT)
     if kind is not duckdb.StatementType.SELECT:
         raise Refused(f"a statement of the kind {kind.name}", "write one SELECT: nothing else is allowed")
     parameters = set(statements[0].named_parameters)
@@ -56,8 +60,7 @@ def _tree(database: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
     rows = database.execute("SELECT json_serialize_sql(CAST(? AS VARCHAR))", [text]).fetchall()
     tree: dict[str, Any] = json.loads(rows[0][0])
     if tree.get("error"):
-        # PIVOT and the like: the parser makes several statements of them, some of which write.
-        raise Refused("a statement that is more than a SELECT, such as PIVOT", "write it with GROUP BY and FILTER")
+        raise Refused(*_MORE_THAN_A_SELECT)
     return tree
 
 
