@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from audiences.engines.job import ParameterKind
-from audiences.engines.placeholders import placeholders, question_marks
+from audiences.engines.placeholders import Unterminated, placeholders, question_marks
 from audiences.engines.port import EngineName, Place, Query, Value
 from audiences.faults import AudienceFault
 from notifier.model.plain_words import described
@@ -237,7 +237,12 @@ def _sql_faults(text: str, query: StoredQuery, file: str) -> Iterator[Fault]:
     for name in query.parameters:
         if name not in names:
             yield Fault(f"${name}", f"is a parameter of {file}, and not in the SQL", "use it, or remove it there")
-    for at in question_marks(text, query.engine)[:1] if query.engine == "athena" else ():
+    try:
+        marks = question_marks(text, query.engine) if query.engine == "athena" else []
+    except Unterminated:
+        yield Fault(_at(text, len(text)), "a string or a comment has no end", "close it")
+        return
+    for at in marks[:1]:
         yield Fault(_at(text, at), "a parameter without a name", "write $name instead of ?")
 
 

@@ -57,7 +57,26 @@ def replaced(text: str, engine: EngineName, by: Callable[[str], str]) -> str:
     return _EXPRESSIONS[engine].sub(one, text)
 
 
+class Unterminated(ValueError):
+    """A string or a comment does not end."""
+
+
+def code_of(text: str, engine: EngineName) -> str:
+    """The text with blanks for everything within strings, quoted names and comments; of the same length.
+
+    Raises:
+        Unterminated: one of them has no end, and would take in what is written after the text.
+    """
+    code = _EXPRESSIONS[engine].sub(lambda found: found[0] if found["name"] else _blank(found[0]), text + "\n\x00")
+    if not code.endswith("\x00"):
+        raise Unterminated
+    return code[:-2]
+
+
+def _blank(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text)
+
+
 def question_marks(text: str, engine: EngineName) -> list[int]:
     """The offsets of `?` outside of strings, quoted names and comments."""
-    blank = _EXPRESSIONS[engine].sub(lambda found: " " * len(found[0]), text)
-    return [at for at, character in enumerate(blank) if character == "?"]
+    return [at for at, character in enumerate(code_of(text, engine)) if character == "?"]
