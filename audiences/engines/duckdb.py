@@ -201,7 +201,8 @@ def _size_of(directory: Path) -> int:
 
 def cost_of_files(size: int) -> Cost:
     """The cost of a query that reads files of these bytes."""
-    return Cost(size, None, f"reads at most {size / 1e6:,.1f} MB of files; nothing is paid by the byte")
+    shown = f"{size / 1e6:,.1f} MB" if size >= 1_000_000 else f"{size / 1e3:,.1f} KB"
+    return Cost(size, None, f"reads at most {shown} of files; nothing is paid by the byte")
 
 
 def bound(value: Value) -> Bound:

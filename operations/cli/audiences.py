@@ -22,6 +22,18 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, Stack, StackFile, console, notes, print_json
+from operations.cli.queries import (
+    Asked,
+    MaxTime,
+    Params,
+    QueryName,
+    Root,
+    SqlFile,
+    TableFiles,
+    WorkGroup,
+    list_queries,
+    order_of,
+)
 
 if TYPE_CHECKING:
     from audiences.database import Limits
@@ -33,7 +45,10 @@ _SCHEME = "s3://"
 _MOST = 5
 """Locales, time zones and attributes that are shown."""
 
-audience = typer.Typer(help="Make audiences of files: count them, or prepare them once.", no_args_is_help=True)
+audience = typer.Typer(
+    help="Make audiences of files or of a query: count them, or prepare them once.", no_args_is_help=True
+)
+audience.command("queries")(list_queries)
 
 Files = Annotated[
     list[str],
@@ -42,6 +57,9 @@ Files = Annotated[
         help="Files of users: here, or s3://bucket/key; folders and prefixes (ending in /), and globs. JSON, CSV, "
         "Parquet; plain, gzip or zstd.",
     ),
+]
+FilesOrNone = Annotated[
+    list[str] | None, typer.Argument(metavar="[FILES]", help="Files of users, as of `notifier audience count`.")
 ]
 Show = Annotated[list[str] | None, typer.Option("--show", help="An attribute whose values may be shown as examples.")]
 Memory = Annotated[int, typer.Option("--memory-mb", help="What the database may use before it spills to the disk.")]
@@ -79,8 +97,16 @@ def count_files(
 @audience.command("build")
 @reports_errors
 def build_files(
-    files: Files,
+    *,
+    files: FilesOrNone = None,
     out: Annotated[str, typer.Option("--out", "-o", metavar="DIR|s3://BUCKET", help="Where the audience is written.")],
+    query: QueryName = None,
+    sql: SqlFile = None,
+    param: Params = None,
+    table: TableFiles = None,
+    root: Root = ".",
+    workgroup: WorkGroup = None,
+    query_time_s: MaxTime = 300.0,
     show: Show = None,
     memory_mb: Memory = 400,
     work: Work = None,
@@ -88,21 +114,29 @@ def build_files(
     stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prepare one audience of these files: one record per user, one push per token, in ordered parts with a manifest.
+    """Prepare one audience of these files, or of a query: one record per user, one push per token, in ordered parts.
 
     It is written under audiences/prepared/ID/, and the same files give the same ID:
     what is prepared already is not prepared again.
 
     Example: notifier audience build s3://push-campaigns/audiences/2026-11-28/ -o s3://push-campaigns
+
+    Example: notifier audience build --query follows-brands --param brands=Accessorize --from events -o DIR
     """
     from audiences.build import Order, build  # noqa: PLC0415 - as above
 
+    if len([one for one in (files, query, sql) if one]) != 1:
+        raise CommandError(ExitCode.USAGE, "nothing to make it of, or several things", "give FILES, --query or --sql")
     # Milliseconds: two commands at the same time must not share an attempt's folder.
     attempt = time.time_ns() // 1_000_000
     with _workplace(work, memory_mb) as limits, _faults(), _progress(as_json) as on_progress:
         destination = _destination(out, stack, stack_file)
-        inputs = _inputs(files, limits, stack, stack_file)
-        order = Order({"files": files}, inputs, attempt, tuple(show or ()))
+        if files:
+            inputs = _inputs(files, limits, stack, stack_file)
+            order = Order({"files": files}, inputs, attempt, tuple(show or ()))
+        else:
+            asked = Asked(query, sql, param or (), table or (), root, workgroup, query_time_s, stack, stack_file)
+            order = order_of(asked, limits, destination, tuple(show or ()), attempt)
         manifest = build(order, destination, limits, on_progress)
     if as_json:
         print_json(manifest)
@@ -118,7 +152,7 @@ def _inputs(files: list[str], limits: "Limits", stack: str | None, stack_file: P
     found: list[InputFile] = []
     for number, name in enumerate(files):
         if name.startswith(_SCHEME):
-            client = _s3(stack, stack_file)
+            client = s3_client(stack, stack_file)
             found += fetch(client, pinned_files(client, [name], ""), limits.work / f"fetched-{number}")
         else:
             found += local_files([name])
@@ -135,10 +169,10 @@ def _destination(out: str, stack: str | None, stack_file: Path | None) -> "Desti
     if folder.strip("/"):
         mend = f"name the bucket alone: {_SCHEME}{bucket}; the audience's folder there is audiences/prepared/ID/"
         raise CommandError(ExitCode.USAGE, f"{out}: a prepared audience has a folder of its own", mend)
-    return Bucket(_s3(stack, stack_file), bucket)
+    return Bucket(s3_client(stack, stack_file), bucket)
 
 
-def _s3(stack: str | None, stack_file: Path | None) -> Any:
+def s3_client(stack: str | None, stack_file: Path | None) -> Any:
     """S3 as a stack has it where one is named, else as boto3 finds it."""
     if stack or stack_file or os.environ.get("NOTIFIER_STACK_FILE") or os.environ.get("NOTIFIER_STACK"):
         return Cloud(find_deployment(stack, stack_file)).client("s3")

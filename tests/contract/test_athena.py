@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import duckdb
 import pytest
 
@@ -20,7 +19,7 @@ from audiences.engines.port import Attempt, Done, Place, Query, QueryFault, Runn
 from audiences.faults import AudienceFault
 from sandbox.athena import Athena as Service
 from sandbox.athena import AthenaServer, Execution, WorkGroup
-from tests.contract.moto_stores import KEYS, moto_server
+from tests.contract.moto_stores import client_of, moto_server
 
 USERS = [
     (f"u{n}", "ios" if n % 2 else "android", f"token-{n}", ["Accessorize", "it's", "a\nb"][n % 3]) for n in range(30)
@@ -39,7 +38,7 @@ WORKGROUPS = {
 def s3() -> Iterator[Any]:
     """moto's S3."""
     with moto_server() as url:
-        yield boto3.client("s3", endpoint_url=url, **KEYS)
+        yield client_of("s3", url)
 
 
 class Stack:
@@ -59,7 +58,7 @@ class Stack:
         tables = {"users": (self.bucket, "warehouse/users/")}
         self.service = Service(s3, tables, WORKGROUPS, lambda one: self.before(one), self.ended.append)  # noqa: PLW0108
         self.server = AthenaServer(self.service)
-        self.client = boto3.client("athena", endpoint_url=self.server.url, **KEYS)
+        self.client = client_of("athena", self.server.url)
 
     def engine(self, workgroup: str = "audiences") -> Athena:
         """The engine, with a workgroup."""
