@@ -82,6 +82,7 @@ class Athena:
         self._on_end = on_end
         self._lock = threading.Lock()
         self._tokens: dict[str, tuple[dict[str, Any], str]] = {}
+        self._threads: list[threading.Thread] = []
         self.executions: dict[str, Execution] = {}
         self._actions = {
             "StartQueryExecution": self._start,
@@ -100,6 +101,11 @@ class Athena:
             return 200, json.dumps(action(json.loads(body))).encode()
         except _Refusal as refusal:
             return 400, json.dumps({"__type": refusal.code, "Message": refusal.message}).encode()
+
+    def join(self) -> None:
+        """Wait until nothing runs: afterwards the bucket may go."""
+        for thread in self._threads:
+            thread.join()
 
     def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
         token = asked.get("ClientRequestToken", "")
@@ -125,7 +131,9 @@ class Athena:
             )
             self._tokens[token] = (asked, started.id)
             self.executions[started.id] = started
-        threading.Thread(target=self._run, args=(started, group), daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(started, group), daemon=True)
+        self._threads.append(thread)
+        thread.start()
         return {"QueryExecutionId": started.id}
 
     def _get(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -265,3 +273,4 @@ class AthenaServer:
 
     def __exit__(self, *_: object) -> None:
         self._server.stop()
+        self._athena.join()

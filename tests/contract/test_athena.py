@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from audiences.engines.port import Attempt, Done, Place, Query, QueryFault, Runn
 from audiences.faults import AudienceFault
 from sandbox.athena import Athena as Service
 from sandbox.athena import AthenaServer, Execution, WorkGroup
-from tests.contract.moto_stores import client_of, moto_server
+from tests.contract.moto_stores import KEYS, client_of, moto_server
 
 USERS = [
     (f"u{n}", "ios" if n % 2 else "android", f"token-{n}", ["Accessorize", "it's", "a\nb"][n % 3]) for n in range(30)
@@ -56,6 +57,7 @@ class Stack:
         self.before: Callable[[Execution], None] = lambda _execution: None
         self.ended: list[Execution] = []
         tables = {"users": (self.bucket, "warehouse/users/")}
+        self.s3_url = s3.meta.endpoint_url
         self.service = Service(s3, tables, WORKGROUPS, lambda one: self.before(one), self.ended.append)  # noqa: PLW0108
         self.server = AthenaServer(self.service)
         self.client = client_of("athena", self.server.url)
@@ -276,3 +278,34 @@ def test_the_token_is_of_the_attempt(stack: Stack) -> None:
     stack.engine().start(Query(FOLLOWS, {"brand": "a"}), Attempt(AUDIENCE, 3))
     assert list(stack.service._tokens) == [hashlib.sha256(f"{AUDIENCE}/3/columns".encode()).hexdigest()]
     assert engine.PREFIX == "audiences/queried/"
+
+
+def test_the_command_line_asks_athena(stack: Stack, tmp_path: Path) -> None:
+    """`notifier audience build --query NAME` of a query of Athena: its cost first, then an audience of its rows."""
+    from typer.testing import CliRunner
+
+    from operations.cli import app
+
+    about = {"engine": "athena", "parameters": {"brand": {"type": "text"}}, "owner": "crm@example.com"}
+    stack.s3.put_object(Bucket=stack.bucket, Key="queries/follows.sql", Body=FOLLOWS.encode())
+    stack.s3.put_object(Bucket=stack.bucket, Key="queries/follows.json", Body=json.dumps(about).encode())
+    environment = {
+        "AWS_ENDPOINT_URL_ATHENA": stack.server.url,
+        "AWS_ENDPOINT_URL_S3": stack.s3_url,
+        "AWS_ACCESS_KEY_ID": KEYS["aws_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": KEYS["aws_secret_access_key"],
+        "AWS_DEFAULT_REGION": KEYS["region_name"],
+        "COLUMNS": "200",
+    }
+    arguments = ["audience", "build", "--query", "follows", "--param", "brand=it's", "--from", f"s3://{stack.bucket}"]
+    arguments += ["-o", str(tmp_path), "--json"]
+    refused = CliRunner().invoke(app, arguments, env=environment)
+    assert refused.exit_code == 2
+    assert "Athena needs a workgroup" in refused.stderr
+    made = CliRunner().invoke(app, [*arguments, "--workgroup", "audiences"], env=environment)
+    assert made.exit_code == 0, made.stderr
+    assert "stops it at 0.01 GB" in made.stderr
+    manifest = json.loads(made.stdout)
+    lines = (tmp_path / manifest["parts"][0]["key"]).read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["user_id"] for line in lines} == {user for user, _, _, brand in USERS if brand == "it's"}
+    assert manifest["inputs"][0]["key"].startswith(f"audiences/queried/{manifest['id']}/attempt=")

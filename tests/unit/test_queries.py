@@ -4,7 +4,7 @@ import csv
 import datetime as dt
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -251,11 +251,11 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_texts_in_tables_stay_texts(tmp_path: Path, form: str, packed: str) -> None:
     """A user id that looks like a UUID or a number, a date and a time are in the result as they are in the file."""
-    pack = {"plain": bytes, "gzip": gzip.compress, "zstd": zstd.compress}[packed]
+    packs: dict[str, Callable[[bytes], bytes]] = {"plain": bytes, "gzip": gzip.compress, "zstd": zstd.compress}
     (tmp_path / "input").mkdir()
     (tmp_path / "work").mkdir()
     file = tmp_path / "input" / "00000"
-    file.write_bytes(pack(FORMS[form].encode()))
+    file.write_bytes(packs[packed](FORMS[form].encode()))
     answer = child.do(job(tmp_path, "SELECT * FROM people WHERE CAST(n AS INTEGER) > 0", {"people": [str(file)]}))
     assert isinstance(answer, Finished), answer
     with duckdb.connect() as database:
