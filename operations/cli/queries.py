@@ -185,6 +185,9 @@ def order_of(asked: Asked, limits: "Limits", destination: "Destination", show: S
     order = QueryOrder(request, (), attempt, tuple(show) or may_show, made_of=pinned)
     if found_manifest(destination, order.id) is not None:
         return order
+    if engine == "bigquery":
+        mend = "export its rows to a bucket (EXPORT DATA), and give the files: notifier audience build s3://…"
+        raise CommandError(ExitCode.USAGE, f"{query.name}: the command line does not ask BigQuery", mend)
     run = _run_here if engine == "duckdb" else _run_in_athena
     inputs = run(asked, query, tables, pinned, limits, order)
     return msgspec.structs.replace(order, inputs=inputs)

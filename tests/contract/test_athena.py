@@ -58,9 +58,13 @@ class Stack:
         self.ended: list[Execution] = []
         tables = {"users": (self.bucket, "warehouse/users/")}
         self.s3_url = s3.meta.endpoint_url
-        self.service = Service(s3, tables, WORKGROUPS, lambda one: self.before(one), self.ended.append)  # noqa: PLW0108
+        self.service = Service(s3, tables, WORKGROUPS, self._wait, self.ended.append)
         self.server = AthenaServer(self.service)
         self.client = client_of("athena", self.server.url)
+
+    def _wait(self, execution: Execution) -> None:
+        """What a test says by then: it may change `before` at any time."""
+        self.before(execution)
 
     def engine(self, workgroup: str = "audiences") -> Athena:
         """The engine, with a workgroup."""
@@ -91,7 +95,7 @@ def settled(stack: Stack, ticket: str) -> None:
 
 
 def test_rows_come_from_a_fresh_prefix(stack: Stack, tmp_path: Path) -> None:
-    """Columns are asked for first, with LIMIT 0; then UNLOAD writes under the attempt's prefix, and rows are fetched."""  # noqa: E501
+    """Columns are asked for first, with LIMIT 0; then UNLOAD writes under the attempt's prefix; rows are fetched."""
     found = rows(stack, tmp_path / "rows", Query(FOLLOWS, {"brand": "Accessorize"}))
     assert found == {user for user, _, _, brand in USERS if brand == "Accessorize"}
     first, second = stack.service.executions.values()
@@ -232,12 +236,20 @@ def test_faults_before_it_starts(stack: Stack, case: str) -> None:
 
 
 FAILS: dict[str, tuple[Query, str, str, Place | None]] = {
-    "a missing column": (Query("SELECT user_id FROM users"), "audiences", "no column platform and no column token", None),  # noqa: E501
+    "a missing column": (
+        Query("SELECT user_id FROM users"),
+        "audiences",
+        "no column platform and no column token",
+        None,
+    ),
     "an unknown name": (
-        Query("SELECT user_id,\n  $b || nope FROM users", {"b": "x"}), "audiences", 'Referenced column "nope" not found', Place(2, 9),  # noqa: E501
+        Query("SELECT user_id,\n  $b || nope FROM users", {"b": "x"}),
+        "audiences",
+        'Referenced column "nope" not found',
+        Place(2, 9),
     ),
     "too many bytes": (Query(FOLLOWS, {"brand": "a"}), "tiny", "Bytes scanned limit was exceeded", None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", FAILS)

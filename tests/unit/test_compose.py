@@ -184,8 +184,10 @@ def test_too_deep() -> None:
 def users() -> Iterator[duckdb.DuckDBPyConnection]:
     """A database with the users that preparation makes."""
     with duckdb.connect() as con:
-        con.execute("""CREATE TABLE users AS FROM (VALUES ('a', 'de', '{"country":"DE","salary":7}'),
-                       ('b', 'de', '{"country":"AT"}'), ('c', NULL, '{"country":"DE"}')) AS t(user_id, locale, attributes)""")  # noqa: E501
+        con.execute("""CREATE TABLE users AS
+                       SELECT * FROM (VALUES ('a', 'de', '{"country":"DE","salary":7}'),
+                       ('b', 'de', '{"country":"AT"}'), ('c', NULL, '{"country":"DE"}'))
+                       AS t(user_id, locale, attributes)""")
         yield con
 
 
