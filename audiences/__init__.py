@@ -12,5 +12,12 @@ The modules in the order of the data's way:
 - `manifest_format`: what was made of what; written last, and once.
 - `build`: all of it, in the order that lets a killed attempt leave nothing behind that anything would read.
 
+A query is a source of rows like a file:
+
+- `queries`: stored queries, their parameters, and what is wrong with them.
+- `engines`: what runs a query: DuckDB in a process of its own, Athena, BigQuery.
+- `run_query`: a query becomes an input, which is pinned by what it was made of.
+- `compose`: and, or, without and filters over the users of several sources.
+
 The worker reads what is written here as any other audience (`"audience": {"parts": […]}`).
 """
