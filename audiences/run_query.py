@@ -15,7 +15,7 @@ import msgspec
 
 from audiences.build import Order, pinned_of
 from audiences.engines.port import LocalEngine, Query, Value
-from audiences.manifest import audience_id
+from audiences.manifest_format import audience_id
 from audiences.sources import InputFile
 from notifier.model.batch_file import PinnedObject
 
