@@ -20,9 +20,12 @@ from notifier.audience.part_parser import PartParser
 from notifier.audience.unpack import Unpacker
 from notifier.gateway.apns import verdict as apns_verdict
 from notifier.gateway.fcm import verdict as fcm_verdict
+from notifier.gateway.http2 import frames
+from notifier.gateway.http2.connection import Connection
+from notifier.gateway.http2.stream import Stream
 from notifier.model.audience_faults import BrokenFile
 from notifier.model.campaign import BrokenCampaign, read_campaign
-from notifier.model.exchange import Answer, NoAnswer
+from notifier.model.exchange import Answer, NoAnswer, Request
 from notifier.model.outcome import Disposition
 from notifier.model.record_reading import read_recipient
 from notifier.model.spelling import BrokenRecord
@@ -101,7 +104,40 @@ def judge_answers(data: bytes) -> None:
             verdict.reason.encode()
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"files": read_file, "answers": judge_answers}
+_HELLO = frames.settings(())
+
+
+def talk_to_server(data: bytes) -> list[Stream]:
+    """A gateway that sends any bytes over HTTP/2: each request ends exactly once. Returns them.
+
+    The first byte chooses the pieces, and whether the server begins with SETTINGS as it must.
+    """
+    connection = Connection("gateway.example")
+    choice, rest = data[:1] or b"\0", data[1:]
+    piece = PIECES[choice[0] % len(PIECES)]
+    opened: list[Stream] = []
+    ended: list[Stream] = []
+    for received in (
+        b"" if choice[0] & 0x80 else _HELLO,
+        *(rest[at : at + piece] for at in range(0, len(rest), piece)),
+    ):
+        ended += connection.receive(received)
+        while connection.room and len(opened) < 4:
+            opened.append(Stream(Request(endpoint="gw", path="/", headers=(), body=b"{}" * 99, ticket=None)))
+            assert connection.submit(opened[-1])
+        while connection.has_data:
+            assert connection.data_to_send()
+    ended += connection.lost("over")
+    assert sorted(map(id, ended)) == sorted(map(id, opened))
+    assert all(stream.outcome is not None for stream in ended)
+    return opened
+
+
+TARGETS: dict[str, Callable[[bytes], object]] = {
+    "files": read_file,
+    "answers": judge_answers,
+    "server": talk_to_server,
+}
 
 _CAMPAIGN = {
     "id": "c",
@@ -117,6 +153,8 @@ _USERS = [
 ]
 _DOCUMENT = json.dumps({"campaign": _CAMPAIGN, "users": _USERS}).encode()
 _REVERSED = json.dumps({"users": _USERS, "campaign": _CAMPAIGN}, ensure_ascii=False, indent=1).encode()
+_HEAD = frames.END_HEADERS
+_ENDS = _HEAD | frames.END_STREAM
 _LINES = b"\n".join(json.dumps(user).encode() for user in _USERS)
 SAMPLES: dict[str, tuple[bytes, ...]] = {
     "files": (
@@ -148,6 +186,18 @@ SAMPLES: dict[str, tuple[bytes, ...]] = {
         ).encode(),
         b"\x0c\x00\x09<!DOCTYPE html><title>Error 502</title>",
         b"\x00\x01\x00",
+    ),
+    "server": (
+        b"\x04" + frames.frame(frames.HEADERS, _ENDS, 1, b"\x88"),
+        b"\x02" + frames.frame(frames.HEADERS, _HEAD, 3, b"\x8d") + frames.frame(frames.DATA, 1, 3, b"{}"),
+        b"\x01"
+        + frames.frame(frames.HEADERS, frames.END_STREAM, 1, b"\x20\x48")
+        + frames.frame(frames.CONTINUATION, _HEAD, 1, b"\x03429"),
+        b"\x84"
+        + frames.settings(((3, 1), (4, 9), (1, 0)))
+        + frames.window_update(0, 50)
+        + frames.frame(frames.RST_STREAM, 0, 1, b"\0\0\0\7"),
+        b"\x04" + frames.frame(frames.GOAWAY, 0, 0, b"\0\0\0\1\0\0\0\0") + frames.ping(b"notifier"),
     ),
 }  # fmt: skip
 TOKENS = (

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from notifier.gateway.http2.stream import Outcome
 from tests.examples import examples
-from tests.fuzzing import SAMPLES, TARGETS, TOKENS, by_mutation
+from tests.fuzzing import SAMPLES, TARGETS, TOKENS, by_mutation, talk_to_server
 
 MUTATIONS = examples(600)
 PEAK_BYTES = 16 * 1024 * 1024
@@ -31,6 +32,13 @@ def test_any_bytes(name: str) -> None:
         TARGETS[name](head[:1] + text)
 
     check()
+
+
+def test_the_servers_samples_reach_the_requests() -> None:
+    """Undamaged, they answer and refuse requests: what is mutated is no noise to begin with."""
+    ended = [talk_to_server(sample) for sample in SAMPLES["server"]]
+    assert {stream.status for streams in ended for stream in streams} >= {200, 404, 429}
+    assert Outcome.REFUSED in {stream.outcome for streams in ended for stream in streams}
 
 
 @pytest.mark.parametrize("name", TARGETS)
