@@ -46,7 +46,9 @@ _MOST = 5
 """Locales, time zones and attributes that are shown."""
 
 audience = typer.Typer(
-    help="Make audiences of files or of a query: count them, or prepare them once.", no_args_is_help=True
+    help="Make audiences of files or of a query: count them, or prepare them once.",
+    epilog="Example: notifier audience build exports/*.parquet -o s3://push-campaigns",
+    no_args_is_help=True,
 )
 audience.command("queries")(list_queries)
 
