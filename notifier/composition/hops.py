@@ -51,6 +51,13 @@ class ProcessHops:
             raise InputUnreachable(f"the run could not be admitted yet: {in_words(error)}") from error
         return admitted
 
+    def ask_for_audience(self, run: Run) -> None:
+        """Have the audience of a run made, whose lane rests until then. What fails is left to the sweeper."""
+        try:
+            self._process.audiences.ask(run.run_id)
+        except (ClientError, BotoCoreError) as error:
+            self._observer.log.warning(Action.TROUBLE, reason=f"the audience function was not asked: {error}")
+
     def prove_writable(self, run: Run) -> None:
         """Prove that this run's batches could be settled. Raises StoreRefused."""
         self._process.results.prove_writable(run.run_id)

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import boto3
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,6 +32,7 @@ from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.ledger import Ledger
+from notifier.model.preparation import MANIFEST_VERSION, ManifestParts
 from notifier.model.run import Source
 from notifier.sending.batch_source import BrokenInput, ChangedInput, InputUnreachable, SuppressionUnreadable
 
@@ -61,6 +63,7 @@ class S3Library:
     """The objects in S3.
 
     Args:
+        bucket: the stack's, where prepared audiences are.
         suppression: the user ids that every run leaves out.
         role: the name of the role that reads them, for messages.
     """
@@ -69,11 +72,13 @@ class S3Library:
         self,
         client: Any,
         cache: FileCache,
+        bucket: str,
         suppression: Suppression,
         role: Callable[[], str] = lambda: "the worker's",
     ) -> None:
         self._client = client
         self._cache = cache
+        self._bucket = bucket
         self._suppression = suppression
         self._role = role
         self._excluded: tuple[tuple[PinnedObject, ...], Container[str]] = ((), frozenset())
@@ -115,6 +120,13 @@ class S3Library:
         except (BrokenFile, AudienceChanged) as error:
             raise NotAdmitted(str(error)) from None
 
+    def prepared_parts(self, manifest: str) -> tuple[PinnedObject, ...]:
+        """The parts of a prepared audience: the manifest pins them. Raises NotAdmitted."""
+        with self._refusing():
+            pinned = pin(self._client, self._bucket, manifest)
+            found = _manifest_in(pinned.name, b"".join(read_ranges(self._client, pinned, 0, time.sleep)))
+        return tuple(part.pinned for part in found.parts)
+
     def stream(self, admitted: AdmittedCampaign, cursor: Cursor) -> GuardedStream:
         """The users from a cursor on."""
         kind = FileKind.BATCH_FILE if admitted.inline else FileKind.USERS
@@ -154,3 +166,13 @@ class S3Library:
     def suppressed(self, admitted: AdmittedCampaign) -> Container[str]:
         """The user ids that the run leaves out, as they were read last. None for what the law obliges to send."""
         return frozenset() if admitted.campaign.legal else self._suppression.ids
+
+
+def _manifest_in(name: str, data: bytes) -> ManifestParts:
+    try:
+        found = msgspec.json.decode(data, type=ManifestParts)
+    except msgspec.DecodeError:
+        raise NotAdmitted(f"{name}: not the manifest of a prepared audience") from None
+    if found.version != MANIFEST_VERSION:
+        raise NotAdmitted(f"{name}: a manifest of version {found.version}: this release reads {MANIFEST_VERSION}")
+    return found

@@ -18,6 +18,7 @@ from notifier.composition.hop_maker import Ports
 from notifier.composition.library import S3Library, is_approved, role_of
 from notifier.composition.settings import Mode, Settings
 from notifier.events.announcement import EventBridgeAnnouncer
+from notifier.events.audience_call import AudienceCall
 from notifier.events.continuation import LambdaContinuation
 from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission
@@ -59,6 +60,7 @@ class Process:
     library: S3Library
     continuation: LambdaContinuation
     announcer: EventBridgeAnnouncer
+    audiences: AudienceCall
     keys: GatewayKeys
     s3: Any
 
@@ -85,6 +87,9 @@ class Process:
             addition_faults,
             rehearse=self.settings.mode is Mode.REHEARSE,
             is_approved=self._approval_check(),
+            may_prepare=self.audiences.is_there,
+            # What was approved must say what is run: a file with its own SQL does, but nobody who approves reads SQL.
+            may_run_sql=not self.settings.require_approval,
         )
 
     def _approval_check(self) -> Callable[[Source], bool]:
@@ -124,10 +129,14 @@ def aws_process(settings: Settings) -> Process:
         library=S3Library(
             audience_s3,
             cache,
+            settings.bucket,
             Suppression(audience_s3, settings.bucket, settings.suppression_prefix, cache),
             partial(role_of, session),
         ),
         continuation=LambdaContinuation(session.client("lambda", config=config), settings.worker_function),
+        audiences=AudienceCall(
+            session.client("lambda", config=config), settings.audience_function, settings.worker_function
+        ),
         announcer=EventBridgeAnnouncer(session.client("events", config=config)),
         keys=gateway_keys(settings, session.client("secretsmanager", config=_patience(config, 3, 5, tries=2)), clock),
         s3=s3,

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
         ramp_s: seconds of sending over which the rate grows from zero; 0 for none.
         window: pushes that may be open at once.
         worker_function: the function to invoke; in the worker itself Lambda sets it (`AWS_LAMBDA_FUNCTION_NAME`).
+        audience_function: the function that prepares audiences; empty where the stack has none.
         cache_max_mb: how much of /tmp the audience cache may take.
         stack: the stack's name, a dimension of its metrics: an account may have several stacks.
         trace_sample: of the traces that Lambda samples, the percentage that gets the notifier's own detail.
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
     cache_dir: str = "/tmp/notifier"  # noqa: S108 - Lambda's only writable place
     cache_max_mb: int = 400
     worker_function: str = ""
+    audience_function: str = ""
     dead_letter_queue_url: str = ""
     log_level: str = "INFO"
     stack: str = "notifier"

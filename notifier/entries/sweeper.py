@@ -42,6 +42,7 @@ class Sweeper:
         for lane in self._process.ledger.due(now_ms, self._log_unreadable):
             with self._each(run_id=lane.run_id, counts=counts):
                 self._look_after(lane, now_ms, counts)
+        self._ask_for_audiences(now_ms, counts)
         self._replay(counts)
         self._prune()
         self._expire()
@@ -67,6 +68,16 @@ class Sweeper:
             self._log.warning(Action.VERSION_GONE, run_id=lane.run_id, reason=f"{reason}: the current one is asked")
         counts["nudged"] += 1
         counts["stalled"] += lane.state is not LaneState.RESTING
+
+    def _ask_for_audiences(self, now_ms: int, counts: Counter[str]) -> None:
+        """Take up preparations that were killed, or never begun, and those whose lane was not nudged."""
+        ledger = self._process.ledger
+        for found in ledger.due_preparations(now_ms, self._log_unreadable):
+            with self._each(run_id=found.run_id, counts=counts):
+                if ledger.put_off_preparation(found, now_ms + self.MOVE_ON_MS):
+                    Tracing.current.start_new_trace()
+                    self._process.audiences.ask(found.run_id)
+                    counts["prepared"] += 1
 
     @contextmanager
     def _each(self, counts: Counter[str], **about: str) -> Iterator[None]:

@@ -11,9 +11,11 @@ import msgspec
 from notifier.content.render import Renderer
 from notifier.content.text_checks import faults_in
 from notifier.lifecycle.first_records import FirstRecords
+from notifier.model.audience_request import has_free_sql, read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
-from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_audience, read_campaign
+from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.model.ledger import Ledger
+from notifier.model.preparation import PreparationState
 from notifier.model.run import Run, Source
 from notifier.sending.batch_source import BrokenInput, Stream
 from notifier.sending.results import Results
@@ -36,6 +38,10 @@ STATE_GONE = (
 
 class NotAdmitted(Exception):
     """The run cannot begin. The message says what to change."""
+
+
+class StillPreparing(Exception):
+    """The run's audience is being made. The message says how far that is."""
 
 
 class AdmittedCampaign(msgspec.Struct, frozen=True):
@@ -72,6 +78,14 @@ class Library(Protocol):
         """
         ...
 
+    def prepared_parts(self, manifest: str) -> tuple[PinnedObject, ...]:
+        """The parts of a prepared audience. Raises NotAdmitted.
+
+        Args:
+            manifest: its key in the stack's bucket.
+        """
+        ...
+
     def stream_from_start(self, admitted: AdmittedCampaign) -> Stream:
         """The users, from the first on."""
         ...
@@ -84,6 +98,8 @@ class Admission:
         faults_of: what the gateways reject in a campaign's messages.
         rehearse: the stack rehearses: nothing may reach a phone.
         is_approved: whether exactly this object was approved, where that is required.
+        may_prepare: the stack has a function that prepares audiences.
+        may_run_sql: SQL in the batch file itself is run; if not, only stored queries are.
     """
 
     def __init__(
@@ -95,6 +111,8 @@ class Admission:
         *,
         rehearse: bool,
         is_approved: Callable[[Source], bool] = lambda _: True,
+        may_prepare: bool = False,
+        may_run_sql: bool = True,
     ) -> None:
         self._library = library
         self._results = results
@@ -102,6 +120,8 @@ class Admission:
         self._faults_of = faults_of
         self._rehearse = rehearse
         self._is_approved = is_approved
+        self._may_prepare = may_prepare
+        self._may_run_sql = may_run_sql
 
     def open(self, run: Run, *, begun: bool = False) -> AdmittedCampaign:
         """What the first claim stored; at the first claim it is made and stored.
@@ -112,6 +132,7 @@ class Admission:
 
         Raises:
             NotAdmitted: the file cannot be sent as it is.
+            StillPreparing: its audience is being made. The campaign's id is not taken yet.
         """
         stored = self._results.get_state(run.run_id, STATE)
         if stored is None:
@@ -139,7 +160,7 @@ class Admission:
         if head.audience is None:
             parts: tuple[PinnedObject, ...] = (self._library.pin_source(run.source),)
         else:
-            parts = self._library.pin_parts(_audience_of(head.audience), run.source.bucket, "audience")
+            parts = self._parts_of(head.audience, run)
         exclude = self._exclude_of(campaign, run)
         rehearse = self._rehearse or campaign.dry_run
         admitted = AdmittedCampaign(campaign, parts, head.audience is None, exclude, rehearse)
@@ -154,6 +175,30 @@ class Admission:
             self._ledger.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
         # Last: from here on no claim reads the batch file's head again.
         self._results.put_state(run.run_id, STATE, admitted)
+
+    def _parts_of(self, raw: object, run: Run) -> tuple[PinnedObject, ...]:
+        """The objects that hold the users, once they are there."""
+        try:
+            audience = read_audience_source(raw)
+        except BrokenCampaign as error:
+            raise NotAdmitted(f"broken audience: {error}") from None
+        if audience is not None:
+            return self._library.pin_parts(audience, run.source.bucket, "audience")
+        if not self._may_prepare:
+            raise NotAdmitted("audience: this stack prepares no audiences (AUDIENCE_FUNCTION is not set)")
+        if not self._may_run_sql and has_free_sql(raw):
+            raise NotAdmitted(
+                "audience.sql: this stack runs stored queries only (RequireApproval): store it as queries/NAME.sql"
+            )
+        request = msgspec.json.encode(raw).decode()
+        preparation = self._ledger.ask_for_preparation(run.run_id, request, run.source.bucket)
+        if not preparation.state.is_over:
+            raise StillPreparing(preparation.words)
+        # Seen: no sweeper has to see to it that the lane hears of it.
+        self._ledger.end_preparation(run.run_id)
+        if preparation.state is not PreparationState.PREPARED:
+            raise NotAdmitted(f"audience: {preparation.reason or 'its preparation was cancelled'}")
+        return self._library.prepared_parts(preparation.manifest)
 
     def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[PinnedObject, ...]:
         return self._library.pin_parts(campaign.exclude, run.source.bucket, "exclude") if campaign.exclude else ()
@@ -199,10 +244,3 @@ def _no_devices(records: int, first: FirstRecords) -> str:
     if not records:
         return "no_users: the audience is empty, there is nobody to send to"
     return f"no_valid_device: none of the {records:,} records can be sent to: {first.why()}"
-
-
-def _audience_of(raw: object) -> Audience:
-    try:
-        return read_audience(raw)
-    except BrokenCampaign as error:
-        raise NotAdmitted(f"broken audience: {error}") from None

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import msgspec
 
-from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
+from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.waiting import await_task
 from notifier.model.background import Background
 from notifier.model.ledger import Ledger
@@ -31,6 +31,10 @@ MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS
 """A cancelled run is finished where another is stopped, for good: so it gets twice the tries."""
 
 
+PREPARING_MS = 300_000
+"""A lane whose audience is made looks at it again after this, though nothing told it that it has ended."""
+
+
 class Continuation(Protocol):
     """Asks for the next invocation: `notifier.events.continuation` from Lambda, the tests' twin from the simulation."""
 
@@ -48,8 +52,13 @@ class HopFactory(Protocol):
         Raises:
             NotAdmitted: the file cannot be sent.
             InputUnreachable: a later try may succeed.
+            StillPreparing: its audience is being made.
             StoreRefused: what every hop needs may not be stored, or not be read.
         """
+        ...
+
+    def ask_for_audience(self, run: Run) -> None:
+        """Have the audience of a run made, whose lane rests until then. What fails is left to the sweeper."""
         ...
 
     def prove_writable(self, run: Run) -> None:
@@ -160,6 +169,8 @@ class LaneWorker:
                 # Earlier requests are out and unsettled. More of them only if their batches can be settled this time.
                 # By the control of this moment: a run cancelled when it was claimed may have been resumed meanwhile.
                 lane = self._prove_writable(run, lane)
+        except StillPreparing as error:
+            return self._leave_preparing(run, lane, str(error))
         except NotAdmitted as error:
             self._log.error(Action.REFUSED, reason=str(error))
             return self._finish_unformed(lane, Ending.FAILED, str(error)), Exit.FAIL
@@ -181,6 +192,22 @@ class LaneWorker:
         self._log_left(lane, departure.why)
         return lane, departure.why
 
+    def _leave_preparing(self, run: Run, lane: Lane, words: str) -> tuple[Lane, Exit]:
+        """Rest until the audience is made, which nobody waits for on paid time; or end a run that was cancelled."""
+        if lane.control is Control.CANCEL:
+            self._ledger.cancel_preparation(run.run_id)
+            lane = self._finish_unformed(lane, Ending.CANCELLED, lane.cancel_reason)
+            self._log_left(lane, Exit.CANCEL)
+            return lane, Exit.CANCEL
+        # The end of the preparation makes the lane ready. Its own time is for the case that this is lost.
+        due_at_ms = int(self._clock.now() * 1000) + PREPARING_MS
+        lane = self._ledger.release(lane, LaneState.RESTING, due_at_ms, words)
+        # Asked only now that the lane rests: a preparation that ends at once must find it so.
+        if lane.state is LaneState.RESTING:
+            self._hop_factory.ask_for_audience(run)
+        self._log_left(lane, Exit.REST)
+        return lane, Exit.REST
+
     def _end_idle(self, lane: Lane) -> tuple[Lane, Exit] | None:
         """Stop a lane of which too many claims in a row settled nothing: it would be paid for without an end."""
         is_cancelled = lane.control is Control.CANCEL
@@ -201,7 +228,7 @@ class LaneWorker:
     def _log_trouble(self, text: str) -> None:
         self._log.warning(Action.TROUBLE, reason=text)
 
-    def _finish_unformed(self, lane: Lane, ending: Ending, reason: str) -> Lane:
+    def _finish_unformed(self, lane: Lane, ending: Ending, reason: str | None) -> Lane:
         """End a run without a hop: what earlier claims asked for and no claim counted is an upper bound."""
         first = lane.cursor.record // self._size
         return self._ledger.finish(as_never_formed(lane, first), ending, reason)

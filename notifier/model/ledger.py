@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from notifier.model.preparation import Preparation
 from notifier.model.run import Control, Ending, Lane, LaneState, Run
 
 
@@ -49,6 +50,25 @@ class Ledger(Protocol):
 
     def approved_sha256(self, bucket: str, key: str) -> str | None:
         """The SHA-256 of the bytes that were approved under this key, or None."""
+        ...
+
+    # -- preparations -------------------------------------------------------------------------------------------------
+
+    def ask_for_preparation(self, run_id: str, request: str, bucket: str) -> Preparation:
+        """Enter a preparation of this audience, unless the run has one already. Returns it as it is.
+
+        Args:
+            request: the batch file's `audience`, as JSON.
+            bucket: of names in it that have none.
+        """
+        ...
+
+    def end_preparation(self, run_id: str) -> None:
+        """Note that the worker has seen how it ended: no sweeper has to look at it any more."""
+        ...
+
+    def cancel_preparation(self, run_id: str) -> None:
+        """Note that the audience is not wanted any more, unless its preparation is over."""
         ...
 
     # -- the owner of a lane's lease ----------------------------------------------------------------------------------
@@ -123,6 +143,16 @@ class Ledger(Protocol):
 
     def put_off(self, lane: Lane, due_at_ms: int) -> bool:
         """Move a due lane's `due_at_ms`. False when another sweep or a claim was first."""
+        ...
+
+    def due_preparations(
+        self, now_ms: int, on_unreadable: Callable[[str, Exception], None] = ...
+    ) -> Iterator[Preparation]:
+        """Preparations that no attempt works on although one should, and those whose lane was not nudged."""
+        ...
+
+    def put_off_preparation(self, found: Preparation, due_at_ms: int) -> bool:
+        """Move a due preparation's `due_at_ms`. False when another sweep was first."""
         ...
 
     def alive(self, now_ms: int) -> int:

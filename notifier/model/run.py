@@ -24,6 +24,8 @@ EVERY_DEVICE = -1
 """The bits of all devices of a batch, however many it has: -1 has every bit set."""
 EXPIRY = "the sweeper: its files are about to be deleted"
 """Who cancels a run that is older than the days for which what it goes on from is kept."""
+PREPARING = "preparing: "
+"""How the reason of a lane begins that rests until its audience is made."""
 LEDGER_VERSION = 1
 """The version of the ledger's items. A release does not touch items of a newer version."""
 
@@ -226,6 +228,8 @@ class Lane(msgspec.Struct, frozen=True):
         """For people: the ending of a run that is done, else what it is doing."""
         if self.ending is not None:
             return self.ending.value
+        if self.state is LaneState.RESTING and (self.reason or "").startswith(PREPARING):
+            return "preparing"
         return {LaneState.READY: "running", LaneState.RUNNING: "running"}.get(self.state, self.state.value)
 
 

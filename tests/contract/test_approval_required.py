@@ -56,7 +56,7 @@ class Encrypting:
 
 def library_of(s3: Any, directory: Path) -> S3Library:
     """The library of the stack's bucket."""
-    return S3Library(s3, FileCache(directory, 1_000_000), Suppression(s3, BUCKET, "suppression/"))
+    return S3Library(s3, FileCache(directory, 1_000_000), BUCKET, Suppression(s3, BUCKET, "suppression/"))
 
 
 @pytest.mark.parametrize("encryption", [lambda client: client, Encrypting], ids=["SSE-S3", "SSE-KMS"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from notifier.composition.hop_maker import Gateways, Observers, Ports, Users, make_hop
 from notifier.composition.hops import close_run
-from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
+from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.lane_worker import LaneWorker
 from notifier.model.campaign import Campaign, read_campaign
 from notifier.model.log import Action
@@ -106,6 +106,10 @@ class World:
         """Why the file cannot be opened."""
         self.unreachable: str | None = None
         """Why the file cannot be opened yet."""
+        self.preparing: str | None = None
+        """What is going on while the audience is made."""
+        self.asked_audiences: list[str] = []
+        """Runs whose audience was asked for."""
         self.suppressed: set[str] = set()
         """User ids that every run leaves out, as they are now."""
         self.suppression_unreadable: str | None = None
@@ -183,10 +187,16 @@ class TwinHops:
             raise StoreRefused(self.world.state_refused)
         if self.world.unreachable is not None:
             raise InputUnreachable(self.world.unreachable)
+        if self.world.preparing is not None:
+            raise StillPreparing(self.world.preparing)
         if self.world.suppression_unreadable is not None:
             raise SuppressionUnreadable(self.world.suppression_unreadable)
         self._suppressed = frozenset(self.world.suppressed)
         return AdmittedCampaign(self.world.campaign, (), True, (), False)
+
+    def ask_for_audience(self, run: Run) -> None:
+        """Keep the run, until a test makes its audience."""
+        self.world.asked_audiences.append(run.run_id)
 
     def prove_writable(self, run: Run) -> None:
         """Prove that this run's batches could be settled."""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from notifier.model.account import Account
+from notifier.model.preparation import Preparation, PreparationState
 from notifier.model.run import (
     HAND_OVER_MS,
     LEASE_MS,
@@ -19,6 +20,7 @@ from notifier.model.run import (
     UnfinishedClaim,
 )
 from notifier.stores.ledger import MAX_REASON
+from notifier.stores.ledger.preparations import ASKED_MS
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
 WAITING = (LaneState.PAUSED, LaneState.STOPPED)
@@ -48,6 +50,7 @@ class MemoryLedger:
         self._lanes: dict[LaneKey, Lane] = {}
         self._owners: dict[LaneKey, str] = {}
         self._campaigns: dict[str, str] = {}
+        self.preparations: dict[str, Preparation] = {}
         self.approved: dict[tuple[str, str], str] = {}
         """The SHA-256 of what was approved, by bucket and key."""
         self.unreadable: dict[str, Exception] = {}
@@ -81,6 +84,41 @@ class MemoryLedger:
 
     def name_audience(self, run: Run, campaign_id: str, objects: Iterable[tuple[str, str]]) -> None:
         """Enter a run under its audience: only people look there."""
+
+    def ask_for_preparation(self, run_id: str, request: str, bucket: str) -> Preparation:
+        """Enter a preparation, unless there is one."""
+        asked = Preparation(run_id, PreparationState.ASKED, request, bucket, due_at_ms=self._now_ms() + ASKED_MS)
+        return self.preparations.setdefault(run_id, asked)
+
+    def read_preparation(self, run_id: str) -> Preparation | None:
+        """The run's preparation, or None."""
+        return self.preparations.get(run_id)
+
+    def end_preparation(self, run_id: str) -> None:
+        """The worker has seen how it ended."""
+        found = self.preparations.get(run_id)
+        if found is not None and found.state.is_over:
+            self.preparations[run_id] = msgspec.structs.replace(found, due_at_ms=None)
+
+    def cancel_preparation(self, run_id: str) -> None:
+        """The audience is not wanted any more."""
+        found = self.preparations.get(run_id)
+        if found is not None and not found.state.is_over:
+            cancelled = PreparationState.CANCELLED
+            self.preparations[run_id] = msgspec.structs.replace(found, state=cancelled, due_at_ms=None)
+
+    def due_preparations(
+        self, now_ms: int, on_unreadable: Callable[[str, Exception], None] = lambda _key, _error: None
+    ) -> Iterator[Preparation]:
+        """Those that are to be looked at."""
+        yield from [one for one in self.preparations.values() if one.due_at_ms is not None and one.due_at_ms <= now_ms]
+
+    def put_off_preparation(self, found: Preparation, due_at_ms: int) -> bool:
+        """Move its time on. False when another sweep was faster."""
+        if self.preparations[found.run_id].due_at_ms != found.due_at_ms:
+            return False
+        self.preparations[found.run_id] = msgspec.structs.replace(found, due_at_ms=due_at_ms)
+        return True
 
     def close_run(self, run_id: str, lane: int = 0) -> None:
         """Note that the run's summary and event are out."""

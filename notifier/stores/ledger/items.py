@@ -4,6 +4,7 @@
 |---|---|---|
 | `run#R` | `run` | what never changes of a run, and when it was opened and closed |
 | `run#R` | `lane#0000` | a lane: all that two invocations share |
+| `run#R` | `preparation` | the making of its audience, where that is prepared (`notifier.preparation_items`) |
 | `campaign#ID` | `campaign` | the run that owns the campaign id |
 | `campaign#ID` | `run#R` | one run of the campaign, those included that may not send it: for people who look it up |
 | `audience#BUCKET/KEY` | `run#TIME#R` | one run over this object: for people who look it up |

@@ -1,0 +1,121 @@
+"""What a batch file may say instead of `users`: where the audience is, or what it is to be made of.
+
+Objects that hold only users, in a form that the worker reads, are sent as they are. Everything else is prepared first,
+by the audience function (`audiences/`), which also knows what queries and combinations mean: here only their form.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from notifier.model.campaign import Audience, BrokenCampaign, Part
+from notifier.model.validation import Fault, shape_faults
+
+SOURCES = ("parts", "files", "query", "sql", "all", "any")
+"""An audience is exactly one of these."""
+_PREPARED_ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".parquet", ".zst")
+"""Endings of keys of objects that the worker does not read: they are prepared."""
+MAX_REQUEST_BYTES = 200_000
+"""Of a request as JSON: it is kept in one item of the ledger's table, which holds 400 KB."""
+_MAX_DEPTH = 8
+
+
+class NamedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A stored query, `queries/NAME.sql`, and the values of its parameters."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    parameters: dict[str, Any] = {}
+
+
+class ColumnFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"values": "is"}):
+    """Only users who have one of these values in a column that the query lists."""
+
+    column: Annotated[str, Meta(min_length=1)]
+    values: Annotated[tuple[str | bool | int | float, ...], Meta(min_length=1)]
+
+
+class AudienceSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the users are, when they are not in the batch file itself.
+
+    It has exactly one of parts, files, query, sql, all, any. Parts of JSON are sent as they are; all else is prepared
+    first: one record per user, one push per token.
+    """
+
+    parts: Annotated[
+        tuple[Part, ...] | UnsetType,
+        Meta(
+            min_length=1,
+            max_length=10_000,
+            description="Pinned objects: a JSON list, an object with `users`, newline-delimited JSON, CSV or Parquet.",
+        ),
+    ] = UNSET
+    files: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...] | UnsetType,
+        Meta(
+            min_length=1,
+            max_length=10_000,
+            description="Keys, prefixes that end in `/`, and globs, under `audiences/` and `standing/`, or with "
+            "`s3://bucket/` before them.",
+        ),
+    ] = UNSET
+    query: Annotated[NamedQuery | UnsetType, Meta(description="A stored query.")] = UNSET
+    sql: Annotated[
+        str | UnsetType,
+        Meta(min_length=1, description="One SELECT. With RequireApproval only stored queries are run."),
+    ] = UNSET
+    engine: Annotated[str | UnsetType, Meta(description="Of `sql`: what runs it.")] = UNSET
+    tables: Annotated[
+        dict[str, tuple[str, ...]] | UnsetType, Meta(description="Of `sql`: the files of each table, by its name.")
+    ] = UNSET
+    parameters: Annotated[dict[str, Any] | UnsetType, Meta(description="Of `sql`: values for its `$name`.")] = UNSET
+    all: Annotated[tuple[Any, ...] | UnsetType, Meta(min_length=1, description="Users who are in each.")] = UNSET
+    any: Annotated[tuple[Any, ...] | UnsetType, Meta(min_length=1, description="Users who are in one.")] = UNSET
+    without: Annotated[tuple[Any, ...] | UnsetType, Meta(description="Of `all`: users who are in none.")] = UNSET
+    where: Annotated[
+        tuple[ColumnFilter, ...] | UnsetType, Meta(description="Only users with these values in listed columns.")
+    ] = UNSET
+
+
+def read_audience_source(raw: object) -> Audience | None:
+    """The objects that hold the users; None for an audience that has to be prepared first.
+
+    Raises:
+        BrokenCampaign: it is no audience; with every fault, each with its field.
+    """
+    if faults := tuple(_faults(raw, "audience", 0)):
+        raise BrokenCampaign(faults)
+    source = msgspec.convert(raw, AudienceSource)
+    if source.parts is UNSET or source.where is not UNSET:
+        return None
+    if any(part.key.lower().endswith(_PREPARED_ENDINGS) for part in source.parts):
+        return None
+    return Audience(source.parts)
+
+
+def has_free_sql(raw: object) -> bool:
+    """Whether SQL is in the request itself, at any depth, instead of the name of a stored query."""
+    if isinstance(raw, Mapping):
+        return "sql" in raw or any(has_free_sql(one) for name in ("all", "any", "without") for one in raw.get(name, ()))
+    return False
+
+
+def _faults(raw: object, path: str, depth: int) -> Iterator[Fault]:
+    found = tuple(shape_faults(raw, AudienceSource, path))
+    yield from found
+    if found or not isinstance(raw, Mapping):
+        return
+    kinds = [name for name in SOURCES if name in raw]
+    if len(kinds) != 1:
+        had = " and ".join(kinds) if kinds else "none of them"
+        yield Fault(path, f"has {had}", f"write exactly one of {', '.join(SOURCES)}")
+        return
+    if depth >= _MAX_DEPTH:
+        yield Fault(path, f"nested more than {_MAX_DEPTH} deep", "prepare the inner audience, and name its parts")
+        return
+    for name in ("all", "any", "without"):
+        for n, one in enumerate(raw.get(name, ())):
+            yield from _faults(one, f"{path}.{name}[{n}]", depth + 1)
+    if depth == 0 and len(msgspec.json.encode(raw)) > MAX_REQUEST_BYTES:
+        yield Fault(path, f"over {MAX_REQUEST_BYTES:,} bytes", "name a prefix or a glob in place of the files")

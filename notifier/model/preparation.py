@@ -1,0 +1,97 @@
+"""A run's preparation: the audience function makes its audience while the run's lane rests.
+
+worker        approved, named ── asked ── lane rests                        claim ── judged, id taken, begun
+audience function                   claim ── renew … ── manifest ── prepared ── lane ready, nudge
+killed                              claim ── X  lease ends, sweeper ── claim (attempt 2) ── …
+"""
+
+import enum
+
+import msgspec
+
+from notifier.model.batch_file import PinnedObject
+from notifier.model.run import PREPARING
+
+PREPARATION_LEASE_MS = 60_000
+"""An attempt that has not renewed for so long was killed: the next one may begin."""
+MAX_ATTEMPTS = 3
+MANIFEST_VERSION = 1
+"""Of the manifest of a prepared audience."""
+
+
+class PreparationState(enum.StrEnum):
+    """What has become of a preparation."""
+
+    ASKED = "asked"
+    """No attempt has begun."""
+    PREPARING = "preparing"
+    """An attempt is under way, or was killed."""
+    PREPARED = "prepared"
+    """The manifest is there."""
+    FAILED = "failed"
+    """The audience cannot be made; `reason` says why."""
+    CANCELLED = "cancelled"
+    """The run was cancelled meanwhile."""
+
+    @property
+    def is_over(self) -> bool:
+        """No attempt is made any more."""
+        return self not in (PreparationState.ASKED, PreparationState.PREPARING)
+
+
+class Preparation(msgspec.Struct, frozen=True):
+    """A preparation as the ledger's table has it.
+
+    Args:
+        request: the batch file's `audience`, as JSON.
+        bucket: of names in the request that have none.
+        attempts: how many have begun.
+        owner: the attempt that has the lease.
+        manifest: the manifest's key in the stack's bucket, once the audience is prepared.
+        progress: what the attempt does at the moment, for people.
+        due_at_ms: when it is to be looked at; None once the lane was nudged.
+    """
+
+    run_id: str
+    state: PreparationState
+    request: str
+    bucket: str
+    attempts: int = 0
+    lease_until_ms: int = 0
+    owner: str = ""
+    manifest: str = ""
+    reason: str = ""
+    progress: str = ""
+    due_at_ms: int | None = None
+
+    @property
+    def words(self) -> str:
+        """What is going on, as `status` shows it."""
+        if self.state is PreparationState.ASKED:
+            return f"{PREPARING}the audience function was asked to make the audience"
+        attempt = f" (attempt {self.attempts} of {MAX_ATTEMPTS})" if self.attempts > 1 else ""
+        return f"{PREPARING}{self.progress or 'making the audience'}{attempt}"
+
+
+class ManifestPart(msgspec.Struct, frozen=True):
+    """What the worker needs to know of a prepared part."""
+
+    bucket: str
+    key: str
+    etag: str
+    bytes: int
+    users: int = 0
+    version_id: str | None = None
+
+    @property
+    def pinned(self) -> PinnedObject:
+        """As every other part of an audience."""
+        return PinnedObject(self.bucket, self.key, self.version_id, self.etag, self.bytes)
+
+
+class ManifestParts(msgspec.Struct, frozen=True):
+    """The manifest of a prepared audience, as far as the worker reads it. `audiences.manifest` writes it."""
+
+    version: int
+    id: str
+    parts: tuple[ManifestPart, ...]

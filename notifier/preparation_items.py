@@ -1,0 +1,40 @@
+"""The item of a run's preparation in the ledger's table. Two functions write it: the worker's and the audiences'.
+
+`pk=run#R, sk=preparation`. While an attempt or the nudge after it is outstanding, it is in the index `due`, in a
+partition of its own: releases that know no preparations read the lanes' partition only.
+"""
+
+from notifier.dynamodb import Item, item_of
+from notifier.model.preparation import Preparation, PreparationState
+
+PREPARATION = "preparation"
+"""The item's sort key, and the value of `due`."""
+
+
+def preparation_key(run_id: str) -> Item:
+    """The key of a preparation's item."""
+    return item_of({"pk": f"run#{run_id}", "sk": PREPARATION})
+
+
+def preparation_of(item: Item) -> Preparation:
+    """The preparation in an item."""
+
+    def text(name: str) -> str:
+        return str(item[name]["S"]) if name in item else ""
+
+    def number(name: str) -> int:
+        return int(item[name]["N"]) if name in item else 0
+
+    return Preparation(
+        run_id=item["pk"]["S"].removeprefix("run#"),
+        state=PreparationState(text("state")),
+        request=text("request"),
+        bucket=text("bucket"),
+        attempts=number("attempts"),
+        lease_until_ms=number("lease_until_ms"),
+        owner=text("owner"),
+        manifest=text("manifest"),
+        reason=text("reason"),
+        progress=text("progress"),
+        due_at_ms=number("due_at") if "due" in item else None,
+    )

@@ -1,0 +1,72 @@
+"""The worker's and the sweeper's part of a preparation: ask for it, look at it, cancel it, find those that are due."""
+
+from collections.abc import Callable, Iterator
+
+from boto3.dynamodb.conditions import Attr, Key
+
+from notifier.dynamodb import Update, query_of
+from notifier.model.preparation import Preparation, PreparationState
+from notifier.model.run import LEDGER_VERSION
+from notifier.preparation_items import PREPARATION, preparation_key, preparation_of
+from notifier.stores.ledger.items import DUE_INDEX
+from notifier.stores.ledger.table import Table
+
+ASKED_MS = 30_000
+"""The worker invokes the audience function itself, once its lane rests. Where that failed the sweeper does it."""
+
+_IS_OPEN = Attr("state").is_in([PreparationState.ASKED.value, PreparationState.PREPARING.value])
+
+
+class Preparations(Table):
+    """The ledger's part for preparations."""
+
+    def ask_for_preparation(self, run_id: str, request: str, bucket: str) -> Preparation:
+        """Enter a preparation, unless the run has one already. Returns it as it is."""
+        key = {"pk": f"run#{run_id}", "sk": PREPARATION}
+        state = PreparationState.ASKED.value
+        asked_again_ms = self._now_ms() + ASKED_MS
+        self._put_new(
+            **key, state=state, request=request, bucket=bucket, attempts=0, due=PREPARATION, due_at=asked_again_ms
+        )
+        found = self.read_preparation(run_id)
+        if found is None:
+            raise KeyError(run_id)
+        return found
+
+    def read_preparation(self, run_id: str) -> Preparation | None:
+        """The run's preparation, or None."""
+        item = self._get(preparation_key(run_id))
+        return preparation_of(item) if item is not None else None
+
+    def cancel_preparation(self, run_id: str) -> None:
+        """Note that the audience is not wanted any more: the attempt that is under way stops at its next renewal."""
+        update = Update().set(state=PreparationState.CANCELLED.value).remove("due", "due_at").only_if(_IS_OPEN)
+        self._update_if_met(preparation_key(run_id), update)
+
+    def end_preparation(self, run_id: str) -> None:
+        """The worker has seen how it ended: nothing is to be looked at any more."""
+        self._update_if_met(preparation_key(run_id), Update().remove("due", "due_at").only_if(~_IS_OPEN))
+
+    def due_preparations(
+        self, now_ms: int, on_unreadable: Callable[[str, Exception], None] = lambda _key, _error: None
+    ) -> Iterator[Preparation]:
+        """Preparations that no attempt works on although one should, and those whose lane was not nudged."""
+        is_due = Key("due").eq(PREPARATION) & Key("due_at").lte(now_ms)
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table, IndexName=DUE_INDEX, **query_of(is_due)
+        )
+        for page in pages:
+            for item in page["Items"]:
+                if int(item["version"]["N"]) > LEDGER_VERSION:
+                    continue  # the newer release's sweeper does it
+                try:
+                    found = preparation_of(item)
+                except (KeyError, ValueError) as error:
+                    on_unreadable(item["pk"]["S"], error)
+                    continue
+                yield found
+
+    def put_off_preparation(self, found: Preparation, due_at_ms: int) -> bool:
+        """Move a due preparation's time on, so that only one sweeper asks for it. False when another was faster."""
+        update = Update().set(due_at=due_at_ms).only_if(Attr("due_at").eq(found.due_at_ms or 0))
+        return self._update_if_met(preparation_key(found.run_id), update) is not None
