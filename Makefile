@@ -88,7 +88,8 @@ format: .venv/.installed-dev
 
 # ------------------------------------------------------------------------------------------------ building
 
-# There are two artifacts: the notifier's three functions ship one, the two of the approval pages the other. Dependencies
+# There are three artifacts: the notifier's three functions ship one, the two of the approval pages another, and the
+# audience function, which has DuckDB, the third. Dependencies
 # are installed once for each change of uv.lock into .aws-sam/deps, and `sam build` calls build-<function>, which copies
 # them and adds the source. With BUILD_FOR=host the same is built for this machine.
 BUILD_FOR := lambda
@@ -167,6 +168,10 @@ build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-$(BUILD_
 	$(call assemble,.aws-sam/deps/approval-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier approval)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval")
 
+build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
+	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier audiences)
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/audiences")
+
 build: .venv/.installed-dev build-host
 	@echo "==> sam build"
 	@PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/sam build
@@ -178,6 +183,7 @@ build-host:
 	@rm -rf .aws-sam/host
 	@$(MAKE) --no-print-directory build-WorkerFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/worker
 	@$(MAKE) --no-print-directory build-ApprovalFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/approval
+	@$(MAKE) --no-print-directory build-AudienceFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/audiences
 
 clean:
 	rm -rf .venv .tools .aws-sam .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

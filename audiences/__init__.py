@@ -11,6 +11,10 @@ The modules in the order of the data's way:
 - `parts`: users become objects of at most 250,000.
 - `manifest_format`: what was made of what; written last, and once.
 - `build`: all of it, in the order that lets a killed attempt leave nothing behind that anything would read.
+- `request`: what a batch file's `audience` names becomes the inputs of an order.
+- `store`: the item of a run's preparation: claim, renew, end, and wake the run's lane.
+- `run_preparation`: one attempt, under a lease.
+- `app`: the Lambda entry.
 
 A query is a source of rows like a file:
 

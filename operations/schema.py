@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from notifier.model.campaign import Audience, Campaign
+from notifier.model.audience_request import SOURCES, AudienceSource
+from notifier.model.campaign import Campaign
 from notifier.model.recipient import UserRecord
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -30,7 +31,7 @@ class BatchFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[UserRecord, ...],
         Meta(description="A broken record is counted, written out with its index and reason, and skipped."),
     ] = ()
-    audience: Audience | None = None
+    audience: AudienceSource | None = None
 
 
 def batch_file_schema() -> dict[str, Any]:
@@ -49,6 +50,10 @@ def batch_file_schema() -> dict[str, Any]:
     whole["properties"]["audience"] = {"$ref": "#/$defs/Audience"}
     whole["properties"]["users"].pop("default")
     record["anyOf"] = [{"required": ["devices"]}, {"required": ["platform", "token"]}]
+    source = schema["$defs"]["AudienceSource"]
+    source["oneOf"] = [{"required": [name]} for name in SOURCES]
+    for name in ("all", "any", "without"):
+        source["properties"][name]["items"] = {"$ref": "#/$defs/AudienceSource"}
     return {"$schema": DIALECT, "title": "Batch file", **schema}
 
 

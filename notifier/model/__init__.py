@@ -4,6 +4,7 @@ The modules in the order of a run:
 
 - `batch_file`, `audience_faults`: the objects in S3 that a run reads, and what can be wrong with them.
 - `campaign`: what is sent, to which arms, within which limits: the types of the public file format.
+- `audience_request`, `preparation`: an audience that is to be made first, and the state of making it.
 - `validation`, `plain_words`, `characters`: what is wrong with a campaign, by field, in words for its author.
 - `recipient`, `record_reading`, `spelling`: one record of the audience as a user with devices, as other tools may write
   it.

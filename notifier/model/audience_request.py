@@ -36,6 +36,13 @@ class ColumnFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     values: Annotated[tuple[str | bool | int | float, ...], Meta(min_length=1)]
 
 
+_MAX_NAMES = 10_000
+_Parts = Annotated[tuple[Part, ...], Meta(min_length=1, max_length=_MAX_NAMES)]
+_Names = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1, max_length=_MAX_NAMES)]
+_Sources = Annotated[tuple[Any, ...], Meta(min_length=1)]
+"""Audiences again: each is looked into on its own, so that a fault has the path of its place."""
+
+
 class AudienceSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where the users are, when they are not in the batch file itself.
 
@@ -44,35 +51,29 @@ class AudienceSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """
 
     parts: Annotated[
-        tuple[Part, ...] | UnsetType,
-        Meta(
-            min_length=1,
-            max_length=10_000,
-            description="Pinned objects: a JSON list, an object with `users`, newline-delimited JSON, CSV or Parquet.",
-        ),
+        _Parts | UnsetType,
+        Meta(description="Pinned objects: a JSON list, an object with `users`, JSON lines, CSV or Parquet."),
     ] = UNSET
     files: Annotated[
-        tuple[Annotated[str, Meta(min_length=1)], ...] | UnsetType,
+        _Names | UnsetType,
         Meta(
-            min_length=1,
-            max_length=10_000,
             description="Keys, prefixes that end in `/`, and globs, under `audiences/` and `standing/`, or with "
-            "`s3://bucket/` before them.",
+            "`s3://bucket/` before them."
         ),
     ] = UNSET
     query: Annotated[NamedQuery | UnsetType, Meta(description="A stored query.")] = UNSET
     sql: Annotated[
-        str | UnsetType,
-        Meta(min_length=1, description="One SELECT. With RequireApproval only stored queries are run."),
+        Annotated[str, Meta(min_length=1)] | UnsetType,
+        Meta(description="One SELECT. With RequireApproval only stored queries are run."),
     ] = UNSET
     engine: Annotated[str | UnsetType, Meta(description="Of `sql`: what runs it.")] = UNSET
     tables: Annotated[
         dict[str, tuple[str, ...]] | UnsetType, Meta(description="Of `sql`: the files of each table, by its name.")
     ] = UNSET
     parameters: Annotated[dict[str, Any] | UnsetType, Meta(description="Of `sql`: values for its `$name`.")] = UNSET
-    all: Annotated[tuple[Any, ...] | UnsetType, Meta(min_length=1, description="Users who are in each.")] = UNSET
-    any: Annotated[tuple[Any, ...] | UnsetType, Meta(min_length=1, description="Users who are in one.")] = UNSET
-    without: Annotated[tuple[Any, ...] | UnsetType, Meta(description="Of `all`: users who are in none.")] = UNSET
+    all: Annotated[_Sources | UnsetType, Meta(description="Users who are in each of them.")] = UNSET
+    any: Annotated[_Sources | UnsetType, Meta(description="Users who are in one of them.")] = UNSET
+    without: Annotated[_Sources | UnsetType, Meta(description="Of `all`: users who are in none of them.")] = UNSET
     where: Annotated[
         tuple[ColumnFilter, ...] | UnsetType, Meta(description="Only users with these values in listed columns.")
     ] = UNSET

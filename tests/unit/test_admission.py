@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedCampaign, NotAdmitted
+from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
+from notifier.model.preparation import PreparationState
 from notifier.model.run import Lane, Run, Source, UnfinishedClaim, source_of
 from notifier.model.spelling import BrokenRecord
 from tests.twins.audience import MemoryAudience
@@ -23,7 +25,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.campaign = {"id": "c", "message": {"title": "t", "body": "b"}}
-        self.audience = {"parts": [{"key": "audiences/u.json"}]}
+        self.audience: dict[str, Any] = {"parts": [{"key": "audiences/u.json"}]}
         self.asked: list[str] = []
         self.parts: list[list[Any]] = [users(3)]
 
@@ -37,6 +39,10 @@ class Shelf:
         self.asked.append(field)
         return tuple(PinnedObject(bucket, part.key, None, "e", 1) for part in audience.parts)
 
+    def prepared_parts(self, manifest: str) -> tuple[Any, ...]:
+        self.asked.append(manifest)
+        return (PinnedObject("b", "audiences/prepared/x/attempt=1/part-00000.jsonl", "v", "e", 1),)
+
     def stream_from_start(self, admitted: AdmittedCampaign) -> MemoryAudience:
         return MemoryAudience(self.parts, Cursor())
 
@@ -49,10 +55,19 @@ class World:
         self.ledger.open_run(RUN)
         self.results = MemoryResults()
         self.shelf = Shelf()
+        self.may_prepare = self.may_run_sql = True
 
     def open(self, *, begun: bool = False) -> AdmittedCampaign:
         """One hop's opening."""
-        opening = Admission(self.shelf, self.results, self.ledger, lambda _: (), rehearse=False)
+        opening = Admission(
+            self.shelf,
+            self.results,
+            self.ledger,
+            lambda _: (),
+            rehearse=False,
+            may_prepare=self.may_prepare,
+            may_run_sql=self.may_run_sql,
+        )
         run = self.ledger.read_run("r1")
         assert run is not None
         return opening.open(run, begun=begun)
@@ -158,3 +173,61 @@ def test_one_device_is_enough() -> None:
     world = World()
     world.shelf.parts = [[7] * 60, [], [7] * 30 + users(1)]
     assert world.open().parts
+
+
+def ended(world: World, state: PreparationState, **members: Any) -> None:
+    """The audience function has come to an end."""
+    found = world.ledger.preparations["r1"]
+    world.ledger.preparations["r1"] = msgspec.structs.replace(found, state=state, **members)
+
+
+def test_an_audience_is_prepared_before_the_id_is_taken() -> None:
+    """Named, then prepared, then judged, then taken: each claim until then finds it under way."""
+    world = World()
+    world.shelf.audience = {"files": ["audiences/x/"]}
+    for _ in range(2):
+        with pytest.raises(StillPreparing, match=r"^preparing: "):
+            world.open()
+    run = world.ledger.read_run("r1")
+    assert run is not None
+    assert (run.campaign_id, run.opened_at_ms) == ("c", None)
+    assert world.ledger.take_campaign("c", "another", again=False), "the id is free meanwhile"
+    world.ledger = MemoryLedger(lambda: 5.0)
+    world.ledger.open_run(RUN)
+    with pytest.raises(StillPreparing):
+        world.open()
+    ended(world, PreparationState.PREPARED, manifest="audiences/prepared/x/_manifest.json")
+    admitted = world.open()
+    assert [part.key for part in admitted.parts] == ["audiences/prepared/x/attempt=1/part-00000.jsonl"]
+    assert world.shelf.asked == ["audiences/prepared/x/_manifest.json"]
+    assert world.ledger.preparations["r1"].due_at_ms is None, "the worker has seen it"
+    assert not world.ledger.take_campaign("c", "another", again=False)
+
+
+def test_a_preparation_that_failed_fails_the_run() -> None:
+    """With its reason; the id stays free for the mended file."""
+    world = World()
+    world.shelf.audience = {"query": {"name": "follows-brands"}}
+    with pytest.raises(StillPreparing):
+        world.open()
+    ended(world, PreparationState.FAILED, reason="queries/follows-brands.sql, line 3: no column `brand`")
+    with pytest.raises(NotAdmitted, match=r"^audience: queries/follows-brands\.sql, line 3"):
+        world.open()
+    assert world.ledger.take_campaign("c", "another", again=False)
+
+
+@pytest.mark.parametrize(
+    ("may_prepare", "may_run_sql", "audience", "reason"),
+    [
+        (False, True, {"files": ["a/"]}, "this stack prepares no audiences"),
+        (True, False, {"any": [{"sql": "SELECT 1"}]}, "stored queries only"),
+        (True, True, {"files": ["a/"], "sql": "SELECT 1"}, "broken audience: audience: has files and sql"),
+    ],
+)
+def test_what_is_never_prepared(may_prepare: bool, may_run_sql: bool, audience: dict[str, Any], reason: str) -> None:
+    """Nothing is asked of the audience function."""
+    world = World()
+    world.may_prepare, world.may_run_sql, world.shelf.audience = may_prepare, may_run_sql, audience
+    with pytest.raises(NotAdmitted, match=reason):
+        world.open()
+    assert world.ledger.preparations == {}

@@ -40,6 +40,16 @@ class Worker:
         return True
 
 
+class Audiences:
+    """The audience function: which runs it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def ask(self, run_id: str) -> None:
+        self.asked.append(run_id)
+
+
 class Bus:
     """EventBridge. `failures` are the next answers' FailedEntryCount."""
 
@@ -93,6 +103,7 @@ class World:
         self.continuation = Worker()
         self.bus = Bus()
         self.announcer = EventBridgeAnnouncer(self.bus)
+        self.audiences = Audiences()
         self.queue = Queue()
         self.log = TwinLog()
         for name in runs:
@@ -197,3 +208,22 @@ def test_a_dead_letter_that_cannot_be_replayed_keeps_nobody_waiting() -> None:
     assert sorted(world.queue.messages) == ["m0", "m2", "m3", "m4"]
     [trouble] = world.troubles()
     assert trouble["message_id"] == "m0"
+
+
+def test_a_preparation_that_nobody_works_on_is_asked_for_again() -> None:
+    """Never begun, or killed: each sweep in which it is due asks once, and moves it on."""
+    world = World("a")
+    world.ledger.ask_for_preparation("a", "{}", "b")
+    world.sweep()
+    assert world.audiences.asked == []
+    world.wait(31)
+    assert world.sweep()["prepared"] == 1
+    world.sweep()
+    assert world.audiences.asked == ["a"]
+    world.wait(121)
+    world.sweep()
+    assert world.audiences.asked == ["a", "a"]
+    world.ledger.cancel_preparation("a")
+    world.wait(121)
+    world.sweep()
+    assert world.audiences.asked == ["a", "a"]

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from notifier.lifecycle.lane_worker import PREPARING_MS
 from notifier.model.arms import Arms
 from notifier.model.outcome import Access, Readiness
+from notifier.model.preparation import PreparationState
 from notifier.model.run import EXPIRY, HAND_OVER_MS, Control, Ending, LaneState
 from notifier.sending.circuit_breaker import TRIES
 from notifier.sending.departure import WAIT_MS
@@ -53,6 +55,35 @@ def test_a_run_that_cannot_be_opened_yet_waits() -> None:
     world.unreachable = None
     invoke(world)
     assert (world.lane.ending, world.lane.reason) == (Ending.COMPLETED, None)
+
+
+def test_a_run_rests_while_its_audience_is_made() -> None:
+    """Unpaid: the audience function is asked once the lane rests. Looking often is no lack of progress."""
+    world = World(users(10))
+    world.preparing = "preparing: the audience function was asked to make the audience"
+    for n in range(10):
+        invoke(world)
+        lane = world.lane
+        assert (lane.state, lane.status, lane.reason) == (LaneState.RESTING, "preparing", world.preparing)
+        assert (lane.due_at_ms, world.continuation.nudges) == (int(world.clock.now() * 1000) + PREPARING_MS, [])
+        assert world.asked_audiences == ["r"] * (n + 1)
+        world.clock.time_s += PREPARING_MS / 1000
+    world.preparing = None
+    invoke(world)
+    assert world.lane.ending is Ending.COMPLETED
+
+
+def test_cancelled_while_its_audience_is_made() -> None:
+    """The run ends, and what is under way is told to stop."""
+    world = World(users(10))
+    world.preparing = "preparing: reading"
+    invoke(world)
+    world.ledger.ask_for_preparation("r", "{}", "b")
+    world.ledger.set_control("r", Control.CANCEL, "ann")
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.users) == (Ending.CANCELLED, 0)
+    assert world.ledger.preparations["r"].state is PreparationState.CANCELLED
+    assert world.results.summaries["r"].status == "cancelled"
 
 
 def test_a_run_waits_for_the_suppression() -> None:

@@ -1,0 +1,167 @@
+"""One attempt at the preparation of a run's audience: under a lease, and told to the run when it has ended.
+
+Any step may be the last one: a killed attempt is taken up again by the sweeper, which asks for each preparation whose
+lease has ended, and for each whose end the worker has not seen.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from audiences.faults import AudienceFault, BrokenFile
+from audiences.store import AttemptLost, PreparationStore
+from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
+from notifier.model.preparation import MAX_ATTEMPTS, Preparation
+
+RENEW_EVERY_S = 15.0
+MAX_LINE = 500
+
+Progress = Callable[[str, int], object]
+
+
+Maker = Callable[[Mapping[str, Any], str, Path, Progress], str]
+"""Makes the audience of a request and returns its manifest's key. It is given the bucket of names that have none, and a
+directory. `audiences.app` makes one of S3 and DuckDB.
+"""
+Nudge = Callable[[str, str, str], object]
+"""Invokes the worker for a lane that is ready: the worker's name, the run, the version of the code."""
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of an invocation, for the log and for people who invoke by hand."""
+
+    status: str
+    run_id: str
+    reason: str | None = None
+    manifest: str | None = None
+
+
+class RunPreparation:
+    """Prepares audiences of runs, one at a time.
+
+    Args:
+        work: a directory; everything below it is deleted before an attempt.
+    """
+
+    def __init__(self, store: PreparationStore, make: Maker, nudge: Nudge, work: Path) -> None:
+        self._store = store
+        self._make = make
+        self._nudge = nudge
+        self._work = work
+
+    def handle(self, run_id: str, worker: str) -> Outcome:
+        """Make the audience of a run, unless it is made, or another attempt is at it; then wake the run's lane.
+
+        Raises:
+            Exception: what a later attempt may do better than this one; the sweeper asks for it.
+        """
+        found = self._store.read(run_id)
+        if found is None:
+            return Outcome("ignored", run_id, "this run has no preparation")
+        if found.state.is_over or self._store.give_up(found):
+            # Asked once more: whoever ended it was killed before the lane was awake.
+            return self._wake(run_id, worker)
+        owner = uuid4().hex
+        claimed = self._store.claim(found, owner)
+        if claimed is None:
+            return Outcome("ignored", run_id, "another attempt has the lease")
+        try:
+            self._attempt(claimed, owner)
+        except AttemptLost:
+            return Outcome("lost", run_id, "the run was cancelled, or another attempt has begun")
+        return self._wake(run_id, worker)
+
+    def _attempt(self, claimed: Preparation, owner: str) -> None:
+        """Make the audience, and note how that ended."""
+        run_id = claimed.run_id
+        # What an attempt left that was killed in this environment would take the room of this one.
+        shutil.rmtree(self._work, ignore_errors=True)
+        lease = Lease(self._store, run_id, owner)
+        try:
+            with lease:
+                request = msgspec.json.decode(claimed.request)
+                manifest = self._make(request, claimed.bucket, self._work / run_id, lease.progress)
+        except AttemptLost:
+            raise
+        except (AudienceFault, BrokenFile, AudienceChanged, AudienceDenied) as error:
+            # The same again for every attempt: the file's author has to change something.
+            self._store.end(run_id, owner, reason=_in_words(error))
+        except Exception as error:
+            reason = _in_words(error)
+            if claimed.attempts >= MAX_ATTEMPTS:
+                self._store.end(run_id, owner, reason=f"after {MAX_ATTEMPTS} attempts: {reason}")
+                return
+            with suppress(AttemptLost):
+                self._store.put_back(run_id, owner, reason)
+            raise
+        else:
+            self._store.end(run_id, owner, manifest=manifest)
+        finally:
+            shutil.rmtree(self._work, ignore_errors=True)
+
+    def _wake(self, run_id: str, worker: str) -> Outcome:
+        """Make the lane ready, then nudge it: killed in between, the sweeper finds a lane that is due."""
+        version = self._store.wake_lane(run_id)
+        found = self._store.read(run_id)
+        if version is not None and worker:
+            self._nudge(worker, run_id, version)
+        if found is None:
+            return Outcome("ignored", run_id)
+        return Outcome(found.state.value, run_id, found.reason or None, found.manifest or None)
+
+
+class Lease:
+    """Renews an attempt's lease in a thread, and stops the attempt's next step where that is refused."""
+
+    def __init__(self, store: PreparationStore, run_id: str, owner: str, every_s: float = RENEW_EVERY_S) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._owner = owner
+        self._every_s = every_s
+        self._doing = ""
+        self._over = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def progress(self, what: str, users: int) -> None:
+        """Say what is done. Raises AttemptLost once the lease is lost: nothing more is to be made."""
+        self._doing = f"{what}, {users:,} users" if users else what
+        if self._lost.is_set():
+            raise AttemptLost(self._run_id)
+
+    def __enter__(self) -> "Lease":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._over.wait(self._every_s):
+            try:
+                self._store.renew(self._run_id, self._owner, self._doing)
+            except AttemptLost:
+                self._lost.set()
+                return
+            except Exception:  # noqa: BLE001, S112 - the table does not answer: the lease lasts for several tries
+                continue
+
+
+def _in_words(error: Exception) -> str:
+    """An error for people: what is wrong, and what to do."""
+    if isinstance(error, AudienceFault):
+        return f"{error.problem} ({error.mend})" if error.mend else error.problem
+    if isinstance(error, BrokenFile | AudienceChanged | AudienceUnreachable):
+        return str(error)
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        answer = response.get("Error", {})
+        return f"{answer.get('Code', '')}: {answer.get('Message', '')}"
+    return str(error)[:MAX_LINE] or "it broke off without a message"

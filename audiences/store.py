@@ -1,0 +1,157 @@
+"""The item of a run's preparation, as the audience function writes it: claim, renew, end, and wake the run's lane.
+
+A claim gives an attempt the lease; every later write is conditional on it, so that an attempt that was only slow cannot
+write after another one has begun.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from boto3.dynamodb.conditions import Attr
+from botocore.exceptions import ClientError
+
+from notifier.dynamodb import Item, Update, is_refused, item_of
+from notifier.model.preparation import MAX_ATTEMPTS, PREPARATION_LEASE_MS, Preparation, PreparationState
+from notifier.model.run import LEDGER_VERSION, PREPARING, LaneState
+from notifier.preparation_items import preparation_key, preparation_of
+
+NUDGED_MS = 60_000
+"""After this the lane is nudged again, unless the worker has seen meanwhile how the preparation ended."""
+MAX_REASON = 2_000
+_STATE = Attr("state")
+
+
+class AttemptLost(Exception):
+    """Another attempt has the lease, or the run was cancelled: this one must not write any more."""
+
+
+class PreparationStore:
+    """The preparations of a stack's ledger.
+
+    Args:
+        client: a boto3 DynamoDB client (thread-safe).
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, client: Any, table: str, now: Callable[[], float]) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def read(self, run_id: str) -> Preparation | None:
+        """The run's preparation; None where there is none, or a newer release wrote it."""
+        found = self._client.get_item(TableName=self._table, Key=preparation_key(run_id), ConsistentRead=True)
+        item = found.get("Item")
+        return preparation_of(item) if item and int(item["version"]["N"]) <= LEDGER_VERSION else None
+
+    def claim(self, before: Preparation, owner: str) -> Preparation | None:
+        """Begin an attempt. None where another one has the lease, or it is over.
+
+        Args:
+            before: as it was read.
+            owner: names this attempt and no other.
+        """
+        now_ms = self._now_ms()
+        if before.state.is_over or before.lease_until_ms > now_ms or before.attempts >= MAX_ATTEMPTS:
+            return None
+        update = (
+            Update()
+            .set(state=PreparationState.PREPARING.value, owner=owner, progress="")
+            .set(lease_until_ms=now_ms + PREPARATION_LEASE_MS, due_at=now_ms + PREPARATION_LEASE_MS)
+            .add(attempts=1)
+            .only_if(
+                Attr("attempts").eq(before.attempts),  # no other attempt has begun since it was read
+                _STATE.eq(before.state.value),  # nor has one ended, nor was the run cancelled
+            )
+        )
+        return self._written(before.run_id, update, owner)
+
+    def renew(self, run_id: str, owner: str, progress: str) -> None:
+        """Extend the lease. Raises AttemptLost."""
+        now_ms = self._now_ms()
+        update = Update().set(progress=progress, lease_until_ms=now_ms + PREPARATION_LEASE_MS)
+        self._write_as(run_id, owner, update.set(due_at=now_ms + PREPARATION_LEASE_MS))
+
+    def put_back(self, run_id: str, owner: str, reason: str) -> None:
+        """End an attempt that a later one may do better than: the sweeper asks for it. Raises AttemptLost."""
+        self._write_as(run_id, owner, Update().set(reason=reason[:MAX_REASON], lease_until_ms=0))
+
+    def end(self, run_id: str, owner: str, *, manifest: str = "", reason: str = "") -> None:
+        """Note that the audience is prepared, or why it cannot be. It stays due until the worker has seen that.
+
+        Raises:
+            AttemptLost: another attempt has the lease, or the run was cancelled.
+        """
+        state = PreparationState.PREPARED if manifest else PreparationState.FAILED
+        update = Update().set(state=state.value, manifest=manifest, reason=reason[:MAX_REASON], lease_until_ms=0)
+        self._write_as(run_id, owner, update.set(due_at=self._now_ms() + NUDGED_MS))
+
+    def give_up(self, before: Preparation) -> bool:
+        """End a preparation whose last attempt was killed. False where an attempt has the lease, or it is over."""
+        is_killed = before.state is PreparationState.PREPARING and before.lease_until_ms <= self._now_ms()
+        if not is_killed or before.attempts < MAX_ATTEMPTS:
+            return False
+        last = f"; what failed last: {before.reason}" if before.reason else ""
+        reason = (
+            f"its preparation was tried {MAX_ATTEMPTS} times and did not come to an end{last}. Give the function more "
+            "memory or room (AudienceMemoryMb, AudienceStorageMb), or prepare fewer files at once"
+        )
+        update = (
+            Update()
+            .set(state=PreparationState.FAILED.value, reason=reason[:MAX_REASON], due_at=self._now_ms() + NUDGED_MS)
+            .only_if(_STATE.eq(PreparationState.PREPARING.value), Attr("lease_until_ms").lte(self._now_ms()))
+        )
+        return self._update(preparation_key(before.run_id), update) is not None
+
+    def wake_lane(self, run_id: str) -> str | None:
+        """Make the lane ready that rests for this preparation: one conditional write.
+
+        Returns the version of the code with which the run goes on; None where the lane does not rest for it.
+        """
+        lane = item_of({"pk": f"run#{run_id}", "sk": "lane#0000"})
+        update = (
+            Update()
+            .set(state=LaneState.READY.value, due="lane", due_at=self._now_ms())
+            .only_if(
+                _STATE.eq(LaneState.RESTING.value),  # not one that is worked on, nor one that an operator has paused
+                Attr("reason").begins_with(PREPARING),  # nor one that rests for another reason
+            )
+        )
+        item = self._update(lane, update)
+        return None if item is None else str(item.get("function_version", {}).get("S", ""))
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+    def _written(self, run_id: str, update: Update, owner: str) -> Preparation | None:
+        item = self._update(preparation_key(run_id), update)
+        if item is not None:
+            return preparation_of(item)
+        # botocore repeats a write whose answer was lost, and the repetition is refused: `owner` shows our own success.
+        found = self.read(run_id)
+        return found if found is not None and found.owner == owner and not found.state.is_over else None
+
+    def _write_as(self, run_id: str, owner: str, update: Update) -> None:
+        ours = update.only_if(
+            Attr("owner").eq(owner),  # no later attempt has begun
+            _STATE.eq(PreparationState.PREPARING.value),  # and the run was not cancelled
+        )
+        if self._update(preparation_key(run_id), ours) is not None:
+            return
+        found = self.read(run_id)
+        # As above: the refusal may be of our own success, which only `end` can have been once it is over.
+        if found is None or found.owner != owner or found.state is PreparationState.CANCELLED:
+            raise AttemptLost(run_id)
+
+    def _update(self, key: Item, update: Update) -> Item | None:
+        """Update an item; returns all of it, or None where a condition of the update is not met."""
+        try:
+            answer = self._client.update_item(
+                TableName=self._table, Key=key, ReturnValues="ALL_NEW", **update.arguments()
+            )
+        except ClientError as error:
+            if is_refused(error):
+                return None
+            raise
+        item: Item = answer["Attributes"]
+        return item

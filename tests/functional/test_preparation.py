@@ -1,0 +1,98 @@
+"""A batch file whose audience is made first: the whole way in the sandbox, from the file to the pushes."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.model.run import Lane
+from sandbox.trial import Setting, Trial
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """A sandbox."""
+    with Trial.start(tmp_path_factory.mktemp("sandbox"), Setting()) as running:
+        yield running
+
+
+def drop(trial: Trial, folder: Path, name: str, audience: object, **campaign: Any) -> str:
+    """A batch file with this audience; returns its run."""
+    value = {"campaign": {"id": name, "message": {"title": "Hi"}, **campaign}, "audience": audience}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return trial.drop(path, f"batches/{name}.json")
+
+
+def finish(trial: Trial, run_id: str, timeout_s: float = 120.0) -> Lane:
+    """The run's lane once it is over."""
+    lane = None
+    for lane in trial.follow(run_id, timeout_s):  # noqa: B007 - the last one counts
+        pass
+    assert lane is not None
+    return lane
+
+
+def csv_of(users: int) -> bytes:
+    """Two rows for each user, far apart: a phone and a tablet."""
+    rows = [f"u{n},{platform},{token}{n:060d}" for platform, token in PLATFORMS for n in range(users)]
+    return ("user_id,platform,token\n" + "\n".join(rows) + "\n").encode()
+
+
+PLATFORMS = (("ios", "aaaa"), ("android", "bbbb"))
+
+
+def put(trial: Trial, key: str, body: bytes) -> None:
+    """An object of the stack's bucket."""
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=body)
+
+
+def test_rows_become_people(trial: Trial, tmp_path: Path) -> None:
+    """CSV of flat rows: each user once, with both devices, each device asked once; the same again is reused."""
+    trial.gateways.reset()
+    put(trial, "audiences/exports/part-1.csv", csv_of(300))
+    run_id = drop(trial, tmp_path, "prepared", {"files": ["audiences/exports/"]})
+    lane = finish(trial, run_id)
+    assert (lane.status, lane.reason) == ("completed", None)
+    assert (lane.account.users, lane.account.devices) == (300, 600)
+    counts = trial.gateways.counts()
+    assert (counts.fcm.distinct_tokens, counts.apns.distinct_tokens) == (300, 300)
+    assert (counts.fcm.repeated_tokens, counts.apns.repeated_tokens) == (0, 0)
+    found = trial.s3.list_objects_v2(Bucket=trial.sandbox.bucket, Prefix="audiences/prepared/")["Contents"]
+    manifests = [one["Key"] for one in found if one["Key"].endswith("_manifest.json")]
+    again = drop(trial, tmp_path, "prepared-again", {"files": ["audiences/exports/"]})
+    assert finish(trial, again).status == "completed"
+    found = trial.s3.list_objects_v2(Bucket=trial.sandbox.bucket, Prefix="audiences/prepared/")["Contents"]
+    assert [one["Key"] for one in found if one["Key"].endswith("_manifest.json")] == manifests
+
+
+def test_an_audience_that_cannot_be_made_leaves_the_id_free(trial: Trial, tmp_path: Path) -> None:
+    """The run fails with what is wrong and what to do; nothing is sent; the mended file takes the id."""
+    trial.gateways.reset()
+    failed = finish(trial, drop(trial, tmp_path, "mended", {"files": ["audiences/nothing-here/*.csv"]}))
+    assert failed.status == "failed"
+    assert "no object has such a key" in (failed.reason or "")
+    assert trial.gateways.counts().apns.requests == 0
+    put(trial, "audiences/few/a.csv", csv_of(3))
+    path = tmp_path / "mended.json"
+    value = json.loads(path.read_text(encoding="utf-8")) | {"audience": {"files": ["audiences/few/a.csv"]}}
+    path.write_text(json.dumps(value), encoding="utf-8")
+    assert finish(trial, trial.drop(path, "batches/mended.json")).status == "completed"
+
+
+def test_cancelled_while_it_is_prepared(trial: Trial, tmp_path: Path) -> None:
+    """It ends at once, and nothing is sent."""
+    trial.gateways.reset()
+    put(trial, "audiences/many/a.csv", csv_of(150_000))
+    run_id = drop(trial, tmp_path, "cancelled", {"files": ["audiences/many/a.csv"]})
+    while (lane := trial.ledger.read_lane(run_id)) is None or lane.status != "preparing":
+        time.sleep(0.05)
+    assert (lane.reason or "").startswith("preparing: ")
+    order = {"action": "cancel", "run_id": run_id, "by": "the test"}
+    trial.sandbox.lambda_.invoke(trial.sandbox.function("ControlFunction").name, json.dumps(order).encode())
+    assert finish(trial, run_id).status == "cancelled"
+    assert trial.gateways.counts().apns.requests == 0
+    assert trial.ledger.owner_of("cancelled") is None
