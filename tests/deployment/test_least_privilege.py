@@ -74,14 +74,40 @@ def play(trial: Trial, folder: Path) -> None:
         pass
     assert lane is not None
     assert lane.status == "completed"
+    prepared = prepare(trial, folder, people)
     trial.sandbox.client("dynamodb").update_item(  # as if the worker had ended before it closed the run
         TableName=trial.sandbox.table,
         Key={"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}},
         UpdateExpression="SET due = :lane, due_at = :long_ago",
         ExpressionAttributeValues={":lane": {"S": "lane"}, ":long_ago": {"N": "1"}},
     )
-    assert ask(lambda_, sweeper, {}) == {"nudged": 0, "closed": 1, "replayed": 1}
+    trial.sandbox.client("dynamodb").update_item(  # as if the audience function had ended before it woke the lane
+        TableName=trial.sandbox.table,
+        Key={"pk": {"S": f"run#{prepared}"}, "sk": {"S": "preparation"}},
+        UpdateExpression="SET due = :preparation, due_at = :long_ago",
+        ExpressionAttributeValues={":preparation": {"S": "preparation"}, ":long_ago": {"N": "1"}},
+    )
+    assert ask(lambda_, sweeper, {}) == {"nudged": 0, "closed": 1, "replayed": 1, "prepared": 1}
     assert lambda_.wait_idle(30)
+
+
+def prepare(trial: Trial, folder: Path, people: list[dict[str, Any]]) -> str:
+    """A run whose audience is made of files of two buckets, with a user whom every run leaves out."""
+    s3, bucket = trial.s3, trial.sandbox.bucket
+    s3.put_object(Bucket=bucket, Key="suppression/out.json", Body=json.dumps(["user-1-000000004"]))
+    s3.put_object(Bucket=bucket, Key="standing/some.jsonl", Body="\n".join(map(json.dumps, people[:50])))
+    body = {
+        "campaign": {"id": "prepared", "message": {"title": "Hi"}},
+        "audience": {"files": ["standing/*.jsonl", "s3://exports/audiences/"]},
+    }
+    path = folder / "prepared.json"
+    path.write_text(json.dumps(body), encoding="utf-8")
+    run_id = trial.drop(path)
+    for lane in trial.follow(run_id, 90, every_s=0.1):  # noqa: B007 - the last one counts
+        pass
+    assert lane is not None
+    assert (lane.status, lane.account.excluded_by) == ("completed", {"suppressed": 1})
+    return run_id
 
 
 def ask(lambda_: LocalLambda, function: str, event: dict[str, Any]) -> Any:
