@@ -103,7 +103,7 @@ HOST_PYTHON = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_
 LEFT_OUT := boto3 botocore s3transfer jmespath \
   aiohttp aiohappyeyeballs aiosignal attrs frozenlist multidict propcache yarl \
   pyasn1 pyasn1-modules pycparser
-LEFT_OUT_OF_APPROVAL := urllib3
+LEFT_OUT_WITHOUT_REQUESTS := urllib3
 # Parts of packages that nothing here imports. Babel and pytz come with Liquid, for filters that we do not offer: Babel's
 # languages (32 MB; English and the root stay) and pytz's time zones (2 MB) are read by those filters only. cryptography
 # needs _cffi_backend, and not cffi itself, which makes C extensions.
@@ -116,7 +116,7 @@ SPARE := babel/locale-data/[!er]*.dat babel/locale-data/e[!n]*.dat babel/locale-
 define install-deps
 	@rm -rf $(1) && mkdir -p $(1)
 	@$(UV) export --quiet --frozen --no-dev --no-emit-project --extra $(2) $(LEFT_OUT:%=--no-emit-package %) \
-	  $(if $(filter approval,$(2)),$(LEFT_OUT_OF_APPROVAL:%=--no-emit-package %)) --output-file $(1).txt
+	  $(if $(filter-out worker,$(2)),$(LEFT_OUT_WITHOUT_REQUESTS:%=--no-emit-package %)) --output-file $(1).txt
 	@$(UV) pip install --quiet --no-deps --only-binary :all: --link-mode copy $(3) --target $(1) -r $(1).txt
 	@cd $(1) && rm -rf $(SPARE)
 	@find $(1) -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from audiences.build import build
 from audiences.database import Limits
 from audiences.destinations import Bucket
-from audiences.manifest import NAME, Manifest, folder_of
+from audiences.manifest_format import NAME, Manifest, folder_of
 from audiences.request import already_prepared, order_of, pinned_inputs
 from audiences.run_preparation import Progress, RunPreparation
 from audiences.store import PreparationStore

@@ -10,7 +10,7 @@ from audiences.build import Order, found_manifest
 from audiences.destinations import Destination
 from audiences.faults import AudienceFault
 from audiences.fetch import fetch
-from audiences.manifest import Manifest, audience_id
+from audiences.manifest_format import Manifest, audience_id
 from audiences.sources import pinned_files
 from notifier.audience.pin import pin_parts
 from notifier.model.batch_file import PinnedObject

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from audiences.app import S3Maker
-from audiences.manifest import NAME, PREFIX, decode_manifest
+from audiences.manifest_format import NAME, PREFIX, decode_manifest
 from audiences.run_preparation import Lease, RunPreparation
 from audiences.store import AttemptLost, PreparationStore
 from notifier.dynamodb import Update
