@@ -8,8 +8,10 @@ BETWEEN = b" \t\r\n,\x1e\xef\xbb\xbf"
 """Bytes that may come between two values: white space, the comma of a list that lost its brackets, the separator of
 RFC 7464, and byte-order marks, which are inside a file where files of Windows tools were joined."""
 
-_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"(?:[^"\\\n]++|\\[^\n])*+"[^"{}\[\]]*+)*+')
-"""Everything up to the next bracket outside of strings, or up to a string that has no end. Possessive, so linear."""
+# Possessive are single characters only: Python before 3.11.5 matches possessive groups wrongly (cpython#106052).
+_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*"[^"{}\[\]]*+)*')
+"""Everything up to the next bracket outside of strings, or up to a string that has no end. Linear: what is given up on
+the way back is one escaped character at a time, and no quote can follow it."""
 _QUOTE, _NEW_LINE = ord('"'), ord("\n")
 _OPENING = (ord("{"), ord("["))
 _LIST = ord("[")

@@ -20,13 +20,14 @@ VAIN_SHARE = 8
 for each byte that is read. Scanning a broken text again from each of its brackets would take quadratic time. Without
 budget, all that was scanned becomes one broken record."""
 
-_BETWEEN = re.compile(rb"(?:[ \t\r\n,\x1e]|\xef\xbb\xbf)*+")
-_NEXT_VALUE = re.compile(rb"(?:\n(?:\xef\xbb\xbf|,){0,8}+|\}[ \t\r\n\x1e]{0,200}+(?:\xef\xbb\xbf)?)(?=\{)")
+# Possessive are single characters only: Python before 3.11.5 matches possessive groups wrongly (cpython#106052).
+_BETWEEN = re.compile(rb"(?:[ \t\r\n,\x1e]++|\xef\xbb\xbf)*")
+_NEXT_VALUE = re.compile(rb"(?:\n(?:\xef\xbb\xbf|,){0,8}|\}[ \t\r\n\x1e]{0,200}+(?:\xef\xbb\xbf)?)(?=\{)")
 """Where a value seems to begin after a broken one: at a line's beginning, or between two objects without a comma, which
 does not occur within a value."""
 _NEXT_VALUE_BYTES = 256
 """The longest match of `_NEXT_VALUE`."""
-_STRING = re.compile(rb'"(?:[^"\\\n]++|\\[^\n])*+"')
+_STRING = re.compile(rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*"')
 _QUOTE = ord('"')
 _OTHER = re.compile(rb"[^\n{,]++")
 """A number, or garbage."""
