@@ -14,11 +14,12 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from audiences.build import build
+from audiences.build import build, found_manifest
 from audiences.database import Limits
 from audiences.destinations import Bucket
+from audiences.engines.port import Limits as QueryLimits
 from audiences.manifest_format import NAME, Manifest, folder_of
-from audiences.request import already_prepared, order_of, pinned_inputs
+from audiences.request import Resolver, order_of
 from audiences.run_preparation import Progress, RunPreparation
 from audiences.store import PreparationStore
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 WORK = Path("/tmp/audiences")  # noqa: S108 - Lambda's only writable place
+QUERY_TIME_S = 300.0
+"""How long one query may take: of the function's 900 s, some must be left for the audience itself."""
 MB_OF_ONE_VCPU = 1_769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
@@ -67,14 +70,16 @@ class S3Maker:
 
     def __call__(self, request: Mapping[str, Any], bucket: str, work: Path, on_progress: Progress) -> str:
         """Make the audience and return the key of its manifest."""
-        inputs = pinned_inputs(self._client, request, bucket)
-        found = already_prepared(self._destination, request, inputs)
+        resolved = Resolver(self._client, self._destination.bucket, bucket).resolve(request)
+        found = found_manifest(self._destination, resolved.id)
         if found is not None:
             return key_of(found)
-        on_progress(f"fetching {len(inputs)} file{'s' if len(inputs) != 1 else ''}", 0)
+        on_progress("reading what it is made of", 0)
         # Milliseconds: another run may be having the same audience made, and no two attempts share a folder.
         attempt = time.time_ns() // 1_000_000
-        order = order_of(self._client, request, inputs, attempt, work / "fetched")
+        # A query and the database are never at work at the same time: each may use the whole share.
+        limits = QueryLimits.of_function(self._memory_mb, self._storage_mb, QUERY_TIME_S)
+        order = order_of(self._client, resolved, attempt, work / "inputs", limits)
         return key_of(build(order, self._destination, self.limits(work / "database"), on_progress))
 
     def limits(self, work: Path) -> Limits:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from audiences.compose import Node
 from audiences.counts import counts_of
 from audiences.database import Limits, connect
 from audiences.destinations import Destination
@@ -46,6 +47,8 @@ class Order(msgspec.Struct, frozen=True):
         inputs: files of this machine.
         attempt: a number that no other attempt at this audience has: its objects' folder is named by it.
         show: attributes whose values may be shown as examples.
+        composition: who of the inputs' users belongs to the audience; None for all.
+        owners: with a composition, of each input the number of its source.
     """
 
     request: Mapping[str, Any]
@@ -53,6 +56,8 @@ class Order(msgspec.Struct, frozen=True):
     attempt: int = 1
     show: tuple[str, ...] = ()
     max_users: int = MAX_USERS_IN_PART
+    composition: Node | None = None
+    owners: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:
@@ -118,7 +123,7 @@ def count(order: Order, limits: Limits, on_progress: Progress = lambda _what, _u
 def _prepared(order: Order, limits: Limits, on_progress: Progress) -> Iterator[tuple[Preparation, Counts]]:
     con = connect(limits)
     try:
-        prepared = Preparation(con, order.inputs, limits.work / "rows")
+        prepared = Preparation(con, order.inputs, limits.work / "rows", order.composition, order.owners)
         on_progress("reading", 0)
         prepared.run()
         on_progress("counting", 0)

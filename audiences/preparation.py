@@ -7,12 +7,14 @@ earlier.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import msgspec
 
+from audiences.compose import Node, keep
 from audiences.database import text
 from audiences.faults import AudienceFault, limits_as_faults
 from audiences.reader import DUPLICATE, merged
@@ -51,9 +53,18 @@ class Preparation:
 
     Args:
         work: a directory for files on the way.
+        composition: who belongs to the audience; None for everybody in the inputs.
+        owners: with a composition, of each input the number of its source.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, inputs: Sequence[InputFile], work: Path) -> None:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        inputs: Sequence[InputFile],
+        work: Path,
+        composition: Node | None = None,
+        owners: Sequence[int] = (),
+    ) -> None:
         self.inputs = inputs
         self.rows: tuple[int, ...] = ()
         """How many rows each input has."""
@@ -61,6 +72,8 @@ class Preparation:
         """Rows beyond the first of each user."""
         self._con = con
         self._work = work
+        self._composition = composition
+        self._owners = owners
         self._ordered = all(one.ordered for one in inputs)
 
     def run(self) -> None:
@@ -71,6 +84,10 @@ class Preparation:
         """
         table = RowTable(self._con, self._work)
         self.rows = tuple(table.add(number, source) for number, source in enumerate(self.inputs))
+        if self._composition is not None:
+            # Before tokens are compared: who does not belong to the audience takes no token from anybody who does.
+            with limits_as_faults("combining audiences"):
+                keep(self._con, self._composition, self._owners, partial(_ranked, ordered=self._ordered))
         with limits_as_faults("removing repeated tokens"):
             self._drop_repeated_tokens()
         with limits_as_faults("joining the rows of users"):

@@ -1,4 +1,8 @@
-"""What a request names becomes the inputs of its preparation: objects, pinned before a byte of them is read."""
+"""What a request names becomes the inputs of its preparation: files and queries, alone or combined.
+
+resolve: names ── pinned objects, the id: nothing is read yet, and what is prepared already is found
+fetch:   pinned objects ── files of this attempt ── queries are run over theirs
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from audiences.build import Order, found_manifest
-from audiences.destinations import Destination
+from audiences.build import Order
+from audiences.compose import Composed, Node, Source, every_source, read_composition
+from audiences.engines.duckdb import DuckDb
+from audiences.engines.port import Limits, Query
 from audiences.faults import AudienceFault
 from audiences.fetch import fetch
-from audiences.manifest_format import Manifest, audience_id
-from audiences.sources import pinned_files
+from audiences.manifest_format import audience_id
+from audiences.queries import NamedQuery, about_key, check_name, free_query, read_query, sql_key, with_values
+from audiences.run_query import pinned_query, run_locally
+from audiences.sources import InputFile, pinned_files
 from notifier.audience.pin import pin_parts
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Part
@@ -19,35 +27,166 @@ from notifier.model.campaign import Part
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_NOWHERE = Path()
+"""Of a table's file that is not fetched yet."""
 
-def pinned_inputs(client: "S3Client", request: Mapping[str, Any], bucket: str) -> tuple[PinnedObject, ...]:
-    """The objects that a request names.
+
+class ResolvedSource(msgspec.Struct, frozen=True):
+    """A source of a request with everything pinned: objects of users, or a query and the objects of its tables."""
+
+    objects: tuple[PinnedObject, ...] = ()
+    query: Query | None = None
+    tables: Mapping[str, tuple[PinnedObject, ...]] = {}
+
+    @property
+    def pinned(self) -> tuple[PinnedObject, ...]:
+        """What stands for the source's rows in the audience's id."""
+        if self.query is None:
+            return self.objects
+        files = {name: tuple(_unfetched(one) for one in objects) for name, objects in self.tables.items()}
+        return (pinned_query(self.query, files, "duckdb"),)
+
+
+class ResolvedRequest(msgspec.Struct, frozen=True):
+    """A request with its sources, by their numbers in the composition."""
+
+    request: Mapping[str, Any]
+    node: Node
+    sources: tuple[ResolvedSource, ...]
+    show: tuple[str, ...] = ()
+
+    @property
+    def pinned(self) -> tuple[PinnedObject, ...]:
+        """Everything that the audience is made of, in the order of reading."""
+        return tuple(one for source in self.sources for one in source.pinned)
+
+    @property
+    def id(self) -> str:
+        """The audience's id."""
+        return audience_id(self.request, self.pinned)
+
+
+class RequestOrder(Order, frozen=True):
+    """An order of a request. Its id is that of what was pinned, before anything was fetched."""
+
+    made_of: tuple[PinnedObject, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The audience's id."""
+        return audience_id(self.request, self.made_of)
+
+
+class Resolver:
+    """Resolves requests against S3.
 
     Args:
-        bucket: of names without one.
+        stack: the bucket that has `queries/` and `standing/`.
+        bucket: of names without one: the batch file's.
+    """
+
+    def __init__(self, client: "S3Client", stack: str, bucket: str) -> None:
+        self._client = client
+        self._stack = stack
+        self._bucket = bucket
+        self._stored: dict[str, NamedQuery] = {}
+
+    def resolve(self, request: Mapping[str, Any]) -> ResolvedRequest:
+        """Pin everything that a request names.
+
+        Raises:
+            AudienceFault, AudienceChanged, AudienceUnreachable: something is wrong with it, or cannot be read.
+        """
+        node = read_composition(request, self._listed)
+        sources = sorted(every_source(node), key=lambda source: source.number)
+        resolved = tuple(self._source(source.request) for source in sources)
+        # Of a combination nothing is shown: what one query lists another one may keep to itself.
+        show = tuple(self._listed(node.request) or ()) if isinstance(node, Source) else ()
+        return ResolvedRequest(request, node, resolved, show)
+
+    def _listed(self, source: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """The columns of a source that may be filtered by, and shown; None for any."""
+        return self._query(source["query"]["name"]).about.show if "query" in source else None
+
+    def _source(self, source: Mapping[str, Any]) -> ResolvedSource:
+        if "parts" in source:
+            parts = msgspec.convert(source["parts"], tuple[Part, ...])
+            return ResolvedSource(pin_parts(self._client, parts, self._bucket))
+        if "files" in source:
+            return ResolvedSource(pinned_files(self._client, source["files"], self._bucket))
+        if "query" in source:
+            stored = self._query(source["query"]["name"])
+            _check_engine(stored.about.engine, stored.file)
+            query = with_values(stored, source["query"].get("parameters", {}))
+            return ResolvedSource((), query, self._tables(stored.about.tables, self._stack))
+        _check_engine(source.get("engine", "duckdb"), "audience.sql")
+        query = free_query(source["sql"], source.get("parameters", {}), "audience.sql")
+        return ResolvedSource((), query, self._tables(source.get("tables", {}), self._bucket))
+
+    def _tables(self, tables: Mapping[str, Any], bucket: str) -> dict[str, tuple[PinnedObject, ...]]:
+        return {name: pinned_files(self._client, tuple(files), bucket) for name, files in tables.items()}
+
+    def _query(self, name: str) -> NamedQuery:
+        check_name(name)
+        if name not in self._stored:
+            self._stored[name] = read_query(name, self._read(sql_key(name)), self._read(about_key(name)))
+        return self._stored[name]
+
+    def _read(self, key: str) -> bytes:
+        try:
+            data: bytes = self._client.get_object(Bucket=self._stack, Key=key)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            mend = "notifier audience queries lists those that are there"
+            raise AudienceFault(f"s3://{self._stack}/{key}: there is no such query", mend) from None
+        return data
+
+
+def order_of(client: "S3Client", resolved: ResolvedRequest, attempt: int, work: Path, limits: Limits) -> RequestOrder:
+    """The order of a request: its objects fetched, its queries run.
+
+    Args:
+        work: a directory of this attempt.
+        limits: of each query.
 
     Raises:
-        AudienceFault, AudienceChanged, AudienceUnreachable: there is no such object, or it cannot be read.
+        AudienceFault, AudienceChanged, AudienceUnreachable: as of fetching, and of the queries.
     """
-    if "parts" in request:
-        return pin_parts(client, msgspec.convert(request["parts"], tuple[Part, ...]), bucket)
-    if "files" in request:
-        return pinned_files(client, request["files"], bucket)
-    kind = next(iter(request), "nothing")
-    raise AudienceFault(
-        f"audience.{kind}: not made here", "prepare it with notifier audience build, and name its parts"
+    inputs: list[InputFile] = []
+    owners: list[int] = []
+    for number, source in enumerate(resolved.sources):
+        found = _files_of(client, source, work / f"source-{number}", limits)
+        inputs += found
+        owners += [number] * len(found)
+    composition = resolved.node if _has_choices(resolved.node) else None
+    return RequestOrder(
+        resolved.request,
+        tuple(inputs),
+        attempt,
+        resolved.show,
+        composition=composition,
+        owners=tuple(owners),
+        made_of=resolved.pinned,
     )
 
 
-def already_prepared(
-    destination: Destination, request: Mapping[str, Any], inputs: tuple[PinnedObject, ...]
-) -> Manifest | None:
-    """The manifest of what is made of exactly these bytes, if it is there: then nothing has to be fetched."""
-    return found_manifest(destination, audience_id(request, inputs))
+def _files_of(client: "S3Client", source: ResolvedSource, work: Path, limits: Limits) -> tuple[InputFile, ...]:
+    if source.query is None:
+        return fetch(client, source.objects, work)
+    # One folder for all tables: it is what the query may read.
+    tables = {name: fetch(client, objects, work / "tables" / name) for name, objects in source.tables.items()}
+    return run_locally(DuckDb(work / "query", limits), source.query, tables, source.pinned[0], work / "rows")
 
 
-def order_of(
-    client: "S3Client", request: Mapping[str, Any], inputs: tuple[PinnedObject, ...], attempt: int, directory: Path
-) -> Order:
-    """The order of a request, with its inputs fetched into a directory of this attempt."""
-    return Order(request, fetch(client, inputs, directory), attempt)
+def _has_choices(node: Node) -> bool:
+    """Whether anything of the sources is left out; of a plain source all is taken."""
+    return isinstance(node, Composed) or bool(node.filters)
+
+
+def _check_engine(engine: str, name: str) -> None:
+    if engine != "duckdb":
+        mend = "run it by notifier audience build --query, and name the parts that it writes"
+        raise AudienceFault(f"{name}: {engine} is not asked by a run", mend)
+
+
+def _unfetched(one: PinnedObject) -> InputFile:
+    return InputFile(_NOWHERE, one.name, one)

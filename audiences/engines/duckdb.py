@@ -70,8 +70,11 @@ class DuckDb:
                 self._process.kill()
 
     def _finished(self, query: Query, tables: Mapping[str, Sequence[InputFile]], output: Path | None) -> "_Result":
-        job = self._job(query, tables, output)
-        answer = self._ask(query, job, self._limits.time_s if output else min(self._limits.time_s, _VALIDATE_WITHIN_S))
+        time_s = self._limits.time_s if output else min(self._limits.time_s, _VALIDATE_WITHIN_S)
+        answer = self._ask(query, self._job(query, tables, output), time_s)
+        if isinstance(answer, Failed) and answer.cause == "crash":
+            # It reached no limit: once in hundreds of processes one has crashed as it began or ended.
+            answer = self._ask(query, self._job(query, tables, output), time_s)
         if isinstance(answer, Failed):
             raise self._fault(query, answer)
         return _Result(tuple(answer.columns), answer.rows)
@@ -239,7 +242,8 @@ def _died(code: int) -> Failed:
     # Killed: not by us, so by the kernel, for want of memory. Aborted: an allocation has failed.
     if code in (-signal.SIGKILL, -signal.SIGABRT):
         return Failed("killed", cause="memory")
-    return Failed("the process that ran it ended unexpectedly", "run it again; if it happens again, simplify the query")
+    mend = "run it again; if it happens again, simplify the query"
+    return Failed(f"the process that ran it ended unexpectedly ({code})", mend, cause="crash")
 
 
 def _cancelled(query: Query) -> QueryFault:

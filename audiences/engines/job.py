@@ -50,7 +50,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     problem: str
     mend: str = ""
     offset: int | None = None
-    cause: Literal["query", "memory", "disk"] = "query"
+    cause: Literal["query", "memory", "disk", "crash"] = "query"
 
 
 Answer = Finished | Failed

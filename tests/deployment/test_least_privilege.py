@@ -96,9 +96,16 @@ def prepare(trial: Trial, folder: Path, people: list[dict[str, Any]]) -> str:
     s3, bucket = trial.s3, trial.sandbox.bucket
     s3.put_object(Bucket=bucket, Key="suppression/out.json", Body=json.dumps(["user-1-000000004"]))
     s3.put_object(Bucket=bucket, Key="standing/some.jsonl", Body="\n".join(map(json.dumps, people[:50])))
+    s3.put_object(Bucket=bucket, Key="queries/all.sql", Body=b"SELECT user_id, devices FROM users")
+    s3.put_object(Bucket=bucket, Key="queries/all.json", Body=b'{"tables": {"users": ["standing/some.jsonl"]}}')
     body = {
         "campaign": {"id": "prepared", "message": {"title": "Hi"}},
-        "audience": {"files": ["standing/*.jsonl", "s3://exports/audiences/"]},
+        "audience": {
+            "any": [
+                {"files": ["standing/*.jsonl", "s3://exports/audiences/"]},
+                {"query": {"name": "all"}},
+            ]
+        },
     }
     path = folder / "prepared.json"
     path.write_text(json.dumps(body), encoding="utf-8")

@@ -96,3 +96,39 @@ def test_cancelled_while_it_is_prepared(trial: Trial, tmp_path: Path) -> None:
     assert finish(trial, run_id).status == "cancelled"
     assert trial.gateways.counts().apns.requests == 0
     assert trial.ledger.owner_of("cancelled") is None
+
+
+def test_a_stored_query_and_a_combination(trial: Trial, tmp_path: Path) -> None:
+    """Who the query finds, without who is in a file; a run that names what is not there says so."""
+    trial.gateways.reset()
+    for path in sorted(Path("events/standing").rglob("*.*")) + sorted(Path("events/queries").glob("*")):
+        put(trial, path.relative_to("events").as_posix(), path.read_bytes())
+    query = {"query": {"name": "follows-brands", "parameters": {"brands": ["Accessorize", "Whistles"]}}}
+    lane = finish(trial, drop(trial, tmp_path, "followers", query))
+    assert (lane.status, lane.reason) == ("completed", None)
+    everybody = sorted(row["user_id"] for row in trial.rows(lane.run_id))
+    assert lane.account.users > 2
+    gone = everybody[0]
+    left_out = json.dumps({"user_id": gone, "platform": "android", "token": "t"}).encode()
+    put(trial, "audiences/gone.jsonl", left_out)
+    without = {"all": [query], "without": [{"files": ["audiences/gone.jsonl"]}]}
+    lane = finish(trial, drop(trial, tmp_path, "followers-but-one", without))
+    assert sorted(row["user_id"] for row in trial.rows(lane.run_id)) == [one for one in everybody if one != gone]
+    lane = finish(
+        trial, drop(trial, tmp_path, "no-brand", {"query": {"name": "follows-brands", "parameters": {"x": 1}}})
+    )
+    assert lane.status == "failed"
+    assert "parameters.x: unknown" in (lane.reason or "")
+
+
+def test_sql_in_the_batch_file(trial: Trial, tmp_path: Path) -> None:
+    """Runs over the tables that it names; what is wrong with it is the run's reason, with the place."""
+    put(trial, "audiences/sql/a.csv", csv_of(20))
+    tables = {"people": ["audiences/sql/*.csv"]}
+    sql = "SELECT user_id, platform, token FROM people WHERE platform = $platform"
+    audience = {"sql": sql, "tables": tables, "parameters": {"platform": "android"}}
+    lane = finish(trial, drop(trial, tmp_path, "by-sql", audience))
+    assert (lane.status, lane.account.users, lane.account.devices) == ("completed", 20, 20)
+    lane = finish(trial, drop(trial, tmp_path, "wrong-sql", {"sql": "SELECT nobody FROM people", "tables": tables}))
+    assert lane.status == "failed"
+    assert "nobody" in (lane.reason or "")
