@@ -67,6 +67,18 @@ def asked(function: artifact.Running, event: Any) -> Any:
     return answer.payload
 
 
+def _dropped(trial: Trial, key: str, batch_file: object) -> tuple[Any, str]:
+    """S3's event of a batch file that was put, and its run."""
+    put = trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=json.dumps(batch_file).encode())
+    event = sample("s3-put-versioned")
+    record = event["Records"][0]["s3"]
+    record["bucket"]["name"], record["object"] = (
+        trial.sandbox.bucket,
+        record["object"] | {"key": key, "eTag": put["ETag"].strip('"'), "versionId": put["VersionId"]},
+    )
+    return event, source_of(trial.sandbox.bucket, key, put["VersionId"], put["ETag"]).run_id
+
+
 def _a_batch_file_is_sent(place: Place) -> None:
     """S3 sends the event of a file; both gateways are asked, and every device has its row."""
     trial, key = place.trial, "batches/from-the-artifact.json"
@@ -76,22 +88,34 @@ def _a_batch_file_is_sent(place: Place) -> None:
     ]
     message = {"title": "Hi {{ first_name | default: 'there' | capitalize }}"}
     batch_file = {"campaign": {"id": "from-the-artifact", "message": message}, "users": users}
-    put = trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=json.dumps(batch_file).encode())
-    event = sample("s3-put-versioned")
-    record = event["Records"][0]["s3"]
-    record["bucket"]["name"], record["object"] = (
-        trial.sandbox.bucket,
-        record["object"] | {"key": key, "eTag": put["ETag"].strip('"'), "versionId": put["VersionId"]},
-    )
+    event, run_id = _dropped(trial, key, batch_file)
     with place.boot("WorkerFunction") as worker:
         answer = asked(worker, event)
         assert answer["status"] == "completed", worker.log
-    run_id = source_of(trial.sandbox.bucket, key, put["VersionId"], put["ETag"]).run_id
     assert answer["run_id"] == run_id
     counts = trial.gateways.counts()
     assert (counts.fcm.requests, counts.apns.requests) == (1, 1)
     rows = {(row["user_id"], row["outcome"]) for row in trial.rows(run_id)}
     assert rows == {("one", "accepted"), ("two", "accepted")}
+
+
+def _an_audience_is_made(place: Place) -> None:
+    """The worker asks for the audience of a run whose file names a CSV; made, the run's lane is ready."""
+    trial = place.trial
+    trial.s3.put_object(
+        Bucket=trial.sandbox.bucket, Key="audiences/few.csv", Body=b"user_id,platform,token\nu1,ios," + b"c" * 64
+    )
+    audience = {"files": ["audiences/few.csv"]}
+    batch_file = {"campaign": {"id": "made-first", "message": {"title": "Hi"}}, "audience": audience}
+    event, run_id = _dropped(trial, "batches/made-first.json", batch_file)
+    with place.boot("WorkerFunction") as worker:
+        asked(worker, event)
+    with place.boot("AudienceFunction") as function:
+        answer = asked(function, {"prepare": run_id, "worker": trial.sandbox.function("WorkerFunction").name})
+    assert answer["status"] == "prepared", answer
+    lane = trial.ledger.read_lane(run_id)
+    assert lane is not None
+    assert lane.state.value == "ready"
 
 
 def _run(place: Place, name: str, opened_s: float) -> str:
@@ -183,6 +207,7 @@ def _visitors_are_told_apart(place: Place) -> None:
 
 
 ASKED: dict[str, Callable[[Place], None]] = {
+    "AudienceFunction": _an_audience_is_made,
     "WorkerFunction": _a_batch_file_is_sent,
     "SweeperFunction": _a_lane_that_is_due_is_woken,
     "ControlFunction": _runs_are_held_and_audiences_counted,

@@ -165,7 +165,7 @@ SAMPLES = Path(__file__).parents[2] / "events" / "audiences"
         ("twice.json.gz", "completed", (3, 3, 0), ""),
         ("flat-rows.jsonl", "completed", (6, 12, 1), ""),
         ("keyed-by-id.json", "failed", (0, 0, 0), "`users` is an object keyed by id, not a list: jq"),
-        ("table.csv", "failed", (0, 0, 0), "a table (CSV), not JSON: notifier convert FILE"),
+        ("table.csv", "completed", (3, 3, 0), ""),
     ],
 )
 def test_audiences_of_other_tools(
