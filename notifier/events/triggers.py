@@ -14,7 +14,9 @@ import msgspec
 from notifier.model.run import Source, source_of
 from notifier.model.validation import shape_faults
 
-OWN_PREFIXES = ("rows/", "deferred/", "invalid/", "dead-tokens/", "state/", "summaries/", "audiences/", "counts/")
+OWN_PREFIXES = (
+    "rows/", "deferred/", "invalid/", "dead-tokens/", "excluded/", "state/", "summaries/", "audiences/", "counts/",
+)  # fmt: skip
 """Prefixes of objects that the notifier itself writes, or reads as part of a run: never a batch file."""
 
 T = TypeVar("T")

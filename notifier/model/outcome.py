@@ -141,6 +141,15 @@ class Invalid(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     user_id: str | None = None
 
 
+class Excluded(msgspec.Struct, frozen=True, gc=False):
+    """A user who was left out, as written to `excluded/`; by `reason` as in the account's `excluded_by`."""
+
+    run_id: str
+    record: int
+    user_id: str
+    reason: str
+
+
 class DeadToken(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A token to delete from your own database, as written to `dead-tokens/`. No other output has tokens.
 

@@ -6,7 +6,7 @@ from notifier.content.render import RenderedTexts
 from notifier.model.account import SUPPRESSED, Account
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
-from notifier.model.outcome import DeadToken, Invalid, Outcome, Row
+from notifier.model.outcome import DeadToken, Excluded, Invalid, Outcome, Row
 from notifier.model.recipient import Device, Environment, Gateway
 from notifier.model.run import batch_name
 from notifier.model.user_rows import BATCH_SIZE as BATCH_SIZE  # noqa: PLC0414 - most of its readers know it from here
@@ -118,6 +118,7 @@ class Batch:
         "campaign_id",
         "dead",
         "deferred",
+        "excluded",
         "first_requests",
         "invalid",
         "number",
@@ -162,6 +163,7 @@ class Batch:
         """Another claim settled it: only its account is used."""
         self.rows: list[Row] = []
         self.invalid: list[Invalid] = []
+        self.excluded: list[Excluded] = []
         self.dead: list[DeadToken] = []
         self.deferred: list[Push] = []
         self.account = Account()
@@ -186,6 +188,11 @@ class Batch:
             self.waiting.append(push)
         self.open += 1
         self._count(push)
+
+    def exclude(self, record: int, user_id: str, reason: str) -> None:
+        """Leave a user out: counted, and listed with the reason."""
+        self.account.exclude(reason)
+        self.excluded.append(Excluded(self.run_id, record, user_id, reason))
 
     def pass_over(self, devices: int) -> None:
         """Leave a suppressed user's devices out. Their indexes stay theirs."""

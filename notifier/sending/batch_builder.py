@@ -86,10 +86,12 @@ class BatchBuilder:
         account = batch.account
         # Users are counted once however many rows they have; devices by row.
         if recipient.user_id in self._excluded:
-            account.exclude(EXCLUDE, user_rows.counts_now())
+            if user_rows.counts_now():
+                batch.exclude(record, recipient.user_id, EXCLUDE)
             return
         if recipient.user_id in self._suppressed:
-            account.exclude(SUPPRESSED, user_rows.counts_now())
+            if user_rows.counts_now():
+                batch.exclude(record, recipient.user_id, SUPPRESSED)
             # Suppression is read again at each claim: the devices keep their places, by which claims say whom they
             # asked for.
             batch.pass_over(len(recipient.devices))

@@ -32,7 +32,7 @@ from notifier.sending.results import SettledBatch
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ROWS = msgspec.json.Decoder(Row)
 _NAME = re.compile(r"batch=(\d{8,})(?:\.r(\d+))?(?:\.e(\d+))?\.json\.gz\Z")
-SETTLED_FOLDERS = ("rows", "deferred", "invalid", "dead-tokens")
+SETTLED_FOLDERS = ("rows", "deferred", "invalid", "dead-tokens", "excluded")
 """Folders of the objects of a batch."""
 PROBE = "_probe"
 """The name of the empty object that proves a folder writable."""
@@ -75,6 +75,9 @@ class S3Results:
             self._put_deferred(batch, epoch)
         if batch.invalid:
             self._put(f"invalid/{where}", _lines(batch.invalid))
+        if batch.excluded:
+            # By epoch, because suppression is read again at each claim: the object with the epoch of the rows counts.
+            self._put(f"excluded/run_id={batch.run_id}/{batch.name}.e{epoch}.json.gz", _lines(batch.excluded))
         if batch.dead:
             # By epoch: the answers that two workers got are true, whichever of them settles the batch.
             self._put(f"dead-tokens/run_id={batch.run_id}/{batch.name}.e{epoch}.json.gz", _lines(batch.dead))

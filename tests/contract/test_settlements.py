@@ -347,6 +347,7 @@ class TestProbe:
         assert keys_in(s3, bucket) == [
             "dead-tokens/run_id=r1/_probe",
             "deferred/run_id=r1/_probe",
+            "excluded/run_id=r1/_probe",
             "invalid/run_id=r1/_probe",
             "rows/run_id=r1/_probe",
         ]
@@ -420,11 +421,13 @@ class TestBucket:
     def test_objects(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
         """A batch leaves what it has something to say in, under the documented keys; tokens in two of them only."""
         batch = batch_of(123, outcomes="arsh")
+        batch.exclude(61_504, "u4-é", "suppressed")
         in_s3.settle(batch, 7)
         in_s3.settle(batch_of(124, 1, "a"), 7)
         assert keys_in(s3, bucket) == [
             "dead-tokens/run_id=r1/batch=00000123.e7.json.gz",
             "deferred/run_id=r1/batch=00000123.r1.e7.json.gz",
+            "excluded/run_id=r1/batch=00000123.e7.json.gz",
             "rows/run_id=r1/batch=00000123.json.gz",
             "rows/run_id=r1/batch=00000124.r1.json.gz",
         ]
@@ -435,6 +438,8 @@ class TestBucket:
             "dead-tokens",
             "deferred",
         ]
+        [left_out] = map(json.loads, bodies["excluded/run_id=r1/batch=00000123.e7.json.gz"].splitlines())
+        assert left_out == {"run_id": "r1", "record": 61_504, "user_id": "u4-é", "reason": "suppressed"}
         rows = [json.loads(line) for line in bodies["rows/run_id=r1/batch=00000123.json.gz"].splitlines()]
         assert rows[1] == {
             "run_id": "r1",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from notifier.model.account import Account
-from notifier.model.outcome import DeadToken, Invalid, Row
+from notifier.model.outcome import DeadToken, Excluded, Invalid, Row
 from notifier.model.store_error import StoreRefused
 from notifier.sending.batch import Batch
 from notifier.sending.deferred_format import (
@@ -45,6 +45,7 @@ class MemoryResults:
         self.troubles = troubles
         self.rows: dict[Place, RowsObject] = {}
         self.invalid: dict[Place, tuple[Invalid, ...]] = {}
+        self.excluded: dict[Place, tuple[Excluded, ...]] = {}
         self.dead_tokens: dict[Place, tuple[DeadToken, ...]] = {}
         self.deferrals: dict[tuple[str, int, int, int], tuple[float, tuple[DeferredDevice, ...]]] = {}
         self.due: dict[str, tuple[float, int]] = {}
@@ -64,6 +65,8 @@ class MemoryResults:
             self._put("deferred", self.deferrals, key, (due_at, tuple(map(deferred_device, batch.deferred))))
         if batch.invalid:
             self._put("invalid", self.invalid, place, tuple(batch.invalid))
+        if batch.excluded:
+            self._put("excluded", self.excluded, place, tuple(batch.excluded))
         if batch.dead:
             self._put("dead-tokens", self.dead_tokens, place, tuple(batch.dead))
         rows = RowsObject(tuple(batch.rows), _copied(batch.account), epoch, batch.pushes, batch.repeated)

@@ -114,6 +114,11 @@ def test_suppressed() -> None:
     assert (batch.is_complete, batch.account.arms) == (True, {})
     assert (batch.account.users, batch.account.invalid_records, batch.account.excluded) == (4, 1, 3)
     assert batch.account.excluded_by == {"exclude": 2, "suppressed": 1}
+    assert [(one.record, one.user_id, one.reason) for one in batch.excluded] == [
+        (0, "u0", "exclude"),
+        (1, "u1", "suppressed"),
+        (2, "u2", "exclude"),
+    ]
 
 
 def test_suppressed_devices_keep_their_places() -> None:
