@@ -9,11 +9,13 @@ import socket
 import sys
 import termios
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
@@ -508,6 +510,32 @@ def test_what_is_silent_is_given_up_however_busy_the_others_are(transport_to: Ma
         transport.submit(request(10))
         answers = {answer.ticket: answer for answer in collect(transport, 2)}
         assert (answers[0].no_answer, answers[10].status) == (NoAnswer.UNANSWERED, 200)
+
+
+def test_a_slow_answer_keeps_none_of_the_requests_answered_behind_it(transport_to: Made) -> None:
+    """While one request waits, those that were answered after it are freed: at 10,000 a second they are 80 MB."""
+
+    class Ticket:
+        """What a caller hangs on a request: in the worker a push, with its token and its texts."""
+
+    with WireServer(lambda seen: () if seen.number == 1 else (Reply(),)) as server:
+        transport = transport_to(server, timeout_ms=60_000)
+        transport.submit(request(0))
+        while not server.paths():
+            transport.poll(0.1)
+        alive: weakref.WeakSet[Ticket] = weakref.WeakSet()
+
+        def ask(number: int) -> None:
+            ticket = Ticket()
+            alive.add(ticket)
+            transport.submit(msgspec.structs.replace(request(number), ticket=ticket))
+
+        for _ in range(40):
+            for number in range(50):
+                ask(number)
+            collect(transport, 50)
+        assert transport.in_flight == 1
+        assert len(alive) < 500
 
 
 def test_a_connection_gone_silent_is_given_up(transport_to: Made) -> None:

@@ -26,6 +26,8 @@ LONGEST_PAUSE_S = 5.0
 SILENCE = 5
 """So many timeouts in a row without any answer, and a connection counts as dead."""
 HTTPS_PORT = 443
+SPENT_DEADLINES = 256
+"""So many ended requests may be kept beside the open ones until they are forgotten together."""
 
 
 class Pool:
@@ -56,7 +58,7 @@ class Pool:
         self._clock = clock
         self._waiting: deque[Stream] = deque()
         self._deadlines: deque[Stream] = deque()
-        """In the order of their submission: all have the same time."""
+        """In the order of their submission: all have the same time. Ended ones are left in it for a while."""
         self._promised = 0
         self._failures = 0
         self._quiet_until_s = 0.0
@@ -161,6 +163,9 @@ class Pool:
 
     def _first_open(self) -> Stream | None:
         """The oldest request without an answer."""
+        # One answer that takes 5 s would keep all 50,000 requests behind it, each with its body and its push.
+        if len(self._deadlines) > 2 * self.in_flight + SPENT_DEADLINES:
+            self._deadlines = deque(stream for stream in self._deadlines if stream.outcome is None)
         deadlines = self._deadlines
         while deadlines and deadlines[0].outcome is not None:
             deadlines.popleft()
