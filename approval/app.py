@@ -14,7 +14,7 @@ from approval.access import Access
 from approval.audience import Forecast
 from approval.config import Settings, read_settings
 from approval.files import Files
-from approval.mail import Mailer, Ses
+from approval.mail import SendMail, Ses
 from approval.notifications import Notifications
 from approval.pages import Pages
 from approval.request import Request
@@ -46,8 +46,8 @@ class App:
         client: makes a boto3 client of the service that is named.
         now: the time, aware.
         key: signs links and sessions; by default it is read from Secrets Manager.
-        mailer: sends mails; by default SES.
-        link_mailer: sends the mails with links, which must be quick; by default the same as `mailer`.
+        send_mail: by default SES.
+        send_link: sends the mails with links, which must be quick; by default `send_mail`.
         constant_time: makes the answers at sign-in take the same time.
     """
 
@@ -57,8 +57,8 @@ class App:
         client: Callable[[str], Any],
         now: Callable[[], datetime],
         key: bytes | None = None,
-        mailer: Mailer | None = None,
-        link_mailer: Mailer | None = None,
+        send_mail: SendMail | None = None,
+        send_link: SendMail | None = None,
         constant_time: ConstantTime | None = None,
     ) -> None:
         table = client("dynamodb")
@@ -68,8 +68,8 @@ class App:
         access = Access(table, settings.approval_table)
         files = Files(client("s3"), settings.bucket)
         runs = Runs(table, settings.ledger_table, client("lambda"), settings.control_function)
-        self._mailer = mailer or Ses(client("ses"), settings.mail_from)
-        self._link_mailer = link_mailer or self._mailer
+        self._send_mail = send_mail or Ses(client("ses"), settings.mail_from).send
+        self._send_link = send_link or self._send_mail
         secret = (
             key
             or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
@@ -121,8 +121,8 @@ class App:
             return job.samples if job is not None else []
 
         return Notifications(
-            self._mailer,
-            self._link_mailer,
+            self._send_mail,
+            self._send_link,
             self._pages,
             self.authenticator,
             call.base_url,
@@ -164,7 +164,7 @@ def _get() -> App:
 
         settings = read_settings(os.environ)
         links = Ses(session.client("ses", config=_LINK_MAIL_CONFIG), settings.mail_from)
-        _app = App(settings, client, clock, link_mailer=links)
+        _app = App(settings, client, clock, send_link=links.send)
     return _app
 
 

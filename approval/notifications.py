@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from approval.audience import Forecast
-from approval.mail import Mailer
+from approval.mail import Mail, SendMail
 from approval.pages import Pages
 from approval.people import mail_recipients, named
 from approval.preview import previews
@@ -22,14 +22,15 @@ class Notifications:
     """The mails of one call. `unsent` collects the addresses that could not be written to.
 
     Args:
+        send_link: sends the mails with sign-in links.
         base_url: where the app is.
         forecast: the forecast of a request's audience, or None while it is counted.
     """
 
     def __init__(
         self,
-        mailer: Mailer,
-        link_mailer: Mailer,
+        send: SendMail,
+        send_link: SendMail,
         pages: Pages,
         authenticator: Authenticator,
         base_url: str,
@@ -39,8 +40,8 @@ class Notifications:
         forecast: Callable[[Request], Forecast | None],
         samples: Callable[[Request], list[dict[str, Any]]],
     ) -> None:
-        self._mailer = mailer
-        self._link_mailer = link_mailer
+        self._send_mail = send
+        self._send_link = send_link
         self._pages = pages
         self._authenticator = authenticator
         self._base_url = base_url
@@ -55,7 +56,7 @@ class Notifications:
     def link(self, email: str, next_: str) -> None:
         """Send the link that a person has asked for."""
         url = self._link(email, next_)
-        self._send(email, "Sign in to push approval", "link", self._link_mailer, url=url, minutes=LINK_S // 60)
+        self._send(email, "Sign in to push approval", "link", self._send_link, url=url, minutes=LINK_S // 60)
 
     def review(self, request: Request, *, again: bool = False) -> None:
         """Ask the approvers for a review: those in the settings by address, and those whom the requester has named."""
@@ -94,11 +95,11 @@ class Notifications:
         # An expired link is gone from the table, and with it the page that it led to: the address names it, too.
         return url if next_ == START else f"{url}&next={quoted(next_)}"
 
-    def _send(self, to: str, subject: str, template: str, mailer: Mailer | None = None, **values: Any) -> None:
+    def _send(self, to: str, subject: str, template: str, send: SendMail | None = None, **values: Any) -> None:
         text = self._pages.render(f"mail/{template}.txt", **values)
         html = self._pages.render(f"mail/{template}.html", subject=subject, **values)
         try:
-            (mailer or self._mailer).send(to, subject, text, html)
+            (send or self._send_mail)(Mail(to, subject, text, html))
         except (ClientError, BotoCoreError):
             # The step itself is done and written: one address that SES refuses must not undo it.
             self.unsent.append(to)

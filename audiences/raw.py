@@ -6,10 +6,10 @@ so that both take the same records from every file.
 
 import enum
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import msgspec
 
@@ -122,12 +122,6 @@ def _has_large_decimal_id(record: object) -> bool:
     )
 
 
-class _Unzstd(Protocol):
-    """Of the standard library from Python 3.14 on."""
-
-    def read(self, size: int) -> bytes: ...
-
-
 def _plain(source: InputFile, work: Path) -> Path:
     """The file itself if it is plain, else an unpacked copy."""
     with source.path.open("rb") as stored:
@@ -146,12 +140,12 @@ def _plain(source: InputFile, work: Path) -> Path:
 def _unpacked(name: str, stored: IO[bytes], *, is_zstd: bool) -> Iterator[bytes]:
     """Text in pieces. gzip may be within zstd, and gzip within gzip, as tools write it that compress what is packed."""
     unpacker = Unpacker(name)
-    packed: _Unzstd = zstd.ZstdFile(stored) if is_zstd else stored
+    read: Callable[[int], bytes] = zstd.ZstdFile(stored).read if is_zstd else stored.read
     while True:
         text = unpacker.pull()
         if text is None:
             try:
-                unpacker.push(packed.read(_READ_BYTES))
+                unpacker.push(read(_READ_BYTES))
             except (zstd.ZstdError, EOFError):
                 raise BrokenFile(name, "damaged zstd, or cut off", (stored.tell(),)) from None
         elif text:

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from audiences.build import Order, pinned_of
-from audiences.engines.port import LocalEngine, Query, Value
+from audiences.engines.duckdb import DuckDb
+from audiences.engines.port import Query, Value
 from audiences.manifest_format import audience_id
 from audiences.sources import InputFile
 from notifier.model.batch_file import PinnedObject
@@ -74,7 +75,7 @@ class QueryOrder(Order, frozen=True):
 
 
 def run_locally(
-    engine: LocalEngine, query: Query, tables: Tables, pinned: PinnedObject, directory: Path
+    engine: DuckDb, query: Query, tables: Tables, pinned: PinnedObject, directory: Path
 ) -> tuple[InputFile, ...]:
     """The rows, as an input that is pinned by what it was made of. Raises QueryFault."""
     files = engine.run(query, tables, directory)

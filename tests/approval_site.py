@@ -19,6 +19,7 @@ import msgspec
 
 from approval.app import App
 from approval.config import Settings
+from approval.mail import Mail
 from approval.request import Limits
 from approval.sign_in import COOKIE, ConstantTime
 from notifier.counting.counter import AudienceFigures
@@ -48,15 +49,15 @@ class Clock:
 
 @dataclass
 class Mailbox:
-    """A mailer that keeps what it is given. `before` is called first: it takes time, or fails."""
+    """Keeps the mails that it is given. `before` is called first: it takes time, or fails."""
 
     mails: list[dict[str, str]] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
 
-    def send(self, to: str, subject: str, text: str, html: str) -> None:
+    def send(self, mail: Mail) -> None:
         """Keep it."""
         self.before()
-        self.mails.append({"to": to, "subject": subject, "text": text, "html": html})
+        self.mails.append(mail._asdict())
 
     def link(self, to: str) -> str:
         """The newest link to an address: its path and query, without the stage."""
@@ -259,7 +260,12 @@ class World:
         )
         constant_time = ConstantTime(self.watch, self.watch.sleep)
         self.app = App(
-            self.settings, self.client, self.clock, key=b"k" * 32, mailer=self.mailbox, constant_time=constant_time
+            self.settings,
+            self.client,
+            self.clock,
+            key=b"k" * 32,
+            send_mail=self.mailbox.send,
+            constant_time=constant_time,
         )
 
     def client(self, service: str) -> Any:

@@ -111,26 +111,6 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     scanned_bytes: int | None = None
 
 
-class LocalEngine(Protocol):
-    """An engine on this machine. It reads files, and ends before it returns."""
-
-    def validate(self, query: Query, tables: Mapping[str, Sequence[InputFile]]) -> tuple[str, ...]:
-        """The columns of the result, without running it. Raises QueryFault."""
-        ...
-
-    def cost(self, query: Query, tables: Mapping[str, Sequence[InputFile]]) -> Cost:
-        """What it would read."""
-        ...
-
-    def run(self, query: Query, tables: Mapping[str, Sequence[InputFile]], directory: Path) -> tuple[InputFile, ...]:
-        """Run it, and write its rows into files in the directory. Raises QueryFault."""
-        ...
-
-    def cancel(self) -> None:
-        """End the query that another thread runs: its `run` raises QueryFault."""
-        ...
-
-
 class RemoteEngine(Protocol):
     """A warehouse: a query is started, and later asked about by its ticket, perhaps by another process."""
 

@@ -1,7 +1,7 @@
 """The gateways of one process: their hosts, their credentials, and what a hop asks them with."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,6 @@ from notifier.gateway.http2.transport import Http2Transport
 from notifier.gateway.keys import Keys
 from notifier.gateway.secrets import Secrets
 from notifier.lifecycle.admission import AdmittedCampaign
-from notifier.model.background import Task
 from notifier.model.run import Lane
 from notifier.model.runtime import Clock
 from notifier.sending.carrier import Carrier
@@ -86,7 +85,7 @@ def _fcm_budget(settings: Settings, ports: Ports, lane: Lane, admitted: Admitted
     """FCM counts requests per project: the runs that are alive share the stack's budget."""
     clock, per_second = ports.clock, float(settings.fcm_per_second)
 
-    def count_alive() -> Task[int]:
+    def count_alive() -> Future[int]:
         return ports.background.submit(ports.ledger.alive, int(clock.now() * 1000))
 
     ramped = RateLimit(per_second, _ramp_s(settings, admitted), lane.sending_ms / 1000, clock.monotonic())

@@ -1,13 +1,13 @@
 """Puts one hop together from ports: the product's wiring, with AWS behind it in Lambda and with twins in tests."""
 
 from collections.abc import Callable, Container, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from notifier.content.render import Renderer
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.model.account import Account
 from notifier.model.arms import Arms
-from notifier.model.background import Background
 from notifier.model.campaign import Campaign
 from notifier.model.cursor import Cursor
 from notifier.model.exchange import Transport
@@ -24,7 +24,7 @@ from notifier.sending.deferred_rounds import DeferredRounds
 from notifier.sending.departure import Plan
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.hop import Hop
-from notifier.sending.rate_limit import Permits, RateLimit
+from notifier.sending.rate_limit import RateLimit, SharedBudget
 from notifier.sending.results import Results
 from notifier.sending.trouble_log import TroubleLog
 
@@ -43,8 +43,8 @@ class Ports:
 
     ledger: Ledger
     results: Results
-    background: Background
-    ledger_background: Background
+    background: Executor
+    ledger_background: Executor
     clock: Clock
     draw: Callable[[], float]
     window: int
@@ -57,7 +57,7 @@ class Gateways:
 
     transport: Transport
     carriers: Mapping[str, Carrier]
-    budgets: Mapping[str, Permits]
+    budgets: Mapping[str, SharedBudget]
 
 
 @dataclass(frozen=True)

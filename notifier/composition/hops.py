@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -109,27 +109,29 @@ class ProcessHops:
 
 def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:
     """Close a run, and count and log that. Repeatable: the sweeper does it again when this was cut short."""
-    key = close_run(process.ledger, process.results, process.announcer, run, lane, process.settings.bucket)
+    key = close_run(process.ledger, process.results, process.announcer.ended, run, lane, process.settings.bucket)
     observer.metrics.emit(ended(lane), run_id=run.run_id)
     observer.log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)
 
 
-class Announcer(Protocol):
-    """Announces a run's end: `notifier.events.announcement` on EventBridge, the tests' twin nowhere."""
-
-    def ended(self, run_id: str, summary: Summary) -> None:
-        """Announce it, at least once."""
-        ...
-
-
-def close_run(ledger: Ledger, results: Results, announcer: Announcer, run: Run, lane: Lane, bucket: str) -> str:
+def close_run(
+    ledger: Ledger,
+    results: Results,
+    announce: Callable[[str, Summary], object],
+    run: Run,
+    lane: Lane,
+    bucket: str,
+) -> str:
     """Write the summary, announce the end, and only then note that the run is closed: cut short, it is done again.
+
+    Args:
+        announce: announces the end of the run with this id, at least once.
 
     Returns the summary's key.
     """
     current = ledger.read_run(run.run_id) or run
     summary = summary_of(current, lane, bucket)
     key = results.put_summary(run.run_id, summary)
-    announcer.ended(run.run_id, summary)
+    announce(run.run_id, summary)
     ledger.close_run(run.run_id, lane.lane)
     return key

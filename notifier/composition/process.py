@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ from notifier.events.audience_call import AudienceCall
 from notifier.events.continuation import LambdaContinuation
 from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission
-from notifier.model.background import Background
 from notifier.model.ledger import Ledger
 from notifier.model.run import Source
 from notifier.model.runtime import Clock
@@ -53,8 +52,8 @@ class Process:
 
     settings: Settings
     clock: Clock
-    background: Background
-    ledger_background: Background
+    background: Executor
+    ledger_background: Executor
     ledger: Ledger
     results: Results
     library: S3Library

@@ -31,7 +31,7 @@ class Worker:
         self._log = log = observer.log
         self._lane_worker = LaneWorker(
             process.ledger,
-            process.continuation,
+            process.continuation.nudge,
             ProcessHops(process, observer),
             process.background,
             process.clock,

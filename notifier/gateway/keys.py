@@ -9,12 +9,12 @@ access()  ── nothing yet: WAITING ──▶ READY ── before its end: ren
 import enum
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from notifier.gateway.secrets import BadSecret, CredentialsRefused, CredentialsUnavailable, ReadSecret, Secret
-from notifier.model.background import Background, Task
 from notifier.model.outcome import Access, Readiness
 
 PATIENCE_S = 30.0
@@ -85,7 +85,7 @@ class _Current(NamedTuple, Generic[C]):
 class _Fetch(NamedTuple):
     """A call under way in the background. `looks`: how many hops had begun when it was made."""
 
-    task: Task[Any]
+    task: Future[Any]
     why: _Why
     looks: int
 
@@ -103,7 +103,7 @@ class Keys(Generic[C]):
     """
 
     def __init__(
-        self, read: ReadSecret, make: Callable[[Secret], C], background: Background, clock: Callable[[], float]
+        self, read: ReadSecret, make: Callable[[Secret], C], background: Executor, clock: Callable[[], float]
     ) -> None:
         self._read = read
         self._make = make

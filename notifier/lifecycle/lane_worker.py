@@ -5,6 +5,7 @@ any step.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 from uuid import uuid4
@@ -13,7 +14,6 @@ import msgspec
 
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.waiting import await_task
-from notifier.model.background import Background
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action, Log
 from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run
@@ -33,14 +33,6 @@ MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS
 
 PREPARING_MS = 300_000
 """A lane whose audience is made looks at it again after this, though nothing told it that it has ended."""
-
-
-class Continuation(Protocol):
-    """Asks for the next invocation: `notifier.events.continuation` from Lambda, the tests' twin from the simulation."""
-
-    def nudge(self, run_id: str, lane: int, version: str, kind: str = ...) -> object:
-        """Make a lane work, by the version of the code that its run began with."""
-        ...
 
 
 class HopFactory(Protocol):
@@ -103,22 +95,23 @@ class LaneWorker:
     """Works on lanes, one at a time.
 
     Args:
+        nudge: asks for the next invocation: of this run and lane, by this version of the code.
         size: records in a batch.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        continuation: Continuation,
+        nudge: Callable[[str, int, str], object],
         hop_factory: HopFactory,
-        background: Background,
+        background: Executor,
         clock: Clock,
         log: Log,
         recurse_below_ms: int,
         size: int = BATCH_SIZE,
     ) -> None:
         self._ledger = ledger
-        self._continuation = continuation
+        self._nudge = nudge
         self._hop_factory = hop_factory
         self._background = background
         self._clock = clock
@@ -282,7 +275,7 @@ class LaneWorker:
         # By the state, not by `why`: an operator's command may have turned a pause or rest into READY. WAIT alone is
         # READY for the sweeper, at its due time: asked for now, the next claim would find the input unreachable again.
         if lane.state is LaneState.READY and why is not Exit.WAIT:
-            self._continuation.nudge(run.run_id, lane.lane, lane.function_version)
+            self._nudge(run.run_id, lane.lane, lane.function_version)
             self._log.info(Action.CONTINUED, hop=lane.hop)
         elif lane.state is LaneState.DONE:
             self._hop_factory.close(run, lane)

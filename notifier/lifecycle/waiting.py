@@ -1,6 +1,8 @@
 """Waiting for a long task without losing the lane."""
 
-from notifier.model.background import Task
+from concurrent.futures import Future
+from typing import Any
+
 from notifier.model.ledger import Ledger
 from notifier.model.run import HEARTBEAT_MS, LEASE_MS, Lane, LaneLost
 from notifier.model.runtime import Clock
@@ -9,7 +11,7 @@ LOOK_EVERY_S = 0.02
 """How often the task is looked at."""
 
 
-def await_task(task: Task[object], lane: Lane, ledger: Ledger, clock: Clock) -> Lane:
+def await_task(task: Future[Any], lane: Lane, ledger: Ledger, clock: Clock) -> Lane:
     """Wait until the task is done, renewing the lease. Returns the lane as it is then.
 
     A renewal that fails is tried again as long as the lease lasts.

@@ -1,10 +1,10 @@
 """The batches of the audience, in their order: read from a stream, without those that are settled already."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import Protocol
 
 from notifier.model.account import Account
-from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.run import UnfinishedClaim
 from notifier.model.store_error import StoreRefused, in_words
@@ -159,7 +159,7 @@ class SettledReader:
     def __init__(
         self,
         results: Results,
-        background: Background,
+        background: Executor,
         run_id: str,
         cursor: Cursor,
         suspects: Sequence[UnfinishedClaim],
@@ -171,7 +171,7 @@ class SettledReader:
         self._round = cursor.round
         self._suspects = suspects
         self._listing = background.submit(results.settled_from, run_id, cursor.record // size, cursor.round)
-        self._reading: dict[int, Task[SettledBatch]] | None = None
+        self._reading: dict[int, Future[SettledBatch]] | None = None
 
     def accounts(self) -> dict[int, Account] | None:
         """The accounts by batch number, or None while they are being read.
@@ -195,7 +195,7 @@ class SettledReader:
         except Exception as error:  # noqa: BLE001 - whatever S3 answered: a later hop reads it again
             raise InputUnreachable(f"settled batches: {in_words(error)}") from None
 
-    def _read(self, number: int) -> Task[SettledBatch]:
+    def _read(self, number: int) -> Future[SettledBatch]:
         return self._background.submit(self._results.settled, self._run_id, number, self._round)
 
 
@@ -209,7 +209,7 @@ class SourceOpener:
     def __init__(
         self,
         results: Results,
-        background: Background,
+        background: Executor,
         open_audience: Callable[[Checkpoint, Mapping[int, Account]], BatchSource],
         size: int = BATCH_SIZE,
     ) -> None:

@@ -7,13 +7,13 @@ formed ── sent ── complete ── settling ── settled ── the cur
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
 from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
 from notifier.model.account import Account
-from notifier.model.background import Background
 from notifier.model.cursor import Cursor
 from notifier.model.health import Health
 from notifier.model.ledger import Ledger
@@ -61,8 +61,8 @@ class Checkpoint:
         lane: Lane,
         ledger: Ledger,
         results: Results,
-        background: Background,
-        ledger_background: Background,
+        background: Executor,
+        ledger_background: Executor,
         clock: Clock,
         troubles: TroubleLog,
         size: int = BATCH_SIZE,

@@ -14,10 +14,10 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Collection, Container, Sequence
+from concurrent.futures import Executor, Future
 
 import msgspec
 
-from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import timestamp
 from notifier.model.run import UnfinishedClaim
@@ -54,7 +54,7 @@ class DeferredQueue:
     def __init__(
         self,
         results: Results,
-        background: Background,
+        background: Executor,
         clock: Clock,
         run_id: str,
         campaign_id: str,
@@ -80,10 +80,10 @@ class DeferredQueue:
         """Numbers of batches that wait for the end of the reading."""
         self._unknown: deque[int] = deque()
         """Numbers of batches whose due time has to be read."""
-        self._listing: Task[OpenBatches] | None = None
+        self._listing: Future[OpenBatches] | None = None
         self._must_look = not is_listed
-        self._looking: dict[int, Task[float]] = {}
-        self._loading: dict[int, tuple[int, Task[list[DeferredDevice]]]] = {}
+        self._looking: dict[int, Future[float]] = {}
+        self._loading: dict[int, tuple[int, Future[list[DeferredDevice]]]] = {}
         """By number: the round, and the reading of it."""
         self._loaded: dict[int, list[DeferredDevice]] = {}
         self._retry_at = 0.0

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import Executor, Future
 
 from notifier.model.account import Account
-from notifier.model.background import Background, Task
 from notifier.model.cursor import Cursor
 from notifier.model.run import Asking
 from notifier.sending.asking import asked_by_old_claims
@@ -28,7 +28,7 @@ class DeferredRounds:
         self,
         queue: DeferredQueue,
         results: Results,
-        background: Background,
+        background: Executor,
         checkpoint: Checkpoint,
         run_id: str,
         campaign_id: str,
@@ -41,7 +41,7 @@ class DeferredRounds:
         self._run_id = run_id
         self._campaign_id = campaign_id
         self._size = size
-        self._reading: dict[int, Task[SettledBatch]] = {}
+        self._reading: dict[int, Future[SettledBatch]] = {}
         """By number, rounds that earlier claims settled without adding them to the account: being read."""
         self._lost: set[int] = set()
         """Batches that dead workers may have asked for, and of which neither rows nor deferred devices are left."""
@@ -164,7 +164,7 @@ class DeferredRounds:
         for number in [number for number, task in self._reading.items() if task.done()]:
             self._count(number, self._reading.pop(number))
 
-    def _count(self, number: int, task: Task[SettledBatch]) -> None:
+    def _count(self, number: int, task: Future[SettledBatch]) -> None:
         try:
             settled = task.result()
         except Exception as error:  # noqa: BLE001 - whatever S3 answered: it is read again in a later turn

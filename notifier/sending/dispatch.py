@@ -18,7 +18,7 @@ from notifier.sending.carrier import DRY_RUN, Carrier
 from notifier.sending.circuit_breaker import MIN_REFUSED
 from notifier.sending.endpoint_state import EndpointState
 from notifier.sending.open_pushes import OpenPushes
-from notifier.sending.rate_limit import Permits
+from notifier.sending.rate_limit import SharedBudget
 from notifier.sending.refusals import WITHHELD_WINDOW_DIVISOR, Refusals
 
 ABANDONED = Verdict(Disposition.RETRY, "unanswered", maybe_processed=True)
@@ -45,7 +45,7 @@ class Dispatch:
         health: Health,
         clock: Clock,
         draw: Callable[[], float],
-        budgets: Mapping[str, Permits],
+        budgets: Mapping[str, SharedBudget],
         window: int,
         on_answer: OnAnswer | None = None,
     ) -> None:

@@ -6,7 +6,7 @@ from notifier.sending.backpressure import Backpressure
 from notifier.sending.carrier import Carrier
 from notifier.sending.circuit_breaker import CircuitBreaker
 from notifier.sending.open_pushes import Refusal
-from notifier.sending.rate_limit import Permits
+from notifier.sending.rate_limit import SharedBudget
 
 
 class EndpointState:
@@ -18,7 +18,9 @@ class EndpointState:
         most_withheld: so many withheld refusals open the circuit breaker.
     """
 
-    def __init__(self, name: str, carrier: Carrier, budget: Permits | None, now_s: float, most_withheld: int) -> None:
+    def __init__(
+        self, name: str, carrier: Carrier, budget: SharedBudget | None, now_s: float, most_withheld: int
+    ) -> None:
         self.name = name
         self.carrier = carrier
         self.circuit: CircuitBreaker[Refusal] = CircuitBreaker(now_s, most_withheld)
@@ -27,7 +29,7 @@ class EndpointState:
         self.unavailable: Access | None = None
         """Why and until when it cannot be asked for want of credentials; None when it can."""
         self._backpressure = Backpressure(now_s)
-        self._limits: tuple[Permits, ...] = (self._backpressure, self.circuit, *((budget,) if budget else ()))
+        self._budget = budget
         self._generation: int | None = None
         """Of the credentials, when `has_new_credentials` looked last."""
         self._first_generation: int | None = None
@@ -43,14 +45,15 @@ class EndpointState:
 
     def permits(self, room: int, now_s: float) -> int:
         """How many requests may start now: the least of the transport's room and of all limits. `now_s` monotonic."""
-        for limit in self._limits:
-            room = min(room, limit.permits(now_s))
-        return room
+        least = min(room, self._backpressure.permits(now_s), self.circuit.permits(now_s))
+        return min(least, self._budget.permits(now_s)) if self._budget else least
 
     def take(self, requests: int) -> None:
         """Use up permits for requests that were made."""
-        for limit in self._limits:
-            limit.take(requests)
+        self._backpressure.take(requests)
+        self.circuit.take(requests)
+        if self._budget:
+            self._budget.take(requests)
 
     def note_load(self, answer: Answer, now_s: float) -> None:
         """Learn from an answer's status and latency how much the endpoint can take. `now_s` monotonic."""

@@ -1,6 +1,7 @@
 """Writes a claimed lane to the ledger, one write at a time, and stops the worker before its lease is over."""
 
-from notifier.model.background import Background, Task
+from concurrent.futures import Executor, Future
+
 from notifier.model.ledger import Ledger
 from notifier.model.run import BLIND_MS, LEASE_MS, Lane, LaneLost
 from notifier.model.runtime import Clock
@@ -24,13 +25,13 @@ class LaneWriter:
         background: a thread for the ledger alone. Settlements that hang would hold it up, and cost the lease.
     """
 
-    def __init__(self, lane: Lane, ledger: Ledger, background: Background, clock: Clock, troubles: TroubleLog) -> None:
+    def __init__(self, lane: Lane, ledger: Ledger, background: Executor, clock: Clock, troubles: TroubleLog) -> None:
         self.lane = lane
         self._ledger = ledger
         self._background = background
         self._clock = clock
         self._troubles = troubles
-        self._writing: Task[Lane] | None = None
+        self._writing: Future[Lane] | None = None
         self._began_s = 0.0
         """When the write under way began."""
         self._wrote_s = clock.monotonic()

@@ -1,26 +1,12 @@
 """Rate limits: permits that accrue with time. Nothing here waits; the caller asks how many it may use now."""
 
 from collections.abc import Callable
-from typing import Protocol
-
-from notifier.model.background import Task
+from concurrent.futures import Future
 
 SHARE_EVERY_S = 4.0
 """How often a shared budget asks how many runs use it."""
 UNLIMITED = 1_000_000
 """The permits of a limiter that sets no limit: more than any window has room for."""
-
-
-class Permits(Protocol):
-    """A limiter: `RateLimit`, `SharedBudget`, `Backpressure`, `CircuitBreaker`."""
-
-    def permits(self, now_s: float) -> int:
-        """How many may go now."""
-        ...
-
-    def take(self, n: int) -> None:
-        """Use `n` of the permits."""
-        ...
 
 
 class RateLimit:
@@ -100,11 +86,11 @@ class SharedBudget:
             share stays as it was.
     """
 
-    def __init__(self, rate_limit: RateLimit, per_second: float, ask: Callable[[], Task[int]]) -> None:
+    def __init__(self, rate_limit: RateLimit, per_second: float, ask: Callable[[], Future[int]]) -> None:
         self._rate_limit = rate_limit
         self._per_second = per_second
         self._ask = ask
-        self._asked: Task[int] | None = None
+        self._asked: Future[int] | None = None
         self._next_s: float | None = None
 
     def permits(self, now_s: float) -> int:

@@ -1,8 +1,8 @@
 """Settles complete batches in threads, tries again what failed, and says when nothing more should be sent."""
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 
-from notifier.model.background import Background, Task
 from notifier.model.runtime import Clock
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import Batch
@@ -22,9 +22,9 @@ class _Settlement:
 
     __slots__ = ("batch", "began_s", "has_failed", "refusals", "retry_s", "task")
 
-    def __init__(self, batch: Batch, task: Task[SettledBatch], began_s: float) -> None:
+    def __init__(self, batch: Batch, task: Future[SettledBatch], began_s: float) -> None:
         self.batch = batch
-        self.task: Task[SettledBatch] | None = task
+        self.task: Future[SettledBatch] | None = task
         self.began_s = began_s
         self.retry_s = 0.0
         self.has_failed = False
@@ -38,9 +38,7 @@ class Settling:
         epoch: of this claim; it is written into what it settles.
     """
 
-    def __init__(
-        self, results: Results, background: Background, clock: Clock, epoch: int, troubles: TroubleLog
-    ) -> None:
+    def __init__(self, results: Results, background: Executor, clock: Clock, epoch: int, troubles: TroubleLog) -> None:
         self._results = results
         self._background = background
         self._clock = clock
@@ -87,7 +85,7 @@ class Settling:
                     del self._settlements[number]
                     yield one.batch, settled
 
-    def _result(self, one: _Settlement, task: Task[SettledBatch], now_s: float) -> SettledBatch | None:
+    def _result(self, one: _Settlement, task: Future[SettledBatch], now_s: float) -> SettledBatch | None:
         """What a finished try returned; None when it failed: then the batch waits for its next try."""
         try:
             return task.result()

@@ -15,4 +15,5 @@ def start_tracing(daemon_address: str, sample_percent: float) -> Tracing:
     # Imported late because it costs 40 ms of every cold start, and only a function that is traced needs it.
     from notifier.telemetry.xray import XRay  # noqa: PLC0415
 
-    return Tracing(XRay(daemon_address, sample_percent))
+    xray = XRay(daemon_address, sample_percent)
+    return Tracing(xray.begin, xray.close)

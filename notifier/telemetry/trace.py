@@ -8,7 +8,7 @@ import enum
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 import msgspec
 
@@ -55,113 +55,60 @@ class BatchSpan(msgspec.Struct, frozen=True):
     faulty: bool = False
 
 
-class Trace(Protocol):
-    """Records one invocation: `XRayTrace`, `NoTrace`, and the tests' twin."""
+class Trace:
+    """What is recorded of one invocation. This one records nothing; `xray.XRayTrace` does."""
 
-    @property
-    def active(self) -> bool:
-        """Whether anything is recorded."""
-        ...
+    active = False
+    """Whether anything is recorded."""
 
     def annotate(self, **values: str | float | bool) -> None:
         """Attach values by which the invocation can be found."""
-        ...
 
     def note(self, name: str, value: object) -> None:
         """Attach a value for people to read. It is not searched."""
-        ...
 
     def fault(self, reason: str) -> None:
         """Mark the invocation as failed although it returned an answer."""
-        ...
 
     def open(self, name: str) -> object:
         """Begin a span. `close` ends it, in the same thread."""
-        ...
+        return None
 
     def close(self, span: object, error: BaseException | None = None) -> None:
         """End a span."""
-        ...
 
     def batch(self, batch: BatchSpan) -> bool:
         """Record a batch that has ended. False where the trace has no room for it."""
-        ...
-
-    def start_new_trace(self) -> None:
-        """Give the invocations that this one starts from now on a trace of their own."""
-        ...
-
-
-class NoTrace:
-    """Records nothing."""
-
-    active = False
-
-    def annotate(self, **values: str | float | bool) -> None:
-        """Nothing."""
-
-    def note(self, name: str, value: object) -> None:
-        """Nothing."""
-
-    def fault(self, reason: str) -> None:
-        """Nothing."""
-
-    def open(self, name: str) -> object:
-        """Nothing."""
-        return None
-
-    def close(self, span: object, error: BaseException | None = None) -> None:
-        """Nothing."""
-
-    def batch(self, batch: BatchSpan) -> bool:
-        """Nothing."""
         return False
 
     def start_new_trace(self) -> None:
-        """Nothing."""
+        """Give the invocations that this one starts from now on a trace of their own."""
+
+    def end(self, error: BaseException | None) -> None:
+        """End the trace and send it."""
 
 
-NO_TRACE = NoTrace()
-
-
-class Recorder(Protocol):
-    """The service that stores traces: `xray.XRay`, `NoRecorder`, and the tests' twin."""
-
-    def begin(self, header: str, name: str) -> Trace | None:
-        """Begin an invocation's trace; None where it is not sampled."""
-        ...
-
-    def end(self, trace: Trace, error: BaseException | None) -> None:
-        """End a trace that `begin` returned, and send it."""
-        ...
-
-    def close(self) -> None:
-        """Send nothing more."""
-        ...
-
-
-class NoRecorder:
-    """Samples nothing."""
-
-    def begin(self, header: str, name: str) -> Trace | None:
-        """None: not sampled."""
-        return None
-
-    def end(self, trace: Trace, error: BaseException | None) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
+NO_TRACE = Trace()
 
 
 class Tracing:
-    """The tracing of one process. `recorder` stores the traces."""
+    """The tracing of one process.
+
+    Args:
+        begin: begins the trace of an invocation, by its trace header and name; `NO_TRACE` where it is not sampled.
+        close: ends what `begin` needs.
+    """
 
     current: Trace = NO_TRACE
     """The current invocation's trace. One suffices: a Lambda environment serves one invocation at a time."""
 
-    def __init__(self, recorder: Recorder | None = None) -> None:
-        self._recorder: Recorder = recorder or NoRecorder()
+    def __init__(
+        self,
+        begin: Callable[[str, str], Trace] = lambda _header, _name: NO_TRACE,
+        close: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._begin = begin
+        self._close = close
 
     @contextmanager
     def invocation(self, header: str, name: str) -> Iterator[Trace]:
@@ -170,9 +117,9 @@ class Tracing:
         Args:
             header: the trace header that Lambda has set; empty outside Lambda, where nothing is recorded.
         """
-        trace = self._recorder.begin(header, name) if header else None
-        if trace is None:
-            yield NO_TRACE
+        trace = self._begin(header, name) if header else NO_TRACE
+        if trace is NO_TRACE:
+            yield trace
             return
         Tracing.current = trace
         error: BaseException | None = None
@@ -184,12 +131,12 @@ class Tracing:
         finally:
             # Reset before the trace is sent: what the sending does must not be recorded into a trace that has ended.
             Tracing.current = NO_TRACE
-            self._recorder.end(trace, error)
+            trace.end(error)
 
     def close(self) -> None:
         """Record nothing more."""
-        self._recorder.close()
-        self._recorder = NoRecorder()
+        self._begin = lambda _header, _name: NO_TRACE
+        self._close()
 
 
 def traced(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

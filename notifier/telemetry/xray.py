@@ -1,4 +1,4 @@
-"""Records traces with AWS X-Ray's SDK, which only this module imports (`trace.Recorder` is the interface).
+"""Records traces with AWS X-Ray's SDK, which only this module imports (`trace.Trace` is the interface).
 
 The SDK keeps open subsegments in a thread-local stack. So only work that one thread does step by step is opened as a
 span. The requests of a batch run concurrently: their document is made when the batch has ended. Segment documents:
@@ -23,7 +23,7 @@ from aws_xray_sdk.core.sampling.local.sampler import LocalSampler
 from aws_xray_sdk.core.utils import stacktrace
 
 from notifier.telemetry.budget import Budget
-from notifier.telemetry.trace import BatchSpan, CallKind, GatewayCall, Trace, Tracing
+from notifier.telemetry.trace import NO_TRACE, BatchSpan, CallKind, GatewayCall, Trace, Tracing
 
 DATAGRAM_MAX_BYTES = 60_000
 """The daemon drops datagrams over 64 KB silently; the rest is room for the protocol's header."""
@@ -141,7 +141,7 @@ def forgive(entity: Any) -> None:
         entity.fault = entity.error = False
 
 
-class XRayTrace:
+class XRayTrace(Trace):
     """One invocation's trace: one span covers it, and is the parent of all others.
 
     Lambda's own segment of the function takes no annotations and says 200 whatever happens, hence a span of our own.
@@ -214,6 +214,16 @@ class XRayTrace:
         self._next_root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
         self.root.put_annotation("continued_in", self._next_root)
 
+    def end(self, error: BaseException | None) -> None:
+        """End the invocation and send the span that covers it."""
+        calls, batches = self._emitter.calls, self._emitter.batches
+        left_out = calls.refused + batches.refused
+        sent, sent_bytes = calls.documents + batches.documents, calls.bytes + batches.bytes
+        self.note("documents", {"sent": sent, "left_out": left_out, "bytes": sent_bytes})
+        self.close(self.root, error)
+        # Until the next `begin` nothing is recorded: a call to AWS made in between belongs to no trace.
+        xray_recorder.configure(context=_Context(None))
+
     def redirect(self, headers: Any) -> None:
         """Put the new trace's id into an invocation's headers. Its other fields stay: Lambda finds loops by them."""
         before = headers.get(HEADER)
@@ -269,25 +279,14 @@ class XRay:
         )
         _patch()
 
-    def begin(self, header: str, name: str) -> Trace | None:
-        """Begin an invocation; None where its trace is not sampled."""
+    def begin(self, header: str, name: str) -> Trace:
+        """Begin an invocation's trace; `NO_TRACE` where it is not sampled."""
         parsed = TraceHeader.from_header_str(header)
         if not parsed.root or not parsed.parent or parsed.sampled != 1 or not self._is_chosen(parsed.root):
-            return None
+            return NO_TRACE
         context = _Context(parsed)
         xray_recorder.configure(context=context)
         return XRayTrace(self._emitter, context, parsed, name)
-
-    def end(self, trace: Trace, error: BaseException | None) -> None:
-        """End the invocation and send the span that covers it."""
-        assert isinstance(trace, XRayTrace)  # `begin` makes no other
-        calls, batches = self._emitter.calls, self._emitter.batches
-        left_out = calls.refused + batches.refused
-        sent, sent_bytes = calls.documents + batches.documents, calls.bytes + batches.bytes
-        trace.note("documents", {"sent": sent, "left_out": left_out, "bytes": sent_bytes})
-        trace.close(trace.root, error)
-        # Until the next `begin` nothing is recorded: a call to AWS made in between belongs to no trace.
-        xray_recorder.configure(context=_Context(None))
 
     def close(self) -> None:
         """Send nothing more. Only tests call it: Lambda ends a process without warning."""

@@ -26,7 +26,7 @@ from notifier.model.recipient import Device, Platform
 from notifier.sending.batch import Batch, Push
 from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, GatewayCall, Sending, Tracing, start_tracing
 from notifier.telemetry.sending import Node
-from notifier.telemetry.trace import NoTrace
+from notifier.telemetry.trace import Trace
 from sandbox.audience import Recipe, make
 from sandbox.trial import Setting, Trial
 from sandbox.xray import Daemon
@@ -58,7 +58,7 @@ def one(folder: Path, path: Path, daemon: Daemon | None) -> dict[str, Any]:
         }
 
 
-class _Keeps(NoTrace):
+class _Keeps(Trace):
     active = True
 
 

@@ -28,7 +28,7 @@ from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
 from notifier.sending.batch import Batch, Push
 from notifier.telemetry import NO_TRACE, Dimension, JsonLog, Metric, Metrics, Tracing
 from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
-from notifier.telemetry.trace import NoTrace
+from notifier.telemetry.trace import Trace
 from tests.deployment.transformed_template import ROOT, resources, source, transformed
 
 STACK = "notifier"
@@ -303,7 +303,7 @@ def test_lag_is_from_due_to_begun(lane: Lane | None, dropped_at_ms: int | None, 
     assert [line["Lag"] for line in lines.lines] == ([] if lag_ms is None else [lag_ms])
 
 
-class Chain(NoTrace):
+class Chain(Trace):
     """A trace that records when it continues in another one."""
 
     def __init__(self) -> None:

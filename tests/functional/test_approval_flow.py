@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from approval.app import App
+from approval.mail import Mail
 from notifier.model.account import Account
 from notifier.model.campaign import Audience, read_campaign
 from notifier.model.run import Run, source_of
@@ -187,7 +188,7 @@ def test_an_approval_cut_off_in_the_middle_is_finished(world: World) -> None:
         found = world.client(service)
         return Broken(found) if service == "s3" else found
 
-    world.app = App(world.settings, client, world.clock, key=b"k" * 32, mailer=world.mailbox)
+    world.app = App(world.settings, client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send)
     with pytest.raises(ConnectionError):
         bob.post(f"/requests/{id_}/approve", seen, csrf=csrf)
     world.app = real
@@ -496,12 +497,11 @@ def test_a_mail_that_cannot_be_sent_is_said(world: World) -> None:
     """The request is in review all the same."""
     from botocore.exceptions import ClientError
 
-    class Refusing:
-        def send(self, to: str, subject: str, text: str, html: str) -> None:
-            raise ClientError({"Error": {"Code": "MessageRejected"}}, "SendRawEmail")
+    def refuse(mail: Mail) -> None:
+        raise ClientError({"Error": {"Code": "MessageRejected"}}, "SendRawEmail")
 
     ann = world.browser(ANN)
-    world.app = App(world.settings, world.client, world.clock, key=b"k" * 32, mailer=Refusing())
+    world.app = App(world.settings, world.client, world.clock, key=b"k" * 32, send_mail=refuse)
     id_ = new_request(ann, world)
     assert "in review" in ann.get(f"/requests/{id_}").body
     assert "not every approver could be mailed" in ann.get(f"/requests/{id_}", done="unsent").body

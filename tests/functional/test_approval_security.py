@@ -341,7 +341,7 @@ def test_who_loses_the_role_loses_the_session(world: World, endpoint: str) -> No
 
     max_ = world.browser("max@marketing.example.com")
     fewer: Settings = msgspec.structs.replace(world.settings, requesters=(ANN,))
-    world.app = App(fewer, world.client, world.clock, key=b"k" * 32, mailer=world.mailbox)
+    world.app = App(fewer, world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send)
     assert max_.get("/requests").status == 303
 
 

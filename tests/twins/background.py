@@ -1,48 +1,41 @@
 """Threads that are none: tasks wait until a test runs them, in any order."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class TwinTask(Generic[T]):
+class TwinTask(Future[T]):
     """A call that has not been made yet, or its result."""
 
     def __init__(self, function: Callable[..., Any], call: Callable[[], T]) -> None:
+        super().__init__()
         self.function = function
         """What is called."""
         self._call = call
-        self._results: list[T] = []
-        self._error: Exception | None = None
-        self._done = False
         self.ready_s: float | None = None
         """When a slow store answers, in the simulation's time; None while that has not been drawn."""
 
-    def done(self) -> bool:
-        """Whether the call was made."""
-        return self._done
-
-    def result(self) -> T:
+    def result(self, timeout: float | None = None) -> T:
         """What it returned; raises what it raised."""
-        if not self._done:
+        # A real future would block here, and the product's loop must never: so the twin raises instead.
+        if not self.done():
             raise RuntimeError("the task has not run yet")
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
+        return super().result(timeout)
 
     def run(self) -> None:
         """Make the call."""
         try:
-            self._results.append(self._call())
+            self.set_result(self._call())
         except Exception as error:  # noqa: BLE001 - as an executor does
-            self._error = error
-        self._done = True
+            self.set_exception(error)
 
 
-class TwinBackground:
+class TwinBackground(Executor):
     """An executor whose tasks run when the simulation runs them.
 
     Args:

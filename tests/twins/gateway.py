@@ -3,8 +3,8 @@
 import enum
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, Future
 
-from notifier.model.background import Background, Task
 from notifier.model.exchange import Answer, NoAnswer, Request
 from notifier.model.outcome import Access, Disposition, Readiness, Suspicion, Verdict
 from notifier.model.runtime import Clock
@@ -136,7 +136,7 @@ class TwinCarrier:
         self,
         endpoint: str,
         phones: Phones,
-        background: Background,
+        background: Executor,
         generation: int = 0,
         ttl_s: float | None = None,
         access_of: Callable[[str, float], Access | None] = lambda _, __: None,
@@ -145,7 +145,7 @@ class TwinCarrier:
         self._phones = phones
         self._background = background
         self._access_of = access_of
-        self._renewing: Task[None] | None = None
+        self._renewing: Future[None] | None = None
         self.generation = generation
         self._ttl_s = ttl_s
 

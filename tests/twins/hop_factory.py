@@ -135,21 +135,6 @@ class World:
         return found
 
 
-class TwinAnnouncer:
-    """Announces a run's end nowhere.
-
-    Args:
-        before: called before each.
-    """
-
-    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
-        self._before = before
-
-    def ended(self, run_id: str, summary: object) -> None:
-        """Announce it."""
-        self._before()
-
-
 class TwinHops:
     """One process of the worker in a world: the product's own composition, with twins of everything around it.
 
@@ -242,15 +227,15 @@ class TwinHops:
     def close(self, run: Run, lane: Lane) -> None:
         """Write the summary, announce the end."""
         self._step("summary")
-        announcer = TwinAnnouncer(lambda: self._step("close"))
-        close_run(self.world.ledger, self.world.results, announcer, run, lane, BUCKET)
+        world = self.world
+        close_run(world.ledger, world.results, lambda run_id, summary: self._step("close"), run, lane, BUCKET)
 
     def lane_worker(self) -> LaneWorker:
         """What works on lanes in this process."""
         world = self.world
         return LaneWorker(
             world.ledger,
-            world.continuation,
+            world.continuation.nudge,
             self,
             self.background,
             world.clock,

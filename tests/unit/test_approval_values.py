@@ -7,7 +7,7 @@ import pytest
 from approval.audience import duration_s, forecast, in_words, users_at_night
 from approval.config import BadSettings, read_settings
 from approval.form import Form, Texts, VariantForm
-from approval.mail import message
+from approval.mail import Mail, as_mime
 from approval.people import address_of, addresses, person
 from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
@@ -171,7 +171,7 @@ def test_the_way_back_loses_the_stage() -> None:
 
 def test_a_mail_is_text_and_html_and_its_subject_one_line() -> None:
     """A line break in a name adds no header."""
-    mail = read_mail(message("a@x.y", "b@x.y", "Hi\r\nBcc: c@x.y", "text", "<p>html</p>"))
+    mail = read_mail(as_mime("a@x.y", Mail("b@x.y", "Hi\r\nBcc: c@x.y", "text", "<p>html</p>")))
     assert mail["Bcc"] is None
     assert mail["Subject"] == "Hi Bcc: c@x.y"
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]

@@ -11,7 +11,7 @@ from notifier.model.recipient import Device, Platform
 from notifier.sending.batch import Batch, Push
 from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, Sending
 from notifier.telemetry.sending import EDGES_MS, Node, slots_by_ms
-from notifier.telemetry.trace import NoTrace
+from notifier.telemetry.trace import Trace
 
 NODES = {"fcm": Node("FCM", "https://fcm.example.com"), "apns": Node("APNs", "https://apns.example.com")}
 OK = Verdict(Disposition.ACCEPT)
@@ -35,7 +35,7 @@ def answer(latency_s: float = 0.05, status: int = 200) -> Answer:
     return Answer(ticket=None, status=status, latency_s=latency_s)
 
 
-class Kept(NoTrace):
+class Kept(Trace):
     """A trace that keeps what it is given."""
 
     active = True

@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
-
-
-class Request(Protocol):
-    """What a connection needs of a request."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def headers(self) -> Any: ...
-    @property
-    def body(self) -> bytes: ...
 
 
 class Outcome(enum.Enum):
