@@ -10,9 +10,9 @@ from notifier.content.compile import compiled
 from notifier.content.render import USER_ID
 from notifier.content.template import BadTemplate
 from notifier.content.text_checks import sent_as_it_is, unquoted_in
-from notifier.counting.audience_checks import warnings_in
 from notifier.counting.counter import MAX_NAME_CHARS, OTHER, AudienceFigures
 from notifier.model.spelling import BrokenRecord
+from notifier.model.suspicious_values import warnings_in
 
 _MAX_TRIES = 200
 _KINDS: tuple[object, ...] = ("1", 1, "2026-01-05", ["x"], {})

@@ -19,7 +19,6 @@ from audiences.destinations import Destination
 from audiences.manifest_format import (
     MAX_USERS_IN_PART,
     NAME,
-    Counts,
     Input,
     InvalidObject,
     Manifest,
@@ -32,6 +31,7 @@ from audiences.manifest_format import (
 from audiences.parts import WrittenPart, written_parts
 from audiences.preparation import Preparation
 from audiences.sources import InputFile
+from notifier.model.audience_counts import Counts
 from notifier.model.batch_file import PinnedObject
 
 _INVALID = "invalid.jsonl"
@@ -46,7 +46,7 @@ class Order(msgspec.Struct, frozen=True):
         request: as it was asked for; it is part of the audience's id.
         inputs: files of this machine.
         attempt: a number that no other attempt at this audience has: its objects' folder is named by it.
-        show: attributes whose values may be shown as examples.
+        show: attributes whose values may be shown; None for all.
         composition: who of the inputs' users belongs to the audience; None for all.
         owners: with a composition, of each input the number of its source.
     """
@@ -54,7 +54,7 @@ class Order(msgspec.Struct, frozen=True):
     request: Mapping[str, Any]
     inputs: tuple[InputFile, ...]
     attempt: int = 1
-    show: tuple[str, ...] = ()
+    show: tuple[str, ...] | None = ()
     max_users: int = MAX_USERS_IN_PART
     composition: Node | None = None
     owners: tuple[int, ...] = ()

@@ -173,6 +173,11 @@ def _sources(node: Node) -> Iterator[Source]:
             yield from _sources(member)
 
 
+def columns_to_show(node: Node, listed: Listed) -> frozenset[str] | None:
+    """Columns whose values may be shown: those that each source of records lists; None for all."""
+    return _common(listed(source.request) for source in _sources(node))
+
+
 def every_source(node: Node) -> Iterator[Source]:
     """All sources, by number: also those that only take users away."""
     if isinstance(node, Source):

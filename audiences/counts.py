@@ -6,15 +6,13 @@ from typing import Any
 import duckdb
 import msgspec
 
-from audiences.manifest_format import AttributeCounts, Counts, InvalidPlace
 from audiences.preparation import CARRIER, Preparation
 from audiences.reader import DUPLICATE
 from audiences.rows import ROW_BITS
+from audiences.samples import samples_of
+from audiences.suspicions import null_words, other_gateway
+from notifier.model.audience_counts import MAX_NAME_CHARS, MAX_NAMES, OTHER, AttributeCounts, Counts, InvalidPlace
 
-MAX_NAMES = 500
-"""Locales, time zones and attributes that are counted apart; the others are counted as `OTHER`."""
-MAX_NAME_CHARS = 40
-OTHER = "(others)"
 PLACES = 3
 """First places of each reason."""
 EXAMPLES = 5
@@ -23,11 +21,11 @@ _LOOKED_AT = 10_000
 """Users in which examples are looked for."""
 
 
-def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Sequence[str] = ()) -> Counts:
+def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Sequence[str] | None = ()) -> Counts:
     """The counts.
 
     Args:
-        show: attributes whose values may be shown.
+        show: attributes whose values may be shown; None for all.
     """
     [(users,)] = con.execute("SELECT count(*) FROM users").fetchall()
     invalid = dict(con.execute("SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY 2 DESC, 1").fetchall())
@@ -42,6 +40,9 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
         joined_rows=prepared.joined_rows,
         invalid=invalid,
         invalid_first=_first_places(con, prepared),
+        null_words=null_words(con),
+        other_gateway=other_gateway(con),
+        samples=samples_of(con, show),
     )
 
 
@@ -63,7 +64,7 @@ def _named(con: duckdb.DuckDBPyConnection, column: str) -> dict[str, int]:
     return counts
 
 
-def _attributes(con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str]) -> dict[str, AttributeCounts]:
+def _attributes(con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str] | None) -> dict[str, AttributeCounts]:
     """How many users lack each attribute: those without it, and those whose value is null."""
     having = dict[str, int]()
     # Few sets of names, as a rule: they are counted as sets, and then name by name.
@@ -75,7 +76,9 @@ def _attributes(con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str])
             having[name] -= count
     common = sorted(having, key=lambda name: (-having[name], name))[:MAX_NAMES]
     return {
-        name[:MAX_NAME_CHARS]: AttributeCounts(users - having[name], _examples(con, name) if name in show else ())
+        name[:MAX_NAME_CHARS]: AttributeCounts(
+            users - having[name], _examples(con, name) if show is None or name in show else ()
+        )
         for name in sorted(common)
     }
 

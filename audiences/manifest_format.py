@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from notifier.model.audience_counts import Counts
 from notifier.model.batch_file import PinnedObject
 
 VERSION: Literal[1] = 1
@@ -45,42 +46,6 @@ class PreparedPart(msgspec.Struct, frozen=True, omit_defaults=True):
     first_hash: Annotated[str, Meta(description="The first 8 bytes of sha256(user_id) of its first user.")]
     batches: Annotated[tuple[str, ...], Meta(description="The same of the first user of each 500.")]
     version_id: str | None = None
-
-
-class AttributeCounts(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Of one attribute: how many users have no value for it, and some values, where they may be shown."""
-
-    lacking: int
-    examples: tuple[str, ...] = ()
-
-
-class InvalidPlace(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One row, or one device of a row, that is left out. `row` counts from 0 within the input."""
-
-    input: str
-    row: int
-    reason: str
-    device: int | None = None
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """What the audience holds. `devices` counts by platform, then by gateway."""
-
-    rows: int = 0
-    users: int = 0
-    devices: Mapping[str, Mapping[str, int]] = {}
-    locales: Mapping[str, int] = {}
-    timezones: Mapping[str, int] = {}
-    attributes: Mapping[str, AttributeCounts] = {}
-    repeated_tokens: Annotated[int, Meta(description="Devices left out because another row has their token.")] = 0
-    joined_rows: Annotated[int, Meta(description="Rows that were joined to an earlier row of their user.")] = 0
-    invalid: Annotated[Mapping[str, int], Meta(description="Rows and devices left out, by reason.")] = {}
-    invalid_first: Annotated[tuple[InvalidPlace, ...], Meta(description="The first places of each reason.")] = ()
-
-    @property
-    def device_count(self) -> int:
-        """Devices over all platforms and gateways."""
-        return sum(sum(by_gateway.values()) for by_gateway in self.devices.values())
 
 
 class InvalidObject(msgspec.Struct, frozen=True):

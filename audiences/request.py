@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from audiences.build import Order
-from audiences.compose import Composed, Node, Source, every_source, read_composition
+from audiences.compose import Composed, Node, columns_to_show, every_source, read_composition
 from audiences.engines.duckdb import DuckDb
 from audiences.engines.port import Limits, Query
 from audiences.faults import AudienceFault
@@ -53,7 +53,8 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
     request: Mapping[str, Any]
     node: Node
     sources: tuple[ResolvedSource, ...]
-    show: tuple[str, ...] = ()
+    show: tuple[str, ...] | None = ()
+    """Columns whose values may be shown; None for all."""
 
     @property
     def pinned(self) -> tuple[PinnedObject, ...]:
@@ -100,9 +101,8 @@ class Resolver:
         node = read_composition(request, self._listed)
         sources = sorted(every_source(node), key=lambda source: source.number)
         resolved = tuple(self._source(source.request) for source in sources)
-        # Of a combination nothing is shown: what one query lists another one may keep to itself.
-        show = tuple(self._listed(node.request) or ()) if isinstance(node, Source) else ()
-        return ResolvedRequest(request, node, resolved, show)
+        show = columns_to_show(node, self._listed)
+        return ResolvedRequest(request, node, resolved, None if show is None else tuple(sorted(show)))
 
     def _listed(self, source: Mapping[str, Any]) -> tuple[str, ...] | None:
         """The columns of a source that may be filtered by, and shown; None for any."""

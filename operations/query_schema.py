@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from audiences.queries import StoredQuery
+from notifier.model.stored_query import StoredQuery
 from operations.schema import DIALECT
 
 

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from approval.audience import in_words as duration_in_words
 from approval.request import Step
 from approval.request import in_words as state_in_words
-from notifier.counting.audience_checks import places_of
 from notifier.model.campaign import CONTROL, DEFAULT_ARM
+from notifier.model.suspicious_values import places_of
 
 _FOLDER = Path(__file__).parent
 STATIC = {"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"}

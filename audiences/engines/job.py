@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-ParameterKind = Literal["text", "integer", "number", "date", "boolean", "texts"]
+from notifier.model.stored_query import ParameterKind
 
 
 class Bound(msgspec.Struct, frozen=True):

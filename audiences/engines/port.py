@@ -1,21 +1,16 @@
 """What an engine is asked for, and what it answers: values and two protocols, without any engine's own words."""
 
-import datetime as dt
 import time
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from audiences.faults import AudienceFault
 from audiences.sources import InputFile
-
-Scalar = str | int | Decimal | bool | dt.date
-Value = Scalar | tuple[str, ...]
-"""Of a parameter. A list is one of texts."""
-EngineName = Literal["duckdb", "athena", "bigquery"]
+from notifier.model.stored_query import EngineName as EngineName  # noqa: PLC0414 - one place for engines to look
+from notifier.model.stored_query import Value as Value  # noqa: PLC0414
 
 REQUIRED = ("user_id", "platform", "token")
 KNOWN = (*REQUIRED, "devices", "locale", "timezone", "gateway", "environment", "updated_at", "attributes")

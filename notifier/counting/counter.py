@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from notifier.counting.audience_checks import BrokenGroup, RecordPlace, add_broken, add_null_words, of_other_gateway
 from notifier.model.recipient import Recipient, masked
 from notifier.model.record_reading import read_recipient, user_id_in
 from notifier.model.spelling import BrokenRecord
+from notifier.model.suspicious_values import BrokenGroup, RecordPlace, add_broken, add_null_words, of_other_gateway
 from notifier.model.user_rows import BATCH_SIZE, UserRows
 
 MAX_NAMES = 500

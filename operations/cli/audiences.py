@@ -38,8 +38,9 @@ from operations.cli.queries import (
 if TYPE_CHECKING:
     from audiences.database import Limits
     from audiences.destinations import Destination
-    from audiences.manifest_format import Counts, Manifest
+    from audiences.manifest_format import Manifest
     from audiences.sources import InputFile
+    from notifier.model.audience_counts import Counts
 
 _SCHEME = "s3://"
 _MOST = 5

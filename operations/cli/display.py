@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.content.languages import is_known, language_of
-from notifier.counting.audience_checks import broken_lines, warnings_in
 from notifier.counting.counter import AudienceFigures
 from notifier.model.plurals import counted
+from notifier.model.suspicious_values import broken_lines, warnings_in
 from notifier.model.user_rows import joined_rows_note
 from operations.convert.audience import RowCounts
 from operations.convert.files import WINDOWS

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from notifier.counting.audience_checks import BrokenGroup, RecordPlace, add_broken
 from notifier.model.plain_words import quoted
 from notifier.model.recipient import Device, Environment, UserRecord
 from notifier.model.record_reading import read_recipient
 from notifier.model.spelling import BrokenRecord
+from notifier.model.suspicious_values import BrokenGroup, RecordPlace, add_broken
 from operations.convert.grouping import grouped
 from operations.convert.table import BadTable, Table, check_id
 

@@ -9,7 +9,6 @@ from notifier.audience import BrokenFile, IdSet
 from notifier.content.render import RenderedTexts, Renderer
 from notifier.content.template import UnfitValue
 from notifier.content.text_checks import faults_in, names_of, warnings_of
-from notifier.counting.audience_checks import of_other_gateway
 from notifier.counting.counter import OTHER, AudienceCounter, TokenPlaces, count_named
 from notifier.lifecycle.admission import JUDGED_RECORDS
 from notifier.model.arms import Arms
@@ -19,6 +18,7 @@ from notifier.model.plurals import counted
 from notifier.model.recipient import Device, Gateway, Recipient, masked
 from notifier.model.record_reading import REPEATED, read_recipient, user_id_in
 from notifier.model.spelling import BrokenRecord
+from notifier.model.suspicious_values import of_other_gateway
 from operations.dry_check.inspection import ArmSize, Broken, Inspection, Preview, Repeat, Sizes
 from operations.dry_check.judgement import audience_faults, audience_warnings, campaign_warnings
 from operations.dry_check.payloads import Payloads

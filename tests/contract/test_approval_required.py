@@ -13,7 +13,6 @@ from approval.runs import Runs
 from notifier.audience import FileCache, Suppression
 from notifier.composition.library import S3Library, is_approved
 from notifier.composition.settings import BadSettings, read_settings
-from notifier.counting.audience_checks import BrokenGroup
 from notifier.counting.counter import AudienceFigures
 from notifier.counting.job import CountProgress, CountStatus, count_id
 from notifier.counting.store import DynamoCountJobs
@@ -21,6 +20,7 @@ from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission, NotAdmitted
 from notifier.model.campaign import Part
 from notifier.model.run import Run, Source, source_of
+from notifier.model.suspicious_values import BrokenGroup
 from notifier.stores.ledger import DynamoLedger
 from tests.approval_site import BUCKET, LEDGER, World, moto_server
 from tests.twins.settlements import MemoryResults

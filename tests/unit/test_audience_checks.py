@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from approval.form import Form
 from approval.placeholders import audience_warnings
-from notifier.counting.audience_checks import (
+from notifier.counting.counter import AudienceCounter, AudienceFigures
+from notifier.model.recipient import Device, Gateway, Platform
+from notifier.model.suspicious_values import (
     BLANK,
     BrokenGroup,
     RecordPlace,
@@ -22,8 +24,6 @@ from notifier.counting.audience_checks import (
     places_of,
     warnings_in,
 )
-from notifier.counting.counter import AudienceCounter, AudienceFigures
-from notifier.model.recipient import Device, Gateway, Platform
 from operations.cli import app
 
 APNS_TOKEN = "0123456789abcdefABCDEF" * 2 + "0" * 20

@@ -19,7 +19,7 @@ PLACES = 3
 """Places that are kept of each reason."""
 OTHER_REASONS = "other reasons"
 _OTHER_WORDS = "others"
-_NULL_WORDS = frozenset(
+NULL_WORDS = frozenset(
     {
         "null", "nil", "none", "nan", "undefined", "n/a", "#n/a", "<na>", "<null>", "(null)", "[null]", "#null!", "nat",
         "\\n", "-", "--", "?",
@@ -28,9 +28,9 @@ _NULL_WORDS = frozenset(
 """As databases, spreadsheets and languages write that there is no value, in lower case. `\\N` is MySQL's and Hive's."""
 _NULL_AS_WRITTEN = frozenset({"NA"})
 """R's word. Only in capitals: `Na` may be a name."""
-_FIRST_CHARS = frozenset(word[0] for word in _NULL_WORDS) | frozenset("NU \t\n\r\v\f\xa0\u3000\u2007\u202f")
-_LONGEST = max(map(len, _NULL_WORDS))
-_APNS_CHARS = range(64, 201)
+_FIRST_CHARS = frozenset(word[0] for word in NULL_WORDS) | frozenset("NU \t\n\r\v\f\xa0\u3000\u2007\u202f")
+_LONGEST = max(map(len, NULL_WORDS))
+APNS_CHARS = range(64, 201)
 """Hexadecimal digits of a token of Apple's: 64 today, and Apple asks not to count on it."""
 _HEX = frozenset("0123456789abcdefABCDEF")
 ALWAYS = ("user_id", "locale", "timezone")
@@ -81,7 +81,7 @@ def null_word(value: str) -> str | None:
     word = value.strip()
     if not word:
         return BLANK if value else None
-    if len(word) <= _LONGEST and (word.lower() in _NULL_WORDS or word in _NULL_AS_WRITTEN):
+    if len(word) <= _LONGEST and (word.lower() in NULL_WORDS or word in _NULL_AS_WRITTEN):
         return word
     return None
 
@@ -90,20 +90,21 @@ def add_null_words(words: dict[str, dict[str, int]], recipient: Recipient) -> No
     """Count the null words among the user's values, by attribute."""
     for name, value in recipient.attributes.items():
         if type(value) is str and (word := null_word(value)) is not None:
-            _add_word(words, name, word)
+            add_word(words, name, word)
     for name in ALWAYS:
         value = getattr(recipient, name)
         if value and (word := null_word(value)) is not None:
-            _add_word(words, name, word)
+            add_word(words, name, word)
 
 
-def _add_word(words: dict[str, dict[str, int]], name: str, word: str) -> None:
+def add_word(words: dict[str, dict[str, int]], name: str, word: str, users: int = 1) -> None:
+    """Count users whose attribute of this name has this word. Attributes beyond 100 are left out."""
     name = name[:40]
     if name not in words and len(words) >= _MAX_ATTRIBUTES:
         return
     counts = words.setdefault(name, {})
     word = word if word in counts or len(counts) < _MAX_WORDS else _OTHER_WORDS
-    counts[word] = counts.get(word, 0) + 1
+    counts[word] = counts.get(word, 0) + users
 
 
 def of_other_gateway(device: Device) -> str | None:
@@ -112,7 +113,7 @@ def of_other_gateway(device: Device) -> str | None:
     if device.carrier is Gateway.APNS:
         looks_wrong = ":" in token or token.startswith("APA91")
     else:
-        looks_wrong = len(token) in _APNS_CHARS and _HEX.issuperset(token)
+        looks_wrong = len(token) in APNS_CHARS and _HEX.issuperset(token)
     return f"{device.platform.value} {device.carrier.value}" if looks_wrong else None
 
 

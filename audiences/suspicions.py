@@ -1,0 +1,65 @@
+"""What looks wrong in an audience although it can be sent to, counted by SQL: words for no value, the other's tokens.
+
+SQL finds the few values that may be such a word; `notifier.model.suspicious_values` decides on each of them.
+"""
+
+import re
+from typing import Any
+
+import duckdb
+import msgspec
+
+from audiences.database import text
+from audiences.preparation import CARRIER
+from notifier.model.suspicious_values import ALWAYS, APNS_CHARS, NULL_WORDS, add_word, null_word
+
+_SPACE = r"(?:[\s\x{a0}\x{2007}\x{202f}\x{3000}]|\\[tnrfb]|\\u00[0aA][0-9a-fA-F])"
+"""White space as JSON text has it."""
+_WORDS = "|".join(re.escape(word.replace("\\", "\\\\")) for word in sorted(NULL_WORDS | {"na"}))
+_ANY_WORD = rf'(?i):\s*"(?:{_SPACE}*(?:{_WORDS}){_SPACE}*|{_SPACE}+)"'
+"""Matches attributes of which one may be a word for no value. It may match too much, and must not match too little."""
+_AT_ONCE = 5_000
+_LOOKS_WRONG = f"""CASE WHEN {CARRIER} = 'apns' THEN contains(d.token, ':') OR starts_with(d.token, 'APA91')
+    ELSE length(d.token) BETWEEN {APNS_CHARS[0]} AND {APNS_CHARS[-1]}
+         AND regexp_full_match(d.token, '[0-9a-fA-F]+') END"""
+"""As `suspicious_values.of_other_gateway`, which the tests compare it with."""
+
+
+def other_gateway(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """By platform and gateway: devices whose token looks like one of the other gateway."""
+    found = con.execute(f"""
+        SELECT d.platform || ' ' || {CARRIER} AS marked, count(*) FROM (SELECT unnest(devices) AS d FROM users)
+        WHERE {_LOOKS_WRONG} GROUP BY 1 ORDER BY 1""")
+    return dict(found.fetchall())
+
+
+def null_words(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """By attribute: users whose value is a word for no value."""
+    words: dict[str, dict[str, int]] = {}
+    suspected = f"SELECT attributes, count(*) FROM users WHERE regexp_matches(attributes, {text(_ANY_WORD)}) GROUP BY 1"
+    found = con.execute(suspected)
+    while some := found.fetchmany(_AT_ONCE):
+        for attributes, count in some:
+            values: dict[str, Any] = msgspec.json.decode(attributes)
+            for name, value in values.items():
+                if isinstance(value, str) and (word := null_word(value)) is not None:
+                    add_word(words, name, word, count)
+    for column in ALWAYS:
+        _add_column(con, column, words)
+    return words
+
+
+def _add_column(con: duckdb.DuckDBPyConnection, column: str, words: dict[str, dict[str, int]]) -> None:
+    """The same of a known column. Ids are many, so only short ones are looked at."""
+    longest = max(map(len, NULL_WORDS))
+    # 4 characters of white space on either side: longer ones are nobody's export.
+    query = f"SELECT {column}, count(*) FROM users WHERE length({column}) <= {longest + 8} AND {_may_be_word(column)}"
+    for value, count in con.execute(f"{query} GROUP BY 1").fetchall():
+        if (word := null_word(value)) is not None:
+            add_word(words, column, word, count)
+
+
+def _may_be_word(column: str) -> str:
+    spaces = r"[\s\x{a0}\x{2007}\x{202f}\x{3000}]"
+    words = "|".join(re.escape(word) for word in sorted(NULL_WORDS | {"na"}))
+    return f"regexp_full_match({column}, {text(f'(?i){spaces}*(?:{words})?{spaces}*')})"
