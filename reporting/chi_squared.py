@@ -37,6 +37,8 @@ class RatioVerdict(enum.StrEnum):
     """Too few users for the test."""
     ONE_ARM = "one_arm"
     """There is nothing to compare."""
+    NOT_KNOWN = "not_known"
+    """The sizes that were asked for are not known."""
 
 
 class RatioCheck(msgspec.Struct, frozen=True):
@@ -53,6 +55,8 @@ class RatioCheck(msgspec.Struct, frozen=True):
         match self.verdict:
             case RatioVerdict.ONE_ARM:
                 return "There is only one arm: nothing to compare."
+            case RatioVerdict.NOT_KNOWN:
+                return "The sizes that were asked for are not known: the arms' sizes could not be checked."
             case RatioVerdict.TOO_FEW:
                 return "Too few users to tell whether the arms have the sizes that were asked for."
             case RatioVerdict.IN_PROPORTION:
