@@ -6,6 +6,7 @@ from operations.cli import (
     audiences,
     conversions,
     counting,
+    lifts,
     reports,
     runs,
     setup,
@@ -44,6 +45,7 @@ app.command("pause")(runs.pause)
 app.command("resume")(runs.resume)
 app.command("cancel")(runs.cancel)
 app.command("report")(reports.report)
+app.command("lift")(lifts.lift)
 app.command("setup")(setup.setup)
 app.command("sign-in-link")(sign_in_link.sign_in_link)
 app.command("count")(counting.count)

@@ -93,6 +93,7 @@ class Experiment(msgspec.Struct, frozen=True):
         control: the name of the control group's arm; None where there is none. Then variants are compared in pairs.
         shares: the arms' planned sizes in any unit, in the same order; None where they are not known.
         smallest_lift_percent: the smallest lift that matters, as it was declared before anything was seen.
+        control_in_words: what a variant is better than.
         days: for how long conversions have been counted, for the words about how long it still takes.
     """
 
@@ -101,6 +102,7 @@ class Experiment(msgspec.Struct, frozen=True):
     shares: tuple[int, ...] | None = None
     smallest_lift_percent: float = SMALLEST_LIFT_PERCENT
     days: float | None = None
+    control_in_words: str = "control"
 
     @property
     def smallest_ratio(self) -> float:
@@ -170,7 +172,7 @@ def _is_comparable(variant: Arm, control: Arm) -> bool:
 def _situation(experiment: Experiment, pair: _Pair, *, out: bool, basis: Basis) -> Situation:
     _, variant, against, control = pair
     return Situation(
-        against="no push" if against == "control" else against,
+        against=experiment.control_in_words if against == experiment.control else against,
         variant=variant,
         control=control,
         is_final=basis is Basis.FINAL,

@@ -28,6 +28,11 @@ class Finding(enum.StrEnum):
     NO_USERS = "no_users"
     NO_CONVERSIONS = "no_conversions"
 
+    @property
+    def is_verdict(self) -> bool:
+        """Whether the question is answered."""
+        return self in (Finding.BETTER, Finding.WORSE, Finding.NO_DIFFERENCE)
+
 
 class Verdict(msgspec.Struct, frozen=True):
     """The finding, and its sentence."""
@@ -59,21 +64,21 @@ def verdict_of(situation: Situation, absolute: Interval | None, relative: Interv
         return refusal
     interval = relative or absolute
     assert interval is not None
-    span = _span(interval) if relative else _span_of_points(interval)
+    found = span(interval) if relative else _span_of_points(interval)
     if interval.low > 0:
-        return Verdict(Finding.BETTER, f"better than {situation.against}: {span}")
+        return Verdict(Finding.BETTER, f"better than {situation.against}: {found}")
     if interval.high < 0:
-        return Verdict(Finding.WORSE, f"worse than {situation.against}: {span}")
+        return Verdict(Finding.WORSE, f"worse than {situation.against}: {found}")
     if not situation.is_final:
-        return Verdict(Finding.NOT_YET, f"cannot tell yet ({span}): {_how_long(situation)}")
-    declared = _percent(situation.smallest_lift).lstrip("+")
+        return Verdict(Finding.NOT_YET, f"cannot tell yet ({found}): {_how_long(situation)}")
+    declared = percent(situation.smallest_lift).lstrip("+")
     if relative and -situation.smallest_lift < interval.low and interval.high < situation.smallest_lift:
         return Verdict(
             Finding.NO_DIFFERENCE,
-            f"no difference that matters from {situation.against}: {span}, and {declared} was declared to matter",
+            f"no difference that matters from {situation.against}: {found}, and {declared} was declared to matter",
         )
     return Verdict(
-        Finding.NOT_SHOWN, f"no difference from {situation.against} shown: {span}. Too few users to tell more"
+        Finding.NOT_SHOWN, f"no difference from {situation.against} shown: {found}. Too few users to tell more"
     )
 
 
@@ -89,7 +94,7 @@ def _refusal(situation: Situation) -> Verdict | None:
 
 
 def _how_long(situation: Situation) -> str:
-    lift = f"if the lift is {_percent(situation.smallest_lift)}"
+    lift = f"if the lift is {percent(situation.smallest_lift)}"
     if situation.further_conversions is None:
         return f"too few users are left to tell before the end, {lift}"
     if situation.further_days is not None:
@@ -98,10 +103,11 @@ def _how_long(situation: Situation) -> str:
     return f"about {counted(math.ceil(situation.further_conversions), 'more conversion')} would tell, {lift}"
 
 
-def _span(interval: Interval) -> str:
+def span(interval: Interval) -> str:
+    """A relative lift in words, from its one end to the other."""
     if math.isinf(interval.high):
-        return f"{_percent(interval.low)} or more" if interval.low > 0 else f"from {_percent(interval.low)} up"
-    return f"between {_percent(interval.low)} and {_percent(interval.high)}"
+        return f"{percent(interval.low)} or more" if interval.low > 0 else f"from {percent(interval.low)} up"
+    return f"between {percent(interval.low)} and {percent(interval.high)}"
 
 
 def _span_of_points(interval: Interval) -> str:
@@ -109,7 +115,7 @@ def _span_of_points(interval: Interval) -> str:
     return f"between {low} and {high} percentage points"
 
 
-def _percent(lift: float) -> str:
-    """With a sign; one decimal place below 10 %, where it may be what decides."""
+def percent(lift: float) -> str:
+    """A lift with its sign; one decimal place below 10 %, where it may be what decides."""
     sign, size = "+" if lift >= 0 else "−", abs(lift * 100)
     return f"{sign}{size:,.1f} %" if 0 < size < 9.95 else f"{sign}{size:,.0f} %"

@@ -1,0 +1,79 @@
+"""`notifier lift`: the figures of any tool, compared."""
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from operations.cli import app
+from operations.cli.errors import ExitCode
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["lift", *arguments], env={"COLUMNS": "100"})
+
+
+def test_the_aspirin_study() -> None:
+    """Table and sentence: a third to a half fewer, whatever the reader knows of statistics."""
+    result = run("--control", "189/11034", "--variant", "104/11037")
+    assert result.exit_code == ExitCode.FINE, result.output
+    assert "variant: worse than control: between −57 % and −30 %" in result.output
+    assert "5.7e-07" in result.output
+    assert "1.49 to 1.97%" in result.output
+
+
+def test_json_has_the_same_figures() -> None:
+    """JSON has all that the table has, and null in place of what is infinite."""
+    result = run("--control", "0/9000", "--variant", "b=50/9,000", "--look", "--smallest", "50", "--json")
+    assert result.exit_code == ExitCode.FINE, result.output
+    printed: dict[str, Any] = json.loads(result.stdout)
+    (lift,) = printed["lifts"]
+    assert (lift["variant"], lift["verdict"]["finding"]) == ("b", "better")
+    assert lift["relative"]["low"] > 0
+    assert lift["relative"]["high"] is None
+    assert printed["basis"] == "look"
+
+
+def test_no_verdict_is_exit_code_1() -> None:
+    """Where it cannot tell, a script sees it by the exit code, and a person by how long it still takes."""
+    result = run("--control", "500/10000", "--variant", "2530/45000", "--look", "--days", "5", "--smallest", "20")
+    assert result.exit_code == ExitCode.NOT_FINE
+    words = " ".join(result.output.split())
+    assert "about 2 more days at this rate, if the lift is +20 %" in words
+    assert "a lift of +14 % is shown four times of five" in words
+
+
+def test_arms_out_of_proportion_are_not_compared() -> None:
+    """A split that chance does not make takes the verdict away, in every form of the output."""
+    arguments = ("--control", "500/10000", "--variant", "9000/41000", "--split", "10,45")
+    result = run(*arguments)
+    assert result.exit_code == ExitCode.NOT_FINE
+    assert "the arms are out of proportion: do not compare" in result.output
+    assert json.loads(run(*arguments, "--json").stdout)["lifts"][0]["relative"] is None
+
+
+def test_two_variants_without_control() -> None:
+    """They are compared with each other, and named by their number where they have no names."""
+    assert "variant 2: better than variant 1" in run("--variant", "100/1000", "--variant", "160/1000").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--control", "1/10"], "there is nothing to compare"),
+        (["--control", "11034/189", "--variant", "1/2"], "the other way round? 189/11034"),
+        (["--control", "1", "--variant", "1/2"], "--control: '1' is not two numbers"),
+        (["--variant", "a=1/2", "--variant", "a=1/2"], "name each once"),
+        (["--control", "1/2", "--variant", "1/2", "--smallest", "0"], "--smallest 0: not a lift"),
+        (["--control", "1/2", "--variant", "1/2", "--days", "0"], "--days 0: not a number of days"),
+        (["--control", "1/2", "--variant", "1/2", "--split", "10,0"], "--split 10,0: not 2 shares above 0"),
+        (["--control", "1/2", "--variant", "1/2", "--split", "10"], "not 2 shares above 0"),
+    ],
+)
+def test_what_goes_wrong(arguments: list[str], words: str) -> None:
+    """Each error names the option, what is wrong with it, and what to write."""
+    result = run(*arguments)
+    assert result.exit_code == ExitCode.USAGE
+    assert words in " ".join(result.output.split())
+    assert "Error" not in result.output
