@@ -71,7 +71,7 @@ def lift(
 def _experiment(
     control: str | None, variants: list[str], smallest: float, days: float | None, split: str | None
 ) -> Experiment:
-    arms = ((_CONTROL, _figures("--control", control)),) if control is not None else ()
+    arms: tuple[tuple[str, Arm], ...] = ((_CONTROL, _figures("--control", control)),) if control is not None else ()
     for n, text in enumerate(variants):
         name, sign, figures = text.rpartition("=")
         # Without names: the only one is called variant, several are numbered.
