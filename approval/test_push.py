@@ -15,6 +15,7 @@ from approval.request import WHOLE, Refused, Request, State, Step, file_of_test,
 from approval.runs import Runs
 from approval.store import KEEP_S, AuditEntry, Store, TestDevice, TestPush
 from notifier.model.campaign import Campaign, Message, Variant
+from notifier.model.plurals import counted
 from notifier.model.recipient import Environment, Gateway, Platform
 
 MAX_FILES = 60
@@ -89,7 +90,7 @@ class TestPushes:
         first = self._store.next_test_number(id_, len(pairs))
         for number, (arm, locale) in enumerate(pairs, first):
             self._write_test(request, request.campaign, person, number, arm, locale, devices, chosen)
-        note = f"{len(pairs)} pushes to {len(devices)} devices"
+        note = f"{counted(len(pairs), 'push', 'pushes')} to {counted(len(devices), 'device')}"
         self._store.note(id_, AuditEntry(Step.TESTED, person.email, now_ms, note))
         self._log(Step.TESTED, request_id=id_, by=person.email, files=len(pairs))
         return len(pairs)

@@ -20,7 +20,7 @@ from notifier.model.plain_words import described
 SOURCES = ("parts", "files", "query", "sql")
 """One of them is in every request that is no composition."""
 _OF_QUERY = ("engine", "tables", "parameters")
-"""What stands beside `sql`."""
+"""Keys that only `sql` may have beside it."""
 MAX_DEPTH = 8
 MAX_SOURCES = 20
 MAX_VALUES = 1_000

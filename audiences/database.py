@@ -1,6 +1,6 @@
 """The embedded database that joins, sorts and counts: DuckDB in memory, with a directory that it may spill to.
 
-It runs SQL of this package only. SQL that somebody else wrote runs in a process of its own (`audiences.engines`).
+It runs SQL of this package only. Untrusted SQL runs in a process of its own (`audiences.engines`).
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Where a prepared audience is written: a bucket, or a directory of this machine.
 
-Both keep the same promise: an object appears whole or not at all, and the manifest is created once. Whoever finds a
-manifest finds every object that it names.
+Both keep the same promise: an object appears whole or not at all, and the manifest is created once, after all
+that it names. So a reader that finds a manifest finds every object in it.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Destination(Protocol):
         """Store a file under a key that only this attempt uses."""
 
     def create(self, key: str, data: bytes) -> bool:
-        """Store an object that nobody else has stored yet. Returns False if somebody has."""
+        """Store an object unless it is there. Returns False if another attempt has stored it."""
 
     def read(self, key: str) -> bytes | None:
         """An object's bytes; None if there is no such object."""

@@ -31,7 +31,7 @@ def written_parts(
     max_users: int = MAX_USERS_IN_PART,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> Iterator[WrittenPart]:
-    """Write the users, part by part. Whoever takes a part may delete its file before taking the next.
+    """Write the users, part by part. The caller may delete a part's file before taking the next.
 
     Args:
         users: in their order: hash, number of devices, JSON text; several at once.

@@ -20,6 +20,7 @@ from audiences.faults import AudienceFault, limits_as_faults
 from audiences.reader import DUPLICATE, merged
 from audiences.rows import ROW_BITS, RowTable
 from audiences.sources import InputFile
+from notifier.model.plurals import counted
 
 HASH = "CAST('0x' || left(sha256(user_id), 16) AS UBIGINT)"
 """The first 8 bytes of a user id's SHA-256, as an unsigned number: what prepared users are ordered by."""
@@ -168,7 +169,7 @@ class Preparation:
             "SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 3"
         ).fetchall()
         listed = "; ".join(f"{count:,} × {reason}" for reason, count in reasons)
-        raise AudienceFault(f"none of the {sum(self.rows):,} rows can be sent to: {listed}", "check the columns")
+        raise AudienceFault(f"of {counted(sum(self.rows), 'row')} none can be sent to: {listed}", "check the columns")
 
     def lines(self) -> Iterator[list[tuple[int, int, str]]]:
         """The users in their order, as hash, number of devices, and the record's JSON text; several at once."""

@@ -1,6 +1,6 @@
 """Files of any format become raw rows: numbered lines, each the JSON text of one object.
 
-Text that is JSON in lines is read by SQL as it is. Any other JSON is written anew in lines by the worker's own parsers,
+Text that is JSON in lines is read by SQL as it is. The worker's own parsers rewrite any other JSON in lines,
 so that both take the same records from every file.
 """
 
@@ -36,7 +36,7 @@ _HEAD_BYTES = 256 * 1024
 _SAMPLE_LINES = 1000
 _TABLE = "a table (CSV)"
 SEPARATOR = "\x01"
-"""Between the number and the text of a line that was written anew. No JSON text has it."""
+"""Between the number and the text of a line that was rewritten. No JSON text has it."""
 
 
 class Format(enum.StrEnum):
@@ -45,7 +45,7 @@ class Format(enum.StrEnum):
     LINES = "lines"
     """As it is: it seems to have one JSON object a line."""
     VALUES = "values"
-    """Written anew in numbered lines."""
+    """Rewritten in numbered lines."""
     TABLE = "table"
     PARQUET = "parquet"
 
@@ -56,7 +56,7 @@ class RawFile(msgspec.Struct, frozen=True):
     Args:
         path: of the plain file, which is not the input's where that is packed.
         sample: the first records.
-        broken: the numbers and reasons of records that are no JSON, of files that were written anew.
+        broken: the numbers and reasons of records that are no JSON, of files that were rewritten.
         rows: how many records, where it is known.
     """
 

@@ -40,7 +40,7 @@ class ResolvedSource(msgspec.Struct, frozen=True):
 
     @property
     def pinned(self) -> tuple[PinnedObject, ...]:
-        """What stands for the source's rows in the audience's id."""
+        """Represents the source's rows in the audience's id."""
         if self.query is None:
             return self.objects
         files = {name: tuple(_unfetched(one) for one in objects) for name, objects in self.tables.items()}

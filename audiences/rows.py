@@ -151,7 +151,7 @@ def _all(found: duckdb.DuckDBPyConnection, first: list[tuple[int, str]]) -> Iter
 
 
 def _table_fault(source: InputFile, message: str) -> AudienceFault:
-    """DuckDB's message about a table, without its advice, which names options that nobody here can set."""
+    """DuckDB's message about a table, without its advice, which names options that cannot be set here."""
     first, _, rest = message.removeprefix("Invalid Input Error: ").partition("\n")
     reason = next((line for line in rest.split("\n") if line and not line.startswith(("Original", "Possible"))), "")
     return AudienceFault(
@@ -197,7 +197,7 @@ class _Fields:
         """What the shape does not prove."""
         yield f"strlen(user_id) <= {MAX_USER_ID_BYTES}"
         yield "devices IS NOT NULL"
-        # Tells that an object of attributes could not be taken as it is.
+        # An empty text marks attributes that could not be taken as they are.
         yield "attributes IS DISTINCT FROM ''"
         if self._shape.has_gateways:
             yield ("len(list_filter(devices, lambda d: coalesce(d.gateway, '') = 'apns' AND d.platform <> 'ios')) = 0")

@@ -1,4 +1,4 @@
-"""One attempt at the preparation of a run's audience: under a lease, and told to the run when it has ended.
+"""One attempt at the preparation of a run's audience: under a lease; its end wakes the run's lane.
 
 Any step may be the last one: a killed attempt is taken up again by the sweeper, which asks for each preparation whose
 lease has ended, and for each whose end the worker has not seen.
@@ -17,6 +17,7 @@ import msgspec
 from audiences.faults import AudienceFault, BrokenFile
 from audiences.store import AttemptLost, PreparationStore
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
+from notifier.model.plurals import counted
 from notifier.model.preparation import MAX_ATTEMPTS, Preparation
 
 RENEW_EVERY_S = 15.0
@@ -65,7 +66,7 @@ class RunPreparation:
         if found is None:
             return Outcome("ignored", run_id, "this run has no preparation")
         if found.state.is_over or self._store.give_up(found):
-            # Asked once more: whoever ended it was killed before the lane was awake.
+            # Asked for again: the attempt that ended it was killed before it woke the lane.
             return self._wake(run_id, worker)
         owner = uuid4().hex
         claimed = self._store.claim(found, owner)
@@ -131,7 +132,7 @@ class Lease:
 
     def progress(self, what: str, users: int) -> None:
         """Say what is done. Raises AttemptLost once the lease is lost: nothing more is to be made."""
-        self._doing = f"{what}, {users:,} users" if users else what
+        self._doing = f"{what}, {counted(users, 'user')}" if users else what
         if self._lost.is_set():
             raise AttemptLost(self._run_id)
 

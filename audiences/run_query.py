@@ -41,7 +41,7 @@ def _plain(value: Value) -> Any:
 
 
 def pinned_query(query: Query, tables: Tables, engine: str, now_s: float | None = None) -> PinnedObject:
-    """What stands for the query's rows in the audience's id.
+    """Represents the query's rows in the audience's id.
 
     Args:
         now_s: for engines with tables of their own: their answer counts as the same for 15 minutes.
@@ -63,7 +63,7 @@ class QueryOrder(Order, frozen=True):
     """An order of a query's rows. Its id is known before the query has run: what is prepared already is not run again.
 
     Args:
-        made_of: what stands for the rows.
+        made_of: represents the rows in the id.
     """
 
     made_of: PinnedObject = PinnedObject("", "", None, "", 0)

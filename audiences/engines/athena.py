@@ -1,7 +1,7 @@
 """Athena: the query's columns are checked first, then UNLOAD writes its rows as Parquet under a prefix of the attempt.
 
-Nothing is waited for here. A ticket says which of the two statements runs; EventBridge tells of its end
-(`ended_execution`), else somebody looks each minute. Each statement has a token made from the attempt, so that an
+Nothing is waited for here. A ticket says which of the two statements runs; EventBridge reports its end
+(`ended_execution`), else the sweeper looks each minute. Each statement has a token made from the attempt, so that an
 attempt that is taken up again finds the statement that runs already, and pays once.
 """
 
@@ -28,7 +28,7 @@ from audiences.engines.port import (
     Running,
     Value,
     column_fault,
-    nobody,
+    no_rows,
 )
 from audiences.faults import AudienceFault
 from audiences.fetch import fetch
@@ -122,7 +122,7 @@ class Athena:
             pinned = pinned_files(self._s3, [prefix], self._bucket)
         except AudienceFault:
             # UNLOAD has ended well, and has written nothing.
-            raise nobody(query.name) from None
+            raise no_rows(query.name) from None
         files = fetch(self._s3, pinned, directory)
         return tuple(InputFile(file.path, f"{query.name} ({file.name})", file.pinned, ordered=False) for file in files)
 

@@ -1,4 +1,4 @@
-"""BigQuery, by Google's REST: a dry run tells columns and cost, a job with an id of ours runs once, pages are streamed.
+"""BigQuery, by Google's REST: a dry run gives columns and cost, a job with an id of ours runs once, pages are streamed.
 
 https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs
 """
@@ -16,7 +16,7 @@ import msgspec
 
 from audiences.engines.athena import check_select
 from audiences.engines.placeholders import placeholders, replaced
-from audiences.engines.port import Attempt, Cost, Done, Place, Query, QueryFault, Running, Value, column_fault, nobody
+from audiences.engines.port import Attempt, Cost, Done, Place, Query, QueryFault, Running, Value, column_fault, no_rows
 from audiences.faults import AudienceFault, limits_as_faults
 from audiences.sources import InputFile
 
@@ -87,7 +87,7 @@ class BigQuery:
                 out.writelines(lines)
                 count += len(lines)
         if not count:
-            raise nobody(query.name)
+            raise no_rows(query.name)
         return (InputFile(path, query.name, ordered=False),)
 
     def cancel(self, ticket: str) -> None:

@@ -173,32 +173,34 @@ def _write(found: duckdb.DuckDBPyRelation, output: Path) -> int:
 
 def failure(error: duckdb.Error) -> Failed:
     """DuckDB's message, without its names of classes, and the place in the SQL."""
-    said, offset = str(error), None
-    begin = said.find('{"exception_type"')
+    message, offset = str(error), None
+    begin = message.find('{"exception_type"')
     if begin >= 0:
-        told = _decoded(said[begin:])
-        said = str(told.get("exception_message", said))
-        # The writer's errors quote the reader's: only those of the query have a place.
-        offset = int(told["position"]) if str(told.get("position", "")).isdigit() else None
+        parts = _decoded(message[begin:])
+        message = str(parts.get("exception_message", message))
+        # The writer's errors quote the reader's: only those of the query have a position.
+        offset = int(parts["position"]) if str(parts.get("position", "")).isdigit() else None
     else:
-        while begun := _CLASS.match(said):
-            said = said[begun.end() :]
-    said = said.partition("\n\nLINE ")[0].partition("\n\tCandidate functions:")[0]
-    # Of the catalog's own tables and functions, which nobody means.
-    said = re.sub(r"\nDid you mean .*", "", said).strip()[:_SHOWN_CHARS]
+        # Without JSON the message begins with one class name or several, one within another.
+        while class_name := _CLASS.match(message):
+            message = message[class_name.end() :]
+    # What follows quotes our own text of the query, or lists signatures.
+    message = message.partition("\n\nLINE ")[0].partition("\n\tCandidate functions:")[0]
+    # DuckDB suggests the catalog's own tables and functions, which a query's author does not know.
+    message = re.sub(r"\nDid you mean .*", "", message).strip()[:_SHOWN_CHARS]
     if any(word in str(error) for word in _DISK):
-        return Failed(said, offset=offset, cause="disk")
+        return Failed(message, offset=offset, cause="disk")
     if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in str(error):
-        return Failed(said, offset=offset, cause="memory")
-    return Failed(said, _mend(error), offset)
+        return Failed(message, offset=offset, cause="memory")
+    return Failed(message, _mend(error), offset)
 
 
 def _decoded(text: str) -> dict[str, Any]:
     try:
-        told, _ = json.JSONDecoder().raw_decode(text)
+        decoded, _ = json.JSONDecoder().raw_decode(text)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return decoded if isinstance(decoded, dict) else {}
 
 
 def _mend(error: duckdb.Error) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from audiences.engines.job import Answer, Bound, Failed, Finished, Job
-from audiences.engines.port import Cost, Limits, Place, Query, QueryFault, Value, column_fault, nobody
+from audiences.engines.port import Cost, Limits, Place, Query, QueryFault, Value, column_fault, no_rows
 from audiences.faults import MEMORY_PARAMETER, STORAGE_PARAMETER
 from audiences.sources import InputFile
 
@@ -59,7 +59,7 @@ class DuckDb:
         self.validate(query, tables)
         output = directory / RESULT
         if not self._finished(query, tables, output).rows:
-            raise nobody(query.name)
+            raise no_rows(query.name)
         return (InputFile(output, query.name, ordered=False),)
 
     def cancel(self) -> None:
@@ -103,7 +103,7 @@ class DuckDb:
         with self._lock:
             if self._cancelled:
                 raise _cancelled(query)
-            # The interpreter that runs this, and code that stands here: nothing of the query is in the arguments.
+            # The interpreter that runs this, and constant code: nothing of the query is in the arguments.
             process = self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-I", "-c", _START, path],
                 env=environment,

@@ -122,7 +122,7 @@ class RemoteEngine(Protocol):
         ...
 
     def look(self, query: Query, ticket: str) -> Running | Done:
-        """How it is. Raises QueryFault if it has failed. Call it when its end is told, else each minute."""
+        """How it is. Raises QueryFault if it has failed. Call it when its end is reported, else each minute."""
         ...
 
     def fetch(self, query: Query, ticket: str, directory: Path) -> tuple[InputFile, ...]:
@@ -130,7 +130,7 @@ class RemoteEngine(Protocol):
         ...
 
     def cancel(self, ticket: str) -> None:
-        """Stop it, if it still runs: nothing is read, and paid, for an audience that nobody wants any more."""
+        """Stop it, if it still runs: nothing is read, and paid, for an audience that is not wanted any more."""
         ...
 
 
@@ -177,6 +177,6 @@ def column_fault(query: str, columns: Sequence[str]) -> QueryFault | None:
     return None
 
 
-def nobody(query: str) -> QueryFault:
+def no_rows(query: str) -> QueryFault:
     """The result is empty."""
     return QueryFault(query, "found nobody: the result has no rows", "check the parameters and the tables")

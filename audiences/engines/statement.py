@@ -2,7 +2,7 @@
 
 DuckDB refuses files and the network anyway (`child` locks it). This is the second lock, and it says why in words that
 help: what a statement may use is listed here, so that a function that a later release of DuckDB brings is not allowed
-until somebody has looked at it.
+until it is added here.
 """
 
 import json

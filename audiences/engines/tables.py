@@ -1,4 +1,4 @@
-"""Files as the tables of a query: views over Parquet, CSV and JSON, plain, gzip or zstd, told by content."""
+"""Files as the tables of a query: views over Parquet, CSV and JSON, plain, gzip or zstd, recognised by content."""
 
 import gzip
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ _HEAD_BYTES = 64 * 1024
 _TEXT_KINDS = frozenset(
     {"uuid", "date", "time", "timestamp", "timestamp with time zone", "timestamp_ns", "timestamp_s"}
 )
-"""What DuckDB takes texts in JSON for. A user id that looks like a UUID would be written anew in lower case."""
+"""What DuckDB takes texts in JSON for. A user id that looks like a UUID would be rewritten in lower case."""
 _MADE_OF = ("list", "map", "struct")
 _SAMPLE_ROWS = 100_000
-"""Of JSON, from which the columns are told."""
+"""Of JSON, from which the columns are inferred."""
 
 
 def create_views(database: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[Path]]) -> None:

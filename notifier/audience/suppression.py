@@ -55,7 +55,7 @@ class Suppression:
 
         Raises:
             BrokenFile, AudienceChanged, AudienceUnreachable: they cannot be read. What was read before is not used
-                instead: somebody may have been added since.
+                instead: users may have been added since.
         """
         for attempt in range(1, TRIES + 1):
             objects = tuple(self._listed())

@@ -87,7 +87,7 @@ class Process:
             rehearse=self.settings.mode is Mode.REHEARSE,
             is_approved=self._approval_check(),
             may_prepare=self.audiences.is_there,
-            # What was approved must say what is run: a file with its own SQL does, but nobody who approves reads SQL.
+            # What was approved must say what is run: a file with its own SQL does, but approvers do not read SQL.
             may_run_sql=not self.settings.require_approval,
         )
 

@@ -13,6 +13,7 @@ from notifier.content.render import USER_ID, Renderer, values_of
 from notifier.content.template import UnfitValue, has_placeholder
 from notifier.content.texts import sources_of
 from notifier.model.campaign import Campaign, Fault
+from notifier.model.plurals import counted
 from notifier.model.recipient import Recipient
 from notifier.model.record_reading import read_recipient
 from notifier.model.spelling import BrokenRecord
@@ -47,7 +48,7 @@ def faults_in(campaign: Campaign, records: Sequence[object], *, with_values: boo
         except BrokenRecord:
             continue  # a missing attribute is the record's fault, not the text's
     if len(unfit) > MAX_UNFIT_SHARE * len(recipients):
-        share = f"for {len(unfit):,} of {len(recipients):,} records"
+        share = f"for {len(unfit):,} of {counted(len(recipients), 'record')}"
         yield from _unfit_faults(sources, unfit[0], share, with_values=with_values)
 
 

@@ -15,6 +15,7 @@ from notifier.model.audience_request import has_free_sql, read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.model.ledger import Ledger
+from notifier.model.plurals import counted
 from notifier.model.preparation import PreparationState
 from notifier.model.run import Run, Source
 from notifier.sending.batch_source import BrokenInput, Stream
@@ -243,4 +244,4 @@ def _no_devices(records: int, first: FirstRecords) -> str:
     """Why an audience without a valid device is rejected."""
     if not records:
         return "no_users: the audience is empty, there is nobody to send to"
-    return f"no_valid_device: none of the {records:,} records can be sent to: {first.why()}"
+    return f"no_valid_device: of {counted(records, 'record')} none can be sent to: {first.why()}"

@@ -32,7 +32,7 @@ MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS
 
 
 PREPARING_MS = 300_000
-"""A lane whose audience is made looks at it again after this, though nothing told it that it has ended."""
+"""A lane whose audience is made looks at it again after this, in case the event of its end was lost."""
 
 
 class HopFactory(Protocol):
@@ -186,7 +186,7 @@ class LaneWorker:
         return lane, departure.why
 
     def _leave_preparing(self, run: Run, lane: Lane, words: str) -> tuple[Lane, Exit]:
-        """Rest until the audience is made, which nobody waits for on paid time; or end a run that was cancelled."""
+        """Rest until the audience is made, which is not waited for on paid time; or end a run that was cancelled."""
         if lane.control is Control.CANCEL:
             self._ledger.cancel_preparation(run.run_id)
             lane = self._finish_unformed(lane, Ending.CANCELLED, lane.cancel_reason)

@@ -73,7 +73,7 @@ class Transport(Protocol):
     2. Final headers arrived, then the stream was reset, cut off or too long: as case 1, with what came of the body.
        The gateway has decided, so its status counts; asking again could repeat the push.
     3. The gateway cannot have processed it: `no_answer=REFUSED`. Asking again is safe.
-    4. The gateway may have processed it: `no_answer=UNANSWERED`. When in doubt it is this one.
+    4. The gateway may have processed it: `no_answer=UNANSWERED`. Also where that is not known.
 
     In cases 3 and 4 `connection_ended` says that the whole connection failed, so that the failure is not counted
     against the device. A transport never sends a request twice by its own decision: what it moves to another

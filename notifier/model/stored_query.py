@@ -39,7 +39,7 @@ class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         Meta(description="The only values that may be given."),
     ] = UNSET
     default: Annotated[Given | UnsetType, Meta(description="Without it a value has to be given.")] = UNSET
-    description: Annotated[str, Meta(description="For whoever fills it in.")] = ""
+    description: Annotated[str, Meta(description="For the person who fills it in.")] = ""
 
 
 class StoredQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from notifier.model.outcome import Disposition, Suspicion, Verdict
+from notifier.model.plurals import counted
 
 MIN_REFUSALS = 50
 """Distinct devices of one gateway and arm whose payload was refused, with none accepted: it is the payload.
@@ -123,7 +124,7 @@ class WithheldRefusals(Generic[R]):
             and one.suspicion is Suspicion.PAYLOAD
             and (endpoint, one.arm) not in self._accepted
         ]
-        extent = f"{len(arms)} arms, {unproven} devices and none accepted"
+        extent = f"{counted(len(arms), 'arm')}, {counted(unproven, 'device')} and none accepted"
         return f"payload_refused: {verdict.reason} by {endpoint} for {extent}"
 
     def _suspect_setting(self, verdict: Verdict, group: Group, refusal: R) -> tuple[list[R], str | None]:

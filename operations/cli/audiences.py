@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile
+from notifier.model.plurals import counted
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
@@ -215,7 +216,7 @@ def _progress(as_json: bool) -> Iterator[Callable[[str, int], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with ProgressBar(*columns, console=notes(), transient=True, disable=as_json) as bar:
         task = bar.add_task("reading", total=None)
-        yield lambda what, users: bar.update(task, description=f"{what} {users:,} users" if users else what)
+        yield lambda what, users: bar.update(task, description=f"{what} {counted(users, 'user')}" if users else what)
 
 
 def _print_manifest(out: Console, manifest: "Manifest", where: str) -> None:
@@ -236,14 +237,14 @@ def _print_counts(out: Console, counts: "Counts") -> None:
         for gateway, count in gateways.items()
     )
     table.add_row("rows", f"{counts.rows:,}")
-    table.add_row("users", f"{counts.users:,} ({counts.joined_rows:,} rows joined to their users)")
+    table.add_row("users", f"{counts.users:,} ({counted(counts.joined_rows, 'row')} joined to their users)")
     table.add_row("devices", f"{counts.device_count:,} ({platforms})")
     table.add_row("repeated tokens", f"{counts.repeated_tokens:,}")
     table.add_row("locales", Text(_largest(dict(counts.locales))))
     table.add_row("time zones", Text(_largest(dict(counts.timezones))))
     for name, found in counts.attributes.items():
         examples = f"; such as {', '.join(found.examples)}" if found.examples else ""
-        table.add_row(Text(name), Text(f"{found.lacking:,} users lack it{examples}"))
+        table.add_row(Text(name), Text(f"missing for {counted(found.lacking, 'user')}{examples}"))
     out.print(table)
     for reason, count in counts.invalid.items():
         places = ", ".join(f"{one.row:,} of {one.input}" for one in counts.invalid_first if one.reason == reason)

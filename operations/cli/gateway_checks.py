@@ -21,7 +21,7 @@ from notifier.model.outcome import Disposition
 from operations.cli.check import Check, mend_of
 from operations.cli.cloud import Cloud
 
-NOBODY = "0" * 64
+UNUSED_TOKEN = "0" * 64
 """A token that no device has. A gateway that refuses it has accepted our credentials before it looked at the token."""
 PATIENCE_S = 15.0
 WAY_OUT = "is outgoing TCP 443 allowed, with HTTP/2?"
@@ -76,7 +76,7 @@ def _fcm(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[C
         yield Check("FCM dry run", False, error.problem, error.mend)
         return
     body = msgspec.json.encode(
-        {"validate_only": True, "message": {"token": NOBODY, "notification": {"title": "setup"}}}
+        {"validate_only": True, "message": {"token": UNUSED_TOKEN, "notification": {"title": "setup"}}}
     )
     request = Request(
         endpoint="fcm",
@@ -101,7 +101,7 @@ def _apns(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[
     yield Check("APNs secret", True, f"topic {credentials.topic}")
     headers = (credentials.grant(time.time()).header, f"apns-topic: {credentials.topic}", "apns-push-type: alert")
     body = b'{"aps":{"alert":"setup"}}'
-    request = Request(endpoint="apns", path=f"/3/device/{NOBODY}", headers=headers, body=body, ticket=None)
+    request = Request(endpoint="apns", path=f"/3/device/{UNUSED_TOKEN}", headers=headers, body=body, ticket=None)
     yield _asked("APNs", "Apple", variables["APNS_BASE_URL"], request, apns_verdict.judge, variables)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from notifier.model.plain_words import quoted
+from notifier.model.plurals import counted
 from notifier.model.recipient import Device, Environment, UserRecord
 from notifier.model.record_reading import read_recipient
 from notifier.model.spelling import BrokenRecord
@@ -100,7 +101,7 @@ def _as_json(device: Device) -> dict[str, str]:
 def _record(number: int, cells: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
     """A row's values by column; an empty cell is no value. Raises BadTable for cells beyond the header."""
     if any(cell.strip() for cell in cells[len(columns) :]):
-        problem = f"row {number} has {len(cells)} cells, and row 1 has {len(columns)} columns"
+        problem = f"row {number} has {counted(len(cells), 'cell')}, and row 1 has {counted(len(columns), 'column')}"
         raise BadTable(problem, "put a text that contains the separator into quotes")
     record: dict[str, Any] = {}
     for name, cell in zip(columns, cells, strict=False):

@@ -25,7 +25,7 @@ def audience_faults(figures: AudienceFigures, broken_at_first: int) -> Iterator[
         if figures.records:
             groups = figures.broken[:PLACES]
             reasons = "; ".join(f"{group.reason} (record {group.places[0]})" for group in groups)
-            problem = f"none of the {counted(figures.records, 'record')} can be sent to: {reasons}"
+            problem = f"of {counted(figures.records, 'record')} none can be sent to: {reasons}"
         yield Fault("users", problem, "the worker refuses such a file; see the reasons")
         return
     judged = min(figures.records, JUDGED_RECORDS)

@@ -87,7 +87,7 @@ class LocalLambda:
         invocation, looping, fault = self._accept(name, payload, qualifier, trace, asynchronous=True)
         copies = {Delivery.DROPPED: 0, Delivery.TWICE: 2}.get(fault.delivery, 1)
         for _ in range(copies):
-            self._count_in_flight(1)  # here and not in the thread: whoever waits for idleness must see it at once
+            self._count_in_flight(1)  # here and not in the thread: a caller that waits for idleness must see it at once
             target, arguments = (self._stop_loop, (invocation,)) if looping else (self._deliver, (invocation, fault))
             threading.Thread(target=target, args=arguments, name=f"event-{name}", daemon=True).start()
         return invocation.request_id

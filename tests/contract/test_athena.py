@@ -275,7 +275,7 @@ def test_the_cost_is_the_limit(stack: Stack) -> None:
 
 
 def test_an_event_names_the_execution(stack: Stack) -> None:
-    """EventBridge tells of a state: only one that is an end names the execution of a ticket."""
+    """EventBridge reports a state: only one that is an end names the execution of a ticket."""
     ticket = stack.engine().start(Query(FOLLOWS, {"brand": "a"}), Attempt(AUDIENCE, 1))
     detail = {"queryExecutionId": execution_of(ticket), "currentState": "SUCCEEDED", "previousState": "RUNNING"}
     event: dict[str, Any] = {"source": "aws.athena", "detail-type": "Athena Query State Change", "detail": detail}

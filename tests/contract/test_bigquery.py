@@ -143,7 +143,7 @@ def test_faults(stack: Stack, tmp_path: Path, case: str) -> None:
 
 
 def test_no_answer_is_no_fault_of_the_query(stack: Stack) -> None:
-    """A network that fails, or a server that asks to wait, is told apart: the same call may be made again."""
+    """A network that fails, or a server that asks to wait, is another error: the same call may be made again."""
 
     def refused(_method: str, _path: str, _body: bytes | None) -> tuple[int, bytes]:
         raise ConnectionRefusedError("refused")

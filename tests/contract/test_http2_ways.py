@@ -29,7 +29,7 @@ PASSWORD = "pass-word-that-nobody-may-read"
 
 
 class Clock:
-    """A clock that moves when told."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0

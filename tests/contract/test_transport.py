@@ -33,7 +33,7 @@ KEPT_BYTES = 16 * 1024
 
 
 class Clock:
-    """A clock that moves when told."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0

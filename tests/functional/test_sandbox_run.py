@@ -195,7 +195,7 @@ def test_audiences_of_other_tools(
     ("users", "words"),
     [
         ([], "no_users: the audience is empty"),
-        ([{"user_id": "a"}], "no_valid_device: none of the 1 records can be sent to: token: missing (record 0)"),
+        ([{"user_id": "a"}], "no_valid_device: of 1 record none can be sent to: token: missing (record 0)"),
     ],
 )
 def test_nobody_to_send_to_is_no_completed_run(trial: Trial, tmp_path: Path, users: list[Any], words: str) -> None:

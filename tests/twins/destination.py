@@ -37,7 +37,7 @@ class MemoryDestination:
         return PinnedObject(self.bucket, key, None, md5(data, usedforsecurity=False).hexdigest(), len(data))
 
     def create(self, key: str, data: bytes) -> bool:
-        """Store what nobody has stored yet."""
+        """Store what is not there yet."""
         self._step(lambda: self.objects.setdefault(key, data))
         # Bytes are compared by identity: another attempt's may be equal.
         return self.objects[key] is data

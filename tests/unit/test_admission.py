@@ -145,13 +145,13 @@ NOBODY: list[tuple[list[list[Any]], str]] = [
     ([[], []], "no_users: the audience is empty, there is nobody to send to"),
     (
         [[{"user_id": "a"}], [{"user_id": "b"}, {"id": 7}]],
-        "no_valid_device: none of the 3 records can be sent to: token: missing (record 0); user_id: missing (record 2)",
+        "no_valid_device: of 3 records none can be sent to: token: missing (record 0); user_id: missing (record 2)",
     ),
     (
         [[{"user_id": "a", "devices": [{"platform": "ios"}]}]],
-        "no_valid_device: none of the 1 records can be sent to: token: missing (record 0)",
+        "no_valid_device: of 1 record none can be sent to: token: missing (record 0)",
     ),
-    ([[BrokenRecord("not JSON")] * 99], "no_valid_device: none of the 99 records can be sent to: not JSON (record 0)"),
+    ([[BrokenRecord("not JSON")] * 99], "no_valid_device: of 99 records none can be sent to: not JSON (record 0)"),
     ([[7] * 100], "wrong file: 100% of the first 100 records are broken: not an object (record 0)"),
     ([users(700) + [7] * 5000], "wrong file: 30% of the first 1000 records are broken: not an object (record 700)"),
 ]

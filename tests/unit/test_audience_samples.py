@@ -89,7 +89,7 @@ def test_an_audience_without_a_valid_device_is_a_fault(tmp_path: Path) -> None:
     """As the worker refuses it, with the first reasons; an empty one too."""
     path = tmp_path / "users.json"
     for users, words in (
-        ([{"user_id": "a"}, {"user_id": "b", "token": "t"}, 7], "none of the 3 records can be sent to: token: missing"),
+        ([{"user_id": "a"}, {"user_id": "b", "token": "t"}, 7], "of 3 records none can be sent to: token: missing"),
         ([], "the audience is empty: there is nobody to send to"),
     ):
         path.write_text(json.dumps(users))

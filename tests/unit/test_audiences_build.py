@@ -169,7 +169,7 @@ def test_a_directory_on_another_disk(source: InputFile, tmp_path: Path) -> None:
     ],
 )
 def test_a_full_disk_or_memory_names_the_parameter(error: Exception, words: str) -> None:
-    """Whoever reads it knows what to change."""
+    """The message says what to change."""
     with pytest.raises(AudienceFault) as fault, limits_as_faults("x"):
         raise error
     assert words in fault.value.mend

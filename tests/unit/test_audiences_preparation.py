@@ -203,7 +203,7 @@ def test_counts(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("", "the audience is empty"),
-        ('{"user_id": "u"}\n', "none of the 1 rows can be sent to: 1 × token: missing"),
+        ('{"user_id": "u"}\n', "of 1 row none can be sent to: 1 × token: missing"),
         ("name,mail\nAnn,a@example.com\n", "a user needs the columns user_id, platform and token; it has name, mail"),
         ("user_id,token,platform\n1.23E+15,x,web\n", "a rounded number, not an id"),
     ],

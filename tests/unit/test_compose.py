@@ -192,7 +192,7 @@ def users() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_values_only_of_columns_that_may_be_shown(users: duckdb.DuckDBPyConnection) -> None:
-    """Values to choose from come from listed columns; a token's never do, not even where somebody lists it."""
+    """Values to choose from come from listed columns; a token's never do, not even where a query lists it."""
     assert values_of(users, "country", ("country",)) == (("DE", 2), ("AT", 1))
     assert values_of(users, "locale", ("locale",)) == (("de", 2),)
     for column, show in (("salary", ("country",)), ("user_id", ("user_id",)), ("TOKEN", ("TOKEN",))):

@@ -317,7 +317,7 @@ def test_values_that_do_not_fit_for_many_are_a_fault_that_names_them() -> None:
         fault = next(faults_in(read, [record(points="150")], with_values=shown))
         assert fault.field == "campaign.message.body"
         assert fault.problem == (
-            "cannot be filled in for 1 of 1 records: `points` is text where a number is compared "
+            "cannot be filled in for 1 of 1 record: `points` is text where a number is compared "
             f"(write {{% assign points = points | plus: 0 %}} first, and compare points){quoted}"
         )
     assert list(faults_in(read, [record(points="150"), *[record(points=1)] * 4])) == []

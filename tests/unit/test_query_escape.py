@@ -1,4 +1,4 @@
-"""SQL that somebody else wrote reads its own tables and nothing else. There are two locks; each is tried alone."""
+"""Untrusted SQL reads its own tables and nothing else. There are two locks; each is tried alone."""
 
 import contextlib
 import os

@@ -143,7 +143,7 @@ def test_the_grid(n: int, draw: float, wish_s: int | None, now_s: float) -> None
 
 
 class TestHealth:
-    """Tells a device that is refused alone from an outage."""
+    """Distinguishes a device that is refused alone from an outage."""
 
     def test_alone(self) -> None:
         """Refused although a later request was accepted: it is the device."""

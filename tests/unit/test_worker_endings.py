@@ -74,7 +74,7 @@ def test_a_run_rests_while_its_audience_is_made() -> None:
 
 
 def test_cancelled_while_its_audience_is_made() -> None:
-    """The run ends, and what is under way is told to stop."""
+    """The run ends, and what is under way gets the order to stop."""
     world = World(users(10))
     world.preparing = "preparing: reading"
     invoke(world)

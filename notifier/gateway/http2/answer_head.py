@@ -42,7 +42,7 @@ class HeaderBlock:
         self._fragments = 1
 
     def add(self, payload: bytes) -> None:
-        """Keep what is within the limit; the status stands at the beginning."""
+        """Keep what is within the limit; the status is at the beginning."""
         self._bytes += len(payload)
         self._fragments += 1
         if self._fragments > FRAGMENT_LIMIT or self._bytes > FRAGMENTS_BYTES:

@@ -92,7 +92,7 @@ class Dial:
         return self.channel is not None or bool(self.error)
 
     def abandon(self) -> None:
-        """Nobody waits for it any more: what it still opens is closed."""
+        """No caller waits for it any more: what it still opens is closed."""
         with self._lock:
             self._abandoned = True
             if self.channel is not None:

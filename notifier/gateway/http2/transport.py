@@ -137,7 +137,7 @@ class _Waker:
         return self._ours.fileno()
 
     def wake(self) -> None:
-        """Never blocks: a full pipe wakes as well. After the transport's end there is nobody to wake."""
+        """Never blocks: a full pipe wakes as well. After the transport's end there is no thread to wake."""
         with contextlib.suppress(OSError):
             self._theirs.send(b"!")
 
