@@ -8,7 +8,7 @@ import msgspec
 
 from audiences.shape import UPDATED_AT
 from notifier.audience.lines import decode_or_broken
-from notifier.model.recipient import Device, Environment, Recipient
+from notifier.model.recipient import Recipient
 from notifier.model.record_reading import REPEATED, read_recipient
 from notifier.model.spelling import BrokenRecord
 
@@ -60,18 +60,9 @@ def judged(number: int, record: object) -> Iterator[Row | Invalid]:
 
 
 def _row(number: int, recipient: Recipient, updated_at: str | None) -> Row:
-    devices = [_plain(device) for _, device in recipient.devices]
+    devices = [device.as_json() for _, device in recipient.devices]
     attributes = encoded(recipient.attributes).decode() if recipient.attributes else None
     return Row(number, recipient.user_id, devices, recipient.locale, recipient.timezone, updated_at, attributes)
-
-
-def _plain(device: Device) -> dict[str, str]:
-    written = {"platform": device.platform.value, "token": device.token}
-    if device.gateway is not None:
-        written["gateway"] = device.gateway.value
-    if device.environment is not Environment.PRODUCTION:
-        written["environment"] = device.environment.value
-    return written
 
 
 def _without_updated_at(record: object) -> tuple[object, str | None]:

@@ -3,7 +3,6 @@
 import contextlib
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -11,10 +10,11 @@ import msgspec
 from sandbox import scene
 from sandbox.bridge import Bridge
 from sandbox.outside import Outside
+from sandbox.running import Running
 from sandbox.trial import TEMPLATE, Setting, Trial
 
 
-class Office:
+class Office(Running):
     """A trial whose approval pages are served. `url` is where they are; `addresses` is all there is to open."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Office:
         self.outside = outside
         self.addresses = addresses
         self.url = bridge.url
-        self._running = running
+        super().__init__(running)
         self._clock: Path | None = None
 
     @classmethod
@@ -84,15 +84,3 @@ class Office:
     def mails(self) -> list[dict[str, Any]]:
         """What was mailed, oldest first."""
         return scene.mails(self.trial.sandbox.endpoint_url)
-
-    def stop(self) -> None:
-        """End everything."""
-        self._running.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -5,7 +5,6 @@ import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
@@ -17,6 +16,7 @@ from sandbox.deploy import Options, deploy
 from sandbox.local_lambda.http_api import LambdaApi
 from sandbox.local_lambda.invocation import FaultPlan, no_fault
 from sandbox.local_lambda.service import LocalLambda
+from sandbox.running import Running
 
 Preparation = Callable[[LocalAws], Mapping[str, str]]
 _LEFTOVERS: Final = ("environments", "spool", "logs")
@@ -55,7 +55,7 @@ class _Messages:
         )
 
 
-class Sandbox:
+class Sandbox(Running):
     """A deployed stack. Two at once, with different `state_dir`, do not meet: every port is a free one.
 
     `lambda_` is the local Lambda, `aws` the local AWS, `stack` what the template asked for, `state_dir` holds `logs/`.
@@ -69,7 +69,7 @@ class Sandbox:
         self.lambda_ = lambda_
         self.state_dir = state_dir
         self.endpoint_url = aws.endpoint_url
-        self._running = running
+        super().__init__(running)
 
     @classmethod
     def start(
@@ -131,15 +131,3 @@ class Sandbox:
     def table(self) -> str:
         """The name of the template's first table."""
         return self.stack.tables[0].name
-
-    def stop(self) -> None:
-        """Ends everything that was started. May be called twice. Logs stay."""
-        self._running.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -19,6 +18,7 @@ from sandbox.aws import LocalAws
 from sandbox.deploy import Options
 from sandbox.gateways import Gateways
 from sandbox.local_lambda.invocation import Delivery, Fault, FaultPlan, Invocation, no_fault
+from sandbox.running import Running
 from sandbox.stack import Sandbox
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
@@ -72,7 +72,7 @@ class _Context:
         return int((self._ends_s - time.monotonic()) * 1000)
 
 
-class Trial:
+class Trial(Running):
     """A running sandbox with its stand-ins."""
 
     def __init__(self, sandbox: Sandbox, gateways: Gateways, running: contextlib.ExitStack) -> None:
@@ -80,7 +80,7 @@ class Trial:
         self.gateways = gateways
         self.s3 = sandbox.client("s3")
         self.ledger = DynamoLedger(sandbox.client("dynamodb"), sandbox.table, time.time)
-        self._running = running
+        super().__init__(running)
 
     @classmethod
     def start(
@@ -235,18 +235,6 @@ class Trial:
             "unsettled": summary.unsettled,
             "rows_prefix": summary.rows_prefix,
         }
-
-    def stop(self) -> None:
-        """End everything."""
-        self._running.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def _arm(arm: Mapping[str, Any]) -> dict[str, int]:

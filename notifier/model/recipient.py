@@ -52,6 +52,15 @@ class Device(msgspec.Struct, frozen=True, gc=False):
         """The gateway that it is sent through: as stated, else APNs for iOS and FCM for the others."""
         return self.gateway or (Gateway.APNS if self.platform is Platform.IOS else Gateway.FCM)
 
+    def as_json(self) -> dict[str, str]:
+        """As a batch file has it, without members that have their default."""
+        written = {"platform": self.platform.value, "token": self.token}
+        if self.gateway is not None:
+            written["gateway"] = self.gateway.value
+        if self.environment is not Environment.PRODUCTION:
+            written["environment"] = self.environment.value
+        return written
+
     def __repr__(self) -> str:
         return f"Device(platform={self.platform.value!r}, token={masked(self.token)!r})"
 

@@ -8,7 +8,7 @@ import msgspec
 
 from notifier.model.plain_words import quoted
 from notifier.model.plurals import counted
-from notifier.model.recipient import Device, Environment, UserRecord
+from notifier.model.recipient import UserRecord
 from notifier.model.record_reading import read_recipient
 from notifier.model.spelling import BrokenRecord
 from notifier.model.suspicious_values import BrokenGroup, RecordPlace, add_broken
@@ -84,18 +84,8 @@ def _judged(table: Table, columns: Sequence[str], counts: RowCounts) -> Iterator
         counts.devices += len(recipient.devices)
         if recipient.devices:
             own = {name: value for name, value in record.items() if name not in (*_DEVICE, "devices", "user_id")}
-            devices = [_as_json(device) for _, device in recipient.devices]
+            devices = [device.as_json() for _, device in recipient.devices]
             yield {"user_id": recipient.user_id, "devices": devices, **own}
-
-
-def _as_json(device: Device) -> dict[str, str]:
-    """A device as a batch file has it, without members that have their default."""
-    written = {"platform": device.platform.value, "token": device.token}
-    if device.gateway is not None:
-        written["gateway"] = device.gateway.value
-    if device.environment is not Environment.PRODUCTION:
-        written["environment"] = device.environment.value
-    return written
 
 
 def _record(number: int, cells: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 import random
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ class Phones:
             shown.clear()
 
 
-class Endpoint:
+class Endpoint(ABC):
     """One gateway. `examine` is its own part, `word` puts an answer into its words."""
 
     def __init__(self, gateway: Gateway, behave: Behave, phones: Phones, latency: Latency | None = None) -> None:
@@ -97,13 +98,13 @@ class Endpoint:
         self._phones = phones
         self._latency_ms = latency.sampler() if latency else None
 
+    @abstractmethod
     def examine(self, scope: Scope, body: bytes) -> Ask | Reply:
         """What the gateway checks before it looks at the token: an Ask, or the refusal."""
-        raise NotImplementedError
 
+    @abstractmethod
     def word(self, scope: Scope, ask: Ask, behaviour: Behaviour) -> Reply:
         """The behaviour's answer in this gateway's words."""
-        raise NotImplementedError
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Takes one request (granian calls this)."""
@@ -123,10 +124,10 @@ class Endpoint:
                 counts.unanswered += 1
             self.end(scope, answered)
 
-    def begin(self, scope: Scope) -> None:
+    def begin(self, scope: Scope) -> None:  # noqa: B027 - a gateway may override it
         """Hook: a request has arrived."""
 
-    def end(self, scope: Scope, answered: bool) -> None:
+    def end(self, scope: Scope, answered: bool) -> None:  # noqa: B027 - a gateway may override it
         """Hook: a request is over."""
 
     async def _decide_or_say(self, scope: Scope, exchange: Exchange, nth: int) -> Reply | None:

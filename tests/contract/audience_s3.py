@@ -3,7 +3,8 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -44,6 +45,18 @@ def s3_client(endpoint: str, **settings: Any) -> Any:
         aws_secret_access_key="test",
         config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, **settings),
     )
+
+
+@contextmanager
+def empty_bucket(endpoint: str) -> Iterator[Any]:
+    """A client, with an empty bucket without versions, which is deleted afterwards with all versions in it."""
+    client = s3_client(endpoint)
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    yield client
+    for version in client.list_object_versions(Bucket=BUCKET).get("Versions", []):
+        client.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
+    client.delete_bucket(Bucket=BUCKET)
+    client.close()
 
 
 def users(count: int) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from tests.contract.audience_s3 import (
     Requests,
     as_lines,
     as_list,
+    empty_bucket,
     read_all,
     s3_client,
     take_exactly,
@@ -50,13 +51,8 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def s3(endpoint: str) -> Iterator[Any]:
     """A client, and an empty bucket without versions."""
-    client = s3_client(endpoint)
-    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    yield client
-    for version in client.list_object_versions(Bucket=BUCKET).get("Versions", []):
-        client.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
-    client.delete_bucket(Bucket=BUCKET)
-    client.close()
+    with empty_bucket(endpoint) as client:
+        yield client
 
 
 @pytest.fixture

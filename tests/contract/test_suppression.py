@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, FileCache, Suppression
-from tests.contract.audience_s3 import BUCKET, Requests, s3_client
+from tests.contract.audience_s3 import BUCKET, Requests, empty_bucket, s3_client
 from tests.contract.moto_stores import server_for
 
 
@@ -22,13 +22,8 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def s3(endpoint: str) -> Iterator[Any]:
     """A client, and an empty bucket."""
-    client = s3_client(endpoint)
-    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    yield client
-    for found in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        client.delete_object(Bucket=BUCKET, Key=found["Key"])
-    client.delete_bucket(Bucket=BUCKET)
-    client.close()
+    with empty_bucket(endpoint) as client:
+        yield client
 
 
 def put(s3: Any, key: str, ids: list[object]) -> None:
