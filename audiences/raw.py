@@ -16,6 +16,7 @@ import msgspec
 from audiences.faults import limits_as_faults
 from audiences.reader import Invalid, encoded, judged
 from audiences.sources import InputFile
+from notifier.audience.batch_file_parser import BatchFileParser
 from notifier.audience.local import read_local
 from notifier.audience.part_parser import PartParser
 from notifier.audience.unpack import Unpacker
@@ -78,6 +79,8 @@ def opened(source: InputFile, work: Path) -> RawFile:
         AudienceFault: the disk is full.
     """
     path = _plain(source, work)
+    if source.in_batch_file:
+        return RawFile(path, Format.VALUES)
     with path.open("rb") as stored:
         head = stored.read(_HEAD_BYTES)
     if head.startswith(_PARQUET):
@@ -100,7 +103,8 @@ def rewritten(source: InputFile, path: Path, work: Path) -> RawFile:
     """The file's records in numbered lines, as the worker's parsers read them. Raises BrokenFile."""
     out, broken, sample, number = work / f"{path.name}.lines", list[tuple[int, str]](), list[dict[str, Any]](), 0
     with limits_as_faults(source.name), out.open("wb") as lines:
-        for records in read_local(path, PartParser(source.name)):
+        parser = BatchFileParser(source.name) if source.in_batch_file else PartParser(source.name)
+        for records in read_local(path, parser):
             for record in records:
                 if isinstance(record, BrokenRecord):
                     broken.append((number, str(record)))

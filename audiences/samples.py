@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import msgspec
 
+from audiences.preparation import HASH
 from notifier.model.audience_counts import MAX_NAME_CHARS
 from notifier.model.recipient import Device, Gateway, Platform, masked
 
@@ -29,8 +30,9 @@ def samples_of(con: duckdb.DuckDBPyConnection, show: Sequence[str] | None) -> tu
     """
     found = con.execute(f"""
         SELECT user_id, devices, locale, timezone, attributes FROM (
-            SELECT *, row_number() OVER () AS n, row_number() OVER (PARTITION BY kind) AS of_kind FROM (
-                SELECT *, (locale, list_transform(devices, lambda d: d.platform)) AS kind
+            SELECT *, row_number() OVER (ORDER BY h, user_id) AS n,
+                   row_number() OVER (PARTITION BY kind ORDER BY h, user_id) AS of_kind FROM (
+                SELECT *, {HASH} AS h, (locale, list_transform(devices, lambda d: d.platform)) AS kind
                 FROM users LIMIT {_LOOKED_AT}))
         WHERE n <= {_FIRST} OR of_kind = 1 ORDER BY n LIMIT {SAMPLES}""")
     return tuple(_sample(*row, show=show) for row in found.fetchall())

@@ -34,12 +34,14 @@ class InputFile(msgspec.Struct, frozen=True):
         pinned: the object that it was fetched from; None for a file of this machine, or one that a query wrote.
         ordered: False if the order of its rows means nothing, as with the result of a query: then the order of the
             rows never decides which of two is the later.
+        in_batch_file: it is a batch file with its users in it.
     """
 
     path: Path
     name: str
     pinned: PinnedObject | None = None
     ordered: bool = True
+    in_batch_file: bool = False
 
 
 def pinned_files(client: "S3Client", names: Sequence[str], bucket: str) -> tuple[PinnedObject, ...]:

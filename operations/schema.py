@@ -47,7 +47,7 @@ def batch_file_schema() -> dict[str, Any]:
             del node["default"]
     whole, record = schema["$defs"]["BatchFile"], schema["$defs"]["UserRecord"]
     whole["oneOf"] = [{"required": ["users"]}, {"required": ["audience"]}]
-    whole["properties"]["audience"] = {"$ref": "#/$defs/Audience"}
+    whole["properties"]["audience"] = {"$ref": "#/$defs/AudienceSource"}
     whole["properties"]["users"].pop("default")
     record["anyOf"] = [{"required": ["devices"]}, {"required": ["platform", "token"]}]
     source = schema["$defs"]["AudienceSource"]

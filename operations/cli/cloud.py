@@ -9,7 +9,6 @@ import boto3
 import msgspec
 from botocore.config import Config
 
-from notifier.counting.store import DynamoCountJobs
 from notifier.model.run import Lane, LaneState, Run, source_of
 from notifier.stores.ledger import DynamoLedger
 from operations.cli.deployment import Deployment
@@ -58,13 +57,6 @@ class Cloud:
     def ledger(self) -> DynamoLedger:
         """The ledger. Commands only read it: every change is made by the control function."""
         return DynamoLedger(self.client("dynamodb"), self.deployment.table, self.now)
-
-    @property
-    def count_jobs(self) -> DynamoCountJobs:
-        """Counting jobs. Commands only read them."""
-        return DynamoCountJobs(
-            self.client("dynamodb"), self.deployment.table, self.client("s3"), self.deployment.bucket, self.now
-        )
 
     def control(self, event: Mapping[str, Any], *, wait: bool = True) -> dict[str, Any]:
         """What the control function answers; nothing without `wait`. Raises CommandError when it fails."""

@@ -1,141 +1,132 @@
 """`count`: how many users and devices an audience holds."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.text import Text
 
-from notifier.audience import BrokenFile, FileKind
-from notifier.audience.local import parser_for, read_local, read_local_head
-from notifier.counting.counter import AudienceCounter, AudienceFigures
-from notifier.counting.job import LEASE_MS, CountJob, CountStatus, count_id
-from notifier.model.campaign import Part
-from operations.cli.cloud import Cloud
-from operations.cli.display import print_figures, print_warnings, warnings_of
+from notifier.audience import BrokenFile, read_head
+from notifier.audience.local import read_local_head
+from notifier.model.batch_file import BatchFileHead
+from notifier.model.campaign import BrokenCampaign
+from notifier.model.suspicious_values import warnings_in
+from operations.cli.audiences import Memory, Show, Work, inputs_of, progress_of
+from operations.cli.display import print_counts
 from operations.cli.errors import CommandError, ExitCode, reports_errors
-from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
-from operations.cli.sources import FIX_THE_FILE, LazyCloud, pin_url
+from operations.cli.options import AsJson, Stack, StackFile, console, print_json
+from operations.cli.requests import From, RequestPlace, faults, must_be_prepared, workplace
+from operations.cli.sources import pin_url, s3_client
 
-POLL_S = 0.5
-ASK_AGAIN_S = LEASE_MS / 1000 + 15
-"""A claim on a job that makes no progress is over by then, with some room: asking again starts another worker on it."""
+if TYPE_CHECKING:
+    from audiences.build import Order
+    from audiences.database import Limits
+    from notifier.model.audience_counts import Counts
+
+_SCHEME = "s3://"
 
 
 @reports_errors
 def count(
     source: Annotated[
-        list[str], typer.Argument(metavar="PART", help="Audience parts: s3://bucket/key, or files on this machine.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="A batch file, or files of users: here, or s3://bucket/key; folders and prefixes (ending in /), and "
+            "globs. JSON, CSV, Parquet; plain, gzip or zstd.",
+        ),
     ],
-    by: By = None,
-    timeout_s: Annotated[float, typer.Option(help="How long to wait for the stack to count.")] = 3600.0,
+    root: From = None,
+    show: Show = None,
+    memory_mb: Memory = 400,
+    work: Work = None,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count an audience: users, devices by platform, repeated tokens, locales, time zones, attributes.
+    """Count the audience that these files make: users with all their devices, one push per token.
 
-    Parts in S3 are counted by the stack, and the result is kept: the same objects
-    are not counted a second time. Files on this machine are counted here.
+    Of a batch file whose audience is made of files, a stored query, SQL or a
+    combination, that audience is made here and counted.
 
     Exit 0 if there is a valid device, 1 if there is none.
 
-    Example: notifier count s3://push-campaigns/audiences/part-000.json.gz
+    Example: notifier count s3://push-campaigns/audiences/2026-11-28/
+
+    Example: notifier count events/batches/query.json --from events
     """
-    remote = [name.startswith("s3://") for name in source]
-    if any(remote) and not all(remote):
-        raise CommandError(ExitCode.USAGE, "some parts are in S3 and some are here", "count them apart")
-    if all(remote):
-        figures = _count_in_stack(LazyCloud(stack, stack_file).get(), source, who(by), timeout_s, as_json)
-    else:
-        figures = _count_here(source)
+    with workplace(work, memory_mb) as limits, faults(), progress_of(as_json) as on_progress:
+        from audiences.build import count as count_order  # noqa: PLC0415 - DuckDB is loaded where it is needed
+
+        order = _order(source, RequestPlace(source[0], root, stack, stack_file), limits, stack, stack_file)
+        if show:
+            order = msgspec.structs.replace(order, show=tuple(show))
+        own = msgspec.structs.replace(limits, work=limits.work / "database")
+        found = count_order(order, own, on_progress)
+    warnings = list(warnings_of(found))
     if as_json:
-        print_json(msgspec.to_builtins(figures) | {"warnings": list(warnings_of(figures))})
-    else:
-        print_figures(console(), figures)
-        print_warnings(console(), figures)
-    # The warnings say why: a run with such an audience would be refused.
-    if not figures.devices:
-        raise typer.Exit(ExitCode.NOT_FINE)
+        print_json(msgspec.to_builtins(found) | {"warnings": warnings})
+        return
+    print_counts(console(), found)
+    for warning in warnings:
+        console().print(Text(f"! {warning}", style="yellow"))
 
 
-def _count_here(source: list[str]) -> AudienceFigures:
-    """Count files on this machine as one audience. Records are numbered within the file that holds them."""
-    name, first = "", 0
-    counts = AudienceCounter(locate=lambda number: (name if len(source) > 1 else "", number - first))
+def warnings_of(counts: "Counts") -> Iterator[str]:
+    """What looks wrong in an audience without a campaign: any attribute might be used by a text."""
+    return warnings_in(counts.null_words, counts.other_gateway, None)
+
+
+def _order(
+    source: list[str], place: RequestPlace, limits: "Limits", stack: str | None, stack_file: Path | None
+) -> "Order":
+    """What the sources make: a batch file's audience, or files of users."""
+    from audiences.build import Order  # noqa: PLC0415
+
+    head = _head(source, stack, stack_file)
+    if head is not None and head.audience is not None:
+        return place.order(_request(source[0], head.audience), limits)
+    inputs = inputs_of(source, limits, stack, stack_file)
+    if head is not None:
+        inputs = tuple(msgspec.structs.replace(one, in_batch_file=True) for one in inputs)
+    return Order({"files": source}, inputs)
+
+
+def _head(source: list[str], stack: str | None, stack_file: Path | None) -> BatchFileHead | None:
+    """The keys of a batch file; None where the sources are files of users."""
     try:
-        for name in source:
-            path, first = Path(name), counts.figures.records
-            for records in read_local(path, parser_for(path, _content_of(path))):
-                counts.take(records)
-    except BrokenFile as error:
-        raise CommandError(ExitCode.NOT_FINE, str(error), FIX_THE_FILE) from None
-    counts.figures.repeated_tokens = counts.tokens.repeated()
-    return counts.figures
-
-
-def _content_of(path: Path) -> FileKind:
-    """Whether a file is a batch file with its users in it, or users alone. Raises CommandError where it has none."""
-    try:
-        head = read_local_head(path)
+        if len(source) == 1 and not source[0].endswith("/") and _is_one_object(source[0]):
+            if not source[0].startswith(_SCHEME):
+                return read_local_head(Path(source[0]))
+            client = s3_client(stack, stack_file)
+            return read_head(client, pin_url(client, source[0]))
     except BrokenFile:
-        return FileKind.USERS
-    if head.audience is not None:
-        raise CommandError(
-            ExitCode.USAGE, f"{path}: its users are elsewhere", "count the parts that its audience names"
-        )
-    return FileKind.BATCH_FILE
+        return None
+    for name in source:
+        if len(source) > 1 and Path(name).is_file() and _is_batch_file(Path(name)):
+            raise CommandError(ExitCode.USAGE, f"{name}: a batch file beside other files", "count it apart")
+    return None
 
 
-def _count_in_stack(cloud: Cloud, source: list[str], by: str, timeout_s: float, as_json: bool) -> AudienceFigures:
-    """The stack's count of these objects, from an earlier job where there is one."""
-    client = cloud.client("s3")
-    pinned = [pin_url(client, url) for url in source]
-    parts = [Part(one.key, one.bucket, one.version_id, one.etag) for one in pinned]
-    count = count_id(parts)
-    job = cloud.count_jobs.read(count)
-    if job is None or job.status is not CountStatus.DONE:
-        named = [{"bucket": p.bucket, "key": p.key, "version_id": p.version_id, "etag": p.etag} for p in parts]
-
-        def ask() -> None:
-            # Not waited for: counting takes longer than a connection may be idle.
-            cloud.control({"action": "count", "parts": named, "by": by}, wait=False)
-
-        job = _await_job(cloud, count, job, ask, timeout_s, as_json)
-    if job.result is None:
-        raise CommandError(ExitCode.NOT_FINE, f"counting failed: {job.reason}", "fix the audience, then count it again")
-    return job.result
+def _is_one_object(name: str) -> bool:
+    return Path(name).is_file() or (name.startswith(_SCHEME) and not set(name) & set("*?["))
 
 
-def _await_job(
-    cloud: Cloud, count: str, before: CountJob | None, ask: Callable[[], None], timeout_s: float, as_json: bool
-) -> CountJob:
-    """Ask for a count and wait until it ends; ask again when its job has not moved for longer than a claim lasts.
+def _is_batch_file(path: Path) -> bool:
+    try:
+        read_local_head(path)
+    except BrokenFile:
+        return False
+    return True
 
-    Args:
-        before: an earlier job with the same id, which has failed: its ending is not this one's.
-    """
-    began = moved = time.monotonic()
-    columns = (TextColumn("counting"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[users]:,} users"))
-    with Progress(*columns, console=notes(), transient=True, disable=as_json) as progress:
-        task = progress.add_task("counting", total=None, users=0)
-        ask()
-        while time.monotonic() - began < timeout_s:
-            job = cloud.count_jobs.read(count)
-            if job is not None and job != before:
-                done = job.progress
-                progress.update(task, total=done.bytes_total or None, completed=done.bytes, users=done.users)
-                if job.status is not CountStatus.COUNTING:
-                    return job
-                before, moved = job, time.monotonic()
-            elif time.monotonic() - moved > ASK_AGAIN_S:
-                # The function that counted has crashed: its claim is over, and the next one continues the job.
-                ask()
-                moved = time.monotonic()
-            time.sleep(POLL_S)
-    raise CommandError(
-        ExitCode.NOT_FINE, f"still counting after {timeout_s:.0f} s", "run the same command later: counting goes on"
-    )
+
+def _request(name: str, audience: object) -> dict[str, Any]:
+    """The audience of a batch file as a request. Raises CommandError for what is none."""
+    try:
+        must_be_prepared(audience)
+    except BrokenCampaign as error:
+        raise CommandError(ExitCode.NOT_FINE, f"{name}: {error}", "correct the audience") from None
+    assert isinstance(audience, dict)
+    return audience

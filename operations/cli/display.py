@@ -1,7 +1,7 @@
 """Prints findings, figures and conversions for the terminal."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from rich.text import Text
 
 from notifier.content.languages import is_known, language_of
 from notifier.counting.counter import AudienceFigures
+from notifier.model.audience_counts import Counts
 from notifier.model.plurals import counted
-from notifier.model.suspicious_values import broken_lines, warnings_in
-from notifier.model.user_rows import joined_rows_note
+from notifier.model.suspicious_values import broken_lines
 from operations.convert.audience import RowCounts
 from operations.convert.files import WINDOWS
 from operations.convert.pinpoint import EndpointCounts
@@ -57,7 +57,7 @@ def print_inspection(out: Console, found: Inspection, *, payloads: bool = False)
         name = {"apns": "APNs", "fcm": "FCM"}[gateway]
         size = f"{name}: largest payload {sizes.largest:,} of {sizes.limit:,} bytes"
         out.print(Text(size, style="red" if sizes.too_large else ""))
-    print_figures(out, found.figures)
+    _print_audience(out, found)
     if any(found.languages):
         out.print(Text(f"texts read: {readers(found.languages, found.own_texts)}"))
     if found.excluded:
@@ -68,6 +68,14 @@ def print_inspection(out: Console, found: Inspection, *, payloads: bool = False)
     _print_broken(out, found)
     for preview in found.previews:
         out.print(_preview(preview, payloads=payloads))
+
+
+def _print_audience(out: Console, found: Inspection) -> None:
+    if found.prepared is None:
+        print_figures(out, found.figures)
+        return
+    out.print(Text("made of what its audience names, before it is sent:", style="dim"))
+    print_counts(out, found.prepared)
 
 
 def readers(languages: Mapping[str, int], own_texts: Mapping[str, int]) -> str:
@@ -186,22 +194,32 @@ def print_figures(out: Console, figures: AudienceFigures) -> None:
         out.print(Text(f"  {line}"))
 
 
-def warnings_of(figures: AudienceFigures) -> Iterator[str]:
-    """What looks wrong in an audience without a campaign: any attribute might be used by a text."""
-    if not figures.devices:
-        yield "there is no valid device: a run with this audience is refused"
-    if joined := joined_rows_note(figures.records, figures.users):
-        yield joined
-    yield from warnings_in(figures.null_words, figures.other_gateway, None)
+def print_counts(out: Console, counts: Counts) -> None:
+    """Print what a prepared audience holds."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    platforms = ", ".join(
+        f"{platform} {count:,} by {gateway}"
+        for platform, gateways in counts.devices.items()
+        for gateway, count in gateways.items()
+    )
+    table.add_row("rows", f"{counts.rows:,}")
+    table.add_row("users", f"{counts.users:,} ({counted(counts.joined_rows, 'row')} joined to their users)")
+    table.add_row("devices", f"{counts.device_count:,} ({platforms})")
+    table.add_row("repeated tokens", f"{counts.repeated_tokens:,}")
+    table.add_row("locales", Text(_largest(counts.locales)))
+    table.add_row("time zones", Text(_largest(counts.timezones)))
+    for name, found in counts.attributes.items():
+        examples = f"; such as {', '.join(found.examples)}" if found.examples else ""
+        table.add_row(Text(name), Text(f"missing for {counted(found.lacking, 'user')}{examples}"))
+    out.print(table)
+    for reason, count in counts.invalid.items():
+        places = ", ".join(f"{one.row:,} of {one.input}" for one in counts.invalid_first if one.reason == reason)
+        out.print(Text(f"  {count:,} × {reason} (first: row {places})"))
 
 
-def print_warnings(out: Console, figures: AudienceFigures) -> None:
-    """Print these warnings."""
-    for warning in warnings_of(figures):
-        out.print(Text(f"! {warning}", style="yellow"))
-
-
-def _largest(counts: dict[str, int]) -> str:
+def _largest(counts: Mapping[str, int]) -> str:
     listed = sorted(counts.items(), key=lambda item: -item[1])
     rest = len(listed) - MAX_NAMES
     more = f" and {rest} more" if rest > 0 else ""

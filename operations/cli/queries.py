@@ -12,6 +12,7 @@ from rich.text import Text
 
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, Stack, StackFile, console, notes, print_json
+from operations.cli.sources import s3_client
 
 if TYPE_CHECKING:
     from audiences.build import Order
@@ -73,7 +74,7 @@ def list_queries(root: Root = ".", stack: Stack = None, stack_file: StackFile = 
     """
     from audiences.faults import AudienceFault  # noqa: PLC0415 - DuckDB is loaded for these commands only
 
-    files = _Root(root, stack, stack_file)
+    files = QueryRoot(root, stack, stack_file)
     found: list[dict[str, Any]] = []
     for name in files.names():
         try:
@@ -114,7 +115,7 @@ def _listed(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-class _Root:
+class QueryRoot:
     """Where stored queries and their tables are: a directory that looks like the bucket, or the bucket."""
 
     def __init__(self, root: str, stack: str | None, stack_file: Path | None) -> None:
@@ -123,8 +124,6 @@ class _Root:
         self.directory = Path(root)
 
     def client(self) -> Any:
-        from operations.cli.audiences import s3_client  # noqa: PLC0415 - that module imports this one
-
         return s3_client(self._stack, self._stack_file)
 
     def names(self) -> Iterator[str]:
@@ -145,13 +144,17 @@ class _Root:
         return read_query(name, self._read(sql_key(name)), self._read(about_key(name)))
 
     def _read(self, key: str) -> bytes:
+        mend = "notifier audience queries lists those that are there"
         if not self.bucket:
-            return (self.directory / key).read_bytes()
+            try:
+                return (self.directory / key).read_bytes()
+            except FileNotFoundError:
+                problem = f"{self.directory / key}: there is no such query"
+                raise CommandError(ExitCode.NOT_FOUND, problem, mend) from None
         client = self.client()
         try:
             data: bytes = client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except client.exceptions.NoSuchKey:
-            mend = "notifier audience queries lists those that are there"
             raise CommandError(ExitCode.NOT_FOUND, f"s3://{self.bucket}/{key}: there is no such object", mend) from None
         return data
 
@@ -179,7 +182,7 @@ def order_of(asked: Asked, limits: "Limits", destination: "Destination", show: S
     from audiences.build import found_manifest  # noqa: PLC0415
     from audiences.run_query import QueryOrder, pinned_query  # noqa: PLC0415
 
-    root = _Root(asked.root, asked.stack, asked.stack_file)
+    root = QueryRoot(asked.root, asked.stack, asked.stack_file)
     engine, query, request, tables, may_show = _resolved(asked, root, limits)
     pinned = pinned_query(query, tables, engine, None if engine == "duckdb" else time.time())
     order = QueryOrder(request, (), attempt, tuple(show) or may_show, made_of=pinned)
@@ -194,7 +197,7 @@ def order_of(asked: Asked, limits: "Limits", destination: "Destination", show: S
 
 
 def _resolved(
-    asked: Asked, root: _Root, limits: "Limits"
+    asked: Asked, root: QueryRoot, limits: "Limits"
 ) -> "tuple[str, Query, dict[str, Any], dict[str, tuple[InputFile, ...]], tuple[str, ...]]":
     """Engine, query, request, tables, and columns that may be shown, of what was asked for."""
     from audiences.queries import free_query, from_texts, with_values  # noqa: PLC0415
@@ -218,7 +221,7 @@ def _resolved(
     values = {name: texts if len(texts) > 1 else texts[0] for name, texts in given.items()}
     query = free_query(text, values, str(asked.sql))
     named = _pairs(asked.tables, "--table", "users=exports/*.parquet")
-    here = _Root("", asked.stack, asked.stack_file)
+    here = QueryRoot("", asked.stack, asked.stack_file)
     tables = {name: here.files(files, limits.work / f"table-{name}") for name, files in named.items()}
     request = {"sql": text, "engine": "duckdb", "tables": named, "parameters": plain(query.parameters)}
     return "duckdb", query, request, tables, ()
@@ -243,7 +246,7 @@ def _run_in_athena(
     from audiences.engines.athena import Athena  # noqa: PLC0415
     from audiences.engines.port import Attempt, await_rows  # noqa: PLC0415
 
-    root = _Root(asked.root, asked.stack, asked.stack_file)
+    root = QueryRoot(asked.root, asked.stack, asked.stack_file)
     if not asked.workgroup or not root.bucket:
         mend = "name them: --workgroup NAME --from s3://BUCKET; the workgroup needs a limit of bytes for a query"
         raise CommandError(ExitCode.USAGE, f"{query.name}: Athena needs a workgroup and a bucket to write to", mend)

@@ -1,11 +1,14 @@
 """The files that `validate`, `test` and `count` read: on this machine or in S3, by the worker's own parsers."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import boto3
 import typer
+from botocore.config import Config
 
 from notifier.audience import (
     AudienceChanged,
@@ -169,6 +172,14 @@ class LazyCloud:
         if self._cloud is None:
             self._cloud = Cloud(find_deployment(self._stack, self._stack_file))
         return self._cloud
+
+
+def s3_client(stack: str | None, stack_file: Path | None) -> Any:
+    """S3 as a stack has it where one is named, else as boto3 finds it."""
+    if stack or stack_file or os.environ.get("NOTIFIER_STACK_FILE") or os.environ.get("NOTIFIER_STACK"):
+        return Cloud(find_deployment(stack, stack_file)).client("s3")
+    is_stand_in = "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL_S3" in os.environ
+    return boto3.client("s3", config=Config(s3={"addressing_style": "path" if is_stand_in else "auto"}))
 
 
 def pin_url(client: Any, url: str) -> PinnedObject:

@@ -9,10 +9,11 @@ from rich.progress import Progress, TextColumn
 
 from notifier.audience import AudienceChanged, BrokenFile, IdSet
 from notifier.gateway.additions import addition_faults
-from notifier.model.campaign import Audience, Fault
+from notifier.model.campaign import Audience, BrokenCampaign, Fault
 from operations.cli.display import print_inspection
-from operations.cli.errors import ExitCode, reports_errors
+from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, Stack, StackFile, console, notes, print_json
+from operations.cli.requests import From, RequestPlace, must_be_prepared, prepared_records
 from operations.cli.sources import FIX_THE_FILE, FileArgument, InputFiles, LazyCloud
 from operations.dry_check import Inspector, repeated_keys
 
@@ -29,6 +30,7 @@ def validate(
     limit: Annotated[
         int, typer.Option(help="How many broken records and repeated tokens to list; 0: all.", min=0)
     ] = 50,
+    root: From = None,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
@@ -36,7 +38,8 @@ def validate(
     """Check a batch file as the worker will: every fault with its position, arms, payload sizes, three previews.
 
     Nothing is sent. A file on this machine needs no AWS, unless its audience or
-    exclude list is in S3.
+    exclude list is in S3. An audience that is made of files, a stored query, SQL
+    or a combination is made here first, by DuckDB.
 
     Exit 0 if the worker would take the file, 1 if it would refuse it.
 
@@ -47,7 +50,8 @@ def validate(
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,}"))
     with Progress(*columns, console=notes(), transient=True, disable=as_json) as progress:
         task = progress.add_task("checking users", total=None)
-        _inspect(inspector, inputs, lambda users: progress.update(task, completed=users), users_only=users_only)
+        place = RequestPlace(file, root, stack, stack_file)
+        _inspect(inspector, inputs, place, lambda users: progress.update(task, completed=users), users_only=users_only)
     found = inspector.finish()
     if as_json:
         print_json(found)
@@ -57,7 +61,14 @@ def validate(
         raise typer.Exit(ExitCode.NOT_FINE)
 
 
-def _inspect(inspector: Inspector, inputs: InputFiles, on_progress: Callable[[int], None], *, users_only: bool) -> None:
+def _inspect(
+    inspector: Inspector,
+    inputs: InputFiles,
+    place: RequestPlace,
+    on_progress: Callable[[int], None],
+    *,
+    users_only: bool,
+) -> None:
     """Check the campaign, then every record. A file that cannot be read to its end is a fault, like any other."""
     head = None
     try:
@@ -69,11 +80,33 @@ def _inspect(inspector: Inspector, inputs: InputFiles, on_progress: Callable[[in
             campaign = inspector.take_campaign(head.campaign)
             if campaign is not None and campaign.exclude is not None:
                 _exclude(inspector, inputs, campaign.exclude)
+        if head is not None and head.audience is not None and must_be_prepared(head.audience):
+            _inspect_prepared(inspector, head.audience, place, on_progress)
+            return
         inspector.take_records(inputs.pieces(head), on_progress)
+    except BrokenCampaign as error:
+        for fault in error.faults:
+            inspector.add_fault(fault)
     except BrokenFile as error:
         # An audience part is no batch file: the likely slip is a missing option, not a broken file.
         mend = FIX_THE_FILE + ("" if head or users_only else USERS_ALONE)
         inspector.add_fault(Fault("file", str(error), mend))
+
+
+def _inspect_prepared(
+    inspector: Inspector, audience: object, place: RequestPlace, on_progress: Callable[[int], None]
+) -> None:
+    """Make the audience as the audience function would, then check its records. Raises CommandError."""
+    assert isinstance(audience, dict)
+    try:
+        with prepared_records(audience, place, lambda _what, users: on_progress(users)) as (counts, records):
+            inspector.found.prepared = counts
+            inspector.take_records(records, on_progress)
+    except CommandError as error:
+        if error.code not in (ExitCode.NOT_FINE, ExitCode.NOT_FOUND):
+            raise
+        # What is wrong with the audience is a fault of the file, like any other.
+        inspector.add_fault(Fault("audience", error.problem, error.mend))
 
 
 def _exclude(inspector: Inspector, inputs: InputFiles, exclude: Audience) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from notifier.counting.counter import AudienceFigures
+from notifier.model.audience_counts import Counts
 from notifier.model.campaign import Fault
 
 LIMIT_BYTES = 4096
@@ -71,6 +72,7 @@ class Inspection(msgspec.Struct):
         repeats: repeated tokens, up to the same limit.
         excluded: users on the exclude list; they belong to no arm.
         languages: users by the translation they read; "" for the message's own texts.
+        prepared: what was found in the making of an audience that has to be made first; None for any other.
         own_texts: the users who read the message's own texts, by their locale; "" for none.
     """
 
@@ -88,6 +90,7 @@ class Inspection(msgspec.Struct):
     previews: list[Preview] = []
     languages: dict[str, int] = {}
     own_texts: dict[str, int] = {}
+    prepared: Counts | None = None
 
     @property
     def is_fine(self) -> bool:

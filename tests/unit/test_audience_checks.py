@@ -171,18 +171,17 @@ def test_validate_warns_of_what_the_texts_use(tmp_path: Path) -> None:
 
 
 def test_count_warns_of_every_attribute(tmp_path: Path) -> None:
-    """No text is known; a batch file is counted like a part; several parts are named."""
+    """No text is known; a batch file is counted like any other file."""
     batch = written(tmp_path, "a.json", {"campaign": {"id": "c", "message": {"title": "Hi"}}, "users": USERS})
-    part = written(tmp_path, "b.json", [{"user_id": "u9"}])
-    result = CliRunner().invoke(app, ["count", str(batch), str(part), "--json"])
+    result = CliRunner().invoke(app, ["count", str(batch), "--json"])
     assert result.exit_code == 0, result.output
-    figures = json.loads(result.output)
-    assert [warning.partition(" ")[0] for warning in figures["warnings"]] == ["1", "first_name", "colour"]
-    places = [{"record": 2, "part": str(batch)}, {"record": 0, "part": str(part)}]
-    assert figures["broken"] == [{"reason": "token: missing", "count": 2, "places": places}]
+    counts = json.loads(result.output)
+    assert [warning.partition(" ")[0] for warning in counts["warnings"]] == ["1", "first_name", "colour"]
+    assert counts["invalid"] == {"token: missing": 1}
+    assert counts["invalid_first"] == [{"input": str(batch), "row": 2, "reason": "token: missing"}]
     shown = CliRunner().invoke(app, ["count", str(batch)]).output
     assert "first_name is the word null for 1 user" in shown
-    assert "1 × token: missing (record 2)" in shown
+    assert "1 × token: missing (first: row 2 of" in " ".join(shown.split())
 
 
 def test_the_form_warns_too() -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -270,19 +271,73 @@ def test_pause_needs_to_know_which() -> None:
     assert run("pause", "x", "--all").exit_code == ExitCode.USAGE
 
 
-def test_counting_a_file_here(tmp_path: Path) -> None:
-    """Files on this machine are counted without a stack."""
-    path = tmp_path / "part.json"
-    path.write_text(json.dumps([user(n, timezone="Europe/London") for n in range(10)]))
-    figures = json.loads(run("count", path, path, "--json").output)
-    assert figures["users"] == 20
-    assert figures["repeated_tokens"] == 10
-    assert figures["timezones"] == {"Europe/London": 20}
+def test_counting_files_here(tmp_path: Path) -> None:
+    """Files on this machine are counted without a stack, as one audience: a user of both is one, and so is a token."""
+    (tmp_path / "a.json").write_text(json.dumps([user(n, timezone="Europe/London") for n in range(10)]))
+    (tmp_path / "b.csv").write_text("user_id,platform,token\nu9,ios,a-token-of-a-tenth-user\n")
+    counts = json.loads(run("count", tmp_path / "a.json", tmp_path / "b.csv", "--json").output)
+    assert (counts["rows"], counts["users"], counts["joined_rows"]) == (11, 10, 1)
+    assert counts["timezones"] == {"Europe/London": 10}
 
 
-def test_parts_here_and_there_are_not_mixed(tmp_path: Path) -> None:
-    """One count is either done here or by the stack."""
-    assert run("count", tmp_path / "a", "s3://b/c").exit_code == ExitCode.USAGE
+@pytest.mark.parametrize(
+    ("name", "users"), [("query.json", 28), ("files.json", 7), ("combination.json", 36), ("inline.json", 2)]
+)
+def test_an_audience_that_is_made_first(name: str, users: int) -> None:
+    """`count` and `validate` make it here, as the audience function would, from a directory like a bucket."""
+    file = SAMPLES.parent / "batches" / name
+    where = ("--from", SAMPLES.parent) if name != "inline.json" else ()
+    counts = json.loads(run("count", file, *where, "--json").output)
+    assert counts["users"] == users
+    found = json.loads(run("validate", file, *where, "--json").output)
+    assert found["faults"] == []
+    if where:
+        assert found["figures"]["users"] == users
+        assert found["prepared"]["users"] == users
+        assert sum(arm["users"] for arm in found["arms"].values()) == users
+        shown = run("validate", file, *where).output
+        assert "made of what its audience names" in shown
+
+
+@pytest.mark.parametrize(
+    ("audience", "words"),
+    [
+        ({"query": {"name": "nobody"}}, "nobody"),
+        ({"query": {"name": "follows-brands", "parameters": {"brands": ["Nike"]}}}, "is not one of the choices"),
+        ({"sql": "SELECT 1 AS user_id"}, "the result has no column platform"),
+        ({"files": ["standing/nothing/*.csv"]}, "there is no such file"),
+        ({"files": ["a"], "query": {"name": "x"}}, "exactly one of"),
+        ({"query": {"name": "follows-brands"}, "where": [{"column": "email", "is": ["x"]}]}, "may not be filtered by"),
+    ],
+)
+def test_what_is_wrong_with_such_an_audience(tmp_path: Path, audience: dict[str, Any], words: str) -> None:
+    """`validate` has it among the faults, `count` ends with it: the words of the audience function."""
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps({"campaign": CAMPAIGN, "audience": audience}))
+    found = run("validate", path, "--from", SAMPLES.parent, "--json")
+    assert found.exit_code == ExitCode.NOT_FINE, found.output
+    [fault] = json.loads(found.output)["faults"]
+    assert words in f"{fault['problem']} {fault['mend']}"
+    counted = run("count", path, "--from", SAMPLES.parent)
+    assert counted.exit_code in (ExitCode.NOT_FINE, ExitCode.NOT_FOUND)
+    assert words in " ".join(counted.output.split())
+
+
+def test_an_audience_elsewhere_needs_a_place(tmp_path: Path) -> None:
+    """Without a stack or a directory the command says how to name one."""
+    for command in ("count", "validate"):
+        result = run(command, SAMPLES.parent / "batches" / "query.json")
+        assert result.exit_code == ExitCode.USAGE
+        assert "--from DIR" in " ".join(result.output.split())
+
+
+def test_without_duckdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs it says so, and how to install it; a plain batch file is validated without."""
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    result = run("count", SAMPLES.parent / "batches" / "query.json", "--from", SAMPLES.parent)
+    assert result.exit_code == ExitCode.USAGE
+    assert "pip install 'notifier[audiences]'" in " ".join(result.output.split())
+    assert run("validate", SAMPLES.parent / "batches" / "inline.json").exit_code == ExitCode.FINE
 
 
 @pytest.mark.parametrize("name", ["endpoints.csv", "endpoints.json"])
@@ -424,9 +479,7 @@ def test_an_audience_without_a_device_is_no_answer_to_count_on(tmp_path: Path) -
     path.write_text(json.dumps([{"user_id": "a"}, {"user_id": "b"}]))
     result = run("count", path)
     assert result.exit_code == ExitCode.NOT_FINE
-    assert "there is no valid device: a run with this audience is refused" in result.output
-    found = json.loads(run("count", path, "--json").output)
-    assert (found["devices"], len(found["warnings"])) == (0, 1)
+    assert "none of the 2 rows can be sent to: 2 × token: missing" in result.output
 
 
 def test_one_is_no_plural(tmp_path: Path) -> None:
