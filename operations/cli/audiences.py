@@ -12,6 +12,7 @@ from rich.progress import Progress as ProgressBar
 from rich.progress import SpinnerColumn, TextColumn
 from rich.text import Text
 
+from notifier.model.plurals import counted
 from operations.cli.display import print_counts
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, Stack, StackFile, console, notes, print_json
