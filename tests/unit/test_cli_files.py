@@ -479,7 +479,7 @@ def test_an_audience_without_a_device_is_no_answer_to_count_on(tmp_path: Path) -
     path.write_text(json.dumps([{"user_id": "a"}, {"user_id": "b"}]))
     result = run("count", path)
     assert result.exit_code == ExitCode.NOT_FINE
-    assert "none of the 2 rows can be sent to: 2 × token: missing" in result.output
+    assert "of 2 rows none can be sent to: 2 × token: missing" in result.output
 
 
 def test_one_is_no_plural(tmp_path: Path) -> None:
