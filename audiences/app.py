@@ -1,11 +1,15 @@
-"""The Lambda entry of the audience function: `{"prepare": RUN, "worker": FUNCTION}` makes the audience of a run."""
+"""The Lambda entry of the audience function.
+
+`{"prepare": RUN, "worker": FUNCTION}` makes the audience of a run. An event of EventBridge tells that a query of Athena
+has ended.
+"""
 
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +21,15 @@ from botocore.exceptions import ClientError
 from audiences.build import build, found_manifest
 from audiences.database import Limits
 from audiences.destinations import Bucket
+from audiences.engines.athena import Athena, ended_execution
+from audiences.engines.port import EngineName, RemoteEngine
 from audiences.engines.port import Limits as QueryLimits
 from audiences.manifest_format import NAME, Manifest, folder_of
 from audiences.request import Resolver, order_of
 from audiences.run_preparation import Progress, RunPreparation
 from audiences.store import PreparationStore
+from audiences.warehouse import Queries, Warehouses
+from notifier.model.preparation import Preparation
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -29,18 +37,23 @@ if TYPE_CHECKING:
 WORK = Path("/tmp/audiences")  # noqa: S108 - Lambda's only writable place
 QUERY_TIME_S = 300.0
 """How long one query may take: of the function's 900 s, some must be left for the audience itself."""
+NO_WAREHOUSES = Warehouses({})
 MB_OF_ONE_VCPU = 1_769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 
 def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
-    """Make the audience of the run that the event names."""
+    """Make the audience of the run that the event names, or whose query has ended."""
     members: Mapping[str, Any] = event if isinstance(event, Mapping) else {}
-    if not members.get("prepare"):
+    told = {}
+    if (execution := ended_execution(members)) is not None:
+        outcome, told = _process().handle_end_of_query(execution), {"ended_query": execution}
+    elif members.get("prepare"):
+        outcome = _process().handle(str(members["prepare"]), str(members.get("worker", "")))
+    else:
         raise ValueError('expected {"prepare": RUN, "worker": FUNCTION}')
-    outcome = _process().handle(str(members["prepare"]), str(members.get("worker", "")))
     answer: dict[str, Any] = msgspec.to_builtins(outcome)
-    sys.stdout.write(json.dumps({"level": "INFO", "message": "prepared", **answer}) + "\n")
+    sys.stdout.write(json.dumps({"level": "INFO", "message": "prepared", **answer, **told}) + "\n")
     return answer
 
 
@@ -50,36 +63,63 @@ def _process() -> RunPreparation:
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
     session = boto3.Session()
     store = PreparationStore(session.client("dynamodb", config=config), os.environ["TABLE"], time.time)
-    make = S3Maker(session.client("s3", config=config), os.environ["BUCKET"], os.environ)
-    return RunPreparation(store, make, WorkerNudge(session.client("lambda", config=config)), WORK)
+    s3 = session.client("s3", config=config)
+    warehouses = warehouses_of(session, config, s3, os.environ)
+    make = S3Maker(s3, os.environ["BUCKET"], os.environ, warehouses)
+    nudge = WorkerNudge(session.client("lambda", config=config))
+    return RunPreparation(store, make, nudge, WORK, warehouses.stop)
+
+
+def warehouses_of(session: Any, config: Config, s3: Any, environment: Mapping[str, str]) -> Warehouses:
+    """The warehouses that the stack has parameters for."""
+    engines: dict[EngineName, Callable[[], RemoteEngine]] = {}
+    if group := environment.get("ATHENA_WORKGROUP"):
+        database = environment.get("ATHENA_DATABASE") or "default"
+        athena = partial(session.client, "athena", config=config)
+        engines["athena"] = lambda: Athena(athena(), s3, group, environment["BUCKET"], database)
+    return Warehouses(engines)
 
 
 class S3Maker:
-    """Makes audiences of objects in S3, by DuckDB, in the stack's bucket.
+    """Makes audiences of objects in S3 and of queries, by DuckDB, in the stack's bucket.
 
     Args:
         bucket: the stack's.
         environment: what Lambda says of the function, and `STORAGE_MB`.
+        now: seconds since the epoch.
     """
 
-    def __init__(self, client: Any, bucket: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        environment: Mapping[str, str],
+        warehouses: Warehouses = NO_WAREHOUSES,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._client = client
+        self._warehouses = warehouses
+        self._now = now
         self._destination = Bucket(client, bucket)
         self._memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"))
         self._storage_mb = int(environment.get("STORAGE_MB", "2048"))
 
-    def __call__(self, request: Mapping[str, Any], bucket: str, work: Path, on_progress: Progress) -> str:
-        """Make the audience and return the key of its manifest."""
-        resolved = Resolver(self._client, self._destination.bucket, bucket).resolve(request)
+    def __call__(self, preparation: Preparation, work: Path, on_progress: Progress) -> str:
+        """Make the audience and return the key of its manifest. Raises StillQuerying."""
+        queries, now_s = Queries.decode(preparation.queries), self._now()
+        # By the time of the first attempt: the audience's id stays the same while a warehouse is at work.
+        resolver = Resolver(self._client, self._destination.bucket, preparation.bucket, queries.began_s or now_s)
+        resolved = resolver.resolve(msgspec.json.decode(preparation.request))
         found = found_manifest(self._destination, resolved.id)
         if found is not None:
             return key_of(found)
+        queried = self._warehouses.rows(preparation.run_id, resolved, queries, now_s, work / "inputs")
         on_progress("reading what it is made of", 0)
         # Milliseconds: another run may be having the same audience made, and no two attempts share a folder.
         attempt = time.time_ns() // 1_000_000
         # A query and the database are never at work at the same time: each may use the whole share.
         limits = QueryLimits.of_function(self._memory_mb, self._storage_mb, QUERY_TIME_S)
-        order = order_of(self._client, resolved, attempt, work / "inputs", limits)
+        order = order_of(self._client, resolved, attempt, work / "inputs", limits, queried)
         return key_of(build(order, self._destination, self.limits(work / "database"), on_progress))
 
     def limits(self, work: Path) -> Limits:

@@ -4,6 +4,7 @@ resolve: names ── pinned objects, the id: nothing is read yet, and what is p
 fetch:   pinned objects ── files of this attempt ── queries are run over theirs
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import msgspec
 from audiences.build import Order
 from audiences.compose import Composed, Node, columns_to_show, every_source, read_composition
 from audiences.engines.duckdb import DuckDb
-from audiences.engines.port import Limits, Query
+from audiences.engines.port import EngineName, Limits, Query
 from audiences.faults import AudienceFault
 from audiences.fetch import fetch
 from audiences.manifest_format import audience_id
@@ -23,6 +24,7 @@ from audiences.sources import InputFile, pinned_files
 from notifier.audience.pin import pin_parts
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Part
+from notifier.model.plain_words import described
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,11 +34,18 @@ _NOWHERE = Path()
 
 
 class ResolvedSource(msgspec.Struct, frozen=True):
-    """A source of a request with everything pinned: objects of users, or a query and the objects of its tables."""
+    """A source of a request with everything pinned: objects of users, or a query and the objects of its tables.
+
+    Args:
+        engine: what runs the query.
+        asked_s: of a warehouse's query: when it was first asked for, in seconds since the epoch.
+    """
 
     objects: tuple[PinnedObject, ...] = ()
     query: Query | None = None
     tables: Mapping[str, tuple[PinnedObject, ...]] = {}
+    engine: EngineName = "duckdb"
+    asked_s: float | None = None
 
     @property
     def pinned(self) -> tuple[PinnedObject, ...]:
@@ -44,7 +53,7 @@ class ResolvedSource(msgspec.Struct, frozen=True):
         if self.query is None:
             return self.objects
         files = {name: tuple(_unfetched(one) for one in objects) for name, objects in self.tables.items()}
-        return (pinned_query(self.query, files, "duckdb"),)
+        return (pinned_query(self.query, files, self.engine, self.asked_s),)
 
 
 class ResolvedRequest(msgspec.Struct, frozen=True):
@@ -84,12 +93,14 @@ class Resolver:
     Args:
         stack: the bucket that has `queries/` and `standing/`.
         bucket: of names without one: the batch file's.
+        now_s: what a warehouse's query is pinned by, whose tables are not.
     """
 
-    def __init__(self, client: "S3Client", stack: str, bucket: str) -> None:
+    def __init__(self, client: "S3Client", stack: str, bucket: str, now_s: float | None = None) -> None:
         self._client = client
         self._stack = stack
         self._bucket = bucket
+        self._now_s = time.time() if now_s is None else now_s
         self._stored: dict[str, NamedQuery] = {}
 
     def resolve(self, request: Mapping[str, Any]) -> ResolvedRequest:
@@ -116,12 +127,17 @@ class Resolver:
             return ResolvedSource(pinned_files(self._client, source["files"], self._bucket))
         if "query" in source:
             stored = self._query(source["query"]["name"])
-            _check_engine(stored.about.engine, stored.file)
             query = with_values(stored, source["query"].get("parameters", {}))
-            return ResolvedSource((), query, self._tables(stored.about.tables, self._stack))
-        _check_engine(source.get("engine", "duckdb"), "audience.sql")
+            return self._queried(query, stored.about.engine, stored.about.tables, self._stack)
         query = free_query(source["sql"], source.get("parameters", {}), "audience.sql")
-        return ResolvedSource((), query, self._tables(source.get("tables", {}), self._bucket))
+        return self._queried(query, _engine(source.get("engine", "duckdb")), source.get("tables", {}), self._bucket)
+
+    def _queried(self, query: Query, engine: EngineName, tables: Mapping[str, Any], bucket: str) -> ResolvedSource:
+        if engine == "duckdb":
+            return ResolvedSource((), query, self._tables(tables, bucket))
+        if tables:
+            raise AudienceFault(f"{query.name}: {engine} has tables of its own", "leave tables out")
+        return ResolvedSource((), query, engine=engine, asked_s=self._now_s)
 
     def _tables(self, tables: Mapping[str, Any], bucket: str) -> dict[str, tuple[PinnedObject, ...]]:
         return {name: pinned_files(self._client, tuple(files), bucket) for name, files in tables.items()}
@@ -141,12 +157,20 @@ class Resolver:
         return data
 
 
-def order_of(client: "S3Client", resolved: ResolvedRequest, attempt: int, work: Path, limits: Limits) -> RequestOrder:
+def order_of(
+    client: "S3Client",
+    resolved: ResolvedRequest,
+    attempt: int,
+    work: Path,
+    limits: Limits,
+    queried: Mapping[int, tuple[InputFile, ...]] = {},
+) -> RequestOrder:
     """The order of a request: its objects fetched, its queries run.
 
     Args:
         work: a directory of this attempt.
-        limits: of each query.
+        limits: of each query that is run here.
+        queried: the rows of those that a warehouse has run, by the source's number.
 
     Raises:
         AudienceFault, AudienceChanged, AudienceUnreachable: as of fetching, and of the queries.
@@ -154,7 +178,7 @@ def order_of(client: "S3Client", resolved: ResolvedRequest, attempt: int, work: 
     inputs: list[InputFile] = []
     owners: list[int] = []
     for number, source in enumerate(resolved.sources):
-        found = _files_of(client, source, work / f"source-{number}", limits)
+        found = queried.get(number) or _files_of(client, source, work / f"source-{number}", limits)
         inputs += found
         owners += [number] * len(found)
     composition = resolved.node if _has_choices(resolved.node) else None
@@ -182,10 +206,15 @@ def _has_choices(node: Node) -> bool:
     return isinstance(node, Composed) or bool(node.filters)
 
 
-def _check_engine(engine: str, name: str) -> None:
-    if engine != "duckdb":
-        mend = "run it by notifier audience build --query, and name the parts that it writes"
-        raise AudienceFault(f"{name}: {engine} is not asked by a run", mend)
+def _engine(name: str) -> EngineName:
+    """The engine that a request names for its SQL."""
+    try:
+        found: EngineName = msgspec.convert(name, EngineName)
+    except msgspec.ValidationError:
+        raise AudienceFault(
+            f"audience.engine: {described(name)} is no engine", "write duckdb, athena or bigquery"
+        ) from None
+    return found
 
 
 def _unfetched(one: PinnedObject) -> InputFile:

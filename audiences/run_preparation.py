@@ -6,30 +6,35 @@ lease has ended, and for each whose end the worker has not seen.
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import msgspec
 
+from audiences.engines.port import Unavailable
 from audiences.faults import AudienceFault, BrokenFile
-from audiences.store import AttemptLost, PreparationStore
+from audiences.store import AttemptLost, PreparationStore, Waiting
+from audiences.warehouse import Queries, StillQuerying
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.plurals import counted
-from notifier.model.preparation import MAX_ATTEMPTS, Preparation
+from notifier.model.preparation import MAX_ATTEMPTS, Preparation, PreparationState
 
 RENEW_EVERY_S = 15.0
 MAX_LINE = 500
+_FINAL = (AudienceFault, BrokenFile, AudienceChanged, AudienceDenied)
+"""What no later attempt could do better, but for an answer of a warehouse that it would give later."""
 
 Progress = Callable[[str, int], object]
 
 
-Maker = Callable[[Mapping[str, Any], str, Path, Progress], str]
-"""Makes the audience of a request and returns its manifest's key. It is given the bucket of names that have none, and a
-directory. `audiences.app` makes one of S3 and DuckDB.
+Maker = Callable[[Preparation, Path, Progress], str]
+"""Makes the audience of a preparation and returns its manifest's key. It is given a directory. It raises
+StillQuerying where a warehouse has not ended. `audiences.app` has one of S3, DuckDB and the stack's warehouses.
 """
+Stop = Callable[[Queries], object]
+"""Stops queries that nobody wants any more. Raises Unavailable: later."""
 Nudge = Callable[[str, str, str], object]
 """Invokes the worker for a lane that is ready: the worker's name, the run, the version of the code."""
 
@@ -50,11 +55,21 @@ class RunPreparation:
         work: a directory; everything below it is deleted before an attempt.
     """
 
-    def __init__(self, store: PreparationStore, make: Maker, nudge: Nudge, work: Path) -> None:
+    def __init__(
+        self, store: PreparationStore, make: Maker, nudge: Nudge, work: Path, stop: Stop = lambda _queries: None
+    ) -> None:
         self._store = store
         self._make = make
         self._nudge = nudge
         self._work = work
+        self._stop = stop
+
+    def handle_end_of_query(self, execution: str) -> Outcome:
+        """Go on with the preparation whose query has ended; a query of anybody else's is none of ours."""
+        run_id = self._store.run_of_query(execution)
+        if run_id is None:
+            return Outcome("ignored", "", "no run has asked for this query")
+        return self.handle(run_id, "")
 
     def handle(self, run_id: str, worker: str) -> Outcome:
         """Make the audience of a run, unless it is made, or another attempt is at it; then wake the run's lane.
@@ -65,6 +80,10 @@ class RunPreparation:
         found = self._store.read(run_id)
         if found is None:
             return Outcome("ignored", run_id, "this run has no preparation")
+        worker = worker or found.worker
+        if found.state is PreparationState.CANCELLED and found.queries:
+            self._stop(Queries.decode(found.queries))
+            self._store.forget_queries(run_id)
         if found.state.is_over or self._store.give_up(found):
             # Asked for again: the attempt that ended it was killed before it woke the lane.
             return self._wake(run_id, worker)
@@ -74,6 +93,8 @@ class RunPreparation:
             return Outcome("ignored", run_id, "another attempt has the lease")
         try:
             self._attempt(claimed, owner)
+        except StillQuerying as waiting:
+            return self._leave(claimed, worker, waiting)
         except AttemptLost:
             return Outcome("lost", run_id, "the run was cancelled, or another attempt has begun")
         return self._wake(run_id, worker)
@@ -86,14 +107,14 @@ class RunPreparation:
         lease = Lease(self._store, run_id, owner)
         try:
             with lease:
-                request = msgspec.json.decode(claimed.request)
-                manifest = self._make(request, claimed.bucket, self._work / run_id, lease.progress)
-        except AttemptLost:
+                manifest = self._make(claimed, self._work / run_id, lease.progress)
+        except (AttemptLost, StillQuerying):
             raise
-        except (AudienceFault, BrokenFile, AudienceChanged, AudienceDenied) as error:
-            # The same again for every attempt: the file's author has to change something.
-            self._store.end(run_id, owner, reason=_in_words(error))
         except Exception as error:
+            if isinstance(error, _FINAL) and not isinstance(error, Unavailable):
+                # The same again for every attempt: the file's author has to change something.
+                self._store.end(run_id, owner, reason=_in_words(error))
+                return
             reason = _in_words(error)
             if claimed.attempts >= MAX_ATTEMPTS:
                 self._store.end(run_id, owner, reason=f"after {MAX_ATTEMPTS} attempts: {reason}")
@@ -105,6 +126,19 @@ class RunPreparation:
             self._store.end(run_id, owner, manifest=manifest)
         finally:
             shutil.rmtree(self._work, ignore_errors=True)
+
+    def _leave(self, claimed: Preparation, worker: str, waiting: StillQuerying) -> Outcome:
+        """Keep what warehouses run for it, and end without waiting; of a run that was cancelled meanwhile, stop it."""
+        queries = waiting.queries
+        try:
+            self._store.wait(claimed, Waiting(queries.encode(), queries.executions, worker, waiting.words))
+        except AttemptLost:
+            found = self._store.read(claimed.run_id)
+            # Another attempt goes on with the same queries: the same tokens have started them once.
+            if found is not None and found.state is PreparationState.CANCELLED:
+                self._stop(queries)
+            return Outcome("lost", claimed.run_id, "the run was cancelled, or another attempt has begun")
+        return Outcome("querying", claimed.run_id, waiting.words)
 
     def _wake(self, run_id: str, worker: str) -> Outcome:
         """Make the lane ready, then nudge it: killed in between, the sweeper finds a lane that is due."""

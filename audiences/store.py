@@ -7,6 +7,7 @@ write after another one has begun.
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
 
@@ -15,10 +16,30 @@ from notifier.model.preparation import MAX_ATTEMPTS, PREPARATION_LEASE_MS, Prepa
 from notifier.model.run import LEDGER_VERSION, PREPARING, LaneState
 from notifier.preparation_items import preparation_key, preparation_of
 
+LOOK_AGAIN_MS = 5_000
+"""After this a query is looked at again, in the sweeper's next minute, unless its end was told before."""
+QUERY_DAYS = 2
+"""So long it is known which run a query of Athena's belongs to."""
 NUDGED_MS = 60_000
 """After this the lane is nudged again, unless the worker has seen meanwhile how the preparation ended."""
 MAX_REASON = 2_000
 _STATE = Attr("state")
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What is kept while warehouses run queries.
+
+    Args:
+        queries: which, as JSON.
+        executions: the ids by which EventBridge tells of their ends.
+        worker: whom to invoke in the end: whoever tells of a query's end does not know it.
+        words: what is waited for, for people.
+    """
+
+    queries: str
+    executions: tuple[str, ...]
+    worker: str
+    words: str
 
 
 class AttemptLost(Exception):
@@ -71,6 +92,34 @@ class PreparationStore:
         now_ms = self._now_ms()
         update = Update().set(progress=progress, lease_until_ms=now_ms + PREPARATION_LEASE_MS)
         self._write_as(run_id, owner, update.set(due_at=now_ms + PREPARATION_LEASE_MS))
+
+    def wait(self, claimed: Preparation, waiting: Waiting) -> None:
+        """End an attempt that has started queries, and does not wait for them. It does not count as one.
+
+        Raises:
+            AttemptLost: another attempt has the lease, or the run was cancelled.
+        """
+        for execution in waiting.executions:
+            # Before the lease is given up: an end that is told now finds its run.
+            found = Update().set(run_id=claimed.run_id, version=LEDGER_VERSION)
+            self._update(_query_key(execution), found.set(expires_at=int(self._now()) + QUERY_DAYS * 86_400))
+        update = (
+            Update()
+            .set(queries=waiting.queries, worker=waiting.worker, progress=waiting.words)
+            # Set, and not subtracted: botocore repeats a write whose answer was lost.
+            .set(attempts=claimed.attempts - 1, lease_until_ms=0, due_at=self._now_ms() + LOOK_AGAIN_MS)
+        )
+        self._write_as(claimed.run_id, claimed.owner, update)
+
+    def run_of_query(self, execution: str) -> str | None:
+        """The run whose preparation has started this query; None for a query of anybody else's."""
+        item = self._client.get_item(TableName=self._table, Key=_query_key(execution), ConsistentRead=True).get("Item")
+        return str(item["run_id"]["S"]) if item else None
+
+    def forget_queries(self, run_id: str) -> None:
+        """The queries of a cancelled preparation were stopped: nothing of it is due any more."""
+        is_cancelled = _STATE.eq(PreparationState.CANCELLED.value)
+        self._update(preparation_key(run_id), Update().remove("due", "due_at", "queries").only_if(is_cancelled))
 
     def put_back(self, run_id: str, owner: str, reason: str) -> None:
         """End an attempt that a later one may do better than: the sweeper asks for it. Raises AttemptLost."""
@@ -155,3 +204,8 @@ class PreparationStore:
             raise
         item: Item = answer["Attributes"]
         return item
+
+
+def _query_key(execution: str) -> Item:
+    """The key of the item that says whose a query is: `pk=query#ID, sk=query`."""
+    return item_of({"pk": f"query#{execution}", "sk": "query"})

@@ -36,5 +36,7 @@ def preparation_of(item: Item) -> Preparation:
         manifest=text("manifest"),
         reason=text("reason"),
         progress=text("progress"),
+        queries=text("queries"),
+        worker=text("worker"),
         due_at_ms=number("due_at") if "due" in item else None,
     )

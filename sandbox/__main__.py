@@ -162,6 +162,7 @@ def _send(
     trial: Trial, path: Path, console: Console, *, in_process: bool = False, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any] | None:
     """Upload a file and follow its run. Returns the report; None where the run did not end, which is printed then."""
+    trial.stock()
     began = time.monotonic()
     run_id = trial.drop(path)
     try:

@@ -19,6 +19,7 @@ import duckdb
 import msgspec
 
 from sandbox.http_server import Asked, HttpServer, Reply
+from sandbox.warehouse import Catalogue, load_table
 
 TARGET = "AmazonAthena."
 _UNLOAD = re.compile(
@@ -62,7 +63,7 @@ class Athena:
 
     Args:
         s3: a client of the local bucket.
-        tables: the catalogue: of each table the bucket and the prefix of its objects (Parquet).
+        tables: gives the catalogue: of each table the bucket and the prefix of its objects.
         before: called with an execution before it runs, in its thread: it may wait, as a queue does.
         on_end: called with an execution that has ended, where EventBridge would tell of it.
     """
@@ -70,7 +71,7 @@ class Athena:
     def __init__(
         self,
         s3: Any,
-        tables: Mapping[str, tuple[str, str]],
+        tables: Callable[[], Catalogue],
         workgroups: Mapping[str, WorkGroup],
         before: Callable[[Execution], None] = lambda _execution: None,
         on_end: Callable[[Execution], None] = lambda _execution: None,
@@ -201,9 +202,9 @@ class Athena:
     def _execute(
         self, execution: Execution, group: WorkGroup, database: duckdb.DuckDBPyConnection, folder: Path
     ) -> None:
-        for table, (bucket, prefix) in self._tables.items():
+        for table, place in self._tables().items():
             if re.search(rf"\b{table}\b", execution.statement):
-                size = self._load(database, folder, table, bucket, prefix)
+                size = load_table(self._s3, database, folder, table, place)
                 execution.scanned_bytes += 0 if execution.statement.endswith("LIMIT 0") else size
         if group.cutoff_bytes and execution.scanned_bytes > group.cutoff_bytes:
             raise _Refusal("Bytes scanned limit was exceeded")
@@ -213,16 +214,6 @@ class Athena:
             return
         described = database.execute(f"DESCRIBE {execution.statement}", values).fetchall()
         execution.columns = tuple((row[0], _TYPES.get(row[1], row[1].lower())) for row in described)
-
-    def _load(self, database: duckdb.DuckDBPyConnection, folder: Path, table: str, bucket: str, prefix: str) -> int:
-        """Make a view of a table's objects. Returns their size."""
-        (folder / table).mkdir()
-        size = 0
-        for n, one in enumerate(self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]):
-            self._s3.download_file(bucket, one["Key"], str(folder / table / f"{n}.parquet"))
-            size += one["Size"]
-        database.execute(f"CREATE VIEW {table} AS FROM read_parquet('{folder / table}/*.parquet')")
-        return size
 
     def _unload(
         self, unload: re.Match[str], values: list[object], database: duckdb.DuckDBPyConnection, folder: Path

@@ -19,6 +19,9 @@ from sandbox.blueprint import REGION
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_REGION": REGION}
 RECORDED_EVENTS_PATH: Final = "/sandbox/events"
 MAILS_PATH: Final = "/sandbox/mails"
+ATHENA_WORKGROUP: Final = "sandbox"
+"""The one workgroup of the sandbox's Athena."""
+ATHENA_CUTOFF_BYTES: Final = 10_000_000_000
 _STOP_WITHIN_S: Final = 5.0
 
 
@@ -32,7 +35,7 @@ class RecordedEvent(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class LocalAws:
-    """S3, DynamoDB, Secrets Manager, SQS, SES and EventBridge behind one address."""
+    """S3, DynamoDB, Secrets Manager, SQS, SES, EventBridge and Athena behind one address."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self._process = process

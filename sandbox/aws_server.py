@@ -15,21 +15,31 @@ import re
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
+import boto3
+from botocore.config import Config
 from moto.events import models as events_models
+from moto.events.models import events_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3 import notifications
 from moto.ses.models import RawMessage, ses_backends
 from werkzeug.serving import make_server
 
-from sandbox.aws import MAILS_PATH, RECORDED_EVENTS_PATH
+from sandbox.athena import TARGET as ATHENA
+from sandbox.athena import Athena, Execution, WorkGroup
+from sandbox.aws import ATHENA_CUTOFF_BYTES, ATHENA_WORKGROUP, MAILS_PATH, RECORDED_EVENTS_PATH
 from sandbox.aws_faults import KILL_PATH, Injector
+from sandbox.blueprint import ACCOUNT_ID, REGION
+from sandbox.warehouse import standing_tables
 
 _LAMBDA_CALL: Final = re.compile(r"/lambda/aws4_request")
+_AWS_JSON: Final = "application/x-amz-json-1.1"
+ATHENA_QUEUES_S: Final = 0.3
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
 _FORWARDED: Final = ("HTTP_X_AMZ_", "HTTP_X_AMZN_")
 
@@ -120,6 +130,7 @@ class Application:
         self._lambda_address = lambda_address
         self._recorder = _Recorder()
         self._one_at_a_time = threading.Lock()
+        self.athena: Athena | None = None
         _join_s3()
         _join_event_bridge(self._recorder)
 
@@ -133,6 +144,12 @@ class Application:
             return [_mails()]
         if _LAMBDA_CALL.search(environ.get("HTTP_AUTHORIZATION", "")):
             return self._to_lambda(environ, start_response)
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if self.athena is not None and target.startswith(ATHENA):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            status, answered = self.athena.answer(target, body)
+            start_response(f"{status} {http.client.responses[status]}", [("Content-Type", _AWS_JSON)])
+            return [answered]
         _outbox.waiting.clear()
         _outbox.trace = environ.get("HTTP_X_AMZN_TRACE_ID", "")
         # moto looks at a condition and writes in two steps: two claims in the same instant would both be granted.
@@ -141,6 +158,36 @@ class Application:
         for arn, event, trace in _outbox.waiting:
             self._invoke(arn, event, trace)
         return answer
+
+    def tell_of_query(self, execution: Execution) -> None:
+        """As EventBridge tells of Athena's queries: to every function whose rule's pattern fits.
+
+        https://docs.aws.amazon.com/athena/latest/ug/athena-events.html
+        """
+        event: Any = {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": "Athena Query State Change",
+            "source": "aws.athena",
+            "account": ACCOUNT_ID,
+            "time": _iso_time(time.time()),
+            "region": REGION,
+            "resources": [],
+            "detail": {
+                "versionId": "0",
+                "currentState": execution.state,
+                "previousState": "RUNNING",
+                "statementType": "DML",
+                "queryExecutionId": execution.id,
+                "workgroupName": execution.workgroup,
+                "sequenceNumber": "3",
+            },
+        }
+        _outbox.waiting.clear()
+        for rule in events_backends[ACCOUNT_ID][REGION].event_buses["default"].rules.values():
+            rule.send_to_targets(event)
+        for arn, body, trace in _outbox.waiting:
+            self._invoke(arn, body, trace)
 
     def kill(self, function: str) -> None:
         """Kill -9 for every environment of the function with this logical id."""
@@ -268,12 +315,30 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
+def _athena(application: Application, port: int) -> Athena:
+    """Athena over the objects of this very server."""
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        region_name=REGION,
+        aws_access_key_id="athena",
+        aws_secret_access_key="athena",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    groups = {ATHENA_WORKGROUP: WorkGroup(cutoff_bytes=ATHENA_CUTOFF_BYTES)}
+    # Every query of Athena's waits for its turn: nobody hears of its end before its start was answered.
+    return Athena(
+        s3, lambda: standing_tables(s3), groups, lambda _: time.sleep(ATHENA_QUEUES_S), application.tell_of_query
+    )
+
+
 def main() -> None:
     """Serves until stdin is closed. The one argument is the address of the local Lambda."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application = Application(sys.argv[1])
     guarded = Injector(application, application.kill)
     server = make_server("127.0.0.1", 0, guarded, threaded=True, request_handler=_Handler)
+    application.athena = _athena(application, server.server_port)
     print(server.server_port, flush=True)
     server.serve_forever()
 

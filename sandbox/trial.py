@@ -14,7 +14,7 @@ import msgspec
 from notifier.model.run import Lane, LaneState, source_of
 from notifier.model.summary import Summary, summary_of
 from notifier.stores.ledger import DynamoLedger
-from sandbox.aws import LocalAws
+from sandbox.aws import ATHENA_WORKGROUP, LocalAws
 from sandbox.deploy import Options
 from sandbox.gateways import Gateways
 from sandbox.local_lambda.invocation import Delivery, Fault, FaultPlan, Invocation, no_fault
@@ -22,6 +22,7 @@ from sandbox.running import Running
 from sandbox.stack import Sandbox
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
+SAMPLES = TEMPLATE.parent / "events"
 PART_BYTES = 16 * 1024 * 1024
 QUIET_S = 30.0
 """A run whose lane does not change for this long, with no invocation in flight, will not end any more."""
@@ -115,6 +116,12 @@ class Trial(Running):
                 )
             )
             return cls(sandbox, gateways, running.pop_all())
+
+    def stock(self) -> None:
+        """Put the samples' queries, and the tables that they read, into the bucket."""
+        for folder in ("queries", "standing"):
+            for path in sorted((SAMPLES / folder).rglob("*.*")):
+                self.s3.upload_file(str(path), self.sandbox.bucket, path.relative_to(SAMPLES).as_posix())
 
     def drop(self, path: Path, key: str | None = None) -> str:
         """Put a file in the bucket, as a user would. Returns the run's id."""
@@ -258,6 +265,7 @@ def parameters_of(setting: Setting, gateways: Gateways) -> dict[str, str]:
         "ApnsBaseUrl": addresses.apns,
         "ApnsSandboxBaseUrl": addresses.apns_sandbox,
         "GatewayCaFile": addresses.ca_file,
+        "AthenaWorkGroup": ATHENA_WORKGROUP,
     }
     if setting.recurse_below_ms is not None:
         values["RecurseBelowMs"] = str(setting.recurse_below_ms)

@@ -26,6 +26,7 @@ from audiences.engines.port import (
     Query,
     QueryFault,
     Running,
+    Unavailable,
     Value,
     column_fault,
     no_rows,
@@ -128,8 +129,10 @@ class Athena:
 
     def cancel(self, ticket: str) -> None:
         """Stop the statement. One that has ended already is left as it is."""
-        at = msgspec.json.decode(ticket, type=_Ticket)
-        self._client.stop_query_execution(QueryExecutionId=at.execution)
+        query = Query("", name="the query")
+        at = _decoded(query, ticket)
+        with _refusals(query):
+            self._client.stop_query_execution(QueryExecutionId=at.execution)
 
     def _execute(self, query: Query, attempt: Attempt, phase: Literal["columns", "unload"]) -> str:
         positional = replaced(query.text, "athena", lambda _name: "?")
@@ -286,10 +289,6 @@ def _decoded(query: Query, ticket: str) -> _Ticket:
         return msgspec.json.decode(ticket, type=_Ticket)
     except msgspec.DecodeError:
         raise QueryFault(query.name, "its ticket is not one of Athena's", "start it again") from None
-
-
-class Unavailable(AudienceFault):
-    """Athena does not answer, or asks to wait: the same call may be made again."""
 
 
 @contextmanager

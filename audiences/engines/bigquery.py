@@ -16,8 +16,20 @@ import msgspec
 
 from audiences.engines.athena import check_select
 from audiences.engines.placeholders import placeholders, replaced
-from audiences.engines.port import Attempt, Cost, Done, Place, Query, QueryFault, Running, Value, column_fault, no_rows
-from audiences.faults import AudienceFault, limits_as_faults
+from audiences.engines.port import (
+    Attempt,
+    Cost,
+    Done,
+    Place,
+    Query,
+    QueryFault,
+    Running,
+    Unavailable,
+    Value,
+    column_fault,
+    no_rows,
+)
+from audiences.faults import limits_as_faults
 from audiences.sources import InputFile
 
 LIMIT_PARAMETER = "BigQueryMaximumBytesBilled"
@@ -139,7 +151,7 @@ class BigQuery:
         try:
             status, answered = self._ask(method, f"/bigquery/v2/projects/{self._project}/{path}", data)
         except OSError as error:
-            raise AudienceFault(f"{query.name}: BigQuery does not answer: {error}", "try again in a minute") from None
+            raise Unavailable(f"{query.name}: BigQuery does not answer: {error}", "try again in a minute") from None
         try:
             answer: dict[str, Any] = json.loads(answered or b"{}")
         except ValueError:
@@ -148,7 +160,7 @@ class BigQuery:
             # The attempt was taken up again: its job is there.
             return answer
         if status in (429, 500, 502, 503, 504):
-            raise AudienceFault(f"{query.name}: BigQuery asks to wait (status {status})", "try again in a minute")
+            raise Unavailable(f"{query.name}: BigQuery asks to wait (status {status})", "try again in a minute")
         if status >= 400:
             raise self._failed(query, _first_error(answer, status))
         return answer

@@ -58,6 +58,10 @@ class QueryFault(AudienceFault):
         self.place = place
 
 
+class Unavailable(AudienceFault):
+    """A warehouse does not answer, or asks to wait: the same call may be made again."""
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What a query will read, as far as it can be known before it runs.
 

@@ -3,6 +3,7 @@
 worker        approved, named ── asked ── lane rests                        claim ── judged, id taken, begun
 audience function                   claim ── renew … ── manifest ── prepared ── lane ready, nudge
 killed                              claim ── X  lease ends, sweeper ── claim (attempt 2) ── …
+a warehouse asked                   claim ── query started, put down … its end, or the sweeper's minute ── claim ── …
 """
 
 import enum
@@ -49,6 +50,8 @@ class Preparation(msgspec.Struct, frozen=True):
         owner: the attempt that has the lease.
         manifest: the manifest's key in the stack's bucket, once the audience is prepared.
         progress: what the attempt does at the moment, for people.
+        queries: what warehouses run for it, as JSON; empty where none does. Meanwhile no attempt is under way.
+        worker: whom to invoke once it is over, if nobody names the worker then.
         due_at_ms: when it is to be looked at; None once the lane was nudged.
     """
 
@@ -62,6 +65,8 @@ class Preparation(msgspec.Struct, frozen=True):
     manifest: str = ""
     reason: str = ""
     progress: str = ""
+    queries: str = ""
+    worker: str = ""
     due_at_ms: int | None = None
 
     @property

@@ -58,7 +58,7 @@ class Stack:
         self.ended: list[Execution] = []
         tables = {"users": (self.bucket, "warehouse/users/")}
         self.s3_url = s3.meta.endpoint_url
-        self.service = Service(s3, tables, WORKGROUPS, self._wait, self.ended.append)
+        self.service = Service(s3, lambda: tables, WORKGROUPS, self._wait, self.ended.append)
         self.server = AthenaServer(self.service)
         self.client = client_of("athena", self.server.url)
 

@@ -6,10 +6,11 @@ lane that is awake, and nothing of two attempts is mixed.
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from audiences.app import S3Maker
@@ -320,13 +321,13 @@ def test_an_attempt_that_outlives_its_lease(
     make = S3Maker(s3, bucket, {})
     nudged: list[str] = []
 
-    def slow(request: Mapping[str, Any], _: str, work: Path, on_progress: Callable[[str, int], object]) -> str:
+    def slow(claimed: Preparation, work: Path, on_progress: Callable[[str, int], object]) -> str:
         time.s += LEASE_S + 1
         fast.handle("r1", "worker")
-        return make(request, bucket, work, on_progress)
+        return make(msgspec.structs.replace(claimed, bucket=bucket), work, on_progress)
 
-    def quick(request: Mapping[str, Any], _: str, work: Path, on_progress: Callable[[str, int], object]) -> str:
-        return make(request, bucket, work, on_progress)
+    def quick(claimed: Preparation, work: Path, on_progress: Callable[[str, int], object]) -> str:
+        return make(msgspec.structs.replace(claimed, bucket=bucket), work, on_progress)
 
     fast = RunPreparation(store, quick, lambda *about: nudged.append(about[1]), tmp_path / "fast")
     outcome = RunPreparation(store, slow, lambda *about: nudged.append(about[1]), tmp_path / "slow").handle("r1", "w")
@@ -343,7 +344,9 @@ def test_what_the_author_must_change_fails_at_once(
     s3, bucket = client_of("s3", endpoint), new_name("bucket")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     make = S3Maker(s3, bucket, {})
-    run = RunPreparation(store, lambda r, _b, w, p: make(r, bucket, w, p), lambda *_: None, tmp_path / "work")
+    run = RunPreparation(
+        store, lambda p, *a: make(msgspec.structs.replace(p, bucket=bucket), *a), lambda *_: None, tmp_path / "work"
+    )
     outcome = run.handle("r1", "worker")
     assert (outcome.status, of(dynamo).attempts) == ("failed", 1)
     assert of(dynamo).reason == "audiences/x/: no object has such a key (check the name; a prefix ends in /)"

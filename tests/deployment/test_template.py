@@ -98,11 +98,14 @@ def test_resources_are_narrow() -> None:
     """A star in a resource is only at its end: for the keys of one prefix, or for the versions of the worker."""
     prefixes = "|".join(sorted(prefixes_in_code()))
     allowed = re.compile(
-        rf"arn:\S+:s3:::\S+/({prefixes}|standing/|queries/|audiences/prepared/|\$\{{SuppressionPrefix\}})\*"
+        rf"arn:\S+:s3:::\S+/({prefixes}|standing/|queries/|audiences/(prepared|queried)/|\$\{{SuppressionPrefix\}})\*"
         r"|arn:\S+:ses:\S+:identity/\*"  # SES looks at the recipient's identity too; the sender is a condition
         r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with
         # one prefix of the buckets that were given
         r"|.*'\$\{Arns\}/audiences/\*'.*\['/audiences/\*,', \{'Ref': 'AudienceBucketArns'\}\].*"
+        # the tables of one database, and the buckets that were given for their data
+        r"|arn:\S+:glue:\S+:table/\$\{AthenaDatabase\}/\*"
+        r"|.*'\$\{Arns\}/\*'.*\['/\*,', \{'Ref': 'AthenaBucketArns'\}\].*"
     )
     for name, statement in statements(transformed()):
         listed = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]

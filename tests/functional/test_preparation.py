@@ -121,6 +121,31 @@ def test_a_stored_query_and_a_combination(trial: Trial, tmp_path: Path) -> None:
     assert "parameters.x: unknown" in (lane.reason or "")
 
 
+def test_a_query_of_athena(trial: Trial, tmp_path: Path) -> None:
+    """The sample: started, left, told of by EventBridge, fetched and sent; what it refuses is the run's reason."""
+    trial.gateways.reset()
+    trial.stock()
+    path = Path("events/batches/query-athena.json")
+    lane = finish(trial, trial.drop(path))
+    assert (lane.status, lane.reason) == ("completed", None)
+    stored = json.loads(path.read_text(encoding="utf-8"))["audience"]["query"]
+    same = finish(trial, drop(trial, tmp_path, "as-duckdb", {"query": {**stored, "name": "follows-brands"}}))
+    assert len({row["user_id"] for row in trial.rows(lane.run_id)}) == lane.account.users > 2
+    assert devices_of(trial, lane.run_id) == devices_of(trial, same.run_id)
+    function = trial.sandbox.function("AudienceFunction").name
+    told = [json.loads(line) for line in trial.sandbox.lambda_.log_lines(function, 200) if '"ended_query"' in line]
+    assert {one["run_id"] for one in told} == {lane.run_id}
+    sql = {"sql": "SELECT user_id, platform, tokn FROM devices", "engine": "athena"}
+    lane = finish(trial, drop(trial, tmp_path, "wrong-athena", sql))
+    assert lane.status == "failed"
+    assert "audience.sql, line 1, column 27: Athena: " in (lane.reason or "")
+
+
+def devices_of(trial: Trial, run_id: str) -> list[tuple[str, str]]:
+    """Whom a run asked, on which platform."""
+    return sorted((row["user_id"], row["platform"]) for row in trial.rows(run_id))
+
+
 def test_sql_in_the_batch_file(trial: Trial, tmp_path: Path) -> None:
     """Runs over the tables that it names; what is wrong with it is the run's reason, with the place."""
     put(trial, "audiences/sql/a.csv", csv_of(20))

@@ -97,7 +97,7 @@ class MemoryLedger:
     def end_preparation(self, run_id: str) -> None:
         """The worker has seen how it ended."""
         found = self.preparations.get(run_id)
-        if found is not None and found.state.is_over:
+        if found is not None and found.state.is_over and found.state is not PreparationState.CANCELLED:
             self.preparations[run_id] = msgspec.structs.replace(found, due_at_ms=None)
 
     def cancel_preparation(self, run_id: str) -> None:
@@ -105,7 +105,8 @@ class MemoryLedger:
         found = self.preparations.get(run_id)
         if found is not None and not found.state.is_over:
             cancelled = PreparationState.CANCELLED
-            self.preparations[run_id] = msgspec.structs.replace(found, state=cancelled, due_at_ms=None)
+            due_at_ms = self._now_ms() if found.queries else None
+            self.preparations[run_id] = msgspec.structs.replace(found, state=cancelled, due_at_ms=due_at_ms)
 
     def due_preparations(
         self, now_ms: int, on_unreadable: Callable[[str, Exception], None] = lambda _key, _error: None

@@ -15,6 +15,7 @@ ASKED_MS = 30_000
 """The worker invokes the audience function itself, once its lane rests. Where that failed the sweeper does it."""
 
 _IS_OPEN = Attr("state").is_in([PreparationState.ASKED.value, PreparationState.PREPARING.value])
+_IS_CANCELLED = Attr("state").eq(PreparationState.CANCELLED.value)
 
 
 class Preparations(Table):
@@ -40,12 +41,17 @@ class Preparations(Table):
 
     def cancel_preparation(self, run_id: str) -> None:
         """Note that the audience is not wanted any more: the attempt that is under way stops at its next renewal."""
-        update = Update().set(state=PreparationState.CANCELLED.value).remove("due", "due_at").only_if(_IS_OPEN)
-        self._update_if_met(preparation_key(run_id), update)
+        cancelled = Update().set(state=PreparationState.CANCELLED.value).only_if(_IS_OPEN)
+        # Due at once where a warehouse runs a query for it: the sweeper has the audience function stop that.
+        stopping = cancelled.set(due_at=self._now_ms()).only_if(Attr("queries").exists())
+        if self._update_if_met(preparation_key(run_id), stopping) is None:
+            self._update_if_met(preparation_key(run_id), cancelled.remove("due", "due_at"))
 
     def end_preparation(self, run_id: str) -> None:
         """The worker has seen how it ended: nothing is to be looked at any more."""
-        self._update_if_met(preparation_key(run_id), Update().remove("due", "due_at").only_if(~_IS_OPEN))
+        # A cancelled one is due as long as a query has to be stopped; else nothing of it is due.
+        over = Update().remove("due", "due_at").only_if(~_IS_OPEN, ~_IS_CANCELLED)
+        self._update_if_met(preparation_key(run_id), over)
 
     def due_preparations(
         self, now_ms: int, on_unreadable: Callable[[str, Exception], None] = lambda _key, _error: None
