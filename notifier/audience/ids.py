@@ -32,12 +32,14 @@ class IdSet:
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
         self._buckets = [array("Q") for _ in range(_BUCKETS)]
+        self._is_empty = True
         for user_id in ids:
             self._add(user_id)
         self._sort()
 
     def __contains__(self, user_id: object) -> bool:
-        if not isinstance(user_id, str):
+        # Most runs leave nobody out, and each of their users is looked up twice: no hash for those.
+        if self._is_empty or not isinstance(user_id, str):
             return False
         number = _hash(user_id)
         bucket = self._buckets[number % _BUCKETS]
@@ -50,6 +52,7 @@ class IdSet:
     def _add(self, user_id: str) -> None:
         number = _hash(user_id)
         self._buckets[number % _BUCKETS].append(number)
+        self._is_empty = False
 
     def _sort(self) -> None:
         # One bucket at a time: a set of all hashes at once would need several times the memory of the arrays.

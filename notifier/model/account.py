@@ -10,6 +10,7 @@ EXCLUDE = "exclude"
 """Why a user is excluded: on the campaign's exclude list."""
 SUPPRESSED = "suppressed"
 """Why a user is excluded: in the standing suppression, which every run leaves out."""
+_ACCEPTED = Outcome.ACCEPTED
 
 
 class ArmAccount(msgspec.Struct):
@@ -65,10 +66,11 @@ class Account(msgspec.Struct):
 
     def count(self, arm: str, outcome: Outcome, reason: str | None) -> None:
         """One device's outcome."""
-        figures = self.arm(arm)
+        figures = self.arms.get(arm) or self.arm(arm)
+        if outcome is _ACCEPTED:  # nearly always: no further look for any push that was accepted
+            figures.accepted += 1
+            return
         match outcome:
-            case Outcome.ACCEPTED:
-                figures.accepted += 1
             case Outcome.HELD:
                 figures.held += 1
             case Outcome.REJECTED:

@@ -51,8 +51,8 @@ class AnswerHandler:
         self._answers = 0
         self._number_put_off = 0
 
-    def take(self, answer: Answer) -> str | None:
-        """Judge an answer and act on it."""
+    def take(self, answer: Answer, now_s: float) -> str | None:
+        """Judge an answer, which came at `now_s` (monotonic), and act on it."""
         self._answers += 1
         ticket: Ticket = answer.ticket
         push = ticket.push
@@ -60,7 +60,7 @@ class AnswerHandler:
             return None  # abandoned: it is deferred already, and its next request counts as a possible repeat
         endpoint = self._endpoints[push.endpoint]
         verdict = endpoint.carrier.judge(answer)
-        endpoint.note_load(answer, self._clock.monotonic())
+        endpoint.note_load(answer, now_s)
         if self._on_answer is not None:
             self._on_answer(push, answer, verdict)
         return self._act(endpoint, ticket, verdict, answer)

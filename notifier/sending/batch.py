@@ -2,12 +2,14 @@
 
 from collections import deque
 
+import msgspec
+
 from notifier.content.render import RenderedTexts
 from notifier.model.account import SUPPRESSED, Account
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import DeadToken, Excluded, Invalid, Outcome, Row
-from notifier.model.recipient import Device, Environment, Gateway
+from notifier.model.recipient import Device, Environment, Gateway, Platform
 from notifier.model.run import batch_name
 from notifier.model.user_rows import BATCH_SIZE as BATCH_SIZE  # noqa: PLC0414 - most of its readers know it from here
 
@@ -15,72 +17,49 @@ NO_TEXTS = RenderedTexts(("", ""))
 """What the control group gets."""
 
 
-class Push:
+class Push(msgspec.Struct, eq=False):
     """One device to be asked for, with all that asking needs. Lives from its batch's forming to its row.
 
-    A plain class with slots, because there are 10,000 at once and most of the fields change: times in seconds since the
-    epoch, 0 before there was one.
+    Most of its fields change: times in seconds since the epoch, 0 before there was one. A struct, because there are
+    10,000 at once, and one is made of every device of an audience.
     """
 
-    __slots__ = (
-        "arm",
-        "asked_as",
-        "asked_at",
-        "at_end",
-        "attempts",
-        "batch",
-        "counted",
-        "device",
-        "due_at",
-        "endpoint",
-        "is_repeated",
-        "last_at",
-        "locale",
-        "maybe_repeat",
-        "number",
-        "order",
-        "previous_asked_at",
-        "record",
-        "texts",
-        "user_id",
-    )
+    batch: "Batch"
+    record: int
+    number: int
+    """Which of the record's devices it is, from 0."""
+    user_id: str
+    arm: str
+    device: Device
+    endpoint: str
+    """`endpoint_of` the device."""
+    locale: str | None = None
+    texts: RenderedTexts = NO_TEXTS
+    attempts: int = 0
+    """Requests so far, over all rounds."""
+    counted: int = 0
+    """Attempts refused while the endpoint accepted others: only these make it fail before its time is over."""
+    asked_as: str | None = None
+    """The id that the gateway was given for it, where it takes one."""
+    asked_at: float = 0.0
+    """When it was first asked for."""
+    last_at: float = 0.0
+    """When it was last asked for."""
+    previous_asked_at: float = 0.0
+    """When this device was asked the time before; at its first request the time of that one.
 
-    def __init__(self, batch: "Batch", record: int, number: int, user_id: str, arm: str, device: Device) -> None:
-        self.batch = batch
-        self.record = record
-        self.number = number
-        """Which of the record's devices it is, from 0."""
-        self.user_id = user_id
-        self.arm = arm
-        self.device = device
-        self.endpoint = endpoint_of(device)
-        self.locale: str | None = None
-        self.texts = NO_TEXTS
-        self.attempts = 0
-        """Requests so far, over all rounds."""
-        self.counted = 0
-        """Attempts refused while the endpoint accepted others: only these make it fail before its time is over."""
-        self.asked_as: str | None = None
-        """The id that the gateway was given for it, where it takes one."""
-        self.asked_at = 0.0
-        """When it was first asked for."""
-        self.last_at = 0.0
-        """When it was last asked for."""
-        self.previous_asked_at = 0.0
-        """When this device was asked the time before; at its first request the time of that one.
-
-        If the endpoint accepted others since then, it refuses this device alone.
-        """
-        self.due_at = 0.0
-        """Not to be asked for before this time."""
-        self.at_end = False
-        """It was put off until the audience was read."""
-        self.maybe_repeat = False
-        """A request that may have reached the phone went unanswered: the next one may be a repeat."""
-        self.order = 0
-        """Its index in the batch, those counted that were passed over."""
-        self.is_repeated = False
-        """The account's `possibly_repeated` counts this device already, perhaps since an earlier round."""
+    If the endpoint accepted others since then, it refuses this device alone.
+    """
+    due_at: float = 0.0
+    """Not to be asked for before this time."""
+    at_end: bool = False
+    """It was put off until the audience was read."""
+    maybe_repeat: bool = False
+    """A request that may have reached the phone went unanswered: the next one may be a repeat."""
+    order: int = 0
+    """Its index in the batch, those counted that were passed over."""
+    is_repeated: bool = False
+    """The account's `possibly_repeated` counts this device already, perhaps since an earlier round."""
 
     @property
     def is_control(self) -> bool:
@@ -103,7 +82,8 @@ class Push:
 
 def endpoint_of(device: Device) -> str:
     """The endpoint that carries it: `fcm`, `apns`, or `apns-sandbox` for development builds."""
-    if device.carrier is Gateway.FCM:
+    # `device.carrier` without its call: this runs for every device of an audience.
+    if device.gateway is Gateway.FCM or (device.gateway is None and device.platform is not Platform.IOS):
         return "fcm"
     return "apns-sandbox" if device.environment is Environment.SANDBOX else "apns"
 

@@ -12,7 +12,7 @@ from notifier.model.recipient import Recipient
 from notifier.model.record_reading import read_recipient, user_id_in
 from notifier.model.spelling import BrokenRecord
 from notifier.model.user_rows import UserRows
-from notifier.sending.batch import NO_TEXTS, Batch, Push
+from notifier.sending.batch import NO_TEXTS, Batch, Push, endpoint_of
 
 MAX_ID_BITS = 64
 """A longer number is not taken for a broken record's user id."""
@@ -83,28 +83,26 @@ class BatchBuilder:
             note_invalid(batch, record, reason, value, number)
         if not recipient.devices:
             return
-        account = batch.account
+        account, user_id = batch.account, recipient.user_id
         # Users are counted once however many rows they have; devices by row.
-        if recipient.user_id in self._excluded:
+        if user_id in self._excluded:
             if user_rows.counts_now():
-                batch.exclude(record, recipient.user_id, EXCLUDE)
+                batch.exclude(record, user_id, EXCLUDE)
             return
-        if recipient.user_id in self._suppressed:
+        if user_id in self._suppressed:
             if user_rows.counts_now():
-                batch.exclude(record, recipient.user_id, SUPPRESSED)
+                batch.exclude(record, user_id, SUPPRESSED)
             # Suppression is read again at each claim: the devices keep their places, by which claims say whom they
             # asked for.
             batch.pass_over(len(recipient.devices))
             return
-        arm = self._arms.names[self._arms.index_of(recipient.user_id.encode())]
+        arm = self._arms.names[self._arms.index_of(user_id.encode())]
         account.arm(arm).assigned += user_rows.counts_now()
         account.devices += len(recipient.devices)
         texts = NO_TEXTS if arm == CONTROL else self._renderer.render(arm, recipient)
         for number, device in recipient.devices:
-            push = Push(batch, record, number, recipient.user_id, arm, device)
-            push.locale = recipient.locale
-            push.texts = texts
-            batch.add(push)
+            endpoint = endpoint_of(device)
+            batch.add(Push(batch, record, number, user_id, arm, device, endpoint, recipient.locale, texts))
 
 
 def note_invalid(batch: Batch, record: int, reason: str, value: object, device: int | None = None) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from notifier.content.render import RenderedTexts
 from notifier.model.recipient import Device
-from notifier.sending.batch import Batch, Push
+from notifier.sending.batch import Batch, Push, endpoint_of
 
 
 class DeferredDevice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -63,7 +63,8 @@ def deferred_device(push: Push) -> DeferredDevice:
 
 def push_of(batch: Batch, stored: DeferredDevice) -> Push:
     """The push of a stored device, in the batch that asks for it again."""
-    push = Push(batch, stored.record, stored.number, stored.user_id, stored.arm, stored.device)
+    endpoint = endpoint_of(stored.device)
+    push = Push(batch, stored.record, stored.number, stored.user_id, stored.arm, stored.device, endpoint)
     push.texts, push.locale = stored.words, stored.locale
     push.attempts, push.asked_at, push.due_at = stored.attempts, stored.asked_at, stored.due_at
     push.maybe_repeat, push.is_repeated = stored.maybe_repeat, stored.repeated

@@ -123,8 +123,10 @@ class Dispatch:
         if may_start:
             self._start_requests(now_s)
         # Also while nothing may start: answers to what is in flight go on arriving.
-        for answer in self._transport.poll(timeout_s):
-            reason = self._answers.take(answer)
+        answers = self._transport.poll(timeout_s)
+        answered_s = self._clock.monotonic()
+        for answer in answers:
+            reason = self._answers.take(answer, answered_s)
             if reason is not None:
                 self.drain(reason)
         self._refusals.make_room()

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 
+from notifier.model.campaign import CONTROL
 from notifier.model.outcome import timestamp
 from notifier.model.runtime import Clock
 from notifier.sending.batch import Batch
@@ -81,14 +82,14 @@ class SendQueue:
 
     def _send_from(self, batch: Batch, limit: int) -> int:
         """Send up to `limit` devices of a batch. Those of the control group are held, and counted like the others."""
-        waiting, sent = batch.waiting, 0
+        waiting, enqueue, sent = batch.waiting, self._dispatch.enqueue, 0
         at = timestamp(self._clock.now())
         while waiting and sent < limit:
             push = waiting.popleft()
-            if push.is_control:
+            if push.arm == CONTROL:
                 batch.hold(push, at)
             else:
-                self._dispatch.enqueue(push)
+                enqueue(push)
             sent += 1
         return sent
 

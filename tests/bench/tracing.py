@@ -23,7 +23,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Verdict
 from notifier.model.recipient import Device, Platform
-from notifier.sending.batch import Batch, Push
+from notifier.sending.batch import Batch, Push, endpoint_of
 from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, GatewayCall, Sending, Tracing, start_tracing
 from notifier.telemetry.sending import Node
 from notifier.telemetry.trace import Trace
@@ -71,7 +71,7 @@ def hook_ns(*, active: bool, answers: int = 100_000) -> float:
     devices = (Device(Platform.ANDROID, "token"), Device(Platform.IOS, "token"))
     for number in range(answers // 500):
         batch = Batch("r1", "c1", number, 0, Cursor())
-        pushes += [Push(batch, n, 0, "u1", "a", devices[n % 2]) for n in range(500)]
+        pushes += [Push(batch, n, 0, "u1", "a", devices[n % 2], endpoint_of(devices[n % 2])) for n in range(500)]
     given = [Answer(ticket=None, latency_s=0.05 + (n * 7919 % 997) / 1e5, status=200) for n in range(1_000)]
     began_s = time.process_time()
     for n, push in enumerate(pushes):

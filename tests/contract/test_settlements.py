@@ -70,7 +70,7 @@ def batch_of(
     batch = Batch(run_id, "spring", number, round_, Cursor(record=(number + 1) * 500))
     for n, letter in enumerate(outcomes):
         arm = "control" if letter == "h" else "ab"[n % 2]
-        push = Push(batch, number * 500 + n, 0, f"u{n}-é", arm, Device(Platform.IOS, TOKEN))
+        push = Push(batch, number * 500 + n, 0, f"u{n}-é", arm, Device(Platform.IOS, TOKEN), "apns")
         push.texts = RenderedTexts((arm, "de"), ("Hallo 🎉", "x"))
         push.locale, push.attempts, push.asked_at = "de-AT", n, 100.25
         batch.add(push)

@@ -90,7 +90,7 @@ def everything_told() -> Lines:
     hop = a_hop(account)
     watch.begin(hop)
     batch = Batch("r1", "c1", 0, 0, Cursor())
-    push = Push(batch, 0, 0, "u1", "a", Device(Platform.ANDROID, "token"))
+    push = Push(batch, 0, 0, "u1", "a", Device(Platform.ANDROID, "token"), "fcm")
     watch.sending.answered(push, Answer(ticket=None, latency_s=0.1, status=404), Verdict(Disposition.DROP_TOKEN))
     for outcome, reason in (
         (Outcome.ACCEPTED, None), (Outcome.REJECTED, "UNREGISTERED"), (Outcome.FAILED, "x"), (Outcome.HELD, None),

@@ -8,7 +8,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Verdict
 from notifier.model.recipient import Device, Platform
-from notifier.sending.batch import Batch, Push
+from notifier.sending.batch import Batch, Push, endpoint_of
 from notifier.telemetry import NO_TRACE, BatchSpan, CallKind, Sending
 from notifier.telemetry.sending import EDGES_MS, Node, slots_by_ms
 from notifier.telemetry.trace import Trace
@@ -27,7 +27,8 @@ def new_batch(number: int) -> Batch:
 
 def push_of(batch: Batch, platform: Platform = Platform.ANDROID) -> Push:
     """One device of it."""
-    return Push(batch, 0, 0, "u1", "a", Device(platform, "token"))
+    device = Device(platform, "token")
+    return Push(batch, 0, 0, "u1", "a", device, endpoint_of(device))
 
 
 def answer(latency_s: float = 0.05, status: int = 200) -> Answer:

@@ -26,6 +26,8 @@ LONGEST_PAUSE_S = 5.0
 SILENCE = 5
 """So many timeouts in a row without any answer, and a connection counts as dead."""
 HTTPS_PORT = 443
+_ANSWERED = Outcome.ANSWERED
+"""Bound once: Python 3.11 takes 0.15 µs to find an enumeration's member, and each answer asks for it."""
 SPENT_DEADLINES = 256
 """So many ended requests may be kept beside the open ones until they are forgotten together."""
 
@@ -144,12 +146,12 @@ class Pool:
         unsent = []
         number = session.number
         for stream in ended:
-            if stream.outcome is Outcome.UNSENT:
-                unsent.append(stream)
-                continue
-            if stream.outcome is Outcome.ANSWERED:
+            if stream.outcome is _ANSWERED:
                 session.answered = True
                 session.silent = self._failures = 0
+            elif stream.outcome is Outcome.UNSENT:
+                unsent.append(stream)
+                continue
             self.in_flight -= 1
             answers.append(_answer(stream, number, now_s))
         for stream in reversed(unsent):
@@ -266,7 +268,7 @@ def _reopen(stream: Stream) -> None:
 def _answer(stream: Stream, number: int, now_s: float) -> Answer:
     """What the caller gets. A status that has come is the answer, whatever happened behind it."""
     ticket, latency_s = stream.request.ticket, now_s - stream.submitted_at
-    if stream.outcome is Outcome.ANSWERED:
+    if stream.outcome is _ANSWERED:
         return Answer(
             ticket=ticket,
             status=stream.status,
