@@ -60,23 +60,6 @@ class Stream(Protocol):
         ...
 
 
-class BatchSource(Protocol):
-    """Hands out batches in the order of their numbers."""
-
-    def next(self) -> Batch | None:
-        """The next batch, or None when it is not there yet, or there is none (`ended`)."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """There are no more batches."""
-        ...
-
-    def close(self) -> None:
-        """End files and threads."""
-        ...
-
-
 class AudienceBatches:
     """Batches of 500 records. A batch is formed whole, so that it can always be settled.
 
@@ -148,6 +131,10 @@ class EndedAudience:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+BatchSource = AudienceBatches | EndedAudience
+"""Batches in the order of their numbers."""
 
 
 class SettledReader:

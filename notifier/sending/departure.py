@@ -51,6 +51,50 @@ class Departure(msgspec.Struct, frozen=True):
     due_at: float | None = None
 
 
+class ExitDecision:
+    """Which exit a hop takes: requests come from many places, in any turn, and the highest `Exit` wins."""
+
+    def __init__(self) -> None:
+        self.why: Exit | None = None
+        """None as long as the hop has no reason to end."""
+        self._reason: str | None = None
+        self._due_at: float | None = None
+        self._is_final = False
+
+    def request(self, why: Exit, reason: str | None, due_at: float | None = None) -> bool:
+        """Request an exit. False where it changes nothing: a higher one was requested before, or it is final."""
+        # The time of a rest is kept even when the rest was requested already: the latest request knows it best.
+        if due_at is not None:
+            self._due_at = due_at
+        if self._is_final or (self.why is not None and self.why >= why):
+            return False
+        self.why, self._reason = why, reason
+        return True
+
+    def decide(self, why: Exit, reason: str | None) -> None:
+        """Set the exit whatever was requested before; it is final, but for another `decide`."""
+        self.why, self._reason = why, reason
+        self._is_final = True
+
+    def make_final(self) -> None:
+        """Keep the exit as it is: no later request may replace it."""
+        self._is_final = True
+
+    @property
+    def lets_open_batches_finish(self) -> bool:
+        """Open batches are sent to their end; all other exits defer what is not in flight."""
+        return self.why in (Exit.HAND_OVER, Exit.COMPLETE)
+
+    @property
+    def ends_run_early(self) -> bool:
+        """The run ends before its audience does, and must account for what earlier claims may have sent."""
+        return self.why in (Exit.ABORT, Exit.CANCEL, Exit.FAIL)
+
+    def departure(self, why: Exit) -> Departure:
+        """What the hop leaves with."""
+        return Departure(why, self._reason, self._due_at)
+
+
 def leave(checkpoint: Checkpoint, departure: Departure, ledger: Ledger, clock: Clock) -> Lane:
     """The hop's last write: what becomes of the lane.
 

@@ -2,6 +2,10 @@
 
 One turn of the loop waits for nothing but answers. Calls that block run in a few threads, and the loop collects their
 results when they are done. So the same code runs in Lambda and in a simulation that decides when each of them ends.
+
+A turn, in the order of the methods below:
+    reasons to end · deferred devices that are due · send, or read on to account · the end of the audience
+    answers · refusals that wait for a decision · settlements · the ledger · is the hop finished?
 """
 
 import math
@@ -10,23 +14,16 @@ from collections.abc import Callable
 from notifier.model.run import Control
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused
+from notifier.sending.audience_reading import AudienceReading
 from notifier.sending.batch import Batch
-from notifier.sending.batch_source import (
-    BatchSource,
-    BrokenInput,
-    ChangedInput,
-    EndedAudience,
-    InputUnreachable,
-    SourceOpener,
-)
+from notifier.sending.batch_source import BrokenInput, ChangedInput, EndedAudience, InputUnreachable, SourceOpener
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_rounds import DeferredRounds
-from notifier.sending.departure import Departure, Exit, Plan
+from notifier.sending.departure import Departure, Exit, ExitDecision, Plan
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.outside_reasons import outside_reasons
 from notifier.sending.rate_limit import RateLimit
 from notifier.sending.send_queue import SendQueue
-from notifier.sending.settling import SLOW_S
 
 MAX_OPEN_BATCHES = 128
 """An answer that takes 5 s keeps 80 batches open: 8,000 pushes a second × 5 s / 500 records."""
@@ -38,14 +35,14 @@ BUSY_POLL_S = 0.005
 """The same when the next turn may have something to send, or only threads can finish."""
 PACED_POLL_S = 0.05
 """The longest wait for a rate limit: an operator's command and the deadline are read between two waits."""
-_LETS_OPEN_BATCHES_FINISH = (Exit.HAND_OVER, Exit.COMPLETE)
-"""Exits that let the open batches be sent to their end; all others defer what is not in flight."""
-_READS_ON_TO_ACCOUNT = (Exit.ABORT, Exit.CANCEL, Exit.FAIL)
-"""Exits that end a run early: it reads on, to account for everything that earlier claims may have sent."""
 
 
 class Hop:
     """One working invocation of a lane.
+
+    Its state is in five parts: `checkpoint` has what is formed, settled and written; `dispatch` the pushes on their
+    way; the queue the batches that are not sent to their end; the reading where the audience is; the exit whether the
+    hop ends, and why.
 
     Args:
         opener: the batches from the checkpoint's cursor on.
@@ -69,22 +66,13 @@ class Hop:
         self.checkpoint = checkpoint
         self.dispatch = dispatch
         self.deadline = deadline
-        self._opener = opener
+        self._reading = AudienceReading(opener, checkpoint)
         self._deferred = deferred
-        self._source: BatchSource | None = None
         self._queue = SendQueue(dispatch, rate_limit, clock)
         self._plan = plan
         self._clock = clock
         self._on_turn = on_turn
-        self._upcoming: Batch | None = None
-        """A batch that is formed and not begun: the ledger must first record that a crash can have reached it."""
-        self._exit: Exit | None = None
-        self._reason: str | None = None
-        self._due_at: float | None = None
-        self._unreachable = False
-        self._reading_since_s: float | None = None
-        """Since when the hop has waited for the list of settled batches with nothing to send meanwhile; None if it has
-        not."""
+        self._exit = ExitDecision()
 
     def run(self) -> Departure:
         """Send until there is a reason to end, then drain. Every batch formed is settled when this returns.
@@ -97,7 +85,7 @@ class Hop:
                 # First the reasons to end, so that a turn after a cancel or near the deadline starts nothing new.
                 self._look_for_reasons()
                 self._read_deferred()
-                if self._exit is None or self._exit is Exit.HAND_OVER:
+                if self._exit.why is None or self._exit.why is Exit.HAND_OVER:
                     # A hand-over sends its open batches to the end; they would cost the next hop a request each.
                     self._send_some()
                 elif self._must_read_on:
@@ -110,37 +98,20 @@ class Hop:
                 # After the answers of this turn, so that a batch is settled in the turn in which it is complete.
                 self._settle()
                 # After the settlements: one write carries all of them. At the end at once, for nothing follows.
-                self.checkpoint.write(urgent=self._exit is not None or self._is_idle)
+                self.checkpoint.write(urgent=self._exit.why is not None or self._is_idle)
                 self._on_turn(self)
                 if (why := self._finished_exit()) is not None:
-                    return Departure(why, self._reason, self._due_at)
+                    return self._exit.departure(why)
         finally:
-            # Whatever ended the loop: LaneLost too: the source has open files and threads.
-            if self._source is not None:
-                self._source.close()
-
-    def _heed_dispatch(self) -> None:
-        """End when the dispatch found that nothing can be sent: for good, or for a while."""
-        if self.dispatch.stop_reason is not None:
-            self._request_exit(Exit.STOP, self.dispatch.stop_reason)
-        elif (rest := self.dispatch.rest) is not None:
-            self._rest(rest.until_s, rest.reason)
-
-    def _settle(self) -> None:
-        for counted in self.checkpoint.settle_complete():
-            self._deferred.note_counted(counted)
-        if self.checkpoint.refused is not None:
-            self._stop_unsettled(self.checkpoint.refused)
+            # Whatever ended the loop, LaneLost too: the source has open files and threads.
+            self._reading.close()
 
     # -- reasons to end -----------------------------------------------------------------------------------------------
 
     def _look_for_reasons(self) -> None:
         """Take in what ends the hop from outside, and cut short what the invocation has no time left for."""
         for found in outside_reasons(self.checkpoint.lane, self._plan, self.deadline, self._clock.now()):
-            if found.due_at is not None:
-                self._rest(found.due_at)
-            else:
-                self._request_exit(found.why, found.reason)
+            self._request_exit(found.why, found.reason, found.due_at)
         # A hand-over lets open batches finish, as long as there is time. Below half of `recurse_below_ms` no request
         # starts, below a quarter no answer is awaited, below an eighth no settlement.
         remaining_ms = self.deadline.remaining_ms()
@@ -151,112 +122,59 @@ class Hop:
         if remaining_ms < self.deadline.stop_settling_ms and not self.checkpoint.is_done_settling:
             self._leave_unsettled()
 
-    def _request_exit(self, why: Exit, reason: str | None) -> None:
-        """Begin to end, unless a higher exit was requested before.
-
-        Hand-over and completion let open batches finish; every other exit defers what is not in flight.
-        """
-        # Unreachable input and batches that cannot be settled have set an exit that no later reason may replace.
-        is_decided = self._unreachable or self.checkpoint.has_given_up
-        if is_decided or (self._exit is not None and self._exit >= why):
-            return
-        self._exit, self._reason = why, reason
-        if why not in _LETS_OPEN_BATCHES_FINISH:
+    def _request_exit(self, why: Exit, reason: str | None, due_at: float | None = None) -> None:
+        """Begin to end, unless a higher exit was requested before."""
+        if self._exit.request(why, reason, due_at) and not self._exit.lets_open_batches_finish:
             self._drain()
-
-    def _wait(self, reason: str) -> None:
-        """Input unreachable: end with WAIT, even when cancelled or aborted, because the account needs the rest."""
-        self.checkpoint.troubles.note(reason)
-        if self._must_read_on:
-            # Set directly: `_request_exit` would keep CANCEL or ABORT, and does nothing after give_up; the hop would
-            # then turn until its time is up.
-            self._exit, self._reason = Exit.WAIT, reason
-            self._drain()
-        self._request_exit(Exit.WAIT, reason)
-        self._unreachable = True
-
-    def _stop_unsettled(self, reason: str) -> None:
-        """No batch can be settled before an operator has changed something: stop, and leave them to a resume."""
-        if self.checkpoint.has_given_up:
-            return
-        self.checkpoint.give_up()
-        # A cancelled run is never resumed: it ends as cancelled, and its account lists what is missing.
-        # Decided by the operator's command: `_exit` may be FAIL already, when the file broke while a cancelled run was
-        # read on.
-        is_cancelled = self.checkpoint.lane.control is Control.CANCEL
-        self._exit, self._reason = (Exit.CANCEL if is_cancelled else Exit.STOP), reason
-        self._drain()
-
-    def _leave_unsettled(self) -> None:
-        """No time is left for another try: leave now, because a kill would lose what the next claim has to know."""
-        self.checkpoint.give_up(at_once=True)
-        if self._exit not in (Exit.PAUSE, Exit.STOP):
-            # Exits that end the run become WAIT too: the next claim requests them again, and can settle and account for
-            # everything. PAUSE and STOP stay: an operator's resume makes that claim.
-            trouble = self.checkpoint.troubles.last
-            self._exit, self._reason = Exit.WAIT, trouble or "S3 took no rows in the time that was left"
-
-    def _rest(self, due_at: float, reason: str | None = None) -> None:
-        self._due_at = due_at
-        self._request_exit(Exit.REST, reason)
 
     def _drain(self) -> None:
         """Start no request from now on."""
         self.dispatch.drain()
         self._queue.drain()
 
-    def _release_withheld(self) -> None:
-        """If only withheld refusals remain and no more answers will come, decide them now."""
-        withheld = self.dispatch.withheld_count
-        # Every open push is a withheld refusal: no request is out whose answer could still decide about them.
-        if withheld and withheld == self.dispatch.open_count and self._nothing_to_send:
-            self.dispatch.release_withheld(is_last_round=self._nothing_left_now and self._exit is None)
+    def _leave_unsettled(self) -> None:
+        """No time is left for another try: leave now, because a kill would lose what the next claim has to know."""
+        self.checkpoint.give_up(at_once=True)
+        if self._exit.why in (Exit.PAUSE, Exit.STOP):
+            # These stay as they are: an operator's resume makes the claim that settles the rest.
+            self._exit.make_final()
+            return
+        # Exits that end the run become WAIT too: the next claim requests them again, and can settle and account for
+        # everything.
+        trouble = self.checkpoint.troubles.last
+        self._exit.decide(Exit.WAIT, trouble or "S3 took no rows in the time that was left")
 
-    @property
-    def _nothing_left_now(self) -> bool:
-        """The audience is read, and nothing deferred is due."""
-        return self._source_ended and self._deferred.is_quiet(self._clock.now())
+    def _wait(self, reason: str) -> None:
+        """Input unreachable: end with WAIT, even when cancelled or aborted, because the account needs the rest."""
+        self.checkpoint.troubles.note(reason)
+        if self._must_read_on:
+            # A request would leave CANCEL or ABORT, the higher exits; the hop would then turn until its time is up.
+            self._exit.decide(Exit.WAIT, reason)
+            self._drain()
+        else:
+            self._request_exit(Exit.WAIT, reason)
+            # Final too: with its input missing a hop cannot complete the run, or account for its end.
+            self._exit.make_final()
 
-    @property
-    def _source_ended(self) -> bool:
-        return self._source is not None and self._source.ended
+    # -- deferred devices ---------------------------------------------------------------------------------------------
 
-    @property
-    def _nothing_to_send(self) -> bool:
-        # `_is_full` counts as well: a withheld refusal may be what keeps the open batches from settling.
-        return self._queue.is_empty and (self._exit is not None or self._is_full or self._nothing_left_now)
+    def _read_deferred(self) -> None:
+        """Read what is due. Once the hop is ending, no batch is entered in the list of those asked for."""
+        try:
+            self._deferred.turn()
+        except StoreRefused as error:
+            self._request_exit(Exit.STOP, f"rows_refused: {error}")
+        if self._exit.why is not None and not self._must_read_on:
+            self._deferred.stop()
 
-    @property
-    def _is_full(self) -> bool:
-        """Whether no further batch may be begun before one of the open ones is settled."""
-        # After `give_up` no batch waits for another: unsettled ones are left, and must not stop the reading on.
-        return self.checkpoint.unsettled >= MAX_OPEN_BATCHES and not self.checkpoint.has_given_up
-
-    @property
-    def _is_idle(self) -> bool:
-        return self._queue.is_empty and self.dispatch.open_count == 0 and self.checkpoint.is_done_settling
-
-    def _finished_exit(self) -> Exit | None:
-        """The exit of a hop that has nothing left to send, settle or write; None while it must go on."""
-        is_finished = self._is_idle and self.checkpoint.is_written and not self._must_read_on
-        return self._exit if is_finished else None
-
-    @property
-    def _must_read_on(self) -> bool:
-        """After cancel, abort or a broken file: whether batches that an earlier claim may have sent must yet be formed.
-
-        Formed and settled, their rows are counted and the rest is deferred. It also shuts out the earlier worker, if it
-        was only slow: the rows object of this claim makes its conditional PUT fail.
-        """
-        if self._exit not in _READS_ON_TO_ACCOUNT:
-            return False
-        return self._must_read_audience or self.checkpoint.is_in_legacy_round or self._deferred.has_unfinished
-
-    @property
-    def _must_read_audience(self) -> bool:
-        # FAIL is missing: a broken audience cannot be read on. Its deferred batches can (`_must_read_on`).
-        is_readable = self._exit in (Exit.ABORT, Exit.CANCEL) and not self._source_ended
-        return is_readable and self.checkpoint.has_suspects_ahead
+    def _take_deferred(self, *, unfinished_only: bool = False) -> None:
+        for batch, later in self._deferred.take(unfinished_only=unfinished_only):
+            # `sending_ms` decides how far the ramp has come: it counts only while something is sent.
+            if not unfinished_only:
+                self.checkpoint.begin_sending()
+            self._queue.put_again(batch)
+            for push in later:
+                self.dispatch.set_aside(push)
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -264,7 +182,8 @@ class Hop:
         """Send what rate limit and window allow: deferred devices that are due, open batches, then new ones."""
         if self.checkpoint.must_hold:
             return
-        if self._exit is None:
+        # A hand-over sends what is open, and begins nothing.
+        if self._exit.why is None:
             self._take_deferred()
         self._queue.send(self._next_batch)
         # Half a batch is enough time for the ledger write that the next batch waits for.
@@ -278,12 +197,13 @@ class Hop:
             return None
         # Only what may be asked for is reserved. A settled batch is not asked for again; where a run ends early, the
         # batch is deferred unasked. Neither can leave requests behind in a crash.
-        must_reserve = self._exit is None and not batch.settled_by_another
+        must_reserve = self._exit.why is None and not batch.settled_by_another
         if must_reserve and not self.checkpoint.reserve(batch.number, batch.pushes):
-            self._upcoming = batch
+            # The ledger must first record that a crash can have reached it: the write is under way, or the next one.
+            self._reading.put_back(batch)
             return None
-        self._upcoming = None
         self.checkpoint.enter(batch)
+        # Settled by another claim, or without a valid device: there is nothing to send of it.
         if not batch.waiting:
             return None
         self.checkpoint.begin_sending()
@@ -293,19 +213,18 @@ class Hop:
     def _may_read(self) -> bool:
         if self._is_full:
             return False
-        return self._exit is None or self._must_read_audience or self.checkpoint.is_in_legacy_round
+        return self._exit.why is None or self._must_read_audience or self.checkpoint.is_in_legacy_round
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether no further batch may be begun before one of the open ones is settled."""
+        # After `give_up` no batch waits for another: unsettled ones are left, and must not stop the reading on.
+        return self.checkpoint.unsettled >= MAX_OPEN_BATCHES and not self.checkpoint.has_given_up
 
     def _read_batch(self) -> Batch | None:
         """The next batch of the audience; None when it is not there yet, or cannot be read, which ends the hop."""
         try:
-            if self._source is None:
-                self._source = self._opener.open(self.checkpoint)
-            # None while settled batches are still being read: opened again next turn.
-            if self._source is None:
-                self._note_slow_reading()
-                return None
-            self._reading_since_s = None
-            return self._upcoming or self._source.next()
+            return self._reading.next(self._clock.monotonic())
         except BrokenInput as error:
             # In an unchanged file every claim stops at this record. In a changed one an earlier claim may have read on.
             self.checkpoint.end_forming(has_changed=isinstance(error, ChangedInput))
@@ -316,33 +235,24 @@ class Hop:
             self._wait(str(error))
         return None
 
-    def _note_slow_reading(self) -> None:
-        """Note what the hop waits for, once it is slow: if the hop is killed meanwhile, the ledger has the reason."""
-        now_s = self._clock.monotonic()
-        if self._reading_since_s is None:
-            self._reading_since_s = now_s
-        if now_s - self._reading_since_s >= SLOW_S:
-            self.checkpoint.troubles.note(f"settled batches: S3 takes more than {SLOW_S:.0f} s to hand them out")
+    # -- reading on, to account for a run that ends early -------------------------------------------------------------
 
-    # -- deferred devices ---------------------------------------------------------------------------------------------
+    @property
+    def _must_read_on(self) -> bool:
+        """After cancel, abort or a broken file: whether batches that an earlier claim may have sent must yet be formed.
 
-    def _read_deferred(self) -> None:
-        """Read what is due. Once the hop is ending, no batch is entered in the list of those asked for."""
-        try:
-            self._deferred.turn()
-        except StoreRefused as error:
-            self._request_exit(Exit.STOP, f"rows_refused: {error}")
-        if self._exit is not None and not self._must_read_on:
-            self._deferred.stop()
+        Formed and settled, their rows are counted and the rest is deferred. It also shuts out the earlier worker, if it
+        was only slow: the rows object of this claim makes its conditional PUT fail.
+        """
+        if not self._exit.ends_run_early:
+            return False
+        return self._must_read_audience or self.checkpoint.is_in_legacy_round or self._deferred.has_unfinished
 
-    def _take_deferred(self, *, unfinished_only: bool = False) -> None:
-        for batch, later in self._deferred.take(unfinished_only=unfinished_only):
-            # `sending_ms` decides how far the ramp has come: it counts only while something is sent.
-            if not unfinished_only:
-                self.checkpoint.begin_sending()
-            self._queue.put_again(batch)
-            for push in later:
-                self.dispatch.set_aside(push)
+    @property
+    def _must_read_audience(self) -> bool:
+        # FAIL is missing: a broken audience cannot be read on. Its deferred batches can (`_must_read_on`).
+        is_readable = self._exit.why in (Exit.ABORT, Exit.CANCEL) and not self._reading.has_ended
+        return is_readable and self.checkpoint.has_suspects_ahead
 
     def _read_on(self) -> None:
         """After cancel or abort keep forming the batches that an earlier claim may have sent, so that they are counted.
@@ -360,11 +270,12 @@ class Hop:
         except InputUnreachable as error:
             self._wait(str(error))
 
+    # -- the end of the audience, and of the run ----------------------------------------------------------------------
+
     def _look_at_end(self) -> None:
         """The reading is over when the audience has ended and is settled; the run, when nothing is deferred either."""
-        if self._source is not None and self._source.ended and not self.checkpoint.is_reading_over:
-            self._end_reading(self._source)
-        if self._exit is not None or not self._has_read or not self._is_idle:
+        self._look_at_end_of_reading()
+        if self._exit.why is not None or not self._has_read or not self._is_idle:
             return
         # Deferred devices leave this count as the round that asked for them is settled: at 0 all have an outcome.
         if self.checkpoint.account.deferred <= 0:
@@ -385,24 +296,28 @@ class Hop:
         elif due_at is not None:
             self._rest_until(due_at)
 
+    def _look_at_end_of_reading(self) -> None:
+        """Go on with deferred devices only, once the audience has ended and all of it is settled."""
+        if not self._reading.has_ended or self.checkpoint.is_reading_over:
+            return
+        # The cursor moves to round 1 only when all batches of the audience are settled: after a crash before that, the
+        # next claim must form them again.
+        if self._queue.has_first or not self.checkpoint.has_settled_all:
+            return
+        source = self._reading.source
+        if not self.checkpoint.is_in_legacy_round:
+            # Where nothing is deferred there is no round 1: the write that completes the run is the next.
+            if self.checkpoint.account.deferred > 0:
+                self.checkpoint.end_reading()
+        elif self._deferred.is_listed and isinstance(source, EndedAudience):
+            self.checkpoint.end_reading(source.settled, self._deferred.asked_by_old_claims(source.settled))
+
     @property
     def _has_read(self) -> bool:
         """Whether the audience is read to its end."""
         # Where nothing is deferred, that need not be written first: the write that completes the run has it.
         nothing_left = not self.checkpoint.is_in_legacy_round and self.checkpoint.account.deferred <= 0
-        return self.checkpoint.is_read or (self._source_ended and nothing_left)
-
-    def _end_reading(self, source: BatchSource) -> None:
-        """Go on with deferred devices only."""
-        # The cursor moves to round 1 only when all batches of the audience are settled: after a crash before that, the
-        # next claim must form them again.
-        if self._queue.has_first or not self.checkpoint.has_settled_all:
-            return
-        if not self.checkpoint.is_in_legacy_round:
-            if self.checkpoint.account.deferred > 0:
-                self.checkpoint.end_reading()
-        elif self._deferred.is_listed and isinstance(source, EndedAudience):
-            self.checkpoint.end_reading(source.settled, self._deferred.asked_by_old_claims(source.settled))
+        return self.checkpoint.is_read or (self._reading.has_ended and nothing_left)
 
     def _rest_until(self, due_at: float) -> None:
         """Rest until then if the wait is long; a short one passes in the loop."""
@@ -413,15 +328,68 @@ class Hop:
         if wait_s > REST_ABOVE_S or (wait_s > 0 and (beyond_hop or unavailable)):
             # Not beyond `abort_after`: a run that is aborted must be ended then.
             until = min(due_at, self._plan.abort_after or math.inf)
-            self._rest(until, unavailable.reason if unavailable else None)
+            self._request_exit(Exit.REST, unavailable.reason if unavailable else None, until)
+
+    # -- answers and settlements --------------------------------------------------------------------------------------
 
     def _patience_s(self) -> float:
         """How long this turn may wait for answers."""
         if self.checkpoint.must_hold:
             return POLL_S  # whatever the rate limit allows, nothing may start
-        if self._exit is None and self._queue.has_first and self.dispatch.room > 0:
+        if self._exit.why is None and self._queue.has_first and self.dispatch.room > 0:
             return min(self._queue.wait_s(), PACED_POLL_S)
         # Nothing can be answered; only threads can finish, and poll does not wake for them.
         if self.dispatch.open_count == 0 or not self._nothing_to_send:
             return BUSY_POLL_S
         return POLL_S
+
+    @property
+    def _nothing_to_send(self) -> bool:
+        # `_is_full` counts as well: a withheld refusal may be what keeps the open batches from settling.
+        return self._queue.is_empty and (self._exit.why is not None or self._is_full or self._nothing_left_now)
+
+    @property
+    def _nothing_left_now(self) -> bool:
+        """The audience is read, and nothing deferred is due."""
+        return self._reading.has_ended and self._deferred.is_quiet(self._clock.now())
+
+    def _release_withheld(self) -> None:
+        """If only withheld refusals remain and no more answers will come, decide them now."""
+        withheld = self.dispatch.withheld_count
+        # Every open push is a withheld refusal: no request is out whose answer could still decide about them.
+        if withheld and withheld == self.dispatch.open_count and self._nothing_to_send:
+            self.dispatch.release_withheld(is_last_round=self._nothing_left_now and self._exit.why is None)
+
+    def _heed_dispatch(self) -> None:
+        """End when the dispatch found that nothing can be sent: for good, or for a while."""
+        if self.dispatch.stop_reason is not None:
+            self._request_exit(Exit.STOP, self.dispatch.stop_reason)
+        elif (rest := self.dispatch.rest) is not None:
+            self._request_exit(Exit.REST, rest.reason, rest.until_s)
+
+    def _settle(self) -> None:
+        for counted in self.checkpoint.settle_complete():
+            self._deferred.note_counted(counted)
+        if self.checkpoint.refused is not None and not self.checkpoint.has_given_up:
+            self._stop_unsettled(self.checkpoint.refused)
+
+    def _stop_unsettled(self, reason: str) -> None:
+        """No batch can be settled before an operator has changed something: stop, and leave them to a resume."""
+        self.checkpoint.give_up()
+        # A cancelled run is never resumed: it ends as cancelled, and its account lists what is missing.
+        # Decided by the operator's command: the exit may be FAIL already, when the file broke while a cancelled run was
+        # read on.
+        is_cancelled = self.checkpoint.lane.control is Control.CANCEL
+        self._exit.decide(Exit.CANCEL if is_cancelled else Exit.STOP, reason)
+        self._drain()
+
+    # -- finished -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._queue.is_empty and self.dispatch.open_count == 0 and self.checkpoint.is_done_settling
+
+    def _finished_exit(self) -> Exit | None:
+        """The exit of a hop that has nothing left to send, settle or write; None while it must go on."""
+        is_finished = self._is_idle and self.checkpoint.is_written and not self._must_read_on
+        return self._exit.why if is_finished else None
