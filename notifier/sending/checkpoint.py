@@ -5,8 +5,7 @@ formed ── sent ── complete ── settling ── settled ── the cur
 """
 
 import math
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import MappingProxyType
 from typing import NamedTuple
@@ -27,16 +26,10 @@ from notifier.sending.repeats import add_own_repeats, as_never_formed, unfinishe
 from notifier.sending.results import Results, SettledBatch
 from notifier.sending.settling import Settling
 from notifier.sending.trouble_log import TroubleLog, kind_of
+from notifier.sending.uncounted import Counted, UncountedBatches
 
 WRITE_EVERY_S = 0.25
 """The cursor is written at most this often: one write carries all that was settled in between."""
-
-
-class CountedBatch(NamedTuple):
-    """A batch whose account was added to the lane's. `is_ours`: this claim settled it."""
-
-    batch: Batch
-    is_ours: bool
 
 
 class Carried(NamedTuple):
@@ -71,17 +64,7 @@ class Checkpoint:
         self.troubles = troubles
         self._writer = LaneWriter(lane, ledger, ledger_background, clock, troubles)
         self._settling = Settling(results, background, clock, lane.epoch, troubles)
-        self._queue: deque[Batch] = deque()
-        """Batches of the audience that the cursor has not passed, in their order."""
-        self._deferred: dict[int, Batch] = {}
-        """Deferred batches under way, by number: of each number one round at a time. They settle in any order."""
-        self._accounts: dict[int, Account] = {}
-        """Accounts of settled batches not counted yet, by number, of `_queue` and `_deferred`.
-
-        A number is in one of them only: a deferred round begins after the round before was counted.
-        """
-        self._not_ours: set[int] = set()
-        """Of those, the batches that another claim settled first."""
+        self._batches = UncountedBatches()
         self.asking = AskingList(lane.asking or (), lane.epoch)
         self.is_in_legacy_round = lane.asking is None and lane.cursor.round > 0
         """The lane was begun by a release without `asking`, and is past its audience."""
@@ -118,7 +101,7 @@ class Checkpoint:
     @property
     def unsettled(self) -> int:
         """Batches formed and not settled."""
-        return len(self._queue) + len(self._deferred)
+        return len(self._batches)
 
     @property
     def is_read(self) -> bool:
@@ -133,7 +116,7 @@ class Checkpoint:
     @property
     def has_settled_all(self) -> bool:
         """Nothing of the audience is unsettled, as far as it was read."""
-        return not self._queue
+        return not self._batches.audience
 
     @property
     def account(self) -> Account:
@@ -176,12 +159,10 @@ class Checkpoint:
 
     def enter(self, batch: Batch) -> None:
         """Take a batch of the audience in, in its order."""
-        self._queue.append(batch)
+        self._batches.enter(batch)
         self._next_number = batch.number + 1
-        if batch.settled_by_another:
-            self._accounts[batch.number] = batch.account
-        else:
-            # Only batches that are sent say how fast the run is, and so how far ahead the marks must be.
+        # Only batches that are sent say how fast the run is, and so how far ahead the marks must be.
+        if not batch.settled_by_another:
             self._reach.begin()
 
     def may_ask(self, number: int, round_: int) -> bool:
@@ -191,20 +172,18 @@ class Checkpoint:
     def enter_deferred(self, batch: Batch) -> None:
         """Take a deferred batch in, which may be asked for, or which an earlier claim has settled."""
         self.asking.begin(batch.number)
-        self._deferred[batch.number] = batch
-        if batch.settled_by_another:
-            self._accounts[batch.number] = batch.account
+        self._batches.enter_deferred(batch)
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
-    def settle_complete(self) -> list[CountedBatch]:
+    def settle_complete(self) -> list[Counted]:
         """Begin the settlement of every complete batch. Returns those whose accounts were added to the lane's."""
-        for batch in (*self._queue, *self._deferred.values()):
+        for batch in self._batches:
             if batch.is_complete and not batch.settling and not batch.settled_by_another:
                 batch.settling = True
                 self._settling.begin(batch)
         for batch, settled in self._settling.done():
-            self._accounts[batch.number] = self._account_of(batch, settled)
+            self._batches.settle(batch.number, self._account_of(batch, settled), is_ours=settled.ours)
             self.settled_batches += 1
         return [*self._pass_settled(), *self._count_deferred()]
 
@@ -214,37 +193,31 @@ class Checkpoint:
         # Another claim settled it first: its account is used, with what this one may have repeated.
         account = copied(settled.account)
         add_own_repeats(account, batch, settled, self.lane.epoch)
-        self._not_ours.add(batch.number)
         return account
 
-    def _pass_settled(self) -> list[CountedBatch]:
+    def _pass_settled(self) -> Iterator[Counted]:
         """Move the cursor over settled batches of the audience: in their order, up to the first that is not settled."""
-        counted = []
-        while self._queue and self._queue[0].number in self._accounts:
-            batch = self._queue.popleft()
+        for counted in self._batches.take_in_order():
+            batch = counted.batch
             # Only now: its rows are stored, so a crash after the next ledger write loses nothing of it.
             self._cursor = batch.at_end
             # A claim is suspected until the cursor has passed the last batch that it may have asked for.
             self.suspects = tuple(one.beyond(batch.number) for one in self.suspects if one.below > batch.number + 1)
-            counted.append(self._count(batch))
-        return counted
+            self._add(counted.account)
+            yield counted
 
-    def _count_deferred(self) -> list[CountedBatch]:
-        counted = []
-        for number in [number for number in self._deferred if number in self._accounts]:
+    def _count_deferred(self) -> Iterator[Counted]:
+        for counted in self._batches.take_deferred():
             # In one ledger write the batch leaves the list and its account is added: never counted twice, nor lost.
-            self.asking.finish(number)
-            counted.append(self._count(self._deferred.pop(number)))
-        return counted
+            self.asking.finish(counted.batch.number)
+            self._add(counted.account)
+            yield counted
 
-    def _count(self, batch: Batch) -> CountedBatch:
-        self._account.add(self._accounts.pop(batch.number))
+    def _add(self, account: Account) -> None:
+        self._account.add(account)
         self._moved = True
         # Something was settled, so what failed before is over: `trouble` is of a lane that does not move.
         self.troubles.clear()
-        is_ours = not batch.settled_by_another and batch.number not in self._not_ours
-        self._not_ours.discard(batch.number)
-        return CountedBatch(batch, is_ours)
 
     def end_reading(self, settled: Mapping[int, Account] = MappingProxyType({}), asked: Iterable[Asking] = ()) -> None:
         """The audience is read: from now on deferred devices only.
@@ -297,8 +270,7 @@ class Checkpoint:
         if not self.unsettled or self._is_over:
             return True
         # After giving up: each batch was tried at least once, and no try is under way whose outcome would be lost.
-        batches = (*self._queue, *self._deferred.values())
-        tried = all(batch.settling or batch.settled_by_another for batch in batches)
+        tried = all(batch.settling or batch.settled_by_another for batch in self._batches)
         return self._given_up and tried and not self._settling.is_under_way
 
     # -- what this claim leaves ---------------------------------------------------------------------------------------
@@ -320,10 +292,10 @@ class Checkpoint:
         would count it again. So this is for the one write that ends the run.
         """
         account = copied(self._account)
-        for settled in self._accounts.values():
+        for settled in self._batches.accounts:
             account.add(settled)
-        left = self._left()
-        for batch in (*left, *self._deferred.values()):
+        left = self._batches.unsettled
+        for batch in (*left, *self._batches.deferred):
             # Its devices are counted as unsettled. Only here is known what dead claims may have repeated among them.
             account.repeat_requests += batch.account.repeat_requests
         asked = {batch.number: n for batch in left if (n := max(batch.asked, batch.suspected))}
@@ -333,19 +305,15 @@ class Checkpoint:
         ended = msgspec.structs.replace(self.as_left(), account=account, suspects=suspects)
         return as_never_formed(ended, self._next_number) if self._has_changed else ended
 
-    def _left(self) -> list[Batch]:
-        """Batches of the audience that are not settled."""
-        return [batch for batch in self._queue if batch.number not in self._accounts]
-
     @property
     def open_suspects(self) -> tuple[UnfinishedClaim, ...]:
         """The claims that may have asked for unsettled batches, this one included."""
-        left = self._left()
+        left = self._batches.unsettled
         # Nothing unsettled, and the ledger has the cursor.
         if not left and self._cursor == self.lane.cursor:
             return self.suspects
         # The account of what another claim settled does not count this claim's requests: the next claim adds them.
-        left += [batch for batch in self._queue if batch.number in self._accounts and batch.number in self._not_ours]
+        left += self._batches.settled_by_others
         # Settled batches below `_next_number` are included: a run that is ended early must come to them, to count their
         # rows.
         return (*self.suspects, unfinished_claim(self.lane.epoch, self._next_number, left))
@@ -355,7 +323,7 @@ class Checkpoint:
         """The deferred batches that may have been asked for and are unsettled; None in a round of an older release."""
         if self.is_in_legacy_round:
             return None
-        return self.asking.entries({one.number: max(one.asked, one.suspected) for one in self._deferred.values()})
+        return self.asking.entries({one.number: max(one.asked, one.suspected) for one in self._batches.deferred})
 
     # -- the ledger ---------------------------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ from notifier.model.run import Asking
 from notifier.sending.asking import asked_by_old_claims
 from notifier.sending.batch import BATCH_SIZE, Batch, Push
 from notifier.sending.batch_source import InputUnreachable
-from notifier.sending.checkpoint import Checkpoint, CountedBatch
+from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_format import DeferredBatch, due_from
 from notifier.sending.deferred_queue import DeferredQueue
 from notifier.sending.repeats import settled_account
 from notifier.sending.results import Results, SettledBatch
+from notifier.sending.uncounted import Counted
 
 
 class DeferredRounds:
@@ -179,7 +180,7 @@ class DeferredRounds:
 
     # -- what is settled ----------------------------------------------------------------------------------------------
 
-    def note_counted(self, counted: CountedBatch) -> None:
+    def note_counted(self, counted: Counted) -> None:
         """A batch was settled, and its account added to the lane's: ask for what it deferred when that is due."""
         batch = counted.batch
         if counted.is_ours:
