@@ -83,6 +83,7 @@ class _Reader:
         if not isinstance(request, Mapping):
             raise AudienceFault(f"{path}: {described(request)} is not an audience", 'write {"files": […]} or the like')
         kinds = [name for name in (*SOURCES, "all", "any") if name in request]
+        # Not "the first one wins": a request with two sources was meant to have both, or one of them by mistake.
         if len(kinds) != 1:
             found = f"has {' and '.join(kinds)}" if kinds else "has none of them"
             raise AudienceFault(f"{path}: {found}", f"exactly one of {', '.join((*SOURCES, 'all', 'any'))}")
@@ -96,6 +97,7 @@ class _Reader:
         return self._source(request, path)
 
     def _source(self, request: Mapping[str, Any], path: str) -> Source:
+        # Each source is a subquery of one SQL statement, and every filter over it repeats it.
         if self._sources == MAX_SOURCES:
             raise AudienceFault(f"{path}: more than {MAX_SOURCES} sources", "prepare some of them, and name the result")
         number, self._sources = self._sources, self._sources + 1
@@ -107,6 +109,7 @@ class _Reader:
             tuple(self._members(request, name, f"{path}.{name}", depth)) if name in request else ()
             for name in (kind, "without")
         )
+        # A filter on a combination looks into every member's records: all of them must allow the column.
         columns = _common(self._listed(source.request) for member in members for source in _sources(member))
         filters = self._filters(request, path, columns)
         return Composed("all" if kind == "all" else "any", members, without, filters)
@@ -150,6 +153,7 @@ def _as_text(value: object, path: str) -> str:
         case str():
             return value
         case bool() | int() | float():
+            # As in the table, where attributes are JSON text: true, not Python's True.
             return json.dumps(value)
         case _:
             raise AudienceFault(f"{path}: {described(value)} is not a value of a column", "write a text or a number")
@@ -211,10 +215,12 @@ def _users(node: Node, ranked: Ranked) -> str:
         users = f"SELECT DISTINCT user_id, source FROM owned WHERE source = {node.number}"
     elif node.kind == "any":
         numbered = (f"SELECT *, {n} AS nth FROM ({_users(member, ranked)})" for n, member in enumerate(node.members))
+        # arg_min: of several members that have the user the first in the request gives the record.
         users = f"SELECT user_id, arg_min(source, nth) AS source FROM ({' UNION ALL '.join(numbered)}) GROUP BY user_id"
     else:
         first, *others = (_users(member, ranked) for member in node.members)
         conditions = [f"user_id IN (SELECT user_id FROM ({other}))" for other in others]
+        # NOT IN is safe here: user_id is never NULL in this table, which would make every comparison unknown.
         conditions += [f"user_id NOT IN (SELECT user_id FROM ({_users(less, ranked)}))" for less in node.without]
         users = f"SELECT user_id, source FROM ({first})" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
     for one in node.filters:

@@ -41,6 +41,7 @@ def written_parts(
     part = _Part(directory, 0, 0)
     for some in users:
         while some:
+            # Users come thousands at a time, and a part ends within such a group.
             taken, some = some[: max_users - part.users], some[max_users - part.users :]  # noqa: PLW2901
             with limits_as_faults(str(directory)):
                 part.write(taken)

@@ -144,6 +144,7 @@ class Resolver:
 
     def _query(self, name: str) -> NamedQuery:
         check_name(name)
+        # Read once for a request: between two reads the query may change, and its id would name neither.
         if name not in self._stored:
             self._stored[name] = read_query(name, self._read(sql_key(name)), self._read(about_key(name)))
         return self._stored[name]
@@ -181,6 +182,7 @@ def order_of(
         found = queried.get(number) or _files_of(client, source, work / f"source-{number}", limits)
         inputs += found
         owners += [number] * len(found)
+    # Without choices all users of all inputs belong: a composition would only cost its joins.
     composition = resolved.node if _has_choices(resolved.node) else None
     return RequestOrder(
         resolved.request,

@@ -66,6 +66,7 @@ class RowTable:
                 try:
                     return self._add(number, source, raw)
                 except (_NotLines, duckdb.InvalidInputException):
+                    # Half of the file may be in the table: it is read again from its first byte, by the other way.
                     self._con.execute("DELETE FROM rows WHERE place >> ? = ?", [ROW_BITS, number])
                     raw = msgspec.structs.replace(raw, format=Format.VALUES)
             if raw.format is Format.VALUES:
@@ -80,6 +81,7 @@ class RowTable:
         relation = relation_of(self._con, source, raw)
         shape = self._shape(relation, raw)
         self._con.execute(f"INSERT INTO rows {_select(shape, relation, base)}")
+        # Before the rest is judged: rows that the reader refuses leave the table, and still count as read.
         [(rows,)] = self._con.execute("SELECT count(*) FROM rows WHERE place >= ?", [base]).fetchall()
         self._read_rest(base, is_lines=raw.format is Format.LINES)
         if raw.format is Format.TABLE:
@@ -116,6 +118,7 @@ class RowTable:
         for number, line in lines:
             record = decode_or_broken(line.encode())
             if is_lines and isinstance(record, BrokenRecord):
+                # A record may span several lines: read line by line, the file would have records that do not exist.
                 raise _NotLines
             self.read_by_reader += 1
             yield from judged(number, record)
@@ -128,6 +131,7 @@ class RowTable:
             for one in results:
                 (rows if isinstance(one, Row) else others).write(encode(one) + b"\n")
         if and_drop_raw:
+            # Before the reader's rows come in, which have the same places.
             self._con.execute("DELETE FROM rows WHERE place >= ? AND raw IS NOT NULL", [base])
         self._con.execute(
             f"INSERT INTO rows SELECT row + {base}, user_id, devices, locale, timezone, "
@@ -163,6 +167,7 @@ def _instant(value: str) -> str:
     """Microseconds of a time: ISO 8601, or seconds, milliseconds or microseconds since 1970. NULL if it is none."""
     number = f"try_cast({value} AS DOUBLE)"
     size = f"abs({number})"
+    # By size: 1e11 s is the year 5138, and 1e11 ms is 1973. Any date between the two is read right in every unit.
     unit = f"CASE WHEN {size} < 1e11 THEN 1e6 WHEN {size} < 1e14 THEN 1e3 WHEN {size} < 1e17 THEN 1 ELSE 1e-3 END"
     return f"coalesce(try_cast({number} * {unit} AS BIGINT), epoch_us(try_cast({value} AS TIMESTAMPTZ)))"
 
@@ -225,6 +230,7 @@ class _Fields:
                 f"{one} := {self._word(f'd.{one}')}" for one in ("platform", "token", "gateway", "environment")
             )
             listed = f"list_transform({listed}, lambda d: struct_pack({lowered}))"
+        # A row without a token, or without a platform, is broken: the reader knows the reason.
         own = f"CASE WHEN {token} IS NOT NULL AND {platform} IS NOT NULL THEN {own} END"
         if "devices" not in self._shape.columns:
             return own

@@ -90,6 +90,7 @@ def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
     columns, attributes = _names(records)
     if "user_id" not in columns:
         return None
+    # By the file's own names from here on: patterns and structure meet its text.
     known = {name: column for column, name in columns.items()}
     usable = known.keys() | set(attributes)
     devices = _devices(records, columns)
@@ -184,6 +185,7 @@ def _device_list(devices: Sequence[Mapping[str, object]], *, any_case: bool) -> 
 def _orders(sequences: Iterable[Sequence[str]], pivot: str) -> list[tuple[tuple[str, ...], set[str]]]:
     """As few orders as possible that all sequences follow, and the members that are in all sequences of an order."""
     groups: list[list[tuple[str, ...]]] = []
+    # Rare orders cost length of the expression and match little: their lines are left to the reader.
     common = Counter(tuple(sequence) for sequence in sequences if pivot in sequence)
     for sequence, _ in common.most_common(_MAX_ORDERS * _MAX_ORDERS):
         for group in groups:
@@ -201,6 +203,7 @@ def _merged(sequences: Sequence[Sequence[str]]) -> tuple[str, ...] | None:
     graph: dict[str, set[str]] = {}
     for sequence in sequences:
         for n, name in enumerate(sequence):
+            # Each name after the one before it. A cycle among them means that no common order exists.
             graph.setdefault(name, set()).update(sequence[max(0, n - 1) : n])
     try:
         return tuple(TopologicalSorter(graph).static_order())
@@ -221,6 +224,7 @@ def _ordered(order: Sequence[str], pivot: str, always: set[str], patterns: Mappi
 
 def name_pattern(name: str) -> str:
     """Matches a member's name, with characters beyond ASCII as they are or escaped."""
+    # Python's json escapes what is not ASCII; most other writers do not.
     forms = dict.fromkeys((json.dumps(name, ensure_ascii=False), json.dumps(name)))
     return "(?:" + "|".join(map(quoted, forms)) + ")"
 

@@ -61,6 +61,7 @@ def pinned_files(client: "S3Client", names: Sequence[str], bucket: str) -> tuple
         keys = list(_keys_of(client, *split(name, bucket)))
         if not keys:
             raise AudienceFault(f"{name}: no object has such a key", "check the name; a prefix ends in /")
+        # A dict keeps the order of the names, which decides which of two rows of a user is the later; each object once.
         found.update(dict.fromkeys(keys))
         if len(found) > MAX_FILES:
             raise AudienceFault(f"{name}: over {MAX_FILES:,} objects", "join them, or name fewer")
@@ -111,11 +112,13 @@ def _keys_of(client: "S3Client", bucket: str, key: str) -> Iterator[tuple[str, s
     if not glob and not key.endswith("/"):
         yield bucket, key
         return
+    # S3 lists by prefix only: everything behind the first wildcard is matched here.
     prefix = key[: glob.start()] if glob else key
     matches = glob_pattern(key).fullmatch if glob else lambda _: True
     try:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for one in page.get("Contents", ()):
+                # Consoles write an empty object for a folder, and an empty file has no rows.
                 if one["Size"] and _is_data(one["Key"].rpartition("/")[2]) and matches(one["Key"]):
                     yield bucket, one["Key"]
     except client.exceptions.NoSuchBucket:

@@ -118,6 +118,7 @@ def make_report(
         objects: what the run wrote to S3 besides its rows.
     """
     arms = _arms_of(summary, shares)
+    # Seconds in which only control users were held are no seconds of sending.
     pushes = [second.asked for second in rows.seconds.values() if second.asked]
     return Report(
         summary=summary,
@@ -156,6 +157,7 @@ def _ratio(arms: Sequence[ArmReport], shares: Sequence[tuple[str, int]] | None) 
 
 def _arms_of(summary: Summary, shares: Sequence[tuple[str, int]] | None) -> tuple[ArmReport, ...]:
     """The arms in the campaign's order, control last; in the account's where the campaign is not known."""
+    # An arm without a user has no account, and is still to be compared: the campaign's list has all.
     known = dict(shares) if shares else dict.fromkeys(summary.arms)
     users = sum(_of(summary, name)["assigned"] for name in known)
     return tuple(_arm(name, share, _of(summary, name), users) for name, share in known.items())
@@ -218,6 +220,7 @@ def _agree(summary: Summary, rows: RowFigures) -> bool:
         # Accepted rows of a dry run have a reason, too; the account keeps reasons of refusals and failures only.
         key = (arm, outcome, reason if outcome in ("rejected", "failed") else "")
         seen[key] = seen.get(key, 0) + n
+    # Zeros are in the account and have no rows.
     return {key: n for key, n in accounted.items() if n} == seen
 
 

@@ -68,6 +68,7 @@ def _when(report: Report) -> str:
 
 
 def _ratio(report: Report) -> str:
+    # No p-value: an arm too small for the test, or shares that are not known. The words say which.
     check = report.ratio
     if check.p_value is None:
         return check.in_words

@@ -71,6 +71,7 @@ class RowFigures(msgspec.Struct):
             second = epochs.get(name)
             if second is None:
                 second = epochs[name] = self.seconds.setdefault(_epoch_of(name), Second())
+            # The outcomes are the names of the members: a new outcome fails here, and is not lost.
             setattr(second, row.outcome, getattr(second, row.outcome) + 1)
 
 
@@ -106,6 +107,7 @@ def objects_under(client: Any, bucket: str, prefix: str) -> Iterator[tuple[str, 
     def body_of(key: str) -> tuple[str, bytes]:
         return key, client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
+    # A page lists 1,000 keys, and its bodies are fetched before the next is listed: memory holds one page at most.
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     with ThreadPoolExecutor(READERS) as pool:
         for page in pages:

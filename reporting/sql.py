@@ -73,6 +73,7 @@ def conversions_query(dialect: Dialect, run_id: str, rows: str, conversions: str
         Dialect.DUCKDB: "a.since + INTERVAL 7 DAY",
     }[dialect]
     at = "`at`" if dialect is Dialect.BIGQUERY else '"at"'
+    # The only engine whose table has the time as text, see `rows_table`.
     first = f"CAST({at} AS timestamp)" if dialect is Dialect.ATHENA else at
     return CONVERSIONS.format(rows=rows, run_id=_safe(run_id), conversions=conversions, until=until, at=at, first=first)
 
@@ -125,4 +126,5 @@ def script(dialect: Dialect, run_id: str, bucket: str, conversions: str = "conve
 
 def _safe(text: str) -> str:
     """A text for use between single quotes."""
+    # Bucket and run come from a stack and a file's name: a quote in them must stay in the text.
     return text.replace("'", "''")

@@ -52,6 +52,7 @@ def _arm_row(n: int, arm: ArmReport, scale: float) -> str:
     x = float(_LABEL)
     for outcome in OUTCOMES:
         devices = by_outcome[outcome]
+        # The length is users, the colours are devices: a user with two devices counts once in one, twice in the other.
         width = length * devices / arm.devices if arm.devices else 0.0
         if width:
             title = f"{escape(arm.name)}: {counted(devices, 'device')} {outcome}"
@@ -112,6 +113,7 @@ def _rect(kind: str, x: float, y: float, width: float, height: float, title: str
 
 
 def _times(bars: Sequence[Bar], left: float, step: float, height: int) -> list[str]:
+    # Rounded up: at most _TIMES labels, or they would touch.
     every = max(1, -(-len(bars) // _TIMES))
     return [
         f'<text class="soft" x="{left + n * step:.1f}" y="{height - 6}">{_clock(bar.at_s)}</text>'

@@ -101,6 +101,7 @@ def make_hop(
         troubles,
         ports.batch_size,
     )
+    # The health is the checkpoint's: dispatch notes what it sees there, and each ledger write carries it.
     dispatch = Dispatch(
         gateways.transport,
         gateways.carriers,
@@ -123,6 +124,7 @@ def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -
     builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, users.excluded, users.suppressed)
 
     def open_audience(checkpoint: Checkpoint, settled: Mapping[int, Account]) -> AudienceBatches:
+        # Late: only after the settled batches are listed, so that a rest or a cancel costs no request for the audience.
         stream = users.open(checkpoint.cursor)
         return AudienceBatches(stream, builder, settled, checkpoint.suspects, ports.batch_size)
 

@@ -51,6 +51,7 @@ class HopMetrics:
 
     def begin(self, hop: Hop) -> None:
         """Before the first turn: what earlier hops have done is not reported again."""
+        # The account is the run's, over all hops; metrics are of what this hop adds.
         self._reported = hop.checkpoint.account.outcomes()
 
     def turn(self, hop: Hop) -> None:
@@ -88,6 +89,7 @@ class HopMetrics:
     def _report(self, hop: Hop, hops: int = 0) -> None:
         """Emit what has happened since the last report."""
         now_s = self._clock.monotonic()
+        # At least a millisecond: two reports may follow each other at once, and the rate divides by the time between.
         elapsed_s, self._reported_at = max(now_s - self._reported_at, 0.001), now_s
         before, self._reported = self._reported, hop.checkpoint.account.outcomes()
         rejected = _more(before.rejected, self._reported.rejected)
@@ -102,6 +104,7 @@ class HopMetrics:
             Metric.PUSHES_PER_SECOND: round(settled / elapsed_s, 1),
         }
         batches_ms = [round(took_s * 1000) for took_s in self.sending.batches_s]
+        # Each latency is reported once.
         self.sending.batches_s.clear()
         if batches_ms:
             values[Metric.BATCH_LATENCY] = batches_ms
@@ -192,7 +195,9 @@ class Observer:
         """
         if lane is None or lane.state not in (LaneState.READY, LaneState.RESTING) or lane.due_at_ms is None:
             return
+        # A hand-over writes when the sweeper is to step in, which is HAND_OVER_MS after the lane was ready.
         due_at_ms = lane.due_at_ms - (HAND_OVER_MS if lane.state is LaneState.READY else 0)
+        # Epoch 0: never claimed, so the file itself is what waited.
         if lane.epoch == 0 and dropped_at_ms is not None:
             due_at_ms = min(dropped_at_ms, now_ms)  # clocks differ a little
         if now_ms >= due_at_ms:

@@ -77,6 +77,7 @@ def in_liquid(source: str) -> tuple[str, str, int]:
         if changed != text:
             if not problem:
                 problem = name
+                # The offset of the first change alone: later rewrites work on a text that has moved already.
                 at = next((n for n, (a, b) in enumerate(zip(text, changed, strict=False)) if a != b), 0)
             text = changed
     return (text, problem, at) if problem else ("", "", 0)
@@ -139,6 +140,7 @@ def _liquid_of(mark: str, code: str, opened: list[str]) -> str:
         if keyword == "each":
             return f"{{% for item in {rest.strip()} %}}"
         # {{#name}} without a keyword is Mustache's condition.
+        # `with` becomes a condition: Liquid has nothing that makes names relative to an object.
         return f"{{% {opened[-1]} {rest.strip() if keyword in ('if', 'unless', 'with') else code} %}}"
     if mark == "^":
         opened.append("unless")

@@ -55,6 +55,7 @@ class Context(RenderContext):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Without Liquid's own `now` and `today`: a text with them would mean an attribute, which may have that name.
         self.scope = ReadOnlyChainMap(self.locals, self.globals)
         self.weight = 1
         """Steps of one turn of the next loop; its `_ForNode` sets it."""
@@ -93,6 +94,7 @@ class Context(RenderContext):
             raise TooMuch(f"text is too much work: it handles over {MAX_CHARS:,} characters")
 
     def _charged(self, name: str, function: Callable[..., object], left: Any, *args: Any, **kwargs: Any) -> object:
+        # A filter works on each item of a list, and its time is nearly all of a long one's.
         items = len(left) if isinstance(left, list | tuple | range) and name not in _COUNTS_ALL else 0
         if name == "uniq":
             items = items * items // _UNIQ_PAIRS_PER_STEP
@@ -161,6 +163,7 @@ def _turns_of(nodes: Any, context: RenderContext) -> int:
         ends = node.expression.iterable if isinstance(node, _ForNode) else None
         if isinstance(ends, RangeLiteral) and node.expression.limit is None and node.expression.offset is None:
             length = range_length(ends) or 0
+            # A loop within a loop turns as often as both counts multiplied, beside the outer one's own turns.
             total += length * (1 + _turns_of(node.block.nodes, context))
     return total
 

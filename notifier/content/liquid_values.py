@@ -67,6 +67,7 @@ def _not_a_number(expression: Expression, value: object) -> UnfitValue:
     kind = kind_of(value)
     if not isinstance(value, str):
         return UnfitValue(f"{{}} is {kind} and cannot be compared", None, "", name)
+    # The mend shows a variable that the text may copy: the attribute's last name, in characters that Liquid allows.
     variable = re.sub(r"\W+", "_", name.rpartition(".")[2]).strip("_") or "n"
     mend = f"write {{% assign {variable} = {name or variable} | plus: 0 %}} first, and compare {variable}"
     return UnfitValue("{} is text where a number is compared", value, mend, name)
@@ -183,6 +184,7 @@ class Filtered(FilteredExpression):
             return super().evaluate(context)
         except UnfitValue as error:
             name = _name_of(self.left)
+            # An error that has a name got it from an expression within this one.
             raise (error if error.name or not name else error.of(name)) from None
 
 
@@ -222,6 +224,7 @@ def number_in(value: Any) -> Any:
     """A value in a type that Liquid's filters for numbers understand. Raises UnfitValue if they would take it for 0."""
     if isinstance(value, Undefined):
         raise UndefinedError(value.hint, token=value.token)
+    # Liquid's arithmetic mixes no Decimal with float; JSON numbers with a point come as Decimal.
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, str) and not is_number(value):

@@ -124,9 +124,11 @@ class Renderer:
         Raises:
             BrokenRecord: an attribute is missing, or does not fit; or `EMPTY`: one of the arms would show nothing.
         """
+        # One dictionary look-up for each user: matching languages costs far more.
         wanted = self._by_locale.get(recipient.locale) or self._for_locale(recipient.locale)
         attributes = recipient.attributes
         for name in wanted.required:
+            # Null counts as missing, as in Liquid: exports write it for an empty column.
             if attributes.get(name) is None and name != USER_ID:
                 raise missing(name)
         for name in wanted.names:
@@ -174,6 +176,7 @@ class Renderer:
             names=frozenset[str]().union(*(arm.names for arm in arms.values())),
             trial=_Trial(liquid, maybe_empty) if liquid or maybe_empty else None,
         )
+        # All at once, not the oldest: a file with so many is odd, and the few real locales are back within a batch.
         if len(self._by_locale) >= _MAX_LOCALES:
             self._by_locale.clear()
         self._by_locale[locale] = made

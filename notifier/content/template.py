@@ -89,6 +89,7 @@ class Slot(Struct, frozen=True):
             if self.default is None:
                 raise missing(self.name)
             return self.default
+        # What Liquid's `default` takes for empty: false, "", [] and {}; not 0, and not a blank text.
         if self.default is not None and (value is False or (isinstance(value, str | list | dict) and not value)):
             return self.default
         return as_text(value)
@@ -139,6 +140,7 @@ def as_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
+        # 1E+3 prints as 1000. Beyond the limit a short number would become a text of any length.
         return f"{value:f}" if value.is_finite() and abs(value.adjusted()) < _MAX_EXPONENT else str(value)
     if isinstance(value, list):
         return "".join(map(str, value))

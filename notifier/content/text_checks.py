@@ -136,6 +136,7 @@ def _unknown_names(path: str, source: str, names: Collection[str]) -> Iterator[s
 
 
 def _nearest(name: str, names: Collection[str]) -> str:
+    # `firstName`, `first_name` and `First Name` are the same name to their author.
     by_bare = {known.replace("_", "").replace(" ", "").lower(): known for known in names}
     near = get_close_matches(name.replace("_", "").lower(), by_bare, 1, _SIMILARITY)
     return by_bare[near[0]] if near else ""

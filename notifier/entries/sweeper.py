@@ -46,6 +46,7 @@ class Sweeper:
         self._replay(counts)
         self._prune()
         self._expire()
+        # Not in the log line's counts: they go to a metric with an alarm.
         stalled = counts.pop("stalled", 0) + counts.pop("failed", 0)
         self._observer.metrics.emit(swept(stalled))
         if any(counts.values()):
@@ -54,8 +55,10 @@ class Sweeper:
 
     def _look_after(self, lane: Lane, now_ms: int, counts: Counter[str]) -> None:
         """Nudge the lane, or close its run. Moved on first, so that one that fails comes back later and not at once."""
+        # Refused where the lane has changed since the index listed it: a worker has come back to it.
         if not self._process.ledger.put_off(lane, now_ms + self.MOVE_ON_MS):
             return
+        # Done and still due: the worker that finished it was ended before it wrote the summary or announced the end.
         if lane.state is LaneState.DONE:
             run = self._process.ledger.read_run(lane.run_id)
             if run is not None:
@@ -67,6 +70,7 @@ class Sweeper:
             reason = f"version {lane.function_version} of the code, with which the run began, was deleted"
             self._log.warning(Action.VERSION_GONE, run_id=lane.run_id, reason=f"{reason}: the current one is asked")
         counts["nudged"] += 1
+        # A rest that is over is the plan. READY or RUNNING: no worker came in time, or its input could not be read.
         counts["stalled"] += lane.state is not LaneState.RESTING
 
     def _ask_for_audiences(self, now_ms: int, counts: Counter[str]) -> None:
@@ -116,6 +120,7 @@ class Sweeper:
         url = self._process.settings.dead_letter_queue_url
         if not url:
             return
+        # 55 s: less than the minute to the next sweep, which then sees what this one did not delete.
         answer = self._queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=55)
         for message in answer.get("Messages", ()):
             with self._each(message_id=message["MessageId"], counts=counts):
@@ -124,6 +129,7 @@ class Sweeper:
                     continue
                 Tracing.current.start_new_trace()
                 self._process.continuation.invoke(event)
+                # After the invocation: ended between the two, the event is replayed twice, which a nudge may be.
                 self._queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 counts["replayed"] += 1
 

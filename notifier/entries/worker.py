@@ -46,18 +46,22 @@ class Worker:
         """
         found = self._without_ignored(nudges(event))
         self._log.info(Action.NUDGED, nudges=len(found))
+        # One invocation, one lane: the others run beside it, each with an invocation's whole time.
         for other in found[1:]:
             self._process.continuation.invoke(msgspec.json.encode(other), context.function_version)
         if not found:
             return {"status": "ignored"}
         try:
             return self._follow(found[0], context)
+        # After a rollback of the stack. Success, not an error: Lambda's retry would meet the same item, and the newer
+        # release's own nudges, to its own version, go on with the run.
         except (LedgerTooNew, UnknownCursor) as error:
             self._log.warning(Action.IGNORED, reason=f"a newer release's run: {error}")
             return {"status": "ignored", "reason": f"a newer release's run: {error}"}
 
     def _without_ignored(self, asked: tuple[Drop | LaneNudge | Ignored, ...]) -> list[Drop | LaneNudge]:
         """What there is to do. What is ignored is logged by name and counted, so that it is not waited for."""
+        # Ours by mistake, S3's test event, a folder: none of them may fail the invocation, or Lambda would repeat it.
         skipped = [one for one in asked if isinstance(one, Ignored)]
         for one in skipped:
             self._log.warning(Action.IGNORED, file=one.name, reason=one.reason)
@@ -71,6 +75,7 @@ class Worker:
             run = self._run_of(nudge)
             if run is None:
                 return {"status": "ignored", "reason": "the object is not there any more"}
+            # Repeated events meet the same run, whose id is a hash of bucket, key and version: the first item is kept.
             run = self._process.ledger.open_run(run)
             lane = 0
         else:
@@ -115,6 +120,8 @@ class Worker:
         version, gone = before.function_version if before else "", ""
         # Without an alias, as in a first try from the console, the code runs as $LATEST: that works on every run.
         if version and version != context.function_version and context.function_version != "$LATEST":
+            # Stored formats change by adding only, but behaviour may differ between releases: a run stays on the code
+            # that began it.
             if process.continuation.forward(run.run_id, lane_number, version):
                 reason = "the run began with another version of the code"
                 self._log.info(Action.CONTINUED, version=version, reason=reason)
@@ -126,6 +133,7 @@ class Worker:
         answer = self._lane_worker.work(run, lane_number, invocation)
         if answer.status == LaneState.STOPPED:
             self._observer.metrics.emit(stopped(answer.reason), run_id=run.run_id)
+        # The invocation succeeded, so X-Ray would show it as fine; the run it worked on is not.
         if answer.status in (LaneState.STOPPED, Ending.FAILED):
             Tracing.current.fault(answer.reason or answer.status)
         result: dict[str, Any] = msgspec.to_builtins(answer)

@@ -131,6 +131,7 @@ def _print_repeats(out: Console, found: Inspection) -> None:
     for one in found.repeats:
         table.add_row(f"{one.record:,}", f"{one.first_record:,}")
     out.print(table)
+    # The inspection lists the first of them only; all are counted.
     rest = (found.figures.repeated_tokens or 0) - len(found.repeats)
     if rest:
         out.print(Text(f"… and {rest:,} more (--limit 0 lists all)", style="dim"))
@@ -163,6 +164,7 @@ def _preview(preview: Preview, *, payloads: bool) -> RenderableType:
     table.add_column(ratio=1)
     table.add_column(ratio=1)
     table.add_row(ios, android)
+    # APNs gets the payload as it is; FCM's request has it in `message`.
     if payloads:
         table.add_row(_payload(preview.ios), _payload(preview.android["message"]))
     locale = f", {preview.locale}" if preview.locale else ""

@@ -89,6 +89,7 @@ def send_test_pushes(
     devices = [device_of(text, environment) for text in token]
     given = _attributes(attribute or [])
     campaign, sample = _read(inputs, given)
+    # The time to find it by, and chance: two people may test in the same second, and an id is one run only.
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     # All files are uploaded before the first answer is waited for, so that their runs overlap.
     sent = [(one, _upload(cloud.get(), one)) for one in test_files(campaign, devices, sample, name)]
@@ -104,6 +105,7 @@ def send_test_pushes(
 def device_of(text: str, environment: str) -> Device:
     """The device in `TOKEN` or `PLATFORM:TOKEN`. Raises CommandError."""
     platform, colon, token = text.partition(":")
+    # FCM tokens have colons too: only a known platform before the first one is a prefix.
     if not colon or platform not in ("ios", "android", "web"):
         platform, token = ("ios" if APNS_TOKEN.fullmatch(text) else "android"), text
     record = {"user_id": "test", "platform": platform, "token": token}
@@ -171,6 +173,7 @@ def _results(cloud: Cloud, one: TestFile, run_id: str, devices: list[Device], ti
     until = time.monotonic() + timeout_s
     lane = cloud.ledger.read_lane(run_id)
     while (lane is None or lane.ending is None) and time.monotonic() < until:
+        # Stopped or paused: no further row comes without an operator, who is waiting here.
         if lane is not None and lane.status in WAITING_FOR_AN_OPERATOR:
             break
         time.sleep(POLL_S)

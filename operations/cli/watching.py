@@ -112,6 +112,7 @@ def _follow(cloud: Cloud, run_id: str, timeout_s: float | None, *, as_json: bool
             print_line(seen)
             last_status = seen.summary.status
     else:
+        # Rich repaints four times a second; what changes is polled once.
         with Live(console=console(), refresh_per_second=4) as live:
             for seen, rate in changes:
                 live.update(screen(seen, rate))
@@ -138,6 +139,7 @@ def changes_of(
         try:
             seen, lane = read()
         except CommandError as error:
+            # S3's event reaches the worker a second or two after the upload: only then there is a run.
             is_awaited = error.code is ExitCode.NOT_FOUND and before is None
             if not is_awaited or _is_late(clock(), until):
                 raise
@@ -149,6 +151,7 @@ def changes_of(
         if seen != before:
             yield seen, rate
         before, devices, at = seen, settled, now
+        # A run that waits for an operator goes on only by a command: following it further would never end.
         is_over = lane.ending is not None or lane.state in (LaneState.PAUSED, LaneState.STOPPED)
         if is_over or _is_late(now, until):
             return
@@ -207,6 +210,7 @@ def _facts(seen: RunView, rate: float | None) -> Iterator[tuple[str, str]]:
     if summary.unsent:
         yield "unsent", counted(summary.unsent, "device")
     if summary.unsettled:
+        # Not "lost": the gateway may have had each of them, and the next claim finds out by asking again.
         sent = f"{counted(summary.unsettled, 'device')} {'was' if summary.unsettled == 1 else 'were'}"
         yield "not settled", f"{sent} asked for without a row; a resume asks again"
     if summary.possibly_repeated:
