@@ -7,6 +7,7 @@ from operations.cli import (
     conversions,
     counting,
     lifts,
+    proofs,
     reports,
     runs,
     setup,
@@ -46,6 +47,7 @@ app.command("resume")(runs.resume)
 app.command("cancel")(runs.cancel)
 app.command("report")(reports.report)
 app.command("lift")(lifts.lift)
+app.command("audit")(proofs.audit)
 app.command("setup")(setup.setup)
 app.command("sign-in-link")(sign_in_link.sign_in_link)
 app.command("count")(counting.count)

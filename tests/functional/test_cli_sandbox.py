@@ -75,6 +75,10 @@ def test_a_campaign_from_the_test_push_to_the_report(trial: Trial, tmp_path: Pat
     assert "accepted by Apple and Google" in run(trial, "report", "story").output
     assert last["run_id"] in run(trial, "report", "story", "--sql", "duckdb").output
 
+    proof = printed(run(trial, "audit", "story", "--json"))
+    assert (proof["conclusion"], proof["rows"]) == ("proved", last["devices"]), proof
+    assert "every user's by the public hash" in run(trial, "audit", "story").output
+
 
 def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     """`pause --all` finds the run by itself; resumed it goes on; cancelled it ends, and watching says so."""
@@ -101,6 +105,8 @@ def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     assert json.loads(watched.stdout.splitlines()[-1])["summary"]["status"] == "cancelled"
     assert watched.exit_code == ExitCode.NOT_FINE
     assert run(trial, "cancel", run_id, "--yes").exit_code == ExitCode.NOT_FINE
+    proof = printed(run(trial, "audit", "slow", "--json"))
+    assert proof["conclusion"] == "proved", proof
 
 
 @pytest.mark.parametrize("name", ["endpoints.csv", "endpoints.json"])

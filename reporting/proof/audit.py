@@ -1,0 +1,281 @@
+"""The whole chain of a run's proof, recomputed from S3 alone, up to the first place where it breaks.
+
+    approval's hash -> batch file's bytes -> pinned audience's bytes -> every user's arm -> one row for each device,
+    nothing more and nothing missing -> dead tokens -> summary
+
+It streams: one part of the audience lies on disk and one batch in memory, whatever the number of users.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from notifier.audience import FileKind, IdSet, read_ids
+from notifier.audience.local import parser_for, read_local, read_local_head
+from notifier.model.audience_faults import AudienceChanged, BrokenFile
+from notifier.model.audience_request import read_audience_source
+from notifier.model.batch_file import BatchFileHead, PinnedObject
+from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Part, read_campaign
+from notifier.model.preparation import ManifestParts
+from notifier.model.run import Source
+from notifier.model.summary import Summary
+from notifier.sending.batch import BATCH_SIZE
+from reporting.proof.batches import BatchAuditor, BatchObjects
+from reporting.proof.erased import Erasures
+from reporting.proof.evidence import (
+    READERS,
+    Admitted,
+    ByBatch,
+    find_source,
+    read_admitted,
+    read_erasures,
+    read_summary,
+    written_twice,
+)
+from reporting.proof.finding import Audit, CannotProve, Conclusion, NotProved, Step
+from reporting.proof.pinned import fetch
+from reporting.proof.totals import check_totals
+
+_MANIFEST = "_manifest.json"
+_REPORT_EVERY = 20
+"""Batches between two reports of the progress."""
+
+Progress = Callable[[int, int], object]
+"""Is called with the users audited so far, and all of them."""
+
+
+def audit(client: Any, bucket: str, run_id: str, on_progress: Progress = lambda _, __: None) -> Audit:
+    """Audit a run.
+
+    Args:
+        client: a boto3 S3 client. Nothing else is asked.
+        bucket: the stack's.
+    """
+    chain = _Chain(client, bucket, run_id, on_progress)
+    try:
+        chain.follow()
+    except NotProved as error:
+        return chain.ended(Conclusion.NOT_PROVED, error.place, error.problem)
+    except CannotProve as error:
+        return chain.ended(Conclusion.CANNOT_PROVE, problem=str(error))
+    return chain.ended(Conclusion.PROVED)
+
+
+def content_hash(campaign: Campaign, parts: tuple[Part, ...]) -> str:
+    """The hash that approvers approve, restated here: an audit must not share what it audits."""
+    encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+    return sha256(encode({"campaign": campaign, "parts": parts})).hexdigest()
+
+
+class _Chain:
+    """One audit: the links that hold so far, and what the next ones need."""
+
+    def __init__(self, client: Any, bucket: str, run_id: str, on_progress: Progress) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._run_id = run_id
+        self._on_progress = on_progress
+        self._steps: list[Step] = []
+        self._rows = 0
+        self._erasures = Erasures()
+
+    def ended(self, conclusion: Conclusion, place: str = "", problem: str = "") -> Audit:
+        """The audit's outcome."""
+        steps = tuple(self._steps)
+        return Audit(self._run_id, conclusion, steps, place, problem, self._rows, self._erasures.users)
+
+    def follow(self) -> None:
+        """Check link after link. Raises NotProved and CannotProve."""
+        summary = read_summary(self._client, self._bucket, self._run_id)
+        admitted = read_admitted(self._client, self._bucket, self._run_id)
+        self._erasures = read_erasures(self._client, self._bucket, self._run_id)
+        source = find_source(self._client, summary)
+        with tempfile.TemporaryDirectory(prefix="notifier-audit-") as folder:
+            path = Path(folder) / "batch-file"
+            pinned, head = self._batch_file(source, path)
+            self._campaign(admitted, head, pinned)
+            self._parts(admitted, head, pinned)
+            self._written_once(summary)
+            auditor = self._batches(admitted, summary, Path(folder))
+        place = f"s3://{self._bucket}/summaries/run_id={self._run_id}/summary.json"
+        check_totals(auditor.account, summary, place, erased=self._erasures.users > 0)
+        self._holds(
+            "summary", f"{summary.status}: {summary.users:,} users, {summary.devices:,} devices, as the rows say"
+        )
+
+    def _holds(self, name: str, found: str) -> None:
+        self._steps.append(Step(name, found))
+
+    # -- what was decided ---------------------------------------------------------------------------------------------
+
+    def _batch_file(self, source: Source, path: Path) -> tuple[PinnedObject, BatchFileHead]:
+        """The file whose version makes the run's id; its campaign and audience have the hash that was approved."""
+        version: dict[str, str] = {"VersionId": source.version_id} if source.version_id else {}
+        answer = self._client.head_object(Bucket=source.bucket, Key=source.key, **version)
+        pinned = PinnedObject(source.bucket, source.key, source.version_id, source.etag, answer["ContentLength"])
+        now, known = self._erasures.now(pinned)
+        fetch(self._client, now, path, known)
+        self._holds("batch file", f"{pinned.name}, {pinned.size:,} bytes: its version makes this run's id")
+        try:
+            head = read_local_head(path)
+        except BrokenFile as error:
+            raise NotProved(pinned.name, f"not a batch file: {error}") from None
+        approved = answer["Metadata"].get("content-hash")
+        if approved is None:
+            self._holds("approval", "none: the file did not come from the approval pages")
+        else:
+            self._approval(pinned.name, approved, head)
+        return pinned, head
+
+    def _approval(self, name: str, approved: str, head: BatchFileHead) -> None:
+        campaign = _campaign_of(name, head)
+        audience = msgspec.convert(head.audience, Audience) if head.audience is not None else Audience(())
+        if content_hash(campaign, audience.parts) != approved:
+            raise NotProved(name, "campaign and audience in the file do not have the hash that was approved")
+        self._holds("approval", f"the file's campaign and audience have the approved hash {approved[:12]}…")
+
+    def _campaign(self, admitted: Admitted, head: BatchFileHead, pinned: PinnedObject) -> None:
+        if admitted.campaign != _campaign_of(pinned.name, head):
+            place = f"s3://{self._bucket}/state/run_id={self._run_id}/campaign.json"
+            raise NotProved(place, "another campaign than the batch file's: message, split or limits differ")
+        self._holds("campaign", f"{admitted.campaign.id}: message and split are the batch file's")
+
+    def _parts(self, admitted: Admitted, head: BatchFileHead, pinned: PinnedObject) -> None:
+        """The objects that were read are those that the file names."""
+        place = f"s3://{self._bucket}/state/run_id={self._run_id}/campaign.json"
+        if head.audience is None:
+            if admitted.parts != (pinned,):
+                raise NotProved(place, "the users were read from elsewhere than the batch file that holds them")
+            return
+        try:
+            audience = read_audience_source(head.audience)
+        except BrokenCampaign as error:
+            raise NotProved(pinned.name, str(error)) from None
+        if audience is None:
+            self._prepared(admitted, place)
+            return
+        if len(audience.parts) != len(admitted.parts):
+            raise NotProved(place, "another audience: another number of parts than the batch file names")
+        for n, (named, read) in enumerate(zip(audience.parts, admitted.parts, strict=True)):
+            if not _is_named(named, read, pinned.bucket):
+                raise NotProved(
+                    place, f"another audience: part {n} is {read.name}, the batch file names another object"
+                )
+        self._holds("audience", f"{len(admitted.parts):,} parts, as the batch file names and pins them")
+
+    def _prepared(self, admitted: Admitted, place: str) -> None:
+        """A prepared audience: its parts are those of one manifest."""
+        key = admitted.parts[0].key.rpartition("/")[0] + f"/{_MANIFEST}" if admitted.parts else ""
+        try:
+            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            raise CannotProve(f"s3://{self._bucket}/{key}: the manifest of the prepared audience is gone") from None
+        manifest = msgspec.json.decode(body, type=ManifestParts)
+        if tuple(part.pinned for part in manifest.parts) != admitted.parts:
+            raise NotProved(place, "another audience: the parts are not those of the prepared audience's manifest")
+        self._holds("audience", f"{len(admitted.parts):,} parts of the prepared audience {manifest.id}")
+
+    # -- what was done ------------------------------------------------------------------------------------------------
+
+    def _written_once(self, summary: Summary) -> None:
+        """Settlements are written once. What an erasure replaced is compared by hash instead."""
+        found = written_twice(self._client, self._bucket, self._run_id, summary.ended_at_ms, self._erasures)
+        if found is not None:
+            raise NotProved(f"s3://{self._bucket}/{found[0]}", found[1])
+        self._holds("settlements", "each was written once, before the run's end")
+
+    def _batches(self, admitted: Admitted, summary: Summary, folder: Path) -> BatchAuditor:
+        auditor = BatchAuditor(
+            self._run_id,
+            admitted.campaign,
+            self._excluded(admitted),
+            strict=summary.status == "completed",
+        )
+        number = read = 0
+        with ThreadPoolExecutor(READERS) as pool:
+            found = {
+                name: ByBatch(self._client, self._bucket, f"{name}/run_id={self._run_id}/", pool, self._erasures)
+                for name in ("rows", "excluded", "dead-tokens", "deferred")
+            }
+            try:
+                for number, records in enumerate(self._records(admitted, folder, pool)):
+                    rows, excluded, dead, deferred = (one.take(number) for one in found.values())
+                    auditor.check(number, records, BatchObjects(rows, excluded, dead, deferred))
+                    read += len(records)
+                    if number % _REPORT_EVERY == 0:
+                        self._on_progress(read, summary.users)
+                for one in found.values():
+                    one.expect_end()
+            finally:
+                self._rows = auditor.rows
+                pool.shutdown(cancel_futures=True)
+        self._on_progress(read, summary.users)
+        arms = ", ".join(f"{name} {arm.assigned:,}" for name, arm in auditor.account.arms.items())
+        self._holds("arms", f"every user's by the public hash: {arms}")
+        ended = f"; {auditor.unsettled:,} batches were not settled" if auditor.unsettled else ""
+        self._holds("rows", f"{auditor.rows:,}: one for each device, nothing more, nothing missing{ended}")
+        self._holds("dead tokens", f"{auditor.dead_tokens:,}, each of a rejected device of its user")
+        return auditor
+
+    def _excluded(self, admitted: Admitted) -> IdSet:
+        if not admitted.exclude:
+            return IdSet()
+        objects = [self._erasures.now(part)[0] for part in admitted.exclude]
+        try:
+            return read_ids(self._client, objects)
+        except AudienceChanged as error:
+            raise CannotProve(f"exclude: {error}") from None
+
+    def _records(self, admitted: Admitted, folder: Path, pool: ThreadPoolExecutor) -> Iterator[list[object]]:
+        """The records in batches, over all parts. While one part is read the next one is fetched."""
+        kind = FileKind.BATCH_FILE if admitted.inline else FileKind.USERS
+        held: list[object] = []
+
+        def fetched(n: int) -> "Future[Path] | None":
+            return (
+                pool.submit(self._fetch, admitted.parts[n], folder / f"part-{n}") if n < len(admitted.parts) else None
+            )
+
+        coming = fetched(0)
+        n = 0
+        while coming is not None:
+            path = coming.result()
+            coming = fetched(n := n + 1)
+            try:
+                for records in read_local(path, parser_for(path, kind)):
+                    held += records
+                    while len(held) >= BATCH_SIZE:
+                        yield held[:BATCH_SIZE]
+                        del held[:BATCH_SIZE]
+            except BrokenFile as error:
+                # What a run that failed for it did not read is not part of its account either.
+                raise CannotProve(f"{admitted.parts[n - 1].name}: the audience breaks off: {error}") from None
+            path.unlink()
+        if held:
+            yield held
+
+    def _fetch(self, part: PinnedObject, path: Path) -> Path:
+        now, known = self._erasures.now(part)
+        fetch(self._client, now, path, known)
+        return path
+
+
+def _campaign_of(name: str, head: BatchFileHead) -> Campaign:
+    try:
+        return read_campaign(head.campaign)
+    except BrokenCampaign as error:
+        raise NotProved(name, f"not a campaign: {error}") from None
+
+
+def _is_named(named: Part, read: PinnedObject, bucket: str) -> bool:
+    return (
+        named.key == read.key
+        and (named.bucket or bucket) == read.bucket
+        and (named.version_id is None or named.version_id == read.version_id)
+        and (named.etag is None or named.etag.strip('"') == read.etag)
+    )
