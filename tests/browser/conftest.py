@@ -11,10 +11,14 @@ from sandbox.office import Office
 from sandbox.trial import Setting
 from tests.browser.approval_pages import People, Sessions, forget_limits
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+# The shell comes first: a context of whole Chromium costs two processes and three times the processor's time.
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 _ARGUMENTS = ("--renderer-process-limit=1", "--disable-site-isolation-trials")
 """One renderer for all pages, which come from one host: a process for each of a hundred takes a third more time."""
-_HOW_TO = "no Chromium on this machine: `apt-get install chromium` (Debian, Ubuntu) or `brew install --cask chromium`"
+_HOW_TO = (
+    "no Chromium on this machine: `apt-get install chromium-headless-shell` (Debian), `apt-get install chromium`"
+    " (Ubuntu) or `brew install --cask chromium`"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
