@@ -3,14 +3,14 @@
 No module of the package reaches a library of AWS or of a gateway: those come as ports. In the order of a push:
 
 - `hop`, `outside_reasons`, `departure`: the loop of one invocation, why it ends, and what becomes of the lane then.
-- `batch_source`, `batch_builder`, `batch`: records of the audience as batches of pushes.
+- `batch_source`, `audience_reading`, `batch_builder`, `batch`: records of the audience as batches of pushes.
 - `send_queue`, `rate_limit`: which device is passed on next, and when.
 - `dispatch`, `open_pushes`, `endpoint_state`, `carrier`: what is in flight, waits for its endpoint, or for another try.
 - `backpressure`: how fast an endpoint may be asked that is overloaded or slow.
 - `answers`, `retry`: what becomes of a push after its answer.
 - `refusals`, `withheld_refusals`, `circuit_breaker`: refusals that may be our fault, and those that stop the run.
-- `checkpoint`, `settling`, `results`: complete batches are settled, and the cursor passes them.
-- `reach`, `lane_writer`, `trouble_log`: what the ledger records on the way, and the lease.
+- `checkpoint`, `uncounted`, `settling`, `results`: complete batches are settled, and the cursor passes them.
+- `checkpoint_writer`, `reach`, `lane_writer`, `trouble_log`: what the ledger records on the way, when, and the lease.
 - `deferred_format`, `deferred_queue`, `deferred_rounds`, `asking`: devices that are asked for again, each when it is
   due.
 - `repeats`: what claims that ended unfinished may have asked for.

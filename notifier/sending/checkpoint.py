@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import MappingProxyType
-from typing import NamedTuple
 
 import msgspec
 
@@ -16,27 +15,18 @@ from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.health import Health
 from notifier.model.ledger import Ledger
-from notifier.model.run import HEARTBEAT_MS, Asking, Lane, UnfinishedClaim
+from notifier.model.run import Asking, Lane, UnfinishedClaim
 from notifier.model.runtime import Clock
 from notifier.sending.asking import AskingList
 from notifier.sending.batch import BATCH_SIZE, Batch
+from notifier.sending.checkpoint_writer import CheckpointWriter
 from notifier.sending.lane_writer import LaneWriter
 from notifier.sending.reach import Reach
 from notifier.sending.repeats import add_own_repeats, as_never_formed, unfinished_claim
 from notifier.sending.results import Results, SettledBatch
 from notifier.sending.settling import Settling
-from notifier.sending.trouble_log import TroubleLog, kind_of
+from notifier.sending.trouble_log import TroubleLog
 from notifier.sending.uncounted import Counted, UncountedBatches
-
-WRITE_EVERY_S = 0.25
-"""The cursor is written at most this often: one write carries all that was settled in between."""
-
-
-class Carried(NamedTuple):
-    """What the ledger write under way carries: it is still to be written if that write fails."""
-
-    account: bool = False
-    asking: bool = False
 
 
 class Checkpoint:
@@ -62,7 +52,7 @@ class Checkpoint:
     ) -> None:
         self._clock = clock
         self.troubles = troubles
-        self._writer = LaneWriter(lane, ledger, ledger_background, clock, troubles)
+        self._lane_writer = LaneWriter(lane, ledger, ledger_background, clock, troubles)
         self._settling = Settling(results, background, clock, lane.epoch, troubles)
         self._batches = UncountedBatches()
         self.asking = AskingList(lane.asking or (), lane.epoch)
@@ -78,11 +68,8 @@ class Checkpoint:
         """No batch with this number or a higher one can be formed: infinite until the audience breaks."""
         self._has_changed = False
         """The audience is another than earlier claims have read."""
-        self._moved = False
-        """The account has changed since the last write began."""
-        self._carried = Carried()
-        self._revision = lane.revision
         self._reach = Reach(lane, clock)
+        self._writer = CheckpointWriter(self._lane_writer, self.asking, self._reach, troubles, lane.revision)
         self._sent_before_ms = lane.sending_ms
         self._sending_since_s: float | None = None
         self.health = Health(lane.health)
@@ -94,7 +81,7 @@ class Checkpoint:
     @property
     def lane(self) -> Lane:
         """The lane as the ledger last returned it."""
-        return self._writer.lane
+        return self._lane_writer.lane
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -215,7 +202,7 @@ class Checkpoint:
 
     def _add(self, account: Account) -> None:
         self._account.add(account)
-        self._moved = True
+        self._writer.note_moved()
         # Something was settled, so what failed before is over: `trouble` is of a lane that does not move.
         self.troubles.clear()
 
@@ -236,19 +223,19 @@ class Checkpoint:
         self._reach.begin_round()
         self._next_number = 0
         self.suspects = ()
-        self._moved = True
+        self._writer.note_moved()
 
     # -- when batches cannot be settled -------------------------------------------------------------------------------
 
     @property
     def must_hold(self) -> bool:
         """Start no request: the lease is about to run out, or what is sent could not be settled."""
-        return self._writer.is_lease_short or self._settling.is_troubled
+        return self._lane_writer.is_lease_short or self._settling.is_troubled
 
     @property
     def refused(self) -> str | None:
         """Why S3 or the ledger takes nothing before an operator has changed something."""
-        return self._settling.refused or self._writer.refused
+        return self._settling.refused or self._lane_writer.refused
 
     def give_up(self, *, at_once: bool = False) -> None:
         """Stop retrying. Tries under way are awaited, with `at_once` not even those.
@@ -330,8 +317,10 @@ class Checkpoint:
     @property
     def is_written(self) -> bool:
         """The ledger has everything that is settled, or refuses it for good, and no write is under way."""
-        has_news = self._moved or self.asking.has_changed
-        return self._writer.is_idle and (not has_news or (self._given_up and self._writer.refused is not None))
+        has_news = self._writer.has_news
+        return self._lane_writer.is_idle and (
+            not has_news or (self._given_up and self._lane_writer.refused is not None)
+        )
 
     def write(self, *, urgent: bool = False) -> None:
         """Take in a finished ledger write and begin the next one, if there is anything to write.
@@ -340,36 +329,10 @@ class Checkpoint:
             LaneLost: another worker claimed the lane.
             LeaseOver: the ledger could not be reached for the length of a lease.
         """
-        if not self._writer.collect():
-            # Not written: what it carried goes into the next write, together with what was settled since.
-            self._moved = self._moved or self._carried.account
-            self.asking.has_changed = self.asking.has_changed or self._carried.asking
-        if self._writer.may_write:
-            self._begin_write(urgent=urgent)
+        # In a legacy round the list stays unwritten: its batches are asked for as the older release does.
+        self._writer.write(self._settled_lane, urgent=urgent, may_list=not self.is_in_legacy_round)
 
-    def _begin_write(self, *, urgent: bool) -> None:
-        since_s = self._writer.since_s
-        wants_room = self._reach.is_beyond(self.lane)
-        moves = self._moved and (urgent or wants_room or since_s >= WRITE_EVERY_S)
-        # A list that has changed is written at once: batches wait for it before they are asked for.
-        if moves or (self.asking.has_changed and not self.is_in_legacy_round):
-            self._carried = Carried(account=self._moved, asking=True)
-            # The account can move while the cursor does not: the revision orders such writes, where one arrives late.
-            self._revision += 1
-            after = self._advanced()
-            self._moved = self.asking.has_changed = False
-            self._writer.advance(after)
-        # A renewal carries the marks and the trouble, and returns the operator's command: the heartbeat.
-        elif wants_room or self._has_new_trouble(since_s) or since_s * 1000 >= HEARTBEAT_MS:
-            self._carried = Carried()
-            # After `end_reading` the mark begins at 0 again, and the ledger's round is the one before: keep its mark.
-            below = max(self._reach.may_ask_below, self.lane.may_ask_below)
-            trouble = self.troubles.last or self.lane.trouble
-            most_devices = self._reach.most_devices
-            marks = msgspec.structs.replace(self.lane, may_ask_below=below, most_devices=most_devices, trouble=trouble)
-            self._writer.renew(marks)
-
-    def _advanced(self) -> Lane:
+    def _settled_lane(self) -> Lane:
         """The lane with everything that is settled. Copies, because a thread encodes it while the loop goes on."""
         return msgspec.structs.replace(
             self.lane,
@@ -379,19 +342,11 @@ class Checkpoint:
             most_devices=self._reach.most_devices,
             suspects=self.suspects,
             sending_ms=self.sending_ms(),
-            # A changed list of `asking` alone is no progress: nothing was settled.
-            idle_claims=0 if self._moved else self.lane.idle_claims,
             # In a legacy round the attribute stays absent: an empty list would mark the lane as one of this release.
             asking=None if self.is_in_legacy_round else self.asking.entries(),
-            revision=self._revision,
             health=self.health.copy_of_seen(),
             trouble=self.troubles.last,
         )
-
-    def _has_new_trouble(self, since_s: float) -> bool:
-        """Whether there is trouble that the ledger does not have: a hop that is killed cannot write it later."""
-        trouble = self.troubles.last
-        return bool(trouble) and kind_of(trouble) != kind_of(self.lane.trouble) and since_s >= WRITE_EVERY_S
 
     def sending_ms(self) -> int:
         """Time spent sending over all hops, in milliseconds."""
