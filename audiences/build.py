@@ -108,6 +108,7 @@ def build(
     # Last, and once: from here on the audience is there. Nothing above is ever read without it.
     if destination.create(folder_of(audience) + NAME, manifest.encode()):
         return manifest
+    # Another attempt was first. Its parts hold the same users: this one's objects stay unread, and expire.
     winner = found_manifest(destination, audience)
     assert winner is not None
     return winner
@@ -130,6 +131,7 @@ def _prepared(order: Order, limits: Limits, on_progress: Progress) -> Iterator[t
         yield prepared, counts_of(con, prepared, order.show)
     finally:
         con.close()
+        # Also after a failure: a warm Lambda environment keeps /tmp, and the next attempt needs all of it.
         shutil.rmtree(limits.work, ignore_errors=True)
 
 

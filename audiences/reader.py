@@ -54,6 +54,7 @@ def judged(number: int, record: object) -> Iterator[Row | Invalid]:
         yield Invalid(number, str(error))
         return
     for device, reason in recipient.broken_devices:
+        # The same reason as for a token that another row has: both are counted as repeated.
         yield Invalid(number, DUPLICATE if reason == REPEATED else reason, device)
     if recipient.devices:
         yield _row(number, recipient, updated_at)
@@ -69,6 +70,7 @@ def _without_updated_at(record: object) -> tuple[object, str | None]:
     """The record without the column that only preparation knows, and that column's value as text."""
     if not isinstance(record, dict):
         return record, None
+    # Known columns are known in any case.
     names = [name for name in record if name.lower() == UPDATED_AT]
     if not names:
         return record, None
@@ -76,6 +78,7 @@ def _without_updated_at(record: object) -> tuple[object, str | None]:
     if len(values) > 1:
         raise BrokenRecord(f"{UPDATED_AT}: given twice, in names that differ only in case")
     value = values[0] if values else None
+    # A list, an object or true is no time: the row counts as one without it, and is no worse for that.
     is_text = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
     return {name: inner for name, inner in record.items() if name not in names}, str(value) if is_text else None
 

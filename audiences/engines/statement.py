@@ -44,6 +44,7 @@ def judged(database: duckdb.DuckDBPyConnection, text: str, tables: Collection[st
     if len(statements) > 1:
         raise Refused(f"{len(statements)} statements", "write one SELECT: a ; may only be at the end")
     kind = statements[0].type
+    # Before the next check, whose message would name a kind that no author has written.
     if kind is duckdb.StatementType.MULTI:
         raise Refused(*_MORE_THAN_A_SELECT)
     if kind is not duckdb.StatementType.SELECT:
@@ -51,6 +52,7 @@ def judged(database: duckdb.DuckDBPyConnection, text: str, tables: Collection[st
     parameters = set(statements[0].named_parameters)
     if any(_NO_PARAMETER.fullmatch(name) for name in parameters):
         raise Refused("a parameter without a name", "write $name instead of ? and $1")
+    # Names compare without case, as DuckDB compares them.
     _refuse_others(_tree(database, text), {name.lower() for name in tables})
     return parameters
 
@@ -59,6 +61,7 @@ def _tree(database: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
     """The statement as DuckDB's parser has understood it, without running or binding anything."""
     rows = database.execute("SELECT json_serialize_sql(CAST(? AS VARCHAR))", [text]).fetchall()
     tree: dict[str, Any] = json.loads(rows[0][0])
+    # The serializer knows nothing but SELECT.
     if tree.get("error"):
         raise Refused(*_MORE_THAN_A_SELECT)
     return tree
@@ -67,6 +70,7 @@ def _tree(database: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
 def _refuse_others(tree: dict[str, Any], tables: set[str]) -> None:
     """Refuse whatever reads from anywhere but the tables and the statement's own WITH."""
     nodes = list(_nodes(tree))
+    # Names that WITH defines, in the three forms that the tree has for them.
     named = {entry["key"].lower() for node in nodes for entry in (node.get("cte_map") or {}).get("map", ())}
     named |= {str(node["cte_name"]).lower() for node in nodes if node.get("cte_name")}
     named |= {str(node["ctename"]).lower() for node in nodes if node.get("ctename")}
@@ -80,12 +84,14 @@ def _refuse_others(tree: dict[str, Any], tables: set[str]) -> None:
                 raise Refused(f"{function} is not allowed in FROM", _use(tables), _offset(node, node["function"]))
         elif kind == "SHOW_REF":
             raise Refused("DESCRIBE, SHOW and SUMMARIZE are not allowed", "write a SELECT of the users")
+        # A whole query as a node of another kind: DELETE or INSERT within WITH.
         elif kind.endswith("_NODE") and "cte_map" in node and kind not in _QUERIES:
             raise Refused("a statement that writes, within the SELECT", "write a SELECT that only reads")
 
 
 def _judge_table(node: dict[str, Any], tables: set[str], named: set[str]) -> None:
     path = [part for part in (node.get("catalog_name"), node.get("schema_name")) if part]
+    # Both forms: either may hold the schema.
     path += [part for part in (node.get("qualified_name") or {}).get("path", ())[:-1] if part not in path]
     name = str(node["table_name"])
     if path:

@@ -123,6 +123,7 @@ class S3Library:
     def prepared_parts(self, manifest: str) -> tuple[PinnedObject, ...]:
         """The parts of a prepared audience: the manifest pins them. Raises NotAdmitted."""
         with self._refusing():
+            # The newest version will do: a manifest is created once and never overwritten.
             pinned = pin(self._client, self._bucket, manifest)
             found = _manifest_in(pinned.name, b"".join(read_ranges(self._client, pinned, 0, time.sleep)))
         return tuple(part.pinned for part in found.parts)
@@ -143,6 +144,7 @@ class S3Library:
         Raises:
             NotAdmitted: the list cannot be read.
         """
+        # Pinned objects are equal only for the same bytes: an earlier run's list is used again only if it is the same.
         if admitted.exclude and self._excluded[0] != admitted.exclude:
             try:
                 self._excluded = admitted.exclude, read_ids(self._client, admitted.exclude, cache=self._cache)
@@ -165,6 +167,7 @@ class S3Library:
 
     def suppressed(self, admitted: AdmittedCampaign) -> Container[str]:
         """The user ids that the run leaves out, as they were read last. None for what the law obliges to send."""
+        # A recall or a change of terms must reach those too who asked for no pushes.
         return frozenset() if admitted.campaign.legal else self._suppression.ids
 
 

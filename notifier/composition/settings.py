@@ -104,6 +104,7 @@ def _percentage(text: str) -> float:
 
 
 def _https(text: str) -> str:
+    # A slash at the end would double the one that each request's path begins with.
     if not text.startswith("https://") or text.endswith("/"):
         raise ValueError
     return text
@@ -174,6 +175,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     faults = []
     for field in msgspec.structs.fields(Settings):
         text = environment.get(field.name.upper(), "")
+        # Empty is as good as unset: CloudFormation passes an empty text for a parameter that was not given.
         if not text:
             if field.required:
                 faults.append(f"{field.name.upper()} is missing")
@@ -183,6 +185,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             faults.append(fault)
         else:
             values[field.name] = read(text)
+    # Lambda sets these two itself, in every function.
     values.setdefault("worker_function", environment.get("AWS_LAMBDA_FUNCTION_NAME", ""))
     values.setdefault("xray_daemon_address", environment.get("AWS_XRAY_DAEMON_ADDRESS", ""))
     if faults:
@@ -207,6 +210,7 @@ def check_time(settings: Settings, timeout_ms: int) -> None:
     Raises:
         BadSettings: when a hop would have no time to send.
     """
+    # A hop hands over once less than this is left: with more than half, most of each paid invocation would be drained.
     if settings.recurse_below_ms * 2 > timeout_ms:
         fault = (
             f"RECURSE_BELOW_MS is {settings.recurse_below_ms}: at most half the function's timeout ({timeout_ms} ms)"

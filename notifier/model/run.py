@@ -80,12 +80,15 @@ class Source(msgspec.Struct, frozen=True):
     @property
     def run_id(self) -> str:
         """The run's identity: the same for every event about this version of the object."""
+        # A list in JSON, not a joined text: no key can be made to look like another bucket's.
+        # Surrogates pass: a key with broken UTF-8 is a name like any other.
         name = json.dumps([self.bucket, self.key, self.version], ensure_ascii=False, separators=(",", ":"))
         return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def source_of(bucket: str, key: str, version_id: str | None, etag: str) -> Source:
     """The source an event names. Without versions S3 names the version `null`, or none: then the ETag is used."""
+    # HEAD quotes it, events do not.
     etag = etag.strip('"')
     if version_id == "null":
         version_id = None

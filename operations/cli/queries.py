@@ -80,6 +80,7 @@ def list_queries(root: Root = ".", stack: Stack = None, stack_file: StackFile = 
         try:
             found.append(_described(files.query(name)))
         except AudienceFault as error:
+            # One broken query must not hide the others.
             found.append({"name": name, "error": error.problem})
     if as_json:
         print_json({"queries": found})
@@ -134,6 +135,7 @@ class QueryRoot:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="queries/")
         for page in pages:
             for one in page.get("Contents", ()):
+                # The description names the query: SQL without one cannot be used.
                 if one["Key"].endswith(".json"):
                     yield one["Key"].removeprefix("queries/").removesuffix(".json")
 
@@ -252,6 +254,7 @@ def _run_in_athena(
         raise CommandError(ExitCode.USAGE, f"{query.name}: Athena needs a workgroup and a bucket to write to", mend)
     athena = Athena(boto3.client("athena"), root.client(), asked.workgroup, root.bucket)
     notes().print(Text(f"{query.name}: {athena.cost(query).sentence}"))
+    # Ctrl-C and the same command again: Athena recognises the attempt, and is not paid twice.
     attempt = Attempt(order.id, order.attempt)
     return await_rows(athena, query, attempt, limits.work / "queried", time_s=asked.time_s)
 

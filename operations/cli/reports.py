@@ -54,6 +54,7 @@ def report(
         typer.echo(sql_text.script(sql, run_id, cloud.deployment.bucket, conversions))
         return
     made = make(cloud, run_id)
+    # The page and JSON may both be asked for; the table is printed where neither is.
     if html is not None:
         html.write_text(page(made, cloud.deployment.bucket), encoding="utf-8")
         notes().print(f"written: {html}", markup=False)
@@ -72,6 +73,7 @@ def make(cloud: Cloud, run_id: str) -> Report:
     dead, dead_objects = count_lines(s3, bucket, f"dead-tokens/run_id={run_id}/")
     return make_report(
         summary_of(run, lane, bucket),
+        # Without the campaign the arms' shares are unknown; the counts are in the ledger, and stay.
         opened.campaign.arms if opened else None,
         rows,
         dead,

@@ -113,6 +113,7 @@ class InputFiles:
             raise
         client = cloud.client("s3")
         try:
+            # The same reader as the worker's, so that a list that is broken there is broken here.
             return read_ids(client, pin_parts(client, exclude.parts, self._bucket(cloud), "exclude"))
         except AudienceUnreachable as error:
             raise CommandError(ExitCode.UNREACHABLE, str(error), CHECK_CREDENTIALS) from None
@@ -131,6 +132,7 @@ class InputFiles:
             part, number = stream.locate(record)
             return pinned[part].name, number
 
+        # With one part the record's number in it is the number itself, and needs no name.
         if len(pinned) > 1:
             self._locate = locate
         yield from _pieces(stream)
@@ -178,6 +180,7 @@ def s3_client(stack: str | None, stack_file: Path | None) -> Any:
     """S3 as a stack has it where one is named, else as boto3 finds it."""
     if stack or stack_file or os.environ.get("NOTIFIER_STACK_FILE") or os.environ.get("NOTIFIER_STACK"):
         return Cloud(find_deployment(stack, stack_file)).client("s3")
+    # A bucket as a host name cannot be resolved on a local endpoint.
     is_stand_in = "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL_S3" in os.environ
     return boto3.client("s3", config=Config(s3={"addressing_style": "path" if is_stand_in else "auto"}))
 

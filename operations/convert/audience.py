@@ -57,6 +57,7 @@ def _check(table: Table, columns: Sequence[str]) -> None:
     names = ", ".join(quoted(name) for name in table.columns[:12]) or "none"
     if table.columns and table.columns[0].startswith(("{", "[")):
         raise BadTable("JSON already, not a table", "notifier validate FILE --users-only")
+    # Before the check for missing columns, whose advice would be to rename dozens of them.
     if {"ChannelType", "Address"} <= set(columns):
         raise BadTable("a table of Amazon Pinpoint's endpoints", "notifier convert pinpoint FILE -o OUT")
     for name in REQUIRED:
@@ -83,6 +84,7 @@ def _judged(table: Table, columns: Sequence[str], counts: RowCounts) -> Iterator
             add_broken(counts.left_out, reason, RecordPlace(number, device=n))
         counts.devices += len(recipient.devices)
         if recipient.devices:
+            # Consecutive rows become one record, so the flat device is written as a list of one.
             own = {name: value for name, value in record.items() if name not in (*_DEVICE, "devices", "user_id")}
             devices = [device.as_json() for _, device in recipient.devices]
             yield {"user_id": recipient.user_id, "devices": devices, **own}
@@ -95,6 +97,7 @@ def _record(number: int, cells: Sequence[str], columns: Sequence[str]) -> dict[s
         raise BadTable(problem, "put a text that contains the separator into quotes")
     record: dict[str, Any] = {}
     for name, cell in zip(columns, cells, strict=False):
+        # A space around a token makes it another token; around an attribute it may be meant.
         value = cell.strip() if name in KNOWN else cell
         if name and value:
             record[name] = _id_of(number, name, value) if name in _IDS else value
