@@ -7,6 +7,7 @@ has ended.
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -22,6 +23,7 @@ from audiences.build import build, found_manifest
 from audiences.database import Limits
 from audiences.destinations import Bucket
 from audiences.engines.athena import Athena, ended_execution
+from audiences.engines.bigquery import BigQuery
 from audiences.engines.port import EngineName, RemoteEngine
 from audiences.engines.port import Limits as QueryLimits
 from audiences.manifest_format import NAME, Manifest, folder_of
@@ -34,7 +36,8 @@ from notifier.model.preparation import Preparation
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-WORK = Path("/tmp/audiences")  # noqa: S108 - Lambda's only writable place
+WORK = Path(tempfile.gettempdir()) / "audiences"
+"""In Lambda's /tmp, which is this environment's alone; in the sandbox that is a folder, which TMPDIR names."""
 QUERY_TIME_S = 300.0
 """How long one query may take: of the function's 900 s, some must be left for the audience itself."""
 NO_WAREHOUSES = Warehouses({})
@@ -77,7 +80,23 @@ def warehouses_of(session: Any, config: Config, s3: Any, environment: Mapping[st
         database = environment.get("ATHENA_DATABASE") or "default"
         athena = partial(session.client, "athena", config=config)
         engines["athena"] = lambda: Athena(athena(), s3, group, environment["BUCKET"], database)
+    if environment.get("BIGQUERY_SECRET_ARN"):
+        engines["bigquery"] = lambda: _bigquery(session.client("secretsmanager", config=config), environment)
     return Warehouses(engines)
+
+
+def _bigquery(secrets: Any, environment: Mapping[str, str]) -> RemoteEngine:
+    """BigQuery, with the key in the stack's secret. A process reads it once."""
+    from audiences.engines.google import Account  # noqa: PLC0415 - half a second, for those who ask BigQuery
+
+    arn = environment["BIGQUERY_SECRET_ARN"]
+    text = secrets.get_secret_value(SecretId=arn).get("SecretString", "")
+    account = Account(text, f"the secret {arn.rpartition(':')[2]}")
+    ask = account.ask(
+        environment["BIGQUERY_BASE_URL"], environment.get("GATEWAY_CA_FILE", ""), environment.get("GATEWAY_PROXY", "")
+    )
+    maximum = int(environment.get("BIGQUERY_MAXIMUM_BYTES") or 0)
+    return BigQuery(ask, account.project, maximum, environment["BIGQUERY_LOCATION"])
 
 
 class S3Maker:

@@ -21,6 +21,8 @@ from sandbox.http_server import Asked, Reply
 _PATH = re.compile(
     r"/bigquery/v2/projects/(?P<project>[^/]+)/(?P<kind>jobs|queries)(?:/(?P<job>[^/]+))?(?P<cancel>/cancel)?"
 )
+_IN_UNNEST = re.compile(r"IN UNNEST\(@(\w+)\)")
+"""The one thing of GoogleSQL that the samples need, and DuckDB says in another way."""
 _KINDS = {"VARCHAR": "STRING", "BIGINT": "INTEGER", "INTEGER": "INTEGER", "HUGEINT": "NUMERIC", "DOUBLE": "FLOAT",
           "BOOLEAN": "BOOLEAN", "DATE": "DATE", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "BLOB": "BYTES"}  # fmt: skip
 
@@ -41,14 +43,14 @@ class BigQuery:
     """The service.
 
     Args:
-        fill: makes the tables in an empty database.
-        scanned_bytes: what each query reads.
+        fill: makes the tables of a query's text in an empty database; returns their bytes, if it knows them.
+        scanned_bytes: what each query reads, if `fill` does not say.
         looks_until_done: how often a job is asked for until it has ended.
     """
 
     def __init__(
         self,
-        fill: Callable[[duckdb.DuckDBPyConnection], object],
+        fill: Callable[[duckdb.DuckDBPyConnection, str], object],
         scanned_bytes: int = 1_000_000,
         looks_until_done: int = 1,
         rows_in_page: int = 1_000,
@@ -100,9 +102,10 @@ class BigQuery:
     def _executed(self, name: str, query: dict[str, Any]) -> Job:
         parameters = query["queryParameters"]
         with duckdb.connect() as database:
-            self._fill(database)
+            size = self._fill(database, query["query"])
+            self._scanned_bytes = size if isinstance(size, int) else self._scanned_bytes
             # The same length, so that places are those of the query.
-            text = re.sub(r"@(\w+)", r"$\1", query["query"])
+            text = re.sub(r"@(\w+)", r"$\1", _IN_UNNEST.sub(r"= ANY(@\1)    ", query["query"]))
             values = {one["name"]: _value(one) for one in parameters}
             rows = database.execute(text, values)
             fields = [_field(column[0], str(column[1])) for column in rows.description]

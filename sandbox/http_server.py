@@ -1,5 +1,6 @@
 """A small HTTP/1.1 server on 127.0.0.1 that hands each request to one function and sends what that returns."""
 
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from email.message import Message
@@ -35,14 +36,26 @@ class HttpServer:
         answer: called in the connection's thread; may block. None closes the connection without a response.
         port: 0 takes any that is free; `port` says which.
         backlog: connections that wait to be accepted.
+        tls: a server's context, for https.
     """
 
-    def __init__(self, answer: Callable[[Asked], Reply | None], port: int = 0, *, name: str, backlog: int = 64) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Asked], Reply | None],
+        port: int = 0,
+        *,
+        name: str,
+        backlog: int = 64,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._server = _Server(("127.0.0.1", port), _Handler, bind_and_activate=False)
         self._server.answer = answer
         self._server.request_queue_size = backlog
         self._server.server_bind()
         self._server.server_activate()
+        if tls is not None:
+            # The handshake is left to the connection's thread: a client that is slow at it keeps no other waiting.
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = int(self._server.server_address[1])
         self.address = f"127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), name=name, daemon=True).start()

@@ -3,23 +3,29 @@
 import contextlib
 import json
 import os
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from notifier.model.run import Lane, LaneState, source_of
 from notifier.model.summary import Summary, summary_of
 from notifier.stores.ledger import DynamoLedger
-from sandbox.aws import ATHENA_WORKGROUP, LocalAws
+from sandbox.aws import ATHENA_CUTOFF_BYTES, ATHENA_WORKGROUP, LocalAws
 from sandbox.deploy import Options
 from sandbox.gateways import Gateways
+from sandbox.http_server import HttpServer
 from sandbox.local_lambda.invocation import Delivery, Fault, FaultPlan, Invocation, no_fault
 from sandbox.running import Running
 from sandbox.stack import Sandbox
+
+if TYPE_CHECKING:
+    from sandbox.bigquery import BigQuery
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 SAMPLES = TEMPLATE.parent / "events"
@@ -112,7 +118,7 @@ class Trial(Running):
                     _options(setting),
                     retry_scale=setting.retry_scale,
                     faults=faults,
-                    setting_up=lambda aws: make_secrets(aws, gateways),
+                    setting_up=lambda aws: {**make_secrets(aws, gateways), **_warehouse(aws, gateways, running)},
                 )
             )
             return cls(sandbox, gateways, running.pop_all())
@@ -279,6 +285,31 @@ def _options(setting: Setting) -> Options:
         schedule_every_s=setting.schedule_every_s,
         variables=setting.variables,
     )
+
+
+def _warehouse(aws: LocalAws, gateways: Gateways, running: contextlib.ExitStack) -> dict[str, str]:
+    """Start BigQuery, over https. Returns the parameters that name it."""
+    folder, s3 = Path(gateways.addresses.ca_file).parent, aws.client("s3")
+
+    @cache
+    def service() -> "BigQuery":
+        # DuckDB takes a while to import, and few trials ask BigQuery.
+        from sandbox.bigquery import BigQuery  # noqa: PLC0415
+        from sandbox.warehouse import fill_dataset  # noqa: PLC0415
+
+        return BigQuery(partial(fill_dataset, s3))
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(folder / "server.pem", folder / "server-key.pem")
+    server = running.enter_context(HttpServer(lambda asked: service().answer(asked), name="bigquery", tls=tls))
+    key = aws.client("secretsmanager").create_secret(
+        Name="notifier/bigquery", SecretString=gateways.fcm_service_account
+    )
+    return {
+        "BigQuerySecretArn": key["ARN"],
+        "BigQueryBaseUrl": f"https://{server.address}",
+        "BigQueryMaximumBytesBilled": str(ATHENA_CUTOFF_BYTES),
+    }
 
 
 def make_secrets(aws: LocalAws, gateways: Gateways) -> dict[str, str]:

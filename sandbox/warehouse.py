@@ -1,5 +1,7 @@
 """Tables of the stand-ins for Athena and BigQuery: objects of the local bucket as views of DuckDB."""
 
+import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,4 +39,19 @@ def load_table(s3: Any, database: duckdb.DuckDBPyConnection, folder: Path, table
         size += one["Size"]
     reader = _READERS.get(Path(paths[0]).suffix, "read_parquet({files}, union_by_name = true)")
     database.execute(f"CREATE VIEW {table} AS FROM {reader.format(files=paths)}")
+    return size
+
+
+def fill_dataset(s3: Any, database: duckdb.DuckDBPyConnection, text: str) -> int:
+    """Make the tables that a query's text names, in the schema `crm`. Returns their bytes."""
+    size = 0
+    database.execute("CREATE SCHEMA crm")
+    with tempfile.TemporaryDirectory() as folder:
+        for table, place in standing_tables(s3).items():
+            if not re.search(rf"\bcrm\.{table}\b", text):
+                continue
+            size += load_table(s3, database, Path(folder), table, place)
+            # Kept: the files are gone when the query runs.
+            database.execute(f"CREATE TABLE crm.{table} AS FROM {table}")
+            database.execute(f"DROP VIEW {table}")
     return size

@@ -21,7 +21,11 @@ from sandbox.gateways.endpoint import Exchange
 
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SCOPES = frozenset(
-    ("https://www.googleapis.com/auth/firebase.messaging", "https://www.googleapis.com/auth/cloud-platform")
+    (
+        "https://www.googleapis.com/auth/firebase.messaging",
+        "https://www.googleapis.com/auth/cloud-platform",
+        "https://www.googleapis.com/auth/bigquery",
+    )
 )
 _JSON = (("content-type", "application/json; charset=utf-8"), ("cache-control", "no-cache, no-store, must-revalidate"))
 _GOOGLE = "https://oauth2.googleapis.com/token"

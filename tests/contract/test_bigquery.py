@@ -20,7 +20,7 @@ AUDIENCE = "0123456789abcdef0123"
 FOLLOWS = "SELECT user_id, platform, token FROM users WHERE brand = $brand ORDER BY user_id"
 
 
-def fill(database: duckdb.DuckDBPyConnection) -> None:
+def fill(database: duckdb.DuckDBPyConnection, _text: str) -> None:
     """Thirty users, whose ids are integers beyond what a double can hold."""
     database.execute("""CREATE TABLE users AS SELECT 9007199254740993 + i AS user_id, 'ios' AS platform,
         'token-' || i AS token, ['Accessorize', 'it''s', E'a\\nb'][1 + i % 3] AS brand, DATE '2026-11-21' AS day,

@@ -37,7 +37,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[set[Cal
 
 def secrets_of(trial: Trial) -> dict[str, str]:
     variables = dict(trial.sandbox.function("WorkerFunction").environment)
-    return {"FcmSecretArn": variables["FCM_SECRET_ARN"], "ApnsSecretArn": variables["APNS_SECRET_ARN"]}
+    audiences = dict(trial.sandbox.function("AudienceFunction").environment)
+    return {
+        "FcmSecretArn": variables["FCM_SECRET_ARN"],
+        "ApnsSecretArn": variables["APNS_SECRET_ARN"],
+        "BigQuerySecretArn": audiences["BIGQUERY_SECRET_ARN"],
+    }
 
 
 def play(trial: Trial, folder: Path) -> None:
@@ -75,6 +80,7 @@ def play(trial: Trial, folder: Path) -> None:
     assert lane is not None
     assert lane.status == "completed"
     prepared = prepare(trial, folder, people)
+    ask_bigquery(trial, folder)
     trial.sandbox.client("dynamodb").update_item(  # as if the worker had ended before it closed the run
         TableName=trial.sandbox.table,
         Key={"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}},
@@ -118,6 +124,17 @@ def prepare(trial: Trial, folder: Path, people: list[dict[str, Any]]) -> str:
     assert lane is not None
     assert (lane.status, lane.account.excluded_by) == ("completed", {"suppressed": 1})
     return run_id
+
+
+def ask_bigquery(trial: Trial, folder: Path) -> None:
+    """A run whose query BigQuery runs, looked at as the sweeper would."""
+    sql = {"sql": "SELECT user_id, platform, token FROM crm.devices", "engine": "bigquery"}
+    path = folder / "bigquery.json"
+    path.write_text(json.dumps({"campaign": {"id": "b", "message": {"title": "Hi"}}, "audience": sql}), "utf-8")
+    order = {"prepare": trial.drop(path), "worker": trial.sandbox.function("WorkerFunction").trigger_arn}
+    function = trial.sandbox.function("AudienceFunction").name
+    wait_until(lambda: ask(trial.sandbox.lambda_, function, order)["status"] == "prepared", 60, "BigQuery's rows")
+    assert trial.sandbox.lambda_.wait_idle(30)
 
 
 def ask(lambda_: LocalLambda, function: str, event: dict[str, Any]) -> Any:

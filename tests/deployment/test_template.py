@@ -125,7 +125,7 @@ def test_managed_policies_are_only_for_logs_and_traces() -> None:
 
 
 def test_secrets_are_read_by_those_who_need_them() -> None:
-    """GetSecretValue is allowed on the two given secrets to the worker alone, on the signing key to the pages."""
+    """GetSecretValue: of the gateways' secrets the worker alone, of BigQuery's the audiences, the pages their own."""
     reading = {
         name: statement["Resource"]
         for name, statement in statements(transformed())
@@ -134,12 +134,14 @@ def test_secrets_are_read_by_those_who_need_them() -> None:
     assert reading == {
         "WorkerReadsFcmSecret": {"Ref": "FcmSecretArn"},
         "WorkerReadsApnsSecret": {"Ref": "ApnsSecretArn"},
+        "AudienceReadsBigQuerySecret": {"Ref": "BigQuerySecretArn"},
         "ApprovalFunctionRole": {"Ref": "ApprovalSigningSecret"},
         "AuthorizerFunctionRole": {"Ref": "ApprovalSigningSecret"},
     }
     policies = dict(resources(transformed(), "AWS::IAM::Policy"))
     workers = [name for name in reading if name.startswith("Worker")]
     assert all(policies[name]["Roles"] == [{"Ref": "WorkerFunctionRole"}] for name in workers)
+    assert policies["AudienceReadsBigQuerySecret"]["Roles"] == [{"Ref": "AudienceFunctionRole"}]
 
 
 def test_every_parameter_of_the_worker_publishes_a_version() -> None:

@@ -141,6 +141,24 @@ def test_a_query_of_athena(trial: Trial, tmp_path: Path) -> None:
     assert "audience.sql, line 1, column 27: Athena: " in (lane.reason or "")
 
 
+def test_a_query_of_bigquery(trial: Trial, tmp_path: Path) -> None:
+    """The sample: a job of ours, looked at by the sweeper's minute, its pages fetched and sent."""
+    trial.gateways.reset()
+    trial.stock()
+    path = Path("events/batches/query-bigquery.json")
+    run_id = trial.drop(path)
+    stored = json.loads(path.read_text(encoding="utf-8"))["audience"]["query"]
+    same = finish(trial, drop(trial, tmp_path, "duckdb", {"query": {**stored, "name": "follows-brands"}}))
+    sql = {"sql": "SELECT user_id, platform, tokn FROM crm.devices", "engine": "bigquery"}
+    wrong = finish(trial, drop(trial, tmp_path, "wrong-bigquery", sql))
+    lane = finish(trial, run_id)
+    assert (lane.status, lane.reason) == ("completed", None)
+    assert len({row["user_id"] for row in trial.rows(lane.run_id)}) == lane.account.users > 2
+    assert devices_of(trial, lane.run_id) == devices_of(trial, same.run_id)
+    assert wrong.status == "failed"
+    assert "audience.sql, line 1, column 27: BigQuery: " in (wrong.reason or "")
+
+
 def devices_of(trial: Trial, run_id: str) -> list[tuple[str, str]]:
     """Whom a run asked, on which platform."""
     return sorted((row["user_id"], row["platform"]) for row in trial.rows(run_id))
