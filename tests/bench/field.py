@@ -1,8 +1,8 @@
-"""The peers on the same sink: installs them into a folder of their own (never into uv.lock) and starts them.
+"""The peers on the same sink, and our own sending: installs them into folders of their own, and starts them.
 
-    python -m tests.bench.field [--requests 20000]
+    python -m tests.bench.field [--requests 20000] [--turns 1] [--only pushy]
 
-They only send; see tests/bench/peers/README.md.
+All only send; see tests/bench/peers/README.md.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import msgspec
 
 from tests.bench import relay, sink
 from tests.bench.keys import apns_key, service_account
-from tests.bench.uv import environment, interpreter
+from tests.bench.uv import environment, interpreter, worker_python
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
@@ -72,6 +72,15 @@ def _python(script: str) -> Callable[[], list[str]]:
     return command
 
 
+def _ours(endpoint: str) -> Callable[[], list[str]]:
+    def command() -> list[str]:
+        # With the root in its path and no other folder of ours: what it imports is what the worker imports.
+        python = worker_python(interpreter())
+        return ["env", f"PYTHONPATH={ROOT}", str(python), str(PEERS / "notifier_send.py"), endpoint]
+
+    return command
+
+
 def _node(script: str) -> Callable[[], list[str]]:
     def command() -> list[str]:
         node, npm = _tool("node"), _tool("npm")
@@ -103,6 +112,8 @@ def _gorush() -> list[str]:
 
 
 PEERS_IN_ORDER = (
+    Peer("notifier, its sending alone", "FCM", "Python", _ours("fcm"), 5.0),
+    Peer("notifier, its sending alone", "APNs", "Python", _ours("apns"), 5.0),
     Peer("pyfcm `notify`", "FCM", "Python", _python("pyfcm_notify"), 0.2),
     Peer("pyfcm `async_notify_multiple_devices`", "FCM", "Python", _python("pyfcm_async"), 0.2),
     Peer("firebase-admin `send_each`", "FCM", "Python", _python("firebase_admin_each"), 0.2),
@@ -182,19 +193,23 @@ def run(to: sink.Sink, peer: Peer, requests: int) -> Measured:
     )
 
 
-def measure(to: sink.Sink, requests: int) -> Iterator[Measured]:
-    """All peers, one after the other."""
+def measure(to: sink.Sink, requests: int, only: str = "") -> Iterator[Measured]:
+    """All peers, one after the other; or those whose names contain one of some words, and our own sending."""
+    words = only.split(",")
     for peer in PEERS_IN_ORDER:
-        yield run(to, peer, requests)
+        if any(word in peer.name for word in ("notifier", *words)):
+            yield run(to, peer, requests)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--turns", type=int, default=1, help="so often in turn: the machine's speed changes")
+    parser.add_argument("--only", default="", metavar="WORD,WORD", help="of the peers")
     arguments = parser.parse_args()
     with sink.running() as to:
-        for one in measure(to, arguments.requests):
+        for one in (one for _ in range(arguments.turns) for one in measure(to, arguments.requests, arguments.only)):
             figures = f"{one.cpu_us:7.1f} us/push  {one.per_s:7,.0f}/s  {one.peak_rss_mb:4.0f} MB  {one.version}"
             print(f"{one.gateway:5} {one.peer:40} {one.why_not or figures}", flush=True)
 

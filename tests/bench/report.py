@@ -23,7 +23,8 @@ from pathlib import Path
 
 from sandbox.audience import Recipe
 from tests.bench import field, money, resume, sink, uv
-from tests.bench.whole import Bench, Figures, worker_python
+from tests.bench.uv import worker_python
+from tests.bench.whole import Bench, Figures
 
 RESULTS = Path(__file__).parent / "results"
 _SEEDS = itertools.count(40)

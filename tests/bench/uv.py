@@ -45,6 +45,20 @@ def environment(folder: Path, name: str, *install: str, python: str) -> Path:
     return made
 
 
+def worker_python(python: str) -> Path:
+    """An interpreter that has what the artifact and Lambda's runtime have, and nothing else, with byte code.
+
+    The developers' environment would not do: what other tools bring (awscrt) is imported by boto3 where it is found.
+    """
+    home = ROOT / ".sandbox" / "bench"
+    wanted = home / f"worker-{sha256((ROOT / 'uv.lock').read_bytes()).hexdigest()[:12]}.txt"
+    if not wanted.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        export = ("export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--extra", "worker")
+        uv(*export, "--output-file", str(wanted))
+    return environment(home, "worker", "--no-deps", "-r", str(wanted), python=python)
+
+
 def _is_new_enough(python: str) -> bool:
     if not Path(python).exists():
         return False

@@ -18,7 +18,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +31,7 @@ from sandbox.local_lambda.invocation import Delivery, Fault, Invocation
 from sandbox.stack import Sandbox
 from tests.bench import sink
 from tests.bench.keys import apns_key, service_account
-from tests.bench.uv import environment, interpreter, uv
+from tests.bench.uv import interpreter, worker_python
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 900.0
@@ -194,20 +193,6 @@ class Bench:
             for thing in page.get("Contents", ()):
                 body = s3.get_object(Bucket=bucket, Key=thing["Key"])["Body"].read()
                 yield from decode(gzip.decompress(body))
-
-
-def worker_python(python: str) -> Path:
-    """An interpreter that has what the artifact and Lambda's runtime have, and nothing else, with byte code.
-
-    The developers' environment would not do: what other tools bring (awscrt) is imported by boto3 where it is found.
-    """
-    home = ROOT / ".sandbox" / "bench"
-    wanted = home / f"worker-{sha256((ROOT / 'uv.lock').read_bytes()).hexdigest()[:12]}.txt"
-    if not wanted.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        export = ("export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--extra", "worker")
-        uv(*export, "--output-file", str(wanted))
-    return environment(home, "worker", "--no-deps", "-r", str(wanted), python=python)
 
 
 def _nobody_comes(_invocation: Invocation) -> Fault:

@@ -44,13 +44,13 @@ class Stopwatch:
         if not self._from and self.done >= REQUESTS // 10:
             self._from, self._cpu, self._wall = self.done, time.process_time(), time.perf_counter()
 
-    def tell(self, library: str) -> None:
-        """Print the figures."""
+    def tell(self, library: str | None) -> None:
+        """Print the figures; of no library, this tree's."""
         figures = {
             "requests": self.done - self._from,
             "cpu_s": time.process_time() - self._cpu,
             "wall_s": time.perf_counter() - self._wall,
             "peak_rss_mb": _peak_rss_mb(),
-            "version": version(library),
+            "version": version(library) if library else "",
         }
         print(json.dumps(figures))
