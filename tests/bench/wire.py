@@ -140,13 +140,12 @@ def measure(numbers: range, ca_file: str, url: str) -> None:
                 next(steps)
                 sent, received = counted.sent, counted.received
                 next(steps)
-                count = len(numbers) - WARM_UP
-                sent, received = (counted.sent - sent) / count, (counted.received - received) / count
-                steps.close()
-            beside = sent - len(BODY)
-            print(
-                f"{name:5} {client:8} {sent:6.1f} bytes sent ({beside:.1f} beside the body), {received:6.1f} received"
-            )
+                per = len(numbers) - WARM_UP
+                sent, received = counted.sent - sent, counted.received - received
+                list(steps)  # closes the connection
+            beside = sent / per - len(BODY)
+            line = f"{sent / per:6.1f} bytes sent ({beside:.1f} beside the body), {received / per:6.1f} received"
+            print(f"{name:5} {client:8} {line}")
 
 
 def main() -> None:
