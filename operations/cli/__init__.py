@@ -9,6 +9,7 @@ from operations.cli import (
     lifts,
     proofs,
     reports,
+    retries,
     runs,
     setup,
     sign_in_link,
@@ -48,6 +49,7 @@ app.command("cancel")(runs.cancel)
 app.command("report")(reports.report)
 app.command("lift")(lifts.lift)
 app.command("audit")(proofs.audit)
+app.command("retry")(retries.retry)
 app.command("setup")(setup.setup)
 app.command("sign-in-link")(sign_in_link.sign_in_link)
 app.command("count")(counting.count)

@@ -7,30 +7,25 @@ It streams: one part of the audience lies on disk and one batch in memory, whate
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from notifier.audience import FileKind, IdSet, read_ids
-from notifier.audience.local import parser_for, read_local, read_local_head
-from notifier.model.audience_faults import AudienceChanged, BrokenFile
+from notifier.audience.local import read_local_head
+from notifier.model.audience_faults import BrokenFile
 from notifier.model.audience_request import read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Part, read_campaign
 from notifier.model.preparation import ManifestParts
 from notifier.model.run import Source
 from notifier.model.summary import Summary
-from notifier.sending.batch import BATCH_SIZE
-from reporting.proof.batches import BatchAuditor, BatchObjects
+from reporting.proof.batches import BatchAuditor
 from reporting.proof.erased import Erasures
 from reporting.proof.evidence import (
-    READERS,
     Admitted,
-    ByBatch,
     find_source,
     read_admitted,
     read_erasures,
@@ -40,6 +35,7 @@ from reporting.proof.evidence import (
 from reporting.proof.finding import Audit, CannotProve, Conclusion, NotProved, Step
 from reporting.proof.pinned import fetch
 from reporting.proof.totals import check_totals
+from reporting.proof.walk import COMPLETED, Walk
 
 _MANIFEST = "_manifest.json"
 _REPORT_EVERY = 20
@@ -190,30 +186,17 @@ class _Chain:
         self._holds("settlements", "each was written once, before the run's end")
 
     def _batches(self, admitted: Admitted, summary: Summary, folder: Path) -> BatchAuditor:
-        auditor = BatchAuditor(
-            self._run_id,
-            admitted.campaign,
-            self._excluded(admitted),
-            strict=summary.status == "completed",
-        )
-        number = read = 0
-        with ThreadPoolExecutor(READERS) as pool:
-            found = {
-                name: ByBatch(self._client, self._bucket, f"{name}/run_id={self._run_id}/", pool, self._erasures)
-                for name in ("rows", "excluded", "dead-tokens", "deferred")
-            }
-            try:
-                for number, records in enumerate(self._records(admitted, folder, pool)):
-                    rows, excluded, dead, deferred = (one.take(number) for one in found.values())
-                    auditor.check(number, records, BatchObjects(rows, excluded, dead, deferred))
-                    read += len(records)
-                    if number % _REPORT_EVERY == 0:
-                        self._on_progress(read, summary.users)
-                for one in found.values():
-                    one.expect_end()
-            finally:
-                self._rows = auditor.rows
-                pool.shutdown(cancel_futures=True)
+        walk = Walk(self._client, self._bucket, self._run_id, admitted, self._erasures)
+        auditor = BatchAuditor(self._run_id, admitted.campaign, walk.excluded(), strict=summary.status == COMPLETED)
+        read = 0
+        try:
+            for number, records, objects in walk.batches(folder):
+                auditor.check(number, records, objects)
+                read += len(records)
+                if number % _REPORT_EVERY == 0:
+                    self._on_progress(read, summary.users)
+        finally:
+            self._rows = auditor.rows
         self._on_progress(read, summary.users)
         arms = ", ".join(f"{name} {arm.assigned:,}" for name, arm in auditor.account.arms.items())
         self._holds("arms", f"every user's by the public hash: {arms}")
@@ -221,48 +204,6 @@ class _Chain:
         self._holds("rows", f"{auditor.rows:,}: one for each device, nothing more, nothing missing{ended}")
         self._holds("dead tokens", f"{auditor.dead_tokens:,}, each of a rejected device of its user")
         return auditor
-
-    def _excluded(self, admitted: Admitted) -> IdSet:
-        if not admitted.exclude:
-            return IdSet()
-        objects = [self._erasures.now(part)[0] for part in admitted.exclude]
-        try:
-            return read_ids(self._client, objects)
-        except AudienceChanged as error:
-            raise CannotProve(f"exclude: {error}") from None
-
-    def _records(self, admitted: Admitted, folder: Path, pool: ThreadPoolExecutor) -> Iterator[list[object]]:
-        """The records in batches, over all parts. While one part is read the next one is fetched."""
-        kind = FileKind.BATCH_FILE if admitted.inline else FileKind.USERS
-        held: list[object] = []
-
-        def fetched(n: int) -> "Future[Path] | None":
-            return (
-                pool.submit(self._fetch, admitted.parts[n], folder / f"part-{n}") if n < len(admitted.parts) else None
-            )
-
-        coming = fetched(0)
-        n = 0
-        while coming is not None:
-            path = coming.result()
-            coming = fetched(n := n + 1)
-            try:
-                for records in read_local(path, parser_for(path, kind)):
-                    held += records
-                    while len(held) >= BATCH_SIZE:
-                        yield held[:BATCH_SIZE]
-                        del held[:BATCH_SIZE]
-            except BrokenFile as error:
-                # What a run that failed for it did not read is not part of its account either.
-                raise CannotProve(f"{admitted.parts[n - 1].name}: the audience breaks off: {error}") from None
-            path.unlink()
-        if held:
-            yield held
-
-    def _fetch(self, part: PinnedObject, path: Path) -> Path:
-        now, known = self._erasures.now(part)
-        fetch(self._client, now, path, known)
-        return path
 
 
 def _campaign_of(name: str, head: BatchFileHead) -> Campaign:

@@ -96,11 +96,13 @@ class BatchAuditor:
         self.unsettled = 0
         """Batches of a run that was ended early that have no rows."""
 
-    def check(self, number: int, records: Sequence[object], objects: BatchObjects) -> None:
-        """Compare one batch. Raises NotProved at the first difference."""
+    def check(
+        self, number: int, records: Sequence[object], objects: BatchObjects
+    ) -> Mapping[tuple[int, int], tuple[Push, Row]]:
+        """Compare one batch. Returns its devices, each with its row. Raises NotProved at the first difference."""
         if not objects.rows:
             self._check_unsettled(number)
-            return
+            return {}
         self._check_rounds(objects.rows)
         erased = {number * BATCH_SIZE + n: record for n, record in enumerate(records) if is_erased(record)}
         batch = self._formed(number, records, objects)
@@ -111,6 +113,7 @@ class BatchAuditor:
         self._check_missing(expected, found, erased, objects)
         self._check_dead(expected, found, objects)
         self.account.add(batch.account)
+        return {key: (push, found[key]) for key, push in expected.items() if key in found}
 
     def _check_rounds(self, rows: Sequence[Stored]) -> None:
         rounds = {stored.round for stored in rows}

@@ -78,6 +78,12 @@ def test_a_campaign_from_the_test_push_to_the_report(trial: Trial, tmp_path: Pat
     proof = printed(run(trial, "audit", "story", "--json"))
     assert (proof["conclusion"], proof["rows"]) == ("proved", last["devices"]), proof
     assert "every user's by the public hash" in run(trial, "audit", "story").output
+    nothing = run(trial, "retry", "story", "-o", tmp_path / "retry.json")
+    assert (nothing.exit_code, nothing.output.splitlines()[0]) == (
+        ExitCode.NOT_FINE,
+        "nothing to retry: no device failed for such a reason",
+    )
+    assert not (tmp_path / "retry.json").exists()
 
 
 def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:

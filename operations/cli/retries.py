@@ -1,0 +1,79 @@
+"""`retry`: a batch file of the devices of a run that failed."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from notifier.model.plurals import counted
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import find_deployment
+from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.options import AsJson, RunName, Stack, StackFile, console, print_json
+from reporting.proof.finding import CannotProve, NotProved
+from reporting.proof.retried import NoRetry, Retry, write_retry
+
+
+@reports_errors
+def retry(
+    run: RunName,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only failures with this reason; once for each. `too_late` is retried only when it is named."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write. Default: RUN-retry.json.")] = None,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a batch file of the devices that failed: same experiment, same texts, and nobody else in it.
+
+    `failed` is what no gateway answered for good; what was rejected is never retried. The run is audited on the way,
+    and the file is read again to prove whom it has. It holds device tokens: only you may read it.
+
+    Exit 1 if nothing failed, or the run is not proved.
+
+    Example: notifier retry day-2-engagement-2026-11-21 && notifier start day-2-engagement-2026-11-21-retry.json
+    """
+    cloud = Cloud(find_deployment(stack, stack_file))
+    run_id = cloud.run_id_of(run)
+    path = out or Path(f"{run.rpartition('/')[2].removesuffix('.json')}-retry.json")
+    if path.exists():
+        raise CommandError(ExitCode.USAGE, f"{path}: is there already", "name another file with -o, or remove it")
+    try:
+        made = write_retry(
+            cloud.client("s3"), cloud.deployment.bucket, run_id, path, reason or (), now=datetime.now(UTC)
+        )
+    except (NotProved, CannotProve) as error:
+        path.unlink(missing_ok=True)
+        raise CommandError(ExitCode.NOT_FINE, f"no file is written: {error}", f"notifier audit {run}") from None
+    except NoRetry as error:
+        raise CommandError(ExitCode.NOT_FINE, f"no file is written: {error}", "make a new campaign") from None
+    if not made.devices:
+        path.unlink()
+    _print(made, path, as_json=as_json)
+    if not made.devices:
+        raise typer.Exit(ExitCode.NOT_FINE)
+
+
+def _print(made: Retry, path: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json(msgspec.to_builtins(made) | {"file": str(path) if made.devices else None})
+        return
+    out = console()
+    if made.devices:
+        out.print(
+            f"{path}: {counted(made.devices, 'device')} in {counted(made.users, 'record')}\n"
+            f"campaign {made.campaign_id}\n"
+            "proved: each of them failed in this run, and no other device is in the file",
+            markup=False,
+        )
+    else:
+        out.print("nothing to retry: no device failed for such a reason", markup=False)
+    for name, counts in (("retried", made.taken), ("left out", made.left_out)):
+        for reason, n in sorted(counts.items(), key=lambda item: -item[1]):
+            out.print(f"  {name}: {n:>9,}  {reason}", markup=False)
