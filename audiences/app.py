@@ -1,7 +1,7 @@
 """The Lambda entry of the audience function.
 
-`{"prepare": RUN, "worker": FUNCTION}` makes the audience of a run. An event of EventBridge tells that a query of Athena
-has ended.
+`{"prepare": RUN, "worker": FUNCTION}` makes the audience of a run. An event of EventBridge reports that a query of
+Athena has ended.
 """
 
 import json
@@ -48,15 +48,15 @@ MB_OF_ONE_VCPU = 1_769
 def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
     """Make the audience of the run that the event names, or whose query has ended."""
     members: Mapping[str, Any] = event if isinstance(event, Mapping) else {}
-    told = {}
+    about = {}
     if (execution := ended_execution(members)) is not None:
-        outcome, told = _process().handle_end_of_query(execution), {"ended_query": execution}
+        outcome, about = _process().handle_end_of_query(execution), {"ended_query": execution}
     elif members.get("prepare"):
         outcome = _process().handle(str(members["prepare"]), str(members.get("worker", "")))
     else:
         raise ValueError('expected {"prepare": RUN, "worker": FUNCTION}')
     answer: dict[str, Any] = msgspec.to_builtins(outcome)
-    sys.stdout.write(json.dumps({"level": "INFO", "message": "prepared", **answer, **told}) + "\n")
+    sys.stdout.write(json.dumps({"level": "INFO", "message": "prepared", **answer, **about}) + "\n")
     return answer
 
 

@@ -17,7 +17,7 @@ from notifier.model.run import LEDGER_VERSION, PREPARING, LaneState
 from notifier.preparation_items import preparation_key, preparation_of
 
 LOOK_AGAIN_MS = 5_000
-"""After this a query is looked at again, in the sweeper's next minute, unless its end was told before."""
+"""After this a query is looked at again, in the sweeper's next minute, unless its end was reported before."""
 QUERY_DAYS = 2
 """So long it is known which run a query of Athena's belongs to."""
 NUDGED_MS = 60_000
@@ -31,8 +31,8 @@ class Waiting(msgspec.Struct, frozen=True):
 
     Args:
         queries: which, as JSON.
-        executions: the ids by which EventBridge tells of their ends.
-        worker: whom to invoke in the end: whoever tells of a query's end does not know it.
+        executions: the ids by which EventBridge reports their ends.
+        worker: the function to invoke in the end: the event of a query's end does not name it.
         words: what is waited for, for people.
     """
 
@@ -100,7 +100,7 @@ class PreparationStore:
             AttemptLost: another attempt has the lease, or the run was cancelled.
         """
         for execution in waiting.executions:
-            # Before the lease is given up: an end that is told now finds its run.
+            # Before the lease is given up: an end that is reported now finds its run.
             found = Update().set(run_id=claimed.run_id, version=LEDGER_VERSION)
             self._update(_query_key(execution), found.set(expires_at=int(self._now()) + QUERY_DAYS * 86_400))
         update = (

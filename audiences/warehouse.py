@@ -67,7 +67,7 @@ class Queries(msgspec.Struct, frozen=True):
 
     @property
     def executions(self) -> tuple[str, ...]:
-        """The ids by which EventBridge tells of an end: Athena's. BigQuery tells nobody."""
+        """The ids by which EventBridge reports an end: Athena's. BigQuery reports none."""
         return tuple(execution_of(one.ticket) for one in self.asked.values() if one.engine == "athena")
 
 
@@ -180,5 +180,5 @@ class Warehouses:
     def _fetched(self, source: ResolvedSource, asked: Asked, directory: Path) -> tuple[InputFile, ...]:
         assert source.query is not None
         files = self._engine(asked.engine, asked.query).fetch(source.query, asked.ticket, directory)
-        # BigQuery's rows were never an object: what stands for them is what they were made of.
+        # BigQuery's rows were never an object: they are pinned by what they were made of.
         return tuple(msgspec.structs.replace(file, pinned=file.pinned or source.pinned[0]) for file in files)

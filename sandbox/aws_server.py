@@ -160,7 +160,7 @@ class Application:
         return answer
 
     def tell_of_query(self, execution: Execution) -> None:
-        """As EventBridge tells of Athena's queries: to every function whose rule's pattern fits.
+        """As EventBridge reports Athena's queries: to every function whose rule's pattern fits.
 
         https://docs.aws.amazon.com/athena/latest/ug/athena-events.html
         """

@@ -11,7 +11,7 @@ from notifier.model.plurals import counted
 from notifier.model.recipient import Device, Gateway, Platform, Recipient
 
 BLANK = ""
-"""Stands for a value of white space only, among the null words."""
+"""Among the null words: any value of white space only."""
 _MAX_WORDS = 20
 _MAX_ATTRIBUTES = 100
 _MAX_REASONS = 50

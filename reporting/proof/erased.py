@@ -56,7 +56,7 @@ class Erasures:
                 self._latest[replaced.bucket, replaced.key] = replaced
 
     def now(self, pinned: PinnedObject) -> tuple[PinnedObject, str | None]:
-        """The object that stands in a pinned one's place, and the SHA-256 that it must have; itself where none does."""
+        """The object that has replaced a pinned one, and the SHA-256 that it must have; itself where none does."""
         replaced = self._latest.get((pinned.bucket, pinned.key))
         if replaced is None:
             return pinned, None
@@ -69,7 +69,7 @@ class Erasures:
 
 
 def erased_id(record: int) -> str:
-    """What stands in place of an erased user's id in rows and lists."""
+    """What replaces an erased user's id in rows and lists."""
     return f"erased:{record}"
 
 

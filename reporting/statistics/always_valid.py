@@ -82,27 +82,27 @@ def ratio_interval(variant: Arm, control: Arm, smallest_ratio: float, level: flo
 
 
 def further_conversions(variant: Arm, control: Arm, smallest_ratio: float, threshold: float) -> float | None:
-    """How many more conversions are expected to tell, if the lift is the smallest that matters.
+    """How many more conversions are expected to decide, if the lift is the smallest that matters.
 
     None where fewer users than that have not converted yet.
 
     Args:
-        threshold: the logarithm of the e-value that tells.
+        threshold: the logarithm of the e-value that decides.
     """
     w0 = expected_share(variant.users, control.users)
     w1 = expected_share(variant.users, control.users, smallest_ratio)
     spread = concentration(variant.users, control.users, smallest_ratio)
 
-    def tells(more: float) -> bool:
+    def decides(more: float) -> bool:
         seen = (variant.conversions + more * w1, control.conversions + more * (1 - w1))
         return log_e(seen, (w0, 1 - w0), spread) >= threshold
 
     low, high = 0.0, float(variant.users + control.users - variant.conversions - control.conversions)
-    if not tells(high):
+    if not decides(high):
         return None
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if tells(middle) else (middle, high)
+        low, high = (low, middle) if decides(middle) else (middle, high)
     return high
 
 
