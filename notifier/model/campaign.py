@@ -284,10 +284,12 @@ def _content_faults(campaign: Campaign) -> Iterator[Fault]:
     for n, name in enumerate(names):
         if name == CONTROL:
             yield Fault(f"campaign.variants[{n}].name", "`control` is reserved", "use control_percent")
+        # At the second one, which is where the author has to change something.
         if name in names[:n]:
             yield Fault(f"campaign.variants[{n}].name", f"`{name}` is used twice")
     yield from _percent_faults(campaign)
     yield from _message_faults(campaign.message, "campaign.message")
+    # With variants the campaign's own message may be a part only: each variant's whole message is checked below.
     if not campaign.variants:
         yield from _whole_message_faults(campaign.message, "campaign.message")
     for n, variant in enumerate(campaign.variants):
@@ -305,6 +307,7 @@ def _percent_faults(campaign: Campaign) -> Iterator[Fault]:
     wrong = [(path, percent) for path, percent in percents if hundredths(percent) is None]
     for path, percent in wrong:
         yield Fault(path, f"{percent!s:.20} is not a percentage", "0 to 100 with at most two decimal places")
+    # Without variants one arm takes what control leaves. With a wrong percentage the sum says nothing.
     if campaign.variants and not wrong:
         total = sum(percent for _, percent in percents)
         if total != 100:
@@ -317,6 +320,7 @@ def _whole_message_faults(message: Message, path: str) -> Iterator[Fault]:
     """Faults of a message as it is sent, with a variant's fields over the campaign's."""
     texts = [text for text in (message.title, message.body) if text]
     if message.background is True:
+        # Apple's background pushes have none of these.
         if texts or message.sound or message.badge:
             yield Fault(path, "a background message shows nothing", "leave out title, body, sound and badge")
     elif all(map(is_blank, texts)):
@@ -326,6 +330,7 @@ def _whole_message_faults(message: Message, path: str) -> Iterator[Fault]:
 def _message_faults(message: Message, path: str) -> Iterator[Fault]:
     """Faults of a message as it is written, which may be only a part of the one that is sent."""
     for key in message.data or {}:
+        # FCM answers 400 for the whole request, so one key would cost every push of the arm.
         if FORBIDDEN_DATA_KEY.fullmatch(key):
             yield Fault(f"{path}.data.{printable_name(key)}", "this key is reserved", "rename it")
     apns = message.apns or {}

@@ -48,6 +48,7 @@ class Columns:
         others = [name for name in record if name not in self.usual]
         if any(name.lower() in self._known for name in others):
             return False
+        # Beyond that the check is made for each record again: slower, and right.
         if len(self.usual) < _MAX_NAMES:
             self.usual.update(others)
         return True
@@ -58,6 +59,7 @@ class Columns:
         for name, value in record.items():
             lower = name.lower()
             column = lower if lower in self._known else name
+            # A null beside a value is no second value: exports of joined tables have both columns.
             if column not in found or found[column] is None:
                 found[column] = value
             elif value is not None:
@@ -131,6 +133,7 @@ def token_of(text: str, *, is_hex: bool) -> str:
             return joined
     if not bare:
         raise BrokenRecord("token: empty")
+    # Each of these would be part of a header or a path, where it breaks the request.
     if not bare.isascii() or not bare.isprintable() or " " in bare or bare.startswith("<"):
         raise BrokenRecord("token: has characters no token has")
     return bare

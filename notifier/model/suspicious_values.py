@@ -60,6 +60,7 @@ class BrokenGroup(msgspec.Struct):
 def add_broken(groups: list[BrokenGroup], reason: str, place: RecordPlace) -> None:
     """Add a broken record or device to the group of its reason. Reasons beyond 50 share one group."""
     group = next((one for one in groups if one.reason == reason), None)
+    # A reason may hold a number or a name from the file: without a bound their list could grow with it.
     if group is None and len(groups) >= _MAX_REASONS:
         reason = OTHER_REASONS
         group = next((one for one in groups if one.reason == reason), None)
@@ -99,6 +100,7 @@ def add_null_words(words: dict[str, dict[str, int]], recipient: Recipient) -> No
 
 def add_word(words: dict[str, dict[str, int]], name: str, word: str, users: int = 1) -> None:
     """Count users whose attribute of this name has this word. Attributes beyond 100 are left out."""
+    # Names come from the file, too, and are shown on one line.
     name = name[:40]
     if name not in words and len(words) >= _MAX_ATTRIBUTES:
         return
@@ -111,8 +113,10 @@ def of_other_gateway(device: Device) -> str | None:
     """`ios apns` and the like, as the device is marked, where its token looks like the other gateway's; else None."""
     token = device.token
     if device.carrier is Gateway.APNS:
+        # FCM's registration tokens have a colon; its older ones begin so.
         looks_wrong = ":" in token or token.startswith("APA91")
     else:
+        # Only hexadecimal digits, which no token of FCM's consists of at this length.
         looks_wrong = len(token) in APNS_CHARS and _HEX.issuperset(token)
     return f"{device.platform.value} {device.carrier.value}" if looks_wrong else None
 

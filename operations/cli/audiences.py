@@ -95,6 +95,7 @@ def build_files(
     """
     from audiences.build import Order, build  # noqa: PLC0415 - DuckDB is loaded for these commands only
 
+    # Not the first that is given: two at once are a mistake, and either choice could send to the wrong users.
     if len([one for one in (files, query, sql) if one]) != 1:
         raise CommandError(ExitCode.USAGE, "nothing to make it of, or several things", "give FILES, --query or --sql")
     # Milliseconds: two commands at the same time must not share an attempt's folder.
@@ -138,6 +139,7 @@ def _destination(out: str, stack: str | None, stack_file: Path | None) -> "Desti
     if not out.startswith(_SCHEME):
         return Directory(Path(out))
     bucket, _, folder = out.removeprefix(_SCHEME).partition("/")
+    # The worker looks for a prepared audience under one prefix; anywhere else it would be found by hand only.
     if folder.strip("/"):
         mend = f"name the bucket alone: {_SCHEME}{bucket}; the audience's folder there is audiences/prepared/ID/"
         raise CommandError(ExitCode.USAGE, f"{out}: a prepared audience has a folder of its own", mend)
@@ -157,5 +159,4 @@ def _print_manifest(out: Console, manifest: "Manifest", where: str) -> None:
     from audiences.manifest_format import NAME, folder_of  # noqa: PLC0415
 
     print_counts(out, manifest.counts)
-    parts = f"{len(manifest.parts)} part{'s' if len(manifest.parts) != 1 else ''}"
-    out.print(Text(f"{parts}: {where.rstrip('/')}/{folder_of(manifest.id)}{NAME}"))
+    out.print(Text(f"{counted(len(manifest.parts), 'part')}: {where.rstrip('/')}/{folder_of(manifest.id)}{NAME}"))

@@ -168,6 +168,7 @@ def cancel(
 
 def alive(cloud: Cloud) -> list[str]:
     """Ids of the runs that send, are between two invocations, or rest. Paused and stopped runs are not among them."""
+    # The sweeper's index has exactly these lanes: those with a time at which something must happen.
     lanes = cloud.ledger.due(ANY_TIME_MS)
     return sorted({lane.run_id for lane in lanes if lane.state is not LaneState.DONE})
 
@@ -186,6 +187,7 @@ def _print_answers(out: Console, action: str, answers: list[dict[str, Any]]) -> 
     if not answers:
         out.print("no run is sending or resting")
     for answer in answers:
+        # The worker reads the command with its next write to the ledger, at least each 4 s.
         is_stopping = answer["status"] == "running" and action != "resume"
         soon = "; no push begins later than 5 seconds from now" if is_stopping else ""
         noted = f"{action} is noted{soon}; it is {answer['status']} now"

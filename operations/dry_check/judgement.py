@@ -28,6 +28,7 @@ def audience_faults(figures: AudienceFigures, broken_at_first: int) -> Iterator[
             problem = f"of {counted(figures.records, 'record')} none can be sent to: {reasons}"
         yield Fault("users", problem, "the worker refuses such a file; see the reasons")
         return
+    # As admission does, which decides by the first records before anything is sent.
     judged = min(figures.records, JUDGED_RECORDS)
     share = broken_at_first / judged
     # In a small file a few broken records are a large share, and say little about the file.
