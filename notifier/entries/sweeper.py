@@ -71,7 +71,8 @@ class Sweeper:
             self._log.warning(Action.VERSION_GONE, run_id=lane.run_id, reason=f"{reason}: the current one is asked")
         counts["nudged"] += 1
         # A rest that is over is the plan. READY or RUNNING: no worker came in time, or its input could not be read.
-        counts["stalled"] += lane.state is not LaneState.RESTING
+        if lane.state is not LaneState.RESTING:
+            counts["stalled"] += 1
 
     def _ask_for_audiences(self, now_ms: int, counts: Counter[str]) -> None:
         """Take up preparations that were killed, or never begun, and those whose lane was not nudged."""

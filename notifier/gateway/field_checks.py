@@ -74,6 +74,7 @@ def one_of(*words: str) -> Check:
     def check(value: object, field: str) -> Iterator[Fault]:
         if value in words and isinstance(value, str):
             return
+        # By its end: an author who writes `high` means PRIORITY_HIGH.
         near = [word for word in words if _plain_name(word).endswith(_plain_name(str(value)))]
         mend = f'write "{near[0]}"' if near and str(value).strip() else f"one of {', '.join(words)}"
         yield Fault(field, f"{described(value)} is not known here", mend)
@@ -110,6 +111,7 @@ def duration(most_s: int | None = None) -> Check:
 def _seconds_in(value: object) -> str:
     """The seconds meant by 86400, "86400" or "24h"; empty where that is not clear."""
     found = _LIKE_A_DURATION.fullmatch(str(value)) if not isinstance(value, bool) else None
+    # A number of any length would be computed and printed.
     if not found or len(found[1]) > SHOWN_CHARS:
         return ""
     seconds = Decimal(found[1]) * _SECONDS[(found[2] or "s").lower()]
@@ -217,6 +219,7 @@ class Members:
             else:
                 yield from self.known[name](one, at)
             seen.add(name)
+        # Under the known name: `channelId` satisfies what requires `channel_id`.
         for name in self._required:
             if name not in seen:
                 yield Fault(f"{field}.{name}", "missing")
@@ -240,6 +243,7 @@ class Members:
         near = same or get_close_matches(name, self.known, n=1, cutoff=0.75)
         if near:
             return f"write {near[0]}"
+        # `sound` at the top, which belongs under `android.notification`.
         if inner := self._parent_of(name):
             return f"write it under {inner}"
         return f"known: {', '.join(self.known)}"

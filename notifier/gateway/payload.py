@@ -86,6 +86,7 @@ def merged(base: Mapping[str, Any], additions: Mapping[str, Any]) -> dict[str, A
     for key, value in additions.items():
         current = result.get(key)
         both = isinstance(current, Mapping) and isinstance(value, Mapping)
+        # A list replaces a list: joining two would make an order that no author has written.
         result[key] = merged(current, value) if both else _plain(value)  # type: ignore[arg-type]
     return result
 
@@ -126,6 +127,7 @@ def apple_payload(message: Message, label: Label, *, by_apns: bool) -> dict[str,
     if isinstance(message.badge, int):
         aps["badge"] = message.badge
     if message.image_url:
+        # Only then iOS wakes the app's extension, which downloads the image.
         aps["mutable-content"] = 1
     beside = merged(_beside(message, label) if by_apns else {}, additions)
     return {**beside, **(label.as_data() if by_apns else {}), "aps": merged(aps, own_aps)}

@@ -57,6 +57,7 @@ class Secret:
             raise BadSecret(f"{self.label}: {field} is missing")
         if not isinstance(value, str) or not value.strip():
             raise BadSecret(f"{self.label}: {field} is not a text")
+        # A line feed at the end of a pasted key id would end up in a header.
         return value.strip()
 
     def texts(self, *fields: str) -> dict[str, str]:
@@ -121,6 +122,7 @@ class Secrets:
             mend = _mend(error, parameter)
             if mend:
                 raise BadSecret(f"{label}: {mend}") from None
+            # What is left is throttling and AWS's own failures: a later attempt may succeed.
             code = error.response["Error"]["Code"].removesuffix("Exception")
             raise CredentialsUnavailable(f"{label}: Secrets Manager answers {code}") from None
         except BotoCoreError:
@@ -134,6 +136,7 @@ def label_of(name: str, where: str) -> str:
 
 def name_in(arn: str) -> str:
     """The secret's own name, without account and region."""
+    # AWS adds six random characters to the name; operators know it without them.
     tail = arn.partition(":secret:")[2]
     return tail[:-_SUFFIX_CHARS] if tail[-_SUFFIX_CHARS : -_SUFFIX_CHARS + 1] == "-" else tail
 
@@ -166,6 +169,7 @@ def _mend(error: ClientError, parameter: str) -> str:
 def parsed(name: str, answer: Mapping[str, Any], where: str = "") -> Secret:
     """The secret in an answer of `get_secret_value`. Raises BadSecret."""
     label = label_of(name, where)
+    # The console writes text; the command line, given a file as fileb://, bytes.
     content = answer.get("SecretString") or answer.get("SecretBinary") or b""
     text = content if isinstance(content, str) else bytes(content).decode("utf-8", "replace")
     try:

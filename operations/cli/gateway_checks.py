@@ -37,6 +37,7 @@ def gateway_checks(cloud: Cloud, variables: Mapping[str, str]) -> Iterator[Check
         mend = "create a secret and give its ARN: sam deploy --parameter-overrides FcmSecretArn=… ApnsSecretArn=…"
         yield Check("secrets", False, "neither FCM nor APNs has one: nothing can be sent", mend)
         return
+    # The worker reads the same settings with the same code: what it would refuse is refused here.
     faults = [fault_of(f"gateway_{name}", text) for name, text in _way(variables).items() if text]
     if any(faults):
         yield Check("way to the gateways", False, "; ".join(filter(None, faults)), MEND_OF_THE_WAY)
@@ -75,6 +76,7 @@ def _fcm(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[C
     except CredentialsRefused as error:
         yield Check("FCM dry run", False, error.problem, error.mend)
         return
+    # validate_only: Google checks credentials, project and token, and sends nothing.
     body = msgspec.json.encode(
         {"validate_only": True, "message": {"token": UNUSED_TOKEN, "notification": {"title": "setup"}}}
     )
@@ -100,6 +102,7 @@ def _apns(secrets: Secrets, arn: str, variables: Mapping[str, str]) -> Iterator[
         return
     yield Check("APNs secret", True, f"topic {credentials.topic}")
     headers = (credentials.grant(time.time()).header, f"apns-topic: {credentials.topic}", "apns-push-type: alert")
+    # Apple has no dry run; it checks credentials and topic before the token, which no device has.
     body = b'{"aps":{"alert":"setup"}}'
     request = Request(endpoint="apns", path=f"/3/device/{UNUSED_TOKEN}", headers=headers, body=body, ticket=None)
     yield _asked("APNs", "Apple", variables["APNS_BASE_URL"], request, apns_verdict.judge, variables)

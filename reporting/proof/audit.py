@@ -91,6 +91,7 @@ class _Chain:
         admitted = read_admitted(self._client, self._bucket, self._run_id)
         self._erasures = read_erasures(self._client, self._bucket, self._run_id)
         source = find_source(self._client, summary)
+        # Deleted afterwards: the files have user ids and tokens.
         with tempfile.TemporaryDirectory(prefix="notifier-audit-") as folder:
             path = Path(folder) / "batch-file"
             pinned, head = self._batch_file(source, path)
@@ -121,6 +122,7 @@ class _Chain:
             head = read_local_head(path)
         except BrokenFile as error:
             raise NotProved(pinned.name, f"not a batch file: {error}") from None
+        # Metadata belong to a version, and a version cannot be changed: only a new one could say something else.
         approved = answer["Metadata"].get("content-hash")
         if approved is None:
             self._holds("approval", "none: the file did not come from the approval pages")
@@ -145,6 +147,7 @@ class _Chain:
         """The objects that were read are those that the file names."""
         place = f"s3://{self._bucket}/state/run_id={self._run_id}/campaign.json"
         if head.audience is None:
+            # The batch file is then its own audience, in the same version.
             if admitted.parts != (pinned,):
                 raise NotProved(place, "the users were read from elsewhere than the batch file that holds them")
             return
@@ -217,6 +220,7 @@ def _is_named(named: Part, read: PinnedObject, bucket: str) -> bool:
     return (
         named.key == read.key
         and (named.bucket or bucket) == read.bucket
+        # A file that names no version takes the one of the moment when the run began.
         and (named.version_id is None or named.version_id == read.version_id)
         and (named.etag is None or named.etag.strip('"') == read.etag)
     )

@@ -158,6 +158,7 @@ def _sizes(experiment: Experiment, basis: Basis) -> RatioCheck:
     fixed = check_ratio(users, experiment.shares)
     if basis is Basis.FINAL or fixed.p_value is None:
         return fixed
+    # An arm of share 0 has no users by plan, and no logarithm.
     planned = [(n, share) for n, share in zip(users, experiment.shares, strict=True) if share]
     evidence = log_e([n for n, _ in planned], [share for _, share in planned], SIZE_CHECK_CONCENTRATION)
     p_value = p_of([evidence])
@@ -183,8 +184,10 @@ def _situation(experiment: Experiment, pair: _Pair, *, out: bool, basis: Basis) 
 
 def _final(experiment: Experiment, pairs: Sequence[_Pair], level: float, *, out: bool) -> Iterator[Lift]:
     """The fixed test. Holm's correction is over the comparisons that could be made."""
+    # Arms out of proportion are not the same kinds of users: no figure of a lift would mean anything.
     made = [not out and _is_comparable(variant, control) for _, variant, _, control in pairs]
     z_values = [pooled_z(p[1], p[3]) if can else None for p, can in zip(pairs, made, strict=True)]
+    # Only over those that were made: a comparison without data must not make the others stricter.
     adjusted = iter(holm([two_sided_p(z) for z in z_values if z is not None]))
     for pair, z in zip(pairs, z_values, strict=True):
         name, variant, against, control = pair
@@ -207,6 +210,7 @@ def _look(experiment: Experiment, pairs: Sequence[_Pair], level: float, *, out: 
             yield Lift(name, against, None, None, None, None, verdict_of(situation, None, None))
             continue
         found = ratio_interval(variant, control, ratio, level)
+        # By the number of all pairs, also those without data yet: a later look may have them.
         p_value = min(1.0, p_of([log_e_of(variant, control, ratio)]) * len(pairs))
         more = further_conversions(variant, control, ratio, math.log(1 / (1 - level)))
         relative = Interval(found.low - 1, found.high - 1)
@@ -221,4 +225,5 @@ def _days(experiment: Experiment, pair: _Pair, conversions: float | None) -> flo
     so_far = pair[1].conversions + pair[3].conversions
     if conversions is None or not experiment.days or not so_far:
         return None
+    # As if the rate stayed: conversions slow down after the send, so this is rather too short.
     return conversions * experiment.days / so_far

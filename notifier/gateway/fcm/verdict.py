@@ -120,6 +120,7 @@ def _refused(answer: Answer) -> Verdict:
     if "INVALID_ARGUMENT" in (code, status_word) and code in (None, "INVALID_ARGUMENT") and _is_token(error, details):
         return verdict(_BAD_TOKEN, "INVALID_ARGUMENT token", answer)
     if code is not None and code != "UNSPECIFIED_ERROR":
+        # Not by the status word then: a new code may mean something that its word does not say.
         if code not in MEANINGS:
             return undocumented(answer, code)
         return verdict(MEANINGS[code], code + (_quotas(details) if code == "QUOTA_EXCEEDED" else ""), answer)
@@ -148,6 +149,7 @@ def _is_token(error: dict[str, Any], details: list[dict[str, Any]]) -> bool:
 def _quotas(details: list[dict[str, Any]]) -> str:
     """Which quotas are used up, as they are named in `QuotaFailure`: a project's, a device's, a topic's."""
     subjects = {str(violation.get("subject", "")).partition(":")[0] for violation in _violations(details, "violations")}
+    # At most three, sorted: the reason is a key of counts, and must be the same for the same cause.
     named = sorted(subject for subject in subjects if word_in(subject))[:3]
     return "".join(f" {subject}" for subject in named)
 
