@@ -24,7 +24,8 @@ _PATH = re.compile(
 _IN_UNNEST = re.compile(r"IN UNNEST\(@(\w+)\)")
 """The one thing of GoogleSQL that the samples need, and DuckDB says in another way."""
 _KINDS = {"VARCHAR": "STRING", "BIGINT": "INTEGER", "INTEGER": "INTEGER", "HUGEINT": "NUMERIC", "DOUBLE": "FLOAT",
-          "BOOLEAN": "BOOLEAN", "DATE": "DATE", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "BLOB": "BYTES"}  # fmt: skip
+          "BOOLEAN": "BOOLEAN", "DATE": "DATE", "TIMESTAMP": "DATETIME",
+          "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "BLOB": "BYTES"}  # fmt: skip
 
 
 class Job(msgspec.Struct):
@@ -155,6 +156,8 @@ def _text(value: Any) -> Any:
             return None
         case bool():
             return "true" if value else "false"
+        case dt.datetime() if value.tzinfo is None:
+            return value.isoformat()
         case dt.datetime():
             return str(round(value.timestamp() * 1_000_000))
         case list():

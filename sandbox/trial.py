@@ -297,7 +297,7 @@ def _warehouse(aws: LocalAws, gateways: Gateways, running: contextlib.ExitStack)
         from sandbox.bigquery import BigQuery  # noqa: PLC0415
         from sandbox.warehouse import fill_dataset  # noqa: PLC0415
 
-        return BigQuery(partial(fill_dataset, s3))
+        return BigQuery(partial(fill_dataset, s3), rows_in_page=20_000)
 
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(folder / "server.pem", folder / "server-key.pem")
