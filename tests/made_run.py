@@ -52,6 +52,7 @@ def make_run(
     ending: Ending = Ending.COMPLETED,
     approved: bool = True,
     approved_hash: str = "",
+    folder: str = "",
     progress: Callable[[int], object] = lambda _: None,
 ) -> MadeRun:
     """A run over parts of users, which are read twice.
@@ -60,7 +61,7 @@ def make_run(
 
     A run with another ending than `completed` leaves deferred devices unsent, and its last batch unsettled.
     """
-    folder = f"audiences/{campaign.id}"
+    folder = folder or f"audiences/{campaign.id}"
     pinned = tuple(_put_lines(client, bucket, f"{folder}/{n:05d}.jsonl", part) for n, part in enumerate(parts))
     left_out = (_put_lines(client, bucket, f"{folder}/exclude.jsonl", exclude),) if exclude else ()
     named = tuple(Part(one.key, one.bucket, one.version_id, one.etag) for one in pinned)

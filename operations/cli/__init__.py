@@ -7,6 +7,7 @@ from operations.cli import (
     conversions,
     counting,
     lifts,
+    people,
     proofs,
     reports,
     retries,
@@ -50,6 +51,7 @@ app.command("report")(reports.report)
 app.command("lift")(lifts.lift)
 app.command("audit")(proofs.audit)
 app.command("retry")(retries.retry)
+app.command("find")(people.find_user)
 app.command("setup")(setup.setup)
 app.command("sign-in-link")(sign_in_link.sign_in_link)
 app.command("count")(counting.count)

@@ -12,8 +12,8 @@ import msgspec
 
 from notifier.model.batch_file import PinnedObject
 
-PREFIX = "erasures/"
-"""Of the tombstones' keys. They have counts and hashes only."""
+PREFIX = "summaries/_erasures/"
+"""Of the tombstones' keys. They have counts and hashes only, and are kept as long as the summaries."""
 
 
 class Replaced(msgspec.Struct, frozen=True):

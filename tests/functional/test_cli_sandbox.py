@@ -78,6 +78,14 @@ def test_a_campaign_from_the_test_push_to_the_report(trial: Trial, tmp_path: Pat
     proof = printed(run(trial, "audit", "story", "--json"))
     assert (proof["conclusion"], proof["rows"]) == ("proved", last["devices"]), proof
     assert "every user's by the public hash" in run(trial, "audit", "story").output
+    user = next(trial.rows(last["run_id"]))["user_id"]
+    exported = tmp_path / "user.json"
+    looked_up = run(trial, "find", user, "--export", exported, "--by", "ann")
+    assert looked_up.exit_code == ExitCode.FINE, looked_up.output
+    assert "story" in looked_up.stdout
+    assert json.loads(exported.read_bytes())["rows"][0]["user_id"] == user
+    assert run(trial, "find", "nobody").exit_code == ExitCode.NOT_FINE
+    assert run(trial, "find", user, "--since", "yesterday").exit_code == ExitCode.USAGE
     nothing = run(trial, "retry", "story", "-o", tmp_path / "retry.json")
     assert (nothing.exit_code, nothing.output.splitlines()[0]) == (
         ExitCode.NOT_FINE,

@@ -15,6 +15,7 @@ from audiences.destinations import Directory
 from audiences.faults import AudienceFault
 from audiences.manifest_format import Manifest
 from audiences.sources import InputFile
+from reporting.person import Ordered, batch_of
 from tests.audience_people import FORMATS, expected, found, people, users_in
 
 IOS, OTHER = "ab" * 32, "cd" * 32
@@ -51,6 +52,14 @@ def test_the_same_people_in_every_format(name: str, tmp_path: Path) -> None:
     assert found(parts_of(tmp_path, manifest)) == expected(users)
     assert manifest.counts.repeated_tokens == sum(len(user["devices"]) for user in users) - manifest.counts.device_count
     assert manifest.counts.invalid == {}
+
+
+def test_the_manifest_says_where_a_user_is(tmp_path: Path) -> None:
+    """The batch that a look-up reads for a user is the one that has them: over parts, first and last of them too."""
+    manifest = prepare(tmp_path, FORMATS["lines"](tmp_path, people(2_600)), max_users=1_000)
+    ordered = [Ordered(part.first_record, part.first_hash, part.batches) for part in manifest.parts]
+    users = list(users_in(parts_of(tmp_path, manifest)))
+    assert [batch_of(ordered, user["user_id"]) for user in users] == [n // 500 for n in range(len(users))]
 
 
 @pytest.mark.slow
