@@ -147,6 +147,7 @@ def _deferred_rounds(
         size,
         is_listed=nothing_deferred,
         suppressed=users.suppressed,
+        batches=lane.batches(size),
     )
     return DeferredRounds(queue, results, background, checkpoint, lane.run_id, campaign_id, size)
 

@@ -15,10 +15,11 @@ from notifier.events.announcement import NotAnnounced
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action
-from notifier.model.run import Lane, Run
+from notifier.model.run import Lane, LaneState, Run
 from notifier.model.runtime import Deadline
 from notifier.model.store_error import in_words
 from notifier.model.summary import Summary, summary_of
+from notifier.model.whole_run import as_one
 from notifier.sending.batch_source import InputUnreachable, SuppressionUnreadable
 from notifier.sending.hop import Hop
 from notifier.sending.results import Results
@@ -85,7 +86,9 @@ class ProcessHops:
         gateways = open_gateways(settings, process.keys, ports, lane, admitted)
         library = process.library
         users = Users(
-            lambda cursor: library.stream(admitted, cursor), library.excluded(admitted), library.suppressed(admitted)
+            lambda cursor: library.stream(admitted, cursor, lane.span),
+            library.excluded(admitted),
+            library.suppressed(admitted),
         )
         rate_limit = first_request_limit(settings, ports, lane, admitted)
         observers = Observers(on_trouble, watch.turn, watch.sending.answered)
@@ -107,11 +110,18 @@ class ProcessHops:
             self._observer.log.warning(Action.TROUBLE, reason=f"the run is not closed yet: {error}")
 
 
-def close(process: Process, observer: Observer, run: Run, lane: Lane) -> None:
-    """Close a run, and count and log that. Repeatable: the sweeper does it again when this was cut short."""
-    key = close_run(process.ledger, process.results, process.announcer.ended, run, lane, process.settings.bucket)
-    observer.metrics.emit(ended(lane), run_id=run.run_id)
-    observer.log.info(Action.CLOSED, status=lane.status, reason=lane.reason, summary=key)
+def close(process: Process, observer: Observer, run: Run, lane: Lane) -> bool:
+    """Close a run whose lanes are all done, and count and log that. Returns whether it did.
+
+    Repeatable: the sweeper does it again when this was cut short.
+    """
+    whole = close_run(process.ledger, process.results, process.announcer.ended, run, lane, process.settings.bucket)
+    if whole is None:
+        observer.log.info(Action.LEFT, why="other lanes are under way", lane=lane.lane)
+        return False
+    observer.metrics.emit(ended(whole), run_id=run.run_id)
+    observer.log.info(Action.CLOSED, status=whole.status, reason=whole.reason)
+    return True
 
 
 def close_run(
@@ -121,17 +131,23 @@ def close_run(
     run: Run,
     lane: Lane,
     bucket: str,
-) -> str:
+) -> Lane | None:
     """Write the summary, announce the end, and only then note that the run is closed: cut short, it is done again.
 
     Args:
+        lane: one that is done.
         announce: announces the end of the run with this id, at least once.
 
-    Returns the summary's key.
+    Returns the run's lanes as one; None where others are not done: the last one closes the run.
     """
+    # Read after the lane was done: of two that end at the same time at least one finds both done.
+    lanes = ledger.lanes_of(run.run_id)
+    if any(other.state is not LaneState.DONE for other in lanes):
+        ledger.await_others(lane)
+        return None
     current = ledger.read_run(run.run_id) or run
-    summary = summary_of(current, lane, bucket)
-    key = results.put_summary(run.run_id, summary)
+    summary = summary_of(current, lanes, bucket)
+    results.put_summary(run.run_id, summary)
     announce(run.run_id, summary)
-    ledger.close_run(run.run_id, lane.lane)
-    return key
+    ledger.close_run(run.run_id, [other.lane for other in lanes])
+    return as_one(lanes)

@@ -14,6 +14,7 @@ from notifier.events.triggers import UnknownEvent
 from notifier.model.log import Action
 from notifier.model.run import Control, LaneState
 from notifier.model.validation import shape_faults
+from notifier.model.whole_run import as_one
 from notifier.telemetry import JsonLog
 
 COMMANDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}
@@ -35,13 +36,15 @@ class ControlService:
         if not isinstance(event, dict) or event.get("action") not in COMMANDS or not event.get("run_id"):
             raise UnknownEvent('expected {"action": "pause" | "resume" | "cancel", "run_id": "…", "by": "…"}')
         control, run_id, by = COMMANDS[event["action"]], str(event["run_id"]), str(event.get("by", ""))
-        lane = self._process.ledger.set_control(run_id, control, by)
-        if lane is None:
+        lanes = self._process.ledger.control_run(run_id, control, by)
+        if not lanes:
             return {"status": "refused", "run_id": run_id, "reason": "no such run, or it is done"}
-        if lane.state is LaneState.READY:
-            self._process.continuation.nudge(run_id, lane.lane, lane.function_version, "nudge")
-        self._log.info(Action.CONTROLLED, run_id=run_id, control=control.value, by=by, state=lane.state.value)
-        return {"status": lane.status, "run_id": run_id, "control": lane.control.value}
+        for lane in lanes:
+            if lane.state is LaneState.READY:
+                self._process.continuation.nudge(run_id, lane.lane, lane.function_version, "nudge")
+        whole = as_one(lanes)
+        self._log.info(Action.CONTROLLED, run_id=run_id, control=control.value, by=by, state=whole.state.value)
+        return {"status": whole.status, "run_id": run_id, "control": whole.control.value}
 
     def _count(self, event: dict[str, Any], remaining_ms: Callable[[], int]) -> dict[str, Any]:
         process = self._process

@@ -62,8 +62,7 @@ class Sweeper:
         if lane.state is LaneState.DONE:
             run = self._process.ledger.read_run(lane.run_id)
             if run is not None:
-                close(self._process, self._observer, run, lane)
-                counts["closed"] += 1
+                counts["closed"] += close(self._process, self._observer, run, lane)
             return
         Tracing.current.start_new_trace()
         if not self._process.continuation.nudge(lane.run_id, lane.lane, lane.function_version, NUDGE):

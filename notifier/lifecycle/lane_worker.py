@@ -31,6 +31,8 @@ MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS
 """A cancelled run is finished where another is stopped, for good: so it gets twice the tries."""
 
 
+MAX_BY = 300
+"""Characters kept of who gave a command."""
 PREPARING_MS = 300_000
 """A lane whose audience is made looks at it again after this, in case the event of its end was lost."""
 
@@ -158,6 +160,7 @@ class LaneWorker:
             return idle
         try:
             lane, admitted = self._open(run, lane)
+            lane = self._open_lanes(run, lane, admitted)
             if (lane.suspects or lane.asking) and lane.control is not Control.CANCEL:
                 # Earlier requests are out and unsettled. More of them only if their batches can be settled this time.
                 # By the control of this moment: a run cancelled when it was claimed may have been resumed meanwhile.
@@ -166,9 +169,11 @@ class LaneWorker:
             return self._leave_preparing(run, lane, str(error))
         except NotAdmitted as error:
             self._log.error(Action.REFUSED, reason=str(error))
+            self._end_others(lane, Exit.FAIL, str(error))
             return self._finish_unformed(lane, Ending.FAILED, str(error)), Exit.FAIL
         except StoreRefused as error:
             self._log.error(Action.TROUBLE, reason=str(error))
+            self._end_others(lane, Exit.STOP, str(error))
             return ledger.release(lane, LaneState.STOPPED, None, str(error)), Exit.STOP
         except InputUnreachable as error:
             self._log.warning(Action.TROUBLE, reason=str(error))
@@ -181,6 +186,7 @@ class LaneWorker:
         deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
         with self._hop_factory.hop(run, lane, admitted, deadline, self._log_trouble) as hop:
             departure = hop.run()
+        self._end_others(lane, departure.why, departure.reason)
         lane = leave(hop.checkpoint, departure, ledger, self._clock)
         self._log_left(lane, departure.why)
         return lane, departure.why
@@ -211,6 +217,7 @@ class LaneWorker:
         if is_cancelled:  # no operator will resume it, so it cannot wait for one
             left, why = self._finish_unformed(lane, Ending.CANCELLED, reason), Exit.CANCEL
         else:
+            self._end_others(lane, Exit.STOP, reason)
             left, why = self._ledger.release(lane, LaneState.STOPPED, None, reason), Exit.STOP
         self._log_left(left, why)
         return left, why
@@ -246,6 +253,44 @@ class LaneWorker:
         campaign = admitted.campaign
         self._log.info(Action.OPENED, campaign=campaign.id, parts=len(admitted.parts), rehearse=admitted.rehearse)
         return lane, admitted
+
+    def _open_lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> Lane:
+        """Enter and nudge the further lanes of a run that has several. The first lane does so before it sends."""
+        # One that has begun is another release's, which knows no spans: it has sent beyond what this lane would.
+        if not admitted.spans or lane.span is not None or lane.has_begun:
+            return lane
+        lane = self._ledger.open_lanes(lane, admitted.spans)
+        self._log.info(Action.LANES_OPENED, lanes=len(admitted.spans))
+        # What is not nudged, because this worker dies or Lambda refuses, is due in a moment.
+        for number in range(1, len(admitted.spans)):
+            self._nudge_other(lane, number)
+        return lane
+
+    def _nudge_other(self, lane: Lane, number: int) -> None:
+        """Nudge another lane of the run. Where that fails the sweeper does it: this lane goes on with its own work."""
+        try:
+            self._nudge(lane.run_id, number, lane.function_version)
+        except Exception as error:  # noqa: BLE001 - whatever Lambda answered
+            self._log.warning(Action.TROUBLE, reason=f"lane {number} was not nudged: {in_words(error)}")
+
+    def _end_others(self, lane: Lane, why: Exit, reason: str | None) -> None:
+        """A reason that stops a lane stops the run, and a file that one cannot read fails it.
+
+        Before the last write of this lane: if the worker dies in between, the next claim meets the reason again.
+        """
+        if why not in (Exit.STOP, Exit.FAIL):
+            return
+        by = f"lane {lane.lane}: {reason or why.name.lower()}"[:MAX_BY]
+        for other in self._ledger.lanes_of(lane.run_id):
+            if other.lane == lane.lane or other.state is LaneState.DONE:
+                continue
+            if why is Exit.STOP:
+                # Paused, until an operator resumes the run. Never in place of another command: a cancel counts.
+                self._ledger.set_control(lane.run_id, Control.PAUSE, by, other.lane, only_if_going=True)
+                continue
+            changed = self._ledger.set_control(lane.run_id, Control.CANCEL, by, other.lane)
+            if changed is not None and changed.state is LaneState.READY:
+                self._nudge_other(changed, other.lane)
 
     def _prove_writable(self, run: Run, lane: Lane) -> Lane:
         """Try a few times, as a settlement does: one odd answer neither stops a run nor makes it wait a minute.

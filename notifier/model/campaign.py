@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from notifier.model.characters import is_blank, with_line_feeds
+from notifier.model.span import MAX_LANES
 from notifier.model.validation import Fault, printable_name, shape_faults, text_faults
 
 MAX_TTL_S = 2_419_200
@@ -193,6 +194,13 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     test: Annotated[bool, Meta(description="A test push: no ramp, and kept out of campaign figures.")] = False
     exclude: Annotated[
         Audience | None, Meta(description="Lists of user ids that are left out and belong to no arm.")
+    ] = None
+    lanes: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_LANES)] | None,
+        Meta(
+            description="Over how many functions at once the run is spread, at most. The audience is prepared first. "
+            "Default: 1, and more where there are many devices of Apple's."
+        ),
     ] = None
     legal: Annotated[
         bool,

@@ -1,10 +1,11 @@
 """The ledger: what a run must remember between two invocations, and who may write it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from notifier.model.preparation import Preparation
 from notifier.model.run import Control, Ending, Lane, LaneState, Run
+from notifier.model.span import Span
 
 
 class Ledger(Protocol):
@@ -44,8 +45,33 @@ class Ledger(Protocol):
         """Note that the run's campaign is stored under `state/`. From now on a missing one was deleted."""
         ...
 
-    def close_run(self, run_id: str, lane: int = 0) -> None:
-        """Note that the run's summary is written and its end announced."""
+    def close_run(self, run_id: str, lanes: Iterable[int] = ...) -> None:
+        """Note that the run's summary is written and its end announced: no lane of it is due any more."""
+        ...
+
+    # -- lanes --------------------------------------------------------------------------------------------------------
+
+    def lanes_of(self, run_id: str) -> tuple[Lane, ...]:
+        """All lanes of a run, by number; none of an unknown run. Raises LedgerTooNew."""
+        ...
+
+    def open_lanes(self, lane: Lane, spans: Sequence[Span]) -> Lane:
+        """Enter the further lanes of a run, and what its first lane sends. Repeatable.
+
+        Args:
+            lane: the first lane, which the caller has claimed. It is returned.
+
+        Raises:
+            LaneLost: another worker claimed the first lane.
+        """
+        ...
+
+    def control_run(self, run_id: str, control: Control, by: str) -> tuple[Lane, ...]:
+        """Pause, resume or cancel all lanes. Returns those that are not done; none of an unknown run."""
+        ...
+
+    def await_others(self, lane: Lane) -> None:
+        """A lane is done before others of its run: it is not due any more, and the last one closes the run."""
         ...
 
     def approved_sha256(self, bucket: str, key: str) -> str | None:
@@ -129,8 +155,14 @@ class Ledger(Protocol):
 
     # -- operators and the sweeper ------------------------------------------------------------------------------------
 
-    def set_control(self, run_id: str, control: Control, by: str, lane: int = 0) -> Lane | None:
-        """Pause, resume or cancel. None when the run is done, or unknown."""
+    def set_control(
+        self, run_id: str, control: Control, by: str, lane: int = 0, *, only_if_going: bool = ...
+    ) -> Lane | None:
+        """Pause, resume or cancel one lane. None when it is done, or unknown.
+
+        Args:
+            only_if_going: not where another command was given before.
+        """
         ...
 
     def due(self, now_ms: int, on_unreadable: Callable[[str, Exception], None]) -> Iterator[Lane]:

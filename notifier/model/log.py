@@ -15,6 +15,8 @@ class Action(enum.StrEnum):
     """A hop begins."""
     OPENED = "opened"
     """The batch file is read, validated and pinned."""
+    LANES_OPENED = "lanes_opened"
+    """The run is spread over several lanes; they are nudged."""
     REFUSED = "refused"
     """The file cannot be sent. Nothing was sent."""
     PROGRESS = "progress"

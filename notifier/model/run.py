@@ -9,6 +9,8 @@ import msgspec
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.health import EndpointEvidence
+from notifier.model.span import Span
+from notifier.model.user_rows import BATCH_SIZE
 
 LEASE_MS = 30_000
 """A claim's lease, unless it is renewed."""
@@ -27,7 +29,10 @@ EXPIRY = "the sweeper: its files are about to be deleted"
 PREPARING = "preparing: "
 """How the reason of a lane begins that rests until its audience is made."""
 LEDGER_VERSION = 1
-"""The version of the ledger's items. A release does not touch items of a newer version."""
+"""The version of the ledger's items."""
+LANES_VERSION = 2
+"""The same of the lanes of a run that has several, and the newest that this release reads. A release does not touch
+items of a newer version: one that knows a single lane would close the run when that lane is done."""
 
 
 class LaneState(enum.StrEnum):
@@ -174,6 +179,7 @@ class Lane(msgspec.Struct, frozen=True):
         revision: counts the writes that move the account: an older one that arrives late is refused.
         health: what was seen of each endpoint, so that an outage is distinguished from a device that is refused alone.
         crashed: this claim took the lane over from a worker that never handed it over.
+        span: what the lane sends; None for the only lane of a run, which sends everything.
     """
 
     run_id: str
@@ -204,6 +210,16 @@ class Lane(msgspec.Struct, frozen=True):
     gone_version: str = ""
     control_by: str = ""
     trouble: str = ""
+    span: Span | None = None
+
+    @property
+    def start(self) -> Cursor:
+        """Where the lane begins."""
+        return self.span.start if self.span else Cursor()
+
+    def batches(self, size: int = BATCH_SIZE) -> tuple[int, int] | None:
+        """The numbers of the lane's batches: the first, and the one after the last. None for all of the audience."""
+        return self.span.batches(size) if self.span else None
 
     @property
     def cancel_reason(self) -> str | None:
@@ -215,7 +231,7 @@ class Lane(msgspec.Struct, frozen=True):
     @property
     def has_begun(self) -> bool:
         """Whether an earlier claim settled anything, or may have asked for anything."""
-        return self.cursor != Cursor() or bool(self.suspects)
+        return self.cursor != self.start or bool(self.suspects)
 
     @property
     def unsettled(self) -> int:

@@ -1,11 +1,13 @@
 """A run in one value: the content of the summary object and the end event, and what the command line shows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from notifier.model.account import SUPPRESSED
 from notifier.model.run import Lane, Run
+from notifier.model.whole_run import as_one, slowest
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -15,6 +17,9 @@ class Summary(msgspec.Struct, frozen=True):
     `unsettled`: devices that were asked for in batches that could not be settled, and are asked again after a resume.
 
     `excluded_by` says why users are excluded; its values add up to `excluded`.
+
+    `hops` and `sending_s` are those of all lanes together. `slowest_lane` is the one that is furthest behind, while
+    several are under way.
 
     `outcomes` and `arms` count what is accepted by Apple and Google, never what was delivered or seen.
     """
@@ -42,10 +47,14 @@ class Summary(msgspec.Struct, frozen=True):
     repeat_requests: int = 0
     unsettled: int = 0
     excluded_by: dict[str, int] = {}
+    lanes: int = 1
+    slowest_lane: int | None = None
 
 
-def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
+def summary_of(run: Run, lanes: Lane | Sequence[Lane], bucket: str) -> Summary:
     """The run as the ledger knows it now. `bucket` is where the rows are."""
+    lanes = (lanes,) if isinstance(lanes, Lane) else lanes
+    lane, behind = as_one(lanes), slowest(lanes)
     account, unsettled = lane.account, lane.unsettled
     # An older release counted requests here, of which a device can have several: at most the devices outside control.
     repeated = account.possibly_repeated
@@ -76,4 +85,6 @@ def summary_of(run: Run, lane: Lane, bucket: str) -> Summary:
         repeat_requests=account.repeat_requests + unsettled,
         unsettled=unsettled,
         excluded_by=dict(account.excluded_by),
+        lanes=len(lanes),
+        slowest_lane=behind.lane if behind else None,
     )

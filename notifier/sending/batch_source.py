@@ -151,13 +151,14 @@ class SettledReader:
         cursor: Cursor,
         suspects: Sequence[UnfinishedClaim],
         size: int = BATCH_SIZE,
+        below: int | None = None,
     ) -> None:
         self._results = results
         self._background = background
         self._run_id = run_id
         self._round = cursor.round
         self._suspects = suspects
-        self._listing = background.submit(results.settled_from, run_id, cursor.record // size, cursor.round)
+        self._listing = background.submit(results.settled_from, run_id, cursor.record // size, cursor.round, below)
         self._reading: dict[int, Future[SettledBatch]] | None = None
 
     def accounts(self) -> dict[int, Account] | None:
@@ -216,8 +217,12 @@ class SourceOpener:
         if cursor.round and not checkpoint.is_in_legacy_round:
             return EndedAudience({})  # accounts of deferred batches are counted as they settle
         if self._reader is None:
-            run_id, suspects = checkpoint.lane.run_id, checkpoint.suspects
-            self._reader = SettledReader(self._results, self._background, run_id, cursor, suspects, self._size)
+            lane, suspects = checkpoint.lane, checkpoint.suspects
+            batches = lane.batches(self._size)
+            below = batches[1] if batches else None
+            self._reader = SettledReader(
+                self._results, self._background, lane.run_id, cursor, suspects, self._size, below
+            )
         accounts = self._reader.accounts()
         if accounts is None:
             return None

@@ -68,7 +68,8 @@ class Checkpoint:
         """No batch with this number or a higher one can be formed: infinite until the audience breaks."""
         self._has_changed = False
         """The audience is another than earlier claims have read."""
-        self._reach = Reach(lane, clock)
+        batches = lane.batches(size)
+        self._reach = Reach(lane, clock, batches[1] if batches else math.inf)
         self._writer = CheckpointWriter(self._lane_writer, self.asking, self._reach, troubles, lane.revision)
         self._sent_before_ms = lane.sending_ms
         self._sending_since_s: float | None = None

@@ -49,6 +49,7 @@ class DeferredQueue:
     Args:
         is_listed: nothing is deferred yet, so nothing has to be listed.
         suppressed: user ids that get nothing any more: their devices end as failed when they are due.
+        batches: the numbers of the lane's batches; None for all.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class DeferredQueue:
         *,
         is_listed: bool = False,
         suppressed: Container[str] = frozenset(),
+        batches: tuple[int, int] | None = None,
     ) -> None:
+        self._batches = batches
         self._results = results
         self._background = background
         self._clock = clock
@@ -178,7 +181,7 @@ class DeferredQueue:
             return
         if self._must_look and self._listing is None:
             self._must_look = False
-            self._listing = self._background.submit(self._results.open_deferred, self._run_id)
+            self._listing = self._background.submit(self._results.open_deferred, self._run_id, self._batches)
         while self._unknown and len(self._looking) < MAX_LOOKS:
             found = self._known.get(self._unknown.popleft())
             if found is not None and found.due_at is None:  # else `hurry` had it read meanwhile

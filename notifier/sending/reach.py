@@ -1,5 +1,6 @@
 """How far a crash could reach: recorded in the ledger before batches start, for the next claim to suspect them."""
 
+import math
 from collections import deque
 
 from notifier.model.run import Lane
@@ -16,9 +17,11 @@ class Reach:
 
     Args:
         lane: the lane as claimed.
+        end: the lane has no batch with this number or a higher one: the marks never exceed it.
     """
 
-    def __init__(self, lane: Lane, clock: Clock) -> None:
+    def __init__(self, lane: Lane, clock: Clock, end: float = math.inf) -> None:
+        self._end = end
         self._clock = clock
         self.may_ask_below = lane.may_ask_below
         """Batches of the cursor's round with numbers below may be asked for."""
@@ -37,12 +40,16 @@ class Reach:
         ahead = self._ahead()
         # Raised when half of the lead is used up, so that the write is done before a batch has to wait for it.
         if number >= self.may_ask_below - ahead // 2:
-            self.may_ask_below = max(self.may_ask_below, number + ahead)
+            self._raise_to(number + ahead)
         return number < recorded.may_ask_below and devices <= recorded.most_devices
 
     def expect(self, number: int) -> None:
         """Batch `number` will soon be asked for: write that now, so that nothing has to wait."""
-        self.may_ask_below = max(self.may_ask_below, number + 1)
+        self._raise_to(number + 1)
+
+    def _raise_to(self, below: int) -> None:
+        # Behind its end are the batches of another lane: this one can never have asked for those.
+        self.may_ask_below = max(self.may_ask_below, int(min(below, self._end)))
 
     def begin(self) -> None:
         """A batch was formed."""

@@ -56,8 +56,8 @@ class Results(Protocol):
         """Write an empty object wherever `settle` writes, so that it is known before devices are asked for."""
         ...
 
-    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
-        """The numbers, from `number` on, of the batches of one round that are settled."""
+    def settled_from(self, run_id: str, number: int, round_: int, below: int | None = None) -> frozenset[int]:
+        """The numbers, from `number` on and below `below`, of the batches of one round that are settled."""
         ...
 
     def settled(self, run_id: str, number: int, round_: int) -> SettledBatch:
@@ -66,8 +66,12 @@ class Results(Protocol):
 
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
-    def open_deferred(self, run_id: str) -> OpenBatches:
-        """List the batches with deferred devices, each in the round that is to be asked next."""
+    def open_deferred(self, run_id: str, within: tuple[int, int] | None = None) -> OpenBatches:
+        """List the batches with deferred devices, each in the round that is to be asked next.
+
+        Args:
+            within: only batches from the first number on and below the second: those of one lane of several.
+        """
         ...
 
     def first_due(self, run_id: str, found: DeferredBatch) -> float:

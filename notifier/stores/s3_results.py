@@ -32,6 +32,10 @@ from notifier.sending.results import SettledBatch
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ROWS = msgspec.json.Decoder(Row)
 _NAME = re.compile(r"batch=(\d{8,})(?:\.r(\d+))?(?:\.e(\d+))?\.json\.gz\Z")
+NUMBER_DIGITS = 8
+"""Of a batch in the names of its objects; more only from the 100,000,000th batch on."""
+MAX_BATCHES = 10**12
+"""More than any run has."""
 SETTLED_FOLDERS = ("rows", "deferred", "invalid", "dead-tokens", "excluded")
 """Folders of the objects of a batch."""
 PROBE = "_probe"
@@ -112,12 +116,10 @@ class S3Results:
         for folder in SETTLED_FOLDERS:
             self._put(f"{folder}/run_id={run_id}/{PROBE}", b"")
 
-    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
-        """The numbers of this round's settled batches, from `number` on."""
-        prefix = f"rows/run_id={run_id}/"
-        keys = self._list(prefix, after=f"{prefix}batch={number:08d}")
-        names = (_NAME.fullmatch(key, len(prefix)) for key in keys)
-        return frozenset(int(m[1]) for m in names if m and int(m[2] or 0) == round_ and int(m[1]) >= number)
+    def settled_from(self, run_id: str, number: int, round_: int, below: int | None = None) -> frozenset[int]:
+        """The numbers of this round's settled batches, from `number` on and below `below`."""
+        found = self._batches("rows", run_id, (number, MAX_BATCHES if below is None else below))
+        return frozenset(int(match[1]) for match in found if int(match[2] or 0) == round_)
 
     def settled(self, run_id: str, number: int, round_: int) -> SettledBatch:
         """A settled batch, from its rows object: outcomes are counted from the rows, the rest is in the metadata."""
@@ -162,26 +164,38 @@ class S3Results:
         }
         self._put(f"deferred/run_id={batch.run_id}/{name}.json.gz", body, metadata)
 
-    def open_deferred(self, run_id: str) -> OpenBatches:
+    def open_deferred(self, run_id: str, within: tuple[int, int] | None = None) -> OpenBatches:
         """The batches with deferred devices, each with the round that is to be sent next."""
-        rounds = self._deferred_rounds(run_id)
-        prefix = f"rows/run_id={run_id}/"
-        settled: set[tuple[int, int]] = set()
-        for key in self._list(prefix, after=prefix):
-            match = _NAME.fullmatch(key, len(prefix))
-            if match and int(match[1]) in rounds:
-                settled.add((int(match[1]), int(match[2] or 0)))
+        within = within or (0, MAX_BATCHES)
+        rounds = self._deferred_rounds(run_id, within)
+        settled = {
+            (int(match[1]), int(match[2] or 0))
+            for match in self._batches("rows", run_id, within)
+            if int(match[1]) in rounds
+        }
         return open_of(rounds, settled)
 
-    def _deferred_rounds(self, run_id: str) -> dict[int, dict[int, list[int]]]:
+    def _deferred_rounds(self, run_id: str, within: tuple[int, int]) -> dict[int, dict[int, list[int]]]:
         """The epochs of the objects under `deferred/`, by number and round of their batch."""
-        prefix = f"deferred/run_id={run_id}/"
         rounds: dict[int, dict[int, list[int]]] = {}
-        for key in self._list(prefix, after=prefix):
-            match = _NAME.fullmatch(key, len(prefix))
-            if match and match[3] is not None:
+        for match in self._batches("deferred", run_id, within):
+            if match[3] is not None:
                 rounds.setdefault(int(match[1]), {}).setdefault(int(match[2] or 0), []).append(int(match[3]))
         return rounds
+
+    def _batches(self, folder: str, run_id: str, within: tuple[int, int]) -> Iterator[re.Match[str]]:
+        """The names of a run's objects whose batches have these numbers (`_NAME`). Others are not even listed."""
+        prefix, (first, below) = f"{folder}/run_id={run_id}/", within
+        for key in self._list(prefix, after=f"{prefix}batch={first:08d}"):
+            match = _NAME.fullmatch(key, len(prefix))
+            if match is None:
+                continue
+            number = int(match[1])
+            # Names of 8 digits are in the order of the numbers; the few longer ones are not.
+            if number >= below and len(match[1]) == NUMBER_DIGITS:
+                return
+            if first <= number < below:
+                yield match
 
     def first_due(self, run_id: str, found: DeferredBatch) -> float:
         """When the first device of a deferred batch is due, in seconds since the epoch.

@@ -709,8 +709,8 @@ class TestNewerReleases:
             dynamodb.update_item(
                 TableName=table,
                 Key={"pk": {"S": "run#r1"}, "sk": {"S": sk}},
-                UpdateExpression="SET version = :two",
-                ExpressionAttributeValues={":two": {"N": "2"}},
+                UpdateExpression="SET version = :three",
+                ExpressionAttributeValues={":three": {"N": "3"}},
             )
         before = dynamodb.scan(TableName=table)["Items"]
         for call in (
@@ -719,7 +719,7 @@ class TestNewerReleases:
             lambda: claim(dynamo, time),
             lambda: dynamo.open_run(RUN),
         ):
-            with pytest.raises(LedgerTooNew, match="version 2"):
+            with pytest.raises(LedgerTooNew, match="version 3"):
                 call()
         assert dynamo.set_control("r1", Control.CANCEL, "ann") is None
         assert not list(dynamo.due(time.ms + 10**9))

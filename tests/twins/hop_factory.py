@@ -5,16 +5,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from notifier.composition.hop_maker import Gateways, Observers, Ports, Users, make_hop
 from notifier.composition.hops import close_run
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.lane_worker import LaneWorker
 from notifier.model.campaign import Campaign, read_campaign
+from notifier.model.cursor import Cursor
 from notifier.model.log import Action
 from notifier.model.outcome import Access
 from notifier.model.run import Lane, Run, source_of
 from notifier.model.runtime import Deadline
+from notifier.model.span import Span, spans_of
 from notifier.model.store_error import StoreRefused
+from notifier.model.whole_run import as_one
 from notifier.sending.batch_source import BrokenInput, InputUnreachable, SuppressionUnreadable
 from notifier.sending.hop import Hop
 from notifier.sending.rate_limit import RateLimit
@@ -52,11 +57,15 @@ class TwinContinuation:
     def __init__(self, before: Callable[[], None] = lambda: None) -> None:
         self._before = before
         self.nudges: list[str] = []
+        """Runs."""
+        self.lanes: list[int] = []
+        """The lane of each."""
 
     def nudge(self, run_id: str, lane: int, version: str, kind: str = "continue") -> None:
         """Keep it."""
         self._before()
         self.nudges.append(run_id)
+        self.lanes.append(lane)
 
 
 class World:
@@ -66,6 +75,7 @@ class World:
         records: the users of the batch file.
         campaign: members of the campaign besides its id and message.
         size: records in a batch.
+        lanes: over so many the run is spread, each a range of parts of one batch.
         fault: the index of a record, and what is raised in its place.
         seed: of all chance.
     """
@@ -75,6 +85,7 @@ class World:
         records: Sequence[object],
         *,
         size: int = 500,
+        lanes: int = 1,
         fault: tuple[int, Exception] | None = None,
         phones: Phones | None = None,
         recurse_below_ms: int = 60_000,
@@ -84,6 +95,14 @@ class World:
     ) -> None:
         self.records = records
         self.size = size
+        self.parts: Sequence[Sequence[object]] = [records]
+        self.spans: tuple[Span, ...] = ()
+        if lanes > 1:
+            firsts = range(0, len(records), size)
+            self.parts = [records[first : first + size] for first in firsts]
+            self.spans = spans_of(firsts, len(records), lanes, size)
+        self.admitted: AdmittedCampaign | None = None
+        """What the first claim stored."""
         self.fault = fault
         self.phones = phones or Phones()
         self.recurse_below_ms = recurse_below_ms
@@ -126,13 +145,17 @@ class World:
         """How many rows some batches of the first round have."""
         return sum(len(self.results.rows[self.run.run_id, number, 0].rows) for number in batches)
 
+    def audience(self, cursor: Cursor, span: Span | None) -> MemoryAudience:
+        """The records from a cursor on, to the end of what the lane sends."""
+        parts = self.parts[: span.end_part] if span else self.parts
+        # The record behind a lane's last is another lane's.
+        is_beyond = self.fault is not None and span is not None and self.fault[0] >= span.end
+        return MemoryAudience(parts, cursor, fault=None if is_beyond else self.fault)
+
     @property
     def lane(self) -> Lane:
-        """The run's lane, as the ledger has it."""
-        found = self.ledger.read_lane(self.run.run_id)
-        if found is None:
-            raise KeyError(self.run.run_id)
-        return found
+        """The run's lanes as one, as the ledger has them."""
+        return as_one(self.ledger.lanes_of(self.run.run_id))
 
 
 class TwinHops:
@@ -142,6 +165,7 @@ class TwinHops:
         waits: lets the time of a poll pass.
         latency_s: how long the next answer takes.
         step: called before each step of closing a run.
+        is_old: the code is of a release that knows one lane only.
     """
 
     def __init__(
@@ -150,7 +174,10 @@ class TwinHops:
         waits: Callable[[float], None],
         latency_s: Callable[[], float] = lambda: 0.1,
         step: Callable[[str], None] = lambda _: None,
+        *,
+        is_old: bool = False,
     ) -> None:
+        self.is_old = is_old
         self.world = world
         self.background = TwinBackground()
         self.ledger_background = TwinBackground()
@@ -177,7 +204,11 @@ class TwinHops:
         if self.world.suppression_unreadable is not None:
             raise SuppressionUnreadable(self.world.suppression_unreadable)
         self._suppressed = frozenset(self.world.suppressed)
-        return AdmittedCampaign(self.world.campaign, (), True, (), False)
+        if self.world.admitted is None:
+            spans = () if self.is_old else self.world.spans
+            self.world.admitted = AdmittedCampaign(self.world.campaign, (), True, (), False, spans=spans)
+        # A release that knows no spans passes over them.
+        return msgspec.structs.replace(self.world.admitted, spans=()) if self.is_old else self.world.admitted
 
     def ask_for_audience(self, run: Run) -> None:
         """Keep the run, until a test makes its audience."""
@@ -199,7 +230,7 @@ class TwinHops:
             self._ports(),
             Gateways(self.transport, self.carriers, {}),
             Users(
-                lambda cursor: MemoryAudience([world.records], cursor, fault=world.fault),
+                lambda cursor: world.audience(cursor, lane.span),
                 suppressed=self._suppressed,
             ),
             RateLimit(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic()),

@@ -54,6 +54,8 @@ class Faults(msgspec.Struct, frozen=True):
 
     suppresses: int = 0
     """Users that are suppressed while the run is under way; some are taken back."""
+    old_code: float = 0.0
+    """Share of invocations whose code is of the release before, which knows one lane only."""
 
     @property
     def rests(self) -> int:
@@ -68,8 +70,9 @@ SETTLING = frozenset((*SETTLED_FOLDERS, "probe"))
 class Worker:
     """One invocation."""
 
-    def __init__(self, hop_factory: TwinHops, ends_s: float) -> None:
+    def __init__(self, hop_factory: TwinHops, lane: int, ends_s: float) -> None:
         self.hop_factory = hop_factory
+        self.lane = lane
         self.ends_s = ends_s
         self.glet: greenlet = greenlet(lambda: None)
         self.wants_s = 0.0
@@ -87,8 +90,8 @@ class Schedule:
         self.clock = world.clock
         self.workers: list[Worker] = []
         self.ghosts: list[TwinTask[Any]] = []
-        self.events: list[tuple[float, int]] = []
-        """When an invocation is due, and how often it was tried."""
+        self.events: list[tuple[float, int, int]] = []
+        """When an invocation is due, how often it was tried, and for which lane."""
         self.kills = self.stalls = self.commands = self.failures = self.timeouts = self.resumes = 0
         self.suppressed = 0
         self.ever_suppressed: set[str] = set()
@@ -163,20 +166,31 @@ class Schedule:
 
     # -- what the platform does ---------------------------------------------------------------------------------------
 
-    def _start(self, tries: int) -> None:
-        worker = Worker(TwinHops(self.world, self._give_way, self._latency_s, lambda _: self._give_way(0.0)), 0.0)
+    def _start(self, tries: int, lane: int) -> None:
+        is_old = self._draws_old()
+        if is_old and self._is_left_alone():
+            return
+        hops = TwinHops(self.world, self._give_way, self._latency_s, lambda _: self._give_way(0.0), is_old=is_old)
+        worker = Worker(hops, lane, 0.0)
         worker.ends_s = self.clock.now() + self.faults.timeout_s
         worker.retries = tries
         invocation = Invocation("1", lambda: int((worker.ends_s - self.clock.now()) * 1000))
         lane_worker = worker.hop_factory.lane_worker()
-        worker.glet = greenlet(lambda: lane_worker.work(self.world.run, 0, invocation))
+        worker.glet = greenlet(lambda: lane_worker.work(self.world.run, lane, invocation))
         self.workers.append(worker)
 
-    def _invoke(self) -> None:
+    def _draws_old(self) -> bool:
+        return self.faults.old_code > 0 and not self.calm and self.chance.random() < self.faults.old_code
+
+    def _is_left_alone(self) -> bool:
+        """Whether the release before does not touch the run: its ledger finds items of a newer version."""
+        return self.world.run.run_id in self.world.ledger.too_new
+
+    def _invoke(self, lane: int = 0) -> None:
         if self.calm or self.chance.random() >= self.faults.dropped:
-            self.events.append((self.clock.now(), 0))
+            self.events.append((self.clock.now(), 0, lane))
         if not self.calm and self.chance.random() < self.faults.doubled:
-            self.events.append((self.clock.now() + self.chance.choice((0.0, 1.0, 40.0)), 0))
+            self.events.append((self.clock.now() + self.chance.choice((0.0, 1.0, 40.0)), 0, lane))
 
     def _latency_s(self) -> float:
         return self.chance.choice((0.01, 0.1, 0.1, 1.0))
@@ -188,7 +202,7 @@ class Schedule:
         except (StoreError, LeaseOver):
             self._end(worker)
             if worker.retries < 2:
-                self.events.append((self.clock.now() + RETRY_AFTER_S, worker.retries + 1))
+                self.events.append((self.clock.now() + RETRY_AFTER_S, worker.retries + 1, worker.lane))
             return
         if worker.glet.dead:
             self.statuses.add(answer.status)
@@ -206,35 +220,36 @@ class Schedule:
         worker.glet.throw(GreenletExit)
         self._end(worker)
         if worker.retries < 2 and self.chance.random() < 0.7:
-            self.events.append((self.clock.now() + RETRY_AFTER_S, worker.retries + 1))
+            self.events.append((self.clock.now() + RETRY_AFTER_S, worker.retries + 1, worker.lane))
 
     def _sweep(self) -> None:
         self.next_sweep_s = self.clock.now() + SWEEP_EVERY_S
         now_ms = int(self.clock.now() * 1000)
+        if self._draws_old() and self._is_left_alone():
+            return
         for lane in list(self.world.ledger.due(now_ms)):
             if not self.world.ledger.put_off(lane, now_ms + 120_000):
                 continue
             if lane.state is LaneState.DONE:
                 TwinHops(self.world, lambda _: None).close(self.world.run, lane)
             else:
-                self._invoke()
+                self._invoke(lane.lane)
 
     def _command(self, control: Control) -> None:
         self.commands += 1
-        lane = self.world.ledger.set_control(self.world.run.run_id, control, "ann")
-        if lane is None:
-            return
-        self.cancelled = self.cancelled or control is Control.CANCEL
-        if lane.state is LaneState.READY:
-            self._invoke()
+        for lane in self.world.ledger.control_run(self.world.run.run_id, control, "ann"):
+            self.cancelled = self.cancelled or control is Control.CANCEL
+            if lane.state is LaneState.READY:
+                self._invoke(lane.lane)
 
     # -- the history --------------------------------------------------------------------------------------------------
 
     def run(self) -> Lane:
         """From the first nudge until the run is closed and no worker is left. Returns the lane."""
         self._invoke()
-        for step in range(MAX_STEPS):
-            self.calm = self.calm or step > 1_500
+        lanes = max(len(self.world.spans), 1)
+        for step in range(MAX_STEPS * lanes):
+            self.calm = self.calm or step > 1_500 * lanes
             if self._is_over():
                 if self.refusing:
                     self._allow()
@@ -249,7 +264,7 @@ class Schedule:
     def _step(self) -> None:
         while self.world.continuation.nudges:
             self.world.continuation.nudges.pop()
-            self._invoke()
+            self._invoke(self.world.continuation.lanes.pop())
         if not self.calm:
             self._misfortune()
         if self.ghosts and self.chance.random() < 0.05:
@@ -257,10 +272,10 @@ class Schedule:
         if self.clock.now() >= self.next_sweep_s:
             self._sweep()
         due = [event for event in self.events if event[0] <= self.clock.now()]
-        if due and len(self.workers) < 3:
+        if due and len(self.workers) < 2 + max(len(self.world.spans), 1):
             event = self.chance.choice(due)
             self.events.remove(event)
-            self._start(event[1])
+            self._start(event[1], event[2])
         awake = [worker for worker in self.workers if worker.stalled_until_s <= self.clock.now()]
         if awake:
             self._move(self.chance.choice(awake))
@@ -271,15 +286,16 @@ class Schedule:
         """No worker moves: time goes on to the next event; an operator resumes what has stopped."""
         lane = self.world.lane
         if not self.workers and lane.state in (LaneState.PAUSED, LaneState.STOPPED):
-            waits_for = (lane.state, lane.control)
-            assert lane.control is not Control.CANCEL, "cancelled, and still waits"
-            assert waits_for != (LaneState.PAUSED, Control.GO), "resumed, and still waits"
+            for one in self.world.ledger.lanes_of(self.world.run.run_id):
+                if one.state in (LaneState.PAUSED, LaneState.STOPPED):
+                    assert one.control is not Control.CANCEL, "cancelled, and still waits"
+                    assert (one.state, one.control) != (LaneState.PAUSED, Control.GO), "resumed, and still waits"
             self.resumes += 1
             if self.refusing:
                 self._allow()
             self._command(Control.GO)
             return
-        times = [at for at, _ in self.events] + [self.next_sweep_s]
+        times = [at for at, _, _ in self.events] + [self.next_sweep_s]
         times += [worker.stalled_until_s for worker in self.workers]
         self.clock.time_s = max(min(times), self.clock.now() + 0.001)
 
@@ -335,12 +351,14 @@ class Schedule:
         backgrounds = worker.hop_factory.background, worker.hop_factory.ledger_background
         pending = [task for background in backgrounds for task in background.pending]
         slow_s = min((task.ready_s or 0.0 for task in pending), default=0.0) - self.clock.now()
+        # Lanes work at the same time, and here one after the other: none must wait for a lease until it is its turn.
+        most_s = 3.0 / max(len(self.world.spans), 1)
         if pending and slow_s <= 0:
             passes_s = wants_s
         elif next_s is not None:
-            passes_s = min(max(next_s - self.clock.monotonic(), 0.001), 3.0)
+            passes_s = min(max(next_s - self.clock.monotonic(), 0.001), most_s)
         elif pending:
-            passes_s = min(slow_s, 3.0)
+            passes_s = min(slow_s, most_s)
         else:
-            passes_s = self.chance.choice((wants_s, 0.3, 3.0))
+            passes_s = self.chance.choice((wants_s, 0.3, most_s))
         self.clock.time_s += passes_s

@@ -97,9 +97,10 @@ class MemoryResults:
         if trouble is Trouble.UNANSWERED:
             raise StoreError(f"put {name}: no answer")
 
-    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
+    def settled_from(self, run_id: str, number: int, round_: int, below: int | None = None) -> frozenset[int]:
         """The numbers of the batches of this round, from `number` on, that are settled already."""
-        return frozenset(n for run, n, in_round in self.rows if run == run_id and in_round == round_ and n >= number)
+        found = (n for run, n, in_round in self.rows if run == run_id and in_round == round_ and n >= number)
+        return frozenset(n for n in found if below is None or n < below)
 
     def settled(self, run_id: str, number: int, round_: int) -> SettledBatch:
         """A settled batch."""
@@ -117,15 +118,15 @@ class MemoryResults:
 
     # -- deferred devices ---------------------------------------------------------------------------------------------
 
-    def open_deferred(self, run_id: str) -> OpenBatches:
+    def open_deferred(self, run_id: str, within: tuple[int, int] | None = None) -> OpenBatches:
         """Lists the batches with deferred devices, each in the round that is to be asked next."""
         if self.troubles("list deferred") is not Trouble.NONE:
             raise StoreError("list deferred")
         rounds: dict[int, dict[int, list[int]]] = {}
         for run, number, round_, epoch in sorted(self.deferrals):
-            if run == run_id:
+            if run == run_id and (within is None or within[0] <= number < within[1]):
                 rounds.setdefault(number, {}).setdefault(round_, []).append(epoch)
-        return open_of(rounds, {(number, round_) for run, number, round_ in self.rows if run == run_id})
+        return open_of(rounds, {(n, r) for run, n, r in self.rows if run == run_id and n in rounds})
 
     def first_due(self, run_id: str, found: DeferredBatch) -> float:
         """When the first device of a deferred batch is due."""

@@ -60,11 +60,11 @@ class Unlisted(MemoryResults):
 
     refuses = False
 
-    def settled_from(self, run_id: str, number: int, round_: int) -> frozenset[int]:
+    def settled_from(self, run_id: str, number: int, round_: int, below: int | None = None) -> frozenset[int]:
         """The numbers of the batches that are settled already."""
         if self.refuses:
             raise StoreRefused("AccessDenied by S3 for ListBucket under rows/")
-        return super().settled_from(run_id, number, round_)
+        return super().settled_from(run_id, number, round_, below)
 
 
 def said(world: World) -> list[str]:

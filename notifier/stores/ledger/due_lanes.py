@@ -6,8 +6,8 @@ from boto3.dynamodb.conditions import Attr, Key
 
 from notifier.dynamodb import Item, Update, query_of
 from notifier.model.cursor import UnknownCursor
-from notifier.model.run import LEASE_MS, LEDGER_VERSION, Lane, LaneState
-from notifier.stores.ledger.items import DUE_INDEX, LANE, lane_key, lane_of
+from notifier.model.run import LANES_VERSION, LEASE_MS, Lane, LaneState
+from notifier.stores.ledger.items import DUE_INDEX, LANE, LANE_PARTITIONS, lane_key, lane_of
 from notifier.stores.ledger.table import Table
 
 
@@ -21,21 +21,25 @@ class DueLanes(Table):
             on_unreadable: is given the key of an item that is no lane, and what is wrong with it; then the other lanes
                 follow. Without it that error is raised.
         """
-        is_due = Key("due").eq(LANE) & Key("due_at").lte(now_ms)
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table, IndexName=DUE_INDEX, **query_of(is_due)
-        )
-        for page in pages:
-            for item in page["Items"]:
-                try:
-                    lane = _lane_of_this_release(item)
-                except Exception as error:
-                    if on_unreadable is None:
-                        raise
-                    on_unreadable(item["pk"]["S"], error)
-                    continue
-                if lane is not None:
-                    yield lane
+        for item in self._due_items(now_ms):
+            try:
+                lane = _lane_of_this_release(item)
+            except Exception as error:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(item["pk"]["S"], error)
+                continue
+            if lane is not None:
+                yield lane
+
+    def _due_items(self, now_ms: int) -> Iterator[Item]:
+        for partition in LANE_PARTITIONS:
+            is_due = Key("due").eq(partition) & Key("due_at").lte(now_ms)
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table, IndexName=DUE_INDEX, **query_of(is_due)
+            )
+            for page in pages:
+                yield from page["Items"]
 
     def put_off(self, lane: Lane, due_at_ms: int) -> bool:
         """Move a due lane's time on, so that only one sweeper nudges it. False when another one was faster."""
@@ -67,7 +71,7 @@ class DueLanes(Table):
 
 def _lane_of_this_release(item: Item) -> Lane | None:
     """The lane in an item of the index; None where a newer release wrote it, which has a sweeper of its own."""
-    if int(item["version"]["N"]) > LEDGER_VERSION:
+    if int(item["version"]["N"]) > LANES_VERSION:
         return None
     try:
         return lane_of(item)

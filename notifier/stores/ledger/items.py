@@ -3,7 +3,7 @@
 | pk | sk | holds |
 |---|---|---|
 | `run#R` | `run` | what never changes of a run, and when it was opened and closed |
-| `run#R` | `lane#0000` | a lane: all that two invocations share |
+| `run#R` | `lane#0000` | a lane: all that two invocations share. A run of several has `lane#0001` … beside it |
 | `run#R` | `preparation` | the making of its audience, where that is prepared (`notifier.preparation_items`) |
 | `campaign#ID` | `campaign` | the run that owns the campaign id |
 | `campaign#ID` | `run#R` | one run of the campaign, those included that may not send it: for people who look it up |
@@ -11,10 +11,11 @@
 | `approved#BUCKET/KEY` | `approved` | which bytes are approved under this key; the approval app writes it |
 
 A lane that must be looked at by a certain time is also in the index `due`, which holds only items with `due` and
-`due_at`.
+`due_at`. Lanes of a run that has several are spread over partitions of their own (`due_partition`).
 """
 
 from typing import TypeVar
+from zlib import crc32
 
 import msgspec
 
@@ -23,11 +24,17 @@ from notifier.model.account import Account
 from notifier.model.cursor import decode_cursor
 from notifier.model.health import EndpointEvidence
 from notifier.model.run import Asking, Control, Ending, Lane, LaneState, UnfinishedClaim
+from notifier.model.span import Span
 from notifier.model.user_rows import BATCH_SIZE
 
 DUE_INDEX = "due"
 LANE = "lane"
-"""The value of `due`: the index has one partition, which the sweeper reads from its beginning."""
+"""The value of `due` of a run's only lane: a partition of the index, which the sweeper reads from its beginning."""
+DUE_PARTITIONS = 16
+"""Partitions of the index for lanes of runs that have several. Each write of a lane moves it in the index, and one
+partition takes 1,000 write units a second: about 40 lanes (docs/scale.md)."""
+LANE_PARTITIONS = (LANE, *(f"{LANE}#{n:02d}" for n in range(DUE_PARTITIONS)))
+"""All values of `due` that lanes have. Releases that know one lane only read the first."""
 
 T = TypeVar("T")
 
@@ -47,16 +54,23 @@ def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def due_partition(lane: Lane) -> str:
+    """The lane's value of `due`. Neighbouring lanes of a run have different ones."""
+    if lane.span is None:
+        return LANE
+    return f"{LANE}#{(crc32(lane.run_id.encode()) + lane.lane) % DUE_PARTITIONS:02d}"
+
+
 def new_lane(lane: Lane) -> dict[str, Value]:
     """The attributes of a lane that no worker has claimed yet, its key included."""
-    return {
+    values: dict[str, Value] = {
         "pk": f"run#{lane.run_id}",
         "sk": f"lane#{lane.lane:04d}",
         "epoch": lane.epoch,
         "state": lane.state.value,
         "control": lane.control.value,
         "lease_until_ms": lane.lease_until_ms,
-        "due": LANE,
+        "due": due_partition(lane),
         "due_at": lane.due_at_ms or 0,
         "cursor": lane.cursor.encode(),
         "fed": lane.may_ask_below,
@@ -67,6 +81,16 @@ def new_lane(lane: Lane) -> dict[str, Value]:
         "account": as_json(lane.account),
         "suspects": as_json(lane.suspects),
     }
+    # Only in lanes of several: without it an item has the text that it always had.
+    return (
+        values
+        if lane.span is None
+        else values
+        | {
+            "span": as_json(lane.span),
+            "function_version": lane.function_version,
+        }
+    )
 
 
 def lane_of(item: Item) -> Lane:
@@ -103,6 +127,7 @@ def lane_of(item: Item) -> Lane:
         gone_version=text_in(item, "gone_version") or "",
         control_by=text_in(item, "control_by") or "",
         trouble=text_in(item, "trouble") or "",
+        span=json_in(item, "span", Span),
     )
 
 

@@ -10,7 +10,8 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from notifier.dynamodb import Update
 from notifier.model.cursor import Cursor
 from notifier.model.run import LEASE_MS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, UnfinishedClaim
-from notifier.stores.ledger.items import LANE, as_json, lane_key, lane_of, text_in
+from notifier.model.span import Span
+from notifier.stores.ledger.items import as_json, due_partition, lane_key, lane_of, text_in
 from notifier.stores.ledger.table import Table
 
 MAX_REASON = 2_000
@@ -55,15 +56,16 @@ class _NotWritten(LaneLost):
         self.found = found
 
 
-class _Written(msgspec.Struct, frozen=True):
+class Written(msgspec.Struct, frozen=True):
     """What a lane has after a write, so that the write is recognised when its answer was lost.
 
-    `cursor` and `revision` are None for a write that moves neither.
+    `cursor`, `revision` and `span` are None for a write that does not change them.
     """
 
     state: LaneState = LaneState.RUNNING
     cursor: Cursor | None = None
     revision: int | None = None
+    span: Span | None = None
 
     def is_in(self, lane: Lane) -> bool:
         """Whether the lane has been written so."""
@@ -71,6 +73,7 @@ class _Written(msgspec.Struct, frozen=True):
             lane.state is self.state
             and (self.cursor is None or lane.cursor == self.cursor)
             and (self.revision is None or lane.revision == self.revision)
+            and (self.span is None or lane.span == self.span)
         )
 
 
@@ -129,12 +132,14 @@ class Leases(Table):
         Raises:
             LaneLost: another worker has claimed the lane.
         """
-        update = self._extended_lease().set(fed=lane.may_ask_below, widest=lane.most_devices, trouble=_trouble_of(lane))
+        update = self._extended_lease(lane).set(
+            fed=lane.may_ask_below, widest=lane.most_devices, trouble=_trouble_of(lane)
+        )
         # A late renewal must not lower `fed` (which batches a crash may have reached) or `widest` (their largest size).
         # A lane of the release before has no `widest`: then the second is no condition.
         not_fed_further = ~Attr("fed").gt(lane.may_ask_below)
         not_wider = ~Attr("widest").gt(lane.most_devices)
-        return self._write(lane, update.only_if(not_fed_further, not_wider), _Written())
+        return self._write(lane, update.only_if(not_fed_further, not_wider), Written())
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts in one write, and extend the lease.
@@ -147,7 +152,7 @@ class Leases(Table):
         # Account and `asking` can move while the cursor does not: an older write must not undo a newer one. A lane of
         # the release before has no revision.
         is_newer = Attr("revision").not_exists() | Attr("revision").lt(after.revision)
-        update = self._extended_lease().set(
+        update = self._extended_lease(before).set(
             cursor=after.cursor.encode(),
             account=as_json(after.account),
             revision=after.revision,
@@ -158,7 +163,7 @@ class Leases(Table):
         )
         update = _with_leftovers(update, after).only_if(cursor_is_as_before, is_newer)
         try:
-            return self._write(before, update, _Written(cursor=after.cursor, revision=after.revision))
+            return self._write(before, update, Written(cursor=after.cursor, revision=after.revision))
         except _NotWritten as refused:
             found = refused.found
             if found.state is not LaneState.RUNNING or found.cursor == before.cursor:
@@ -168,10 +173,10 @@ class Leases(Table):
         # write of this claim that moved it.
         return self.advance(found, after)
 
-    def _extended_lease(self) -> Update:
+    def _extended_lease(self, lane: Lane) -> Update:
         lease_until_ms = self._now_ms() + LEASE_MS
         # Due when the lease ends: then the sweeper finds a lane whose worker has died.
-        return Update().set(lease_until_ms=lease_until_ms, due=LANE, due_at=lease_until_ms)
+        return Update().set(lease_until_ms=lease_until_ms, due=due_partition(lane), due_at=lease_until_ms)
 
     # -- ending a claim -----------------------------------------------------------------------------------------------
 
@@ -197,7 +202,11 @@ class Leases(Table):
     def _release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None) -> Lane:
         update = _with_reason(_with_leftovers(Update(), lane), reason).set(state=state.value, lease_until_ms=0)
         # Without a time it leaves the index of due lanes: the sweeper does not find it.
-        update = update.remove("due", "due_at") if due_at_ms is None else update.set(due=LANE, due_at=due_at_ms)
+        update = (
+            update.remove("due", "due_at")
+            if due_at_ms is None
+            else update.set(due=due_partition(lane), due_at=due_at_ms)
+        )
         if state is LaneState.RESTING:
             # Only a rest resets the count: nothing was to be done before a known time. Claims that wait for unreachable
             # input (READY with a time) go on counting, so that such a run stops. `Controls` resets it when an operator
@@ -205,7 +214,7 @@ class Leases(Table):
             update = update.set(idle_claims=0)
         if state in RELEASED_ONLY_IF:
             update = update.only_if(RELEASED_ONLY_IF[state])
-        return self._write(lane, update, _Written(state))
+        return self._write(lane, update, Written(state))
 
     def finish(self, lane: Lane, ending: Ending, reason: str | None) -> Lane:
         """Note that the lane is done. It stays due until its run is closed, so that a crash in between is repaired.
@@ -217,14 +226,14 @@ class Leases(Table):
         update = (
             _with_reason(_with_leftovers(Update(), lane), reason)
             .set(state=LaneState.DONE.value, ending=ending.value, account=as_json(lane.account))
-            .set(lease_until_ms=0, due=LANE, due_at=now_ms + LEASE_MS)
+            .set(lease_until_ms=0, due=due_partition(lane), due_at=now_ms + LEASE_MS)
             .set_first(ended_at_ms=now_ms)
         )
-        return self._write(lane, update, _Written(LaneState.DONE))
+        return self._write(lane, update, Written(LaneState.DONE))
 
     # -- every write of a claim ---------------------------------------------------------------------------------------
 
-    def _write(self, lane: Lane, update: Update, written: _Written) -> Lane:
+    def _write(self, lane: Lane, update: Update, written: Written) -> Lane:
         """Write on the conditions that every write of a claim has.
 
         Raises:
@@ -256,7 +265,8 @@ def _claim_of(before: Lane, now_ms: int) -> Update:
         suspects += (UnfinishedClaim(before.epoch, before.may_ask_below),)
     return (
         Update()
-        .set(state=LaneState.RUNNING.value, lease_until_ms=now_ms + LEASE_MS, due=LANE, due_at=now_ms + LEASE_MS)
+        .set(state=LaneState.RUNNING.value, lease_until_ms=now_ms + LEASE_MS)
+        .set(due=due_partition(before), due_at=now_ms + LEASE_MS)
         .set(started_at_ms=before.started_at_ms or now_ms, suspects=as_json(suspects), fed=0)
         # Every claim counts as idle until an advance sets it to 0.
         .add(epoch=1, hop=1, idle_claims=1)

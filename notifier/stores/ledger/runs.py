@@ -8,8 +8,8 @@ from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
 from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of, query_of
-from notifier.model.run import HAND_OVER_MS, Lane, LaneState, Run
-from notifier.stores.ledger.items import as_json, lane_key, new_lane, number_in, run_key, text_in
+from notifier.model.run import HAND_OVER_MS, Lane, Run
+from notifier.stores.ledger.items import as_json, new_lane, number_in, run_key, text_in
 from notifier.stores.ledger.table import Table
 
 MAX_NAMED_OBJECTS = 100
@@ -44,17 +44,6 @@ class Runs(Table):
     def note_opened(self, run_id: str) -> None:
         """Note that the run's campaign is stored: from now on a missing one is a lost one, and none is stored again."""
         self._update(run_key(run_id), Update().set_first(opened_at_ms=self._now_ms()))
-
-    def close_run(self, run_id: str, lane: int = 0) -> None:
-        """Note that the run's summary and event are out, and take its lane from what is due.
-
-        Raises:
-            botocore.exceptions.ClientError: the lane is not done.
-        """
-        self._update(run_key(run_id), Update().set_first(closed_at_ms=self._now_ms()))
-        # Last: until then the sweeper finds the lane, and a crash before it only means that the run is closed again.
-        is_done = Attr("state").eq(LaneState.DONE.value)
-        self._update(lane_key(run_id, lane), Update().remove("due", "due_at").only_if(is_done))
 
     # -- campaigns ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of
-from notifier.model.run import LEDGER_VERSION, Lane, LedgerTooNew
+from notifier.model.run import LANES_VERSION, LEDGER_VERSION, Lane, LedgerTooNew
 from notifier.stores.ledger.items import lane_key, lane_of
 
 KEEP_S = 400 * 86_400
@@ -46,8 +46,8 @@ class Table:
     def _get(self, key: Item) -> Item | None:
         # Consistent: a claim, and a write whose answer was lost, are decided by what is read here.
         item: Item | None = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-        if item is not None and int(item["version"]["N"]) > LEDGER_VERSION:
-            raise LedgerTooNew(f"ledger version {item['version']['N']}: this release reads {LEDGER_VERSION}")
+        if item is not None and int(item["version"]["N"]) > LANES_VERSION:
+            raise LedgerTooNew(f"ledger version {item['version']['N']}: this release reads {LANES_VERSION}")
         return item
 
     def _put(self, **values: Value) -> None:
@@ -63,7 +63,7 @@ class Table:
                 raise
 
     def _item(self, values: dict[str, Value]) -> Item:
-        return item_of({**values, "version": LEDGER_VERSION, "expires_at": self._expires_at()})
+        return item_of({"version": LEDGER_VERSION, **values, "expires_at": self._expires_at()})
 
     def _update(self, key: Item, update: Update) -> Item:
         """Update an item; returns all of it. Raises botocore's ClientError where a condition is not met."""

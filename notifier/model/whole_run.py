@@ -1,0 +1,78 @@
+"""A run's lanes as one: for its summary, its end, and the people who watch it."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from notifier.model.account import Account
+from notifier.model.run import Control, Ending, Lane, LaneState
+
+_STATES = (LaneState.RUNNING, LaneState.READY, LaneState.STOPPED, LaneState.PAUSED, LaneState.RESTING, LaneState.DONE)
+"""The state of a run is the first of these that a lane of it has: while one is at work the run is."""
+_ENDINGS = (Ending.FAILED, Ending.CANCELLED, Ending.ABORTED, Ending.COMPLETED)
+"""The same of its ending: a run is completed only if all its lanes are."""
+_COMMANDS = (Control.CANCEL, Control.PAUSE, Control.GO)
+
+
+def as_one(lanes: Sequence[Lane]) -> Lane:
+    """The lanes of a run as a lane that has sent what all of them have. A run's only lane is returned as it is.
+
+    Its cursor, epoch and lease mean nothing: nothing may be written with it.
+    """
+    if len(lanes) == 1:
+        return lanes[0]
+    state = next(state for state in _STATES if any(lane.state is state for lane in lanes))
+    is_done = state is LaneState.DONE
+    ending = next(ending for ending in _ENDINGS if any(lane.ending is ending for lane in lanes)) if is_done else None
+    account = Account()
+    for lane in lanes:
+        account.add(lane.account)
+    return msgspec.structs.replace(
+        lanes[0],
+        state=state,
+        ending=ending,
+        control=next(command for command in _COMMANDS if any(lane.control is command for lane in lanes)),
+        control_by=next((lane.control_by for lane in lanes if lane.control_by), ""),
+        account=account,
+        # Numbers of batches are of the whole audience: those of two lanes never meet.
+        suspects=tuple(one for lane in lanes for one in lane.suspects),
+        asking=tuple(one for lane in lanes for one in lane.asking or ()),
+        hop=sum(lane.hop for lane in lanes),
+        sending_ms=sum(lane.sending_ms for lane in lanes),
+        started_at_ms=min(_times(lane.started_at_ms for lane in lanes), default=None),
+        ended_at_ms=max(_times(lane.ended_at_ms for lane in lanes), default=None) if is_done else None,
+        due_at_ms=min(_times(lane.due_at_ms for lane in lanes if lane.state is state), default=None),
+        reason=_reason_of(lanes, ending),
+        gone_version=next((lane.gone_version for lane in lanes if lane.gone_version), ""),
+        trouble=next((lane.trouble for lane in lanes if lane.trouble), ""),
+    )
+
+
+def _reason_of(lanes: Sequence[Lane], ending: Ending | None) -> str | None:
+    """The reason of the lane that decided the ending; of a run that is not over, of the one that needs somebody."""
+    if ending is not None:
+        return next((lane.reason for lane in lanes if lane.ending is ending and lane.reason), None)
+    for state in (LaneState.STOPPED, LaneState.RESTING, LaneState.READY):
+        for lane in lanes:
+            if lane.state is state and lane.reason:
+                return lane.reason
+    return None
+
+
+def _times(found: Iterable[int | None]) -> list[int]:
+    return [at_ms for at_ms in found if at_ms is not None]
+
+
+def slowest(lanes: Sequence[Lane]) -> Lane | None:
+    """Of several lanes that are not all done, the one that has the least of its own records behind it."""
+    under_way = [lane for lane in lanes if lane.state is not LaneState.DONE]
+    if len(lanes) == 1 or not under_way:
+        return None
+    return min(under_way, key=_share_read)
+
+
+def _share_read(lane: Lane) -> float:
+    """The share of the lane's records that the cursor has passed."""
+    if lane.span is None or lane.cursor.round:
+        return 1.0
+    return (lane.cursor.record - lane.span.first) / max(lane.span.end - lane.span.first, 1)
