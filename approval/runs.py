@@ -76,21 +76,8 @@ class Runs(Table):
 
     def run(self, run_id: str) -> RunSeen | None:
         """A run; None until the notifier knows it."""
-        item = self._get(f"run#{run_id}", "lane#0000")
-        if item is None:
-            return None
-        return RunSeen(
-            run_id=run_id,
-            status=_text(item, "ending") or _status(_text(item, "state")),
-            account=msgspec.json.decode(item["account"]["S"], type=Account) if "account" in item else Account(),
-            control=_text(item, "control") or "go",
-            control_by=_text(item, "control_by"),
-            control_at_ms=_whole(item, "control_at_ms"),
-            reason=_text(item, "reason"),
-            started_at_ms=_whole(item, "started_at_ms"),
-            ended_at_ms=_whole(item, "ended_at_ms"),
-            due_at_ms=_whole(item, "due_at"),
-        )
+        lanes = [_lane_seen(run_id, item) for item in self._items(f"run#{run_id}", "lane#")]
+        return _as_one(lanes) if lanes else None
 
     def control(self, run_id: str, action: ControlAction, by: str) -> None:
         """Ask the notifier to pause, resume or cancel a run. Asynchronous: the ledger shows the effect."""
@@ -152,6 +139,46 @@ class Runs(Table):
 
     def _invoke(self, event: dict[str, Any]) -> None:
         self._lambda.invoke(FunctionName=self._function, InvocationType="Event", Payload=json.dumps(event).encode())
+
+
+def _lane_seen(run_id: str, item: Item) -> RunSeen:
+    """One lane of a run, which is the whole run unless it was spread over several."""
+    return RunSeen(
+        run_id=run_id,
+        status=_text(item, "ending") or _status(_text(item, "state")),
+        account=msgspec.json.decode(item["account"]["S"], type=Account) if "account" in item else Account(),
+        control=_text(item, "control") or "go",
+        control_by=_text(item, "control_by"),
+        control_at_ms=_whole(item, "control_at_ms"),
+        reason=_text(item, "reason"),
+        started_at_ms=_whole(item, "started_at_ms"),
+        ended_at_ms=_whole(item, "ended_at_ms"),
+        due_at_ms=_whole(item, "due_at"),
+    )
+
+
+_STATUSES = ("running", "waiting", "stopped", "paused", "resting", "failed", "cancelled", "aborted", "completed")
+"""The status of a run is the first of these that a lane of it has: while one is at work the run is."""
+
+
+def _as_one(lanes: Sequence[RunSeen]) -> RunSeen:
+    """The run of these lanes."""
+    if len(lanes) == 1:
+        return lanes[0]
+    status = min((lane.status for lane in lanes), key=_STATUSES.index)
+    decisive = next(lane for lane in lanes if lane.status == status)
+    account = Account()
+    for lane in lanes:
+        account.add(lane.account)
+    began = [lane.started_at_ms for lane in lanes if lane.started_at_ms is not None]
+    ended = [lane.ended_at_ms for lane in lanes if lane.ended_at_ms is not None]
+    is_over = status in tuple(Ending)
+    return msgspec.structs.replace(
+        decisive,
+        account=account,
+        started_at_ms=min(began, default=None),
+        ended_at_ms=max(ended, default=None) if is_over else None,
+    )
 
 
 def _status(state: str) -> str:

@@ -31,7 +31,7 @@ from audiences.request import Resolver, order_of
 from audiences.run_preparation import Progress, RunPreparation
 from audiences.store import PreparationStore
 from audiences.warehouse import Queries, Warehouses
-from notifier.model.preparation import Preparation
+from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -128,7 +128,10 @@ class S3Maker:
         queries, now_s = Queries.decode(preparation.queries), self._now()
         # By the time of the first attempt: the audience's id stays the same while a warehouse is at work.
         resolver = Resolver(self._client, self._destination.bucket, preparation.bucket, queries.began_s or now_s)
-        resolved = resolver.resolve(msgspec.json.decode(preparation.request))
+        request = msgspec.json.decode(preparation.request)
+        # What the worker adds is no part of who is in it. But it is of the audience's id: it decides about the parts.
+        resolved = resolver.resolve({n: value for n, value in request.items() if n not in (LANES, IN_BATCH_FILE)})
+        resolved = msgspec.structs.replace(resolved, request=request)
         found = found_manifest(self._destination, resolved.id)
         if found is not None:
             return key_of(found)
@@ -139,6 +142,10 @@ class S3Maker:
         # A query and the database are never at work at the same time: each may use the whole share.
         limits = QueryLimits.of_function(self._memory_mb, self._storage_mb, QUERY_TIME_S)
         order = order_of(self._client, resolved, attempt, work / "inputs", limits, queried)
+        order = msgspec.structs.replace(order, lanes=int(request.get(LANES, 1)))
+        if request.get(IN_BATCH_FILE):
+            inputs = tuple(msgspec.structs.replace(one, in_batch_file=True) for one in order.inputs)
+            order = msgspec.structs.replace(order, inputs=inputs)
         return key_of(build(order, self._destination, self.limits(work / "database"), on_progress))
 
     def limits(self, work: Path) -> Limits:

@@ -33,6 +33,7 @@ from audiences.preparation import Preparation
 from audiences.sources import InputFile
 from notifier.model.audience_counts import Counts
 from notifier.model.batch_file import PinnedObject
+from notifier.model.user_rows import BATCH_SIZE
 
 _INVALID = "invalid.jsonl"
 Progress = Callable[[str, int], object]
@@ -49,6 +50,7 @@ class Order(msgspec.Struct, frozen=True):
         show: attributes whose values may be shown; None for all.
         composition: who of the inputs' users belongs to the audience; None for all.
         owners: with a composition, of each input the number of its source.
+        lanes: into so many parts it is divided at least, if it is large enough: a lane is a range of parts.
     """
 
     request: Mapping[str, Any]
@@ -58,6 +60,7 @@ class Order(msgspec.Struct, frozen=True):
     max_users: int = MAX_USERS_IN_PART
     composition: Node | None = None
     owners: tuple[int, ...] = ()
+    lanes: int = 1
 
     @property
     def id(self) -> str:
@@ -93,7 +96,10 @@ def build(
     with _prepared(order, limits, on_progress) as (prepared, counts):
         folder = attempt_folder(audience, order.attempt)
         written = written_parts(
-            prepared.lines(), limits.work / "parts", order.max_users, lambda users: on_progress("writing", users)
+            prepared.lines(),
+            limits.work / "parts",
+            users_in_part(order, counts.users),
+            lambda users: on_progress("writing", users),
         )
         parts = tuple(_stored(destination, folder, part) for part in written)
         manifest = Manifest(
@@ -112,6 +118,12 @@ def build(
     winner = found_manifest(destination, audience)
     assert winner is not None
     return winner
+
+
+def users_in_part(order: Order, users: int) -> int:
+    """At most so many users in a part: few enough for a part for each lane, whole batches."""
+    in_lane = -(-users // order.lanes)
+    return min(order.max_users, max(-(-in_lane // BATCH_SIZE), 1) * BATCH_SIZE)
 
 
 def count(order: Order, limits: Limits, on_progress: Progress = lambda _what, _users: None) -> Counts:

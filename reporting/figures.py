@@ -126,7 +126,7 @@ def make_report(
         ratio=_ratio(arms, shares),
         time_line=_time_line(rows.seconds),
         duration_s=_duration_s(summary),
-        pushes_per_s=sum(pushes) / summary.sending_s if summary.sending_s else None,
+        pushes_per_s=sum(pushes) / summary.sending_s * summary.lanes if summary.sending_s else None,
         peak_per_s=max(pushes, default=None),
         dead_tokens=dead_tokens,
         requests=rows.requests,

@@ -15,6 +15,7 @@ import msgspec
 
 from notifier.model.run import Lane, LaneState, source_of
 from notifier.model.summary import Summary, summary_of
+from notifier.model.whole_run import as_one
 from notifier.stores.ledger import DynamoLedger
 from sandbox.aws import ATHENA_CUTOFF_BYTES, ATHENA_WORKGROUP, LocalAws
 from sandbox.deploy import Options
@@ -161,12 +162,17 @@ class Trial(Running):
                 return
             event = {"notifier": "continue", "run_id": run_id, "lane": 0}
 
+    def lane(self, run_id: str) -> Lane | None:
+        """The lanes of a run as one; None of an unknown run."""
+        lanes = self.ledger.lanes_of(run_id)
+        return as_one(lanes) if lanes else None
+
     def follow(self, run_id: str, timeout_s: float, every_s: float = 0.5) -> Iterator[Lane | None]:
-        """The lane, every so often, until the run is over. Raises TimeoutError if it does not move, or not in time."""
+        """The lanes as one, until the run is over. Raises TimeoutError if it does not move, or not in time."""
         began = quiet_since = time.monotonic()
         before: Lane | None = None
         while True:
-            lane = self.ledger.read_lane(run_id)
+            lane = self.lane(run_id)
             yield lane
             if lane is not None and self._is_over(run_id, lane):
                 return
@@ -188,10 +194,10 @@ class Trial(Running):
 
     def summary(self, run_id: str) -> Summary:
         """The run as the ledger knows it."""
-        run, lane = self.ledger.read_run(run_id), self.ledger.read_lane(run_id)
-        if run is None or lane is None:
+        run, lanes = self.ledger.read_run(run_id), self.ledger.lanes_of(run_id)
+        if run is None or not lanes:
             raise LookupError(f"no run {run_id}: did the event reach the function?")
-        return summary_of(run, lane, self.sandbox.bucket)
+        return summary_of(run, lanes, self.sandbox.bucket)
 
     def rows(self, run_id: str) -> Iterator[dict[str, Any]]:
         """Every row of the run, from the objects in S3."""
@@ -223,6 +229,7 @@ class Trial(Running):
             "run_id": run_id,
             "users": summary.users,
             "devices": summary.devices,
+            "lanes": summary.lanes,
             "hops": summary.hops,
             "invocations": figures.invocations,
             "duration_s": round(duration_s, 2),

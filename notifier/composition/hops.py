@@ -17,6 +17,7 @@ from notifier.model.ledger import Ledger
 from notifier.model.log import Action
 from notifier.model.run import Lane, LaneState, Run
 from notifier.model.runtime import Deadline
+from notifier.model.span import Span
 from notifier.model.store_error import in_words
 from notifier.model.summary import Summary, summary_of
 from notifier.model.whole_run import as_one
@@ -51,6 +52,13 @@ class ProcessHops:
         except (AudienceUnreachable, ClientError, BotoCoreError) as error:
             raise InputUnreachable(f"the run could not be admitted yet: {in_words(error)}") from error
         return admitted
+
+    def lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> tuple[Span, ...]:
+        """What each lane of the run sends; nothing where it has one lane, or they are open. Raises as `open`."""
+        try:
+            return self._process.lane_plan().of(run, lane, admitted)
+        except (AudienceUnreachable, ClientError, BotoCoreError) as error:
+            raise InputUnreachable(f"the run's lanes could not be planned yet: {in_words(error)}") from error
 
     def ask_for_audience(self, run: Run) -> None:
         """Have the audience of a run made, whose lane rests until then. What fails is left to the sweeper."""

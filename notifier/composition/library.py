@@ -1,6 +1,7 @@
 """The batch files and audiences in S3, as admission and the hops read them."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -28,12 +29,14 @@ from notifier.audience import (
 )
 from notifier.audience.ranges import read_ranges
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
+from notifier.lifecycle.lane_plan import PreparedAudience
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.ledger import Ledger
-from notifier.model.preparation import MANIFEST_VERSION, ManifestParts
+from notifier.model.preparation import MANIFEST_VERSION, ManifestPart, ManifestParts
 from notifier.model.run import Source
+from notifier.model.span import Span
 from notifier.sending.batch_source import BrokenInput, ChangedInput, InputUnreachable, SuppressionUnreadable
 
 _NO_SUPPRESSION = "suppression_unreadable: the users whom every run leaves out cannot be read, so nothing is sent"
@@ -57,6 +60,19 @@ def is_approved(source: Source, ledger: Ledger, library: "S3Library") -> bool:
     """Whether exactly these bytes were approved, under this key."""
     approved = ledger.approved_sha256(source.bucket, source.key)
     return approved is not None and library.sha256_of(source) == approved
+
+
+class _DeviceCounts(msgspec.Struct, frozen=True):
+    """Of a manifest's counts, the devices by platform and gateway."""
+
+    devices: dict[str, dict[str, int]] = {}
+
+
+class _Divisible(msgspec.Struct, frozen=True):
+    """Of a manifest, what says how the audience can be divided. That of a final cut has no counts."""
+
+    parts: tuple[ManifestPart, ...]
+    counts: _DeviceCounts = _DeviceCounts()
 
 
 class S3Library:
@@ -128,10 +144,25 @@ class S3Library:
             found = _manifest_in(pinned.name, b"".join(read_ranges(self._client, pinned, 0, time.sleep)))
         return tuple(part.pinned for part in found.parts)
 
-    def stream(self, admitted: AdmittedCampaign, cursor: Cursor) -> GuardedStream:
-        """The users from a cursor on."""
+    def prepared_audience(self, manifest: str) -> PreparedAudience:
+        """How a prepared audience, or its final cut, can be divided. Raises NotAdmitted."""
+        with self._refusing():
+            pinned = pin(self._client, self._bucket, manifest)
+            data = b"".join(read_ranges(self._client, pinned, 0, time.sleep))
+        try:
+            found = msgspec.json.decode(data, type=_Divisible)
+        except msgspec.DecodeError:
+            raise NotAdmitted(f"{pinned.name}: not the manifest of a prepared audience") from None
+        devices = Counter[str]()
+        for by_gateway in found.counts.devices.values():
+            devices.update(by_gateway)
+        return PreparedAudience(found.parts, dict(devices))
+
+    def stream(self, admitted: AdmittedCampaign, cursor: Cursor, span: Span | None = None) -> GuardedStream:
+        """The users from a cursor on; of one lane of several to the end of what it sends."""
         kind = FileKind.BATCH_FILE if admitted.inline else FileKind.USERS
-        stream = AudienceStream(self._client, admitted.parts, cursor, kind=kind, cache=self._cache)
+        parts = admitted.parts[: span.end_part] if span else admitted.parts
+        stream = AudienceStream(self._client, parts, cursor, kind=kind, cache=self._cache)
         return GuardedStream(stream, BrokenInput, InputUnreachable, ChangedInput)
 
     def stream_from_start(self, admitted: AdmittedCampaign) -> GuardedStream:

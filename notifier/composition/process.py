@@ -22,6 +22,7 @@ from notifier.events.audience_call import AudienceCall
 from notifier.events.continuation import LambdaContinuation
 from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission
+from notifier.lifecycle.lane_plan import LanePlan
 from notifier.model.ledger import Ledger
 from notifier.model.run import Source
 from notifier.model.runtime import Clock
@@ -90,6 +91,10 @@ class Process:
             # What was approved must say what is run: a file with its own SQL does, but approvers do not read SQL.
             may_run_sql=not self.settings.require_approval,
         )
+
+    def lane_plan(self) -> LanePlan:
+        """What plans the lanes of a run that begins."""
+        return LanePlan(self.library, self.results, self.ledger)
 
     def _approval_check(self) -> Callable[[Source], bool]:
         """Whether a file is approved; every file is, where the deployment asks for no approval."""

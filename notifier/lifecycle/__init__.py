@@ -2,5 +2,6 @@
 
 - `lane_worker`: claims a lane, opens the run, works a hop, leaves, and sees that it goes on.
 - `admission`, `first_records`: the first claim reads, validates and stores what every later hop needs.
+- `lane_plan`: over how many lanes a run is spread, and what each of them sends.
 - `waiting`: keeps the lease while a long call runs.
 """

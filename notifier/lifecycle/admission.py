@@ -3,7 +3,7 @@
 Later hops find everything in `state/run_id=R/campaign.json` and need not look at the head again.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
 from notifier.model.ledger import Ledger
 from notifier.model.plurals import counted
-from notifier.model.preparation import PreparationState
+from notifier.model.preparation import IN_BATCH_FILE, LANES, PreparationState
 from notifier.model.run import Run, Source
 from notifier.sending.batch_source import BrokenInput, Stream
 from notifier.sending.results import Results
@@ -158,13 +158,17 @@ class Admission:
         campaign = self._campaign_of(head)
         # Before anything else can reject the file: people look for its run by the campaign.
         self._ledger.name_campaign(run.run_id, campaign.id)
-        if head.audience is None:
+        added: dict[str, object] = {LANES: campaign.lanes} if (campaign.lanes or 1) > 1 else {}
+        is_inline = head.audience is None and not added
+        if is_inline:
             parts: tuple[PinnedObject, ...] = (self._library.pin_source(run.source),)
+        elif head.audience is None:
+            parts = self._parts_of(_users_of(run.source), run, {**added, IN_BATCH_FILE: True})
         else:
-            parts = self._parts_of(head.audience, run)
+            parts = self._parts_of(head.audience, run, added)
         exclude = self._exclude_of(campaign, run)
         rehearse = self._rehearse or campaign.dry_run
-        admitted = AdmittedCampaign(campaign, parts, head.audience is None, exclude, rehearse)
+        admitted = AdmittedCampaign(campaign, parts, is_inline, exclude, rehearse)
         self._judge(admitted)
         # After the file was validated: a rejected one does not use its campaign's id up. Nor does a rehearsal.
         if not rehearse and not self._ledger.take_campaign(campaign.id, run.run_id, again=campaign.again):
@@ -177,13 +181,18 @@ class Admission:
         # Last: from here on no claim reads the batch file's head again.
         self._results.put_state(run.run_id, STATE, admitted)
 
-    def _parts_of(self, raw: object, run: Run) -> tuple[PinnedObject, ...]:
-        """The objects that hold the users, once they are there."""
+    def _parts_of(self, raw: object, run: Run, added: Mapping[str, object]) -> tuple[PinnedObject, ...]:
+        """The objects that hold the users, once they are there.
+
+        Args:
+            added: what the run itself asks of its preparation; nothing where it need not be prepared.
+        """
         try:
             audience = read_audience_source(raw)
         except BrokenCampaign as error:
             raise NotAdmitted(f"broken audience: {error}") from None
-        if audience is not None:
+        # Lanes are ranges of a prepared audience's parts: a file that asks for some is prepared first.
+        if audience is not None and not added:
             return self._library.pin_parts(audience, run.source.bucket, "audience")
         if not self._may_prepare:
             raise NotAdmitted("audience: this stack prepares no audiences (AUDIENCE_FUNCTION is not set)")
@@ -191,7 +200,7 @@ class Admission:
             raise NotAdmitted(
                 "audience.sql: this stack runs stored queries only (RequireApproval): store it as queries/NAME.sql"
             )
-        request = msgspec.json.encode(raw).decode()
+        request = msgspec.json.encode({**raw, **added} if isinstance(raw, dict) else raw).decode()
         preparation = self._ledger.ask_for_preparation(run.run_id, request, run.source.bucket)
         if not preparation.state.is_over:
             raise StillPreparing(preparation.words)
@@ -238,6 +247,12 @@ class Admission:
         # Without a device among so many records the file is a small one, or the wrong one.
         if not first.has_devices:
             raise NotAdmitted(_no_devices(len(records), first))
+
+
+def _users_of(source: Source) -> dict[str, object]:
+    """An audience of the users in a batch file itself, in exactly this version."""
+    version = {"version_id": source.version_id} if source.version_id else {}
+    return {"parts": [{"bucket": source.bucket, "key": source.key, "etag": source.etag, **version}]}
 
 
 def _no_devices(records: int, first: FirstRecords) -> str:

@@ -18,6 +18,7 @@ from notifier.model.ledger import Ledger
 from notifier.model.log import Action, Log
 from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run
 from notifier.model.runtime import Clock, Deadline
+from notifier.model.span import Span
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE
 from notifier.sending.batch_source import InputUnreachable, SuppressionUnreadable
@@ -49,6 +50,10 @@ class HopFactory(Protocol):
             StillPreparing: its audience is being made.
             StoreRefused: what every hop needs may not be stored, or not be read.
         """
+        ...
+
+    def lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> tuple[Span, ...]:
+        """What each lane of the run sends; nothing where it has one, or they are open. Blocks. Raises as `open`."""
         ...
 
     def ask_for_audience(self, run: Run) -> None:
@@ -256,13 +261,18 @@ class LaneWorker:
 
     def _open_lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> Lane:
         """Enter and nudge the further lanes of a run that has several. The first lane does so before it sends."""
-        # One that has begun is another release's, which knows no spans: it has sent beyond what this lane would.
-        if not admitted.spans or lane.span is not None or lane.has_begun:
+        # One that has begun without a span is the only lane of its run.
+        if lane.span is not None or lane.has_begun:
             return lane
-        lane = self._ledger.open_lanes(lane, admitted.spans)
-        self._log.info(Action.LANES_OPENED, lanes=len(admitted.spans))
+        task = self._background.submit(self._hop_factory.lanes, run, lane, admitted)
+        lane = await_task(task, lane, self._ledger, self._clock)
+        spans = task.result()
+        if not spans:
+            return lane
+        lane = self._ledger.open_lanes(lane, spans)
+        self._log.info(Action.LANES_OPENED, lanes=len(spans))
         # What is not nudged, because this worker dies or Lambda refuses, is due in a moment.
-        for number in range(1, len(admitted.spans)):
+        for number in range(1, len(spans)):
             self._nudge_other(lane, number)
         return lane
 

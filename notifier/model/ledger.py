@@ -89,6 +89,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def read_preparation(self, run_id: str) -> Preparation | None:
+        """The run's preparation, or None."""
+        ...
+
     def end_preparation(self, run_id: str) -> None:
         """Note that the worker has seen how it ended: no sweeper has to look at it any more."""
         ...

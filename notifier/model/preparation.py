@@ -16,6 +16,10 @@ from notifier.model.run import PREPARING
 PREPARATION_LEASE_MS = 60_000
 """An attempt that has not renewed for so long was killed: the next one may begin."""
 MAX_ATTEMPTS = 3
+LANES = "lanes"
+"""The member that the worker adds to a request where its run is to be spread over so many lanes."""
+IN_BATCH_FILE = "in_batch_file"
+"""The same where the object is a batch file with its users in it."""
 MANIFEST_VERSION = 1
 """Of the manifest of a prepared audience."""
 
@@ -87,6 +91,7 @@ class ManifestPart(msgspec.Struct, frozen=True):
     bytes: int
     users: int = 0
     version_id: str | None = None
+    first_record: int = 0
 
     @property
     def pinned(self) -> PinnedObject:

@@ -10,6 +10,7 @@ import msgspec
 from botocore.config import Config
 
 from notifier.model.run import Lane, LaneState, Run, source_of
+from notifier.model.whole_run import as_one
 from notifier.stores.ledger import DynamoLedger
 from operations.cli.deployment import Deployment
 from operations.cli.errors import CommandError, ExitCode
@@ -95,7 +96,7 @@ class Cloud:
         # A campaign may have an id that looks like a run's: it is a run's id only if there is such a run.
         if RUN_ID.fullmatch(name) and self.ledger.read_run(name) is not None:
             return name
-        run_id = choose_run(self.ledger.runs_of(name), self.ledger.read_lane)
+        run_id = choose_run(self.ledger.runs_of(name), self._whole)
         if run_id is None:
             raise CommandError(
                 ExitCode.NOT_FOUND,
@@ -104,13 +105,18 @@ class Cloud:
             )
         return run_id
 
-    def read(self, run_id: str) -> tuple[Run, Lane]:
-        """The run and its lane. Raises CommandError when there is no such run."""
-        run, lane = self.ledger.read_run(run_id), self.ledger.read_lane(run_id)
-        if run is None or lane is None:
+    def _whole(self, run_id: str) -> Lane | None:
+        """The lanes of a run as one; None of an unknown run."""
+        lanes = self.ledger.lanes_of(run_id)
+        return as_one(lanes) if lanes else None
+
+    def read(self, run_id: str) -> tuple[Run, tuple[Lane, ...]]:
+        """The run and its lanes. Raises CommandError when there is no such run."""
+        run, lanes = self.ledger.read_run(run_id), self.ledger.lanes_of(run_id)
+        if run is None or not lanes:
             mend = "was the file dropped under batches/? It takes a moment before the worker begins"
             raise CommandError(ExitCode.NOT_FOUND, f"no run {run_id!r} in {self.deployment.table}", mend)
-        return run, lane
+        return run, lanes
 
 
 def choose_run(run_ids: Sequence[str], read_lane: Callable[[str], Lane | None]) -> str | None:

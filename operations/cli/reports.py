@@ -66,13 +66,13 @@ def report(
 
 def make(cloud: Cloud, run_id: str) -> Report:
     """The report of a run, from its ledger, its campaign and its rows. Raises CommandError."""
-    run, lane = cloud.read(run_id)
+    run, lanes = cloud.read(run_id)
     s3, bucket = cloud.client("s3"), cloud.deployment.bucket
     opened = _opened(s3, bucket, run_id)
     rows = read_rows(s3, bucket, run_id)
     dead, dead_objects = count_lines(s3, bucket, f"dead-tokens/run_id={run_id}/")
     return make_report(
-        summary_of(run, lane, bucket),
+        summary_of(run, lanes, bucket),
         # Without the campaign the arms' shares are unknown; the counts are in the ledger, and stay.
         opened.campaign.arms if opened else None,
         rows,

@@ -16,6 +16,7 @@ from notifier.model.campaign import CONTROL
 from notifier.model.plurals import counted
 from notifier.model.run import Ending, Lane, LaneState
 from notifier.model.summary import Summary, summary_of
+from notifier.model.whole_run import as_one
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
@@ -44,11 +45,12 @@ class RunView(msgspec.Struct, frozen=True):
 
 
 def view(cloud: Cloud, run_id: str) -> tuple[RunView, Lane]:
-    """The run as it is now, and its lane. Raises CommandError where there is no such run."""
-    run, lane = cloud.read(run_id)
+    """The run as it is now, and its lanes as one. Raises CommandError where there is no such run."""
+    run, lanes = cloud.read(run_id)
+    lane = as_one(lanes)
     step = next_step(lane)
     resting = lane.due_at_ms if lane.state is LaneState.RESTING else None
-    summary = summary_of(run, lane, cloud.deployment.bucket)
+    summary = summary_of(run, lanes, cloud.deployment.bucket)
     return RunView(summary, lane.control.value, resting, step, code_of(lane)), lane
 
 
@@ -217,7 +219,15 @@ def _facts(seen: RunView, rate: float | None) -> Iterator[tuple[str, str]]:
         yield "possibly repeated", repeats_in_words(summary)
     begun, ended = summary.started_at_ms, summary.ended_at_ms
     took = f", took {duration((ended - begun) / 1000)}" if begun and ended else ""
-    yield "began", f"{moment(begun)}, {counted(summary.hops, 'hop')}{took}"
+    yield "began", f"{moment(begun)}, {counted(summary.hops, 'hop')}{_lanes(summary)}{took}"
+
+
+def _lanes(summary: Summary) -> str:
+    """Over how many lanes a run is spread; nothing of a run of one."""
+    if summary.lanes == 1:
+        return ""
+    behind = "" if summary.slowest_lane is None else f" (the slowest is lane {summary.slowest_lane})"
+    return f" of {summary.lanes} lanes{behind}"
 
 
 def _arms(summary: Summary) -> Table:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from notifier.composition.hop_maker import Gateways, Observers, Ports, Users, make_hop
 from notifier.composition.hops import close_run
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
@@ -101,8 +99,6 @@ class World:
             firsts = range(0, len(records), size)
             self.parts = [records[first : first + size] for first in firsts]
             self.spans = spans_of(firsts, len(records), lanes, size)
-        self.admitted: AdmittedCampaign | None = None
-        """What the first claim stored."""
         self.fault = fault
         self.phones = phones or Phones()
         self.recurse_below_ms = recurse_below_ms
@@ -204,11 +200,11 @@ class TwinHops:
         if self.world.suppression_unreadable is not None:
             raise SuppressionUnreadable(self.world.suppression_unreadable)
         self._suppressed = frozenset(self.world.suppressed)
-        if self.world.admitted is None:
-            spans = () if self.is_old else self.world.spans
-            self.world.admitted = AdmittedCampaign(self.world.campaign, (), True, (), False, spans=spans)
-        # A release that knows no spans passes over them.
-        return msgspec.structs.replace(self.world.admitted, spans=()) if self.is_old else self.world.admitted
+        return AdmittedCampaign(self.world.campaign, (), True, (), False)
+
+    def lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> tuple[Span, ...]:
+        """What each lane sends; a release that knows one lane only looks for nothing."""
+        return () if self.is_old else self.world.spans
 
     def ask_for_audience(self, run: Run) -> None:
         """Keep the run, until a test makes its audience."""

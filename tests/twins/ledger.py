@@ -158,7 +158,7 @@ class MemoryLedger:
             )
             self._lanes.setdefault((lane.run_id, number), other)
         opened = self._write("open lanes", lane, {"span": spans[0]})
-        if opened.control is not lane.control:
+        if opened.control is not Control.GO or opened.control is not lane.control:
             for number in range(1, len(spans)):
                 self.set_control(lane.run_id, opened.control, opened.control_by, number)
         return opened

@@ -177,7 +177,7 @@ def test_interrupted_watching_says_that_the_run_goes_on(capsys: pytest.CaptureFi
     """Ctrl-C ends the looking, not the sending: the command for stopping the run is printed."""
 
     class Interrupted(Cloud):
-        def read(self, run_id: str) -> tuple[Run, Lane]:
+        def read(self, run_id: str) -> tuple[Run, tuple[Lane, ...]]:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -71,7 +71,8 @@ class RunLanes(Leases, Controls):
         partition = due_partition(Lane(lane.run_id, span=first))
         update = Update().set(span=as_json(first), due=partition)
         opened = self._write(lane, update, Written(span=first))
-        if opened.control is not lane.control:
+        # Given before or meanwhile: a lane that was entered with it may have no worker yet, and then waits at once.
+        if Control.GO is not opened.control or opened.control is not lane.control:
             for number in range(1, len(spans)):
                 self.set_control(lane.run_id, opened.control, opened.control_by, number)
         return opened

@@ -1,0 +1,112 @@
+"""Over how many lanes a run is spread, and what each of them sends. Decided once, when the run begins.
+
+Only a prepared audience is spread: its manifest says with which record each part begins. Everything else is one lane.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from notifier.lifecycle.admission import STATE_GONE, AdmittedCampaign, NotAdmitted
+from notifier.model.campaign import Campaign
+from notifier.model.ledger import Ledger
+from notifier.model.preparation import ManifestPart, PreparationState
+from notifier.model.run import Lane, Run
+from notifier.model.span import MAX_LANES, Span, spans_of
+from notifier.sending.results import Results
+
+LANES = "lanes"
+"""The name of the stored plan under `state/`. A run of one lane has none."""
+DEVICES_A_LANE = 400_000
+"""Devices of Apple's for each lane, where the campaign does not say how many lanes it wants: about a minute's work.
+
+Of Google's none: its quota is the project's, and one lane can use it up.
+"""
+MOST_BY_RULE = 16
+"""More lanes than this are opened only for a campaign that asks for them."""
+
+
+class PreparedAudience(msgspec.Struct, frozen=True):
+    """A manifest, of a prepared audience or of its final cut, as far as it says how the audience can be divided."""
+
+    parts: tuple[ManifestPart, ...]
+    devices: dict[str, int] = {}
+    """By gateway."""
+
+    @property
+    def end(self) -> int:
+        """How many records there are: the number after that of the last."""
+        return max((part.first_record + part.users for part in self.parts), default=0)
+
+
+class AudienceManifests(Protocol):
+    """What reads them."""
+
+    def prepared_audience(self, manifest: str) -> PreparedAudience:
+        """The manifest with this key. Raises NotAdmitted."""
+        ...
+
+
+class LanePlan:
+    """Plans the lanes of runs.
+
+    Args:
+        room: how many lanes the account's concurrency allows, and why not more.
+    """
+
+    def __init__(
+        self,
+        manifests: AudienceManifests,
+        results: Results,
+        ledger: Ledger,
+        room: Callable[[], int] = lambda: MAX_LANES,
+    ) -> None:
+        self._manifests = manifests
+        self._results = results
+        self._ledger = ledger
+        self._room = room
+
+    def of(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> tuple[Span, ...]:
+        """What each lane of the run sends; nothing where it has one lane, or its lanes are open.
+
+        Raises:
+            NotAdmitted: the manifest cannot be read.
+        """
+        # A lane that has begun without a span is the only one: it may be of a release that knows no others.
+        if admitted.inline or lane.span is not None or lane.has_begun:
+            return ()
+        stored = self._results.get_state(run.run_id, LANES)
+        if stored is None:
+            spans = self._planned(run, admitted)
+            if not spans:
+                return ()
+            self._results.put_state(run.run_id, LANES, spans)
+            # Read back: of two claims that plan at the same time the first one's plan counts.
+            stored = self._results.get_state(run.run_id, LANES)
+        if stored is None:
+            raise NotAdmitted(STATE_GONE)
+        return msgspec.json.decode(stored, type=tuple[Span, ...])
+
+    def _planned(self, run: Run, admitted: AdmittedCampaign) -> tuple[Span, ...]:
+        preparation = self._ledger.read_preparation(run.run_id)
+        if preparation is None or preparation.state is not PreparationState.PREPARED:
+            return ()
+        found = self._manifests.prepared_audience(preparation.manifest)
+        # The parts that the run sends, and no others: the lanes would be those of another audience.
+        if tuple(part.pinned for part in found.parts) != admitted.parts:
+            return ()
+        wanted = wanted_lanes(admitted.campaign, found)
+        if wanted == 1:
+            return ()
+        return spans_of([part.first_record for part in found.parts], found.end, min(wanted, self._room()))
+
+
+def wanted_lanes(campaign: Campaign, audience: PreparedAudience) -> int:
+    """How many lanes a campaign wants: as many as it says, or by the devices of Apple's."""
+    if campaign.lanes is not None:
+        return campaign.lanes
+    # Tests are few, and a rate of the campaign's own is reached by one lane.
+    if campaign.test or campaign.per_second is not None:
+        return 1
+    return max(1, min(audience.devices.get("apns", 0) // DEVICES_A_LANE, MOST_BY_RULE))
