@@ -4,7 +4,6 @@ Batches are numbered over the whole audience and a lane begins at a multiple of 
 lanes, and identity, rows and arms do not depend on how many lanes there are.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
@@ -51,14 +50,14 @@ def spans_of(firsts: Sequence[int], end: int, lanes: int, size: int = BATCH_SIZE
     begins = [part for part, first in enumerate(firsts) if first % size == 0 and first < end]
     if not begins or begins[0] != 0:
         return ()
+    lanes = min(lanes, MAX_LANES, len(begins))
     chosen = [0]
-    for n in range(1, min(lanes, MAX_LANES)):
-        # The first possible beginning at or behind the even one, so that lanes are in order and none is empty.
-        wanted = max(end * n // lanes, firsts[chosen[-1]] + 1)
-        found = bisect_left(begins, wanted, key=lambda part: firsts[part])
-        if found == len(begins):
-            break
-        chosen.append(begins[found])
+    for n in range(1, lanes):
+        # The beginning that is nearest to the even one, behind those that are taken: no lane is empty.
+        even = end * n / lanes
+        free = [part for part in begins if part > chosen[-1]]
+        if free:
+            chosen.append(min(free, key=lambda part: abs(firsts[part] - even)))
     if len(chosen) == 1:
         return ()
     ends = [*chosen[1:], len(firsts)]
