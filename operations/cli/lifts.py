@@ -57,14 +57,14 @@ def lift(
     """
     experiment = _experiment(control, variant or [], smallest, days, split)
     comparison = compare(experiment, Basis.LOOK if look else Basis.FINAL)
-    is_told = any(found.verdict.finding.is_verdict for found in comparison.lifts)
+    has_verdict = any(found.verdict.finding.is_verdict for found in comparison.lifts)
     if as_json:
         print_json(plain_comparison(comparison))
     else:
         console().print(lift_screen(comparison))
-        if not is_told and (words := _planned(experiment)):
+        if not has_verdict and (words := _planned(experiment)):
             console().print(words, style="dim", markup=False)
-    if not is_told:
+    if not has_verdict:
         raise typer.Exit(ExitCode.NOT_FINE)
 
 
@@ -109,6 +109,7 @@ def _shares(split: str | None, arms: int) -> tuple[int, ...] | None:
     if len(texts) != arms or not all(_SHARE.fullmatch(text) and float(text) for text in texts):
         problem = f"--split {split}: not {arms} shares above 0"
         raise CommandError(ExitCode.USAGE, problem, "one for each arm, control first, as 10,45,45")
+    # Whole numbers in one unit: only their proportions count.
     return tuple(round(float(text) * 100) for text in texts)
 
 

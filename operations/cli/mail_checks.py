@@ -41,6 +41,7 @@ def account_check(account: dict[str, Any]) -> Check:
         else:
             mend = "aws sesv2 put-account-sending-attributes --sending-enabled"
         return Check("mail", False, f"SES sends nothing for this account ({status})", mend)
+    # In SES' sandbox mails to other addresses are refused one by one, when an approver waits for them.
     if not account.get("ProductionAccessEnabled", False):
         mend = (
             "ask for production access in the SES console; until then verify every approver and requester too: "
@@ -54,6 +55,7 @@ def account_check(account: dict[str, Any]) -> Check:
 def sender_check(client: Any, sender: str) -> Iterator[Check]:
     """Whether SES accepts the sender: the address is verified, or its domain is."""
     name, pending = "mail sender", {}
+    # An address that is verified itself is enough; so is its domain, for every address in it.
     for identity in (sender, sender.rpartition("@")[2]):
         try:
             found = client.get_email_identity(EmailIdentity=identity)

@@ -42,6 +42,7 @@ def retry(
     cloud = Cloud(find_deployment(stack, stack_file))
     run_id = cloud.run_id_of(run)
     path = out or Path(f"{run.rpartition('/')[2].removesuffix('.json')}-retry.json")
+    # Never over a file: it may be the one retry that was sent already.
     if path.exists():
         raise CommandError(ExitCode.USAGE, f"{path}: is there already", "name another file with -o, or remove it")
     try:
@@ -49,6 +50,7 @@ def retry(
             cloud.client("s3"), cloud.deployment.bucket, run_id, path, reason or (), now=datetime.now(UTC)
         )
     except (NotProved, CannotProve) as error:
+        # Half a file would be a valid-looking audience.
         path.unlink(missing_ok=True)
         raise CommandError(ExitCode.NOT_FINE, f"no file is written: {error}", f"notifier audit {run}") from None
     except NoRetry as error:

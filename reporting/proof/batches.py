@@ -100,12 +100,14 @@ class BatchAuditor:
         self, number: int, records: Sequence[object], objects: BatchObjects
     ) -> Mapping[tuple[int, int], tuple[Push, Row]]:
         """Compare one batch. Returns its devices, each with its row. Raises NotProved at the first difference."""
+        # No rows: in a run that completed something is gone; one that was ended early need not have come to this batch.
         if not objects.rows:
             self._check_unsettled(number)
             return {}
         self._check_rounds(objects.rows)
         erased = {number * BATCH_SIZE + n: record for n, record in enumerate(records) if is_erased(record)}
         batch = self._formed(number, records, objects)
+        # Formed by the product's own builder, from the bytes that were approved: what should be there.
         expected = {push.key: push for push in batch.pushes_formed}
         # The builder took an erased record for a broken one, and each for a user of its own.
         batch.account.users -= sum(follows(record) for record in erased.values())
@@ -117,6 +119,7 @@ class BatchAuditor:
 
     def _check_rounds(self, rows: Sequence[Stored]) -> None:
         rounds = {stored.round for stored in rows}
+        # Rounds follow each other: a later one was made from what the one before had put off.
         for round_ in range(max(rounds)):
             if round_ not in rounds:
                 name = batch_name(rows[0].number, round_)
@@ -158,6 +161,7 @@ class BatchAuditor:
         return {
             one.record: one
             for stored in objects.excluded
+            # A claim that lost the settlement has written its list too; only the winner's counts.
             if str(stored.epoch) == settled.get(stored.round)
             for one in objects.lines(stored, _EXCLUDED)
         }
@@ -231,6 +235,7 @@ class BatchAuditor:
         erased: Mapping[int, Any],
         objects: BatchObjects,
     ) -> None:
+        # A device too many was found with its row, above: what is left is a device too few.
         missing = expected.keys() - found.keys()
         if not missing:
             return

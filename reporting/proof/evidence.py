@@ -81,6 +81,7 @@ def find_source(client: Any, summary: Summary) -> Source:
         CannotProve: there is none any more.
     """
     bucket, _, key = summary.source.removeprefix("s3://").partition("/")
+    # By prefix: other keys that begin so are among them, and left out below.
     answer = client.list_object_versions(Bucket=bucket, Prefix=key, MaxKeys=_MOST_VERSIONS)
     found = [one for one in answer.get("Versions", ()) if one["Key"] == key]
     for one in found:
@@ -105,6 +106,7 @@ def written_twice(
         for one in page.get("Versions", ()):
             if erasures.of(bucket, one["Key"]) is not None:
                 continue
+            # S3 lists the versions of a key one after the other.
             if one["Key"] == before:
                 return before, "it was written again: a settlement is written once"
             before = one["Key"]

@@ -57,12 +57,14 @@ def retry_campaign(campaign: Campaign, now: datetime) -> Campaign:
         raise NoRetry(
             f"the campaign's abort_after ({campaign.abort_after.isoformat()}) has passed: nothing would be sent"
         )
+    # One id is one run: the retry needs an id of its own, and is found beside the first.
     id_ = f"{campaign.id[: MAX_ID_CHARS - 22]}-retry-{now:%Y%m%dT%H%M%SZ}"
     variants = tuple(
         msgspec.structs.replace(variant, message=_collapsing(campaign, variant)) for variant in campaign.variants
     )
     message = campaign.message
     if not variants and not message.collapse_id:
+        # What the first run used by default: made from its own id, which the retry no longer has.
         message = msgspec.structs.replace(message, collapse_id=f"{campaign.id}:{campaign.arms[0][0]}")
     not_before = campaign.not_before if campaign.not_before and campaign.not_before > now else None
     return msgspec.structs.replace(
@@ -108,12 +110,14 @@ def write_retry(
             for line in file.users_of(records, devices):
                 writing.write((b",\n" if file.users > 1 else b"\n") + line)
         writing.write(b"\n]}\n")
+    # From the file as it is on the disk, by the reader that the worker has: not from what this code meant to write.
     _prove(out, campaign, file.chosen, file.devices)
     return Retry(campaign.id, file.users, file.devices, file.taken, file.left_out)
 
 
 def _private(path: Path) -> IO[bytes]:
     """A file with tokens is readable for its owner only."""
+    # Before a byte is written; chmod for a file that was there with wider rights.
     path.touch(mode=0o600)
     path.chmod(0o600)
     return path.open("wb")
