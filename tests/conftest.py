@@ -1,5 +1,6 @@
 """What holds for all tests: how they are shared out among processes, and how many examples property tests try."""
 
+import gc
 import sys
 from typing import Any
 
@@ -51,6 +52,11 @@ def _rank(item: pytest.Item) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; within a file, and behind them, the order stays."""
     items.sort(key=_rank)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the collection has loaded out of every later collection of garbage: modules stay until the end."""
+    gc.freeze()
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]

@@ -42,7 +42,7 @@ class People:
         )
         self._contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)  # only a page that fails waits so long; a busy machine needs more than ten
         page.on("pageerror", lambda error: pytest.fail(f"the script failed: {error}"))
         page.on("console", lambda said: self.said.append(said.text) if said.type == "error" else None)
         return page

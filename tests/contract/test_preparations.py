@@ -254,8 +254,16 @@ def calls_of_a_whole_attempt() -> int:
     return 13
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("dies_at", range(calls_of_a_whole_attempt()))
+# Killed before a call, the function leaves what it leaves when killed after the call that precedes it: nothing between
+# them is kept. So the gate tries every "after", with the first and the last "before", and `make deep` the others.
+KILLS = [
+    *((number, False) for number in range(calls_of_a_whole_attempt())),
+    *((number, True) for number in (0, calls_of_a_whole_attempt() - 1)),
+    *(pytest.param(number, True, marks=pytest.mark.slow) for number in range(1, calls_of_a_whole_attempt() - 1)),
+]
+
+
+@pytest.mark.parametrize(("dies_at", "before"), KILLS)
 def test_killed_at_each_call(
     endpoint: str, table: tuple[Any, str], dynamo: DynamoLedger, time: Time, tmp_path: Path, dies_at: int, before: bool
 ) -> None:
