@@ -3,18 +3,22 @@
 import datetime as dt
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from audiences.engines.bigquery import BigQuery
-from audiences.engines.port import Attempt, Done, Place, Query, QueryFault, Running, await_rows
+from audiences.engines.google import Account
+from audiences.engines.port import Attempt, Done, Place, Query, QueryFault, Running, Unavailable, await_rows
 from audiences.faults import AudienceFault
 from sandbox.bigquery import BigQuery as Service
-from sandbox.http_server import HttpServer
+from sandbox.http_server import Asked, HttpServer, Reply
 
 AUDIENCE = "0123456789abcdef0123"
 FOLLOWS = "SELECT user_id, platform, token FROM users WHERE brand = $brand ORDER BY user_id"
@@ -140,6 +144,99 @@ def test_faults(stack: Stack, tmp_path: Path, case: str) -> None:
     assert says in fault.value.problem
     assert fault.value.mend
     assert fault.value.place == place
+
+
+ESCAPES = {
+    "a quote": "it's", "an injection": "x' OR '1'='1", "a comment": "' --", "a line break": "a\nb",
+    "a backslash": "\\' OR TRUE --",
+    "a semicolon": "'; DROP TABLE users; --", "a parameter": "@brand $brand", "nothing": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ESCAPES)
+def test_parameters_are_values(stack: Stack, tmp_path: Path, case: str) -> None:
+    """Whatever a value has in it, it is one: it travels beside the SQL, which has only its name."""
+    query = Query(
+        "SELECT user_id, platform, token, $brand AS said FROM users WHERE brand <> $brand", {"brand": ESCAPES[case]}
+    )
+    found = rows(stack, tmp_path, query)
+    assert {row["said"] for row in found} == {ESCAPES[case]}
+    [job] = stack.service.jobs.values()
+    assert job.text == query.text.replace("$", "@")
+
+
+REFUSED = {
+    "SELECT 1; DROP TABLE users": "two statements",
+    "DROP TABLE users": "is not a SELECT",
+    "EXPORT DATA OPTIONS (uri = 'gs://x/*') AS SELECT 1": "is not a SELECT",
+    "CALL crm.wipe()": "is not a SELECT",
+    "EXECUTE IMMEDIATE 'DROP TABLE users'": "is not a SELECT",
+    "BEGIN SELECT 1; END": "two statements",
+    "SELECT 1 # ; \n; DELETE FROM users WHERE TRUE": "two statements",
+    "SELECT '''a''; DROP TABLE users": "has no end",
+    "SELECT 1 /* ": "has no end",
+    "SELECT 1) --": "a ) without its (",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_escapes_are_refused(stack: Stack, text: str) -> None:
+    """Nothing but one SELECT reaches BigQuery, not even for a dry run."""
+    with pytest.raises(QueryFault, match=re.escape(REFUSED[text])):
+        stack.engine().start(Query(text), Attempt(AUDIENCE, 1))
+    assert not stack.service.requests
+
+
+KEY = rsa.generate_private_key(65537, 2048).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
+
+
+def account_of(token_uri: str) -> Account:
+    """A service account whose tokens come from there."""
+    fields = {"project_id": "p", "client_email": "a@example.com", "private_key": KEY.decode(), "token_uri": token_uri}
+    return Account(json.dumps(fields), "the secret notifier/bigquery")
+
+
+def test_requests_are_authorised(stack: Stack) -> None:
+    """A token is fetched once, and goes with every request."""
+    fetched: list[str] = []
+
+    def answer(asked: Asked) -> Reply:
+        if asked.path != "/token":
+            return stack.service.answer(asked)
+        fetched.append(asked.path)
+        body = json.dumps({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}).encode()
+        return Reply(200, body, (("Content-Type", "application/json"),))
+
+    with HttpServer(answer, name="google") as server:
+        url = f"http://{server.address}"
+        engine = BigQuery(account_of(f"{url}/token").ask(url), "p", 10_000_000, "EU")
+        for _ in range(3):
+            assert engine.cost(Query(FOLLOWS, {"brand": "a"})).scanned_bytes == 1_000_000
+    assert fetched == ["/token"]
+
+
+def test_a_key_that_google_does_not_take(stack: Stack) -> None:
+    """The run's author is told so, with Google's words and without the key; a server that is down is asked again."""
+    refusal = b'{"error": "invalid_grant", "error_description": "Invalid JWT Signature."}'
+    with HttpServer(lambda _: Reply(400, refusal, (("Content-Type", "application/json"),)), name="google") as server:
+        ask = account_of(f"http://{server.address}/token").ask("http://127.0.0.1:9")
+        with pytest.raises(AudienceFault, match="Google does not take the key: Invalid JWT Signature") as fault:
+            BigQuery(ask, "p", 1, "EU").cost(Query(FOLLOWS, {"brand": "a"}))
+    assert not isinstance(fault.value, Unavailable)
+    ask = account_of("http://127.0.0.1:9/token").ask("http://127.0.0.1:9")
+    with pytest.raises(Unavailable, match="BigQuery does not answer"):
+        BigQuery(ask, "p", 1, "EU").cost(Query(FOLLOWS, {"brand": "a"}))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "swordfish", '{"project_id": "p", "private_key": "swordfish"}', "[]"])
+def test_a_secret_that_is_no_key(text: str) -> None:
+    """It is named, and nothing of it is shown."""
+    with pytest.raises(AudienceFault, match="the secret x: is not the key of a service account") as fault:
+        Account(text, "the secret x")
+    assert "swordfish" not in f"{fault.value} {fault.value.mend}"
+    assert "BEGIN" not in repr(account_of("https://localhost/token"))
 
 
 def test_no_answer_is_no_fault_of_the_query(stack: Stack) -> None:

@@ -204,8 +204,9 @@ def test_they_leave_out_what_nobody_needs(function: str, artifacts: Artifacts) -
         assert {"notifier", "msgspec", *SENDERS} <= found.packages()
         assert "approval" not in found.packages()
     elif function == "AudienceFunction":
-        assert {"audiences", "notifier", "msgspec", "duckdb", "ijson"} <= found.packages()
-        assert found.packages() & ({"approval", *SENDERS} - {"ijson"}) == set()
+        assert {"audiences", "notifier", "msgspec", "duckdb", "google", "ijson"} <= found.packages()
+        # google-auth signs with cryptography; its requests go over the runtime's urllib3.
+        assert found.packages() & ({"approval", *SENDERS} - {"ijson", "google", "cryptography"}) == set()
     else:
         assert {"approval", "notifier", "msgspec", "tzdata"} <= found.packages()
         assert found.packages() & SENDERS == set()
@@ -244,7 +245,7 @@ def test_every_module_imports(worker: Artifact, runtime: Path) -> None:
 
 
 def test_the_audience_function_makes_an_audience(artifacts: Artifacts, runtime: Path, tmp_path: Path) -> None:
-    """With its artifact and Lambda's runtime alone: each module imports, and DuckDB reads, joins and writes."""
+    """With its artifact and Lambda's runtime alone: each module imports, DuckDB works, a key for BigQuery is taken."""
     found = artifacts.of("AudienceFunction", "host")
     paths = [path.relative_to(found.folder) for path in found.files("audiences/**/*.py")]
     modules = [".".join(path.with_suffix("").parts) for path in paths if path.name != "__init__.py"]
@@ -258,6 +259,15 @@ from pathlib import Path
 order = Order({{"files": ["a.csv"]}}, local_files([{str(tmp_path / "a.csv")!r}]))
 manifest = build(order, Directory(Path({str(tmp_path / "out")!r})), Limits(Path({str(tmp_path / "work")!r})))
 assert (manifest.counts.users, manifest.counts.device_count) == (1, 2), manifest
+import json
+from audiences.engines.google import Account
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric import rsa
+key = rsa.generate_private_key(65537, 2048).private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+fields = dict(project_id="p", client_email="a@example.com", token_uri="https://localhost/t", private_key=key.decode())
+account = Account(json.dumps(fields), "the secret")
+assert account._credentials._make_authorization_grant_assertion().count(b".") == 2
+assert account.project == "p" and account.ask("https://localhost")
 """
     result = artifact.python(
         found.folder, runtime, "-c", "\n".join([*(f"import {module}" for module in modules), made])
