@@ -1,7 +1,7 @@
 """What is fuzzed, and three ways to do it: by hypothesis (`tests/unit/test_fuzz.py`), by mutation, by coverage.
 
-    python -m tests.fuzzing 60                 mutates samples for 60 s, and says how many inputs that were
-    python -m tests.fuzzing 60 --atheris       the same guided by coverage (`uv pip install atheris`)
+    python -m tests.fuzzing 60                     mutates samples for 60 s, and says how many inputs that were
+    python -m tests.fuzzing 60 --atheris server    one target, guided by coverage (`uv pip install atheris`)
 
 A target takes any bytes. Whatever it raises is a find.
 """
@@ -11,8 +11,10 @@ import importlib
 import json
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from notifier.audience.batch_file_parser import BatchFileParser
@@ -256,8 +258,11 @@ def _by_coverage(name: str, seconds: int) -> None:
     with atheris.instrument_imports(include=["notifier"]):
         targets = importlib.import_module("tests.fuzzing").TARGETS
     options = [f"-max_total_time={seconds}", "-rss_limit_mb=1024", "-max_len=6000", "-print_final_stats=1"]
-    atheris.Setup([sys.argv[0], *options], targets[name])
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, sample in enumerate(SAMPLES[name]):
+            Path(corpus, str(number)).write_bytes(sample)
+        atheris.Setup([sys.argv[0], *options, corpus], targets[name])
+        atheris.Fuzz()
 
 
 def main() -> None:
