@@ -167,7 +167,8 @@ class Checkpoint:
     def settle_complete(self) -> list[Counted]:
         """Begin the settlement of every complete batch. Returns those whose accounts were added to the lane's."""
         for batch in self._batches:
-            if batch.is_complete and not batch.settling and not batch.settled_by_another:
+            # The count first, without a call: each turn looks at up to 128 batches, and nearly all have devices open.
+            if not batch.open and batch.is_complete and not batch.settling and not batch.settled_by_another:
                 batch.settling = True
                 self._settling.begin(batch)
         for batch, settled in self._settling.done():
