@@ -17,6 +17,8 @@ from approval.files import Files
 from approval.mail import SendMail, Ses
 from approval.notifications import Notifications
 from approval.pages import Pages
+from approval.prepared import Audiences
+from approval.queries import Queries
 from approval.request import Request
 from approval.request_service import RequestService
 from approval.runs import Runs
@@ -76,8 +78,21 @@ class App:
         )
         self.authenticator = Authenticator(access, secret, settings.requesters, settings.approvers)
         self._pages = Pages()
-        self._service = RequestService(settings, store, access, files, runs, now, _log)
-        tests = TestPushes(settings.bucket, store, access, files, runs, lambda: self._service.now_ms, _log)
+        audiences = Audiences(
+            table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
+        )
+        queries = Queries(client("s3"), settings.bucket)
+        self._service = RequestService(settings, store, access, files, runs, audiences, queries, now, _log)
+        tests = TestPushes(
+            settings.bucket,
+            store,
+            access,
+            files,
+            runs,
+            lambda request: self._service.audience_of(request).samples,
+            lambda: self._service.now_ms,
+            _log,
+        )
         views = Views(self._pages, self._service, store, files, runs, settings, now)
         constant_time = constant_time or ConstantTime(time.monotonic, time.sleep)
         self._site = Site(
@@ -114,11 +129,7 @@ class App:
 
     def _notifications(self, call: Call) -> Notifications:
         def forecast(request: Request) -> Forecast | None:
-            return self._service.forecast(self._service.count_job(request.parts), request.campaign)
-
-        def samples(request: Request) -> list[dict[str, Any]]:
-            job = self._service.count_job(request.parts)
-            return job.samples if job is not None else []
+            return self._service.forecast(self._service.audience_of(request), request.campaign)
 
         return Notifications(
             self._send_mail,
@@ -130,7 +141,7 @@ class App:
             self._settings.approvers,
             self._settings.limits,
             forecast,
-            samples,
+            lambda request: self._service.audience_of(request).samples,
         )
 
 

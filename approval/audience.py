@@ -1,13 +1,14 @@
 """Forecasts for a campaign from its counted audience: sizes of the arms, users at night, duration. No I/O."""
 
 import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
 from approval.request import needs_tick
 from approval.zones import zone_of
-from notifier.counting.counter import AudienceFigures
+from notifier.model.audience_counts import Counts
 from notifier.model.campaign import HUNDREDTHS, Campaign
 
 NIGHT_BEGINS = 22
@@ -26,7 +27,7 @@ class ArmShare(msgspec.Struct, frozen=True):
 class Forecast(msgspec.Struct, frozen=True):
     """A counted audience, and what sending this campaign to it would mean."""
 
-    count: AudienceFigures
+    count: Counts
     at_night: int
     repeated_share: float
     needs_tick: bool
@@ -35,21 +36,27 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 def forecast(
-    count: AudienceFigures, start: datetime, campaign: Campaign | None, per_second: int, ramp_s: int
+    count: Counts, start: datetime, campaign: Campaign | None, per_second: int, ramp_s: int, *, repeats: bool = False
 ) -> Forecast:
-    """The forecast for a planned start (aware). `per_second` and `ramp_s` are the stack's."""
-    repeated_tokens = count.repeated_tokens or 0  # None only while the job counts, and then it has no result
+    """The forecast for a planned start (aware).
+
+    Args:
+        per_second, ramp_s: the stack's.
+        repeats: whether repeated tokens would be sent to: files as they are, not a prepared audience.
+    """
+    repeated_tokens = count.repeated_tokens if repeats else 0
+    devices = count.device_count
     return Forecast(
         count=count,
         at_night=users_at_night(count.timezones, start),
-        repeated_share=repeated_tokens / count.devices if count.devices else 0.0,
-        needs_tick=needs_tick(repeated_tokens, count.devices),
+        repeated_share=repeated_tokens / devices if devices else 0.0,
+        needs_tick=needs_tick(repeated_tokens, devices),
         arms=shares(count, campaign) if campaign is not None else (),
-        duration_s=duration_s(count.devices, min(per_second, (campaign and campaign.per_second) or per_second), ramp_s),
+        duration_s=duration_s(devices, min(per_second, (campaign and campaign.per_second) or per_second), ramp_s),
     )
 
 
-def users_at_night(timezones: dict[str, int], start: datetime) -> int:
+def users_at_night(timezones: Mapping[str, int], start: datetime) -> int:
     """Users for whom it is between 22:00 and 08:00 at `start`. Users in unknown time zones are not counted."""
     total = 0
     for name, users in timezones.items():
@@ -63,7 +70,7 @@ def users_at_night(timezones: dict[str, int], start: datetime) -> int:
     return total
 
 
-def shares(count: AudienceFigures, campaign: Campaign) -> tuple[ArmShare, ...]:
+def shares(count: Counts, campaign: Campaign) -> tuple[ArmShare, ...]:
     """The expected users of every arm, control included."""
     return tuple(
         ArmShare(

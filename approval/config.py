@@ -18,6 +18,7 @@ class Settings(msgspec.Struct, frozen=True):
     ledger_table: str
     approval_table: str
     control_function: str
+    audience_function: str
     signing_secret_arn: str
     mail_from: str
     requesters: tuple[str, ...]
@@ -34,6 +35,7 @@ _NAMES = {
     "ledger_table": "TABLE",
     "approval_table": "APPROVAL_TABLE",
     "control_function": "CONTROL_FUNCTION",
+    "audience_function": "AUDIENCE_FUNCTION",
     "signing_secret_arn": "SIGNING_SECRET_ARN",
     "mail_from": "MAIL_FROM",
 }

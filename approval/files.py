@@ -1,6 +1,7 @@
 """Approval's objects in S3: audiences, batch files, test files, rows of test runs."""
 
 import gzip
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +12,10 @@ from notifier.model.campaign import Part
 from notifier.model.run import source_of
 
 AUDIENCES = "audiences/"
+MADE_HERE = ("audiences/prepared/", "audiences/queried/")
+"""What the audience function writes: nobody chooses from it."""
 _MAX_LISTED = 500
+_MAX_LOOKED_AT = 5_000
 PUT_ATTEMPTS = 4
 """How often a conditional PUT is tried that S3 answers with a conflict."""
 _GONE = ("404", "NoSuchKey", "NoSuchVersion", "NotFound")
@@ -61,32 +65,26 @@ class Files:
 
     def audiences(self) -> list[AudienceFile]:
         """The audiences to choose from, newest first."""
-        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=AUDIENCES, MaxKeys=_MAX_LISTED)
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=AUDIENCES, PaginationConfig={"MaxItems": _MAX_LOOKED_AT}
+        )
         found = [
             AudienceFile(item["Key"], item["Size"], int(item["LastModified"].timestamp() * 1000))
-            for item in answer.get("Contents", ())
-            if item["Size"]
+            for page in pages
+            for item in page.get("Contents", ())
+            if item["Size"] and not item["Key"].startswith(MADE_HERE)
         ]
-        return sorted(found, key=lambda file: file.modified_at_ms, reverse=True)
+        return sorted(found, key=lambda file: file.modified_at_ms, reverse=True)[:_MAX_LISTED]
 
-    def pinned(self, keys: tuple[str, ...]) -> tuple[tuple[Part, ...], tuple[str, ...]]:
-        """The objects as they are now, by version and ETag; and the keys that are not there or not audiences."""
-        parts, missing = [], []
-        for key in keys:
-            head = self._head(key) if key.startswith(AUDIENCES) else None
-            if head is None:
-                missing.append(key)
-                continue
-            version = head.get("VersionId")
-            parts.append(
-                Part(
-                    key=key,
-                    bucket=self._bucket,
-                    version_id=None if version == "null" else version,  # "null": written before versioning was on
-                    etag=head["ETag"].strip('"'),
-                )
-            )
-        return tuple(parts), tuple(missing)
+    def manifest(self, key: str) -> tuple[bytes, datetime] | None:
+        """A prepared audience's manifest, and when it was written; None where it is gone."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _GONE:
+                return None
+            raise
+        return answer["Body"].read(), answer["LastModified"]
 
     def changed_parts(self, parts: tuple[Part, ...]) -> tuple[str, ...]:
         """The keys whose object is no longer the one that was pinned."""

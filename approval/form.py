@@ -10,8 +10,11 @@ import msgspec
 
 MAX_LANGUAGES = 30
 MAX_VARIANTS = 8
+MAX_SOURCES = 10
+MAX_FILTERS = 5
 MAX_FIELD_CHARS = 5_000
 MAX_DIGITS = 10
+HOWS = ("and", "or", "without")
 TEXTS = ("title", "body", "image_url", "deep_link")
 
 
@@ -37,6 +40,28 @@ class VariantForm(msgspec.Struct, frozen=True, omit_defaults=True):
     languages: tuple[Texts, ...] = ()
 
 
+class SourceForm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One more group of users: those of a named query, or of files.
+
+    Args:
+        how: how it is combined with those above: `and`, `or`, `without`.
+        files: keys, folders and patterns, one in a line.
+        parameters: what was typed for the query's parameters, by name.
+    """
+
+    how: str = "and"
+    query: str = ""
+    files: str = ""
+    parameters: dict[str, tuple[str, ...]] = {}
+
+
+class FilterForm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Only users who have one of these values in a column. `values` has commas between them."""
+
+    column: str = ""
+    values: str = ""
+
+
 class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     """The whole form, as typed."""
 
@@ -50,12 +75,22 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     variants: tuple[VariantForm, ...] = ()
     control_percent: str = ""
     audience: tuple[str, ...] = ()
+    files: str = ""
+    sources: tuple[SourceForm, ...] = ()
+    filters: tuple[FilterForm, ...] = ()
     timezone: str = "UTC"
     start: str = ""
     latest: str = ""
     per_second: str = ""
     approvers: str = ""
     legal: str = ""
+
+
+def names_in(form: Form) -> tuple[str, ...]:
+    """What the form's audience is made of, as it was chosen: keys, folders, patterns, names of queries."""
+    typed = [line.strip() for text in (form.files, *(one.files for one in form.sources)) for line in text.splitlines()]
+    queries = [one.query for one in form.sources]
+    return tuple(dict.fromkeys(name for name in (*form.audience, *typed, *queries) if name))
 
 
 Fields = Mapping[str, list[str]]
@@ -87,6 +122,8 @@ def read_form(fields: Fields) -> Form:
         languages=tuple(texts for _, texts in languages),
         variants=tuple(variant for variant in variants if _is_filled_in(variant)),
         audience=tuple(dict.fromkeys(key for key in fields.get("audience", ()) if key)),
+        sources=tuple(one for one in _sources(fields) if one.query or one.files),
+        filters=tuple(one for one in _filters(fields) if one != FilterForm()),
     )
 
 
@@ -95,6 +132,7 @@ _PLAIN = (
     "experiment",
     *TEXTS,
     "control_percent",
+    "files",
     "timezone",
     "start",
     "latest",
@@ -116,6 +154,27 @@ def _variant(fields: Fields, n: int, languages: list[tuple[int, Texts]]) -> Vari
         **{field: _one(fields, prefix + field) for field in TEXTS},
         languages=tuple(_texts(fields, f"{prefix}languages.{m}.", texts.locale) for m, texts in languages),
     )
+
+
+def _sources(fields: Fields) -> Iterator[SourceForm]:
+    for n in _indexes(fields, "sources", MAX_SOURCES):
+        place = f"sources.{n}."
+        query = _one(fields, f"{place}query")
+        how = _one(fields, f"{place}how")
+        given = f"{place}parameters."
+        # Of another query chosen before: its values mean nothing for this one.
+        same = _one(fields, f"{place}shown") in ("", query)
+        parameters = {
+            name.removeprefix(given): tuple(value.replace("\r\n", "\n").strip() for value in values)
+            for name, values in fields.items()
+            if same and query and name.startswith(given)
+        }
+        yield SourceForm(how if how in HOWS else "and", query, _one(fields, f"{place}files"), parameters)
+
+
+def _filters(fields: Fields) -> Iterator[FilterForm]:
+    for n in _indexes(fields, "filters", MAX_FILTERS):
+        yield FilterForm(_one(fields, f"filters.{n}.column"), _one(fields, f"filters.{n}.values"))
 
 
 def _texts(fields: Fields, prefix: str, locale: str) -> Texts:
@@ -140,8 +199,7 @@ def flat(form: Form) -> Iterator[tuple[str, str]]:
     """Every field of the form by its path, as `read_form` reads it."""
     for name in _PLAIN:
         yield name, getattr(form, name)
-    for key in form.audience:
-        yield "audience", key
+    yield from _flat_audience(form)
     for n, texts in enumerate(form.languages):
         for name in ("locale", *TEXTS):
             yield f"languages.{n}.{name}", getattr(texts, name)
@@ -153,8 +211,22 @@ def flat(form: Form) -> Iterator[tuple[str, str]]:
                 yield f"variants.{n}.languages.{m}.{name}", getattr(texts, name)
 
 
+def _flat_audience(form: Form) -> Iterator[tuple[str, str]]:
+    for key in form.audience:
+        yield "audience", key
+    for n, source in enumerate(form.sources):
+        for name in ("how", "query", "files"):
+            yield f"sources.{n}.{name}", getattr(source, name)
+        for name, values in source.parameters.items():
+            for value in values:
+                yield f"sources.{n}.parameters.{name}", value
+    for n, one in enumerate(form.filters):
+        yield f"filters.{n}.column", one.column
+        yield f"filters.{n}.values", one.values
+
+
 def with_one_more(form: Form, wish: str) -> Form:
-    """The form with an empty language (`add_language`) or variant added.
+    """The form with an empty language (`add_language`), group of users, filter or variant added.
 
     The first time two variants are added, half and half: one alone compares with nothing.
     """
@@ -162,6 +234,10 @@ def with_one_more(form: Form, wish: str) -> Form:
         # Variants have the form's languages, in the same order.
         more = tuple(msgspec.structs.replace(v, languages=(*v.languages, Texts())) for v in form.variants)
         return msgspec.structs.replace(form, languages=(*form.languages, Texts()), variants=more)
+    if wish == "add_source":
+        return msgspec.structs.replace(form, sources=(*form.sources, SourceForm()))
+    if wish == "add_filter":
+        return msgspec.structs.replace(form, filters=(*form.filters, FilterForm()))
     blank = tuple(Texts(locale=texts.locale) for texts in form.languages)
     names = [name for name in "abcdefghijkl" if name not in {variant.name for variant in form.variants}]
     if form.variants:
@@ -172,7 +248,10 @@ def with_one_more(form: Form, wish: str) -> Form:
 
 
 def without(form: Form, what: str) -> Form:
-    """The form without one language (`languages.0`) or variant (`variants.1`). Unchanged where there is no such one."""
+    """The form without one language (`languages.0`), variant (`variants.1`), group of users or filter.
+
+    Unchanged where there is no such one.
+    """
     group, _, number = what.partition(".")
     if not number.isdecimal() or len(number) >= MAX_DIGITS:
         return form
@@ -182,6 +261,10 @@ def without(form: Form, what: str) -> Form:
             msgspec.structs.replace(v, languages=(*v.languages[:n], *v.languages[n + 1 :])) for v in form.variants
         )
         return msgspec.structs.replace(form, languages=(*form.languages[:n], *form.languages[n + 1 :]), variants=kept)
+    if group == "sources":
+        return msgspec.structs.replace(form, sources=(*form.sources[:n], *form.sources[n + 1 :]))
+    if group == "filters":
+        return msgspec.structs.replace(form, filters=(*form.filters[:n], *form.filters[n + 1 :]))
     if group == "variants":
         return msgspec.structs.replace(form, variants=(*form.variants[:n], *form.variants[n + 1 :]))
     return form

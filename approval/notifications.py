@@ -1,6 +1,6 @@
 """The mails: sign-in links, reviews to approvers, decisions to requesters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -38,7 +38,7 @@ class Notifications:
         approvers: tuple[str, ...],
         limits: Limits,
         forecast: Callable[[Request], Forecast | None],
-        samples: Callable[[Request], list[dict[str, Any]]],
+        samples: Callable[[Request], Sequence[Mapping[str, Any]]],
     ) -> None:
         self._send_mail = send
         self._send_link = send_link

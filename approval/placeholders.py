@@ -10,7 +10,7 @@ from notifier.content.compile import compiled
 from notifier.content.render import USER_ID
 from notifier.content.template import BadTemplate
 from notifier.content.text_checks import sent_as_it_is, unquoted_in
-from notifier.counting.counter import MAX_NAME_CHARS, OTHER, AudienceFigures
+from notifier.model.audience_counts import MAX_NAME_CHARS, Counts
 from notifier.model.spelling import BrokenRecord
 from notifier.model.suspicious_values import warnings_in
 
@@ -28,7 +28,7 @@ class Gap(msgspec.Struct, frozen=True):
     is_needed: bool
 
 
-def gaps(form: Form, count: AudienceFigures | None) -> tuple[Gap, ...]:
+def gaps(form: Form, count: Counts | None) -> tuple[Gap, ...]:
     """Every placeholder that some user has no attribute for, those without a default first."""
     found: dict[str, bool] = {}
     for _, text in _texts(form):
@@ -36,14 +36,14 @@ def gaps(form: Form, count: AudienceFigures | None) -> tuple[Gap, ...]:
         for name in names:
             found[name] = found.get(name, False) or name in needed
     seen = [
-        Gap(name, missing, users_of(count), is_needed)
+        Gap(name, missing, count.users, is_needed)
         for name, is_needed in found.items()
         if count is not None and (missing := missing_for(name, count))
     ]
     return tuple(sorted(seen, key=lambda gap: (not gap.is_needed, -gap.missing, gap.name)))
 
 
-def placeholder_faults(form: Form, count: AudienceFigures | None) -> Faults:
+def placeholder_faults(form: Form, count: Counts | None) -> Faults:
     """Texts that could not be rendered for some user, by field."""
     faults: Faults = {}
     if count is None:
@@ -55,23 +55,23 @@ def placeholder_faults(form: Form, count: AudienceFigures | None) -> Faults:
         for name in sorted(placeholders(text)[1]):
             if missing := missing_for(name, count):
                 faults[place] = (
-                    f"{missing:,} of {users_of(count):,} users have no {name}: they would get nothing. "
+                    f"{missing:,} of {count.users:,} users have no {name}: they would get nothing. "
                     f"Give it a default: {{{{ {name} | default: '…' }}}}"
                 )
                 break
     return faults
 
 
-def lookalike_warnings(form: Form, count: AudienceFigures | None) -> tuple[str, ...]:
+def lookalike_warnings(form: Form, count: Counts | None) -> tuple[str, ...]:
     """What looks like a placeholder of an attribute in the audience, but would be sent literally."""
     if count is None:
         return ()
     return tuple(dict.fromkeys(said for _, text in _texts(form) for said in sent_as_it_is(text, count.attributes)))
 
 
-def _unquoted(text: str, count: AudienceFigures) -> list[str]:
+def _unquoted(text: str, count: Counts) -> list[str]:
     """Words that should be in quotes. Empty before the count, and with more attributes than the count keeps apart."""
-    if OTHER in count.attributes or not users_of(count):
+    if not count.are_all_attributes_named or not count.users:
         return []
     try:
         return sorted(unquoted_in(text, count.attributes))
@@ -79,7 +79,7 @@ def _unquoted(text: str, count: AudienceFigures) -> list[str]:
         return []
 
 
-def audience_warnings(form: Form, count: AudienceFigures | None) -> tuple[str, ...]:
+def audience_warnings(form: Form, count: Counts | None) -> tuple[str, ...]:
     """Words for no value in what the texts print, and tokens that look like the other gateway's."""
     if count is None:
         return ()
@@ -87,17 +87,12 @@ def audience_warnings(form: Form, count: AudienceFigures | None) -> tuple[str, .
     return tuple(warnings_in(count.null_words, count.other_gateway, names))
 
 
-def users_of(count: AudienceFigures) -> int:
-    """Users with a valid device: the count has each of them once, under a time zone or without one."""
-    return sum(count.timezones.values()) + count.without_timezone
-
-
-def missing_for(name: str, count: AudienceFigures) -> int:
+def missing_for(name: str, count: Counts) -> int:
     """Users without the attribute. 0 where the count does not know it, because the audience has too many attributes."""
-    key = name[:MAX_NAME_CHARS]
-    if name == USER_ID or (OTHER in count.attributes and key not in count.attributes):
-        return 0
-    return max(0, users_of(count) - count.attributes.get(key, 0))
+    known = count.attributes.get(name[:MAX_NAME_CHARS])
+    if known is not None:
+        return known.lacking
+    return 0 if name == USER_ID or not count.are_all_attributes_named else count.users
 
 
 @lru_cache(maxsize=500)

@@ -1,6 +1,6 @@
 """Previews of a campaign: its texts for one user, on both platforms, with the size of the payload."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -57,7 +57,7 @@ class Preview(msgspec.Struct, frozen=True):
         return self.size_bytes > MAX_PAYLOAD_BYTES
 
 
-def recipient_of(sample: dict[str, Any] | None, locale: str | None = None) -> Recipient:
+def recipient_of(sample: Mapping[str, Any] | None, locale: str | None = None) -> Recipient:
     """A user of the audience with a device that is no real one; without a sample, a user without attributes."""
     # A sample's devices are masked. The reader of records wants one that looks real, or it refuses the whole record.
     record = {k: v for k, v in (sample or {}).items() if k not in ("devices", "token", "gateway", "environment")}
@@ -68,7 +68,7 @@ def recipient_of(sample: dict[str, Any] | None, locale: str | None = None) -> Re
     return msgspec.structs.replace(recipient, locale=locale if locale is not None else recipient.locale)
 
 
-def previews(campaign: Campaign, sample: dict[str, Any] | None) -> tuple[Preview, ...]:
+def previews(campaign: Campaign, sample: Mapping[str, Any] | None) -> tuple[Preview, ...]:
     """Every arm but control, in every language it has, on Android and iOS.
 
     Raises:
@@ -77,7 +77,7 @@ def previews(campaign: Campaign, sample: dict[str, Any] | None) -> tuple[Preview
     return tuple(_previews(campaign, Renderer(campaign), sample))[:MAX_PREVIEWS]
 
 
-def _previews(campaign: Campaign, renderer: Renderer, sample: dict[str, Any] | None) -> Iterator[Preview]:
+def _previews(campaign: Campaign, renderer: Renderer, sample: Mapping[str, Any] | None) -> Iterator[Preview]:
     for arm in arms_of(campaign):
         for locale in locales_of(campaign, arm):
             wording, texts, fault = _personalised(renderer, arm, recipient_of(sample, locale))

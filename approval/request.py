@@ -98,6 +98,8 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request. All times in milliseconds since the epoch; `version` counts its writes.
 
     `campaign` and `parts` are the content that approvers decide on: made from the form when it was submitted.
+    `manifest` is the key of the prepared audience that has the parts. It is empty where the release before has pinned
+    the files that were chosen.
     """
 
     id: str
@@ -117,6 +119,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     written: Written | None = None
     copied_from: str = ""
     users: int | None = None
+    manifest: str = ""
 
     @property
     def title(self) -> str:
@@ -168,6 +171,12 @@ def batch_file(campaign: Campaign, parts: tuple[Part, ...]) -> bytes:
     return _plain({"campaign": campaign, "audience": Audience(parts)})
 
 
+def parts_request(request: Request) -> dict[str, Any]:
+    """The pinned files of a request as the audience function's request: to count what is sent as it is."""
+    named: dict[str, Any] = msgspec.to_builtins(Audience(request.parts))
+    return named
+
+
 def file_of_test(campaign: Campaign, users: list[dict[str, Any]]) -> bytes:
     """A batch file that holds its users."""
     return _plain({"campaign": campaign, "users": users})
@@ -181,6 +190,13 @@ def needed_approvals(users: int, limits: Limits) -> int:
 def needs_tick(repeated_tokens: int, devices: int) -> bool:
     """Whether the audience has so many repeated tokens that an approver must tick that they have seen it."""
     return devices > 0 and repeated_tokens / devices > REPEATED_TICK_SHARE
+
+
+class PinnedAudience(msgspec.Struct, frozen=True):
+    """A prepared audience: its objects, and the key of the manifest that says what they are."""
+
+    parts: tuple[Part, ...]
+    manifest: str
 
 
 def created(id_: str, by: str, now_ms: int, limits: Limits, form: Form = Form(), copied_from: str = "") -> Request:  # noqa: B008
@@ -204,12 +220,12 @@ def changed(request: Request, by: str, now_ms: int, form: Form) -> Request:
 
 
 def submitted(
-    request: Request, by: str, now_ms: int, campaign: Campaign, parts: tuple[Part, ...], limits: Limits
+    request: Request, by: str, now_ms: int, campaign: Campaign, audience: PinnedAudience, limits: Limits
 ) -> Request:
     """In review: from now on its content does not change."""
     _require_requester(request, by)
     _require_state(request, now_ms, State.DRAFT)
-    if not parts:
+    if not audience.parts:
         raise Refused("The request has no audience.")
     # The form was checked before; by the time of this write its latest time may have passed.
     if _is_too_late(campaign, now_ms):
@@ -219,7 +235,8 @@ def submitted(
         now_ms,
         state=State.IN_REVIEW,
         campaign=campaign,
-        parts=parts,
+        parts=audience.parts,
+        manifest=audience.manifest,
         approvals=(),  # of an earlier review of this request: they were for other content
         submitted_at_ms=now_ms,
         expires_at_ms=now_ms + limits.review_days * DAY_MS,
@@ -236,6 +253,7 @@ def taken_back(request: Request, by: str, now_ms: int, limits: Limits) -> Reques
         state=State.DRAFT,
         campaign=None,
         parts=(),
+        manifest="",
         approvals=(),
         submitted_at_ms=None,
         expires_at_ms=now_ms + limits.draft_days * DAY_MS,
@@ -278,7 +296,7 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
     counted = decision.counted
     # Without the count it is not known how many approvers are needed.
     if counted is None:
-        raise Refused("The audience is still being counted. Approve when the figures are there.")
+        raise Refused("The audience is not counted. Approve when the figures are there.")
     if needs_tick(counted.repeated_tokens, counted.devices) and not decision.repeats_ticked:
         raise Refused("More than 0.1 % of the devices are listed more than once. Tick that you have seen it.")
     approvals = (*request.approvals, Approval(by, now_ms, request.content_hash))

@@ -9,6 +9,7 @@ import msgspec
 from approval import request as rules
 from approval.access import Access
 from approval.audience import Forecast, forecast
+from approval.audience_form import Chosen, chosen_audience
 from approval.config import Settings
 from approval.files import Files
 from approval.form import Faults, Form
@@ -16,11 +17,23 @@ from approval.form_campaign import gateway_faults, read_campaign_of
 from approval.notifications import Notifications
 from approval.people import Person, address_of, domains, is_in, mail_recipients, named
 from approval.placeholders import placeholder_faults
-from approval.request import Counted, Decision, Refused, Request, State, Step, batch_file, require
+from approval.prepared import Audiences, AudienceSeen
+from approval.queries import OfferedQuery, Queries
+from approval.request import (
+    Counted,
+    Decision,
+    PinnedAudience,
+    Refused,
+    Request,
+    State,
+    Step,
+    batch_file,
+    parts_request,
+    require,
+)
 from approval.runs import ControlAction, Runs
 from approval.store import KEEP_S, AuditEntry, Store
-from notifier.counting.job import CountJob, CountStatus
-from notifier.model.campaign import Campaign, Part
+from notifier.model.campaign import Campaign
 
 MAX_NAMED = 20
 """Approvers that a requester may name."""
@@ -57,6 +70,8 @@ class RequestService:
         access: Access,
         files: Files,
         runs: Runs,
+        audiences: Audiences,
+        queries: Queries,
         now: Callable[[], datetime],
         log: Callable[..., None],
     ) -> None:
@@ -66,6 +81,8 @@ class RequestService:
         self._access = access
         self._files = files
         self._runs = runs
+        self._audiences = audiences
+        self._queries = queries
         self._now = now
         self._log = log
 
@@ -97,7 +114,7 @@ class RequestService:
         return request
 
     def save(self, id_: str, person: Person, form: Form, version: int | None) -> Request:
-        """Save the form in the draft, and have its audience counted if it never was.
+        """Save the form in the draft.
 
         Args:
             version: of the request that the form was made from; None where the page did not say.
@@ -115,35 +132,66 @@ class RequestService:
             return after
 
         _, after = self._store.change(id_, step, self._entry(Step.CHANGED, person))
-        if form.audience:
-            self.ensure_counted(form.audience, person)
         return after
 
-    def ensure_counted(self, keys: tuple[str, ...], person: Person) -> None:
-        """Have these objects counted, unless that is done or under way."""
-        parts, _ = self._files.pinned(keys)
-        job = self._runs.count(parts) if parts else None
-        if parts and (job is None or job.status is CountStatus.FAILED):
-            self._runs.begin_count(parts, person.email)
+    def count(self, id_: str, person: Person) -> None:
+        """Have the audience of a request made and counted: of a draft, or of one that the release before has counted.
 
-    def read(self, form: Form, requester: str) -> tuple[Campaign | None, tuple[Part, ...], Faults]:
-        """The form's campaign and pinned audience, and its faults by field. No campaign without a valid form."""
+        Raises:
+            Incomplete: with what is wrong with the choice.
+        """
+        request = self._store.request(id_)
+        is_mine = person.email == request.requester
+        require(is_mine or person.is_approver, "Only the requester and approvers can have it counted.")
+        if request.campaign is not None:
+            wanted = parts_request(request)
+        else:
+            require(is_mine, "Only the requester can change a request.")
+            chosen = self.chosen(request.form)
+            if chosen.request is None:
+                raise Incomplete(chosen.faults)
+            wanted = chosen.request
+        self._audiences.order(wanted, self.now_ms // 1000)
+        self._log("counted", request_id=id_, by=person.email)
+
+    def chosen(self, form: Form) -> Chosen:
+        """Whom the form means."""
+        return chosen_audience(form, self.offered())
+
+    def offered(self) -> dict[str, OfferedQuery]:
+        """The stored queries that may be chosen."""
+        return self._queries.offered()
+
+    def audience_of_form(self, form: Form) -> AudienceSeen:
+        """The audience of a form, with its latest count."""
+        return self._audiences.seen(self.chosen(form).request)
+
+    def audience_of(self, request: Request) -> AudienceSeen:
+        """The audience of a request: the one that was pinned when it was submitted."""
+        if request.campaign is None:
+            return self.audience_of_form(request.form)
+        if request.manifest:
+            prepared = self._audiences.prepared(request.manifest)
+            return AudienceSeen(prepared.manifest.request if prepared else None, None, prepared)
+        # Submitted to the release before, which pinned the files themselves and counted them in another way. They can
+        # be counted again, and are sent as they were pinned.
+        return self._audiences.seen(parts_request(request))
+
+    def read(self, form: Form, requester: str) -> tuple[Campaign | None, AudienceSeen, Faults]:
+        """The form's campaign and audience, and its faults by field. No campaign without a valid form."""
         campaign, faults = read_campaign_of(form, self._now())
         if campaign is not None:
             faults |= gateway_faults(form, campaign)
-        parts, missing = self._files.pinned(form.audience)
-        if missing:
-            faults["audience"] = f"Not there any more: {', '.join(missing)}"
-        elif not parts:
-            faults["audience"] = "Choose whom to send it to."
+        chosen = self.chosen(form)
+        faults |= chosen.faults
+        audience = self._audiences.seen(chosen.request)
         if campaign is not None and self._runs.knows_campaign(campaign.id):
             faults["name"] = "A campaign of this name was sent already. Give this one another name."
-        job = self.count_job(parts)
-        for field, fault in placeholder_faults(form, job.result if job else None).items():
+        for field, fault in placeholder_faults(form, audience.counts).items():
             faults.setdefault(field, fault)
         if fault := self._approvers_fault(named(form.approvers), requester):
             faults["approvers"] = fault
-        return campaign, parts, faults
+        return campaign, audience, faults
 
     def _approvers_fault(self, chosen: tuple[str, ...], requester: str) -> str:
         """What is wrong with the approvers whom the requester has named, or that no approver would get a mail."""
@@ -167,21 +215,35 @@ class RequestService:
         """
         require(person.is_requester, "Only requesters can submit a request.")
         draft = self._store.request(id_)
-        campaign, parts, faults = self.read(draft.form, person.email)
-        if faults or campaign is None:
+        campaign, audience, faults = self.read(draft.form, person.email)
+        if fault := self._not_counted(audience):
+            faults.setdefault("audience", fault)
+        if faults or campaign is None or audience.prepared is None:
             raise Incomplete(faults)
+        pinned = PinnedAudience(audience.prepared.parts, audience.prepared.key)
 
         def step(request: Request) -> Request:
             # The campaign was read from this version of the form: another one was not checked.
             if request.version != draft.version:
                 raise Refused(_ELSEWHERE)
-            return rules.submitted(request, person.email, self.now_ms, campaign, parts, self._limits)
+            return rules.submitted(request, person.email, self.now_ms, campaign, pinned, self._limits)
 
         _, after = self._store.change(id_, step, self._entry(Step.SUBMITTED, person))
-        self.ensure_counted(tuple(part.key for part in parts), person)
         self._log(Step.SUBMITTED, request_id=id_, by=person.email, content_hash=after.content_hash)
         notifications.review(after)
         return after
+
+    def _not_counted(self, audience: AudienceSeen) -> str:
+        """Why this audience cannot be pinned: what approvers decide on is the audience that was counted."""
+        if audience.request is None:
+            return ""  # the choice itself has faults
+        if audience.is_counting:
+            return "It is still being counted. Send it for review when the figures are there."
+        if audience.prepared is None:
+            return f"It could not be counted: {audience.fault}" if audience.fault else "Count it first."
+        if changed := self._audiences.changed_since(audience.prepared):
+            return f"Changed since it was counted: {', '.join(changed)}. Count it again."
+        return ""
 
     def take_back(self, id_: str, person: Person) -> Request:
         """Take a request out of review, to change it."""
@@ -289,22 +351,29 @@ class RequestService:
         """Audience files that have changed since the request was submitted."""
         return self._files.changed_parts(request.parts)
 
-    def count_job(self, parts: tuple[Part, ...]) -> CountJob | None:
-        """The counting job of pinned parts; None when there is none."""
-        return self._runs.count(parts) if parts else None
+    def newer_files(self, request: Request) -> tuple[str, ...]:
+        """Files that have changed since the audience was made of them. What is sent is what was counted."""
+        prepared = self._audiences.prepared(request.manifest) if request.manifest else None
+        return self._audiences.changed_since(prepared) if prepared is not None else ()
 
     def _counted(self, request: Request) -> Counted | None:
-        job = self.count_job(request.parts)
-        if job is None or job.result is None or job.result.repeated_tokens is None:
+        counts = self.audience_of(request).counts
+        if counts is None:
             return None
-        return Counted(job.result.users, job.result.devices, job.result.repeated_tokens)
+        # Of a prepared audience nothing that is repeated is sent to.
+        return Counted(counts.users, counts.device_count, 0 if request.manifest else counts.repeated_tokens)
 
-    def forecast(self, job: CountJob | None, campaign: Campaign | None) -> Forecast | None:
-        """What sending to a counted audience would mean; None while it is counted."""
-        if job is None or job.result is None:
+    def forecast(self, audience: AudienceSeen, campaign: Campaign | None, *, repeats: bool = False) -> Forecast | None:
+        """What sending to a counted audience would mean; None while it is not counted.
+
+        Args:
+            repeats: whether repeated tokens are sent to: see `approval.audience.forecast`.
+        """
+        if audience.counts is None:
             return None
         start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
-        return forecast(job.result, start, campaign, self._settings.fcm_per_second, self._settings.ramp_s)
+        settings = self._settings
+        return forecast(audience.counts, start, campaign, settings.fcm_per_second, settings.ramp_s, repeats=repeats)
 
     # -- the run ------------------------------------------------------------------------------------------------------
 

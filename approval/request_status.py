@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from approval.files import Files, RowSeen
+from approval.prepared import AudienceSeen
 from approval.request import Request, State
 from approval.runs import Runs, RunSeen
 from approval.store import Store, TestPush
-from notifier.counting.job import CountJob
 from notifier.model.campaign import CONTROL
 
 TESTS_AWAITED_MS = 300_000
@@ -40,18 +40,18 @@ class RequestStatus:
         self._runs = runs
         self._now_ms = now_ms
 
-    def values(self, request: Request, job: CountJob | None) -> dict[str, Any]:
-        """The values of `_status.html`, but for the audience's. `job`: the counting job of the request's audience.
+    def values(self, request: Request, audience: AudienceSeen) -> dict[str, Any]:
+        """The values of `_status.html`, but for the audience's.
 
         `live` is whether anything may still change: then the page refreshes itself.
         """
         run = self._runs.run(request.written.run_id) if request.written else None
-        devices = job.result.devices if job and job.result else 0
+        devices = audience.counts.device_count if audience.counts else 0
         settled = run.account.settled if run else 0
         tests = [self._test_seen(test) for test in self._store.tests(request.id)]
         # No run yet, or one that is not over. A run may take minutes to appear: S3's event comes first.
         is_sending = request.written is not None and not (run and run.is_over)
-        is_counting = request.campaign is not None and not (job and job.result) and request.state is State.IN_REVIEW
+        is_counting = request.state is State.IN_REVIEW and audience.is_counting
         return {
             "run": run,
             "arms": _arms(run) if run else (),

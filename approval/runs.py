@@ -10,8 +10,6 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from approval.table import Table
-from notifier.counting.job import CountJob, count_id
-from notifier.counting.store import job_of
 from notifier.dynamodb import IS_NEW, Item, condition_of, is_refused, item_of
 from notifier.model.account import Account
 from notifier.model.campaign import Part
@@ -95,18 +93,6 @@ class Runs(Table):
     def knows_campaign(self, campaign_id: str) -> bool:
         """Whether there has been a run of this campaign id: the notifier would refuse a second one."""
         return self._get(f"campaign#{campaign_id}", "campaign") is not None
-
-    # -- counting -----------------------------------------------------------------------------------------------------
-
-    def count(self, parts: Sequence[Part]) -> CountJob | None:
-        """The counting job of these objects; None when there is none."""
-        item = self._get(f"count#{count_id(parts)}", "count")
-        return job_of(item) if item is not None else None
-
-    def begin_count(self, parts: Sequence[Part], by: str) -> None:
-        """Ask the notifier to count these objects. Asynchronous: `count` shows how far it is."""
-        named = [{"bucket": p.bucket, "key": p.key, "version_id": p.version_id, "etag": p.etag} for p in parts]
-        self._invoke({"action": "count", "parts": named, "by": by})
 
     # -- approvals ----------------------------------------------------------------------------------------------------
 

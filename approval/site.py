@@ -258,11 +258,22 @@ class Site:
         saved = self._service.save(id, _person(call), form, _whole(call.one("version")))
         if button == "submit":
             return self._submit(call, saved)
-        if button in ("add_language", "add_variant"):
+        if button == "count":
+            return self._count(call, saved)
+        if button in ("add_language", "add_variant", "add_source", "add_filter"):
             # Shown and not saved: an empty block is dropped when the form is read.
             return page(self._views.edit(call, saved, with_one_more(form, button)))
-        anchor = f"#{block.partition('.')[0]}" if button == "remove" else ""
+        group = {"sources": "audience", "filters": "audience"}.get(block.partition(".")[0], block.partition(".")[0])
+        anchor = f"#{group}" if button == "remove" else "#audience" if button == "choose" else ""
         return see_other(call, f"/requests/{id}?done=saved{anchor}")
+
+    def _count(self, call: Call, saved: Request) -> Html:
+        """Have the audience of a draft made and counted. The page that follows shows how far it is."""
+        try:
+            self._service.count(saved.id, _person(call))
+        except Incomplete as error:
+            return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+        return see_other(call, f"/requests/{saved.id}?done=count#audience")
 
     def _submit(self, call: Call, saved: Request) -> Html:
         notifications = self._notifications(call)
@@ -297,8 +308,8 @@ class Site:
                 done = "approved" if after.state is State.APPROVED else "approved_one"
             case "reject":
                 service.reject(id, person, call.one("comment"), notifications)
-            case "finish":
-                service.finish(id, person)
+            case "finish" | "count":
+                (service.finish if action == "finish" else service.count)(id, person)
             case "test":
                 self._tests.send(id, person, _whole(call.one("sample")))
             case "pause" | "resume" | "cancel":
@@ -312,9 +323,8 @@ class Site:
         person = _person(call)
         if not person.is_requester:
             raise Forbidden("Only requesters can make a request.")
+        # Nothing is counted here: that costs, and somebody is typing.
         form = read_form(call.fields)
-        if form.audience and call.one("count") == "yes":
-            self._service.ensure_counted(form.audience, person)
         return data(self._views.preview(call, form, _whole(call.one("sample")) or 0))
 
     # -- test devices -------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import msgspec
 from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import ClientError
 
+from approval.form import names_in
 from approval.request import Request, State
 from approval.table import Table
 from notifier.dynamodb import IS_NEW, Item, Update, condition_of, item_of
@@ -273,7 +274,7 @@ def _listed(request: Request) -> ListedRequest:
         created_at_ms=request.created_at_ms,
         updated_at_ms=request.updated_at_ms,
         expires_at_ms=request.expires_at_ms,
-        audience=tuple(part.key for part in request.parts) or form.audience,
+        audience=names_in(form),
         run_id=request.written.run_id if request.written else "",
         users=request.users,
     )

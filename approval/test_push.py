@@ -1,7 +1,7 @@
 """Test pushes: what a request would send, sent to the tester's own phones."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +40,7 @@ class TestPushes:
 
     Args:
         bucket: where their batch files are written.
+        samples: users of a request's audience, their tokens masked.
         now_ms: milliseconds since the epoch.
         log: logs a step with fields. None of them holds a token or a secret.
     """
@@ -53,9 +54,11 @@ class TestPushes:
         access: Access,
         files: Files,
         runs: Runs,
+        samples: Callable[[Request], Sequence[Mapping[str, Any]]],
         now_ms: Callable[[], int],
         log: Callable[..., None],
     ) -> None:
+        self._samples_of = samples
         self._bucket = bucket
         self._store = store
         self._access = access
@@ -96,8 +99,7 @@ class TestPushes:
         return len(pairs)
 
     def _samples(self, request: Request) -> list[dict[str, Any]]:
-        job = self._runs.count(request.parts) if request.parts else None
-        return job.samples if job is not None else []
+        return [dict(sample) for sample in self._samples_of(request)]
 
     def _write_test(
         self,

@@ -1,18 +1,20 @@
 """The values of each page, and the page rendered with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from approval.access import LinkData
+from approval.audience_form import columns_of, in_words
 from approval.config import Settings
 from approval.files import AudienceFile, Files
 from approval.form import TEXTS, Faults, Form, flat
 from approval.pages import Pages
 from approval.people import domains, mail_recipients, named
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
+from approval.prepared import AudienceSeen
 from approval.preview import Preview, campaign_for_preview, previews
 from approval.request import OPEN, Request, State, needed_approvals
 from approval.request_service import RequestService
@@ -21,12 +23,12 @@ from approval.runs import Runs
 from approval.same_audience import other_runs
 from approval.store import ListedRequest, Store, TestDevice
 from approval.web import Call
-from notifier.counting.job import CountJob
-from notifier.model.campaign import Campaign
+from notifier.model.campaign import Campaign, Part
 from notifier.model.recipient import masked
 
 DONE = {
     "saved": "Saved.",
+    "count": "The audience is being made and counted. This page follows it.",
     "submitted": "Sent for review. The approvers got a mail.",
     "unsent": "Sent for review, but not every approver could be mailed. Let them know yourself.",
     "take_back": "Back to a draft. Approvals given before count no more.",
@@ -48,6 +50,8 @@ DONE = {
 MAX_LISTED = 100
 MAX_QUERY_CHARS = 100
 MAX_SAMPLE_NAME_CHARS = 80
+MAX_MADE_OF = 20
+"""Files of an audience whose other runs are looked for."""
 
 
 class DeviceView(msgspec.Struct, frozen=True):
@@ -164,7 +168,7 @@ class Views:
 
     def edit(self, call: Call, request: Request, form: Form, faults: Faults | None = None, notice: str = "") -> str:
         """The form."""
-        files = self._files.audiences()
+        files, offered = self._files.audiences(), self._service.offered()
         known = {file.key for file in files}
         # A chosen file that was deleted stays in the list, so that the requester sees what to choose again.
         gone = tuple(AudienceFile(key, 0, 0) for key in form.audience if key not in known)
@@ -181,6 +185,9 @@ class Views:
             always_mailed=mail_recipients((), request.requester, self._settings.approvers),
             domains=domains(self._settings.approvers),
             first_fault=next((field for field, _ in flat(form) if field in (faults or {})), ""),
+            queries=tuple(sorted(offered.values(), key=lambda query: query.name)),
+            offered=offered,
+            columns=columns_of(form, offered),
             **self._preview_values(form, sample=0),
         )
 
@@ -192,35 +199,48 @@ class Views:
             "faults": faults,
             "phones": self._page("_phones.html", call, **values),
             "audience": self._page("_audience.html", call, **values),
-            "counting": bool(values["parts"]) and values["forecast"] is None,
+            "counting": values["seen"].is_counting,
         }
 
     def _preview_values(self, form: Form, sample: int) -> dict[str, Any]:
         campaign = campaign_for_preview(form, self._now())
-        parts, _ = self._files.pinned(form.audience)
-        job = self._service.count_job(parts)
-        return self._preview_values_of(campaign, job, sample) | {
-            "parts": parts,
-            "job": job,
-            "forecast": self._service.forecast(job, campaign),
-            "gaps": gaps(form, job.result if job else None),
-            "lookalikes": _warnings(form, job),
+        seen = self._service.audience_of_form(form)
+        return self._preview_values_of(campaign, seen, sample) | {
+            **self._audience_values(form, seen, campaign, is_pinned=True),
             "says_something": any(text for field, text in flat(form) if field.rpartition(".")[2] in TEXTS),
             "is_plan": False,
         }
 
-    def _preview_values_of(self, campaign: Campaign | None, job: CountJob | None, sample: int) -> dict[str, Any]:
-        samples = job.samples if job is not None else []
-        chosen = samples[sample] if sample < len(samples) else None
+    def _audience_values(
+        self, form: Form, seen: AudienceSeen, campaign: Campaign | None, *, is_pinned: bool
+    ) -> dict[str, Any]:
+        """The values of `_audience.html`.
+
+        Args:
+            is_pinned: whether the prepared audience itself is sent, and not the files that it was made of.
+        """
+        return {
+            "seen": seen,
+            "chosen": tuple(in_words(seen.request)) if seen.request is not None else (),
+            "sql": seen.prepared.manifest.queries if seen.prepared is not None else {},
+            "forecast": self._service.forecast(seen, campaign, repeats=not is_pinned),
+            "is_pinned": is_pinned,
+            "gaps": gaps(form, seen.counts),
+            "lookalikes": (*lookalike_warnings(form, seen.counts), *audience_warnings(form, seen.counts)),
+        }
+
+    def _preview_values_of(self, campaign: Campaign | None, seen: AudienceSeen, sample: int) -> dict[str, Any]:
+        chosen = seen.samples[sample] if sample < len(seen.samples) else None
         return {
             "previews": grouped(previews(campaign, chosen)) if campaign is not None else (),
-            "samples": tuple(_sample_name(n, record) for n, record in enumerate(samples)),
+            "samples": tuple(_sample_name(n, record) for n, record in enumerate(seen.samples)),
             "sample": sample if chosen is not None else 0,
         }
 
     def _review(self, call: Call, request: Request, notice: str) -> str:
-        job = self._service.count_job(request.parts)
-        forecast = self._service.forecast(job, request.campaign)
+        seen = self._service.audience_of(request)
+        of_audience = self._audience_values(request.form, seen, request.campaign, is_pinned=bool(request.manifest))
+        forecast = of_audience["forecast"]
         state = request.state_at(self._service.now_ms)
         sample = int(call.asked("sample")) if call.asked("sample").isdecimal() else 0
         person = call.visitor.person if call.visitor else None
@@ -234,9 +254,7 @@ class Views:
             state=state,
             content_hash=request.content_hash,
             changed=self._service.changed_parts(request) if state is State.IN_REVIEW else (),
-            parts=request.parts,
-            job=job,
-            forecast=forecast,
+            newer=self._service.newer_files(request) if state is State.IN_REVIEW else (),
             is_plan=True,
             needed=needed_approvals(forecast.count.users, self._settings.limits) if forecast else 1,
             is_mine=is_mine,
@@ -245,13 +263,12 @@ class Views:
             has_decided=any(approval.by == email for approval in request.approvals),
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
             mailed=mail_recipients(named(request.form.approvers), request.requester, self._settings.approvers),
-            gaps=gaps(request.form, job.result if job else None),
-            lookalikes=_warnings(request.form, job),
             devices=[_device_view(device) for device in self._store.devices(email)],
-            others=other_runs(request, self._store.listed(), self._runs),
+            others=other_runs(request, _made_of(seen), self._store.listed(), self._runs),
             trail=self._service.trail(request),
-            **self._preview_values_of(request.campaign, job, sample),
-            **self._request_status.values(request, job),
+            **of_audience,
+            **self._preview_values_of(request.campaign, seen, sample),
+            **self._request_status.values(request, seen),
         )
 
     # -- what the script refreshes ------------------------------------------------------------------------------------
@@ -259,19 +276,15 @@ class Views:
     def status(self, call: Call, id_: str) -> str:
         """The run, the tests and the count of a request: the part of its page that the script replaces."""
         request = self._store.request(id_)
-        job = self._service.count_job(request.parts)
+        seen = self._service.audience_of(request)
         return self._page(
             "_status.html",
             call,
             request=request,
             state=request.state_at(self._service.now_ms),
-            parts=request.parts,
-            job=job,
-            forecast=self._service.forecast(job, request.campaign),
-            gaps=gaps(request.form, job.result if job else None),
-            lookalikes=_warnings(request.form, job),
             is_plan=True,
-            **self._request_status.values(request, job),
+            **self._audience_values(request.form, seen, request.campaign, is_pinned=bool(request.manifest)),
+            **self._request_status.values(request, seen),
         )
 
     # -- devices ------------------------------------------------------------------------------------------------------
@@ -306,10 +319,10 @@ def grouped(found: tuple[Preview, ...]) -> tuple[tuple[str, tuple[tuple[str, tup
     return tuple((arm, tuple((locale, tuple(p)) for locale, p in group.items())) for arm, group in arms.items())
 
 
-def _warnings(form: Form, job: CountJob | None) -> tuple[str, ...]:
-    """What looks wrong in the texts, or in the audience."""
-    count = job.result if job else None
-    return (*lookalike_warnings(form, count), *audience_warnings(form, count))
+def _made_of(seen: AudienceSeen) -> tuple[Part, ...]:
+    """The files that a prepared audience was made of; a query's rows are none."""
+    inputs = seen.prepared.manifest.inputs if seen.prepared is not None else ()
+    return tuple(Part(one.key, one.bucket) for one in inputs if one.bucket)[:MAX_MADE_OF]
 
 
 def _as_now(listed: ListedRequest, now_ms: int) -> ListedRequest:
@@ -322,7 +335,7 @@ def _searched(listed: ListedRequest) -> str:
     return f"{listed.title} {listed.text} {listed.requester} {' '.join(listed.audience)}".lower()
 
 
-def _sample_name(n: int, record: dict[str, Any]) -> str:
+def _sample_name(n: int, record: Mapping[str, Any]) -> str:
     known = record.get("attributes") or {}
     return ", ".join(map(str, [*list(known.values())[:2], record.get("user_id", n + 1)]))[:MAX_SAMPLE_NAME_CHARS]
 

@@ -7,7 +7,7 @@ The modules in the order of the data's way:
 - `raw`: files of any format become raw rows: lines of JSON text with a number.
 - `rows`: raw rows become clean rows, by SQL where it can prove them clean, else by the worker's own reader.
 - `preparation`: clean rows become users, ordered, with one push per token.
-- `counts`: what an audience holds.
+- `counts`: what an audience holds; `suspicions`: what looks wrong in it; `samples`: a few users to look at.
 - `parts`: users become objects of at most 250,000.
 - `manifest_format`: what was made of what; written last, and once.
 - `build`: all of it, in the order that lets a killed attempt leave nothing behind that anything would read.

@@ -51,6 +51,7 @@ class Order(msgspec.Struct, frozen=True):
         composition: who of the inputs' users belongs to the audience; None for all.
         owners: with a composition, of each input the number of its source.
         lanes: into so many parts it is divided at least, if it is large enough: a lane is a range of parts.
+        queries: the SQL of each query by its name, for the manifest.
     """
 
     request: Mapping[str, Any]
@@ -61,6 +62,7 @@ class Order(msgspec.Struct, frozen=True):
     composition: Node | None = None
     owners: tuple[int, ...] = ()
     lanes: int = 1
+    queries: Mapping[str, str] = {}
 
     @property
     def id(self) -> str:
@@ -110,6 +112,7 @@ def build(
             parts=parts,
             counts=counts,
             invalid=_store_invalid(destination, folder, prepared, counts, limits.work),
+            queries=order.queries,
         )
     # Last, and once: from here on the audience is there. Nothing above is ever read without it.
     if destination.create(folder_of(audience) + NAME, manifest.encode()):

@@ -65,6 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     counts: Counts
     invalid: InvalidObject | None = None
     version: int = VERSION
+    queries: Annotated[Mapping[str, str], Meta(description="The SQL that was run, by the query's name.")] = {}
 
     def encode(self) -> bytes:
         """As JSON, indented: people look at it."""

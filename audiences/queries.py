@@ -6,7 +6,7 @@ People who compose a campaign pick a name and fill in parameters: they never wri
 import json
 import re
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -16,7 +16,17 @@ from audiences.engines.placeholders import Unterminated, placeholders, question_
 from audiences.engines.port import Place, Query
 from audiences.faults import AudienceFault
 from notifier.model.plain_words import described
-from notifier.model.stored_query import ARTICLES, PREFIX, Parameter, ParameterKind, StoredQuery, Value, chosen, typed
+from notifier.model.stored_query import (
+    ARTICLES,
+    PREFIX,
+    Parameter,
+    ParameterKind,
+    StoredQuery,
+    Value,
+    chosen,
+    from_text,
+    typed,
+)
 from notifier.model.validation import Fault, shape_faults, text_faults
 
 STANDING = "standing/"
@@ -266,17 +276,7 @@ def from_texts(parameter: Parameter, texts: tuple[str, ...], path: str) -> objec
         return texts
     if len(texts) > 1:
         raise BrokenQuery("--param", (Fault(path, "given twice", "give it once: only a list has several"),))
-    text = texts[0]
-    if parameter.type == "boolean":
-        return {"true": True, "false": False}.get(text.lower(), text)
-    if parameter.type == "integer" and re.fullmatch(r"[+-]?\d{1,18}", text):
-        return int(text)
-    if parameter.type == "number":
-        try:
-            return Decimal(text)
-        except InvalidOperation:
-            return text
-    return text
+    return from_text(parameter.type, texts[0])
 
 
 def _shown(name: object) -> str:

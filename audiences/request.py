@@ -192,6 +192,7 @@ def order_of(
         composition=composition,
         owners=tuple(owners),
         made_of=resolved.pinned,
+        queries={source.query.name: source.query.text for source in resolved.sources if source.query is not None},
     )
 
 

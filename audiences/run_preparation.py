@@ -20,8 +20,11 @@ from audiences.warehouse import Queries, StillQuerying
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.plurals import counted
 from notifier.model.preparation import MAX_ATTEMPTS, Preparation, PreparationState
+from notifier.preparation_items import is_order
 
 RENEW_EVERY_S = 15.0
+ORDER_RENEWED_EVERY_S = 2.0
+"""Of an order of the pages, which show its progress."""
 MAX_LINE = 500
 _FINAL = (AudienceFault, BrokenFile, AudienceChanged, AudienceDenied)
 """What no later attempt could do better, but for an answer of a warehouse that it would give later."""
@@ -104,7 +107,7 @@ class RunPreparation:
         run_id = claimed.run_id
         # What an attempt left that was killed in this environment would take the room of this one.
         shutil.rmtree(self._work, ignore_errors=True)
-        lease = Lease(self._store, run_id, owner)
+        lease = Lease(self._store, run_id, owner, ORDER_RENEWED_EVERY_S if is_order(run_id) else RENEW_EVERY_S)
         try:
             with lease:
                 manifest = self._make(claimed, self._work / run_id, lease.progress)

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from notifier.dynamodb import Item, Update, is_refused, item_of
 from notifier.model.preparation import MAX_ATTEMPTS, PREPARATION_LEASE_MS, Preparation, PreparationState
 from notifier.model.run import LEDGER_VERSION, PREPARING, LaneState
-from notifier.preparation_items import preparation_key, preparation_of
+from notifier.preparation_items import is_order, preparation_key, preparation_of
 
 LOOK_AGAIN_MS = 5_000
 """After this a query is looked at again, in the sweeper's next minute, unless its end was reported before."""
@@ -133,7 +133,7 @@ class PreparationStore:
         """
         state = PreparationState.PREPARED if manifest else PreparationState.FAILED
         update = Update().set(state=state.value, manifest=manifest, reason=reason[:MAX_REASON], lease_until_ms=0)
-        self._write_as(run_id, owner, update.set(due_at=self._now_ms() + NUDGED_MS))
+        self._write_as(run_id, owner, self._looked_at_later(run_id, update))
 
     def give_up(self, before: Preparation) -> bool:
         """End a preparation whose last attempt was killed. False where an attempt has the lease, or it is over."""
@@ -146,8 +146,8 @@ class PreparationStore:
             "memory or room (AudienceMemoryMb, AudienceStorageMb), or prepare fewer files at once"
         )
         update = (
-            Update()
-            .set(state=PreparationState.FAILED.value, reason=reason[:MAX_REASON], due_at=self._now_ms() + NUDGED_MS)
+            self._looked_at_later(before.run_id, Update())
+            .set(state=PreparationState.FAILED.value, reason=reason[:MAX_REASON])
             .only_if(_STATE.eq(PreparationState.PREPARING.value), Attr("lease_until_ms").lte(self._now_ms()))
         )
         return self._update(preparation_key(before.run_id), update) is not None
@@ -168,6 +168,12 @@ class PreparationStore:
         )
         item = self._update(lane, update)
         return None if item is None else str(item.get("function_version", {}).get("S", ""))
+
+    def _looked_at_later(self, run_id: str, update: Update) -> Update:
+        """With the time at which the lane is nudged again. No lane waits for an order: nothing is to be done later."""
+        if is_order(run_id):
+            return update.remove("due", "due_at")
+        return update.set(due_at=self._now_ms() + NUDGED_MS)
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)

@@ -13,7 +13,6 @@ The packages in the order of a run:
 - `gateway`: FCM and APNs: requests, credentials, and what each answer means.
 - `stores`: the run's ledger in DynamoDB and its results in S3; `dynamodb` builds the expressions, and
   `preparation_items` has the one item that the audience function writes too.
-- `counting`: counts an audience before it is approved, in a function of its own.
 - `telemetry`: log lines, metrics and traces.
 - `model`: values and errors that all of these share.
 """

@@ -83,13 +83,13 @@ def sweeper(_event: object, _context: "LambdaContext") -> dict[str, int]:
     return answer
 
 
-def control(event: object, context: "LambdaContext") -> dict[str, Any]:
+def control(event: object, _context: "LambdaContext") -> dict[str, Any]:
     """Lambda's entry for operators."""
     from notifier.entries.control import ControlService
 
     process, observer = _process()
     with observer.invocation(_trace_header(), "control"):
-        return ControlService(process, observer.log).handle(event, context.get_remaining_time_in_millis)
+        return ControlService(process, observer.log).handle(event)
 
 
 __all__ = ["control", "sweeper", "worker"]

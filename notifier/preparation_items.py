@@ -2,13 +2,37 @@
 
 `pk=run#R, sk=preparation`. While an attempt or the nudge after it is outstanding, it is in the index `due`, in a
 partition of its own: releases that know no preparations read the lanes' partition only.
+
+The approval pages have audiences made before there is a run. Such an order has the same item, `pk=run#form-…`, and
+everything that holds for a run's preparation (lease, attempts, the sweeper) holds for it; it has no lane to wake.
 """
+
+from hashlib import sha256
 
 from notifier.dynamodb import Item, item_of
 from notifier.model.preparation import Preparation, PreparationState
 
 PREPARATION = "preparation"
 """The item's sort key, and the value of `due`."""
+
+
+ORDER = "form-"
+"""What the id of an order begins with. No run's id does: those are hexadecimal."""
+_ID_CHARS = 20
+
+
+def order_id(request: bytes, bucket: str) -> str:
+    """The id of the order of a request, in its canonical JSON: the same request has one item, however often it is made.
+
+    Args:
+        bucket: of names in the request that have none.
+    """
+    return ORDER + sha256(bucket.encode() + b"\n" + request).hexdigest()[:_ID_CHARS]
+
+
+def is_order(run_id: str) -> bool:
+    """Whether the preparation is an order of the pages: no run waits for it."""
+    return run_id.startswith(ORDER)
 
 
 def preparation_key(run_id: str) -> Item:

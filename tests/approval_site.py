@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 from functools import cache
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -22,9 +23,7 @@ from approval.config import Settings
 from approval.mail import Mail
 from approval.request import Limits
 from approval.sign_in import COOKIE, ConstantTime
-from notifier.counting.counter import AudienceFigures
-from notifier.counting.job import CountProgress, count_id
-from notifier.model.campaign import Part
+from notifier.model.audience_counts import AttributeCounts, Counts
 from tests.contract.moto_stores import FOREIGN, KEYS, moto_server
 
 BUCKET, LEDGER, TABLE = "campaigns", "ledger", "approval"
@@ -82,7 +81,7 @@ class Watch:
 
 
 class Lambda:
-    """A control function that remembers what it was asked."""
+    """A function that remembers what it was asked."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -91,6 +90,17 @@ class Lambda:
         """Keep the event."""
         self.events.append(msgspec.json.decode(request["Payload"]))
         return {"StatusCode": 202}
+
+
+class Functions:
+    """boto3's Lambda client, as far as the app uses it."""
+
+    def __init__(self, functions: Mapping[str, Lambda]) -> None:
+        self._functions = functions
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        """Pass the event on."""
+        return self._functions[request["FunctionName"]].invoke(**request)
 
 
 @dataclass
@@ -242,13 +252,15 @@ class World:
         self.clock = Clock()
         self.mailbox = Mailbox()
         self.watch = Watch()
-        self.control = Lambda()
+        self.control, self.audiences = Lambda(), Lambda()
+        self.functions = Functions({"control": self.control, "audiences": self.audiences})
         self._reset()
         self.settings = Settings(
             bucket=BUCKET,
             ledger_table=LEDGER,
             approval_table=TABLE,
             control_function="control",
+            audience_function="audiences",
             signing_secret_arn="secret",
             mail_from="push@example.com",
             **{
@@ -271,7 +283,7 @@ class World:
     def client(self, service: str) -> Any:
         """A boto3 client; Lambda is our own."""
         if service == "lambda":
-            return self.control
+            return self.functions
         return _client(os.environ.get(FOREIGN.get(service, ""), self.endpoint), service)
 
     def _reset(self) -> None:
@@ -325,34 +337,65 @@ class World:
         return key
 
     def finish_counts(self, **figures: Any) -> None:
-        """What the notifier's counting job would write, for every count that was asked for."""
-        count = AudienceFigures(
-            **{
-                "users": 500,
-                "devices": 600,
-                "repeated_tokens": 0,
-                "platforms": {"ios": 350, "android": 250},
-                "timezones": {"Europe/London": 400, "Asia/Tokyo": 50},
-                "without_timezone": 50,
-                "attributes": {"first_name": 480},
-                "samples": [
-                    {"user_id": "u1", "attributes": {"first_name": "Ann<b>"}, "platform": "ios", "token": "abcd…"}
-                ],
-                **figures,
+        """What the audience function would write, for every order.
+
+        Args:
+            figures: members of the counts, but `platforms` (devices of each) and `attributes` (users who have each).
+        """
+        counts = counts_of(**figures)
+        for event in self.audiences.events:
+            key = {"pk": {"S": f"run#{event['prepare']}"}, "sk": {"S": "preparation"}}
+            item = self.client("dynamodb").get_item(TableName=LEDGER, Key=key)["Item"]
+            manifest = self._prepared(msgspec.json.decode(item["request"]["S"]), counts)
+            item |= {"state": {"S": "prepared"}, "manifest": {"S": manifest}}
+            self.client("dynamodb").put_item(TableName=LEDGER, Item=item)
+
+    def fail_counts(self, reason: str) -> None:
+        """The audience function says that no audience can be made of what was chosen."""
+        for event in self.audiences.events:
+            key = {"pk": {"S": f"run#{event['prepare']}"}, "sk": {"S": "preparation"}}
+            item = self.client("dynamodb").get_item(TableName=LEDGER, Key=key)["Item"]
+            item |= {"state": {"S": "failed"}, "reason": {"S": reason}}
+            self.client("dynamodb").put_item(TableName=LEDGER, Item=item)
+
+    def _prepared(self, request: dict[str, Any], counts: Counts) -> str:
+        """A prepared audience of one part; its manifest's key."""
+        s3 = self.client("s3")
+        names = request.get("files") or [part["key"] for part in request.get("parts", ())]
+        inputs = [
+            {
+                "bucket": BUCKET,
+                "key": name,
+                "etag": s3.head_object(Bucket=BUCKET, Key=name)["ETag"].strip('"'),
+                "rows": 1,
             }
-        )
-        for event in self.control.events:
-            if event["action"] == "count":
-                parts = [msgspec.convert(part, Part) for part in event["parts"]]
-                item = {
-                    "pk": {"S": f"count#{count_id(parts)}"},
-                    "sk": {"S": "count"},
-                    "status": {"S": "done"},
-                    "progress": {"S": msgspec.json.encode(CountProgress()).decode()},
-                    "result": {"S": msgspec.json.encode(count).decode()},
-                    "updated_at_ms": {"N": "1"},
-                }
-                self.client("dynamodb").put_item(TableName=LEDGER, Item=item)
+            for name in names
+        ]
+        id_ = sha256(msgspec.json.encode([request, inputs, counts])).hexdigest()[:20]
+        folder = f"audiences/prepared/{id_}/"
+        put = s3.put_object(Bucket=BUCKET, Key=f"{folder}attempt=1/part-00000.jsonl", Body=b"{}")
+        part = {
+            "bucket": BUCKET,
+            "key": f"{folder}attempt=1/part-00000.jsonl",
+            "etag": put["ETag"].strip('"'),
+            "bytes": 2,
+        }
+        manifest = {
+            "version": 1,
+            "id": id_,
+            "request": request,
+            "inputs": inputs,
+            "parts": [part | {"version_id": put["VersionId"]}],
+            "counts": counts,
+            "queries": {"queries/follows.sql": SQL} if "query" in str(request) else {},
+        }
+        s3.put_object(Bucket=BUCKET, Key=f"{folder}_manifest.json", Body=msgspec.json.encode(manifest))
+        return f"{folder}_manifest.json"
+
+    def put_query(self, name: str = "follows", **about: Any) -> None:
+        """A stored query."""
+        body = msgspec.json.encode({"parameters": {"brands": {"type": "texts"}}, "show": ["country"], **about})
+        self.client("s3").put_object(Bucket=BUCKET, Key=f"queries/{name}.json", Body=body)
 
     def lane(self, run_id: str, **attributes: Any) -> None:
         """A lane item, as the notifier's ledger writes it."""
@@ -361,10 +404,14 @@ class World:
             item[name] = {"N": str(value)} if isinstance(value, int) else {"S": value}
         self.client("dynamodb").put_item(TableName=LEDGER, Item=item)
 
+    def keys(self, prefix: str) -> list[str]:
+        """The keys under a prefix."""
+        found = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())
+        return [item["Key"] for item in found]
+
     def batch_files(self) -> list[str]:
         """The keys of the batch files that are not tests."""
-        found = self.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="batches/").get("Contents", ())
-        return [item["Key"] for item in found if not item["Key"].startswith("batches/test/")]
+        return [key for key in self.keys("batches/") if not key.startswith("batches/test/")]
 
     def items(self) -> list[Any]:
         """Everything in both tables but links, sessions and limits."""
@@ -377,6 +424,11 @@ class World:
         return sorted(kept, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
 
 
+def _etag(answer: Mapping[str, Any]) -> str:
+    return str(answer["ETag"]).strip('"')
+
+
+SQL = "SELECT user_id, platform, token FROM follows WHERE brand = ANY($brands) AND note <> '<b>'"
 FORM = {
     "name": "tinie-1",
     "title": "Hi {{ first_name | default: 'there' }}",
@@ -386,16 +438,48 @@ FORM = {
 }
 
 
-def new_request(
-    ann: Browser, world: World, *, counted: bool = True, form: Mapping[str, Any] = FORM, **figures: Any
-) -> str:
+def counts_of(
+    platforms: Mapping[str, int] | None = None, attributes: Mapping[str, int] | None = None, **figures: Any
+) -> Counts:
+    """The counts of an audience of 500 users, with changes.
+
+    Args:
+        platforms: devices of each.
+        attributes: users who have each.
+    """
+    users = figures.get("users", 500)
+    having = attributes if attributes is not None else {"first_name": users - 20}
+    gateways = {"ios": "apns"}
+    devices = {name: {gateways.get(name, "fcm"): n} for name, n in (platforms or {"ios": 350, "android": 250}).items()}
+    sample = {"user_id": "u1", "attributes": {"first_name": "Ann<b>"}, "platform": "ios", "token": "abcd…"}
+    return Counts(
+        **{
+            "users": users,
+            "devices": devices,
+            "timezones": {"Europe/London": 400, "Asia/Tokyo": 50},
+            "attributes": {name: AttributeCounts(users - n) for name, n in having.items()},
+            "samples": (sample,),
+            **figures,
+        }
+    )
+
+
+def count(browser: Browser, world: World, id_: str, fields: Mapping[str, Any], **figures: Any) -> None:
+    """Press the button of the form that has the audience counted, and wait for the figures."""
+    version = browser.get(f"/requests/{id_}").field("version")
+    answer = browser.post(f"/requests/{id_}", {"version": version, **fields, "do": "count"})
+    assert answer.status == 303, answer.body
+    world.finish_counts(**figures)
+
+
+def new_request(ann: Browser, world: World, *, form: Mapping[str, Any] = FORM, **figures: Any) -> str:
     """A request in review; its id."""
     key = world.put_audience()
     id_ = ann.post("/requests").location.rpartition("/")[2]
-    answer = ann.post(f"/requests/{id_}", {**form, "audience": key, "version": "0", "do": "submit"})
+    fields = {**form, "audience": key, "version": "0"}
+    count(ann, world, id_, fields, **figures)
+    answer = ann.post(f"/requests/{id_}", {**fields, "do": "submit"})
     assert answer.status == 303, answer.body
-    if counted:
-        world.finish_counts(**figures)
     return id_
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
+from msgspec import UNSET
 
 from approval.audience import in_words as duration_in_words
 from approval.request import Step
 from approval.request import in_words as state_in_words
+from notifier.model.audience_counts import Counts
 from notifier.model.campaign import CONTROL, DEFAULT_ARM
-from notifier.model.suspicious_values import places_of
+from notifier.model.stored_query import Parameter
 
 _FOLDER = Path(__file__).parent
 STATIC = {"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"}
@@ -42,7 +44,9 @@ class Pages:
             "percent": percent,
             "words": words,
             "of": of,
-            "places": places_of,
+            "places": places,
+            "choices": choices,
+            "default_words": default_words,
         }
         self.files = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in STATIC}
         # A hash of the content in the address: files may be cached for ever, and a new release is loaded at once.
@@ -79,6 +83,29 @@ def number(value: int | None) -> str:
 def of(value: int, thing: str) -> str:
     """A number with its noun: `1 user`, `1,200 users`."""
     return f"{value:,} {thing}" if value == 1 else f"{value:,} {thing}s"
+
+
+def choices(parameter: Parameter) -> tuple[str, ...]:
+    """What may be chosen for a query's parameter, as texts; empty where anything may be typed."""
+    return () if parameter.choices is UNSET else tuple(_typed(one) for one in parameter.choices)
+
+
+def default_words(parameter: Parameter) -> str:
+    """The parameter's default as the page says it; empty where there is none."""
+    default = parameter.default
+    if default is UNSET:
+        return ""
+    return ", ".join(default) if isinstance(default, tuple) else _typed(default)
+
+
+def _typed(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def places(counts: Counts, reason: str) -> str:
+    """Where the first rows are that cannot be read for a reason: `row 3 of users.csv`."""
+    found = [one for one in counts.invalid_first if one.reason == reason]
+    return "; ".join(f"row {one.row:,} of {one.input.rpartition('/')[2]}" for one in found)
 
 
 def percent(share: float) -> str:

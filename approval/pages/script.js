@@ -62,10 +62,9 @@
   if (form) {
     let timer, number = 0;
     const touched = new Set();
-    const show = async (count) => {
+    const show = async () => {
       const mine = ++number;
       const body = new URLSearchParams(new FormData(form));
-      if (count) body.set("count", "yes");
       try {
         const answer = await fetch(form.dataset.preview, { method: "POST", body, credentials: "same-origin", redirect: "manual" });
         if (!answer.ok || mine !== number) return;
@@ -81,14 +80,17 @@
           const field = form.elements[name];
           if (field && field.setAttribute) field.toggleAttribute("aria-invalid", name in shown.faults);
         }
-        if (shown.counting) { clearTimeout(timer); timer = setTimeout(() => show(false), EVERY_MS); }
+        if (shown.counting) { clearTimeout(timer); timer = setTimeout(show, EVERY_MS); }
       } catch { /* the next key tries again */ }
     };
     const changed = (event) => {
       if (event.target.name) touched.add(event.target.name);
       clearTimeout(timer);
-      timer = setTimeout(() => show(event.target.name === "audience"), 250);
+      timer = setTimeout(show, 250);
     };
+    // Another query has other fields: the page is asked for them.
+    for (const select of form.querySelectorAll('select[name$=".query"]'))
+      select.addEventListener("change", () => form.requestSubmit(select.parentElement.querySelector("button")));
     document.addEventListener("input", (event) => { if (event.target.form === form) changed(event); });
 
     // A form that was sent is kept in this browser until its page is seen again. If it was not saved, it is put back.
@@ -103,9 +105,9 @@
         else if (values.length && field.type !== "hidden" && field.type !== "submit") field.value = values[0];
       }
       document.querySelector("[data-typed]").hidden = false;
-      show(true);
+      show();
     }
-    if (form.querySelector(".spinner")) timer = setTimeout(() => show(false), EVERY_MS);
+    if (form.querySelector(".spinner")) timer = setTimeout(show, EVERY_MS);
   }
 
   // A second click on the same button sends nothing.

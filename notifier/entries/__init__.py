@@ -2,5 +2,5 @@
 
 - `worker`: from an event to the work on one lane.
 - `sweeper`, with `expiry`, `pruning` and `daily`: lanes that are due, dead letters, and the tasks of once a day.
-- `control`: operators' commands, and the counting of audiences.
+- `control`: operators' commands.
 """

@@ -5,6 +5,8 @@ The modules in the order of a run:
 - `batch_file`, `audience_faults`: the objects in S3 that a run reads, and what can be wrong with them.
 - `campaign`: what is sent, to which arms, within which limits: the types of the public file format.
 - `audience_request`, `preparation`: an audience that is to be made first, and the state of making it.
+- `stored_query`, `audience_counts`: what people fill in for a query, and what the audience then holds.
+- `suspicious_values`: words for no value, and tokens of the other gateway.
 - `validation`, `plain_words`, `characters`: what is wrong with a campaign, by field, in words for its author.
 - `recipient`, `record_reading`, `spelling`: one record of the audience as a user with devices, as other tools may write
   it.

@@ -37,8 +37,6 @@ class Action(enum.StrEnum):
     """The sweeper invoked the worker for stalled lanes, or replayed dead letters."""
     CONTROLLED = "controlled"
     """An operator paused, resumed or cancelled."""
-    COUNTED = "counted"
-    """An audience was counted, or a part of it."""
     BATCH = "batch"
     """The counts of one batch. At DEBUG only: a million users are two thousand of them."""
     EXPIRED = "expired"

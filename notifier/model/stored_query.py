@@ -4,7 +4,8 @@ The audience function runs the queries, and the approval pages ask for the value
 """
 
 import datetime as dt
-from decimal import Decimal
+import re
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
 import msgspec
@@ -21,6 +22,7 @@ Value = Scalar | tuple[str, ...]
 PREFIX = "queries/"
 _AS_A_DATE = 'write it as in "2026-11-21"'
 _EXACT = 2**63
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
 Given = Annotated[
     str | bool | int | float | tuple[str, ...], Meta(description="A value of the parameter's type. A date is a text.")
@@ -60,6 +62,20 @@ class StoredQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         tuple[str, ...],
         Meta(description="Columns whose values people may see, and filter by. No others are ever shown."),
     ] = ()
+
+
+def from_text(kind: ParameterKind, text: str) -> object:
+    """What somebody has typed for a parameter, as JSON would have it. What it is not is left a text, for `chosen`."""
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind == "integer" and _WHOLE.fullmatch(text):
+        return int(text)
+    if kind == "number":
+        try:
+            return Decimal(text)
+        except InvalidOperation:
+            return text
+    return text
 
 
 def chosen(parameter: Parameter, value: object, path: str) -> Value | Fault:

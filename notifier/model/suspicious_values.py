@@ -1,11 +1,6 @@
-"""Finds what looks wrong in an audience although it can be sent to: words for no value, tokens of the other gateway.
-
-Also groups broken records by their reason, with the first places of each, for people who have to correct them.
-"""
+"""Values that look wrong although they can be sent to: words for no value, tokens of the other gateway."""
 
 from collections.abc import Container, Iterator, Mapping
-
-import msgspec
 
 from notifier.model.plurals import counted
 from notifier.model.recipient import Device, Gateway, Platform, Recipient
@@ -14,10 +9,6 @@ BLANK = ""
 """Among the null words: any value of white space only."""
 _MAX_WORDS = 20
 _MAX_ATTRIBUTES = 100
-_MAX_REASONS = 50
-PLACES = 3
-"""Places that are kept of each reason."""
-OTHER_REASONS = "other reasons"
 _OTHER_WORDS = "others"
 NULL_WORDS = frozenset(
     {
@@ -35,41 +26,6 @@ APNS_CHARS = range(64, 201)
 _HEX = frozenset("0123456789abcdefABCDEF")
 ALWAYS = ("user_id", "locale", "timezone")
 """Members of a record that are used whatever the texts say."""
-
-
-class RecordPlace(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A record, or one of its devices: `record` counts from 0 within `part`, `device` from 0 within the record."""
-
-    record: int
-    part: str = ""
-    device: int | None = None
-
-    def __str__(self) -> str:
-        device = "" if self.device is None else f" device {self.device}"
-        return f"{self.record:,}{device}" + (f" of {self.part}" if self.part else "")
-
-
-class BrokenGroup(msgspec.Struct):
-    """Records and devices that are broken for one reason: how many, and the first places."""
-
-    reason: str
-    count: int = 0
-    places: list[RecordPlace] = []
-
-
-def add_broken(groups: list[BrokenGroup], reason: str, place: RecordPlace) -> None:
-    """Add a broken record or device to the group of its reason. Reasons beyond 50 share one group."""
-    group = next((one for one in groups if one.reason == reason), None)
-    # A reason may hold a number or a name from the file: without a bound their list could grow with it.
-    if group is None and len(groups) >= _MAX_REASONS:
-        reason = OTHER_REASONS
-        group = next((one for one in groups if one.reason == reason), None)
-    if group is None:
-        group = BrokenGroup(reason)
-        groups.append(group)
-    group.count += 1
-    if len(group.places) < PLACES:
-        group.places.append(place)
 
 
 def null_word(value: str) -> str | None:
@@ -150,16 +106,3 @@ def _counted(words: Mapping[str, int]) -> str:
         value = "blank" if word == BLANK else f"the word {word}"
         parts.append(f"{value} for {counted(count, 'user')}")
     return ", ".join(parts)
-
-
-def broken_lines(groups: list[BrokenGroup]) -> Iterator[str]:
-    """A line for each reason: how many, and where the first are."""
-    for group in sorted(groups, key=lambda one: -one.count):
-        yield f"{group.count:,} × {group.reason} ({places_of(group)})"
-
-
-def places_of(group: BrokenGroup) -> str:
-    """`first: records 3, 5, 7 device 1`."""
-    what = "record" if len(group.places) == 1 else "records"
-    first = "first: " if group.count > len(group.places) else ""
-    return f"{first}{what} {', '.join(map(str, group.places))}"

@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.content.languages import is_known, language_of
-from notifier.counting.counter import AudienceFigures
 from notifier.model.audience_counts import Counts
 from notifier.model.plurals import counted
-from notifier.model.suspicious_values import broken_lines
+from operations.broken_groups import broken_lines
 from operations.convert.audience import RowCounts
 from operations.convert.files import WINDOWS
 from operations.convert.pinpoint import EndpointCounts
 from operations.dry_check import Inspection, Preview
+from operations.dry_check.figures import AudienceFigures
 
 MAX_LOCALES = 5
 """Locales that are listed of the users who read the message's own texts."""

@@ -11,7 +11,7 @@ from notifier.model.plurals import counted
 from notifier.model.recipient import UserRecord
 from notifier.model.record_reading import read_recipient
 from notifier.model.spelling import BrokenRecord
-from notifier.model.suspicious_values import BrokenGroup, RecordPlace, add_broken
+from operations.broken_groups import BrokenGroup, RecordPlace, add_broken
 from operations.convert.grouping import grouped
 from operations.convert.table import BadTable, Table, check_id
 

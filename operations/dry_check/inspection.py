@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from notifier.counting.counter import AudienceFigures
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import Fault
+from operations.dry_check.figures import AudienceFigures
 
 LIMIT_BYTES = 4096
 """The largest payload that FCM and APNs accept."""

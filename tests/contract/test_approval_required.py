@@ -13,14 +13,10 @@ from approval.runs import Runs
 from notifier.audience import FileCache, Suppression
 from notifier.composition.library import S3Library, is_approved
 from notifier.composition.settings import BadSettings, read_settings
-from notifier.counting.counter import AudienceFigures
-from notifier.counting.job import CountProgress, CountStatus, count_id
-from notifier.counting.store import DynamoCountJobs
 from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission, NotAdmitted
 from notifier.model.campaign import Part
 from notifier.model.run import Run, Source, source_of
-from notifier.model.suspicious_values import BrokenGroup
 from notifier.stores.ledger import DynamoLedger
 from tests.approval_site import BUCKET, LEDGER, World, moto_server
 from tests.twins.settlements import MemoryResults
@@ -120,8 +116,7 @@ def test_runs_are_found_by_their_audience(world: World, tmp_path: Path) -> None:
         rehearse=False,
         is_approved=lambda _: True,
     )
-    parts, missing = Files(s3, BUCKET).pinned((world.put_audience("late.json"), world.put_audience("other.json")))
-    assert missing == ()
+    parts = tuple(Part(world.put_audience(name), BUCKET) for name in ("late.json", "other.json"))
 
     def admitted(name: str, campaign_id: str, users: dict[str, Any]) -> Run:
         body = msgspec.json.encode({"campaign": {"id": campaign_id, "message": {"body": "Hi"}}, **users})
@@ -152,29 +147,3 @@ def test_the_switch() -> None:
     assert read_settings({**base, "REQUIRE_APPROVAL": "true"}).require_approval is True
     with pytest.raises(BadSettings, match="REQUIRE_APPROVAL"):
         read_settings({**base, "REQUIRE_APPROVAL": "perhaps"})
-
-
-@pytest.mark.parametrize("version", [None, "v1"])
-def test_approval_reads_the_count_that_the_notifier_wrote(world: World, version: str | None) -> None:
-    """While the job counts, when it is done, and when it has failed; found by the parts alone."""
-    parts = (Part(key="audiences/ü.json", bucket="b", version_id=version, etag="e"),)
-    dynamodb = world.client("dynamodb")
-    jobs = DynamoCountJobs(dynamodb, LEDGER, world.client("s3"), BUCKET, time.time)
-    runs = Runs(dynamodb, LEDGER, world.control, "control")
-    name = count_id(parts)
-    assert runs.count(parts) is None
-    claim = jobs.claim(name, "ann@example.com")
-    assert runs.count(parts) == jobs.read(name)
-    jobs.report(claim, CountProgress(3, 10, 20))
-    assert runs.count(parts) == jobs.read(name)
-    jobs.fail(claim, "the audience is gone")
-    assert runs.count(parts) == jobs.read(name)
-    again = jobs.claim(name, "ann@example.com")
-    figures = AudienceFigures(
-        users=2, devices=3, repeated_tokens=1, records=2, broken=[BrokenGroup("not an object", 1, [])]
-    )
-    jobs.finish(again, figures, CountProgress(2, 20, 20))
-    found = runs.count(parts)
-    assert found == jobs.read(name)
-    assert found is not None
-    assert (found.status, found.result) == (CountStatus.DONE, figures)

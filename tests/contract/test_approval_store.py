@@ -16,6 +16,7 @@ from approval.request import Limits, Request, Step
 from approval.runs import Runs
 from approval.store import AuditEntry, Conflict, NoSuchRequest, Store, TestDevice
 from notifier.model.account import Account
+from notifier.model.campaign import Part
 from notifier.model.run import source_of
 from tests.approval_site import BUCKET, LEDGER, TABLE, World, moto_server
 
@@ -192,15 +193,12 @@ def files(world: World) -> Files:
     return Files(world.client("s3"), BUCKET)
 
 
-def test_audiences_are_pinned_by_version_and_etag(files: Files, world: World) -> None:
-    """And one that changed, or is gone, is named."""
+def test_what_has_changed(files: Files, world: World) -> None:
+    """An object that is another one now, or is gone, is named."""
     key = world.put_audience("a.json", b"[1]")
     other = world.put_audience("b.json", b"[2]")
-    parts, missing = files.pinned((key, other, "audiences/none.json", "rows/secret"))
-    assert missing == ("audiences/none.json", "rows/secret")
-    head = world.client("s3").head_object(Bucket=BUCKET, Key=parts[0].key)
-    assert f'"{parts[0].etag}"' == head["ETag"]
-    assert parts[0].version_id
+    heads = {one: world.client("s3").head_object(Bucket=BUCKET, Key=one) for one in (key, other)}
+    parts = tuple(Part(one, BUCKET, head["VersionId"], head["ETag"].strip('"')) for one, head in heads.items())
     assert files.changed_parts(parts) == ()
     world.put_audience("a.json", b"[3]")
     world.client("s3").delete_object(Bucket=BUCKET, Key=other)

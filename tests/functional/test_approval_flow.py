@@ -27,6 +27,7 @@ from tests.approval_site import (
     STAGE,
     Browser,
     World,
+    count,
     decision,
     moto_server,
     new_request,
@@ -72,7 +73,9 @@ def test_from_request_to_batch_file(world: World) -> None:
     campaign = read_campaign(written["campaign"])
     audience = msgspec.convert(written["audience"], Audience)
     assert (campaign.id, str(campaign.control_percent)) == ("tinie-1", "10")
-    head = world.client("s3").head_object(Bucket=BUCKET, Key="audiences/tinie.json")
+    [part] = audience.parts
+    assert part.key.startswith("audiences/prepared/")
+    head = world.client("s3").head_object(Bucket=BUCKET, Key=part.key)
     assert (audience.parts[0].version_id, f'"{audience.parts[0].etag}"') == (head["VersionId"], head["ETag"])
     object_ = world.client("s3").head_object(Bucket=BUCKET, Key=f"batches/{id_}.json")
     assert object_["Metadata"]["approved-by"] == BOB
@@ -131,16 +134,14 @@ def test_two_approvers_for_a_large_audience(world: World) -> None:
     assert world.batch_files() == [f"batches/{id_}.json"]
 
 
-def test_a_changed_audience_cannot_be_approved(world: World) -> None:
-    """The page says which file, and nothing is written."""
+def test_a_prepared_audience_that_is_gone_cannot_be_approved(world: World) -> None:
+    """Other bytes than those that were counted are never sent: the page says so, and the approval is refused."""
     id_ = new_request(world.browser(ANN), world)
     bob = world.browser(BOB)
-    seen = decision(bob, id_)
-    world.put_audience(body=b'[{"user_id":"u2"}]')
-    assert "audiences/tinie.json" in bob.get(f"/requests/{id_}").body.partition("</main>")[0]
-    answer = bob.post(f"/requests/{id_}/approve", seen)
-    assert answer.status == 409
-    assert "Changed since then: audiences/tinie.json" in answer.body
+    [key] = [key for key in world.keys("audiences/prepared/") if key.endswith(".jsonl")]
+    world.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"{}\n{}")
+    assert "This cannot be approved" in bob.get(f"/requests/{id_}").body
+    assert approve(bob, id_) == 409
     assert world.batch_files() == []
 
 
@@ -208,15 +209,6 @@ def test_rejection_tells_the_requester_why(world: World) -> None:
     assert world.batch_files() == []
 
 
-def test_repeated_tokens_want_a_tick(world: World) -> None:
-    """Without it the approval is refused, with it carried out and noted."""
-    id_ = new_request(world.browser(ANN), world, repeated_tokens=10)
-    bob = world.browser(BOB)
-    assert approve(bob, id_) == 409
-    assert approve(bob, id_, repeats="yes") == 303
-    assert "repeated tokens seen" in bob.get(f"/requests/{id_}").body
-
-
 def test_taken_back_changed_and_asked_again(world: World) -> None:
     """Everything is locked while in review; the old page's approval is refused."""
     ann, bob = world.browser(ANN), world.browser(BOB)
@@ -227,9 +219,9 @@ def test_taken_back_changed_and_asked_again(world: World) -> None:
     assert ann.post(f"/requests/{id_}/take_back").status == 303
     version = ann.get(f"/requests/{id_}").field("version")
     key = world.put_audience()
-    fields = {**FORM, "title": "Other", "audience": key, "version": version, "do": "submit"}
-    assert ann.post(f"/requests/{id_}", fields).status == 303
-    world.finish_counts()
+    fields = {**FORM, "title": "Other", "audience": key, "version": version}
+    count(ann, world, id_, fields)
+    assert ann.post(f"/requests/{id_}", {**fields, "do": "submit"}).status == 303
     assert bob.post(f"/requests/{id_}/approve", old).status == 409
     assert approve(bob, id_) == 303
 
@@ -351,22 +343,26 @@ def test_rows_are_added_without_script(world: World) -> None:
 
 
 def test_the_preview_answers_while_somebody_types(world: World) -> None:
-    """Phones with a real user's attributes, faults by field, the count begun once; nothing is saved."""
+    """Phones with a real user's attributes, faults by field; nothing is saved, and nothing is counted."""
     ann = world.browser(ANN)
     key = world.put_audience()
     before = world.items()
-    fields = {**FORM, "control_percent": "x", "audience": key, "count": "yes"}
+    fields = {**FORM, "control_percent": "x", "audience": key}
     first = json.loads(ann.post("/preview", fields).body)
-    assert (first["counting"], list(first["faults"])) == (True, ["control_percent"])
+    assert (first["counting"], list(first["faults"])) == (False, ["control_percent"])
     assert "Hi there" in first["phones"]
+    assert "Not counted yet." in first["audience"]
+    assert (world.items(), world.audiences.events) == (before, [])
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    assert ann.post(f"/requests/{id_}", {**fields, "version": "0", "do": "count"}).status == 303
+    assert json.loads(ann.post("/preview", fields).body)["counting"] is True
     world.finish_counts()
     second = json.loads(ann.post("/preview", fields).body)
     assert second["counting"] is False
     assert "Hi Ann&lt;b&gt;" in second["phones"]
     assert "of 4,096 bytes" in second["phones"]
     assert "500" in second["audience"]
-    assert [event["action"] for event in world.control.events] == ["count"]
-    assert [item for item in world.items() if not item["pk"]["S"].startswith("count#")] == before
+    assert len(world.audiences.events) == 1
 
 
 def test_send_me_a_test(world: World) -> None:

@@ -11,6 +11,7 @@ from botocore.exceptions import ConnectTimeoutError
 
 from approval.app import LINK_MAIL_TIMEOUTS_S
 from approval.sign_in import ANSWER_S, COOKIE
+from notifier.model.audience_counts import InvalidPlace
 from tests.approval_site import (
     ANN,
     BOB,
@@ -21,6 +22,7 @@ from tests.approval_site import (
     STAGE,
     Browser,
     World,
+    count,
     decision,
     moto_server,
     new_request,
@@ -389,10 +391,19 @@ def test_script_in_every_field_stays_text(world: World) -> None:
         "title": SCRIPT.replace("{{ 7*7 }}", ""),
         "body": SCRIPT.replace("{{ 7*7 }}", ""),
     }
+    samples = ({"user_id": SCRIPT, "attributes": {SCRIPT: SCRIPT}, "platform": "ios", "token": "abcd…"},)
+    found = {
+        "samples": samples,
+        "locales": {SCRIPT: 1},
+        "timezones": {SCRIPT: 1},
+        "attributes": {SCRIPT: 1, "first_name": 500},
+        "invalid": {SCRIPT: 1},
+        "invalid_first": (InvalidPlace(SCRIPT, 1, SCRIPT),),
+        "null_words": {"first_name": {SCRIPT: 1}},
+    }
+    count(ann, world, id_, {**harmless, "audience": key}, **found)
     answer = ann.post(f"/requests/{id_}", {**harmless, "audience": key, "version": "1", "do": "submit"})
     assert answer.status == 303, answer.body
-    samples = [{"user_id": SCRIPT, "attributes": {SCRIPT: SCRIPT}, "platform": "ios", "token": "abcd…"}]
-    world.finish_counts(samples=samples, locales={SCRIPT: 1}, timezones={SCRIPT: 1})
     bob.post(
         "/devices",
         {"label": SCRIPT[:60], "platform": "ios", "environment": "production", "gateway": "", "token": "t" * 64},

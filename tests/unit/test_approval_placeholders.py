@@ -4,11 +4,11 @@ import pytest
 
 from approval.form import Form, Texts, VariantForm
 from approval.placeholders import Gap, gaps, lookalike_warnings, missing_for, placeholder_faults, placeholders
-from notifier.counting.counter import OTHER, AudienceFigures
+from notifier.model.audience_counts import MAX_NAMES, AttributeCounts, Counts
 
-COUNT = AudienceFigures(
-    users=105, timezones={"Europe/London": 60}, without_timezone=40, attributes={"first_name": 90, "city": 100}
-)
+COUNT = Counts(users=100, attributes={"first_name": AttributeCounts(10), "city": AttributeCounts(0)})
+MANY = Counts(users=5, attributes={f"a{n}": AttributeCounts(2) for n in range(MAX_NAMES)})
+"""Of so many attributes not all are counted."""
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_word_without_its_quotes_is_a_fault_of_the_form() -> None:
     assert placeholder_faults(form, COUNT) == {
         "title": "there is no attribute of anybody: did you mean 'there', in quotes?"
     }
-    assert placeholder_faults(form, AudienceFigures(without_timezone=5, attributes={OTHER: 3})) == {}
+    assert placeholder_faults(form, MANY) == {}
 
 
 def test_what_looks_like_a_placeholder_is_a_warning_of_the_form() -> None:
@@ -72,4 +72,4 @@ def test_nothing_is_said_while_it_is_not_known() -> None:
     form = Form(title="{{ first_name }}")
     assert gaps(form, None) == ()
     assert placeholder_faults(form, None) == {}
-    assert missing_for("rare", AudienceFigures(without_timezone=5, attributes={OTHER: 3})) == 0
+    assert missing_for("rare", MANY) == 0

@@ -9,12 +9,13 @@ import pytest
 
 from approval import request as rules
 from approval.form import Form
-from approval.request import Counted, Decision, Forbidden, Limits, Refused, Request, State
+from approval.request import Counted, Decision, Forbidden, Limits, PinnedAudience, Refused, Request, State
 from notifier.model.campaign import Campaign, Message, Part, read_campaign
 
 ANN, BOB, CAT = "ann@example.com", "bob@example.com", "cat@example.com"
 LIMITS = Limits(two_approvers_above=1000, review_days=7, draft_days=30)
 PARTS = (Part(key="audiences/a.json", bucket="b", version_id="v1", etag="e1"),)
+AUDIENCE = PinnedAudience(PARTS, "audiences/prepared/x/_manifest.json")
 CAMPAIGN = Campaign(id="c", message=Message(title="Hi"))
 DAY = rules.DAY_MS
 
@@ -24,7 +25,7 @@ def draft() -> Request:
 
 
 def in_review() -> Request:
-    return rules.submitted(draft(), ANN, 1, CAMPAIGN, PARTS, LIMITS)
+    return rules.submitted(draft(), ANN, 1, CAMPAIGN, AUDIENCE, LIMITS)
 
 
 def yes(request: Request, *, users: int = 10, repeated: int = 0, tick: bool = False) -> Decision:
@@ -102,14 +103,14 @@ def test_taking_it_back_starts_the_review_anew() -> None:
     back = rules.taken_back(first, ANN, 3, LIMITS)
     assert (back.state, back.approvals, back.campaign, back.parts) == (State.DRAFT, (), None, ())
     other = msgspec.structs.replace(CAMPAIGN, message=Message(title="Ho"))
-    again = rules.submitted(back, ANN, 4, other, PARTS, LIMITS)
+    again = rules.submitted(back, ANN, 4, other, AUDIENCE, LIMITS)
     with pytest.raises(Refused, match="changed"):
         rules.approved(again, BOB, 5, yes(first), LIMITS)
 
 
 STEPS: dict[str, Callable[[Request], Request]] = {
     "change": lambda r: rules.changed(r, ANN, 9, Form(name="x")),
-    "submit": lambda r: rules.submitted(r, ANN, 9, CAMPAIGN, PARTS, LIMITS),
+    "submit": lambda r: rules.submitted(r, ANN, 9, CAMPAIGN, AUDIENCE, LIMITS),
     "take_back": lambda r: rules.taken_back(r, ANN, 9, LIMITS),
     "reject": lambda r: rules.rejected(r, BOB, 9, "no"),
     "withdraw": lambda r: rules.withdrawn(r, ANN, 9),
@@ -178,8 +179,8 @@ def test_nothing_is_sent_after_its_latest_time() -> None:
     """Neither submitted nor approved once `abort_after` has passed."""
     over = msgspec.structs.replace(CAMPAIGN, abort_after=datetime.fromtimestamp(5, UTC))
     with pytest.raises(Refused, match="passed"):
-        rules.submitted(draft(), ANN, 5000, over, PARTS, LIMITS)
-    request = rules.submitted(draft(), ANN, 4999, over, PARTS, LIMITS)
+        rules.submitted(draft(), ANN, 5000, over, AUDIENCE, LIMITS)
+    request = rules.submitted(draft(), ANN, 4999, over, AUDIENCE, LIMITS)
     with pytest.raises(Refused, match="passed"):
         approve(request, BOB, now_ms=5000)
 
@@ -202,7 +203,7 @@ def test_a_request_survives_its_json() -> None:
             "control_percent": Decimal("66.67"),
         }
     )
-    request = rules.submitted(draft(), ANN, 1, campaign, PARTS, LIMITS)
+    request = rules.submitted(draft(), ANN, 1, campaign, AUDIENCE, LIMITS)
     stored = msgspec.json.Encoder(decimal_format="number").encode(request)
     back = msgspec.json.decode(stored, type=Request)
     assert back == request

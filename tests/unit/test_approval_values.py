@@ -11,13 +11,14 @@ from approval.mail import Mail, as_mime
 from approval.people import address_of, addresses, person
 from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
-from notifier.counting.counter import AudienceFigures
+from notifier.model.audience_counts import Counts
 from notifier.model.campaign import read_campaign
 from tests.approval_site import read_mail
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 NEEDED = {
-    "BUCKET": "b", "TABLE": "t", "APPROVAL_TABLE": "a", "CONTROL_FUNCTION": "c", "SIGNING_SECRET_ARN": "s",
+    "BUCKET": "b", "TABLE": "t", "APPROVAL_TABLE": "a", "CONTROL_FUNCTION": "c", "AUDIENCE_FUNCTION": "f",
+    "SIGNING_SECRET_ARN": "s",
     "MAIL_FROM": "push@example.com",
 }  # fmt: skip
 
@@ -83,14 +84,15 @@ def test_figures_by_arm() -> None:
     campaign = read_campaign(
         {"id": "c", "message": {"title": "x"}, "variants": [{"name": "a", "percent": 90}], "control_percent": 10}
     )
-    seen = forecast(
-        AudienceFigures(users=1000, devices=1000, platforms={"ios": 400}, repeated_tokens=2), NOW, campaign, 9000, 60
-    )
+    counts = Counts(users=1000, devices={"ios": {"apns": 300, "fcm": 100}}, repeated_tokens=2)
+    seen = forecast(counts, NOW, campaign, 9000, 60)
     assert [(arm.name, arm.users, arm.platforms) for arm in seen.arms] == [
         ("a", 900, {"ios": 360}),
         ("control", 100, {"ios": 40}),
     ]
-    assert seen.needs_tick
+    # A prepared audience has each token once; files that are sent as they are have them as often as they say.
+    assert not seen.needs_tick
+    assert forecast(counts, NOW, campaign, 9000, 60, repeats=True).needs_tick
 
 
 CAMPAIGN = read_campaign(

@@ -11,20 +11,12 @@ from typer.testing import CliRunner
 
 from approval.form import Form
 from approval.placeholders import audience_warnings
-from notifier.counting.counter import AudienceCounter, AudienceFigures
+from notifier.model.audience_counts import Counts
 from notifier.model.recipient import Device, Gateway, Platform
-from notifier.model.suspicious_values import (
-    BLANK,
-    BrokenGroup,
-    RecordPlace,
-    add_broken,
-    broken_lines,
-    null_word,
-    of_other_gateway,
-    places_of,
-    warnings_in,
-)
+from notifier.model.suspicious_values import BLANK, null_word, of_other_gateway, warnings_in
+from operations.broken_groups import BrokenGroup, RecordPlace, add_broken, broken_lines, places_of
 from operations.cli import app
+from operations.dry_check.figures import AudienceCounter
 
 APNS_TOKEN = "0123456789abcdefABCDEF" * 2 + "0" * 20
 MEND = "export such a value as null (without quotes), or leave it out"
@@ -121,7 +113,7 @@ def test_broken_records_are_grouped_with_their_first_places() -> None:
 
 
 def test_figures_do_not_grow_with_the_audience() -> None:
-    """Whatever is in it: they are kept in one item of 400 KB."""
+    """Whatever is in it."""
     source = random.Random(1)
     letters = string.ascii_letters + "é"
 
@@ -134,13 +126,6 @@ def test_figures_do_not_grow_with_the_audience() -> None:
     tally = AudienceCounter()
     tally.take(record(n) for n in range(2_000))
     assert len(json.dumps([tally.figures.null_words, [g.reason for g in tally.figures.broken]])) < 60_000
-
-
-def test_a_job_of_the_release_before_goes_on() -> None:
-    """It counted users only, one for each record: places go on from there."""
-    tally = AudienceCounter(AudienceFigures(users=1_000))
-    tally.take([{"user_id": "u"}])
-    assert tally.figures.broken == [BrokenGroup("token: missing", 1, [RecordPlace(1_000)])]
 
 
 def written(path: Path, name: str, value: object) -> Path:
@@ -186,9 +171,7 @@ def test_count_warns_of_every_attribute(tmp_path: Path) -> None:
 
 def test_the_form_warns_too() -> None:
     """Of what its texts print."""
-    count = AudienceFigures(
-        users=3, null_words={"first_name": {"null": 1}, "colour": {"N/A": 1}}, other_gateway={"ios apns": 1}
-    )
+    count = Counts(users=3, null_words={"first_name": {"null": 1}, "colour": {"N/A": 1}}, other_gateway={"ios apns": 1})
     form = Form(name="c", title="{% if first_name %}Hi{% endif %}")
     assert [warning.partition(" ")[0] for warning in audience_warnings(form, count)] == ["1", "first_name"]
     assert audience_warnings(form, None) == ()

@@ -7,8 +7,8 @@ import pytest
 
 from notifier.audience import FileKind
 from notifier.audience.local import parser_for, read_local
-from notifier.counting.counter import AudienceCounter
 from operations.dry_check import Inspection, Inspector
+from operations.dry_check.figures import AudienceCounter
 
 SAMPLES = Path(__file__).parents[2] / "events" / "audiences"
 NULL = "is not JSON: write null (pandas: DataFrame.to_json does; json.dumps(…, allow_nan=False) finds the place)"

@@ -9,7 +9,6 @@ NOT_NEEDED_BY_EVERY_RUN = {
     "google.auth",
     "liquid",
     "notifier.entries.control",
-    "notifier.counting.job",
     "notifier.entries.pruning",
     "notifier.entries.sweeper",
     "pyfcm",

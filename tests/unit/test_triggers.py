@@ -57,7 +57,7 @@ EXPECTED: dict[str, tuple[Drop | LaneNudge | Ignored, ...]] = {
     "continuation": (LaneNudge(RUN, 0, "continue"),),
     "sweeper-nudge": (LaneNudge(RUN, 0, "nudge"),),
 }
-OTHERS = {"sweeper-schedule", "control-pause", "control-resume", "control-cancel", "control-count"}
+OTHERS = {"sweeper-schedule", "control-pause", "control-resume", "control-cancel"}
 """Events of the two other functions."""
 
 

@@ -1,35 +1,25 @@
-"""Counts what an audience holds: users, devices, languages, attributes, what is broken.
+"""Counts the records that a dry check goes over: users, devices, languages, attributes, what is broken.
+
+The worker's own reader has judged each of them, and the check has the campaign's payloads to make of each: so they are
+counted on the way. What is prepared is counted by DuckDB (`audiences.counts`).
 
 Memory does not grow with the users, except for the hashes of their tokens: 8 bytes a device.
 """
 
 from array import array
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
-from notifier.model.recipient import Recipient, masked
+from notifier.model.audience_counts import MAX_NAME_CHARS, MAX_NAMES, OTHER
+from notifier.model.recipient import Recipient
 from notifier.model.record_reading import read_recipient, user_id_in
 from notifier.model.spelling import BrokenRecord
-from notifier.model.suspicious_values import BrokenGroup, RecordPlace, add_broken, add_null_words, of_other_gateway
+from notifier.model.suspicious_values import add_null_words, of_other_gateway
 from notifier.model.user_rows import BATCH_SIZE, UserRows
+from operations.broken_groups import BrokenGroup, RecordPlace, add_broken
 
-MAX_NAMES = 500
-"""Distinct locales, time zones and attributes that are counted apart; further ones are counted under `OTHER`.
-
-Together with the limits below it keeps the figures under the 400 KB that a DynamoDB item may have.
-"""
-MAX_NAME_CHARS = 40
-OTHER = "(others)"
-SAMPLES = 20
-MAX_SAMPLE_ATTRIBUTES = 20
-MAX_SAMPLE_CHARS = 100
-_FIRST_SAMPLES = 5
-"""The first users are samples whatever they are like; after them only those of a kind that is not among them yet."""
-_SAMPLED_USERS = 20_000
-"""Samples are taken of the first users only: to look further costs time for every user of a large audience."""
 _BUCKETS = 256
 """One for each value of a hash's lowest byte, so that the search for repeats needs a set of one bucket at a time."""
 _LOWEST_BYTE = _BUCKETS - 1
@@ -43,7 +33,6 @@ class AudienceFigures(msgspec.Struct):
     `devices` are valid devices, `invalid_records` broken records and broken devices.
     `locales`, `timezones` and `attributes` count the users that have one; `without_timezone` those that have none.
     `repeated_tokens` counts devices whose token an earlier device had already; None while it is not known.
-    `samples` are records that differ in locale or platforms, their tokens masked.
     `records` counts what was read; it numbers the places of what is `broken`.
     `null_words` counts, by attribute, the users whose value is a word for no value. `other_gateway` counts devices by
     their marks (`ios apns`) where the token looks like one of the other gateway.
@@ -58,7 +47,6 @@ class AudienceFigures(msgspec.Struct):
     without_timezone: int = 0
     timezones: dict[str, int] = {}
     attributes: dict[str, int] = {}
-    samples: list[dict[str, Any]] = []
     records: int = 0
     broken: list[BrokenGroup] = []
     null_words: dict[str, dict[str, int]] = {}
@@ -73,27 +61,22 @@ class AudienceCounter:
     """Counts records as they come.
 
     Args:
-        figures: what an earlier invocation of the same job has counted.
         locate: gives the part that holds the record of a number, and its number there.
         size: records in a batch; anything but 500 is for tests.
     """
 
     def __init__(
         self,
-        figures: AudienceFigures | None = None,
         locate: Callable[[int], tuple[str, int]] = _in_one_file,
         size: int = BATCH_SIZE,
     ) -> None:
-        self.figures = figures or AudienceFigures()
-        # A job of the release before has counted users only, one for each record, and may go on here.
-        self.figures.records = max(self.figures.records, self.figures.users)
+        self.figures = AudienceFigures()
         self._locate = locate
         self._size = size
         self.user_rows = UserRows()
         self.tokens = TokenHashes()
-        self._sampled = {_kind_of(sample) for sample in self.figures.samples}
         # Counted here and copied after each piece: a platform without devices must not be among the figures.
-        self._platforms = {name: self.figures.platforms.get(name, 0) for name in ("ios", "android", "web")}
+        self._platforms = dict.fromkeys(("ios", "android", "web"), 0)
 
     def take(self, values: Iterable[object]) -> None:
         """Count decoded records, broken ones included."""
@@ -134,9 +117,6 @@ class AudienceCounter:
             self.tokens.add(device.token)
             if (marked := of_other_gateway(device)) is not None:
                 figures.other_gateway[marked] = figures.other_gateway.get(marked, 0) + 1
-        # Before the user is known to be counted: a further row of a user may have a device of another platform.
-        if figures.users <= _SAMPLED_USERS and len(figures.samples) < SAMPLES:
-            self._sample(recipient)
         if not self.user_rows.counts_now():
             return False
         self._count_traits(recipient)
@@ -160,14 +140,6 @@ class AudienceCounter:
         """Count the current record, or one of its devices, as broken: why, and where it is."""
         part, number = self._locate(self.figures.records)
         add_broken(self.figures.broken, reason, RecordPlace(number, part, device))
-
-    def _sample(self, recipient: Recipient) -> None:
-        """Take the recipient as a sample, if it is one of the first or of a kind that is not among them yet."""
-        kind = (recipient.locale, tuple(device.platform.value for _, device in recipient.devices))
-        if len(self.figures.samples) >= _FIRST_SAMPLES and kind in self._sampled:
-            return
-        self._sampled.add(kind)
-        self.figures.samples.append(sample_of(recipient))
 
 
 class TokenHashes:
@@ -202,29 +174,6 @@ class TokenHashes:
                 seen.add(number)
         return found
 
-    def pieces(self, max_bytes: int) -> Iterator[bytes]:
-        """All hashes as bytes, in pieces of about `max_bytes`, for `load`."""
-        piece = bytearray()
-        for bucket in self._buckets:
-            piece += bucket.tobytes()
-            if len(piece) >= max_bytes:
-                yield bytes(piece)
-                piece.clear()
-        if piece:
-            yield bytes(piece)
-
-    def clear(self) -> None:
-        """Drop the hashes from memory: the caller has stored them."""
-        for bucket in self._buckets:
-            del bucket[:]
-
-    def load(self, piece: bytes) -> None:
-        """Add hashes that `pieces` gave."""
-        numbers = array("Q")
-        numbers.frombytes(piece)
-        for number in numbers:
-            self._buckets[number & _LOWEST_BYTE].append(number)
-
 
 class TokenPlaces:
     """The record of each token, to report where the repeated ones are. 12 bytes a device."""
@@ -251,37 +200,6 @@ class TokenPlaces:
 def token_hash(token: str) -> int:
     """8 bytes of a token's hash, as a number."""
     return int.from_bytes(blake2b(token.encode(), digest_size=_HASH_BYTES).digest(), "little")
-
-
-def sample_of(recipient: Recipient) -> dict[str, Any]:
-    """A recipient as a record for people's eyes: every token is masked."""
-    devices = [
-        {"platform": device.platform.value, "gateway": device.carrier.value, "token": masked(device.token)}
-        for _, device in recipient.devices
-    ]
-    record: dict[str, Any] = {"user_id": recipient.user_id, "devices": devices}
-    for name in ("locale", "timezone"):
-        if value := getattr(recipient, name):
-            record[name] = value
-    if recipient.attributes:
-        record["attributes"] = {
-            str(name)[:MAX_NAME_CHARS]: _short(value)
-            for name, value in list(recipient.attributes.items())[:MAX_SAMPLE_ATTRIBUTES]
-        }
-    return record
-
-
-def _short(value: object) -> object:
-    """A value small enough to be kept with the figures."""
-    if isinstance(value, str):
-        return value[:MAX_SAMPLE_CHARS]
-    if isinstance(value, bool | int | float) or value is None:
-        return value
-    return str(value)[:MAX_SAMPLE_CHARS]
-
-
-def _kind_of(sample: Mapping[str, Any]) -> tuple[str | None, Sequence[str]]:
-    return sample.get("locale"), tuple(device["platform"] for device in sample["devices"])
 
 
 def count_named(counts: dict[str, int], name: str) -> None:

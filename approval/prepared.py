@@ -1,0 +1,187 @@
+"""Prepared audiences as the pages see them: ordered from the audience function, counted, then pinned in a request."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from boto3.dynamodb.conditions import Attr
+from botocore.exceptions import ClientError
+
+from approval.audience_form import canonical
+from approval.files import Files
+from approval.table import Table
+from notifier.dynamodb import IS_NEW, condition_of, is_refused, item_of
+from notifier.model.audience_counts import Counts
+from notifier.model.campaign import Part
+from notifier.model.preparation import MANIFEST_VERSION, ManifestPart, Preparation, PreparationState
+from notifier.model.run import LEDGER_VERSION
+from notifier.preparation_items import PREPARATION, order_id, preparation_of
+
+KEEP_S = 30 * 86_400
+"""An order's item is kept for this long."""
+ASKED_AGAIN_MS = 60_000
+"""Where the function did not begin by then, the sweeper asks it again."""
+MAX_KEPT = 50
+"""Manifests that a process keeps."""
+MAX_CHECKED = 20
+"""Files that are looked at for changes."""
+_IS_OVER = Attr("state").is_in(
+    [PreparationState.PREPARED.value, PreparationState.FAILED.value, PreparationState.CANCELLED.value]
+)
+
+
+class MadeOf(msgspec.Struct, frozen=True):
+    """An object that an audience was made of; a query's rows have no bucket."""
+
+    bucket: str
+    key: str
+    etag: str
+    rows: int = 0
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What the pages need to know of a prepared audience's manifest."""
+
+    version: int
+    id: str
+    request: dict[str, Any]
+    inputs: tuple[MadeOf, ...]
+    parts: tuple[ManifestPart, ...]
+    counts: Counts
+    queries: dict[str, str] = {}
+
+
+class PreparedAudience(msgspec.Struct, frozen=True):
+    """A prepared audience. `made_at_ms` is when it was counted."""
+
+    key: str
+    made_at_ms: int
+    manifest: Manifest
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its objects, pinned: what a batch file names."""
+        return tuple(Part(part.key, part.bucket, part.version_id, part.etag) for part in self.manifest.parts)
+
+
+class AudienceSeen(msgspec.Struct, frozen=True):
+    """An audience as a page shows it.
+
+    Args:
+        request: what was chosen; None where nothing was, or nothing valid.
+        order: the latest order of it; None where it was never counted.
+        prepared: None until it is counted.
+    """
+
+    request: Mapping[str, Any] | None = None
+    order: Preparation | None = None
+    prepared: PreparedAudience | None = None
+
+    @property
+    def counts(self) -> Counts | None:
+        """What it holds; None until it is counted."""
+        return self.prepared.manifest.counts if self.prepared is not None else None
+
+    @property
+    def samples(self) -> tuple[Mapping[str, Any], ...]:
+        """Users for previews, their tokens masked; none until it is counted."""
+        return self.counts.samples if self.counts is not None else ()
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether the audience function is at it."""
+        return self.prepared is None and self.order is not None and not self.order.state.is_over
+
+    @property
+    def fault(self) -> str:
+        """Why it could not be counted; empty if it could, or was not tried."""
+        if self.prepared is not None or self.order is None or self.order.state is not PreparationState.FAILED:
+            return ""
+        return self.order.reason or "its preparation ended without a reason"
+
+
+class Audiences(Table):
+    """Orders audiences, and reads what was prepared.
+
+    Args:
+        client: a boto3 DynamoDB client.
+        table: the ledger's table, which has the orders.
+        lambda_client: a boto3 Lambda client.
+        function: the audience function's name or ARN.
+    """
+
+    def __init__(self, client: Any, table: str, lambda_client: Any, function: str, files: Files, bucket: str) -> None:
+        super().__init__(client, table)
+        self._lambda = lambda_client
+        self._function = function
+        self._files = files
+        self._bucket = bucket
+        self._manifests: dict[str, PreparedAudience] = {}
+        """By key. A manifest never changes; what was deleted is asked for again when the process is new."""
+
+    def seen(self, request: Mapping[str, Any] | None) -> AudienceSeen:
+        """The audience of a request, with its latest order."""
+        if request is None:
+            return AudienceSeen()
+        item = self._get(f"run#{order_id(canonical(request), self._bucket)}", PREPARATION)
+        order = preparation_of(item) if item is not None else None
+        prepared = self.prepared(order.manifest) if order is not None and order.manifest else None
+        return AudienceSeen(request, order, prepared)
+
+    def prepared(self, key: str) -> PreparedAudience | None:
+        """The prepared audience with this manifest; None where it is gone, or a newer release wrote it."""
+        if key not in self._manifests:
+            found = self._files.manifest(key)
+            if found is None:
+                return None
+            body, made_at = found
+            read = _read(key, body, made_at)
+            if read is None:
+                return None
+            if len(self._manifests) >= MAX_KEPT:
+                self._manifests.pop(next(iter(self._manifests)))
+            self._manifests[key] = read
+        return self._manifests[key]
+
+    def order(self, request: Mapping[str, Any], now_s: int) -> None:
+        """Have an audience made and counted, unless that is under way. What is prepared already is found quickly."""
+        text = canonical(request)
+        id_ = order_id(text, self._bucket)
+        item = item_of(
+            {
+                "pk": f"run#{id_}",
+                "sk": PREPARATION,
+                "version": LEDGER_VERSION,
+                "state": PreparationState.ASKED.value,
+                "request": text.decode(),
+                "bucket": self._bucket,
+                "attempts": 0,
+                "due": PREPARATION,
+                "due_at": now_s * 1000 + ASKED_AGAIN_MS,
+                "expires_at": now_s + KEEP_S,
+            }
+        )
+        try:
+            # Not one that an attempt is at: its lease would be lost.
+            self._client.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW | _IS_OVER))
+        except ClientError as error:
+            if is_refused(error):
+                return
+            raise
+        payload = json.dumps({"prepare": id_}).encode()
+        self._lambda.invoke(FunctionName=self._function, InvocationType="Event", Payload=payload)
+
+    def changed_since(self, prepared: PreparedAudience) -> tuple[str, ...]:
+        """Files of this bucket that are not those any more of which the audience was made."""
+        inputs = [one for one in prepared.manifest.inputs if one.bucket == self._bucket][:MAX_CHECKED]
+        parts = tuple(Part(one.key, one.bucket, None, one.etag) for one in inputs)
+        return self._files.changed_parts(parts)
+
+
+def _read(key: str, body: bytes, made_at: datetime) -> PreparedAudience | None:
+    manifest = msgspec.json.decode(body, type=Manifest)
+    if manifest.version > MANIFEST_VERSION:
+        return None
+    return PreparedAudience(key, int(made_at.timestamp() * 1000), manifest)

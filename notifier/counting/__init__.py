@@ -1,1 +1,0 @@
-"""Counts an audience before anybody decides to send to it, in a job that may take several invocations."""

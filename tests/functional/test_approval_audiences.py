@@ -1,0 +1,200 @@
+"""The form's audience: files and named queries, counted by a button, pinned when it is sent for review."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from approval.request import Step
+from approval.store import AuditEntry, Store
+from notifier.model.campaign import Part
+from tests.approval_site import (
+    ANN,
+    BOB,
+    BUCKET,
+    EVE,
+    FORM,
+    LEDGER,
+    TABLE,
+    Browser,
+    World,
+    count,
+    decision,
+    moto_server,
+    new_request,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def world(endpoint: str) -> World:
+    return World(endpoint)
+
+
+QUERY = {**FORM, "sources.0.query": "follows", "sources.0.parameters.brands": "Accessorize\r\nMonsoon"}
+
+
+def draft(ann: Browser) -> str:
+    return ann.post("/requests").location.rpartition("/")[2]
+
+
+def ordered(world: World) -> list[dict[str, Any]]:
+    """The requests that the audience function was given."""
+    found = []
+    for event in world.audiences.events:
+        key = {"pk": {"S": f"run#{event['prepare']}"}, "sk": {"S": "preparation"}}
+        item = world.client("dynamodb").get_item(TableName=LEDGER, Key=key)["Item"]
+        found.append(msgspec.json.decode(item["request"]["S"]))
+    return found
+
+
+def test_a_named_query_instead_of_files(world: World) -> None:
+    """Chosen, filled in, counted, reviewed with its SQL and values, approved: the file has the prepared parts."""
+    world.put_query(description="Who follows a brand.", owner="crm@example.com")
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = draft(ann)
+    page = ann.post(f"/requests/{id_}", {**FORM, "version": "0", "do": "add_source"}).body
+    assert '<option value="follows">follows</option>' in page
+    answer = ann.post(f"/requests/{id_}", {**FORM, "version": "1", "sources.0.query": "follows", "do": "choose"})
+    assert answer.headers["location"].endswith("#audience")
+    body = ann.get(f"/requests/{id_}").body
+    assert 'name="sources.0.parameters.brands"' in body
+    assert "Who follows a brand. Ask crm@example.com about it." in body
+    fields = {**QUERY, "filters.0.column": "country", "filters.0.values": "DE, AT"}
+    count(ann, world, id_, fields)
+    [request] = ordered(world)
+    assert request == {
+        "query": {"name": "follows", "parameters": {"brands": ["Accessorize", "Monsoon"]}},
+        "where": [{"column": "country", "is": ["DE", "AT"]}],
+    }
+    assert ann.post(f"/requests/{id_}", {**fields, "version": "9", "do": "submit"}).status == 303
+    review = bob.get(f"/requests/{id_}").body
+    assert "query follows (brands: Accessorize, Monsoon), only where country is DE, AT" in review
+    assert "WHERE brand = ANY($brands) AND note &lt;&gt; &#39;&lt;b&gt;&#39;" in review
+    assert "Exactly these users get it" in review
+    assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
+    written = world.client("s3").get_object(Bucket=BUCKET, Key=f"batches/{id_}.json")["Body"].read()
+    [part] = msgspec.json.decode(written)["audience"]["parts"]
+    assert (part["bucket"], part["key"].split("/")[:2]) == (BUCKET, ["audiences", "prepared"])
+    assert part["version_id"]
+    assert part["etag"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({}, "audience", "Choose whom to send it to."),
+        ({"sources.0.query": "follows"}, "sources.0.parameters.brands", "Fill this in."),
+        ({"sources.0.query": "gone"}, "sources.0.query", "gone cannot be used: there is no such query"),
+        ({"sources.0.query": "broken"}, "sources.0.query", "broken cannot be used"),
+        ({"sources.0.query": "day", "sources.0.parameters.day": "soon"}, "sources.0.parameters.day", "is not a date"),
+        ({"files": "audiences/../rows/x"}, "files", "cannot be chosen"),
+        ({"files": "audiences/prepared/x/"}, "files", "cannot be chosen"),
+        ({"files": "s3://other/rows/x"}, "files", "cannot be chosen"),
+        ({**QUERY, "filters.0.column": "email", "filters.0.values": "x"}, "filters.0.column", "One of country."),
+        ({**QUERY, "filters.0.column": "country"}, "filters.0.values", "Values with commas"),
+    ],
+)
+def test_what_is_wrong_with_the_choice(world: World, fields: dict[str, str], field: str, words: str) -> None:
+    """At its field, before anything is asked of the audience function."""
+    world.put_query()
+    world.put_query("day", parameters={"day": {"type": "date"}})
+    world.client("s3").put_object(Bucket=BUCKET, Key="queries/broken.json", Body=b"{")
+    ann = world.browser(ANN)
+    answer = ann.post(f"/requests/{draft(ann)}", {**FORM, **fields, "version": "0", "do": "count"})
+    assert answer.status == 422
+    shown = answer.body.split(f'data-fault="{field}">')[1].partition("<")[0]
+    assert words in shown
+    assert world.audiences.events == []
+
+
+def test_what_cannot_be_counted(world: World) -> None:
+    """The function's own words, on the page and where it is sent for review; asked again, it is counted again."""
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    fields = {**FORM, "files": "audiences/nothing/", "version": "0"}
+    early = ann.post(f"/requests/{id_}", {**fields, "do": "submit"})
+    assert "Count it first." in early.body
+    assert ann.post(f"/requests/{id_}", {**fields, "version": "1", "do": "count"}).status == 303
+    assert "Making and counting the audience" in ann.get(f"/requests/{id_}").body
+    assert "still being counted" in ann.post(f"/requests/{id_}", {**fields, "version": "1", "do": "submit"}).body
+    # A second click while it is at work asks for nothing.
+    assert ann.post(f"/requests/{id_}", {**fields, "version": "1", "do": "count"}).status == 303
+    assert len(world.audiences.events) == 1
+    world.fail_counts("audiences/nothing/: no object has <such> a key")
+    assert "no object has &lt;such&gt; a key" in ann.get(f"/requests/{id_}").body
+    assert "It could not be counted" in ann.post(f"/requests/{id_}", {**fields, "version": "1", "do": "submit"}).body
+    assert ann.post(f"/requests/{id_}", {**fields, "version": "1", "do": "count"}).status == 303
+    assert len(world.audiences.events) == 2
+
+
+def test_files_that_change(world: World) -> None:
+    """Before it is sent for review: it has to be counted again. Afterwards what was counted is sent."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = draft(ann)
+    fields = {**FORM, "audience": world.put_audience(), "version": "0"}
+    count(ann, world, id_, fields)
+    world.put_audience(body=b'[{"user_id":"u2"}]')
+    answer = ann.post(f"/requests/{id_}", {**fields, "do": "submit"})
+    assert "Changed since it was counted: audiences/tinie.json. Count it again." in answer.body
+    count(ann, world, id_, fields, users=7)
+    assert ann.post(f"/requests/{id_}", {**fields, "do": "submit"}).status == 303
+    world.put_audience(body=b'[{"user_id":"u3"}]')
+    review = bob.get(f"/requests/{id_}").body
+    assert "audiences/tinie.json changed after it was counted." in review
+    assert "Approve for 7 users" in review
+    assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
+
+
+def of_the_release_before(world: World, id_: str) -> None:
+    """Make a request what the release before has stored: files pinned as they were, no prepared audience."""
+    head = world.client("s3").head_object(Bucket=BUCKET, Key="audiences/tinie.json")
+    part = Part("audiences/tinie.json", BUCKET, head["VersionId"], head["ETag"].strip('"'))
+    store = Store(world.client("dynamodb"), TABLE)
+    store.change(
+        id_,
+        lambda request: msgspec.structs.replace(request, parts=(part,), manifest="", version=request.version + 1),
+        AuditEntry(Step.CHANGED, ANN, 1, ""),
+    )
+
+
+def test_a_request_of_the_release_before(world: World) -> None:
+    """It opens; an approver has it counted, ticks repeated tokens, which are sent to, and approves the pinned files."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    of_the_release_before(world, id_)
+    review = bob.get(f"/requests/{id_}").body
+    assert "its figures are not kept" in review
+    assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 409
+    assert bob.post(f"/requests/{id_}/count").status == 303
+    assert "still being counted" in bob.get(f"/requests/{id_}").body
+    world.finish_counts(repeated_tokens=10)
+    assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 409
+    assert bob.post(f"/requests/{id_}/approve", {**decision(bob, id_), "repeats": "yes"}).status == 303
+    written = world.client("s3").get_object(Bucket=BUCKET, Key=f"batches/{id_}.json")["Body"].read()
+    [part] = msgspec.json.decode(written)["audience"]["parts"]
+    assert part["key"] == "audiences/tinie.json"
+    assert "repeated tokens seen" in bob.get(f"/requests/{id_}").body
+
+
+def test_who_may_have_it_counted(world: World) -> None:
+    """The requester of a draft, and approvers of what is in review; nobody without the page's token."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    other = world.browser("pat@marketing.example.com")
+    id_ = draft(ann)
+    fields = {**FORM, "audience": world.put_audience(), "version": "0", "do": "count"}
+    assert ann.post(f"/requests/{id_}", fields, csrf="x").status == 403
+    assert other.post(f"/requests/{id_}", fields).status == 403
+    assert bob.post(f"/requests/{id_}/count").status == 403
+    assert other.post(f"/requests/{id_}/count").status == 403
+    assert world.browser().post(f"/requests/{id_}/count").status == 401
+    assert world.audiences.events == []
+    with pytest.raises(StopIteration):
+        world.browser(EVE)
+    assert ann.post(f"/requests/{id_}", fields).status == 303
