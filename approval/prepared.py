@@ -158,6 +158,7 @@ class Audiences(Table):
                 "request": text.decode(),
                 "bucket": self._bucket,
                 "attempts": 0,
+                "asked_at_ms": now_s * 1000,
                 "due": PREPARATION,
                 "due_at": now_s * 1000 + ASKED_AGAIN_MS,
                 "expires_at": now_s + KEEP_S,

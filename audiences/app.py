@@ -135,7 +135,9 @@ class S3Maker:
         found = found_manifest(self._destination, resolved.id)
         if found is not None:
             return key_of(found)
-        queried = self._warehouses.rows(preparation.run_id, resolved, queries, now_s, work / "inputs")
+        # An order that is asked for again is another attempt for a warehouse, which would answer with the old rows.
+        name = f"{preparation.run_id}-{preparation.asked_at_ms}" if preparation.asked_at_ms else preparation.run_id
+        queried = self._warehouses.rows(name, resolved, queries, now_s, work / "inputs")
         on_progress("reading what it is made of", 0)
         # Milliseconds: another run may be having the same audience made, and no two attempts share a folder.
         attempt = time.time_ns() // 1_000_000

@@ -63,4 +63,5 @@ def preparation_of(item: Item) -> Preparation:
         queries=text("queries"),
         worker=text("worker"),
         due_at_ms=number("due_at") if "due" in item else None,
+        asked_at_ms=number("asked_at_ms"),
     )
