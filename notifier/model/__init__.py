@@ -18,5 +18,5 @@ The modules in the order of a run:
 - `health`: whether an endpoint accepts any device.
 - `account`, `summary`: the counts of a run.
 - `store_error`: what an error of S3 or DynamoDB means.
-- `background`, `log`, `plurals`: tasks in threads, log actions, and nouns with numbers.
+- `log`, `plurals`: log actions, and nouns with numbers.
 """
