@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -53,6 +54,7 @@ def parameters() -> Mapping[str, str]:
     }
 
 
+EVENTS = Path(__file__).parent.parent / "events"
 AUDIENCES: Final[Mapping[str, Recipe]] = {
     "tinie-tempah-followers.json": Recipe(users=1_200, seed=11, dead_share=0.02),
     "day-21-inactive.ndjson.gz": Recipe(users=8_000, seed=12),
@@ -66,6 +68,10 @@ def set_up(sandbox: Sandbox, gateways: Gateways) -> None:
     s3 = sandbox.client("s3")
     for name, recipe in AUDIENCES.items():
         s3.put_object(Bucket=sandbox.bucket, Key=f"audiences/{name}", Body=audience(name, recipe))
+    # Stored queries and their tables, to compose with.
+    for folder in ("queries", "standing"):
+        for path in sorted((EVENTS / folder).rglob("*.*")):
+            s3.upload_file(str(path), sandbox.bucket, str(path.relative_to(EVENTS)))
     gateways.register(*(phone.token for phone in PHONES))
     table = dict(sandbox.function("ApprovalFunction").environment)["APPROVAL_TABLE"]
     store = Store(sandbox.client("dynamodb"), table)

@@ -57,7 +57,7 @@ class Preparation(msgspec.Struct, frozen=True):
         queries: what warehouses run for it, as JSON; empty where none does. Meanwhile no attempt is under way.
         worker: whom to invoke once it is over, if nobody names the worker then.
         due_at_ms: when it is to be looked at; None once the lane was nudged.
-        asked_at_ms: of an order of the pages, which may be asked for again: its queries are other ones then. 0 of a run.
+        asked_at_ms: of an order of the pages, which may be asked for again, with other queries then; 0 of a run.
     """
 
     run_id: str

@@ -13,6 +13,7 @@ from tests.browser.approval_pages import (
     approve,
     ask,
     batch_files,
+    counted,
     review_link,
     run_of,
     see,
@@ -119,20 +120,38 @@ def test_two_approvers_for_many_and_four_eyes(people: People, office: Office) ->
     assert batch_files(office, address) == 1
 
 
-def test_a_tick_for_repeated_tokens(people: People, office: Office) -> None:
-    """More than 0.1 % of the tokens are there twice: approved only with the tick."""
+def test_a_named_query_instead_of_files(people: People, office: Office) -> None:
+    """Chosen, filled in, counted by a button; the approver reads the SQL; its users get the push."""
     ann, bob = people.sign_in(ANN), people.sign_in(BOB)
-    address = ask(ann, office, "with-repeats", audience="with-repeats.json")
+    ann.goto(f"{office.url}/requests")
+    ann.get_by_role("button", name="New request").click()
+    ann.get_by_label("Name of the campaign").fill("brands")
+    ann.get_by_label("Title", exact=True).first.fill("Hi {{ first_name | default: 'there' }}")
+    ann.get_by_label("Text", exact=True).first.fill("New from {{ brand }}")
+    ann.get_by_role("button", name="Use a named query").click()
+    ann.get_by_label("Named query").select_option("follows-brands")  # its fields come without another click
+    expect(ann.get_by_text("Everybody who follows one of the brands")).to_be_visible()
+    ann.get_by_label("Accessorize").check()
+    ann.get_by_label("Monsoon").check()
+    ann.get_by_label("since").fill("2026-10-01")
+    counted(ann)
+    expect(ann.locator("#audience .figures")).to_contain_text("28")
+    expect(ann.get_by_text("query follows-brands (brands: Accessorize, Monsoon; since: 2026-10-01)")).to_be_visible()
+    see(ann, "9-named-query")
+    ann.get_by_role("button", name="Send for review").click()
+    expect(ann.get_by_role("status").first).to_contain_text("Sent for review")
+    address = ann.url.partition("?")[0]
     bob.goto(address)
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
-    assert batch_files(office, address) == 0
-    bob.get_by_label(re.compile("I have seen")).check()
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
-    expect(bob.get_by_role("status").first).to_contain_text("Approved")
+    bob.get_by_text("queries/follows-brands.sql, as it was run").click()
+    expect(bob.get_by_text("WHERE brand = ANY($brands)")).to_be_visible()
+    see(bob, "10-named-query-review")
+    approve(bob, address)
+    expect(bob.get_by_text("33 of 33 devices done")).to_be_visible(timeout=90_000)
+    assert batch_files(office, address) == 1
 
 
 def test_the_audience_changed_after_the_request(people: People, office: Office) -> None:
-    """It cannot be approved, and the page says why; the requester takes it back and asks again."""
+    """The page says so; what was counted is what is sent. Taken back, it has to be counted again."""
     ann, bob = people.sign_in(ANN), people.sign_in(BOB)
     s3, bucket = office.trial.s3, office.trial.sandbox.bucket
     s3.put_object(
@@ -141,18 +160,19 @@ def test_the_audience_changed_after_the_request(people: People, office: Office) 
         Body=b'[{"user_id":"u1","platform":"ios","token":"' + b"a" * 64 + b'"}]',
     )
     address = ask(ann, office, "moving-target", audience="moving.json")
-    bob.goto(address)
     s3.put_object(
         Bucket=bucket,
         Key="audiences/moving.json",
         Body=b'[{"user_id":"u2","platform":"ios","token":"' + b"b" * 64 + b'"}]',
     )
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
-    expect(bob.get_by_text("Changed since then: audiences/moving.json")).to_be_visible()
-    expect(bob.get_by_role("button", name=re.compile("^Approve"))).to_be_disabled()
-    assert batch_files(office, address) == 0
+    bob.goto(address)
+    expect(bob.get_by_text("audiences/moving.json changed after it was counted.")).to_be_visible()
     ann.goto(address)
     ann.get_by_role("button", name="Take back and change").click()
+    ann.get_by_role("button", name="Send for review").click()
+    expect(ann.get_by_text("Changed since it was counted: audiences/moving.json. Count it again.")).to_be_visible()
+    assert batch_files(office, address) == 0
+    counted(ann)
     ann.get_by_role("button", name="Send for review").click()
     expect(ann.get_by_role("status").first).to_contain_text("Sent for review")
     soon(lambda: bob.goto(address) and bob.get_by_role("button", name=re.compile("^Approve for 1 user$")).count())

@@ -17,6 +17,7 @@ from tests.browser.approval_pages import (
     approve,
     asked,
     batch_files,
+    counted,
     review_link,
     see,
     send,
@@ -110,7 +111,7 @@ def test_a_form_with_faults(people: People, office: Office) -> None:
     ann.get_by_label("Title", exact=True).first.fill("Hi {{ first_name")
     ann.get_by_label("Text", exact=True).first.fill("{{ favourite_dj }} is live")
     ann.get_by_label(re.compile("with-repeats")).check()
-    expect(ann.get_by_text("Without a timezone")).to_be_visible(timeout=30_000)
+    counted(ann)
     ann.get_by_role("button", name="Make variants").click()
     ann.get_by_role("group", name="Variant a").get_by_label("Share in %").fill("70")
     ann.get_by_label("Users per second").fill("fast")
@@ -123,17 +124,25 @@ def test_a_form_with_faults(people: People, office: Office) -> None:
 
 
 def test_states_in_review(people: People, office: Office) -> None:
-    """Still counted; half approved, for the one who has and the one who has not; the audience changed."""
+    """A draft that is counted; half approved, for the one who has and the one who has not; the audience changed."""
     ann, bob, cat = (people.sign_in(email, bypass_csp=True) for email in (ANN, BOB, CAT))
     s3, bucket = office.trial.s3, office.trial.sandbox.bucket
     one = [{"user_id": "u1", "platform": "ios", "token": "a" * 64, "attributes": {"city": "Wien"}}]
     s3.put_object(Bucket=bucket, Key="audiences/slowly-counted.json", Body=json.dumps(one).encode())
+    address = send(ann, f"{office.url}/requests", {})
     with nothing_counted(office):
-        address = asked(ann, office, "still-counted", audience="audiences/slowly-counted.json")
-    bob.goto(address)
-    expect(bob.get_by_role("button", name="Approve", exact=True)).to_be_disabled()
-    see(bob, "32-counting")
-    s3.put_object(Bucket=bucket, Key="audiences/slowly-counted.json", Body=json.dumps(one * 2).encode())
+        send(
+            ann,
+            address,
+            {"name": "still-counted", "audience": "audiences/slowly-counted.json", "version": "0", "do": "count"},
+        )
+    ann.goto(address)
+    expect(ann.get_by_text("Making and counting the audience")).to_be_visible()
+    see(ann, "32-counting")
+    key = "audiences/changing.json"
+    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(one).encode())
+    address = asked(ann, office, "changed", audience=key)
+    s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(one * 2).encode())
     bob.goto(address)
     see(bob, "33-audience-changed")
     ann.goto(address)
@@ -149,11 +158,11 @@ def test_states_in_review(people: People, office: Office) -> None:
 
 @contextmanager
 def nothing_counted(office: Office) -> Iterator[None]:
-    """Lambda loses what the counting function is asked."""
-    control = office.trial.sandbox.function("ControlFunction").name
+    """Lambda loses what the audience function is asked."""
+    audiences = office.trial.sandbox.function("AudienceFunction").name
 
     def lost(invocation: Invocation) -> Fault:
-        return Fault(Delivery.DROPPED) if invocation.function == control else Fault()
+        return Fault(Delivery.DROPPED) if invocation.function == audiences else Fault()
 
     office.trial.sandbox.lambda_.faults = lost
     try:
