@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,10 @@ ATHENA_WORKGROUP: Final = "sandbox"
 """The one workgroup of the sandbox's Athena."""
 ATHENA_CUTOFF_BYTES: Final = 10_000_000_000
 _STOP_WITHIN_S: Final = 5.0
+# Each new session reads the description of every service again, 20 to 80 ms of JSON. Only one thread at a time may have
+# a session make a client; the clients may be shared.
+_SESSION: Final = boto3.session.Session()
+_ONE_AT_A_TIME: Final = threading.Lock()
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, rename="pascal"):
@@ -72,14 +77,15 @@ class LocalAws:
 
     def client(self, service: str) -> Any:
         """A boto3 client of a service. Clients are safe to share between threads."""
-        return boto3.session.Session().client(
-            service,  # type: ignore[call-overload]
-            endpoint_url=self.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            config=Config(max_pool_connections=50, s3={"addressing_style": "path"}),
-        )
+        with _ONE_AT_A_TIME:
+            return _SESSION.client(
+                service,  # type: ignore[call-overload]
+                endpoint_url=self.endpoint_url,
+                region_name=REGION,
+                aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                config=Config(max_pool_connections=50, s3={"addressing_style": "path"}),
+            )
 
     def recorded_events(self) -> tuple[RecordedEvent, ...]:
         """Everything that was put on EventBridge, oldest first."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,34 @@ _MANAGED_POLICIES = {
 }
 
 
-def source() -> dict[str, Any]:
-    """The template as it is written."""
+@cache
+def _source() -> dict[str, Any]:
     template: dict[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
     return template
+
+
+def source() -> dict[str, Any]:
+    """The template as it is written. Every caller has a copy of its own."""
+    return copy.deepcopy(_source())
 
 
 def transformed(**parameters: str) -> dict[str, Any]:
     """The template after the transform, with `parameters` in place of their defaults.
 
-    A local CodeUri is replaced by an S3 one, as `sam package` does; the transform takes no other.
+    A local CodeUri is replaced by an S3 one, as `sam package` does; the transform takes no other. Every caller has a
+    copy of its own.
     """
-    template = copy.deepcopy(source())
+    return copy.deepcopy(_transformed(tuple(sorted(parameters.items()))))
+
+
+@cache
+def _transformed(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    template = source()
     template["Globals"]["Function"]["CodeUri"] = "s3://somewhere/artifact.zip"
     defaults = {name: str(about.get("Default", "")) for name, about in template["Parameters"].items()}
     result: dict[str, Any] = Translator(
         _MANAGED_POLICIES, Parser(), boto_session=boto3.Session(region_name="eu-west-1")
-    ).translate(sam_template=template, parameter_values={**defaults, **parameters})
+    ).translate(sam_template=template, parameter_values={**defaults, **dict(parameters)})
     return result
 
 
