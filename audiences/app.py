@@ -67,13 +67,15 @@ def _process() -> RunPreparation:
     session = boto3.Session()
     store = PreparationStore(session.client("dynamodb", config=config), os.environ["TABLE"], time.time)
     s3 = session.client("s3", config=config)
-    warehouses = warehouses_of(session, config, s3, os.environ)
+    warehouses = warehouses_of(session, config, s3, store, os.environ)
     make = S3Maker(s3, os.environ["BUCKET"], os.environ, warehouses)
     nudge = WorkerNudge(session.client("lambda", config=config))
     return RunPreparation(store, make, nudge, WORK, warehouses.stop)
 
 
-def warehouses_of(session: Any, config: Config, s3: Any, environment: Mapping[str, str]) -> Warehouses:
+def warehouses_of(
+    session: Any, config: Config, s3: Any, store: PreparationStore, environment: Mapping[str, str]
+) -> Warehouses:
     """The warehouses that the stack has parameters for."""
     engines: dict[EngineName, Callable[[], RemoteEngine]] = {}
     if group := environment.get("ATHENA_WORKGROUP"):
@@ -82,7 +84,7 @@ def warehouses_of(session: Any, config: Config, s3: Any, environment: Mapping[st
         engines["athena"] = lambda: Athena(athena(), s3, group, environment["BUCKET"], database)
     if environment.get("BIGQUERY_SECRET_ARN"):
         engines["bigquery"] = lambda: _bigquery(session.client("secretsmanager", config=config), environment)
-    return Warehouses(engines)
+    return Warehouses(engines, store.last_scan, store.note_scan)
 
 
 def _bigquery(secrets: Any, environment: Mapping[str, str]) -> RemoteEngine:

@@ -18,6 +18,8 @@ from notifier.preparation_items import is_order, preparation_key, preparation_of
 
 LOOK_AGAIN_MS = 5_000
 """After this a query is looked at again, in the sweeper's next minute, unless its end was reported before."""
+SCAN_DAYS = 90
+"""So long it is known what a query's SQL has read."""
 QUERY_DAYS = 2
 """So long it is known which run a query of Athena's belongs to."""
 NUDGED_MS = 60_000
@@ -115,6 +117,17 @@ class PreparationStore:
         """The run whose preparation has started this query; None for a query of anybody else's."""
         item = self._client.get_item(TableName=self._table, Key=_query_key(execution), ConsistentRead=True).get("Item")
         return str(item["run_id"]["S"]) if item else None
+
+    def last_scan(self, digest: str) -> int | None:
+        """The bytes that a warehouse read when it ran this query last; None if that is not known."""
+        key = _scan_key(digest)
+        item = self._client.get_item(TableName=self._table, Key=key).get("Item")
+        return int(item["scanned_bytes"]["N"]) if item else None
+
+    def note_scan(self, digest: str, size: int) -> None:
+        """Keep the bytes that a warehouse has read."""
+        found = Update().set(scanned_bytes=size, version=LEDGER_VERSION)
+        self._update(_scan_key(digest), found.set(expires_at=int(self._now()) + SCAN_DAYS * 86_400))
 
     def forget_queries(self, run_id: str) -> None:
         """The queries of a cancelled preparation were stopped: nothing of it is due any more."""
@@ -215,3 +228,8 @@ class PreparationStore:
 def _query_key(execution: str) -> Item:
     """The key of the item that says whose a query is: `pk=query#ID, sk=query`."""
     return item_of({"pk": f"query#{execution}", "sk": "query"})
+
+
+def _scan_key(digest: str) -> Item:
+    """The key of the item that says what a query has read: `pk=scan#DIGEST, sk=scan`."""
+    return item_of({"pk": f"scan#{digest}", "sk": "scan"})

@@ -5,6 +5,7 @@ EventBridge, or the sweeper's minute ── look ── one still runs: left aga
                                           └── all have ended ── rows fetched, the preparation goes on
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -90,10 +91,19 @@ class Warehouses:
 
     Args:
         engines: by name, made when they are first asked; one that the stack has no parameter for is missing.
+        last_scan: the bytes that a query read when it ran last, by its digest; None if that is not known.
+        note_scan: keeps them.
     """
 
-    def __init__(self, engines: Mapping[EngineName, Callable[[], RemoteEngine]]) -> None:
+    def __init__(
+        self,
+        engines: Mapping[EngineName, Callable[[], RemoteEngine]],
+        last_scan: Callable[[str], int | None] = lambda _digest: None,
+        note_scan: Callable[[str, int], object] = lambda _digest, _size: None,
+    ) -> None:
         self._makers = engines
+        self._last_scan = last_scan
+        self._note_scan = note_scan
         self._made: dict[EngineName, RemoteEngine] = {}
 
     def rows(
@@ -155,13 +165,19 @@ class Warehouses:
 
     def _start(self, name: EngineName, query: Query, audience: str) -> Asked:
         engine = self._engine(name, query.name)
-        cost = engine.cost(query).sentence
+        cost = engine.cost(query)
+        words = cost.sentence
+        # Athena does not say before it runs: what the same SQL has read before is the next best.
+        if cost.scanned_bytes is None and (before := self._last_scan(_digest(name, query))) is not None:
+            words += f"; it scanned {before / 1e9:,.2f} GB when it ran last"
         # Of the run, and not of the audience: after a query that failed, the next run starts another one. Always the
         # first attempt: one that was killed after this is continued, with what it has started.
-        return Asked(name, engine.start(query, Attempt(audience, 1)), query.name, cost)
+        return Asked(name, engine.start(query, Attempt(audience, 1)), query.name, words)
 
     def _look(self, query: Query, before: Asked) -> tuple[Asked, bool]:
         state = self._engine(before.engine, query.name).look(query, before.ticket)
+        if not isinstance(state, Running) and state.scanned_bytes is not None:
+            self._note_scan(_digest(before.engine, query), state.scanned_bytes)
         return msgspec.structs.replace(before, ticket=state.ticket), isinstance(state, Running)
 
     def _leave(self, queries: Queries, running: list[str], now_s: float) -> NoReturn:
@@ -182,3 +198,8 @@ class Warehouses:
         files = self._engine(asked.engine, asked.query).fetch(source.query, asked.ticket, directory)
         # BigQuery's rows were never an object: they are pinned by what they were made of.
         return tuple(msgspec.structs.replace(file, pinned=file.pinned or source.pinned[0]) for file in files)
+
+
+def _digest(engine: EngineName, query: Query) -> str:
+    """Names a query by its text, whatever its parameters are."""
+    return hashlib.sha256(f"{engine}\n{query.text}".encode()).hexdigest()[:32]

@@ -17,6 +17,7 @@ from botocore.config import Config
 
 from audiences.app import S3Maker
 from audiences.engines.athena import Athena
+from audiences.engines.port import EngineName, RemoteEngine
 from audiences.manifest_format import NAME, PREFIX, decode_manifest
 from audiences.run_preparation import Outcome, RunPreparation
 from audiences.store import LOOK_AGAIN_MS, PreparationStore
@@ -108,9 +109,11 @@ class Stack:
 
     def warehouses(self, group: str = "audiences") -> Warehouses:
         """Athena, with a workgroup."""
-        return Warehouses(
-            {"athena": lambda: Athena(self.athena, self.function_s3, group, self.bucket)} if group else {}
-        )
+        engines: dict[EngineName, Callable[[], RemoteEngine]] = {}
+        if group:
+            engines["athena"] = lambda: Athena(self.athena, self.function_s3, group, self.bucket)
+        store = PreparationStore(self.function_dynamodb, self.table, self.time)
+        return Warehouses(engines, store.last_scan, store.note_scan)
 
     def _nudge(self, worker: str, run_id: str, version: str) -> None:
         self.nudged.append((worker, run_id, version))
@@ -209,7 +212,7 @@ def test_others_queries_are_not_ours(stack: Stack) -> None:
     assert (outcome.status, outcome.reason) == ("ignored", "no run has asked for this query")
 
 
-CALLS = 32
+CALLS = 34
 """So many calls the three invocations make, each of which may be the last; a test below says so."""
 SOME = range(5, 2 * CALLS, 16)
 KILLED = [pytest.param(n, marks=() if n in SOME else pytest.mark.slow) for n in range(2 * CALLS)]
@@ -370,6 +373,9 @@ def test_the_same_is_not_asked_twice_in_a_quarter_of_an_hour(stack: Stack) -> No
     third = Run("r3", source_of("drop", "batches/c.json", "v1", "e1"), 7, "AWS:ann")
     stack.open(run=third, brand="Accessorize")
     assert stack.function().handle("r3", "worker").status == "querying"
+    scanned = max(one.scanned_bytes for one in stack.service.executions.values())
+    assert scanned > 0
+    assert stack.preparation("r3").words.endswith(f"; it scanned {scanned / 1e9:,.2f} GB when it ran last)")
     stack.time.s += 16 * 60
     fourth = Run("r4", source_of("drop", "batches/d.json", "v1", "e1"), 7, "AWS:ann")
     stack.open(run=fourth)
