@@ -231,7 +231,7 @@ class Connection:
 
     def _on_block(self, stream_id: int, flags: int, block: bytes) -> None:
         """A complete header block: an informational answer, the answer's head, or its trailers (section 8.1)."""
-        stream = self._stream_of(stream_id)
+        stream = self._streams.get(stream_id) or self._stream_of(stream_id)
         if stream is None:
             return  # it was on its way when we reset the stream; as no table is kept, it need not be decoded
         ends = flags & frames.END_STREAM
@@ -271,7 +271,7 @@ class Connection:
         if self._uncredited >= CREDIT_BYTES:
             self._outbox.control(frames.window_update(0, self._uncredited))
             self._uncredited = 0
-        stream = self._stream_of(stream_id)
+        stream = self._streams.get(stream_id) or self._stream_of(stream_id)
         if stream is None:
             return
         if flags & frames.PADDED:

@@ -118,6 +118,10 @@ class HeaderEncoder:
 
     def _line(self, line: str) -> bytes:
         """A line that is not cached."""
+        # Nearly always one of `CHANGING`, with another value in each request: one call takes it apart.
+        name, _, value = line.partition(": ")
+        if (prefix := self._names.get(name)) is not None:
+            return prefix + _string(value.strip().encode())
         name, value = _split(line)
         if name in SECRET:
             return self._secret(line, name, value)
