@@ -65,14 +65,15 @@ def _arms(comparison: Comparison) -> Table:
             f"{arm.users:,}",
             f"{arm.conversions:,}",
             f"{arm.rate:.2%}" if arm.rate is not None else "–",
-            _rates(arm.rate_interval),
+            rates(arm.rate_interval),
             span(lift.relative).removeprefix("between ").replace(" and ", " to ") if lift and lift.relative else "",
             f"{lift.p_value:.2g}" if lift and lift.p_value is not None else "",
         )
     return table
 
 
-def _rates(interval: Interval | None) -> str:
+def rates(interval: Interval | None) -> str:
+    """A rate from its one end to the other."""
     return f"{interval.low * 100:.2f} to {interval.high:.2%}" if interval else "–"
 
 

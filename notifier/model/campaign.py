@@ -163,6 +163,24 @@ class Audience(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
 
 
+class Goal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the campaign is to bring about, declared before sending. `conversions/NAME.json` says where to see it."""
+
+    name: Annotated[
+        str, Meta(pattern=rf"^[a-z0-9_-]{{1,64}}{END}", description="Of the file that says where conversions are.")
+    ]
+    window_h: Annotated[
+        int, Meta(ge=1, le=2160, description="Hours after a user's own push in which a conversion counts.")
+    ]
+    smallest_lift_percent: Annotated[
+        float, Meta(gt=0, le=10_000, description="The smallest lift that matters. An early look is made for it.")
+    ] = 10.0
+    conversions_sha256: Annotated[
+        Annotated[str, Meta(pattern=rf"^[0-9a-f]{{64}}{END}")] | None,
+        Meta(description="Of that file when the campaign was approved: a report says if it is another by now."),
+    ] = None
+
+
 class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is sent, to which arms, within which limits."""
 
@@ -209,6 +227,7 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             "Approvers see this in red."
         ),
     ] = False
+    goal: Annotated[Goal | None, Meta(description="What it is to bring about, for the report's verdict.")] = None
 
     @property
     def salt(self) -> str:

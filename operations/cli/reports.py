@@ -10,9 +10,11 @@ from notifier.model.campaign import Campaign
 from notifier.model.summary import summary_of
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
-from operations.cli.errors import reports_errors
+from operations.cli.errors import CommandError, reports_errors
+from operations.cli.goals import goal_of
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json
 from reporting import sql as sql_text
+from reporting.experiment import Outcome, outcome_screen, plain_outcome
 from reporting.figures import Report, make_report, plain_of
 from reporting.page import page
 from reporting.rows import count_lines, read_rows
@@ -44,6 +46,8 @@ def report(
 ) -> None:
     """Report a run: arms side by side, the check of their sizes, time line, reasons, dead tokens, cost.
 
+    Where the campaign has a goal: who converted, by arm, the lift with its interval, and a verdict in words.
+
     Compare the arms by their assigned users; `--sql` prints the query that joins them with your own conversions.
 
     Example: notifier report day-2-engagement-2026-11-21 --html report.html
@@ -54,14 +58,30 @@ def report(
         typer.echo(sql_text.script(sql, run_id, cloud.deployment.bucket, conversions))
         return
     made = make(cloud, run_id)
+    goal = _goal(cloud, run_id)
     # The page and JSON may both be asked for; the table is printed where neither is.
     if html is not None:
-        html.write_text(page(made, cloud.deployment.bucket), encoding="utf-8")
+        html.write_text(page(made, cloud.deployment.bucket, goal), encoding="utf-8")
         notes().print(f"written: {html}", markup=False)
     if as_json:
-        print_json(plain_of(made))
+        print_json(plain_of(made) | ({"goal": plain_outcome(goal)} if goal else {}))
     elif html is None:
         console().print(screen(made))
+        if goal is not None:
+            console().print(outcome_screen(goal))
+
+
+def _goal(cloud: Cloud, run_id: str) -> Outcome | None:
+    """What came of the campaign's goal. Where that cannot be known a note says why, and the rest is reported."""
+    s3, bucket = cloud.client("s3"), cloud.deployment.bucket
+    opened = _opened(s3, bucket, run_id)
+    if opened is None or opened.campaign.goal is None:
+        return None
+    try:
+        return goal_of(s3, bucket, run_id, opened.campaign, opened.campaign.goal)
+    except CommandError as error:
+        notes().print(f"goal {opened.campaign.goal.name}: {error.problem}; {error.mend}", markup=False)
+        return None
 
 
 def make(cloud: Cloud, run_id: str) -> Report:

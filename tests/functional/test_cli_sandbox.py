@@ -123,6 +123,37 @@ def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     assert proof["conclusion"] == "proved", proof
 
 
+def test_from_the_goal_to_the_verdict(trial: Trial, tmp_path: Path) -> None:
+    """A goal declared before sending: its conversions by arm, an early look, and a verdict when it is complete."""
+    goal = {"name": "opened_people", "window_h": 1, "smallest_lift_percent": 50}
+    campaign = {"id": "goal", "message": {"title": "t"}, "control_percent": 20, "goal": goal}
+    path = tmp_path / "goal.json"
+    path.write_text(json.dumps({"campaign": campaign, "users": list(made_users(Recipe(users=1_000)))}))
+    run_id = json.loads(run(trial, "start", path, "--yes", "--watch", "--json").stdout.splitlines()[-1])["summary"][
+        "run_id"
+    ]
+    missing = run(trial, "report", "goal")
+    assert missing.exit_code == ExitCode.FINE
+    assert "conversions/opened_people.json is missing" in missing.output
+
+    put = trial.s3.put_object
+    bucket = trial.sandbox.bucket
+    declared = {"files": ["standing/opened/"], "event": None, "complete": {"marker": "standing/opened_through"}}
+    put(Bucket=bucket, Key="conversions/opened_people.json", Body=json.dumps(declared).encode())
+    rows = [row for row in trial.rows(run_id) if int(row["user_id"][-3:]) % (8 if row["arm"] == "control" else 2) == 0]
+    events = "".join(f"{row['user_id']},{row['at'].replace(' ', 'T')}Z\n" for row in rows)
+    put(Bucket=bucket, Key="standing/opened/one.csv", Body=f"user_id,at\n{events}".encode())
+    report = printed(run(trial, "report", "goal", "--json"))["goal"]
+    assert report["comparison"]["basis"] == "look"
+    assert sum(arm["conversions"] for arm in report["comparison"]["arms"]) == len({row["user_id"] for row in rows})
+    assert report["comparison"]["lifts"][0]["verdict"]["finding"] == "better"
+    html = tmp_path / "goal.html"
+    assert run(trial, "report", "goal", "--html", html).exit_code == ExitCode.FINE
+    assert "better than no push: " in html.read_text()
+    assert "default: better than no push" in run(trial, "report", "goal").output
+    assert printed(run(trial, "audit", "goal", "--json"))["conclusion"] == "proved"
+
+
 @pytest.mark.parametrize("name", ["endpoints.csv", "endpoints.json"])
 def test_pinpoint_files_are_converted_and_sent(trial: Trial, tmp_path: Path, name: str) -> None:
     """Each kind of Pinpoint file becomes an audience whose devices are all asked for."""

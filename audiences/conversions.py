@@ -1,0 +1,296 @@
+"""Conversions: which users did what the campaign was to bring about, each counted once, inside their own window.
+
+`conversions/NAME.json` says where a goal's conversions are. They are joined with a run's rows, by arm: the window of a
+user begins with their own push, and for the control group with the moment at which they were held.
+"""
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+import duckdb
+import msgspec
+from msgspec import Meta
+
+from audiences.database import Limits, connect, name, text
+from audiences.engines.statement import Refused
+from audiences.engines.tables import create_views
+from audiences.faults import AudienceFault
+from audiences.fetch import fetch
+from audiences.sources import pinned_files
+from notifier.model.campaign import Goal
+from notifier.model.validation import shape_faults
+
+DATE = "{date}"
+"""In a file's name: each day of the window, as 2026-11-21."""
+_READERS = 8
+_MAX_DAYS = 200
+_OFFSET = r".*\d(Z|[+-]\d{2}(:?\d{2})?)$"
+_MILLISECONDS = 10**11
+"""A larger number is milliseconds since the epoch, a smaller one seconds."""
+
+
+class Marker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An object whose text is the time up to which conversions are complete, with an offset."""
+
+    marker: Annotated[str, Meta(min_length=1)]
+
+
+class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where conversions are, and up to when they are known."""
+
+    files: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        Meta(
+            min_length=1, description="Keys, prefixes that end in `/`, and globs; `{date}` is each day of the window."
+        ),
+    ]
+    complete: Annotated[Marker, Meta(description="How it is known up to when they are complete.")]
+    user_id: Annotated[str, Meta(description="The column with the user's id.")] = "user_id"
+    at: Annotated[str, Meta(description="The column with the time.")] = "at"
+    event: Annotated[
+        str | None, Meta(description="The column that names the goal. Null: every row is a conversion.")
+    ] = "event"
+    timezone: Annotated[str | None, Meta(description="Of times without an offset: `Europe/Berlin`.")] = None
+    lateness_h: Annotated[float, Meta(ge=0, le=720, description="How many hours late a conversion may arrive.")] = 0.0
+
+
+class ArmCounts(msgspec.Struct, frozen=True):
+    """One arm: its users, and those of them who converted."""
+
+    arm: str
+    users: int
+    conversions: int
+
+
+class Point(msgspec.Struct, frozen=True):
+    """So many users of an arm had converted by so many hours after their own push."""
+
+    arm: str
+    hours: float
+    conversions: int
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """Conversions of one run, by arm. Times: ISO 8601, UTC.
+
+    `unknown` of `seen` converting users are in no row of the run: many of them mean other ids.
+    """
+
+    arms: tuple[ArmCounts, ...]
+    curve: tuple[Point, ...]
+    first_at: str
+    last_at: str
+    complete_through: str | None
+    is_final: bool
+    seen: int
+    unknown: int
+    unreadable: int
+
+    @property
+    def unknown_share(self) -> float:
+        """0 to 1."""
+        return self.unknown / self.seen if self.seen else 0.0
+
+
+def read_declaration(body: bytes, place: str) -> Declaration:
+    """The declaration in its JSON form. Raises AudienceFault."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise AudienceFault(f"{place}: not JSON: {error}") from None
+    if faults := tuple(shape_faults(decoded, Declaration, "conversions")):
+        raise AudienceFault(f"{place}: {'; '.join(map(str, faults))}")
+    declared = msgspec.convert(decoded, Declaration)
+    if declared.timezone is not None and declared.timezone not in available_timezones():
+        raise AudienceFault(f"{place}: timezone: {declared.timezone} is no time zone", "name one, as Europe/Berlin")
+    return declared
+
+
+def join(
+    client: Any, bucket: str, run_id: str, goal: Goal, declared: Declaration, now: datetime, limits: Limits
+) -> Joined:
+    """The conversions of a run up to now. Raises AudienceFault."""
+    folder = limits.work / "conversions"
+    rows = _fetch_rows(client, bucket, run_id, folder / "rows")
+    with connect(limits) as database:
+        first, last = _assign(database, rows)
+        ends = last + timedelta(hours=goal.window_h)
+        named = _names(declared.files, first, min(ends, now))
+        fetched = fetch(client, pinned_files(client, _present(client, named, bucket), bucket), folder / "files")
+        try:
+            create_views(database, {"source": [file.path for file in fetched]})
+        except Refused as error:
+            raise AudienceFault(f"conversions: {error}") from None
+        unreadable = _convert(database, declared, goal)
+        through = _through(client, bucket, declared)
+        # Each user's window is over, late conversions have arrived, and the source says that it is complete.
+        over = ends + timedelta(hours=declared.lateness_h)
+        is_final = now > over and through is not None and through >= ends
+        return _counted(database, goal, first, last, through, unreadable, is_final=is_final)
+
+
+def _fetch_rows(client: Any, bucket: str, run_id: str, folder: Path) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"rows/run_id={run_id}/batch=")
+    keys = [one["Key"] for page in pages for one in page.get("Contents", ())]
+    if not keys:
+        raise AudienceFault(f"run {run_id} has no rows: it has sent nothing yet, or they have expired (ResultDays)")
+
+    def one(numbered: tuple[int, str]) -> str:
+        path = folder / f"{numbered[0]:06d}.json.gz"
+        path.write_bytes(client.get_object(Bucket=bucket, Key=numbered[1])["Body"].read())
+        return str(path)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(one, enumerate(keys)))
+
+
+def _assign(database: duckdb.DuckDBPyConnection, rows: Sequence[str]) -> tuple[datetime, datetime]:
+    """The table of users: arm, and when their window begins. Every outcome counts: arms are compared as assigned."""
+    columns = "{'user_id': 'VARCHAR', 'arm': 'VARCHAR', 'at': 'TIMESTAMP'}"
+    listed = f"[{', '.join(map(text, rows))}]"
+    database.execute(
+        'CREATE TABLE assigned AS SELECT user_id, arm, min("at") AS since '
+        f"FROM read_json({listed}, format = 'newline_delimited', compression = 'gzip', columns = {columns}) "
+        "GROUP BY user_id, arm"
+    )
+    found = database.execute("SELECT min(since), max(since) FROM assigned").fetchone()
+    if found is None or found[0] is None:
+        raise AudienceFault("the run has no rows yet")
+    return found[0].replace(tzinfo=UTC), found[1].replace(tzinfo=UTC)
+
+
+def _names(files: Sequence[str], first: datetime, until: datetime) -> list[str]:
+    days = min((until.date() - first.date()).days, _MAX_DAYS)
+    # A day more on each side: the days of the files may be of another time zone.
+    dates = [(first.date() + timedelta(days=n)).isoformat() for n in range(-1, max(days, 0) + 2)]
+    return [one.replace(DATE, date) for one in files for date in (dates if DATE in one else dates[:1])]
+
+
+def _present(client: Any, names: Sequence[str], bucket: str) -> list[str]:
+    """The names that mean an object. A day without conversions has none; nothing at all is a mistake."""
+    found: list[str] = []
+    for one in names:
+        try:
+            pinned_files(client, [one], bucket)
+        except AudienceFault:
+            continue
+        found.append(one)
+    if not found:
+        raise AudienceFault(f"conversions: no object has such a key: {', '.join(names[:3])}", "check files")
+    return found
+
+
+def _convert(database: duckdb.DuckDBPyConnection, declared: Declaration, goal: Goal) -> int:
+    """The table of conversions, with times in UTC. Returns how many rows have a time that cannot be read."""
+    kinds = {column: kind for column, kind, *_ in database.execute("DESCRIBE source").fetchall()}
+    wanted = [declared.user_id, declared.at, *([declared.event] if declared.event else [])]
+    for column in wanted:
+        if column not in kinds:
+            raise AudienceFault(f"conversions: no column {column}; there are {', '.join(kinds)}", "name the columns")
+    where = f"CAST({name(declared.event)} AS VARCHAR) = {text(goal.name)}" if declared.event else "true"
+    database.execute(
+        f"CREATE TABLE raw AS SELECT CAST({name(declared.user_id)} AS VARCHAR) AS user_id, "
+        f"{_moment(database, declared, kinds[declared.at])} AS moment FROM source WHERE {where}"
+    )
+    [(unreadable,)] = database.execute("SELECT count(*) FROM raw WHERE moment IS NULL").fetchall()
+    return int(unreadable)
+
+
+def _moment(database: duckdb.DuckDBPyConnection, declared: Declaration, kind: str) -> str:
+    """The SQL of a row's time, in UTC and without an offset, as the rows' times are."""
+    column = name(declared.at)
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return f"timezone('UTC', {column})"
+    if re.fullmatch(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*", kind):
+        seconds = f"CASE WHEN {column} > {_MILLISECONDS} THEN {column} / 1000 ELSE {column} END"
+        return f"timezone('UTC', to_timestamp({seconds}))"
+    has_offset = f"regexp_full_match(trim(CAST({column} AS VARCHAR)), {text(_OFFSET)}) AND {text(kind)} = 'VARCHAR'"
+    if declared.timezone is None:
+        found = database.execute(f"SELECT {column} FROM source WHERE NOT ({has_offset}) LIMIT 1").fetchone()
+        if found is not None:
+            raise AudienceFault(
+                f"conversions: timezone is missing: {declared.at} has times without one ({found[0]})",
+                "declare it, as Europe/Berlin",
+            )
+    local = f"timezone({text(declared.timezone or 'UTC')}, TRY_CAST({column} AS TIMESTAMP))"
+    aware = f"TRY_CAST({column} AS TIMESTAMPTZ)"
+    return f"timezone('UTC', CASE WHEN {has_offset} THEN {aware} ELSE {local} END)"
+
+
+def _through(client: Any, bucket: str, declared: Declaration) -> datetime | None:
+    """Up to when conversions are complete; None while the marker is not there."""
+    try:
+        body = client.get_object(Bucket=bucket, Key=declared.complete.marker)["Body"].read()
+    except client.exceptions.NoSuchKey:
+        return None
+    written = body.decode(errors="replace").strip().strip('"')
+    try:
+        found = datetime.fromisoformat(written)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise AudienceFault(
+            f"s3://{bucket}/{declared.complete.marker}: not a time with an offset: {written[:40]}",
+            "write it as 2026-11-28T09:00:00Z",
+        )
+    return found.astimezone(UTC)
+
+
+def _counted(
+    database: duckdb.DuckDBPyConnection,
+    goal: Goal,
+    first: datetime,
+    last: datetime,
+    through: datetime | None,
+    unreadable: int,
+    *,
+    is_final: bool,
+) -> Joined:
+    database.execute(
+        "CREATE TABLE converted AS SELECT a.user_id, a.arm, a.since, min(r.moment) AS moment "
+        "FROM assigned a JOIN raw r "
+        f"ON r.user_id = a.user_id AND r.moment >= a.since AND r.moment < a.since + INTERVAL {goal.window_h} HOUR "
+        "GROUP BY a.user_id, a.arm, a.since"
+    )
+    arms = database.execute(
+        "SELECT a.arm, count(*), count(c.user_id) FROM assigned a LEFT JOIN converted c USING (user_id, arm) "
+        "GROUP BY a.arm ORDER BY a.arm = 'control', a.arm"
+    ).fetchall()
+    step = max(goal.window_h / 48, 1 / 60)
+    curve = database.execute(
+        f"SELECT arm, ceil(date_diff('second', since, moment) / 3600.0 / {step} + 1e-9) * {step} AS hours, "
+        "count(*) "
+        "FROM converted GROUP BY ALL ORDER BY arm, hours"
+    ).fetchall()
+    [(seen, unknown)] = database.execute(
+        "SELECT count(DISTINCT r.user_id), count(DISTINCT r.user_id) FILTER (WHERE a.user_id IS NULL) "
+        "FROM raw r LEFT JOIN assigned a USING (user_id) WHERE r.moment >= ? AND r.moment < ?",
+        [first.replace(tzinfo=None), (last + timedelta(hours=goal.window_h)).replace(tzinfo=None)],
+    ).fetchall()
+    return Joined(
+        arms=tuple(ArmCounts(*one) for one in arms),
+        curve=_summed(curve),
+        first_at=first.isoformat(),
+        last_at=last.isoformat(),
+        complete_through=through.isoformat() if through else None,
+        is_final=is_final,
+        seen=seen,
+        unknown=unknown,
+        unreadable=unreadable,
+    )
+
+
+def _summed(curve: Sequence[tuple[str, float, int]]) -> tuple[Point, ...]:
+    """The points of each arm, each with all conversions so far."""
+    total: dict[str, int] = {}
+    points = []
+    for arm, hours, count in curve:
+        total[arm] = total.get(arm, 0) + count
+        points.append(Point(arm, float(hours), total[arm]))
+    return tuple(points)

@@ -1,0 +1,55 @@
+"""What a run's campaign brought about: its conversions, fetched and joined on this machine."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from notifier.model.campaign import Campaign, Goal
+from operations.cli.errors import CommandError, ExitCode
+from operations.cli.requests import faults, workplace
+from reporting.experiment import Outcome, outcome_of
+
+if TYPE_CHECKING:
+    from audiences.conversions import Joined
+
+MEMORY_MB = 1024
+_DAY_S = 86_400
+
+
+def goal_of(client: Any, bucket: str, run_id: str, campaign: Campaign, goal: Goal) -> Outcome:
+    """What came of the campaign's goal. Raises CommandError where its conversions cannot be read."""
+    place = f"conversions/{goal.name}.json"
+    try:
+        body = client.get_object(Bucket=bucket, Key=place)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
+            raise
+        problem = f"s3://{bucket}/{place} is missing"
+        raise CommandError(ExitCode.NOT_FOUND, problem, "it says where conversions are") from None
+    from audiences.conversions import join, read_declaration  # noqa: PLC0415 - DuckDB is loaded where it is needed
+
+    now = datetime.now(UTC)
+    with faults(), workplace(None, MEMORY_MB) as limits:
+        joined = join(client, bucket, run_id, goal, read_declaration(body, place), now, limits)
+    notes = []
+    if goal.conversions_sha256 is not None and sha256(body).hexdigest() != goal.conversions_sha256:
+        notes.append(f"{place} is another file than when the campaign was approved.")
+    if joined.unreadable:
+        notes.append(f"{joined.unreadable:,} conversions have a time that cannot be read, and are left out.")
+    return _outcome(campaign, joined, now, notes)
+
+
+def _outcome(campaign: Campaign, joined: "Joined", now: datetime, notes: list[str]) -> Outcome:
+    began = datetime.fromisoformat(joined.first_at)
+    return outcome_of(
+        campaign,
+        {arm.arm: (arm.users, arm.conversions) for arm in joined.arms},
+        [(point.arm, point.hours, point.conversions) for point in joined.curve],
+        is_final=joined.is_final,
+        days=(now - began).total_seconds() / _DAY_S,
+        complete_through=joined.complete_through,
+        unknown_share=joined.unknown_share,
+        notes=notes,
+    )
