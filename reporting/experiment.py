@@ -13,15 +13,14 @@ from rich.text import Text
 
 from notifier.model.campaign import CONTROL, Campaign, Goal
 from reporting.chi_squared import RatioVerdict
-from reporting.lift_table import WHEN, lift_screen, plain_comparison, rates
+from reporting.lift_table import WHEN, from_to, lift_screen, plain_comparison, rates
 from reporting.statistics.comparison import Basis, Comparison, Experiment, Lift, compare
 from reporting.statistics.fixed_horizon import Arm
-from reporting.statistics.verdict import span
 
 UNKNOWN_ALARM_SHARE = 0.2
 """A larger share of converting users who are in no row of the run is alarming: perhaps the source has other ids."""
 _WIDTH, _LABEL, _ROW, _RIGHT = 1000, 190, 46, 150
-_CURVE_HEIGHT, _AXIS = 240, 62
+_CURVE_HEIGHT, _AXIS, _LINE = 240, 62, 15
 _COLOURS = ("accent", "accepted", "rejected", "failed", "held")
 """Classes of the page, one for each arm in turn; control has the last."""
 
@@ -99,9 +98,15 @@ def plain_outcome(outcome: Outcome) -> dict[str, Any]:
 def outcome_screen(outcome: Outcome) -> RenderableType:
     """For the terminal: notes first, because they may make the rest worthless."""
     title = f"Goal: {outcome.goal.name}, within {outcome.goal.window_h} hours"
-    through = f"Conversions are complete through {outcome.complete_through}." if outcome.complete_through else ""
+    through = _through(outcome)
     parts = [Text(title, style="bold"), *(Text(note, style="bold red") for note in outcome.notes)]
     return Group(*parts, lift_screen(outcome.comparison), Text(through, style="dim"))
+
+
+def _through(outcome: Outcome) -> str:
+    if outcome.complete_through is None:
+        return "Nothing says yet up to when conversions are complete."
+    return f"Conversions are complete through {outcome.complete_through[:16].replace('T', ' ')} UTC."
 
 
 def section(outcome: Outcome | None) -> str:
@@ -112,9 +117,9 @@ def section(outcome: Outcome | None) -> str:
     notes = "".join(f'<div class="note out_of_proportion">{escape(note)}</div>' for note in outcome.notes)
     verdicts = "".join(f"<p><b>{escape(sentence(lift))}</b></p>" for lift in comparison.lifts)
     when = escape(WHEN[comparison.basis])
-    until = f" Conversions are complete through {escape(outcome.complete_through)}." if outcome.complete_through else ""
+    until = f" {escape(through)}" if (through := _through(outcome)) else ""
     return (
-        f"<section><h2>Goal: {escape(outcome.goal.name)}, within {outcome.goal.window_h} hours</h2>{notes}{verdicts}"
+        f'<section class="goal"><h2>Goal: {escape(outcome.goal.name)}, within {outcome.goal.window_h} hours</h2>{notes}{verdicts}'
         f'<div class="scroll"><div class="picture">{interval_picture(comparison)}</div></div>'
         f'<div class="scroll">{_table(comparison)}</div>'
         f'<div class="scroll"><div class="picture">{curve_picture(outcome)}</div></div>'
@@ -133,7 +138,7 @@ def _table(comparison: Comparison) -> str:
             f"{arm.conversions:,}",
             f"{arm.rate:.2%}" if arm.rate is not None else "–",
             rates(arm.rate_interval),
-            span(lift.relative) if lift and lift.relative else "",
+            from_to(lift.relative) if lift and lift.relative else "",
             f"{lift.p_value:.2g}" if lift and lift.p_value is not None else "",
         )
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
@@ -164,7 +169,7 @@ def interval_picture(comparison: Comparison) -> str:
             f'<rect class="{kind}" x="{low:.1f}" y="{y - 5}" width="{max(high - low, 2):.1f}" height="10" rx="5">'
             f"{title}</rect>"
         )
-        words = span(lift.relative).removeprefix("between ").replace(" and ", " to ")
+        words = from_to(lift.relative)
         parts.append(f'<text class="soft" x="{_WIDTH - _RIGHT + 8}" y="{y + 4}">{escape(words)}</text>')
     label = f'<text class="soft" x="{middle}" y="{height - 6}" text-anchor="middle">no difference</text>'
     about = "Lift of each variant, from end to end of its interval"
@@ -185,6 +190,7 @@ def curve_picture(outcome: Outcome) -> str:
         f'<text class="soft" x="{_AXIS}" y="{_CURVE_HEIGHT - 6}">0 h</text>',
         f'<text class="soft" x="{right}" y="{_CURVE_HEIGHT - 6}" text-anchor="end">{outcome.goal.window_h} h</text>',
     ]
+    ends: list[tuple[float, str]] = []
     for n, arm in enumerate(arms):
         colour = _COLOURS[-1] if arm == CONTROL else _COLOURS[n % (len(_COLOURS) - 1)]
         points = [(point.hours, point.share) for point in outcome.curve if point.arm == arm]
@@ -196,6 +202,11 @@ def curve_picture(outcome: Outcome) -> str:
         )
         end = ground - points[-1][1] * tall
         parts.append(f'<path class="line {colour}" d="{path}"><title>{escape(arm)}</title></path>')
-        parts.append(f'<text x="{right + 8}" y="{end + 4:.1f}">{escape(arm[:20])}</text>')
+        ends.append((end, arm))
+    below = -_LINE
+    for end, arm in sorted(ends):
+        # Arms that end close together have their names one below the other.
+        below = max(end + 4, below + _LINE)
+        parts.append(f'<text x="{right + 8}" y="{below:.1f}">{escape(arm[:20])}</text>')
     about = "Share of each arm that has converted, by hours since the push"
     return f'<svg viewBox="0 0 {_WIDTH} {_CURVE_HEIGHT}" role="img" aria-label="{about}">{"".join(parts)}</svg>'

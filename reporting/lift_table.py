@@ -66,10 +66,15 @@ def _arms(comparison: Comparison) -> Table:
             f"{arm.conversions:,}",
             f"{arm.rate:.2%}" if arm.rate is not None else "–",
             rates(arm.rate_interval),
-            span(lift.relative).removeprefix("between ").replace(" and ", " to ") if lift and lift.relative else "",
+            from_to(lift.relative) if lift and lift.relative else "",
             f"{lift.p_value:.2g}" if lift and lift.p_value is not None else "",
         )
     return table
+
+
+def from_to(interval: Interval) -> str:
+    """A lift as it stands in a table: `−12 % to +20 %`."""
+    return span(interval).removeprefix("between ").replace(" and ", " to ")
 
 
 def rates(interval: Interval | None) -> str:
