@@ -119,7 +119,8 @@ def section(outcome: Outcome | None) -> str:
     when = escape(WHEN[comparison.basis])
     until = f" {escape(through)}" if (through := _through(outcome)) else ""
     return (
-        f'<section class="goal"><h2>Goal: {escape(outcome.goal.name)}, within {outcome.goal.window_h} hours</h2>{notes}{verdicts}'
+        f'<section class="goal"><h2>Goal: {escape(outcome.goal.name)}, within {outcome.goal.window_h} hours</h2>'
+        f"{notes}{verdicts}"
         f'<div class="scroll"><div class="picture">{interval_picture(comparison)}</div></div>'
         f'<div class="scroll">{_table(comparison)}</div>'
         f'<div class="scroll"><div class="picture">{curve_picture(outcome)}</div></div>'
@@ -203,7 +204,7 @@ def curve_picture(outcome: Outcome) -> str:
         end = ground - points[-1][1] * tall
         parts.append(f'<path class="line {colour}" d="{path}"><title>{escape(arm)}</title></path>')
         ends.append((end, arm))
-    below = -_LINE
+    below = float(-_LINE)
     for end, arm in sorted(ends):
         # Arms that end close together have their names one below the other.
         below = max(end + 4, below + _LINE)
