@@ -64,17 +64,17 @@ def arm_by_hand(salt: str, user_id: str, arms: list[tuple[str, int]]) -> str:
 
 def test_a_long_run_hops_and_asks_for_every_device_once(hasty: Trial, tmp_path: Path) -> None:
     """Three hops and more; each token once by the stand-ins' own count; one row a device; arms as the hash says."""
-    recipe = Recipe(users=9_000, seed=7, broken=6)
+    recipe = Recipe(users=3_600, seed=7, broken=6)
     hasty.gateways.reset()
-    value = {"campaign": campaign(recipe) | {"per_second": 1_200}, "users": list(users(recipe))}
+    value = {"campaign": campaign(recipe) | {"per_second": 480}, "users": list(users(recipe))}
     run_id = drop_json(hasty, tmp_path, "long", value)
     lane = finish(hasty, run_id)
     assert (lane.status, lane.reason) == ("completed", None)
     assert lane.hop >= 3
-    assert lane.account.users == 9_000
+    assert lane.account.users == 3_600
     assert lane.account.invalid_records == 6
     rows = list(hasty.rows(run_id))
-    assert len(rows) == lane.account.devices == 8_994
+    assert len(rows) == lane.account.devices == 3_594
     assert set(tokens_of(rows).values()) == {1}
     counts = hasty.gateways.counts()
     asked = sum(1 for row in rows if row["outcome"] != "held")
