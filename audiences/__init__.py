@@ -12,6 +12,9 @@ The modules in the order of the data's way:
 - `manifest_format`: what was made of what; written last, and once.
 - `build`: all of it, in the order that lets a killed attempt leave nothing behind that anything would read.
 - `request`: what a batch file's `audience` names becomes the inputs of an order.
+- `cut_rules`: who is left out when a run begins, and why.
+- `cut`: the prepared audience without them, and their list; it removes and orders, and never adds.
+- `run_cut`: what a run began with and the lists as they are now become an order of a cut.
 - `store`: the item of a run's preparation: claim, renew, end, and wake the run's lane.
 - `run_preparation`: one attempt, under a lease.
 - `app`: the Lambda entry.

@@ -28,10 +28,11 @@ from audiences.engines.port import EngineName, RemoteEngine
 from audiences.engines.port import Limits as QueryLimits
 from audiences.manifest_format import NAME, Manifest, folder_of
 from audiences.request import Resolver, order_of
-from audiences.run_preparation import Progress, RunPreparation
+from audiences.run_cut import S3Cutter
+from audiences.run_preparation import Maker, Progress, RunPreparation
 from audiences.store import PreparationStore
 from audiences.warehouse import Queries, Warehouses
-from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation
+from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation, Stage
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -66,11 +67,14 @@ def _process() -> RunPreparation:
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
     session = boto3.Session()
     store = PreparationStore(session.client("dynamodb", config=config), os.environ["TABLE"], time.time)
-    s3 = session.client("s3", config=config)
+    s3, bucket = session.client("s3", config=config), os.environ["BUCKET"]
     warehouses = warehouses_of(session, config, s3, store, os.environ)
-    make = S3Maker(s3, os.environ["BUCKET"], os.environ, warehouses)
+    makers: dict[Stage, Maker] = {
+        Stage.PREPARE: S3Maker(s3, bucket, os.environ, warehouses),
+        Stage.CUT: S3Cutter(s3, bucket, os.environ["SUPPRESSION_PREFIX"]),
+    }
     nudge = WorkerNudge(session.client("lambda", config=config))
-    return RunPreparation(store, make, nudge, WORK, warehouses.stop)
+    return RunPreparation(store, makers, nudge, WORK, warehouses.stop)
 
 
 def warehouses_of(

@@ -103,7 +103,7 @@ def build(
             users_in_part(order, counts.users),
             lambda users: on_progress("writing", users),
         )
-        parts = tuple(_stored(destination, folder, part) for part in written)
+        parts = tuple(stored_part(destination, folder, part) for part in written)
         manifest = Manifest(
             id=audience,
             attempt=order.attempt,
@@ -162,7 +162,8 @@ def _input(source: InputFile, rows: int) -> Input:
     )
 
 
-def _stored(destination: Destination, folder: str, part: WrittenPart) -> PreparedPart:
+def stored_part(destination: Destination, folder: str, part: WrittenPart) -> PreparedPart:
+    """Store a part and delete its file."""
     pinned = destination.put(folder + part.path.name, part.path)
     # Stored, so its room on the disk is free for the next.
     part.path.unlink(missing_ok=True)

@@ -66,6 +66,10 @@ class Bucket:
             return False
         return True
 
+    def copy(self, source: str, key: str) -> None:
+        """Copy an object, whole or not at all; done again it gives the same object."""
+        self._client.copy_object(Bucket=self.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": source})
+
     def read(self, key: str) -> bytes | None:
         try:
             return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()

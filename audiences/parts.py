@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -38,21 +39,52 @@ def written_parts(
         max_users: in a part; a multiple of the batch size.
         on_progress: called with the number of users so far.
     """
-    part = _Part(directory, 0, 0)
-    for some in users:
-        while some:
+    writer = PartWriter(directory, max_users)
+    with closing(writer):
+        for some in users:
+            yield from writer.write(some)
+            on_progress(writer.users)
+        yield from writer.end()
+
+
+class PartWriter:
+    """Writes users into parts, and gives each part once it is full.
+
+    Args:
+        max_users: in a part; a multiple of the batch size.
+        first_record: of the first part; a multiple of the batch size.
+    """
+
+    def __init__(self, directory: Path, max_users: int = MAX_USERS_IN_PART, first_record: int = 0) -> None:
+        self._directory = directory
+        self._max_users = max_users
+        self._part = _Part(directory, 0, first_record)
+
+    @property
+    def users(self) -> int:
+        """How many were written, those before the first part included."""
+        return self._part.first_record + self._part.users
+
+    def write(self, users: list[tuple[int, int, str]]) -> Iterator[WrittenPart]:
+        """Write some users: hash, number of devices, JSON text. Raises AudienceFault where the disk is full."""
+        while users:
             # Users come thousands at a time, and a part ends within such a group.
-            taken, some = some[: max_users - part.users], some[max_users - part.users :]  # noqa: PLW2901
-            with limits_as_faults(str(directory)):
-                part.write(taken)
-            if part.users == max_users:
-                yield part.end()
-                part = _Part(directory, part.number + 1, part.first_record + part.users)
-        on_progress(part.first_record + part.users)
-    if part.users:
-        yield part.end()
-    else:
-        part.discard()
+            room = self._max_users - self._part.users
+            taken, users = users[:room], users[room:]
+            with limits_as_faults(str(self._directory)):
+                self._part.write(taken)
+            if self._part.users == self._max_users:
+                yield self._part.end()
+                self._part = _Part(self._directory, self._part.number + 1, self.users)
+
+    def end(self) -> Iterator[WrittenPart]:
+        """The last part, if there is one."""
+        if self._part.users:
+            yield self._part.end()
+
+    def close(self) -> None:
+        """Delete what is written of a part that was not given: a warm process would keep its bytes on the disk."""
+        self._part.discard()
 
 
 class _Part:
@@ -94,5 +126,6 @@ class _Part:
         )
 
     def discard(self) -> None:
-        self._out.close()
-        self._path.unlink()
+        if not self._out.closed:
+            self._out.close()
+            self._path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ lease has ended, and for each whose end the worker has not seen.
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -15,11 +15,12 @@ import msgspec
 
 from audiences.engines.port import Unavailable
 from audiences.faults import AudienceFault, BrokenFile
+from audiences.run_cut import SuppressionUnread
 from audiences.store import AttemptLost, PreparationStore, Waiting
 from audiences.warehouse import Queries, StillQuerying
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.plurals import counted
-from notifier.model.preparation import MAX_ATTEMPTS, Preparation, PreparationState
+from notifier.model.preparation import MAX_ATTEMPTS, Preparation, PreparationState, Stage
 from notifier.preparation_items import is_order
 
 RENEW_EVERY_S = 15.0
@@ -33,8 +34,9 @@ Progress = Callable[[str, int], object]
 
 
 Maker = Callable[[Preparation, Path, Progress], str]
-"""Makes the audience of a preparation and returns its manifest's key. It is given a directory. It raises
-StillQuerying where a warehouse has not ended. `audiences.app` has one of S3, DuckDB and the stack's warehouses.
+"""Makes what a preparation asks for, in a directory, and returns its manifest's key. It raises StillQuerying where a
+warehouse has not ended. `audiences.app` makes audiences of S3, DuckDB and the stack's warehouses, `audiences.run_cut`
+final cuts.
 """
 Stop = Callable[[Queries], object]
 """Stops queries that nobody wants any more. Raises Unavailable: later."""
@@ -55,14 +57,20 @@ class RunPreparation:
     """Prepares audiences of runs, one at a time.
 
     Args:
+        makers: by what a preparation makes.
         work: a directory; everything below it is deleted before an attempt.
     """
 
     def __init__(
-        self, store: PreparationStore, make: Maker, nudge: Nudge, work: Path, stop: Stop = lambda _queries: None
+        self,
+        store: PreparationStore,
+        makers: Mapping[Stage, Maker],
+        nudge: Nudge,
+        work: Path,
+        stop: Stop = lambda _queries: None,
     ) -> None:
         self._store = store
-        self._make = make
+        self._makers = makers
         self._nudge = nudge
         self._work = work
         self._stop = stop
@@ -110,9 +118,12 @@ class RunPreparation:
         lease = Lease(self._store, run_id, owner, ORDER_RENEWED_EVERY_S if is_order(run_id) else RENEW_EVERY_S)
         try:
             with lease:
-                manifest = self._make(claimed, self._work / run_id, lease.progress)
+                manifest = self._makers[claimed.stage](claimed, self._work / run_id, lease.progress)
         except (AttemptLost, StillQuerying):
             raise
+        except SuppressionUnread as error:
+            # However long it lasts: the run is neither failed for it nor sent without.
+            self._store.postpone(claimed, str(error))
         except Exception as error:
             if isinstance(error, _FINAL) and not isinstance(error, Unavailable):
                 # The same again for every attempt: the file's author has to change something.

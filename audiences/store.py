@@ -24,6 +24,8 @@ QUERY_DAYS = 2
 """So long it is known which run a query of Athena's belongs to."""
 NUDGED_MS = 60_000
 """After this the lane is nudged again, unless the worker has seen meanwhile how the preparation ended."""
+POSTPONED_MS = 60_000
+"""After this the sweeper asks for what was put off."""
 MAX_REASON = 2_000
 _STATE = Attr("state")
 
@@ -133,6 +135,12 @@ class PreparationStore:
         """The queries of a cancelled preparation were stopped: nothing of it is due any more."""
         is_cancelled = _STATE.eq(PreparationState.CANCELLED.value)
         self._update(preparation_key(run_id), Update().remove("due", "due_at", "queries").only_if(is_cancelled))
+
+    def postpone(self, claimed: Preparation, words: str) -> None:
+        """End an attempt that found what it has to wait for. It does not count as one. Raises AttemptLost."""
+        # Set, and not subtracted: botocore repeats a write whose answer was lost.
+        update = Update().set(progress=words[:MAX_REASON], attempts=claimed.attempts - 1, lease_until_ms=0)
+        self._write_as(claimed.run_id, claimed.owner, update.set(due_at=self._now_ms() + POSTPONED_MS))
 
     def put_back(self, run_id: str, owner: str, reason: str) -> None:
         """End an attempt that a later one may do better than: the sweeper asks for it. Raises AttemptLost."""

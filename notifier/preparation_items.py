@@ -10,7 +10,7 @@ everything that holds for a run's preparation (lease, attempts, the sweeper) hol
 from hashlib import sha256
 
 from notifier.dynamodb import Item, item_of
-from notifier.model.preparation import Preparation, PreparationState
+from notifier.model.preparation import Preparation, PreparationState, Stage
 
 PREPARATION = "preparation"
 """The item's sort key, and the value of `due`."""
@@ -64,4 +64,5 @@ def preparation_of(item: Item) -> Preparation:
         worker=text("worker"),
         due_at_ms=number("due_at") if "due" in item else None,
         asked_at_ms=number("asked_at_ms"),
+        stage=Stage(text("stage") or Stage.PREPARE),
     )

@@ -132,6 +132,9 @@ class AudienceStream:
 
     def position(self) -> Cursor:
         """The cursor of the next record that `take` returns."""
+        if not self._parts:
+            # The final cut may leave nobody.
+            return Cursor(record=self._record)
         waiting = len(self._records) - self._next
         # The end of a part and the beginning of the next are the same position; the latter needs no skipping.
         if self._part_over and not waiting and self._part + 1 < len(self._parts):

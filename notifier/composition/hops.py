@@ -42,10 +42,12 @@ class ProcessHops:
         self._correlate(run)
         try:
             admitted = process.admission().open(run, begun=lane.has_begun)
-            # Here, where the lease is kept while they load.
-            process.library.excluded(admitted)
+            # Before the cut is asked for: unreadable, the run waits, and its alarm says so.
             if not admitted.campaign.legal:
                 process.library.read_suppression()
+            admitted = process.final_cut().of(run, admitted, begun=lane.has_begun)
+            # Here, where the lease is kept while they load.
+            process.library.excluded(admitted)
         except SuppressionUnreadable:
             self._observer.metrics.emit(suppression_unreadable(), run_id=run.run_id)
             raise

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import msgspec
@@ -33,12 +33,14 @@ from notifier.lifecycle.lane_plan import PreparedAudience
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
+from notifier.model.cut import CUT_VERSION, CutParts
 from notifier.model.ledger import Ledger
 from notifier.model.preparation import MANIFEST_VERSION, ManifestPart, ManifestParts
 from notifier.model.run import Source
 from notifier.model.span import Span
 from notifier.sending.batch_source import BrokenInput, ChangedInput, InputUnreachable, SuppressionUnreadable
 
+_Manifest = TypeVar("_Manifest", ManifestParts, CutParts)
 _NO_SUPPRESSION = "suppression_unreadable: the users whom every run leaves out cannot be read, so nothing is sent"
 MAX_APPROVED_BYTES = 5_000_000
 """The approval app's batch files name their audience: they are much smaller."""
@@ -138,11 +140,17 @@ class S3Library:
 
     def prepared_parts(self, manifest: str) -> tuple[PinnedObject, ...]:
         """The parts of a prepared audience: the manifest pins them. Raises NotAdmitted."""
+        return tuple(part.pinned for part in self._manifest(manifest, ManifestParts, MANIFEST_VERSION).parts)
+
+    def cut_parts(self, manifest: str) -> CutParts:
+        """What the final cut left of an audience. Raises NotAdmitted."""
+        return self._manifest(manifest, CutParts, CUT_VERSION)
+
+    def _manifest(self, key: str, kind: type[_Manifest], version: int) -> _Manifest:
         with self._refusing():
             # The newest version will do: a manifest is created once and never overwritten.
-            pinned = pin(self._client, self._bucket, manifest)
-            found = _manifest_in(pinned.name, b"".join(read_ranges(self._client, pinned, 0, time.sleep)))
-        return tuple(part.pinned for part in found.parts)
+            pinned = pin(self._client, self._bucket, key)
+            return _manifest_in(pinned.name, b"".join(read_ranges(self._client, pinned, 0, time.sleep)), kind, version)
 
     def prepared_audience(self, manifest: str) -> PreparedAudience:
         """How a prepared audience, or its final cut, can be divided. Raises NotAdmitted."""
@@ -202,11 +210,11 @@ class S3Library:
         return frozenset() if admitted.campaign.legal else self._suppression.ids
 
 
-def _manifest_in(name: str, data: bytes) -> ManifestParts:
+def _manifest_in(name: str, data: bytes, kind: type[_Manifest], version: int) -> _Manifest:
     try:
-        found = msgspec.json.decode(data, type=ManifestParts)
+        found = msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError:
         raise NotAdmitted(f"{name}: not the manifest of a prepared audience") from None
-    if found.version != MANIFEST_VERSION:
-        raise NotAdmitted(f"{name}: a manifest of version {found.version}: this release reads {MANIFEST_VERSION}")
+    if found.version != version:
+        raise NotAdmitted(f"{name}: a manifest of version {found.version}: this release reads {version}")
     return found

@@ -22,6 +22,7 @@ from notifier.events.audience_call import AudienceCall
 from notifier.events.continuation import LambdaContinuation
 from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission
+from notifier.lifecycle.final_cut import FinalCut
 from notifier.lifecycle.lane_plan import LanePlan
 from notifier.model.ledger import Ledger
 from notifier.model.run import Source
@@ -95,6 +96,10 @@ class Process:
     def lane_plan(self) -> LanePlan:
         """What plans the lanes of a run that begins."""
         return LanePlan(self.library, self.results, self.ledger)
+
+    def final_cut(self) -> FinalCut:
+        """What cuts prepared audiences when their runs begin."""
+        return FinalCut(self.library, self.results, self.ledger, self.clock.now)
 
     def _approval_check(self) -> Callable[[Source], bool]:
         """Whether a file is approved; every file is, where the deployment asks for no approval."""

@@ -42,13 +42,23 @@ class NotAdmitted(Exception):
 
 
 class StillPreparing(Exception):
-    """The run's audience is being made. The message says how far that is."""
+    """The run's audience is being made, or its final cut. The message says how far that is.
+
+    Args:
+        due_at_ms: nothing is to be asked for before this time, at which the lane goes on by itself.
+    """
+
+    def __init__(self, words: str, due_at_ms: int | None = None) -> None:
+        super().__init__(words)
+        self.due_at_ms = due_at_ms
 
 
 class AdmittedCampaign(msgspec.Struct, frozen=True):
     """What every hop of a run needs to know, as it is stored in `state/run_id=R/campaign.json`.
 
     `parts` are the pinned objects that hold the users; with `inline` the batch file itself.
+    `prepared` is the key of a prepared audience's manifest: the run begins with its final cut, which replaces `parts`,
+    and whose `excluded_by` says how many users it left out.
     """
 
     campaign: Campaign
@@ -57,6 +67,8 @@ class AdmittedCampaign(msgspec.Struct, frozen=True):
     exclude: tuple[PinnedObject, ...]
     rehearse: bool
     version: int = 1
+    prepared: str = ""
+    excluded_by: Mapping[str, int] = {}
 
 
 class Library(Protocol):
@@ -158,17 +170,18 @@ class Admission:
         campaign = self._campaign_of(head)
         # Before anything else can reject the file: people look for its run by the campaign.
         self._ledger.name_campaign(run.run_id, campaign.id)
+        prepared = ""
         added: dict[str, object] = {LANES: campaign.lanes} if (campaign.lanes or 1) > 1 else {}
         is_inline = head.audience is None and not added
         if is_inline:
             parts: tuple[PinnedObject, ...] = (self._library.pin_source(run.source),)
         elif head.audience is None:
-            parts = self._parts_of(_users_of(run.source), run, {**added, IN_BATCH_FILE: True})
+            parts, prepared = self._parts_of(_users_of(run.source), run, {**added, IN_BATCH_FILE: True})
         else:
-            parts = self._parts_of(head.audience, run, added)
+            parts, prepared = self._parts_of(head.audience, run, added)
         exclude = self._exclude_of(campaign, run)
         rehearse = self._rehearse or campaign.dry_run
-        admitted = AdmittedCampaign(campaign, parts, is_inline, exclude, rehearse)
+        admitted = AdmittedCampaign(campaign, parts, is_inline, exclude, rehearse, prepared=prepared)
         self._judge(admitted)
         # After the file was validated: a rejected one does not use its campaign's id up. Nor does a rehearsal.
         if not rehearse and not self._ledger.take_campaign(campaign.id, run.run_id, again=campaign.again):
@@ -181,8 +194,8 @@ class Admission:
         # Last: from here on no claim reads the batch file's head again.
         self._results.put_state(run.run_id, STATE, admitted)
 
-    def _parts_of(self, raw: object, run: Run, added: Mapping[str, object]) -> tuple[PinnedObject, ...]:
-        """The objects that hold the users, once they are there.
+    def _parts_of(self, raw: object, run: Run, added: Mapping[str, object]) -> tuple[tuple[PinnedObject, ...], str]:
+        """The objects that hold the users, once they are there; of a prepared audience its manifest's key, too.
 
         Args:
             added: what the run itself asks of its preparation; nothing where it need not be prepared.
@@ -193,7 +206,7 @@ class Admission:
             raise NotAdmitted(f"broken audience: {error}") from None
         # Lanes are ranges of a prepared audience's parts: a file that asks for some is prepared first.
         if audience is not None and not added:
-            return self._library.pin_parts(audience, run.source.bucket, "audience")
+            return self._library.pin_parts(audience, run.source.bucket, "audience"), ""
         if not self._may_prepare:
             raise NotAdmitted("audience: this stack prepares no audiences (AUDIENCE_FUNCTION is not set)")
         if not self._may_run_sql and has_free_sql(raw):
@@ -208,7 +221,7 @@ class Admission:
         self._ledger.end_preparation(run.run_id)
         if preparation.state is not PreparationState.PREPARED:
             raise NotAdmitted(f"audience: {preparation.reason or 'its preparation was cancelled'}")
-        return self._library.prepared_parts(preparation.manifest)
+        return self._library.prepared_parts(preparation.manifest), preparation.manifest
 
     def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[PinnedObject, ...]:
         return self._library.pin_parts(campaign.exclude, run.source.bucket, "exclude") if campaign.exclude else ()

@@ -94,7 +94,7 @@ class LanePlan:
             return ()
         found = self._manifests.prepared_audience(preparation.manifest)
         # The parts that the run sends, and no others: the lanes would be those of another audience.
-        if tuple(part.pinned for part in found.parts) != admitted.parts:
+        if not found.parts or tuple(part.pinned for part in found.parts) != admitted.parts:
             return ()
         wanted = wanted_lanes(admitted.campaign, found)
         if wanted == 1:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import msgspec
 
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
+from notifier.lifecycle.final_cut import with_cut
 from notifier.lifecycle.waiting import await_task
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action, Log
@@ -171,7 +172,7 @@ class LaneWorker:
                 # By the control of this moment: a run cancelled when it was claimed may have been resumed meanwhile.
                 lane = self._prove_writable(run, lane)
         except StillPreparing as error:
-            return self._leave_preparing(run, lane, str(error))
+            return self._leave_preparing(run, lane, error)
         except NotAdmitted as error:
             self._log.error(Action.REFUSED, reason=str(error))
             self._end_others(lane, Exit.FAIL, str(error))
@@ -196,7 +197,7 @@ class LaneWorker:
         self._log_left(lane, departure.why)
         return lane, departure.why
 
-    def _leave_preparing(self, run: Run, lane: Lane, words: str) -> tuple[Lane, Exit]:
+    def _leave_preparing(self, run: Run, lane: Lane, waiting: StillPreparing) -> tuple[Lane, Exit]:
         """Rest until the audience is made, which is not waited for on paid time; or end a run that was cancelled."""
         if lane.control is Control.CANCEL:
             self._ledger.cancel_preparation(run.run_id)
@@ -204,10 +205,10 @@ class LaneWorker:
             self._log_left(lane, Exit.CANCEL)
             return lane, Exit.CANCEL
         # The end of the preparation makes the lane ready. Its own time is for the case that this is lost.
-        due_at_ms = int(self._clock.now() * 1000) + PREPARING_MS
-        lane = self._ledger.release(lane, LaneState.RESTING, due_at_ms, words)
+        due_at_ms = waiting.due_at_ms or int(self._clock.now() * 1000) + PREPARING_MS
+        lane = self._ledger.release(lane, LaneState.RESTING, due_at_ms, str(waiting) or None)
         # Asked only now that the lane rests: a preparation that ends at once must find it so.
-        if lane.state is LaneState.RESTING:
+        if lane.state is LaneState.RESTING and waiting.due_at_ms is None:
             self._hop_factory.ask_for_audience(run)
         self._log_left(lane, Exit.REST)
         return lane, Exit.REST
@@ -257,7 +258,7 @@ class LaneWorker:
             raise StoreRefused(f"state_refused: {error}") from error
         campaign = admitted.campaign
         self._log.info(Action.OPENED, campaign=campaign.id, parts=len(admitted.parts), rehearse=admitted.rehearse)
-        return lane, admitted
+        return with_cut(lane, admitted), admitted
 
     def _open_lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> Lane:
         """Enter and nudge the further lanes of a run that has several. The first lane does so before it sends."""

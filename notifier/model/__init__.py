@@ -7,6 +7,7 @@ The modules in the order of a run:
 - `audience_request`, `preparation`: an audience that is to be made first, and the state of making it.
 - `stored_query`, `audience_counts`: what people fill in for a query, and what the audience then holds.
 - `suspicious_values`: words for no value, and tokens of the other gateway.
+- `cut`: what the final cut leaves of a prepared audience.
 - `validation`, `plain_words`, `characters`: what is wrong with a campaign, by field, in words for its author.
 - `recipient`, `record_reading`, `spelling`: one record of the audience as a user with devices, as other tools may write
   it.

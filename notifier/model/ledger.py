@@ -93,6 +93,14 @@ class Ledger(Protocol):
         """The run's preparation, or None."""
         ...
 
+    def ask_for_cut(self, run_id: str) -> Preparation:
+        """Enter the final cut of a run whose audience is prepared, unless it is entered already. Returns it as it is.
+
+        Raises:
+            KeyError: the run has no preparation.
+        """
+        ...
+
     def end_preparation(self, run_id: str) -> None:
         """Note that the worker has seen how it ended: no sweeper has to look at it any more."""
         ...

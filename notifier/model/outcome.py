@@ -150,6 +150,15 @@ class Excluded(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class CutUser(msgspec.Struct, frozen=True, gc=False):
+    """A user whom the final cut left out, as written to `excluded/`: `record` is null, the run has no record of it."""
+
+    run_id: str
+    user_id: str
+    reason: str
+    record: None = None
+
+
 class DeadToken(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A token to delete from your own database, as written to `dead-tokens/`. No other output has tokens.
 

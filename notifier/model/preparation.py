@@ -4,6 +4,11 @@ worker        approved, named ── asked ── lane rests                    
 audience function                   claim ── renew … ── manifest ── prepared ── lane ready, nudge
 killed                              claim ── X  lease ends, sweeper ── claim (attempt 2) ── …
 a warehouse asked                   claim ── query started, put down … its end, or the sweeper's minute ── claim ── …
+
+The final cut goes the same way, with the same item, once the run's `not_before` has come:
+
+worker        id taken, begun ── asked ── lane rests                        claim ── cut read ── sending
+audience function                   claim ── renew … ── cut's manifest ── prepared ── lane ready, nudge
 """
 
 import enum
@@ -22,6 +27,15 @@ IN_BATCH_FILE = "in_batch_file"
 """The same where the object is a batch file with its users in it."""
 MANIFEST_VERSION = 1
 """Of the manifest of a prepared audience."""
+
+
+class Stage(enum.StrEnum):
+    """What a preparation makes."""
+
+    PREPARE = "prepare"
+    """The audience: it pins who may get the push."""
+    CUT = "cut"
+    """The final cut: it only removes users and orders the others."""
 
 
 class PreparationState(enum.StrEnum):
@@ -58,6 +72,7 @@ class Preparation(msgspec.Struct, frozen=True):
         worker: whom to invoke once it is over, if nobody names the worker then.
         due_at_ms: when it is to be looked at; None once the lane was nudged.
         asked_at_ms: of an order of the pages, which may be asked for again, with other queries then; 0 of a run.
+        stage: what is made. `attempts`, `manifest` and all that follows are of this stage.
     """
 
     run_id: str
@@ -74,14 +89,22 @@ class Preparation(msgspec.Struct, frozen=True):
     worker: str = ""
     due_at_ms: int | None = None
     asked_at_ms: int = 0
+    stage: Stage = Stage.PREPARE
 
     @property
     def words(self) -> str:
         """What is going on, as `status` shows it."""
         if self.state is PreparationState.ASKED:
-            return f"{PREPARING}the audience function was asked to make the audience"
+            return f"{PREPARING}the audience function was asked {_ASKED[self.stage]}"
         attempt = f" (attempt {self.attempts} of {MAX_ATTEMPTS})" if self.attempts > 1 else ""
-        return f"{PREPARING}{self.progress or 'making the audience'}{attempt}"
+        return f"{PREPARING}{self.progress or _DOING[self.stage]}{attempt}"
+
+
+_ASKED = {
+    Stage.PREPARE: "to make the audience",
+    Stage.CUT: "for the final cut: who is left out as of now",
+}
+_DOING = {Stage.PREPARE: "making the audience", Stage.CUT: "the final cut: leaving out who must not get it"}
 
 
 class ManifestPart(msgspec.Struct, frozen=True):

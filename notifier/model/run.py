@@ -257,6 +257,11 @@ def batch_name(number: int, round_: int) -> str:
     return f"batch={number:08d}" + (f".r{round_}" if round_ else "")
 
 
+def state_key(run_id: str, name: str) -> str:
+    """The key of what every hop of a run needs, by the name of that."""
+    return f"state/run_id={run_id}/{name}.json"
+
+
 class LaneTaken(Exception):
     """A nudge that finds nothing to do: another worker has the lane, or it waits, or it is done."""
 

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from notifier.model.account import Account
 from notifier.model.outcome import Row
-from notifier.model.run import batch_name
+from notifier.model.run import batch_name, state_key
 from notifier.model.store_error import StoreRefused, refusal_code, what_to_change
 from notifier.sending.batch import Batch
 from notifier.sending.deferred_format import (
@@ -220,14 +220,14 @@ class S3Results:
     def put_state(self, run_id: str, name: str, value: object) -> None:
         """Store what every hop needs. Of two claims that do so at the same time, the first one's value stays."""
         try:
-            self._put(f"state/run_id={run_id}/{name}.json", _ENCODER.encode(value), only_new=True)
+            self._put(state_key(run_id, name), _ENCODER.encode(value), only_new=True)
         except ClientError as error:
             if error.response["Error"]["Code"] not in EXISTS:
                 raise
 
     def get_state(self, run_id: str, name: str) -> bytes | None:
         """What `put_state` stored, or None."""
-        key = f"state/run_id={run_id}/{name}.json"
+        key = state_key(run_id, name)
         try:
             with self._refusals("GetObject", key):
                 answer = self._client.get_object(Bucket=self._bucket, Key=key)

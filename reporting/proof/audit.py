@@ -23,6 +23,7 @@ from notifier.model.preparation import ManifestParts
 from notifier.model.run import Source
 from notifier.model.summary import Summary
 from reporting.proof.batches import BatchAuditor
+from reporting.proof.cut import with_cut
 from reporting.proof.erased import Erasures
 from reporting.proof.evidence import (
     Admitted,
@@ -37,7 +38,6 @@ from reporting.proof.pinned import fetch
 from reporting.proof.totals import check_totals
 from reporting.proof.walk import COMPLETED, Walk
 
-_MANIFEST = "_manifest.json"
 _REPORT_EVERY = 20
 """Batches between two reports of the progress."""
 
@@ -97,8 +97,12 @@ class _Chain:
             pinned, head = self._batch_file(source, path)
             self._campaign(admitted, head, pinned)
             self._parts(admitted, head, pinned)
+            admitted, left_out = with_cut(self._client, self._bucket, self._run_id, admitted)
+            if left_out.excluded:
+                self._holds("final cut", f"{left_out.excluded:,} users were left out when the run began, as listed")
             self._written_once(summary)
             auditor = self._batches(admitted, summary, Path(folder))
+            auditor.account.add(left_out)
         place = f"s3://{self._bucket}/summaries/run_id={self._run_id}/summary.json"
         check_totals(auditor.account, summary, place, erased=self._erasures.users > 0)
         self._holds(
@@ -168,8 +172,9 @@ class _Chain:
         self._holds("audience", f"{len(admitted.parts):,} parts, as the batch file names and pins them")
 
     def _prepared(self, admitted: Admitted, place: str) -> None:
-        """A prepared audience: its parts are those of one manifest."""
-        key = admitted.parts[0].key.rpartition("/")[0] + f"/{_MANIFEST}" if admitted.parts else ""
+        """A prepared audience: its parts are those of its manifest."""
+        if not (key := admitted.prepared):
+            raise CannotProve(f"{place}: it does not name the manifest of the prepared audience")
         try:
             body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except self._client.exceptions.NoSuchKey:

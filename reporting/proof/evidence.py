@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
+from notifier.model.cut import CUT_LIST
 from notifier.model.run import Source, source_of
 from notifier.model.summary import Summary
 from reporting.proof.erased import PREFIX, Erasures, Tombstone
@@ -34,6 +35,7 @@ class Admitted(msgspec.Struct, frozen=True):
     inline: bool
     exclude: tuple[PinnedObject, ...]
     rehearse: bool
+    prepared: str = ""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -49,7 +51,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 def read_summary(client: Any, bucket: str, run_id: str) -> Summary:
     """The summary of a run that is over. Raises CannotProve."""
-    body = _body(client, bucket, f"summaries/run_id={run_id}/summary.json")
+    body = read_object(client, bucket, f"summaries/run_id={run_id}/summary.json")
     if body is None:
         raise CannotProve("there is no summary: the run is not over, or its summary has expired (SummaryDays)")
     return msgspec.json.decode(body, type=Summary)
@@ -57,7 +59,7 @@ def read_summary(client: Any, bucket: str, run_id: str) -> Summary:
 
 def read_admitted(client: Any, bucket: str, run_id: str) -> Admitted:
     """The campaign and the pinned objects that the run began with. Raises CannotProve."""
-    body = _body(client, bucket, f"state/run_id={run_id}/campaign.json")
+    body = read_object(client, bucket, f"state/run_id={run_id}/campaign.json")
     if body is None:
         raise CannotProve("state/ is gone: what the run began with was deleted, or has expired (WorkDays)")
     return msgspec.json.decode(body, type=Admitted)
@@ -67,7 +69,7 @@ def read_erasures(client: Any, bucket: str, run_id: str) -> Erasures:
     """What was erased of the run since."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{PREFIX}run_id={run_id}/")
     keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
-    bodies = (_body(client, bucket, key) or b"" for key in keys)
+    bodies = (read_object(client, bucket, key) or b"" for key in keys)
     return Erasures(msgspec.json.decode(body, type=Tombstone) for body in bodies)
 
 
@@ -158,7 +160,9 @@ class ByBatch:
         for page in pages:
             for found in page.get("Contents", ()):
                 # `_probe` proves the folder writable, and query engines pass over such names.
-                if not found["Key"].rpartition("/")[2].startswith("_"):
+                # The final cut's list is no batch's.
+                name = found["Key"].rpartition("/")[2]
+                if not name.startswith("_") and name != CUT_LIST:
                     yield found["Key"]
 
     def _fetched(self, pool: ThreadPoolExecutor) -> Iterator[Stored]:
@@ -182,7 +186,8 @@ class ByBatch:
         return Stored(key, int(match[1]), int(match[2] or 0), epoch, body, dict(answer["Metadata"]))
 
 
-def _body(client: Any, bucket: str, key: str) -> bytes | None:
+def read_object(client: Any, bucket: str, key: str) -> bytes | None:
+    """An object's bytes; None where it is gone."""
     try:
         body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:

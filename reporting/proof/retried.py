@@ -20,6 +20,7 @@ from notifier.model.outcome import Outcome, Row
 from notifier.model.record_reading import read_recipient
 from notifier.sending.batch import BATCH_SIZE, Push
 from reporting.proof.batches import BatchAuditor
+from reporting.proof.cut import with_cut
 from reporting.proof.evidence import read_admitted, read_erasures, read_summary
 from reporting.proof.finding import NotProved
 from reporting.proof.walk import COMPLETED, Walk
@@ -98,7 +99,7 @@ def write_retry(
         NotProved, CannotProve: the run is not as it was sent, or its files have expired.
     """
     summary = read_summary(client, bucket, run_id)
-    admitted = read_admitted(client, bucket, run_id)
+    admitted, _ = with_cut(client, bucket, run_id, read_admitted(client, bucket, run_id))
     walk = Walk(client, bucket, run_id, admitted, read_erasures(client, bucket, run_id))
     auditor = BatchAuditor(run_id, admitted.campaign, walk.excluded(), strict=summary.status == COMPLETED)
     campaign = retry_campaign(admitted.campaign, now)

@@ -12,6 +12,7 @@ from approval.prepared import Audiences
 from audiences.app import S3Maker
 from audiences.run_preparation import RunPreparation
 from audiences.store import PreparationStore
+from notifier.model.preparation import Stage
 from notifier.preparation_items import is_order
 from tests.approval_site import BUCKET, LEDGER, World, moto_server
 
@@ -46,7 +47,7 @@ class Function:
         environment = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024", "STORAGE_MB": "1024"}
         make = S3Maker(world.client("s3"), BUCKET, environment)
         nudged: list[Any] = []
-        self._prepare = RunPreparation(self.store, make, lambda *call: nudged.append(call), work)
+        self._prepare = RunPreparation(self.store, {Stage.PREPARE: make}, lambda *call: nudged.append(call), work)
         self.nudged = nudged
 
     def __call__(self, event: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from audiences.app import S3Maker
@@ -18,7 +17,7 @@ from audiences.manifest_format import NAME, PREFIX, decode_manifest
 from audiences.run_preparation import Lease, RunPreparation
 from audiences.store import AttemptLost, PreparationStore
 from notifier.dynamodb import Update
-from notifier.model.preparation import MAX_ATTEMPTS, PREPARATION_LEASE_MS, Preparation, PreparationState
+from notifier.model.preparation import MAX_ATTEMPTS, PREPARATION_LEASE_MS, Preparation, PreparationState, Stage
 from notifier.model.run import PREPARING, Control, LaneState, Run, source_of
 from notifier.preparation_items import preparation_key
 from notifier.stores.ledger import DynamoLedger
@@ -215,7 +214,7 @@ class Function:
             client.meta.events.register("before-call.*", lambda **_: self._call(before=True))
             client.meta.events.register("after-call.*", lambda **_: self._call(before=False))
         make = S3Maker(s3, bucket, {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024", "STORAGE_MB": "512"})
-        self.run = RunPreparation(PreparationStore(dynamodb, table, time), make, self._nudge, work)
+        self.run = RunPreparation(PreparationStore(dynamodb, table, time), {Stage.PREPARE: make}, self._nudge, work)
 
     def _call(self, *, before: bool) -> None:
         if before:
@@ -325,20 +324,21 @@ def test_an_attempt_that_outlives_its_lease(
     bucket = new_name("bucket")
     s3 = client_of("s3", endpoint)
     clean_bucket(s3, bucket)
+    read_from(table, bucket)
     store = PreparationStore(*table, time)
     make = S3Maker(s3, bucket, {})
     nudged: list[str] = []
 
-    def slow(claimed: Preparation, work: Path, on_progress: Callable[[str, int], object]) -> str:
+    def slow(preparation: Preparation, work: Path, on_progress: Callable[[str, int], object]) -> str:
         time.s += LEASE_S + 1
         fast.handle("r1", "worker")
-        return make(msgspec.structs.replace(claimed, bucket=bucket), work, on_progress)
+        return make(preparation, work, on_progress)
 
-    def quick(claimed: Preparation, work: Path, on_progress: Callable[[str, int], object]) -> str:
-        return make(msgspec.structs.replace(claimed, bucket=bucket), work, on_progress)
+    def note(*about: str) -> None:
+        nudged.append(about[1])
 
-    fast = RunPreparation(store, quick, lambda *about: nudged.append(about[1]), tmp_path / "fast")
-    outcome = RunPreparation(store, slow, lambda *about: nudged.append(about[1]), tmp_path / "slow").handle("r1", "w")
+    fast = RunPreparation(store, {Stage.PREPARE: make}, note, tmp_path / "fast")
+    outcome = RunPreparation(store, {Stage.PREPARE: slow}, note, tmp_path / "slow").handle("r1", "w")
     assert outcome.status == "lost"
     assert nudged == ["r1"]
     assert of(dynamo).state is PreparationState.PREPARED
@@ -346,15 +346,13 @@ def test_an_attempt_that_outlives_its_lease(
 
 
 def test_what_the_author_must_change_fails_at_once(
-    dynamo: DynamoLedger, store: PreparationStore, endpoint: str, tmp_path: Path
+    dynamo: DynamoLedger, store: PreparationStore, table: tuple[Any, str], endpoint: str, tmp_path: Path
 ) -> None:
     """No other attempt could do better: it fails with the reason, and the lane is awake to say so."""
     s3, bucket = client_of("s3", endpoint), new_name("bucket")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    make = S3Maker(s3, bucket, {})
-    run = RunPreparation(
-        store, lambda p, *a: make(msgspec.structs.replace(p, bucket=bucket), *a), lambda *_: None, tmp_path / "work"
-    )
+    read_from(table, bucket)
+    run = RunPreparation(store, {Stage.PREPARE: S3Maker(s3, bucket, {})}, lambda *_: None, tmp_path / "work")
     outcome = run.handle("r1", "worker")
     assert (outcome.status, of(dynamo).attempts) == ("failed", 1)
     assert of(dynamo).reason == "audiences/x/: no object has such a key (check the name; a prefix ends in /)"
@@ -371,7 +369,7 @@ def test_what_may_be_better_in_a_minute_is_tried_again(
     def fails(*_: object) -> str:
         raise OSError("S3 does not answer")
 
-    run = RunPreparation(store, fails, lambda *_: None, tmp_path / "work")
+    run = RunPreparation(store, {Stage.PREPARE: fails}, lambda *_: None, tmp_path / "work")
     for n in range(MAX_ATTEMPTS - 1):
         with pytest.raises(OSError, match="S3"):
             run.handle("r1", "worker")

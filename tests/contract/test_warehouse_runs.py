@@ -23,7 +23,7 @@ from audiences.run_preparation import Outcome, RunPreparation
 from audiences.store import LOOK_AGAIN_MS, PreparationStore
 from audiences.warehouse import TIME_S, Warehouses
 from notifier.dynamodb import Update
-from notifier.model.preparation import PREPARATION_LEASE_MS, Preparation, PreparationState
+from notifier.model.preparation import PREPARATION_LEASE_MS, Preparation, PreparationState, Stage
 from notifier.model.run import PREPARING, LaneState, Run, source_of
 from notifier.preparation_items import preparation_key
 from notifier.stores.ledger import DynamoLedger
@@ -105,7 +105,7 @@ class Stack:
         warehouses = self.warehouses(group)
         make = S3Maker(self.function_s3, self.bucket, ENVIRONMENT, warehouses, self.time)
         store = PreparationStore(self.function_dynamodb, self.table, self.time)
-        return RunPreparation(store, make, self._nudge, self.work, warehouses.stop)
+        return RunPreparation(store, {Stage.PREPARE: make}, self._nudge, self.work, warehouses.stop)
 
     def warehouses(self, group: str = "audiences") -> Warehouses:
         """Athena, with a workgroup."""
@@ -281,7 +281,7 @@ def test_cancelled_while_it_is_started(stack: Stack) -> None:
             stack.ledger.cancel_preparation("r1")
 
     store = PreparationStore(stack.dynamodb, stack.table, stack.time)
-    run = RunPreparation(store, cancelled_meanwhile, stack._nudge, stack.work, stack.warehouses().stop)
+    run = RunPreparation(store, {Stage.PREPARE: cancelled_meanwhile}, stack._nudge, stack.work, stack.warehouses().stop)
     assert run.handle("r1", "worker").status == "lost"
     assert [one.state for one in stack.service.executions.values()] == ["CANCELLED"]
 

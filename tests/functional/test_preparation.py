@@ -1,5 +1,6 @@
 """A batch file whose audience is made first: the whole way in the sandbox, from the file to the pushes."""
 
+import gzip
 import json
 import time
 from collections.abc import Iterator
@@ -175,3 +176,51 @@ def test_sql_in_the_batch_file(trial: Trial, tmp_path: Path) -> None:
     lane = finish(trial, drop(trial, tmp_path, "wrong-sql", {"sql": "SELECT nobody FROM people", "tables": tables}))
     assert lane.status == "failed"
     assert "nobody" in (lane.reason or "")
+
+
+def excluded_in(trial: Trial, run_id: str) -> list[dict[str, Any]]:
+    """What is listed under `excluded/` of a run."""
+    prefix = f"excluded/run_id={run_id}/"
+    keys = [one["Key"] for one in trial.s3.list_objects_v2(Bucket=trial.sandbox.bucket, Prefix=prefix)["Contents"]]
+    bodies = [trial.s3.get_object(Bucket=trial.sandbox.bucket, Key=key)["Body"].read() for key in keys]
+    return [json.loads(line) for body in bodies if body for line in gzip.decompress(body).splitlines()]
+
+
+def test_the_final_cut(trial: Trial, tmp_path: Path) -> None:
+    """Who is on the exclude list or suppressed when the run begins is in no part that is sent, and is accounted."""
+    trial.gateways.reset()
+    put(trial, "audiences/cut/a.csv", csv_of(1_200))
+    put(trial, "audiences/cut-exclude.json", json.dumps([f"u{n}" for n in range(0, 1_200, 3)]).encode())
+    put(trial, "suppression/a.json", json.dumps([f"u{n}" for n in range(0, 1_200, 2)]).encode())
+    try:
+        exclude = {"parts": [{"key": "audiences/cut-exclude.json"}]}
+        run_id = drop(trial, tmp_path, "cut", {"files": ["audiences/cut/"]}, exclude=exclude)
+        lane = finish(trial, run_id)
+    finally:
+        trial.s3.delete_object(Bucket=trial.sandbox.bucket, Key="suppression/a.json")
+    assert (lane.status, lane.reason) == ("completed", None)
+    # Every third is on the list, of the others every second is suppressed: each user has one reason.
+    assert lane.account.excluded_by == {"exclude": 400, "suppressed": 400}
+    assert (lane.account.users, lane.account.excluded, lane.account.devices) == (1_200, 800, 800)
+    staying = {f"u{n}" for n in range(1_200) if n % 3 and n % 2}
+    assert {row["user_id"] for row in trial.rows(run_id)} == staying
+    assert trial.gateways.counts().fcm.distinct_tokens == len(staying)
+    listed = excluded_in(trial, run_id)
+    assert len(listed) == 800
+    assert {one["user_id"]: one["reason"] for one in listed} == {
+        f"u{n}": "suppressed" if n % 3 else "exclude" for n in range(1_200) if n % 3 == 0 or n % 2 == 0
+    }
+
+
+def test_nobody_is_left(trial: Trial, tmp_path: Path) -> None:
+    """All are suppressed: the run completes, and its account says where they are."""
+    trial.gateways.reset()
+    put(trial, "audiences/none-left/a.csv", csv_of(5))
+    put(trial, "suppression/a.json", json.dumps([f"u{n}" for n in range(5)]).encode())
+    try:
+        lane = finish(trial, drop(trial, tmp_path, "none-left", {"files": ["audiences/none-left/"]}))
+    finally:
+        trial.s3.delete_object(Bucket=trial.sandbox.bucket, Key="suppression/a.json")
+    assert (lane.status, lane.reason) == ("completed", None)
+    assert (lane.account.users, lane.account.excluded_by) == (5, {"suppressed": 5})
+    assert trial.gateways.counts().fcm.requests == 0

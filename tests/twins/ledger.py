@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from notifier.model.account import Account
-from notifier.model.preparation import Preparation, PreparationState
+from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import (
     HAND_OVER_MS,
     LEASE_MS,
@@ -92,6 +92,16 @@ class MemoryLedger:
         """Enter a preparation, unless there is one."""
         asked = Preparation(run_id, PreparationState.ASKED, request, bucket, due_at_ms=self._now_ms() + ASKED_MS)
         return self.preparations.setdefault(run_id, asked)
+
+    def ask_for_cut(self, run_id: str) -> Preparation:
+        """Enter the final cut, unless it is entered already."""
+        found = self.preparations[run_id]
+        if found.stage is Stage.PREPARE and found.state is PreparationState.PREPARED:
+            asked = PreparationState.ASKED
+            due_at_ms = self._now_ms() + ASKED_MS
+            found = Preparation(run_id, asked, found.request, found.bucket, due_at_ms=due_at_ms, stage=Stage.CUT)
+            self.preparations[run_id] = found
+        return found
 
     def read_preparation(self, run_id: str) -> Preparation | None:
         """The run's preparation, or None."""

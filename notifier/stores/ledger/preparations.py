@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from boto3.dynamodb.conditions import Attr, Key
 
 from notifier.dynamodb import Update, query_of
-from notifier.model.preparation import Preparation, PreparationState
+from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import LEDGER_VERSION
 from notifier.preparation_items import PREPARATION, preparation_key, preparation_of
 from notifier.stores.ledger.items import DUE_INDEX
@@ -29,6 +29,24 @@ class Preparations(Table):
         self._put_new(
             **key, state=state, request=request, bucket=bucket, attempts=0, due=PREPARATION, due_at=asked_again_ms
         )
+        found = self.read_preparation(run_id)
+        if found is None:
+            raise KeyError(run_id)
+        return found
+
+    def ask_for_cut(self, run_id: str) -> Preparation:
+        """Enter the final cut of a run whose audience is prepared, unless it is entered already. Returns it as is."""
+        update = (
+            Update()
+            .set(stage=Stage.CUT.value, state=PreparationState.ASKED.value, attempts=0, lease_until_ms=0)
+            .set(owner="", manifest="", reason="", progress="", due=PREPARATION, due_at=self._now_ms() + ASKED_MS)
+            .remove("queries")
+            .only_if(
+                Attr("state").eq(PreparationState.PREPARED.value),  # the audience is there
+                Attr("stage").not_exists() | Attr("stage").eq(Stage.PREPARE.value),  # and no cut was asked for
+            )
+        )
+        self._update_if_met(preparation_key(run_id), update)
         found = self.read_preparation(run_id)
         if found is None:
             raise KeyError(run_id)

@@ -1,0 +1,274 @@
+"""The final cut: when a run begins, the users of its prepared audience who must not get it are removed.
+
+It only removes and orders, and never adds. An attempt writes under a folder of its own, and the manifest last and once,
+as preparation does; the list of those left out is published after that, from the manifest that counts. So a killed
+attempt leaves nothing that anything reads, and of two attempts one counts, with its own list.
+"""
+
+import gzip
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from audiences.build import Progress, stored_part
+from audiences.cut_rules import PreparedUser, Rule, reason_of
+from audiences.destinations import Bucket
+from audiences.faults import limits_as_faults
+from audiences.fetch import fetch
+from audiences.manifest_format import MAX_USERS_IN_PART, NAME, PreparedPart, UnknownManifest
+from audiences.parts import PartWriter
+from notifier.model.batch_file import PinnedObject
+from notifier.model.cut import CUT_LIST, CUT_PREFIX, CUT_VERSION, Window
+from notifier.model.outcome import CutUser
+from notifier.model.user_rows import BATCH_SIZE
+
+_READ_BYTES = 1024 * 1024
+_EXCLUDED = "excluded.json.gz"
+_decoded = msgspec.json.Decoder(PreparedUser).decode
+ALWAYS = Window(0, 0, 0, 0)
+
+
+class CutOrder(msgspec.Struct, frozen=True):
+    """What is to be cut, and how.
+
+    Args:
+        attempt: a number that no other attempt at this cut has: its objects' folder is named by it.
+        prepared: the key of the prepared audience's manifest.
+        rules: why users are left out, in their order of precedence.
+        windows: the times in which users may first be asked, in their order.
+        window_of: the index of a user's window.
+        max_users: in a part, as in the prepared ones: lanes are ranges of parts.
+        devices: of the prepared audience, by platform and gateway.
+        as_of: when the lists were read that the rules look at: UTC, ISO 8601.
+    """
+
+    run_id: str
+    attempt: int
+    prepared: str
+    parts: tuple[PreparedPart, ...]
+    rules: tuple[Rule, ...] = ()
+    as_of: str = ""
+    windows: tuple[Window, ...] = (ALWAYS,)
+    window_of: Callable[[PreparedUser], int] = lambda _: 0
+    max_users: int = MAX_USERS_IN_PART
+    devices: Mapping[str, Mapping[str, int]] = {}
+
+    @property
+    def folder(self) -> str:
+        """Of this attempt's objects."""
+        return f"{cut_folder(self.run_id)}attempt={self.attempt}/"
+
+
+class CutCounts(msgspec.Struct, frozen=True):
+    """`devices` are those of the prepared audience, by platform and gateway: at most so many are left."""
+
+    devices: Mapping[str, Mapping[str, int]] = {}
+
+
+class CutManifest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A final cut. Version 1 is a public contract, which changes by adding fields only.
+
+    Args:
+        prepared: the manifest of the audience that was cut.
+        parts: those of the prepared audience where nothing was removed before them.
+        excluded_by: users who were left out, by reason.
+        excluded: the key of their list, in this attempt's folder.
+    """
+
+    run_id: str
+    attempt: int
+    prepared: str
+    as_of: str
+    users: int
+    parts: tuple[PreparedPart, ...]
+    windows: tuple[Window, ...]
+    excluded_by: Mapping[str, int] = {}
+    excluded: str | None = None
+    counts: CutCounts = CutCounts()
+    version: int = CUT_VERSION
+
+    def encode(self) -> bytes:
+        """As JSON, indented: people look at it."""
+        plain = {"version": self.version, **msgspec.to_builtins(self)}
+        return msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n"
+
+
+def cut_folder(run_id: str) -> str:
+    """The keys' prefix of everything that belongs to a run's cut."""
+    return f"{CUT_PREFIX}run_id={run_id}/"
+
+
+def found_cut(destination: Bucket, run_id: str) -> CutManifest | None:
+    """The cut of a run, once it is made. Raises UnknownManifest."""
+    data = destination.read(cut_folder(run_id) + NAME)
+    if data is None:
+        return None
+    found = msgspec.json.decode(data, type=CutManifest)
+    if found.version > CUT_VERSION:
+        raise UnknownManifest(f"a cut of version {found.version}: this release reads {CUT_VERSION}")
+    return found
+
+
+def make_cut(
+    order: CutOrder, client: Any, destination: Bucket, work: Path, on_progress: Progress = lambda _what, _users: None
+) -> CutManifest:
+    """Cut an audience, unless it is cut already. Returns the cut, which may be another attempt's.
+
+    Raises:
+        AudienceFault, AudienceChanged, AudienceUnreachable: it cannot be made. Nothing that anything reads was written.
+    """
+    found = found_cut(destination, order.run_id)
+    if found is None:
+        made = _Cutting(order, client, destination, work, on_progress).run()
+        # Last, and once: from here on the cut is there.
+        is_ours = destination.create(cut_folder(order.run_id) + NAME, made.encode())
+        found = made if is_ours else found_cut(destination, order.run_id)
+        assert found is not None
+    publish_excluded(destination, found)
+    return found
+
+
+def publish_excluded(destination: Bucket, found: CutManifest) -> None:
+    """Put the list of those left out where the worker puts its own. After the manifest, and so from it alone."""
+    if found.excluded is not None:
+        destination.copy(found.excluded, f"excluded/run_id={found.run_id}/{CUT_LIST}")
+
+
+class _Cutting:
+    """One attempt."""
+
+    def __init__(self, order: CutOrder, client: Any, destination: Bucket, work: Path, on_progress: Progress) -> None:
+        self._order = order
+        self._client = client
+        self._destination = destination
+        self._work = work
+        self._on_progress = on_progress
+        self._kept: list[PreparedPart] = []
+        """Prepared parts that are used as they are: nothing is removed in them, nor before them."""
+        self._written: list[list[PreparedPart]] = [[] for _ in order.windows]
+        self._writers: list[PartWriter] = []
+        self._excluded_by = Counter[str]()
+
+    def run(self) -> CutManifest:
+        """Cut the parts, one after the other."""
+        try:
+            listed = self._cut_parts()
+            for number, writer in enumerate(self._writers):
+                self._store(number, writer.end())
+        finally:
+            for writer in self._writers:
+                writer.close()
+        return self._manifest(self._store_list(listed))
+
+    def _cut_parts(self) -> Path:
+        """Write those who stay, and the list of the others. Returns the list's file."""
+        encode = msgspec.json.Encoder().encode_lines
+        listed = self._work / _EXCLUDED
+        self._work.mkdir(parents=True, exist_ok=True)
+        with gzip.open(listed, "wb", compresslevel=1) as excluded:
+            for part in self._order.parts:
+                self._on_progress("the final cut", sum(writer.users for writer in self._writers))
+                with self._fetched(part) as path:
+                    if self._is_kept(path):
+                        self._kept.append(part)
+                        continue
+                    self._begin_writing()
+                    for left_out in self._cut(path):
+                        with limits_as_faults(str(self._work)):
+                            excluded.write(encode(left_out))
+        return listed
+
+    @contextmanager
+    def _fetched(self, part: PreparedPart) -> Iterator[Path]:
+        folder = self._work / "prepared"
+        pinned = PinnedObject(part.bucket, part.key, part.version_id, part.etag, part.bytes)
+        try:
+            [found] = fetch(self._client, (pinned,), folder)
+            yield found.path
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_kept(self, path: Path) -> bool:
+        """Whether the part is used as it is. Decided at the first user who is left out, mostly soon."""
+        if self._writers or len(self._order.windows) > 1:
+            return False
+        if not self._order.rules:
+            return True
+        return all(reason_of(user, self._order.rules) is None for some in _users(path) for user, _ in some)
+
+    def _begin_writing(self) -> None:
+        if not self._writers:
+            # Kept parts are full, but for the last of all: so the next part begins at a multiple of 500 as well.
+            first = sum(part.users for part in self._kept)
+            self._writers = [
+                PartWriter(self._work / f"window={number:03d}", self._order.max_users, 0 if number else first)
+                for number in range(len(self._order.windows))
+            ]
+
+    def _cut(self, path: Path) -> Iterator[list[CutUser]]:
+        """Write those who stay, each into the parts of the window; give the others."""
+        order = self._order
+        for some in _users(path):
+            left_out: list[CutUser] = []
+            staying: list[list[tuple[int, int, str]]] = [[] for _ in order.windows]
+            for user, line in some:
+                reason = reason_of(user, order.rules)
+                if reason is None:
+                    staying[order.window_of(user)].append((user.hash, len(user.devices), line))
+                else:
+                    self._excluded_by[reason] += 1
+                    left_out.append(CutUser(order.run_id, user.user_id, reason))
+            for number, users in enumerate(staying):
+                self._store(number, self._writers[number].write(users))
+            yield left_out
+
+    def _store(self, window: int, parts: Iterator[Any]) -> None:
+        folder = f"{self._order.folder}window={window:03d}/"
+        self._written[window] += [stored_part(self._destination, folder, part) for part in parts]
+
+    def _store_list(self, path: Path) -> str | None:
+        if not self._excluded_by:
+            return None
+        return self._destination.put(self._order.folder + _EXCLUDED, path).key
+
+    def _manifest(self, excluded: str | None) -> CutManifest:
+        order = self._order
+        parts: list[PreparedPart] = []
+        windows: list[Window] = []
+        first_record = 0
+        for number, window in enumerate(order.windows):
+            kept = () if number else self._kept
+            moved = [
+                msgspec.structs.replace(part, first_record=part.first_record + first_record)
+                for part in (*kept, *self._written[number])
+            ]
+            users = sum(part.users for part in moved)
+            times = {"not_before": window.not_before, "not_after": window.not_after}
+            windows.append(Window(number, len(parts), len(moved), users, **times))
+            parts += moved
+            # Two windows never share a batch: each is a lane.
+            first_record += -(-users // BATCH_SIZE) * BATCH_SIZE
+        return CutManifest(
+            run_id=order.run_id,
+            attempt=order.attempt,
+            prepared=order.prepared,
+            as_of=order.as_of,
+            users=sum(window.users for window in windows),
+            parts=tuple(parts),
+            windows=tuple(windows),
+            excluded_by=dict(sorted(self._excluded_by.items())),
+            excluded=excluded,
+            counts=CutCounts(order.devices),
+        )
+
+
+def _users(path: Path) -> Iterator[list[tuple[PreparedUser, str]]]:
+    """The users of a prepared part, each with its line; some thousands at once."""
+    with path.open("rb") as stored:
+        while lines := stored.readlines(_READ_BYTES):
+            yield [(_decoded(line), line.decode().removesuffix("\n")) for line in lines]

@@ -1,0 +1,341 @@
+"""The final cut against a real bucket and table: whom it leaves out, the others' order, and what a crash leaves."""
+
+import gzip
+import hashlib
+import json
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiences.build import Order, build
+from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, make_cut
+from audiences.cut_rules import PreparedUser, rules_of
+from audiences.database import Limits
+from audiences.destinations import Bucket
+from audiences.manifest_format import NAME, Manifest, folder_of
+from audiences.run_cut import S3Cutter
+from audiences.run_preparation import RunPreparation
+from audiences.sources import local_files
+from audiences.store import PreparationStore
+from notifier.audience import IdSet
+from notifier.model.cut import Window
+from notifier.model.preparation import PREPARATION_LEASE_MS, PreparationState, Stage
+from notifier.model.run import PREPARING, LaneState, Run, source_of
+from notifier.stores.ledger import DynamoLedger
+from tests.contract.moto_stores import Time, client_of, make_table, moto_server, new_name
+
+RUN = Run("r1", source_of("drop", "batches/a.json", "v1", "e1"), 7, "AWS:ann")
+LEASE_S = PREPARATION_LEASE_MS / 1000
+USERS = 1_800
+IN_PART = 500
+
+
+class Killed(BaseException):
+    """The function is over, at any line."""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """An AWS."""
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+def time() -> Time:
+    """The time."""
+    return Time()
+
+
+class Stack:
+    """A bucket with a prepared audience of 1,800 users, in parts of 500."""
+
+    def __init__(self, endpoint: str, folder: Path) -> None:
+        self.s3 = client_of("s3", endpoint)
+        self.bucket = new_name("bucket")
+        self.s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        self.destination = Bucket(self.s3, self.bucket)
+        self.folder = folder
+        path = folder / "users.jsonl"
+        rows = [{"user_id": f"u{n}", "platform": "ios", "token": f"{n:064x}"} for n in range(USERS)]
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        order = Order({"files": ["users.jsonl"]}, local_files([str(path)]), max_users=IN_PART)
+        self.prepared: Manifest = build(order, self.destination, Limits(folder / "prepare", 200))
+        self.manifest_key = folder_of(self.prepared.id) + NAME
+
+    def order(self, **members: Any) -> CutOrder:
+        """An order of the cut of run r1."""
+        given: dict[str, Any] = {"attempt": 1, "prepared": self.manifest_key, "parts": self.prepared.parts}
+        return CutOrder("r1", **(given | {"max_users": IN_PART} | members))
+
+    def cut(self, **members: Any) -> CutManifest:
+        """The cut of run r1."""
+        return make_cut(self.order(**members), self.s3, self.destination, self.folder / "cut")
+
+    def users_of(self, parts: Sequence[Any]) -> list[str]:
+        """The user ids of some parts."""
+        return [json.loads(line)["user_id"] for part in parts for line in self.body(part.key).splitlines()]
+
+    def body(self, key: str) -> bytes:
+        """An object."""
+        found: bytes = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return found
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys under a prefix."""
+        return [one["Key"] for one in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])]
+
+    def excluded(self) -> dict[str, str]:
+        """Who is listed under `excluded/`, and why."""
+        lines = gzip.decompress(self.body("excluded/run_id=r1/cut.json.gz")).splitlines()
+        found = [json.loads(line) for line in lines]
+        assert all(one["record"] is None and one["run_id"] == "r1" for one in found)
+        assert len({one["user_id"] for one in found}) == len(found)
+        return {one["user_id"]: one["reason"] for one in found}
+
+    def begin(self, *, exclude: Sequence[str] = (), suppress: Sequence[str] = (), legal: bool = False) -> None:
+        """What the worker stores as the run begins, and the standing suppression."""
+        self.s3.put_object(Bucket=self.bucket, Key="lists/x.json", Body=json.dumps(list(exclude)).encode())
+        head = self.s3.head_object(Bucket=self.bucket, Key="lists/x.json")
+        size, etag = head["ContentLength"], head["ETag"].strip('"')
+        listed = {"bucket": self.bucket, "key": "lists/x.json", "version_id": None, "etag": etag, "size": size}
+        campaign = {"id": "c", "message": {"title": "t"}, "legal": legal}
+        state = {"campaign": campaign, "exclude": [listed] if exclude else [], "prepared": self.manifest_key}
+        self.s3.put_object(Bucket=self.bucket, Key="state/run_id=r1/campaign.json", Body=json.dumps(state).encode())
+        if suppress:
+            body = json.dumps(list(suppress)).encode()
+            self.s3.put_object(Bucket=self.bucket, Key="suppression/a.json", Body=body)
+
+
+@pytest.fixture
+def stack(endpoint: str, tmp_path: Path) -> Stack:
+    """A stack of the test's own."""
+    return Stack(endpoint, tmp_path)
+
+
+def in_order(numbers: Sequence[int]) -> list[str]:
+    """Users as they are ordered: by the first 8 bytes of the SHA-256 of the id, then the id."""
+    users = [f"u{n}" for n in numbers]
+    return sorted(users, key=lambda user: (hashlib.sha256(user.encode()).digest()[:8], user.encode()))
+
+
+def test_whom_it_leaves_out(stack: Stack) -> None:
+    """Against a computation by hand: the exclude list comes first, the order stays, parts are full, reasons add up."""
+    chance = random.Random(5)
+    exclude = {n for n in range(USERS) if chance.random() < 0.2}
+    suppressed = {n for n in range(USERS) if chance.random() < 0.3}
+    rules = rules_of(IdSet(f"u{n}" for n in exclude), IdSet(f"u{n}" for n in suppressed))
+    cut = stack.cut(rules=rules)
+    staying = [n for n in range(USERS) if n not in exclude | suppressed]
+    assert stack.users_of(cut.parts) == in_order(staying)
+    assert stack.excluded() == {f"u{n}": "suppressed" for n in suppressed} | {f"u{n}": "exclude" for n in exclude}
+    assert cut.excluded_by == {"exclude": len(exclude), "suppressed": len(suppressed - exclude)}
+    assert cut.users == len(staying)
+    assert [part.users for part in cut.parts[:-1]] == [IN_PART] * (len(cut.parts) - 1)
+    assert [part.first_record for part in cut.parts] == [n * IN_PART for n in range(len(cut.parts))]
+    for part in cut.parts:
+        body = stack.body(part.key)
+        assert hashlib.sha256(body).hexdigest() == part.sha256
+        first = json.loads(body.splitlines()[0])["user_id"]
+        assert part.first_hash == hashlib.sha256(first.encode()).hexdigest()[:16] == part.batches[0]
+
+
+def test_nothing_is_written_where_nobody_is_left_out(stack: Stack) -> None:
+    """The prepared parts are used as they are; so are those before the first user who is left out."""
+    cut = stack.cut(rules=rules_of(IdSet(["nobody"]), IdSet()))
+    assert cut.parts == stack.prepared.parts
+    assert (cut.users, cut.excluded_by, cut.excluded) == (USERS, {}, None)
+    assert stack.keys("audiences/cut/") == [cut_folder("r1") + NAME]
+    assert stack.keys("excluded/") == []
+
+
+def test_parts_before_the_first_who_is_left_out_are_kept(stack: Stack) -> None:
+    """Only what follows is written again."""
+    last = in_order(range(USERS))[-1]
+    cut = stack.cut(rules=rules_of(IdSet(), IdSet([last])))
+    assert cut.parts[:3] == stack.prepared.parts[:3]
+    assert cut.parts[3].key.startswith("audiences/cut/run_id=r1/attempt=1/window=000/")
+    assert stack.users_of(cut.parts) == in_order(range(USERS))[:-1]
+    assert cut.parts[3].first_record == 1_500
+
+
+def test_windows_are_lanes(stack: Stack) -> None:
+    """Ordered by window first; each window's parts begin at a multiple of 500, and two windows share no batch."""
+
+    def window_of(user: PreparedUser) -> int:
+        return (0, 2)[int(user.user_id[1:]) % 3 == 0]
+
+    windows = tuple(Window(n, 0, 0, 0, f"2026-12-01T0{n}:00:00Z") for n in range(3))
+    cut = stack.cut(windows=windows, window_of=window_of)
+    assert [(one.first_part, one.parts, one.users) for one in cut.windows] == [(0, 3, 1_200), (3, 0, 0), (3, 2, 600)]
+    assert [one.not_before for one in cut.windows] == [one.not_before for one in windows]
+    assert [part.first_record for part in cut.parts] == [0, 500, 1_000, 1_500, 2_000]
+    assert stack.users_of(cut.parts[:3]) == in_order([n for n in range(USERS) if n % 3])
+    assert stack.users_of(cut.parts[3:]) == in_order([n for n in range(USERS) if n % 3 == 0])
+
+
+# ------------------------------------------------------------------------------------- leased, killed, doubled
+
+
+class Runner:
+    """A run whose cut was asked for, and the audience function, which may be over at any call.
+
+    Args:
+        dies_at: the number of the call before which it is over; None: it lives.
+    """
+
+    def __init__(self, endpoint: str, stack: Stack, time: Time) -> None:
+        self.calls = 0
+        self.dies_at: int | None = None
+        self.nudged: list[str] = []
+        self._time = time
+        clients = client_of("s3", endpoint), client_of("dynamodb", endpoint)
+        table = new_name("ledger")
+        make_table(client_of("dynamodb", endpoint), table)
+        self.ledger = DynamoLedger(client_of("dynamodb", endpoint), table, time)
+        self.store = PreparationStore(clients[1], table, time)
+        self.ledger.open_run(RUN)
+        lane = self.ledger.claim("r1", 0, "7", "w", time.ms + 900_000)
+        self.ledger.ask_for_preparation("r1", "{}", stack.bucket)
+        claimed = self.store.claim(self.preparation, "p")
+        assert claimed is not None
+        self.store.end("r1", "p", manifest=stack.manifest_key)
+        self.ledger.end_preparation("r1")
+        asked = self.ledger.ask_for_cut("r1")
+        assert (asked.stage, asked.state, asked.attempts) == (Stage.CUT, PreparationState.ASKED, 0)
+        self.ledger.release(lane, LaneState.RESTING, time.ms + 300_000, asked.words)
+        for client in clients:
+            client.meta.events.register("before-call.*", lambda **_: self._call())
+        cutter = S3Cutter(clients[0], stack.bucket, "suppression/", time)
+        self.function = RunPreparation(self.store, {Stage.CUT: cutter}, self._nudge, stack.folder / "work")
+
+    def _call(self) -> None:
+        self.calls += 1
+        # A thread that reads a list cannot end its process here: that dies at its own next call.
+        is_main = threading.current_thread() is threading.main_thread()
+        if self.dies_at is not None and self.calls > self.dies_at and is_main:
+            raise Killed
+
+    def _nudge(self, worker: str, run_id: str, version: str) -> None:
+        self.nudged.append(run_id)
+
+    @property
+    def preparation(self) -> Any:
+        """As it is."""
+        return self.ledger.read_preparation("r1")
+
+    def invoke(self) -> str | None:
+        """One invocation; a killed one is over."""
+        try:
+            return self.function.handle("r1", "worker").status
+        except Killed:
+            return None
+
+    def sweep(self) -> None:
+        """As the sweeper does: a minute later, for each preparation that is due."""
+        self._time.s += LEASE_S + 1
+        for due in self.ledger.due_preparations(self._time.ms):
+            assert self.ledger.put_off_preparation(due, self._time.ms + 120_000)
+            self.invoke()
+
+
+CALLS = 27
+"""So many calls an attempt makes; a test says so."""
+IN_THE_GATE = (2, 13, 22, 23, 24, 25)
+"""After the claim, and around each of the last writes: a part, the list, the manifest, `excluded/`, the end, the wake.
+The others are tried by `pytest -m slow`."""
+
+
+@pytest.mark.parametrize(
+    "dies_at", [n if n in IN_THE_GATE else pytest.param(n, marks=pytest.mark.slow) for n in range(CALLS)]
+)
+def test_killed_before_each_call(endpoint: str, stack: Stack, time: Time, dies_at: int) -> None:
+    """Another attempt takes it up: one manifest, one list, of the same users, whatever was suppressed in between."""
+    stack.begin(exclude=["u1"], suppress=["u2", "u3"])
+    runner = Runner(endpoint, stack, time)
+    runner.calls, runner.dies_at = 0, dies_at
+    runner.invoke()
+    runner.dies_at = None
+    # Meanwhile the world goes on: only an attempt that has written no manifest sees this.
+    stack.begin(exclude=["u1"], suppress=["u2", "u3", "u4"])
+    for _ in range(2):
+        runner.sweep()
+    assert (runner.preparation.state, runner.preparation.stage) == (PreparationState.PREPARED, Stage.CUT)
+    assert runner.preparation.manifest == cut_folder("r1") + NAME
+    check_one_cut(stack)
+    lane = runner.ledger.read_lane("r1")
+    assert lane is not None
+    assert lane.state is LaneState.READY
+    assert set(runner.nudged) <= {"r1"}
+
+
+def check_one_cut(stack: Stack) -> None:
+    """One manifest, whose parts are there and of one attempt or prepared; those left out are in its list alone."""
+    assert [key for key in stack.keys("audiences/cut/") if key.endswith(NAME)] == [cut_folder("r1") + NAME]
+    cut = found_cut(stack.destination, "r1")
+    assert cut is not None
+    attempts = {part.key.split("/")[3] for part in cut.parts if part.key.startswith("audiences/cut/")}
+    assert attempts == {f"attempt={cut.attempt}"}
+    assert stack.keys("excluded/") == ["excluded/run_id=r1/cut.json.gz"]
+    left_out = stack.excluded()
+    assert sorted([*stack.users_of(cut.parts), *left_out]) == sorted(f"u{n}" for n in range(USERS))
+    assert sum(cut.excluded_by.values()) == len(left_out) == USERS - cut.users
+
+
+def test_the_kills_cover_a_whole_attempt(endpoint: str, stack: Stack, time: Time) -> None:
+    """An attempt that lives makes as many calls as are tried above, and a doubled nudge finds that it is over."""
+    stack.begin(exclude=["u1"], suppress=["u2", "u3"])
+    runner = Runner(endpoint, stack, time)
+    runner.calls = 0
+    assert runner.invoke() == "prepared"
+    assert runner.calls == CALLS
+    assert stack.excluded() == {"u1": "exclude", "u2": "suppressed", "u3": "suppressed"}
+    assert runner.invoke() == "prepared"
+    assert runner.ledger.ask_for_cut("r1").state is PreparationState.PREPARED, "it is asked for once"
+    check_one_cut(stack)
+
+
+def test_two_attempts_with_other_lists(stack: Stack) -> None:
+    """The slower one takes over what the faster one has cut, with its list, although it read another suppression."""
+    fast = stack.order(attempt=1, rules=rules_of(IdSet(), IdSet(["u1"])))
+    overtaken = False
+
+    def overtake(_what: str, _users: int) -> None:
+        nonlocal overtaken
+        if not overtaken:
+            overtaken = True
+            make_cut(fast, stack.s3, stack.destination, stack.folder / "fast")
+
+    slow = stack.order(attempt=2, rules=rules_of(IdSet(), IdSet(["u1", "u2"])))
+    cut = make_cut(slow, stack.s3, stack.destination, stack.folder / "slow", overtake)
+    assert overtaken
+    assert (cut.attempt, cut.excluded_by) == (1, {"suppressed": 1})
+    check_one_cut(stack)
+
+
+def test_legal_messages_reach_the_suppressed(endpoint: str, stack: Stack, time: Time) -> None:
+    """The exclude list counts for them, the standing suppression does not."""
+    stack.begin(exclude=["u1"], suppress=["u2"], legal=True)
+    assert Runner(endpoint, stack, time).invoke() == "prepared"
+    assert stack.excluded() == {"u1": "exclude"}
+
+
+def test_suppression_that_cannot_be_read(endpoint: str, stack: Stack, time: Time) -> None:
+    """The run waits, however often it is tried, and is never cut without; then it goes on by itself."""
+    stack.begin(suppress=["u2"])
+    stack.s3.put_object(Bucket=stack.bucket, Key="suppression/b.json", Body=b'[{"no": "id"}]')
+    runner = Runner(endpoint, stack, time)
+    runner.invoke()
+    for _ in range(5):
+        assert (runner.preparation.state, runner.preparation.attempts) == (PreparationState.PREPARING, 0)
+        assert "cannot be read" in runner.preparation.words
+        assert runner.preparation.words.startswith(PREPARING)
+        runner.sweep()
+    assert found_cut(stack.destination, "r1") is None
+    stack.s3.delete_object(Bucket=stack.bucket, Key="suppression/b.json")
+    runner.sweep()
+    assert stack.excluded() == {"u2": "suppressed"}
