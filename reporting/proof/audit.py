@@ -90,7 +90,7 @@ class _Chain:
         summary = read_summary(self._client, self._bucket, self._run_id)
         admitted = read_admitted(self._client, self._bucket, self._run_id)
         self._erasures = read_erasures(self._client, self._bucket, self._run_id)
-        source = find_source(self._client, summary)
+        source = find_source(self._client, summary, self._erasures)
         # Deleted afterwards: the files have user ids and tokens.
         with tempfile.TemporaryDirectory(prefix="notifier-audit-") as folder:
             path = Path(folder) / "batch-file"
@@ -116,12 +116,12 @@ class _Chain:
 
     def _batch_file(self, source: Source, path: Path) -> tuple[PinnedObject, BatchFileHead]:
         """The file whose version makes the run's id; its campaign and audience have the hash that was approved."""
-        version: dict[str, str] = {"VersionId": source.version_id} if source.version_id else {}
-        answer = self._client.head_object(Bucket=source.bucket, Key=source.key, **version)
-        pinned = PinnedObject(source.bucket, source.key, source.version_id, source.etag, answer["ContentLength"])
+        pinned = PinnedObject(source.bucket, source.key, source.version_id, source.etag, 0)
         now, known = self._erasures.now(pinned)
-        fetch(self._client, now, path, known)
-        self._holds("batch file", f"{pinned.name}, {pinned.size:,} bytes: its version makes this run's id")
+        answer = self._client.head_object(**now.request)
+        # The version was found by the run's id; its size is on record nowhere else.
+        fetch(self._client, msgspec.structs.replace(now, size=answer["ContentLength"]), path, known)
+        self._holds("batch file", f"{pinned.name}, {answer['ContentLength']:,} bytes: its version makes this run's id")
         try:
             head = read_local_head(path)
         except BrokenFile as error:
@@ -152,7 +152,7 @@ class _Chain:
         place = f"s3://{self._bucket}/state/run_id={self._run_id}/campaign.json"
         if head.audience is None:
             # The batch file is then its own audience, in the same version.
-            if admitted.parts != (pinned,):
+            if [_place(part) for part in admitted.parts] != [_place(pinned)]:
                 raise NotProved(place, "the users were read from elsewhere than the batch file that holds them")
             return
         try:
@@ -219,6 +219,10 @@ def _campaign_of(name: str, head: BatchFileHead) -> Campaign:
         return read_campaign(head.campaign)
     except BrokenCampaign as error:
         raise NotProved(name, f"not a campaign: {error}") from None
+
+
+def _place(pinned: PinnedObject) -> tuple[str, str, str | None, str]:
+    return pinned.bucket, pinned.key, pinned.version_id, pinned.etag
 
 
 def _is_named(named: Part, read: PinnedObject, bucket: str) -> bool:

@@ -73,7 +73,7 @@ def read_erasures(client: Any, bucket: str, run_id: str) -> Erasures:
     return Erasures(msgspec.json.decode(body, type=Tombstone) for body in bodies)
 
 
-def find_source(client: Any, summary: Summary) -> Source:
+def find_source(client: Any, summary: Summary, erasures: Erasures) -> Source:
     """The version of the batch file that this run sent: the one that makes the run's id.
 
     The id is a hash of bucket, key and version, so that no other version can stand in its place.
@@ -89,6 +89,9 @@ def find_source(client: Any, summary: Summary) -> Source:
     for one in found:
         # An object of before versioning is named by its ETag, which `source_of` decides.
         source = source_of(bucket, key, one.get("VersionId"), one["ETag"])
+        if source.run_id == summary.run_id:
+            return source
+    for source in erasures.sources(bucket, key):
         if source.run_id == summary.run_id:
             return source
     if not found:

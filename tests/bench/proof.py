@@ -1,4 +1,4 @@
-"""How long an audit takes, and its memory (`python -m tests.bench.proof --users 1000000`).
+"""How long an audit and a look-up take, and the audit's memory (`python -m tests.bench.proof --users 1000000`).
 
 The run is made by the worker's own code with made-up answers, in moto in another process.
 """
@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from notifier.model.campaign import Campaign, Message, Variant
+from reporting.person import find, plan
 from reporting.proof.audit import audit
 from sandbox.audience import Recipe, users
 from tests.contract.moto_stores import client_of, moto_server
@@ -54,6 +55,12 @@ def main() -> None:
     print(f"made in {time.perf_counter() - began:.0f} s, {peak_mb():.0f} MB")
 
     # In a process of its own, so that its memory is seen.
+    user_id = f"user-1-{min(count, USERS_IN_PART) // 3:09d}"
+    began = time.perf_counter()
+    planned = plan(client, "bench", user_id)
+    print(planned.in_words)
+    found = find(client, "bench", user_id, planned)
+    print(f"found {len(found.rows)} rows in {time.perf_counter() - began:.1f} s, without an index")
     auditor = multiprocessing.get_context("spawn").Process(
         target=timed, args=(client.meta.endpoint_url, "bench", run.run_id)
     )

@@ -6,15 +6,18 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from approval.request import content_hash as approved_hash
 from notifier.model.campaign import Campaign, Message, Part, Variant
 from notifier.model.run import Ending
 from reporting.proof.audit import audit, content_hash
+from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, erased_id
 from reporting.proof.evidence import SLACK_MS
 from reporting.proof.finding import Audit, Conclusion
 from reporting.proof.pinned import EtagDigest
@@ -330,6 +333,97 @@ def test_rows_written_after_the_end(s3: Any) -> None:
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     run = make_run(s3, bucket, CAMPAIGN, (PEOPLE[:300],), time.time() - 2 * SLACK_MS / 1000)
     assert "after the run's end" in audited(run).problem
+
+
+# -- erased users -----------------------------------------------------------------------------------------------------
+
+
+class Eraser:
+    """Erases by hand, as the tombstone's contract says."""
+
+    def __init__(self, run: MadeRun, user_ids: set[str]) -> None:
+        self.run = run
+        self.user_ids = user_ids
+        self.replaced: list[Replaced] = []
+        self.erased: set[int] = set()
+
+    def erase(self) -> None:
+        first = 0
+        for part in self.run.admitted.parts:
+            lines = body(self.run, part.key).splitlines()
+            for n, line in enumerate(lines):
+                if json.loads(line).get("user_id") in self.user_ids:
+                    self.erased.add(first + n)
+                    lines[n] = b'{"erased":true}'
+            first += len(lines)
+            self.put(part.key, b"\n".join(lines) + b"\n", f"{FILES}run_id={self.run.run_id}/{len(self.replaced)}")
+        file = self.run.source.key
+        self.put(file, body(self.run, file), f"{FILES}run_id={self.run.run_id}/file")
+        for folder in ("rows", "excluded", "dead-tokens"):
+            pages = self.run.client.list_objects_v2(
+                Bucket=self.run.bucket, Prefix=f"{folder}/run_id={self.run.run_id}/"
+            )
+            for one in pages.get("Contents", ()):
+                self.lines(one["Key"])
+        tombstone = Tombstone(self.run.run_id, 1, "ann", len(self.user_ids), tuple(self.replaced))
+        key = f"{PREFIX}run_id={self.run.run_id}/1.json"
+        self.run.client.put_object(Bucket=self.run.bucket, Key=key, Body=msgspec.json.encode(tombstone))
+
+    def lines(self, key: str) -> None:
+        lines = [json.loads(line) for line in gzip.decompress(body(self.run, key)).splitlines()]
+        kept = []
+        for line in lines:
+            if line["user_id"] in self.user_ids:
+                if "record" not in line:
+                    continue  # a dead token has no number, and is only dropped
+                line["user_id"] = erased_id(line["record"])
+                line |= {name: None for name in ("apns_id", "message_id", "locale") if name in line}
+            kept.append(line)
+        packed = gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in kept))
+        if kept != lines or any("erased:" in line["user_id"] for line in kept):
+            self.put(key, packed, key)
+
+    def put(self, key: str, content: bytes, new_key: str) -> None:
+        client, bucket = self.run.client, self.run.bucket
+        head = client.head_object(Bucket=bucket, Key=key)
+        old = body(self.run, key)
+        new = client.put_object(Bucket=bucket, Key=new_key, Body=content, Metadata=head["Metadata"])
+        client.delete_object(Bucket=bucket, Key=key, VersionId=head["VersionId"])
+        hashes = sha256(old).hexdigest(), sha256(content).hexdigest()
+        self.replaced.append(
+            Replaced(
+                bucket, key, head["VersionId"], head["ETag"].strip('"'), hashes[0], new_key, new["VersionId"],
+                new["ETag"].strip('"'), len(content), hashes[1], 1,
+            )
+        )  # fmt: skip
+
+
+def test_after_an_erasure(s3: Any) -> None:
+    """Proved, with the erased; a row that still has an id, or bytes that no tombstone names, are found."""
+    gone = {"user-1-000000003", "user-1-000000004", "user-1-000000005", "user-1-000000400"}
+    run = made(s3, people=PEOPLE[:510], suppressed=["user-1-000000005"])
+    eraser = Eraser(run, gone)
+    eraser.erase()
+    assert len(eraser.erased) == 4
+    assert audited(run).in_words == "proved, 4 erased", audited(run)
+    everything = b"".join(body(run, key) for key in keys_of(run) if not key.endswith(".gz"))
+    assert not any(user.encode() in everything for user in gone)
+
+    part = eraser.replaced[0]
+    replace(run, part.new_key, body(run, part.new_key) + b"\n")
+    assert audited(run).conclusion is not Conclusion.PROVED
+
+
+def test_an_id_that_was_left_is_found(s3: Any) -> None:
+    """Whoever erases by other means than the tombstone says is found out: the row's bytes are another's."""
+    run = made(s3, people=PEOPLE[:300])
+    Eraser(run, {"user-1-000000003"}).erase()
+    rows(lambda lines: lines[3].update(user_id="user-1-000000003"))(run)
+    assert "not those that the erasure wrote" in audited(run).problem
+
+
+def keys_of(run: MadeRun) -> list[str]:
+    return [one["Key"] for one in versions_of(run) if "ETag" in one]
 
 
 def test_the_restated_hash_is_the_approved_one() -> None:
