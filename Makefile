@@ -172,6 +172,10 @@ build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier audiences)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/audiences")
 
+build-ScheduleFunction: .aws-sam/deps/schedules-$(BUILD_FOR).done
+	$(call assemble,.aws-sam/deps/schedules-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier schedules)
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/schedules")
+
 build: .venv/.installed-dev build-host
 	@echo "==> sam build"
 	@PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/sam build
@@ -184,6 +188,7 @@ build-host:
 	@$(MAKE) --no-print-directory build-WorkerFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/worker
 	@$(MAKE) --no-print-directory build-ApprovalFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/approval
 	@$(MAKE) --no-print-directory build-AudienceFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/audiences
+	@$(MAKE) --no-print-directory build-ScheduleFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/schedules
 
 clean:
 	rm -rf .venv .tools .aws-sam .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -101,7 +101,7 @@ class Resolver:
         self._stack = stack
         self._bucket = bucket
         self._now_s = time.time() if now_s is None else now_s
-        self._stored: dict[str, NamedQuery] = {}
+        self._stored: dict[tuple[str, str], NamedQuery] = {}
 
     def resolve(self, request: Mapping[str, Any]) -> ResolvedRequest:
         """Pin everything that a request names.
@@ -117,7 +117,7 @@ class Resolver:
 
     def _listed(self, source: Mapping[str, Any]) -> tuple[str, ...] | None:
         """The columns of a source that may be filtered by, and shown; None for any."""
-        return self._query(source["query"]["name"]).about.show if "query" in source else None
+        return self._query(source["query"]).about.show if "query" in source else None
 
     def _source(self, source: Mapping[str, Any]) -> ResolvedSource:
         if "parts" in source:
@@ -126,7 +126,7 @@ class Resolver:
         if "files" in source:
             return ResolvedSource(pinned_files(self._client, source["files"], self._bucket))
         if "query" in source:
-            stored = self._query(source["query"]["name"])
+            stored = self._query(source["query"])
             query = with_values(stored, source["query"].get("parameters", {}))
             return self._queried(query, stored.about.engine, stored.about.tables, self._stack)
         query = free_query(source["sql"], source.get("parameters", {}), "audience.sql")
@@ -142,12 +142,15 @@ class Resolver:
     def _tables(self, tables: Mapping[str, Any], bucket: str) -> dict[str, tuple[PinnedObject, ...]]:
         return {name: pinned_files(self._client, tuple(files), bucket) for name, files in tables.items()}
 
-    def _query(self, name: str) -> NamedQuery:
+    def _query(self, source: Mapping[str, Any]) -> NamedQuery:
+        """A stored query: as it is now, or for an occurrence of a schedule as it was approved."""
+        name, copy = source["name"], source.get("copy", "")
         check_name(name)
         # Read once for a request: between two reads the query may change, and its id would name neither.
-        if name not in self._stored:
-            self._stored[name] = read_query(name, self._read(sql_key(name)), self._read(about_key(name)))
-        return self._stored[name]
+        if (copy, name) not in self._stored:
+            sql, about = self._read(copy + sql_key(name)), self._read(copy + about_key(name))
+            self._stored[copy, name] = read_query(name, sql, about)
+        return self._stored[copy, name]
 
     def _read(self, key: str) -> bytes:
         try:

@@ -5,6 +5,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +14,15 @@ import msgspec
 import typer
 from rich.console import Console
 
+from notifier.model.plurals import counted
 from sandbox.audience import Recipe, make, write
 from sandbox.show import live, print_report
 from sandbox.trial import Setting, Trial
 
 if TYPE_CHECKING:
     from sandbox.faults.scenario import Scenario
+    from sandbox.schedule import Line
+    from sandbox.schedule_run import SendingPlayer
 
 app = typer.Typer(
     help="Everything on this machine: a local AWS, a local Lambda, and stand-ins for FCM and APNs. No account needed.",
@@ -62,6 +67,79 @@ def demo(users: Annotated[int, typer.Option(help="Users in the file.")] = 100_00
         console.print("[bold]4/4[/] the report")
         print_report(report, console, state_dir)
         raise typer.Exit(_exit_code(trial, report, console))
+
+
+@app.command()
+def schedule(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="schedules/NAME.json; its name is the schedule's.", exists=True)
+    ],
+    first: Annotated[str, typer.Option("--from", metavar="DATE", help="The first date, in the schedule's zone.")],
+    days: Annotated[int, typer.Option(help="How many days.", min=1, max=3660)] = 30,
+    outage: Annotated[
+        list[str] | None,
+        typer.Option(metavar="START/HOURSh", help="Time in which nothing runs, as 2026-03-01T10:00Z/3h; repeatable."),
+    ] = None,
+    send: Annotated[
+        bool, typer.Option("--run", help="Also send the occurrences into the stand-ins, and report each run.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per occurrence and nothing else.")] = (
+        False
+    ),
+) -> None:
+    """Play a schedule's occurrences with a moved clock, by the code that is deployed, without sending anything.
+
+    The folder beside schedules/ (or the file's own) has its queries/ and standing/, as the bucket does. Without an
+    audience that exists it lists the times.
+
+    Example: python -m sandbox schedule events/schedules/day-2-engagement.json --from 2026-11-01 --days 30
+    """
+    from sandbox.schedule import outage_of  # noqa: PLC0415 - DuckDB and the time zones
+    from sandbox.schedule_run import SendingPlayer  # noqa: PLC0415
+    from schedules.definition import BrokenSchedule  # noqa: PLC0415
+
+    console = Console(stderr=as_json)
+    try:
+        player = SendingPlayer(file, date.fromisoformat(first), days, [outage_of(one) for one in outage or ()])
+    except BrokenSchedule as error:
+        for fault in error.faults:
+            console.print(f"[red]{file}[/]: {fault}", highlight=False)
+        raise typer.Exit(1) from None
+    except ValueError:
+        console.print("--from is a date, as 2026-01-01; --outage a time and hours, as 2026-03-01T10:00Z/3h")
+        raise typer.Exit(2) from None
+    if send:
+        _send_schedule(player, console, as_json=as_json)
+        return
+    lines = player.lines()
+    if player.without_audience:
+        console.print(f"only the times: {player.without_audience}", highlight=False)
+    for line in lines:
+        _print_occurrence(line, {}, console, as_json=as_json)
+
+
+def _send_schedule(player: "SendingPlayer", console: Console, *, as_json: bool) -> None:
+    """Play a schedule in a running sandbox, and print each occurrence with its run's account."""
+    with Trial.start(_state_dir(), Setting()) as trial:
+        runs: dict[str, str] = {}
+        for line in player.sent(trial, lambda line, run_id: runs.setdefault(line.id, run_id)):
+            account: dict[str, Any] = {}
+            if run_id := runs.get(line.id):
+                summary = trial.summary(run_id)
+                arms = {name: arm["assigned"] for name, arm in summary.arms.items()}
+                account = {"run_id": run_id, "status": summary.status, "arms": arms, "outcomes": summary.outcomes}
+            _print_occurrence(line, account, console, as_json=as_json)
+
+
+def _print_occurrence(line: "Line", account: Mapping[str, Any], console: Console, *, as_json: bool) -> None:
+    if as_json:
+        members = {name: value for name, value in msgspec.to_builtins(line).items() if value != ""}
+        sys.stdout.write(json.dumps({**members, **account}) + "\n")
+        return
+    users = "" if line.users is None else counted(line.users, "user")
+    sent = " ".join(f"{name} {n}" for name, n in account.get("arms", {}).items())
+    text = f"{line.local}  {line.utc}  {line.state:12} {users:>14}  {account.get('status', '')} {sent}{line.reason}"
+    console.print(text, highlight=False)
 
 
 @app.command()

@@ -23,13 +23,15 @@ class Options(msgspec.Struct, frozen=True):
 
     `variables` are added to every function's environment. `kept` are values that are paths of the sandbox's owner, see
     `Setup.kept`. `schedule_every_s` is the period of every schedule, whatever the template says. With `schedules` false
-    none tick. `interpreter` is the Python that runs the handlers; it must have awslambdaric.
+    none tick, and never those of functions whose names end with one of `idle`. `interpreter` is the Python that runs
+    the handlers; it must have awslambdaric.
     """
 
     function_timeout_s: float | None = None
     memory_mb: int | None = None
     schedule_every_s: float | None = None
     schedules: bool = True
+    idle: tuple[str, ...] = ()
     variables: Mapping[str, str] = {}
     kept: frozenset[str] = frozenset()
     interpreter: str = sys.executable
@@ -59,7 +61,11 @@ def deploy(
     if not options.schedules:
         return ()
     return tuple(
-        _schedule(lambda_, rule, stack.context, options) for rule in stack.rules if rule.schedule and rule.enabled
+        _schedule(lambda_, rule, stack.context, options)
+        for rule in stack.rules
+        if rule.schedule
+        and rule.enabled
+        and not name_and_qualifier(rule.target_arn)[0].endswith(options.idle or ("/",))
     )
 
 

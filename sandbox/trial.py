@@ -45,6 +45,7 @@ class Setting(msgspec.Struct, frozen=True):
         latency_ms: median and 99th percentile of the stand-ins' answers.
         retry_scale: how much Lambda's minutes between retries are shortened.
         schedule_every_s: the sweeper's minute, shortened.
+        fires_schedules: whether the function of the schedules has its minute, too. A run of one batch file needs none.
     """
 
     function_timeout_s: float | None = None
@@ -56,6 +57,7 @@ class Setting(msgspec.Struct, frozen=True):
     latency_ms: tuple[float, float] | None = None
     retry_scale: float = 0.05
     schedule_every_s: float = 5.0
+    fires_schedules: bool = False
     parameters: Mapping[str, str] = {}
     variables: Mapping[str, str] = {}
 
@@ -290,6 +292,7 @@ def _options(setting: Setting) -> Options:
         function_timeout_s=setting.function_timeout_s,
         memory_mb=setting.memory_mb,
         schedule_every_s=setting.schedule_every_s,
+        idle=() if setting.fires_schedules else ("ScheduleFunction",),
         variables=setting.variables,
     )
 

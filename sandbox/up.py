@@ -20,7 +20,8 @@ from sandbox.xray import Daemon
 def stay_up(state_dir: Path, console: Console, ports: tuple[int, int, int] = (0, 0, 0)) -> None:
     """Start everything, print the addresses, and wait for Ctrl-C. `ports`: approval pages, mails and phones, traces."""
     with Daemon() as daemon:
-        setting = Setting(variables={"AWS_XRAY_DAEMON_ADDRESS": daemon.address}, schedule_every_s=60.0)
+        variables = {"AWS_XRAY_DAEMON_ADDRESS": daemon.address}
+        setting = Setting(variables=variables, schedule_every_s=60.0, fires_schedules=True)
         with (
             Office.start(state_dir, setting, ports[:2]) as office,
             ObserveServer(Observatory(daemon), port=ports[2]) as observe,
@@ -53,6 +54,7 @@ def write_stack_file(sandbox: Sandbox, path: Path, pages: str = "") -> Path:
         "table": sandbox.table,
         "worker": sandbox.function("WorkerFunction").trigger_arn,
         "control": sandbox.function("ControlFunction").name,
+        "schedules": sandbox.function("ScheduleFunction").name,
         "endpoint_url": sandbox.endpoint_url,
         "region": REGION,
         "access_key_id": "sandbox",

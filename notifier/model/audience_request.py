@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from notifier.model.campaign import Audience, BrokenCampaign, Part
+from notifier.model.campaign import END, Audience, BrokenCampaign, Part
 from notifier.model.validation import Fault, shape_faults
 
 SOURCES = ("parts", "files", "query", "sql", "all", "any")
@@ -27,6 +27,13 @@ class NamedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     parameters: dict[str, Any] = {}
+    copy: Annotated[
+        str,
+        Meta(
+            pattern=rf"^(schedules/approved/[a-z0-9_-]+/[0-9a-f]{{64}}/)?{END}",
+            description="Of an occurrence of a schedule: where the approved copy of the query's texts is.",
+        ),
+    ] = ""
 
 
 class ColumnFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"values": "is"}):

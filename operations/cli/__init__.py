@@ -12,6 +12,7 @@ from operations.cli import (
     reports,
     retries,
     runs,
+    schedules,
     setup,
     sign_in_link,
     test_pushes,
@@ -57,6 +58,7 @@ app.command("sign-in-link")(sign_in_link.sign_in_link)
 app.command("count")(counting.count)
 app.add_typer(conversions.convert, name="convert")
 app.add_typer(audiences.audience, name="audience")
+app.add_typer(schedules.schedules, name="schedules")
 
 
 def main() -> None:

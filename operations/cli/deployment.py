@@ -34,6 +34,8 @@ class Deployment(msgspec.Struct, frozen=True):
     """The approval app's function, where the stack has one."""
     pages: str | None = None
     """The URL of its pages, with the stage and without a slash at the end."""
+    schedules: str | None = None
+    """The function of the schedules; a stack of an earlier release has none."""
 
 
 def find_deployment(
@@ -70,7 +72,7 @@ def _from_environment(environment: Mapping[str, str], region: str | None) -> Dep
     missing = [f"NOTIFIER_{name.upper()}" for name, value in names.items() if not value]
     if missing:
         raise CommandError(ExitCode.USAGE, f"which stack? ({', '.join(missing)} not set)", HOW)
-    return Deployment(**names, region=region)
+    return Deployment(**names, region=region, schedules=environment.get("NOTIFIER_SCHEDULES") or None)
 
 
 def _from_cloudformation(stack: str, region: str | None) -> Deployment:
@@ -81,7 +83,9 @@ def _from_cloudformation(stack: str, region: str | None) -> Deployment:
         worker = found["WorkerFunction"] + ":live"
         # A stack may use a bucket that existed before it: then the bucket is not among its resources.
         bucket = found.get("Bucket") or _bucket_of(worker, region)
-        deployment = Deployment(bucket, found["Table"], worker, found["ControlFunction"], region)
+        deployment = Deployment(
+            bucket, found["Table"], worker, found["ControlFunction"], region, schedules=found.get("ScheduleFunction")
+        )
     except KeyError as missing:
         mend = "is it the notifier's stack, and has its deployment finished?"
         raise CommandError(ExitCode.NOT_FOUND, f"stack {stack!r} has no {missing}", mend) from None

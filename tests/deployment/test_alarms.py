@@ -29,6 +29,8 @@ from notifier.sending.batch import Batch, Push
 from notifier.telemetry import NO_TRACE, Dimension, JsonLog, Metric, Metrics, Tracing
 from notifier.telemetry.metrics import NAMESPACE, UNITS, VALUES_MAX, Reading
 from notifier.telemetry.trace import Trace
+from schedules.app import METRIC as SCHEDULES
+from schedules.app import Log as ScheduleLog
 from tests.deployment.transformed_template import ROOT, resources, source, transformed
 
 STACK = "notifier"
@@ -108,6 +110,7 @@ def everything_told() -> Lines:
     metrics.emit(swept(1))
     metrics.emit(ignored(1))
     metrics.emit(suppression_unreadable())
+    ScheduleLog(STACK, clock.now, lines.write)("occurrence", alarms=True, schedule="a", state="missed")
     return lines
 
 
@@ -148,7 +151,8 @@ def test_what_is_asked_for_has_an_alarm_and_a_description() -> None:
     alarms_ = dict(resources(transformed(), "AWS::CloudWatch::Alarm"))
     assert alarms_.keys() == {
         "RunFailedAlarm", "RunStoppedAlarm", "StalledLaneAlarm", "DeadLetterAlarm", "RejectionRateAlarm",
-        "CredentialsRefusedAlarm", "NoProgressAlarm", "SuppressionUnreadableAlarm", "SweeperSilentAlarm",
+        "CredentialsRefusedAlarm", "NoProgressAlarm", "SuppressionUnreadableAlarm",
+        "ScheduleTroubleAlarm", "SweeperSilentAlarm",
     }  # fmt: skip
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Alarms")[2].partition("\n## ")[0]
     for name, alarm in alarms_.items():
@@ -187,7 +191,7 @@ def test_the_stack_is_told_to_the_code() -> None:
 
 def test_every_metric_is_written_by_something() -> None:
     """A name that is never written is taken out of the enum."""
-    assert {name for name, _ in everything_told().metrics()} == {metric.value for metric in Metric}
+    assert {name for name, _ in everything_told().metrics()} == {metric.value for metric in Metric} | {SCHEDULES}
 
 
 def test_the_dashboard_shows_what_is_written() -> None:

@@ -1,6 +1,7 @@
 """Least privilege, the other way round: what the functions really ask of AWS, against what their roles allow."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sandbox.audience import Recipe, campaign, users
 from sandbox.local_lambda.service import LocalLambda
 from sandbox.trial import Setting, Trial, parameters_of
 from sandbox.wait import wait_until
+from schedules.store import ScheduleStore
 from tests.deployment.least_privilege import Call, Recorder, Statement, refused, roles_of
 
 
@@ -78,6 +80,7 @@ def play(trial: Trial, folder: Path) -> None:
     assert lane.status == "completed"
     prepared = prepare(trial, folder, people)
     ask_bigquery(trial, folder)
+    play_schedule(trial)
     trial.sandbox.client("dynamodb").update_item(  # as if the worker had ended before it closed the run
         TableName=trial.sandbox.table,
         Key={"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}},
@@ -92,6 +95,46 @@ def play(trial: Trial, folder: Path) -> None:
     )
     assert ask(lambda_, sweeper, {}) == {"nudged": 0, "closed": 1, "replayed": 1, "prepared": 1}
     assert lambda_.wait_idle(30)
+
+
+def play_schedule(trial: Trial) -> None:
+    """A schedule is adopted, and two of its occurrences are fired, prepared and written: the clock is put back."""
+    schedule, lambda_ = trial.sandbox.function("ScheduleFunction").name, trial.sandbox.lambda_
+    body = {
+        "schedule": {"when": {"cron": "0 0 1 1 *", "timezone": "UTC"}, "overlap": "skip"},
+        "audience": {"query": {"name": "all"}},
+        "campaign": {"message": {"title": "Hi"}},
+    }
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="schedules/yearly.json", Body=json.dumps(body).encode())
+    assert ask(lambda_, schedule, {})["adopted"] == 1
+    for minute in ("2026-01-01T0000", "2026-01-01T0001"):
+        now_ms = int(time.time() * 1000)
+        trial.sandbox.client("dynamodb").update_item(
+            TableName=trial.sandbox.table,
+            Key={"pk": {"S": "schedule#yearly"}, "sk": {"S": "schedule"}},
+            UpdateExpression="SET #next = :stamp, next_at_ms = :now, due_at = :now",
+            ExpressionAttributeNames={"#next": "next"},
+            ExpressionAttributeValues={":stamp": {"S": minute}, ":now": {"N": str(now_ms)}},
+        )
+        assert ask(lambda_, schedule, {})["fired"] == 1
+        if minute.endswith("0"):
+            assert lambda_.wait_idle(60)
+            make_due(trial, minute)
+            assert ask(lambda_, schedule, {})["steps"] == 1
+    history = ScheduleStore(trial.sandbox.client("dynamodb"), trial.sandbox.table, time.time).history("yearly")
+    assert [one.state.value for one in history][-1] == "run", history
+    for _ in trial.follow(history[-1].run_id, 60, every_s=0.1):
+        pass
+
+
+def make_due(trial: Trial, stamp: str) -> None:
+    """An occurrence is looked at again now, and not in a minute."""
+    trial.sandbox.client("dynamodb").update_item(
+        TableName=trial.sandbox.table,
+        Key={"pk": {"S": "schedule#yearly"}, "sk": {"S": f"occurrence#{stamp}"}},
+        UpdateExpression="SET due_at = :long_ago",
+        ExpressionAttributeValues={":long_ago": {"N": "1"}},
+    )
 
 
 def prepare(trial: Trial, folder: Path, people: list[dict[str, Any]]) -> str:

@@ -98,7 +98,8 @@ def test_resources_are_narrow() -> None:
     """A star in a resource is only at its end: for the keys of one prefix, or for the versions of the worker."""
     prefixes = "|".join(sorted(prefixes_in_code()))
     allowed = re.compile(
-        rf"arn:\S+:s3:::\S+/({prefixes}|standing/|queries/|audiences/(prepared|queried|cut)/|\$\{{SuppressionPrefix\}})\*"
+        rf"arn:\S+:s3:::\S+/({prefixes}|standing/|queries/|audiences/(prepared|queried|cut)/|schedules/|schedules/approved/"
+        r"|batches/schedules/|\$\{SuppressionPrefix\})\*"
         r"|arn:\S+:ses:\S+:identity/\*"  # SES looks at the recipient's identity too; the sender is a condition
         r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with
         # one prefix of the buckets that were given

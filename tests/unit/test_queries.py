@@ -396,7 +396,8 @@ def test_queries_are_listed(tmp_path: Path) -> None:
 
     listed = CliRunner().invoke(app, ["audience", "queries", "--from", str(ROOT / "events"), "--json"])
     assert listed.exit_code == 0
-    assert json.loads(listed.stdout)["queries"][0]["name"] == "follows-brands"
+    names = [query["name"] for query in json.loads(listed.stdout)["queries"]]
+    assert names == ["day-2-engagement", "follows-brands"]
     (tmp_path / "queries").mkdir()
     (tmp_path / "queries/a.json").write_text("{}", encoding="utf-8")
     (tmp_path / "queries/a.sql").write_text("SELECT $x", encoding="utf-8")

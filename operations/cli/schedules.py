@@ -1,0 +1,315 @@
+"""`schedules`: campaigns that come back: which there are, what became of their times, and what one does with them."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from notifier.model.plurals import counted
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import find_deployment
+from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
+from schedules.definition import BrokenSchedule, Schedule, read_schedule
+from schedules.documents import BucketTexts, Documents
+from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
+
+schedules = typer.Typer(
+    help="Campaigns that come back: list them, look at what became of each time, pause and resume them.",
+    epilog="Example: notifier schedules show day-2-engagement",
+    no_args_is_help=True,
+)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule: schedules/NAME.json.")]
+Day = Annotated[str, typer.Option("--day", metavar="DATE", help="The date, in the schedule's zone.")]
+SHOWN = 20
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A schedule as it is listed."""
+
+    name: str
+    state: str
+    next: str
+    next_utc: str
+    last: str
+    last_state: str
+    last_users: int | None
+    reason: str
+
+
+@schedules.command("list")
+@reports_errors
+def list_schedules(stack: Stack = None, stack_file: StackFile = None, as_json: AsJson = False) -> None:
+    """List the schedules: whether each fires, when next, and what became of its last time.
+
+    Exit 0 if each fires, is paused or has ended; 1 if one is broken or waits for an approval.
+
+    Example: notifier schedules list
+    """
+    cloud = Cloud(find_deployment(stack, stack_file))
+    store, documents = _store(cloud), _documents(cloud)
+    found = [_seen(store, name) for name in sorted(documents.files())]
+    if as_json:
+        print_json(found)
+    else:
+        _print_list(found)
+    troubled = (ScheduleState.BROKEN.value, ScheduleState.UNAPPROVED.value)
+    raise typer.Exit(ExitCode.NOT_FINE if any(one.state in troubled for one in found) else 0)
+
+
+@schedules.command("show")
+@reports_errors
+def show(
+    name: Name,
+    limit: Annotated[int, typer.Option(help="How many of its latest times.", min=1, max=1000)] = SHOWN,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of a schedule's times, the latest first: users, run, and why one was not sent.
+
+    Example: notifier schedules show day-2-engagement --limit 50
+    """
+    cloud = Cloud(find_deployment(stack, stack_file))
+    store = _store(cloud)
+    if store.read(name) is None:
+        raise CommandError(ExitCode.NOT_FOUND, f"there is no schedule {name!r}", "notifier schedules list")
+    seen, history = _seen(store, name), store.history(name, limit=limit)
+    if as_json:
+        print_json({"schedule": seen, "occurrences": [_plain(one) for one in history]})
+        return
+    _print_list([seen])
+    _print_history(history)
+
+
+@schedules.command("preview")
+@reports_errors
+def preview(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A schedule's file on this machine.", exists=True)],
+    count: Annotated[int, typer.Option(help="How many times.", min=1, max=1000)] = 10,
+    needs_approval: Annotated[
+        bool, typer.Option("--require-approval", help="Check it as a stack with RequireApproval does.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a schedule's file, and list its next times. It needs no stack.
+
+    Exit 0 if it can be used, 1 if it has faults. `python -m sandbox schedule` plays it with its audience.
+
+    Example: notifier schedules preview schedules/day-2-engagement.json
+    """
+    try:
+        schedule = read_schedule(file.name.removesuffix(".json"), file.read_bytes(), needs_approval=needs_approval)
+    except BrokenSchedule as error:
+        for fault in error.faults:
+            console().print(f"{file}: {fault}", markup=False)
+        raise typer.Exit(ExitCode.NOT_FINE) from None
+    _print_times(schedule, count, as_json=as_json)
+
+
+def _print_times(schedule: Schedule, count: int, *, as_json: bool) -> None:
+    found: list[dict[str, str]] = []
+    for occurrence in schedule.timetable.after(datetime.now(UTC)):
+        if len(found) == count:
+            break
+        found.append({"id": f"{schedule.name}-{occurrence.stamp}", "utc": f"{occurrence.utc:%Y-%m-%dT%H:%M:%SZ}"})
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        console().print("it has no time that is still to come", markup=False)
+    for one in found:
+        console().print(f"{one['id']}   {one['utc']}", markup=False)
+
+
+@schedules.command("pause")
+@reports_errors
+def pause(
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Why, for those who look at it next.")] = "",
+    by: By = None,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pause a schedule: nothing fires, and what has not become a run yet is left out. Runs go on.
+
+    Example: notifier schedules pause day-2-engagement --reason "the sign-up form changes"
+    """
+    _ask({"action": "pause", "schedule": name, "reason": reason}, by, stack, stack_file, as_json=as_json)
+
+
+@schedules.command("resume")
+@reports_errors
+def resume(
+    name: Name, by: By = None, stack: Stack = None, stack_file: StackFile = None, as_json: AsJson = False
+) -> None:
+    """Resume a paused schedule, from its next time on. What was due meanwhile is not made up for.
+
+    Example: notifier schedules resume day-2-engagement
+    """
+    _ask({"action": "resume", "schedule": name}, by, stack, stack_file, as_json=as_json)
+
+
+@schedules.command("ready")
+@reports_errors
+def ready(
+    name: Name, day: Day, by: By = None, stack: Stack = None, stack_file: StackFile = None, as_json: AsJson = False
+) -> None:
+    """Say that a day's files are complete, for a schedule whose audience is dated drops.
+
+    Example: notifier schedules ready day-2-engagement --day 2026-12-01
+    """
+    _ask({"action": "ready", "schedule": name, "day": day}, by, stack, stack_file, as_json=as_json)
+
+
+@schedules.command("now")
+@reports_errors
+def now(
+    name: Name,
+    day: Day,
+    yes: Yes = False,
+    by: By = None,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fire a schedule now, for a day: limits and approval hold as for any other of its times.
+
+    Example: notifier schedules now day-2-engagement --day 2026-12-01
+    """
+    sure(f"Fire {name} now, for {day}?", yes=yes)
+    _ask({"action": "now", "schedule": name, "day": day}, by, stack, stack_file, as_json=as_json)
+
+
+@schedules.command("decide")
+@reports_errors
+def decide(
+    name: Name,
+    occurrence: Annotated[str, typer.Argument(metavar="TIME", help="As `show` prints it: 2026-12-01T0900.")],
+    approve: Annotated[bool, typer.Option("--approve/--reject", help="Whether it is sent.")],
+    by: By = None,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide on a time that is outside of the schedule's limits: approve or reject it.
+
+    Example: notifier schedules decide day-2-engagement 2026-12-01T0900 --reject
+    """
+    decision = "approve" if approve else "reject"
+    event = {"action": "decide", "schedule": name, "occurrence": occurrence, "decision": decision}
+    _ask(event, by, stack, stack_file, as_json=as_json)
+
+
+@schedules.command("approve")
+@reports_errors
+def approve(
+    name: Name, yes: Yes = False, by: By = None, stack: Stack = None, stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Approve what a schedule's file, and every query that it names, says now. With RequireApproval it fires only then.
+
+    Example: notifier schedules approve day-2-engagement
+    """
+    documents = _documents(Cloud(find_deployment(stack, stack_file)))
+    try:
+        document = documents.read(name)
+    except BrokenSchedule as error:
+        raise CommandError(ExitCode.NOT_FINE, str(error), "correct the file first") from None
+    if not as_json:
+        for key in sorted(document.texts):
+            console().print(f"---- {key}", markup=False)
+            console().print(document.texts[key].decode("utf-8", "replace"), markup=False)
+    sure(f"Approve these texts of {name} (hash {document.hash[:12]})?", yes=yes)
+    event = {"action": "approve", "schedule": name, "hash": document.hash}
+    _ask(event, by, stack, stack_file, as_json=as_json)
+
+
+def _ask(event: dict[str, Any], by: str | None, stack: str | None, stack_file: Path | None, *, as_json: bool) -> None:
+    """Have the function of the schedules do something, and print its answer."""
+    cloud = Cloud(find_deployment(stack, stack_file))
+    function = cloud.deployment.schedules
+    if not function:
+        mend = "deploy this release, or set NOTIFIER_SCHEDULES to the name of its function"
+        raise CommandError(ExitCode.NOT_FOUND, "this stack has no function for schedules", mend)
+    payload = msgspec.json.encode({**event, "by": who(by)})
+    answer = cloud.client("lambda").invoke(FunctionName=function, InvocationType="RequestResponse", Payload=payload)
+    body = answer["Payload"].read()
+    if answer.get("FunctionError"):
+        raise CommandError(ExitCode.UNREACHABLE, f"the function failed: {body.decode()[:500]}", "look at its logs")
+    decoded: dict[str, Any] = msgspec.json.decode(body)
+    if "refused" in decoded:
+        raise CommandError(ExitCode.NOT_FINE, decoded["refused"], f"notifier schedules show {event['schedule']}")
+    if as_json:
+        print_json(decoded)
+    else:
+        console().print("  ".join(f"{name}: {value}" for name, value in decoded.items() if value), markup=False)
+
+
+def _store(cloud: Cloud) -> ScheduleStore:
+    return ScheduleStore(cloud.client("dynamodb"), cloud.deployment.table, time.time)
+
+
+def _documents(cloud: Cloud) -> Documents:
+    return Documents(BucketTexts(cloud.client("s3"), cloud.deployment.bucket))
+
+
+def _seen(store: ScheduleStore, name: str) -> Seen:
+    item = store.read(name) or ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet: within a minute")
+    last = next(iter(store.history(name, limit=1)), None)
+    next_utc = f"{datetime.fromtimestamp(item.next_at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}" if item.fires else ""
+    return Seen(
+        name=name,
+        state=item.state.value,
+        next=item.next if item.fires else "",
+        next_utc=next_utc,
+        last=last.stamp if last else "",
+        last_state=last.state.value if last else "",
+        last_users=last.users if last and last.users >= 0 else None,
+        reason=item.reason,
+    )
+
+
+def _plain(one: OccurrenceItem) -> dict[str, Any]:
+    return {
+        "occurrence": one.stamp,
+        "utc": f"{one.occurrence.utc:%Y-%m-%dT%H:%M:%SZ}",
+        "state": one.state.value,
+        "users": one.users if one.users >= 0 else None,
+        "run_id": one.run_id or None,
+        "reason": one.reason or None,
+        "by": one.by or None,
+        "definition": one.hash,
+    }
+
+
+def _print_list(found: list[Seen]) -> None:
+    if not found:
+        console().print("there are no schedules: put one at schedules/NAME.json in the stack's bucket", markup=False)
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("schedule", "state", "next", "last", "what became of it"):
+        table.add_column(column)
+    for one in found:
+        users = "" if one.last_users is None else f", {counted(one.last_users, 'user')}"
+        table.add_row(one.name, one.state, one.next_utc, one.last, f"{one.last_state}{users}")
+    console().print(table)
+    for one in found:
+        if one.reason:
+            console().print(Text(f"{one.name}: {one.reason}"))
+
+
+def _print_history(history: list[OccurrenceItem]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("time", "state", "users", "run", "why"):
+        table.add_column(column)
+    for one in history:
+        users = f"{one.users:,}" if one.users >= 0 else ""
+        table.add_row(one.stamp, one.state.value, users, one.run_id, Text(one.reason))
+    console().print(table)

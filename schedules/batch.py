@@ -1,0 +1,101 @@
+"""The batch file of an occurrence: the schedule's campaign and audience, with what belongs to this one time filled in.
+
+Its bytes depend on the schedule, the occurrence and what was prepared for it, and on nothing else: two attempts at the
+same occurrence write the same file.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from schedules.definition import Schedule
+from schedules.timetable import Occurrence
+
+PREFIX = "batches/schedules/"
+
+
+def campaign_id(schedule: Schedule, occurrence: Occurrence) -> str:
+    """The id of an occurrence's campaign: `day-2-engagement-2026-12-01T0900`. One id is one run."""
+    return f"{schedule.name}-{occurrence.stamp}"
+
+
+def key_of(schedule: Schedule, occurrence: Occurrence) -> str:
+    """Where the batch file is written, once."""
+    return f"{PREFIX}{schedule.name}/{campaign_id(schedule, occurrence)}.json"
+
+
+def values_of(schedule: Schedule, occurrence: Occurrence, previous: datetime | None) -> dict[str, str]:
+    """What `$day`, `$now` and `$previous` are for an occurrence, in the schedule's zone.
+
+    Args:
+        previous: when the last occurrence that completed was scheduled; None before the first: `$previous` is then
+            one day before `$now`.
+    """
+    zone = schedule.timetable.zone
+    now = occurrence.utc.astimezone(zone)
+    # A day by the clock of the zone: on the days when it changes that is 23 or 25 hours.
+    before = previous.astimezone(zone) if previous else _a_day_before(now)
+    return {
+        "$day": occurrence.local.date().isoformat(),
+        "$now": now.isoformat(timespec="seconds"),
+        "$previous": before.isoformat(timespec="seconds"),
+    }
+
+
+def _a_day_before(now: datetime) -> datetime:
+    day = now.date().fromordinal(now.date().toordinal() - 1)
+    return now.replace(year=day.year, month=day.month, day=day.day).astimezone(UTC).astimezone(now.tzinfo)
+
+
+def filled_in(request: Any, values: Mapping[str, str]) -> Any:
+    """An audience's request with its parameters' `$day`, `$now` and `$previous` replaced, in any depth.
+
+    Only whole values of parameters are replaced: they are bound by the engine, and never pasted into SQL.
+    """
+    if not isinstance(request, Mapping):
+        return request
+    filled = dict(request)
+    if "query" in filled:
+        filled["query"] = {**filled["query"], "parameters": _replaced(filled["query"].get("parameters", {}), values)}
+    if "parameters" in filled:
+        filled["parameters"] = _replaced(filled["parameters"], values)
+    for kind in ("all", "any", "without"):
+        if kind in filled:
+            filled[kind] = [filled_in(one, values) for one in filled[kind]]
+    return filled
+
+
+def from_copy(request: Any, prefix: str) -> Any:
+    """A request whose stored queries are read from a definition's copy, in any depth.
+
+    Otherwise a query that is edited after the approval would decide whom the next occurrence reaches.
+    """
+    if not isinstance(request, Mapping):
+        return request
+    copied = dict(request)
+    if "query" in copied:
+        copied["query"] = {**copied["query"], "copy": prefix}
+    for kind in ("all", "any", "without"):
+        if kind in copied:
+            copied[kind] = [from_copy(one, prefix) for one in copied[kind]]
+    return copied
+
+
+def _replaced(parameters: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    return {name: values.get(value, value) if isinstance(value, str) else value for name, value in parameters.items()}
+
+
+def batch_file(schedule: Schedule, occurrence: Occurrence, audience: Mapping[str, Any]) -> bytes:
+    """The bytes of an occurrence's batch file.
+
+    Args:
+        audience: the prepared one.
+    """
+    campaign = {
+        "id": campaign_id(schedule, occurrence),
+        # Everybody keeps their arm from day to day.
+        "experiment": schedule.name,
+        **schedule.campaign,
+    }
+    return json.dumps({"campaign": campaign, "audience": audience}, indent=2, ensure_ascii=False).encode() + b"\n"

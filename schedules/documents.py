@@ -1,0 +1,164 @@
+"""Definitions in S3: the file that people edit, and the copy by which occurrences are made.
+
+A definition is the file `schedules/NAME.json` and every text that it names (the SQL and the description of each stored
+query). One approval is good for all of it, so its name is a hash over all of it:
+
+    for each text, by key:  SHA-256 of its bytes, two spaces, its key, line feed    (the output of `sha256sum`)
+    HASH = SHA-256 of those lines
+
+and what is adopted is copied to `schedules/approved/NAME/HASH/`, which does not expire and which nobody who asks for
+pushes can write. What is read from there is checked against HASH.
+"""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from notifier.model.validation import Fault
+from schedules.definition import PREFIX, BrokenSchedule, Schedule, key_of, name_of, read_schedule
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+COPIES = f"{PREFIX}approved/"
+QUERIES = "queries/"
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A definition with every text that it names, by key."""
+
+    schedule: Schedule
+    texts: Mapping[str, bytes]
+
+    @property
+    def hash(self) -> str:
+        """Names exactly these texts; see the module."""
+        return hash_of(self.texts)
+
+
+class CopyChanged(Exception):
+    """A copy is not what its hash says: somebody with rights to the bucket has changed it."""
+
+
+def hash_of(texts: Mapping[str, bytes]) -> str:
+    """The hash of a definition's texts, by key."""
+    lines = "".join(f"{sha256(texts[key]).hexdigest()}  {key}\n" for key in sorted(texts))
+    return sha256(lines.encode()).hexdigest()
+
+
+def copy_prefix(name: str, digest: str) -> str:
+    """Where the copy of a definition is: each text under its own key behind this."""
+    return f"{COPIES}{name}/{digest}/"
+
+
+class Texts(Protocol):
+    """Objects by their keys: a bucket, or a folder on a laptop."""
+
+    def versions(self, prefix: str) -> Mapping[str, str]:
+        """The keys directly under a prefix that ends in /, each with what changes when its bytes do."""
+        ...
+
+    def keys(self, prefix: str) -> Iterable[str]:
+        """Every key under a prefix, in any depth."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """An object's bytes; None where there is none."""
+        ...
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write an object."""
+        ...
+
+
+class BucketTexts:
+    """The objects of a bucket.
+
+    Args:
+        client: a boto3 S3 client.
+    """
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def versions(self, prefix: str) -> Mapping[str, str]:
+        """The keys directly under a prefix, with their ETags."""
+        listed = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+        )
+        return {one["Key"]: one["ETag"].strip('"') for page in listed for one in page.get("Contents", ())}
+
+    def keys(self, prefix: str) -> Iterable[str]:
+        """Every key under a prefix."""
+        listed = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        return [one["Key"] for page in listed for one in page.get("Contents", ())]
+
+    def get(self, key: str) -> bytes | None:
+        """An object's bytes."""
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except self._client.exceptions.NoSuchKey:
+            return None
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write an object."""
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+
+
+class Documents:
+    """The definitions of a stack.
+
+    Args:
+        needs_approval: RequireApproval.
+    """
+
+    def __init__(self, texts: Texts, *, needs_approval: bool = False) -> None:
+        self._texts = texts
+        self._needs_approval = needs_approval
+
+    def files(self) -> dict[str, str]:
+        """The version of each schedule's file, by the schedule's name."""
+        found = self._texts.versions(PREFIX).items()
+        return {name: version for key, version in found if (name := name_of(key))}
+
+    def read(self, name: str) -> Document:
+        """The definition as its author has it now.
+
+        Raises:
+            BrokenSchedule: with every fault.
+        """
+        data = self._texts.get(key_of(name))
+        if data is None:
+            raise BrokenSchedule(key_of(name), (Fault("file", "is not there any more"),))
+        schedule = read_schedule(name, data, needs_approval=self._needs_approval)
+        texts = {key_of(name): data}
+        for query in schedule.queries:
+            for ending in (".sql", ".json"):
+                key = f"{QUERIES}{query}{ending}"
+                text = self._texts.get(key)
+                if text is None:
+                    mend = "notifier audience queries lists those that are there"
+                    raise BrokenSchedule(key_of(name), (Fault("audience.query.name", f"there is no {key}", mend),))
+                texts[key] = text
+        return Document(schedule, texts)
+
+    def copy(self, document: Document) -> None:
+        """Write the copy of a definition. Repeatable: the same bytes under the same keys."""
+        prefix = copy_prefix(document.schedule.name, document.hash)
+        for key, text in document.texts.items():
+            self._texts.put(prefix + key, text)
+
+    def adopted(self, name: str, digest: str) -> Document:
+        """A definition from its copy.
+
+        Raises:
+            CopyChanged: it is not what was copied.
+        """
+        prefix = copy_prefix(name, digest)
+        texts = {key.removeprefix(prefix): self._texts.get(key) or b"" for key in self._texts.keys(prefix)}
+        if hash_of(texts) != digest:
+            raise CopyChanged(f"{prefix} in the bucket is not what was adopted under this hash: approve it again")
+        return Document(read_schedule(name, texts[key_of(name)]), texts)

@@ -1,0 +1,223 @@
+"""The tick: once a minute it looks at the files, fires what is due, and takes each open occurrence a step further.
+
+files      edited? ── faults, approval ── copy ── in force: clock on its next occurrence
+clock      due? ── occurrence put ── clock moved on
+occurrence due ── (late: missed) ── (run before it: wait or skip) ── files complete ── audience asked for
+           prepared ── judged by the limits ── approval recorded ── batch file ── run
+
+Every step is one conditional write, and each may be the last thing that a tick does: the next tick, or a second one at
+the same time, finds the same and does the rest. The clock only ever moves forward: where the machine's is set back,
+nothing is due.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
+
+from schedules.definition import BrokenSchedule, Schedule
+from schedules.documents import CopyChanged, Document, Documents
+from schedules.occurrences import Occurrences
+from schedules.rules import OccurrenceState
+from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
+from schedules.timetable import Occurrence
+
+MOST_FIRED = 500
+"""Occurrences that one tick fires of one schedule: an outage of three weeks of an hourly one."""
+
+Log = Callable[..., object]
+"""Is given what happened, and about what: `log("fired", schedule=…, occurrence=…)`."""
+
+
+class Tick:
+    """What a tick works with.
+
+    Args:
+        now: seconds since the epoch.
+        held: why nothing may fire, or "".
+        needs_approval: RequireApproval.
+        on_error: is given what has failed, after it was logged.
+    """
+
+    def __init__(
+        self,
+        store: ScheduleStore,
+        documents: Documents,
+        occurrences: Occurrences,
+        now: Callable[[], float],
+        log: Log,
+        *,
+        held: Callable[[], str] = lambda: "",
+        needs_approval: bool = False,
+        on_error: Callable[[Exception], object] = lambda _error: None,
+    ) -> None:
+        self._store = store
+        self._documents = documents
+        self._occurrences = occurrences
+        self._now = now
+        self._log = log
+        self._held = held
+        self._needs_approval = needs_approval
+        self._on_error = on_error
+        self._adopted: dict[tuple[str, str], Document] = {}
+
+    def run(self) -> dict[str, int]:
+        """One tick. Each schedule is looked at by itself: one that fails keeps no other waiting."""
+        counts = {"adopted": 0, "fired": 0, "steps": 0, "failed": 0}
+        if self._held():
+            return counts
+        for name, version in self._documents.files().items():
+            with self._each(counts, schedule=name):
+                counts["adopted"] += self._look_at(name, version)
+        for item in list(self._store.due_schedules(self._now_ms())):
+            with self._each(counts, schedule=item.name):
+                counts["fired"] += self._fire(item)
+        for occurrence in list(self._store.due_occurrences(self._now_ms())):
+            with self._each(counts, schedule=occurrence.name, occurrence=occurrence.stamp):
+                counts["steps"] += self._step(occurrence)
+        return counts
+
+    @contextmanager
+    def _each(self, counts: dict[str, int], **about: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is: the next schedule is due all the same
+            counts["failed"] += 1
+            self._on_error(error)
+            self._log("trouble", alarms=True, reason=f"the next tick looks at it again: {error}", **about)
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def _look_at(self, name: str, version: str) -> bool:
+        """Bring what is in force up to the file. Whether anything was changed."""
+        before = self._store.read(name)
+        if before is None:
+            before = ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet")
+            self._store.enter(before)
+        # An unapproved one is looked at again in each tick: the approval may have come.
+        if before.looked_at == version and before.state is not ScheduleState.UNAPPROVED:
+            return False
+        try:
+            document = self._documents.read(name)
+        except BrokenSchedule as error:
+            after = replace(before, state=ScheduleState.BROKEN, reason=str(error), looked_at=version)
+            return before != after and self._adopt(before, after)
+        if before.hash == document.hash and before.state is not ScheduleState.BROKEN:
+            return self._adopt(before, self._same_again(before, version))
+        if self._needs_approval and not self._store.approved_by(name, document.hash):
+            reason = f"{document.hash[:12]}: nobody has approved what schedules/{name}.json says now"
+            after = replace(before, state=ScheduleState.UNAPPROVED, reason=reason, looked_at=version)
+            return before != after and self._adopt(before, after)
+        self._documents.copy(document)
+        return self._adopt(before, self._in_force(before, document, version))
+
+    def _adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
+        done = self._store.adopt(before, after)
+        if done:
+            troubled = after.state in (ScheduleState.BROKEN, ScheduleState.UNAPPROVED)
+            self._log(
+                "schedule", alarms=troubled, schedule=after.name, state=after.state.value, next=after.next,
+                reason=after.reason,
+            )  # fmt: skip
+        return done
+
+    def _same_again(self, before: ScheduleItem, version: str) -> ScheduleItem:
+        """The file was written again, or taken back to what is in force."""
+        state = ScheduleState.ACTIVE if before.next else ScheduleState.ENDED
+        if before.state is ScheduleState.PAUSED:
+            state = ScheduleState.PAUSED
+        return replace(before, state=state, reason="" if state is not ScheduleState.PAUSED else before.reason,
+                       looked_at=version)  # fmt: skip
+
+    def _in_force(self, before: ScheduleItem, document: Document, version: str) -> ScheduleItem:
+        """A definition takes effect after the later of now and the last firing."""
+        from_ms = max(self._now_ms(), before.last_at_ms)
+        following = next_of(document.schedule, from_ms)
+        state = ScheduleState.ACTIVE if following else ScheduleState.ENDED
+        paused = before.state is ScheduleState.PAUSED
+        return replace(
+            before,
+            state=ScheduleState.PAUSED if paused else state,
+            hash=document.hash,
+            looked_at=version,
+            next=following.stamp if following else "",
+            next_at_ms=ms_of(following) if following else 0,
+            reason=before.reason if paused else "",
+            keeps_old=False,
+        )
+
+    # -- the clock ----------------------------------------------------------------------------------------------------
+
+    def _fire(self, item: ScheduleItem) -> int:
+        """Put every occurrence that is due, and move the clock behind the last of them."""
+        fired = 0
+        while item.fires and item.next_at_ms <= self._now_ms() and fired < MOST_FIRED:
+            schedule = self._definition(item.name, item.hash).schedule
+            self._store.put_occurrence(item)
+            following = next_of(schedule, item.next_at_ms, item.next)
+            if not self._store.move_on(item, following):
+                return fired
+            self._log("fired", schedule=item.name, occurrence=item.next)
+            fired += 1
+            item = self._store.read(item.name) or item
+        return fired
+
+    def _definition(self, name: str, digest: str) -> Document:
+        key = (name, digest)
+        if key not in self._adopted:
+            self._adopted[key] = self._documents.adopted(name, digest)
+        return self._adopted[key]
+
+    # -- occurrences --------------------------------------------------------------------------------------------------
+
+    def _step(self, occurrence: OccurrenceItem) -> int:
+        schedule_item = self._store.read(occurrence.name)
+        if schedule_item is None:
+            return 0
+        try:
+            schedule = self._definition(occurrence.name, occurrence.hash).schedule
+        except CopyChanged as error:
+            after = self._occurrences.failed(occurrence, str(error))
+        else:
+            after = self._occurrences.step(occurrence, schedule, schedule_item)
+        if not self._store.change(occurrence, after):
+            return 0
+        if after.state is not occurrence.state:
+            self._log(
+                "occurrence", alarms=self._alarms(after), schedule=after.name, occurrence=after.stamp,
+                state=after.state.value, users=after.users, run_id=after.run_id, reason=after.reason,
+            )  # fmt: skip
+        return 1
+
+    def _alarms(self, after: OccurrenceItem) -> bool:
+        """All but a run, and the first of several occurrences with an empty audience, is for an operator to look at."""
+        if after.state is OccurrenceState.EMPTY:
+            before = self._store.history(after.name, before=after.stamp, limit=1)
+            return bool(before) and before[0].state is OccurrenceState.EMPTY
+        return after.state not in (
+            OccurrenceState.DUE, OccurrenceState.WAITING, OccurrenceState.PREPARING, OccurrenceState.RUN,
+        )  # fmt: skip
+
+
+def next_of(schedule: Schedule, after_ms: int, after_stamp: str = "") -> Occurrence | None:
+    """The first occurrence behind an instant.
+
+    Args:
+        after_stamp: behind this one, where several fire at the same instant: those of a gap in the clock's time.
+    """
+    at = datetime.fromtimestamp(after_ms / 1000, UTC)
+    if after_stamp:
+        same = schedule.timetable.between(at, datetime.fromtimestamp(after_ms / 1000 + 0.001, UTC))
+        for found in same:
+            if found.stamp > after_stamp:
+                return found
+    return next(schedule.timetable.after(at), None)
+
+
+def ms_of(occurrence: Occurrence) -> int:
+    """When an occurrence fires, in milliseconds since the epoch."""
+    return int(occurrence.utc.timestamp() * 1000)

@@ -1,0 +1,243 @@
+"""One occurrence, a step at a time: what becomes of it next."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from schedules import batch
+from schedules.definition import Schedule
+from schedules.documents import copy_prefix
+from schedules.drops import Drops, NotReady
+from schedules.rules import OccurrenceState, judged
+from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
+from schedules.timetable import instant_of
+
+LATE_S = 300
+"""A tick comes every minute. What is older than this when it is first looked at was due in an outage."""
+AGAIN_MS = 60_000
+HISTORY = 50
+"""Occurrences that are looked through for those that were prepared."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """How a preparation stands.
+
+    Attributes:
+        audience: of the batch file, once it is prepared.
+        fault: why it cannot be.
+    """
+
+    users: int = 0
+    manifest: str = ""
+    audience: Mapping[str, Any] | None = None
+    fault: str = ""
+
+
+class Surroundings(Protocol):
+    """What an occurrence needs of the rest of the stack: the audience function, the ledger's runs, the bucket."""
+
+    def ask(self, preparation: str, request: Mapping[str, Any]) -> None:
+        """Have an audience prepared. Repeatable."""
+        ...
+
+    def prepared(self, preparation: str) -> Prepared | None:
+        """How a preparation ended; None while it is under way."""
+        ...
+
+    def first_requests_over(self, run_id: str) -> bool:
+        """Whether a run makes no first requests any more."""
+        ...
+
+    def completed(self, run_id: str) -> bool:
+        """Whether a run has completed."""
+        ...
+
+    def write_batch_file(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:
+        """Record that these bytes are approved, then write them, once. Returns the run's id. Repeatable."""
+        ...
+
+    def declared_ready(self, name: str, day: str) -> bool:
+        """Whether an operator has said that a day's files are complete."""
+        ...
+
+
+class Occurrences:
+    """Takes occurrences further.
+
+    Args:
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, store: ScheduleStore, around: Surroundings, drops: Drops, now: Callable[[], float]) -> None:
+        self._store = store
+        self._around = around
+        self._drops = drops
+        self._now = now
+
+    def step(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
+        """What becomes of an occurrence now: as it is to be written.
+
+        Args:
+            schedule: the definition by which it was fired.
+            clock: its schedule as it is now.
+        """
+        if clock.state in (ScheduleState.PAUSED, ScheduleState.REMOVED) and one.state is not OccurrenceState.RUN:
+            return self._over(one, OccurrenceState.SKIPPED, f"the schedule is {clock.state.value}")
+        match one.state:
+            case OccurrenceState.DUE:
+                return self._due(one, schedule, clock)
+            case OccurrenceState.WAITING:
+                return self._waiting(one, schedule, clock)
+            case OccurrenceState.PREPARING:
+                return self._preparing(one, schedule)
+            case OccurrenceState.NEEDS_REVIEW:
+                return self._in_review(one, schedule)
+            case _:
+                return one
+
+    def failed(self, one: OccurrenceItem, reason: str) -> OccurrenceItem:
+        """An occurrence that cannot be sent."""
+        return self._over(one, OccurrenceState.FAILED, reason)
+
+    # -- before its audience ------------------------------------------------------------------------------------------
+
+    def _due(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
+        """After an outage only the latest one is sent, and only while it is not too old."""
+        age_s = self._now() - one.fires_at_ms / 1000
+        if age_s > LATE_S:
+            # Stamps ascend with time, and the clock stands behind every occurrence that was due.
+            if clock.last > one.stamp:
+                return self._over(one, OccurrenceState.MISSED, f"{_ago(age_s)}, and a later one is due, too")
+            if age_s > schedule.rhythm.catch_up_s:
+                most = schedule.rhythm.catch_up_s
+                reason = f"{_ago(age_s)}, and schedule.catch_up_s is {most:,}"
+                return self._over(one, OccurrenceState.MISSED, reason)
+        return self._waiting(one, schedule, clock)
+
+    def _waiting(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
+        """Wait for the run before it and for its files; then have its audience made."""
+        before = self._last_run(one)
+        if before is not None and not self._around.first_requests_over(before.run_id):
+            running = f"the run of {before.stamp} is still making its first requests"
+            if schedule.rhythm.overlap == "skip":
+                return self._over(one, OccurrenceState.SKIPPED, running)
+            # Two that wait would be sent one right after the other.
+            if clock.last > one.stamp:
+                return self._over(one, OccurrenceState.SKIPPED, f"{running}, and a later one is due")
+            return self._again(one, OccurrenceState.WAITING, running)
+        try:
+            request = self._request(one, schedule)
+        except NotReady as error:
+            if self._now() > self._ready_by(one, schedule):
+                return self._over(one, OccurrenceState.FAILED, f"not ready in time: {error}")
+            return self._again(one, OccurrenceState.WAITING, str(error))
+        attempt = one.attempt + 1
+        self._around.ask(preparation_of(one, attempt), request)
+        return self._again(replace(one, attempt=attempt), OccurrenceState.PREPARING, "")
+
+    def _request(self, one: OccurrenceItem, schedule: Schedule) -> Mapping[str, Any]:
+        values = batch.values_of(schedule, one.occurrence, self._previous(one))
+        if schedule.drops is None:
+            copied = batch.from_copy(schedule.audience or {}, copy_prefix(one.name, one.hash))
+            filled: Mapping[str, Any] = batch.filled_in(copied, values)
+            return filled
+        day = values["$day"]
+        return self._drops.request(schedule.drops, day, declared_ready=self._around.declared_ready(one.name, day))
+
+    def _ready_by(self, one: OccurrenceItem, schedule: Schedule) -> float:
+        """Until when files are waited for; seconds since the epoch."""
+        fires_s = one.fires_at_ms / 1000
+        if schedule.drops is None or not schedule.drops.ready_by:
+            return fires_s + schedule.rhythm.catch_up_s
+        hour, minute = map(int, schedule.drops.ready_by.split(":"))
+        zone = schedule.timetable.zone
+        local = datetime.fromtimestamp(fires_s, UTC).astimezone(zone).replace(tzinfo=None, hour=hour, minute=minute)
+        until = instant_of(local, zone)
+        # 01:00 for an occurrence at 23:00 is in the next night.
+        return (until if until.timestamp() >= fires_s else until + timedelta(days=1)).timestamp()
+
+    def _last_run(self, one: OccurrenceItem) -> OccurrenceItem | None:
+        history = self._store.history(one.name, before=one.stamp, limit=HISTORY)
+        return next((before for before in history if before.state is OccurrenceState.RUN), None)
+
+    def _previous(self, one: OccurrenceItem) -> datetime | None:
+        """When the last occurrence was scheduled whose run has completed."""
+        for before in self._store.history(one.name, before=one.stamp, limit=HISTORY):
+            if before.state is OccurrenceState.RUN and self._around.completed(before.run_id):
+                return before.occurrence.utc
+        return None
+
+    # -- with its audience --------------------------------------------------------------------------------------------
+
+    def _preparing(self, one: OccurrenceItem, schedule: Schedule) -> OccurrenceItem:
+        found = self._around.prepared(preparation_of(one, one.attempt))
+        if found is None:
+            return self._again(one, OccurrenceState.PREPARING, "")
+        if found.fault:
+            # Tables that are loaded late, an engine that is away: it is asked again until it is too old.
+            if self._now() < one.fires_at_ms / 1000 + schedule.rhythm.catch_up_s:
+                return self._again(one, OccurrenceState.WAITING, found.fault)
+            return self._over(one, OccurrenceState.FAILED, found.fault)
+        one = replace(one, users=found.users, manifest=found.manifest)
+        verdict = judged(found.users, self._counts_before(one), schedule.rhythm.limits)
+        if verdict.state is OccurrenceState.NEEDS_REVIEW:
+            until_ms = int(self._now() * 1000) + schedule.rhythm.limits.decide_within_s * 1000
+            one = replace(one, review_until_ms=until_ms)
+            return self._again(one, OccurrenceState.NEEDS_REVIEW, verdict.reason)
+        if verdict.state is OccurrenceState.RUN:
+            return self._sent(one, schedule)
+        return self._over(one, verdict.state, verdict.reason)
+
+    def _counts_before(self, one: OccurrenceItem) -> list[int]:
+        """Users of the prepared occurrences before it, the latest last. Zeros count only where they were accepted."""
+        history = self._store.history(one.name, before=one.stamp, limit=HISTORY)
+        return [before.users for before in reversed(history) if before.users > 0 or before.decision == "approve"]
+
+    def _in_review(self, one: OccurrenceItem, schedule: Schedule) -> OccurrenceItem:
+        if one.decision == "approve":
+            if one.users == 0:
+                return self._over(one, OccurrenceState.EMPTY, f"accepted by {one.by}")
+            return self._sent(one, schedule)
+        if one.decision:
+            return self._over(one, OccurrenceState.REJECTED, f"rejected by {one.by}")
+        if self._now() * 1000 >= one.review_until_ms:
+            return self._over(one, OccurrenceState.EXPIRED, f"nobody decided in time: {one.reason}")
+        return self._again(one, OccurrenceState.NEEDS_REVIEW, one.reason)
+
+    def _sent(self, one: OccurrenceItem, schedule: Schedule) -> OccurrenceItem:
+        found = self._around.prepared(preparation_of(one, one.attempt))
+        if found is None or found.audience is None:
+            return self._over(one, OccurrenceState.FAILED, "its prepared audience is not there any more")
+        body = batch.batch_file(schedule, one.occurrence, found.audience)
+        key = batch.key_of(schedule, one.occurrence)
+        approved_by = one.by or self._store.approved_by(one.name, one.hash) or f"schedule {one.name}"
+        run_id = self._around.write_batch_file(key, body, sha256(body).hexdigest(), approved_by)
+        return self._over(replace(one, run_id=run_id), OccurrenceState.RUN, "")
+
+    # -- as it is written ---------------------------------------------------------------------------------------------
+
+    def _again(self, one: OccurrenceItem, state: OccurrenceState, reason: str) -> OccurrenceItem:
+        return replace(one, state=state, reason=reason, due_at_ms=int(self._now() * 1000) + AGAIN_MS)
+
+    def _over(self, one: OccurrenceItem, state: OccurrenceState, reason: str) -> OccurrenceItem:
+        return replace(one, state=state, reason=reason, due_at_ms=0)
+
+
+def preparation_of(one: OccurrenceItem, attempt: int) -> str:
+    """The name of an occurrence's preparation: one for each attempt, because one that failed stays failed."""
+    return f"occurrence:{one.name}:{one.stamp}:{attempt}"
+
+
+def _ago(age_s: float) -> str:
+    minutes = round(age_s / 60)
+    return f"it was due {minutes // 60} h {minutes % 60} min ago" if minutes >= 60 else f"it was due {minutes} min ago"
+
+
+def as_json(request: Mapping[str, Any]) -> str:
+    """A request as the ledger keeps it."""
+    return json.dumps(request, ensure_ascii=False)

@@ -1,0 +1,185 @@
+"""The stack around the schedules: the audience function, the ledger's runs, the bucket with the batch files.
+
+It reads and writes items that other functions own, each by the attributes that are public: preparations (see
+`notifier.preparation_items`), lanes, approvals.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from boto3.dynamodb.conditions import Attr, Key
+from botocore.exceptions import ClientError
+
+from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of, query_of
+from notifier.model.cursor import decode_cursor
+from notifier.model.preparation import PreparationState
+from notifier.model.run import LEDGER_VERSION, Ending, LaneState, source_of
+from notifier.preparation_items import PREPARATION, preparation_key, preparation_of
+from schedules.occurrences import Prepared
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ASKED_MS = 30_000
+"""The audience function is invoked at once. Where that failed, the sweeper asks it again after this."""
+APPROVED_S = 90 * 86_400
+"""An approval is kept for so long: longer than any batch file that may be under it."""
+
+
+class _Part(msgspec.Struct, frozen=True):
+    bucket: str
+    key: str
+    etag: str
+    version_id: str | None = None
+
+
+class _Counts(msgspec.Struct, frozen=True):
+    users: int = 0
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    """The manifest of a prepared audience, as far as it is needed here. `audiences.manifest_format` has all of it."""
+
+    parts: tuple[_Part, ...]
+    counts: _Counts = _Counts()
+
+
+class Stack:
+    """The stack's table, bucket and audience function.
+
+    Args:
+        ask_audiences: invokes the audience function, asynchronously, for a preparation.
+        now: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        dynamodb: Any,
+        table: str,
+        s3: "S3Client",
+        bucket: str,
+        ask_audiences: Callable[[str], object],
+        now: Callable[[], float],
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._s3 = s3
+        self._bucket = bucket
+        self._ask = ask_audiences
+        self._now = now
+
+    # -- preparations -------------------------------------------------------------------------------------------------
+
+    def ask(self, preparation: str, request: Mapping[str, Any]) -> None:
+        """Have an audience prepared. Asked twice it is prepared once."""
+        self._put_new(
+            pk=f"run#{preparation}",
+            sk=PREPARATION,
+            state=PreparationState.ASKED.value,
+            request=json.dumps(request, ensure_ascii=False),
+            bucket=self._bucket,
+            attempts=0,
+            due=PREPARATION,
+            due_at=int(self._now() * 1000) + ASKED_MS,
+        )
+        self._ask(preparation)
+
+    def prepared(self, preparation: str) -> Prepared | None:
+        """How a preparation ended; None while it is under way."""
+        item = self._get(preparation_key(preparation))
+        if item is None:
+            return Prepared(fault="its preparation is not in the ledger any more")
+        found = preparation_of(item)
+        if not found.state.is_over:
+            return None
+        # Seen: the sweeper need not ask for it again.
+        self._update(preparation_key(preparation), Update().remove("due", "due_at").only_if(Attr("due").exists()))
+        if found.state is not PreparationState.PREPARED:
+            return Prepared(fault=found.reason or found.state.value)
+        data = self._s3.get_object(Bucket=self._bucket, Key=found.manifest)["Body"].read()
+        manifest = msgspec.json.decode(data, type=_Manifest)
+        parts = [msgspec.to_builtins(part) for part in manifest.parts]
+        pinned = [{name: value for name, value in part.items() if value is not None} for part in parts]
+        return Prepared(manifest.counts.users, found.manifest, {"parts": pinned})
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def first_requests_over(self, run_id: str) -> bool:
+        """Whether no lane of a run makes first requests any more. A run that has stopped makes none by itself."""
+        lanes = list(self._lanes(run_id))
+        over = (LaneState.DONE.value, LaneState.STOPPED.value)
+        # Without a lane the batch file was not looked at yet.
+        return bool(lanes) and all(
+            lane["state"]["S"] in over or decode_cursor(lane["cursor"]["S"]).round > 0 for lane in lanes
+        )
+
+    def completed(self, run_id: str) -> bool:
+        """Whether every lane of a run has completed."""
+        lanes = list(self._lanes(run_id))
+        return bool(lanes) and all(lane.get("ending", {}).get("S") == Ending.COMPLETED.value for lane in lanes)
+
+    def _lanes(self, run_id: str) -> Iterator[Item]:
+        key = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table, ConsistentRead=True, **query_of(key)
+        )
+        for page in pages:
+            yield from page["Items"]
+
+    # -- batch files --------------------------------------------------------------------------------------------------
+
+    def write_batch_file(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:
+        """Record that these bytes are approved, then write them, once. Returns the run's id.
+
+        In this order: with RequireApproval the worker refuses a file that it finds without an approval.
+        """
+        self._put_new(
+            pk=f"approved#{self._bucket}/{key}",
+            sk="approved",
+            sha256=sha256_hex,
+            request_id="",
+            approved_by=approved_by,
+            expires_at=int(self._now()) + APPROVED_S,
+        )
+        try:
+            written = self._s3.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*"
+            )
+        except ClientError as error:
+            # Written by an earlier attempt whose note in the occurrence was lost.
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            found = self._s3.head_object(Bucket=self._bucket, Key=key)
+            return source_of(self._bucket, key, found.get("VersionId"), found["ETag"]).run_id
+        return source_of(self._bucket, key, written.get("VersionId"), written["ETag"]).run_id
+
+    def declared_ready(self, name: str, day: str) -> bool:
+        """Whether an operator has said that a day's files are complete."""
+        return self._get(item_of({"pk": f"schedule#{name}", "sk": f"ready#{day}"})) is not None
+
+    def declare_ready(self, name: str, day: str, by: str) -> None:
+        """Enter that a day's files are complete."""
+        self._put_new(pk=f"schedule#{name}", sk=f"ready#{day}", by=by, state_at_ms=int(self._now() * 1000))
+
+    # -- the table ----------------------------------------------------------------------------------------------------
+
+    def _get(self, key: Item) -> Item | None:
+        item: Item | None = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        return item
+
+    def _put_new(self, **values: Value) -> None:
+        try:
+            item = item_of({**values, "version": LEDGER_VERSION})
+            self._dynamodb.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW))
+        except ClientError as error:
+            if not is_refused(error):
+                raise
+
+    def _update(self, key: Item, update: Update) -> None:
+        try:
+            self._dynamodb.update_item(TableName=self._table, Key=key, **update.arguments())
+        except ClientError as error:
+            if not is_refused(error):
+                raise

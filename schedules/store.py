@@ -1,0 +1,387 @@
+"""Schedules and their occurrences in the ledger's table. Public: a key or an attribute is never renamed.
+
+| pk | sk | holds |
+|---|---|---|
+| `schedule#NAME` | `schedule` | the definition that is in force, its next occurrence, and why it does not fire |
+| `schedule#NAME` | `approved#HASH` | who approved that definition; the approval app writes it |
+| `schedule#NAME` | `occurrence#2026-12-01T0900` | what became of that time: one line of the schedule's history |
+
+A schedule that has a next occurrence is in the index `due`, in the partition `schedule`; an occurrence of which
+something becomes yet, in the partition `occurrence`. Neither ever expires. Releases that know no schedules read the
+lanes' partition only.
+
+The two writes of a firing, in their order, and a tick that dies between them:
+
+    put occurrence (if absent, itself due) ── move the clock (only if `next` is still this one)
+    put occurrence ── X      next tick: put again, refused: there it is ── move the clock
+"""
+
+import enum
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from boto3.dynamodb.conditions import Attr, Key
+from botocore.exceptions import ClientError
+
+from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of, query_of
+from schedules.rules import OccurrenceState
+from schedules.timetable import Occurrence
+
+VERSION = 1
+"""Of the items' form."""
+SCHEDULE, OCCURRENCE = "schedule", "occurrence"
+"""Values of `due`, and beginnings of sort keys."""
+DUE_INDEX = "due"
+STAMP = "%Y-%m-%dT%H%M"
+MAX_REASON = 2_000
+_NOT_NEW = ~IS_NEW
+
+
+class ScheduleState(enum.StrEnum):
+    """Whether a schedule fires."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    """By a person, who resumes it."""
+    BROKEN = "broken"
+    """Its file has faults; it goes on when they are corrected."""
+    UNAPPROVED = "unapproved"
+    """Its file was changed, and nobody has approved what it says now."""
+    ENDED = "ended"
+    """It has no further occurrence."""
+    REMOVED = "removed"
+    """Its file was deleted."""
+
+
+class ScheduleItem(msgspec.Struct, frozen=True):
+    """A schedule as the table has it.
+
+    Attributes:
+        hash: of the definition in force, "" before the first one.
+        looked_at: version of the file that was looked at last.
+        next: the stamp of the next occurrence, "" for none.
+        next_at_ms: when it fires.
+        last: the stamp of the occurrence that was fired last.
+        last_at_ms: when that was to fire.
+        by: who paused it.
+        keeps_old: after an edit the definition in force goes on until the new one is approved.
+    """
+
+    name: str
+    state: ScheduleState
+    hash: str = ""
+    looked_at: str = ""
+    next: str = ""
+    next_at_ms: int = 0
+    last: str = ""
+    last_at_ms: int = 0
+    reason: str = ""
+    by: str = ""
+    at_ms: int = 0
+    keeps_old: bool = False
+
+    @property
+    def fires(self) -> bool:
+        """Whether its next occurrence is to be fired."""
+        return bool(self.next) and (
+            self.state is ScheduleState.ACTIVE or (self.state is ScheduleState.UNAPPROVED and self.keeps_old)
+        )
+
+
+class OccurrenceItem(msgspec.Struct, frozen=True):
+    """An occurrence as the table has it.
+
+    Attributes:
+        hash: of the definition by which it was fired: whatever was edited since, it goes by that one.
+        fires_at_ms: when it was to fire.
+        due_at_ms: when it is looked at next; 0 once nothing more becomes of it.
+        attempt: of its preparation.
+        users: of its audience, once that is prepared; -1 before.
+        decision: an approver's: approve or reject.
+    """
+
+    name: str
+    stamp: str
+    state: OccurrenceState
+    hash: str
+    fires_at_ms: int
+    due_at_ms: int = 0
+    attempt: int = 0
+    users: int = -1
+    manifest: str = ""
+    run_id: str = ""
+    reason: str = ""
+    decision: str = ""
+    by: str = ""
+    review_until_ms: int = 0
+    state_at_ms: int = 0
+
+    @property
+    def occurrence(self) -> Occurrence:
+        """Its local minute and its instant."""
+        local = datetime.strptime(self.stamp, STAMP)  # noqa: DTZ007 - a local minute is naive
+        return Occurrence(local, datetime.fromtimestamp(self.fires_at_ms / 1000, UTC))
+
+
+def moved_on(item: ScheduleItem, following: Occurrence | None) -> ScheduleItem:
+    """A schedule whose clock was put on the following occurrence."""
+    return msgspec.structs.replace(
+        item,
+        last=item.next,
+        last_at_ms=item.next_at_ms,
+        next=following.stamp if following else "",
+        next_at_ms=_ms(following.utc) if following else 0,
+        state=item.state if following else ScheduleState.ENDED,
+    )
+
+
+def schedule_key(name: str) -> Item:
+    """The key of a schedule's item."""
+    return item_of({"pk": f"schedule#{name}", "sk": SCHEDULE})
+
+
+def occurrence_key(name: str, stamp: str) -> Item:
+    """The key of an occurrence's item."""
+    return item_of({"pk": f"schedule#{name}", "sk": f"{OCCURRENCE}#{stamp}"})
+
+
+class ScheduleStore:
+    """The schedules of a stack, in its ledger's table.
+
+    Args:
+        client: a boto3 DynamoDB client.
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, client: Any, table: str, now: Callable[[], float]) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    # -- schedules ----------------------------------------------------------------------------------------------------
+
+    def read(self, name: str) -> ScheduleItem | None:
+        """A schedule, or None."""
+        item = self._get(schedule_key(name))
+        return _schedule_of(item) if item is not None else None
+
+    def enter(self, item: ScheduleItem) -> bool:
+        """Enter a schedule that has no item yet. False where it has one."""
+        return self._put_new(_attributes_of(item))
+
+    def adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
+        """Change what is in force: definition, state, next occurrence. False where something has changed meanwhile."""
+        update = _schedule_update(after).only_if(
+            Attr("hash").eq(before.hash),  # no other tick has adopted a definition since
+            Attr("next").eq(before.next),  # nor fired
+            Attr("state").eq(before.state.value),  # nor has a person paused or resumed it
+        )
+        return self._update(schedule_key(before.name), update) is not None
+
+    def due_schedules(self, now_ms: int) -> Iterator[ScheduleItem]:
+        """Schedules whose next occurrence is to be fired."""
+        yield from self._in_index(SCHEDULE, now_ms, _schedule_of)
+
+    def move_on(self, item: ScheduleItem, following: Occurrence | None) -> bool:
+        """The second write of a firing: the clock is put on the following occurrence, from `item.next`."""
+        after = moved_on(item, following)
+        update = _schedule_update(after).only_if(
+            Attr("next").eq(item.next),  # another tick has not moved it on already
+            Attr("hash").eq(item.hash),  # nor was another definition adopted, which has a clock of its own
+            Attr("state").eq(item.state.value),  # nor was it paused
+        )
+        return self._update(schedule_key(item.name), update) is not None
+
+    # -- occurrences --------------------------------------------------------------------------------------------------
+
+    def put_occurrence(self, schedule: ScheduleItem) -> None:
+        """The first write of a firing: the schedule's next occurrence is there, and due. It changes no existing one."""
+        self._put_new(
+            {
+                "pk": f"schedule#{schedule.name}",
+                "sk": f"{OCCURRENCE}#{schedule.next}",
+                "state": OccurrenceState.DUE.value,
+                "hash": schedule.hash,
+                "fires_at_ms": schedule.next_at_ms,
+                "due": OCCURRENCE,
+                "due_at": schedule.next_at_ms,
+                "state_at_ms": self._now_ms(),
+            }
+        )
+
+    def due_occurrences(self, now_ms: int) -> Iterator[OccurrenceItem]:
+        """Occurrences that are to be looked at."""
+        yield from self._in_index(OCCURRENCE, now_ms, _occurrence_of)
+
+    def read_occurrence(self, name: str, stamp: str) -> OccurrenceItem | None:
+        """An occurrence, or None."""
+        item = self._get(occurrence_key(name, stamp))
+        return _occurrence_of(item) if item is not None else None
+
+    def history(self, name: str, *, before: str = "", limit: int = 50) -> list[OccurrenceItem]:
+        """A schedule's occurrences, the latest first.
+
+        Args:
+            before: only those before this stamp.
+        """
+        end = f"{OCCURRENCE}#{before}" if before else f"{OCCURRENCE}#~"
+        key = Key("pk").eq(f"schedule#{name}") & Key("sk").between(f"{OCCURRENCE}#", end)
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table, ScanIndexForward=False, ConsistentRead=True, **query_of(key)
+        )
+        found: list[OccurrenceItem] = []
+        for page in pages:
+            # `between` includes its end.
+            found += [one for item in page["Items"] if (one := _occurrence_of(item)).stamp != before]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    def change(self, before: OccurrenceItem, after: OccurrenceItem) -> bool:
+        """Write what has become of an occurrence. False where another tick, or an approver, was faster."""
+        state_at_ms = before.state_at_ms if before.state is after.state else self._now_ms()
+        update = (
+            Update()
+            .set(state=after.state.value, attempt=after.attempt, users=after.users, manifest=after.manifest)
+            .set(run_id=after.run_id, reason=after.reason[:MAX_REASON], review_until_ms=after.review_until_ms)
+            .set(state_at_ms=state_at_ms)
+        )
+        if after.state.is_over:
+            update = update.remove("due", "due_at")
+        else:
+            update = update.set(due=OCCURRENCE, due_at=after.due_at_ms)
+        update = update.only_if(
+            Attr("state").eq(before.state.value),
+            Attr("due_at").eq(before.due_at_ms),  # another tick has looked at it since it was read
+        )
+        return self._update(occurrence_key(before.name, before.stamp), update) is not None
+
+    def decide(self, name: str, stamp: str, decision: str, by: str) -> bool:
+        """Enter an approver's decision on an occurrence to be reviewed. False where it is none any more."""
+        update = (
+            Update()
+            .set(decision=decision, by=by, due_at=self._now_ms())
+            .only_if(
+                Attr("state").eq(OccurrenceState.NEEDS_REVIEW.value),
+                Attr("decision").not_exists(),  # the first one counts
+                Attr("review_until_ms").gt(self._now_ms()),
+            )
+        )
+        return self._update(occurrence_key(name, stamp), update) is not None
+
+    def approved_by(self, name: str, digest: str) -> str:
+        """Who approved a definition; "" for nobody."""
+        item = self._get(item_of({"pk": f"schedule#{name}", "sk": f"approved#{digest}"}))
+        return _text(item, "by") if item is not None else ""
+
+    def approve(self, name: str, digest: str, by: str) -> None:
+        """Enter who approved a definition. The first approval stays."""
+        self._put_new({"pk": f"schedule#{name}", "sk": f"approved#{digest}", "by": by, "state_at_ms": self._now_ms()})
+
+    # -- the table ----------------------------------------------------------------------------------------------------
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+    def _get(self, key: Item) -> Item | None:
+        item: Item | None = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        return item
+
+    def _put_new(self, values: dict[str, Value]) -> bool:
+        try:
+            item = item_of({**values, "version": VERSION})
+            self._client.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW))
+        except ClientError as error:
+            if is_refused(error):
+                return False
+            raise
+        return True
+
+    def _update(self, key: Item, update: Update) -> Item | None:
+        try:
+            # An update of a key without an item would make one, of which half the attributes are missing.
+            arguments = update.only_if(_NOT_NEW).arguments()
+            answer = self._client.update_item(TableName=self._table, Key=key, ReturnValues="ALL_NEW", **arguments)
+        except ClientError as error:
+            if is_refused(error):
+                return None
+            raise
+        item: Item = answer["Attributes"]
+        return item
+
+    def _in_index(self, partition: str, until_ms: int, read: Callable[[Item], Any]) -> Iterator[Any]:
+        key = Key("due").eq(partition) & Key("due_at").lte(until_ms)
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table, IndexName=DUE_INDEX, **query_of(key)
+        )
+        for page in pages:
+            for item in page["Items"]:
+                if int(item["version"]["N"]) <= VERSION:
+                    yield read(item)
+
+
+def _attributes_of(item: ScheduleItem) -> dict[str, Value]:
+    values: dict[str, Value] = {
+        "pk": f"schedule#{item.name}", "sk": SCHEDULE, "state": item.state.value, "hash": item.hash,
+        "looked_at": item.looked_at, "next": item.next, "next_at_ms": item.next_at_ms, "last": item.last,
+        "last_at_ms": item.last_at_ms, "reason": item.reason[:MAX_REASON], "paused_by": item.by,
+        "state_at_ms": item.at_ms, "keeps_old": int(item.keeps_old),
+    }  # fmt: skip
+    return values | ({"due": SCHEDULE, "due_at": item.next_at_ms} if item.fires else {})
+
+
+def _schedule_update(item: ScheduleItem) -> Update:
+    values = _attributes_of(item)
+    update = Update().set(**{name: value for name, value in values.items() if name not in ("pk", "sk")})
+    return update if item.fires else update.remove("due", "due_at")
+
+
+def _schedule_of(item: Item) -> ScheduleItem:
+    return ScheduleItem(
+        name=item["pk"]["S"].partition("#")[2],
+        state=ScheduleState(_text(item, "state")),
+        hash=_text(item, "hash"),
+        looked_at=_text(item, "looked_at"),
+        next=_text(item, "next"),
+        next_at_ms=_number(item, "next_at_ms"),
+        last=_text(item, "last"),
+        last_at_ms=_number(item, "last_at_ms"),
+        reason=_text(item, "reason"),
+        by=_text(item, "paused_by"),
+        at_ms=_number(item, "state_at_ms"),
+        keeps_old=bool(_number(item, "keeps_old")),
+    )
+
+
+def _occurrence_of(item: Item) -> OccurrenceItem:
+    return OccurrenceItem(
+        name=item["pk"]["S"].partition("#")[2],
+        stamp=item["sk"]["S"].partition("#")[2],
+        state=OccurrenceState(_text(item, "state")),
+        hash=_text(item, "hash"),
+        fires_at_ms=_number(item, "fires_at_ms"),
+        due_at_ms=_number(item, "due_at"),
+        attempt=_number(item, "attempt"),
+        users=_number(item, "users") if "users" in item else -1,
+        manifest=_text(item, "manifest"),
+        run_id=_text(item, "run_id"),
+        reason=_text(item, "reason"),
+        decision=_text(item, "decision"),
+        by=_text(item, "by"),
+        review_until_ms=_number(item, "review_until_ms"),
+        state_at_ms=_number(item, "state_at_ms"),
+    )
+
+
+def _text(item: Item, name: str) -> str:
+    return str(item[name]["S"]) if name in item else ""
+
+
+def _number(item: Item, name: str) -> int:
+    return int(item[name]["N"]) if name in item else 0
+
+
+def _ms(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)

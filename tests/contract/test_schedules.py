@@ -1,0 +1,416 @@
+"""The tick against a real table, and against the table in memory that the sandbox plays with: one contract.
+
+A tick is killed before and after each of its writes, doubled, and left out for days: there is one run per occurrence,
+of the definition by which it was fired, always.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.schedule import Clock, FolderTexts, PlayedStore
+from schedules.batch import PREFIX
+from schedules.definition import key_of
+from schedules.documents import Documents
+from schedules.drops import Drops
+from schedules.firing import Tick
+from schedules.occurrences import Occurrences, Prepared
+from schedules.rules import OccurrenceState
+from schedules.store import OccurrenceItem, ScheduleState, ScheduleStore
+from tests.contract.moto_stores import client_of, make_table, new_name, server_for
+
+NAME = "nudge"
+START = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
+WRITES = ("enter", "adopt", "move_on", "put_occurrence", "change")
+DAY_S = 86_400.0
+
+
+class Killed(BaseException):
+    """The function is over, at any line."""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """An AWS."""
+    with server_for("dynamodb") as url:
+        yield url
+
+
+@pytest.fixture(params=["table", "memory"])
+def make_store(request: pytest.FixtureRequest, endpoint: str) -> Callable[[Clock], ScheduleStore]:
+    """Makes an empty store."""
+
+    def make(clock: Clock) -> ScheduleStore:
+        if request.param == "memory":
+            return PlayedStore(clock)
+        client, table = client_of("dynamodb", endpoint), new_name("schedules")
+        make_table(client, table)
+        return ScheduleStore(client, table, clock)
+
+    return make
+
+
+def definition(**changes: Any) -> bytes:
+    """A schedule that is due at 09:00 each day."""
+    decoded: dict[str, Any] = {
+        "schedule": {"when": {"cron": "0 9 * * *", "timezone": "UTC"}, "limits": {"max_users": 1000}},
+        "audience": {"files": ["standing/users.jsonl"]},
+        "campaign": {"message": {"title": "Hi"}, "control_percent": 10},
+    }
+    decoded["schedule"] |= changes
+    return json.dumps(decoded).encode()
+
+
+class Around:
+    """A stack whose audiences have as many users as a test says, and whose runs end when it says."""
+
+    def __init__(self) -> None:
+        self.users = 100
+        self.fault = ""
+        self.is_prepared = True
+        self.runs_go_on = False
+        self.asked: dict[str, Mapping[str, Any]] = {}
+        self.files: dict[str, bytes] = {}
+        self.approved: dict[str, str] = {}
+
+    def ask(self, preparation: str, request: Mapping[str, Any]) -> None:
+        """Note the request."""
+        self.asked.setdefault(preparation, request)
+
+    def prepared(self, preparation: str) -> Prepared | None:
+        """As the test says."""
+        if preparation not in self.asked or not self.is_prepared:
+            return None
+        return Prepared(fault=self.fault) if self.fault else Prepared(self.users, "m", {"parts": [{"key": "p"}]})
+
+    def first_requests_over(self, run_id: str) -> bool:
+        """As the test says."""
+        return not self.runs_go_on
+
+    def completed(self, run_id: str) -> bool:
+        """As the test says."""
+        return not self.runs_go_on
+
+    def write_batch_file(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:
+        """As S3 does with If-None-Match: the first one stays."""
+        self.approved.setdefault(key, sha256_hex)
+        self.files.setdefault(key, body)
+        return f"run of {key}"
+
+    def declared_ready(self, name: str, day: str) -> bool:
+        """Nobody has."""
+        return False
+
+
+class World:
+    """A stack with one schedule, a clock, and ticks."""
+
+    def __init__(self, make_store: Callable[[Clock], ScheduleStore], *, needs_approval: bool = False) -> None:
+        self.clock = Clock(START)
+        self.store = make_store(self.clock)
+        self.texts = FolderTexts(Path("nowhere"), {key_of(NAME): definition()})
+        self.around = Around()
+        self.needs_approval = needs_approval
+        self.alarms: list[str] = []
+
+    def tick(self, store: Any = None, held: str = "") -> dict[str, int]:
+        """One tick, as a new process."""
+        store = store or self.store
+        documents = Documents(self.texts, needs_approval=self.needs_approval)
+        occurrences = Occurrences(store, self.around, Drops(None, ""), self.clock)  # type: ignore[arg-type]
+
+        def log(action: str, *, alarms: bool = False, **about: Any) -> None:
+            if alarms:
+                self.alarms.append(about.get("state", action))
+
+        return Tick(
+            store, documents, occurrences, self.clock, log, held=lambda: held, needs_approval=self.needs_approval
+        ).run()
+
+    def until(self, end: datetime) -> None:
+        """Tick now, and often after 09:00: at most other minutes nothing is due."""
+        self.tick()
+        first = int(self.clock.s // 60)
+        for minute in range(first + 1, int(end.timestamp() // 60) + 1):
+            of_day = minute % (24 * 60)
+            if (
+                minute - first < 4
+                or of_day % 180 == 0
+                or 0 <= of_day - 540 <= 3
+                or of_day - 540 in (5, 10, 20, 30, 40, 61, 63, 121)
+            ):
+                self.clock.s = minute * 60.0
+                self.tick()
+
+    def states(self) -> dict[str, str]:
+        """What has become of each occurrence."""
+        return {one.stamp: one.state.value for one in reversed(self.store.history(NAME))}
+
+
+@pytest.fixture
+def world(make_store: Callable[[Clock], ScheduleStore]) -> World:
+    """A stack."""
+    return World(make_store)
+
+
+def at(text: str) -> datetime:
+    """An instant."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class Dying:
+    """A store whose k-th write is the last thing that the process does: before it, or after it."""
+
+    def __init__(self, store: ScheduleStore, writes: int, *, after: bool) -> None:
+        self._store, self._left, self._after = store, writes, after
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if name not in WRITES:
+            return found
+
+        def write(*given: Any, **named: Any) -> Any:
+            self._left -= 1
+            if self._left == 0 and not self._after:
+                raise Killed
+            answer = found(*given, **named)
+            if self._left == 0:
+                raise Killed
+            return answer
+
+        return write
+
+
+class TestFiring:
+    """A definition, its clock, and one run for each occurrence."""
+
+    def test_each_day(self, world: World) -> None:
+        """Each day at 09:00 one batch file is written, with the day's id."""
+        world.until(at("2026-12-03T12:00"))
+        assert world.states() == {"2026-12-01T0900": "run", "2026-12-02T0900": "run", "2026-12-03T0900": "run"}
+        assert sorted(world.around.files) == [f"{PREFIX}{NAME}/{NAME}-2026-12-0{n}T0900.json" for n in (1, 2, 3)]
+        assert world.alarms == []
+
+    def test_not_before_its_time(self, world: World) -> None:
+        """Nothing of the past is made up for when a schedule is new."""
+        world.clock.s = at("2026-12-01T09:00:01").timestamp()
+        world.tick()
+        world.tick()
+        assert world.states() == {}
+
+    @pytest.mark.parametrize("after", [False, True])
+    @pytest.mark.parametrize("writes", range(1, 8))
+    def test_killed(self, world: World, writes: int, after: bool) -> None:
+        """Killed at any write, the next ticks do the rest: one run, of one batch file."""
+        dying = Dying(world.store, writes, after=after)
+        for minute in ("08:00", "08:01", "09:00", "09:01", "09:02", "09:03"):
+            world.clock.s = at(f"2026-12-01T{minute}").timestamp()
+            try:
+                world.tick(dying)
+            except Killed:
+                dying = Dying(world.store, 10**9, after=after)
+        world.until(at("2026-12-01T09:20"))
+        assert world.states() == {"2026-12-01T0900": "run"}
+        assert len(world.around.files) == 1
+
+    def test_doubled(self, world: World) -> None:
+        """Two ticks at the same time: the second finds what the first has read changed."""
+        world.tick()
+        world.clock.s = at("2026-12-01T09:00").timestamp()
+        due = list(world.store.due_schedules(int(world.clock.s * 1000)))
+        world.tick()
+        for item in due:  # read before the other tick has fired it
+            world.store.put_occurrence(item)
+            assert not world.store.move_on(item, None)
+        world.until(at("2026-12-01T09:10"))
+        assert world.states() == {"2026-12-01T0900": "run"}
+        assert len(world.around.asked) == 1
+
+    def test_clock_set_back(self, world: World) -> None:
+        """A machine whose clock is set back fires nothing twice."""
+        world.until(at("2026-12-01T09:10"))
+        world.clock.s = at("2026-12-01T08:55").timestamp()
+        world.until(at("2026-12-01T09:10"))
+        assert len(world.around.files) == 1
+
+    def test_edited_in_between(self, world: World) -> None:
+        """An occurrence goes by the definition by which it was fired, whatever is edited before it is sent."""
+        world.tick()
+        world.around.is_prepared = False
+        world.clock.s = at("2026-12-01T09:00").timestamp()
+        world.tick()
+        edited = json.loads(definition())
+        edited["campaign"]["message"]["title"] = "Edited"
+        world.texts.put(key_of(NAME), json.dumps(edited).encode())
+        world.clock.s += 60
+        world.tick()
+        world.around.is_prepared = True
+        world.until(at("2026-12-01T09:10"))
+        world.until(at("2026-12-02T09:10"))
+        titles = [json.loads(body)["campaign"]["message"]["title"] for body in world.around.files.values()]
+        assert titles == ["Hi", "Edited"]
+
+
+class TestOutages:
+    """Time in which nothing ticks."""
+
+    def test_within_catch_up(self, world: World) -> None:
+        """After an outage that is not too long the latest occurrence still fires."""
+        world.tick()
+        world.clock.s = at("2026-12-01T09:50").timestamp()
+        world.until(at("2026-12-01T10:00"))
+        assert world.states() == {"2026-12-01T0900": "run"}
+
+    def test_too_old(self, world: World) -> None:
+        """One that is older than catch_up_s is missed, written down and alarmed."""
+        world.tick()
+        world.clock.s = at("2026-12-01T10:01").timestamp()
+        world.until(at("2026-12-01T10:05"))
+        assert world.states() == {"2026-12-01T0900": "missed"}
+        assert world.alarms == ["missed"]
+
+    def test_only_the_latest(self, world: World) -> None:
+        """Of several only the latest fires."""
+        world.texts.put(key_of(NAME), definition(when={"cron": "0 * * * *", "timezone": "UTC"}, catch_up_s=86_400))
+        world.tick()
+        world.clock.s = at("2026-12-01T12:30").timestamp()
+        world.until(at("2026-12-01T12:40"))
+        assert world.states() == {
+            "2026-12-01T0900": "missed", "2026-12-01T1000": "missed", "2026-12-01T1100": "missed",
+            "2026-12-01T1200": "run",
+        }  # fmt: skip
+
+    def test_hold(self, world: World) -> None:
+        """While everything is on hold nothing fires, not even what is due."""
+        world.tick()
+        world.clock.s = at("2026-12-01T09:00").timestamp()
+        assert world.tick(held="an incident")["fired"] == 0
+        world.until(at("2026-12-01T09:10"))
+        assert world.states() == {"2026-12-01T0900": "run"}
+
+
+class TestOutcomes:
+    """What becomes of an occurrence that is not sent at once."""
+
+    def test_empty(self, world: World) -> None:
+        """The first empty one is quiet, the second one alarms."""
+        world.around.users = 0
+        world.until(at("2026-12-01T09:10"))
+        assert (world.states(), world.alarms) == ({"2026-12-01T0900": "empty"}, [])
+        world.until(at("2026-12-02T09:10"))
+        assert world.alarms == ["empty"]
+
+    def test_failed(self, world: World) -> None:
+        """An audience that cannot be made is asked for again until catch_up_s is over; then it failed, with why."""
+        world.around.fault = "queries/x.sql: no such table"
+        world.until(at("2026-12-01T10:05"))
+        found = world.store.history(NAME)[0]
+        assert (found.state, found.reason) == (OccurrenceState.FAILED, "queries/x.sql: no such table")
+        assert found.attempt > 3
+
+    def test_repaired(self, world: World) -> None:
+        """An engine that comes back in time is used."""
+        world.around.fault = "away"
+        world.until(at("2026-12-01T09:30"))
+        world.around.fault = ""
+        world.until(at("2026-12-01T09:40"))
+        assert world.states() == {"2026-12-01T0900": "run"}
+
+    def test_review_approved(self, world: World) -> None:
+        """Over the limit an approver decides, and the decision is in the approval of the batch file."""
+        world.around.users = 5000
+        world.until(at("2026-12-01T09:10"))
+        assert world.states() == {"2026-12-01T0900": "needs_review"}
+        assert world.alarms == ["needs_review"]
+        assert world.store.decide(NAME, "2026-12-01T0900", "approve", "ann@example.com")
+        assert not world.store.decide(NAME, "2026-12-01T0900", "reject", "bob@example.com")
+        world.until(at("2026-12-01T09:20"))
+        assert world.states() == {"2026-12-01T0900": "run"}
+
+    def test_review_rejected(self, world: World) -> None:
+        """A rejected one is not sent."""
+        world.around.users = 5000
+        world.until(at("2026-12-01T09:10"))
+        assert world.store.decide(NAME, "2026-12-01T0900", "reject", "ann@example.com")
+        world.until(at("2026-12-01T09:20"))
+        assert (world.states(), world.around.files) == ({"2026-12-01T0900": "rejected"}, {})
+
+    def test_review_expires(self, world: World) -> None:
+        """One that nobody decides on expires, and cannot be decided on any more."""
+        world.around.users = 5000
+        world.until(at("2026-12-01T11:30"))
+        assert world.states() == {"2026-12-01T0900": "expired"}
+        assert not world.store.decide(NAME, "2026-12-01T0900", "approve", "ann@example.com")
+
+    def test_change(self, world: World) -> None:
+        """A count that is far from those before needs a look, decided on or not."""
+        for users, day in ((100, 1), (110, 2), (90, 3), (400, 4)):
+            world.around.users = users
+            world.until(at(f"2026-12-0{day}T09:10"))
+        assert world.states()["2026-12-04T0900"] == "needs_review"
+
+    @pytest.mark.parametrize(("overlap", "state"), [("skip", "skipped"), ("wait", "waiting")])
+    def test_overlap(self, world: World, overlap: str, state: str) -> None:
+        """While the run before is making first requests the next one waits, or is left out."""
+        world.texts.put(key_of(NAME), definition(overlap=overlap))
+        world.until(at("2026-12-01T09:10"))
+        world.around.runs_go_on = True
+        world.until(at("2026-12-02T09:10"))
+        assert world.states()["2026-12-02T0900"] == state
+        world.around.runs_go_on = False
+        world.until(at("2026-12-02T09:20"))
+        assert world.states()["2026-12-02T0900"] == {"skipped": "skipped", "waiting": "run"}[state]
+
+
+class TestDefinitions:
+    """What is in force."""
+
+    def test_broken(self, world: World) -> None:
+        """A broken edit stops it, with the reason; the corrected one goes on without what was due meanwhile."""
+        world.tick()
+        world.texts.put(key_of(NAME), b"{")
+        world.until(at("2026-12-01T09:10"))
+        found = world.store.read(NAME)
+        assert found is not None
+        assert found.state is ScheduleState.BROKEN
+        assert "is not JSON" in found.reason
+        world.texts.put(key_of(NAME), definition())
+        world.until(at("2026-12-02T09:10"))
+        assert world.states() == {"2026-12-02T0900": "run"}
+
+    def test_unapproved(self, make_store: Callable[[Clock], ScheduleStore]) -> None:
+        """With RequireApproval nothing fires before exactly these bytes are approved."""
+        world = World(make_store, needs_approval=True)
+        world.texts.put(key_of(NAME), definition(ends="2026-12-31"))
+        world.until(at("2026-12-01T09:10"))
+        assert world.states() == {}
+        digest = Documents(world.texts).read(NAME).hash
+        world.store.approve(NAME, digest, "ann@example.com")
+        world.until(at("2026-12-02T09:10"))
+        assert world.states() == {"2026-12-02T0900": "run"}
+
+    def test_copy_changed(self, world: World) -> None:
+        """A copy that was changed in the bucket is not sent."""
+        world.tick()
+        copy = next(key for key in world.texts.keys("schedules/approved/"))
+        world.texts.put(copy, definition(catch_up_s=1))
+        counts = {}
+        world.clock.s = at("2026-12-01T09:00").timestamp()
+        counts = world.tick()
+        assert counts["failed"] == 1
+        assert world.around.files == {}
+
+
+def test_occurrence_of_an_item(world: World) -> None:
+    """What is read back is what was put."""
+    world.tick()
+    world.clock.s = at("2026-12-01T09:00").timestamp()
+    world.tick()
+    found = world.store.read_occurrence(NAME, "2026-12-01T0900")
+    assert isinstance(found, OccurrenceItem)
+    assert found.occurrence.utc == at("2026-12-01T09:00")
+    assert world.store.history(NAME, before="2026-12-01T0900") == []
