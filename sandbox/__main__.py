@@ -170,12 +170,18 @@ def run(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run the function in this process, for a debugger.")
     ] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option("--from", help="First upload its audiences/, standing/ and queries/.", file_okay=False),
+    ] = None,
     timeout_s: Annotated[float, typer.Option(help="Give up after this long.")] = TIMEOUT_S,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Send one batch file through the whole sandbox. Exit 0 only if the run completed.
 
     Example: python -m sandbox run audience.json --function-timeout-s 12 --recurse-below-ms 6000
+
+    Example: python -m sandbox run events/batches/query.json --from events
     """
     console = Console(stderr=as_json)
     if faults:
@@ -190,6 +196,8 @@ def run(
     )
     state_dir = _state_dir()
     with Trial.start(state_dir, setting, in_process=in_process) as trial:
+        if root is not None:
+            trial.upload(root)
         report = _send(trial, file, console, in_process=in_process, timeout_s=timeout_s)
         if report is None:
             raise typer.Exit(NOT_OVER)

@@ -71,7 +71,7 @@ def set_up(sandbox: Sandbox, gateways: Gateways) -> None:
     # Stored queries and their tables, to compose with.
     for folder in ("queries", "standing"):
         for path in sorted((EVENTS / folder).rglob("*.*")):
-            s3.upload_file(str(path), sandbox.bucket, str(path.relative_to(EVENTS)))
+            s3.upload_file(str(path), sandbox.bucket, path.relative_to(EVENTS).as_posix())
     gateways.register(*(phone.token for phone in PHONES))
     table = dict(sandbox.function("ApprovalFunction").environment)["APPROVAL_TABLE"]
     store = Store(sandbox.client("dynamodb"), table)

@@ -132,6 +132,13 @@ class Trial(Running):
             for path in sorted((SAMPLES / folder).rglob("*.*")):
                 self.s3.upload_file(str(path), self.sandbox.bucket, path.relative_to(SAMPLES).as_posix())
 
+    def upload(self, directory: Path) -> None:
+        """Put what audiences are made of in the bucket, from a directory that looks like it."""
+        for folder in ("audiences", "standing", "queries"):
+            for path in sorted((directory / folder).rglob("*")):
+                if path.is_file():
+                    self.s3.upload_file(str(path), self.sandbox.bucket, path.relative_to(directory).as_posix())
+
     def drop(self, path: Path, key: str | None = None) -> str:
         """Put a file in the bucket, as a user would. Returns the run's id."""
         key = key or f"batches/{path.name}"
