@@ -6,6 +6,7 @@ combined with everything above it. So `A and B without C` is (A and B) without C
 
 import re
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -55,6 +56,11 @@ def chosen_audience(form: Form, offered: Offered) -> Chosen:
 def canonical(request: Mapping[str, Any]) -> bytes:
     """A request as JSON: equal requests give equal bytes."""
     return msgspec.json.encode(request, order="sorted")
+
+
+def fingerprint(request: Mapping[str, Any]) -> str:
+    """Stands for a choice in the button that confirms its cost: what was changed meanwhile is not confirmed."""
+    return sha256(canonical(request)).hexdigest()[:16]
 
 
 def columns_of(form: Form, offered: Offered) -> tuple[str, ...]:

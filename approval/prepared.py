@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from boto3.dynamodb.conditions import Attr
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from approval.audience_form import canonical
 from approval.files import Files
@@ -102,6 +102,15 @@ class AudienceSeen(msgspec.Struct, frozen=True):
         return self.order.reason or "its preparation ended without a reason"
 
 
+class NoCost(Exception):
+    """What an audience would read is not known. The message says why."""
+
+
+class _CostAnswer(msgspec.Struct):
+    costs: tuple[str, ...] | None = None
+    fault: str = ""
+
+
 class Audiences(Table):
     """Orders audiences, and reads what was prepared.
 
@@ -173,6 +182,22 @@ class Audiences(Table):
             raise
         payload = json.dumps({"prepare": id_}).encode()
         self._lambda.invoke(FunctionName=self._function, InvocationType="Event", Payload=payload)
+
+    def costs(self, request: Mapping[str, Any]) -> tuple[str, ...]:
+        """What making this audience would read, in sentences, before anything is read.
+
+        Raises:
+            NoCost: with the audience function's own words, or that it did not answer.
+        """
+        payload = json.dumps({"cost": request, "bucket": self._bucket}).encode()
+        try:
+            answer = self._lambda.invoke(FunctionName=self._function, InvocationType="RequestResponse", Payload=payload)
+        except (BotoCoreError, ClientError):
+            raise NoCost("What it would read could not be asked for. Try again in a moment.") from None
+        found = msgspec.json.decode(answer["Payload"].read(), type=_CostAnswer)
+        if answer.get("FunctionError") or found.costs is None:
+            raise NoCost(found.fault or "What it would read could not be asked for. Try again in a moment.")
+        return found.costs
 
     def changed_since(self, prepared: PreparedAudience) -> tuple[str, ...]:
         """Files of this bucket that are not those any more of which the audience was made."""

@@ -9,7 +9,7 @@ import msgspec
 from approval import request as rules
 from approval.access import Access
 from approval.audience import Forecast, forecast
-from approval.audience_form import Chosen, chosen_audience
+from approval.audience_form import Chosen, chosen_audience, fingerprint
 from approval.config import Settings
 from approval.files import Files
 from approval.form import Faults, Form
@@ -17,7 +17,7 @@ from approval.form_campaign import gateway_faults, read_campaign_of
 from approval.notifications import Notifications
 from approval.people import Person, address_of, domains, is_in, mail_recipients, named
 from approval.placeholders import placeholder_faults
-from approval.prepared import Audiences, AudienceSeen
+from approval.prepared import Audiences, AudienceSeen, NoCost
 from approval.queries import OfferedQuery, Queries
 from approval.request import (
     Counted,
@@ -134,8 +134,14 @@ class RequestService:
         _, after = self._store.change(id_, step, self._entry(Step.CHANGED, person))
         return after
 
-    def count(self, id_: str, person: Person) -> None:
+    def count(self, id_: str, person: Person, confirmed: str = "") -> tuple[str, ...]:
         """Have the audience of a request made and counted: of a draft, or of one that the release before has counted.
+
+        Args:
+            confirmed: the fingerprint of the choice whose cost the person has seen.
+
+        Returns:
+            What it would read, where that is paid for and was not confirmed: nothing was begun then.
 
         Raises:
             Incomplete: with what is wrong with the choice.
@@ -151,8 +157,19 @@ class RequestService:
             if chosen.request is None:
                 raise Incomplete(chosen.faults)
             wanted = chosen.request
+            if self._is_paid(request.form) and confirmed != fingerprint(wanted):
+                try:
+                    return self._audiences.costs(wanted)
+                except NoCost as error:
+                    raise Incomplete({"audience": str(error)}) from None
         self._audiences.order(wanted, self.now_ms // 1000)
         self._log("counted", request_id=id_, by=person.email)
+        return ()
+
+    def _is_paid(self, form: Form) -> bool:
+        """Whether a chosen query runs where reading is paid for."""
+        offered = self.offered()
+        return any(offered[one.query].is_paid_by_bytes for one in form.sources if one.query in offered)
 
     def chosen(self, form: Form) -> Chosen:
         """Whom the form means."""

@@ -259,7 +259,7 @@ class Site:
         if button == "submit":
             return self._submit(call, saved)
         if button == "count":
-            return self._count(call, saved)
+            return self._count(call, saved, block)
         if button in ("add_language", "add_variant", "add_source", "add_filter"):
             # Shown and not saved: an empty block is dropped when the form is read.
             return page(self._views.edit(call, saved, with_one_more(form, button)))
@@ -267,10 +267,11 @@ class Site:
         anchor = f"#{group}" if button == "remove" else "#audience" if button == "choose" else ""
         return see_other(call, f"/requests/{id}?done=saved{anchor}")
 
-    def _count(self, call: Call, saved: Request) -> Html:
-        """Have the audience of a draft made and counted. The page that follows shows how far it is."""
+    def _count(self, call: Call, saved: Request, confirmed: str) -> Html:
+        """Have the audience of a draft made and counted, or show first what that costs."""
         try:
-            self._service.count(saved.id, _person(call))
+            if costs := self._service.count(saved.id, _person(call), confirmed):
+                return page(self._views.edit(call, saved, saved.form, costs=costs))
         except Incomplete as error:
             return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         return see_other(call, f"/requests/{saved.id}?done=count#audience")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from approval.access import LinkData
-from approval.audience_form import columns_of, in_words
+from approval.audience_form import columns_of, fingerprint, in_words
 from approval.config import Settings
 from approval.files import AudienceFile, Files
 from approval.form import TEXTS, Faults, Form, flat
@@ -166,8 +166,20 @@ class Views:
             return self.edit(call, request, request.form, notice=notice)
         return self._review(call, request, notice)
 
-    def edit(self, call: Call, request: Request, form: Form, faults: Faults | None = None, notice: str = "") -> str:
-        """The form."""
+    def edit(
+        self,
+        call: Call,
+        request: Request,
+        form: Form,
+        faults: Faults | None = None,
+        notice: str = "",
+        costs: tuple[str, ...] = (),
+    ) -> str:
+        """The form.
+
+        Args:
+            costs: what counting the audience would read: shown with a button that confirms it.
+        """
         files, offered = self._files.audiences(), self._service.offered()
         known = {file.key for file in files}
         # A chosen file that was deleted stays in the list, so that the requester sees what to choose again.
@@ -188,6 +200,8 @@ class Views:
             queries=tuple(sorted(offered.values(), key=lambda query: query.name)),
             offered=offered,
             columns=columns_of(form, offered),
+            costs=costs,
+            confirm=fingerprint(self._service.chosen(form).request or {}),
             **self._preview_values(form, sample=0),
         )
 

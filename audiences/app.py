@@ -26,12 +26,14 @@ from audiences.engines.athena import Athena, ended_execution
 from audiences.engines.bigquery import BigQuery
 from audiences.engines.port import EngineName, RemoteEngine
 from audiences.engines.port import Limits as QueryLimits
+from audiences.faults import AudienceFault
 from audiences.manifest_format import NAME, Manifest, folder_of
 from audiences.request import Resolver, order_of
 from audiences.run_cut import S3Cutter
-from audiences.run_preparation import Maker, Progress, RunPreparation
+from audiences.run_preparation import Maker, Progress, RunPreparation, in_words
 from audiences.store import PreparationStore
 from audiences.warehouse import Queries, Warehouses
+from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation, Stage
 
 if TYPE_CHECKING:
@@ -42,20 +44,23 @@ WORK = Path(tempfile.gettempdir()) / "audiences"
 QUERY_TIME_S = 300.0
 """How long one query may take: of the function's 900 s, some must be left for the audience itself."""
 NO_WAREHOUSES = Warehouses({})
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
 MB_OF_ONE_VCPU = 1_769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 
 def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
-    """Make the audience of the run that the event names, or whose query has ended."""
+    """Make the audience of the run that the event names, or whose query has ended; or say what one would read."""
     members: Mapping[str, Any] = event if isinstance(event, Mapping) else {}
     about = {}
     if (execution := ended_execution(members)) is not None:
         outcome, about = _process().handle_end_of_query(execution), {"ended_query": execution}
     elif members.get("prepare"):
         outcome = _process().handle(str(members["prepare"]), str(members.get("worker", "")))
+    elif members.get("cost"):
+        return _maker().costs(members["cost"], str(members.get("bucket", "")))
     else:
-        raise ValueError('expected {"prepare": RUN, "worker": FUNCTION}')
+        raise ValueError('expected {"prepare": RUN, "worker": FUNCTION}, or {"cost": REQUEST, "bucket": BUCKET}')
     answer: dict[str, Any] = msgspec.to_builtins(outcome)
     sys.stdout.write(json.dumps({"level": "INFO", "message": "prepared", **answer, **about}) + "\n")
     return answer
@@ -63,18 +68,29 @@ def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
 
 @cache
 def _process() -> RunPreparation:
-    """The parts that every invocation of a process uses."""
-    config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
+    """What prepares audiences of runs in this process."""
     session = boto3.Session()
-    store = PreparationStore(session.client("dynamodb", config=config), os.environ["TABLE"], time.time)
-    s3, bucket = session.client("s3", config=config), os.environ["BUCKET"]
-    warehouses = warehouses_of(session, config, s3, store, os.environ)
-    makers: dict[Stage, Maker] = {
-        Stage.PREPARE: S3Maker(s3, bucket, os.environ, warehouses),
-        Stage.CUT: S3Cutter(s3, bucket, os.environ["SUPPRESSION_PREFIX"]),
-    }
-    nudge = WorkerNudge(session.client("lambda", config=config))
-    return RunPreparation(store, makers, nudge, WORK, warehouses.stop)
+    cutter = S3Cutter(
+        session.client("s3", config=_CONFIG), os.environ["BUCKET"], os.environ["SUPPRESSION_PREFIX"]
+    )
+    makers: dict[Stage, Maker] = {Stage.PREPARE: _maker(), Stage.CUT: cutter}
+    nudge = WorkerNudge(session.client("lambda", config=_CONFIG))
+    return RunPreparation(_store(), makers, nudge, WORK, _maker().stop)
+
+
+@cache
+def _store() -> PreparationStore:
+    """The preparations' items."""
+    return PreparationStore(boto3.Session().client("dynamodb", config=_CONFIG), os.environ["TABLE"], time.time)
+
+
+@cache
+def _maker() -> "S3Maker":
+    """What makes audiences in this process."""
+    session = boto3.Session()
+    s3 = session.client("s3", config=_CONFIG)
+    warehouses = warehouses_of(session, _CONFIG, s3, _store(), os.environ)
+    return S3Maker(s3, os.environ["BUCKET"], os.environ, warehouses)
 
 
 def warehouses_of(
@@ -155,6 +171,22 @@ class S3Maker:
             inputs = tuple(msgspec.structs.replace(one, in_batch_file=True) for one in order.inputs)
             order = msgspec.structs.replace(order, inputs=inputs)
         return key_of(build(order, self._destination, self.limits(work / "database"), on_progress))
+
+    def costs(self, request: Mapping[str, Any], bucket: str) -> dict[str, Any]:
+        """What making an audience would read, a sentence for each engine: `costs`; or `fault`, in words for people."""
+        try:
+            resolved = Resolver(self._client, self._destination.bucket, bucket, self._now()).resolve(request)
+            queried = [one for one in resolved.sources if one.query is not None and one.engine != "duckdb"]
+            found = [self._warehouses.cost(one.engine, one.query) for one in queried if one.query is not None]
+        except (AudienceFault, AudienceChanged, AudienceDenied, AudienceUnreachable) as error:
+            return {"fault": in_words(error)}
+        size = sum(one.size for source in resolved.sources if source not in queried for one in source.pinned)
+        files = [f"{size / 1e6:,.1f} MB of files, where nothing is paid by the byte"] if size else []
+        return {"costs": [*found, *files]}
+
+    def stop(self, queries: Queries) -> None:
+        """Stop queries that nobody wants any more."""
+        self._warehouses.stop(queries)
 
     def limits(self, work: Path) -> Limits:
         """60 % of the function's memory, as many threads as it has vCPUs, half of its storage to spill to."""

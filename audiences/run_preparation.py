@@ -127,9 +127,9 @@ class RunPreparation:
         except Exception as error:
             if isinstance(error, _FINAL) and not isinstance(error, Unavailable):
                 # The same again for every attempt: the file's author has to change something.
-                self._store.end(run_id, owner, reason=_in_words(error))
+                self._store.end(run_id, owner, reason=in_words(error))
                 return
-            reason = _in_words(error)
+            reason = in_words(error)
             if claimed.attempts >= MAX_ATTEMPTS:
                 self._store.end(run_id, owner, reason=f"after {MAX_ATTEMPTS} attempts: {reason}")
                 return
@@ -203,7 +203,7 @@ class Lease:
                 continue
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """An error for people: what is wrong, and what to do."""
     if isinstance(error, AudienceFault):
         return f"{error.problem} ({error.mend})" if error.mend else error.problem

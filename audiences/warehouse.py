@@ -144,6 +144,10 @@ class Warehouses:
             for number, source in wanted.items()
         }
 
+    def cost(self, engine: EngineName, query: Query) -> str:
+        """What a query would read, in words, before it runs. Raises AudienceFault."""
+        return f"{query.name}: {self._engine(engine, query.name).cost(query).sentence}"
+
     def stop(self, queries: Queries) -> None:
         """Stop what still runs: nothing is to be read, and paid, for an audience that nobody wants any more."""
         for one in queries.asked.values():

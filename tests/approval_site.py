@@ -12,6 +12,7 @@ from email import message_from_bytes
 from email.policy import default
 from functools import cache
 from hashlib import sha256
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -85,10 +86,13 @@ class Lambda:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.answer: dict[str, Any] = {}
 
     def invoke(self, **request: Any) -> dict[str, Any]:
         """Keep the event."""
         self.events.append(msgspec.json.decode(request["Payload"]))
+        if request["InvocationType"] == "RequestResponse":
+            return {"StatusCode": 200, "Payload": BytesIO(msgspec.json.encode(self.answer))}
         return {"StatusCode": 202}
 
 

@@ -118,3 +118,17 @@ def test_an_attempt_that_was_killed_is_taken_up_again(world: World, audiences: A
     assert function(event) == "failed"
     assert "was tried 3 times" in audiences.seen(request).fault
     assert not audiences.seen(request).is_counting
+
+
+def test_what_it_would_read_is_asked_before(world: World, tmp_path: Path) -> None:
+    """Of files their bytes; of what cannot be read, why. Nothing is made."""
+    world.put_audience("people.jsonl", b"x" * 2_000_000)
+    make = S3Maker(world.client("s3"), BUCKET, {})
+    assert make.costs({"files": ["audiences/people.jsonl"]}, BUCKET) == {
+        "costs": ["2.0 MB of files, where nothing is paid by the byte"]
+    }
+    assert "there is no such query" in make.costs({"query": {"name": "nobody"}}, BUCKET)["fault"]
+    world.client("s3").put_object(Bucket=BUCKET, Key="queries/lake.sql", Body=b"SELECT user_id, devices FROM users")
+    world.client("s3").put_object(Bucket=BUCKET, Key="queries/lake.json", Body=b'{"engine": "athena"}')
+    assert "AthenaWorkGroup" in make.costs({"query": {"name": "lake"}}, BUCKET)["fault"]
+    assert world.keys("audiences/prepared/") == []

@@ -134,6 +134,30 @@ def test_what_cannot_be_counted(world: World) -> None:
     assert len(world.audiences.events) == 2
 
 
+def test_what_a_paid_query_costs_is_shown_first(world: World) -> None:
+    """Nothing runs until the button beside the cost is pressed, for the very choice that it was shown for."""
+    world.put_query("lake", engine="athena", parameters={"n": {"type": "integer"}})
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    fields = {**FORM, "sources.0.query": "lake", "sources.0.parameters.n": "1", "version": "0"}
+    world.audiences.answer = {"costs": ["queries/lake.sql: at most <10> GB"]}
+    shown = ann.post(f"/requests/{id_}", {**fields, "do": "count"})
+    assert shown.status == 200
+    assert "queries/lake.sql: at most &lt;10&gt; GB" in shown.body
+    [asked] = world.audiences.events
+    assert asked == {"cost": {"query": {"name": "lake", "parameters": {"n": 1}}}, "bucket": BUCKET}
+    button = shown.body.partition('value="count:')[2].partition('"')[0]
+    other = {**fields, "sources.0.parameters.n": "2", "version": "1"}
+    assert "This is what it reads" in ann.post(f"/requests/{id_}", {**other, "do": f"count:{button}"}).body
+    assert not any("prepare" in event for event in world.audiences.events)
+    assert ann.post(f"/requests/{id_}", {**fields, "version": "2", "do": f"count:{button}"}).status == 303
+    assert "prepare" in world.audiences.events[-1]
+    world.audiences.answer = {"fault": "Athena's workgroup <x> has no limit of bytes for a query"}
+    refused = ann.post(f"/requests/{id_}", {**other, "version": "3", "do": "count"})
+    assert refused.status == 422
+    assert "has no limit of bytes" in refused.body
+
+
 def test_files_that_change(world: World) -> None:
     """Before it is sent for review: it has to be counted again. Afterwards what was counted is sent."""
     ann, bob = world.browser(ANN), world.browser(BOB)
