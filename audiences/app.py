@@ -70,9 +70,7 @@ def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
 def _process() -> RunPreparation:
     """What prepares audiences of runs in this process."""
     session = boto3.Session()
-    cutter = S3Cutter(
-        session.client("s3", config=_CONFIG), os.environ["BUCKET"], os.environ["SUPPRESSION_PREFIX"]
-    )
+    cutter = S3Cutter(session.client("s3", config=_CONFIG), os.environ["BUCKET"], os.environ["SUPPRESSION_PREFIX"])
     makers: dict[Stage, Maker] = {Stage.PREPARE: _maker(), Stage.CUT: cutter}
     nudge = WorkerNudge(session.client("lambda", config=_CONFIG))
     return RunPreparation(_store(), makers, nudge, WORK, _maker().stop)
