@@ -260,6 +260,28 @@ def test_a_process_runs_a_query(place: Path) -> None:
         assert database.execute(f"SELECT user_id FROM '{file.path}' ORDER BY 1").fetchall() == [("u1",), ("u3",)]  # noqa: S608
 
 
+def test_a_job_may_be_larger_than_a_pipe(place: Path) -> None:
+    """A table of a thousand files, or a long query: the process gets all of it, however late it begins to read."""
+    engine = DuckDb(place / "work", Limits(memory_mb=200, time_s=20))
+    query = Query("SELECT * FROM users -- " + "x" * 200_000, {})
+    assert "user_id" in engine.validate(query, _tables(place))
+
+
+def test_a_crash_is_logged_and_tried_again(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Once: what the process wrote last is in the log, for whoever operates it."""
+    engine = DuckDb(place / "work", Limits(memory_mb=200, time_s=20))
+    # No module of that name is on the path that it is given: it cannot begin.
+    path, sys.path[:] = list(sys.path), ["/nonexistent"]
+    try:
+        with pytest.raises(QueryFault, match="ended unexpectedly"):
+            engine.validate(Query("SELECT * FROM users", {}), _tables(place))
+    finally:
+        sys.path[:] = path
+    lines = capfd.readouterr().err.splitlines()
+    assert sum("No module named" in line for line in lines) == 2
+    assert sum("it is run again" in line for line in lines) == 1
+
+
 ENDLESS = "SELECT u.*, hash(r.range) AS h FROM users AS u, range(100000000000) AS r ORDER BY h, token"
 """Sorts 900 billion rows."""
 LIMITED = {
