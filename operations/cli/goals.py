@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from notifier.model.campaign import Campaign, Goal
+from notifier.model.run import Ending
+from notifier.model.summary import Summary
 from operations.cli.errors import CommandError, ExitCode
 from operations.cli.requests import faults, workplace
 from reporting.experiment import Outcome, outcome_of
@@ -18,8 +20,11 @@ MEMORY_MB = 1024
 _DAY_S = 86_400
 
 
-def goal_of(client: Any, bucket: str, run_id: str, campaign: Campaign, goal: Goal) -> Outcome:
+def goal_of(client: Any, bucket: str, summary: Summary, campaign: Campaign, goal: Goal) -> Outcome:
     """What came of the campaign's goal. Raises CommandError where its conversions cannot be read."""
+    run_id = summary.run_id
+    if summary.dry_run:
+        raise CommandError(ExitCode.NOT_FINE, "this was a dry run: nobody got a push", "there is nothing to compare")
     place = f"conversions/{goal.name}.json"
     try:
         body = client.get_object(Bucket=bucket, Key=place)["Body"].read()
@@ -38,16 +43,18 @@ def goal_of(client: Any, bucket: str, run_id: str, campaign: Campaign, goal: Goa
         notes.append(f"{place} is another file than when the campaign was approved.")
     if joined.unreadable:
         notes.append(f"{joined.unreadable:,} conversions have a time that cannot be read, and are left out.")
-    return _outcome(campaign, joined, now, notes)
+    # Of a run that goes on later, as a paused one, the last window has not begun.
+    is_over = summary.status in {ending.value for ending in Ending}
+    return _outcome(campaign, joined, now, notes, is_final=joined.is_final and is_over)
 
 
-def _outcome(campaign: Campaign, joined: "Joined", now: datetime, notes: list[str]) -> Outcome:
+def _outcome(campaign: Campaign, joined: "Joined", now: datetime, notes: list[str], *, is_final: bool) -> Outcome:
     began = datetime.fromisoformat(joined.first_at)
     return outcome_of(
         campaign,
         {arm.arm: (arm.users, arm.conversions) for arm in joined.arms},
         [(point.arm, point.hours, point.conversions) for point in joined.curve],
-        is_final=joined.is_final,
+        is_final=is_final,
         days=(now - began).total_seconds() / _DAY_S,
         complete_through=joined.complete_through,
         unknown_share=joined.unknown_share,

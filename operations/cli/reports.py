@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from notifier.model.campaign import Campaign
-from notifier.model.summary import summary_of
+from notifier.model.summary import Summary, summary_of
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, reports_errors
@@ -58,7 +58,7 @@ def report(
         typer.echo(sql_text.script(sql, run_id, cloud.deployment.bucket, conversions))
         return
     made = make(cloud, run_id)
-    goal = _goal(cloud, run_id)
+    goal = _goal(cloud, made.summary)
     # The page and JSON may both be asked for; the table is printed where neither is.
     if html is not None:
         html.write_text(page(made, cloud.deployment.bucket, goal), encoding="utf-8")
@@ -71,14 +71,14 @@ def report(
             console().print(outcome_screen(goal))
 
 
-def _goal(cloud: Cloud, run_id: str) -> Outcome | None:
+def _goal(cloud: Cloud, summary: Summary) -> Outcome | None:
     """What came of the campaign's goal. Where that cannot be known a note says why, and the rest is reported."""
     s3, bucket = cloud.client("s3"), cloud.deployment.bucket
-    opened = _opened(s3, bucket, run_id)
+    opened = _opened(s3, bucket, summary.run_id)
     if opened is None or opened.campaign.goal is None:
         return None
     try:
-        return goal_of(s3, bucket, run_id, opened.campaign, opened.campaign.goal)
+        return goal_of(s3, bucket, summary, opened.campaign, opened.campaign.goal)
     except CommandError as error:
         notes().print(f"goal {opened.campaign.goal.name}: {error.problem}; {error.mend}", markup=False)
         return None

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from approval.request import content_hash as approved_hash
-from notifier.model.campaign import Campaign, Message, Part, Variant
+from notifier.model.campaign import Campaign, Goal, Message, Part, Variant
 from notifier.model.run import Ending
 from reporting.proof.audit import audit, content_hash
 from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, erased_id
@@ -28,8 +28,9 @@ from tests.made_run import MadeRun, make_run
 CAMPAIGN = Campaign(
     "audited",
     Message(title="Hi {{ first_name }}", body="b"),
-    (Variant("question", Decimal(45), Message(title="Who?")), Variant("statement", Decimal(45))),
+    (Variant("question", Decimal("44.55"), Message(title="Who?")), Variant("statement", Decimal("45.45"))),
     Decimal(10),
+    goal=Goal("opened", 72, 12.5),
 )
 PEOPLE: list[dict[str, Any]] = [
     *users(Recipe(users=1_300, broken=12, seed=1)),

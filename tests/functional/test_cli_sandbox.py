@@ -147,6 +147,13 @@ def test_from_the_goal_to_the_verdict(trial: Trial, tmp_path: Path) -> None:
     assert report["comparison"]["basis"] == "look"
     assert sum(arm["conversions"] for arm in report["comparison"]["arms"]) == len({row["user_id"] for row in rows})
     assert report["comparison"]["lifts"][0]["verdict"]["finding"] == "better"
+    # A dry run has rows too, and no verdict.
+    dry = tmp_path / "dry.json"
+    dry.write_text(
+        json.dumps({"campaign": campaign | {"id": "dry", "dry_run": True}, "users": list(made_users(Recipe(users=9)))})
+    )
+    assert run(trial, "start", dry, "--yes", "--watch").exit_code == ExitCode.FINE
+    assert "this was a dry run: nobody got a push" in run(trial, "report", "dry").output
     html = tmp_path / "goal.html"
     assert run(trial, "report", "goal", "--html", html).exit_code == ExitCode.FINE
     assert "better than no push: " in html.read_text()
