@@ -19,15 +19,20 @@ from notifier.gateway.http2.transport import Http2Transport
 from notifier.gateway.keys import Keys
 from notifier.gateway.secrets import Secrets
 from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.model.membership import MEMBER_MS, Member, Membership, member_name
 from notifier.model.run import Lane
 from notifier.model.runtime import Clock
 from notifier.sending.carrier import Carrier
+from notifier.sending.lane_shares import LaneBudget, LaneRateLimit, LaneShares
 from notifier.sending.rate_limit import RateLimit, SharedBudget
 
 FCM_STREAMS = 100
 """Requests at once on one connection to FCM: more are refused."""
 APNS_STREAMS = 1_000
 """The same for APNs."""
+RUN_APNS_CONNECTIONS = 64
+"""Connections to one of Apple's hosts by all lanes of a run; of more lanes than this each has one. Apple allows many
+from one provider, and takes fast opening and closing for an attack."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +70,60 @@ def gateway_keys(settings: Settings, client: Any, clock: Clock) -> GatewayKeys:
 
 
 def open_gateways(
-    settings: Settings, keys: GatewayKeys, ports: Ports, lane: Lane, admitted: AdmittedCampaign
+    settings: Settings,
+    keys: GatewayKeys,
+    ports: Ports,
+    lane: Lane,
+    admitted: AdmittedCampaign,
+    shares: LaneShares | None = None,
 ) -> Gateways:
     """The gateways for one hop. Close the transport afterwards."""
+    hosts = endpoints(settings, lane.span.lanes if lane.span else 1)
     return Gateways(
-        Http2Transport(endpoints(settings), settings.gateway_ca_file, proxy=settings.gateway_proxy),
+        Http2Transport(hosts, settings.gateway_ca_file, proxy=settings.gateway_proxy),
         _carriers(keys, lane.run_id, admitted),
-        {"fcm": _fcm_budget(settings, ports, lane, admitted)},
+        {"fcm": _fcm_budget(settings, ports, lane, admitted, shares)},
+        shares,
     )
 
 
-def first_request_limit(settings: Settings, ports: Ports, lane: Lane, admitted: AdmittedCampaign) -> RateLimit:
+def lane_shares(ports: Ports, lane: Lane) -> LaneShares | None:
+    """What a lane of several knows of the others; None for a run's only lane."""
+    if lane.span is None:
+        return None
+    ledger, clock, name = ports.ledger, ports.clock, member_name(lane.run_id, lane.lane)
+    began_s = clock.monotonic()
+
+    def join(member: Member, *, is_first: bool) -> Membership:
+        now_ms = int(clock.now() * 1000)
+        # The first time as it was before: a lane that is in it already is known to all others.
+        before = ledger.membership(now_ms) if is_first else None
+        found = ledger.join({name: member}, now_ms)
+        return before or found
+
+    return LaneShares(
+        name,
+        lambda member, is_first: ports.background.submit(join, member, is_first=is_first),
+        lambda: int(clock.now() * 1000),
+        lambda: lane.sending_ms + int((clock.monotonic() - began_s) * 1000),
+        MEMBER_MS,
+    )
+
+
+def first_request_limit(
+    settings: Settings, ports: Ports, lane: Lane, admitted: AdmittedCampaign, shares: LaneShares | None = None
+) -> RateLimit:
     """The campaign's `per_second`, reached over a ramp that goes on from hop to hop."""
-    per_second = admitted.campaign.per_second or None
-    return RateLimit(per_second, _ramp_s(settings, admitted), lane.sending_ms / 1000, ports.clock.monotonic())
+    per_second, ramp_s = admitted.campaign.per_second or None, _ramp_s(settings, admitted)
+    sent_for_s, now_s = lane.sending_ms / 1000, ports.clock.monotonic()
+    if shares is not None:
+        return LaneRateLimit(per_second, ramp_s, sent_for_s, now_s, shares)
+    return RateLimit(per_second, ramp_s, sent_for_s, now_s)
 
 
-def _fcm_budget(settings: Settings, ports: Ports, lane: Lane, admitted: AdmittedCampaign) -> SharedBudget:
+def _fcm_budget(
+    settings: Settings, ports: Ports, lane: Lane, admitted: AdmittedCampaign, shares: LaneShares | None
+) -> SharedBudget:
     """FCM counts requests per project: the runs that are alive share the stack's budget."""
     clock, per_second = ports.clock, float(settings.fcm_per_second)
 
@@ -89,6 +131,8 @@ def _fcm_budget(settings: Settings, ports: Ports, lane: Lane, admitted: Admitted
         return ports.background.submit(ports.ledger.alive, int(clock.now() * 1000))
 
     ramped = RateLimit(per_second, _ramp_s(settings, admitted), lane.sending_ms / 1000, clock.monotonic())
+    if shares is not None:
+        return LaneBudget(ramped, per_second, shares)
     return SharedBudget(ramped, per_second, count_alive)
 
 
@@ -108,9 +152,14 @@ def _carriers(keys: GatewayKeys, run_id: str, admitted: AdmittedCampaign) -> Map
     }
 
 
-def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """The three hosts, as data."""
-    apns = {"probe_first": True, "max_connections": settings.apns_connections, "max_streams": APNS_STREAMS}
+def endpoints(settings: Settings, lanes: int = 1) -> tuple[Endpoint, ...]:
+    """The three hosts, as data.
+
+    Args:
+        lanes: so many lanes of the run open connections.
+    """
+    connections = max(1, min(settings.apns_connections, RUN_APNS_CONNECTIONS // lanes))
+    apns = {"probe_first": True, "max_connections": connections, "max_streams": APNS_STREAMS}
     return (
         Endpoint(
             name="fcm",

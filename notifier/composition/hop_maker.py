@@ -24,6 +24,7 @@ from notifier.sending.deferred_rounds import DeferredRounds
 from notifier.sending.departure import Plan
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.hop import Hop
+from notifier.sending.lane_shares import LaneShares
 from notifier.sending.rate_limit import RateLimit, SharedBudget
 from notifier.sending.results import Results
 from notifier.sending.trouble_log import TroubleLog
@@ -58,6 +59,7 @@ class Gateways:
     transport: Transport
     carriers: Mapping[str, Carrier]
     budgets: Mapping[str, SharedBudget]
+    shares: LaneShares | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def make_hop(
         gateways.budgets,
         ports.window,
         observers.on_answer,
+        gateways.shares,
     )
     opener = _source_opener(ports, users, lane, campaign)
     deferred = _deferred_rounds(ports, users, checkpoint, campaign.id, troubles)

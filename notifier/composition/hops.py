@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.audience import AudienceUnreachable
-from notifier.composition.gateways import first_request_limit, open_gateways
+from notifier.composition.gateways import first_request_limit, lane_shares, open_gateways
 from notifier.composition.hop_maker import Observers, Users, make_hop
 from notifier.composition.hop_metrics import Observer, ended, suppression_unreadable
 from notifier.composition.process import Process
@@ -93,14 +93,15 @@ class ProcessHops:
         """The hop of a claimed lane, with its connections open as long as the context."""
         process, settings, ports = self._process, self._process.settings, self._process.ports
         watch = self._observer.hop(lane, admitted.campaign.id)
-        gateways = open_gateways(settings, process.keys, ports, lane, admitted)
+        shares = lane_shares(ports, lane)
+        gateways = open_gateways(settings, process.keys, ports, lane, admitted, shares)
         library = process.library
         users = Users(
             lambda cursor: library.stream(admitted, cursor, lane.span),
             library.excluded(admitted),
             library.suppressed(admitted),
         )
-        rate_limit = first_request_limit(settings, ports, lane, admitted)
+        rate_limit = first_request_limit(settings, ports, lane, admitted, shares)
         observers = Observers(on_trouble, watch.turn, watch.sending.answered)
         try:
             hop = make_hop(ports, gateways, users, rate_limit, lane, admitted, deadline, observers)

@@ -17,7 +17,8 @@ from notifier.lifecycle.final_cut import with_cut
 from notifier.lifecycle.waiting import await_task
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action, Log
-from notifier.model.run import MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run
+from notifier.model.membership import MEMBER_MS, Member, member_name
+from notifier.model.run import FAILED_BY, MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.span import Span
 from notifier.model.store_error import StoreRefused, in_words
@@ -272,10 +273,26 @@ class LaneWorker:
             return lane
         lane = self._ledger.open_lanes(lane, spans)
         self._log.info(Action.LANES_OPENED, lanes=len(spans))
+        self._share_from_the_start(lane, len(spans))
         # What is not nudged, because this worker dies or Lambda refuses, is due in a moment.
         for number in range(1, len(spans)):
             self._nudge_other(lane, number)
         return lane
+
+    def _share_from_the_start(self, lane: Lane, lanes: int) -> None:
+        """Enter all lanes among those that share a rate: each finds itself known, and begins with its share at once."""
+        now_ms = int(self._clock.now() * 1000)
+        names = [member_name(lane.run_id, number) for number in range(lanes)]
+        try:
+            self._ledger.join({name: Member(now_ms + MEMBER_MS) for name in names}, now_ms)
+        except Exception as error:  # noqa: BLE001 - then each enters itself, and waits until the others have seen it
+            self._log.warning(Action.TROUBLE, reason=f"the lanes are not entered yet: {in_words(error)}")
+
+    def _leave_shares(self, lane: Lane) -> None:
+        """A lane that is done, or waits, leaves its share to the others at once; it would lapse by itself."""
+        if lane.span is not None and lane.state is not LaneState.READY:
+            with suppress(Exception):
+                self._ledger.leave(member_name(lane.run_id, lane.lane), int(self._clock.now() * 1000))
 
     def _nudge_other(self, lane: Lane, number: int) -> None:
         """Nudge another lane of the run. Where that fails the sweeper does it: this lane goes on with its own work."""
@@ -291,7 +308,8 @@ class LaneWorker:
         """
         if why not in (Exit.STOP, Exit.FAIL):
             return
-        by = f"lane {lane.lane}: {reason or why.name.lower()}"[:MAX_BY]
+        begins = FAILED_BY if why is Exit.FAIL else "lane "
+        by = f"{begins}{lane.lane}: {reason or why.name.lower()}"[:MAX_BY]
         for other in self._ledger.lanes_of(lane.run_id):
             if other.lane == lane.lane or other.state is LaneState.DONE:
                 continue
@@ -328,6 +346,7 @@ class LaneWorker:
 
     def _continue_or_close(self, run: Run, lane: Lane, why: Exit) -> None:
         """After the last write: ask for the next hop, or close the run."""
+        self._leave_shares(lane)
         # By the state, not by `why`: an operator's command may have turned a pause or rest into READY. WAIT alone is
         # READY for the sweeper, at its due time: asked for now, the next claim would find the input unreachable again.
         if lane.state is LaneState.READY and why is not Exit.WAIT:

@@ -1,8 +1,9 @@
 """The ledger: what a run must remember between two invocations, and who may write it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from notifier.model.membership import Member, Membership
 from notifier.model.preparation import Preparation
 from notifier.model.run import Control, Ending, Lane, LaneState, Run
 from notifier.model.span import Span
@@ -199,6 +200,20 @@ class Ledger(Protocol):
         """Move a due preparation's `due_at_ms`. False when another sweep was first."""
         ...
 
+    # -- lanes that share a rate --------------------------------------------------------------------------------------
+
     def alive(self, now_ms: int) -> int:
-        """How many lanes, of all runs, are being worked on."""
+        """How many lanes, of all runs, share FCM's budget."""
+        ...
+
+    def membership(self, now_ms: int) -> Membership:
+        """Who shares."""
+        ...
+
+    def join(self, members: Mapping[str, Member], now_ms: int) -> Membership:
+        """Enter lanes of runs that have several, or enter them again. Returns who shares now."""
+        ...
+
+    def leave(self, name: str, now_ms: int) -> None:
+        """Let a lane lapse that does not work any more."""
         ...

@@ -26,6 +26,8 @@ EVERY_DEVICE = -1
 """The bits of all devices of a batch, however many it has: -1 has every bit set."""
 EXPIRY = "the sweeper: its files are about to be deleted"
 """Who cancels a run that is older than the days for which what it goes on from is kept."""
+FAILED_BY = "failed: lane "
+"""How `control_by` begins where a lane that failed cancelled the others of its run."""
 PREPARING = "preparing: "
 """How the reason of a lane begins that rests until its audience is made."""
 LEDGER_VERSION = 1

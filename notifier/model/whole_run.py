@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from notifier.model.account import Account
-from notifier.model.run import Control, Ending, Lane, LaneState
+from notifier.model.run import FAILED_BY, Control, Ending, Lane, LaneState
 
 _STATES = (LaneState.RUNNING, LaneState.READY, LaneState.STOPPED, LaneState.PAUSED, LaneState.RESTING, LaneState.DONE)
 """The state of a run is the first of these that a lane of it has: while one is at work the run is."""
@@ -23,7 +23,7 @@ def as_one(lanes: Sequence[Lane]) -> Lane:
         return lanes[0]
     state = next(state for state in _STATES if any(lane.state is state for lane in lanes))
     is_done = state is LaneState.DONE
-    ending = next(ending for ending in _ENDINGS if any(lane.ending is ending for lane in lanes)) if is_done else None
+    ending = _ending_of(lanes) if is_done else None
     account = Account()
     for lane in lanes:
         account.add(lane.account)
@@ -48,10 +48,19 @@ def as_one(lanes: Sequence[Lane]) -> Lane:
     )
 
 
+def _ending_of(lanes: Sequence[Lane]) -> Ending:
+    # The lane that failed may have been cancelled, too, before it could write that: by what it had passed on itself.
+    if any(lane.control_by.startswith(FAILED_BY) and lane.ending is Ending.CANCELLED for lane in lanes):
+        return Ending.FAILED
+    return next(ending for ending in _ENDINGS if any(lane.ending is ending for lane in lanes))
+
+
 def _reason_of(lanes: Sequence[Lane], ending: Ending | None) -> str | None:
     """The reason of the lane that decided the ending; of a run that is not over, of the one that needs somebody."""
     if ending is not None:
-        return next((lane.reason for lane in lanes if lane.ending is ending and lane.reason), None)
+        found = next((lane.reason for lane in lanes if lane.ending is ending and lane.reason), None)
+        passed_on = (lane.control_by for lane in lanes if lane.control_by.startswith(FAILED_BY))
+        return found or (next(passed_on, None) if ending is Ending.FAILED else None)
     for state in (LaneState.STOPPED, LaneState.RESTING, LaneState.READY):
         for lane in lanes:
             if lane.state is state and lane.reason:

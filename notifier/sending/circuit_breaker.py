@@ -56,6 +56,8 @@ class CircuitBreaker(Generic[R]):
         """Devices refused since the last acceptance."""
         self._began_s = self._last_s = now_s
         """When the streak began, and its latest refusal."""
+        self.elsewhere = 0
+        """Devices that other lanes of the run had refused so, each since its last acceptance."""
         self._refused = 0
         """Distinct devices refused so far."""
         self._accepted = 0
@@ -70,7 +72,14 @@ class CircuitBreaker(Generic[R]):
         """So many refusals, and nothing accepted, that the run has to stop."""
         is_lasting = self._last_s - self._began_s >= MIN_LASTING_S
         # The second rule is for an endpoint that refuses most devices and accepts one now and then.
-        return (len(self._streak) >= MIN_REFUSED and is_lasting) or len(self._withheld) >= self._most_withheld
+        # Only with one of its own: the lanes that met the others stop the run themselves.
+        streak = len(self._streak) + self.elsewhere if self._streak else 0
+        return (streak >= MIN_REFUSED and is_lasting) or len(self._withheld) >= self._most_withheld
+
+    @property
+    def streak(self) -> int:
+        """Devices refused since the last acceptance."""
+        return len(self._streak)
 
     def permits(self, now_s: float) -> int:
         """How many requests may go now: few while refusals are outstanding."""

@@ -17,6 +17,7 @@ from notifier.sending.batch import Push
 from notifier.sending.carrier import DRY_RUN, Carrier
 from notifier.sending.circuit_breaker import MIN_REFUSED
 from notifier.sending.endpoint_state import EndpointState
+from notifier.sending.lane_shares import LaneShares
 from notifier.sending.open_pushes import OpenPushes
 from notifier.sending.rate_limit import SharedBudget
 from notifier.sending.refusals import WITHHELD_WINDOW_DIVISOR, Refusals
@@ -36,6 +37,7 @@ class Dispatch:
         budgets: by endpoint, the rate limit of requests where there is one.
         window: how many pushes may be open at once: in flight, queued, or waiting for another attempt.
         on_answer: is called with every answer.
+        shares: the other lanes of the run; None where it has one.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class Dispatch:
         budgets: Mapping[str, SharedBudget],
         window: int,
         on_answer: OnAnswer | None = None,
+        shares: LaneShares | None = None,
     ) -> None:
+        self._shares = shares
         self._transport = transport
         self._clock = clock
         now_s = clock.monotonic()
@@ -63,6 +67,8 @@ class Dispatch:
         self._answers = AnswerHandler(
             self._pushes, self._endpoints, self._refusals, transport, health, clock, draw, on_answer
         )
+        if shares is not None:
+            shares.tally = self._refusals.tally
         self.stop_reason: str | None = None
         """Why the run has to stop; None while it need not."""
 
@@ -130,6 +136,14 @@ class Dispatch:
             if reason is not None:
                 self.drain(reason)
         self._refusals.make_room()
+        if self._shares is not None and self._shares.has_news:
+            self._take_elsewhere(self._shares)
+
+    def _take_elsewhere(self, shares: LaneShares) -> None:
+        """Refusals are judged over the run: by what the other lanes have seen, too."""
+        reason = self._refusals.take_elsewhere(shares.others())
+        if reason is not None:
+            self.drain(reason)
 
     def drain(self, stop_reason: str | None = None) -> None:
         """Start no request from now on: what is not in flight is deferred, what would be asked again too.

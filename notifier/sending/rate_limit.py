@@ -41,6 +41,10 @@ class RateLimit:
             raise ValueError("per_second must be above zero")
         self._per_second = per_second
 
+    def begin_earlier(self, began_s: float) -> None:
+        """The ramp began at this time, if that is earlier: another lane of the run sends for longer."""
+        self._began_s = min(self._began_s, began_s)
+
     def rate(self, now_s: float) -> float | None:
         """Permits a second at this moment; None for no limit."""
         if self._per_second is None:

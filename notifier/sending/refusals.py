@@ -6,6 +6,7 @@ refuses what we send. Each endpoint's circuit breaker is for refusals of everyth
 
 from collections.abc import Callable, Mapping
 
+from notifier.model.membership import Tally
 from notifier.model.outcome import Disposition, Verdict
 from notifier.model.runtime import Clock
 from notifier.sending.batch import Push
@@ -86,6 +87,23 @@ class Refusals:
         """The credentials were replaced: what the old ones were refused proves nothing, and is asked for again."""
         self._pushes.defer_refused(self._withheld.renewed(endpoint.name))
         self._pushes.defer_refused(endpoint.circuit.renewed())
+
+    # -- other lanes --------------------------------------------------------------------------------------------------
+
+    def tally(self) -> Tally:
+        """What this lane has seen of the gateways, for the other lanes of the run."""
+        tally = self._withheld.tally()
+        tally.streaks = {name: one.circuit.streak for name, one in self._endpoints.items() if one.circuit.streak}
+        return tally
+
+    def take_elsewhere(self, tally: Tally) -> str | None:
+        """Judge what is withheld by what the other lanes have seen, too."""
+        for name, endpoint in self._endpoints.items():
+            endpoint.circuit.elsewhere = tally.streaks.get(name, 0)
+        clear, reason = self._withheld.take_elsewhere(tally)
+        for one in clear:
+            self._pushes.end(*one)
+        return reason
 
     # -- when no proof comes ------------------------------------------------------------------------------------------
 

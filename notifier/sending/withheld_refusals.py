@@ -6,6 +6,7 @@ So a wrong setting or message never makes good tokens look dead. Counts by endpo
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
+from notifier.model.membership import Tally
 from notifier.model.outcome import Disposition, Suspicion, Verdict
 from notifier.model.plurals import counted
 
@@ -57,6 +58,43 @@ class WithheldRefusals(Generic[R]):
         """Endpoints and arms that had a device accepted."""
         self._unproven: dict[str, int] = {}
         """By endpoint: refused payloads of arms that had none accepted."""
+        self._elsewhere = Tally()
+        """What other lanes of the run have seen: it is judged over all of them."""
+
+    # -- other lanes --------------------------------------------------------------------------------------------------
+
+    def tally(self) -> Tally:
+        """What this lane has seen."""
+        refused = {f"{group.endpoint}/{group.arm}/{group.suspicion.value}": n for group, n in self._refused.items()}
+        accepted = {f"{endpoint}/{arm}" for endpoint, arm in self._accepted}
+        return Tally(accepted, dict(self._answers), dict(self._dead), refused)
+
+    def take_elsewhere(self, tally: Tally) -> tuple[list[R], str | None]:
+        """Take in what other lanes have seen.
+
+        Returns:
+            The refusals that are clear now, as the devices' own; and the reason to stop the run if it is our fault.
+        """
+        self._elsewhere = tally
+        clear: list[R] = []
+        for group in list(self._withheld):
+            if group.suspicion is Suspicion.PAYLOAD:
+                if self._is_accepted(group.endpoint, group.arm):
+                    clear += self._withheld.pop(group)
+                elif self._refused_of(group) >= MIN_REFUSALS:
+                    return clear, f"payload_refused by {group.endpoint} for arm {group.arm}, over all lanes of the run"
+            elif self._answers_about(group.endpoint, group.suspicion) >= MIN_ANSWERS:
+                if self._is_setting(group.endpoint, group.suspicion):
+                    return clear, f"{STOPS[group.suspicion]}: by {group.endpoint}, over all lanes of the run"
+                clear += self._withheld.pop(group, [])
+        return clear, None
+
+    def _is_accepted(self, endpoint: str, arm: str) -> bool:
+        return (endpoint, arm) in self._accepted or f"{endpoint}/{arm}" in self._elsewhere.accepted
+
+    def _refused_of(self, group: Group) -> int:
+        name = f"{group.endpoint}/{group.arm}/{group.suspicion.value}"
+        return self._refused.get(group, 0) + self._elsewhere.refused.get(name, 0)
 
     @property
     def count(self) -> int:
@@ -103,7 +141,7 @@ class WithheldRefusals(Generic[R]):
         self._refused[group] = self._refused.get(group, 0) + added
         if verdict.suspicion is not Suspicion.PAYLOAD:
             return self._suspect_setting(verdict, group, refusal)
-        if (endpoint, arm) in self._accepted:
+        if self._is_accepted(endpoint, arm):
             return [refusal], None
         self._withheld.setdefault(group, []).append(refusal)
         self._unproven[endpoint] = self._unproven.get(endpoint, 0) + added
@@ -112,7 +150,7 @@ class WithheldRefusals(Generic[R]):
     def _suspect_payload(self, verdict: Verdict, group: Group) -> str | None:
         """The reason to stop, if it is the payload of one arm, or of many."""
         endpoint, arm, _ = group
-        if self._refused[group] >= MIN_REFUSALS:
+        if self._refused_of(group) >= MIN_REFUSALS:
             return f"payload_refused: {verdict.reason} by {endpoint} for arm {arm}"
         unproven = self._unproven[endpoint]
         if unproven < MIN_REFUSALS or unproven < SHARE * self._answers[endpoint]:
@@ -136,7 +174,7 @@ class WithheldRefusals(Generic[R]):
             return [], None
         if not self._is_setting(endpoint, suspicion):
             return self._release(endpoint, suspicion), None
-        besides = self._answers[endpoint] - answers
+        besides = self._answers[endpoint] + self._elsewhere.answers.get(endpoint, 0) - answers
         return [], (
             f"{STOPS[suspicion]}: {self._refusals(endpoint, suspicion)} of {answers} answers of {endpoint} were "
             f"{verdict.reason}" + (f", besides {besides} dead tokens" if besides else "")
@@ -146,8 +184,11 @@ class WithheldRefusals(Generic[R]):
 
     def _answers_about(self, endpoint: str, suspicion: Suspicion) -> int:
         """How many answers say something about it."""
-        dead = self._dead.get(endpoint, 0) if suspicion in _OF_LIVE_TOKENS else 0
-        return self._answers.get(endpoint, 0) - dead
+        elsewhere = self._elsewhere
+        answers = self._answers.get(endpoint, 0) + elsewhere.answers.get(endpoint, 0)
+        if suspicion not in _OF_LIVE_TOKENS:
+            return answers
+        return answers - self._dead.get(endpoint, 0) - elsewhere.dead.get(endpoint, 0)
 
     def _is_cleared(self, endpoint: str, suspicion: Suspicion) -> bool:
         """Whether enough answers say that it is the tokens."""
@@ -160,7 +201,12 @@ class WithheldRefusals(Generic[R]):
 
     def _refusals(self, endpoint: str, suspicion: Suspicion) -> int:
         """How many were refused so, over all arms."""
-        return sum(n for group, n in self._refused.items() if _is_of(group, endpoint, suspicion))
+        here = sum(n for group, n in self._refused.items() if _is_of(group, endpoint, suspicion))
+        return here + sum(
+            n
+            for name, n in self._elsewhere.refused.items()
+            if name.startswith(f"{endpoint}/") and name.endswith(f"/{suspicion.value}")
+        )
 
     def _release(self, endpoint: str, suspicion: Suspicion) -> list[R]:
         """Take out what is withheld for one suspicion, over all arms."""

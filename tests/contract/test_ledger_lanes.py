@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from notifier.model.cursor import Cursor
+from notifier.model.membership import MEMBER_MS, Member, member_name
 from notifier.model.run import Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run, source_of
 from notifier.model.span import Span, spans_of
 from notifier.stores.ledger import DynamoLedger
@@ -199,3 +200,23 @@ class TestItems:
 def test_the_span_of_a_lane_is_its_own() -> None:
     """Together the spans are the audience."""
     assert (Span(0, 1_000, 0, 1, 3), Span(1_000, 2_000, 1, 2, 3), Span(2_000, 2_400, 2, 3, 3)) == SPANS
+
+
+def test_members_who_share(ledger: Any, time: Time) -> None:
+    """Lanes enter themselves, many at once too; all see the same; one that leaves or lapses is none any more."""
+    many = {member_name("r1", n): Member(time.ms + MEMBER_MS, n) for n in range(90)}
+    assert ledger.membership(time.ms).members == {}
+    assert ledger.join(many, time.ms).members == many
+    assert ledger.join({member_name("r2", 0): Member(time.ms + 1, 7)}, time.ms).fcm_users(time.ms) == 91
+    assert ledger.membership(time.ms + 1).fcm_users(time.ms + 1) == 90
+    ledger.leave(member_name("r1", 3), time.ms + 1)
+    assert ledger.alive(time.ms + 1) == 89
+    assert ledger.alive(time.ms + MEMBER_MS) == 0
+
+
+def test_lanes_of_other_runs_are_counted_once(ledger: Any, time: Time) -> None:
+    """A run's only lane by its lease, as releases before do; lanes of several as members."""
+    claim(ledger, time)
+    assert ledger.membership(time.ms).alone == 1
+    ledger.join({"r2_0000": Member(time.ms + MEMBER_MS)}, time.ms)
+    assert ledger.alive(time.ms) == 2

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from notifier.composition.gateways import lane_shares
 from notifier.composition.hop_maker import Gateways, Observers, Ports, Users, make_hop
 from notifier.composition.hops import close_run
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
@@ -20,6 +21,7 @@ from notifier.model.store_error import StoreRefused
 from notifier.model.whole_run import as_one
 from notifier.sending.batch_source import BrokenInput, InputUnreachable, SuppressionUnreadable
 from notifier.sending.hop import Hop
+from notifier.sending.lane_shares import LaneRateLimit
 from notifier.sending.rate_limit import RateLimit
 from tests.twins.audience import MemoryAudience
 from tests.twins.background import TwinBackground
@@ -222,14 +224,19 @@ class TwinHops:
         world = self.world
         self.transport.suppressed = self._suppressed
         per_second = world.per_second or admitted.campaign.per_second or None
+        ports, now_s = self._ports(), world.clock.monotonic()
+        shares = lane_shares(ports, lane)
+        limit = RateLimit(per_second, 0.0, lane.sending_ms / 1000, now_s)
+        if shares is not None:
+            limit = LaneRateLimit(per_second, 0.0, lane.sending_ms / 1000, now_s, shares)
         hop = make_hop(
-            self._ports(),
-            Gateways(self.transport, self.carriers, {}),
+            ports,
+            Gateways(self.transport, self.carriers, {}, shares),
             Users(
                 lambda cursor: world.audience(cursor, lane.span),
                 suppressed=self._suppressed,
             ),
-            RateLimit(per_second, 0.0, lane.sending_ms / 1000, world.clock.monotonic()),
+            limit,
             lane,
             admitted,
             deadline,

@@ -1,11 +1,12 @@
 """The ledger in memory: methods and exceptions of `DynamoLedger`, over one dictionary."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from notifier.model.account import Account
+from notifier.model.membership import Member, Membership, lapsed
 from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import (
     HAND_OVER_MS,
@@ -52,6 +53,7 @@ class MemoryLedger:
         self._owners: dict[LaneKey, str] = {}
         self._campaigns: dict[str, str] = {}
         self.preparations: dict[str, Preparation] = {}
+        self._members: dict[str, Member] = {}
         self.too_new: set[str] = set()
         """Runs that a release which knows one lane only leaves alone."""
         self.approved: dict[tuple[str, str], str] = {}
@@ -386,9 +388,24 @@ class MemoryLedger:
         return True
 
     def alive(self, now_ms: int) -> int:
-        """How many lanes are being worked on."""
+        """How many lanes share FCM's budget."""
+        return self.membership(now_ms).fcm_users(now_ms)
+
+    def membership(self, now_ms: int) -> Membership:
+        """Who shares."""
         soon = range(now_ms, now_ms + LEASE_MS + 1)
-        return sum(1 for lane in self._lanes.values() if lane.state is LaneState.RUNNING and lane.due_at_ms in soon)
+        lanes = [lane for lane in self._lanes.values() if lane.span is None and lane.state is LaneState.RUNNING]
+        return Membership(dict(self._members), sum(lane.due_at_ms in soon for lane in lanes))
+
+    def join(self, members: Mapping[str, Member], now_ms: int) -> Membership:
+        """Enter lanes, or enter them again."""
+        self._members |= members
+        return self.membership(now_ms)
+
+    def leave(self, name: str, now_ms: int) -> None:
+        """Let a lane lapse."""
+        if name in self._members:
+            self._members[name] = lapsed(self._members[name], now_ms)
 
     # -- plumbing -----------------------------------------------------------------------------------------------------
 

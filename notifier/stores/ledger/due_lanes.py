@@ -56,8 +56,8 @@ class DueLanes(Table):
         )
         return self._update_if_met(lane_key(lane.run_id, lane.lane), update) is not None
 
-    def alive(self, now_ms: int) -> int:
-        """How many lanes have a worker right now: they share FCM's budget."""
+    def running_alone(self, now_ms: int) -> int:
+        """How many lanes have a worker right now, of runs that have one lane."""
         # A running lane is due when its lease ends: between now and one lease from now.
         leased = Key("due").eq(LANE) & Key("due_at").between(now_ms, now_ms + LEASE_MS)
         answer = self._client.query(
