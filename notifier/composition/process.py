@@ -19,6 +19,7 @@ from notifier.composition.library import S3Library, is_approved, role_of
 from notifier.composition.settings import Mode, Settings
 from notifier.events.announcement import EventBridgeAnnouncer
 from notifier.events.audience_call import AudienceCall
+from notifier.events.concurrency import read_concurrency
 from notifier.events.continuation import LambdaContinuation
 from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission
@@ -50,6 +51,7 @@ class Process:
 
     Args:
         s3: a boto3 S3 client.
+        lambda_: a boto3 Lambda client.
     """
 
     settings: Settings
@@ -64,6 +66,7 @@ class Process:
     audiences: AudienceCall
     keys: GatewayKeys
     s3: Any
+    lambda_: Any = None
 
     @property
     def ports(self) -> Ports:
@@ -95,7 +98,13 @@ class Process:
 
     def lane_plan(self) -> LanePlan:
         """What plans the lanes of a run that begins."""
-        return LanePlan(self.library, self.results, self.ledger)
+        return LanePlan(self.library, self.results, self.ledger, self._room_for_lanes)
+
+    def _room_for_lanes(self) -> int:
+        """How many lanes the account's concurrency allows besides those that work already."""
+        allowed = read_concurrency(self.lambda_, self.settings.worker_function).for_lanes
+        # This lane is among those that work.
+        return max(allowed - self.ledger.alive(int(self.clock.now() * 1000)) + 1, 1)
 
     def final_cut(self) -> FinalCut:
         """What cuts prepared audiences when their runs begin."""
@@ -149,6 +158,7 @@ def aws_process(settings: Settings) -> Process:
         announcer=EventBridgeAnnouncer(session.client("events", config=config)),
         keys=gateway_keys(settings, session.client("secretsmanager", config=_patience(config, 3, 5, tries=2)), clock),
         s3=s3,
+        lambda_=session.client("lambda", config=config),
     )
 
 

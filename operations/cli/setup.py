@@ -8,7 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from notifier.composition.settings import Mode
+from notifier.events.concurrency import KEPT_FREE, read_concurrency
 from notifier.events.triggers import SUFFIXES
+from notifier.model.plurals import counted
+from notifier.model.span import MAX_LANES
 from operations.cli.check import Check, guarded
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
@@ -55,6 +58,7 @@ def checks(cloud: Cloud) -> Iterator[Check]:
     variables: Mapping[str, str] = configuration["Environment"]["Variables"]
     yield mode_check(variables.get("MODE", ""))
     yield from guarded("notification", partial(notification_check, cloud, configuration["FunctionArn"]))
+    yield from guarded("concurrency", partial(concurrency_check, cloud))
     yield from gateway_checks(cloud, variables)
     yield from guarded("mail", partial(mail_checks, cloud))
 
@@ -64,6 +68,19 @@ def mode_check(mode: str) -> Check:
     if mode == Mode.LIVE:
         return Check("mode", True, "live: phones ring")
     return Check("mode", True, "rehearse: everything runs, no phone rings (sam deploy --parameter-overrides Mode=live)")
+
+
+def concurrency_check(cloud: Cloud) -> Iterator[Check]:
+    """Over how many lanes a run can be spread: what is reserved for the worker, and the account's limit."""
+    found = read_concurrency(cloud.client("lambda"), cloud.deployment.worker)
+    reserved = "nothing reserved for the worker" if found.reserved is None else f"{found.reserved} for the worker"
+    finding = (
+        f"{found.account:,} invocations at once in this account, {reserved} (WorkerConcurrency), "
+        f"{found.unreserved:,} unreserved: up to {counted(min(found.for_lanes, MAX_LANES), 'lane')} at work"
+    )
+    mend = "ask AWS for more: Service Quotas, Lambda, Concurrent executions"
+    # One lane is enough for most runs; an account with no room beside it is not.
+    yield Check("concurrency", found.unreserved > KEPT_FREE or found.reserved is not None, finding, mend)
 
 
 def notification_check(cloud: Cloud, worker_arn: str) -> Iterator[Check]:

@@ -13,6 +13,10 @@ from sandbox.local_lambda.service import LocalLambda
 
 _PREFIX: Final = "/2015-03-31/functions/"
 _KILL: Final = "/sandbox/kill/"
+_ACCOUNT_SETTINGS: Final = "/2016-08-19/account-settings"
+_CONCURRENCY_PREFIX: Final = "/2019-09-30/functions/"
+ACCOUNT_CONCURRENCY: Final = 1_000
+"""Lambda's default for an account and region that is not new."""
 _JSON: Final = (("Content-Type", "application/json"),)
 
 
@@ -39,6 +43,10 @@ class LambdaApi:
                     return self._invoke(asked)
                 case "DELETE":
                     return self._delete_version(asked)
+                case _ if path.startswith(_ACCOUNT_SETTINGS):
+                    return self._account_settings()
+                case _ if path.endswith("/concurrency"):
+                    return self._concurrency(path)
                 case _ if path.endswith("/versions"):
                     return self._list_versions(asked)
                 case _ if path.endswith("/aliases"):
@@ -88,6 +96,18 @@ class LambdaApi:
             "State": "Active",
         }
         return _json({"Configuration": configuration} if whole else configuration)
+
+    def _account_settings(self) -> Reply:
+        functions = self._service.functions
+        reserved = sum(functions.get(name).concurrency or 0 for name in functions.names())
+        left = ACCOUNT_CONCURRENCY - reserved
+        limits = {"ConcurrentExecutions": ACCOUNT_CONCURRENCY, "UnreservedConcurrentExecutions": left}
+        return _json({"AccountLimit": limits, "AccountUsage": {"FunctionCount": len(functions.names())}})
+
+    def _concurrency(self, path: str) -> Reply:
+        name = unquote(path).removeprefix(_CONCURRENCY_PREFIX).removesuffix("/concurrency")
+        reserved = self._service.functions.get(name_and_qualifier(name)[0]).concurrency
+        return _json({} if reserved is None else {"ReservedConcurrentExecutions": reserved})
 
     def _list_versions(self, asked: Asked) -> Reply:
         name, _ = _target(asked, "/versions")

@@ -94,12 +94,16 @@ def _calls(who: str, service: str, asked: Asked) -> Iterator[Call]:  # noqa: C90
         case "dynamodb":
             yield from _dynamodb(who, target, json.loads(asked.body), place)
         case "lambda":
-            path = unquote(url.path).removeprefix("/2015-03-31/functions/").rstrip("/")
-            name, _, what = path.partition("/")
+            if url.path.startswith("/2016-08-19/account-settings"):
+                yield Call(who, "lambda:GetAccountSettings", "*")
+                return
+            path = unquote(url.path).removeprefix("/2015-03-31/functions/").removeprefix("/2019-09-30/functions/")
+            name, _, what = path.rstrip("/").partition("/")
             action = {
                 ("POST", "invocations"): "InvokeFunction",
                 ("GET", "versions"): "ListVersionsByFunction",
                 ("GET", "aliases"): "ListAliases",
+                ("GET", "concurrency"): "GetFunctionConcurrency",
                 ("DELETE", ""): "DeleteFunction",
             }[asked.method, what]
             arn = name if name.startswith("arn:") else place.arn("lambda", f"function:{name}")
