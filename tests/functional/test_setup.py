@@ -54,6 +54,7 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
     assert {name: check.fine for name, check in checked.items()} == {
         "mode": True,
         "notification": True,
+        "concurrency": True,
         "FCM secret": True,
         "FCM dry run": True,
         "APNs secret": True,
