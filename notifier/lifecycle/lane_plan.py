@@ -3,7 +3,7 @@
 Only a prepared audience is spread: its manifest says with which record each part begins. Everything else is one lane.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -96,17 +96,23 @@ class LanePlan:
         # The parts that the run sends, and no others: the lanes would be those of another audience.
         if not found.parts or tuple(part.pinned for part in found.parts) != admitted.parts:
             return ()
-        wanted = wanted_lanes(admitted.campaign, found)
+        # The final cut's manifest has no counts. Those of the audience that was cut are near enough for a rule.
+        devices = found.devices or self._manifests.prepared_audience(admitted.prepared).devices
+        wanted = wanted_lanes(admitted.campaign, devices)
         if wanted == 1:
             return ()
         return spans_of([part.first_record for part in found.parts], found.end, min(wanted, self._room()))
 
 
-def wanted_lanes(campaign: Campaign, audience: PreparedAudience) -> int:
-    """How many lanes a campaign wants: as many as it says, or by the devices of Apple's."""
+def wanted_lanes(campaign: Campaign, devices: Mapping[str, int]) -> int:
+    """How many lanes a campaign wants: as many as it says, or by the devices of Apple's.
+
+    Args:
+        devices: by gateway.
+    """
     if campaign.lanes is not None:
         return campaign.lanes
     # Tests are few, and a rate of the campaign's own is reached by one lane.
     if campaign.test or campaign.per_second is not None:
         return 1
-    return max(1, min(audience.devices.get("apns", 0) // DEVICES_A_LANE, MOST_BY_RULE))
+    return max(1, min(devices.get("apns", 0) // DEVICES_A_LANE, MOST_BY_RULE))

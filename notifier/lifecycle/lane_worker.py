@@ -172,6 +172,8 @@ class LaneWorker:
                 # Earlier requests are out and unsettled. More of them only if their batches can be settled this time.
                 # By the control of this moment: a run cancelled when it was claimed may have been resumed meanwhile.
                 lane = self._prove_writable(run, lane)
+            # Last: every call above may have read the lane again, and the ledger has this only with the first advance.
+            lane = with_cut(lane, admitted)
         except StillPreparing as error:
             return self._leave_preparing(run, lane, error)
         except NotAdmitted as error:
@@ -259,7 +261,7 @@ class LaneWorker:
             raise StoreRefused(f"state_refused: {error}") from error
         campaign = admitted.campaign
         self._log.info(Action.OPENED, campaign=campaign.id, parts=len(admitted.parts), rehearse=admitted.rehearse)
-        return with_cut(lane, admitted), admitted
+        return lane, admitted
 
     def _open_lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> Lane:
         """Enter and nudge the further lanes of a run that has several. The first lane does so before it sends."""

@@ -78,6 +78,11 @@ class Pool:
             environment.kill()
         return len(every)
 
+    def busy(self) -> list[Environment]:
+        """The environments that are at work."""
+        with self._lock:
+            return list(self._busy)
+
     def close(self) -> None:
         """Ends every environment; nothing is run any more."""
         with self._lock:

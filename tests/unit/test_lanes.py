@@ -66,11 +66,11 @@ class TestPlan:
 
     def test_wanted(self) -> None:
         """As many as the campaign says; else one, and one more for each 400,000 devices of Apple's."""
-        audience = PreparedAudience((), {"apns": 5 * DEVICES_A_LANE, "fcm": 10**8})
+        audience = {"apns": 5 * DEVICES_A_LANE, "fcm": 10**8}
         assert wanted_lanes(campaign(lanes=3), audience) == 3
         assert wanted_lanes(campaign(), audience) == 5
-        assert wanted_lanes(campaign(), PreparedAudience((), {"apns": 2 * DEVICES_A_LANE - 1})) == 1
-        assert wanted_lanes(campaign(), PreparedAudience((), {"apns": 10**9})) == MOST_BY_RULE
+        assert wanted_lanes(campaign(), {"apns": 2 * DEVICES_A_LANE - 1}) == 1
+        assert wanted_lanes(campaign(), {"apns": 10**9}) == MOST_BY_RULE
         assert wanted_lanes(campaign(per_second=1_000), audience) == 1
         assert wanted_lanes(campaign(test=True), audience) == 1
 
@@ -82,11 +82,14 @@ class TestPlan:
 
         class Manifests:
             def prepared_audience(self, manifest: str) -> PreparedAudience:
-                assert manifest == "m"
-                return PreparedAudience(parts)
+                # The cut's has the parts, that of the audience before it the counts.
+                return {
+                    "m": PreparedAudience(parts),
+                    "before": PreparedAudience((), {"apns": 3 * DEVICES_A_LANE}),
+                }[manifest]
 
         pinned = tuple(part.pinned for part in parts)
-        admitted = AdmittedCampaign(campaign(**{"lanes": 4, **members}), pinned, False, (), False)
+        admitted = AdmittedCampaign(campaign(**{"lanes": 4, **members}), pinned, False, (), False, prepared="before")
 
         def plan(lane: Lane = ONLY_LANE, admitted: AdmittedCampaign = admitted, room: int = room) -> tuple[Span, ...]:
             return LanePlan(Manifests(), results, ledger, lambda: room).of(RUN, lane, admitted)
@@ -106,6 +109,10 @@ class TestPlan:
         assert len(self.planned(room=2)[0]()) == 2
         plan, results = self.planned(room=1)
         assert (plan(), results.states) == ((), {})
+
+    def test_by_the_devices_of_the_audience_before_the_cut(self) -> None:
+        """A campaign that says nothing is spread by them."""
+        assert len(self.planned(lanes=None)[0]()) == 3
 
     def test_one_lane(self) -> None:
         """A run that began as one lane stays one; so does one of other parts than the manifest's, or an inline one."""
