@@ -1,8 +1,10 @@
 """`audit`: proves, from the objects in S3 alone, that a run sent what was decided."""
 
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import typer
@@ -11,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from operations.cli.cloud import Cloud
-from operations.cli.deployment import find_deployment
+from operations.cli.deployment import Deployment, find_deployment
 from operations.cli.errors import ExitCode, reports_errors
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json
 from reporting.proof.audit import Progress as OnProgress
@@ -33,13 +35,24 @@ def audit(run: RunName, stack: Stack = None, stack_file: StackFile = None, as_js
     cloud = Cloud(find_deployment(stack, stack_file))
     run_id = cloud.run_id_of(run)
     with _progress(quiet=as_json) as on_progress:
-        found = audited(cloud.client("s3"), cloud.deployment.bucket, run_id, on_progress)
+        found = audited(
+            cloud.client("s3"),
+            cloud.deployment.bucket,
+            run_id,
+            on_progress,
+            make_client=functools.partial(_s3, cloud.deployment),
+        )
     if as_json:
         print_json(msgspec.to_builtins(found) | {"in_words": found.in_words})
     else:
         _print(found)
     if found.conclusion is not Conclusion.PROVED:
         raise typer.Exit(ExitCode.NOT_FINE)
+
+
+def _s3(deployment: Deployment) -> Any:
+    """The second process's client."""
+    return Cloud(deployment).client("s3")
 
 
 @contextmanager

@@ -8,13 +8,16 @@ It streams: one part of the audience lies on disk and one batch in memory, whate
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from notifier.audience.local import read_local_head
+from notifier.model.account import Account
 from notifier.model.audience_faults import BrokenFile
 from notifier.model.audience_request import read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
@@ -22,6 +25,7 @@ from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Part, re
 from notifier.model.preparation import ManifestParts
 from notifier.model.run import Source
 from notifier.model.summary import Summary
+from notifier.sending.batch import BATCH_SIZE
 from reporting.proof.batches import BatchAuditor
 from reporting.proof.cut import with_cut
 from reporting.proof.erased import Erasures
@@ -38,6 +42,9 @@ from reporting.proof.pinned import fetch
 from reporting.proof.totals import check_totals
 from reporting.proof.walk import COMPLETED, Walk
 
+SPLIT_FROM = 200_000
+"""Users from which a second process is worth its start of a second or two."""
+_FIRST_SHARE = 0.55
 _REPORT_EVERY = 20
 """Batches between two reports of the progress."""
 
@@ -45,14 +52,24 @@ Progress = Callable[[int, int], object]
 """Is called with the users audited so far, and all of them."""
 
 
-def audit(client: Any, bucket: str, run_id: str, on_progress: Progress = lambda _, __: None) -> Audit:
+def audit(
+    client: Any,
+    bucket: str,
+    run_id: str,
+    on_progress: Progress = lambda _, __: None,
+    *,
+    make_client: Callable[[], Any] | None = None,
+    split_from: int = SPLIT_FROM,
+) -> Audit:
     """Audit a run.
 
     Args:
         client: a boto3 S3 client. Nothing else is asked.
         bucket: the stack's.
+        make_client: makes such a client in another process, so that a large run is audited by two. It is sent there.
+        split_from: the number of users from which that is done.
     """
-    chain = _Chain(client, bucket, run_id, on_progress)
+    chain = _Chain(client, bucket, run_id, on_progress, make_client, split_from)
     try:
         chain.follow()
     except NotProved as error:
@@ -71,7 +88,17 @@ def content_hash(campaign: Campaign, parts: tuple[Part, ...]) -> str:
 class _Chain:
     """One audit: the links that hold so far, and what the next ones need."""
 
-    def __init__(self, client: Any, bucket: str, run_id: str, on_progress: Progress) -> None:
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        run_id: str,
+        on_progress: Progress,
+        make_client: Callable[[], Any] | None,
+        split_from: int,
+    ) -> None:
+        self._make_client = make_client
+        self._split_from = split_from
         self._client = client
         self._bucket = bucket
         self._run_id = run_id
@@ -101,10 +128,10 @@ class _Chain:
             if left_out.excluded:
                 self._holds("final cut", f"{left_out.excluded:,} users were left out when the run began, as listed")
             self._written_once(summary)
-            auditor = self._batches(admitted, summary, Path(folder))
-            auditor.account.add(left_out)
+            account = self._batches(admitted, summary, Path(folder))
+            account.add(left_out)
         place = f"s3://{self._bucket}/summaries/run_id={self._run_id}/summary.json"
-        check_totals(auditor.account, summary, place, erased=self._erasures.users > 0)
+        check_totals(account, summary, place, erased=self._erasures.users > 0)
         self._holds(
             "summary", f"{summary.status}: {summary.users:,} users, {summary.devices:,} devices, as the rows say"
         )
@@ -193,25 +220,95 @@ class _Chain:
             raise NotProved(f"s3://{self._bucket}/{found[0]}", found[1])
         self._holds("settlements", "each was written once, before the run's end")
 
-    def _batches(self, admitted: Admitted, summary: Summary, folder: Path) -> BatchAuditor:
-        walk = Walk(self._client, self._bucket, self._run_id, admitted, self._erasures)
-        auditor = BatchAuditor(self._run_id, admitted.campaign, walk.excluded(), strict=summary.status == COMPLETED)
-        read = 0
-        try:
-            for number, records, objects in walk.batches(folder):
-                auditor.check(number, records, objects)
-                read += len(records)
-                if number % _REPORT_EVERY == 0:
-                    self._on_progress(read, summary.users)
-        finally:
-            self._rows = auditor.rows
-        self._on_progress(read, summary.users)
-        arms = ", ".join(f"{name} {arm.assigned:,}" for name, arm in auditor.account.arms.items())
+    def _batches(self, admitted: Admitted, summary: Summary, folder: Path) -> Account:
+        place = _Place(self._bucket, self._run_id, admitted, self._erasures, strict=summary.status == COMPLETED)
+        shares = self._shares(place, summary, folder)
+        self._rows = sum(share.rows for share in shares)
+        for share in shares:
+            share.raise_fault()
+        account = shares[0].account
+        for share in shares[1:]:
+            account.add(share.account)
+        self._on_progress(summary.users, summary.users)
+        arms = ", ".join(f"{name} {arm.assigned:,}" for name, arm in account.arms.items())
         self._holds("arms", f"every user's by the public hash: {arms}")
-        ended = f"; {auditor.unsettled:,} batches were not settled" if auditor.unsettled else ""
-        self._holds("rows", f"{auditor.rows:,}: one for each device, nothing more, nothing missing{ended}")
-        self._holds("dead tokens", f"{auditor.dead_tokens:,}, each of a rejected device of its user")
-        return auditor
+        unsettled = sum(share.unsettled for share in shares)
+        ended = f"; {unsettled:,} batches were not settled" if unsettled else ""
+        self._holds("rows", f"{self._rows:,}: one for each device, nothing more, nothing missing{ended}")
+        dead = sum(share.dead_tokens for share in shares)
+        self._holds("dead tokens", f"{dead:,}, each of a rejected device of its user")
+        return account
+
+    def _shares(self, place: "_Place", summary: Summary, folder: Path) -> list["_Share"]:
+        """All batches, by one process or by two: of a large run a second one takes what is behind the middle."""
+        total = summary.users
+        if self._make_client is None or total < self._split_from:
+            return [_checked(self._client, place, folder, 0, None, lambda done: self._on_progress(done, total))]
+        # The second one also reads the records before its own, and so gets fewer.
+        middle = int(total * _FIRST_SHARE) // BATCH_SIZE
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            second = pool.submit(_checked_elsewhere, self._make_client, place, middle)
+
+            def progress(done: int) -> None:
+                self._on_progress(min(int(done / _FIRST_SHARE), total), total)
+
+            first = _checked(self._client, place, folder, 0, middle, progress)
+            return [first, second.result()]
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """What a process needs to know of a run to check a share of it. Every member can be sent to another process."""
+
+    bucket: str
+    run_id: str
+    admitted: Admitted
+    erasures: Erasures
+    strict: bool
+
+
+class _Share(msgspec.Struct, frozen=True):
+    """What came of some batches: their counts, and the first fault."""
+
+    account: Account
+    rows: int
+    dead_tokens: int
+    unsettled: int
+    not_proved: tuple[str, str] | None = None
+    cannot_prove: str | None = None
+
+    def raise_fault(self) -> None:
+        """Raises NotProved or CannotProve, as the share's process did."""
+        if self.not_proved is not None:
+            raise NotProved(*self.not_proved)
+        if self.cannot_prove is not None:
+            raise CannotProve(self.cannot_prove)
+
+
+def _checked_elsewhere(make_client: Callable[[], Any], place: _Place, first: int) -> _Share:
+    """In the second process: everything from a batch on."""
+    with tempfile.TemporaryDirectory(prefix="notifier-audit-") as folder:
+        return _checked(make_client(), place, Path(folder), first, None, lambda _: None)
+
+
+def _checked(
+    client: Any, place: _Place, folder: Path, first: int, end: int | None, on_progress: Callable[[int], object]
+) -> _Share:
+    walk = Walk(client, place.bucket, place.run_id, place.admitted, place.erasures)
+    auditor: BatchAuditor | None = None
+    not_proved = cannot_prove = None
+    try:
+        auditor = BatchAuditor(place.run_id, place.admitted.campaign, walk.excluded(), strict=place.strict)
+        for number, records, objects in walk.batches(folder, first, end):
+            auditor.check(number, records, objects)
+            if number % _REPORT_EVERY == 0:
+                on_progress(number * BATCH_SIZE + len(records))
+    except NotProved as error:
+        not_proved = (error.place, error.problem)
+    except CannotProve as error:
+        cannot_prove = str(error)
+    if auditor is None:
+        return _Share(Account(), 0, 0, 0, not_proved, cannot_prove)
+    return _Share(auditor.account, auditor.rows, auditor.dead_tokens, auditor.unsettled, not_proved, cannot_prove)
 
 
 def _campaign_of(name: str, head: BatchFileHead) -> Campaign:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
 from notifier.model.cut import CUT_LIST
-from notifier.model.run import Source, source_of
+from notifier.model.run import Source, batch_name, source_of
 from notifier.model.summary import Summary
 from reporting.proof.erased import PREFIX, Erasures, Tombstone
 from reporting.proof.finding import CannotProve, NotProved
@@ -131,11 +131,15 @@ def _ms(at: datetime) -> int:
 class ByBatch:
     """The objects of batches under a prefix, in the order of their numbers, fetched ahead by a few threads."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str, pool: ThreadPoolExecutor, erasures: Erasures) -> None:
+    def __init__(
+        self, client: Any, bucket: str, prefix: str, pool: ThreadPoolExecutor, erasures: Erasures, first: int = 0
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
         self._erasures = erasures
+        # Names of before the first batch are somebody else's to judge.
+        self._after = f"{prefix}{batch_name(first, 0)}" if first else ""
         self._objects = self._fetched(pool)
         self._next = next(self._objects, None)
 
@@ -159,7 +163,9 @@ class ByBatch:
             raise NotProved(self._next.key, "a batch that the audience does not have")
 
     def _keys(self) -> Iterator[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix, StartAfter=self._after
+        )
         for page in pages:
             for found in page.get("Contents", ()):
                 # `_probe` proves the folder writable, and query engines pass over such names.

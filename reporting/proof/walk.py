@@ -1,11 +1,11 @@
 """Walks over a run: the records of its audience in batches, each with what is in S3 for it. One batch is in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from notifier.audience import FileKind, IdSet, read_ids
+from notifier.audience import FileKind, read_ids
 from notifier.audience.local import parser_for, read_local
 from notifier.model.audience_faults import AudienceChanged, BrokenFile
 from notifier.model.batch_file import PinnedObject
@@ -30,21 +30,26 @@ class Walk:
         self._admitted = admitted
         self._erasures = erasures
 
-    def excluded(self) -> IdSet:
+    def excluded(self) -> Container[str]:
         """The user ids of the campaign's exclude list. Raises CannotProve."""
         if not self._admitted.exclude:
-            return IdSet()
+            # An empty IdSet would hash every id to find nothing.
+            return frozenset()
         objects = [self._erasures.now(part)[0] for part in self._admitted.exclude]
         try:
             return read_ids(self._client, objects)
         except AudienceChanged as error:
             raise CannotProve(f"exclude: {error}") from None
 
-    def batches(self, folder: Path) -> Iterator[tuple[int, list[object], BatchObjects]]:
+    def batches(
+        self, folder: Path, first: int = 0, end: int | None = None
+    ) -> Iterator[tuple[int, list[object], BatchObjects]]:
         """Number, records and objects of each batch, in their order.
 
         Args:
             folder: an empty one, for two parts of the audience at a time.
+            first: the first batch. The parts before it are read all the same, because records are counted.
+            end: the batch before which to stop; None for the end of the audience.
 
         Raises:
             NotProved: bytes that are not those that were pinned, or objects of batches that the audience does not have.
@@ -52,11 +57,15 @@ class Walk:
         """
         with ThreadPoolExecutor(READERS) as pool:
             rows, excluded, dead, deferred = (
-                ByBatch(self._client, self._bucket, f"{name}/run_id={self._run_id}/", pool, self._erasures)
+                ByBatch(self._client, self._bucket, f"{name}/run_id={self._run_id}/", pool, self._erasures, first)
                 for name in ("rows", "excluded", "dead-tokens", "deferred")
             )
             try:
                 for number, records in enumerate(self._records(folder, pool)):
+                    if number < first:
+                        continue
+                    if number == end:
+                        return
                     objects = BatchObjects(
                         rows.take(number), excluded.take(number), dead.take(number), deferred.take(number)
                     )

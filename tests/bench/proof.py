@@ -4,6 +4,7 @@ The run is made by the worker's own code with made-up answers, in moto in anothe
 """
 
 import argparse
+import functools
 import multiprocessing
 import resource
 import time
@@ -69,10 +70,11 @@ def main() -> None:
     server.terminate()
 
 
-def timed(endpoint: str, bucket: str, run_id: str) -> None:
+def timed(endpoint: str, bucket: str, run_id: str, two: bool = True) -> None:
     before = peak_mb()
     began, cpu = time.perf_counter(), time.process_time()
-    found = audit(client_of("s3", endpoint), bucket, run_id)
+    make_client = functools.partial(client_of, "s3", endpoint) if two else None
+    found = audit(client_of("s3", endpoint), bucket, run_id, make_client=make_client)
     took, busy = time.perf_counter() - began, time.process_time() - cpu
     memory = f"{peak_mb():.0f} MB ({before:.0f} before)"
     print(f"{found.in_words}: {found.rows:,} rows in {took:.1f} s ({busy:.1f} s of CPU), {memory}")

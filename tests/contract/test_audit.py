@@ -1,5 +1,6 @@
 """The audit of a run: proved when nothing was touched, and each tampering found at its first place."""
 
+import functools
 import gzip
 import json
 import re
@@ -88,7 +89,24 @@ def test_proved(untouched: MadeRun) -> None:
         "batch file", "approval", "campaign", "audience", "settlements", "arms", "rows", "dead tokens", "summary",
     ]  # fmt: skip
     assert found.rows == untouched.account.devices
-    assert seen[-1] == len(PEOPLE)
+    assert seen[-1] == untouched.account.users
+
+
+def test_two_processes_say_what_one_says(s3: Any) -> None:
+    """A large run is audited by two processes: the same links, and a fault of either's share is found."""
+    run = made(s3, suppressed=["user-1-000000005"])
+    make_client = functools.partial(client_of, "s3", s3.meta.endpoint_url)
+    one = audited(run)
+    assert one.conclusion is Conclusion.PROVED
+
+    def by_two() -> Audit:
+        return audit(run.client, run.bucket, run.run_id, make_client=make_client, split_from=0)
+
+    assert by_two() == one
+    rows(lambda lines: lines[3].update(user_id="somebody"), "batch=00000002.json.gz")(run)
+    assert by_two().place.endswith("batch=00000002.json.gz")
+    rows(lambda lines: lines[3].update(user_id="somebody"))(run)
+    assert by_two().place.endswith(FIRST)
 
 
 def test_a_run_that_was_ended_early(s3: Any) -> None:
