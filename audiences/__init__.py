@@ -3,6 +3,7 @@
 The modules in the order of the data's way:
 
 - `sources`: which files: keys, prefixes and globs become pinned objects, before a byte of them is read.
+- `rooms`: which objects a request may name at all.
 - `fetch`: pinned objects become files of this attempt.
 - `raw`: files of any format become raw rows: lines of JSON text with a number.
 - `rows`: raw rows become clean rows, by SQL where it can prove them clean, else by the worker's own reader.

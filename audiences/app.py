@@ -29,6 +29,7 @@ from audiences.engines.port import Limits as QueryLimits
 from audiences.faults import AudienceFault
 from audiences.manifest_format import NAME, Manifest, folder_of
 from audiences.request import Resolver, order_of
+from audiences.rooms import Rooms
 from audiences.run_cut import S3Cutter
 from audiences.run_preparation import Maker, Progress, RunPreparation, in_words
 from audiences.store import PreparationStore
@@ -124,7 +125,7 @@ class S3Maker:
 
     Args:
         bucket: the stack's.
-        environment: what Lambda says of the function, and `STORAGE_MB`.
+        environment: what Lambda says of the function, `STORAGE_MB` and `AUDIENCE_BUCKET_ARNS`.
         now: seconds since the epoch.
     """
 
@@ -142,13 +143,16 @@ class S3Maker:
         self._destination = Bucket(client, bucket)
         self._memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"))
         self._storage_mb = int(environment.get("STORAGE_MB", "2048"))
+        self._rooms = Rooms.of_arns(bucket, environment.get("AUDIENCE_BUCKET_ARNS", ""))
 
     def __call__(self, preparation: Preparation, work: Path, on_progress: Progress) -> str:
         """Make the audience and return the key of its manifest. Raises StillQuerying."""
         queries, now_s = Queries.decode(preparation.queries), self._now()
         # By the time of the first attempt: the audience's id stays the same while a warehouse is at work.
-        resolver = Resolver(self._client, self._destination.bucket, preparation.bucket, queries.began_s or now_s)
         request = msgspec.json.decode(preparation.request)
+        rooms = msgspec.structs.replace(self._rooms, is_batch_file=bool(request.get(IN_BATCH_FILE)))
+        stack = self._destination.bucket
+        resolver = Resolver(self._client, stack, preparation.bucket, queries.began_s or now_s, rooms)
         # What the worker adds is no part of who is in it. But it is of the audience's id: it decides about the parts.
         resolved = resolver.resolve({n: value for n, value in request.items() if n not in (LANES, IN_BATCH_FILE)})
         resolved = msgspec.structs.replace(resolved, request=request)
@@ -173,7 +177,8 @@ class S3Maker:
     def costs(self, request: Mapping[str, Any], bucket: str) -> dict[str, Any]:
         """What making an audience would read, a sentence for each engine: `costs`; or `fault`, in words for people."""
         try:
-            resolved = Resolver(self._client, self._destination.bucket, bucket, self._now()).resolve(request)
+            stack, now_s = self._destination.bucket, self._now()
+            resolved = Resolver(self._client, stack, bucket, now_s, self._rooms).resolve(request)
             queried = [one for one in resolved.sources if one.query is not None and one.engine != "duckdb"]
             found = [self._warehouses.cost(one.engine, one.query) for one in queried if one.query is not None]
         except (AudienceFault, AudienceChanged, AudienceDenied, AudienceUnreachable) as error:

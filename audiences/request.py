@@ -5,7 +5,7 @@ fetch:   pinned objects ── files of this attempt ── queries are run over
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,9 @@ from audiences.faults import AudienceFault
 from audiences.fetch import fetch
 from audiences.manifest_format import audience_id
 from audiences.queries import NamedQuery, about_key, check_name, free_query, read_query, sql_key, with_values
+from audiences.rooms import Rooms
 from audiences.run_query import pinned_query, run_locally
-from audiences.sources import InputFile, pinned_files
+from audiences.sources import InputFile, pinned_files, split
 from notifier.audience.pin import pin_parts
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Part
@@ -94,13 +95,17 @@ class Resolver:
         stack: the bucket that has `queries/` and `standing/`.
         bucket: of names without one: the batch file's.
         now_s: what a warehouse's query is pinned by, whose tables are not.
+        rooms: what a request may name; None for all that the reader's own rights reach, as on a laptop.
     """
 
-    def __init__(self, client: "S3Client", stack: str, bucket: str, now_s: float | None = None) -> None:
+    def __init__(
+        self, client: "S3Client", stack: str, bucket: str, now_s: float | None = None, rooms: Rooms | None = None
+    ) -> None:
         self._client = client
         self._stack = stack
         self._bucket = bucket
         self._now_s = time.time() if now_s is None else now_s
+        self._rooms = rooms
         self._stored: dict[tuple[str, str], NamedQuery] = {}
 
     def resolve(self, request: Mapping[str, Any]) -> ResolvedRequest:
@@ -122,9 +127,10 @@ class Resolver:
     def _source(self, source: Mapping[str, Any]) -> ResolvedSource:
         if "parts" in source:
             parts = msgspec.convert(source["parts"], tuple[Part, ...])
+            self._check((part.bucket or self._bucket, part.key) for part in parts)
             return ResolvedSource(pin_parts(self._client, parts, self._bucket))
         if "files" in source:
-            return ResolvedSource(pinned_files(self._client, source["files"], self._bucket))
+            return ResolvedSource(self._pinned(source["files"], self._bucket))
         if "query" in source:
             stored = self._query(source["query"])
             query = with_values(stored, source["query"].get("parameters", {}))
@@ -140,7 +146,17 @@ class Resolver:
         return ResolvedSource((), query, engine=engine, asked_s=self._now_s)
 
     def _tables(self, tables: Mapping[str, Any], bucket: str) -> dict[str, tuple[PinnedObject, ...]]:
-        return {name: pinned_files(self._client, tuple(files), bucket) for name, files in tables.items()}
+        return {name: self._pinned(tuple(files), bucket) for name, files in tables.items()}
+
+    def _pinned(self, names: Sequence[str], bucket: str) -> tuple[PinnedObject, ...]:
+        self._check(split(name, bucket) for name in names)
+        return pinned_files(self._client, names, bucket)
+
+    def _check(self, named: Iterable[tuple[str, str]]) -> None:
+        """Before S3 is asked for anything: its refusal would say less, and the role may read more than users."""
+        if self._rooms is not None:
+            for bucket, key in named:
+                self._rooms.check(bucket, key)
 
     def _query(self, source: Mapping[str, Any]) -> NamedQuery:
         """A stored query: as it is now, or for an occurrence of a schedule as it was approved."""
