@@ -16,6 +16,7 @@ The modules in the order of the data's way:
 - `cut_rules`: who is left out when a run begins, and why.
 - `cut`: the prepared audience without them, and their list; it removes and orders, and never adds.
 - `run_cut`: what a run began with and the lists as they are now become an order of a cut.
+- `watch`: stops the database where it takes too much room, or its result is not wanted any more.
 - `store`: the item of a run's preparation: claim, renew, end, and wake the run's lane.
 - `run_preparation`: one attempt, under a lease.
 - `app`: the Lambda entry.

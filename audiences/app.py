@@ -34,6 +34,7 @@ from audiences.run_cut import S3Cutter
 from audiences.run_preparation import Maker, Progress, RunPreparation, in_words
 from audiences.store import PreparationStore
 from audiences.warehouse import Queries, Warehouses
+from audiences.watch import LastProgress
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation, Stage
 
@@ -162,12 +163,13 @@ class S3Maker:
         # An order that is asked for again is another attempt for a warehouse, which would answer with the old rows.
         name = f"{preparation.run_id}-{preparation.asked_at_ms}" if preparation.asked_at_ms else preparation.run_id
         queried = self._warehouses.rows(name, resolved, queries, now_s, work / "inputs")
-        on_progress("reading what it is made of", 0)
+        reported = LastProgress(on_progress)
+        reported("reading what it is made of", 0)
         # Milliseconds: another run may be having the same audience made, and no two attempts share a folder.
         attempt = time.time_ns() // 1_000_000
         # A query and the database are never at work at the same time: each may use the whole share.
         limits = QueryLimits.of_function(self._memory_mb, self._storage_mb, QUERY_TIME_S)
-        order = order_of(self._client, resolved, attempt, work / "inputs", limits, queried)
+        order = order_of(self._client, resolved, attempt, work / "inputs", limits, queried, reported.again)
         order = msgspec.structs.replace(order, lanes=int(request.get(LANES, 1)))
         if request.get(IN_BATCH_FILE):
             inputs = tuple(msgspec.structs.replace(one, in_batch_file=True) for one in order.inputs)

@@ -6,7 +6,7 @@ names objects which are all there; two attempts at the same time leave one manif
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from audiences.compose import Node
 from audiences.counts import counts_of
 from audiences.database import Limits, connect
 from audiences.destinations import Destination
+from audiences.faults import limits_as_faults
 from audiences.manifest_format import (
     MAX_USERS_IN_PART,
     NAME,
@@ -31,13 +32,12 @@ from audiences.manifest_format import (
 from audiences.parts import WrittenPart, written_parts
 from audiences.preparation import Preparation
 from audiences.sources import InputFile
+from audiences.watch import LastProgress, Progress, watched
 from notifier.model.audience_counts import Counts
 from notifier.model.batch_file import PinnedObject
 from notifier.model.user_rows import BATCH_SIZE
 
 _INVALID = "invalid.jsonl"
-Progress = Callable[[str, int], object]
-"""Called with what is done at the moment, and a number of users or 0."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -95,13 +95,14 @@ def build(
     audience = order.id
     if (found := found_manifest(destination, audience)) is not None:
         return found
-    with _prepared(order, limits, on_progress) as (prepared, counts):
+    reported = LastProgress(on_progress)
+    with _prepared(order, limits, reported) as (prepared, counts):
         folder = attempt_folder(audience, order.attempt)
         written = written_parts(
             prepared.lines(),
             limits.work / "parts",
             users_in_part(order, counts.users),
-            lambda users: on_progress("writing", users),
+            lambda users: reported("writing", users),
         )
         parts = tuple(stored_part(destination, folder, part) for part in written)
         manifest = Manifest(
@@ -131,19 +132,20 @@ def users_in_part(order: Order, users: int) -> int:
 
 def count(order: Order, limits: Limits, on_progress: Progress = lambda _what, _users: None) -> Counts:
     """What the audience would hold. Raises as `build`."""
-    with _prepared(order, limits, on_progress) as (_, counts):
+    with _prepared(order, limits, LastProgress(on_progress)) as (_, counts):
         return counts
 
 
 @contextlib.contextmanager
-def _prepared(order: Order, limits: Limits, on_progress: Progress) -> Iterator[tuple[Preparation, Counts]]:
+def _prepared(order: Order, limits: Limits, reported: LastProgress) -> Iterator[tuple[Preparation, Counts]]:
     con = connect(limits)
     try:
-        prepared = Preparation(con, order.inputs, limits.work / "rows", order.composition, order.owners)
-        on_progress("reading", 0)
-        prepared.run()
-        on_progress("counting", 0)
-        yield prepared, counts_of(con, prepared, order.show)
+        with watched(con, limits, reported.again):
+            prepared = Preparation(con, order.inputs, limits.work / "rows", order.composition, order.owners)
+            reported("reading", 0)
+            prepared.run()
+            reported("counting", 0)
+            yield prepared, counts_of(con, prepared, order.show)
     finally:
         con.close()
         # Also after a failure: a warm Lambda environment keeps /tmp, and the next attempt needs all of it.
@@ -189,7 +191,7 @@ def _store_invalid(
     if not counts.invalid and not counts.repeated_tokens:
         return None
     path = work / _INVALID
-    with path.open("wb") as out:
+    with limits_as_faults("the list of what is left out"), path.open("wb") as out:
         for some in prepared.invalid_lines():
             out.write(("\n".join(line for (line,) in some) + "\n").encode())
     return InvalidObject(destination.put(folder + _INVALID, path).key)

@@ -15,13 +15,14 @@ from typing import Any
 
 import msgspec
 
-from audiences.build import Progress, stored_part
+from audiences.build import stored_part
 from audiences.cut_rules import PreparedUser, Rule, reason_of
 from audiences.destinations import Bucket
 from audiences.faults import limits_as_faults
 from audiences.fetch import fetch
 from audiences.manifest_format import MAX_USERS_IN_PART, NAME, PreparedPart, UnknownManifest
 from audiences.parts import PartWriter
+from audiences.watch import Progress
 from notifier.model.batch_file import PinnedObject
 from notifier.model.cut import CUT_LIST, CUT_PREFIX, CUT_VERSION, Window
 from notifier.model.outcome import CutUser

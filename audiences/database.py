@@ -15,13 +15,18 @@ class Limits(msgspec.Struct, frozen=True):
     Args:
         work: a directory of this attempt alone: everything in it may be deleted.
         memory_mb: of DuckDB. Python needs about 150 MB beside it.
-        spill_mb: what DuckDB may write to the directory when its memory is full.
+        spill_mb: what DuckDB may write to the directory when its memory is full. `audiences.watch` holds it to that.
     """
 
     work: Path
     memory_mb: int = 400
     threads: int = 1
     spill_mb: int = 8_192
+
+    @property
+    def spill(self) -> Path:
+        """Where it is written."""
+        return self.work / "spilled"
 
 
 def connect(limits: Limits) -> duckdb.DuckDBPyConnection:
@@ -32,7 +37,7 @@ def connect(limits: Limits) -> duckdb.DuckDBPyConnection:
         config={
             "threads": limits.threads,
             "memory_limit": f"{limits.memory_mb}MB",
-            "temp_directory": str(limits.work / "spilled"),
+            "temp_directory": str(limits.spill),
             "max_temp_directory_size": f"{limits.spill_mb}MB",
             # Nothing is looked for on the network.
             "autoinstall_known_extensions": "false",

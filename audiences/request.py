@@ -5,7 +5,7 @@ fetch:   pinned objects ── files of this attempt ── queries are run over
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +184,7 @@ def order_of(
     work: Path,
     limits: Limits,
     queried: Mapping[int, tuple[InputFile, ...]] = {},
+    check: Callable[[], object] = lambda: None,
 ) -> RequestOrder:
     """The order of a request: its objects fetched, its queries run.
 
@@ -191,6 +192,7 @@ def order_of(
         work: a directory of this attempt.
         limits: of each query that is run here.
         queried: the rows of those that a warehouse has run, by the source's number.
+        check: called while a query runs; where it raises, the query is stopped.
 
     Raises:
         AudienceFault, AudienceChanged, AudienceUnreachable: as of fetching, and of the queries.
@@ -198,7 +200,7 @@ def order_of(
     inputs: list[InputFile] = []
     owners: list[int] = []
     for number, source in enumerate(resolved.sources):
-        found = queried.get(number) or _files_of(client, source, work / f"source-{number}", limits)
+        found = queried.get(number) or _files_of(client, source, work / f"source-{number}", limits, check)
         inputs += found
         owners += [number] * len(found)
     # Without choices all users of all inputs belong: a composition would only cost its joins.
@@ -215,12 +217,16 @@ def order_of(
     )
 
 
-def _files_of(client: "S3Client", source: ResolvedSource, work: Path, limits: Limits) -> tuple[InputFile, ...]:
+def _files_of(
+    client: "S3Client", source: ResolvedSource, work: Path, limits: Limits, check: Callable[[], object]
+) -> tuple[InputFile, ...]:
+    check()
     if source.query is None:
         return fetch(client, source.objects, work)
     # One folder for all tables: it is what the query may read.
     tables = {name: fetch(client, objects, work / "tables" / name) for name, objects in source.tables.items()}
-    return run_locally(DuckDb(work / "query", limits), source.query, tables, source.pinned[0], work / "rows")
+    engine = DuckDb(work / "query", limits, check)
+    return run_locally(engine, source.query, tables, source.pinned[0], work / "rows")
 
 
 def _has_choices(node: Node) -> bool:

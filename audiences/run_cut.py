@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from audiences.build import Progress
 from audiences.cut import CutOrder, cut_folder, make_cut
 from audiences.cut_rules import rules_of
 from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
 from audiences.manifest_format import MAX_USERS_IN_PART, NAME, Manifest, decode_manifest
+from audiences.watch import Progress
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, IdSet, Suppression, read_ids
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import IO
@@ -22,10 +22,10 @@ from audiences.engines.job import Answer, Bound, Failed, Finished, Job
 from audiences.engines.port import Cost, Limits, Place, Query, QueryFault, Value, column_fault, no_rows
 from audiences.faults import MEMORY_PARAMETER, STORAGE_PARAMETER
 from audiences.sources import InputFile
+from audiences.watch import LOOK_EVERY_S, bytes_on_disk
 
 RESULT = "rows.parquet"
 _VALIDATE_WITHIN_S = 30.0
-_LOOK_EVERY_S = 0.2
 _LAST_BYTES = 2_000
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from audiences.engines.child import main; main()"
 """What the process runs. It is isolated (-I): neither the environment nor the working directory adds modules."""
@@ -38,11 +38,13 @@ class DuckDb:
 
     Args:
         work: a directory of this attempt alone; what DuckDB spills goes there.
+        check: called while a query runs; where it raises, the query's process is killed.
     """
 
-    def __init__(self, work: Path, limits: Limits | None = None) -> None:
+    def __init__(self, work: Path, limits: Limits | None = None, check: Callable[[], object] = lambda: None) -> None:
         self._work = work
         self._limits = limits or Limits()
+        self._check = check
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = False
@@ -148,9 +150,10 @@ class DuckDb:
         deadline = time.monotonic() + time_s
         while time.monotonic() < deadline:
             try:
-                return process.communicate(timeout=_LOOK_EVERY_S)[0]
+                return process.communicate(timeout=LOOK_EVERY_S)[0]
             except subprocess.TimeoutExpired:
-                if _size_of(Path(job.work)) > job.spill_mb * 1_000_000:
+                self._check()
+                if bytes_on_disk(Path(job.work)) > job.spill_mb * 1_000_000:
                     return None
         raise QueryFault(
             query.name,
@@ -200,17 +203,6 @@ class _Result(msgspec.Struct, frozen=True):
         if fault := column_fault(query.name, self.columns):
             raise fault
         return self.columns
-
-
-def _size_of(directory: Path) -> int:
-    """The bytes that a directory's files take on the disk."""
-    size = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
-        for entry in entries:
-            # DuckDB may delete one meanwhile. Its files have holes: their length says nothing.
-            with contextlib.suppress(FileNotFoundError):
-                size += entry.stat().st_blocks * 512
-    return size
 
 
 def _last_of(said: IO[bytes]) -> str:
