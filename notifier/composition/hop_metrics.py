@@ -153,9 +153,14 @@ def suppression_unreadable() -> Reading:
     return Reading({Metric.SUPPRESSION_UNREADABLE: 1})
 
 
-def swept(stalled: int) -> Reading:
-    """A sweep that came to its end. `stalled` counts lanes that no worker came back to in time."""
-    return Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled})
+def swept(stalled: int, given_up: int = 0) -> Reading:
+    """A sweep that came to its end.
+
+    Args:
+        stalled: lanes that no worker came back to in time.
+        given_up: dead letters that are not replayed any more.
+    """
+    return Reading({Metric.SWEEPS: 1, Metric.STALLED_LANES: stalled, Metric.LETTERS_GIVEN_UP: given_up})
 
 
 class Observer:

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
         window: pushes that may be open at once.
         worker_function: the function to invoke; in the worker itself Lambda sets it (`AWS_LAMBDA_FUNCTION_NAME`).
         audience_function: the function that prepares audiences; empty where the stack has none.
+        spent_letter_queue_url: takes the dead letters that the sweeper does not replay any more.
         cache_max_mb: how much of /tmp the audience cache may take.
         stack: the stack's name, a dimension of its metrics: an account may have several stacks.
         trace_sample: of the traces that Lambda samples, the percentage that gets the notifier's own detail.
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True):
     worker_function: str = ""
     audience_function: str = ""
     dead_letter_queue_url: str = ""
+    spent_letter_queue_url: str = ""
     log_level: str = "INFO"
     stack: str = "notifier"
     trace_sample: float = 100.0

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.composition.hop_metrics import Observer, swept
 from notifier.composition.hops import close
 from notifier.composition.process import Process
+from notifier.entries.dead_letters import DeadLetters, Queues
 from notifier.entries.expiry import Expiry
 from notifier.entries.pruning import Pruner
 from notifier.events.triggers import NUDGE
@@ -24,8 +24,6 @@ class Sweeper:
 
     MOVE_ON_MS = 120_000
     """A lane that was nudged is due again after this, in case nothing comes of the nudge."""
-    REPLAYS = 3
-    """So often a dead letter is replayed. After that it stays in the queue, whose alarm then says so."""
 
     def __init__(self, process: Process, observer: Observer, queue: Any, pruner: Pruner, expiry: Expiry) -> None:
         self._process = process
@@ -48,7 +46,9 @@ class Sweeper:
         self._expire()
         # Not in the log line's counts: they go to a metric with an alarm.
         stalled = counts.pop("stalled", 0) + counts.pop("failed", 0)
-        self._observer.metrics.emit(swept(stalled))
+        self._observer.metrics.emit(swept(stalled, counts["given_up"]))
+        if counts["given_up"]:
+            self._log.error(Action.GIVEN_UP, letters=counts["given_up"])
         if any(counts.values()):
             self._log.info(Action.SWEPT, **counts)
         return dict(counts)
@@ -116,33 +116,15 @@ class Sweeper:
             self._log.info(Action.PRUNED, versions=deleted)
 
     def _replay(self, counts: Counter[str]) -> None:
-        """Invoke the worker with events that Lambda gave up on, three times each."""
-        url = self._process.settings.dead_letter_queue_url
-        if not url:
+        """Invoke the worker with events that Lambda gave up on; move aside those that were replayed often enough."""
+        settings = self._process.settings
+        if not settings.dead_letter_queue_url:
             return
-        # 55 s: less than the minute to the next sweep, which then sees what this one did not delete.
-        answer = self._queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=55)
-        for message in answer.get("Messages", ()):
-            with self._each(message_id=message["MessageId"], counts=counts):
-                event = _replayable(message["Body"], self.REPLAYS)
-                if event is None:
-                    continue
-                Tracing.current.start_new_trace()
-                self._process.continuation.invoke(event)
-                # After the invocation: ended between the two, the event is replayed twice, which a nudge may be.
-                self._queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-                counts["replayed"] += 1
+        queues = Queues(settings.dead_letter_queue_url, settings.spent_letter_queue_url)
+        letters = DeadLetters(self._queue, queues, self._invoke, lambda id_: self._each(message_id=id_, counts=counts))
+        for is_replayed in letters.sweep():
+            counts["replayed" if is_replayed else "given_up"] += 1
 
-
-def _replayable(body: str, limit: int) -> bytes | None:
-    """The dead event with its replays counted, or None when it had enough of them: then it stays, and alarms."""
-    try:
-        event = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return None
-    if not isinstance(event, dict):
-        return None
-    replays = event.get("replays", 0)
-    if not isinstance(replays, int) or replays >= limit:
-        return None
-    return msgspec.json.encode(event | {"replays": replays + 1})
+    def _invoke(self, event: bytes) -> None:
+        Tracing.current.start_new_trace()
+        self._process.continuation.invoke(event)

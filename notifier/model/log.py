@@ -35,6 +35,8 @@ class Action(enum.StrEnum):
     """The summary is written and the end of the run is announced."""
     SWEPT = "swept"
     """The sweeper invoked the worker for stalled lanes, or replayed dead letters."""
+    GIVEN_UP = "given_up"
+    """The sweeper moved dead letters aside: it had replayed them three times, or they are no events."""
     CONTROLLED = "controlled"
     """An operator paused, resumed or cancelled."""
     BATCH = "batch"

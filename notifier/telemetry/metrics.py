@@ -66,6 +66,8 @@ class Metric(enum.StrEnum):
     """Sweeps that were finished. Fewer than one a minute mean that the sweeper does not run."""
     STALLED_LANES = "StalledLanes"
     """Lanes that the sweeper found without a worker although one was due."""
+    LETTERS_GIVEN_UP = "LettersGivenUp"
+    """Dead letters that the sweeper replayed in vain, or could not read, and has moved aside."""
 
 
 UNITS = {

@@ -56,6 +56,7 @@ def test_everything(tmp_path: Path) -> None:
         "cache_max_mb": 0,
         "worker_function": "w",
         "dead_letter_queue_url": "https://q",
+        "spent_letter_queue_url": "https://q/spent",
         "log_level": "DEBUG",
     }
     settings = read_settings({name.upper(): str(value) for name, value in values.items()})

@@ -13,7 +13,7 @@ from notifier.events.announcement import EventBridgeAnnouncer, NotAnnounced
 from notifier.events.triggers import LaneNudge
 from notifier.model.log import Action
 from notifier.model.run import HAND_OVER_MS, Ending, Run, source_of
-from notifier.telemetry import JsonLog
+from notifier.telemetry import JsonLog, Metrics
 from tests.twins.clock import TwinClock
 from tests.twins.hop_factory import TwinLog
 from tests.twins.ledger import MemoryLedger
@@ -27,6 +27,7 @@ class Worker:
         self.gone: set[str] = set()
         self.refused: set[str] = set()
         self.taken: list[str] = []
+        self.events: list[bytes] = []
 
     def nudge(self, run_id: str, lane: int, version: str, kind: str) -> bool:
         self.invoke(LaneNudge(run_id, lane, kind).encode())
@@ -37,6 +38,7 @@ class Worker:
         if name in self.refused:
             raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
         self.taken.append(name)
+        self.events.append(payload)
         return True
 
 
@@ -66,13 +68,20 @@ class Bus:
 
 
 class Queue:
-    """SQS: what is deleted does not come again."""
+    """SQS: what is deleted does not come again, and what was received is hidden for the rest of the test."""
 
     def __init__(self, *bodies: str) -> None:
         self.messages = {f"m{n}": body for n, body in enumerate(bodies)}
+        self.spent: list[str] = []
+        self._hidden: set[str] = set()
 
     def receive_message(self, **_: Any) -> dict[str, Any]:
-        return {"Messages": [{"MessageId": n, "ReceiptHandle": n, "Body": body} for n, body in self.messages.items()]}
+        seen = [(n, body) for n, body in self.messages.items() if n not in self._hidden][:10]
+        self._hidden |= {n for n, _ in seen}
+        return {"Messages": [{"MessageId": n, "ReceiptHandle": n, "Body": body} for n, body in seen]}
+
+    def send_message(self, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
+        self.spent.append(MessageBody)
 
     def delete_message(self, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
         del self.messages[ReceiptHandle]
@@ -96,7 +105,7 @@ class World:
     """A process of the sweeper over twins. `now` moves on by `wait`."""
 
     def __init__(self, *runs: str) -> None:
-        self.settings = Settings(bucket="b", table="t", dead_letter_queue_url="https://queue")
+        self.settings = Settings(bucket="b", table="t", dead_letter_queue_url="https://queue", spent_letter_queue_url="https://spent")
         self.clock = TwinClock()
         self.ledger = MemoryLedger(self.clock.now)
         self.results = MemoryResults()
@@ -105,6 +114,7 @@ class World:
         self.announcer = EventBridgeAnnouncer(self.bus)
         self.audiences = Audiences()
         self.queue = Queue()
+        self.metrics: Metrics | None = None
         self.log = TwinLog()
         for name in runs:
             self.ledger.open_run(Run(name, source_of("b", f"batches/{name}.json", "v", "e"), 1))
@@ -116,6 +126,7 @@ class World:
     def sweep(self) -> dict[str, int]:
         observer: Any = Observer(self.settings, self.clock, JsonLog("ERROR"))
         observer.log = self.log
+        observer.metrics = self.metrics or observer.metrics
         process: Any = self
         pruner: Any = NoPruner()
         expiry: Any = NoExpiry()
@@ -193,7 +204,7 @@ def test_what_eventbridge_said_is_told() -> None:
 
 
 def test_a_dead_letter_that_cannot_be_replayed_keeps_nobody_waiting() -> None:
-    """It stays in the queue, and so do those that are no events, or had enough tries; the others are replayed."""
+    """It stays in the queue; those that are no events, or had enough tries, are moved aside; the others are replayed."""
     world = World()
     world.queue = Queue(
         '{"bucket": "b", "key": "one"}',
@@ -205,7 +216,8 @@ def test_a_dead_letter_that_cannot_be_replayed_keeps_nobody_waiting() -> None:
     world.continuation.refused = {"one"}
     assert world.sweep()["replayed"] == 1
     assert world.continuation.taken == ["two"]
-    assert sorted(world.queue.messages) == ["m0", "m2", "m3", "m4"]
+    assert sorted(world.queue.messages) == ["m0"]
+    assert world.queue.spent == ["no JSON", "[]", '{"bucket": "b", "key": "three", "replays": 3}']
     [trouble] = world.troubles()
     assert trouble["message_id"] == "m0"
 
