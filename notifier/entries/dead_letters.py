@@ -1,4 +1,4 @@
-"""Replays dead letters: events with which Lambda invoked the worker in vain. What was replayed often enough is moved aside."""
+"""Replays dead letters, which are events that Lambda gave up on, and moves aside what was replayed often enough."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager

@@ -131,7 +131,18 @@ def test_every_alarm_watches_what_is_written() -> None:
         dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
         assert (metric["MetricName"], frozenset(dimensions)) in written, name
         assert dimensions[Dimension.STACK] == {"Ref": "AWS::StackName"}, name
-    assert {metric["Namespace"] for _, metric in alarms()} == {NAMESPACE, "AWS/SQS"}
+    foreign = {
+        (metric["Namespace"], metric["MetricName"], tuple(one["Name"] for one in metric["Dimensions"]))
+        for _, metric in alarms()
+        if metric["Namespace"] != NAMESPACE
+    }
+    # By https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html and
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+    assert foreign == {
+        ("AWS/Lambda", "Throttles", ("FunctionName",)),
+        ("AWS/Lambda", "AsyncEventsDropped", ("FunctionName",)),
+        ("AWS/ApiGateway", "5XXError", ("ApiName", "Stage")),
+    }
 
 
 def test_silence_is_fine_except_the_sweepers() -> None:
@@ -153,6 +164,7 @@ def test_what_is_asked_for_has_an_alarm_and_a_description() -> None:
         "RunFailedAlarm", "RunStoppedAlarm", "StalledLaneAlarm", "DeadLetterAlarm", "RejectionRateAlarm",
         "CredentialsRefusedAlarm", "NoProgressAlarm", "SuppressionUnreadableAlarm",
         "ScheduleTroubleAlarm", "SweeperSilentAlarm",
+        "WorkerThrottledAlarm", "ControlThrottledAlarm", "EventsDroppedAlarm", "ApprovalErrorsAlarm",
     }  # fmt: skip
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Alarms")[2].partition("\n## ")[0]
     for name, alarm in alarms_.items():
@@ -177,6 +189,7 @@ def test_the_dashboard_shows_what_aws_writes() -> None:
             foreign.append(tuple(above))
     assert set(foreign) == {
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${DeadLetterQueue.QueueName}"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${SpentLetterQueue.QueueName}"),
         *(("AWS/Lambda", name, "FunctionName", "${WorkerFunction}") for name in LAMBDA),
     }
 
@@ -239,6 +252,17 @@ def test_whom_an_alarm_notifies(parameters: dict[str, str], recipient: str) -> N
                 {"Fn::If": ["MakesAlarmTopic", [{"Ref": "AlarmTopic"}], []]},
             ]
         }, name
+        # A message when it is over, too: otherwise somebody who was woken has to go and look.
+        assert alarm["OKActions"] == alarm["AlarmActions"], name
+
+
+def test_the_pages_alarm_looks_at_the_pages_stage() -> None:
+    """CloudWatch knows an API by its title and stage: both are what the transform gives it."""
+    template = transformed(MailFrom="ops@example.com")["Resources"]
+    named = {one["Name"]: one["Value"] for one in template["ApprovalErrorsAlarm"]["Properties"]["Dimensions"]}
+    [(_, stage)] = resources({"Resources": template}, "AWS::ApiGateway::Stage")
+    title = template["ApprovalApi"]["Properties"]["Body"]["info"]["title"]
+    assert named == {"ApiName": title, "Stage": stage["StageName"]}
 
 
 def test_a_line_holds_what_cloudwatch_takes() -> None:

@@ -42,7 +42,7 @@ class Sqs:
         return sum(hidden <= self._now() for _, hidden in self.queues[DEAD].values())
 
 
-def played(world: World, sqs: Sqs, minutes: int, dies_again: bool) -> list[tuple[int, float]]:  # noqa: FBT001
+def played(world: World, sqs: Sqs, minutes: int, dies_again: bool) -> list[tuple[int, float]]:
     """Sweeps once a minute. Minutes with the value of the metric that the template's alarm watches."""
     alarm = transformed()["Resources"]["DeadLetterAlarm"]["Properties"]
     points: list[tuple[int, float]] = []

@@ -17,7 +17,15 @@ from notifier.events.triggers import OWN_PREFIXES
 from operations.test_files import PREFIX
 from sandbox.intrinsics import Resolver
 from sandbox.template import read
-from tests.deployment.transformed_template import ROOT, TEMPLATE, resources, source, statements, transformed
+from tests.deployment.transformed_template import (
+    ROOT,
+    TEMPLATE,
+    resources,
+    source,
+    statements,
+    transformed,
+    transformed_of,
+)
 
 BIN = Path(sys.executable).parent
 
@@ -100,7 +108,8 @@ def test_resources_are_narrow() -> None:
     allowed = re.compile(
         rf"arn:\S+:s3:::\S+/({prefixes}|standing/|queries/|audiences/(prepared|queried|cut)/|schedules/|schedules/approved/"
         r"|batches/schedules/|\$\{SuppressionPrefix\})\*"
-        r"|arn:\S+:ses:\S+:identity/\*"  # SES looks at the recipient's identity too; the sender is a condition
+        # SES looks at the recipient's identity too, and at a default configuration set; the sender is a condition
+        r"|arn:\S+:ses:\S+:(identity|configuration-set)/\*"
         r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with
         # one prefix of the buckets that were given
         r"|.*'\$\{Arns\}/audiences/\*'.*\['/audiences/\*,', \{'Ref': 'AudienceBucketArns'\}\].*"
@@ -174,13 +183,17 @@ def widest(about: dict[str, Any]) -> str:
 def test_the_longest_description_of_a_version_is_taken() -> None:
     """Lambda takes 256 characters. The longest that each parameter may be fit in there together."""
     about = source()["Parameters"]
-    secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:" + "x" * 45
+    secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:" + "x" * 38 + "-AbCdEf"
     values = {
         "FcmSecretArn": secret,
         "ApnsSecretArn": secret,
         "BucketName": "x" * 25,
         "TraceSample": "99.99",
-        **{name: "https://" + "x" * (about[name]["MaxLength"] - 8) for name in about if name.endswith("BaseUrl")},
+        **{
+            name: "https://" + "x" * (about[name]["MaxLength"] - 8)
+            for name in about
+            if name.endswith("BaseUrl") and name != "BigQueryBaseUrl"  # the worker does not know that one
+        },
     }
     for name, value in values.items():
         pattern = about[name]["AllowedPattern"]
@@ -237,6 +250,64 @@ def test_every_function_is_traced() -> None:
     assert stage["TracingEnabled"] is True
 
 
+def test_the_pages_have_one_stage() -> None:
+    """SAM makes another one, named Stage, without throttle and tracing, unless OpenApiVersion is there.
+
+    The gateway's own error pages and the authorizer stay as they are without it.
+    """
+    template = transformed(MailFrom="ops@example.com")
+    [(_, deployment)] = resources(template, "AWS::ApiGateway::Deployment")
+    assert "StageName" not in deployment
+    [(_, stage)] = resources(template, "AWS::ApiGateway::Stage")
+    [setting] = stage["MethodSettings"]
+    assert (setting["ThrottlingRateLimit"], setting["ThrottlingBurstLimit"]) == (50, 100)
+    before = source()
+    del before["Resources"]["ApprovalApi"]["Properties"]["OpenApiVersion"]
+    old, new = (
+        one["Resources"]["ApprovalApi"]["Properties"]["Body"]
+        for one in (transformed_of(before, {"MailFrom": "ops@example.com"}), template)
+    )
+    pages = "x-amazon-apigateway-gateway-responses"
+    assert {name: page | {"statusCode": ""} for name, page in old[pages].items()} == {
+        name: page | {"statusCode": ""} for name, page in new[pages].items()
+    }
+    assert str(old[pages]["UNAUTHORIZED"]["statusCode"]) == new[pages]["UNAUTHORIZED"]["statusCode"] == "401"
+    assert new["components"]["securitySchemes"]["Session"] == old["securityDefinitions"]["Session"]
+    assert {path: one for path, one in new["paths"].items() if one != old["paths"][path]} == {}
+
+
+@pytest.mark.parametrize("name", ["FcmSecretArn", "ApnsSecretArn", "BigQuerySecretArn"])
+def test_a_secrets_arn_is_whole(name: str) -> None:
+    """Without the six characters that AWS adds, IAM allows no secret: it deploys, and the first run is stopped."""
+    pattern = source()["Parameters"][name]["AllowedPattern"]
+    begin = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
+    for arn in (
+        "",
+        f"{begin}notifier/fcm-AbCdE1",
+        f"{begin}fcm-prod-x1y2z3",
+        begin.replace("aws", "aws-cn") + "f-AbCdE1",
+    ):
+        assert re.fullmatch(pattern, arn), arn
+    for arn in (f"{begin}notifier/fcm", f"{begin}fcm-", f"{begin}fcm-AbCdE", "notifier/fcm-AbCdE1", f"{begin}-AbCdE1"):
+        assert not re.fullmatch(pattern, arn), arn
+
+
+def test_the_audit_trail_is_there_without_the_pages() -> None:
+    """The table of the pages has no condition: pages that come back go on with the same trail."""
+    table = source()["Resources"]["ApprovalTable"]
+    assert "Condition" not in table
+    assert [one.logical_id for one in read(TEMPLATE, parameters={"MailFrom": ""}).tables] == [
+        one.logical_id for one in read(TEMPLATE, parameters={"MailFrom": "ops@example.com"}).tables
+    ]
+
+
+def test_mail_may_use_a_default_configuration_set() -> None:
+    """SES asks for the right to the set that an identity has by default, and refuses the mail without it."""
+    [mail] = [one for _, one in statements(transformed(MailFrom="a@b.c")) if one.get("Sid") == "Mail"]
+    names = [resource["Fn::Sub"].rpartition(":")[2] for resource in mail["Resource"]]
+    assert names == ["identity/*", "configuration-set/*"]
+
+
 def test_published_versions_survive() -> None:
     """Neither a new version nor a deleted stack takes the version away in which a run is under way."""
     [version] = [one for one in transformed()["Resources"].values() if one["Type"] == "AWS::Lambda::Version"]
@@ -263,6 +334,8 @@ def test_nothing_is_kept_for_ever() -> None:
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
     rules = bucket["LifecycleConfiguration"]["Rules"]
     assert all(rule["Status"] == "Enabled" for rule in rules)
+    prefix = source()["Parameters"]["SuppressionPrefix"]["Default"]
+    rules = [rule | {"Prefix": prefix} if rule["Id"] == "suppression" else rule for rule in rules]
     expire = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
     batches = PREFIX.partition("/")[0] + "/"
     assert expire == set(OWN_PREFIXES) | {batches}
@@ -270,6 +343,10 @@ def test_nothing_is_kept_for_ever() -> None:
     assert prefixes_written() | {"audiences/", "counts/"} == expire
     kept = {source()["Parameters"]["SuppressionPrefix"]["Default"], "queries/"}
     assert prefixes_in_code() == expire | kept
+    # What has expired stays as an old version, for a day: only what a run reads by its version stays longer.
+    read_by_version = {"batches/", "audiences/"}
+    one_day = {rule["Prefix"] for rule in rules if rule.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 1}}
+    assert one_day == (expire - read_by_version) | {"suppression/"}
     for_all = {key for rule in rules if "Prefix" not in rule for key in rule}
     assert {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker"} <= for_all
 
@@ -282,7 +359,8 @@ def test_a_run_is_over_before_what_it_goes_on_from_is_deleted() -> None:
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
     rules = bucket["LifecycleConfiguration"]["Rules"]
     days = {rule["Prefix"]: rule["ExpirationInDays"]["Ref"] for rule in rules if "ExpirationInDays" in rule}
-    [old] = [rule["NoncurrentVersionExpiration"] for rule in rules if "NoncurrentVersionExpiration" in rule]
+    [old] = [rule["NoncurrentVersionExpiration"] for rule in rules if rule["Id"] == "old-versions"]
+    assert not {"Prefix", "Filter"} & {key for rule in rules if rule["Id"] == "old-versions" for key in rule}
     read_again = ("batches/", "audiences/", "state/", "deferred/", "rows/")
     known = {days[prefix] for prefix in read_again} | {old["NoncurrentDays"]["Ref"]}
     variables = transformed()["Resources"]["SweeperFunction"]["Properties"]["Environment"]["Variables"]

@@ -43,12 +43,16 @@ def transformed(**parameters: str) -> dict[str, Any]:
 
 @cache
 def _transformed(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    template = source()
+    return transformed_of(source(), dict(parameters))
+
+
+def transformed_of(template: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
+    """Another template than the product's, after the transform. It is changed on the way."""
     template["Globals"]["Function"]["CodeUri"] = "s3://somewhere/artifact.zip"
     defaults = {name: str(about.get("Default", "")) for name, about in template["Parameters"].items()}
     result: dict[str, Any] = Translator(
         _MANAGED_POLICIES, Parser(), boto_session=boto3.Session(region_name="eu-west-1")
-    ).translate(sam_template=template, parameter_values={**defaults, **dict(parameters)})
+    ).translate(sam_template=template, parameter_values={**defaults, **parameters})
     return result
 
 

@@ -105,7 +105,9 @@ class World:
     """A process of the sweeper over twins. `now` moves on by `wait`."""
 
     def __init__(self, *runs: str) -> None:
-        self.settings = Settings(bucket="b", table="t", dead_letter_queue_url="https://queue", spent_letter_queue_url="https://spent")
+        self.settings = Settings(
+            bucket="b", table="t", dead_letter_queue_url="https://queue", spent_letter_queue_url="https://spent"
+        )
         self.clock = TwinClock()
         self.ledger = MemoryLedger(self.clock.now)
         self.results = MemoryResults()
@@ -204,7 +206,7 @@ def test_what_eventbridge_said_is_told() -> None:
 
 
 def test_a_dead_letter_that_cannot_be_replayed_keeps_nobody_waiting() -> None:
-    """It stays in the queue; those that are no events, or had enough tries, are moved aside; the others are replayed."""
+    """It stays in the queue. What is no event, or had enough tries, is moved aside; the others are replayed."""
     world = World()
     world.queue = Queue(
         '{"bucket": "b", "key": "one"}',
