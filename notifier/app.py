@@ -55,6 +55,11 @@ def _trace_header() -> str:
 def worker(event: object, context: "LambdaContext") -> dict[str, Any]:
     """Lambda's entry for everything that makes a lane work."""
     process, observer = _process()
+    if isinstance(event, dict) and "check" in event:
+        from notifier.entries.secret_check import check_secrets
+
+        with observer.invocation(_trace_header(), "worker"):
+            return {"secrets": check_secrets(process.settings, boto3.client("secretsmanager"))}
     if "worker" not in _kept:
         check_time(process.settings, context.get_remaining_time_in_millis() + BEFORE_MS)
         _kept["worker"] = Worker(process, observer)

@@ -56,6 +56,8 @@ class World(msgspec.Struct):
         account: SES' answer to GetAccount.
         identities: SES' answers to GetEmailIdentity; another identity is not found.
         functions: the variables of Lambda functions, by name.
+        limits: Lambda's, of the account.
+        answer: what any invoked function answers.
         notification: the XML in S3's notification configuration.
         rules: EventBridge's: their target (an ARN), and whether they are on.
     """
@@ -64,6 +66,10 @@ class World(msgspec.Struct):
     identities: dict[str, dict[str, Any] | Refusal] = msgspec.field(default_factory=dict)
     stacks: dict[str, Stack] = msgspec.field(default_factory=dict)
     functions: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    limits: dict[str, int] = msgspec.field(
+        default_factory=lambda: {"ConcurrentExecutions": 1_000, "UnreservedConcurrentExecutions": 1_000}
+    )
+    answer: dict[str, Any] = msgspec.field(default_factory=lambda: {"secrets": {"fcm": "", "apns": ""}})
     notification: str = ""
     rules: dict[str, tuple[str, bool]] = msgspec.field(default_factory=dict)
 
@@ -83,6 +89,8 @@ class Wire:
         url = urlsplit(http.path)
         if "X-Amz-Target" in http.headers:
             values = {"Action": http.headers["X-Amz-Target"], **json.loads(http.body)}
+        elif http.path.endswith("/invocations"):
+            values = json.loads(http.body)
         else:
             values = dict(parse_qsl(http.body.decode() or url.query, keep_blank_values=True))
         asked = Asked(scope["service"], scope["region"], http.method, unquote(url.path), values)
@@ -113,6 +121,10 @@ class Wire:
     # -- Lambda: https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html -----------------------
 
     def _lambda(self, asked: Asked) -> "_Reply | Refusal":
+        if asked.path.startswith("/2016-08-19/account-settings"):
+            return _json({"AccountLimit": self.world.limits})
+        if asked.path.endswith("/invocations"):
+            return _json(self.world.answer)
         found = re.fullmatch(r"/2015-03-31/functions/([^/]+)/configuration", asked.path)
         assert found is not None, asked.path
         name, _, qualifier = found[1].partition(":")

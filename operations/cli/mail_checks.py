@@ -52,6 +52,12 @@ def account_check(account: dict[str, Any]) -> Check:
     return Check("mail", True, f"SES is out of its sandbox{warning}")
 
 
+def _by_default(identity: dict[str, Any]) -> str:
+    """Names the identity's default configuration set: its rules, as to where events go, hold for our mails too."""
+    name = identity.get("ConfigurationSetName")
+    return f", by its configuration set {name}" if name else ""
+
+
 def sender_check(client: Any, sender: str) -> Iterator[Check]:
     """Whether SES accepts the sender: the address is verified, or its domain is."""
     name, pending = "mail sender", {}
@@ -63,7 +69,7 @@ def sender_check(client: Any, sender: str) -> Iterator[Check]:
         except client.exceptions.NotFoundException:
             continue
         if found.get("VerifiedForSendingStatus", False):
-            yield Check(name, True, f"SES sends as {sender} ({identity} is verified)")
+            yield Check(name, True, f"SES sends as {sender} ({identity} is verified{_by_default(found)})")
             return
         pending[identity] = found.get("VerificationStatus", "PENDING")
     if not pending:

@@ -16,6 +16,7 @@ from operations.cli.check import Check, guarded
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import ExitCode, reports_errors
+from operations.cli.function_checks import role_check
 from operations.cli.gateway_checks import gateway_checks
 from operations.cli.mail_checks import mail_checks
 from operations.cli.options import AsJson, Stack, StackFile, console, print_json
@@ -59,6 +60,7 @@ def checks(cloud: Cloud) -> Iterator[Check]:
     yield mode_check(variables.get("MODE", ""))
     yield from guarded("notification", partial(notification_check, cloud, configuration["FunctionArn"]))
     yield from guarded("concurrency", partial(concurrency_check, cloud))
+    yield from guarded("worker's role", partial(role_check, cloud))
     yield from gateway_checks(cloud, variables)
     yield from guarded("mail", partial(mail_checks, cloud))
 

@@ -189,11 +189,7 @@ def test_the_longest_description_of_a_version_is_taken() -> None:
         "ApnsSecretArn": secret,
         "BucketName": "x" * 25,
         "TraceSample": "99.99",
-        **{
-            name: "https://" + "x" * (about[name]["MaxLength"] - 8)
-            for name in about
-            if name.endswith("BaseUrl") and name != "BigQueryBaseUrl"  # the worker does not know that one
-        },
+        **{name: "https://" + "x" * (about[name]["MaxLength"] - 8) for name in about if name.endswith("BaseUrl")},
     }
     for name, value in values.items():
         pattern = about[name]["AllowedPattern"]

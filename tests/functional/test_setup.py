@@ -55,6 +55,7 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
         "mode": True,
         "notification": True,
         "concurrency": True,
+        "worker's role": True,
         "FCM secret": True,
         "FCM dry run": True,
         "APNs secret": True,
@@ -119,6 +120,13 @@ def test_a_key_that_google_refuses(cloud: Cloud, trial: Trial, secrets: Gateways
     checked = found(cloud)["FCM dry run"]
     assert checked.fine is False
     assert "make a new key" in checked.mend
+
+
+def test_a_secret_that_the_worker_does_not_get(cloud: Cloud, trial: Trial, secrets: Gateways) -> None:
+    """The deployed worker itself says so, with the reason that its runs would stop with."""
+    put(trial, "notifier/apns", "not JSON")
+    checked = found(cloud)["worker's role"]
+    assert (checked.fine, checked.finding) == (False, "apns secret notifier/apns: not JSON")
 
 
 def test_a_secret_that_is_gone(cloud: Cloud) -> None:

@@ -147,6 +147,12 @@ def test_mail_that_works(wire: Wire) -> None:
     }
 
 
+def test_a_default_configuration_set_is_named(wire: Wire) -> None:
+    """Mails go by it, and the pages need the right to use it."""
+    wire.world.identities = {SENDER: {**VERIFIED, "ConfigurationSetName": "house-rules"}}
+    assert mail(wire)["mail sender"].finding.endswith("is verified, by its configuration set house-rules)")
+
+
 @pytest.mark.parametrize(
     ("account", "finding", "mend"),
     [
@@ -269,6 +275,8 @@ def test_the_command_says_what_is_missing(wire: Wire) -> None:
     assert {name: check["fine"] for name, check in found.items()} == {
         "mode": True,
         "notification": True,
+        "concurrency": True,
+        "worker's role": True,
         "secrets": False,
         "mail": False,
         "mail sender": True,
