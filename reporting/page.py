@@ -1,13 +1,14 @@
 """The report as one HTML page that needs nothing else: no script, no font, no picture from anywhere."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 from string import Template
 
 from notifier.model.plurals import counted
+from notifier.model.run import Control
 from notifier.model.summary import Summary
 from reporting import sql, svg
 from reporting.experiment import Outcome, section
@@ -126,6 +127,7 @@ def _reasons(report: Report) -> str:
 def _work(report: Report) -> str:
     summary, cost = report.summary, report.cost
     rows = [
+        *people_in(summary),
         ("hops (invocations that worked)", f"{summary.hops:,}"),
         ("time spent sending", duration(summary.sending_s)),
         ("requests to the gateways", f"{report.requests:,}"),
@@ -159,6 +161,20 @@ def _time_words(report: Report) -> str:
 def _sql(dialect: sql.Dialect, report: Report, bucket: str) -> str:
     text = escape(sql.script(dialect, report.summary.run_id, bucket))
     return f"<details><summary>{_NAMES[dialect]}</summary><pre>{text}</pre></details>"
+
+
+_COMMANDS = {Control.PAUSE.value: "paused", Control.GO.value: "resumed", Control.CANCEL.value: "cancelled"}
+
+
+def people_in(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Who approved the file, who put it there, and who paused, resumed or cancelled last: only what is known."""
+    if summary.approved_by:
+        yield "approved by", summary.approved_by
+    if summary.put_by:
+        yield "file put by", summary.put_by
+    if summary.control_by:
+        at = f", {moment(summary.control_at_ms)}" if summary.control_at_ms else ""
+        yield "last command", f"{_COMMANDS.get(summary.control, summary.control)} by {summary.control_by}{at}"
 
 
 EXCLUDED_WORDS = {

@@ -11,7 +11,7 @@ from rich.text import Text
 from notifier.model.plurals import counted
 from reporting.chi_squared import RatioVerdict
 from reporting.figures import Bar, Report
-from reporting.page import duration, moment, repeats_in_words
+from reporting.page import duration, moment, people_in, repeats_in_words
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BARS = 60
@@ -90,6 +90,7 @@ def _work(report: Report) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     speed = f"{report.pushes_per_s:,.0f}/s while sending" if report.pushes_per_s else "–"
     for name, value in (
+        *people_in(summary),
         ("took", f"{duration(report.duration_s)}, {counted(summary.hops, 'hop')}, {speed}"),
         ("dead tokens", f"{report.dead_tokens:,} (under dead-tokens/run_id={summary.run_id}/)"),
         ("broken", counted(summary.invalid_records, "record or device", "records or devices")),

@@ -123,6 +123,8 @@ class Wire:
     def _lambda(self, asked: Asked) -> "_Reply | Refusal":
         if asked.path.startswith("/2016-08-19/account-settings"):
             return _json({"AccountLimit": self.world.limits})
+        if re.fullmatch(r"/20.*/functions/[^/]+/concurrency", asked.path):
+            return _json({})
         if asked.path.endswith("/invocations"):
             return _json(self.world.answer)
         found = re.fullmatch(r"/2015-03-31/functions/([^/]+)/configuration", asked.path)

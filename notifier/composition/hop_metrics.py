@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from notifier.composition.settings import Settings
+from notifier.gateway.apns import verdict as apns
+from notifier.gateway.carrier import TOO_LARGE
+from notifier.gateway.fcm import verdict as fcm
 from notifier.model.account import Outcomes
 from notifier.model.log import Action
 from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
@@ -21,6 +24,16 @@ METRICS_EVERY_S = 60.0
 """CloudWatch's own resolution."""
 HOPS_PER_TRACE = 8
 """A trace holds 500 KB and a hop writes at most 48 KB of it: the chain goes on in another trace."""
+
+OTHER = "other"
+"""The metric's reason for every word that is in no table of ours."""
+DOCUMENTED = frozenset(
+    {
+        *fcm.MEANINGS, *fcm.STATUS_WORDS, fcm.BAD_TOKEN, *apns.MEANINGS, TOO_LARGE.reason,
+        *(f"http_{status}" for status in (*fcm.STATUSES, *apns.STATUSES)),
+    }
+)  # fmt: skip
+"""Reasons that a rejection may have as a dimension of its metric."""
 
 _ENDINGS = {Ending.COMPLETED: Metric.RUNS_COMPLETED, Ending.FAILED: Metric.RUNS_FAILED}
 _STOPS = {"credentials_refused": Metric.CREDENTIALS_REFUSED, "no_progress": Metric.NO_PROGRESS}
@@ -110,7 +123,9 @@ class HopMetrics:
             values[Metric.BATCH_LATENCY] = batches_ms
         if hops:
             values[Metric.HOPS] = hops
-        reasons = [Reading({Metric.REJECTED: n}, {Dimension.REASON: reason}) for reason, n in rejected.items()]
+        reasons = [
+            Reading({Metric.REJECTED: n}, {Dimension.REASON: reason}) for reason, n in by_reason(rejected).items()
+        ]
         gateways = [
             Reading({Metric.ANSWER_LATENCY: mean_ms}, {Dimension.GATEWAY: self._nodes[endpoint].name})
             for endpoint, figures in self.sending.gateways.items()
@@ -128,6 +143,19 @@ class HopMetrics:
 def _more(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
     """What was added, by reason; a reason without an addition is left out."""
     return {reason: n - before.get(reason, 0) for reason, n in now.items() if n > before.get(reason, 0)}
+
+
+def by_reason(rejected: Mapping[str, int]) -> dict[str, int]:
+    """Rejections by a bounded set of reasons: every value of a dimension is a metric that is paid for.
+
+    A word that no table has can be anything that a gateway, or a proxy before it, thinks of. Rows, counts and the
+    report have it as it is.
+    """
+    counts: dict[str, int] = {}
+    for reason, n in rejected.items():
+        name = reason if reason in DOCUMENTED else OTHER
+        counts[name] = counts.get(name, 0) + n
+    return counts
 
 
 def ended(lane: Lane) -> Reading:

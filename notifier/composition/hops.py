@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,12 +11,13 @@ from notifier.audience import AudienceUnreachable
 from notifier.composition.gateways import first_request_limit, lane_shares, open_gateways
 from notifier.composition.hop_maker import Observers, Users, make_hop
 from notifier.composition.hop_metrics import Observer, ended, suppression_unreadable
+from notifier.composition.library import approvers
 from notifier.composition.process import Process
 from notifier.events.announcement import NotAnnounced
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action
-from notifier.model.run import Lane, LaneState, Run
+from notifier.model.run import Lane, LaneState, Run, Source
 from notifier.model.runtime import Deadline
 from notifier.model.span import Span
 from notifier.model.store_error import in_words
@@ -126,7 +128,15 @@ def close(process: Process, observer: Observer, run: Run, lane: Lane) -> bool:
 
     Repeatable: the sweeper does it again when this was cut short.
     """
-    whole = close_run(process.ledger, process.results, process.announcer.ended, run, lane, process.settings.bucket)
+    whole = close_run(
+        process.ledger,
+        process.results,
+        process.announcer.ended,
+        run,
+        lane,
+        process.settings.bucket,
+        partial(approvers, ledger=process.ledger, library=process.library),
+    )
     if whole is None:
         observer.log.info(Action.LEFT, why="other lanes are under way", lane=lane.lane)
         return False
@@ -142,12 +152,14 @@ def close_run(
     run: Run,
     lane: Lane,
     bucket: str,
+    approved_by: Callable[[Source], str] = lambda _: "",
 ) -> Lane | None:
     """Write the summary, announce the end, and only then note that the run is closed: cut short, it is done again.
 
     Args:
         lane: one that is done.
         announce: announces the end of the run with this id, at least once.
+        approved_by: who approved the batch file; empty for nobody.
 
     Returns the run's lanes as one; None where others are not done: the last one closes the run.
     """
@@ -157,7 +169,7 @@ def close_run(
         ledger.await_others(lane)
         return None
     current = ledger.read_run(run.run_id) or run
-    summary = summary_of(current, lanes, bucket)
+    summary = summary_of(current, lanes, bucket, approved_by(current.source))
     results.put_summary(run.run_id, summary)
     announce(run.run_id, summary)
     ledger.close_run(run.run_id, [other.lane for other in lanes])

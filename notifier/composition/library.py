@@ -60,8 +60,20 @@ def role_of(session: boto3.Session) -> str:
 
 def is_approved(source: Source, ledger: Ledger, library: "S3Library") -> bool:
     """Whether exactly these bytes were approved, under this key."""
-    approved = ledger.approved_sha256(source.bucket, source.key)
-    return approved is not None and library.sha256_of(source) == approved
+    approval = ledger.approval(source.bucket, source.key)
+    return approval is not None and library.sha256_of(source) == approval.sha256
+
+
+def approvers(source: Source, ledger: Ledger, library: "S3Library") -> str:
+    """Who approved exactly these bytes; empty where nobody did, or the bytes are not there any more."""
+    approval = ledger.approval(source.bucket, source.key)
+    if approval is None:
+        return ""
+    try:
+        return approval.by if library.sha256_of(source) == approval.sha256 else ""
+    except NotAdmitted:
+        # Deleted meanwhile: what was approved cannot be compared with it any more.
+        return ""
 
 
 class _DeviceCounts(msgspec.Struct, frozen=True):

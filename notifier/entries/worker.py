@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 NOT_THERE = ("404", "NoSuchKey")
 """What S3 answers for an object that is not there. Every other answer may be another one a minute later."""
 
+MAX_NAMED = 10
+"""Of an event's nudges, so many are named in the log: a message of SQS may hold any number."""
+
+
+def _name(nudge: Drop | LaneNudge) -> str:
+    """What a nudge is about: the object and who put it there, or the run, its lane and the kind of nudge."""
+    if isinstance(nudge, Drop):
+        return f"s3://{nudge.bucket}/{nudge.key}" + (f" by {nudge.put_by}" if nudge.put_by else "")
+    return f"run {nudge.run_id} lane {nudge.lane} ({nudge.notifier})"
+
 
 class Worker:
     """Works on what an event names. One per process."""
@@ -45,7 +55,7 @@ class Worker:
         The answer is for people who invoke by hand; S3 and Lambda ignore it.
         """
         found = self._without_ignored(nudges(event))
-        self._log.info(Action.NUDGED, nudges=len(found))
+        self._log.info(Action.NUDGED, nudges=len(found), of=[_name(one) for one in found[:MAX_NAMED]])
         # One invocation, one lane: the others run beside it, each with an invocation's whole time.
         for other in found[1:]:
             self._process.continuation.invoke(msgspec.json.encode(other), context.function_version)

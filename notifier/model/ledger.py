@@ -1,12 +1,19 @@
 """The ledger: what a run must remember between two invocations, and who may write it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from notifier.model.membership import Member, Membership
 from notifier.model.preparation import Preparation
 from notifier.model.run import Control, Ending, Lane, LaneState, Run
 from notifier.model.span import Span
+
+
+class Approval(NamedTuple):
+    """What the approval pages say of one key: the SHA-256 of the bytes that were approved, and who approved them."""
+
+    sha256: str
+    by: str
 
 
 class Ledger(Protocol):
@@ -75,8 +82,8 @@ class Ledger(Protocol):
         """A lane is done before others of its run: it is not due any more, and the last one closes the run."""
         ...
 
-    def approved_sha256(self, bucket: str, key: str) -> str | None:
-        """The SHA-256 of the bytes that were approved under this key, or None."""
+    def approval(self, bucket: str, key: str) -> Approval | None:
+        """Which bytes were approved under this key, and by whom."""
         ...
 
     # -- preparations -------------------------------------------------------------------------------------------------

@@ -62,6 +62,12 @@ class Control(enum.StrEnum):
     CANCEL = "cancel"
 
 
+COMMANDS = {"pause": Control.PAUSE, "resume": Control.GO, "cancel": Control.CANCEL}
+"""Operators' commands, by the names that they have for people."""
+REFUSED = "no such run, or it is done"
+"""Why a command is refused."""
+
+
 class Ending(enum.StrEnum):
     """How a run that is done came to its end."""
 
@@ -83,6 +89,11 @@ class Source(msgspec.Struct, frozen=True):
     version: str
     version_id: str | None
     etag: str
+
+    @property
+    def url(self) -> str:
+        """As people write it."""
+        return f"s3://{self.bucket}/{self.key}"
 
     @property
     def run_id(self) -> str:
@@ -175,7 +186,7 @@ class Lane(msgspec.Struct, frozen=True):
         ends_at_ms: when the time of the invocation that works now is up.
         function_version: the version of the code that this run goes on with.
         gone_version: the version that it began with, where that one was deleted meanwhile.
-        control_by: who paused, resumed or cancelled the run last.
+        control_by, control_at_ms: who paused, resumed or cancelled the run last, and when.
         asking: deferred batches that may have been asked for and are not in the account yet. None in a lane of a
             release that asked for them in the order of their numbers, one round after the other.
         revision: counts the writes that move the account: an older one that arrives late is refused.
@@ -211,6 +222,7 @@ class Lane(msgspec.Struct, frozen=True):
     crashed: bool = False
     gone_version: str = ""
     control_by: str = ""
+    control_at_ms: int | None = None
     trouble: str = ""
     span: Span | None = None
 

@@ -18,6 +18,9 @@ class Summary(msgspec.Struct, frozen=True):
 
     `excluded_by` says why users are excluded; its values add up to `excluded`.
 
+    `control` is what an operator asked for last (go, pause, cancel), by whom and when. `put_by` is who put the file
+    there, `approved_by` who approved exactly its bytes on the pages: empty without an approval.
+
     `hops` and `sending_s` are those of all lanes together. `slowest_lane` is the one that is furthest behind, while
     several are under way.
 
@@ -49,9 +52,13 @@ class Summary(msgspec.Struct, frozen=True):
     excluded_by: dict[str, int] = {}
     lanes: int = 1
     slowest_lane: int | None = None
+    control: str = ""
+    control_by: str = ""
+    control_at_ms: int | None = None
+    approved_by: str = ""
 
 
-def summary_of(run: Run, lanes: Lane | Sequence[Lane], bucket: str) -> Summary:
+def summary_of(run: Run, lanes: Lane | Sequence[Lane], bucket: str, approved_by: str = "") -> Summary:
     """The run as the ledger knows it now. `bucket` is where the rows are."""
     lanes = (lanes,) if isinstance(lanes, Lane) else lanes
     lane, behind = as_one(lanes), slowest(lanes)
@@ -87,4 +94,8 @@ def summary_of(run: Run, lanes: Lane | Sequence[Lane], bucket: str) -> Summary:
         excluded_by=dict(account.excluded_by),
         lanes=len(lanes),
         slowest_lane=behind.lane if behind else None,
+        control=lane.control.value if lane.control_by else "",
+        control_by=lane.control_by,
+        control_at_ms=lane.control_at_ms,
+        approved_by=approved_by,
     )

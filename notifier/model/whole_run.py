@@ -33,6 +33,7 @@ def as_one(lanes: Sequence[Lane]) -> Lane:
         ending=ending,
         control=next(command for command in _COMMANDS if any(lane.control is command for lane in lanes)),
         control_by=next((lane.control_by for lane in lanes if lane.control_by), ""),
+        control_at_ms=max(_times(lane.control_at_ms for lane in lanes), default=None),
         account=account,
         # Numbers of batches are of the whole audience: those of two lanes never meet.
         suspects=tuple(one for lane in lanes for one in lane.suspects),

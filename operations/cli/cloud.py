@@ -3,15 +3,18 @@
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import boto3
 import msgspec
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from notifier.model.run import Lane, LaneState, Run, source_of
+from notifier.model.run import COMMANDS, REFUSED, Lane, LaneState, Run, source_of
 from notifier.model.whole_run import as_one
 from notifier.stores.ledger import DynamoLedger
+from operations.cli.check import THROTTLED
 from operations.cli.deployment import Deployment
 from operations.cli.errors import CommandError, ExitCode
 
@@ -56,7 +59,7 @@ class Cloud:
 
     @property
     def ledger(self) -> DynamoLedger:
-        """The ledger. Commands only read it: every change is made by the control function."""
+        """The ledger. Commands only read it; of changes one: an operator's command that Lambda has no room for."""
         return DynamoLedger(self.client("dynamodb"), self.deployment.table, self.now)
 
     def control(self, event: Mapping[str, Any], *, wait: bool = True) -> dict[str, Any]:
@@ -75,6 +78,23 @@ class Cloud:
             )
         decoded: dict[str, Any] = msgspec.json.decode(body)
         return decoded
+
+    def command(self, action: str, run_id: str, by: str) -> dict[str, Any]:
+        """Pause, resume or cancel a run, by the control function; where Lambda throttles it, by the ledger itself.
+
+        The very run that is to be stopped may have taken all of the account's concurrency.
+        """
+        try:
+            return self.control({"action": action, "run_id": run_id, "by": by})
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in THROTTLED:
+                raise
+        # A lane without a worker is ready by this write, and due: the sweeper nudges it within a minute.
+        lanes = self.ledger.control_run(run_id, COMMANDS[action], by)
+        if not lanes:
+            return {"status": "refused", "run_id": run_id, "reason": REFUSED}
+        whole = as_one(lanes)
+        return {"status": whole.status, "run_id": run_id, "control": whole.control.value, "by_ledger": True}
 
     def nudge(self, bucket: str, key: str, version_id: str | None) -> None:
         """Start the worker on an object that is in S3 already. Safe to repeat: one version of an object is one run."""
@@ -104,6 +124,19 @@ class Cloud:
                 "give a run id, the batch file's s3://bucket/key, or a campaign's id (once its file was readable)",
             )
         return run_id
+
+    def approved_by(self, run: Run) -> str:
+        """Who approved exactly the bytes of the run's file; empty where nobody did, or the file is gone."""
+        approval = self.ledger.approval(run.source.bucket, run.source.key)
+        if approval is None:
+            return ""
+        version: Any = {"VersionId": run.source.version_id} if run.source.version_id else {}
+        try:
+            found = self.client("s3").get_object(Bucket=run.source.bucket, Key=run.source.key, **version)
+        except ClientError:
+            return ""
+        # An approved file names its audience and does not hold it: it is small.
+        return approval.by if sha256(found["Body"].read()).hexdigest() == approval.sha256 else ""
 
     def _whole(self, run_id: str) -> Lane | None:
         """The lanes of a run as one; None of an unknown run."""

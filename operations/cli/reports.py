@@ -92,7 +92,7 @@ def make(cloud: Cloud, run_id: str) -> Report:
     rows = read_rows(s3, bucket, run_id)
     dead, dead_objects = count_lines(s3, bucket, f"dead-tokens/run_id={run_id}/")
     return make_report(
-        summary_of(run, lanes, bucket),
+        summary_of(run, lanes, bucket, cloud.approved_by(run)),
         # Without the campaign the arms' shares are unknown; the counts are in the ledger, and stay.
         opened.campaign.arms if opened else None,
         rows,

@@ -174,7 +174,7 @@ def alive(cloud: Cloud) -> list[str]:
 
 
 def _control(cloud: Cloud, action: str, run_ids: list[str], by: str | None, *, as_json: bool) -> None:
-    answers = [cloud.control({"action": action, "run_id": run_id, "by": who(by)}) for run_id in run_ids]
+    answers = [cloud.command(action, run_id, who(by)) for run_id in run_ids]
     if as_json:
         print_json(answers)
     else:
@@ -190,6 +190,8 @@ def _print_answers(out: Console, action: str, answers: list[dict[str, Any]]) -> 
         # The worker reads the command with its next write to the ledger, at least each 4 s.
         is_stopping = answer["status"] == "running" and action != "resume"
         soon = "; no push begins later than 5 seconds from now" if is_stopping else ""
+        if answer.get("by_ledger"):
+            soon += "; Lambda has no room for the control function, so the command is in the ledger itself"
         noted = f"{action} is noted{soon}; it is {answer['status']} now"
         # A reason is why the command was refused.
         out.print(f"run {answer['run_id']}: {answer.get('reason') or noted}", markup=False)

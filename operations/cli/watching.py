@@ -22,7 +22,7 @@ from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.next_step import next_step
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json, print_line
-from reporting.page import duration, excluded_in_words, moment, repeats_in_words
+from reporting.page import duration, excluded_in_words, moment, people_in, repeats_in_words
 
 POLL_S = 1.0
 
@@ -50,7 +50,7 @@ def view(cloud: Cloud, run_id: str) -> tuple[RunView, Lane]:
     lane = as_one(lanes)
     step = next_step(lane)
     resting = lane.due_at_ms if lane.state is LaneState.RESTING else None
-    summary = summary_of(run, lanes, cloud.deployment.bucket)
+    summary = summary_of(run, lanes, cloud.deployment.bucket, cloud.approved_by(run))
     return RunView(summary, lane.control.value, resting, step, code_of(lane)), lane
 
 
@@ -203,6 +203,7 @@ def _facts(seen: RunView, rate: float | None) -> Iterator[tuple[str, str]]:
     if seen.code:
         yield "code", seen.code
     yield "file", summary.source
+    yield from people_in(summary)
     users, devices = counted(summary.users, "user"), counted(summary.devices, "device")
     yield "read", f"{users}, {devices}, {summary.invalid_records:,} broken"
     speed = f", {rate:,.0f} a second" if rate else ""

@@ -11,7 +11,7 @@ import pytest
 from approval.files import Files
 from approval.runs import Runs
 from notifier.audience import FileCache, Suppression
-from notifier.composition.library import S3Library, is_approved
+from notifier.composition.library import S3Library, approvers, is_approved
 from notifier.composition.settings import BadSettings, read_settings
 from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission, NotAdmitted
@@ -74,9 +74,14 @@ def test_only_the_approved_bytes_under_the_approved_key(
     assert not is_approved(source, ledger, library)
     runs.record_approval(BUCKET, key, BODY, "r1", ["bob@example.com"], 9_999_999_999)
     assert is_approved(source, ledger, library)
+    assert approvers(source, ledger, library) == "bob@example.com"
     assert not is_approved(written(f"{key}.copy", BODY), ledger, library)
     version = world.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"other")
-    assert not is_approved(source_of(BUCKET, key, version["VersionId"], version["ETag"]), ledger, library)
+    other = source_of(BUCKET, key, version["VersionId"], version["ETag"])
+    assert not is_approved(other, ledger, library)
+    assert approvers(other, ledger, library) == "", "nobody approved these bytes"
+    gone = source_of(BUCKET, key, version["VersionId"] + "x", version["ETag"])
+    assert approvers(gone, ledger, library) == ""
     assert is_approved(source, ledger, library)
 
 

@@ -106,6 +106,7 @@ def test_a_command_during_the_opening_reaches_every_lane(ledger: Any, time: Time
     ledger.control_run("r1", command, "ann")
     ledger.open_lanes(lane, SPANS)
     assert {(lane.control, lane.control_by) for lane in ledger.lanes_of("r1")} == {(command, "ann")}
+    assert {lane.control_at_ms for lane in ledger.lanes_of("r1")} == {time.ms}
 
 
 def test_a_command_for_the_run(ledger: Any, time: Time) -> None:

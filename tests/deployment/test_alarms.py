@@ -297,6 +297,25 @@ def test_a_minute_is_told_once() -> None:
     assert [line["PushesPerSecond"] for line in lines.lines if "Accepted" in line][:2] == [0.2, 0.3]
 
 
+def test_an_undocumented_word_is_no_dimension() -> None:
+    """A gateway that makes up a word for each answer makes one more metric, and not thousands; the sum stays right."""
+    lines, clock = Lines(), Clock()
+    watch = HopMetrics(
+        Settings(bucket="b", table="t"), clock, JsonLog("ERROR"), Metrics(STACK, clock.now, lines.write), NO_TRACE
+    )
+    account = Account()
+    watch.begin(a_hop(account))
+    for n in range(500):
+        account.count("a", Outcome.REJECTED, f"http_400 MadeUp{n}")
+    documented = ("UNREGISTERED", "INVALID_ARGUMENT token", "BadDeviceToken", "too_large", "http_413")
+    for reason in documented:
+        account.count("a", Outcome.REJECTED, reason)
+    watch.end(a_hop(account))
+    found = {line["Reason"]: line["Rejected"] for line in lines.lines if "Reason" in line}
+    assert found == {"other": 500, **dict.fromkeys(documented, 1)}
+    assert sum(line["Rejected"] for line in lines.lines if "Reason" not in line and "Rejected" in line) == 505
+
+
 @pytest.mark.parametrize(
     ("lane", "dropped_at_ms", "lag_ms"),
     [

@@ -2,6 +2,7 @@
 
 import json
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from notifier.entries.dead_letters import REPLAYS
@@ -42,7 +43,7 @@ class Sqs:
         return sum(hidden <= self._now() for _, hidden in self.queues[DEAD].values())
 
 
-def played(world: World, sqs: Sqs, minutes: int, dies_again: bool) -> list[tuple[int, float]]:
+def played(world: "Playing", sqs: Sqs, minutes: int, dies_again: bool) -> list[tuple[int, float]]:
     """Sweeps once a minute. Minutes with the value of the metric that the template's alarm watches."""
     alarm = transformed()["Resources"]["DeadLetterAlarm"]["Properties"]
     points: list[tuple[int, float]] = []
@@ -65,7 +66,8 @@ def played(world: World, sqs: Sqs, minutes: int, dies_again: bool) -> list[tuple
 def is_raised(points: list[tuple[int, float]]) -> bool:
     """Whether CloudWatch would have raised the template's alarm, by its statistic, periods and threshold."""
     alarm = transformed()["Resources"]["DeadLetterAlarm"]["Properties"]
-    of = {"Sum": sum, "Minimum": min, "Maximum": max}[alarm["Statistic"]]
+    statistics: dict[str, Callable[[list[float]], float]] = {"Sum": sum, "Minimum": min, "Maximum": max}
+    of = statistics[alarm["Statistic"]]
     exceeds = {"GreaterThanOrEqualToThreshold": operator.ge}[alarm["ComparisonOperator"]]
     period = alarm["Period"] // 60
     by_period: dict[int, list[float]] = {}

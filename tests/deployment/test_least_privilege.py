@@ -212,6 +212,9 @@ def test_every_permission_is_used(recorded: tuple[set[Call], dict[str, list[Stat
     calls, roles = recorded
     rare = {
         ("WorkerFunction", "sqs:SendMessage"),  # Lambda itself puts dead letters there, in the worker's name
+        ("SweeperFunction", "s3:GetObject"),  # of an approved run whose worker ended before it closed it
+        ("SweeperFunction", "s3:GetObjectVersion"),
+        ("SweeperFunction", "sqs:SendMessage"),  # of letters that three replays did not clear
         ("SweeperFunction", "lambda:DeleteFunction"),  # versions are deleted when they are older than a day
         *(("AudienceFunction", action) for action in BY_ATHENA),
         ("AudienceFunction", "athena:StopQueryExecution"),  # of a run that was cancelled

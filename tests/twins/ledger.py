@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from notifier.model.account import Account
+from notifier.model.ledger import Approval
 from notifier.model.membership import Member, Membership, lapsed
 from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import (
@@ -56,8 +57,8 @@ class MemoryLedger:
         self._members: dict[str, Member] = {}
         self.too_new: set[str] = set()
         """Runs that a release which knows one lane only leaves alone."""
-        self.approved: dict[tuple[str, str], str] = {}
-        """The SHA-256 of what was approved, by bucket and key."""
+        self.approved: dict[tuple[str, str], Approval] = {}
+        """What was approved, by bucket and key."""
         self.unreadable: dict[str, Exception] = {}
         """Runs whose lane cannot be read by a sweep, and why."""
 
@@ -163,6 +164,7 @@ class MemoryLedger:
                 number,
                 control=lane.control,
                 control_by=lane.control_by,
+                control_at_ms=lane.control_at_ms,
                 cursor=span.start,
                 due_at_ms=self._now_ms() + LEASE_MS,
                 function_version=lane.function_version,
@@ -188,8 +190,8 @@ class MemoryLedger:
             raise StoreError("the lane is not done")
         self._put(found, due_at_ms=None)
 
-    def approved_sha256(self, bucket: str, key: str) -> str | None:
-        """Of the bytes that were approved under this key."""
+    def approval(self, bucket: str, key: str) -> Approval | None:
+        """Which bytes were approved under this key, and by whom."""
         return self.approved.get((bucket, key))
 
     # -- a worker's writes --------------------------------------------------------------------------------------------
@@ -358,7 +360,7 @@ class MemoryLedger:
         found = self._lanes.get((run_id, lane))
         if found is None or found.state is LaneState.DONE or (only_if_going and found.control is not Control.GO):
             return None
-        changes: dict[str, Any] = {"control": control, "control_by": by}
+        changes: dict[str, Any] = {"control": control, "control_by": by, "control_at_ms": self._now_ms()}
         wakes = {Control.GO: WAITING, Control.CANCEL: (*WAITING, LaneState.RESTING)}.get(control, ())
         if found.state in wakes:
             changes |= {"state": LaneState.READY, "due_at_ms": self._now_ms(), "idle_claims": 0}

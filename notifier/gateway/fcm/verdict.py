@@ -84,6 +84,8 @@ STATUSES: Mapping[int, Meaning] = {
 }
 """By HTTP status, where the body has no code (a proxy's HTML)."""
 
+BAD_TOKEN = "INVALID_ARGUMENT token"
+"""Our reason for an invalid argument that is the token: of the message it would be another thing."""
 _BAD_TOKEN = Meaning(
     Disposition.DROP_TOKEN,
     "The registration token is not a valid FCM registration token: many of them are no FCM tokens, such as APNs'.",
@@ -118,7 +120,7 @@ def _refused(answer: Answer) -> Verdict:
     code, status_word = _fcm_code(details), word_in(error.get("status"))
     # FCM's own code, Google's status word and the HTTP status in this order: the same status has several causes.
     if "INVALID_ARGUMENT" in (code, status_word) and code in (None, "INVALID_ARGUMENT") and _is_token(error, details):
-        return verdict(_BAD_TOKEN, "INVALID_ARGUMENT token", answer)
+        return verdict(_BAD_TOKEN, BAD_TOKEN, answer)
     if code is not None and code != "UNSPECIFIED_ERROR":
         # Not by the status word then: a new code may mean something that its word does not say.
         if code not in MEANINGS:

@@ -126,6 +126,7 @@ def lane_of(item: Item) -> Lane:
         ends_at_ms=number_in(item, "ends_at_ms"),
         gone_version=text_in(item, "gone_version") or "",
         control_by=text_in(item, "control_by") or "",
+        control_at_ms=number_in(item, "control_at_ms"),
         trouble=text_in(item, "trouble") or "",
         span=json_in(item, "span", Span),
     )

@@ -8,6 +8,7 @@ from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
 from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of, query_of
+from notifier.model.ledger import Approval
 from notifier.model.run import HAND_OVER_MS, Lane, Run
 from notifier.stores.ledger.items import as_json, new_lane, number_in, run_key, text_in
 from notifier.stores.ledger.table import Table
@@ -102,7 +103,9 @@ class Runs(Table):
                 at_ms=run.created_at_ms,
             )
 
-    def approved_sha256(self, bucket: str, key: str) -> str | None:
-        """The SHA-256 of the bytes that are approved under this key, hexadecimal. None: none are."""
+    def approval(self, bucket: str, key: str) -> Approval | None:
+        """Which bytes are approved under this key (SHA-256, hexadecimal), and by whom. None: none are."""
         item = self._get(item_of({"pk": f"approved#{bucket}/{key}", "sk": "approved"}))
-        return text_in(item, "sha256") if item is not None else None
+        if item is None or (sha256 := text_in(item, "sha256")) is None:
+            return None
+        return Approval(sha256, text_in(item, "approved_by") or "")
