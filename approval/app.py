@@ -14,7 +14,7 @@ from approval.access import Access
 from approval.audience import Forecast
 from approval.config import Settings, read_settings
 from approval.files import Files
-from approval.mail import SendMail, Ses
+from approval.mail import MailFailure, SendMail, Ses, count_failure
 from approval.notifications import Notifications
 from approval.pages import Pages
 from approval.prepared import Audiences
@@ -142,7 +142,16 @@ class App:
             self._settings.limits,
             forecast,
             lambda request: self._service.audience_of(request).samples,
+            self._mail_failed,
         )
+
+    def _mail_failed(self, failure: MailFailure) -> None:
+        """Log why a mail was not sent, and count it: an alarm is on the metric."""
+        _logger.error(
+            "mail_failed",
+            extra={"action": "mail_failed", "to": failure.domain, "code": failure.code, "reason": failure.message},
+        )
+        count_failure(self._settings.stack)
 
 
 def _allowed(method_arn: str, principal: str, context: dict[str, str]) -> dict[str, Any]:

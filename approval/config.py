@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True):
     fcm_per_second: int = 9000
     ramp_s: int = 60
     log_level: str = "INFO"
+    stack: str = "notifier"
 
 
 _NAMES = {
@@ -73,6 +74,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         fcm_per_second=max(1, numbers["FCM_PER_SECOND"]),
         ramp_s=numbers["RAMP_S"],
         log_level=environment.get("LOG_LEVEL", "INFO"),
+        stack=environment.get("STACK", "notifier"),
     )
 
 

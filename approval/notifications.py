@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from approval.audience import Forecast
-from approval.mail import Mail, SendMail
+from approval.mail import Mail, MailFailure, SendMail, failure_of
 from approval.pages import Pages
 from approval.people import mail_recipients, named
 from approval.preview import previews
@@ -19,11 +19,12 @@ MAX_PREVIEWS = 12
 
 
 class Notifications:
-    """The mails of one call. `unsent` collects the addresses that could not be written to.
+    """The mails of one call. `unsent` collects the mails that SES did not take.
 
     Args:
         send_link: sends the mails with sign-in links.
         base_url: where the app is.
+        on_failure: takes each mail that SES did not take, for the log and the metric.
         forecast: the forecast of a request's audience, or None while it is counted.
     """
 
@@ -39,6 +40,7 @@ class Notifications:
         limits: Limits,
         forecast: Callable[[Request], Forecast | None],
         samples: Callable[[Request], Sequence[Mapping[str, Any]]],
+        on_failure: Callable[[MailFailure], object],
     ) -> None:
         self._send_mail = send
         self._send_link = send_link
@@ -50,7 +52,8 @@ class Notifications:
         self._limits = limits
         self._figures = forecast
         self._samples = samples
-        self.unsent: list[str] = []
+        self._on_failure = on_failure
+        self.unsent: list[MailFailure] = []
         self.sent: list[str] = []
 
     def link(self, email: str, next_: str) -> None:
@@ -100,8 +103,10 @@ class Notifications:
         html = self._pages.render(f"mail/{template}.html", subject=subject, **values)
         try:
             (send or self._send_mail)(Mail(to, subject, text, html))
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError) as error:
             # The step itself is done and written: one address that SES refuses must not undo it.
-            self.unsent.append(to)
+            failure = failure_of(to, error)
+            self.unsent.append(failure)
+            self._on_failure(failure)
         else:
             self.sent.append(to)

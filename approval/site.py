@@ -21,7 +21,7 @@ from approval.sign_in import Authenticator, ConstantTime, Visitor, cookie
 from approval.store import Conflict, NoSuchRequest
 from approval.test_push import BadDevice, TestPushes, read_device
 from approval.views import Views
-from approval.web import BadCall, Call, data, own_path, page, see_other
+from approval.web import BadCall, Call, data, own_path, page, quoted, see_other
 
 Html = Response[str]
 _PUBLIC = ("/sign-in", "/link", "/static/")
@@ -36,6 +36,11 @@ class _NotSignedIn(Exception):
     def __init__(self, call: Call) -> None:
         super().__init__("not signed in")
         self.call = call
+
+
+def _not_mailed(notifications: Notifications) -> str:
+    """For the address of the page that follows: SES's code for the first mail that was not sent."""
+    return f"&unsent={quoted(notifications.unsent[0].code)}" if notifications.unsent else ""
 
 
 class Site:
@@ -205,7 +210,7 @@ class Site:
                 notifications = self._notifications(call)
                 notifications.link(email, next_)
                 if notifications.unsent:
-                    self._log("link_unsent")
+                    self._log("link_unsent", code=notifications.unsent[0].code)
             return page(self._views.sent(call))
 
     def _show_link(self, call: Call) -> Html:
@@ -283,7 +288,7 @@ class Site:
         except Incomplete as error:
             return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         done = "unsent" if notifications.unsent or not notifications.sent else "submitted"
-        return see_other(call, f"/requests/{saved.id}?done={done}")
+        return see_other(call, f"/requests/{saved.id}?done={done}{_not_mailed(notifications)}")
 
     def _act(self, call: Call, id: str, action: str) -> Html:  # noqa: A002
         person, service = _person(call), self._service
@@ -317,7 +322,8 @@ class Site:
                 service.control(id, person, ControlAction(action))
             case _:
                 return self._nothing_here(call)
-        return see_other(call, f"/requests/{shown_id}?done={done}" + ("#tests" if action == "test" else ""))
+        anchor = "#tests" if action == "test" else ""
+        return see_other(call, f"/requests/{shown_id}?done={done}{_not_mailed(notifications)}{anchor}")
 
     def _preview(self, call: Call) -> Html:
         """The previews, faults and audience of a form that is being typed, as JSON. Nothing is saved."""

@@ -11,6 +11,7 @@ from approval.audience_form import columns_of, fingerprint, in_words
 from approval.config import Settings
 from approval.files import AudienceFile, Files
 from approval.form import TEXTS, Faults, Form, flat
+from approval.mail import failure_in_words
 from approval.pages import Pages
 from approval.people import domains, mail_recipients, named
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
@@ -31,6 +32,9 @@ DONE = {
     "count": "The audience is being made and counted. This page follows it.",
     "submitted": "Sent for review. The approvers got a mail.",
     "unsent": "Sent for review, but not every approver could be mailed. Let them know yourself.",
+    "remind_unsent": "Not every approver could be mailed. Let them know yourself.",
+    "approved_unsent": "Approved. It is sent now, or at its start time. The requester got no mail.",
+    "reject_unsent": "Rejected, but the requester could not be mailed. Let them know yourself.",
     "take_back": "Back to a draft. Approvals given before count no more.",
     "withdraw": "Withdrawn.",
     "copy": "This is a copy. Change what should be different, then send it for review.",
@@ -52,6 +56,15 @@ MAX_QUERY_CHARS = 100
 MAX_SAMPLE_NAME_CHARS = 80
 MAX_MADE_OF = 20
 """Files of an audience whose other runs are looked for."""
+
+
+def _done(call: Call) -> str:
+    """What the step before has done; of mails that were not sent, why, by SES's code in the address."""
+    done, code = call.asked("done"), call.asked("unsent")
+    if not code or done not in DONE:
+        return DONE.get(done, "")
+    # failure_in_words has a fixed text for each code, so an address cannot add one of its own.
+    return f"{DONE.get(f'{done}_unsent', DONE[done])} The reason: {failure_in_words(code)}."
 
 
 class DeviceView(msgspec.Struct, frozen=True):
@@ -94,7 +107,7 @@ class Views:
     def _page(self, template: str, call: Call, **values: Any) -> str:
         return self._pages.render(
             template,
-            **{"notice": "", "done": DONE.get(call.asked("done"), "") if call.method == "GET" else "", **values},
+            **{"notice": "", "done": _done(call) if call.method == "GET" else "", **values},
             prefix=call.prefix,
             path=call.path,
             visitor=call.visitor,

@@ -1,6 +1,8 @@
 """Alarms and dashboard against the code: every metric that is watched is one that is written, with those dimensions."""
 
 import ast
+import contextlib
+import io
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from approval.mail import count_failure
 from notifier.composition.hop_metrics import (
     HopMetrics,
     Observer,
@@ -108,6 +111,11 @@ def everything_told() -> Lines:
     for reason in ("credentials_refused: x", "no_progress: x", "payload_refused", None):
         metrics.emit(stopped(reason))
     metrics.emit(swept(1))
+    # The pages write theirs by themselves.
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written):
+        count_failure(STACK)
+    lines.write(written.getvalue())
     metrics.emit(ignored(1))
     metrics.emit(suppression_unreadable())
     ScheduleLog(STACK, clock.now, lines.write)("occurrence", alarms=True, schedule="a", state="missed")
@@ -164,7 +172,7 @@ def test_what_is_asked_for_has_an_alarm_and_a_description() -> None:
         "RunFailedAlarm", "RunStoppedAlarm", "StalledLaneAlarm", "DeadLetterAlarm", "RejectionRateAlarm",
         "CredentialsRefusedAlarm", "NoProgressAlarm", "SuppressionUnreadableAlarm",
         "ScheduleTroubleAlarm", "SweeperSilentAlarm",
-        "WorkerThrottledAlarm", "ControlThrottledAlarm", "EventsDroppedAlarm", "ApprovalErrorsAlarm",
+        "WorkerThrottledAlarm", "MailFailedAlarm", "ControlThrottledAlarm", "EventsDroppedAlarm", "ApprovalErrorsAlarm",
     }  # fmt: skip
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Alarms")[2].partition("\n## ")[0]
     for name, alarm in alarms_.items():
@@ -204,7 +212,9 @@ def test_the_stack_is_told_to_the_code() -> None:
 
 def test_every_metric_is_written_by_something() -> None:
     """A name that is never written is taken out of the enum."""
-    assert {name for name, _ in everything_told().metrics()} == {metric.value for metric in Metric} | {SCHEDULES}
+    assert {name for name, _ in everything_told().metrics()} == {metric.value for metric in Metric} | {
+        "MailsFailed"
+    } | {SCHEDULES}
 
 
 def test_the_dashboard_shows_what_is_written() -> None:
@@ -222,7 +232,7 @@ def test_the_dashboard_shows_what_is_written() -> None:
                 dimensions = expression.partition("{Notifier,")[2].partition("}")[0].split(",")
                 shown.add((expression.partition('MetricName="')[2].partition('"')[0], frozenset(dimensions)))
     assert shown - written == set()
-    assert {name for name, _ in shown} == {metric.value for metric in Metric}
+    assert {name for name, _ in shown} == {metric.value for metric in Metric} | {"MailsFailed"}
 
 
 @pytest.mark.parametrize(

@@ -489,15 +489,26 @@ def test_runs_begun_without_the_pages_are_shown_too(world: World) -> None:
     assert f"/requests/{id_}" in listed
 
 
-def test_a_mail_that_cannot_be_sent_is_said(world: World) -> None:
-    """The request is in review all the same."""
+def test_a_mail_that_cannot_be_sent_is_said(
+    world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The request is in review all the same; page, log and metric say why, the log without the address."""
     from botocore.exceptions import ClientError
 
     def refuse(mail: Mail) -> None:
-        raise ClientError({"Error": {"Code": "MessageRejected"}}, "SendRawEmail")
+        why = f"Email address is not verified. The following identities failed the check: {mail.to}"
+        raise ClientError({"Error": {"Code": "MessageRejected", "Message": why}}, "SendRawEmail")
 
     ann = world.browser(ANN)
     world.app = App(world.settings, world.client, world.clock, key=b"k" * 32, send_mail=refuse)
     id_ = new_request(ann, world)
     assert "in review" in ann.get(f"/requests/{id_}").body
-    assert "not every approver could be mailed" in ann.get(f"/requests/{id_}", done="unsent").body
+    page = ann.get(f"/requests/{id_}", done="unsent", unsent="MessageRejected").body
+    assert "not every approver could be mailed" in page
+    assert "In SES&#39;s sandbox every address must be verified." in page
+    assert "Call 555" not in ann.get(f"/requests/{id_}", done="unsent", unsent="Call 555").body
+    lines = [record for record in caplog.records if record.message == "mail_failed"]
+    assert {(vars(line)["code"], vars(line)["to"]) for line in lines} == {("MessageRejected", "example.com")}
+    assert all("not verified" in vars(line)["reason"] and BOB not in vars(line)["reason"] for line in lines)
+    counted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "MailsFailed" in line]
+    assert len(counted) == len(lines) >= 1
