@@ -111,6 +111,7 @@ class World:
         self.clock = TwinClock()
         self.ledger = MemoryLedger(self.clock.now)
         self.results = MemoryResults()
+        self.library: object = None  # only read where something was approved
         self.continuation = Worker()
         self.bus = Bus()
         self.announcer = EventBridgeAnnouncer(self.bus)
