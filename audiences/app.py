@@ -19,7 +19,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from audiences.build import build, found_manifest
+from audiences.build import build, found_manifest, is_whole
 from audiences.database import Limits
 from audiences.destinations import Bucket
 from audiences.engines.athena import Athena, ended_execution
@@ -141,7 +141,7 @@ class S3Maker:
         self._client = client
         self._warehouses = warehouses
         self._now = now
-        self._destination = Bucket(client, bucket)
+        self._destination = Bucket(client, bucket, unused=True)
         self._memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"))
         self._storage_mb = int(environment.get("STORAGE_MB", "2048"))
         self._rooms = Rooms.of_arns(bucket, environment.get("AUDIENCE_BUCKET_ARNS", ""))
@@ -158,7 +158,7 @@ class S3Maker:
         resolved = resolver.resolve({n: value for n, value in request.items() if n not in (LANES, IN_BATCH_FILE)})
         resolved = msgspec.structs.replace(resolved, request=request)
         found = found_manifest(self._destination, resolved.id)
-        if found is not None:
+        if found is not None and is_whole(self._destination, found):
             return key_of(found)
         # An order that is asked for again is another attempt for a warehouse, which would answer with the old rows.
         name = f"{preparation.run_id}-{preparation.asked_at_ms}" if preparation.asked_at_ms else preparation.run_id

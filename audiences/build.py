@@ -84,6 +84,11 @@ def found_manifest(destination: Destination, audience: str) -> Manifest | None:
     return None if data is None else decode_manifest(data)
 
 
+def is_whole(destination: Destination, found: Manifest) -> bool:
+    """Whether all parts are there. Those that no run has taken expire before their manifest does."""
+    return all(destination.has(part.pinned) for part in found.parts)
+
+
 def build(
     order: Order, destination: Destination, limits: Limits, on_progress: Progress = lambda _what, _users: None
 ) -> Manifest:
@@ -93,7 +98,9 @@ def build(
         BrokenFile, AudienceFault: it cannot be made. Nothing that anybody reads was written.
     """
     audience = order.id
-    if (found := found_manifest(destination, audience)) is not None:
+    key = folder_of(audience) + NAME
+    before = destination.read(key)
+    if before is not None and is_whole(destination, found := decode_manifest(before)):
         return found
     reported = LastProgress(on_progress)
     with _prepared(order, limits, reported) as (prepared, counts):
@@ -116,7 +123,9 @@ def build(
             queries=order.queries,
         )
     # Last, and once: from here on the audience is there. Nothing above is ever read without it.
-    if destination.create(folder_of(audience) + NAME, manifest.encode()):
+    # That of an audience whose parts have expired is replaced, once as well.
+    data = manifest.encode()
+    if destination.create(key, data) if before is None else destination.replace(key, data, before):
         return manifest
     # Another attempt was first. Its parts hold the same users: this one's objects stay unread, and expire.
     winner = found_manifest(destination, audience)

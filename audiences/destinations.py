@@ -14,6 +14,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from notifier.audience.pin import NO_VERSION, unquoted
+from notifier.audience.unused import UNUSED
 from notifier.model.batch_file import PinnedObject
 
 if TYPE_CHECKING:
@@ -35,21 +36,32 @@ class Destination(Protocol):
     def create(self, key: str, data: bytes) -> bool:
         """Store an object unless it is there. Returns False if another attempt has stored it."""
 
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """Store an object in place of the one with these bytes. Returns False if another attempt has replaced it."""
+
+    def has(self, pinned: PinnedObject) -> bool:
+        """Whether these very bytes are there under their name."""
+
     def read(self, key: str) -> bytes | None:
         """An object's bytes; None if there is no such object."""
 
 
 class Bucket:
-    """A bucket of S3."""
+    """A bucket of S3.
 
-    def __init__(self, client: "S3Client", bucket: str) -> None:
+    Args:
+        unused: what is put is tagged: it expires after two days unless a run takes it (`notifier.audience.unused`).
+    """
+
+    def __init__(self, client: "S3Client", bucket: str, *, unused: bool = False) -> None:
         self.bucket = bucket
         self._client = client
+        self._extra = {"Tagging": f"{UNUSED}=true"} if unused else {}
 
     def put(self, key: str, path: Path) -> PinnedObject:
         # upload_file splits what one PUT cannot take, and repeats what fails.
         config = TransferConfig(multipart_threshold=_PUT_BYTES, multipart_chunksize=64 * 1024 * 1024, use_threads=False)
-        self._client.upload_file(str(path), self.bucket, key, Config=config)
+        self._client.upload_file(str(path), self.bucket, key, ExtraArgs=self._extra, Config=config)
         head = self._client.head_object(Bucket=self.bucket, Key=key)
         version = head.get("VersionId", NO_VERSION)
         version_id = None if version == NO_VERSION else version
@@ -65,6 +77,30 @@ class Bucket:
                 raise
             return False
         return True
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """Store an object in place of the one with these bytes. Returns False if another attempt has replaced it."""
+        found = self._client.get_object(Bucket=self.bucket, Key=key)
+        if found["Body"].read() != before:
+            return False
+        try:
+            self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=data, ContentType="application/json", IfMatch=found["ETag"]
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+                raise
+            return False
+        return True
+
+    def has(self, pinned: PinnedObject) -> bool:
+        """Whether these very bytes are there under their name: an expired object is still read by its version only."""
+        try:
+            return unquoted(self._client.head_object(Bucket=self.bucket, Key=pinned.key)["ETag"]) == pinned.etag
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+                raise
+            return False
 
     def copy(self, source: str, key: str) -> None:
         """Copy an object, whole or not at all; done again it gives the same object."""
@@ -106,6 +142,18 @@ class Directory:
         finally:
             unfinished.unlink()
         return True
+
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        if self.read(key) != before:
+            return False
+        unfinished = self._place(key).with_name(f".{Path(key).name}.{os.getpid()}")
+        unfinished.write_bytes(data)
+        unfinished.replace(self._path / key)
+        return True
+
+    def has(self, pinned: PinnedObject) -> bool:
+        path = self._path / pinned.key
+        return path.is_file() and path.stat().st_size == pinned.size
 
     def read(self, key: str) -> bytes | None:
         try:

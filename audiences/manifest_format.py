@@ -47,6 +47,11 @@ class PreparedPart(msgspec.Struct, frozen=True, omit_defaults=True):
     batches: Annotated[tuple[str, ...], Meta(description="The same of the first user of each 500.")]
     version_id: str | None = None
 
+    @property
+    def pinned(self) -> PinnedObject:
+        """The object."""
+        return PinnedObject(self.bucket, self.key, self.version_id, self.etag, self.bytes)
+
 
 class InvalidObject(msgspec.Struct, frozen=True):
     """The object that lists every row and device that was left out, with its reason."""

@@ -28,6 +28,7 @@ from notifier.audience import (
     read_ids,
 )
 from notifier.audience.ranges import read_ranges
+from notifier.audience.unused import keep_for_run
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
 from notifier.lifecycle.lane_plan import PreparedAudience
 from notifier.model.batch_file import BatchFileHead, PinnedObject
@@ -138,7 +139,10 @@ class S3Library:
     def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[PinnedObject, ...]:
         """The parts as they are now, checked against the ETags that were stated. Raises NotAdmitted."""
         with self._refusing():
-            return pin_parts(self._client, audience.parts, bucket, field)
+            parts = pin_parts(self._client, audience.parts, bucket, field)
+        # The pages and schedules name a prepared audience by its parts.
+        keep_for_run(self._client, self._bucket, parts)
+        return parts
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -152,7 +156,9 @@ class S3Library:
 
     def prepared_parts(self, manifest: str) -> tuple[PinnedObject, ...]:
         """The parts of a prepared audience: the manifest pins them. Raises NotAdmitted."""
-        return tuple(part.pinned for part in self._manifest(manifest, ManifestParts, MANIFEST_VERSION).parts)
+        parts = tuple(part.pinned for part in self._manifest(manifest, ManifestParts, MANIFEST_VERSION).parts)
+        keep_for_run(self._client, self._bucket, parts)
+        return parts
 
     def cut_parts(self, manifest: str) -> CutParts:
         """What the final cut left of an audience. Raises NotAdmitted."""

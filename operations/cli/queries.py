@@ -181,14 +181,15 @@ def order_of(asked: Asked, limits: "Limits", destination: "Destination", show: S
     Raises:
         AudienceFault: the query cannot be run, or found nobody.
     """
-    from audiences.build import found_manifest  # noqa: PLC0415
+    from audiences.build import found_manifest, is_whole  # noqa: PLC0415
     from audiences.run_query import QueryOrder, pinned_query  # noqa: PLC0415
 
     root = QueryRoot(asked.root, asked.stack, asked.stack_file)
     engine, query, request, tables, may_show = _resolved(asked, root, limits)
     pinned = pinned_query(query, tables, engine, None if engine == "duckdb" else time.time())
     order = QueryOrder(request, (), attempt, tuple(show) or may_show, made_of=pinned)
-    if found_manifest(destination, order.id) is not None:
+    found = found_manifest(destination, order.id)
+    if found is not None and is_whole(destination, found):
         return order
     if engine == "bigquery":
         mend = "export its rows to a bucket (EXPORT DATA), and give the files: notifier audience build s3://…"

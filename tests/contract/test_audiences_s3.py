@@ -15,7 +15,9 @@ from audiences.fetch import fetch
 from audiences.manifest_format import Manifest
 from audiences.sources import pinned_files
 from notifier.audience import AudienceStream, FileKind, pin_parts
+from notifier.audience.unused import keep_for_run
 from notifier.model.audience_faults import AudienceChanged
+from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import read_audience
 from tests.audience_people import FORMATS, expected, found, people
 from tests.contract.moto_stores import client_of, new_name, server_for
@@ -134,6 +136,51 @@ def test_two_attempts_at_the_same_time(client: Any, bucket: str, stored: list[di
     mine = make(client, bucket, tmp_path / "mine", attempt=1, where=where)
     assert [mine] == others
     assert mine.attempt == 2
+
+
+def tagged(client: Any, manifest: Manifest) -> set[bool]:
+    """Whether parts are tagged as unused."""
+    found = set()
+    for part in manifest.parts:
+        version = {"VersionId": part.version_id} if part.version_id else {}
+        tags = client.get_object_tagging(Bucket=part.bucket, Key=part.key, **version)["TagSet"]
+        assert tags in ([], [{"Key": "unused", "Value": "true"}])
+        found.add(bool(tags))
+    return found
+
+
+def test_unused_until_a_run_takes_it(client: Any, bucket: str, stored: list[dict[str, Any]], tmp_path: Path) -> None:
+    """The function tags the parts, whoever takes them removes the tag; what has expired is prepared again."""
+    where = Bucket(client, bucket, unused=True)
+    first = make(client, bucket, tmp_path / "first", where=where)
+    assert tagged(client, first) == {True}
+    assert make(client, bucket, tmp_path / "same", attempt=2, where=where) == first
+    kept = [part.pinned for part in first.parts]
+    # The others are of another bucket, or not prepared here: nobody's tags are touched there.
+    others = [
+        PinnedObject(bucket, "audiences/day/rows.csv", None, "e", 1),
+        PinnedObject("elsewhere", first.parts[0].key, None, "e", 1),
+    ]
+    for _ in range(2):
+        keep_for_run(client, bucket, [*others, *kept])
+        assert tagged(client, first) == {False}
+    client.delete_object(Bucket=bucket, Key=first.parts[0].key)
+    again = make(client, bucket, tmp_path / "again", attempt=3, where=where)
+    assert (again.id, again.attempt) == (first.id, 3)
+    assert found_manifest(where, first.id) == again
+    if first.parts[0].version_id:
+        # A run that has taken the first one reads it by its versions as before.
+        pinned = first.parts[0].pinned
+        assert client.get_object(**pinned.request)["ContentLength"] == pinned.size
+
+
+def test_two_replace_what_has_expired(client: Any, bucket: str, tmp_path: Path) -> None:
+    """Only what the caller has seen is replaced."""
+    where = Bucket(client, bucket)
+    assert where.create("audiences/prepared/x", b"1")
+    assert where.replace("audiences/prepared/x", b"2", b"1")
+    assert not where.replace("audiences/prepared/x", b"3", b"1")
+    assert where.read("audiences/prepared/x") == b"2"
 
 
 def test_names(client: Any, bucket: str, stored: list[dict[str, Any]]) -> None:

@@ -86,9 +86,16 @@ def _calls(who: str, service: str, asked: Asked) -> Iterator[Call]:  # noqa: C90
         case "s3":
             bucket, _, key = unquote(url.path).lstrip("/").partition("/")
             if key:
-                verb = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject"}[asked.method]
+                verb = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}[
+                    asked.method
+                ]
                 versioned = "Version" if "versionId" in values else ""
-                yield Call(who, f"s3:{verb}{versioned}", place.arn("s3", f"{bucket}/{key}"))
+                tagging = "Tagging" if "tagging" in values else ""
+                arn = place.arn("s3", f"{bucket}/{key}")
+                yield Call(who, f"s3:{verb}{versioned}{tagging}", arn)
+                # https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html: tags in a header need it as well.
+                if asked.headers.get("x-amz-tagging"):
+                    yield Call(who, "s3:PutObjectTagging", arn)
             else:
                 yield Call(who, {"list-type": "s3:ListBucket"}[next(iter(values))], place.arn("s3", bucket))
         case "dynamodb":

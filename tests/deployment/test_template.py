@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from notifier.audience.unused import PREPARED, UNUSED
 from notifier.composition.settings import Mode, Settings, check_time, read_settings
 from notifier.events.triggers import OWN_PREFIXES
 from operations.test_files import PREFIX
@@ -330,6 +331,7 @@ def test_nothing_is_kept_for_ever() -> None:
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
     rules = bucket["LifecycleConfiguration"]["Rules"]
     assert all(rule["Status"] == "Enabled" for rule in rules)
+    rules = [rule for rule in rules if "TagFilters" not in rule]
     prefix = source()["Parameters"]["SuppressionPrefix"]["Default"]
     rules = [rule | {"Prefix": prefix} if rule["Id"] == "suppression" else rule for rule in rules]
     expire = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
@@ -347,13 +349,22 @@ def test_nothing_is_kept_for_ever() -> None:
     assert {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", "ExpiredObjectDeleteMarker"} <= for_all
 
 
+def test_prepared_audiences_that_nothing_uses_expire() -> None:
+    """After two days, by the tag that the audience function gives; versions stay as long as any other."""
+    [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
+    [rule] = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if "TagFilters" in rule]
+    assert (rule["Prefix"], rule["ExpirationInDays"]) == (PREPARED, 2)
+    assert rule["TagFilters"] == [{"Key": UNUSED, "Value": "true"}]
+    assert "NoncurrentVersionExpiration" not in rule
+
+
 def test_a_run_is_over_before_what_it_goes_on_from_is_deleted() -> None:
     """The sweeper knows the days of every prefix that a run that waits reads again when it goes on.
 
     Batch files and audiences are read by their version, which stays for as long again after the object's own days.
     """
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
-    rules = bucket["LifecycleConfiguration"]["Rules"]
+    rules = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if "TagFilters" not in rule]
     days = {rule["Prefix"]: rule["ExpirationInDays"]["Ref"] for rule in rules if "ExpirationInDays" in rule}
     [old] = [rule["NoncurrentVersionExpiration"] for rule in rules if rule["Id"] == "old-versions"]
     assert not {"Prefix", "Filter"} & {key for rule in rules if rule["Id"] == "old-versions" for key in rule}

@@ -42,6 +42,18 @@ class MemoryDestination:
         # Bytes are compared by identity: another attempt's may be equal.
         return self.objects[key] is data
 
+    def replace(self, key: str, data: bytes, before: bytes) -> bool:
+        """Store in place of what is there, if it is what the caller has seen."""
+        if self.objects.get(key) != before:
+            return False
+        self._step(lambda: self.objects.update({key: data}))
+        return True
+
+    def has(self, pinned: PinnedObject) -> bool:
+        """Whether these bytes are there."""
+        data = self.objects.get(pinned.key)
+        return data is not None and md5(data, usedforsecurity=False).hexdigest() == pinned.etag
+
     def read(self, key: str) -> bytes | None:
         """An object's bytes."""
         return self.objects.get(key)

@@ -108,6 +108,25 @@ def test_what_is_prepared_is_not_prepared_again(source: InputFile, tmp_path: Pat
     assert make(other, destination, tmp_path / "w").id != first.id
 
 
+def test_parts_that_have_expired_are_prepared_again(source: InputFile, tmp_path: Path) -> None:
+    """Parts that no run has taken expire before their manifest: it is replaced, by one attempt of two."""
+    destination = MemoryDestination()
+    first = make(source, destination, tmp_path / "first")
+    del destination.objects[first.parts[1].key]
+    others: list[Manifest] = []
+
+    def other(_: int) -> None:
+        destination.before = lambda _: None
+        others.append(make(source, destination, tmp_path / "other", attempt=3))
+
+    destination.before = other
+    second = make(source, destination, tmp_path / "second", attempt=2)
+    assert [second] == others
+    assert (second.attempt, second.id) == (3, first.id)
+    assert [part.sha256 for part in second.parts] == [part.sha256 for part in first.parts]
+    check(destination, second)
+
+
 def test_the_id_is_a_contract() -> None:
     """20 hexadecimal digits of the canonical JSON's SHA-256: members sorted, no white space."""
     pinned = PinnedObject("b", "k", None, "e", 3)
