@@ -39,6 +39,35 @@ def is_in(email: str, people: tuple[str, ...]) -> bool:
     return email in people or f"@{domain}" in people or domain in people
 
 
+def may_sign_in(email: str, people: tuple[str, ...]) -> bool:
+    """Whether a list holds the address itself; or its domain, and the address has no tag.
+
+    Under a domain everybody could invent addresses of their own: `eve+a@` and `eve+b@` are one mailbox.
+    """
+    return email in people or ("+" not in email and is_in(email, people))
+
+
+_DOTS_IGNORED = {"gmail.com": "gmail.com", "googlemail.com": "gmail.com"}
+"""Domains whose mailboxes ignore dots before the @, by the name that stands for both.
+
+Source: https://support.google.com/mail/answer/7436150.
+"""
+
+
+def mailbox_of(email: str) -> str:
+    """The address without what does not change who reads its mail: case, a `+tag`, and Gmail's dots."""
+    local, _, domain = email.strip().lower().rpartition("@")
+    local = local.partition("+")[0] or local  # an address that begins with the + has no other name
+    if domain in _DOTS_IGNORED:
+        local, domain = local.replace(".", ""), _DOTS_IGNORED[domain]
+    return f"{local}@{domain}"
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two addresses are one person's, as far as addresses can show it."""
+    return mailbox_of(one) == mailbox_of(other)
+
+
 def addresses(people: tuple[str, ...]) -> tuple[str, ...]:
     """The entries that are addresses: no mail can be sent to a domain."""
     return tuple(entry for entry in people if address_of(entry))
@@ -56,5 +85,10 @@ def named(text: str) -> tuple[str, ...]:
 
 def mail_recipients(chosen: tuple[str, ...], requester: str, approvers: tuple[str, ...]) -> tuple[str, ...]:
     """Who gets a mail about a request: approvers listed by address, and those whom the requester has named."""
-    everybody = dict.fromkeys((*addresses(approvers), *chosen))
-    return tuple(email for email in everybody if address_of(email) and email != requester and is_in(email, approvers))
+    # By mailbox: one person gets one mail. Reversed, so that the address in the settings is the one that stays.
+    everybody = {mailbox_of(email): email for email in reversed((*addresses(approvers), *chosen)) if address_of(email)}
+    return tuple(
+        email
+        for mailbox, email in reversed(everybody.items())
+        if mailbox != mailbox_of(requester) and may_sign_in(email, approvers)
+    )

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from approval.form import Form
+from approval.people import is_same_person
 from notifier.model.campaign import Audience, Campaign, Part
 
 DAY_MS = 86_400_000
@@ -278,7 +279,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 def approved(request: Request, by: str, now_ms: int, decision: Decision, limits: Limits) -> Request:
     """One more approval; the last one that is needed makes the request `approved`. A second click changes nothing."""
-    if request.requester == by:
+    if is_same_person(request.requester, by):
         raise Forbidden("Nobody approves their own request.")
     # The page may show content that was taken back, changed and submitted again since. Checked before the state, so
     # that an approver of old content never hears that it is approved.
@@ -288,8 +289,8 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
     if request.state is State.APPROVED:
         return request
     _require_state(request, now_ms, State.IN_REVIEW)
-    # Two approvals must be two people.
-    if any(approval.by == by for approval in request.approvals):
+    # Two approvals must be two people, and not two addresses of one.
+    if any(is_same_person(approval.by, by) for approval in request.approvals):
         return request
     if request.campaign is not None and _is_too_late(request.campaign, now_ms):
         raise Refused("The latest time of the campaign has passed: nothing would be sent.")
@@ -313,7 +314,7 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
 
 def rejected(request: Request, by: str, now_ms: int, comment: str) -> Request:
     """Rejected, with the reason."""
-    if request.requester == by:
+    if is_same_person(request.requester, by):
         raise Forbidden("Nobody decides on their own request. Withdraw it instead.")
     _require_state(request, now_ms, State.IN_REVIEW)
     if not comment.strip():
@@ -347,7 +348,7 @@ def _is_too_late(campaign: Campaign, now_ms: int) -> bool:
 
 
 def _require_requester(request: Request, by: str) -> None:
-    require(request.requester == by, "Only the requester may do that.")
+    require(is_same_person(request.requester, by), "Only the requester may do that.")
 
 
 def _require_state(request: Request, now_ms: int, *states: State) -> None:

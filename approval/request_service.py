@@ -15,7 +15,7 @@ from approval.files import Files
 from approval.form import Faults, Form
 from approval.form_campaign import gateway_faults, read_campaign_of
 from approval.notifications import Notifications
-from approval.people import Person, address_of, domains, is_in, mail_recipients, named
+from approval.people import Person, address_of, domains, is_same_person, mail_recipients, may_sign_in, named
 from approval.placeholders import placeholder_faults
 from approval.prepared import Audiences, AudienceSeen, NoCost
 from approval.queries import OfferedQuery, Queries
@@ -147,7 +147,7 @@ class RequestService:
             Incomplete: with what is wrong with the choice.
         """
         request = self._store.request(id_)
-        is_mine = person.email == request.requester
+        is_mine = is_same_person(person.email, request.requester)
         require(is_mine or person.is_approver, "Only the requester and approvers can have it counted.")
         if request.campaign is not None:
             wanted = parts_request(request)
@@ -213,9 +213,9 @@ class RequestService:
     def _approvers_fault(self, chosen: tuple[str, ...], requester: str) -> str:
         """What is wrong with the approvers whom the requester has named, or that no approver would get a mail."""
         approvers = self._settings.approvers
-        if strangers := [email for email in chosen if not address_of(email) or not is_in(email, approvers)]:
+        if strangers := [email for email in chosen if not address_of(email) or not may_sign_in(email, approvers)]:
             return f"Not among the approvers: {', '.join(strangers[:MAX_SHOWN_STRANGERS])}"
-        if requester in chosen:
+        if any(is_same_person(requester, email) for email in chosen):
             return "Nobody approves their own request: name another person."
         if len(chosen) > MAX_NAMED:
             return f"At most {MAX_NAMED}."
@@ -277,7 +277,7 @@ class RequestService:
     def remind(self, id_: str, person: Person, notifications: Notifications) -> None:
         """Mail the approvers again."""
         request = self._store.request(id_)
-        require(person.email == request.requester, "Only the requester can remind the approvers.")
+        require(is_same_person(person.email, request.requester), "Only the requester can remind the approvers.")
         if request.state_at(self.now_ms) is not State.IN_REVIEW:
             raise Refused("The request is not in review.")
         if not self._access.is_within("remind", id_, REMINDERS_PER_WINDOW, WINDOW_S, self.now_ms // 1000):
@@ -298,7 +298,8 @@ class RequestService:
         """
         require(person.is_approver, "Only approvers can decide.")
         seen = self._store.request(id_)
-        if seen.state is State.IN_REVIEW and seen.requester != person.email and (changed := self.changed_parts(seen)):
+        is_mine = is_same_person(seen.requester, person.email)
+        if seen.state is State.IN_REVIEW and not is_mine and (changed := self.changed_parts(seen)):
             names = ", ".join(changed)
             raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
         # The count is read before the step, which has no I/O. It belongs to pinned objects, so that it cannot change.
@@ -351,7 +352,8 @@ class RequestService:
         """Write the batch file of an approved request whose last approval ended before it was written."""
         request = self._store.request(id_)
         require(
-            person.is_approver or person.email == request.requester, "Only the requester and approvers can do that."
+            person.is_approver or is_same_person(person.email, request.requester),
+            "Only the requester and approvers can do that.",
         )
         return self.write(request, person)
 
@@ -398,7 +400,8 @@ class RequestService:
         """Pause, resume or cancel the run of a request."""
         request = self._store.request(id_)
         require(
-            person.is_approver or person.email == request.requester, "Only the requester and approvers can do that."
+            person.is_approver or is_same_person(person.email, request.requester),
+            "Only the requester and approvers can do that.",
         )
         if request.written is None:
             raise Refused("Nothing is being sent yet.")

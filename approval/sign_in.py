@@ -17,7 +17,7 @@ import msgspec
 from itsdangerous import BadSignature, Signer
 
 from approval.access import Access, LinkData
-from approval.people import MAX_ADDRESS_CHARS, Person, address_of, person
+from approval.people import MAX_ADDRESS_CHARS, Person, address_of, mailbox_of, may_sign_in, person
 
 COOKIE = "__Host-session"
 """With this prefix browsers accept it only with Secure, for the whole host, and from the host itself."""
@@ -67,6 +67,13 @@ class Authenticator:
         """The roles of an address, now."""
         return person(email, self._requesters, self._approvers)
 
+    def may_sign_in(self, email: str) -> bool:
+        """Whether a new session may begin for the address: one admitted by its domain must have no `+tag`.
+
+        Stricter than `person`, so that a session from before this rule goes on until it ends by itself.
+        """
+        return may_sign_in(email, (*self._requesters, *self._approvers))
+
     # -- links --------------------------------------------------------------------------------------------------------
 
     def asked_for_link(self, typed: str, source: str, now_s: int) -> str | None:
@@ -77,11 +84,11 @@ class Authenticator:
         # are made as for a known one.
         within = (
             self._access.is_within(
-                "address", email or typed[:MAX_ADDRESS_CHARS], LINKS_PER_ADDRESS, LIMIT_WINDOW_S, now_s
+                "address", mailbox_of(email or typed[:MAX_ADDRESS_CHARS]), LINKS_PER_ADDRESS, LIMIT_WINDOW_S, now_s
             )
             and within
         )
-        return email if email and within and self.person(email).is_known else None
+        return email if email and within and self.may_sign_in(email) else None
 
     def new_link(self, email: str, next_: str, now_s: int, lifetime_s: int = LINK_S) -> str:
         """The signed secret of a new link. It is mailed; only its hash is kept."""

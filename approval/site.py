@@ -237,7 +237,7 @@ class Site:
             self._authenticator.end_session(call.headers)
         used = self._authenticator.use_link(signed, self._now_s())
         # The person was known when the link was mailed, but may have been taken off the lists since.
-        if used is None or not self._authenticator.person(used.email).is_known:
+        if used is None or not self._authenticator.may_sign_in(used.email):
             return self._used_up(call, next_)
         self._log("signed_in", by=used.email)
         value = self._authenticator.begin_session(used.email, self._now_s())

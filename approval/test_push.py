@@ -9,7 +9,7 @@ import msgspec
 from approval.access import Access
 from approval.files import Files
 from approval.form import Faults
-from approval.people import Person
+from approval.people import Person, is_same_person
 from approval.preview import arms_of, locales_of
 from approval.request import WHOLE, Refused, Request, State, Step, file_of_test, require
 from approval.runs import Runs
@@ -75,7 +75,8 @@ class TestPushes:
         """
         request, now_ms = self._store.request(id_), self._now_ms()
         require(
-            person.is_approver or person.email == request.requester, "Only the requester and approvers can test it."
+            person.is_approver or is_same_person(person.email, request.requester),
+            "Only the requester and approvers can test it.",
         )
         if request.campaign is None or request.state_at(now_ms) not in (State.IN_REVIEW, State.APPROVED):
             raise Refused("Only a request that is in review can be tested.")

@@ -13,7 +13,7 @@ from approval.files import AudienceFile, Files
 from approval.form import TEXTS, Faults, Form, flat
 from approval.mail import failure_in_words
 from approval.pages import Pages
-from approval.people import domains, mail_recipients, named
+from approval.people import domains, is_same_person, mail_recipients, named
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.prepared import AudienceSeen
 from approval.preview import Preview, campaign_for_preview, previews
@@ -147,10 +147,10 @@ class Views:
             one
             for one in listed
             if (not state or one.state == state)
-            and (not mine or one.requester == email)
+            and (not mine or is_same_person(one.requester, email))
             and all(word in _searched(one) for word in words)
         ]
-        waiting = [one for one in listed if one.state is State.IN_REVIEW and one.requester != email]
+        waiting = [one for one in listed if one.state is State.IN_REVIEW and not is_same_person(one.requester, email)]
         return self._page(
             "list.html",
             call,
@@ -169,7 +169,7 @@ class Views:
     def request(self, call: Call, id_: str, notice: str = "") -> str:
         """The form, for the requester of a draft; for everybody else the request to read."""
         request = self._store.request(id_)
-        is_mine = call.visitor is not None and call.visitor.email == request.requester
+        is_mine = call.visitor is not None and is_same_person(call.visitor.email, request.requester)
         if (
             request.state_at(self._service.now_ms) is State.DRAFT
             and is_mine
@@ -272,7 +272,7 @@ class Views:
         sample = int(call.asked("sample")) if call.asked("sample").isdecimal() else 0
         person = call.visitor.person if call.visitor else None
         email = call.visitor.email if call.visitor else ""
-        is_mine = email == request.requester
+        is_mine = is_same_person(email, request.requester)
         return self._page(
             "request.html",
             call,
@@ -287,7 +287,7 @@ class Views:
             is_mine=is_mine,
             is_open=state in OPEN,
             may_decide=bool(person and person.is_approver) and not is_mine and state is State.IN_REVIEW,
-            has_decided=any(approval.by == email for approval in request.approvals),
+            has_decided=any(is_same_person(approval.by, email) for approval in request.approvals),
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
             mailed=mail_recipients(named(request.form.approvers), request.requester, self._settings.approvers),
             devices=[_device_view(device) for device in self._store.devices(email)],

@@ -153,6 +153,32 @@ def test_four_eyes(world: World) -> None:
     assert world.items() == before
 
 
+def test_two_addresses_of_one_person_are_one_person(endpoint: str) -> None:
+    """Tags under a domain give no second pair of eyes, not in a session from before either, and no new session."""
+    world = World(endpoint, requesters=("@x.org",), approvers=("@x.org",))
+
+    def with_session_of_before(email: str) -> Browser:
+        browser = world.browser()
+        browser.cookie = f"{COOKIE}={world.app.authenticator.begin_session(email, int(world.clock.now.timestamp()))}"
+        return browser
+
+    id_ = new_request(world.browser("eve@x.org"), world, form={**FORM, "approvers": "dan@x.org"}, users=5000)
+    twin, dan, dans_twin = map(with_session_of_before, ("eve+a@x.org", "dan@x.org", "dan+b@x.org"))
+    shown = twin.get(f"/requests/{id_}")
+    assert shown.status == 200
+    assert "Your decision" not in shown.body
+    hash_ = decision(dan, id_)
+    assert twin.post(f"/requests/{id_}/approve", hash_).status == 403
+    assert dan.post(f"/requests/{id_}/approve", hash_).status == 303
+    assert dans_twin.post(f"/requests/{id_}/approve", hash_).status == 303
+    assert world.batch_files() == []
+    # The requester's own steps are theirs under either address: a request of before is not lost.
+    assert twin.post(f"/requests/{id_}/take_back").status == 303
+    mails = len(world.mailbox.mails)
+    world.browser().post("/sign-in", {"email": "dan+c@x.org"})
+    assert len(world.mailbox.mails) == mails
+
+
 def test_nobody_steers_a_run_that_is_not_theirs(world: World) -> None:
     """Requesters steer their own runs only."""
     ann, bob, other = world.browser(ANN), world.browser(BOB), world.browser("max@marketing.example.com")

@@ -8,7 +8,7 @@ from approval.audience import duration_s, forecast, in_words, users_at_night
 from approval.config import BadSettings, read_settings
 from approval.form import Form, Texts, VariantForm
 from approval.mail import Mail, as_mime
-from approval.people import address_of, addresses, person
+from approval.people import address_of, addresses, is_same_person, mail_recipients, may_sign_in, person
 from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
 from notifier.model.audience_counts import Counts
@@ -61,6 +61,35 @@ def test_roles_are_by_address_and_by_domain() -> None:
     for other in ("bob@example.com", "x@sub.example.org", "x@notexample.org", "x@example.org.evil.com"):
         assert not person(other, *lists).is_known
     assert addresses(("@example.org", "bob@x.y")) == ("bob@x.y",)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_same"),
+    [
+        ("eve@x.org", "eve+a@x.org", True),
+        ("eve+b@x.org", "EVE+a+c@X.org", True),
+        ("e.v.e@gmail.com", "eve+a@googlemail.com", True),
+        ("e.ve@x.org", "eve@x.org", False),
+        ("eve@x.org", "eve@y.org", False),
+        ("+eve@x.org", "+ann@x.org", False),
+    ],
+)
+def test_one_mailbox_is_one_person(one: str, other: str, are_same: bool) -> None:
+    """Tags, case and the dots that Gmail ignores make no other person; the same dots elsewhere do."""
+    assert is_same_person(one, other) == are_same
+
+
+def test_a_tag_needs_an_entry_of_its_own() -> None:
+    """Everybody of a domain could write as many tags as they like; one that is listed was meant."""
+    people = ("@x.org", "ann+push@y.org")
+    assert may_sign_in("eve@x.org", people)
+    assert may_sign_in("ann+push@y.org", people)
+    assert not may_sign_in("eve+a@x.org", people)
+    assert not may_sign_in("ann+other@y.org", people)
+    assert mail_recipients(("bob+1@x.org", "eve@x.org", "cat@x.org"), "eve+a@x.org", people) == (
+        "ann+push@y.org",
+        "cat@x.org",
+    )
 
 
 def test_who_would_be_woken() -> None:
