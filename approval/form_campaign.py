@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from approval.arm_names import arm_name
 from approval.form import MAX_DIGITS, TEXTS, Faults, Form, Texts, VariantForm, flat
 from approval.zones import zone_of
 from notifier.content.compile import compiled
@@ -113,7 +114,7 @@ def _decoded_variant(form: Form, n: int, faults: Faults) -> dict[str, Any]:
     if translations and (message or any(_given(own) for own in variant.languages)):
         message["translations"] = translations
     percent = _percent(variant.percent, f"variants.{n}.percent", faults)
-    return {"name": variant.name, "percent": percent, **({"message": message} if message else {})}
+    return {"name": arm_name(variant.name, n), "percent": percent, **({"message": message} if message else {})}
 
 
 def _percent(text: str, field: str, faults: Faults) -> Decimal:
@@ -147,6 +148,8 @@ def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | 
 
 
 def _time_faults(campaign: Campaign | None, now: datetime, faults: Faults) -> None:
+    if campaign is not None and campaign.not_before is not None and campaign.not_before <= now:
+        faults.setdefault("start", "This time has passed. Leave it empty to send as soon as it is approved.")
     if campaign is not None and campaign.abort_after is not None and campaign.abort_after <= now:
         faults.setdefault("latest", "This time has passed.")
 
@@ -189,7 +192,13 @@ def _translated(path: str, form: Form) -> str:
     return "languages.0.locale"
 
 
-_PLAINER = {"neither title nor body": "Say something: a title, a text, or both."}
+_PLAINER = {
+    "neither title nor body": "Say something: a title, a text, or both.",
+    "not later than not_before: nothing would be sent": "This must be later than the time in “Not before”.",
+    "not a name that an arm can have": "Give the variant a short name.",
+    "`control` is reserved": "The control group has this name: choose another one.",
+    "no language": "Choose a language by its code, such as de, pt-BR or zh-Hant.",
+}
 """The form's own words for faults whose words are made for authors of batch files."""
 
 
@@ -197,6 +206,6 @@ def _in_words(fault: Fault) -> str:
     """A fault as a sentence for requesters."""
     if fault.problem in _PLAINER:
         return _PLAINER[fault.problem]
-    text = fault.problem.replace("control_percent", "control group")
-    sentence = text[:1].upper() + text[1:] + (f" ({fault.mend})" if fault.mend else "")
+    text, mend = (words.replace("control_percent", "control group") for words in (fault.problem, fault.mend))
+    sentence = text[:1].upper() + text[1:] + (f" ({mend})" if mend else "")
     return sentence if text.endswith(".") else f"{sentence}."

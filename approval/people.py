@@ -85,10 +85,9 @@ def named(text: str) -> tuple[str, ...]:
 
 def mail_recipients(chosen: tuple[str, ...], requester: str, approvers: tuple[str, ...]) -> tuple[str, ...]:
     """Who gets a mail about a request: approvers listed by address, and those whom the requester has named."""
-    # By mailbox: one person gets one mail. Reversed, so that the address in the settings is the one that stays.
-    everybody = {mailbox_of(email): email for email in reversed((*addresses(approvers), *chosen)) if address_of(email)}
-    return tuple(
-        email
-        for mailbox, email in reversed(everybody.items())
-        if mailbox != mailbox_of(requester) and may_sign_in(email, approvers)
-    )
+    found: dict[str, str] = {}
+    for email in (*addresses(approvers), *chosen):
+        # By mailbox: one person gets one mail, at the address in the settings.
+        if address_of(email) and not is_same_person(email, requester) and may_sign_in(email, approvers):
+            found.setdefault(mailbox_of(email), email)
+    return tuple(found.values())

@@ -270,11 +270,15 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What an approver has seen and ticked: the hash of the content on their page, and the audience's count."""
+    """What an approver has seen and ticked: the hash of the content on their page, and the audience's count.
+
+    `now_ticked`: that it is sent at once, because the start that was asked for has passed.
+    """
 
     content_hash: str
     counted: Counted | None
     repeats_ticked: bool = False
+    now_ticked: bool = False
 
 
 def approved(request: Request, by: str, now_ms: int, decision: Decision, limits: Limits) -> Request:
@@ -294,6 +298,8 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
         return request
     if request.campaign is not None and _is_too_late(request.campaign, now_ms):
         raise Refused("The latest time of the campaign has passed: nothing would be sent.")
+    if request.campaign is not None and starts_late(request.campaign, now_ms) and not decision.now_ticked:
+        raise Refused("Its start has passed: it would be sent at once. Say that you want this, or reject it.")
     counted = decision.counted
     # Without the count it is not known how many approvers are needed.
     if counted is None:
@@ -340,6 +346,11 @@ def require(allowed: bool, why: str) -> None:
     """Raise Forbidden unless allowed."""
     if not allowed:
         raise Forbidden(why)
+
+
+def starts_late(campaign: Campaign, now_ms: int) -> bool:
+    """Whether the campaign's start has passed, so that it would be sent at another time than the one asked for."""
+    return campaign.not_before is not None and campaign.not_before.timestamp() * 1000 <= now_ms
 
 
 def _is_too_late(campaign: Campaign, now_ms: int) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 
 from approval import request as rules
 from approval.access import Access
+from approval.arm_names import name_of_copy
 from approval.audience import Forecast, forecast
 from approval.audience_form import Chosen, chosen_audience, fingerprint
 from approval.config import Settings
@@ -33,6 +34,7 @@ from approval.request import (
 )
 from approval.runs import ControlAction, Runs
 from approval.store import KEEP_S, AuditEntry, Store
+from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import Campaign
 
 MAX_NAMED = 20
@@ -42,6 +44,8 @@ MAX_NOTE_CHARS = 500
 MAX_METADATA_CHARS = 1000
 """Characters of the approvers' addresses in the batch file's metadata, all of which S3 limits to 2 KB."""
 REMINDERS_PER_WINDOW = 2
+REVIEWS_PER_WINDOW = 3
+"""How often one request may be sent for review: each time all approvers get a mail."""
 WINDOW_S = 600
 """The time in which so many reminders may be sent."""
 _ELSEWHERE = "This request was changed in another window. Load it again before you go on."
@@ -105,9 +109,10 @@ class RequestService:
         """A new draft with another request's form."""
         require(person.is_requester, "Only requesters can make a request.")
         old = self._store.request(id_)
-        form = msgspec.structs.replace(
-            old.form, name=f"{old.form.name} copy" if old.form.name else "", start="", latest=""
-        )
+        # What was never sent for review is its writer's own.
+        is_mine = is_same_person(person.email, old.requester)
+        require(is_mine or old.campaign is not None, "Only its requester can copy a draft.")
+        form = msgspec.structs.replace(old.form, name=name_of_copy(old.form.name), start="", latest="")
         request = rules.created(_new_id(), person.email, self.now_ms, self._limits, form, copied_from=old.id)
         self._store.create(request, self._entry(Step.COPIED, person, f"from {old.id}"))
         self._log(Step.COPIED, request_id=request.id, by=person.email)
@@ -237,6 +242,8 @@ class RequestService:
             faults.setdefault("audience", fault)
         if faults or campaign is None or audience.prepared is None:
             raise Incomplete(faults)
+        if not self._access.is_within("review", id_, REVIEWS_PER_WINDOW, WINDOW_S, self.now_ms // 1000):
+            raise Refused("This was sent for review several times just now. Wait ten minutes, then send it again.")
         pinned = PinnedAudience(audience.prepared.parts, audience.prepared.key)
 
         def step(request: Request) -> Request:
@@ -289,7 +296,14 @@ class RequestService:
     # -- the approver -------------------------------------------------------------------------------------------------
 
     def approve(
-        self, id_: str, person: Person, content_hash: str, *, repeats_ticked: bool, notifications: Notifications
+        self,
+        id_: str,
+        person: Person,
+        content_hash: str,
+        *,
+        repeats_ticked: bool,
+        notifications: Notifications,
+        now_ticked: bool = False,
     ) -> Request:
         """Approve; the last approval that is needed writes the batch file. Safe to repeat, and by two people at once.
 
@@ -302,13 +316,17 @@ class RequestService:
         if seen.state is State.IN_REVIEW and not is_mine and (changed := self.changed_parts(seen)):
             names = ", ".join(changed)
             raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
+        # Sent for review to an earlier release, which checked less: the notifier would refuse the file.
+        if seen.campaign is not None and (refused := next(addition_faults(seen.campaign), None)):
+            raise Refused(f"It would not be sent: {refused.problem} ({refused.mend}). Reject it, to have it changed.")
         # The count is read before the step, which has no I/O. It belongs to pinned objects, so that it cannot change.
-        decision = Decision(content_hash, self._counted(seen), repeats_ticked)
+        decision = Decision(content_hash, self._counted(seen), repeats_ticked, now_ticked)
 
         def step(request: Request) -> Request:
             return rules.approved(request, person.email, self.now_ms, decision, self._limits)
 
-        ticked = "repeated tokens seen" if repeats_ticked else ""
+        ticks = ((repeats_ticked, "repeated tokens seen"), (now_ticked, "sent now, after its start has passed"))
+        ticked = ", ".join(words for is_ticked, words in ticks if is_ticked)
         before, after = self._store.change(id_, step, self._entry(Step.APPROVED, person, ticked))
         if after is not before:
             self._log(Step.APPROVED, request_id=id_, by=person.email, content_hash=content_hash)

@@ -1,13 +1,15 @@
 """The status of a request: its run and its test pushes, for the page and the script that refreshes it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from approval.arm_names import shown_names
 from approval.files import Files, RowSeen
 from approval.prepared import AudienceSeen
+from approval.reasons import reason_in_words
 from approval.request import Request, State
 from approval.runs import Runs, RunSeen
 from approval.store import Store, TestPush
@@ -48,13 +50,14 @@ class RequestStatus:
         run = self._runs.run(request.written.run_id) if request.written else None
         devices = audience.counts.device_count if audience.counts else 0
         settled = run.account.settled if run else 0
-        tests = [self._test_seen(test) for test in self._store.tests(request.id)]
+        names = shown_names(request.form)
+        tests = [self._test_seen(test, names) for test in self._store.tests(request.id)]
         # No run yet, or one that is not over. A run may take minutes to appear: S3's event comes first.
         is_sending = request.written is not None and not (run and run.is_over)
         is_counting = request.state is State.IN_REVIEW and audience.is_counting
         return {
             "run": run,
-            "arms": _arms(run) if run else (),
+            "arms": _arms(run, names) if run else (),
             "share": min(1.0, settled / devices) if devices else 0.0,
             "settled": settled,
             "expected": devices,
@@ -65,7 +68,8 @@ class RequestStatus:
     def _is_awaited(self, seen: TestSeen) -> bool:
         return seen.rows is None and not seen.reason and self._now_ms() - seen.test.at_ms < TESTS_AWAITED_MS
 
-    def _test_seen(self, test: TestPush) -> TestSeen:
+    def _test_seen(self, test: TestPush, names: Mapping[str, str]) -> TestSeen:
+        test = msgspec.structs.replace(test, arm=names.get(test.arm, test.arm))
         rows = self._files.rows(test.run_id)
         run = None if rows is not None else self._runs.run(test.run_id)
         # A test run that is over without rows sent nothing: the tester must learn why.
@@ -76,23 +80,25 @@ class RequestStatus:
         return TestSeen(test, tuple(rows) if rows is not None else None, reason)
 
 
-def _added(*counts: dict[str, int]) -> Counter[str]:
+def _reasons(*counts: Mapping[str, int]) -> str:
+    """The reasons with their numbers, those that mean the same added up, the most frequent first."""
     total: Counter[str] = Counter()
     for each in counts:
-        total.update(each)
-    return total
+        for reason, n in each.items():
+            total[reason_in_words(reason)] += n
+    return "; ".join(f"{words}: {n:,}" for words, n in total.most_common())
 
 
-def _arms(run: RunSeen) -> tuple[dict[str, Any], ...]:
+def _arms(run: RunSeen, names: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
-            "name": name,
+            "name": names.get(name, name),
             "assigned": arm.assigned,
             "accepted": arm.accepted,
             "rejected": sum(arm.rejected.values()),
             "failed": sum(arm.failed.values()),
             "held": arm.held,
-            "reasons": ", ".join(f"{reason} {n:,}" for reason, n in sorted(_added(arm.rejected, arm.failed).items())),
+            "reasons": _reasons(arm.rejected, arm.failed),
         }
         for name, arm in sorted(run.account.arms.items(), key=lambda item: (item[0] == CONTROL, item[0]))
     )

@@ -35,6 +35,10 @@ SESSION_BYTES = 32
 CSRF_CHARS = 40
 
 
+class AskedTooOften(Exception):
+    """More links were asked for than are sent, for this address or from this source. Says nothing of the address."""
+
+
 class Visitor(msgspec.Struct, frozen=True):
     """The person who sends a request, as the authorizer established. `csrf` must come back in each of their forms."""
 
@@ -77,7 +81,11 @@ class Authenticator:
     # -- links --------------------------------------------------------------------------------------------------------
 
     def asked_for_link(self, typed: str, source: str, now_s: int) -> str | None:
-        """The address to send a link to; None if it is unknown or asked too often. The visitor sees no difference."""
+        """The address to send a link to; None if it is unknown, of which the visitor sees no difference.
+
+        Raises:
+            AskedTooOften: for a known address as for an unknown one.
+        """
         email = address_of(typed)
         within = self._access.is_within("source", source, LINKS_PER_SOURCE, LIMIT_WINDOW_S, now_s)
         # Both limits are counted at every request, whatever the first one says: for an unknown address the same writes
@@ -88,7 +96,9 @@ class Authenticator:
             )
             and within
         )
-        return email if email and within and self.may_sign_in(email) else None
+        if not within:
+            raise AskedTooOften
+        return email if email and self.may_sign_in(email) else None
 
     def new_link(self, email: str, next_: str, now_s: int, lifetime_s: int = LINK_S) -> str:
         """The signed secret of a new link. It is mailed; only its hash is kept."""

@@ -17,16 +17,15 @@ from approval.people import Person
 from approval.request import Forbidden, Refused, Request, State
 from approval.request_service import Incomplete, RequestService
 from approval.runs import ControlAction
-from approval.sign_in import Authenticator, ConstantTime, Visitor, cookie
+from approval.sign_in import AskedTooOften, Authenticator, ConstantTime, Visitor, cookie
 from approval.store import Conflict, NoSuchRequest
 from approval.test_push import BadDevice, TestPushes, read_device
 from approval.views import Views
-from approval.web import BadCall, Call, data, own_path, page, quoted, see_other
+from approval.web import BadCall, Call, data, own_path, page, quoted, see_other, whole
 
 Html = Response[str]
 _PUBLIC = ("/sign-in", "/link", "/static/")
 """Paths for visitors who are not signed in."""
-MAX_DIGITS = 10
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -205,7 +204,10 @@ class Site:
         """Send a link to a known address. The answer, and the time it takes, are the same for an unknown one."""
         with self._constant_time.multiple_of(sign_in.ANSWER_S):
             next_ = own_path(call.one("next"), call.prefix)
-            email = self._authenticator.asked_for_link(call.one("email"), call.source, self._now_s())
+            try:
+                email = self._authenticator.asked_for_link(call.one("email"), call.source, self._now_s())
+            except AskedTooOften:
+                return page(self._views.sent(call, too_often=True), HTTPStatus.TOO_MANY_REQUESTS)
             if email is not None:
                 notifications = self._notifications(call)
                 notifications.link(email, next_)
@@ -260,7 +262,7 @@ class Site:
         """Save the draft, then do what the button says, such as `submit`, `add_language` or `remove:variants.1`."""
         button, _, block = call.one("do").partition(":")
         form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
-        saved = self._service.save(id, _person(call), form, _whole(call.one("version")))
+        saved = self._service.save(id, _person(call), form, whole(call.one("version")))
         if button == "submit":
             return self._submit(call, saved)
         if button == "count":
@@ -310,6 +312,7 @@ class Site:
                     call.one("content_hash"),
                     repeats_ticked=call.one("repeats") == "yes",
                     notifications=notifications,
+                    now_ticked=call.one("now") == "yes",
                 )
                 done = "approved" if after.state is State.APPROVED else "approved_one"
             case "reject":
@@ -317,7 +320,7 @@ class Site:
             case "finish" | "count":
                 (service.finish if action == "finish" else service.count)(id, person)
             case "test":
-                self._tests.send(id, person, _whole(call.one("sample")))
+                self._tests.send(id, person, whole(call.one("sample")))
             case "pause" | "resume" | "cancel":
                 service.control(id, person, ControlAction(action))
             case _:
@@ -332,7 +335,7 @@ class Site:
             raise Forbidden("Only requesters can make a request.")
         # Nothing is counted here: that costs, and somebody is typing.
         form = read_form(call.fields)
-        return data(self._views.preview(call, form, _whole(call.one("sample")) or 0))
+        return data(self._views.preview(call, form, whole(call.one("sample")) or 0))
 
     # -- test devices -------------------------------------------------------------------------------------------------
 
@@ -365,11 +368,6 @@ def _has_token(call: Call) -> bool:
 def _person(call: Call) -> Person:
     assert call.visitor is not None  # `_read` has refused every other call
     return call.visitor.person
-
-
-def _whole(text: str) -> int | None:
-    """A whole number in a field; None for anything else."""
-    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None
 
 
 def _page_of(path: str) -> str:

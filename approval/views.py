@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from approval.access import LinkData
+from approval.arm_names import shown_names
+from approval.audience import Forecast
 from approval.audience_form import columns_of, fingerprint, in_words
 from approval.config import Settings
 from approval.files import AudienceFile, Files
@@ -17,13 +19,14 @@ from approval.people import domains, is_same_person, mail_recipients, named
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.prepared import AudienceSeen
 from approval.preview import Preview, campaign_for_preview, previews
-from approval.request import OPEN, Request, State, needed_approvals
+from approval.request import OPEN, Request, State, needed_approvals, starts_late
 from approval.request_service import RequestService
 from approval.request_status import RequestStatus
 from approval.runs import Runs
 from approval.same_audience import other_runs
+from approval.sign_in import LIMIT_WINDOW_S
 from approval.store import ListedRequest, Store, TestDevice
-from approval.web import Call
+from approval.web import Call, whole
 from notifier.model.campaign import Campaign, Part
 from notifier.model.recipient import masked
 
@@ -121,9 +124,9 @@ class Views:
         """The form that asks for a link."""
         return self._page("sign_in.html", call, next=next_, notice=notice)
 
-    def sent(self, call: Call) -> str:
+    def sent(self, call: Call, *, too_often: bool = False) -> str:
         """The page after a link was asked for: the same for known and unknown addresses."""
-        return self._page("sent.html", call)
+        return self._page("sent.html", call, too_often=too_often, minutes=LIMIT_WINDOW_S // 60)
 
     def link(self, call: Call, signed: str, link: LinkData, next_: str, other: str) -> str:
         """The page with the button that uses a link. `other`: the address signed in here, if it is another one."""
@@ -206,6 +209,8 @@ class Views:
             files=(*files, *gone),
             gone={file.key for file in gone},
             notice=notice or _notice_of(faults or {}),
+            # Only a draft that was never saved takes the browser's zone: a saved one says when it is sent.
+            is_fresh=request.version == 0 and not request.copied_from,
             two_above=self._settings.limits.two_approvers_above,
             always_mailed=mail_recipients((), request.requester, self._settings.approvers),
             domains=domains(self._settings.approvers),
@@ -232,7 +237,7 @@ class Views:
     def _preview_values(self, form: Form, sample: int) -> dict[str, Any]:
         campaign = campaign_for_preview(form, self._now())
         seen = self._service.audience_of_form(form)
-        return self._preview_values_of(campaign, seen, sample) | {
+        return self._preview_values_of(campaign, seen, sample, form) | {
             **self._audience_values(form, seen, campaign, is_pinned=True),
             "says_something": any(text for field, text in flat(form) if field.rpartition(".")[2] in TEXTS),
             "is_plan": False,
@@ -250,16 +255,18 @@ class Views:
             "seen": seen,
             "chosen": tuple(in_words(seen.request)) if seen.request is not None else (),
             "sql": seen.prepared.manifest.queries if seen.prepared is not None else {},
-            "forecast": self._service.forecast(seen, campaign, repeats=not is_pinned),
+            "forecast": _as_named(self._service.forecast(seen, campaign, repeats=not is_pinned), form),
             "is_pinned": is_pinned,
             "gaps": gaps(form, seen.counts),
             "lookalikes": (*lookalike_warnings(form, seen.counts), *audience_warnings(form, seen.counts)),
         }
 
-    def _preview_values_of(self, campaign: Campaign | None, seen: AudienceSeen, sample: int) -> dict[str, Any]:
+    def _preview_values_of(
+        self, campaign: Campaign | None, seen: AudienceSeen, sample: int, form: Form
+    ) -> dict[str, Any]:
         chosen = seen.samples[sample] if sample < len(seen.samples) else None
         return {
-            "previews": grouped(previews(campaign, chosen)) if campaign is not None else (),
+            "previews": grouped(previews(campaign, chosen), shown_names(form)) if campaign is not None else (),
             "samples": tuple(_sample_name(n, record) for n, record in enumerate(seen.samples)),
             "sample": sample if chosen is not None else 0,
         }
@@ -269,7 +276,7 @@ class Views:
         of_audience = self._audience_values(request.form, seen, request.campaign, is_pinned=bool(request.manifest))
         forecast = of_audience["forecast"]
         state = request.state_at(self._service.now_ms)
-        sample = int(call.asked("sample")) if call.asked("sample").isdecimal() else 0
+        sample = whole(call.asked("sample")) or 0
         person = call.visitor.person if call.visitor else None
         email = call.visitor.email if call.visitor else ""
         is_mine = is_same_person(email, request.requester)
@@ -286,6 +293,7 @@ class Views:
             needed=needed_approvals(forecast.count.users, self._settings.limits) if forecast else 1,
             is_mine=is_mine,
             is_open=state in OPEN,
+            starts_late=request.campaign is not None and starts_late(request.campaign, self._service.now_ms),
             may_decide=bool(person and person.is_approver) and not is_mine and state is State.IN_REVIEW,
             has_decided=any(is_same_person(approval.by, email) for approval in request.approvals),
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
@@ -294,7 +302,7 @@ class Views:
             others=other_runs(request, _made_of(seen), self._store.listed(), self._runs),
             trail=self._service.trail(request),
             **of_audience,
-            **self._preview_values_of(request.campaign, seen, sample),
+            **self._preview_values_of(request.campaign, seen, sample, request.form),
             **self._request_status.values(request, seen),
         )
 
@@ -338,11 +346,22 @@ def _notice_of(faults: Faults) -> str:
             return f"{several} fields need another look."
 
 
-def grouped(found: tuple[Preview, ...]) -> tuple[tuple[str, tuple[tuple[str, tuple[Preview, ...]], ...]], ...]:
-    """Previews by arm, and in an arm by language."""
+def _as_named(forecast: Forecast | None, form: Form) -> Forecast | None:
+    """The forecast with the variants' names as they were typed."""
+    if forecast is None:
+        return None
+    names = shown_names(form)
+    arms = tuple(msgspec.structs.replace(arm, name=names.get(arm.name, arm.name)) for arm in forecast.arms)
+    return msgspec.structs.replace(forecast, arms=arms)
+
+
+def grouped(
+    found: tuple[Preview, ...], names: Mapping[str, str]
+) -> tuple[tuple[str, tuple[tuple[str, tuple[Preview, ...]], ...]], ...]:
+    """Previews by arm, under the name that it has on the pages, and in an arm by language."""
     arms: dict[str, dict[str, list[Preview]]] = {}
     for preview in found:
-        arms.setdefault(preview.arm, {}).setdefault(preview.locale, []).append(preview)
+        arms.setdefault(names.get(preview.arm, preview.arm), {}).setdefault(preview.locale, []).append(preview)
     return tuple((arm, tuple((locale, tuple(p)) for locale, p in group.items())) for arm, group in arms.items())
 
 

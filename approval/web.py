@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote
 import msgspec
 from aws_lambda_powertools.event_handler import Response
 
-from approval.form import Fields
+from approval.form import MAX_DIGITS, Fields
 from approval.sign_in import Visitor
 
 MAX_BODY_BYTES = 200_000
@@ -163,6 +163,11 @@ def own_path(text: str, prefix: str = "") -> str:
     path = text.removeprefix(prefix) if prefix and text.startswith(f"{prefix}/") else text
     plain = path.isascii() and path.isprintable() and len(path) < MAX_PATH_CHARS and not set(path) & set("\\<>\"' ")
     return path if plain and path.startswith("/") and not path.startswith("//") and ".." not in path else START
+
+
+def whole(text: str) -> int | None:
+    """A whole number in a field; None for anything else, and for one that no field of ours can have."""
+    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None
 
 
 def quoted(text: str) -> str:

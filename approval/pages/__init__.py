@@ -10,6 +10,8 @@ from markupsafe import Markup
 from msgspec import UNSET
 
 from approval.audience import in_words as duration_in_words
+from approval.hidden_characters import marked, marked_text
+from approval.reasons import reason_in_words
 from approval.request import Step
 from approval.request import in_words as state_in_words
 from notifier.model.audience_counts import Counts
@@ -41,6 +43,9 @@ class Pages:
             "step": step_in_words,
             "run_status": run_status,
             "arm": arm,
+            "marked": marked,
+            "reason": reason_in_words,
+            "marked_text": marked_text,
             "percent": percent,
             "words": words,
             "of": of,

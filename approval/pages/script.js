@@ -27,8 +27,7 @@
 
   localise(document);
   const typed = document.querySelector("[data-timezone]");
-  const unset = document.querySelector('[name="start"]');
-  if (typed && typed.value === "UTC" && !unset.value) typed.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (typed) typed.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
   // ---- follow a request
   const poll = document.querySelector("[data-poll]");

@@ -12,6 +12,7 @@ The modules in the order of a text's way:
 - `liquid_errors`: what the parser refuses, with what to write instead.
 - `dialects`: Braze, Pinpoint, Handlebars and Jinja rewritten as Liquid, for the message.
 - `template_faults`: what is wrong with a campaign's texts, before anything is sent.
+- `web_addresses`: what is wrong with a link, or with the address of an image.
 - `languages`: which translation a locale reads.
 - `render`: what each recipient reads: the arm's message in the user's language, filled in with the user's attributes.
 - `text_checks`, `lookalikes`: the texts held against an audience: attributes that no record has, and placeholders of

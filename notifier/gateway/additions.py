@@ -1,14 +1,15 @@
-"""Checks a campaign's messages as both gateways would: its additions, web addresses, and sizes.
+"""Checks a campaign's messages as both gateways would: its additions, addresses, languages and sizes.
 
 A gateway refuses such a message for every device, so the faults are reported before anything is sent.
 """
 
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 import msgspec
 
+from notifier.content.languages import is_known
 from notifier.content.template import has_placeholder
+from notifier.content.web_addresses import image_problem, link_problem
 from notifier.gateway.apns import additions as apns
 from notifier.gateway.apns import message as apns_message
 from notifier.gateway.fcm import additions as fcm
@@ -19,7 +20,6 @@ from notifier.model.validation import printable_name
 
 _RUN_ID = "0" * 20
 """As long as a real one."""
-_WEB = ("http", "https")
 _FILLED = ("title", "body", "image_url", "deep_link")
 
 
@@ -67,9 +67,13 @@ def _message_faults(message: Message, field: str) -> Iterator[Fault]:
     yield from apns.addition_faults(message, field)
     for part in ("fcm", "apns"):
         yield from _placeholder_faults(getattr(message, part) or {}, f"{field}.{part}")
-    yield from _image_faults(message, field)
+    yield from _address_faults(message, field)
     for locale, text in (message.translations or {}).items():
-        yield from _image_faults(text, f"{field}.translations.{printable_name(locale)}")
+        path = f"{field}.translations.{printable_name(locale)}"
+        # No user's locale would ever match it, and its readers would silently get the main text.
+        if not is_known(locale):
+            yield Fault(path, "no language", "write its BCP 47 tag, such as de, pt-BR or zh-Hant")
+        yield from _address_faults(text, path)
 
 
 def _placeholder_faults(value: object, field: str) -> Iterator[Fault]:
@@ -84,26 +88,11 @@ def _placeholder_faults(value: object, field: str) -> Iterator[Fault]:
             yield from _placeholder_faults(inner, f"{field}[{n}]")
 
 
-def _image_faults(message: Message | Text, field: str) -> Iterator[Fault]:
-    address = message.image_url
-    if not address or has_placeholder(address):
-        return
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme.lower() not in _WEB or not parts.netloc:
-        yield Fault(f"{field}.image_url", "not a web address", "write it as in https://cdn.example.com/a.png")
-
-
-def addition_warnings(campaign: Campaign) -> Iterator[str]:
-    """What the gateways accept, and phones may not show."""
-    for field, message in _messages(campaign):
-        texts = [(field, message.image_url)]
-        texts += [(f"{field}.translations.{tag}", text.image_url) for tag, text in (message.translations or {}).items()]
-        for where, address in texts:
-            if address and address.lower().startswith("http://"):
-                yield f"{where}.image_url begins with http://: most phones load pictures by https:// only"
+def _address_faults(message: Message | Text, field: str) -> Iterator[Fault]:
+    if message.image_url and (problem := image_problem(message.image_url)):
+        yield Fault(f"{field}.image_url", *problem)
+    if message.deep_link and (problem := link_problem(message.deep_link)):
+        yield Fault(f"{field}.deep_link", *problem)
 
 
 def _size_faults(label: Label, message: Message, field: str) -> Iterator[Fault]:

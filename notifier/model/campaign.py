@@ -97,8 +97,12 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     title: Annotated[Title | UnsetType, Meta(description="The first line.")] = UNSET
     body: Annotated[str | UnsetType, Meta(description="The text below the title.")] = UNSET
-    image_url: Annotated[str | UnsetType, Meta(description="A picture that the app shows with it.")] = UNSET
-    deep_link: Annotated[str | UnsetType, Meta(description="Where in the app a tap leads.")] = UNSET
+    image_url: Annotated[
+        str | UnsetType, Meta(description="The https address of a picture that the app shows with it.")
+    ] = UNSET
+    deep_link: Annotated[
+        str | UnsetType, Meta(description="Where a tap leads: an address with a scheme, https or the app's own.")
+    ] = UNSET
     data: Annotated[
         dict[str, str] | UnsetType,
         Meta(description="For the app: texts by name. FCM's reserved names and `notifier_…` are refused."),

@@ -53,7 +53,7 @@ def new_link(cloud: Cloud, email: str) -> str:
     access = Access(cloud.client("dynamodb"), settings.approval_table)
     authenticator = Authenticator(access, secret.encode(), settings.requesters, settings.approvers)
     address = address_of(email)
-    if address is None or not authenticator.person(address).is_known:
+    if address is None or not authenticator.may_sign_in(address):
         raise CommandError(
             ExitCode.NOT_FOUND, f"{email} may neither ask nor approve", "add it to Requesters or Approvers, and deploy"
         )

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from notifier.content.compile import compiled
 from notifier.content.texts import sources_of
-from notifier.gateway.additions import addition_warnings
 from notifier.lifecycle.admission import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
 from notifier.model.campaign import Campaign, Fault
 from notifier.model.plurals import counted
@@ -44,7 +43,6 @@ def campaign_warnings(campaign: Campaign, now_s: float, *, exclude_is_read: bool
         yield "the exclude list was not read, as no stack is named: the arms may be smaller"
     if campaign.abort_after and campaign.abort_after.timestamp() <= now_s:
         yield f"abort_after ({campaign.abort_after.isoformat()}) is over: nothing would be sent"
-    yield from addition_warnings(campaign)
 
 
 def audience_warnings(found: Inspection, campaign: Campaign | None, not_hex: int) -> Iterator[str]:

@@ -226,6 +226,61 @@ def test_taken_back_changed_and_asked_again(world: World) -> None:
     assert approve(bob, id_) == 303
 
 
+def test_sent_for_review_a_few_times_only(world: World) -> None:
+    """Each time all approvers get a mail: after three within ten minutes the next has to wait, and stays a draft."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    key = world.put_audience()
+    for status in (303, 303, 409):
+        ann.post(f"/requests/{id_}/take_back")
+        fields = {**FORM, "audience": key, "version": ann.get(f"/requests/{id_}").field("version")}
+        assert ann.post(f"/requests/{id_}", {**fields, "do": "submit"}).status == status
+    reviews = [mail for mail in world.mailbox.mails if mail["subject"].startswith("Please review")]
+    assert len(reviews) == 6
+    world.clock.forward(minutes=10)
+    assert ann.post(f"/requests/{id_}", {**fields, "do": "submit"}).status == 303
+
+
+def test_a_start_that_has_passed_is_asked_about(world: World) -> None:
+    """It would be sent at once, at another time than the one asked for: the approver says that this is wanted."""
+    form = {**FORM, "timezone": "UTC", "start": "2026-11-21T15:00"}
+    id_ = new_request(world.browser(ANN), world, form=form)
+    bob = world.browser(BOB)
+    assert 'name="now"' not in bob.get(f"/requests/{id_}").body
+    world.clock.forward(hours=2)
+    assert "which has passed. Send it now." in bob.get(f"/requests/{id_}").body
+    assert approve(bob, id_) == 409
+    assert world.batch_files() == []
+    assert bob.post(f"/requests/{id_}/approve", {**decision(bob, id_), "now": "yes"}).status == 303
+    assert any("sent now, after its start has passed" in step for step in trail(bob, id_))
+
+
+def test_a_saved_zone_is_left_alone(world: World) -> None:
+    """Only a draft that was never saved takes the browser's time zone."""
+    ann = world.browser(ANN)
+    path = ann.post("/requests").location
+    assert " data-timezone" in ann.get(path).body
+    assert ann.post(path, {**FORM, "timezone": "UTC", "version": "0", "do": "save"}).status == 303
+    assert " data-timezone" not in ann.get(path).body
+    assert " data-timezone" not in ann.get(ann.post(f"{path}/copy").location).body
+
+
+def test_link_and_image_are_printed(world: World) -> None:
+    """As text, beside the preview; where a phone would not open them, the fault is at the field."""
+    ann = world.browser(ANN)
+    form = {**FORM, "deep_link": "app://people", "image_url": "https://cdn.example.com/a.png"}
+    id_ = new_request(ann, world, form=form)
+    page = world.browser(BOB).get(f"/requests/{id_}").body
+    assert "Opens <code>app://people</code>" in page
+    assert "Image <code>https://cdn.example.com/a.png</code>" in page
+    path = ann.post("/requests").location
+    bad = {**FORM, "name": "n", "deep_link": "javascript:alert(1)", "image_url": "http://x.org/a.png"}
+    refused = ann.post(path, {**bad, "version": "0", "do": "submit"})
+    assert refused.status == 422
+    assert "Links with javascript: are never sent" in refused.body
+    assert "phones load pictures by https:// only" in refused.body
+
+
 def test_two_windows_do_not_overwrite_each_other(world: World) -> None:
     """The second to save gets a notice, and nothing is lost."""
     ann = world.browser(ANN)
@@ -414,7 +469,7 @@ def test_send_me_a_test(world: World) -> None:
         Bucket=BUCKET, Key=f"rows/run_id={run_id}/batch=00000000.json.gz", Body=gzip.compress(json.dumps(row).encode())
     )
     status = bob.get(f"/requests/{id_}/status").body
-    assert "rejected by Apple (BadDeviceToken)" in status
+    assert "rejected by Apple (no device token of this app)" in status
     assert token not in status
     assert world.batch_files() == []
 

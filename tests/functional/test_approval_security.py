@@ -231,10 +231,13 @@ def test_the_mail_is_given_up_before_the_answer() -> None:
 
 
 def test_links_are_asked_for_a_few_times_only(world: World) -> None:
-    """Five in a quarter of an hour for one address; the answer stays the same."""
+    """Five in a quarter of an hour for one address; then the page says so, in the same way to a stranger."""
     browser = world.browser()
-    answers = {browser.post("/sign-in", {"email": ANN, "next": ""}, csrf="").body for _ in range(8)}
-    assert len(answers) == 1
+    answers = [browser.post("/sign-in", {"email": ANN, "next": ""}, csrf="") for _ in range(8)]
+    assert [answer.status for answer in answers] == [200] * 5 + [429] * 3
+    assert "Ask again in 15 minutes" in answers[-1].body
+    stranger = [browser.post("/sign-in", {"email": EVE, "next": ""}, csrf="") for _ in range(8)]
+    assert [answer.body for answer in stranger] == [answer.body for answer in answers]
     assert len(world.mailbox.mails) == 5
     world.clock.forward(minutes=16)
     browser.post("/sign-in", {"email": ANN, "next": ""}, csrf="")
@@ -549,10 +552,35 @@ def test_audiences_are_taken_from_their_folder_only(world: World) -> None:
 
 
 def test_a_draft_is_its_writers(world: World) -> None:
-    """Another requester may look, and has no form to write in."""
+    """Another requester may look, and has no form to write in, nor gets one by copying it: before a review or after."""
     ann, other = world.browser(ANN), world.browser("max@marketing.example.com")
     path = ann.post("/requests").location
     assert "request-form" not in other.get(path).body
+    assert "Copy into a new request" not in other.get(path).body
+    assert other.post(f"{path}/copy").status == 403
+    assert ann.post(f"{path}/copy").status == 303
+    id_ = new_request(ann, world)
+    assert other.post(f"/requests/{id_}/copy").status == 303
+    assert ann.post(f"/requests/{id_}/take_back").status == 303
+    assert other.post(f"/requests/{id_}/copy").status == 403
+
+
+@pytest.mark.parametrize("sample", ["9" * 5000, "-1", "x", "7", "²"])
+def test_a_sample_that_there_is_not(world: World, sample: str) -> None:
+    """Whatever the address says, the page is shown, with the first user."""
+    id_ = new_request(world.browser(ANN), world)
+    answer = world.browser(BOB).get(f"/requests/{id_}", sample=sample)
+    assert (answer.status, "Ann&lt;b&gt;" in answer.body) == (200, True)
+
+
+def test_hidden_characters_are_shown_to_the_approver(world: World) -> None:
+    """What turns the direction of a text, or has no width, is marked on the page and in the mail."""
+    form = {**FORM, "title": "pay\u202egnp.exe", "deep_link": "https://ex\u200bample.com/a"}
+    id_ = new_request(world.browser(ANN), world, form=form)
+    page = world.browser(BOB).get(f"/requests/{id_}").body
+    assert 'pay<mark title="right-to-left override">U+202E</mark>gnp.exe' in page
+    assert 'https://ex<mark title="zero width space">U+200B</mark>ample.com/a' in page
+    assert any("pay[U+202E]gnp.exe" in mail["text"] for mail in world.mailbox.mails)
 
 
 def test_no_token_and_no_secret_in_pages_or_logs(world: World, capsys: pytest.CaptureFixture[str]) -> None:

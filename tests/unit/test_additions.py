@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.gateway.additions import addition_faults, addition_warnings
+from notifier.gateway.additions import addition_faults
 from notifier.gateway.apns.message import Prepared as ApnsPrepared
 from notifier.gateway.fcm.additions import MESSAGE
 from notifier.gateway.fcm.message import Prepared as FcmPrepared
@@ -85,11 +85,56 @@ def test_the_labels_reach_an_app_that_has_data_of_its_platform() -> None:
     assert message["webpush"]["data"] == {"c": "d", **ours}
 
 
-def test_a_picture_by_http_is_warned_of() -> None:
-    """The gateways take it, and most phones do not load it."""
-    campaign = campaign_of({"title": "x", "image_url": "http://a.example/b.png"})
-    assert list(addition_faults(campaign)) == []
-    assert [warning for warning in addition_warnings(campaign) if "http://" in warning]
+@pytest.mark.parametrize(
+    ("field", "address", "problem"),
+    [
+        ("image_url", "http://a.example/b.png", "by https:// only"),
+        ("image_url", "x", "not a web address"),
+        ("image_url", "https://", "not a web address"),
+        ("image_url", "javascript:alert(1)", "not a web address"),
+        ("deep_link", "javascript:alert(1)", "are never sent"),
+        ("deep_link", "JavaScript:{{ code }}", "are never sent"),
+        ("deep_link", "data:text/html,x", "are never sent"),
+        ("deep_link", "file:///etc/passwd", "are never sent"),
+        ("deep_link", "vbscript:x", "are never sent"),
+        ("deep_link", "htps:/x", "did you mean https://"),
+        ("deep_link", "http:x", "no web address"),
+        ("deep_link", "https://", "no web address"),
+        ("deep_link", "//x", "no scheme"),
+        ("deep_link", "/people/{{ id }}", "no scheme"),
+        ("deep_link", "people", "no scheme"),
+        ("deep_link", "app://a b", "white space"),
+        ("deep_link", "app:", "nothing follows"),
+    ],
+)
+def test_an_address_that_no_phone_would_open(field: str, address: str, problem: str) -> None:
+    """Is refused at its field, in a translation as in the message; the gateways themselves would take it."""
+    campaign = campaign_of({"title": "x", field: address, "translations": {"de": {"title": "y", field: address}}})
+    assert [fault.field for fault in addition_faults(campaign)] == [
+        f"campaign.message.{field}",
+        f"campaign.message.translations.de.{field}",
+    ]
+    assert all(problem in str(fault) for fault in addition_faults(campaign))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["app://people", "https://example.com/a?b=1", "HTTP://example.com", "tel:+491234", "{{ link }}",
+     "{% if a %}x{% endif %}", "app{{ n }}://x", "https://{{ host }}/", "my-app:path"],
+)  # fmt: skip
+def test_links_that_are_taken(address: str) -> None:
+    """A web address or an app's own; what a placeholder holds is known for each user only."""
+    assert list(addition_faults(campaign_of({"title": "x", "deep_link": address}))) == []
+
+
+def test_a_translation_is_of_a_language() -> None:
+    """By its BCP 47 tag, in the notations of phones: a word of English would match no user's locale."""
+    for good in ("de", "pt-BR", "zh_Hant_TW", "sr-Latn", "es-419"):
+        assert list(addition_faults(campaign_of({"title": "x", "translations": {good: {"title": "y"}}}))) == []
+    [fault] = addition_faults(campaign_of({"title": "x", "translations": {"German": {"title": "y"}}}))
+    assert str(fault) == (
+        "campaign.message.translations.German: no language (write its BCP 47 tag, such as de, pt-BR or zh-Hant)"
+    )
 
 
 VALUES: st.SearchStrategy[Any] = st.sampled_from(

@@ -65,7 +65,7 @@ FAULTY = {
     "title": {"name": "c"},
     "control_percent": {"name": "c", "title": "Hi", "control_percent": "ten"},
     "variants.0.percent": {"name": "c", "title": "Hi", "variants__0__name": "a", "variants__0__percent": "x"},
-    "variants.0.name": {"name": "c", "title": "Hi", "variants__0__name": "A B", "variants__0__percent": "100"},
+    "variants.0.name": {"name": "c", "title": "Hi", "variants__0__name": "Control", "variants__0__percent": "100"},
     "variants.1.name": {
         "name": "c", "title": "Hi", "variants__0__name": "a", "variants__0__percent": "50", "variants__1__name": "a",
         "variants__1__percent": "50",
