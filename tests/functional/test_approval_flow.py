@@ -85,14 +85,15 @@ def test_from_request_to_batch_file(world: World) -> None:
     run_id = source_of(BUCKET, f"batches/{id_}.json", object_["VersionId"], object_["ETag"]).run_id
     account = Account(users=500, devices=600)
     account.arm("default").accepted = 537
-    account.arm("default").rejected = {"Odd": 1}
+    account.arm("default").rejected = {"UNREGISTERED": 1, "Unregistered": 4}
     account.arm("default").failed = {"Odd": 2}
     account.arm("control").held = 60
     world.lane(run_id, state="done", ending="completed", account=msgspec.json.encode(account).decode())
     report = ann.get(f"/requests/{id_}").body
     assert "completed" in report
     assert "537" in report
-    assert "Odd 3" in report  # a reason of both kinds is one sum
+    # One reason under the names of both gateways is one sum, in words.
+    assert "the app was removed, or pushes were turned off: 5; odd: 2" in report
     assert [mail["subject"] for mail in world.mailbox.mails if mail["to"] == ANN][-1] == "Approved: tinie-1"
 
 
