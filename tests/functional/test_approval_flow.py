@@ -231,7 +231,7 @@ def test_sent_for_review_a_few_times_only(world: World) -> None:
     """Each time all approvers get a mail: after three within ten minutes the next has to wait, and stays a draft."""
     ann = world.browser(ANN)
     id_ = new_request(ann, world)
-    key = world.put_audience()
+    key, fields = world.put_audience(), {**FORM}
     for status in (303, 303, 409):
         ann.post(f"/requests/{id_}/take_back")
         fields = {**FORM, "audience": key, "version": ann.get(f"/requests/{id_}").field("version")}
