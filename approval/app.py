@@ -141,7 +141,6 @@ class App:
             self._settings.approvers,
             self._settings.limits,
             forecast,
-            lambda request: self._service.audience_of(request).samples,
             self._mail_failed,
         )
 

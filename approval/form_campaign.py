@@ -39,6 +39,13 @@ def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults
     return (None if faults else campaign), faults
 
 
+def plan_of(form: Form) -> tuple[datetime | None, int | None]:
+    """The start and the speed that were typed, as far as they can be read: for figures while the form is incomplete."""
+    start = _moment(form.start, form.timezone, "start", {})
+    has_speed = form.per_second.isdecimal() and len(form.per_second) < MAX_DIGITS
+    return start, (int(form.per_second) or None) if has_speed else None
+
+
 def gateway_faults(form: Form, campaign: Campaign) -> Faults:
     """What Apple or Google would refuse for every device, by field: such as too large a payload."""
     faults: Faults = {}

@@ -1,10 +1,11 @@
 """The mails: sign-in links, reviews to approvers, decisions to requesters."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from approval.arm_names import shown_names
 from approval.audience import Forecast
 from approval.mail import Mail, MailFailure, SendMail, failure_of
 from approval.pages import Pages
@@ -39,7 +40,6 @@ class Notifications:
         approvers: tuple[str, ...],
         limits: Limits,
         forecast: Callable[[Request], Forecast | None],
-        samples: Callable[[Request], Sequence[Mapping[str, Any]]],
         on_failure: Callable[[MailFailure], object],
     ) -> None:
         self._send_mail = send
@@ -51,7 +51,6 @@ class Notifications:
         self._approvers = approvers
         self._limits = limits
         self._figures = forecast
-        self._samples = samples
         self._on_failure = on_failure
         self.unsent: list[MailFailure] = []
         self.sent: list[str] = []
@@ -63,15 +62,26 @@ class Notifications:
 
     def review(self, request: Request, *, again: bool = False) -> None:
         """Ask the approvers for a review: those in the settings by address, and those whom the requester has named."""
+        for mail in self.reviews(request, again=again):
+            self._try(mail)
+
+    def send(self, mails: Sequence[Mail]) -> None:
+        """Send mails that were made before."""
+        for mail in mails:
+            self._try(mail)
+
+    def reviews(self, request: Request, *, again: bool = False) -> list[Mail]:
+        """The mails that ask for a review, not sent yet: what cannot be written must be known before the step."""
         if request.campaign is None:
-            return  # taken back meanwhile: nothing to review
-        samples = self._samples(request)
-        shown = previews(request.campaign, samples[0] if samples else None)
+            return []  # taken back meanwhile: nothing to review
+        # Without a user: a mail is passed on and kept, and no user's name belongs in one.
+        shown = previews(request.campaign, None)
+        names = shown_names(request.form)
         forecast = self._figures(request)
         needed = needed_approvals(forecast.count.users, self._limits) if forecast else 1
         word = "Reminder: " if again else ""
-        for email in mail_recipients(named(request.form.approvers), request.requester, self._approvers):
-            self._send(
+        return [
+            self._mail(
                 email,
                 f"{word}Please review: {request.title}",
                 "review",
@@ -79,10 +89,13 @@ class Notifications:
                 page_url=f"{self._base_url}/requests/{request.id}",
                 request=request,
                 previews=shown[:MAX_PREVIEWS],
+                names=names,
                 more=max(0, len(shown) - MAX_PREVIEWS),
                 forecast=forecast,
                 needed=needed,
             )
+            for email in mail_recipients(named(request.form.approvers), request.requester, self._approvers)
+        ]
 
     def decided(self, request: Request) -> None:
         """Send the requester the decision: approved or rejected."""
@@ -99,14 +112,20 @@ class Notifications:
         return url if next_ == START else f"{url}&next={quoted(next_)}"
 
     def _send(self, to: str, subject: str, template: str, send: SendMail | None = None, **values: Any) -> None:
+        self._try(self._mail(to, subject, template, **values), send)
+
+    def _mail(self, to: str, subject: str, template: str, **values: Any) -> Mail:
         text = self._pages.render(f"mail/{template}.txt", **values)
         html = self._pages.render(f"mail/{template}.html", subject=subject, **values)
+        return Mail(to, subject, text, html)
+
+    def _try(self, mail: Mail, send: SendMail | None = None) -> None:
         try:
-            (send or self._send_mail)(Mail(to, subject, text, html))
+            (send or self._send_mail)(mail)
         except (ClientError, BotoCoreError) as error:
             # The step itself is done and written: one address that SES refuses must not undo it.
-            failure = failure_of(to, error)
+            failure = failure_of(mail.to, error)
             self.unsent.append(failure)
             self._on_failure(failure)
         else:
-            self.sent.append(to)
+            self.sent.append(mail.to)

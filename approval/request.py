@@ -65,6 +65,8 @@ class Step(enum.StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     REMINDED = "reminded"
+    UNSENT = "unsent"
+    """Mails about it could not be sent."""
     EXPIRED = "expired"
     """Never written: it follows from the time, and is no person's step."""
 

@@ -252,10 +252,21 @@ class RequestService:
                 raise Refused(_ELSEWHERE)
             return rules.submitted(request, person.email, self.now_ms, campaign, pinned, self._limits)
 
+        # The mails are made before the step is written: what cannot be shown to approvers is not in review.
+        mails = notifications.reviews(step(draft))
         _, after = self._store.change(id_, step, self._entry(Step.SUBMITTED, person))
         self._log(Step.SUBMITTED, request_id=id_, by=person.email, content_hash=after.content_hash)
-        notifications.review(after)
+        notifications.send(mails)
+        self._note_unsent(id_, person, notifications)
         return after
+
+    def _note_unsent(self, id_: str, person: Person, notifications: Notifications) -> None:
+        """Log the mails that could not be sent, and put them into the request's trail, with the reasons."""
+        for one in notifications.unsent:
+            self._log(Step.UNSENT, request_id=id_, to=one.to, reason=one.why)
+        if notifications.unsent:
+            words = "; ".join(f"{one.to} ({one.why})" for one in notifications.unsent)[:MAX_NOTE_CHARS]
+            self._store.note(id_, self._entry(Step.UNSENT, person, words))
 
     def _not_counted(self, audience: AudienceSeen) -> str:
         """Why this audience cannot be pinned: what approvers decide on is the audience that was counted."""
@@ -292,6 +303,7 @@ class RequestService:
         self._store.note(id_, self._entry(Step.REMINDED, person))
         self._log(Step.REMINDED, request_id=id_, by=person.email)
         notifications.review(request, again=True)
+        self._note_unsent(id_, person, notifications)
 
     # -- the approver -------------------------------------------------------------------------------------------------
 
@@ -335,6 +347,7 @@ class RequestService:
             after = self.write(after, person)
             if before.state is State.IN_REVIEW:
                 notifications.decided(after)
+                self._note_unsent(id_, person, notifications)
         return after
 
     def write(self, request: Request, person: Person) -> Request:
@@ -382,6 +395,7 @@ class RequestService:
             id_, person, Step.REJECTED, lambda r: rules.rejected(r, person.email, self.now_ms, comment), comment
         )
         notifications.decided(after)
+        self._note_unsent(id_, person, notifications)
         return after
 
     def changed_parts(self, request: Request) -> tuple[str, ...]:
@@ -400,17 +414,28 @@ class RequestService:
         # Of a prepared audience nothing that is repeated is sent to.
         return Counted(counts.users, counts.device_count, 0 if request.manifest else counts.repeated_tokens)
 
-    def forecast(self, audience: AudienceSeen, campaign: Campaign | None, *, repeats: bool = False) -> Forecast | None:
+    def forecast(
+        self,
+        audience: AudienceSeen,
+        campaign: Campaign | None,
+        *,
+        repeats: bool = False,
+        start: datetime | None = None,
+        per_second: int | None = None,
+    ) -> Forecast | None:
         """What sending to a counted audience would mean; None while it is not counted.
 
         Args:
             repeats: whether repeated tokens are sent to: see `approval.audience.forecast`.
+            start: when it begins; by default as soon as the campaign may.
+            per_second: devices a second, where the campaign does not say.
         """
         if audience.counts is None:
             return None
-        start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
-        settings = self._settings
-        return forecast(audience.counts, start, campaign, settings.fcm_per_second, settings.ramp_s, repeats=repeats)
+        if start is None:
+            start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
+        speed = min(self._settings.fcm_per_second, per_second or self._settings.fcm_per_second)
+        return forecast(audience.counts, start, campaign, speed, self._settings.ramp_s, repeats=repeats)
 
     # -- the run ------------------------------------------------------------------------------------------------------
 

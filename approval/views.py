@@ -1,7 +1,7 @@
 """The values of each page, and the page rendered with them."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from approval.audience_form import columns_of, fingerprint, in_words
 from approval.config import Settings
 from approval.files import AudienceFile, Files
 from approval.form import TEXTS, Faults, Form, flat
+from approval.form_campaign import plan_of
 from approval.mail import failure_in_words
 from approval.pages import Pages
 from approval.people import domains, is_same_person, mail_recipients, named
@@ -34,7 +35,7 @@ DONE = {
     "saved": "Saved.",
     "count": "The audience is being made and counted. This page follows it.",
     "submitted": "Sent for review. The approvers got a mail.",
-    "unsent": "Sent for review, but not every approver could be mailed. Let them know yourself.",
+    "unsent": "Sent for review, but not every approver could be mailed. Remind them, or let them know yourself.",
     "remind_unsent": "Not every approver could be mailed. Let them know yourself.",
     "approved_unsent": "Approved. It is sent now, or at its start time. The requester got no mail.",
     "reject_unsent": "Rejected, but the requester could not be mailed. Let them know yourself.",
@@ -238,24 +239,38 @@ class Views:
         campaign = campaign_for_preview(form, self._now())
         seen = self._service.audience_of_form(form)
         return self._preview_values_of(campaign, seen, sample, form) | {
-            **self._audience_values(form, seen, campaign, is_pinned=True),
+            **self._audience_values(form, seen, campaign, is_pinned=True, plan=self._plan_of(form)),
             "says_something": any(text for field, text in flat(form) if field.rpartition(".")[2] in TEXTS),
             "is_plan": False,
         }
 
+    def _plan_of(self, form: Form) -> tuple[datetime | None, int | None]:
+        """When it would begin, and how fast, by what is in the form: the previews' campaign has neither."""
+        start, per_second = plan_of(form)
+        return (max(start, self._now()) if start else None), per_second
+
     def _audience_values(
-        self, form: Form, seen: AudienceSeen, campaign: Campaign | None, *, is_pinned: bool
+        self,
+        form: Form,
+        seen: AudienceSeen,
+        campaign: Campaign | None,
+        *,
+        is_pinned: bool,
+        plan: tuple[datetime | None, int | None] = (None, None),
     ) -> dict[str, Any]:
         """The values of `_audience.html`.
 
         Args:
+            plan: start and speed, where they are not the campaign's.
             is_pinned: whether the prepared audience itself is sent, and not the files that it was made of.
         """
         return {
             "seen": seen,
             "chosen": tuple(in_words(seen.request)) if seen.request is not None else (),
             "sql": seen.prepared.manifest.queries if seen.prepared is not None else {},
-            "forecast": _as_named(self._service.forecast(seen, campaign, repeats=not is_pinned), form),
+            "forecast": _as_named(
+                self._service.forecast(seen, campaign, repeats=not is_pinned, start=plan[0], per_second=plan[1]), form
+            ),
             "is_pinned": is_pinned,
             "gaps": gaps(form, seen.counts),
             "lookalikes": (*lookalike_warnings(form, seen.counts), *audience_warnings(form, seen.counts)),
@@ -271,9 +286,17 @@ class Views:
             "sample": sample if chosen is not None else 0,
         }
 
+    def _audience_of(self, request: Request, seen: AudienceSeen) -> dict[str, Any]:
+        """The values of `_audience.html` for a request. One that was handed over keeps the figures of that moment."""
+        start = datetime.fromtimestamp(request.written.at_ms / 1000, UTC) if request.written else None
+        if start is not None and request.campaign is not None and request.campaign.not_before is not None:
+            start = max(start, request.campaign.not_before)
+        is_pinned = bool(request.manifest)
+        return self._audience_values(request.form, seen, request.campaign, is_pinned=is_pinned, plan=(start, None))
+
     def _review(self, call: Call, request: Request, notice: str) -> str:
         seen = self._service.audience_of(request)
-        of_audience = self._audience_values(request.form, seen, request.campaign, is_pinned=bool(request.manifest))
+        of_audience = self._audience_of(request, seen)
         forecast = of_audience["forecast"]
         state = request.state_at(self._service.now_ms)
         sample = whole(call.asked("sample")) or 0
@@ -318,7 +341,7 @@ class Views:
             request=request,
             state=request.state_at(self._service.now_ms),
             is_plan=True,
-            **self._audience_values(request.form, seen, request.campaign, is_pinned=bool(request.manifest)),
+            **self._audience_of(request, seen),
             **self._request_status.values(request, seen),
         )
 

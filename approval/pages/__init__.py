@@ -127,6 +127,7 @@ _STEPS = {
     Step.RESUME: "resume asked for",
     Step.CANCEL: "cancel asked for",
     Step.REMINDED: "approvers reminded",
+    Step.UNSENT: "mails not sent",
 }
 
 
