@@ -15,6 +15,7 @@ from approval.config import Settings
 from approval.files import Files
 from approval.form import Faults, Form
 from approval.form_campaign import gateway_faults, read_campaign_of
+from approval.mail import failure_in_words
 from approval.notifications import Notifications
 from approval.people import Person, address_of, domains, is_same_person, mail_recipients, may_sign_in, named
 from approval.placeholders import placeholder_faults
@@ -261,12 +262,10 @@ class RequestService:
         return after
 
     def _note_unsent(self, id_: str, person: Person, notifications: Notifications) -> None:
-        """Log the mails that could not be sent, and put them into the request's trail, with the reasons."""
-        for one in notifications.unsent:
-            self._log(Step.UNSENT, request_id=id_, to=one.to, reason=one.why)
+        """Put the mails that could not be sent into the request's trail, with the reasons: for whoever looks later."""
         if notifications.unsent:
-            words = "; ".join(f"{one.to} ({one.why})" for one in notifications.unsent)[:MAX_NOTE_CHARS]
-            self._store.note(id_, self._entry(Step.UNSENT, person, words))
+            reasons = dict.fromkeys(f"{one.domain} ({failure_in_words(one.code)})" for one in notifications.unsent)
+            self._store.note(id_, self._entry(Step.UNSENT, person, "; ".join(reasons)[:MAX_NOTE_CHARS]))
 
     def _not_counted(self, audience: AudienceSeen) -> str:
         """Why this audience cannot be pinned: what approvers decide on is the audience that was counted."""

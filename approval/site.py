@@ -305,7 +305,6 @@ class Site:
                 shown_id = service.copy(id, person).id
             case "remind":
                 service.remind(id, person, notifications)
-                done = "unsent_again" if notifications.unsent else "remind"
             case "approve":
                 after = service.approve(
                     id,

@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import msgspec
@@ -12,6 +12,7 @@ import pytest
 
 from approval.app import App
 from approval.mail import Mail
+from approval.pages import Pages
 from notifier.model.account import Account
 from notifier.model.campaign import Audience, read_campaign
 from notifier.model.run import Run, source_of
@@ -568,3 +569,53 @@ def test_a_mail_that_cannot_be_sent_is_said(
     assert all("not verified" in vars(line)["reason"] and BOB not in vars(line)["reason"] for line in lines)
     counted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "MailsFailed" in line]
     assert len(counted) == len(lines) >= 1
+    trail_ = " ".join(trail(ann, id_))
+    assert "mails not sent by ann@example.com: example.com (the mail service does not accept the sender" in trail_
+    sent_again = ann.post(f"/requests/{id_}/remind").headers["location"]
+    assert sent_again.endswith("done=remind&unsent=MessageRejected")
+
+
+def test_what_cannot_be_mailed_is_not_in_review(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All or nothing: where the mails cannot even be written, the request stays a draft."""
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    ann.post(f"/requests/{id_}/take_back")
+    fields = {**FORM, "audience": world.put_audience(), "version": ann.get(f"/requests/{id_}").field("version")}
+    with monkeypatch.context() as change:
+        change.setattr(Pages, "render", _renders_no_mail(Pages.render))
+        with pytest.raises(ValueError, match="too long"):
+            ann.post(f"/requests/{id_}", {**fields, "do": "submit"})
+    assert '<span class="badge draft">' in ann.get(f"/requests/{id_}").body
+
+
+def _renders_no_mail(render: Callable[..., str]) -> Callable[..., str]:
+    def refuse(self: Pages, template: str, **values: object) -> str:
+        if template.startswith("mail/"):
+            raise ValueError("a text that takes too long")
+        return render(self, template, **values)
+
+    return refuse
+
+
+def test_figures_are_those_of_the_form(world: World) -> None:
+    """At night and duration follow start and speed while they are typed; of a finished run they stay as they were."""
+    ann = world.browser(ANN)
+    key = world.put_audience()
+    path = ann.post("/requests").location
+    form = {**FORM, "audience": key, "timezone": "UTC", "per_second": "1", "start": "2026-11-22T02:00"}
+    count(ann, world, path.rpartition("/")[2], form)
+
+    def figures(browser: Browser) -> tuple[str, str]:
+        found = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)", browser.get(path).body))
+        return found["At night (22:00–8:00, their time)"], found["Takes about"]
+
+    # 02:00 in London, where 400 are, and 11:00 in Tokyo; 600 devices at one a second.
+    assert figures(ann) == ("400", "10 min")
+    answer = ann.post("/preview", {**form, "start": "2026-11-22T15:00", "per_second": ""})
+    assert ">50</dd>" in answer.body.replace("\\", "")
+    now = {**form, "start": "", "per_second": "", "version": ann.get(path).field("version")}
+    assert ann.post(path, {**now, "do": "submit"}).status == 303
+    assert approve(world.browser(BOB), path.rpartition("/")[2]) == 303
+    shown = figures(ann)
+    world.clock.forward(hours=11)
+    assert figures(world.browser(ANN)) == shown

@@ -96,6 +96,27 @@ def test_a_placeholder_without_default_must_be_there_for_everybody(endpoint: str
     assert "<code>first_name</code> is missing for 20 of 500 users: they get nothing." in page
 
 
+def test_the_mail_has_what_is_decided_on(endpoint: str) -> None:
+    """Start, end, link, image and control share; texts with their defaults, and no name of a real user."""
+    world = World(endpoint)
+    form = {
+        **FORM, "timezone": "UTC", "start": "2026-11-22T10:00", "latest": "2026-11-22T20:00",
+        "deep_link": "app://people", "image_url": "https://cdn.example.com/a.png",
+    }  # fmt: skip
+    new_request(world.browser(ANN), world, form=form)
+    mail = next(mail for mail in world.mailbox.mails if mail["to"] == BOB and "Please review" in mail["subject"])
+    for part in (mail["text"], mail["html"]):
+        assert "22 Nov 2026, 10:00 UTC" in part
+        assert "22 Nov 2026, 20:00 UTC" in part
+        assert "10 % get nothing" in part
+        assert "Opens app://people" in part
+        assert "Image https://cdn.example.com/a.png" in part
+        assert "Hi there" in part
+        assert "Ann&lt;b" not in part
+        assert "Ann<b>" not in part
+        assert "until 28 Nov 2026, 14:00 UTC" in part
+
+
 def test_the_approver_sees_who_reads_the_default(endpoint: str) -> None:
     """With a default nothing is at fault, and the page says how many users get the default."""
     world = World(endpoint)
