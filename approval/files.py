@@ -12,8 +12,8 @@ from notifier.model.campaign import Part
 from notifier.model.run import source_of
 
 AUDIENCES = "audiences/"
-MADE_HERE = ("audiences/prepared/", "audiences/queried/")
-"""What the audience function writes: nobody chooses from it."""
+MADE_HERE = ("audiences/prepared/", "audiences/queried/", "audiences/_erased/")
+"""What the audience function and erasures write: nobody chooses from it."""
 _MAX_LISTED = 500
 _MAX_LOOKED_AT = 5_000
 PUT_ATTEMPTS = 4

@@ -11,6 +11,7 @@ from notifier.audience.ranges import Sleep
 from notifier.audience.stream import AudienceStream, FileKind
 from notifier.model.audience_faults import BrokenFile
 from notifier.model.batch_file import PinnedObject
+from notifier.model.keyed_id import key_in, keyed
 from notifier.model.record_reading import id_of, user_id_in
 from notifier.model.spelling import BrokenRecord
 
@@ -28,11 +29,15 @@ class IdSet:
     """User ids as 8-byte hashes in sorted arrays, one per value of the lowest byte: 8 MB for a million ids.
 
     With a million ids and a million users, a wrong match is expected once in 18 million runs.
+
+    An entry may also be a keyed hash of an id, where a list must not have the id itself, or the key of such hashes
+    (`notifier.model.keyed_id`).
     """
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
         self._buckets = [array("Q") for _ in range(_BUCKETS)]
         self._is_empty = True
+        self._keys: set[bytes] = set()
         for user_id in ids:
             self._add(user_id)
         self._sort()
@@ -41,7 +46,11 @@ class IdSet:
         # Most runs leave nobody out, and each of their users is looked up twice: no hash for those.
         if self._is_empty or not isinstance(user_id, str):
             return False
-        number = _hash(user_id)
+        # A list without a key costs no further hash.
+        return self._has(user_id) or any(self._has(keyed(key, user_id)) for key in self._keys)
+
+    def _has(self, entry: str) -> bool:
+        number = _hash(entry)
         bucket = self._buckets[number % _BUCKETS]
         at = bisect_left(bucket, number)
         return at < len(bucket) and bucket[at] == number
@@ -50,6 +59,9 @@ class IdSet:
         return sum(map(len, self._buckets))
 
     def _add(self, user_id: str) -> None:
+        if (key := key_in(user_id)) is not None:
+            self._keys.add(key)
+            return
         number = _hash(user_id)
         self._buckets[number % _BUCKETS].append(number)
         self._is_empty = False

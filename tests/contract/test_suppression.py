@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, FileCache, Suppression
+from notifier.model.keyed_id import KEY, keyed
 from tests.contract.audience_s3 import BUCKET, Requests, empty_bucket, s3_client
 from tests.contract.moto_stores import server_for
 
@@ -114,3 +115,14 @@ def test_a_bucket_that_cannot_be_listed(s3: Any, tmp_path: Path) -> None:
     one = Suppression(s3, "no-such-bucket-anywhere", "suppression/", FileCache(tmp_path, 1_000))
     with pytest.raises((AudienceChanged, AudienceUnreachable), match="no such bucket"):
         one.read()
+
+
+def test_keyed_hashes_suppress_their_users(s3: Any, tmp_path: Path) -> None:
+    """A list may have an HMAC in an id's place, as an erasure leaves it; the key may be in any object of the prefix."""
+    key = bytes(range(32))
+    assert keyed(key, "u1") == "hmac-sha256:fe91b17313e372ceb806c600411932e22c8bbeb4b37ced2756540ea9a9d4dae2"
+    put(s3, "suppression/_erased/key.json", [KEY + key.hex()])
+    put(s3, "suppression/_erased/1.json", [keyed(key, "u1")])
+    put(s3, "suppression/z.json", ["u3"])
+    ids = suppression(s3, tmp_path).read()
+    assert [user_id in ids for user_id in ("u1", "u2", "u3")] == [True, False, True]
