@@ -322,6 +322,8 @@ class RequestService:
             content_hash: of the content on the approver's page.
         """
         require(person.is_approver, "Only approvers can decide.")
+        if (hold := self._runs.hold()) is not None:
+            raise Refused(f"Nothing is approved while everything is on hold: {hold.words}")
         seen = self._store.request(id_)
         is_mine = is_same_person(seen.requester, person.email)
         if seen.state is State.IN_REVIEW and not is_mine and (changed := self.changed_parts(seen)):

@@ -11,8 +11,10 @@ from botocore.exceptions import ClientError
 
 from approval.table import Table
 from notifier.dynamodb import IS_NEW, Item, condition_of, is_refused, item_of
+from notifier.hold_item import HOLD, hold_of
 from notifier.model.account import Account
 from notifier.model.campaign import Part
+from notifier.model.hold import Hold
 from notifier.model.run import LEDGER_VERSION, Ending
 
 
@@ -93,6 +95,10 @@ class Runs(Table):
     def knows_campaign(self, campaign_id: str) -> bool:
         """Whether there has been a run of this campaign id: the notifier would refuse a second one."""
         return self._get(f"campaign#{campaign_id}", "campaign") is not None
+
+    def hold(self) -> Hold | None:
+        """The hold of the whole stack, or None."""
+        return hold_of(self._get(HOLD, HOLD))
 
     # -- approvals ----------------------------------------------------------------------------------------------------
 

@@ -117,6 +117,8 @@ class Views:
             visitor=call.visitor,
             csrf=call.visitor.csrf if call.visitor else "",
             mode=self._settings.mode,
+            # Only for those who are signed in: a reason may name what has gone wrong.
+            hold=self._runs.hold() if call.visitor else None,
         )
 
     # -- before sign-in -----------------------------------------------------------------------------------------------

@@ -98,6 +98,9 @@ class RunPreparation:
         if found.state.is_over or self._store.give_up(found):
             # Asked for again: the attempt that ended it was killed before it woke the lane.
             return self._wake(run_id, worker)
+        if (hold := self._store.read_hold()) is not None:
+            # It stays due: the sweeper asks for it in the minute after the release.
+            return Outcome("held", run_id, hold.words)
         owner = uuid4().hex
         claimed = self._store.claim(found, owner)
         if claimed is None:

@@ -12,6 +12,8 @@ from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
 
 from notifier.dynamodb import Item, Update, is_refused, item_of
+from notifier.hold_item import read_hold
+from notifier.model.hold import Hold
 from notifier.model.preparation import MAX_ATTEMPTS, PREPARATION_LEASE_MS, Preparation, PreparationState
 from notifier.model.run import LEDGER_VERSION, PREPARING, LaneState
 from notifier.preparation_items import is_order, preparation_key, preparation_of
@@ -68,6 +70,10 @@ class PreparationStore:
         found = self._client.get_item(TableName=self._table, Key=preparation_key(run_id), ConsistentRead=True)
         item = found.get("Item")
         return preparation_of(item) if item and int(item["version"]["N"]) <= LEDGER_VERSION else None
+
+    def read_hold(self) -> Hold | None:
+        """The hold of the whole stack, or None."""
+        return read_hold(self._client, self._table)
 
     def claim(self, before: Preparation, owner: str) -> Preparation | None:
         """Begin an attempt. None where another one has the lease, or it is over.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from notifier.hold_item import read_hold
 from schedules.control import Control, Refused
 from schedules.definition import BrokenSchedule
 from schedules.documents import BucketTexts, CopyChanged, Documents
@@ -63,8 +64,13 @@ def _parts() -> "tuple[Tick, Control, Log]":
     occurrences = Occurrences(store, stack, Drops(s3, bucket), time.time)
     documents = Documents(BucketTexts(s3, bucket), needs_approval=needs_approval)
     log = Log(os.environ.get("STACK", ""), time.time, sys.stdout.write)
-    tick = Tick(store, documents, occurrences, time.time, log, needs_approval=needs_approval)
-    return tick, Control(store, documents, stack, time.time), log
+
+    def held() -> str:
+        hold = read_hold(dynamodb, table)
+        return hold.words if hold is not None else ""
+
+    tick = Tick(store, documents, occurrences, time.time, log, held=held, needs_approval=needs_approval)
+    return tick, Control(store, documents, stack, time.time, held), log
 
 
 class Log:

@@ -11,6 +11,9 @@ from schedules.firing import ms_of, next_of
 from schedules.stack import Stack
 from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
 
+_DECIDES = ("decide", "approve", "now")
+"""What is refused while the stack is held. Pausing, and saying that files are complete, starts nothing."""
+
 
 class Refused(ValueError):
     """It cannot be done; the message says why, and what can."""
@@ -21,13 +24,22 @@ class Control:
 
     Args:
         now: seconds since the epoch.
+        held: why the stack is held, or "".
     """
 
-    def __init__(self, store: ScheduleStore, documents: Documents, stack: Stack, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: ScheduleStore,
+        documents: Documents,
+        stack: Stack,
+        now: Callable[[], float],
+        held: Callable[[], str] = lambda: "",
+    ) -> None:
         self._store = store
         self._documents = documents
         self._stack = stack
         self._now = now
+        self._held = held
 
     def carry_out(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Do what an event asks for: `{"action", "schedule", "by", …}`. Raises Refused."""
@@ -40,6 +52,8 @@ class Control:
             raise Refused(f"unknown action {action!r}: known are {', '.join(actions)}")
         if not event.get("by"):
             raise Refused("nobody is named who asks for it: give `by`")
+        if action in _DECIDES and (held := self._held()):
+            raise Refused(f"{held}. Nothing is decided before it is released (notifier release)")
         item = self._store.read(name)
         if item is None:
             raise Refused(f"there is no schedule {name!r}: a new file is looked at within a minute")

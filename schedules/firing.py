@@ -35,7 +35,7 @@ class Tick:
 
     Args:
         now: seconds since the epoch.
-        held: why nothing may fire, or "".
+        held: why nothing may fire, or "". Asked before each step: a tick may last longer than a hold may take to count.
         needs_approval: RequireApproval.
         on_error: is given what has failed, after it was logged.
     """
@@ -68,12 +68,18 @@ class Tick:
         if self._held():
             return counts
         for name, version in self._documents.files().items():
+            if self._held():
+                return counts
             with self._each(counts, schedule=name):
                 counts["adopted"] += self._look_at(name, version)
         for item in list(self._store.due_schedules(self._now_ms())):
+            if self._held():
+                return counts
             with self._each(counts, schedule=item.name):
                 counts["fired"] += self._fire(item)
         for occurrence in list(self._store.due_occurrences(self._now_ms())):
+            if self._held():
+                return counts
             with self._each(counts, schedule=occurrence.name, occurrence=occurrence.stamp):
                 counts["steps"] += self._step(occurrence)
         return counts

@@ -15,7 +15,8 @@ from notifier.entries.expiry import Expiry
 from notifier.entries.pruning import Pruner
 from notifier.events.triggers import NUDGE
 from notifier.model.log import Action
-from notifier.model.run import Lane, LaneState
+from notifier.model.preparation import PreparationState
+from notifier.model.run import Control, Lane, LaneState
 from notifier.telemetry import Tracing
 
 
@@ -37,10 +38,14 @@ class Sweeper:
         """Sweep once. Each lane and each dead letter is tried by itself: one that fails keeps no other waiting."""
         counts = Counter[str](nudged=0, closed=0, replayed=0)
         now_ms = int(self._process.clock.now() * 1000)
+        is_held = self._process.ledger.read_hold() is not None
         for lane in self._process.ledger.due(now_ms, self._log_unreadable):
+            # Left as it is, and so due when the hold is released. What is done or cancelled sends nothing any more.
+            if is_held and lane.state is not LaneState.DONE and lane.control is not Control.CANCEL:
+                continue
             with self._each(run_id=lane.run_id, counts=counts):
                 self._look_after(lane, now_ms, counts)
-        self._ask_for_audiences(now_ms, counts)
+        self._ask_for_audiences(now_ms, counts, is_held=is_held)
         self._replay(counts)
         self._prune()
         self._expire()
@@ -73,10 +78,13 @@ class Sweeper:
         if lane.state is not LaneState.RESTING:
             counts["stalled"] += 1
 
-    def _ask_for_audiences(self, now_ms: int, counts: Counter[str]) -> None:
+    def _ask_for_audiences(self, now_ms: int, counts: Counter[str], *, is_held: bool) -> None:
         """Take up preparations that were killed, or never begun, and those whose lane was not nudged."""
         ledger = self._process.ledger
         for found in ledger.due_preparations(now_ms, self._log_unreadable):
+            # Of a cancelled one a query may have to be stopped, which is paid for.
+            if is_held and found.state is not PreparationState.CANCELLED:
+                continue
             with self._each(run_id=found.run_id, counts=counts):
                 if ledger.put_off_preparation(found, now_ms + self.MOVE_ON_MS):
                     Tracing.current.start_new_trace()

@@ -12,7 +12,7 @@ from notifier.events.triggers import Drop, Ignored, LaneNudge, nudges
 from notifier.lifecycle.lane_worker import Invocation, LaneWorker
 from notifier.model.cursor import UnknownCursor
 from notifier.model.log import Action
-from notifier.model.run import Ending, LaneState, LedgerTooNew, Run, Source, source_of
+from notifier.model.run import Control, Ending, LaneState, LedgerTooNew, Run, Source, source_of
 from notifier.telemetry import Tracing
 
 if TYPE_CHECKING:
@@ -130,6 +130,10 @@ class Worker:
         version, gone = before.function_version if before else "", ""
         # Without an alias, as in a first try from the console, the code runs as $LATEST: that works on every run.
         if version and version != context.function_version and context.function_version != "$LATEST":
+            # Asked before it is forwarded: the release before knows no hold, and would send.
+            if before and before.control is not Control.CANCEL and (hold := process.ledger.read_hold()):
+                self._log.info(Action.IGNORED, reason=hold.words)
+                return {"status": "ignored", "run_id": run.run_id, "reason": hold.words}
             # Stored formats change by adding only, but behaviour may differ between releases: a run stays on the code
             # that began it.
             if process.continuation.forward(run.run_id, lane_number, version):

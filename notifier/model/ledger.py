@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from notifier.model.hold import Hold
 from notifier.model.membership import Member, Membership
 from notifier.model.preparation import Preparation
 from notifier.model.run import Control, Ending, Lane, LaneState, Run
@@ -131,13 +132,14 @@ class Ledger(Protocol):
 
         Raises:
             LaneTaken: the lane is leased, not due, waits for an operator, or is done.
+            LaneHeld: the stack is held, and the lane is not cancelled.
         """
         ...
 
     def renew(self, lane: Lane) -> Lane:
         """Extend the lease; `may_ask_below`, `most_devices` and `trouble` are written too.
 
-        Returns the lane, whose `control` may have changed.
+        Returns the lane, whose `control` may have changed, and `held`.
 
         Raises:
             LaneLost: another worker claimed the lane.
@@ -174,6 +176,18 @@ class Ledger(Protocol):
         ...
 
     # -- operators and the sweeper ------------------------------------------------------------------------------------
+
+    def read_hold(self) -> Hold | None:
+        """The hold of the whole stack, or None."""
+        ...
+
+    def set_hold(self, by: str, reason: str) -> Hold:
+        """Hold the stack: nothing is claimed any more, and workers end. One that is held already keeps its time."""
+        ...
+
+    def release_hold(self, by: str) -> bool:
+        """Release it. False where nothing is held."""
+        ...
 
     def set_control(
         self, run_id: str, control: Control, by: str, lane: int = 0, *, only_if_going: bool = ...

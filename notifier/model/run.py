@@ -9,6 +9,7 @@ import msgspec
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.health import EndpointEvidence
+from notifier.model.hold import Hold
 from notifier.model.span import Span
 from notifier.model.user_rows import BATCH_SIZE
 
@@ -193,6 +194,7 @@ class Lane(msgspec.Struct, frozen=True):
         health: what was seen of each endpoint, so that an outage is distinguished from a device that is refused alone.
         crashed: this claim took the lane over from a worker that never handed it over.
         span: what the lane sends; None for the only lane of a run, which sends everything.
+        held: why the whole stack is held, as read with the last write; empty where it is not. Not stored in the lane.
     """
 
     run_id: str
@@ -225,6 +227,7 @@ class Lane(msgspec.Struct, frozen=True):
     control_at_ms: int | None = None
     trouble: str = ""
     span: Span | None = None
+    held: str = ""
 
     @property
     def start(self) -> Cursor:
@@ -282,6 +285,17 @@ class LaneTaken(Exception):
     def __init__(self, lane: Lane | None) -> None:
         super().__init__(lane.state.value if lane else "unknown run")
         self.lane = lane
+
+
+class LaneHeld(LaneTaken):
+    """The stack is held: no lane may be claimed, but a cancelled one, which only has to be closed."""
+
+    def __init__(self, lane: Lane, hold: Hold) -> None:
+        super().__init__(lane)
+        self.hold = hold
+
+    def __str__(self) -> str:
+        return self.hold.words
 
 
 class LaneLost(Exception):

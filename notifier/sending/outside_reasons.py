@@ -21,6 +21,9 @@ def outside_reasons(lane: Lane, plan: Plan, deadline: Deadline, now_s: float) ->
         yield Departure(Exit.CANCEL, lane.cancel_reason)
     elif lane.control is Control.PAUSE:
         yield Departure(Exit.PAUSE)
+    if lane.held:
+        # Due at once: the sweeper nudges nothing while the stack is held, and everything that is due afterwards.
+        yield Departure(Exit.REST, lane.held, due_at=now_s)
     if plan.abort_after is not None and now_s >= plan.abort_after:
         yield Departure(Exit.ABORT, "abort_after has passed")
     # The lane was nudged before its time, by its first event or by an operator.

@@ -6,6 +6,7 @@ from operations.cli import (
     audiences,
     conversions,
     counting,
+    holding,
     lifts,
     people,
     proofs,
@@ -48,6 +49,8 @@ app.command("watch")(watching.watch)
 app.command("pause")(runs.pause)
 app.command("resume")(runs.resume)
 app.command("cancel")(runs.cancel)
+app.command("hold")(holding.hold)
+app.command("release")(holding.release)
 app.command("report")(reports.report)
 app.command("lift")(lifts.lift)
 app.command("audit")(proofs.audit)

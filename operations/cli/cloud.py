@@ -59,7 +59,9 @@ class Cloud:
 
     @property
     def ledger(self) -> DynamoLedger:
-        """The ledger. Commands only read it; of changes one: an operator's command that Lambda has no room for."""
+        """The ledger. Commands only read it; of changes two: an operator's command, or a hold, that
+        Lambda has no room for.
+        """
         return DynamoLedger(self.client("dynamodb"), self.deployment.table, self.now)
 
     def control(self, event: Mapping[str, Any], *, wait: bool = True) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from operations.cli.deployment import find_deployment
 from operations.cli.errors import ExitCode, reports_errors
 from operations.cli.function_checks import role_check
 from operations.cli.gateway_checks import gateway_checks
+from operations.cli.holding import hold_check
 from operations.cli.mail_checks import mail_checks
 from operations.cli.options import AsJson, Stack, StackFile, console, print_json
 
@@ -58,6 +59,7 @@ def checks(cloud: Cloud) -> Iterator[Check]:
     configuration = cloud.client("lambda").get_function_configuration(FunctionName=cloud.deployment.worker)
     variables: Mapping[str, str] = configuration["Environment"]["Variables"]
     yield mode_check(variables.get("MODE", ""))
+    yield from guarded("hold", partial(hold_check, cloud))
     yield from guarded("notification", partial(notification_check, cloud, configuration["FunctionArn"]))
     yield from guarded("concurrency", partial(concurrency_check, cloud))
     yield from guarded("worker's role", partial(role_check, cloud))

@@ -35,6 +35,7 @@ class RunView(msgspec.Struct, frozen=True):
         resumes_at_ms: the end of its rest; None while it does not rest.
         next_step: what an operator should do; empty for nothing.
         code: what became of the version of the code that it began with; empty while it runs that version.
+        held: who holds the whole stack, since when and why; empty where it is not held.
     """
 
     summary: Summary
@@ -42,6 +43,7 @@ class RunView(msgspec.Struct, frozen=True):
     resumes_at_ms: int | None
     next_step: str
     code: str = ""
+    held: str = ""
 
 
 def view(cloud: Cloud, run_id: str) -> tuple[RunView, Lane]:
@@ -51,7 +53,9 @@ def view(cloud: Cloud, run_id: str) -> tuple[RunView, Lane]:
     step = next_step(lane)
     resting = lane.due_at_ms if lane.state is LaneState.RESTING else None
     summary = summary_of(run, lanes, cloud.deployment.bucket, cloud.approved_by(run))
-    return RunView(summary, lane.control.value, resting, step, code_of(lane)), lane
+    hold = cloud.ledger.read_hold()
+    held = hold.words if hold is not None else ""
+    return RunView(summary, lane.control.value, resting, step, code_of(lane), held), lane
 
 
 def code_of(lane: Lane) -> str:
@@ -182,6 +186,8 @@ def screen(seen: RunView, rate: float | None) -> RenderableType:
     head.append(f"  {summary.campaign_id or '(not opened yet)'}  ")
     head.append(f"run {summary.run_id}", style="dim")
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    if seen.held:
+        facts.add_row(Text("on hold", style="bold yellow"), Text(f"{seen.held} (notifier release)"))
     for name, value in _facts(seen, rate):
         facts.add_row(Text(name, style="dim"), Text(value))
     parts: list[RenderableType] = [head, facts]

@@ -23,6 +23,7 @@ from notifier.model.run import (
     Control,
     Ending,
     Lane,
+    LaneHeld,
     LaneLost,
     LaneState,
     LaneTaken,
@@ -138,6 +139,65 @@ class AllAtOnce:
         """Write, one after another."""
         with self._writing:
             return self._client.update_item(**asked)
+
+
+class TestHold:
+    """One item holds everything: it is read with each write of a worker, and before each claim."""
+
+    def test_no_lane_is_claimed(self, ledger: Any, time: Time) -> None:
+        """The lane stays as it is, and says who holds the stack, since when and why; released, it can be claimed."""
+        assert ledger.read_hold() is None
+        hold = ledger.set_hold("ann", "wrong prices")
+        assert (hold.by, hold.reason, hold.since_ms) == ("ann", "wrong prices", time.ms)
+        before = ledger.read_lane("r1")
+        with pytest.raises(LaneHeld, match=r"held by ann since .* UTC: wrong prices"):
+            claim(ledger, time)
+        assert ledger.read_lane("r1") == before
+        assert ledger.release_hold("bob")
+        assert ledger.read_hold() is None
+        assert claim(ledger, time).epoch == 1
+
+    def test_a_worker_reads_it_with_its_next_write(self, ledger: Any, time: Time) -> None:
+        """A renewal and an advance return it; after the release they do not; the stored lane has nothing of it."""
+        lane = ledger.renew(claim(ledger, time))
+        assert lane.held == ""
+        ledger.set_hold("ann", "wrong prices")
+        lane = ledger.renew(lane)
+        assert "wrong prices" in lane.held
+        assert ledger.read_lane("r1").held == ""
+        lane = ledger.advance(lane, moved(lane, 500))
+        assert "wrong prices" in lane.held
+        ledger.release_hold("ann")
+        assert ledger.renew(lane).held == ""
+
+    def test_a_cancelled_lane_is_claimed(self, ledger: Any, time: Time) -> None:
+        """It sends nothing, and its run can be closed."""
+        ledger.set_hold("ann", "")
+        ledger.set_control("r1", Control.CANCEL, "ann")
+        assert claim(ledger, time).epoch == 1
+
+    def test_held_twice(self, ledger: Any, time: Time) -> None:
+        """Since when it is held stays; who and why are of the latest. A second release says that nothing is held."""
+        since_ms = ledger.set_hold("ann", "wrong prices").since_ms
+        time.s += 60
+        again = ledger.set_hold("bob", "and wrong names")
+        assert (again.by, again.reason, again.since_ms) == ("bob", "and wrong names", since_ms)
+        assert ledger.release_hold("ann")
+        assert not ledger.release_hold("ann")
+        assert ledger.set_hold("ann", "once more").since_ms == time.ms
+
+    def test_the_item(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:
+        """Published: its key and attributes. It does not expire: a hold nobody looks at must not end by itself."""
+        dynamo.set_hold("ann", "wrong prices")
+        [item] = [one for one in dynamodb.scan(TableName=table)["Items"] if one["pk"]["S"] == "hold"]
+        assert item == {
+            "pk": {"S": "hold"},
+            "sk": {"S": "hold"},
+            "version": {"N": "1"},
+            "held_by": {"S": "ann"},
+            "hold_reason": {"S": "wrong prices"},
+            "since_ms": {"N": str(time.ms)},
+        }
 
 
 class TestRuns:

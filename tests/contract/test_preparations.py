@@ -180,6 +180,16 @@ def test_only_a_lane_that_rests_for_it_is_woken(dynamo: DynamoLedger, store: Pre
     assert (found.state, found.due_at_ms) == (LaneState.READY, time.ms)
 
 
+def test_while_all_is_held(dynamo: DynamoLedger, store: PreparationStore, tmp_path: Path) -> None:
+    """No attempt begins, and none is counted; the preparation stays due for the sweep after the release."""
+    before = of(dynamo)
+    dynamo.set_hold("ann", "wrong prices")
+    outcome = RunPreparation(store, {}, lambda *_: None, tmp_path).handle("r1", "worker")
+    assert (outcome.status, outcome.run_id, "wrong prices" in (outcome.reason or "")) == ("held", "r1", True)
+    assert of(dynamo) == before
+    assert before.due_at_ms is not None
+
+
 def test_a_cancelled_run_stops_its_attempt(dynamo: DynamoLedger, store: PreparationStore) -> None:
     """At its next renewal."""
     store.claim(of(dynamo), "a")
@@ -250,7 +260,7 @@ def read_from(table: tuple[Any, str], bucket: str) -> None:
 
 def calls_of_a_whole_attempt() -> int:
     """So many calls an attempt makes; the parameters below cover them all, and the last test says so."""
-    return 13
+    return 14
 
 
 # Killed before a call, the function leaves what it leaves when killed after the call that precedes it: nothing between

@@ -14,6 +14,7 @@ import pytest
 
 from sandbox.schedule import Clock, FolderTexts, PlayedStore
 from schedules.batch import PREFIX
+from schedules.control import Control, Refused
 from schedules.definition import key_of
 from schedules.documents import Documents
 from schedules.drops import Drops
@@ -291,6 +292,16 @@ class TestOutages:
         assert world.tick(held="an incident")["fired"] == 0
         world.until(at("2026-12-01T09:10"))
         assert world.states() == {"2026-12-01T0900": "run"}
+
+    @pytest.mark.parametrize("action", ["decide", "approve", "now"])
+    def test_nothing_is_decided(self, world: World, action: str) -> None:
+        """While everything is on hold a person may pause a schedule, and decide nothing."""
+        world.tick()
+        stack: Any = world.around
+        held = Control(world.store, Documents(world.texts), stack, world.clock, lambda: "held by ann: wrong prices")
+        with pytest.raises(Refused, match="wrong prices"):
+            held.carry_out({"action": action, "schedule": NAME, "by": "bob", "day": "2026-12-01"})
+        assert held.carry_out({"action": "pause", "schedule": NAME, "by": "bob"})["state"] == "paused"
 
 
 class TestOutcomes:

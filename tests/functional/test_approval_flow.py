@@ -98,6 +98,27 @@ def test_from_request_to_batch_file(world: World) -> None:
     assert [mail["subject"] for mail in world.mailbox.mails if mail["to"] == ANN][-1] == "Approved: tinie-1"
 
 
+def test_while_all_is_held(world: World) -> None:
+    """Each page of those who are signed in says who, since when and why; nothing is approved before the release."""
+    id_ = new_request(world.browser(ANN), world)
+    ledger = DynamoLedger(world.client("dynamodb"), LEDGER, lambda: 1_763_700_000.0)
+    ledger.set_hold("cat@example.com", "wrong <prices>")
+    bob = world.browser(BOB)
+    for path in ("/requests", f"/requests/{id_}", "/devices"):
+        page = bob.get(path).body
+        assert "On hold" in page
+        assert "cat@example.com" in page
+        assert "wrong &lt;prices&gt;" in page
+    assert "On hold" not in world.browser().get("/sign-in").body
+    approve(bob, id_)
+    objects = world.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"batches/{id_}")
+    assert objects["KeyCount"] == 0
+    ledger.release_hold("cat@example.com")
+    assert "On hold" not in bob.get("/requests").body
+    assert approve(bob, id_) == 303
+    assert batch(world, id_)
+
+
 def test_the_approval_is_recorded_in_the_ledger(world: World) -> None:
     """Under the file's key, with the hash of the bytes that are then there: what RequireApproval looks at."""
     id_ = new_request(world.browser(ANN), world)

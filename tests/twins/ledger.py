@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from notifier.model.account import Account
+from notifier.model.hold import Hold
 from notifier.model.ledger import Approval
 from notifier.model.membership import Member, Membership, lapsed
 from notifier.model.preparation import Preparation, PreparationState, Stage
@@ -15,6 +16,7 @@ from notifier.model.run import (
     Control,
     Ending,
     Lane,
+    LaneHeld,
     LaneLost,
     LaneState,
     LaneTaken,
@@ -55,6 +57,7 @@ class MemoryLedger:
         self._campaigns: dict[str, str] = {}
         self.preparations: dict[str, Preparation] = {}
         self._members: dict[str, Member] = {}
+        self.hold: Hold | None = None
         self.too_new: set[str] = set()
         """Runs that a release which knows one lane only leaves alone."""
         self.approved: dict[tuple[str, str], Approval] = {}
@@ -209,6 +212,8 @@ class MemoryLedger:
         before = self._lanes.get((run_id, lane))
         if before is None:
             raise LaneTaken(None)
+        if before.control is not Control.CANCEL and self.hold is not None:
+            raise LaneHeld(_copied(before), self.hold)
         trouble = self.troubles("claim")
         if trouble is Trouble.LOST:
             raise StoreError("claim")
@@ -244,13 +249,14 @@ class MemoryLedger:
 
     def renew(self, lane: Lane) -> Lane:
         """Extend the lease. Raises LaneLost."""
-        return self._write(
+        renewed = self._write(
             "renew",
             lane,
             {"may_ask_below": lane.may_ask_below, "most_devices": lane.most_devices, "trouble": lane.trouble}
             | self._leased(),
             unless=lambda found: found.may_ask_below > lane.may_ask_below or found.most_devices > lane.most_devices,
         )
+        return self._with_hold(renewed)
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts, and extend the lease. Raises LaneLost."""
@@ -266,7 +272,10 @@ class MemoryLedger:
             "trouble",
         )
         changes = {name: getattr(after, name) for name in (*names, "revision", "asking")} | self._leased()
-        return self._write("advance", before, changes, cursor=True)
+        return self._with_hold(self._write("advance", before, changes, cursor=True))
+
+    def _with_hold(self, lane: Lane) -> Lane:
+        return lane if self.hold is None else msgspec.structs.replace(lane, held=self.hold.words)
 
     def release(self, lane: Lane, state: LaneState, due_at_ms: int | None, reason: str | None = None) -> Lane:
         """End the lease; the lane is ready at once where an operator's command forbids waiting. Raises LaneLost."""
@@ -352,6 +361,20 @@ class MemoryLedger:
         return self._put(found, **changes)
 
     # -- operators and the sweeper ------------------------------------------------------------------------------------
+
+    def read_hold(self) -> Hold | None:
+        """The hold, or None."""
+        return self.hold
+
+    def set_hold(self, by: str, reason: str) -> Hold:
+        """Hold the stack; the time of one that is held stays."""
+        self.hold = Hold(by, reason, self.hold.since_ms if self.hold else self._now_ms())
+        return self.hold
+
+    def release_hold(self, by: str) -> bool:
+        """Release it."""
+        was, self.hold = self.hold, None
+        return was is not None
 
     def set_control(
         self, run_id: str, control: Control, by: str, lane: int = 0, *, only_if_going: bool = False
@@ -456,4 +479,4 @@ def _contrary(state: LaneState) -> Condition | None:
 def _copied(lane: Lane) -> Lane:
     """The lane with an account of its own, as one that was written and read again."""
     account = msgspec.convert(msgspec.to_builtins(lane.account), Account)
-    return msgspec.structs.replace(lane, account=account, crashed=False)
+    return msgspec.structs.replace(lane, account=account, crashed=False, held="")

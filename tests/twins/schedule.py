@@ -54,6 +54,8 @@ class Faults(msgspec.Struct, frozen=True):
 
     suppresses: int = 0
     """Users that are suppressed while the run is under way; some are taken back."""
+    holds: int = 0
+    """Times that the whole stack is held for a while."""
     old_code: float = 0.0
     """Share of invocations whose code is of the release before, which knows one lane only."""
 
@@ -94,6 +96,7 @@ class Schedule:
         """When an invocation is due, how often it was tried, and for which lane."""
         self.kills = self.stalls = self.commands = self.failures = self.timeouts = self.resumes = 0
         self.suppressed = 0
+        self.holds = 0
         self.ever_suppressed: set[str] = set()
         self.cancelled = False
         self.calm = False
@@ -228,6 +231,10 @@ class Schedule:
         if self._draws_old() and self._is_left_alone():
             return
         for lane in list(self.world.ledger.due(now_ms)):
+            # As the sweeper does it: what sends is left alone while all is held.
+            is_sending = lane.state is not LaneState.DONE and lane.control is not Control.CANCEL
+            if is_sending and self.world.ledger.hold is not None:
+                continue
             if not self.world.ledger.put_off(lane, now_ms + 120_000):
                 continue
             if lane.state is LaneState.DONE:
@@ -267,6 +274,8 @@ class Schedule:
             self._invoke(self.world.continuation.lanes.pop())
         if not self.calm:
             self._misfortune()
+        elif self.world.ledger.hold is not None:
+            self.world.ledger.release_hold("ann")
         if self.ghosts and self.chance.random() < 0.05:
             self.ghosts.pop(self.chance.randrange(len(self.ghosts))).run()
         if self.clock.now() >= self.next_sweep_s:
@@ -314,8 +323,18 @@ class Schedule:
             self.suppressed += 1
             self.world.suppressed ^= {f"u{chance.randrange(max(len(self.world.records), 1))}"}
             self.ever_suppressed |= self.world.suppressed
+        self._hold_or_release()
         if faults.refuses and not self.has_refused and chance.random() < 0.02:
             self._refuse()
+
+    def _hold_or_release(self) -> None:
+        ledger, chance = self.world.ledger, self.chance
+        # Nothing but a release lets the run go on once no worker is left.
+        if ledger.hold is not None and chance.random() < (0.003 if self.workers else 0.3):
+            ledger.release_hold("ann")
+        elif ledger.hold is None and self.holds < self.faults.holds and chance.random() < 0.02:
+            self.holds += 1
+            ledger.set_hold("ann", "wrong prices")
 
     def _move(self, worker: Worker) -> None:
         """Let a worker go on: some of its background calls end, some time passes."""

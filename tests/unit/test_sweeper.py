@@ -12,7 +12,7 @@ from notifier.entries.sweeper import Sweeper
 from notifier.events.announcement import EventBridgeAnnouncer, NotAnnounced
 from notifier.events.triggers import LaneNudge
 from notifier.model.log import Action
-from notifier.model.run import HAND_OVER_MS, Ending, Run, source_of
+from notifier.model.run import HAND_OVER_MS, Control, Ending, Run, source_of
 from notifier.telemetry import JsonLog, Metrics
 from tests.twins.clock import TwinClock
 from tests.twins.hop_factory import TwinLog
@@ -158,6 +158,22 @@ def test_a_lane_that_cannot_be_nudged_keeps_nobody_waiting() -> None:
     world.wait(Sweeper.MOVE_ON_MS / 1000 + 1)
     world.sweep()
     assert "a" in world.continuation.taken
+
+
+def test_while_all_is_held() -> None:
+    """No lane is nudged and none is put off, but cancelled ones and those that are done; after the release all are."""
+    world = World("a", "b", "c")
+    world.ledger.set_control("b", Control.CANCEL, "ann")
+    world.ledger.ask_for_preparation("a", "{}", "b")
+    done(world, "c")
+    world.wait(40)
+    world.ledger.set_hold("ann", "wrong prices")
+    before = world.ledger.read_lane("a")
+    assert world.sweep() == {"nudged": 1, "closed": 1, "replayed": 0}
+    assert (world.continuation.taken, world.audiences.asked, world.ledger.read_lane("a")) == (["b"], [], before)
+    world.ledger.release_hold("ann")
+    assert world.sweep()["nudged"] == 1
+    assert (world.continuation.taken, world.audiences.asked) == (["b", "a"], ["a"])
 
 
 def test_a_lane_whose_version_was_deleted_is_told() -> None:

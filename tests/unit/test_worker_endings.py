@@ -194,6 +194,42 @@ def test_pause_and_resume() -> None:
     assert (world.lane.ending, world.lane.account.settled, world.phones.repeats) == (Ending.COMPLETED, 3000, 0)
 
 
+def test_hold_and_release() -> None:
+    """Within 5 s of a hold no request starts, and no claim is made; released, the run goes on, nobody asked twice."""
+    world = World(users(3000), per_second=100)
+    said = START_S + 10
+    invoke(world, (10, lambda: world.ledger.set_hold("ann", "wrong prices")))
+    assert world.lane.state is LaneState.RESTING
+    assert "ann" in (world.lane.reason or "")
+    assert "wrong prices" in (world.lane.reason or "")
+    assert said < max(world.phones.began) <= said + 5
+    epoch, answer = world.lane.epoch, invoke(world)
+    assert (answer.status, world.lane.epoch) == ("ignored", epoch)
+    assert "wrong prices" in (answer.reason or "")
+    assert world.ledger.release_hold("ann")
+    invoke(world)
+    assert (world.lane.ending, world.lane.account.settled, world.phones.repeats) == (Ending.COMPLETED, 3000, 0)
+
+
+def test_a_new_file_waits_while_all_is_held() -> None:
+    """It is noted: the lane is there, due, and untouched until the release."""
+    world = World(users(10))
+    world.ledger.set_hold("ann", "")
+    assert invoke(world).status == "ignored"
+    assert (world.lane.state, world.lane.epoch, world.phones.asked) == (LaneState.READY, 0, {})
+    assert [lane.run_id for lane in world.ledger.due(int(world.clock.now() * 1000) + HAND_OVER_MS)] == ["r"]
+
+
+def test_cancelled_while_held() -> None:
+    """A cancelled run is closed at once: nothing of it is sent, and nobody has to release the stack for it."""
+    world = World(users(3000), per_second=100)
+    invoke(world, (10, lambda: world.ledger.set_hold("ann", "wrong prices")))
+    asked = sum(world.phones.asked.values())
+    world.ledger.set_control("r", Control.CANCEL, "ann")
+    invoke(world)
+    assert (world.lane.ending, sum(world.phones.asked.values())) == (Ending.CANCELLED, asked)
+
+
 def test_resumed_while_pausing() -> None:
     """An operator who resumes while the worker still drains is heard: the lane is ready and goes on."""
     slow = Phones(lambda token, asked: Act.MUTE if token == "t5.0" and not asked else Act.ACCEPT)

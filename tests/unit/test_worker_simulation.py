@@ -33,6 +33,10 @@ KINDS = st.sampled_from((0, 2, 10, 25)).flatmap(
 )
 MOST_LATE_S = 200.0
 """A hop that hands over takes in nothing new in its last minute; a rest is over at the next sweep but one."""
+HEARD_S = 4.0 + 3 * 3.0
+"""A heartbeat, and three of the longest steps of time: the one before it, its write, and the turn after it."""
+BLIND_S = 20.0 + 3 * 3.0
+"""The same for a worker that stalls, or cannot reach the ledger: it starts nothing after `BLIND_MS`."""
 A_KILL_S = 400.0
 """A lease, Lambda's retries and the sweeps after it."""
 TURNS = st.sampled_from((None, None, None, "abort", "broken"))
@@ -56,6 +60,7 @@ FAULTS = st.builds(
     slow=st.sampled_from((0.0, 0.0, 0.05, 0.3)),
     refuses=st.booleans(),
     suppresses=st.sampled_from((0, 0, 3, 12)),
+    holds=st.sampled_from((0, 0, 1, 3)),
     old_code=st.sampled_from((0.0, 0.0, 0.2)),
 )
 
@@ -110,6 +115,8 @@ class History:
         self.seen_wrong: list[AssertionError] = []
         self.world.ledger._watch = self.watch
         self.world.phones.on_ask = self.check_due
+        is_undisturbed = not (faults.stalls or faults.store or faults.slow or faults.refuses)
+        self.held_within_s = HEARD_S if is_undisturbed else BLIND_S
         self.latest_s = 0.0
         """The longest that a device was asked after its due time."""
         self.schedule = Schedule(self.world, faults)
@@ -160,6 +167,9 @@ class History:
         Except by a worker that was asking for that round itself, when a slower one, whose claim is over, settled it.
         """
         number = int(token[1:].partition(".")[0]) // self.size
+        hold = self.world.ledger.hold
+        if hold is not None and now_s - hold.since_ms / 1000 > self.held_within_s:
+            self.seen_wrong.append(AssertionError(f"{token} was asked {now_s - hold.since_ms / 1000} s after the hold"))
         # Suppressed users' devices are not among those that the batch may have asked for.
         ever = self.schedule.ever_suppressed
         records = range(number * self.size, min((number + 1) * self.size, len(self.kinds)))
@@ -203,6 +213,7 @@ class History:
             + self.schedule.failures
             + self.schedule.timeouts
             + self.schedule.resumes
+            + self.schedule.holds
             + self.faults.rests
         )
         batches = len(self.kinds) / self.size + 1
@@ -310,6 +321,22 @@ def test_due_times(
     assert history.latest_s <= MOST_LATE_S + own_batch_s + history.schedule.kills * A_KILL_S
     rounds = [round_ for _, _, round_ in history.world.results.rows]
     assert max(rounds) <= 5 * 2 * size * (1 + kills), "at most one round for each attempt of each device"
+
+
+@given(
+    kinds=st.lists(st.sampled_from(("one", "two")), min_size=10, max_size=40),
+    size=st.integers(1, 5),
+    per_second=st.sampled_from((0.3, 1.0, 3.0)),
+    store=st.sampled_from((0.0, 0.02)),
+    kills=st.sampled_from((0, 0, 2)),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=max(EXAMPLES // 8, 10), suppress_health_check=list(HealthCheck), print_blob=True)
+def test_holds(kinds: list[str], size: int, per_second: float, store: float, kills: int, seed: int) -> None:
+    """Soon after a hold no device is asked for, by any worker, for as long as it lasts; released, the run goes on."""
+    history = History(kinds, size, 0, Faults(holds=3, store=store, kills=kills), seed)
+    history.world.per_second = per_second
+    history.check()
 
 
 UNREPORTED = Faults(

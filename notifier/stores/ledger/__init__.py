@@ -1,8 +1,9 @@
 """The ledger in DynamoDB: claims, cursors, counts, pause and cancel.
 
-`items` describes the table. The ledger has seven parts by who writes: `runs` for what is entered once, `lease` for a
+`items` describes the table. The ledger has eight parts by who writes: `runs` for what is entered once, `lease` for a
 lane's worker, `control` for operators, `lanes` for a run of several lanes, `shares` for lanes that share a rate,
-`due_lanes` for the sweeper, `preparations` for a run whose audience is made.
+`due_lanes` for the sweeper, `preparations` for a run whose audience is made, `holds` for a hold of
+the whole stack.
 """
 
 from notifier.stores.ledger.items import DUE_INDEX

@@ -9,10 +9,20 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from notifier.dynamodb import Update
 from notifier.model.cursor import Cursor
-from notifier.model.run import LEASE_MS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, UnfinishedClaim
+from notifier.model.run import (
+    LEASE_MS,
+    Control,
+    Ending,
+    Lane,
+    LaneHeld,
+    LaneLost,
+    LaneState,
+    LaneTaken,
+    UnfinishedClaim,
+)
 from notifier.model.span import Span
+from notifier.stores.ledger.holds import Holds
 from notifier.stores.ledger.items import as_json, due_partition, lane_key, lane_of, text_in
-from notifier.stores.ledger.table import Table
 
 MAX_REASON = 2_000
 """Characters of a reason that are kept: an item holds 400 KB."""
@@ -77,7 +87,7 @@ class Written(msgspec.Struct, frozen=True):
         )
 
 
-class Leases(Table):
+class Leases(Holds):
     """The ledger's part for a lane's worker."""
 
     # -- claiming -----------------------------------------------------------------------------------------------------
@@ -100,12 +110,16 @@ class Leases(Table):
 
         Raises:
             LaneTaken: the lane has a worker, is not due, waits for an operator, or is done.
+            LaneHeld: the stack is held, and the lane is not cancelled.
         """
         # Read first: what the claim writes depends on how the claim before it has ended. The write is conditional on
         # what was read, so that of several workers that read the same lane one gets it.
         before = self.read_lane(run_id, lane)
         if before is None:
             raise LaneTaken(None)
+        # A cancelled lane may be claimed all the same: it sends nothing, and its run can be closed.
+        if before.control is not Control.CANCEL and (hold := self.read_hold()) is not None:
+            raise LaneHeld(before, hold)
         crashed = before.state is LaneState.RUNNING
         # The version of the first claim, unless it was deleted.
         keeps_version = before.function_version and not gone_version
@@ -139,7 +153,7 @@ class Leases(Table):
         # A lane of the release before has no `widest`: then the second is no condition.
         not_fed_further = ~Attr("fed").gt(lane.may_ask_below)
         not_wider = ~Attr("widest").gt(lane.most_devices)
-        return self._write(lane, update.only_if(not_fed_further, not_wider), Written())
+        return self._with_hold(self._write(lane, update.only_if(not_fed_further, not_wider), Written()))
 
     def advance(self, before: Lane, after: Lane) -> Lane:
         """Move cursor and counts in one write, and extend the lease.
@@ -163,7 +177,7 @@ class Leases(Table):
         )
         update = _with_leftovers(update, after).only_if(cursor_is_as_before, is_newer)
         try:
-            return self._write(before, update, Written(cursor=after.cursor, revision=after.revision))
+            return self._with_hold(self._write(before, update, Written(cursor=after.cursor, revision=after.revision)))
         except _NotWritten as refused:
             found = refused.found
             if found.state is not LaneState.RUNNING or found.cursor == before.cursor:
@@ -172,6 +186,14 @@ class Leases(Table):
         # one holds all that the earlier one wrote. Try again from the cursor that was written. Ends: each retry needs a
         # write of this claim that moved it.
         return self.advance(found, after)
+
+    def _with_hold(self, lane: Lane) -> Lane:
+        """The lane with the hold of the stack: read with each write, as an operator's command is.
+
+        Where it cannot be read the write counts as failed, and is tried again: not knowing is no reason to send.
+        """
+        hold = self.read_hold()
+        return lane if hold is None else msgspec.structs.replace(lane, held=hold.words)
 
     def _extended_lease(self, lane: Lane) -> Update:
         lease_until_ms = self._now_ms() + LEASE_MS

@@ -1,0 +1,28 @@
+"""The ledger's part for a hold of the whole stack: one item, read with every command of an operator."""
+
+from boto3.dynamodb.conditions import Attr
+
+from notifier.dynamodb import Update
+from notifier.hold_item import HOLD_KEY, hold_of, read_hold
+from notifier.model.hold import MAX_REASON_CHARS, Hold
+from notifier.model.run import LEDGER_VERSION
+from notifier.stores.ledger.table import Table
+
+
+class Holds(Table):
+    """The ledger's part for a hold."""
+
+    def read_hold(self) -> Hold | None:
+        """The hold, or None."""
+        return read_hold(self._client, self._table)
+
+    def set_hold(self, by: str, reason: str) -> Hold:
+        """Hold the stack. Of one that is held already the time stays, and the rest is replaced."""
+        update = Update().set(version=LEDGER_VERSION, held_by=by, hold_reason=reason[:MAX_REASON_CHARS])
+        item = self._update(HOLD_KEY, update.set_first(since_ms=self._now_ms()))
+        return hold_of(item) or Hold(by, reason, self._now_ms())
+
+    def release_hold(self, by: str) -> bool:
+        """Release it. False where nothing is held."""
+        update = Update().set(released_by=by, released_at_ms=self._now_ms()).remove("since_ms")
+        return self._update_if_met(HOLD_KEY, update.only_if(Attr("since_ms").exists())) is not None
