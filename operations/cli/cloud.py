@@ -59,9 +59,7 @@ class Cloud:
 
     @property
     def ledger(self) -> DynamoLedger:
-        """The ledger. Commands only read it; of changes two: an operator's command, or a hold, that
-        Lambda has no room for.
-        """
+        """The ledger. Commands only read it, but for an operator's command or a hold that Lambda has no room for."""
         return DynamoLedger(self.client("dynamodb"), self.deployment.table, self.now)
 
     def control(self, event: Mapping[str, Any], *, wait: bool = True) -> dict[str, Any]:

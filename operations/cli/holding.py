@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from notifier.model.hold import Hold
 from notifier.model.plurals import counted
 from notifier.model.run import HAND_OVER_MS, LaneState
-from operations.cli.check import Check
-from operations.cli.cloud import THROTTLED, Cloud
+from operations.cli.check import THROTTLED, Check
+from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
