@@ -11,7 +11,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 from tests.deployment import artifact
 from tests.deployment.artifact import Artifact, Artifacts
 
-LIMITS_MB = {"notifier": 60, "approval": 25, "audiences": 150}
+LIMITS_MB = {"notifier": 60, "approval": 25, "audiences": 150, "schedules": 25}
 """By the package that a function's handler is in."""
 RUNTIME = artifact.template()["Globals"]["Function"]["Runtime"]
 VERSION = tuple(int(part) for part in RUNTIME.removeprefix("python").split("."))
@@ -52,7 +52,9 @@ SENDERS = {
 }
 
 FUNCTIONS = artifact.handlers()
-ALL = pytest.mark.parametrize("function", ["WorkerFunction", "ApprovalFunction", "AudienceFunction"])
+ALL = pytest.mark.parametrize(
+    "function", ["WorkerFunction", "ApprovalFunction", "AudienceFunction", "ScheduleFunction"]
+)
 
 # What only some runs need is imported late, so a probe uses each library once, the way that the notifier does.
 PROBE = '''
@@ -207,6 +209,9 @@ def test_they_leave_out_what_nobody_needs(function: str, artifacts: Artifacts) -
         assert {"audiences", "notifier", "msgspec", "duckdb", "google", "ijson"} <= found.packages()
         # google-auth signs with cryptography; its requests go over the runtime's urllib3.
         assert found.packages() & ({"approval", *SENDERS} - {"ijson", "google", "cryptography"}) == set()
+    elif function == "ScheduleFunction":
+        assert {"schedules", "notifier", "msgspec", "cronsim", "tzdata"} <= found.packages()
+        assert found.packages() & {"approval", "audiences", "duckdb", *SENDERS} == set()
     else:
         assert {"approval", "notifier", "msgspec", "tzdata"} <= found.packages()
         assert found.packages() & SENDERS == set()

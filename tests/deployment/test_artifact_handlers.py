@@ -192,7 +192,23 @@ def _visitors_are_told_apart(place: Place) -> None:
         assert authorizer.ask(request("POST")).error["errorMessage"] == "Unauthorized"
 
 
+def _a_schedule_is_taken_up(place: Place) -> None:
+    """A new file is checked, copied and put on its next time; a pause is answered, and so is what cannot be done."""
+    trial = place.trial
+    definition = (artifact.ROOT / "events/schedules/day-2-engagement.json").read_bytes()
+    for ending in ("sql", "json"):
+        body = (artifact.ROOT / f"events/queries/day-2-engagement.{ending}").read_bytes()
+        trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=f"queries/day-2-engagement.{ending}", Body=body)
+    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="schedules/day-2-engagement.json", Body=definition)
+    pause = {"action": "pause", "schedule": "day-2-engagement", "by": "ann"}
+    with place.boot("ScheduleFunction") as function:
+        assert asked(function, {}) == {"adopted": 1, "fired": 0, "steps": 0, "failed": 0}
+        assert asked(function, pause)["state"] == "paused"
+        assert "there is no schedule" in asked(function, pause | {"schedule": "other"})["refused"]
+
+
 ASKED: dict[str, Callable[[Place], None]] = {
+    "ScheduleFunction": _a_schedule_is_taken_up,
     "AudienceFunction": _an_audience_is_made,
     "WorkerFunction": _a_batch_file_is_sent,
     "SweeperFunction": _a_lane_that_is_due_is_woken,
