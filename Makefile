@@ -176,9 +176,18 @@ build-ScheduleFunction: .aws-sam/deps/schedules-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/schedules-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier schedules)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/schedules")
 
-build: .venv/.installed-dev build-host
+# SAM in an environment of its own: it pins libraries that the product ships in newer versions.
+SAM_VERSION := 1.170.0
+SAM := .tools/sam-$(SAM_VERSION)/bin/sam
+
+$(SAM): | $(UV)
+	@echo "==> Installing SAM $(SAM_VERSION) into .tools"
+	@$(UV) venv --quiet --clear --python "$$(command -v $(PYTHON))" .tools/sam-$(SAM_VERSION)
+	@$(UV) pip install --quiet --python .tools/sam-$(SAM_VERSION) aws-sam-cli==$(SAM_VERSION)
+
+build: .venv/.installed-dev build-host $(SAM)
 	@echo "==> sam build"
-	@PATH="$(dir $(abspath $(UV))):$$PATH" $(BIN)/sam build
+	@PATH="$(dir $(abspath $(UV))):$$PATH" $(SAM) build
 	@for folder in .aws-sam/build/*Function .aws-sam/host/*; do \
 	  echo "$$(find $$folder -type f -exec cat {} + | wc -c) $$folder" | awk '{ printf "%.1f MB %s\n", $$1 / 1e6, $$2 }'; done
 

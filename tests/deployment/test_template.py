@@ -62,7 +62,6 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
         "AWS_DEFAULT_REGION": "eu-west-1",
-        "SAM_CLI_TELEMETRY": "0",
     }
     return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
@@ -78,8 +77,8 @@ def cfn_lint(template: dict[str, Any], folder: Path) -> list[str]:
 
 
 def test_sam_accepts_the_template() -> None:
-    """`sam validate --lint` has nothing against the template as it is written."""
-    result = run(BIN / "sam", "validate", "--lint", "--template", TEMPLATE)
+    """cfn-lint has nothing against the template as it is written: what `sam validate --lint` asks, too."""
+    result = run(BIN / "cfn-lint", "--regions", "eu-west-1", "--template", TEMPLATE)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
