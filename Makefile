@@ -124,9 +124,10 @@ define install-deps
 	@find $(1) \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -type f -delete
 endef
 
-# $(call compile,PYTHON,FOLDERS). Lambda's folder cannot be written to, and sam's zip loses the times of files, hence
-# byte code that is never compared with its source.
-compile = $(1) -m compileall -q -j 0 --invalidation-mode unchecked-hash $(2)
+# $(call compile,PYTHON,ROOT OF THE ARTIFACT,FOLDERS). Lambda's folder cannot be written to, and sam's zip loses the times of
+# files, hence byte code that is never compared with its source. It is the same from whatever checkout it is built: the path
+# in it is Lambda's, and sets of texts have the same order in every process.
+compile = PYTHONHASHSEED=0 $(1) -m compileall -q -j 0 --invalidation-mode unchecked-hash -s $(2) -p /var/task $(3)
 
 # The first interpreter of Lambda's version that runs, perhaps none. (A pyenv shim is found and does not run.)
 LAMBDA_INTERPRETER = $(shell for python in python$(LAMBDA_PYTHON) $(HOME)/.pyenv/versions/$(LAMBDA_PYTHON).*/bin/python \
@@ -134,10 +135,10 @@ LAMBDA_INTERPRETER = $(shell for python in python$(LAMBDA_PYTHON) $(HOME)/.pyenv
   $$python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(LAMBDA_PYTHON)")' >/dev/null 2>&1 \
   && echo $$python && break; done)
 
-compile-for-host = @$(call compile,$(BIN)/python,$(1))
+compile-for-host = @$(call compile,$(BIN)/python,$(1),$(2))
 
 define compile-for-lambda
-	@interpreter="$(LAMBDA_INTERPRETER)"; if [ -n "$$interpreter" ]; then $(call compile,"$$interpreter",$(1)); \
+	@interpreter="$(LAMBDA_INTERPRETER)"; if [ -n "$$interpreter" ]; then $(call compile,"$$interpreter",$(1),$(2)); \
 	  else echo "No Python $(LAMBDA_PYTHON) here: shipped without byte code, cold starts take about a second longer" \
 	  "(uv python install $(LAMBDA_PYTHON))"; fi
 endef
@@ -145,13 +146,13 @@ endef
 .aws-sam/deps/%-lambda.done: uv.lock Makefile | $(UV)
 	@echo "==> Installing the dependencies of $* for $(LAMBDA_PLATFORM), Python $(LAMBDA_PYTHON)"
 	$(call install-deps,.aws-sam/deps/$*-lambda,$*,--python-version $(LAMBDA_PYTHON) --python-platform $(LAMBDA_PLATFORM))
-	$(call compile-for-lambda,.aws-sam/deps/$*-lambda)
+	$(call compile-for-lambda,.aws-sam/deps/$*-lambda,.aws-sam/deps/$*-lambda)
 	@[ -z "$(LAMBDA_INTERPRETER)" ] || touch $@  # done only with byte code: the next build looks for a Python again
 
 .aws-sam/deps/%-host.done: uv.lock Makefile .venv/.installed-sandbox | $(UV)
 	@echo "==> Installing the dependencies of $* for this machine, Python $(HOST_PYTHON)"
 	$(call install-deps,.aws-sam/deps/$*-host,$*,--python $(BIN)/python)
-	$(call compile-for-host,.aws-sam/deps/$*-host)
+	$(call compile-for-host,.aws-sam/deps/$*-host,.aws-sam/deps/$*-host)
 	@touch $@
 
 # $(call assemble,DEPENDENCIES,FOLDER,PACKAGES)
@@ -162,19 +163,19 @@ endef
 
 build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/worker-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/worker-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier)
-	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier")
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier")
 
 build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/approval-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier approval)
-	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval")
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval")
 
 build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier audiences)
-	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/audiences")
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/audiences")
 
 build-ScheduleFunction: .aws-sam/deps/schedules-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/schedules-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier schedules)
-	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/schedules")
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/schedules")
 
 # SAM in an environment of its own: it pins libraries that the product ships in newer versions.
 SAM_VERSION := 1.170.0
