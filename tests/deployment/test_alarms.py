@@ -156,7 +156,10 @@ def test_every_alarm_watches_what_is_written() -> None:
 def test_silence_is_fine_except_the_sweepers() -> None:
     """Without runs nothing is written, and that is fine; a sweeper that writes nothing is what its alarm is for."""
     found = {name: alarm["TreatMissingData"] for name, alarm in resources(transformed(), "AWS::CloudWatch::Alarm")}
-    assert {name for name, missing in found.items() if missing == "breaching"} == {"SweeperSilentAlarm"}
+    assert {name for name, missing in found.items() if missing == "breaching"} == {
+        "SweeperSilentAlarm",
+        "NoDailyRunAlarm",
+    }
     assert set(found.values()) == {"breaching", "notBreaching"}
     silent = transformed()["Resources"]["SweeperSilentAlarm"]["Properties"]
     sweeper = source()["Resources"]["SweeperFunction"]["Properties"]["Events"]["EveryMinute"]["Properties"]
@@ -172,7 +175,8 @@ def test_what_is_asked_for_has_an_alarm_and_a_description() -> None:
         "RunFailedAlarm", "RunStoppedAlarm", "StalledLaneAlarm", "DeadLetterAlarm", "RejectionRateAlarm",
         "CredentialsRefusedAlarm", "NoProgressAlarm", "SuppressionUnreadableAlarm",
         "ScheduleTroubleAlarm", "SweeperSilentAlarm",
-        "WorkerThrottledAlarm", "MailFailedAlarm", "ControlThrottledAlarm", "EventsDroppedAlarm", "ApprovalErrorsAlarm",
+        "WorkerThrottledAlarm", "MailFailedAlarm",
+        "NoDailyRunAlarm", "ControlThrottledAlarm", "EventsDroppedAlarm", "ApprovalErrorsAlarm",
     }  # fmt: skip
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Alarms")[2].partition("\n## ")[0]
     for name, alarm in alarms_.items():
@@ -264,6 +268,28 @@ def test_whom_an_alarm_notifies(parameters: dict[str, str], recipient: str) -> N
         }, name
         # A message when it is over, too: otherwise somebody who was woken has to go and look.
         assert alarm["OKActions"] == alarm["AlarmActions"], name
+
+
+def test_a_day_without_a_run_alarms_where_one_is_expected() -> None:
+    """Only with DailyRunAlarm: a stack that sends now and then would be red on every quiet day."""
+    alarm = transformed()["Resources"]["NoDailyRunAlarm"]
+    assert alarm["Condition"] == "ExpectsDailyRun"
+    about = alarm["Properties"]
+    assert (about["MetricName"], about["Period"] * about["EvaluationPeriods"]) == ("RunsCompleted", 86_400)
+    assert (about["ComparisonOperator"], about["Threshold"]) == ("LessThanThreshold", 1)
+    assert source()["Parameters"]["DailyRunAlarm"]["Default"] == "false"
+
+
+def test_access_logs_hold_no_link() -> None:
+    """They are off by default, because the account needs a role; no format has the query, which signs a person in."""
+    template = transformed(MailFrom="ops@example.com")
+    [(_, stage)] = resources(template, "AWS::ApiGateway::Stage")
+    condition, setting, without = stage["AccessLogSetting"]["Fn::If"]
+    assert (condition, without) == ("LogsAccess", {"Ref": "AWS::NoValue"})
+    assert setting["DestinationArn"] == {"Fn::GetAtt": ["ApprovalAccessLogs", "Arn"]}
+    fields = json.loads(setting["Format"])
+    assert {"status", "path", "request", "ms"} <= fields.keys()
+    assert not [value for value in fields.values() if "query" in value.lower() or "authorizer" in value.lower()]
 
 
 def test_the_pages_alarm_looks_at_the_pages_stage() -> None:

@@ -20,6 +20,7 @@ from tests.documents import PAGES, ROOT, alike, shown
 PROGRAMS = ("notifier", "aws", "sam", "make", "python -m sandbox")
 _INLINE = re.compile(rf"`((?:{'|'.join(map(re.escape, PROGRAMS))})(?: [^`]+)?)`")
 CUSTOM: dict[tuple[str, str], set[str]] = {
+    ("s3", "rm"): {"--recursive"},
     ("s3", "cp"): set(),
     ("s3", "ls"): {"--recursive"},
     ("s3", "sync"): set(),
@@ -82,7 +83,7 @@ def test_there_is_such_a_command(where: str, words: tuple[str, ...]) -> None:
             check_aws(service, operation, rest)
         case ("sam", "deploy", *rest):
             check_deploy(rest)
-        case ("sam", "build" | "local" | "validate" | "logs", *_):
+        case ("sam", "build" | "delete" | "local" | "validate" | "logs", *_):
             pass
         case _:
             pytest.fail(f"{where}: {words}")

@@ -18,6 +18,7 @@ from schedules.rules import OccurrenceState, judged
 from schedules.timetable import Occurrence
 
 SAMPLE = Path("events/schedules/day-2-engagement.json")
+HEARTBEAT = Path("events/schedules/heartbeat.json")
 
 
 def sample(**changes: Any) -> dict[str, Any]:
@@ -265,6 +266,15 @@ class TestPlayed:
         player = Player(path, date(2026, 12, 1), 3)
         assert [line.utc for line in player.lines()] == [f"2026-12-0{day}T09:00:00Z" for day in (1, 2, 3)]
         assert "queries/day-2-engagement.sql" in player.without_audience
+
+    def test_heartbeat(self, tmp_path: Path) -> None:
+        """The synthetic campaign: once a day in UTC, to a test device, rehearsed until somebody wants it on a phone."""
+        schedule = read_schedule("heartbeat", HEARTBEAT.read_bytes())
+        assert schedule.campaign["dry_run"] is True
+        path = tmp_path / "heartbeat.json"
+        path.write_bytes(HEARTBEAT.read_bytes())
+        times = [line.utc for line in Player(path, date(2026, 12, 1), 2).lines()]
+        assert times == ["2026-12-01T06:30:00Z", "2026-12-02T06:30:00Z"]
 
     def test_by_sql(self) -> None:
         """The sample: who signed up two days before each day."""
