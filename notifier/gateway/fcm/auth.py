@@ -104,7 +104,7 @@ class _Fetch:
     """google-auth's HTTP callable, with a time-out, a proxy, one more authority to trust. Remembers the last answer."""
 
     def __init__(self, ca_file: str, proxy: str) -> None:
-        import requests  # type: ignore[import-untyped]  # noqa: PLC0415
+        import requests  # noqa: PLC0415
         from google.auth.transport.requests import Request  # noqa: PLC0415
 
         session = requests.Session()
@@ -114,7 +114,7 @@ class _Fetch:
             context.load_verify_locations(ca_file)
             adapter = requests.adapters.HTTPAdapter()
             adapter.init_poolmanager(1, 1, ssl_context=context)
-            adapter.proxy_manager_for = partial(
+            adapter.proxy_manager_for = partial(  # type: ignore[method-assign]
                 adapter.proxy_manager_for, ssl_context=context, proxy_ssl_context=context
             )
             session.mount("https://", adapter)

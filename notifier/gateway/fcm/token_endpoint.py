@@ -64,7 +64,7 @@ def _refusal(label: str, code: str, description: object) -> CredentialsRefused:
 
 def failed(error: Exception) -> str:
     """Why there was no answer, without a class's name or an address."""
-    from requests import exceptions  # type: ignore[import-untyped]  # noqa: PLC0415
+    from requests import exceptions  # noqa: PLC0415
     from urllib3.exceptions import NameResolutionError  # noqa: PLC0415
 
     cause = error.__cause__
