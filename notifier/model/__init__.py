@@ -15,6 +15,7 @@ The modules in the order of a run:
 - `arms`: which arm a user is in.
 - `run`, `ledger`, `cursor`, `runtime`: the state of a run and its lanes, and how long an invocation may work.
 - `exchange`, `outcome`: a request to a gateway, what its answer means, and the rows that a run writes.
+- `membership`: the lanes that share a rate.
 - `span`, `whole_run`: what one lane of several sends, and the lanes of a run as one.
 - `health`: whether an endpoint accepts any device.
 - `account`, `summary`: the counts of a run.

@@ -71,12 +71,11 @@ def ratio_interval(variant: Arm, control: Arm, smallest_ratio: float, level: flo
     w0 = expected_share(variant.users, control.users)
     spread = concentration(variant.users, control.users, smallest_ratio)
     # The mixture stays where it was declared; only the likelihood moves with the ratio in question.
-    mixture = log_e(seen, (w0, 1 - w0), spread) + _log_likelihood(seen, w0)
+    mixture = log_e(seen, (w0, 1 - w0), spread) + _log_likelihood(variant, control, 0.0)
     threshold = math.log(1 / (1 - level))
 
     def is_excluded(log_ratio: float) -> bool:
-        w = expected_share(variant.users, control.users, math.exp(log_ratio))
-        return mixture - _log_likelihood(seen, w) >= threshold
+        return mixture - _log_likelihood(variant, control, log_ratio) >= threshold
 
     return Interval(_border(is_excluded, variant, control, -1), _border(is_excluded, variant, control, 1))
 
@@ -106,9 +105,15 @@ def further_conversions(variant: Arm, control: Arm, smallest_ratio: float, thres
     return high
 
 
-def _log_likelihood(seen: tuple[int, int], w: float) -> float:
-    """Of so many conversions of variant and control, if each is the variant's with probability `w`."""
-    return sum(n * math.log(share) for n, share in zip(seen, (w, 1 - w), strict=True) if n)
+def _log_likelihood(variant: Arm, control: Arm, log_ratio: float) -> float:
+    """Of the conversions seen, if the rates have this ratio.
+
+    By the logarithms of both shares: far from 1 a share is rounded to 1, and the other one to 0, which has none.
+    """
+    odds = log_ratio + math.log(variant.users / control.users)
+    # log(1 + exp(odds)), which overflows for no odds in this form.
+    both = max(odds, 0.0) + math.log1p(math.exp(-abs(odds)))
+    return variant.conversions * (odds - both) - control.conversions * both
 
 
 def _border(is_excluded: Callable[[float], bool], variant: Arm, control: Arm, direction: int) -> float:

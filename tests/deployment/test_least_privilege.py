@@ -61,7 +61,7 @@ def play(trial: Trial, folder: Path) -> None:
     versions = {"version_id": put["VersionId"], "etag": put["ETag"].strip('"')}
     s3.put_object(Bucket=bucket, Key="audiences/out.json", Body=json.dumps(["user-1-000000003"]))
     body: dict[str, Any] = {
-        "campaign": campaign(recipe) | {"per_second": 300, "exclude": {"parts": [{"key": "audiences/out.json"}]}},
+        "campaign": campaign(recipe) | {"per_second": 150, "exclude": {"parts": [{"key": "audiences/out.json"}]}},
         "audience": {"parts": [{"bucket": "exports", "key": "audiences/day.jsonl"} | versions]},
     }
     path = folder / "day.json"

@@ -55,12 +55,12 @@ class Place:
 
     def prepared(self, run_id: str) -> Expected:
         """What the parts hold that were made for a run. Fails if a user or a token is there twice."""
-        preparation = self.trial.ledger.read_preparation(run_id)
-        assert preparation is not None
-        assert preparation.manifest.startswith(PREFIX)
-        assert preparation.manifest.endswith(NAME)
         s3, bucket = self.trial.s3, self.trial.sandbox.bucket
-        manifest = decode_manifest(s3.get_object(Bucket=bucket, Key=preparation.manifest)["Body"].read())
+        # The preparation's item names the final cut's manifest by now; the run remembers what it was cut from.
+        state = json.loads(s3.get_object(Bucket=bucket, Key=f"state/run_id={run_id}/campaign.json")["Body"].read())
+        assert state["prepared"].startswith(PREFIX)
+        assert state["prepared"].endswith(NAME)
+        manifest = decode_manifest(s3.get_object(Bucket=bucket, Key=state["prepared"])["Body"].read())
         paths = [self.folder / f"{run_id}-{n}" for n in range(len(manifest.parts))]
         for part, path in zip(manifest.parts, paths, strict=True):
             s3.download_file(bucket, part.key, str(path))
