@@ -14,6 +14,7 @@ The modules in the order of the data's way:
 - `build`: all of it, in the order that lets a killed attempt leave nothing behind that anything would read.
 - `request`: what a batch file's `audience` names becomes the inputs of an order.
 - `cut_rules`: who is left out when a run begins, and why.
+- `prepared_lines`: lines of prepared parts, looked at without being decoded.
 - `cut`: the prepared audience without them, and their list; it removes and orders, and never adds.
 - `run_cut`: what a run began with and the lists as they are now become an order of a cut.
 - `watch`: stops the database where it takes too much room, or its result is not wanted any more.

@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 
 from audiences.build import stored_part
-from audiences.cut_rules import PreparedUser, Rule, reason_of
+from audiences.cut_rules import PreparedUser, Rule, reason_by_id, reason_of
 from audiences.destinations import Bucket
 from audiences.faults import limits_as_faults
 from audiences.fetch import fetch
 from audiences.manifest_format import MAX_USERS_IN_PART, NAME, PreparedPart, UnknownManifest
 from audiences.parts import PartWriter
+from audiences.prepared_lines import devices_in, id_in
 from audiences.watch import Progress
 from notifier.model.batch_file import PinnedObject
 from notifier.model.cut import CUT_LIST, CUT_PREFIX, CUT_VERSION, Window
@@ -200,6 +201,8 @@ class _Cutting:
             return False
         if not self._order.rules:
             return True
+        if (by_id := reason_by_id(self._order.rules)) is not None:
+            return all(by_id(id_in(line)) is None for lines in _lines(path) for line in lines)
         return all(reason_of(user, self._order.rules) is None for some in _users(path) for user, _ in some)
 
     def _begin_writing(self) -> None:
@@ -214,6 +217,10 @@ class _Cutting:
     def _cut(self, path: Path) -> Iterator[list[CutUser]]:
         """Write those who stay, each into the parts of the window; give the others."""
         order = self._order
+        by_id = reason_by_id(order.rules)
+        if by_id is not None and len(order.windows) == 1:
+            yield from self._cut_by_id(path, by_id)
+            return
         for some in _users(path):
             left_out: list[CutUser] = []
             staying: list[list[tuple[int, int, str]]] = [[] for _ in order.windows]
@@ -226,6 +233,22 @@ class _Cutting:
                     left_out.append(CutUser(order.run_id, user.user_id, reason))
             for number, users in enumerate(staying):
                 self._store(number, self._writers[number].write(users))
+            yield left_out
+
+    def _cut_by_id(self, path: Path, reason_of_id: Callable[[bytes], str | None]) -> Iterator[list[CutUser]]:
+        """The same where only the user id decides, and there is one window: no line is decoded."""
+        for lines in _lines(path):
+            left_out: list[CutUser] = []
+            staying: list[tuple[bytes, int, bytes]] = []
+            for line in lines:
+                user_id = id_in(line)
+                reason = reason_of_id(user_id)
+                if reason is None:
+                    staying.append((user_id, devices_in(line), line))
+                else:
+                    self._excluded_by[reason] += 1
+                    left_out.append(CutUser(self._order.run_id, user_id.decode(), reason))
+            self._store(0, self._writers[0].write_lines(staying))
             yield left_out
 
     def _store(self, window: int, parts: Iterator[Any]) -> None:
@@ -268,8 +291,14 @@ class _Cutting:
         )
 
 
-def _users(path: Path) -> Iterator[list[tuple[PreparedUser, str]]]:
-    """The users of a prepared part, each with its line; some thousands at once."""
+def _lines(path: Path) -> Iterator[list[bytes]]:
+    """The lines of a prepared part, with their ends; some thousands at once."""
     with path.open("rb") as stored:
         while lines := stored.readlines(_READ_BYTES):
-            yield [(_decoded(line), line.decode().removesuffix("\n")) for line in lines]
+            yield lines
+
+
+def _users(path: Path) -> Iterator[list[tuple[PreparedUser, str]]]:
+    """The users of a prepared part, each with its line."""
+    for lines in _lines(path):
+        yield [(_decoded(line), line.decode().removesuffix("\n")) for line in lines]

@@ -5,11 +5,12 @@ audience any more, or is judged by the worker, which alone renders; the arm is t
 """
 
 import hashlib
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from notifier.audience import IdSet
+from notifier.audience.ids import hash_of
 from notifier.model.account import EXCLUDE, SUPPRESSED
 
 
@@ -33,11 +34,37 @@ Rule = Callable[[PreparedUser], str | None]
 def rules_of(exclude: IdSet, suppressed: IdSet) -> tuple[Rule, ...]:
     """The rules in their order. A list without an entry is no rule: it would be looked up in vain for each user."""
     lists = ((exclude, EXCLUDE), (suppressed, SUPPRESSED))
-    return tuple(_listed(ids, reason) for ids, reason in lists if len(ids))
+    return tuple(Listed(ids, reason) for ids, reason in lists if len(ids))
 
 
-def _listed(ids: Container[str], reason: str) -> Rule:
-    return lambda user: reason if user.user_id in ids else None
+class Listed(msgspec.Struct, frozen=True):
+    """The rule that those on a list are left out."""
+
+    ids: IdSet
+    reason: str
+
+    def __call__(self, user: PreparedUser) -> str | None:
+        return self.reason if user.user_id in self.ids else None
+
+
+def reason_by_id(rules: Sequence[Rule]) -> Callable[[bytes], str | None] | None:
+    """The same as `reason_of`, of a user id in UTF-8; None where a rule looks at more of a user than the id.
+
+    For speed: a list's million users are neither decoded nor hashed for each list.
+    """
+    listed = [(rule.ids, rule.ids.has_hash, rule.reason) for rule in rules if isinstance(rule, Listed)]
+    if len(listed) < len(rules):
+        return None
+
+    def reason(user_id: bytes) -> str | None:
+        number = hash_of(user_id)
+        for ids, has_hash, found in listed:
+            # Where entries are keyed hashes the list has to be asked for the id itself.
+            if has_hash(number) or (ids.is_keyed and user_id.decode() in ids):
+                return found
+        return None
+
+    return reason
 
 
 def reason_of(user: PreparedUser, rules: Iterable[Rule]) -> str | None:

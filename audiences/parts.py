@@ -1,17 +1,21 @@
 """Users become parts: plain newline-delimited JSON, at most 250,000 users each, with what a manifest says of them."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from audiences.faults import limits_as_faults
 from audiences.manifest_format import MAX_USERS_IN_PART, part_name
+from audiences.prepared_lines import order_of_id
 from notifier.model.user_rows import BATCH_SIZE
 
 assert MAX_USERS_IN_PART % BATCH_SIZE == 0
+_User = TypeVar("_User", tuple[int, int, str], tuple[bytes, int, bytes])
 
 
 class WrittenPart(msgspec.Struct, frozen=True):
@@ -67,15 +71,29 @@ class PartWriter:
 
     def write(self, users: list[tuple[int, int, str]]) -> Iterator[WrittenPart]:
         """Write some users: hash, number of devices, JSON text. Raises AudienceFault where the disk is full."""
+        for taken in self._by_parts(users):
+            text = ("\n".join([line for _, _, line in taken]) + "\n").encode()
+            yield from self._write(_Some(text, taken, partial(_hash_in, taken)))
+
+    def write_lines(self, users: list[tuple[bytes, int, bytes]]) -> Iterator[WrittenPart]:
+        """The same of lines of prepared parts: user id, number of devices, the line with its end, as it was stored."""
+        for taken in self._by_parts(users):
+            text = b"".join([line for _, _, line in taken])
+            yield from self._write(_Some(text, taken, partial(_hash_by_id, taken)))
+
+    def _by_parts(self, users: list[_User]) -> Iterator[list[_User]]:
+        """Users come thousands at a time, and a part ends within such a group."""
         while users:
-            # Users come thousands at a time, and a part ends within such a group.
             room = self._max_users - self._part.users
-            taken, users = users[:room], users[room:]
-            with limits_as_faults(str(self._directory)):
-                self._part.write(taken)
-            if self._part.users == self._max_users:
-                yield self._part.end()
-                self._part = _Part(self._directory, self._part.number + 1, self.users)
+            yield users[:room]
+            users = users[room:]
+
+    def _write(self, some: "_Some") -> Iterator[WrittenPart]:
+        with limits_as_faults(str(self._directory)):
+            self._part.write(some)
+        if self._part.users == self._max_users:
+            yield self._part.end()
+            self._part = _Part(self._directory, self._part.number + 1, self.users)
 
     def end(self) -> Iterator[WrittenPart]:
         """The last part, if there is one."""
@@ -85,6 +103,22 @@ class PartWriter:
     def close(self) -> None:
         """Delete what is written of a part that was not given: a warm process would keep its bytes on the disk."""
         self._part.discard()
+
+
+class _Some(NamedTuple):
+    """Some users, and the text of their lines. Only of a batch's first user the hash is asked for."""
+
+    text: bytes
+    users: Sequence[tuple[Any, int, Any]]
+    hash_of: Callable[[int], int]
+
+
+def _hash_in(users: Sequence[tuple[int, int, str]], n: int) -> int:
+    return users[n][0]
+
+
+def _hash_by_id(users: Sequence[tuple[bytes, int, bytes]], n: int) -> int:
+    return order_of_id(users[n][0])
 
 
 class _Part:
@@ -102,16 +136,15 @@ class _Part:
         self._devices = 0
         self._batches: list[str] = []
 
-    def write(self, users: list[tuple[int, int, str]]) -> None:
-        text = ("\n".join([line for _, _, line in users]) + "\n").encode()
-        self._sha256.update(text)
-        self._out.write(text)
-        self._bytes += len(text)
-        self._devices += sum([devices for _, devices, _ in users])
+    def write(self, some: _Some) -> None:
+        self._sha256.update(some.text)
+        self._out.write(some.text)
+        self._bytes += len(some.text)
+        self._devices += sum([devices for _, devices, _ in some.users])
         # The first of these that begins a batch.
         first = -self.users % BATCH_SIZE
-        self._batches += [f"{users[n][0]:016x}" for n in range(first, len(users), BATCH_SIZE)]
-        self.users += len(users)
+        self._batches += [f"{some.hash_of(n):016x}" for n in range(first, len(some.users), BATCH_SIZE)]
+        self.users += len(some.users)
 
     def end(self) -> WrittenPart:
         self._out.close()

@@ -47,10 +47,15 @@ class IdSet:
         if self._is_empty or not isinstance(user_id, str):
             return False
         # A list without a key costs no further hash.
-        return self._has(user_id) or any(self._has(keyed(key, user_id)) for key in self._keys)
+        return self.has_hash(_hash(user_id)) or any(self.has_hash(_hash(keyed(key, user_id))) for key in self._keys)
 
-    def _has(self, entry: str) -> bool:
-        number = _hash(entry)
+    @property
+    def is_keyed(self) -> bool:
+        """Whether entries may be keyed hashes: then an id's own hash does not suffice."""
+        return bool(self._keys)
+
+    def has_hash(self, number: int) -> bool:
+        """Whether an entry has this hash: who looks an id up in several lists hashes it once."""
         bucket = self._buckets[number % _BUCKETS]
         at = bisect_left(bucket, number)
         return at < len(bucket) and bucket[at] == number
@@ -121,6 +126,11 @@ def _id_of(entry: object) -> str | None:
         return None
 
 
+def hash_of(user_id: bytes) -> int:
+    """The hash of a user id in UTF-8, as the list has it."""
+    return int.from_bytes(blake2b(user_id, digest_size=8).digest(), "little")
+
+
 def _hash(user_id: str) -> int:
     # An id with a lone surrogate is in no audience, but must not fail here.
-    return int.from_bytes(blake2b(user_id.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
+    return hash_of(user_id.encode(errors="surrogatepass"))
