@@ -1,7 +1,7 @@
 """The Lambda entry of the audience function.
 
 `{"prepare": RUN, "worker": FUNCTION}` makes the audience of a run. An event of EventBridge reports that a query of
-Athena has ended.
+Athena has ended. `{"cost": …}` and `{"left_out": …}` are asked by the pages, and answered at once.
 """
 
 import json
@@ -26,16 +26,18 @@ from audiences.engines.athena import Athena, ended_execution
 from audiences.engines.bigquery import BigQuery
 from audiences.engines.port import EngineName, RemoteEngine
 from audiences.engines.port import Limits as QueryLimits
-from audiences.faults import AudienceFault
-from audiences.manifest_format import NAME, Manifest, folder_of
+from audiences.faults import AudienceFault, BrokenFile
+from audiences.manifest_format import NAME, PREFIX, Manifest, folder_of
 from audiences.request import Resolver, order_of
 from audiences.rooms import Rooms
-from audiences.run_cut import S3Cutter
+from audiences.run_cut import S3Cutter, SuppressionUnread
 from audiences.run_preparation import Maker, Progress, RunPreparation, in_words
 from audiences.store import PreparationStore
 from audiences.warehouse import Queries, Warehouses
 from audiences.watch import LastProgress
+from notifier.audience.pin import pin_parts
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
+from notifier.model.campaign import Part
 from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation, Stage
 
 if TYPE_CHECKING:
@@ -61,19 +63,46 @@ def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
         outcome = _process().handle(str(members["prepare"]), str(members.get("worker", "")))
     elif members.get("cost"):
         return _maker().costs(members["cost"], str(members.get("bucket", "")))
+    elif members.get("left_out"):
+        return left_out(_cutter(), members, WORK / "left-out")
     else:
-        raise ValueError('expected {"prepare": RUN, "worker": FUNCTION}, or {"cost": REQUEST, "bucket": BUCKET}')
+        raise ValueError(
+            'expected {"prepare": RUN, "worker": FUNCTION}, {"cost": REQUEST, "bucket": BUCKET} or '
+            '{"left_out": MANIFEST, "exclude": PARTS, "bucket": BUCKET, "legal": false}'
+        )
     answer: dict[str, Any] = msgspec.to_builtins(outcome)
     sys.stdout.write(json.dumps({"level": "INFO", "message": "prepared", **answer, **about}) + "\n")
     return answer
+
+
+def left_out(cutter: S3Cutter, members: Mapping[str, Any], work: Path) -> dict[str, Any]:
+    """Whom the final cut would leave out now: `users`, `left_out` by reason, `as_of`; or `fault`, for people."""
+    manifest, bucket = str(members["left_out"]), str(members.get("bucket", ""))
+    if not manifest.startswith(PREFIX):
+        return {"fault": f"{manifest}: not the manifest of a prepared audience"}
+    try:
+        exclude = pin_parts(
+            cutter.client, msgspec.convert(members.get("exclude", ()), tuple[Part, ...]), bucket, "exclude"
+        )
+        found = cutter.left_out_now(manifest, exclude, legal=bool(members.get("legal")), work=work)
+    except (AudienceFault, BrokenFile, AudienceChanged, AudienceUnreachable, SuppressionUnread) as error:
+        return {"fault": in_words(error)}
+    answer: dict[str, Any] = msgspec.to_builtins(found)
+    return answer
+
+
+@cache
+def _cutter() -> S3Cutter:
+    """What makes final cuts in this process."""
+    s3 = boto3.Session().client("s3", config=_CONFIG)
+    return S3Cutter(s3, os.environ["BUCKET"], os.environ["SUPPRESSION_PREFIX"])
 
 
 @cache
 def _process() -> RunPreparation:
     """What prepares audiences of runs in this process."""
     session = boto3.Session()
-    cutter = S3Cutter(session.client("s3", config=_CONFIG), os.environ["BUCKET"], os.environ["SUPPRESSION_PREFIX"])
-    makers: dict[Stage, Maker] = {Stage.PREPARE: _maker(), Stage.CUT: cutter}
+    makers: dict[Stage, Maker] = {Stage.PREPARE: _maker(), Stage.CUT: _cutter()}
     nudge = WorkerNudge(session.client("lambda", config=_CONFIG))
     return RunPreparation(_store(), makers, nudge, WORK, _maker().stop)
 

@@ -24,7 +24,6 @@ from audiences.manifest_format import MAX_USERS_IN_PART, NAME, PreparedPart, Unk
 from audiences.parts import PartWriter
 from audiences.prepared_lines import devices_in, id_in
 from audiences.watch import Progress
-from notifier.model.batch_file import PinnedObject
 from notifier.model.cut import CUT_LIST, CUT_PREFIX, CUT_VERSION, Window
 from notifier.model.outcome import CutUser
 from notifier.model.user_rows import BATCH_SIZE
@@ -175,7 +174,7 @@ class _Cutting:
         with gzip.open(listed, "wb", compresslevel=1) as excluded:
             for part in self._order.parts:
                 self._on_progress("the final cut", sum(writer.users for writer in self._writers))
-                with self._fetched(part) as path:
+                with _fetched(self._client, part, self._work / "prepared") as path:
                     if self._is_kept(path):
                         self._kept.append(part)
                         continue
@@ -184,16 +183,6 @@ class _Cutting:
                         with limits_as_faults(str(self._work)):
                             excluded.write(encode(left_out))
         return listed
-
-    @contextmanager
-    def _fetched(self, part: PreparedPart) -> Iterator[Path]:
-        folder = self._work / "prepared"
-        pinned = PinnedObject(part.bucket, part.key, part.version_id, part.etag, part.bytes)
-        try:
-            [found] = fetch(self._client, (pinned,), folder)
-            yield found.path
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _is_kept(self, path: Path) -> bool:
         """Whether the part is used as it is. Decided at the first user who is left out, mostly soon."""
@@ -289,6 +278,21 @@ class _Cutting:
             excluded=excluded,
             counts=CutCounts(order.devices),
         )
+
+
+@contextmanager
+def _fetched(client: Any, part: PreparedPart, folder: Path) -> Iterator[Path]:
+    try:
+        [found] = fetch(client, (part.pinned,), folder)
+        yield found.path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepared_lines(client: Any, part: PreparedPart, folder: Path) -> Iterator[list[bytes]]:
+    """The lines of a prepared part; some thousands at once."""
+    with _fetched(client, part, folder) as path:
+        yield from _lines(path)
 
 
 def _lines(path: Path) -> Iterator[list[bytes]]:

@@ -2,17 +2,19 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from audiences.cut import CutOrder, cut_folder, make_cut
-from audiences.cut_rules import rules_of
+from audiences.cut import CutOrder, cut_folder, make_cut, prepared_lines
+from audiences.cut_rules import reason_by_id, rules_of
 from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
 from audiences.manifest_format import MAX_USERS_IN_PART, NAME, Manifest, decode_manifest
+from audiences.prepared_lines import id_in
 from audiences.watch import Progress
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, IdSet, Suppression, read_ids
 from notifier.model.batch_file import PinnedObject
@@ -33,6 +35,14 @@ class RunBeginning(msgspec.Struct, frozen=True):
     prepared: str
 
 
+class LeftOutNow(msgspec.Struct, frozen=True):
+    """At most `users` get the push; so many of them, by reason, would be left out as of that time."""
+
+    users: int
+    left_out: Mapping[str, int]
+    as_of: str
+
+
 class S3Cutter:
     """Makes the final cuts of a stack's runs.
 
@@ -44,7 +54,7 @@ class S3Cutter:
     """
 
     def __init__(self, client: Any, bucket: str, suppression: str, now: Callable[[], float] = time.time) -> None:
-        self._client = client
+        self.client = client
         self._destination = Bucket(client, bucket)
         self._suppression = suppression
         self._now = now
@@ -59,7 +69,7 @@ class S3Cutter:
         run_id = preparation.run_id
         began = self._began_with(run_id)
         on_progress("the final cut: reading who is left out", 0)
-        as_of = dt.datetime.fromtimestamp(self._now(), dt.UTC).isoformat(timespec="seconds")
+        as_of = self._as_of()
         prepared = self._prepared(began.prepared)
         order = CutOrder(
             run_id=run_id,
@@ -72,8 +82,28 @@ class S3Cutter:
             max_users=prepared.parts[0].users if len(prepared.parts) > 1 else MAX_USERS_IN_PART,
             devices=prepared.counts.devices,
         )
-        make_cut(order, self._client, self._destination, work, on_progress)
+        make_cut(order, self.client, self._destination, work, on_progress)
         return cut_folder(run_id) + NAME
+
+    def left_out_now(self, manifest: str, exclude: Sequence[PinnedObject], *, legal: bool, work: Path) -> LeftOutNow:
+        """Whom the final cut would leave out if the run began now: approvers see it. Nothing is written.
+
+        Raises:
+            SuppressionUnread, AudienceFault, BrokenFile, AudienceChanged, AudienceUnreachable: it is not known.
+        """
+        as_of, prepared = self._as_of(), self._prepared(manifest)
+        excluded = read_ids(self.client, exclude) if exclude else IdSet()
+        rules = rules_of(excluded, IdSet() if legal else self._read_suppressed())
+        reason_of_id = reason_by_id(rules)
+        assert reason_of_id is not None  # lists look at the id alone
+        found = Counter[str]()
+        for part in prepared.parts if rules else ():
+            for lines in prepared_lines(self.client, part, work):
+                found.update(reason for line in lines if (reason := reason_of_id(id_in(line))) is not None)
+        return LeftOutNow(prepared.counts.users, dict(sorted(found.items())), as_of)
+
+    def _as_of(self) -> str:
+        return dt.datetime.fromtimestamp(self._now(), dt.UTC).isoformat(timespec="seconds")
 
     def _began_with(self, run_id: str) -> RunBeginning:
         stored = self._destination.read(state_key(run_id, "campaign"))
@@ -89,13 +119,14 @@ class S3Cutter:
         return decode_manifest(data)
 
     def _excluded(self, began: RunBeginning) -> IdSet:
-        return read_ids(self._client, began.exclude) if began.exclude else IdSet()
+        return read_ids(self.client, began.exclude) if began.exclude else IdSet()
 
     def _suppressed(self, began: RunBeginning) -> IdSet:
         """Those whom every run leaves out, as they are now. None for what the law obliges to send."""
-        if began.campaign.legal:
-            return IdSet()
+        return IdSet() if began.campaign.legal else self._read_suppressed()
+
+    def _read_suppressed(self) -> IdSet:
         try:
-            return Suppression(self._client, self._destination.bucket, self._suppression).read()
+            return Suppression(self.client, self._destination.bucket, self._suppression).read()
         except (BrokenFile, AudienceChanged, AudienceUnreachable) as error:
             raise SuppressionUnread(f"the users whom every run leaves out cannot be read: {error}") from None

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from audiences.app import left_out
 from audiences.build import Order, build
 from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, make_cut
 from audiences.cut_rules import PreparedUser, rules_of
@@ -161,6 +162,23 @@ def test_parts_before_the_first_who_is_left_out_are_kept(stack: Stack) -> None:
     assert cut.parts[3].key.startswith("audiences/cut/run_id=r1/attempt=1/window=000/")
     assert stack.users_of(cut.parts) == in_order(range(USERS))[:-1]
     assert cut.parts[3].first_record == 1_500
+
+
+def test_whom_it_would_leave_out_now(stack: Stack, tmp_path: Path) -> None:
+    """What approvers see: at most N, and how many of them would be left out; nothing is written."""
+    stack.begin(exclude=["u1", "u2", "nobody"], suppress=["u2", "u3", "u4", "u5"])
+    before = stack.keys("")
+    cutter = S3Cutter(stack.s3, stack.bucket, "suppression/", lambda: 1_800_000_000.0)
+    asked = {"left_out": stack.manifest_key, "exclude": [{"key": "lists/x.json"}], "bucket": stack.bucket}
+    found = left_out(cutter, asked, tmp_path / "work")
+    assert found == {"users": USERS, "left_out": {"exclude": 2, "suppressed": 3}, "as_of": "2027-01-15T08:00:00+00:00"}
+    assert left_out(cutter, asked | {"legal": True}, tmp_path / "work")["left_out"] == {"exclude": 2}
+    assert left_out(cutter, asked | {"exclude": []}, tmp_path / "work")["left_out"] == {"suppressed": 4}
+    assert left_out(cutter, {"left_out": stack.manifest_key, "legal": True}, tmp_path)["left_out"] == {}
+    assert stack.keys("") == before
+    assert not list((tmp_path / "work").rglob("*.jsonl"))
+    for wrong in ({"left_out": "state/x"}, {"left_out": "audiences/prepared/x"}, asked | {"exclude": [{"key": "no"}]}):
+        assert list(left_out(cutter, wrong, tmp_path / "work")) == ["fault"]
 
 
 def test_windows_are_lanes(stack: Stack) -> None:
