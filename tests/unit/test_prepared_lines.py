@@ -12,6 +12,7 @@ from audiences.cut_rules import PreparedUser, reason_by_id, reason_of, rules_of
 from audiences.parts import PartWriter, WrittenPart
 from audiences.prepared_lines import devices_in, id_in, order_of_id
 from notifier.audience import IdSet
+from notifier.model.keyed_id import KEY, keyed
 
 TRAPS = st.sampled_from(
     ['","devices":[', "\\", '\\"', '"', '{"platform":"', ',"attributes":{', '{"user_id":"', "é", "\u2028", "a", "],"]
@@ -46,6 +47,15 @@ def test_the_same_reason_by_id(excluded: list[str], suppressed: list[str], ids: 
     assert by_id is not None
     for user_id in (*ids, *excluded, *suppressed):
         assert by_id(user_id.encode()) == reason_of(PreparedUser(user_id, ()), rules)
+
+
+def test_lists_with_keyed_hashes() -> None:
+    """An erased user is on a list by a keyed hash alone: the short way finds that one as well."""
+    key = bytes(range(32))
+    rules = rules_of(IdSet(["u2"]), IdSet([KEY + key.hex(), keyed(key, "ü1")]))
+    by_id = reason_by_id(rules)
+    assert by_id is not None
+    assert [by_id(one.encode()) for one in ("ü1", "u2", "u3")] == ["suppressed", "exclude", None]
 
 
 def test_no_short_way_for_other_rules() -> None:
