@@ -22,6 +22,7 @@ The modules in the order of the data's way:
 - `head`: the keys of a batch file other than `users`.
 - `ids`: lists of user ids to leave out.
 - `suppression`: the user ids that every run leaves out.
+- `unused`: parts of prepared audiences are tagged until a run takes them.
 - `local`: the same parsers over files on this machine.
 """
 
