@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,22 @@ def test_mail_may_use_a_default_configuration_set() -> None:
     [mail] = [one for _, one in statements(transformed(MailFrom="a@b.c")) if one.get("Sid") == "Mail"]
     names = [resource["Fn::Sub"].rpartition(":")[2] for resource in mail["Resource"]]
     assert names == ["identity/*", "configuration-set/*"]
+
+
+def test_it_deploys_without_questions() -> None:
+    """`sam deploy` from the shipped samconfig.toml needs no --guided: every parameter has a default, rehearsal first.
+
+    SAM gives no default to a bucket for the artifacts, to a stack's name and to capabilities; the file has all three.
+    """
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))["default"]
+    given = config["global"]["parameters"] | config["deploy"]["parameters"]
+    assert (given["stack_name"], given["resolve_s3"], given["capabilities"]) == ("notifier", True, "CAPABILITY_IAM")
+    assert [name for name, about in source()["Parameters"].items() if "Default" not in about] == []
+    assert source()["Parameters"]["Mode"]["Default"] == Mode.REHEARSE
+    # CAPABILITY_IAM is not enough for roles and managed policies with names of their own.
+    template = transformed(MailFrom="ops@example.com")
+    assert [name for name, role in resources(template, "AWS::IAM::Role") if "RoleName" in role] == []
+    assert list(resources(template, "AWS::IAM::ManagedPolicy")) == []
 
 
 def test_published_versions_survive() -> None:
