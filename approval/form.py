@@ -247,6 +247,16 @@ def with_one_more(form: Form, wish: str) -> Form:
     return msgspec.structs.replace(form, variants=(*form.variants, *added))
 
 
+def first_of_new(before: Form, after: Form) -> str:
+    """The first field of the block that was added: where the person goes on."""
+    fields = (("languages", "locale"), ("variants", "name"), ("sources", "query"), ("filters", "column"))
+    for group, field in fields:
+        n = len(getattr(before, group))
+        if len(getattr(after, group)) > n:
+            return f"{group}.{n}.{field}"
+    return ""
+
+
 def without(form: Form, what: str) -> Form:
     """The form without one language (`languages.0`), variant (`variants.1`), group of users or filter.
 

@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 
 from approval import sign_in, web
 from approval.files import OtherContent
-from approval.form import Malformed, read_form, with_one_more, without
+from approval.form import Malformed, first_of_new, read_form, with_one_more, without
 from approval.notifications import Notifications
 from approval.pages import STATIC, Pages
 from approval.people import Person
@@ -269,7 +269,8 @@ class Site:
             return self._count(call, saved, block)
         if button in ("add_language", "add_variant", "add_source", "add_filter"):
             # Shown and not saved: an empty block is dropped when the form is read.
-            return page(self._views.edit(call, saved, with_one_more(form, button)))
+            more = with_one_more(form, button)
+            return page(self._views.edit(call, saved, more, focus=first_of_new(form, more)))
         group = {"sources": "audience", "filters": "audience"}.get(block.partition(".")[0], block.partition(".")[0])
         anchor = f"#{group}" if button == "remove" else "#audience" if button == "choose" else ""
         return see_other(call, f"/requests/{id}?done=saved{anchor}")

@@ -193,14 +193,17 @@ class Views:
         faults: Faults | None = None,
         notice: str = "",
         costs: tuple[str, ...] = (),
+        focus: str = "",
     ) -> str:
         """The form.
 
         Args:
+            focus: the field to begin with, where no fault is: of a block that was just added.
             costs: what counting the audience would read: shown with a button that confirms it.
         """
         files, offered = self._files.audiences(), self._service.offered()
         known = {file.key for file in files}
+        first_fault = next((field for field, _ in flat(form) if field in (faults or {})), "")
         # A chosen file that was deleted stays in the list, so that the requester sees what to choose again.
         gone = tuple(AudienceFile(key, 0, 0) for key in form.audience if key not in known)
         return self._page(
@@ -217,7 +220,8 @@ class Views:
             two_above=self._settings.limits.two_approvers_above,
             always_mailed=mail_recipients((), request.requester, self._settings.approvers),
             domains=domains(self._settings.approvers),
-            first_fault=next((field for field, _ in flat(form) if field in (faults or {})), ""),
+            first_fault=first_fault,
+            focus=first_fault or next(iter(faults or {}), "") or focus,
             queries=tuple(sorted(offered.values(), key=lambda query: query.name)),
             offered=offered,
             columns=columns_of(form, offered),

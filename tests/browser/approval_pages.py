@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from notifier.model.run import source_of
 from sandbox.office import Office
@@ -161,9 +161,26 @@ def send(page: Page, address: str, fields: dict[str, str]) -> str:
     return arrived
 
 
+def approve_opener(page: Page) -> Locator:
+    """What opens the question before an approval; there is none where nothing can be approved."""
+    return page.locator("details.approve > summary")
+
+
+def press_approve(page: Page) -> None:
+    """Approve, and say yes: it cannot be undone."""
+    approve_opener(page).click()
+    page.get_by_role("button", name="Yes, approve").click()
+
+
+def press_sure(page: Page, what: str, answer: str) -> None:
+    """Press what cannot be undone, and say yes."""
+    page.locator("summary", has_text=what).click()
+    page.get_by_role("button", name=answer).click()
+
+
 def approve(page: Page, address: str) -> None:
     page.goto(address)
-    page.get_by_role("button", name=re.compile("^Approve for")).click()
+    press_approve(page)
     expect(page.get_by_role("status").first).to_contain_text(re.compile("Approved|Your approval counts"))
 
 

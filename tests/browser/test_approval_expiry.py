@@ -9,8 +9,10 @@ from sandbox.scene import ANN, BOB
 from tests.browser.approval_pages import (
     People,
     approval_table,
+    approve_opener,
     asked,
     batch_files,
+    press_approve,
     review_link,
     see,
     send,
@@ -60,7 +62,7 @@ def test_an_approvers_link_is_over_after_a_day(people: People, office: Office) -
     assert bob.context.cookies() == []
     people.ask_for_link(bob, BOB)
     assert bob.url == address
-    expect(bob.get_by_role("button", name=re.compile("^Approve"))).to_be_enabled()
+    expect(approve_opener(bob)).to_be_visible()
     assert batch_files(office, address) == 0
 
 
@@ -88,7 +90,7 @@ def test_a_request_expires(people: People, office: Office) -> None:
     bob = people.sign_in(BOB)
     bob.goto(address)
     office.put_forward(days=8)
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    press_approve(bob)
     expect(bob.get_by_role("heading", name="Your session has ended")).to_be_visible()
     bob.get_by_role("link", name="Sign in again").click()
     people.ask_for_link(bob, BOB)
@@ -136,13 +138,13 @@ def test_the_session_ends_while_somebody_decides(people: People, office: Office)
     bob = people.sign_in(BOB)
     bob.goto(address)
     office.put_forward(hours=13)
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    press_approve(bob)
     expect(bob.get_by_role("heading", name="Your session has ended")).to_be_visible()
     assert batch_files(office, address) == 0
     bob.get_by_role("link", name="Sign in again").click()
     people.ask_for_link(bob, BOB)
     assert bob.url == address
     expect(bob.locator(".head .badge")).to_have_text("in review")
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    press_approve(bob)
     expect(bob.get_by_role("status").first).to_contain_text("Approved")
     assert batch_files(office, address) == 1

@@ -15,9 +15,12 @@ from tests.browser.approval_pages import (
     People,
     approval_table,
     approve,
+    approve_opener,
     asked,
     batch_files,
     counted,
+    press_approve,
+    press_sure,
     review_link,
     see,
     send,
@@ -91,12 +94,12 @@ def test_not_allowed(people: People, office: Office) -> None:
     see(ann, "27-forbidden")
     bob.goto(address)
     bob.evaluate("() => { document.querySelectorAll('[name=csrf]').forEach((field) => { field.value = 'old'; }) }")
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    press_approve(bob)
     expect(bob.get_by_role("heading", name="This did not work")).to_be_visible()
     see(bob, "28-old-form")
     bob.goto(address)
     bob.context.clear_cookies()
-    bob.get_by_role("button", name=re.compile("^Approve for")).click()
+    press_approve(bob)
     expect(bob.get_by_role("heading", name="Your session has ended")).to_be_visible()
     see(bob, "29-session-ended", styled=False)
     assert batch_files(office, address) == 0
@@ -149,7 +152,7 @@ def test_states_in_review(people: People, office: Office) -> None:
     see(ann, "33-audience-changed-requester")
 
     many = asked(ann, office, "for-two", audience="audiences/day-21-inactive.ndjson.gz", control_percent="10")
-    soon(lambda: bob.goto(many) and bob.get_by_role("button", name=re.compile("^Approve for")).count())
+    soon(lambda: bob.goto(many) and approve_opener(bob).count())
     approve(bob, many)
     see(bob, "34-half-approved-by-me")
     cat.goto(many)
@@ -183,7 +186,7 @@ def test_decided(people: People, office: Office) -> None:
     withdrawn = asked(ann, office, "withdrawn-one")
     send(ann, f"{withdrawn}/withdraw", {})
     ann.goto(withdrawn)
-    expect(ann.get_by_role("button", name="Withdraw")).to_have_count(0)
+    expect(ann.locator("summary", has_text="Withdraw")).to_have_count(0)
     expect(ann.get_by_role("button", name="Copy into a new request")).to_be_visible()
     see(ann, "37-withdrawn")
     bob.goto(f"{office.url}/requests")
@@ -198,7 +201,7 @@ def test_cut_off_in_the_middle(people: People, office: Office) -> None:
     address = asked(ann, office, "cut-off")
     bob.goto(address)
     with no_batch_files(office):
-        bob.get_by_role("button", name=re.compile("^Approve for")).click()
+        press_approve(bob)
         expect(bob.get_by_role("heading", name="This did not work")).to_be_visible()
         see(bob, "39-our-fault", styled=False)
     bob.get_by_role("link", name="Look at the page").click()
@@ -227,10 +230,10 @@ def test_a_run_that_stopped(people: People, office: Office) -> None:
     s3, bucket = office.trial.s3, office.trial.sandbox.bucket
     s3.put_object(Bucket=bucket, Key="audiences/refused.json", Body=json.dumps(users).encode())
     address = asked(ann, office, "stopped-one", audience="audiences/refused.json", title="Hi")
-    soon(lambda: bob.goto(address) and bob.get_by_role("button", name=re.compile("^Approve for")).count())
+    soon(lambda: bob.goto(address) and approve_opener(bob).count())
     approve(bob, address)
     expect(bob.locator("[data-part=run] .badge")).to_have_text("stopped", timeout=60_000)
     see(bob, "41-stopped")
-    bob.get_by_role("button", name="Cancel the rest").click()
+    press_sure(bob, "Cancel the rest", "Yes, cancel the rest")
     expect(bob.locator("[data-part=run] .badge")).to_have_text("cancelled", timeout=30_000)
     see(bob, "42-cancelled")

@@ -278,6 +278,47 @@ def test_a_start_that_has_passed_is_asked_about(world: World) -> None:
     assert any("sent now, after its start has passed" in step for step in trail(bob, id_))
 
 
+def focused(page: str) -> list[str]:
+    """The names of the fields that have the focus when the page is open."""
+    return re.findall(r'name="([^"]+)"[^>]* autofocus', page)
+
+
+def test_the_focus_is_where_one_goes_on(world: World) -> None:
+    """At the first fault, or at the block that was added; hints and faults are read with their fields."""
+    ann = world.browser(ANN)
+    path = ann.post("/requests").location
+    wrong = {"title": "Hi", "per_second": "fast", "control_percent": "ten", "version": "0", "do": "submit"}
+    assert focused(ann.post(path, wrong).body) == ["name"]
+    page = ""
+    for button, field in (
+        ("add_language", "languages.0.locale"),
+        ("add_variant", "variants.0.name"),
+        ("add_filter", "filters.0.column"),
+    ):
+        fields = {"name": "n", "title": "Hi", "version": ann.get(path).field("version"), "do": button}
+        page = ann.post(path, fields).body
+        assert focused(page) == [field]
+    hints = set(re.findall(r'class="hint" id="([^"]+)"', page))
+    described = set(" ".join(re.findall(r'aria-describedby="([^"]+)"', page)).split())
+    assert hints
+    assert hints <= described
+
+
+def test_what_cannot_be_undone_is_asked(world: World) -> None:
+    """Approve, Withdraw and Cancel open a question, without any script; it says what follows."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    assert "<summary>Withdraw</summary>" in ann.get(f"/requests/{id_}").body
+    review = bob.get(f"/requests/{id_}").body
+    assert "<summary>Approve for 500 users</summary>" in review
+    assert "It is sent at once. An approval cannot be taken back" in review
+    assert approve(bob, id_) == 303
+    [key] = world.batch_files()
+    head = world.client("s3").head_object(Bucket=BUCKET, Key=key)
+    world.lane(source_of(BUCKET, key, head["VersionId"], head["ETag"]).run_id)
+    assert "<summary>Cancel the rest</summary>" in bob.get(f"/requests/{id_}").body
+
+
 def test_a_saved_zone_is_left_alone(world: World) -> None:
     """Only a draft that was never saved takes the browser's time zone."""
     ann = world.browser(ANN)
