@@ -17,6 +17,7 @@ from approval.form import Faults, Form
 from approval.form_campaign import gateway_faults, read_campaign_of
 from approval.mail import failure_in_words
 from approval.notifications import Notifications
+from approval.payload_sizes import size_faults
 from approval.people import Person, address_of, domains, is_same_person, mail_recipients, may_sign_in, named
 from approval.placeholders import placeholder_faults
 from approval.prepared import Audiences, AudienceSeen, NoCost
@@ -212,6 +213,9 @@ class RequestService:
             faults["name"] = "A campaign of this name was sent already. Give this one another name."
         for field, fault in placeholder_faults(form, audience.counts).items():
             faults.setdefault(field, fault)
+        if campaign is not None:
+            for field, fault in size_faults(form, campaign, audience.counts).items():
+                faults.setdefault(field, fault)
         if fault := self._approvers_fault(named(form.approvers), requester):
             faults["approvers"] = fault
         return campaign, audience, faults

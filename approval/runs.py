@@ -18,6 +18,10 @@ from notifier.model.hold import Hold
 from notifier.model.run import LEDGER_VERSION, Ending
 
 
+MAX_KEPT = 5_000
+"""Runs that are over whose status a process keeps."""
+
+
 class ControlAction(enum.StrEnum):
     """What a person may do with a run."""
 
@@ -73,11 +77,22 @@ class Runs(Table):
         super().__init__(client, table)
         self._lambda = lambda_client
         self._function = function
+        self._ended: dict[str, str] = {}
+        """Statuses of runs that are over, which do not change: the list asks for a hundred at once."""
 
     def run(self, run_id: str) -> RunSeen | None:
         """A run; None until the notifier knows it."""
         lanes = [_lane_seen(run_id, item) for item in self._items(f"run#{run_id}", "lane#")]
         return _as_one(lanes) if lanes else None
+
+    def status(self, run_id: str) -> str:
+        """A run's status in one word; empty until the notifier knows it."""
+        if run_id in self._ended:
+            return self._ended[run_id]
+        run = self.run(run_id)
+        if run is not None and run.is_over and len(self._ended) < MAX_KEPT:
+            self._ended[run_id] = run.status
+        return run.status if run is not None else ""
 
     def control(self, run_id: str, action: ControlAction, by: str) -> None:
         """Ask the notifier to pause, resume or cancel a run. Asynchronous: the ledger shows the effect."""

@@ -161,6 +161,7 @@ class Views:
             "list.html",
             call,
             requests=matching[:MAX_LISTED],
+            runs={one.id: self._runs.status(one.run_id) for one in matching[:MAX_LISTED] if one.run_id},
             more=max(0, len(matching) - MAX_LISTED),
             waiting=waiting if call.visitor and call.visitor.person.is_approver else [],
             states=tuple(State),

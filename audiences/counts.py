@@ -29,19 +29,21 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
     """
     [(users,)] = con.execute("SELECT count(*) FROM users").fetchall()
     invalid = dict(con.execute("SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY 2 DESC, 1").fetchall())
+    attributes, longest = _attributes(con, users, show)
     return Counts(
         rows=sum(prepared.rows),
         users=users,
         devices=_devices(con),
         locales=_named(con, "locale"),
         timezones=_named(con, "timezone"),
-        attributes=_attributes(con, users, show),
+        attributes=attributes,
         repeated_tokens=invalid.pop(DUPLICATE, 0),
         joined_rows=prepared.joined_rows,
         invalid=invalid,
         invalid_first=_first_places(con, prepared),
         null_words=null_words(con),
         other_gateway=other_gateway(con),
+        longest=longest,
         samples=samples_of(con, show),
     )
 
@@ -64,8 +66,10 @@ def _named(con: duckdb.DuckDBPyConnection, column: str) -> dict[str, int]:
     return counts
 
 
-def _attributes(con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str] | None) -> dict[str, AttributeCounts]:
-    """How many users lack each attribute: those without it, and those whose value is null."""
+def _attributes(
+    con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str] | None
+) -> tuple[dict[str, AttributeCounts], dict[str, int]]:
+    """How many users lack each attribute (those without it, and those whose value is null), and how long they get."""
     having = dict[str, int]()
     # Few sets of names, as a rule: they are counted as sets, and then name by name.
     for names, count in con.execute("SELECT json_keys(attributes), count(*) FROM users GROUP BY 1").fetchall():
@@ -75,12 +79,28 @@ def _attributes(con: duckdb.DuckDBPyConnection, users: int, show: Sequence[str] 
         for name in nulls:
             having[name] -= count
     common = sorted(having, key=lambda name: (-having[name], name))[:MAX_NAMES]
-    return {
+    counted = {
         name[:MAX_NAME_CHARS]: AttributeCounts(
             users - having[name], _examples(con, name) if show is None or name in show else ()
         )
         for name in sorted(common)
     }
+    return counted, _longest(con, sorted(common))
+
+
+def _longest(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, int]:
+    """The bytes of the longest value of each attribute: one text is too large for a push because of one user."""
+    if not names:
+        return {}
+    # All paths in one call: each user's attributes are parsed once.
+    each = ", ".join(f"max(strlen(found[{n}]))" for n in range(1, len(names) + 1))
+    query = f"SELECT {each} FROM (SELECT json_extract_string(attributes, ?) AS found FROM users)"
+    row = con.execute(query, [[_path(name) for name in names]]).fetchone() or ()
+    return {name[:MAX_NAME_CHARS]: longest for name, longest in zip(names, row, strict=True) if longest}
+
+
+def _path(name: str) -> str:
+    return '$."' + name.replace('"', '\\"') + '"'
 
 
 def _nulls(con: duckdb.DuckDBPyConnection) -> list[tuple[list[str], int]]:
@@ -97,11 +117,10 @@ def _nulls(con: duckdb.DuckDBPyConnection) -> list[tuple[list[str], int]]:
 
 
 def _examples(con: duckdb.DuckDBPyConnection, name: str) -> tuple[str, ...]:
-    path = '$."' + name.replace('"', '\\"') + '"'
     query = f"""
         SELECT value FROM (SELECT json_extract_string(attributes, ?) AS value FROM users LIMIT {_LOOKED_AT})
         WHERE value IS NOT NULL AND value <> 'null' GROUP BY value ORDER BY count(*) DESC, value LIMIT {EXAMPLES}"""
-    return tuple(str(value)[:_EXAMPLE_CHARS] for (value,) in con.execute(query, [path]).fetchall())
+    return tuple(str(value)[:_EXAMPLE_CHARS] for (value,) in con.execute(query, [_path(name)]).fetchall())
 
 
 def _first_places(con: duckdb.DuckDBPyConnection, prepared: Preparation) -> tuple[InvalidPlace, ...]:

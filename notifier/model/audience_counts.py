@@ -49,6 +49,9 @@ class Counts(msgspec.Struct, frozen=True):
         Mapping[str, int],
         Meta(description="By platform and gateway (`ios apns`): devices whose token looks like the other gateway's."),
     ] = {}
+    longest: Annotated[
+        Mapping[str, int], Meta(description="By attribute: the bytes of its longest value, printed, in UTF-8.")
+    ] = {}
     samples: Annotated[
         tuple[Mapping[str, Any], ...],
         Meta(description="Users of different kinds, tokens masked, with the attributes that may be shown."),

@@ -319,6 +319,25 @@ def test_what_cannot_be_undone_is_asked(world: World) -> None:
     assert "<summary>Cancel the rest</summary>" in bob.get(f"/requests/{id_}").body
 
 
+def test_the_list_says_what_became_of_the_run(world: World) -> None:
+    """A run that was cancelled is not just approved; until the notifier knows the run, the request's own state shows."""
+    id_ = new_request(world.browser(ANN), world)
+    bob = world.browser(BOB)
+    assert approve(bob, id_) == 303
+
+    def badges() -> list[str]:
+        return re.findall(r'<span class="badge[^"]*">([^<]+)', bob.get("/requests").body)
+
+    assert badges() == ["approved"]
+    [key] = world.batch_files()
+    head = world.client("s3").head_object(Bucket=BUCKET, Key=key)
+    run_id = source_of(BUCKET, key, head["VersionId"], head["ETag"]).run_id
+    world.lane(run_id)
+    assert badges() == ["running"]
+    world.lane(run_id, state="done", ending="cancelled")
+    assert badges() == ["cancelled"]
+
+
 def test_a_saved_zone_is_left_alone(world: World) -> None:
     """Only a draft that was never saved takes the browser's time zone."""
     ann = world.browser(ANN)

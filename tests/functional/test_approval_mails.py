@@ -1,5 +1,6 @@
 """Who gets mails about a request, and what the pages say of its placeholders, without a browser."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -94,6 +95,25 @@ def test_a_placeholder_without_default_must_be_there_for_everybody(endpoint: str
     assert "20 of 500 users have no first_name: they would get nothing." in answer.body
     page = ann.get(f"/requests/{id_}").body
     assert "<code>first_name</code> is missing for 20 of 500 users: they get nothing." in page
+
+
+def test_a_push_that_is_too_large_for_somebody(endpoint: str) -> None:
+    """By the longest value of the audience, at the field of the arm and language; it is not sent for review."""
+    world = World(endpoint)
+    ann = world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    form = {
+        **FORM, "audience": world.put_audience(), "body": "x" * 3000,
+        "languages.0.locale": "de", "languages.0.title": "Hallo", "languages.0.body": "{{ first_name | default: '' }}",
+    }  # fmt: skip
+    count(ann, world, id_, form, longest={"first_name": 1200})
+    refused = ann.post(f"/requests/{id_}", {**form, "version": "1", "do": "submit"})
+    assert refused.status == 422
+    faults = dict(re.findall(r'data-fault="([^"]+)">(For the user[^<]+)', refused.body))
+    assert list(faults) == ["body"]
+    assert "bytes for Android phones, which take 4,096" in faults["body"]
+    shorter = {**form, "title": "Hi {{ first_name | default: 'there' | truncate: 20 }}", "version": "1"}
+    assert ann.post(f"/requests/{id_}", {**shorter, "do": "submit"}).status == 303
 
 
 def test_the_mail_has_what_is_decided_on(endpoint: str) -> None:

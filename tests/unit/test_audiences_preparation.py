@@ -186,6 +186,13 @@ def test_a_user_without_a_device_left_is_no_user(tmp_path: Path) -> None:
     assert (first.input, first.row, first.device) == ("users.jsonl", 2, 0)
 
 
+def test_the_longest_values(tmp_path: Path) -> None:
+    """In bytes, as they are printed; of every user, of names with quotes too, and of numbers."""
+    rows = [{**row("u"), "attributes": {"n": "ä" * 50, 'a "b"': "x", "price": 1.25}}, {**row("v", OTHER), "n": "x"}]
+    _, manifest = records(tmp_path, *rows)
+    assert manifest.counts.longest == {"n": 100, 'a "b"': 1, "price": 4}
+
+
 def test_counts(tmp_path: Path) -> None:
     """By platform and gateway; attributes that are lacking; examples of those that may be shown, and of no others."""
     found, manifest = records(
@@ -203,6 +210,7 @@ def test_counts(tmp_path: Path) -> None:
     assert lacking == {"city": 1, "plan": 3, "secret": 2}
     assert counts.attributes["city"].examples == ("Graz", "Wien")
     assert counts.attributes["secret"].examples == ()
+    assert counts.longest == {"city": 4, "secret": 1}
     assert counts.invalid == {"token: missing": 1}
     path = tmp_path / "users.jsonl"
     assert count(Order({}, (InputFile(path, "x"),), show=("city",)), Limits(tmp_path / "w")).users == len(found) == 3
