@@ -17,7 +17,6 @@ from notifier.model.campaign import Part
 from notifier.model.hold import Hold
 from notifier.model.run import LEDGER_VERSION, Ending
 
-
 MAX_KEPT = 5_000
 """Runs that are over whose status a process keeps."""
 

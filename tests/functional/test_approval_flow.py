@@ -320,7 +320,7 @@ def test_what_cannot_be_undone_is_asked(world: World) -> None:
 
 
 def test_the_list_says_what_became_of_the_run(world: World) -> None:
-    """A run that was cancelled is not just approved; until the notifier knows the run, the request's own state shows."""
+    """A cancelled run is not just approved; until the notifier knows the run, the request's own state shows."""
     id_ = new_request(world.browser(ANN), world)
     bob = world.browser(BOB)
     assert approve(bob, id_) == 303
