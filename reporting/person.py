@@ -21,8 +21,8 @@ from reporting.cost import S3_GET
 
 READERS = 8
 """Objects fetched at once."""
-OBJECTS_PER_S = 120
-"""About so many objects are fetched and looked through a second, from a laptop."""
+OBJECTS_PER_S = 40
+"""About so many objects are fetched and looked through a second: measured, 1,200 in 29 s on two busy cores."""
 _RUN = re.compile(r"run_id=([0-9a-f]{20})/\Z")
 _ROWS = msgspec.json.Decoder(Row)
 _EXCLUDED = msgspec.json.Decoder(Excluded)

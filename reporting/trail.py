@@ -1,14 +1,16 @@
-"""The trail of who looked a person up, when and why: one object for each look-up, which names nobody.
+"""The trail of who looked a person up or erased them, and when: one object for each, which names nobody.
 
-The user is there as a hash only. Whoever has an id can find out whether it was looked up; nobody can read ids from it.
+The user is there as a keyed hash only, with the stack's key (`notifier.model.keyed_id`): the key is in the suppression
+prefix, not beside the trail. Whoever has an id and the key can find out whether it was looked up.
 """
 
 import secrets
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 import msgspec
+
+from notifier.model.keyed_id import HASH, keyed
 
 PREFIX = "summaries/_lookups/"
 """Kept as long as the summaries (SummaryDays). Readers and query engines skip names that begin with `_`."""
@@ -16,19 +18,19 @@ HASH_CHARS = 32
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """One look-up. `what` is find or export."""
+    """One look-up. `what` is find, export or erase."""
 
     at: str
     by: str
     what: str
-    user_sha256: str
+    user_hmac_sha256: str
     runs: int
     rows: int
 
 
-def hashed(user_id: str) -> str:
-    """A user id as it stands in the trail."""
-    return sha256(user_id.encode()).hexdigest()[:HASH_CHARS]
+def hashed(user_id: str, key: bytes) -> str:
+    """A user id as it is in the trail."""
+    return keyed(key, user_id)[len(HASH) :][:HASH_CHARS]
 
 
 def note(client: Any, bucket: str, entry: LookUp, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""`find`: what a stack has of one user."""
+"""`find` and `erase`: what a stack has of a user, and its end."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,6 +16,10 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
+from operations.erasing.erase import Erased, erase, in_words, read_versions
+from operations.erasing.erase import Stack as ErasingStack
+from operations.erasing.places import OUT_OF_REACH
+from operations.erasing.whom import key_of, suppress
 from reporting.person import Found, find, plan
 from reporting.trail import LookUp, hashed, note
 
@@ -36,7 +40,7 @@ def find_user(
 ) -> None:
     """Find one user: every campaign, arm, device, outcome and time. Tells first what it has to read.
 
-    Each look-up is written to the trail, under `summaries/_lookups/`, with your name and a hash of the user id.
+    Each look-up is written to the trail, under `summaries/_lookups/`, with your name and a keyed hash of the user id.
 
     Exit 0 if there is something; 1 if the stack has no row of this user.
 
@@ -51,8 +55,14 @@ def find_user(
     notes().print(planned.in_words, markup=False)
     # Before anything is read: a look-up that breaks off is a look-up.
     now = datetime.now(UTC)
+    key = key_of(s3, bucket, _suppression_of(cloud))
     entry = LookUp(
-        now.isoformat(timespec="seconds"), who(by), "export" if export else "find", hashed(user), len(planned.runs), 0
+        now.isoformat(timespec="seconds"),
+        who(by),
+        "export" if export else "find",
+        hashed(user, key),
+        len(planned.runs),
+        0,
     )
     note(s3, bucket, entry, now)
     with Progress(console=notes(), transient=True, disable=as_json) as shown:
@@ -65,6 +75,101 @@ def find_user(
         _print(found)
     if not found.rows and not found.excluded:
         raise typer.Exit(ExitCode.NOT_FINE)
+
+
+@reports_errors
+def erase_users(
+    users: Annotated[list[str] | None, typer.Argument(metavar="USER…", help="User ids.")] = None,
+    file: Annotated[Path | None, typer.Option(metavar="IDS", help="A file of user ids, one a line.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Look again for everybody who was ever erased: after an open run has ended.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    by: By = None,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase users from everything that the stack has of them, older versions too. It cannot be undone.
+
+    First they are suppressed, by keyed hashes. Files of a run that is not over are left to it and named: repeat with
+    --again when it has ended. `notifier audit` then says "proved, 3 erased".
+
+    Exit 0 if nobody is left; 1 if some object waits for a run, or cannot be rewritten.
+
+    Example: notifier erase user-4711 user-4712
+    """
+    ids = _ids(users or [], file)
+    if not ids and not again:
+        raise CommandError(ExitCode.USAGE, "nobody is named", "give user ids, --file IDS, or --again")
+    cloud = Cloud(find_deployment(stack, stack_file))
+    place = _stack_of(cloud)
+    whose = f"Erase {len(ids):,} users" if ids else "Look again for everybody who was erased"
+    notes().print(in_words(read_versions(place)), markup=False)
+    if not yes and not typer.confirm(f"{whose} in {place.bucket}?", err=True):
+        raise typer.Exit(ExitCode.NOT_FINE)
+    now = datetime.now(UTC)
+    whom = suppress(place.s3, place.bucket, place.suppression, ids, now)
+    key = key_of(place.s3, place.bucket, place.suppression)
+    for entry in [hashed(one, key) for one in ids] or [""]:
+        note(place.s3, place.bucket, LookUp(now.isoformat(timespec="seconds"), who(by), "erase", entry, 0, 0), now)
+    with Progress(console=notes(), transient=True, disable=as_json) as shown:
+        task = shown.add_task("erasing", total=None)
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            shown.update(task, description=what, completed=done, total=total)
+
+        found = erase(place, whom, who(by), now, on_progress)
+    if as_json:
+        print_json(msgspec.to_builtins(found) | {"done": found.is_done, "out_of_reach": list(OUT_OF_REACH)})
+    else:
+        _print_erased(found)
+    if not found.is_done:
+        raise typer.Exit(ExitCode.NOT_FINE)
+
+
+def _ids(users: list[str], file: Path | None) -> list[str]:
+    if file is not None:
+        try:
+            users = users + file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise CommandError(ExitCode.USAGE, f"{file}: cannot be read as text", "write one user id a line") from None
+    return list(dict.fromkeys(one.strip() for one in users if one.strip()))
+
+
+def _variables(cloud: Cloud, function: str) -> dict[str, str]:
+    found = cloud.client("lambda").get_function_configuration(FunctionName=function)
+    return dict(found.get("Environment", {}).get("Variables", {}))
+
+
+def _suppression_of(cloud: Cloud) -> str:
+    return _variables(cloud, cloud.deployment.worker).get("SUPPRESSION_PREFIX", "suppression/")
+
+
+def _stack_of(cloud: Cloud) -> ErasingStack:
+    deployment = cloud.deployment
+    approval = _variables(cloud, deployment.approval).get("APPROVAL_TABLE") if deployment.approval else None
+    return ErasingStack(
+        cloud.client("s3"),
+        cloud.client("dynamodb"),
+        deployment.bucket,
+        deployment.table,
+        _suppression_of(cloud),
+        approval,
+    )
+
+
+def _print_erased(found: Erased) -> None:
+    out = console()
+    for run_id, count in found.runs.items():
+        out.print(f"run {run_id}: {count:,} users", markup=False)
+    out.print(f"{found.objects:,} versions of objects deleted", markup=False)
+    for key, why in (*found.waiting.items(), *found.left.items()):
+        out.print(f"left: {key}: {why}", markup=False)
+    if found.waiting:
+        out.print("notifier erase --again, when these runs have ended", markup=False)
+    out.print("done: nobody is left" if found.is_done else "not done", markup=False)
+    out.print("Out of reach: " + "; ".join(OUT_OF_REACH) + ".", markup=False)
 
 
 def _epoch_of(since: str | None) -> float:

@@ -28,12 +28,13 @@ from notifier.model.summary import Summary
 from notifier.sending.batch import BATCH_SIZE
 from reporting.proof.batches import BatchAuditor
 from reporting.proof.cut import with_cut
-from reporting.proof.erased import Erasures
+from reporting.proof.erased import Erasures, moved_manifest
 from reporting.proof.evidence import (
     Admitted,
     find_source,
     read_admitted,
     read_erasures,
+    read_object,
     read_summary,
     written_twice,
 )
@@ -202,14 +203,14 @@ class _Chain:
         """A prepared audience: its parts are those of its manifest."""
         if not (key := admitted.prepared):
             raise CannotProve(f"{place}: it does not name the manifest of the prepared audience")
-        try:
-            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except self._client.exceptions.NoSuchKey:
-            raise CannotProve(f"s3://{self._bucket}/{key}: the manifest of the prepared audience is gone") from None
-        manifest = msgspec.json.decode(body, type=ManifestParts)
-        if tuple(part.pinned for part in manifest.parts) != admitted.parts:
+        # An erasure moves it, so that no later run finds it; the same audience may have been prepared again since.
+        found = [read_object(self._client, self._bucket, name) for name in (moved_manifest(key), key)]
+        manifests = [msgspec.json.decode(body, type=ManifestParts) for body in found if body is not None]
+        if not manifests:
+            raise CannotProve(f"s3://{self._bucket}/{key}: the manifest of the prepared audience is gone")
+        if not any(tuple(part.pinned for part in one.parts) == admitted.parts for one in manifests):
             raise NotProved(place, "another audience: the parts are not those of the prepared audience's manifest")
-        self._holds("audience", f"{len(admitted.parts):,} parts of the prepared audience {manifest.id}")
+        self._holds("audience", f"{len(admitted.parts):,} parts of the prepared audience {manifests[0].id}")
 
     # -- what was done ------------------------------------------------------------------------------------------------
 

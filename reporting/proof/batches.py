@@ -37,10 +37,12 @@ _DEAD = msgspec.json.Decoder(DeadToken)
 
 
 class _Deferred(msgspec.Struct, frozen=True):
-    """The members of a deferred device that identify it."""
+    """The members of a deferred device that identify it, and those that an erasure leaves."""
 
     record: int
     number: int
+    arm: str
+    user_id: str
 
 
 _DEFERRED = msgspec.json.Decoder(_Deferred)
@@ -188,7 +190,7 @@ class BatchAuditor:
                 if fault:
                     raise NotProved(stored.key, f"record {row.record} device {row.device}: {fault}")
         self.rows += len(found)
-        self._count(found, erased, expected)
+        self._count(found, erased, expected, objects)
         return found
 
     def _fault_of(self, row: Row, push: Push) -> str | None:
@@ -215,18 +217,33 @@ class BatchAuditor:
         return None
 
     def _count(
-        self, found: Mapping[tuple[int, int], Row], erased: Mapping[int, Any], expected: Mapping[tuple[int, int], Push]
+        self,
+        found: Mapping[tuple[int, int], Row],
+        erased: Mapping[int, Any],
+        expected: Mapping[tuple[int, int], Push],
+        objects: BatchObjects,
     ) -> None:
         counted: set[int] = set()
         for row in found.values():
             self.account.count(row.arm, row.outcome, row.reason)
-            if (row.record, row.device) in expected:
-                continue
-            self.account.devices += 1
-            # A user is assigned once, with the first of their rows.
-            if row.record not in counted and not follows(erased[row.record]):
-                self.account.arm(row.arm).assigned += 1
-            counted.add(row.record)
+            if (row.record, row.device) not in expected:
+                self._count_erased(row.record, row.arm, erased, counted)
+        if not self._strict and erased:
+            for one in self._waiting(objects):
+                if one.record in erased:
+                    if one.user_id != erased_id(one.record):
+                        raise NotProved(objects.deferred[0].key, "a deferred device of an erased user has an id")
+                    self._count_erased(one.record, one.arm, erased, counted)
+                    self.account.deferred += 1
+
+    def _count_erased(self, record: int, arm: str, erased: Mapping[int, Any], counted: set[int]) -> None:
+        self.account.devices += 1
+        # A user is assigned once, with the first of their devices, whichever of their records that is in.
+        while follows(erased[record]):
+            record -= 1
+        if record not in counted:
+            self.account.arm(arm).assigned += 1
+        counted.add(record)
 
     def _check_missing(
         self,
@@ -239,21 +256,21 @@ class BatchAuditor:
         missing = expected.keys() - found.keys()
         if not missing:
             return
-        waiting = set() if self._strict else self._waiting(objects)
+        waiting = set() if self._strict else {(one.record, one.number) for one in self._waiting(objects)}
         for record, device in sorted(missing - waiting):
             raise NotProved(objects.rows[0].key, f"record {record} device {device} has no row")
         self.account.deferred += len(missing)
 
-    def _waiting(self, objects: BatchObjects) -> set[tuple[int, int]]:
+    def _waiting(self, objects: BatchObjects) -> list[_Deferred]:
         """The devices that the last settled round of the batch put off."""
         settled = objects.settled
         last = max(settled)
-        return {
-            (one.record, one.number)
+        return [
+            one
             for stored in objects.deferred
             if stored.round == last + 1 and str(stored.epoch) == settled[last]
             for one in objects.lines(stored, _DEFERRED)
-        }
+        ]
 
     def _check_dead(
         self, expected: Mapping[tuple[int, int], Push], found: Mapping[tuple[int, int], Row], objects: BatchObjects

@@ -21,6 +21,11 @@ FILES = "audiences/_erased/"
 """Of batch files and audiences without the erased users: they hold the others, and are kept as long as audiences."""
 
 
+def moved_manifest(key: str) -> str:
+    """Where the manifest of a prepared audience is after an erasure, so that no later run finds it."""
+    return f"{FILES}manifests/{key.removeprefix('audiences/')}"
+
+
 class Replaced(msgspec.Struct, frozen=True):
     """One object before and after. Versions are None where the bucket keeps none.
 

@@ -112,7 +112,7 @@ def test_since(stack: Stack) -> None:
 def test_the_trail_names_nobody(stack: Stack) -> None:
     """Who looked, when, for what: the user is a hash."""
     now = datetime(2026, 11, 28, 9, tzinfo=UTC)
-    entry = LookUp(now.isoformat(), "ann", "find", hashed(WHO), 2, 2)
+    entry = LookUp(now.isoformat(), "ann", "find", hashed(WHO, bytes(32)), 2, 2)
     key = note(stack.client, stack.bucket, entry, now)
     assert key.startswith(f"{PREFIX}2026-11/28T090000-")
     body = stack.client.get_object(Bucket=stack.bucket, Key=key)["Body"].read()

@@ -1,0 +1,238 @@
+"""Erases users from a whole stack in one pass: first from what runs sent, with tombstones, then from all other files.
+
+It can be repeated at any time, also after a crash: nothing is deleted before its tombstone is written.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from operations.erasing.content import Unreadable, document, has_user, listed, result
+from operations.erasing.one_run import Doomed, RunEraser, Version
+from operations.erasing.places import MADE_HERE, PREFIXES, Way
+from operations.erasing.runs import Runs, read_runs
+from operations.erasing.whom import FOLDER, Whom
+
+OBJECTS_PER_S = 60
+"""About so many objects a second are read, and read again to see that nobody is left."""
+_RESULTS = tuple(prefix for prefix, way in PREFIXES.items() if way is Way.RESULT)
+
+Progress = Callable[[str, int, int], object]
+
+
+class Stack(msgspec.Struct, frozen=True):
+    """Clients and names of a stack."""
+
+    s3: Any
+    dynamodb: Any
+    bucket: str
+    table: str
+    suppression: str
+    approval_table: str | None = None
+
+
+class Erased(msgspec.Struct, frozen=True):
+    """What came of an erasure. `runs` are users by run; `waiting` and `left` have a reason for each object."""
+
+    runs: dict[str, int]
+    objects: int
+    tests: int
+    waiting: dict[str, str]
+    left: dict[str, str]
+
+    @property
+    def is_done(self) -> bool:
+        """Nobody is left, as far as this stack can reach."""
+        return not self.waiting and not self.left
+
+
+def read_versions(stack: Stack) -> dict[str, list[Version]]:
+    """All versions in the bucket, newest first, by their key."""
+    found: dict[str, list[Version]] = {}
+    for page in stack.s3.get_paginator("list_object_versions").paginate(Bucket=stack.bucket):
+        for one in page.get("Versions", ()):
+            version = Version(one["Key"], one.get("VersionId") or "null", one["IsLatest"], one["Size"])
+            found.setdefault(version.key, []).append(version)
+    return found
+
+
+def in_words(versions: dict[str, list[Version]]) -> str:
+    """What an erasure reads, before it does."""
+    all_ = [one for some in versions.values() for one in some]
+    seconds = max(1, round(len(all_) / OBJECTS_PER_S))
+    return f"{len(all_):,} objects, {sum(one.size for one in all_) / 1e6:,.1f} MB: read twice, about {seconds:,} s"
+
+
+def erase(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progress = lambda *_: None) -> Erased:
+    """Erase these users. Raises nothing for what it cannot do: that is in the result."""
+    versions = read_versions(stack)
+    there = {key: any(one.latest for one in some) for key, some in versions.items()}
+    runs = read_runs(stack.s3, stack.dynamodb, stack.bucket, stack.table, there)
+    doomed = Doomed({}, {})
+    eraser = RunEraser(stack.s3, stack.bucket, whom, doomed)
+    by_run: dict[str, int] = {}
+    for n, sent in enumerate(runs.closed, 1):
+        own = {key: some for key, some in versions.items() if _is_of(key, sent.run_id)}
+        if users := eraser.erase(sent, own, by, int(now.timestamp() * 1000)):
+            by_run[sent.run_id] = users
+        on_progress("runs", n, len(runs.closed))
+    files = _Files(stack, whom, runs, doomed)
+    for n, some in enumerate(versions.values(), 1):
+        for version in some:
+            files.erase(version)
+        on_progress("files", n, len(versions))
+    files.delete_manifests(versions)
+    for key, id_ in doomed.versions:
+        stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
+    tests = _tests(stack, whom)
+    # From the bucket as it is now, not from what this code meant to do.
+    waiting, left = _remaining(stack, whom, runs, on_progress)
+    return Erased(by_run, len(doomed.versions), tests, waiting, doomed.left | left)
+
+
+def _is_of(key: str, run_id: str) -> bool:
+    folder, _, rest = key.partition("/")
+    return f"{folder}/" in _RESULTS and rest.startswith(f"run_id={run_id}/")
+
+
+def _way_of(stack: Stack, key: str) -> Way:
+    if key.startswith(stack.suppression):
+        # The keyed hashes stay: they keep the erased from being reached again.
+        return Way.NOBODY if key.startswith(stack.suppression + FOLDER) else Way.FILE
+    # An object under no prefix of ours is read as a file: it may be anything.
+    return next((way for prefix, way in PREFIXES.items() if key.startswith(prefix)), Way.FILE)
+
+
+def _waits(stack: Stack, runs: Runs, key: str) -> str | None:
+    """The open run that an object is left to."""
+    # A run that an earlier release began does not understand keyed hashes: until then it needs the plain ids.
+    if key.startswith(stack.suppression) and runs.open.run_ids:
+        return min(runs.open.run_ids)
+    return runs.open.waits_for(key)
+
+
+class _Files:
+    """Everything but the results of runs, version by version."""
+
+    def __init__(self, stack: Stack, whom: Whom, runs: Runs, doomed: Doomed) -> None:
+        self._stack = stack
+        self._whom = whom
+        self._runs = runs
+        self._doomed = doomed
+
+    def erase(self, version: Version) -> None:
+        """Replace a version that is the newest and read by its name; delete any other that has an erased user."""
+        key, way = version.key, _way_of(self._stack, version.key)
+        if way in (Way.RESULT, Way.NOBODY) or not version.size or _waits(self._stack, self._runs, key):
+            return
+        if _is_manifest(key) and not version.latest:
+            self._doomed.versions[key, version.id] = None
+            return
+        answer = _get(self._stack, version)
+        if answer is None:
+            return
+        body = answer["Body"].read()
+        try:
+            new = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, self._whom)
+        except Unreadable as error:
+            if has_user(body, self._whom):
+                self._unreadable(version, str(error))
+            return
+        if not new.erased:
+            return
+        if _is_manifest(key) or (version.latest and not key.startswith((*MADE_HERE, "batches/"))):
+            put = self._stack.s3.put_object(
+                Bucket=self._stack.bucket, Key=key, Body=new.body, ContentType=answer["ContentType"],
+                Metadata=answer["Metadata"],
+            )  # fmt: skip
+            if not put.get("VersionId"):
+                return
+        self._doomed.versions[key, version.id] = None
+
+    def _unreadable(self, version: Version, why: str) -> None:
+        if version.latest and not version.key.startswith(MADE_HERE):
+            # A person's own export: another one without these users takes its place, or nothing does.
+            self._doomed.left[version.key] = f"{why}: put one without these users in its place, or delete it"
+        else:
+            self._doomed.versions[version.key, version.id] = None
+
+    def delete_manifests(self, versions: dict[str, list[Version]]) -> None:
+        """A manifest whose parts are gone is found by nobody any more: such an audience is prepared again."""
+        gone = tuple(key for key, _ in self._doomed.versions if not _is_manifest(key))
+        for key in [key for key in versions if _is_manifest(key)]:
+            folder = key.rpartition("/")[0] + "/"
+            if any(one.startswith(folder) for one in gone):
+                for version in _versions_of(self._stack, key):
+                    self._doomed.versions[key, version.id] = None
+
+
+def _is_manifest(key: str) -> bool:
+    return key.startswith(("audiences/prepared/", "audiences/cut/")) and key.endswith("/_manifest.json")
+
+
+def _versions_of(stack: Stack, key: str) -> Iterator[Version]:
+    answer = stack.s3.list_object_versions(Bucket=stack.bucket, Prefix=key)
+    for one in answer.get("Versions", ()):
+        yield Version(one["Key"], one.get("VersionId") or "null", one["IsLatest"], one["Size"])
+
+
+def _get(stack: Stack, version: Version) -> Any:
+    more = {"VersionId": version.pin} if version.pin else {}
+    try:
+        return stack.s3.get_object(Bucket=stack.bucket, Key=version.key, **more)
+    except stack.s3.exceptions.ClientError as error:
+        # Expired since it was listed.
+        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404"):
+            return None
+        raise
+
+
+def _tests(stack: Stack, whom: Whom) -> int:
+    """Test pushes of the approval pages name the sample user whose attributes they have."""
+    if stack.approval_table is None:
+        return 0
+    count = 0
+    pages = stack.dynamodb.get_paginator("scan").paginate(
+        TableName=stack.approval_table, FilterExpression="begins_with(sk, :test)",
+        ExpressionAttributeValues={":test": {"S": "test#"}},
+    )  # fmt: skip
+    for page in pages:
+        for item in page["Items"]:
+            test = msgspec.json.decode(item["data"]["S"])
+            if test.get("sample") in whom:
+                test["sample"] = ""
+                stack.dynamodb.update_item(
+                    TableName=stack.approval_table, Key={name: item[name] for name in ("pk", "sk")},
+                    UpdateExpression="SET #data = :data", ConditionExpression="attribute_exists(pk)",
+                    ExpressionAttributeNames={"#data": "data"},
+                    ExpressionAttributeValues={":data": {"S": msgspec.json.encode(test).decode()}},
+                )  # fmt: skip
+                count += 1
+    return count
+
+
+def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> tuple[dict[str, str], dict[str, str]]:
+    """Objects that still have an erased user: those that an open run needs, and any others."""
+    waiting: dict[str, str] = {}
+    left: dict[str, str] = {}
+    versions = [one for some in read_versions(stack).values() for one in some]
+    for n, version in enumerate(versions, 1):
+        way = _way_of(stack, version.key)
+        answer = _get(stack, version) if way is not Way.NOBODY and version.size else None
+        if answer is not None and _has(way, version.key, answer["Body"].read(), whom):
+            run_id = _waits(stack, runs, version.key)
+            found = left if run_id is None else waiting
+            found[version.key] = "it still has an erased user" if run_id is None else f"until run {run_id} has ended"
+        on_progress("checked", n, len(versions))
+    return waiting, left
+
+
+def _has(way: Way, key: str, body: bytes, whom: Whom) -> bool:
+    try:
+        if way is Way.RESULT:
+            return result(key.partition("/")[0], body, whom).erased > 0
+        return (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, whom).erased > 0
+    except Unreadable:
+        return has_user(body, whom)

@@ -1,0 +1,46 @@
+"""Every prefix and table of the stack, and what becomes of an erased user there, as in template.yaml, by a test."""
+
+from enum import StrEnum
+
+
+class Way(StrEnum):
+    """What an erasure does with the objects under a prefix."""
+
+    RESULT = "a line of an erased user loses id, token and push ids"
+    FILE = "what a run pinned is replaced under audiences/_erased/; other files lose the user's records"
+    DOCUMENT = "samples of erased users are left out"
+    NOBODY = "has no id of anybody"
+
+
+PREFIXES: dict[str, Way] = {
+    "rows/": Way.RESULT,
+    "excluded/": Way.RESULT,
+    "dead-tokens/": Way.RESULT,
+    "invalid/": Way.RESULT,
+    "deferred/": Way.RESULT,
+    "batches/": Way.FILE,
+    "audiences/": Way.FILE,
+    "standing/": Way.FILE,
+    "state/": Way.DOCUMENT,
+    "counts/": Way.DOCUMENT,
+    "summaries/": Way.NOBODY,
+    "conversions/": Way.NOBODY,
+    "queries/": Way.NOBODY,
+    "schedules/": Way.NOBODY,
+}
+"""Beside these there is the suppression prefix, whose name is a parameter: its lists lose the plain ids."""
+
+TABLES = {
+    "Table": "runs, lanes and schedules: no id of a user",
+    "ApprovalTable": "test pushes name the sample user whose attributes filled in their texts",
+}
+
+OUT_OF_REACH = (
+    "other buckets and warehouses that audiences, conversions or exclude lists came from",
+    "mails that were sent, and files that people downloaded",
+    "logs until LogDays, and backups of the tables until 35 days",
+    "attributes of a sample user in the texts of test pushes, until BatchFileDays",
+    "what Apple, Google and the phones have",
+)
+MADE_HERE = ("audiences/prepared/", "audiences/queried/", "audiences/cut/", "audiences/_erased/")
+"""Nobody reads these by their names but the runs that made them."""

@@ -1,0 +1,77 @@
+"""Whom to erase: keyed hashes in the suppression list. So no run reaches them again, and no list has their ids."""
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from notifier.model.keyed_id import HASH, KEY, key_in, keyed
+
+FOLDER = "_erased/"
+"""Under the suppression prefix: the key, and a list for each erasure. They do not expire."""
+_TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+_entries = msgspec.json.Decoder(list[str])
+
+
+class Whom:
+    """Says of a user id whether it is erased, and remembers which of them it was asked for."""
+
+    def __init__(self, key: bytes, hashes: Iterable[str]) -> None:
+        self._key = key
+        self._hashes = frozenset(hashes)
+        self.seen: set[str] = set()
+        """Hashes of the erased users that were met since it was emptied."""
+
+    def __contains__(self, user_id: object) -> bool:
+        if type(user_id) is not str:
+            return False
+        found = keyed(self._key, user_id)
+        if found not in self._hashes:
+            return False
+        self.seen.add(found)
+        return True
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+
+def key_of(client: Any, bucket: str, prefix: str) -> bytes:
+    """The stack's key for hashes of user ids. Made where there is none; of two makers at once the first one's stays."""
+    name = f"{prefix}{FOLDER}key.json"
+    try:
+        body = msgspec.json.encode([KEY + secrets.token_hex(32)])
+        client.put_object(Bucket=bucket, Key=name, Body=body, ContentType="application/json", IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _TAKEN:
+            raise
+    [entry] = _entries.decode(client.get_object(Bucket=bucket, Key=name)["Body"].read())
+    key = key_in(entry)
+    if key is None:
+        raise ValueError(f"s3://{bucket}/{name} is not the key that an erasure or a look-up made")
+    return key
+
+
+def suppress(client: Any, bucket: str, prefix: str, user_ids: Iterable[str], now: datetime) -> Whom:
+    """Add users to the suppression list. Returns all who were ever erased: they are looked for again with the new ones.
+
+    The list is written before anything is erased: a run that begins meanwhile leaves them out.
+    """
+    key = key_of(client, bucket, prefix)
+    hashes = sorted({keyed(key, user_id) for user_id in user_ids})
+    if hashes:
+        name = f"{prefix}{FOLDER}{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.json"
+        client.put_object(
+            Bucket=bucket, Key=name, Body=msgspec.json.encode(hashes), ContentType="application/json", IfNoneMatch="*"
+        )
+    return Whom(key, (*hashes, *_hashes(client, bucket, prefix)))
+
+
+def _hashes(client: Any, bucket: str, prefix: str) -> Iterable[str]:
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + FOLDER)
+    for page in pages:
+        for one in page.get("Contents", ()):
+            body = client.get_object(Bucket=bucket, Key=one["Key"])["Body"].read()
+            yield from (entry for entry in _entries.decode(body) if entry.startswith(HASH))

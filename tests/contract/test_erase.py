@@ -1,0 +1,182 @@
+"""Erasing users from a stack: nobody is left in any version of any object, and the runs' proofs hold."""
+
+import gzip
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from notifier.model.run import Ending, Run, source_of
+from notifier.stores.ledger import DynamoLedger
+from operations.erasing.erase import Erased, Stack, erase
+from operations.erasing.places import PREFIXES, TABLES
+from operations.erasing.whom import suppress
+from reporting.proof.audit import audit
+from reporting.proof.erased import PREFIX
+from sandbox import intrinsics
+from tests.contract.moto_stores import client_of, make_table, moto_server, new_name
+from tests.contract.test_audit import CAMPAIGN, PEOPLE
+from tests.documents import ROOT
+from tests.made_run import MadeRun, make_run
+
+GONE = {"user-1-000000003", "user-1-000000004", "user-1-000000400", "user-1-000001299", "rows"}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A server for S3 and DynamoDB."""
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+def stack(endpoint: str) -> Stack:
+    """An empty stack."""
+    s3, dynamodb = client_of("s3", endpoint), client_of("dynamodb", endpoint)
+    bucket, table = new_name("erase"), new_name("erase")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    make_table(dynamodb, table)
+    return Stack(s3, dynamodb, bucket, table, "suppression/")
+
+
+def made(stack: Stack, id_: str = "audited", **changes: Any) -> MadeRun:
+    """A run in two parts."""
+    people = changes.pop("people", PEOPLE)
+    campaign = msgspec.structs.replace(CAMPAIGN, id=id_)
+    parts = (people[: len(people) // 2], people[len(people) // 2 :])
+    return make_run(stack.s3, stack.bucket, campaign, parts, time.time(), **changes)
+
+
+def erased(stack: Stack, *user_ids: str) -> Erased:
+    """What came of erasing them."""
+    now = datetime.now(UTC)
+    return erase(stack, suppress(stack.s3, stack.bucket, stack.suppression, user_ids, now), "ann", now)
+
+
+def left(stack: Stack, user_ids: set[str]) -> list[str]:
+    """The keys of all versions that have one of the ids, in any form."""
+    needles = [re.compile(rb'"' + one.encode() + rb'"|^' + one.encode() + rb"\b", re.MULTILINE) for one in user_ids]
+    found = []
+    for one in stack.s3.list_object_versions(Bucket=stack.bucket).get("Versions", ()):
+        body = stack.s3.get_object(Bucket=stack.bucket, Key=one["Key"], VersionId=one["VersionId"])["Body"].read()
+        text = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+        if any(needle.search(text) for needle in needles):
+            found.append(one["Key"])
+    return found
+
+
+def put(stack: Stack, key: str, body: bytes) -> None:
+    """An object that nobody has pinned."""
+    stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=body)
+
+
+@pytest.mark.parametrize("ending", [Ending.COMPLETED, Ending.CANCELLED])
+def test_nobody_is_left_and_the_run_is_proved(stack: Stack, ending: Ending) -> None:
+    """Of a run that completed, and of one that was ended early with devices that were put off."""
+    run = made(stack, ending=ending, suppressed=["user-1-000000005"], exclude=["user-1-000000006"])
+    gone = {f"user-1-{n:09d}" for n in range(1, 120)} | GONE
+    assert left(stack, gone)
+    found = erased(stack, *gone)
+    assert found.is_done, found
+    assert not left(stack, gone)
+    proof = audit(stack.s3, stack.bucket, run.run_id)
+    assert proof.in_words == f"proved, {found.runs[run.run_id]} erased", proof
+    assert found.runs[run.run_id] in range(len(gone) - 3, len(gone) + 1)
+
+
+def test_a_second_erasure_and_a_repeated_one(stack: Stack) -> None:
+    """Tombstones add up; erasing once more finds nobody, and what is left of the other users is as it was."""
+    run = made(stack)
+    assert erased(stack, "user-1-000000003").is_done
+    assert erased(stack, "user-1-000000400", "rows").is_done
+    assert erased(stack).runs == {}
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved, 3 erased"
+    assert not left(stack, {"user-1-000000003", "user-1-000000400", "rows"})
+    assert left(stack, {"user-1-000000007"})
+
+
+def test_an_open_run_keeps_its_files(stack: Stack) -> None:
+    """They are named, and nothing of them changes; when the run has ended, the next pass needs no id."""
+    run = made(stack)
+    DynamoLedger(stack.dynamodb, stack.table, time.time).open_run(Run(run.run_id, run.source, 1))
+    key = f"summaries/run_id={run.run_id}/summary.json"
+    summary = stack.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
+    stack.s3.delete_object(Bucket=stack.bucket, Key=key)
+    before = left(stack, GONE)
+    found = erased(stack, *GONE)
+    assert not found.is_done
+    assert found.runs == {}
+    assert set(found.waiting) == set(before)
+    assert left(stack, GONE) == before
+
+    put(stack, key, summary)
+    assert erased(stack).is_done
+    assert not left(stack, GONE)
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == f"proved, {len(GONE)} erased"
+
+
+def test_while_an_audience_is_prepared_every_file_waits(stack: Stack) -> None:
+    """What a run has not begun with yet is not known: any file may be its audience."""
+    DynamoLedger(stack.dynamodb, stack.table, time.time).open_run(
+        Run("0" * 20, source_of(stack.bucket, "batches/x.json", "v", "e"), 1)
+    )
+    put(stack, "audiences/a.jsonl", b'{"user_id": "rows"}\n')
+    assert list(erased(stack, "rows").waiting) == ["audiences/a.jsonl"]
+    assert left(stack, {"rows"})
+
+
+def test_files_that_no_run_pinned(stack: Stack) -> None:
+    """They lose the user, in each form, older versions too; the others stay; a manifest loses its sample."""
+    for body in (b'{"user_id": "rows"}\n', b'{"USER_ID": "rows"}\n{"user_id": "b"}\n'):
+        put(stack, "audiences/a.jsonl", body)
+    put(stack, "audiences/b.json", b'{"users": [{"user_id": "b"}, {"user_id": "rows"}]}')
+    put(stack, "standing/c.csv.gz", gzip.compress(b"User_Id,x\nrows,1\nb,2\n"))
+    put(stack, "suppression/d.json", b'["rows", "b"]')
+    put(stack, "audiences/prepared/p/a/_manifest.json", b'{"counts": {"samples": [{"user_id": "rows"}]}}')
+    put(stack, "audiences/queried/q.jsonl", b'{"user_id": "rows"}\n')
+    assert erased(stack, "rows").is_done
+    assert not left(stack, {"rows"})
+    assert len(left(stack, {"b"})) == 4
+    assert not stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix="audiences/queried/").get("Contents")
+
+
+def test_nothing_is_put_under_batches(stack: Stack) -> None:
+    """A batch file with its users in it is replaced elsewhere: under batches/ it would start a run."""
+    put(stack, "batches/x.json", b'{"campaign": {"id": "x"}, "users": [{"user_id": "rows"}]}')
+    assert erased(stack, "rows").is_done
+    assert not stack.s3.list_object_versions(Bucket=stack.bucket, Prefix="batches/").get("Versions")
+
+
+def test_a_crash_before_the_tombstone(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next pass finds what was replaced already, writes the tombstone from it, and the run is proved."""
+    run = made(stack)
+    real = stack.s3.put_object
+
+    def crashing(**given: Any) -> Any:
+        if given["Key"].startswith(PREFIX):
+            raise KeyboardInterrupt
+        return real(**given)
+
+    monkeypatch.setattr(stack.s3, "put_object", crashing)
+    with pytest.raises(KeyboardInterrupt):
+        erased(stack, *GONE)
+    monkeypatch.undo()
+    assert erased(stack).is_done
+    assert not left(stack, GONE)
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == f"proved, {len(GONE)} erased"
+
+
+def test_every_prefix_and_table_of_the_template() -> None:
+    """Nothing that the stack keeps is forgotten: a new prefix or table must be entered, with what becomes of users."""
+    resources = intrinsics.load(ROOT / "template.yaml")["Resources"]
+    rules = resources["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert {rule["Prefix"] for rule in rules if "Prefix" in rule} <= PREFIXES.keys()
+    text = (ROOT / "template.yaml").read_text()
+    written = set(re.findall(r"AWS::Region\}/([a-z-]+/)", text))
+    assert written <= PREFIXES.keys(), written - PREFIXES.keys()
+    assert {name for name, one in resources.items() if one["Type"] == "AWS::DynamoDB::Table"} == TABLES.keys()
