@@ -11,6 +11,7 @@ The modules in the order of a run:
 - `validation`, `plain_words`, `characters`: what is wrong with a campaign, by field, in words for its author.
 - `recipient`, `record_reading`, `spelling`: one record of the audience as a user with devices, as other tools may write
   it.
+- `keyed_id`: hashes of user ids for lists and trails that must not have the ids.
 - `user_rows`: consecutive rows of one user id are one user.
 - `arms`: which arm a user is in.
 - `run`, `ledger`, `cursor`, `runtime`: the state of a run and its lanes, and how long an invocation may work.

@@ -39,6 +39,7 @@ OUT_OF_REACH = (
     "other buckets and warehouses that audiences, conversions or exclude lists came from",
     "mails that were sent, and files that people downloaded",
     "logs until LogDays, and backups of the tables until 35 days",
+    "audiences that a warm function still has in its own /tmp, for hours",
     "attributes of a sample user in the texts of test pushes, until BatchFileDays",
     "what Apple, Google and the phones have",
 )

@@ -38,6 +38,12 @@ def serve(address: Any) -> None:
         address.recv()
 
 
+def campaign_of_bench() -> Campaign:
+    """Two variants with a placeholder, and a control group."""
+    variants = (Variant("question", Decimal(45), Message(title="Who?")), Variant("statement", Decimal(45)))
+    return Campaign("bench", Message(title="Hi {{ first_name }}", body="b"), variants, Decimal(10))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=1_000_000)
@@ -48,8 +54,7 @@ def main() -> None:
     client = client_of("s3", here.recv())
     client.create_bucket(Bucket="bench", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     client.put_bucket_versioning(Bucket="bench", VersioningConfiguration={"Status": "Enabled"})
-    variants = (Variant("question", Decimal(45), Message(title="Who?")), Variant("statement", Decimal(45)))
-    campaign = Campaign("bench", Message(title="Hi {{ first_name }}", body="b"), variants, Decimal(10))
+    campaign = campaign_of_bench()
     parts = [Part(min(USERS_IN_PART, count - n), n + 1) for n in range(0, count, USERS_IN_PART)]
     began = time.perf_counter()
     run = make_run(client, "bench", campaign, parts, time.time())

@@ -93,6 +93,15 @@ def test_a_campaign_from_the_test_push_to_the_report(trial: Trial, tmp_path: Pat
     )
     assert not (tmp_path / "retry.json").exists()
 
+    assert run(trial, "erase", "--yes").exit_code == ExitCode.USAGE
+    ids = tmp_path / "ids.txt"
+    ids.write_text(f"{user}\n")
+    gone = printed(run(trial, "erase", "--file", ids, "--yes", "--by", "ann", "--json"))
+    assert (gone["done"], gone["runs"]) == (True, {last["run_id"]: 1}), gone
+    assert printed(run(trial, "audit", "story", "--json"))["in_words"] == "proved, 1 erased"
+    assert run(trial, "find", user).exit_code == ExitCode.NOT_FINE
+    assert "nobody is left" in run(trial, "erase", "--again", "--yes").output
+
 
 def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     """`pause --all` finds the run by itself; resumed it goes on; cancelled it ends, and watching says so."""
