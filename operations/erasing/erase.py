@@ -15,8 +15,8 @@ from operations.erasing.places import MADE_HERE, PREFIXES, Way
 from operations.erasing.runs import Runs, read_runs
 from operations.erasing.whom import FOLDER, Whom
 
-OBJECTS_PER_S = 60
-"""About so many objects a second are read, and read again to see that nobody is left."""
+OBJECTS_PER_S = 30
+"""About so many objects a second are read, and read again to see that nobody is left: measured by tests.bench.erase."""
 _RESULTS = tuple(prefix for prefix, way in PREFIXES.items() if way is Way.RESULT)
 
 Progress = Callable[[str, int, int], object]
