@@ -10,8 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from notifier.audience import IdSet
+<<<<<<< HEAD
 from notifier.audience.ids import hash_of
 from notifier.model.account import EXCLUDE, SUPPRESSED
+=======
+from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED
+from notifier.model.holdout import NOBODY, Holdout
+>>>>>>> eac47bc (Holdout: a share of users by a public hash gets no campaign; pinned in the run, counted and listed; vectors and SQL)
 
 
 class PreparedUser(msgspec.Struct, frozen=True, gc=False):
@@ -31,10 +36,15 @@ Rule = Callable[[PreparedUser], str | None]
 """Why a user is left out; None if the rule does not apply."""
 
 
-def rules_of(exclude: IdSet, suppressed: IdSet) -> tuple[Rule, ...]:
+def rules_of(exclude: IdSet, suppressed: IdSet, holdout: Holdout = NOBODY) -> tuple[Rule, ...]:
     """The rules in their order. A list without an entry is no rule: it would be looked up in vain for each user."""
     lists = ((exclude, EXCLUDE), (suppressed, SUPPRESSED))
+<<<<<<< HEAD
     return tuple(Listed(ids, reason) for ids, reason in lists if len(ids))
+=======
+    found = tuple(_listed(ids, reason) for ids, reason in lists if len(ids))
+    return (*found, _listed(holdout, HOLDOUT)) if holdout.hundredths else found
+>>>>>>> eac47bc (Holdout: a share of users by a public hash gets no campaign; pinned in the run, counted and listed; vectors and SQL)
 
 
 class Listed(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from audiences.watch import Progress
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, IdSet, Suppression, read_ids
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
+from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.preparation import Preparation
 from notifier.model.run import state_key
 
@@ -33,6 +34,7 @@ class RunBeginning(msgspec.Struct, frozen=True):
     campaign: Campaign
     exclude: tuple[PinnedObject, ...]
     prepared: str
+    holdout: Holdout = NOBODY
 
 
 class LeftOutNow(msgspec.Struct, frozen=True):
@@ -76,7 +78,7 @@ class S3Cutter:
             attempt=time.time_ns() // 1_000_000,
             prepared=began.prepared,
             parts=prepared.parts,
-            rules=rules_of(self._excluded(began), self._suppressed(began)),
+            rules=rules_of(self._excluded(began), self._suppressed(began), began.holdout),
             as_of=as_of,
             # All parts but the last are full.
             max_users=prepared.parts[0].users if len(prepared.parts) > 1 else MAX_USERS_IN_PART,

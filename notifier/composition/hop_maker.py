@@ -64,11 +64,12 @@ class Gateways:
 
 @dataclass(frozen=True)
 class Users:
-    """Whom a hop sends to: the audience from a cursor on, without the user ids in `excluded` and `suppressed`."""
+    """Whom a hop sends to: the audience from a cursor on, without the user ids in the other three."""
 
     open: Callable[[Cursor], Stream]
     excluded: Container[str] = frozenset()
     suppressed: Container[str] = frozenset()
+    holdout: Container[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def make_hop(
 def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -> SourceOpener:
     arms = Arms(campaign.salt, campaign.arms)
     renderer = Renderer(campaign)
-    builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, users.excluded, users.suppressed)
+    builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, users.excluded, users.suppressed, users.holdout)
 
     def open_audience(checkpoint: Checkpoint, settled: Mapping[int, Account]) -> AudienceBatches:
         # Late: only after the settled batches are listed, so that a rest or a cancel costs no request for the audience.

@@ -102,6 +102,8 @@ class ProcessHops:
             lambda cursor: library.stream(admitted, cursor, lane.span),
             library.excluded(admitted),
             library.suppressed(admitted),
+            # Nobody rather than a share of nothing: then no user is hashed for it.
+            admitted.holdout if admitted.holdout.hundredths else frozenset(),
         )
         rate_limit = first_request_limit(settings, ports, lane, admitted, shares)
         observers = Observers(on_trouble, watch.turn, watch.sending.answered)

@@ -25,6 +25,7 @@ from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission
 from notifier.lifecycle.final_cut import FinalCut
 from notifier.lifecycle.lane_plan import LanePlan
+from notifier.model.holdout import Holdout
 from notifier.model.ledger import Ledger
 from notifier.model.run import Source
 from notifier.model.runtime import Clock
@@ -94,6 +95,7 @@ class Process:
             may_prepare=self.audiences.is_there,
             # What was approved must say what is run: a file with its own SQL does, but approvers do not read SQL.
             may_run_sql=not self.settings.require_approval,
+            holdout=Holdout(self.settings.holdout_percent, self.settings.holdout_version),
         )
 
     def lane_plan(self) -> LanePlan:

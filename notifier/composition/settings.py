@@ -8,6 +8,7 @@ import msgspec
 
 from notifier.gateway.http2.dial import proxy_of
 from notifier.gateway.http2.socket import tls_context
+from notifier.model.holdout import read_hundredths, read_version
 
 
 class Mode(enum.StrEnum):
@@ -42,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True):
         trace_sample: of the traces that Lambda samples, the percentage that gets the notifier's own detail.
         require_approval: batch files are sent only if the ledger has an approval of exactly their bytes.
         suppression_prefix: of the keys of the lists of users whom every run leaves out, with a slash at its end.
+        holdout_percent: the share of users who get no campaign, in hundredths of a percent; read as a percentage.
+        holdout_version: another one draws other users.
         batch_file_days, work_days, result_days: how long the bucket keeps what a run goes on from; for the sweeper.
         gateway_proxy: of an HTTP proxy on the way to the gateways and to Google's token endpoint; may hold a password.
         xray_daemon_address: where traces go; Lambda says it (`AWS_XRAY_DAEMON_ADDRESS`).
@@ -76,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True):
     xray_daemon_address: str = ""
     require_approval: bool = False
     suppression_prefix: str = "suppression/"
+    holdout_percent: int = 0
+    holdout_version: str = "1"
     batch_file_days: int = 30
     work_days: int = 30
     result_days: int = 180
@@ -162,6 +167,8 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "work_days": (_positive, "an integer above 0"),
     "result_days": (_positive, "an integer above 0"),
     "suppression_prefix": (_folder, "a prefix of keys, with a slash at its end and none before it"),
+    "holdout_percent": (read_hundredths, "a percentage from 0 to 50, with at most two places"),
+    "holdout_version": (read_version, "one to four small letters and digits"),
     "require_approval": (_yes_or_no, "true or false"),
     "log_level": (_level, "DEBUG, INFO, WARNING or ERROR"),
 }

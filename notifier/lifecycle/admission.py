@@ -14,6 +14,7 @@ from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.audience_request import has_free_sql, read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.ledger import Ledger
 from notifier.model.plurals import counted
 from notifier.model.preparation import IN_BATCH_FILE, LANES, PreparationState
@@ -59,6 +60,7 @@ class AdmittedCampaign(msgspec.Struct, frozen=True):
     `parts` are the pinned objects that hold the users; with `inline` the batch file itself.
     `prepared` is the key of a prepared audience's manifest: the run begins with its final cut, which replaces `parts`,
     and whose `excluded_by` says how many users it left out.
+    `holdout` is who gets no campaign, as it was set when the run began; nobody in a run of an earlier release.
     """
 
     campaign: Campaign
@@ -69,6 +71,7 @@ class AdmittedCampaign(msgspec.Struct, frozen=True):
     version: int = 1
     prepared: str = ""
     excluded_by: Mapping[str, int] = {}
+    holdout: Holdout = NOBODY
 
 
 class Library(Protocol):
@@ -113,6 +116,7 @@ class Admission:
         is_approved: whether exactly this object was approved, where that is required.
         may_prepare: the stack has a function that prepares audiences.
         may_run_sql: SQL in the batch file itself is run; if not, only stored queries are.
+        holdout: who gets no campaign, but for tests and essential ones.
     """
 
     def __init__(
@@ -126,6 +130,7 @@ class Admission:
         is_approved: Callable[[Source], bool] = lambda _: True,
         may_prepare: bool = False,
         may_run_sql: bool = True,
+        holdout: Holdout = NOBODY,
     ) -> None:
         self._library = library
         self._results = results
@@ -135,6 +140,7 @@ class Admission:
         self._is_approved = is_approved
         self._may_prepare = may_prepare
         self._may_run_sql = may_run_sql
+        self._holdout = holdout
 
     def open(self, run: Run, *, begun: bool = False) -> AdmittedCampaign:
         """What the first claim stored; at the first claim it is made and stored.
@@ -181,7 +187,8 @@ class Admission:
             parts, prepared = self._parts_of(head.audience, run, added)
         exclude = self._exclude_of(campaign, run)
         rehearse = self._rehearse or campaign.dry_run
-        admitted = AdmittedCampaign(campaign, parts, is_inline, exclude, rehearse, prepared=prepared)
+        holdout = NOBODY if campaign.test or campaign.essential else self._holdout
+        admitted = AdmittedCampaign(campaign, parts, is_inline, exclude, rehearse, prepared=prepared, holdout=holdout)
         self._judge(admitted)
         # After the file was validated: a rejected one does not use its campaign's id up. Nor does a rehearsal.
         if not rehearse and not self._ledger.take_campaign(campaign.id, run.run_id, again=campaign.again):

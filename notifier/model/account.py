@@ -10,6 +10,8 @@ EXCLUDE = "exclude"
 """Why a user is excluded: on the campaign's exclude list."""
 SUPPRESSED = "suppressed"
 """Why a user is excluded: in the standing suppression, which every run leaves out."""
+HOLDOUT = "holdout"
+"""Why a user is excluded: among those who get no campaign at all."""
 _ACCEPTED = Outcome.ACCEPTED
 
 

@@ -231,6 +231,13 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             "Approvers see this in red."
         ),
     ] = False
+    essential: Annotated[
+        bool,
+        Meta(
+            description="No marketing: an account notice, a delivery. The stack's holdout (users who get no campaign, "
+            "so that the lift of all can be measured) gets it too."
+        ),
+    ] = False
     goal: Annotated[Goal | None, Meta(description="What it is to bring about, for the report's verdict.")] = None
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 
 from notifier.content.render import Renderer
-from notifier.model.account import EXCLUDE, SUPPRESSED, Account
+from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED, Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
@@ -26,6 +26,7 @@ class BatchBuilder:
     Args:
         excluded: the user ids of the campaign's exclude list.
         suppressed: the user ids that every run leaves out. They may be others in a later claim of the run.
+        holdout: the user ids that get no campaign. The same in every claim of the run, which pins share and version.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class BatchBuilder:
         renderer: Renderer,
         excluded: Container[str] = frozenset(),
         suppressed: Container[str] = frozenset(),
+        holdout: Container[str] = frozenset(),
     ) -> None:
         self._run_id = run_id
         self._campaign_id = campaign_id
@@ -43,6 +45,7 @@ class BatchBuilder:
         self._renderer = renderer
         self._excluded = excluded
         self._suppressed = suppressed
+        self._holdout = holdout
 
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
         """The batch of these records.
@@ -95,6 +98,10 @@ class BatchBuilder:
             # Suppression is read again at each claim: the devices keep their places, by which claims say whom they
             # asked for.
             batch.pass_over(len(recipient.devices))
+            return
+        if user_id in self._holdout:
+            if user_rows.counts_now():
+                batch.exclude(record, user_id, HOLDOUT)
             return
         arm = self._arms.names[self._arms.index_of(user_id.encode())]
         account.arm(arm).assigned += user_rows.counts_now()

@@ -298,7 +298,9 @@ def _checked(
     auditor: BatchAuditor | None = None
     not_proved = cannot_prove = None
     try:
-        auditor = BatchAuditor(place.run_id, place.admitted.campaign, walk.excluded(), strict=place.strict)
+        auditor = BatchAuditor(
+            place.run_id, place.admitted.campaign, walk.excluded(), strict=place.strict, holdout=place.admitted.holdout
+        )
         for number, records, objects in walk.batches(folder, first, end):
             auditor.check(number, records, objects)
             if number % _REPORT_EVERY == 0:

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from notifier.content.render import RenderedTexts, Renderer
-from notifier.model.account import EXCLUDE, SUPPRESSED, Account
+from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED, Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL, Campaign
 from notifier.model.cursor import Cursor
+from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.outcome import DeadToken, Excluded, Outcome, Row
 from notifier.model.recipient import Recipient
 from notifier.model.run import batch_name
@@ -81,15 +82,25 @@ class BatchAuditor:
 
     Args:
         excluded: the user ids of the campaign's exclude list.
+        holdout: those who get no campaign, as the run has pinned them.
         strict: the run completed, so that every device has a row.
     """
 
-    def __init__(self, run_id: str, campaign: Campaign, excluded: Container[str], *, strict: bool) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        campaign: Campaign,
+        excluded: Container[str],
+        *,
+        strict: bool,
+        holdout: Holdout = NOBODY,
+    ) -> None:
         self._run_id = run_id
         self._campaign = campaign
         self._arms = Arms(campaign.salt, campaign.arms)
         self._judge = _Judge(campaign)
         self._excluded = excluded
+        self._holdout = holdout
         self._strict = strict
         self.account = Account()
         """What all batches together come to."""
@@ -144,8 +155,10 @@ class BatchAuditor:
                 f"{objects.rows[0].key}: users were suppressed, and excluded/ does not say who: it has expired "
                 "(ResultDays), or an older release sent this run"
             )
-        suppressed = {one.user_id for one in left_out.values() if one.reason != EXCLUDE}
-        builder = BatchBuilder(self._run_id, self._campaign.id, self._arms, self._judge, self._excluded, suppressed)
+        suppressed = {one.user_id for one in left_out.values() if one.reason not in (EXCLUDE, HOLDOUT)}
+        builder = BatchBuilder(
+            self._run_id, self._campaign.id, self._arms, self._judge, self._excluded, suppressed, self._holdout
+        )
         batch = builder.form(number, number * BATCH_SIZE, records, Cursor())
         for one in batch.excluded:
             listed = left_out.pop(one.record, None)

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
 from notifier.model.cut import CUT_LIST
+from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.run import Source, batch_name, source_of
 from notifier.model.summary import Summary
 from reporting.proof.erased import PREFIX, Erasures, Tombstone
@@ -36,6 +37,7 @@ class Admitted(msgspec.Struct, frozen=True):
     exclude: tuple[PinnedObject, ...]
     rehearse: bool
     prepared: str = ""
+    holdout: Holdout = NOBODY
 
 
 class Stored(msgspec.Struct, frozen=True):

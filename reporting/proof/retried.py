@@ -101,7 +101,9 @@ def write_retry(
     summary = read_summary(client, bucket, run_id)
     admitted, _ = with_cut(client, bucket, run_id, read_admitted(client, bucket, run_id))
     walk = Walk(client, bucket, run_id, admitted, read_erasures(client, bucket, run_id))
-    auditor = BatchAuditor(run_id, admitted.campaign, walk.excluded(), strict=summary.status == COMPLETED)
+    auditor = BatchAuditor(
+        run_id, admitted.campaign, walk.excluded(), strict=summary.status == COMPLETED, holdout=admitted.holdout
+    )
     campaign = retry_campaign(admitted.campaign, now)
     file = _File(reasons)
     with tempfile.TemporaryDirectory(prefix="notifier-retry-") as folder, _private(out) as writing:

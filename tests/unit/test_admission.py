@@ -9,6 +9,7 @@ from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedC
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
+from notifier.model.holdout import Holdout
 from notifier.model.preparation import PreparationState
 from notifier.model.run import Lane, Run, Source, UnfinishedClaim, source_of
 from notifier.model.spelling import BrokenRecord
@@ -56,6 +57,7 @@ class World:
         self.results = MemoryResults()
         self.shelf = Shelf()
         self.may_prepare = self.may_run_sql = True
+        self.holdout = Holdout(500)
 
     def open(self, *, begun: bool = False) -> AdmittedCampaign:
         """One hop's opening."""
@@ -67,6 +69,7 @@ class World:
             rehearse=False,
             may_prepare=self.may_prepare,
             may_run_sql=self.may_run_sql,
+            holdout=self.holdout,
         )
         run = self.ledger.read_run("r1")
         assert run is not None
@@ -85,6 +88,22 @@ def test_a_run_is_opened_once() -> None:
     run = world.ledger.read_run("r1")
     assert run is not None
     assert run.opened_at_ms == 5_000
+
+
+def test_the_holdout_of_the_moment_when_it_begins() -> None:
+    """Share and version are stored with the campaign: another setting is for the runs after it."""
+    world = World()
+    assert world.open().holdout == Holdout(500, "1")
+    world.holdout = Holdout(100, "2")
+    assert world.open(begun=True).holdout == Holdout(500, "1")
+
+
+@pytest.mark.parametrize("members", [{"test": True}, {"essential": True}])
+def test_nobody_is_held_out_of_tests_and_essential_campaigns(members: dict[str, Any]) -> None:
+    """They reach everybody in their file."""
+    world = World()
+    world.shelf.campaign = {"id": "c", "message": {"title": "t", "body": "b"}, **members}
+    assert world.open().holdout == Holdout(0)
 
 
 def test_a_run_whose_state_is_gone_is_not_opened_again() -> None:
