@@ -10,13 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from notifier.audience import IdSet
-<<<<<<< HEAD
 from notifier.audience.ids import hash_of
-from notifier.model.account import EXCLUDE, SUPPRESSED
-=======
 from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED
 from notifier.model.holdout import NOBODY, Holdout
->>>>>>> eac47bc (Holdout: a share of users by a public hash gets no campaign; pinned in the run, counted and listed; vectors and SQL)
 
 
 class PreparedUser(msgspec.Struct, frozen=True, gc=False):
@@ -39,12 +35,8 @@ Rule = Callable[[PreparedUser], str | None]
 def rules_of(exclude: IdSet, suppressed: IdSet, holdout: Holdout = NOBODY) -> tuple[Rule, ...]:
     """The rules in their order. A list without an entry is no rule: it would be looked up in vain for each user."""
     lists = ((exclude, EXCLUDE), (suppressed, SUPPRESSED))
-<<<<<<< HEAD
-    return tuple(Listed(ids, reason) for ids, reason in lists if len(ids))
-=======
-    found = tuple(_listed(ids, reason) for ids, reason in lists if len(ids))
-    return (*found, _listed(holdout, HOLDOUT)) if holdout.hundredths else found
->>>>>>> eac47bc (Holdout: a share of users by a public hash gets no campaign; pinned in the run, counted and listed; vectors and SQL)
+    found = tuple(Listed(ids, reason) for ids, reason in lists if len(ids))
+    return (*found, HeldOut(holdout)) if holdout.hundredths else found
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -55,6 +47,15 @@ class Listed(msgspec.Struct, frozen=True):
 
     def __call__(self, user: PreparedUser) -> str | None:
         return self.reason if user.user_id in self.ids else None
+
+
+class HeldOut(msgspec.Struct, frozen=True):
+    """The rule that the holdout gets no campaign. No list: with it each user is decoded."""
+
+    holdout: Holdout
+
+    def __call__(self, user: PreparedUser) -> str | None:
+        return HOLDOUT if user.user_id in self.holdout else None
 
 
 def reason_by_id(rules: Sequence[Rule]) -> Callable[[bytes], str | None] | None:
