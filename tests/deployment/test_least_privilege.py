@@ -146,7 +146,7 @@ def prepare(trial: Trial, folder: Path, people: list[dict[str, Any]]) -> str:
     s3.put_object(Bucket=bucket, Key="queries/all.sql", Body=b"SELECT user_id, devices FROM users")
     s3.put_object(Bucket=bucket, Key="queries/all.json", Body=b'{"tables": {"users": ["standing/some.jsonl"]}}')
     body = {
-        "campaign": {"id": "prepared", "message": {"title": "Hi"}},
+        "campaign": {"id": "prepared", "message": {"title": "Hi"}, "lanes": 2},
         "audience": {
             "any": [
                 {"files": ["standing/*.jsonl", "s3://exports/audiences/"]},
@@ -211,6 +211,7 @@ def test_every_permission_is_used(recorded: tuple[set[Call], dict[str, list[Stat
     """An action that no function calls is taken out of the template. What only accidents need is named here."""
     calls, roles = recorded
     rare = {
+        ("WorkerFunction", "s3:DeleteObjectTagging"),  # of a bucket without versions; this one has them
         ("WorkerFunction", "sqs:SendMessage"),  # Lambda itself puts dead letters there, in the worker's name
         ("SweeperFunction", "s3:GetObject"),  # of an approved run whose worker ended before it closed it
         ("SweeperFunction", "s3:GetObjectVersion"),
