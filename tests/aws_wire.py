@@ -101,6 +101,7 @@ class Wire:
             "cloudformation": self._cloudformation,
             "s3": self._s3,
             "events": self._events,
+            "dynamodb": self._dynamodb,
         }
         found = answers[asked.service](asked)
         status, headers, text = found if not isinstance(found, Refusal) else _refused(asked.service, found)
@@ -136,6 +137,13 @@ class Wire:
         return _json(
             {"FunctionName": name, "FunctionArn": arn, "Environment": {"Variables": self.world.functions[name]}}
         )
+
+    # -- DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_GetItem.html ----------------------
+
+    def _dynamodb(self, asked: Asked) -> "_Reply | Refusal":
+        """An empty table."""
+        assert asked.values["Action"] == "DynamoDB_20120810.GetItem"
+        return _json({})
 
     # -- S3: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketNotificationConfiguration.html ---------------
 

@@ -9,7 +9,7 @@ import msgspec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-_VARIES = re.compile(r"[0-9a-f]{20}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\d[\d,]*(?:\.\d+)?")
+_VARIES = re.compile(r"(?<=cancelled by )[^,\s]+|[0-9a-f]{20}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\d[\d,]*(?:\.\d+)?")
 
 
 class Shown(msgspec.Struct, frozen=True):
