@@ -138,7 +138,7 @@ class Wire:
             {"FunctionName": name, "FunctionArn": arn, "Environment": {"Variables": self.world.functions[name]}}
         )
 
-    # -- DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_GetItem.html ----------------------
+    # -- DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_GetItem.html --------------------
 
     def _dynamodb(self, asked: Asked) -> "_Reply | Refusal":
         """An empty table."""
