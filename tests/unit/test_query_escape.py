@@ -330,8 +330,9 @@ def test_a_killed_process_is_a_message(place: Path, tmp_path: Path, by: str, say
     engine = DuckDb(tmp_path / "work", Limits(memory_mb=60, spill_mb=100_000, time_s=60))
 
     def kill() -> None:
-        while not list((tmp_path / "work").rglob("*_owner")) or engine._process is None:
-            assert asking.is_alive()
+        # Any moment will do: later it might have ended by itself, for want of memory.
+        while engine._process is None:
+            pass
         if by == "cancel":
             engine.cancel()
         else:
