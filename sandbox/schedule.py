@@ -168,6 +168,10 @@ class FolderTexts:
         """Keep an object."""
         self._objects[key] = body
 
+    def delete(self, key: str) -> None:
+        """Keep it no more."""
+        del self._objects[key]
+
 
 class NoAudience(Exception):
     """The audience is not here: only the times can be listed. The message says what is missing."""
@@ -261,7 +265,7 @@ class PlayedStack:
         from audiences.faults import AudienceFault  # noqa: PLC0415
 
         try:
-            self._asked[preparation] = Prepared(self._audiences.users(request), "", request)
+            self._asked[preparation] = Prepared(self._audiences.users(request), audience=request)
         except AudienceFault as fault:
             self._asked[preparation] = Prepared(fault=str(fault))
 
@@ -285,6 +289,9 @@ class PlayedStack:
     def declared_ready(self, name: str, day: str) -> bool:
         """Nobody says so here: the files are there, or not."""
         return False
+
+    def declare_ready(self, name: str, day: str, by: str) -> None:
+        """It changes nothing."""
 
 
 class Outage(msgspec.Struct, frozen=True):
@@ -373,6 +380,10 @@ class FolderDrops(Drops):
     def __init__(self, root: Path, now: Clock) -> None:
         super().__init__(None, "")  # type: ignore[arg-type]
         self._root = root
+
+    def expected_rows(self, drops: Any, day: str) -> int | None:
+        """Rows are not counted here."""
+        return None
 
     def request(self, drops: Any, day: str, *, declared_ready: bool) -> dict[str, Any]:
         """The files of a day."""

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from schedules.documents import Documents
 from schedules.firing import ms_of, next_of
-from schedules.stack import Stack
+from schedules.occurrences import Surroundings
 from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
 
-_DECIDES = ("decide", "approve", "now")
+_DECIDES = ("decide", "approve", "keep", "now")
 """What is refused while the stack is held. Pausing, and saying that files are complete, starts nothing."""
 
 
@@ -31,13 +31,13 @@ class Control:
         self,
         store: ScheduleStore,
         documents: Documents,
-        stack: Stack,
+        around: Surroundings,
         now: Callable[[], float],
         held: Callable[[], str] = lambda: "",
     ) -> None:
         self._store = store
         self._documents = documents
-        self._stack = stack
+        self._around = around
         self._now = now
         self._held = held
 
@@ -45,7 +45,7 @@ class Control:
         """Do what an event asks for: `{"action", "schedule", "by", …}`. Raises Refused."""
         actions: dict[str, Callable[[ScheduleItem, Mapping[str, Any]], dict[str, Any]]] = {
             "pause": self._pause, "resume": self._resume, "ready": self._ready, "decide": self._decide,
-            "approve": self._approve, "now": self._send_now,
+            "approve": self._approve, "keep": self._keep, "now": self._send_now,
         }  # fmt: skip
         action, name = str(event.get("action", "")), str(event.get("schedule", ""))
         if action not in actions:
@@ -67,19 +67,28 @@ class Control:
     def _resume(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         if item.state is not ScheduleState.PAUSED:
             raise Refused(f"{item.name} is not paused: it is {item.state.value}")
+        # Looked at by the next tick: while it was paused its file may have been edited.
+        by = {"by": str(event["by"]), "at_ms": self._now_ms(), "looked_at": ""}
         if not item.hash:
-            raise Refused(f"{item.name} has no definition in force yet: correct its file first")
+            return self._written(item, replace(item, state=ScheduleState.BROKEN, reason="not looked at yet", **by))
+        following = self._following(item)
+        state = ScheduleState.ACTIVE if following["next"] else ScheduleState.ENDED
+        return self._written(item, replace(item, state=state, reason="", **by, **following))
+
+    def _keep(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The definition in force goes on until the edit is approved. Without this nothing fires meanwhile."""
+        if item.state is not ScheduleState.UNAPPROVED or not item.hash:
+            raise Refused(f"{item.name} has no edit that waits for approval: it is {item.state.value}")
+        by = {"by": str(event["by"]), "at_ms": self._now_ms()}
+        return self._written(item, replace(item, keeps_old=True, **by, **self._following(item)))
+
+    def _following(self, item: ScheduleItem) -> dict[str, Any]:
+        """The next time by the definition in force. What was due until now is not made up for."""
         schedule = self._documents.adopted(item.name, item.hash).schedule
-        # What was due while it was paused is not made up for.
         following = next_of(schedule, max(self._now_ms(), item.last_at_ms))
-        state = ScheduleState.ACTIVE if following else ScheduleState.ENDED
-        return self._written(
-            item,
-            replace(
-                item, state=state, reason="", by=str(event["by"]), at_ms=self._now_ms(),
-                next=following.stamp if following else "", next_at_ms=ms_of(following) if following else 0,
-            ),
-        )  # fmt: skip
+        if following is None:
+            return {"next": "", "next_at_ms": 0}
+        return {"next": following.stamp, "next_at_ms": ms_of(following)}
 
     def _written(self, before: ScheduleItem, after: ScheduleItem) -> dict[str, Any]:
         if not self._store.adopt(before, after):
@@ -88,7 +97,7 @@ class Control:
 
     def _ready(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         day = _day(event)
-        self._stack.declare_ready(item.name, day, str(event["by"]))
+        self._around.declare_ready(item.name, day, str(event["by"]))
         return {"day": day}
 
     def _decide(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,9 +120,12 @@ class Documents:
         self._needs_approval = needs_approval
 
     def files(self) -> dict[str, str]:
-        """The version of each schedule's file, by the schedule's name."""
+        """What changes when a schedule, or a query that it may name, was edited, by the schedule's name."""
+        queries = sorted(self._texts.versions(QUERIES).items())
+        # Of all queries: which ones a schedule names is known once it was read. Reading it again costs little.
+        edition = sha256(repr(queries).encode()).hexdigest()[:16]
         found = self._texts.versions(PREFIX).items()
-        return {name: version for key, version in found if (name := name_of(key))}
+        return {name: f"{version}.{edition}" for key, version in found if (name := name_of(key))}
 
     def read(self, name: str) -> Document:
         """The definition as its author has it now.

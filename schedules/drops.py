@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+_MANIFEST = ".json"
+"""How the name of a marker ends that is a manifest."""
+
+
 class NotReady(Exception):
     """The day's files are not complete; the message says what is missing."""
 
@@ -63,15 +67,35 @@ class Drops:
             raise NotReady(f"{where} has no files")
         return {"parts": parts}
 
+    def expected_rows(self, drops: DatedDrops, day: str) -> int | None:
+        """How many rows a day's manifest says that its files have; None where there is none, or it does not say."""
+        if not drops.ready or not drops.ready.endswith(_MANIFEST):
+            return None
+        bucket, prefix = self._place(drops.prefix.replace("$day", day))
+        try:
+            rows = [entry["rows"] for entry in self._manifest(bucket, prefix + drops.ready)]
+        except (KeyError, TypeError, self._client.exceptions.NoSuchKey):
+            return None
+        return sum(rows) if all(isinstance(n, int) for n in rows) else None
+
+    def _manifest(self, bucket: str, key: str) -> list[Any]:
+        """The entries of a manifest. Raises NotReady."""
+        try:
+            entries = json.loads(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())["files"]
+        except (ValueError, KeyError, TypeError):
+            entries = None
+        if not isinstance(entries, list):
+            raise NotReady(f's3://{bucket}/{key} is no manifest: {{"files": [{{"key": …, "rows": …}}]}}')
+        return entries
+
     def _of_manifest(self, bucket: str, key: str, prefix: str, files: list[_Listed]) -> list[_Listed]:
         """The files that a manifest names; all of them where the marker is no manifest."""
-        if not key.endswith(".json"):
+        if not key.endswith(_MANIFEST):
             return files
         try:
-            manifest = json.loads(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
-            named = [_key_in(entry, prefix) for entry in manifest["files"]]
-        except (ValueError, KeyError, TypeError):
-            raise NotReady(f's3://{bucket}/{key} is no manifest: {{"files": [{{"key": …, "rows": …}}]}}') from None
+            named = [_key_in(entry, prefix) for entry in self._manifest(bucket, key)]
+        except KeyError:
+            raise NotReady(f"s3://{bucket}/{key} has an entry without a key") from None
         by_key = {one.key: one for one in files}
         if missing := [name for name in named if name not in by_key]:
             raise NotReady(f"s3://{bucket}/{missing[0]} is in {key} and not there")

@@ -67,7 +67,8 @@ class Tick:
         counts = {"adopted": 0, "fired": 0, "steps": 0, "failed": 0}
         if self._held():
             return counts
-        for name, version in self._documents.files().items():
+        files = self._documents.files()
+        for name, version in files.items():
             if self._held():
                 return counts
             with self._each(counts, schedule=name):
@@ -76,7 +77,7 @@ class Tick:
             if self._held():
                 return counts
             with self._each(counts, schedule=item.name):
-                counts["fired"] += self._fire(item)
+                counts["fired"] += self._fire(item) if item.name in files else self._remove(item)
         for occurrence in list(self._store.due_occurrences(self._now_ms())):
             if self._held():
                 return counts
@@ -104,57 +105,64 @@ class Tick:
         if before is None:
             before = ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet")
             self._store.enter(before)
-        # An unapproved one is looked at again in each tick: the approval may have come.
-        if before.looked_at == version and before.state is not ScheduleState.UNAPPROVED:
+        # Somebody who resumes a paused one has the file looked at then; of the others an unapproved one is looked at in
+        # each tick, because the approval may have come, and a removed one, because the file has.
+        again = (ScheduleState.UNAPPROVED, ScheduleState.REMOVED)
+        if before.state is ScheduleState.PAUSED or (before.looked_at == version and before.state not in again):
             return False
         try:
             document = self._documents.read(name)
         except BrokenSchedule as error:
             after = replace(before, state=ScheduleState.BROKEN, reason=str(error), looked_at=version)
             return before != after and self._adopt(before, after)
-        if before.hash == document.hash and before.state is not ScheduleState.BROKEN:
-            return self._adopt(before, self._same_again(before, version))
+        if before.hash == document.hash and before.state in (ScheduleState.ACTIVE, ScheduleState.ENDED):
+            # Written again as it was, or another query was edited.
+            self._store.adopt(before, replace(before, looked_at=version))
+            return False
         if self._needs_approval and not self._store.approved_by(name, document.hash):
-            reason = f"{document.hash[:12]}: nobody has approved what schedules/{name}.json says now"
-            after = replace(before, state=ScheduleState.UNAPPROVED, reason=reason, looked_at=version)
-            return before != after and self._adopt(before, after)
+            return self._unapproved(before, document, version)
         self._documents.copy(document)
         return self._adopt(before, self._in_force(before, document, version))
+
+    def _unapproved(self, before: ScheduleItem, document: Document, version: str) -> bool:
+        """An edit that nobody has approved: nothing fires, unless a person said that the one in force goes on."""
+        name = document.schedule.name
+        reason = f"{document.hash[:12]}: nobody has approved what schedules/{name}.json and its queries say now"
+        # That was said of this edit. The next one is asked about again.
+        keeps_old = before.keeps_old and before.reason == reason
+        after = replace(before, state=ScheduleState.UNAPPROVED, reason=reason, looked_at=version, keeps_old=keeps_old)
+        return before != after and self._adopt(before, after)
 
     def _adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
         done = self._store.adopt(before, after)
         if done:
-            troubled = after.state in (ScheduleState.BROKEN, ScheduleState.UNAPPROVED)
+            troubled = after.state in (ScheduleState.BROKEN, ScheduleState.UNAPPROVED, ScheduleState.REMOVED)
             self._log(
                 "schedule", alarms=troubled, schedule=after.name, state=after.state.value, next=after.next,
                 reason=after.reason,
             )  # fmt: skip
         return done
 
-    def _same_again(self, before: ScheduleItem, version: str) -> ScheduleItem:
-        """The file was written again, or taken back to what is in force."""
-        state = ScheduleState.ACTIVE if before.next else ScheduleState.ENDED
-        if before.state is ScheduleState.PAUSED:
-            state = ScheduleState.PAUSED
-        return replace(before, state=state, reason="" if state is not ScheduleState.PAUSED else before.reason,
-                       looked_at=version)  # fmt: skip
-
     def _in_force(self, before: ScheduleItem, document: Document, version: str) -> ScheduleItem:
         """A definition takes effect after the later of now and the last firing."""
         from_ms = max(self._now_ms(), before.last_at_ms)
         following = next_of(document.schedule, from_ms)
-        state = ScheduleState.ACTIVE if following else ScheduleState.ENDED
-        paused = before.state is ScheduleState.PAUSED
         return replace(
             before,
-            state=ScheduleState.PAUSED if paused else state,
+            state=ScheduleState.ACTIVE if following else ScheduleState.ENDED,
             hash=document.hash,
             looked_at=version,
             next=following.stamp if following else "",
             next_at_ms=ms_of(following) if following else 0,
-            reason=before.reason if paused else "",
+            reason="",
             keeps_old=False,
         )
+
+    def _remove(self, item: ScheduleItem) -> int:
+        """A schedule whose file was deleted ends before its next time. Found when that is due: it fires nothing."""
+        reason = f"schedules/{item.name}.json was deleted"
+        self._adopt(item, replace(item, state=ScheduleState.REMOVED, reason=reason))
+        return 0
 
     # -- the clock ----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from notifier.model.plurals import counted
 from schedules import batch
 from schedules.definition import Schedule
 from schedules.documents import copy_prefix
@@ -33,6 +34,7 @@ class Prepared(msgspec.Struct, frozen=True):
     """
 
     users: int = 0
+    rows: int = 0
     manifest: str = ""
     audience: Mapping[str, Any] | None = None
     fault: str = ""
@@ -63,6 +65,10 @@ class Surroundings(Protocol):
 
     def declared_ready(self, name: str, day: str) -> bool:
         """Whether an operator has said that a day's files are complete."""
+        ...
+
+    def declare_ready(self, name: str, day: str, by: str) -> None:
+        """Enter that a day's files are complete."""
         ...
 
 
@@ -178,11 +184,12 @@ class Occurrences:
         found = self._around.prepared(preparation_of(one, one.attempt))
         if found is None:
             return self._again(one, OccurrenceState.PREPARING, "")
-        if found.fault:
+        fault = found.fault or self._missing_rows(one, schedule, found)
+        if fault:
             # Tables that are loaded late, an engine that is away: it is asked again until it is too old.
             if self._now() < one.fires_at_ms / 1000 + schedule.rhythm.catch_up_s:
-                return self._again(one, OccurrenceState.WAITING, found.fault)
-            return self._over(one, OccurrenceState.FAILED, found.fault)
+                return self._again(one, OccurrenceState.WAITING, fault)
+            return self._over(one, OccurrenceState.FAILED, fault)
         one = replace(one, users=found.users, manifest=found.manifest)
         verdict = judged(found.users, self._counts_before(one), schedule.rhythm.limits)
         if verdict.state is OccurrenceState.NEEDS_REVIEW:
@@ -192,6 +199,17 @@ class Occurrences:
         if verdict.state is OccurrenceState.RUN:
             return self._sent(one, schedule)
         return self._over(one, verdict.state, verdict.reason)
+
+    def _missing_rows(self, one: OccurrenceItem, schedule: Schedule, found: Prepared) -> str:
+        """What is wrong with the number of rows of dated drops, by their manifest; "" for nothing."""
+        if schedule.drops is None:
+            return ""
+        day = one.occurrence.local.date().isoformat()
+        expected = self._drops.expected_rows(schedule.drops, day)
+        if expected is None or expected == found.rows:
+            return ""
+        read, named = counted(found.rows, "row"), counted(expected, "row")
+        return f"{read} were read, and {schedule.drops.ready} of {day} says {named}"
 
     def _counts_before(self, one: OccurrenceItem) -> list[int]:
         """Users of the prepared occurrences before it, the latest last. Zeros count only where they were accepted."""

@@ -37,6 +37,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 class _Counts(msgspec.Struct, frozen=True):
     users: int = 0
+    rows: int = 0
 
 
 class _Manifest(msgspec.Struct, frozen=True):
@@ -102,7 +103,8 @@ class Stack:
         manifest = msgspec.json.decode(data, type=_Manifest)
         parts = [msgspec.to_builtins(part) for part in manifest.parts]
         pinned = [{name: value for name, value in part.items() if value is not None} for part in parts]
-        return Prepared(manifest.counts.users, found.manifest, {"parts": pinned})
+        counts = manifest.counts
+        return Prepared(counts.users, counts.rows, found.manifest, {"parts": pinned})
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 

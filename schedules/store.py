@@ -60,7 +60,7 @@ class ScheduleItem(msgspec.Struct, frozen=True):
 
     Attributes:
         hash: of the definition in force, "" before the first one.
-        looked_at: version of the file that was looked at last.
+        looked_at: version of the file, and of all queries, that was looked at last.
         next: the stamp of the next occurrence, "" for none.
         next_at_ms: when it fires.
         last: the stamp of the occurrence that was fired last.
@@ -133,7 +133,8 @@ def moved_on(item: ScheduleItem, following: Occurrence | None) -> ScheduleItem:
         last_at_ms=item.next_at_ms,
         next=following.stamp if following else "",
         next_at_ms=_ms(following.utc) if following else 0,
-        state=item.state if following else ScheduleState.ENDED,
+        # An edit that waits for its approval has times of its own.
+        state=item.state if following or item.state is ScheduleState.UNAPPROVED else ScheduleState.ENDED,
     )
 
 

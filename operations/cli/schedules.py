@@ -231,6 +231,16 @@ def approve(
     _ask(event, by, stack, stack_file, as_json=as_json)
 
 
+@schedules.command("keep")
+@reports_errors
+def keep(name: Name, by: By = None, stack: Stack = None, stack_file: StackFile = None, as_json: AsJson = False) -> None:
+    """Keep sending what is in force while an edit waits for its approval. Without it the schedule waits, too.
+
+    Example: notifier schedules keep day-2-engagement
+    """
+    _ask({"action": "keep", "schedule": name}, by, stack, stack_file, as_json=as_json)
+
+
 def _ask(event: dict[str, Any], by: str | None, stack: str | None, stack_file: Path | None, *, as_json: bool) -> None:
     """Have the function of the schedules do something, and print its answer."""
     cloud = Cloud(find_deployment(stack, stack_file))

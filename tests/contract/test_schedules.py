@@ -15,13 +15,13 @@ import pytest
 from sandbox.schedule import Clock, FolderTexts, PlayedStore
 from schedules.batch import PREFIX
 from schedules.control import Control, Refused
-from schedules.definition import key_of
+from schedules.definition import DatedDrops, key_of
 from schedules.documents import Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
 from schedules.occurrences import Occurrences, Prepared
 from schedules.rules import OccurrenceState
-from schedules.store import OccurrenceItem, ScheduleState, ScheduleStore
+from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from tests.contract.moto_stores import client_of, make_table, new_name, server_for
 
 NAME = "nudge"
@@ -77,6 +77,7 @@ class Around:
         self.asked: dict[str, Mapping[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.approved: dict[str, str] = {}
+        self.ready: set[tuple[str, str]] = set()
 
     def ask(self, preparation: str, request: Mapping[str, Any]) -> None:
         """Note the request."""
@@ -86,7 +87,11 @@ class Around:
         """As the test says."""
         if preparation not in self.asked or not self.is_prepared:
             return None
-        return Prepared(fault=self.fault) if self.fault else Prepared(self.users, "m", {"parts": [{"key": "p"}]})
+        return (
+            Prepared(fault=self.fault)
+            if self.fault
+            else Prepared(self.users, self.users, "m", {"parts": [{"key": "p"}]})
+        )
 
     def first_requests_over(self, run_id: str) -> bool:
         """As the test says."""
@@ -103,8 +108,28 @@ class Around:
         return f"run of {key}"
 
     def declared_ready(self, name: str, day: str) -> bool:
-        """Nobody has."""
-        return False
+        """Whether a person has said so."""
+        return (name, day) in self.ready
+
+    def declare_ready(self, name: str, day: str, by: str) -> None:
+        """A person says so."""
+        self.ready.add((name, day))
+
+
+class ManyRows(Drops):
+    """Drops that are complete, by whose manifest they have so many rows."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(None, "")  # type: ignore[arg-type]
+        self._rows = rows
+
+    def request(self, drops: DatedDrops, day: str, *, declared_ready: bool) -> dict[str, Any]:
+        """One file."""
+        return {"parts": [{"key": drops.prefix + day}]}
+
+    def expected_rows(self, drops: DatedDrops, day: str) -> int | None:
+        """As the test says."""
+        return self._rows
 
 
 class World:
@@ -117,12 +142,13 @@ class World:
         self.around = Around()
         self.needs_approval = needs_approval
         self.alarms: list[str] = []
+        self.drops = Drops(None, "")  # type: ignore[arg-type]
 
     def tick(self, store: Any = None, held: str = "") -> dict[str, int]:
         """One tick, as a new process."""
         store = store or self.store
         documents = Documents(self.texts, needs_approval=self.needs_approval)
-        occurrences = Occurrences(store, self.around, Drops(None, ""), self.clock)  # type: ignore[arg-type]
+        occurrences = Occurrences(store, self.around, self.drops, self.clock)
 
         def log(action: str, *, alarms: bool = False, **about: Any) -> None:
             if alarms:
@@ -146,6 +172,17 @@ class World:
             ):
                 self.clock.s = minute * 60.0
                 self.tick()
+
+    def do(self, action: str, **about: str) -> dict[str, Any]:
+        """What a person asks for."""
+        control = Control(self.store, Documents(self.texts), self.around, self.clock)
+        return control.carry_out({"action": action, "schedule": NAME, "by": "ann", **about})
+
+    def item(self) -> ScheduleItem:
+        """The schedule as the store has it."""
+        found = self.store.read(NAME)
+        assert found is not None
+        return found
 
     def states(self) -> dict[str, str]:
         """What has become of each occurrence."""
@@ -331,6 +368,24 @@ class TestOutcomes:
         world.until(at("2026-12-01T09:40"))
         assert world.states() == {"2026-12-01T0900": "run"}
 
+    def test_rows_are_missing(self, world: World) -> None:
+        """A manifest that names more rows than were read: it is asked again, then it failed."""
+        audience = {"prefix": "audiences/x/$day/", "ready": "manifest.json"}
+        world.texts.put(key_of(NAME), json.dumps(json.loads(definition()) | {"audience": audience}).encode())
+        world.drops = ManyRows(101)
+        world.until(at("2026-12-01T10:05"))
+        found = world.store.history(NAME)[0]
+        assert found.state is OccurrenceState.FAILED
+        assert found.reason == "100 rows were read, and manifest.json of 2026-12-01 says 101 rows"
+
+    def test_rows_are_all_there(self, world: World) -> None:
+        """As many as it names."""
+        audience = {"prefix": "audiences/x/$day/", "ready": "manifest.json"}
+        world.texts.put(key_of(NAME), json.dumps(json.loads(definition()) | {"audience": audience}).encode())
+        world.drops = ManyRows(100)
+        world.until(at("2026-12-01T09:10"))
+        assert world.states() == {"2026-12-01T0900": "run"}
+
     def test_review_approved(self, world: World) -> None:
         """Over the limit an approver decides, and the decision is in the approval of the batch file."""
         world.around.users = 5000
@@ -404,6 +459,72 @@ class TestDefinitions:
         world.until(at("2026-12-02T09:10"))
         assert world.states() == {"2026-12-02T0900": "run"}
 
+    def test_an_edited_query(self, world: World) -> None:
+        """A query is a part of the definition: its edit alone is taken up, for the times after it."""
+        decoded = json.loads(definition()) | {"audience": {"query": {"name": "all"}}}
+        world.texts.put("queries/all.json", b"{}")
+        world.texts.put("queries/all.sql", b"SELECT 1")
+        world.texts.put(key_of(NAME), json.dumps(decoded).encode())
+        world.tick()
+        first = world.item().hash
+        world.texts.put("queries/all.sql", b"SELECT 2")
+        world.tick()
+        assert world.item().hash == Documents(world.texts).read(NAME).hash != first
+        world.until(at("2026-12-01T09:10"))
+        [request] = world.around.asked.values()
+        assert world.item().hash in request["query"]["copy"]
+
+    def test_deleted(self, world: World) -> None:
+        """A schedule whose file was deleted fires no more, and alarms; one that comes back goes on from then."""
+        world.tick()
+        world.texts.delete(key_of(NAME))
+        world.until(at("2026-12-01T09:10"))
+        assert (world.item().state, world.states(), world.alarms) == (ScheduleState.REMOVED, {}, ["removed"])
+        world.texts.put(key_of(NAME), definition())
+        world.until(at("2026-12-02T09:10"))
+        assert world.states() == {"2026-12-02T0900": "run"}
+
+    def test_paused(self, world: World) -> None:
+        """A broken edit does not end a pause; resumed, the file is looked at, and nothing is made up for."""
+        world.tick()
+        world.do("pause", reason="the form changes")
+        world.texts.put(key_of(NAME), b"{")
+        world.until(at("2026-12-01T09:10"))
+        assert (world.item().state, world.states()) == (ScheduleState.PAUSED, {})
+        world.do("resume")
+        world.tick()
+        assert world.item().state is ScheduleState.BROKEN
+        world.texts.put(key_of(NAME), definition())
+        world.until(at("2026-12-02T09:10"))
+        assert world.states() == {"2026-12-02T0900": "run"}
+
+    def test_paused_with_one_on_its_way(self, world: World) -> None:
+        """What is no run yet is left out."""
+        world.around.is_prepared = False
+        world.until(at("2026-12-01T09:02"))
+        world.do("pause")
+        world.until(at("2026-12-01T09:10"))
+        assert world.states() == {"2026-12-01T0900": "skipped"}
+
+    def test_the_old_one_goes_on(self, make_store: Callable[[Clock], ScheduleStore]) -> None:
+        """With RequireApproval an edit stops all, unless a person keeps what is in force, for this edit alone."""
+        world = World(make_store, needs_approval=True)
+        world.texts.put(key_of(NAME), definition(ends="2026-12-31"))
+        world.tick()
+        world.do("approve", hash=Documents(world.texts).read(NAME).hash)
+        world.tick()
+        old = world.item().hash
+        world.texts.put(key_of(NAME), definition(ends="2026-12-30"))
+        world.until(at("2026-12-01T09:10"))
+        assert (world.item().state, world.states()) == (ScheduleState.UNAPPROVED, {})
+        world.do("keep")
+        world.until(at("2026-12-02T09:10"))
+        assert world.states() == {"2026-12-02T0900": "run"}
+        assert world.store.history(NAME)[0].hash == old
+        world.texts.put(key_of(NAME), definition(ends="2026-12-29"))
+        world.until(at("2026-12-03T09:10"))
+        assert world.states() == {"2026-12-02T0900": "run"}
+
     def test_copy_changed(self, world: World) -> None:
         """A copy that was changed in the bucket is not sent."""
         world.tick()
@@ -425,3 +546,43 @@ def test_occurrence_of_an_item(world: World) -> None:
     assert isinstance(found, OccurrenceItem)
     assert found.occurrence.utc == at("2026-12-01T09:00")
     assert world.store.history(NAME, before="2026-12-01T0900") == []
+
+
+class TestControl:
+    """What a person asks for."""
+
+    @pytest.mark.parametrize(
+        ("event", "says"),
+        [
+            ({"action": "burn"}, "unknown action"),
+            ({"action": "pause", "by": ""}, "nobody is named"),
+            ({"action": "pause", "schedule": "other"}, "there is no schedule 'other'"),
+            ({"action": "resume"}, "is not paused: it is active"),
+            ({"action": "keep"}, "no edit that waits"),
+            ({"action": "ready", "day": "tomorrow"}, "a day is a date"),
+            ({"action": "decide", "occurrence": "2026-12-01T0900", "decision": "approve"}, "there is none"),
+            ({"action": "decide", "occurrence": "2026-12-01T0900", "decision": "maybe"}, "approve or reject"),
+            ({"action": "approve", "hash": "x"}, "has changed since you looked at it"),
+        ],
+    )
+    def test_refused(self, world: World, event: dict[str, str], says: str) -> None:
+        """In words, with what can be done."""
+        world.tick()
+        with pytest.raises(Refused, match=says):
+            world.do(event["action"], **{name: value for name, value in event.items() if name != "action"})
+
+    def test_now(self, world: World) -> None:
+        """An occurrence of its own, for a day out of turn, within the same limits."""
+        world.tick()
+        assert world.do("now", day="2026-11-20") == {
+            "schedule": NAME, "action": "now", "occurrence": "2026-11-20T0800"
+        }  # fmt: skip
+        world.until(at("2026-12-01T08:05"))
+        assert world.states() == {"2026-11-20T0800": "run"}
+        assert list(world.around.files) == [f"{PREFIX}{NAME}/{NAME}-2026-11-20T0800.json"]
+
+    def test_ready(self, world: World) -> None:
+        """What an operator says of a day is known to the stack."""
+        world.tick()
+        world.do("ready", day="2026-12-01")
+        assert world.around.declared_ready(NAME, "2026-12-01")

@@ -413,6 +413,22 @@ def test_the_bucket_is_closed() -> None:
     }
 
 
+def test_only_schedules_approve_the_files_of_schedules() -> None:
+    """The pages may say that any other batch file is approved; of those the function of the schedules says it alone."""
+    schedules = ["approved#*/batches/schedules/*"]
+    found = [
+        (name, statement["Effect"], tuple(test.get("dynamodb:LeadingKeys", ())))
+        for name, statement in statements(transformed())
+        for test in statement.get("Condition", {}).values()
+    ]
+    saying = {one for one in found if any(str(key).startswith("approved#") for key in one[2])}
+    assert saying == {
+        ("ScheduleFunctionRole", "Allow", tuple(schedules)),
+        ("ApprovalFunctionRole", "Allow", ("approved#*",)),
+        ("ApprovalFunctionRole", "Deny", tuple(schedules)),
+    }
+
+
 def test_tables_and_queues_are_safe() -> None:
     """Any second of the last 35 days can be brought back; items expire; what waits in a queue is encrypted."""
     tables = dict(resources(transformed(), "AWS::DynamoDB::Table"))
