@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from operations.cli import app
 from operations.cli.errors import ExitCode
 from sandbox.audience import Recipe, make
 from sandbox.audience import users as made_users
+from sandbox.schedule_run import SendingPlayer
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
 
@@ -273,3 +276,55 @@ def test_an_object_that_is_there_already_is_started(trial: Trial) -> None:
     assert run_id == source_of(trial.sandbox.bucket, key, answer.get("VersionId"), answer["ETag"]).run_id
     assert run(trial, "watch", url, "--json").exit_code == ExitCode.FINE
     assert printed(run(trial, "report", run_id, "--json"))["rows"] == 5
+
+
+def test_a_schedule_from_sql_to_the_pushes(trial: Trial, tmp_path: Path) -> None:
+    """Two days of the sample are asked for and sent; the command line shows them, and pauses and resumes the rest."""
+    for folder in ("queries", "standing"):
+        shutil.copytree(SAMPLES.parent / folder, tmp_path / folder)
+    definition = json.loads((SAMPLES.parent / "schedules" / "day-2-engagement.json").read_text(encoding="utf-8"))
+    definition["schedule"] = {"when": definition["schedule"]["when"]}
+    path = tmp_path / "schedules" / "nudge.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(definition), encoding="utf-8")
+
+    runs: dict[str, str] = {}
+    player = SendingPlayer(path, date(2026, 11, 10), 2)
+    sent = list(player.sent(trial, lambda line, run_id: runs.setdefault(line.id, run_id)))
+    assert [(line.id, line.state) for line in sent] == [
+        ("nudge-2026-11-10T0900", "run"), ("nudge-2026-11-11T0900", "run")
+    ]  # fmt: skip
+    for line in sent:
+        summary = trial.summary(runs[line.id])
+        assert (summary.status, summary.users) == ("completed", line.users)
+        # Everybody is in one arm over all days: the schedule's name is its salt.
+        batch = trial.s3.get_object(Bucket=trial.sandbox.bucket, Key=f"batches/schedules/nudge/{line.id}.json")
+        assert json.loads(batch["Body"].read())["campaign"]["experiment"] == "nudge"
+
+    listed = run(trial, "schedules", "list", "--json")
+    assert [(one["name"], one["state"], one["last_state"]) for one in printed(listed)] == [("nudge", "active", "run")]
+    history = printed(run(trial, "schedules", "show", "nudge", "--json"))["occurrences"]
+    assert [one["run_id"] for one in history] == [runs[line.id] for line in reversed(sent)]
+    assert "2026-11-11T0900" in run(trial, "schedules", "show", "nudge").output
+    paused = run(trial, "schedules", "pause", "nudge", "--reason", "a test", "--by", "ann", "--json")
+    assert printed(paused)["state"] == "paused"
+    assert "paused by ann: a test" in run(trial, "schedules", "list").output
+    assert printed(run(trial, "schedules", "resume", "nudge", "--json"))["state"] == "active"
+    refused = run(trial, "schedules", "resume", "nudge")
+    assert refused.exit_code == ExitCode.NOT_FINE
+    assert "is not paused" in refused.output
+    assert run(trial, "schedules", "show", "other").exit_code == ExitCode.NOT_FOUND
+
+
+def test_a_schedule_is_looked_at_before_it_is_uploaded(tmp_path: Path) -> None:
+    """`schedules preview` needs no stack: it lists the next times, or every fault with its field."""
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    definition = json.loads((SAMPLES.parent / "schedules" / "day-2-engagement.json").read_text(encoding="utf-8"))
+    definition["schedule"] = {"when": definition["schedule"]["when"]}
+    good.write_text(json.dumps(definition), encoding="utf-8")
+    bad.write_text(json.dumps(definition | {"audience": {"files": ["audiences/x"]}}), encoding="utf-8")
+    found = CliRunner().invoke(app, ["schedules", "preview", str(good), "--count", "3", "--json"])
+    assert (found.exit_code, len(json.loads(found.stdout))) == (0, 3)
+    refused = CliRunner().invoke(app, ["schedules", "preview", str(bad)])
+    assert refused.exit_code == ExitCode.NOT_FINE
+    assert "audience.files[0]" in refused.output
