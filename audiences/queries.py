@@ -3,11 +3,9 @@
 People who compose a campaign pick a name and fill in parameters: they never write SQL.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -15,6 +13,7 @@ from msgspec import UNSET
 from audiences.engines.placeholders import Unterminated, placeholders, question_marks
 from audiences.engines.port import Place, Query
 from audiences.faults import AudienceFault
+from notifier.model.authored_json import BadJson, decode_authored
 from notifier.model.plain_words import described
 from notifier.model.stored_query import (
     ARTICLES,
@@ -101,22 +100,10 @@ def read_query(name: str, sql: bytes, about: bytes) -> NamedQuery:
 
 
 def _decoded(file: str, data: bytes) -> object:
-    def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in members]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise BrokenQuery(file, (Fault(f"query.{_shown(twice)}", "given twice", "leave one of them"),))
-        return dict(members)
-
     try:
-        # The standard library's: it says where a fault is, and sees members that are there twice.
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
-    except UnicodeDecodeError as error:
-        raise BrokenQuery(file, (Fault(f"byte {error.start}", "is not UTF-8", "save it as UTF-8"),)) from None
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, column {error.colno}"
-        raise BrokenQuery(file, (Fault(at, f"is not JSON: {error.msg.lower()}", "correct it"),)) from None
-    except RecursionError:
-        raise BrokenQuery(file, (Fault("query", "nested too deeply", "flatten it"),)) from None
+        return decode_authored(data, "query")
+    except BadJson as error:
+        raise BrokenQuery(file, (error.fault,)) from None
 
 
 def _text(file: str, data: bytes) -> str:

@@ -7,7 +7,7 @@ Attributes are given by name, values as plain texts and whole numbers. Every nam
 ours are words that DynamoDB reserves (`state`, `cursor`, `result`, `status`…).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -24,6 +24,7 @@ Item = dict[str, Any]
 
 IS_NEW = Attr("pk").not_exists()
 """There is no item of this key yet."""
+_IS_THERE = Attr("pk").exists()
 
 _serialize = TypeSerializer().serialize
 
@@ -115,6 +116,63 @@ def _with_placeholders(
 def item_of(values: Mapping[str, Value]) -> Item:
     """An item, or a key, with these attributes."""
     return {name: _serialize(value) for name, value in values.items()}
+
+
+def text_of(item: Item, name: str) -> str:
+    """A text of an item; "" without the attribute."""
+    return str(item[name]["S"]) if name in item else ""
+
+
+def number_of(item: Item, name: str) -> int:
+    """A whole number of an item; 0 without the attribute."""
+    return int(item[name]["N"]) if name in item else 0
+
+
+class Items:
+    """The items of a table: read consistently, written on conditions that may not be met.
+
+    Args:
+        client: a boto3 DynamoDB client (thread-safe).
+    """
+
+    def __init__(self, client: Any, table: str) -> None:
+        self.client = client
+        self.table = table
+
+    def get(self, key: Item) -> Item | None:
+        """An item, or None."""
+        # Consistent: what is read here decides on what is written next.
+        item: Item | None = self.client.get_item(TableName=self.table, Key=key, ConsistentRead=True).get("Item")
+        return item
+
+    def put_new(self, values: Mapping[str, Value]) -> bool:
+        """Write an item that there is none of yet. False where there is one: it stays."""
+        try:
+            self.client.put_item(TableName=self.table, Item=item_of(values), **condition_of(IS_NEW))
+        except ClientError as error:
+            if is_refused(error):
+                return False
+            raise
+        return True
+
+    def update(self, key: Item, update: Update) -> Item | None:
+        """Update an item; returns all of it, or None where a condition is not met, or there is no such item."""
+        try:
+            # An update of a key without an item would make one, of which most attributes are missing.
+            arguments = update.only_if(_IS_THERE).arguments()
+            answer = self.client.update_item(TableName=self.table, Key=key, ReturnValues="ALL_NEW", **arguments)
+        except ClientError as error:
+            if is_refused(error):
+                return None
+            raise
+        item: Item = answer["Attributes"]
+        return item
+
+    def query(self, key: ConditionBase, **about: Any) -> Iterator[Item]:
+        """The items that a key's condition finds."""
+        pages = self.client.get_paginator("query").paginate(TableName=self.table, **about, **query_of(key))
+        for page in pages:
+            yield from page["Items"]
 
 
 def is_refused(error: ClientError) -> bool:

@@ -6,7 +6,7 @@ must not end because nobody has looked at it for long.
 
 from typing import Any
 
-from notifier.dynamodb import Item, item_of
+from notifier.dynamodb import Item, item_of, number_of, text_of
 from notifier.model.hold import Hold
 
 HOLD = "hold"
@@ -18,11 +18,7 @@ def hold_of(item: Item | None) -> Hold | None:
     """The hold in the item; None where it was released, or there never was one."""
     if item is None or "since_ms" not in item:
         return None
-
-    def text(name: str) -> str:
-        return str(item[name]["S"]) if name in item else ""
-
-    return Hold(text("held_by"), text("hold_reason"), int(item["since_ms"]["N"]))
+    return Hold(text_of(item, "held_by"), text_of(item, "hold_reason"), number_of(item, "since_ms"))
 
 
 def read_hold(client: Any, table: str) -> Hold | None:

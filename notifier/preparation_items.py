@@ -7,9 +7,10 @@ The approval pages have audiences made before there is a run. Such an order has 
 everything that holds for a run's preparation (lease, attempts, the sweeper) holds for it; it has no lane to wake.
 """
 
+from functools import partial
 from hashlib import sha256
 
-from notifier.dynamodb import Item, item_of
+from notifier.dynamodb import Item, item_of, number_of, text_of
 from notifier.model.preparation import Preparation, PreparationState, Stage
 
 PREPARATION = "preparation"
@@ -42,13 +43,7 @@ def preparation_key(run_id: str) -> Item:
 
 def preparation_of(item: Item) -> Preparation:
     """The preparation in an item."""
-
-    def text(name: str) -> str:
-        return str(item[name]["S"]) if name in item else ""
-
-    def number(name: str) -> int:
-        return int(item[name]["N"]) if name in item else 0
-
+    text, number = partial(text_of, item), partial(number_of, item)
     return Preparation(
         run_id=item["pk"]["S"].removeprefix("run#"),
         state=PreparationState(text("state")),

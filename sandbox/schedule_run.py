@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from datetime import time as of_day
 from typing import Any
 
-from sandbox.schedule import TICK_S, Clock, Line, Player, line_of
+from sandbox.schedule import TICK_S, Line, Player, line_of
+from sandbox.schedule_twins import Clock
 from sandbox.trial import Trial
 from schedules.documents import BucketTexts, Documents
 from schedules.drops import Drops

@@ -4,4 +4,12 @@ From the inside out:
 
 - `timetable`: cron and time zone to occurrences, daylight saving included. Pure.
 - `definition`: `schedules/NAME.json` as types, and every fault of one.
+- `rules`: the states of an occurrence, and what becomes of it by the number of its users. Pure.
+- `batch`: the batch file of an occurrence.
+- `documents`: the file that people edit, the queries it names, and the copy by which occurrences are made.
+- `drops`: files that are written for each day, and whether they are complete.
+- `store`: schedules and occurrences in the ledger's table.
+- `occurrences`: one occurrence, a step at a time. `stack` is what it needs of the rest of the stack.
+- `firing`: the tick. `control`: what people do.
+- `app`: the Lambda entry.
 """

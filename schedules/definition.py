@@ -3,7 +3,6 @@
 The JSON Schema in `docs/schedule.schema.json` is generated from these types (`python -m operations.schedule_schema`).
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from notifier.model.audience_request import AudienceSource, NamedQuery, read_audience_source
+from notifier.model.authored_json import BadJson, decode_authored
 from notifier.model.campaign import END, BrokenCampaign, Campaign, read_campaign
 from notifier.model.plain_words import described
 from notifier.model.validation import Fault, shape_faults, text_faults
@@ -94,7 +94,7 @@ class Rhythm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class DatedDrops(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Files that somebody else writes for each day."""
+    """Files that another system writes for each day."""
 
     prefix: Annotated[str, Meta(min_length=1, description="Of their keys, with `$day` in it: `audiences/day-2/$day/`.")]
     ready: Annotated[
@@ -211,21 +211,10 @@ def _from_the_top(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
 
 
 def _decoded(file: str, data: bytes) -> object:
-    def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in members]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise BrokenSchedule(file, (Fault(twice[:60], "given twice", "leave one of them"),))
-        return dict(members)
-
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
-    except UnicodeDecodeError as error:
-        raise BrokenSchedule(file, (Fault(f"byte {error.start}", "is not UTF-8", "save it as UTF-8"),)) from None
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, column {error.colno}"
-        raise BrokenSchedule(file, (Fault(at, f"is not JSON: {error.msg.lower()}", "correct it"),)) from None
-    except RecursionError:
-        raise BrokenSchedule(file, (Fault("file", "nested too deeply", "flatten it"),)) from None
+        return decode_authored(data, "file")
+    except BadJson as error:
+        raise BrokenSchedule(file, _from_the_top((error.fault,))) from None
 
 
 # ------------------------------------------------------------------------------------------------------------- when

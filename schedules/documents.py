@@ -39,7 +39,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class CopyChanged(Exception):
-    """A copy is not what its hash says: somebody with rights to the bucket has changed it."""
+    """A copy is not what its hash says: it was changed in the bucket."""
 
 
 def hash_of(texts: Mapping[str, bytes]) -> str:

@@ -105,7 +105,7 @@ class Tick:
         if before is None:
             before = ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet")
             self._store.enter(before)
-        # Somebody who resumes a paused one has the file looked at then; of the others an unapproved one is looked at in
+        # The file of a paused one is looked at once it is resumed; of the others an unapproved one is looked at in
         # each tick, because the approval may have come, and a removed one, because the file has.
         again = (ScheduleState.UNAPPROVED, ScheduleState.REMOVED)
         if before.state is ScheduleState.PAUSED or (before.looked_at == version and before.state not in again):

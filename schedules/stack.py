@@ -12,7 +12,7 @@ import msgspec
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
-from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of, query_of
+from notifier.dynamodb import Item, Items, Update, Value, item_of
 from notifier.model.cursor import decode_cursor
 from notifier.model.preparation import PreparationState
 from notifier.model.run import LEDGER_VERSION, Ending, LaneState, source_of
@@ -64,8 +64,7 @@ class Stack:
         ask_audiences: Callable[[str], object],
         now: Callable[[], float],
     ) -> None:
-        self._dynamodb = dynamodb
-        self._table = table
+        self._items = Items(dynamodb, table)
         self._s3 = s3
         self._bucket = bucket
         self._ask = ask_audiences
@@ -75,7 +74,7 @@ class Stack:
 
     def ask(self, preparation: str, request: Mapping[str, Any]) -> None:
         """Have an audience prepared. Asked twice it is prepared once."""
-        self._put_new(
+        self._enter(
             pk=f"run#{preparation}",
             sk=PREPARATION,
             state=PreparationState.ASKED.value,
@@ -89,14 +88,14 @@ class Stack:
 
     def prepared(self, preparation: str) -> Prepared | None:
         """How a preparation ended; None while it is under way."""
-        item = self._get(preparation_key(preparation))
+        item = self._items.get(preparation_key(preparation))
         if item is None:
             return Prepared(fault="its preparation is not in the ledger any more")
         found = preparation_of(item)
         if not found.state.is_over:
             return None
         # Seen: the sweeper need not ask for it again.
-        self._update(preparation_key(preparation), Update().remove("due", "due_at").only_if(Attr("due").exists()))
+        self._items.update(preparation_key(preparation), Update().remove("due", "due_at").only_if(Attr("due").exists()))
         if found.state is not PreparationState.PREPARED:
             return Prepared(fault=found.reason or found.state.value)
         data = self._s3.get_object(Bucket=self._bucket, Key=found.manifest)["Body"].read()
@@ -105,6 +104,9 @@ class Stack:
         pinned = [{name: value for name, value in part.items() if value is not None} for part in parts]
         counts = manifest.counts
         return Prepared(counts.users, counts.rows, found.manifest, {"parts": pinned})
+
+    def _enter(self, **values: Value) -> None:
+        self._items.put_new({**values, "version": LEDGER_VERSION})
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -124,11 +126,7 @@ class Stack:
 
     def _lanes(self, run_id: str) -> Iterator[Item]:
         key = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._table, ConsistentRead=True, **query_of(key)
-        )
-        for page in pages:
-            yield from page["Items"]
+        yield from self._items.query(key, ConsistentRead=True)
 
     # -- batch files --------------------------------------------------------------------------------------------------
 
@@ -137,7 +135,7 @@ class Stack:
 
         In this order: with RequireApproval the worker refuses a file that it finds without an approval.
         """
-        self._put_new(
+        self._enter(
             pk=f"approved#{self._bucket}/{key}",
             sk="approved",
             sha256=sha256_hex,
@@ -159,29 +157,8 @@ class Stack:
 
     def declared_ready(self, name: str, day: str) -> bool:
         """Whether an operator has said that a day's files are complete."""
-        return self._get(item_of({"pk": f"schedule#{name}", "sk": f"ready#{day}"})) is not None
+        return self._items.get(item_of({"pk": f"schedule#{name}", "sk": f"ready#{day}"})) is not None
 
     def declare_ready(self, name: str, day: str, by: str) -> None:
         """Enter that a day's files are complete."""
-        self._put_new(pk=f"schedule#{name}", sk=f"ready#{day}", by=by, state_at_ms=int(self._now() * 1000))
-
-    # -- the table ----------------------------------------------------------------------------------------------------
-
-    def _get(self, key: Item) -> Item | None:
-        item: Item | None = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-        return item
-
-    def _put_new(self, **values: Value) -> None:
-        try:
-            item = item_of({**values, "version": LEDGER_VERSION})
-            self._dynamodb.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW))
-        except ClientError as error:
-            if not is_refused(error):
-                raise
-
-    def _update(self, key: Item, update: Update) -> None:
-        try:
-            self._dynamodb.update_item(TableName=self._table, Key=key, **update.arguments())
-        except ClientError as error:
-            if not is_refused(error):
-                raise
+        self._enter(pk=f"schedule#{name}", sk=f"ready#{day}", by=by, state_at_ms=int(self._now() * 1000))

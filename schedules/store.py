@@ -23,9 +23,8 @@ from typing import Any
 
 import msgspec
 from boto3.dynamodb.conditions import Attr, Key
-from botocore.exceptions import ClientError
 
-from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of, query_of
+from notifier.dynamodb import Item, Items, Update, Value, item_of, number_of, text_of
 from schedules.rules import OccurrenceState
 from schedules.timetable import Occurrence
 
@@ -36,7 +35,6 @@ SCHEDULE, OCCURRENCE = "schedule", "occurrence"
 DUE_INDEX = "due"
 STAMP = "%Y-%m-%dT%H%M"
 MAX_REASON = 2_000
-_NOT_NEW = ~IS_NEW
 
 
 class ScheduleState(enum.StrEnum):
@@ -157,20 +155,19 @@ class ScheduleStore:
     """
 
     def __init__(self, client: Any, table: str, now: Callable[[], float]) -> None:
-        self._client = client
-        self._table = table
+        self._items = Items(client, table)
         self._now = now
 
     # -- schedules ----------------------------------------------------------------------------------------------------
 
     def read(self, name: str) -> ScheduleItem | None:
         """A schedule, or None."""
-        item = self._get(schedule_key(name))
+        item = self._items.get(schedule_key(name))
         return _schedule_of(item) if item is not None else None
 
     def enter(self, item: ScheduleItem) -> bool:
         """Enter a schedule that has no item yet. False where it has one."""
-        return self._put_new(_attributes_of(item))
+        return self._enter(_attributes_of(item))
 
     def adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
         """Change what is in force: definition, state, next occurrence. False where something has changed meanwhile."""
@@ -179,7 +176,7 @@ class ScheduleStore:
             Attr("next").eq(before.next),  # nor fired
             Attr("state").eq(before.state.value),  # nor has a person paused or resumed it
         )
-        return self._update(schedule_key(before.name), update) is not None
+        return self._items.update(schedule_key(before.name), update) is not None
 
     def due_schedules(self, now_ms: int) -> Iterator[ScheduleItem]:
         """Schedules whose next occurrence is to be fired."""
@@ -193,13 +190,13 @@ class ScheduleStore:
             Attr("hash").eq(item.hash),  # nor was another definition adopted, which has a clock of its own
             Attr("state").eq(item.state.value),  # nor was it paused
         )
-        return self._update(schedule_key(item.name), update) is not None
+        return self._items.update(schedule_key(item.name), update) is not None
 
     # -- occurrences --------------------------------------------------------------------------------------------------
 
     def put_occurrence(self, schedule: ScheduleItem) -> None:
         """The first write of a firing: the schedule's next occurrence is there, and due. It changes no existing one."""
-        self._put_new(
+        self._enter(
             {
                 "pk": f"schedule#{schedule.name}",
                 "sk": f"{OCCURRENCE}#{schedule.next}",
@@ -218,7 +215,7 @@ class ScheduleStore:
 
     def read_occurrence(self, name: str, stamp: str) -> OccurrenceItem | None:
         """An occurrence, or None."""
-        item = self._get(occurrence_key(name, stamp))
+        item = self._items.get(occurrence_key(name, stamp))
         return _occurrence_of(item) if item is not None else None
 
     def history(self, name: str, *, before: str = "", limit: int = 50) -> list[OccurrenceItem]:
@@ -229,16 +226,15 @@ class ScheduleStore:
         """
         end = f"{OCCURRENCE}#{before}" if before else f"{OCCURRENCE}#~"
         key = Key("pk").eq(f"schedule#{name}") & Key("sk").between(f"{OCCURRENCE}#", end)
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table, ScanIndexForward=False, ConsistentRead=True, **query_of(key)
-        )
         found: list[OccurrenceItem] = []
-        for page in pages:
+        for item in self._items.query(key, ScanIndexForward=False, ConsistentRead=True):
+            one = _occurrence_of(item)
             # `between` includes its end.
-            found += [one for item in page["Items"] if (one := _occurrence_of(item)).stamp != before]
-            if len(found) >= limit:
+            if one.stamp != before:
+                found.append(one)
+            if len(found) == limit:
                 break
-        return found[:limit]
+        return found
 
     def change(self, before: OccurrenceItem, after: OccurrenceItem) -> bool:
         """Write what has become of an occurrence. False where another tick, or an approver, was faster."""
@@ -257,7 +253,7 @@ class ScheduleStore:
             Attr("state").eq(before.state.value),
             Attr("due_at").eq(before.due_at_ms),  # another tick has looked at it since it was read
         )
-        return self._update(occurrence_key(before.name, before.stamp), update) is not None
+        return self._items.update(occurrence_key(before.name, before.stamp), update) is not None
 
     def decide(self, name: str, stamp: str, decision: str, by: str) -> bool:
         """Enter an approver's decision on an occurrence to be reviewed. False where it is none any more."""
@@ -270,57 +266,30 @@ class ScheduleStore:
                 Attr("review_until_ms").gt(self._now_ms()),
             )
         )
-        return self._update(occurrence_key(name, stamp), update) is not None
+        return self._items.update(occurrence_key(name, stamp), update) is not None
 
     def approved_by(self, name: str, digest: str) -> str:
         """Who approved a definition; "" for nobody."""
-        item = self._get(item_of({"pk": f"schedule#{name}", "sk": f"approved#{digest}"}))
-        return _text(item, "by") if item is not None else ""
+        item = self._items.get(item_of({"pk": f"schedule#{name}", "sk": f"approved#{digest}"}))
+        return text_of(item, "by") if item is not None else ""
 
     def approve(self, name: str, digest: str, by: str) -> None:
         """Enter who approved a definition. The first approval stays."""
-        self._put_new({"pk": f"schedule#{name}", "sk": f"approved#{digest}", "by": by, "state_at_ms": self._now_ms()})
+        self._enter({"pk": f"schedule#{name}", "sk": f"approved#{digest}", "by": by, "state_at_ms": self._now_ms()})
 
     # -- the table ----------------------------------------------------------------------------------------------------
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
 
-    def _get(self, key: Item) -> Item | None:
-        item: Item | None = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-        return item
-
-    def _put_new(self, values: dict[str, Value]) -> bool:
-        try:
-            item = item_of({**values, "version": VERSION})
-            self._client.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW))
-        except ClientError as error:
-            if is_refused(error):
-                return False
-            raise
-        return True
-
-    def _update(self, key: Item, update: Update) -> Item | None:
-        try:
-            # An update of a key without an item would make one, of which half the attributes are missing.
-            arguments = update.only_if(_NOT_NEW).arguments()
-            answer = self._client.update_item(TableName=self._table, Key=key, ReturnValues="ALL_NEW", **arguments)
-        except ClientError as error:
-            if is_refused(error):
-                return None
-            raise
-        item: Item = answer["Attributes"]
-        return item
+    def _enter(self, values: dict[str, Value]) -> bool:
+        return self._items.put_new({**values, "version": VERSION})
 
     def _in_index(self, partition: str, until_ms: int, read: Callable[[Item], Any]) -> Iterator[Any]:
         key = Key("due").eq(partition) & Key("due_at").lte(until_ms)
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table, IndexName=DUE_INDEX, **query_of(key)
-        )
-        for page in pages:
-            for item in page["Items"]:
-                if int(item["version"]["N"]) <= VERSION:
-                    yield read(item)
+        for item in self._items.query(key, IndexName=DUE_INDEX):
+            if int(item["version"]["N"]) <= VERSION:
+                yield read(item)
 
 
 def _attributes_of(item: ScheduleItem) -> dict[str, Value]:
@@ -342,17 +311,17 @@ def _schedule_update(item: ScheduleItem) -> Update:
 def _schedule_of(item: Item) -> ScheduleItem:
     return ScheduleItem(
         name=item["pk"]["S"].partition("#")[2],
-        state=ScheduleState(_text(item, "state")),
-        hash=_text(item, "hash"),
-        looked_at=_text(item, "looked_at"),
-        next=_text(item, "next"),
-        next_at_ms=_number(item, "next_at_ms"),
-        last=_text(item, "last"),
-        last_at_ms=_number(item, "last_at_ms"),
-        reason=_text(item, "reason"),
-        by=_text(item, "paused_by"),
-        at_ms=_number(item, "state_at_ms"),
-        keeps_old=bool(_number(item, "keeps_old")),
+        state=ScheduleState(text_of(item, "state")),
+        hash=text_of(item, "hash"),
+        looked_at=text_of(item, "looked_at"),
+        next=text_of(item, "next"),
+        next_at_ms=number_of(item, "next_at_ms"),
+        last=text_of(item, "last"),
+        last_at_ms=number_of(item, "last_at_ms"),
+        reason=text_of(item, "reason"),
+        by=text_of(item, "paused_by"),
+        at_ms=number_of(item, "state_at_ms"),
+        keeps_old=bool(number_of(item, "keeps_old")),
     )
 
 
@@ -360,28 +329,20 @@ def _occurrence_of(item: Item) -> OccurrenceItem:
     return OccurrenceItem(
         name=item["pk"]["S"].partition("#")[2],
         stamp=item["sk"]["S"].partition("#")[2],
-        state=OccurrenceState(_text(item, "state")),
-        hash=_text(item, "hash"),
-        fires_at_ms=_number(item, "fires_at_ms"),
-        due_at_ms=_number(item, "due_at"),
-        attempt=_number(item, "attempt"),
-        users=_number(item, "users") if "users" in item else -1,
-        manifest=_text(item, "manifest"),
-        run_id=_text(item, "run_id"),
-        reason=_text(item, "reason"),
-        decision=_text(item, "decision"),
-        by=_text(item, "by"),
-        review_until_ms=_number(item, "review_until_ms"),
-        state_at_ms=_number(item, "state_at_ms"),
+        state=OccurrenceState(text_of(item, "state")),
+        hash=text_of(item, "hash"),
+        fires_at_ms=number_of(item, "fires_at_ms"),
+        due_at_ms=number_of(item, "due_at"),
+        attempt=number_of(item, "attempt"),
+        users=number_of(item, "users") if "users" in item else -1,
+        manifest=text_of(item, "manifest"),
+        run_id=text_of(item, "run_id"),
+        reason=text_of(item, "reason"),
+        decision=text_of(item, "decision"),
+        by=text_of(item, "by"),
+        review_until_ms=number_of(item, "review_until_ms"),
+        state_at_ms=number_of(item, "state_at_ms"),
     )
-
-
-def _text(item: Item, name: str) -> str:
-    return str(item[name]["S"]) if name in item else ""
-
-
-def _number(item: Item, name: str) -> int:
-    return int(item[name]["N"]) if name in item else 0
 
 
 def _ms(instant: datetime) -> int:

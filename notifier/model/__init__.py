@@ -8,7 +8,8 @@ The modules in the order of a run:
 - `stored_query`, `audience_counts`: what people fill in for a query, and what the audience then holds.
 - `suspicious_values`: words for no value, and tokens of the other gateway.
 - `cut`: what the final cut leaves of a prepared audience.
-- `validation`, `plain_words`, `characters`: what is wrong with a campaign, by field, in words for its author.
+- `validation`, `plain_words`, `characters`, `authored_json`: what is wrong with a campaign, by field, in words for its
+  author.
 - `recipient`, `record_reading`, `spelling`: one record of the audience as a user with devices, as other tools may write
   it.
 - `keyed_id`: hashes of user ids for lists and trails that must not have the ids.

@@ -65,7 +65,7 @@ class StoredQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 def from_text(kind: ParameterKind, text: str) -> object:
-    """What somebody has typed for a parameter, as JSON would have it. What it is not is left a text, for `chosen`."""
+    """What was typed for a parameter, as JSON would have it. What it is not is left a text, for `chosen`."""
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
     if kind == "integer" and _WHOLE.fullmatch(text):

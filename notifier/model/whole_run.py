@@ -57,7 +57,7 @@ def _ending_of(lanes: Sequence[Lane]) -> Ending:
 
 
 def _reason_of(lanes: Sequence[Lane], ending: Ending | None) -> str | None:
-    """The reason of the lane that decided the ending; of a run that is not over, of the one that needs somebody."""
+    """The reason of the lane that decided the ending; of a run that is not over, of the one that needs an operator."""
     if ending is not None:
         found = next((lane.reason for lane in lanes if lane.ending is ending and lane.reason), None)
         passed_on = (lane.control_by for lane in lanes if lane.control_by.startswith(FAILED_BY))

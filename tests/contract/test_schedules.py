@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.schedule import Clock, FolderTexts, PlayedStore
+from sandbox.schedule_twins import Clock, FolderTexts, PlayedStore
 from schedules.batch import PREFIX
 from schedules.control import Control, Refused
 from schedules.definition import DatedDrops, key_of
