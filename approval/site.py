@@ -334,7 +334,7 @@ class Site:
         person = _person(call)
         if not person.is_requester:
             raise Forbidden("Only requesters can make a request.")
-        # Nothing is counted here: that costs, and somebody is typing.
+        # Nothing is counted here: that costs, and a person is typing.
         form = read_form(call.fields)
         return data(self._views.preview(call, form, whole(call.one("sample")) or 0))
 

@@ -71,7 +71,7 @@ def result(folder: str, body: bytes, whom: Whom) -> Rewritten:
 
 
 def _without_user(folder: str, value: dict[str, Any], number: int) -> dict[str, Any]:
-    # The final cut's list has no records: its lines are told apart by their own number.
+    # The final cut's list has no records: its lines are distinguished by their own number.
     name = erased_id(value["record"]) if value.get("record") is not None else f"erased:line-{number}"
     if folder == "deferred":
         # Token and texts go; what an audit counts stays.

@@ -140,7 +140,7 @@ class ByBatch:
         self._bucket = bucket
         self._prefix = prefix
         self._erasures = erasures
-        # Names of before the first batch are somebody else's to judge.
+        # Names of before the first batch are for others to judge.
         self._after = f"{prefix}{batch_name(first, 0)}" if first else ""
         self._objects = self._fetched(pool)
         self._next = next(self._objects, None)

@@ -218,7 +218,7 @@ def test_requests_are_authorised(stack: Stack) -> None:
 
 
 def test_a_key_that_google_does_not_take(stack: Stack) -> None:
-    """The run's author is told so, with Google's words and without the key; a server that is down is asked again."""
+    """The reason says so, with Google's words and without the key; a server that is down is asked again."""
     refusal = b'{"error": "invalid_grant", "error_description": "Invalid JWT Signature."}'
     with HttpServer(lambda _: Reply(400, refusal, (("Content-Type", "application/json"),)), name="google") as server:
         ask = account_of(f"http://{server.address}/token").ask("http://127.0.0.1:9")

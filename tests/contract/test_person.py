@@ -99,7 +99,7 @@ def test_who_was_left_out_is_found_too(stack: Stack) -> None:
 
 
 def test_a_part_of_an_id_finds_nobody(stack: Stack) -> None:
-    """Only the whole id is one: whose id begins with it is somebody else."""
+    """Only the whole id is one: whose id begins with it is another user."""
     found = find(stack.client, stack.bucket, "user-1-00000012", plan(stack.client, stack.bucket, "user-1-00000012"))
     assert (found.rows, found.excluded) == ((), ())
 

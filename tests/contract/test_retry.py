@@ -95,7 +95,7 @@ def test_times_that_have_passed() -> None:
 
 
 def test_rows_that_are_not_proved_are_no_basis(run: MadeRun, tmp_path: Path) -> None:
-    """A row that says failed of somebody who was never asked for makes no push."""
+    """A row that says failed of a user who was never asked for makes no push."""
     key = f"rows/run_id={run.run_id}/batch=00000000.json.gz"
     found = run.client.get_object(Bucket=run.bucket, Key=key)
     body: Any = found["Body"].read()

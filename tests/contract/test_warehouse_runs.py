@@ -1,4 +1,4 @@
-"""A run whose query a warehouse runs: started, left without waiting, and gone on with when its end is told.
+"""A run whose query a warehouse runs: started, left without waiting, and gone on with when its end is reported.
 
 The ledger's table and the bucket are moto's; Athena is the stand-in that executes with DuckDB.
 """
@@ -122,8 +122,8 @@ class Stack:
         """Wait until Athena runs nothing."""
         self.service.join()
 
-    def told(self, function: RunPreparation | None = None) -> list[Outcome]:
-        """What the function does when it is told of each end that it was not told of yet."""
+    def reported(self, function: RunPreparation | None = None) -> list[Outcome]:
+        """What the function does with the report of each end that it has not had yet."""
         self.settle()
         ended, self.ended = self.ended, []
         return [(function or self.function()).handle_end_of_query(one) for one in ended]
@@ -171,7 +171,7 @@ def of_brand(brand: str) -> set[str]:
 
 
 def test_it_ends_without_waiting_and_goes_on_when_told(stack: Stack) -> None:
-    """The item carries the query; nobody waits; each end is told, the last one leads to the manifest and the nudge."""
+    """The item carries the query; nobody waits; ends are reported, the last one leads to the manifest and the nudge."""
     stack.may_run.clear()
     stack.open()
     assert stack.function().handle("r1", "worker").status == "querying"
@@ -184,8 +184,8 @@ def test_it_ends_without_waiting_and_goes_on_when_told(stack: Stack) -> None:
     assert stack.function().handle("r1", "worker").status == "querying", "asked again, it looks, and leaves again"
     assert len(stack.service.executions) == 1
     stack.may_run.set()
-    assert [one.status for one in stack.told()] == ["querying"], "the columns are known: the rows are asked for"
-    assert [one.status for one in stack.told()] == ["prepared"]
+    assert [one.status for one in stack.reported()] == ["querying"], "the columns are known: the rows are asked for"
+    assert [one.status for one in stack.reported()] == ["prepared"]
     assert stack.nudged == [("worker", "r1", "7")], "whoever tells of an end does not know the worker: the item does"
     assert stack.users() == of_brand("it's")
     assert (stack.preparation().state, stack.preparation().attempts) == (PreparationState.PREPARED, 1)
@@ -201,7 +201,7 @@ def test_an_end_that_is_not_told_is_found(stack: Stack) -> None:
     assert stack.swept() == ["querying"]
     assert stack.swept() == ["prepared"]
     assert stack.users() == of_brand("it's")
-    assert {one.status for one in stack.told()} == {"prepared"}
+    assert {one.status for one in stack.reported()} == {"prepared"}
     assert len(stack.service.executions) == 2
 
 
@@ -229,7 +229,10 @@ def test_killed_at_any_call(stack: Stack, dies_at: int) -> None:
             raise Killed
 
     function = stack.function(on_call=on_call)
-    steps: list[Callable[[], object]] = [partial(function.handle, "r1", "worker"), *[partial(stack.told, function)] * 2]
+    steps: list[Callable[[], object]] = [
+        partial(function.handle, "r1", "worker"),
+        *[partial(stack.reported, function)] * 2,
+    ]
     for step in steps:
         try:
             step()
@@ -248,8 +251,8 @@ def test_the_kills_cover_a_whole_run(stack: Stack) -> None:
     calls: list[None] = []
     function = stack.function(on_call=lambda: calls.append(None))
     function.handle("r1", "worker")
-    stack.told(function)
-    stack.told(function)
+    stack.reported(function)
+    stack.reported(function)
     assert len(calls) == 2 * CALLS
 
 
@@ -265,7 +268,7 @@ def test_a_cancelled_run_stops_its_query(stack: Stack) -> None:
     assert list(stack.ledger.due_preparations(stack.time.ms + 900_000)) == []
     assert stack.preparation().queries == ""
     stack.may_run.set()
-    assert {one.status for one in stack.told()} == {"cancelled"}
+    assert {one.status for one in stack.reported()} == {"cancelled"}
 
 
 def test_cancelled_while_it_is_started(stack: Stack) -> None:
@@ -308,7 +311,7 @@ def test_what_athena_refuses_fails_the_run(stack: Stack, case: str) -> None:
     stack.open(sql)
     stack.function(group).handle("r1", "worker")
     for _ in range(2):
-        stack.told(stack.function(group))
+        stack.reported(stack.function(group))
     found = stack.preparation()
     assert (found.state, found.attempts) == (PreparationState.FAILED, 1)
     assert words in found.reason
@@ -331,7 +334,7 @@ def test_several_queries_of_one_run(stack: Stack) -> None:
     stack.open(FOLLOWS, FOLLOWS.replace("= $brand", "<> $brand"))
     assert stack.function().handle("r1", "worker").status == "querying"
     for _ in range(3):
-        stack.told()
+        stack.reported()
     assert stack.users() == of_brand("it's") | of_brand("Accessorize")
     assert len(stack.service.executions) == 4
 
@@ -361,11 +364,11 @@ def test_a_warehouse_that_does_not_answer_is_asked_again(stack: Stack) -> None:
 
 
 def test_the_same_is_not_asked_twice_in_a_quarter_of_an_hour(stack: Stack) -> None:
-    """The same text and values: the audience that is there is taken. Other values, or later, are asked for anew."""
+    """The same text and values: the audience that is there is taken. Other values, or later, are asked for again."""
     stack.open()
     stack.function().handle("r1", "worker")
-    stack.told()
-    stack.told()
+    stack.reported()
+    stack.reported()
     second = Run("r2", source_of("drop", "batches/b.json", "v1", "e1"), 7, "AWS:ann")
     stack.open(run=second)
     assert stack.function().handle("r2", "worker").status == "prepared"

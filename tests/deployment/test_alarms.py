@@ -266,7 +266,7 @@ def test_whom_an_alarm_notifies(parameters: dict[str, str], recipient: str) -> N
                 {"Fn::If": ["MakesAlarmTopic", [{"Ref": "AlarmTopic"}], []]},
             ]
         }, name
-        # A message when it is over, too: otherwise somebody who was woken has to go and look.
+        # A message when it is over, too: otherwise who was woken has to go and look.
         assert alarm["OKActions"] == alarm["AlarmActions"], name
 
 

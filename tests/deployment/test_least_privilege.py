@@ -151,7 +151,7 @@ def prepare(trial: Trial, folder: Path, people: list[dict[str, Any]]) -> str:
             "any": [
                 {"files": ["standing/*.jsonl", "s3://exports/audiences/"]},
                 {"query": {"name": "all"}},
-                # Its end is told by EventBridge: no sweeper comes by in this sandbox.
+                # EventBridge reports its end: no sweeper comes by in this sandbox.
                 {"sql": "SELECT user_id, platform, token FROM devices", "engine": "athena"},
             ]
         },

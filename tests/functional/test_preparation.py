@@ -123,7 +123,7 @@ def test_a_stored_query_and_a_combination(trial: Trial, tmp_path: Path) -> None:
 
 
 def test_a_query_of_athena(trial: Trial, tmp_path: Path) -> None:
-    """The sample: started, left, told of by EventBridge, fetched and sent; what it refuses is the run's reason."""
+    """The sample: started, left, reported by EventBridge, fetched and sent; what it refuses is the run's reason."""
     trial.gateways.reset()
     trial.stock()
     path = Path("events/batches/query-athena.json")
@@ -134,8 +134,8 @@ def test_a_query_of_athena(trial: Trial, tmp_path: Path) -> None:
     assert len({row["user_id"] for row in trial.rows(lane.run_id)}) == lane.account.users > 2
     assert devices_of(trial, lane.run_id) == devices_of(trial, same.run_id)
     function = trial.sandbox.function("AudienceFunction").name
-    told = [json.loads(line) for line in trial.sandbox.lambda_.log_lines(function, 200) if '"ended_query"' in line]
-    assert {one["run_id"] for one in told} == {lane.run_id}
+    reported = [json.loads(line) for line in trial.sandbox.lambda_.log_lines(function, 200) if '"ended_query"' in line]
+    assert {one["run_id"] for one in reported} == {lane.run_id}
     sql = {"sql": "SELECT user_id, platform, tokn FROM devices", "engine": "athena"}
     lane = finish(trial, drop(trial, tmp_path, "wrong-athena", sql))
     assert lane.status == "failed"

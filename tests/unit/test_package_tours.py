@@ -10,7 +10,7 @@ import pytest
 TOURS = ("audience", "composition", "content", "entries", "lifecycle", "model", "sending")
 
 
-@pytest.mark.parametrize("name", ["notifier", *(f"notifier.{package}" for package in TOURS)])
+@pytest.mark.parametrize("name", ["notifier", "schedules", *(f"notifier.{package}" for package in TOURS)])
 def test_a_tour_names_every_module(name: str) -> None:
     """A reader of the package's docstring finds every module in it, and no module that is not there."""
     package = importlib.import_module(name)

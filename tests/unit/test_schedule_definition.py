@@ -268,7 +268,7 @@ class TestPlayed:
         assert "queries/day-2-engagement.sql" in player.without_audience
 
     def test_heartbeat(self, tmp_path: Path) -> None:
-        """The synthetic campaign: once a day in UTC, to a test device, rehearsed until somebody wants it on a phone."""
+        """The synthetic campaign: once a day in UTC, to a test device, rehearsed until it is wanted on a phone."""
         schedule = read_schedule("heartbeat", HEARTBEAT.read_bytes())
         assert schedule.campaign["dry_run"] is True
         path = tmp_path / "heartbeat.json"
