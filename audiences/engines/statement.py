@@ -53,7 +53,7 @@ def judged(database: duckdb.DuckDBPyConnection, text: str, tables: Collection[st
     if any(_NO_PARAMETER.fullmatch(name) for name in parameters):
         raise Refused("a parameter without a name", "write $name instead of ? and $1")
     # Names compare without case, as DuckDB compares them.
-    _refuse_others(_tree(database, text), {name.lower() for name in tables})
+    _refuse_others(_tree(database, text), {name.lower() for name in tables}, _catalog_views(database))
     return parameters
 
 
@@ -67,7 +67,13 @@ def _tree(database: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
     return tree
 
 
-def _refuse_others(tree: dict[str, Any], tables: set[str]) -> None:
+def _catalog_views(database: duckdb.DuckDBPyConnection) -> set[str]:
+    """The names by which DuckDB's own catalog can be read without a schema, as `sqlite_master` and `pg_class`."""
+    rows = database.execute("SELECT lower(view_name) FROM duckdb_views() WHERE internal").fetchall()
+    return {str(name) for (name,) in rows}
+
+
+def _refuse_others(tree: dict[str, Any], tables: set[str], catalog: set[str]) -> None:
     """Refuse whatever reads from anywhere but the tables and the statement's own WITH."""
     nodes = list(_nodes(tree))
     # Names that WITH defines, in the three forms that the tree has for them.
@@ -87,6 +93,10 @@ def _refuse_others(tree: dict[str, Any], tables: set[str]) -> None:
         # A whole query as a node of another kind: DELETE or INSERT within WITH.
         elif kind.endswith("_NODE") and "cte_map" in node and kind not in _QUERIES:
             raise Refused("a statement that writes, within the SELECT", "write a SELECT that only reads")
+    # Scopes are not followed: a name that WITH defines somewhere is allowed everywhere. Where it is not in scope DuckDB
+    # finds no table of it, unless its catalog has one.
+    if taken := sorted(named & catalog):
+        raise Refused(f"WITH {taken[0]}: that is a name of DuckDB's own", "choose another name")
 
 
 def _judge_table(node: dict[str, Any], tables: set[str], named: set[str]) -> None:

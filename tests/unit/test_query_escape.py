@@ -117,6 +117,8 @@ ATTEMPTS = {
     "SELECT * FROM SECRET_ROWS": "there is no table SECRET_ROWS",
     "SELECT * FROM duckdb_tables": "there is no table duckdb_tables",
     "SELECT * FROM pg_class": "there is no table pg_class",
+    "SELECT *, (WITH sqlite_master AS (SELECT 1 AS n) SELECT n FROM sqlite_master) FROM sqlite_master": "DuckDB's own",
+    "SELECT *, (WITH PG_Tables AS (SELECT 1 AS n) SELECT n FROM pg_tables) FROM pg_tables": "DuckDB's own",
     "SELECT * FROM information_schema.tables": "information_schema.tables is in another schema",
     "SELECT * FROM pg_catalog.pg_settings": "pg_catalog.pg_settings is in another schema",
     "SELECT * FROM system.main.duckdb_settings": "is in another schema",
