@@ -4,7 +4,7 @@ import codecs
 import re
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Protocol
+from typing import TypeAlias
 
 import msgspec
 
@@ -28,28 +28,6 @@ SMALL_PIECE_BYTES = 2048
 """Text that a short list's parser gets at once: what it returns as `rest` has to be copied."""
 
 
-class Parser(Protocol):
-    """A format's parser: `ArrayParser`, `LineParser`, `ValueParser` or `_UsersParser`."""
-
-    @property
-    def count(self) -> int:
-        """Records so far."""
-
-    @property
-    def offset(self) -> int:
-        """The offset in the text of the first byte that is not parsed yet."""
-
-    def feed(self, text: bytes, *, final: bool = False) -> list[object]:
-        """The records that these bytes complete. With `final` nothing follows."""
-
-    def salvage(self) -> list[object]:
-        """Records that are complete and not taken yet, also after a fault."""
-
-    @property
-    def rest(self) -> bytes | None:
-        """The text that another parser has to read; None as long as this one can go on."""
-
-
 class _UsersParser(DocumentParser):
     """A part that is an object with `users`. At its end `rest` is set to the text after it."""
 
@@ -64,6 +42,12 @@ class _UsersParser(DocumentParser):
             raise self._broken("no `users`")
         self.rest, self._text = self._text, b""
         return True
+
+
+Parser: TypeAlias = ArrayParser | LineParser | ValueParser | _UsersParser
+"""A format's parser. `feed` takes bytes and returns the records that they complete; `salvage` returns those that are
+complete and not taken yet, also after a fault; `rest` is the text that another parser has to read, once this one has
+come to its end."""
 
 
 class PartParser:

@@ -30,13 +30,12 @@ from notifier.audience import (
 from notifier.audience.ranges import read_ranges
 from notifier.audience.unused import keep_for_run
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
-from notifier.lifecycle.lane_plan import PreparedAudience
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.cut import CUT_VERSION, CutParts
 from notifier.model.ledger import Ledger
-from notifier.model.preparation import MANIFEST_VERSION, ManifestPart, ManifestParts
+from notifier.model.preparation import MANIFEST_VERSION, DivisibleAudience, ManifestPart, ManifestParts
 from notifier.model.run import Source
 from notifier.model.span import Span
 from notifier.sending.batch_source import BrokenInput, ChangedInput, InputUnreachable, SuppressionUnreadable
@@ -170,7 +169,7 @@ class S3Library:
             pinned = pin(self._client, self._bucket, key)
             return _manifest_in(pinned.name, b"".join(read_ranges(self._client, pinned, 0, time.sleep)), kind, version)
 
-    def prepared_audience(self, manifest: str) -> PreparedAudience:
+    def divisible_audience(self, manifest: str) -> DivisibleAudience:
         """How a prepared audience, or its final cut, can be divided. Raises NotAdmitted."""
         with self._refusing():
             pinned = pin(self._client, self._bucket, manifest)
@@ -182,7 +181,7 @@ class S3Library:
         devices = Counter[str]()
         for by_gateway in found.counts.devices.values():
             devices.update(by_gateway)
-        return PreparedAudience(found.parts, dict(devices))
+        return DivisibleAudience(found.parts, dict(devices))
 
     def stream(self, admitted: AdmittedCampaign, cursor: Cursor, span: Span | None = None) -> GuardedStream:
         """The users from a cursor on; of one lane of several to the end of what it sends."""

@@ -5,7 +5,15 @@ default: these are plain templates. All others are rendered by Liquid itself (`n
 imported only if a text has a placeholder.
 """
 
-from notifier.content.template import BadTemplate, PlainTemplate, Template, has_placeholder
+from typing import TYPE_CHECKING, TypeAlias
+
+from notifier.content.template import BadTemplate, PlainTemplate, has_placeholder
+
+if TYPE_CHECKING:
+    from notifier.content.liquid import LiquidTemplate
+
+Template: TypeAlias = "PlainTemplate | LiquidTemplate"
+"""A compiled text; a LiquidTemplate if only Liquid can render it."""
 
 MAX_SOURCE_CHARS = 20_000
 """A payload has at most 4,096 bytes, so a longer text is a mistake."""

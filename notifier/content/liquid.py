@@ -36,7 +36,7 @@ from notifier.content.liquid_limits import (
 )
 from notifier.content.liquid_limits import Template as BoundTemplateWithLimits
 from notifier.content.liquid_values import compared_operands, make_strict, number_in
-from notifier.content.template import AS_IN, BadTemplate, PlainTemplate, Slot, Template, UnfitValue, as_text, missing
+from notifier.content.template import AS_IN, BadTemplate, PlainTemplate, Slot, UnfitValue, as_text, missing
 from notifier.model.characters import is_blank
 from notifier.model.spelling import BrokenRecord
 
@@ -82,7 +82,10 @@ class _Environment(Environment):
 
 
 class LiquidTemplate:
-    """A text with conditions, loops or filters. Which attributes it needs is known only by rendering it."""
+    """A text with conditions, loops or filters. Its members are those of a `PlainTemplate`.
+
+    Which attributes it needs, and which it prints, is known only by rendering it.
+    """
 
     required: frozenset[str] = frozenset()
     names: frozenset[str] | None = None
@@ -118,7 +121,7 @@ def _environment() -> Environment:
 
 
 @lru_cache(maxsize=1_000)
-def compiled(source: str) -> Template:
+def compiled(source: str) -> PlainTemplate | LiquidTemplate:
     """The template of a text with placeholders: a PlainTemplate if that prints the same.
 
     Raises:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from notifier.content.compile import compiled
+from notifier.content.compile import Template, compiled
 from notifier.content.languages import chain_of
-from notifier.content.template import Template, as_text, has_placeholder, missing
+from notifier.content.template import as_text, has_placeholder, missing
 from notifier.content.template_faults import template_faults
 from notifier.content.texts import SHOWN_FIELDS, arms_of, by_tag, fields_of, in_language, key_of, sources_of
 from notifier.model.campaign import BrokenCampaign, Campaign, Message

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -50,33 +49,6 @@ class UnfitValue(BrokenRecord):
         return UnfitValue(self._problem, self._value, self._mend, name)
 
 
-class Template(Protocol):
-    """A compiled text: a `PlainTemplate`, or a `LiquidTemplate` if only Liquid can render it."""
-
-    @property
-    def required(self) -> frozenset[str]:
-        """Attributes without which it cannot be filled in; empty for a LiquidTemplate."""
-
-    @property
-    def names(self) -> frozenset[str] | None:
-        """The attributes that it prints; None for a LiquidTemplate."""
-
-    @property
-    def roots(self) -> frozenset[str]:
-        """Every attribute that the text mentions, also where it may be missing."""
-
-    @property
-    def unquoted(self) -> frozenset[str]:
-        """Those of `roots` that may be texts without their quotes: `default: there`."""
-
-    @property
-    def always_visible(self) -> bool:
-        """Whether a reader sees something, whatever the attributes are."""
-
-    def render(self, values: Mapping[str, object]) -> str:
-        """The text for one recipient. Raises BrokenRecord naming the attribute that is missing."""
-
-
 class Slot(Struct, frozen=True):
     """A position at which one attribute is printed, or `default` if the attribute is missing or empty."""
 
@@ -99,14 +71,19 @@ class PlainTemplate:
     """A text that only prints attributes."""
 
     unquoted = frozenset[str]()
+    """Those of `roots` that may be texts without their quotes: `default: there`. Of a plain text none."""
 
     def __init__(self, pieces: tuple[str | Slot, ...]) -> None:
         self._pieces = pieces
         slots = [piece for piece in pieces if isinstance(piece, Slot)]
         self.required = frozenset(slot.name for slot in slots if slot.default is None)
+        """Attributes without which it cannot be filled in."""
         self.roots = frozenset(slot.name for slot in slots)
+        """Every attribute that the text mentions, also where it may be missing."""
         self.names: frozenset[str] | None = self.roots
+        """The attributes that it prints."""
         self.always_visible = any(not is_blank(piece) for piece in pieces if isinstance(piece, str))
+        """Whether a reader sees something, whatever the attributes are."""
 
     def render(self, values: Mapping[str, object]) -> str:
         """The text for one recipient. Raises BrokenRecord naming the attribute that is missing."""

@@ -14,10 +14,11 @@ from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.audience_request import has_free_sql, read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.model.cut import CutParts
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.ledger import Ledger
 from notifier.model.plurals import counted
-from notifier.model.preparation import IN_BATCH_FILE, LANES, PreparationState
+from notifier.model.preparation import IN_BATCH_FILE, LANES, DivisibleAudience, PreparationState
 from notifier.model.run import Run, Source
 from notifier.sending.batch_source import BrokenInput, Stream
 from notifier.sending.results import Results
@@ -100,6 +101,14 @@ class Library(Protocol):
         Args:
             manifest: its key in the stack's bucket.
         """
+        ...
+
+    def divisible_audience(self, manifest: str) -> DivisibleAudience:
+        """How a prepared audience, or its final cut, can be divided among lanes. Raises NotAdmitted."""
+        ...
+
+    def cut_parts(self, manifest: str) -> CutParts:
+        """What the final cut left of a prepared audience. Raises NotAdmitted."""
         ...
 
     def stream_from_start(self, admitted: AdmittedCampaign) -> Stream:

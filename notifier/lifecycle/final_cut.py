@@ -5,11 +5,10 @@ cannot count that user again; whoever is suppressed only later is left out, and 
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
-from notifier.lifecycle.admission import STATE_GONE, AdmittedCampaign, NotAdmitted, StillPreparing
+from notifier.lifecycle.admission import STATE_GONE, AdmittedCampaign, Library, NotAdmitted, StillPreparing
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.cut import CutParts
@@ -22,14 +21,6 @@ CUT = "cut"
 """The name of the stored cut under `state/`."""
 
 
-class CutLibrary(Protocol):
-    """What reads a cut's manifest."""
-
-    def cut_parts(self, manifest: str) -> CutParts:
-        """What is left of the audience. Raises NotAdmitted."""
-        ...
-
-
 class FinalCut:
     """Has the audience of a run cut when the run begins.
 
@@ -37,7 +28,7 @@ class FinalCut:
         now: seconds since the epoch.
     """
 
-    def __init__(self, library: CutLibrary, results: Results, ledger: Ledger, now: Callable[[], float]) -> None:
+    def __init__(self, library: Library, results: Results, ledger: Ledger, now: Callable[[], float]) -> None:
         self._library = library
         self._results = results
         self._ledger = ledger

@@ -4,14 +4,13 @@ Only a prepared audience is spread: its manifest says with which record each par
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import msgspec
 
-from notifier.lifecycle.admission import STATE_GONE, AdmittedCampaign, NotAdmitted
+from notifier.lifecycle.admission import STATE_GONE, AdmittedCampaign, Library, NotAdmitted
 from notifier.model.campaign import Campaign
 from notifier.model.ledger import Ledger
-from notifier.model.preparation import ManifestPart, PreparationState
+from notifier.model.preparation import PreparationState
 from notifier.model.run import Lane, Run
 from notifier.model.span import MAX_LANES, Span, spans_of
 from notifier.sending.results import Results
@@ -27,27 +26,6 @@ MOST_BY_RULE = 16
 """More lanes than this are opened only for a campaign that asks for them."""
 
 
-class PreparedAudience(msgspec.Struct, frozen=True):
-    """A manifest, of a prepared audience or of its final cut, as far as it says how the audience can be divided."""
-
-    parts: tuple[ManifestPart, ...]
-    devices: dict[str, int] = {}
-    """By gateway."""
-
-    @property
-    def end(self) -> int:
-        """How many records there are: the number after that of the last."""
-        return max((part.first_record + part.users for part in self.parts), default=0)
-
-
-class AudienceManifests(Protocol):
-    """What reads them."""
-
-    def prepared_audience(self, manifest: str) -> PreparedAudience:
-        """The manifest with this key. Raises NotAdmitted."""
-        ...
-
-
 class LanePlan:
     """Plans the lanes of runs.
 
@@ -57,12 +35,12 @@ class LanePlan:
 
     def __init__(
         self,
-        manifests: AudienceManifests,
+        library: Library,
         results: Results,
         ledger: Ledger,
         room: Callable[[], int] = lambda: MAX_LANES,
     ) -> None:
-        self._manifests = manifests
+        self._library = library
         self._results = results
         self._ledger = ledger
         self._room = room
@@ -92,12 +70,12 @@ class LanePlan:
         preparation = self._ledger.read_preparation(run.run_id)
         if preparation is None or preparation.state is not PreparationState.PREPARED:
             return ()
-        found = self._manifests.prepared_audience(preparation.manifest)
+        found = self._library.divisible_audience(preparation.manifest)
         # The parts that the run sends, and no others: the lanes would be those of another audience.
         if not found.parts or tuple(part.pinned for part in found.parts) != admitted.parts:
             return ()
         # The final cut's manifest has no counts. Those of the audience that was cut are near enough for a rule.
-        devices = found.devices or self._manifests.prepared_audience(admitted.prepared).devices
+        devices = found.devices or self._library.divisible_audience(admitted.prepared).devices
         wanted = wanted_lanes(admitted.campaign, devices)
         if wanted == 1:
             return ()

@@ -124,6 +124,19 @@ class ManifestPart(msgspec.Struct, frozen=True):
         return PinnedObject(self.bucket, self.key, self.version_id, self.etag, self.bytes)
 
 
+class DivisibleAudience(msgspec.Struct, frozen=True):
+    """A manifest, of a prepared audience or of its final cut, as far as it says how the audience can be divided."""
+
+    parts: tuple[ManifestPart, ...]
+    devices: dict[str, int] = {}
+    """By gateway."""
+
+    @property
+    def end(self) -> int:
+        """How many records there are: the number after that of the last."""
+        return max((part.first_record + part.users for part in self.parts), default=0)
+
+
 class ManifestParts(msgspec.Struct, frozen=True):
     """The manifest of a prepared audience, as far as the worker reads it. `audiences.manifest` writes it."""
 

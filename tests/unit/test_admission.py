@@ -6,46 +6,17 @@ import msgspec
 import pytest
 
 from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedCampaign, NotAdmitted, StillPreparing
-from notifier.model.batch_file import PinnedObject
-from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import Holdout
 from notifier.model.preparation import PreparationState
-from notifier.model.run import Lane, Run, Source, UnfinishedClaim, source_of
+from notifier.model.run import Lane, Run, UnfinishedClaim, source_of
 from notifier.model.spelling import BrokenRecord
-from tests.twins.audience import MemoryAudience
 from tests.twins.hop_factory import users
 from tests.twins.ledger import MemoryLedger
+from tests.twins.library import MemoryLibrary
 from tests.twins.settlements import MemoryResults
 
 RUN = Run("r1", source_of("drop", "batches/a.json", "v1", "e1"), 7)
-
-
-class Shelf:
-    """A library with one batch file, which names its audience."""
-
-    def __init__(self) -> None:
-        self.campaign = {"id": "c", "message": {"title": "t", "body": "b"}}
-        self.audience: dict[str, Any] = {"parts": [{"key": "audiences/u.json"}]}
-        self.asked: list[str] = []
-        self.parts: list[list[Any]] = [users(3)]
-
-    def head(self, source: Source) -> Any:
-        return self
-
-    def pin_source(self, source: Source) -> Any:
-        raise AssertionError("the file names its audience")
-
-    def pin_parts(self, audience: Audience, bucket: str, field: str) -> tuple[Any, ...]:
-        self.asked.append(field)
-        return tuple(PinnedObject(bucket, part.key, None, "e", 1) for part in audience.parts)
-
-    def prepared_parts(self, manifest: str) -> tuple[Any, ...]:
-        self.asked.append(manifest)
-        return (PinnedObject("b", "audiences/prepared/x/attempt=1/part-00000.jsonl", "v", "e", 1),)
-
-    def stream_from_start(self, admitted: AdmittedCampaign) -> MemoryAudience:
-        return MemoryAudience(self.parts, Cursor())
 
 
 class World:
@@ -55,14 +26,14 @@ class World:
         self.ledger = MemoryLedger(lambda: 5.0)
         self.ledger.open_run(RUN)
         self.results = MemoryResults()
-        self.shelf = Shelf()
+        self.library = MemoryLibrary()
         self.may_prepare = self.may_run_sql = True
         self.holdout = Holdout(500)
 
     def open(self, *, begun: bool = False) -> AdmittedCampaign:
         """One hop's opening."""
         opening = Admission(
-            self.shelf,
+            self.library,
             self.results,
             self.ledger,
             lambda _: (),
@@ -84,7 +55,7 @@ def test_a_run_is_opened_once() -> None:
     """The first hop reads the file, later ones what it stored; the ledger says when that was."""
     world = World()
     assert world.open() == world.open(begun=True)
-    assert world.shelf.asked == ["audience"]
+    assert world.library.asked == ["audience"]
     run = world.ledger.read_run("r1")
     assert run is not None
     assert run.opened_at_ms == 5_000
@@ -102,7 +73,7 @@ def test_the_holdout_of_the_moment_when_it_begins() -> None:
 def test_nobody_is_held_out_of_tests_and_essential_campaigns(members: dict[str, Any]) -> None:
     """They reach everybody in their file."""
     world = World()
-    world.shelf.campaign = {"id": "c", "message": {"title": "t", "body": "b"}, **members}
+    world.library.campaign = {"id": "c", "message": {"title": "t", "body": "b"}, **members}
     assert world.open().holdout == Holdout(0)
 
 
@@ -113,7 +84,7 @@ def test_a_run_whose_state_is_gone_is_not_opened_again() -> None:
     world.expire()
     with pytest.raises(NotAdmitted, match=r"^state_gone: "):
         world.open()
-    assert world.shelf.asked == ["audience"]
+    assert world.library.asked == ["audience"]
 
 
 def test_a_run_of_the_release_before_whose_state_is_gone() -> None:
@@ -133,7 +104,7 @@ def test_killed_between_the_state_and_the_note() -> None:
     run = world.ledger.read_run("r1")
     assert run is not None
     assert run.opened_at_ms == 6_000
-    assert world.shelf.asked == ["audience"]
+    assert world.library.asked == ["audience"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +125,7 @@ def test_what_says_that_a_run_has_begun(lane: Lane, begun: bool) -> None:
 def test_a_text_that_no_record_can_fill_in_is_refused_before_anything_is_sent() -> None:
     """A word without its quotes is taken for an attribute; the run does not begin, and says where."""
     world = World()
-    world.shelf.campaign = {"id": "c", "message": {"title": "t", "body": "Hi {{ first_name | default: there }}"}}
+    world.library.campaign = {"id": "c", "message": {"title": "t", "body": "Hi {{ first_name | default: there }}"}}
     with pytest.raises(NotAdmitted, match=r"campaign\.message\.body: `there` is no attribute of anybody"):
         world.open()
 
@@ -180,7 +151,7 @@ NOBODY: list[tuple[list[list[Any]], str]] = [
 def test_an_audience_that_nobody_can_be_reached_by_is_refused(parts: list[list[Any]], reason: str) -> None:
     """However small it is: a run of it would be completed without having done anything. The first reasons are named."""
     world = World()
-    world.shelf.parts = parts
+    world.library.parts = parts
     with pytest.raises(NotAdmitted) as refused:
         world.open()
     assert str(refused.value) == reason
@@ -190,7 +161,7 @@ def test_an_audience_that_nobody_can_be_reached_by_is_refused(parts: list[list[A
 def test_one_device_is_enough() -> None:
     """A small file is not refused for the records that are broken in it."""
     world = World()
-    world.shelf.parts = [[7] * 60, [], [7] * 30 + users(1)]
+    world.library.parts = [[7] * 60, [], [7] * 30 + users(1)]
     assert world.open().parts
 
 
@@ -203,7 +174,7 @@ def ended(world: World, state: PreparationState, **members: Any) -> None:
 def test_an_audience_is_prepared_before_the_id_is_taken() -> None:
     """Named, then prepared, then judged, then taken: each claim until then finds it under way."""
     world = World()
-    world.shelf.audience = {"files": ["audiences/x/"]}
+    world.library.audience = {"files": ["audiences/x/"]}
     for _ in range(2):
         with pytest.raises(StillPreparing, match=r"^preparing: "):
             world.open()
@@ -218,7 +189,7 @@ def test_an_audience_is_prepared_before_the_id_is_taken() -> None:
     ended(world, PreparationState.PREPARED, manifest="audiences/prepared/x/_manifest.json")
     admitted = world.open()
     assert [part.key for part in admitted.parts] == ["audiences/prepared/x/attempt=1/part-00000.jsonl"]
-    assert world.shelf.asked == ["audiences/prepared/x/_manifest.json"]
+    assert world.library.asked == ["audiences/prepared/x/_manifest.json"]
     assert world.ledger.preparations["r1"].due_at_ms is None, "the worker has seen it"
     assert not world.ledger.take_campaign("c", "another", again=False)
 
@@ -226,7 +197,7 @@ def test_an_audience_is_prepared_before_the_id_is_taken() -> None:
 def test_a_preparation_that_failed_fails_the_run() -> None:
     """With its reason; the id stays free for the mended file."""
     world = World()
-    world.shelf.audience = {"query": {"name": "follows-brands"}}
+    world.library.audience = {"query": {"name": "follows-brands"}}
     with pytest.raises(StillPreparing):
         world.open()
     ended(world, PreparationState.FAILED, reason="queries/follows-brands.sql, line 3: no column `brand`")
@@ -246,7 +217,7 @@ def test_a_preparation_that_failed_fails_the_run() -> None:
 def test_what_is_never_prepared(may_prepare: bool, may_run_sql: bool, audience: dict[str, Any], reason: str) -> None:
     """Nothing is asked of the audience function."""
     world = World()
-    world.may_prepare, world.may_run_sql, world.shelf.audience = may_prepare, may_run_sql, audience
+    world.may_prepare, world.may_run_sql, world.library.audience = may_prepare, may_run_sql, audience
     with pytest.raises(NotAdmitted, match=reason):
         world.open()
     assert world.ledger.preparations == {}

@@ -15,24 +15,13 @@ from notifier.model.cut import CutParts, Window
 from notifier.model.preparation import ManifestPart, PreparationState, Stage
 from notifier.model.run import Lane, Run, source_of
 from tests.twins.ledger import MemoryLedger
+from tests.twins.library import MemoryLibrary
 from tests.twins.settlements import MemoryResults
 
 RUN = Run("r1", source_of("drop", "batches/a.json", "v1", "e1"), 7)
 PART = ManifestPart("b", "audiences/cut/run_id=r1/attempt=1/window=000/part-00000.jsonl", "e", 9, 2, "v")
 CUT = CutParts(1, (PART,), (Window(0, 0, 1, 2),), {"suppressed": 3, "exclude": 1})
 LIST = PinnedObject("b", "lists/x.json", None, "e", 5)
-
-
-class Shelf:
-    """The cut's manifest."""
-
-    def __init__(self) -> None:
-        self.read: list[str] = []
-
-    def cut_parts(self, manifest: str) -> CutParts:
-        """It."""
-        self.read.append(manifest)
-        return CUT
 
 
 class World:
@@ -43,14 +32,14 @@ class World:
         self.ledger = MemoryLedger(lambda: self.now)
         self.ledger.open_run(RUN)
         self.results = MemoryResults()
-        self.shelf = Shelf()
+        self.library = MemoryLibrary(CUT)
         read = read_campaign({"id": "c", "message": {"title": "t"}, **campaign})
         part = PinnedObject("b", "audiences/prepared/x/attempt=1/part-00000.jsonl", "v", "e", 1)
         self.admitted = AdmittedCampaign(read, (part,), False, (LIST,), False, prepared="audiences/prepared/x/m")
 
     def of(self, *, begun: bool = False) -> AdmittedCampaign:
         """What a hop is given."""
-        return FinalCut(self.shelf, self.results, self.ledger, lambda: self.now).of(RUN, self.admitted, begun=begun)
+        return FinalCut(self.library, self.results, self.ledger, lambda: self.now).of(RUN, self.admitted, begun=begun)
 
     def prepare(self) -> None:
         """The audience is prepared, and the worker has seen it."""
@@ -81,7 +70,7 @@ def test_it_is_made_when_the_run_begins() -> None:
     for begun in (False, True):
         found = world.of(begun=begun)
         assert (found.parts, found.exclude, found.excluded_by) == ((PART.pinned,), (), CUT.excluded_by)
-    assert world.shelf.read == ["audiences/cut/run_id=r1/_manifest.json"]
+    assert world.library.asked == ["audiences/cut/run_id=r1/_manifest.json"]
     assert world.ledger.preparations["r1"].due_at_ms is None, "the worker has seen it"
 
 

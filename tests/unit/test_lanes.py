@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.lifecycle.admission import AdmittedCampaign
-from notifier.lifecycle.lane_plan import DEVICES_A_LANE, MOST_BY_RULE, LanePlan, PreparedAudience, wanted_lanes
+from notifier.lifecycle.lane_plan import DEVICES_A_LANE, MOST_BY_RULE, LanePlan, wanted_lanes
 from notifier.model.account import Account
 from notifier.model.campaign import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
-from notifier.model.preparation import ManifestPart, Preparation, PreparationState
+from notifier.model.preparation import DivisibleAudience, ManifestPart, Preparation, PreparationState
 from notifier.model.run import Control, Ending, Lane, LaneState, Run, UnfinishedClaim, source_of
 from notifier.model.span import MAX_LANES, Span, spans_of
 from notifier.model.summary import summary_of
 from notifier.model.whole_run import as_one, slowest
 from tests.twins.ledger import MemoryLedger
+from tests.twins.library import MemoryLibrary
 from tests.twins.settlements import MemoryResults
 
 ONLY_LANE = Lane("r")
@@ -80,19 +81,14 @@ class TestPlan:
         ledger, results = MemoryLedger(lambda: 5.0), MemoryResults()
         ledger.preparations["r"] = Preparation("r", PreparationState.PREPARED, "{}", "b", manifest="m")
 
-        class Manifests:
-            def prepared_audience(self, manifest: str) -> PreparedAudience:
-                # The cut's has the parts, that of the audience before it the counts.
-                return {
-                    "m": PreparedAudience(parts),
-                    "before": PreparedAudience((), {"apns": 3 * DEVICES_A_LANE}),
-                }[manifest]
+        # The cut's has the parts, that of the audience before it the counts.
+        manifests = {"m": DivisibleAudience(parts), "before": DivisibleAudience((), {"apns": 3 * DEVICES_A_LANE})}
 
         pinned = tuple(part.pinned for part in parts)
         admitted = AdmittedCampaign(campaign(**{"lanes": 4, **members}), pinned, False, (), False, prepared="before")
 
         def plan(lane: Lane = ONLY_LANE, admitted: AdmittedCampaign = admitted, room: int = room) -> tuple[Span, ...]:
-            return LanePlan(Manifests(), results, ledger, lambda: room).of(RUN, lane, admitted)
+            return LanePlan(MemoryLibrary(divisible=manifests), results, ledger, lambda: room).of(RUN, lane, admitted)
 
         return plan, results
 
