@@ -1,6 +1,6 @@
 """Who is left out when a run begins, and why: a list of rules, of which the first that applies gives the reason.
 
-Precedence: broken, exclude list, suppressed, holdout, capped or too late, arm. What is broken is not in a prepared
+Precedence: broken, exclude list, suppressed, holdout, the experiment's other part, capped or too late, arm. What is broken is not in a prepared
 audience any more, or is judged by the worker, which alone renders; the arm is the worker's, too.
 """
 
@@ -13,6 +13,7 @@ from notifier.audience import IdSet
 from notifier.audience.ids import hash_of
 from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED
 from notifier.model.holdout import NOBODY, Holdout
+from notifier.model.remainder import OtherPart
 
 
 class PreparedUser(msgspec.Struct, frozen=True, gc=False):
@@ -32,11 +33,16 @@ Rule = Callable[[PreparedUser], str | None]
 """Why a user is left out; None if the rule does not apply."""
 
 
-def rules_of(exclude: IdSet, suppressed: IdSet, holdout: Holdout = NOBODY) -> tuple[Rule, ...]:
+def rules_of(
+    exclude: IdSet, suppressed: IdSet, holdout: Holdout = NOBODY, other_part: OtherPart | None = None
+) -> tuple[Rule, ...]:
     """The rules in their order. A list without an entry is no rule: it would be looked up in vain for each user."""
     lists = ((exclude, EXCLUDE), (suppressed, SUPPRESSED))
     found = tuple(Listed(ids, reason) for ids, reason in lists if len(ids))
-    return (*found, HeldOut(holdout)) if holdout.hundredths else found
+    hashed: tuple[Rule, ...] = (HeldOut(holdout),) if holdout.hundredths else ()
+    # Before the caps: whom the other run of the experiment has is not capped in this one.
+    tested: tuple[Rule, ...] = (Parted(other_part),) if other_part is not None else ()
+    return (*found, *hashed, *tested)
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -56,6 +62,15 @@ class HeldOut(msgspec.Struct, frozen=True):
 
     def __call__(self, user: PreparedUser) -> str | None:
         return HOLDOUT if user.user_id in self.holdout else None
+
+
+class Parted(msgspec.Struct, frozen=True):
+    """The rule that of an experiment with a winner each run has its own part of the users."""
+
+    other_part: OtherPart
+
+    def __call__(self, user: PreparedUser) -> str | None:
+        return self.other_part.reason if user.user_id in self.other_part else None
 
 
 def reason_by_id(rules: Sequence[Rule]) -> Callable[[bytes], str | None] | None:

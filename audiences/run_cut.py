@@ -21,6 +21,7 @@ from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.preparation import Preparation
+from notifier.model.remainder import other_part_of
 from notifier.model.run import state_key
 
 
@@ -78,7 +79,9 @@ class S3Cutter:
             attempt=time.time_ns() // 1_000_000,
             prepared=began.prepared,
             parts=prepared.parts,
-            rules=rules_of(self._excluded(began), self._suppressed(began), began.holdout),
+            rules=rules_of(
+                self._excluded(began), self._suppressed(began), began.holdout, other_part_of(began.campaign)
+            ),
             as_of=as_of,
             # All parts but the last are full.
             max_users=prepared.parts[0].users if len(prepared.parts) > 1 else MAX_USERS_IN_PART,

@@ -12,6 +12,7 @@ from notifier.model.campaign import Campaign
 from notifier.model.cursor import Cursor
 from notifier.model.exchange import Transport
 from notifier.model.ledger import Ledger
+from notifier.model.remainder import other_part_of
 from notifier.model.run import Lane
 from notifier.model.runtime import Clock, Deadline
 from notifier.sending.answers import OnAnswer
@@ -125,7 +126,8 @@ def make_hop(
 def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -> SourceOpener:
     arms = Arms(campaign.salt, campaign.arms)
     renderer = Renderer(campaign)
-    builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, users.excluded, users.suppressed, users.holdout)
+    left_out = (users.excluded, users.suppressed, users.holdout, other_part_of(campaign))
+    builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, *left_out)
 
     def open_audience(checkpoint: Checkpoint, settled: Mapping[int, Account]) -> AudienceBatches:
         # Late: only after the settled batches are listed, so that a rest or a cancel costs no request for the audience.

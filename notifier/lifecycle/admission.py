@@ -29,6 +29,7 @@ MAX_BROKEN_SHARE = 0.2
 """If more of them are broken, it is the wrong file."""
 EXEMPT_BELOW = 100
 """Files with fewer records may have any share of broken ones: a test file often has."""
+_HOUR_MS = 3_600_000
 WAIT_S = 1.0
 """The first records are waited for in steps of this."""
 STATE = "campaign"
@@ -187,6 +188,9 @@ class Admission:
         self._ledger.name_campaign(run.run_id, campaign.id)
         prepared = ""
         added: dict[str, object] = {LANES: campaign.lanes} if (campaign.lanes or 1) > 1 else {}
+        if campaign.winner is not None and head.audience is None:
+            # A second run sends to the same users: they are made an audience that both can name.
+            added = {LANES: campaign.lanes or 1}
         is_inline = head.audience is None and not added
         if is_inline:
             parts: tuple[PinnedObject, ...] = (self._library.pin_source(run.source),)
@@ -205,6 +209,9 @@ class Admission:
                 f"campaign_exists: campaign {campaign.id!r} was sent by another run already; "
                 "give it a new id; campaign.again: true sends it to everybody in the file once more"
             )
+        if campaign.winner is not None and campaign.remainder_of is None and not rehearse:
+            # Before anything is sent: however the run ends, what becomes of the remainder is decided.
+            self._ledger.await_decision(run.run_id, campaign.winner.decide_after_h * _HOUR_MS)
         if not admitted.inline:
             self._ledger.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
         # Last: from here on no claim reads the batch file's head again.

@@ -14,7 +14,7 @@ The modules in the order of a run:
   it.
 - `keyed_id`: hashes of user ids for lists and trails that must not have the ids.
 - `user_rows`: consecutive rows of one user id are one user.
-- `arms`, `holdout`: which arm a user is in, and who gets no campaign at all.
+- `arms`, `holdout`, `remainder`: which arm a user is in, who gets no campaign, who is tested and who gets the winner.
 - `run`, `ledger`, `cursor`, `runtime`: the state of a run and its lanes, and how long an invocation may work.
 - `exchange`, `outcome`: a request to a gateway, what its answer means, and the rows that a run writes.
 - `membership`: the lanes that share a rate.

@@ -12,6 +12,10 @@ SUPPRESSED = "suppressed"
 """Why a user is excluded: in the standing suppression, which every run leaves out."""
 HOLDOUT = "holdout"
 """Why a user is excluded: among those who get no campaign at all."""
+REMAINDER = "remainder"
+"""Why a user is excluded from a test: the winner goes to them, in a run of its own."""
+TEST_PART = "test_part"
+"""Why a user is excluded from the remainder's run: the test had them."""
 _ACCEPTED = Outcome.ACCEPTED
 
 

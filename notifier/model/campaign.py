@@ -30,6 +30,10 @@ HUNDREDTHS = 10_000
 END = r"(?![\s\S])"
 """The end of a text in the regular expressions of Python and ECMAScript. Python's `$` also matches before a newline."""
 
+MAX_DECIDE_H = 336
+"""Two weeks: what the remainder is sent from is kept for longer (BatchFileDays, WorkDays)."""
+_MAX_ID_OF_TEST = 118
+"""The remainder's id is ten characters longer."""
 MAX_VARIANTS = 40
 """The counts of every arm of a batch have to fit into 2 KB of S3 metadata."""
 SHOWN_FAULTS = 20
@@ -185,6 +189,26 @@ class Goal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ] = None
 
 
+class Winner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A test first, and the winning arm to the remainder of the audience. Hours count from the test's last push."""
+
+    test_percent: Annotated[Percent, Meta(description="Of the users: the test part. At most two decimal places.")]
+    decide_after_h: Annotated[
+        int, Meta(ge=1, le=MAX_DECIDE_H, description="When the winner is decided, by the conversions up to then.")
+    ]
+    decide_by_h: Annotated[
+        int,
+        Meta(ge=1, le=MAX_DECIDE_H, description="Until when it waits for those conversions to be complete."),
+    ]
+    otherwise: Annotated[
+        Literal["control", "best", "stop"],
+        Meta(
+            description="Without evidence: `control`, the remainder gets nothing; `best`, the arm with the highest "
+            "rate, if each arm has a conversion; `stop`, a person decides."
+        ),
+    ] = "control"
+
+
 class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is sent, to which arms, within which limits."""
 
@@ -239,6 +263,13 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         ),
     ] = False
     goal: Annotated[Goal | None, Meta(description="What it is to bring about, for the report's verdict.")] = None
+    winner: Annotated[
+        Winner | None, Meta(description="A part of the users is tested, the others get what has won. Needs a goal.")
+    ] = None
+    remainder_of: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=64)] | None,
+        Meta(description="The test's run. Written by the notifier: this run leaves the test part out."),
+    ] = None
 
     @property
     def salt(self) -> str:
@@ -335,8 +366,31 @@ def _content_faults(campaign: Campaign) -> Iterator[Fault]:
         yield from _message_faults(variant.message, path)
         yield from _whole_message_faults(overridden(campaign.message, variant.message), path)
         yield from _translation_faults(campaign.message, variant.message, path)
+    yield from _winner_faults(campaign)
     if campaign.not_before and campaign.abort_after and campaign.abort_after <= campaign.not_before:
         yield Fault("campaign.abort_after", "not later than not_before: nothing would be sent")
+
+
+def _winner_faults(campaign: Campaign) -> Iterator[Fault]:
+    """Faults of an experiment whose winner goes to the remainder."""
+    winner = campaign.winner
+    if winner is None:
+        if campaign.remainder_of is not None:
+            yield Fault("campaign.remainder_of", "there is no winner, which says who was tested")
+        return
+    if campaign.goal is None:
+        yield Fault("campaign.winner", "without a goal nothing says what wins", "add campaign.goal")
+    if len(campaign.arms) < 2:
+        yield Fault("campaign.winner", "one arm: there is nothing to decide", "add a variant, or control_percent")
+    if not hundredths(winner.test_percent) or winner.test_percent == 100:
+        problem = f"{winner.test_percent!s:.20} leaves no test, or no remainder"
+        yield Fault("campaign.winner.test_percent", problem, "more than 0 and less than 100, at most two places")
+    if winner.decide_by_h < winner.decide_after_h:
+        yield Fault("campaign.winner.decide_by_h", "earlier than decide_after_h")
+    if campaign.test:
+        yield Fault("campaign.winner", "a test push has no winner", "leave it out")
+    if campaign.remainder_of is None and len(campaign.id) > _MAX_ID_OF_TEST:
+        yield Fault("campaign.id", f"longer than {_MAX_ID_OF_TEST} characters: the remainder's id is longer still")
 
 
 def _percent_faults(campaign: Campaign) -> Iterator[Fault]:
@@ -406,6 +460,7 @@ __all__ = [
     "Part",
     "Text",
     "Variant",
+    "Winner",
     "hundredths",
     "overridden",
     "read_audience",

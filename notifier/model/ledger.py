@@ -87,6 +87,10 @@ class Ledger(Protocol):
         """Which bytes were approved under this key, and by whom."""
         ...
 
+    def await_decision(self, run_id: str, after_ms: int) -> None:
+        """Enter that the winner of this test is to be decided, in so many milliseconds at the earliest. Repeatable."""
+        ...
+
     # -- preparations -------------------------------------------------------------------------------------------------
 
     def ask_for_preparation(self, run_id: str, request: str, bucket: str) -> Preparation:

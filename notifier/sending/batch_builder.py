@@ -10,6 +10,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.outcome import Invalid
 from notifier.model.recipient import Recipient
 from notifier.model.record_reading import read_recipient, user_id_in
+from notifier.model.remainder import OtherPart
 from notifier.model.spelling import BrokenRecord
 from notifier.model.user_rows import UserRows
 from notifier.sending.batch import NO_TEXTS, Batch, Push, endpoint_of
@@ -27,6 +28,7 @@ class BatchBuilder:
         excluded: the user ids of the campaign's exclude list.
         suppressed: the user ids that every run leaves out. They may be others in a later claim of the run.
         holdout: the user ids that get no campaign. The same in every claim of the run, which pins share and version.
+        other_part: of an experiment with a winner, those who are in its other run.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class BatchBuilder:
         excluded: Container[str] = frozenset(),
         suppressed: Container[str] = frozenset(),
         holdout: Container[str] = frozenset(),
+        other_part: OtherPart | None = None,
     ) -> None:
         self._run_id = run_id
         self._campaign_id = campaign_id
@@ -45,7 +48,9 @@ class BatchBuilder:
         self._renderer = renderer
         self._excluded = excluded
         self._suppressed = suppressed
-        self._holdout = holdout
+        # Those who are left out by a hash: the same in every claim. None of them is looked up where there is none.
+        parts = ((other_part, other_part.reason),) if other_part is not None else ()
+        self._left_out: tuple[tuple[Container[str], str], ...] = (((holdout, HOLDOUT),) if holdout else ()) + parts
 
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
         """The batch of these records.
@@ -81,27 +86,31 @@ class BatchBuilder:
         batch.settled_by_another = True
         return batch
 
+    def _why_left_out(self, user_id: str) -> str | None:
+        """The first reason that applies; None for a user who belongs to an arm."""
+        if user_id in self._excluded:
+            return EXCLUDE
+        if user_id in self._suppressed:
+            return SUPPRESSED
+        for users, reason in self._left_out:
+            if user_id in users:
+                return reason
+        return None
+
     def _take(self, batch: Batch, record: int, value: object, recipient: Recipient, user_rows: UserRows) -> None:
         for number, reason in recipient.broken_devices:
             note_invalid(batch, record, reason, value, number)
         if not recipient.devices:
             return
         account, user_id = batch.account, recipient.user_id
-        # Users are counted once however many rows they have; devices by row.
-        if user_id in self._excluded:
+        if (why := self._why_left_out(user_id)) is not None:
+            # Users are counted once however many rows they have; devices by row.
             if user_rows.counts_now():
-                batch.exclude(record, user_id, EXCLUDE)
-            return
-        if user_id in self._suppressed:
-            if user_rows.counts_now():
-                batch.exclude(record, user_id, SUPPRESSED)
-            # Suppression is read again at each claim: the devices keep their places, by which claims say whom they
-            # asked for.
-            batch.pass_over(len(recipient.devices))
-            return
-        if user_id in self._holdout:
-            if user_rows.counts_now():
-                batch.exclude(record, user_id, HOLDOUT)
+                batch.exclude(record, user_id, why)
+            if why == SUPPRESSED:
+                # Suppression is read again at each claim: the devices keep their places, by which claims say whom they
+                # asked for.
+                batch.pass_over(len(recipient.devices))
             return
         arm = self._arms.names[self._arms.index_of(user_id.encode())]
         account.arm(arm).assigned += user_rows.counts_now()

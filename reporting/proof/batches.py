@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from notifier.content.render import RenderedTexts, Renderer
-from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED, Account
+from notifier.model.account import EXCLUDE, HOLDOUT, REMAINDER, SUPPRESSED, TEST_PART, Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL, Campaign
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.outcome import DeadToken, Excluded, Outcome, Row
 from notifier.model.recipient import Recipient
+from notifier.model.remainder import other_part_of
 from notifier.model.run import batch_name
 from notifier.sending.batch import BATCH_SIZE, NO_TEXTS, Batch, Push
 from notifier.sending.batch_builder import BatchBuilder
@@ -35,6 +36,8 @@ _T = TypeVar("_T")
 _ROWS = msgspec.json.Decoder(Row)
 _EXCLUDED = msgspec.json.Decoder(Excluded)
 _DEAD = msgspec.json.Decoder(DeadToken)
+_COMPUTED = (EXCLUDE, HOLDOUT, REMAINDER, TEST_PART)
+"""Reasons that follow from the campaign and what the run has pinned."""
 
 
 class _Deferred(msgspec.Struct, frozen=True):
@@ -155,10 +158,10 @@ class BatchAuditor:
                 f"{objects.rows[0].key}: users were suppressed, and excluded/ does not say who: it has expired "
                 "(ResultDays), or an older release sent this run"
             )
-        suppressed = {one.user_id for one in left_out.values() if one.reason not in (EXCLUDE, HOLDOUT)}
-        builder = BatchBuilder(
-            self._run_id, self._campaign.id, self._arms, self._judge, self._excluded, suppressed, self._holdout
-        )
+        # Who else was left out can be computed; who was suppressed at that moment only the list says.
+        suppressed = {one.user_id for one in left_out.values() if one.reason not in _COMPUTED}
+        left_out_of_all = (self._excluded, suppressed, self._holdout, other_part_of(self._campaign))
+        builder = BatchBuilder(self._run_id, self._campaign.id, self._arms, self._judge, *left_out_of_all)
         batch = builder.form(number, number * BATCH_SIZE, records, Cursor())
         for one in batch.excluded:
             listed = left_out.pop(one.record, None)

@@ -56,6 +56,8 @@ class MemoryLedger:
         self._owners: dict[LaneKey, str] = {}
         self._campaigns: dict[str, str] = {}
         self.preparations: dict[str, Preparation] = {}
+        self.decisions: dict[str, int] = {}
+        """When the winner of a test is to be decided, by run."""
         self._members: dict[str, Member] = {}
         self.hold: Hold | None = None
         self.too_new: set[str] = set()
@@ -198,6 +200,9 @@ class MemoryLedger:
         return self.approved.get((bucket, key))
 
     # -- a worker's writes --------------------------------------------------------------------------------------------
+
+    def await_decision(self, run_id: str, after_ms: int) -> None:
+        self.decisions.setdefault(run_id, self._now_ms() + after_ms)
 
     def note_opened(self, run_id: str) -> None:
         """Note that the run's campaign is stored."""

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of, query_of
 from notifier.model.ledger import Approval
+from notifier.model.remainder import DECISION
 from notifier.model.run import HAND_OVER_MS, Lane, Run
 from notifier.stores.ledger.items import as_json, new_lane, number_in, run_key, text_in
 from notifier.stores.ledger.table import Table
@@ -45,6 +46,12 @@ class Runs(Table):
     def note_opened(self, run_id: str) -> None:
         """Note that the run's campaign is stored: from now on a missing one is a lost one, and none is stored again."""
         self._update(run_key(run_id), Update().set_first(opened_at_ms=self._now_ms()))
+
+    def await_decision(self, run_id: str, after_ms: int) -> None:
+        """Enter that the winner of this test is to be decided, in so many milliseconds at the earliest. Repeatable."""
+        due_at = self._now_ms() + after_ms
+        # A partition of its own: releases that know no winners read the lanes' only.
+        self._put_new(pk=f"{DECISION}#{run_id}", sk=DECISION, state="waiting", due=DECISION, due_at=due_at)
 
     # -- campaigns ----------------------------------------------------------------------------------------------------
 
