@@ -1,7 +1,8 @@
 """Who is left out when a run begins, and why: a list of rules, of which the first that applies gives the reason.
 
-Precedence: broken, exclude list, suppressed, holdout, the experiment's other part, capped or too late, arm. What is broken is not in a prepared
-audience any more, or is judged by the worker, which alone renders; the arm is the worker's, too.
+Precedence: broken, exclude list, suppressed, holdout, the experiment's other part, capped or too late, arm. What is
+broken is not in a prepared audience any more, or is judged by the worker, which alone renders; the arm is the
+worker's, too.
 """
 
 import hashlib
