@@ -15,6 +15,7 @@ from notifier.model.spelling import BrokenRecord
 from notifier.model.user_rows import UserRows
 from notifier.sending.batch import NO_TEXTS, Batch, Push, endpoint_of
 
+_NOBODY: Container[str] = frozenset()
 MAX_ID_BITS = 64
 """A longer number is not taken for a broken record's user id."""
 MAX_ID_CHARS = 512
@@ -50,7 +51,9 @@ class BatchBuilder:
         self._suppressed = suppressed
         # Those who are left out by a hash: the same in every claim. None of them is looked up where there is none.
         parts = ((other_part, other_part.reason),) if other_part is not None else ()
-        self._left_out: tuple[tuple[Container[str], str], ...] = (((holdout, HOLDOUT),) if holdout else ()) + parts
+        self._left_out: tuple[tuple[Container[str], str], ...] = (
+            ((holdout, HOLDOUT),) if holdout != _NOBODY else ()
+        ) + parts
 
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
         """The batch of these records.

@@ -77,6 +77,7 @@ def test_nobody_is_held_out_of_tests_and_essential_campaigns(members: dict[str, 
     assert world.open().holdout == Holdout(0)
 
 
+PLAIN: dict[str, Any] = {"id": "c", "message": {"title": "t", "body": "b"}}
 WINNER = {
     "variants": [{"name": "a", "percent": 90}], "control_percent": 10, "goal": {"name": "opened", "window_h": 24},
     "winner": {"test_percent": 20, "decide_after_h": 24, "decide_by_h": 48},
@@ -86,12 +87,12 @@ WINNER = {
 def test_the_decision_on_a_winner_is_entered_before_anything_is_sent() -> None:
     """Due when it may be decided at the earliest; none for the remainder's own run, and none for a rehearsal."""
     world = World()
-    world.shelf.campaign |= WINNER
+    world.library.campaign = PLAIN | WINNER
     world.open()
     assert world.ledger.decisions == {"r1": 5_000 + 24 * 3_600_000}
     for more in ({"remainder_of": "r0"}, {"dry_run": True}):
         other = World()
-        other.shelf.campaign |= WINNER | more
+        other.library.campaign = PLAIN | WINNER | more
         other.open()
         assert other.ledger.decisions == {}
 
@@ -99,8 +100,8 @@ def test_the_decision_on_a_winner_is_entered_before_anything_is_sent() -> None:
 def test_the_users_in_a_file_with_a_winner_are_prepared() -> None:
     """So that the remainder's run can name them."""
     world = World()
-    world.shelf.campaign |= WINNER
-    world.shelf.audience = None  # type: ignore[assignment]
+    world.library.campaign = PLAIN | WINNER
+    world.library.audience = None  # type: ignore[assignment]
     with pytest.raises(StillPreparing):
         world.open()
     assert '"in_batch_file":true' in world.ledger.preparations["r1"].request
