@@ -34,6 +34,8 @@ _logger = Logger(service="approval")
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
 LINK_MAIL_TIMEOUTS_S = (0.5, 1.0)
 """To connect and to read, without a retry: a link is sent, or given up, before the answer (`sign_in.ANSWER_S`)."""
+_CONTROL_CONFIG = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1})
+"""Of a run's pause and cancel: whoever waits for Lambda to have room again does not stop the run in time."""
 _LINK_MAIL_CONFIG = Config(
     connect_timeout=LINK_MAIL_TIMEOUTS_S[0],
     read_timeout=LINK_MAIL_TIMEOUTS_S[1],
@@ -51,6 +53,7 @@ class App:
         send_mail: by default SES.
         send_link: sends the mails with links, which must be quick; by default `send_mail`.
         constant_time: makes the answers at sign-in take the same time.
+        control_client: a Lambda client that gives up soon; by default `client("lambda")`.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class App:
         send_mail: SendMail | None = None,
         send_link: SendMail | None = None,
         constant_time: ConstantTime | None = None,
+        control_client: Any = None,
     ) -> None:
         table = client("dynamodb")
         self._settings = settings
@@ -69,7 +73,7 @@ class App:
         store = Store(table, settings.approval_table)
         access = Access(table, settings.approval_table)
         files = Files(client("s3"), settings.bucket)
-        runs = Runs(table, settings.ledger_table, client("lambda"), settings.control_function)
+        runs = Runs(table, settings.ledger_table, control_client or client("lambda"), settings.control_function)
         self._send_mail = send_mail or Ses(client("ses"), settings.mail_from).send
         self._send_link = send_link or self._send_mail
         secret = (
@@ -183,7 +187,8 @@ def _get() -> App:
 
         settings = read_settings(os.environ)
         links = Ses(session.client("ses", config=_LINK_MAIL_CONFIG), settings.mail_from)
-        _app = App(settings, client, clock, send_link=links.send)
+        control = session.client("lambda", config=_CONTROL_CONFIG)
+        _app = App(settings, client, clock, send_link=links.send, control_client=control)
     return _app
 
 

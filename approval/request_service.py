@@ -444,8 +444,8 @@ class RequestService:
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
-    def control(self, id_: str, person: Person, action: ControlAction) -> None:
-        """Pause, resume or cancel the run of a request."""
+    def control(self, id_: str, person: Person, action: ControlAction) -> bool:
+        """Pause, resume or cancel the run of a request. Returns False where Lambda had no room: see `Runs.control`."""
         request = self._store.request(id_)
         require(
             person.is_approver or is_same_person(person.email, request.requester),
@@ -456,9 +456,11 @@ class RequestService:
         run = self._runs.run(request.written.run_id)
         if run is None or run.is_over:
             raise Refused("It is over already." if run else "Sending has not begun yet. Try again in a moment.")
-        self._runs.control(request.written.run_id, action, person.email)
+        by_function = self._runs.control(request.written.run_id, action, person.email, self.now_ms)
         self._store.note(id_, self._entry(Step(action.value), person))
-        self._log(Step(action.value), request_id=id_, run_id=request.written.run_id, by=person.email)
+        about = {} if by_function else {"by_ledger": True}
+        self._log(Step(action.value), request_id=id_, run_id=request.written.run_id, by=person.email, **about)
+        return by_function
 
     # -- the audit trail ----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Reads the notifier's ledger, records approvals in it, and calls its control function."""
+"""Reads the notifier's ledger, records approvals in it, and gives its runs commands."""
 
 import enum
 import json
@@ -7,15 +7,16 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from approval.table import Table
-from notifier.dynamodb import IS_NEW, Item, condition_of, is_refused, item_of
+from notifier.dynamodb import IS_NEW, Item, Items, condition_of, is_refused, item_of
 from notifier.hold_item import HOLD, hold_of
+from notifier.lane_commands import NO_ROOM, command_run
 from notifier.model.account import Account
 from notifier.model.campaign import Part
 from notifier.model.hold import Hold
-from notifier.model.run import LEDGER_VERSION, Ending
+from notifier.model.run import COMMANDS, LEDGER_VERSION, Ending
 
 MAX_KEPT = 5_000
 """Runs that are over whose status a process keeps."""
@@ -68,7 +69,7 @@ class Runs(Table):
     Args:
         client: a boto3 DynamoDB client.
         table: the ledger's table.
-        lambda_client: a boto3 Lambda client.
+        lambda_client: a boto3 Lambda client that soon gives up.
         function: the control function's name or ARN.
     """
 
@@ -93,9 +94,25 @@ class Runs(Table):
             self._ended[run_id] = run.status
         return run.status if run is not None else ""
 
-    def control(self, run_id: str, action: ControlAction, by: str) -> None:
-        """Ask the notifier to pause, resume or cancel a run. Asynchronous: the ledger shows the effect."""
-        self._invoke({"action": action.value, "run_id": run_id, "by": by})
+    def control(self, run_id: str, action: ControlAction, by: str, now_ms: int) -> bool:
+        """Pause, resume or cancel a run, by the control function; where that fails, by the ledger itself.
+
+        Waited for: an asynchronous invocation that Lambda has no room for waits in Lambda's queue for up to six hours,
+        and is accepted all the same. It could pause a run long after somebody has resumed it.
+
+        Returns whether the function did it. A run that is resumed without it goes on with the next sweep.
+        """
+        try:
+            if self._invoke({"action": action.value, "run_id": run_id, "by": by}):
+                return True
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in NO_ROOM:
+                raise
+        except HTTPClientError:
+            # No answer in time. Given twice, the command is the same command.
+            pass
+        command_run(Items(self._client, self._table), run_id, COMMANDS[action], by, now_ms)
+        return False
 
     def over(self, parts: Sequence[Part], limit: int) -> list[RunOver]:
         """The latest runs over any of these objects, in any version and of any origin; newest first."""
@@ -143,8 +160,11 @@ class Runs(Table):
             if not is_refused(error):
                 raise
 
-    def _invoke(self, event: dict[str, Any]) -> None:
-        self._lambda.invoke(FunctionName=self._function, InvocationType="Event", Payload=json.dumps(event).encode())
+    def _invoke(self, event: dict[str, Any]) -> bool:
+        """Whether the control function has done what the event says."""
+        payload = json.dumps(event).encode()
+        answer = self._lambda.invoke(FunctionName=self._function, InvocationType="RequestResponse", Payload=payload)
+        return not answer.get("FunctionError")
 
 
 def _lane_seen(run_id: str, item: Item) -> RunSeen:

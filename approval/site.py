@@ -323,7 +323,8 @@ class Site:
             case "test":
                 self._tests.send(id, person, whole(call.one("sample")))
             case "pause" | "resume" | "cancel":
-                service.control(id, person, ControlAction(action))
+                by_function = service.control(id, person, ControlAction(action))
+                done = action if by_function else f"{action}_by_ledger"
             case _:
                 return self._nothing_here(call)
         anchor = "#tests" if action == "test" else ""

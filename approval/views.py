@@ -51,6 +51,9 @@ DONE = {
     "pause": "Pause asked for. It takes a few seconds.",
     "resume": "Resume asked for. It takes a few seconds.",
     "cancel": "Cancel asked for. It takes a few seconds.",
+    "pause_by_ledger": "Paused, though AWS Lambda has no room now. No push begins later than 5 seconds from now.",
+    "resume_by_ledger": "Resumed, though AWS Lambda has no room now. It goes on, at the earliest within a minute.",
+    "cancel_by_ledger": "Cancelled, though AWS Lambda has no room now. No push begins later than 5 seconds from now.",
     "device": "Registered.",
     "device_removed": "Removed.",
 }

@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 import boto3
 import msgspec
+from botocore.exceptions import ClientError
 
 from approval.app import App
 from approval.config import Settings
@@ -87,12 +88,17 @@ class Lambda:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.answer: dict[str, Any] = {}
+        self.refuses_with = ""
+        self.fails = False
 
     def invoke(self, **request: Any) -> dict[str, Any]:
-        """Keep the event."""
+        """Keep the event. `refuses_with` is a code of Lambda itself; `fails` says that the function did."""
+        if self.refuses_with:
+            raise ClientError({"Error": {"Code": self.refuses_with, "Message": "Rate Exceeded."}}, "Invoke")
         self.events.append(msgspec.json.decode(request["Payload"]))
         if request["InvocationType"] == "RequestResponse":
-            return {"StatusCode": 200, "Payload": BytesIO(msgspec.json.encode(self.answer))}
+            failed = {"FunctionError": "Unhandled"} if self.fails else {}
+            return {"StatusCode": 200, "Payload": BytesIO(msgspec.json.encode(self.answer)), **failed}
         return {"StatusCode": 202}
 
 

@@ -1,6 +1,7 @@
 """template.yaml: that it deploys, that no role allows more than needed, and the traps that no linter knows."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -15,7 +16,10 @@ import pytest
 
 from notifier.audience.unused import PREPARED, UNUSED
 from notifier.composition.settings import Mode, Settings, check_time, read_settings
+from notifier.dynamodb import Items
 from notifier.events.triggers import OWN_PREFIXES
+from notifier.lane_commands import command_lane
+from notifier.model.run import Control, LaneState
 from operations.test_files import PREFIX
 from sandbox.intrinsics import Resolver
 from sandbox.template import read
@@ -427,6 +431,35 @@ def test_only_schedules_approve_the_files_of_schedules() -> None:
         ("ApprovalFunctionRole", "Allow", ("approved#*",)),
         ("ApprovalFunctionRole", "Deny", tuple(schedules)),
     }
+
+
+class Writes:
+    """A table that keeps which attributes were named in its updates; the lane in it is in the state given."""
+
+    def __init__(self, state: LaneState) -> None:
+        self.named: set[str] = set()
+        self._lane = {"pk": {"S": "run#r"}, "sk": {"S": "lane#0000"}, "state": {"S": state.value}, "span": {"S": "{}"}}
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        """As DynamoDB: the attributes of key, expression and condition are those that IAM is asked about."""
+        self.named |= {*request["Key"], *request["ExpressionAttributeNames"].values()}
+        return {"Attributes": self._lane}
+
+
+def test_the_pages_may_write_a_command_and_nothing_else() -> None:
+    """Without Lambda they give commands by the ledger: exactly the attributes of these writes are allowed."""
+    [allowed] = [
+        statement["Condition"]
+        for name, statement in statements(transformed())
+        if name == "ApprovalFunctionRole" and statement.get("Sid") == "PauseResumeCancelWithoutLambda"
+    ]
+    assert allowed["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["run#*"]}
+    named = set[str]()
+    for state, control in itertools.product(LaneState, Control):
+        client = Writes(state)
+        command_lane(Items(client, "ledger"), "r", 0, control, "ann", 1)
+        named |= client.named
+    assert set(allowed["ForAllValues:StringEquals"]["dynamodb:Attributes"]) == named
 
 
 def test_tables_and_queues_are_safe() -> None:

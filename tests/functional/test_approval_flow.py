@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 import pytest
@@ -575,6 +576,53 @@ def test_pause_and_resume_from_the_page(world: World) -> None:
     assert bob.post(f"/requests/{id_}/resume").status == 303
     world.lane(run_id, state="done", ending="completed")
     assert bob.post(f"/requests/{id_}/cancel").status == 409
+
+
+@pytest.mark.parametrize("trouble", ["TooManyRequestsException", "the function fails"])
+def test_the_page_stops_a_run_that_lambda_has_no_room_to_stop(world: World, trouble: str) -> None:
+    """The run is paused in the ledger all the same, with who and when; the page says so. Resumed it is due at once."""
+    ann = world.browser(ANN)
+    id_, run_id = sending(world, ann)
+    world.lane(run_id, state="ready", control="go", version=1, due="lane", due_at=1)
+    if trouble == "the function fails":
+        world.control.fails = True
+    else:
+        world.control.refuses_with = trouble
+    page = ann.get(ann.post(f"/requests/{id_}/pause").headers["location"].removeprefix(STAGE)).body
+    assert "Paused, though AWS Lambda has no room now. No push begins later than 5 seconds" in page
+    lane = ledger_item(world, run_id)
+    assert (lane["state"], lane["control"], lane["control_by"]) == ({"S": "paused"}, {"S": "pause"}, {"S": ANN})
+    assert lane["control_at_ms"] == {"N": str(int(world.clock().timestamp() * 1000))}
+    assert "due" not in lane
+    assert (
+        "Resumed, though" in ann.get(ann.post(f"/requests/{id_}/resume").headers["location"].removeprefix(STAGE)).body
+    )
+    lane = ledger_item(world, run_id)
+    assert (lane["state"], lane["control"], lane["due"]) == ({"S": "ready"}, {"S": "go"}, {"S": "lane"})
+
+
+def test_another_refusal_of_lambda_pauses_nothing(world: World) -> None:
+    """A role that may not invoke the control function is a fault of the deployment: the page says that it failed."""
+    ann = world.browser(ANN)
+    id_, run_id = sending(world, ann)
+    world.lane(run_id, state="ready", control="go", version=1)
+    world.control.refuses_with = "AccessDeniedException"
+    assert ann.post(f"/requests/{id_}/pause").status == 500
+    assert ledger_item(world, run_id)["control"] == {"S": "go"}
+
+
+def sending(world: World, ann: Browser) -> tuple[str, str]:
+    """A request that was approved and handed over, and its run."""
+    id_ = new_request(ann, world)
+    approve(world.browser(BOB), id_)
+    head = world.client("s3").head_object(Bucket=BUCKET, Key=f"batches/{id_}.json")
+    return id_, source_of(BUCKET, f"batches/{id_}.json", head["VersionId"], head["ETag"]).run_id
+
+
+def ledger_item(world: World, run_id: str) -> dict[str, Any]:
+    key = {"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}}
+    found: dict[str, Any] = world.client("dynamodb").get_item(TableName=LEDGER, Key=key)["Item"]
+    return found
 
 
 def test_a_campaign_name_is_used_once(world: World) -> None:

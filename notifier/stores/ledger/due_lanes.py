@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from boto3.dynamodb.conditions import Attr, Key
 
 from notifier.dynamodb import Item, Update, query_of
+from notifier.lane_commands import LANE, lane_key
 from notifier.model.cursor import UnknownCursor
 from notifier.model.run import LANES_VERSION, LEASE_MS, Lane, LaneState
-from notifier.stores.ledger.items import DUE_INDEX, LANE, LANE_PARTITIONS, lane_key, lane_of
+from notifier.stores.ledger.items import DUE_INDEX, LANE_PARTITIONS, lane_of
 from notifier.stores.ledger.table import Table
 
 

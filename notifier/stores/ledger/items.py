@@ -17,11 +17,11 @@ A lane that must be looked at by a certain time is also in the index `due`, whic
 """
 
 from typing import TypeVar
-from zlib import crc32
 
 import msgspec
 
 from notifier.dynamodb import Item, Value, item_of
+from notifier.lane_commands import DUE_PARTITIONS, LANE, due_partition_of, number_of_lane
 from notifier.model.account import Account
 from notifier.model.cursor import decode_cursor
 from notifier.model.health import EndpointEvidence
@@ -30,11 +30,6 @@ from notifier.model.span import Span
 from notifier.model.user_rows import BATCH_SIZE
 
 DUE_INDEX = "due"
-LANE = "lane"
-"""The value of `due` of a run's only lane: a partition of the index, which the sweeper reads from its beginning."""
-DUE_PARTITIONS = 16
-"""Partitions of the index for lanes of runs that have several. Each write of a lane moves it in the index, and one
-partition takes 1,000 write units a second: about 40 lanes (docs/scale.md)."""
 LANE_PARTITIONS = (LANE, *(f"{LANE}#{n:02d}" for n in range(DUE_PARTITIONS)))
 """All values of `due` that lanes have. Releases that know one lane only read the first."""
 
@@ -46,11 +41,6 @@ def run_key(run_id: str) -> Item:
     return item_of({"pk": f"run#{run_id}", "sk": "run"})
 
 
-def lane_key(run_id: str, lane: int) -> Item:
-    """The key of a lane's item."""
-    return item_of({"pk": f"run#{run_id}", "sk": f"lane#{lane:04d}"})
-
-
 def as_json(value: object) -> str:
     """A value as an attribute's text."""
     return msgspec.json.encode(value).decode()
@@ -58,9 +48,7 @@ def as_json(value: object) -> str:
 
 def due_partition(lane: Lane) -> str:
     """The lane's value of `due`. Neighbouring lanes of a run have different ones."""
-    if lane.span is None:
-        return LANE
-    return f"{LANE}#{(crc32(lane.run_id.encode()) + lane.lane) % DUE_PARTITIONS:02d}"
+    return due_partition_of(lane.run_id, lane.lane, of_several=lane.span is not None)
 
 
 def new_lane(lane: Lane) -> dict[str, Value]:
@@ -100,7 +88,7 @@ def lane_of(item: Item) -> Lane:
     ending = text_in(item, "ending")
     return Lane(
         run_id=item["pk"]["S"].removeprefix("run#"),
-        lane=int(item["sk"]["S"].removeprefix("lane#")),
+        lane=number_of_lane(item),
         epoch=number_in(item, "epoch") or 0,
         state=LaneState(item["state"]["S"]),
         control=Control(item["control"]["S"]),

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 
 from boto3.dynamodb.conditions import Attr, Key
 
-from notifier.dynamodb import Item, Update, query_of
+from notifier.dynamodb import Item, Items, Update, query_of
+from notifier.lane_commands import command_run, lane_key
 from notifier.model.run import LANES_VERSION, LEASE_MS, Control, Lane, LaneState, LedgerTooNew
 from notifier.model.span import Span
 from notifier.stores.ledger.control import Controls
-from notifier.stores.ledger.items import as_json, due_partition, lane_key, lane_of, new_lane, run_key
+from notifier.stores.ledger.items import as_json, due_partition, lane_of, new_lane, run_key
 from notifier.stores.ledger.lease import Leases, Written
 
 
@@ -79,12 +80,8 @@ class RunLanes(Leases, Controls):
 
     def control_run(self, run_id: str, control: Control, by: str) -> tuple[Lane, ...]:
         """Pause, resume or cancel all lanes of a run. Returns those that are not done; none of an unknown run."""
-        at_ms = self._now_ms()
-        changed = [self.set_control(run_id, control, by, at_ms=at_ms)]
-        # Read after the first lane was written: lanes that are opened meanwhile are there, or take the command over.
-        others = [lane.lane for lane in self.lanes_of(run_id) if lane.lane]
-        changed += [self.set_control(run_id, control, by, number, at_ms=at_ms) for number in others]
-        return tuple(lane for lane in changed if lane is not None)
+        items = Items(self._client, self._table)
+        return tuple(map(lane_of, command_run(items, run_id, control, by, self._now_ms())))
 
     def close_run(self, run_id: str, lanes: Iterable[int] = (0,)) -> None:
         """Note that the run's summary and event are out, and take its lanes from what is due.

@@ -8,6 +8,7 @@ import msgspec
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from notifier.dynamodb import Update
+from notifier.lane_commands import lane_key
 from notifier.model.cursor import Cursor
 from notifier.model.run import (
     LEASE_MS,
@@ -22,7 +23,7 @@ from notifier.model.run import (
 )
 from notifier.model.span import Span
 from notifier.stores.ledger.holds import Holds
-from notifier.stores.ledger.items import as_json, due_partition, lane_key, lane_of, text_in
+from notifier.stores.ledger.items import as_json, due_partition, lane_of, text_in
 
 MAX_REASON = 2_000
 """Characters of a reason that are kept: an item holds 400 KB."""

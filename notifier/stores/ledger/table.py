@@ -6,8 +6,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from notifier.dynamodb import IS_NEW, Item, Update, Value, condition_of, is_refused, item_of
+from notifier.lane_commands import lane_key
 from notifier.model.run import LANES_VERSION, LEDGER_VERSION, Lane, LedgerTooNew
-from notifier.stores.ledger.items import lane_key, lane_of
+from notifier.stores.ledger.items import lane_of
 
 KEEP_S = 400 * 86_400
 """Items of a run are kept for this long after their last write."""
