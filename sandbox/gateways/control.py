@@ -3,6 +3,7 @@
 | request | does |
 |---|---|
 | `GET /counts` | all figures, as `counts.Figures` |
+| `GET /arrivals` | by gateway, how many requests arrived in each 20 ms |
 | `POST /reset` | forgets figures, attempts and pushes; registered phones and access tokens stay |
 | `POST /register` with `{"tokens": ["…"]}` | keeps the pushes of these tokens from now on |
 | `GET /pushes?token=…` | the last accepted pushes of a registered token, oldest first |
@@ -57,6 +58,8 @@ class Control:
         match scope.method, scope.path:
             case "GET", "/counts":
                 return 200, self._figures()
+            case "GET", "/arrivals":
+                return 200, {name: counts.arrivals for name, counts in self._counts.items()}
             case "GET", "/pushes":
                 return 200, {"pushes": self._phones.pushes(parse_qs(scope.query_string).get("token", [""])[0])}
             case "POST", "/register":

@@ -1,11 +1,14 @@
 """What the stand-ins count for themselves, so that a sender's own figures can be checked against them."""
 
+import time
 from array import array
 from collections import Counter
 from typing import Any
 
 import msgspec
 
+ARRIVALS_PER_S = 50
+"""Requests are counted by when they arrived, in steps of 20 ms."""
 _SHARDS = 256
 _SLOTS_AT_FIRST = 16
 _SLOT_BYTES = 8
@@ -113,6 +116,8 @@ class GatewayCounts:
         self.in_flight = getattr(self, "in_flight", 0)
         self.max_in_flight = self.in_flight
         self.answers: Counter[tuple[int, str]] = Counter()
+        self.arrivals: Counter[int] = Counter()
+        """Requests by when they arrived: seconds since the epoch × `ARRIVALS_PER_S`."""
         self.connections: set[str] = set()
         self.early_requests = 0
         self.tokens = TokenTable()
@@ -121,6 +126,7 @@ class GatewayCounts:
     def arrive(self, client: str) -> int:
         """Counts a request from `address:port`; returns its number on this gateway, from 1."""
         self.requests += 1
+        self.arrivals[int(time.time() * ARRIVALS_PER_S)] += 1
         self.connections.add(client)
         self.in_flight += 1
         if self.in_flight > self.max_in_flight:

@@ -89,6 +89,10 @@ class Gateways:
         """What the stand-ins have counted so far."""
         return msgspec.json.decode(self._control("GET", "/counts"), type=Figures)
 
+    def arrivals(self) -> dict[str, dict[int, int]]:
+        """By gateway, how many requests arrived in each 20 ms: by seconds since the epoch × `ARRIVALS_PER_S`."""
+        return msgspec.json.decode(self._control("GET", "/arrivals"), type=dict[str, dict[int, int]], strict=False)
+
     def reset(self) -> None:
         """Forgets figures, attempts and pushes."""
         self._control("POST", "/reset")

@@ -1,31 +1,49 @@
-"""One campaign on 1, 2, 4, 8 lanes in the sandbox: speed, time to the first push by lane, kills, cost.
+"""One campaign on 1, 2, 4, 8 lanes in the sandbox: speed, time to the first push by lane, pause, kills, cost.
 
-    python -m tests.bench.lanes --users 24000 --lanes 1 2 4 8 --per-lane 1000
+    python -m tests.bench.lanes --users 80000 --lanes 1 2 4 8 --per-lane 1000
+    python -m tests.bench.lanes --users 80000 --lanes 8 --per-lane 1000 --pause
     python -m tests.bench.lanes --users 400000 --lanes 1 8 --kills 20 --per-lane 0
 
 Lanes are paced (`per_second` is the run's), so that two cores suffice: what is measured is whether lanes get in each
-other's way, not how fast a core is. With `--kills` the worker's environments are killed at random. The rows of all runs
-are compared: but for their order, times and attempts they must be the same.
+other's way, not how fast a core is. With `--kills` the worker's environments are killed at random while the last of
+the numbers of lanes is sent. Every audience is prepared, that of one lane too: so the rows of all numbers of lanes must
+be the same, byte for byte (`lane_rows`), and each phone's repeats must be in the run's own account. If not, it exits
+with 1.
 """
 
 import argparse
 import json
 import random
+import re
+import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from notifier.model.run import LaneState
-from reporting.cost import DYNAMODB_WRITE, LAMBDA_GB_SECOND, LAMBDA_REQUEST
+from notifier.model.run import Lane, LaneState
+from reporting.cost import DYNAMODB_READ, DYNAMODB_WRITE, LAMBDA_GB_SECOND, LAMBDA_REQUEST, S3_GET, S3_PUT
 from sandbox.audience import Recipe, campaign, users
+from sandbox.aws_faults import AwsRule, Does
+from sandbox.gateways.counts import ARRIVALS_PER_S
 from sandbox.trial import Setting, Trial
+from tests.bench.lane_rows import Rows, read_rows
 
-MEMORY_GB = 1_769 / 1_024
-SAME = ("device", "user_id", "arm", "platform", "outcome", "reason")
+CALLS = (
+    ("s3", "PUT"),
+    ("s3", "GET"),
+    ("s3", "HEAD"),
+    ("dynamodb", "UpdateItem"),
+    ("dynamodb", "PutItem"),
+    ("dynamodb", "GetItem"),
+    ("dynamodb", "Query"),
+    ("lambda", "POST"),
+)
+"""Calls of AWS by the functions, which are counted."""
+BILLED = re.compile(r"Billed Duration: (\d+) ms\tMemory Size: (\d+) MB")
 
 
 def main() -> None:
@@ -39,95 +57,142 @@ def main() -> None:
     parser.add_argument("--fcm-per-second", type=int, default=9_000)
     parser.add_argument("--ios-share", type=float, default=0.5)
     arguments = parser.parse_args()
-    digests = []
-    for lanes in arguments.lanes:
-        figures, digest = measured(arguments, lanes)
-        digests.append(digest)
+    found: list[Rows] = []
+    for nth, lanes in enumerate(arguments.lanes):
+        is_last = nth == len(arguments.lanes) - 1
+        figures, rows = measured(arguments, lanes, kills=arguments.kills if is_last else 0)
+        found.append(rows)
         print(json.dumps(figures), flush=True)
-    print(json.dumps({"same_rows": all(digest == digests[0] for digest in digests)}))
+        if figures["faults"]:
+            sys.exit(1)
+    same = all(rows.digests == found[0].digests for rows in found)
+    print(json.dumps({"same_rows": same, "batches": len(found[0].digests)}))
+    sys.exit(0 if same else 1)
 
 
-def measured(arguments: argparse.Namespace, lanes: int) -> tuple[dict[str, Any], Counter[tuple[Any, ...]]]:
+def measured(arguments: argparse.Namespace, lanes: int, kills: int) -> tuple[dict[str, Any], Rows]:
     """One run over so many lanes."""
     recipe = Recipe(users=arguments.users, ios_share=arguments.ios_share)
-    about = campaign(recipe) | {"lanes": lanes}
+    # One lane, too, is that of a prepared audience: the file asks for two, and there is room for one.
+    about = campaign(recipe) | {"lanes": max(lanes, 2)}
     if arguments.per_lane:
         about["per_second"] = arguments.per_lane * lanes
+    parameters = {"FcmPerSecond": str(arguments.fcm_per_second)} | ({"WorkerConcurrency": "2"} if lanes == 1 else {})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"lanes-{lanes}.json"
         path.write_text(json.dumps({"campaign": about, "users": list(users(recipe))}), encoding="utf-8")
-        setting = Setting(parameters={"FcmPerSecond": str(arguments.fcm_per_second)})
-        with Trial.start(Path(folder) / "sandbox", setting) as trial:
-            return follow(trial, path, arguments, lanes)
+        with Trial.start(Path(folder) / "sandbox", Setting(parameters=parameters)) as trial:
+            # Rules that strike without harm count the calls.
+            trial.sandbox.aws.break_by([AwsRule(service, Does.DELAY, name, times=0) for service, name in CALLS])
+            return follow(trial, path, arguments, kills)
 
 
-def follow(
-    trial: Trial, path: Path, arguments: argparse.Namespace, lanes: int
-) -> tuple[dict[str, Any], Counter[tuple[Any, ...]]]:
+def follow(trial: Trial, path: Path, arguments: argparse.Namespace, kills: int) -> tuple[dict[str, Any], Rows]:
     """Send a file, and look at what came of it."""
     dropped_s = time.time()
     run_id = trial.drop(path)
-    killer = threading.Thread(target=kill_at_random, args=(trial, run_id, arguments.kills), daemon=True)
-    killer.start()
+    killed: list[float] = []
+    threading.Thread(target=kill_at_random, args=(trial, run_id, kills, killed), daemon=True).start()
     paused = pause_half_way(trial, run_id, arguments) if arguments.pause else {}
     for _ in trial.follow(run_id, 1_800.0):
         pass
-    found = trial.ledger.lanes_of(run_id)
-    summary = trial.summary(run_id)
-    counts = trial.gateways.counts()
-    rows = list(trial.rows(run_id))
-    times, first = times_of(rows, found)
-    # Of the middle: how fast it is while all lanes work, without how far apart they began and ended.
-    early, late = times[len(times) // 4], times[len(times) * 3 // 4]
-    sending_s = times[-1] - times[0]
-    gb_s = summary.sending_s * MEMORY_GB
-    writes = summary.sending_s * 4 * 3
-    figures = {
+    found, summary, counts = trial.ledger.lanes_of(run_id), trial.summary(run_id), trial.gateways.counts()
+    rows = read_rows(trial, run_id)
+    repeated = counts.fcm.repeated_tokens + counts.apns.repeated_tokens
+    distinct = counts.fcm.distinct_tokens + counts.apns.distinct_tokens
+    requests = counts.fcm.requests + counts.apns.requests
+    figures: dict[str, Any] = {
         "lanes": len(found),
         "status": summary.status,
         "devices": summary.devices,
-        "rows": len(rows),
-        "distinct_rows": len({(row["record"], row["device"]) for row in rows}),
-        "seconds": round(sending_s, 2),
-        "devices_per_s": round(len(times) / 2 / max(late - early, 0.001)),
+        **pace_of(rows, found),
         "prepared_after_s": round(min(lane.started_at_ms or 0 for lane in found) / 1000 - dropped_s, 2),
-        "first_push_after_start_s": first,
-        "repeated_tokens": counts.fcm.repeated_tokens + counts.apns.repeated_tokens,
-        "possibly_repeated": summary.possibly_repeated,
         "hops": summary.hops,
-        "kills": arguments.kills,
+        "kills": len(killed),
+        "repeated_tokens": repeated,
+        "possibly_repeated": summary.possibly_repeated,
+        "repeat_requests": summary.repeat_requests,
         "apns_connections": counts.apns.connections,
-        "usd_per_million": round(
-            (gb_s * LAMBDA_GB_SECOND + summary.hops * LAMBDA_REQUEST + writes * DYNAMODB_WRITE) / len(rows) * 1e6, 3
-        ),
+        **cost(trial, run_id, rows.rows),
         **paused,
     }
-    return figures, Counter(tuple(row.get(name) for name in SAME) for row in rows)
-
-
-def times_of(rows: list[dict[str, Any]], lanes: Any) -> tuple[list[float], dict[int, float]]:
-    """When each device had its outcome, in order, and how long after its claim each lane had its first."""
-    from datetime import datetime
-
-    by_lane: dict[int, list[float]] = defaultdict(list)
-    for row in rows:
-        at = datetime.fromisoformat(row["at"]).timestamp()
-        number = next((one.lane for one in lanes if one.span and one.span.first <= row["record"] < one.span.end), 0)
-        by_lane[number].append(at)
-    first = {
-        one.lane: round(min(by_lane[one.lane]) - (one.started_at_ms or 0) / 1000, 2)
-        for one in lanes
-        if by_lane[one.lane]
+    promises = {
+        "completed": summary.status == "completed",
+        "rows = devices": rows.rows == rows.distinct == summary.devices == arguments.users,
+        "each token once or counted": distinct == rows.asked and repeated <= summary.possibly_repeated,
+        "requests counted": requests - distinct <= summary.repeat_requests,
+        "apns ids": not rows.wrong_ids,
     }
-    return sorted(at for times in by_lane.values() for at in times), first
+    figures["faults"] = [name for name, kept in promises.items() if not kept]
+    return figures, rows
 
 
-def kill_at_random(trial: Trial, run_id: str, kills: int) -> None:
+def pace_of(rows: Rows, lanes: Sequence[Lane]) -> dict[str, Any]:
+    """How fast it was while all lanes were at work, and how long after its claim each lane had its first outcome."""
+    by_lane: dict[int, list[float]] = defaultdict(list)
+    for record, at_s in rows.times:
+        number = next((one.lane for one in lanes if one.span and one.span.first <= record < one.span.end), 0)
+        by_lane[number].append(at_s)
+    first = {one.lane: round(min(by_lane[one.lane]) - (one.started_at_ms or 0) / 1000, 2) for one in lanes}
+    # From the last lane's beginning to the first one's end. Lanes whose times do not overlap say nothing.
+    begin_s = max(min(times) for times in by_lane.values())
+    end_s = min(max(times) for times in by_lane.values())
+    within = sum(begin_s <= at_s <= end_s for _, at_s in rows.times)
+    all_times = [at_s for _, at_s in rows.times]
+    return {
+        "seconds": round(max(all_times) - min(all_times), 2),
+        "all_at_work_s": round(max(end_s - begin_s, 0.0), 2),
+        "devices_per_s": round(within / (end_s - begin_s)) if end_s > begin_s + 1 else None,
+        "first_push_after_start_s": first,
+    }
+
+
+def cost(trial: Trial, run_id: str, rows: int) -> dict[str, Any]:
+    """What Lambda would bill, and what AWS was asked, for a million devices."""
+    log = trial.sandbox.lambda_.logs / f"{trial.sandbox.function('WorkerFunction').name}.log"
+    billed = [(int(ms), int(mb)) for ms, mb in BILLED.findall(log.read_text(errors="replace"))]
+    gb_s = sum(ms / 1_000 * mb / 1_024 for ms, mb in billed)
+    calls = {f"{service} {name}": n for (service, name), n in zip(CALLS, trial.sandbox.aws.struck(), strict=True)}
+    units = write_units(trial, run_id)
+    usd = {
+        "lambda": gb_s * LAMBDA_GB_SECOND + len(billed) * LAMBDA_REQUEST,
+        "s3": calls["s3 PUT"] * S3_PUT + (calls["s3 GET"] + calls["s3 HEAD"]) * S3_GET,
+        # A write of a lane costs its item's size in the table, and twice in the index: the old entry and the new one.
+        "dynamodb": (calls["dynamodb UpdateItem"] + calls["dynamodb PutItem"]) * 3 * units * DYNAMODB_WRITE
+        + (calls["dynamodb GetItem"] + calls["dynamodb Query"]) * DYNAMODB_READ,
+    }
+    million = 1e6 / rows
+    return {
+        "invocations": len(billed),
+        "gb_s_per_million": round(gb_s * million, 1),
+        "calls": calls,
+        "write_units": units,
+        "usd_per_million": {name: round(value * million, 4) for name, value in usd.items()}
+        | {"all": round(sum(usd.values()) * million, 4)},
+    }
+
+
+def write_units(trial: Trial, run_id: str) -> int:
+    """Write units of the largest lane's item: one for each KB begun."""
+    client = trial.sandbox.client("dynamodb")
+    items = client.query(
+        TableName=trial.sandbox.table,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :lane)",
+        ExpressionAttributeValues={":pk": {"S": f"run#{run_id}"}, ":lane": {"S": "lane#"}},
+    )["Items"]
+    sizes = [sum(len(name) + len(next(iter(value.values()), "")) for name, value in _texts(item)) for item in items]
+    return -(-max(sizes) // 1_024)
+
+
+def _texts(item: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    return [(name, {kind: str(value)}) for name, typed in item.items() for kind, value in typed.items()]
+
+
+def kill_at_random(trial: Trial, run_id: str, kills: int, killed: list[float]) -> None:
     """Kill the worker's environments, one lane's at a time, while the run sends."""
     chance, functions = random.Random(7), trial.sandbox.lambda_.functions
     name = trial.sandbox.function("WorkerFunction").name
-    killed = 0
-    while killed < kills:
+    while len(killed) < kills:
         time.sleep(chance.uniform(0.5, 3.0))
         lanes = trial.ledger.lanes_of(run_id)
         if lanes and all(lane.state is LaneState.DONE for lane in lanes):
@@ -136,34 +201,33 @@ def kill_at_random(trial: Trial, run_id: str, kills: int) -> None:
         # Only one that sends: before that there is nothing to lose.
         if busy and any(lane.account.devices for lane in lanes):
             chance.choice(busy).kill()
-            killed += 1
+            killed.append(time.time())
 
 
-def pause_half_way(trial: Trial, run_id: str, arguments: argparse.Namespace) -> dict[str, float]:
+def pause_half_way(trial: Trial, run_id: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Pause the run, wait until nothing is asked for any more, and resume it."""
-    for seen in requests(trial):
-        if seen > arguments.users / 3:
-            break
+    while trial.gateways.counts().fcm.requests + trial.gateways.counts().apns.requests < arguments.users / 3:
+        time.sleep(0.1)
     name = trial.sandbox.function("ControlFunction").name
     order = {"action": "pause", "run_id": run_id, "by": "the benchmark"}
-    asked_s = time.monotonic()
+    asked_s = time.time()
     trial.sandbox.lambda_.invoke(name, json.dumps(order).encode())
-    last, last_s = 0, asked_s
-    while time.monotonic() - asked_s < 12.0:
-        seen = next(requests(trial))
-        if seen != last:
-            last, last_s = seen, time.monotonic()
-        time.sleep(0.05)
+    answered_s = time.time()
+    written_s = max(lane.control_at_ms or 0 for lane in trial.ledger.lanes_of(run_id)) / 1000
+    time.sleep(12.0)
+    arrivals = trial.gateways.arrivals()
+    last_s = max(max(of_one, default=0) for of_one in arrivals.values()) / ARRIVALS_PER_S
+    states = sorted({lane.state.value for lane in trial.ledger.lanes_of(run_id)})
     trial.sandbox.lambda_.invoke(name, json.dumps(order | {"action": "resume"}).encode())
-    return {"last_push_after_pause_s": round(last_s - asked_s, 2)}
-
-
-def requests(trial: Trial) -> Iterator[int]:
-    """How many requests the stand-ins have had, again and again."""
-    while True:
-        counts = trial.gateways.counts()
-        yield counts.fcm.requests + counts.apns.requests
-        time.sleep(0.05)
+    return {
+        "pause": {
+            "command_to_ledger_s": round(written_s - asked_s, 2),
+            "command_answered_s": round(answered_s - asked_s, 2),
+            "command_to_last_push_s": round(last_s - asked_s, 2),
+            "ledger_to_last_push_s": round(last_s - written_s, 2),
+            "states": states,
+        }
+    }
 
 
 if __name__ == "__main__":
