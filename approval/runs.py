@@ -12,11 +12,14 @@ from botocore.exceptions import ClientError, HTTPClientError
 from approval.table import Table
 from notifier.dynamodb import IS_NEW, Item, Items, condition_of, is_refused, item_of
 from notifier.hold_item import HOLD, hold_of
-from notifier.lane_commands import NO_ROOM, command_run
+from notifier.lane_commands import NO_ROOM, command_run, number_of_lane
 from notifier.model.account import Account
 from notifier.model.campaign import Part
+from notifier.model.cursor import decode_cursor
 from notifier.model.hold import Hold
-from notifier.model.run import COMMANDS, LEDGER_VERSION, Ending
+from notifier.model.run import COMMANDS, LEDGER_VERSION, Ending, Lane, LaneState
+from notifier.model.span import Span
+from notifier.model.whole_run import slowest
 
 MAX_KEPT = 5_000
 """Runs that are over whose status a process keeps."""
@@ -43,6 +46,9 @@ class RunSeen(msgspec.Struct, frozen=True):
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
     due_at_ms: int | None = None
+    lanes: int = 1
+    slowest_lane: int | None = None
+    """Of several lanes, while they send, the one that is furthest behind."""
 
     @property
     def is_over(self) -> bool:
@@ -82,8 +88,9 @@ class Runs(Table):
 
     def run(self, run_id: str) -> RunSeen | None:
         """A run; None until the notifier knows it."""
-        lanes = [_lane_seen(run_id, item) for item in self._items(f"run#{run_id}", "lane#")]
-        return _as_one(lanes) if lanes else None
+        items = self._items(f"run#{run_id}", "lane#")
+        lanes = [_lane_seen(run_id, item) for item in items]
+        return _as_one(lanes, _slowest(run_id, items)) if lanes else None
 
     def status(self, run_id: str) -> str:
         """A run's status in one word; empty until the notifier knows it."""
@@ -183,16 +190,40 @@ def _lane_seen(run_id: str, item: Item) -> RunSeen:
     )
 
 
+def _slowest(run_id: str, items: Sequence[Item]) -> int | None:
+    """The lane that is furthest behind; None of a run of one lane, or of a newer release's."""
+    try:
+        lanes = [
+            Lane(
+                run_id,
+                number_of_lane(item),
+                state=LaneState(_text(item, "state")),
+                cursor=decode_cursor(_text(item, "cursor")),
+                span=msgspec.json.decode(item["span"]["S"], type=Span),
+            )
+            for item in items
+            if "span" in item
+        ]
+    except (ValueError, msgspec.MsgspecError):
+        return None
+    behind = slowest(lanes) if lanes else None
+    return behind.lane if behind is not None else None
+
+
 _STATUSES = ("running", "waiting", "stopped", "paused", "resting", "failed", "cancelled", "aborted", "completed")
 """The status of a run is the first of these that a lane of it has: while one is at work the run is."""
+_COMMANDS = ("cancel", "pause", "go")
+"""The same of the command that it was given."""
 
 
-def _as_one(lanes: Sequence[RunSeen]) -> RunSeen:
+def _as_one(lanes: Sequence[RunSeen], slowest_lane: int | None) -> RunSeen:
     """The run of these lanes."""
     if len(lanes) == 1:
         return lanes[0]
     status = min((lane.status for lane in lanes), key=_STATUSES.index)
     decisive = next(lane for lane in lanes if lane.status == status)
+    # A command that has reached one lane is on its way to the others.
+    commanded = min(lanes, key=lambda lane: _COMMANDS.index(lane.control))
     account = Account()
     for lane in lanes:
         account.add(lane.account)
@@ -202,6 +233,11 @@ def _as_one(lanes: Sequence[RunSeen]) -> RunSeen:
     return msgspec.structs.replace(
         decisive,
         account=account,
+        control=commanded.control,
+        control_by=commanded.control_by,
+        control_at_ms=commanded.control_at_ms,
+        lanes=len(lanes),
+        slowest_lane=slowest_lane,
         started_at_ms=min(began, default=None),
         ended_at_ms=max(ended, default=None) if is_over else None,
     )

@@ -1,7 +1,7 @@
 """Pause, resume and cancel in a run's items: what the ledger writes, and the approval pages where Lambda has no room.
 
 A command is written to each lane of a run, the first lane first. A worker reads it with its next write, at least every
-4 s; a lane without a worker is changed at once. Who may write these few attributes can stop a run without a function.
+2.5 s; a lane without a worker is changed at once. Who may write these few attributes can stop a run without a function.
 """
 
 from zlib import crc32

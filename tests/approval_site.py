@@ -407,9 +407,10 @@ class World:
         body = msgspec.json.encode({"parameters": {"brands": {"type": "texts"}}, "show": ["country"], **about})
         self.client("s3").put_object(Bucket=BUCKET, Key=f"queries/{name}.json", Body=body)
 
-    def lane(self, run_id: str, **attributes: Any) -> None:
+    def lane(self, run_id: str, number: int = 0, **attributes: Any) -> None:
         """A lane item, as the notifier's ledger writes it."""
-        item: dict[str, Any] = {"pk": {"S": f"run#{run_id}"}, "sk": {"S": "lane#0000"}, "state": {"S": "running"}}
+        key = {"pk": {"S": f"run#{run_id}"}, "sk": {"S": f"lane#{number:04d}"}}
+        item: dict[str, Any] = {**key, "state": {"S": "running"}}
         for name, value in attributes.items():
             item[name] = {"N": str(value)} if isinstance(value, int) else {"S": value}
         self.client("dynamodb").put_item(TableName=LEDGER, Item=item)

@@ -7,6 +7,7 @@ any step.
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
@@ -194,6 +195,8 @@ class LaneWorker:
             return ledger.release(lane, state, due_at_ms, str(error)), Exit.WAIT
         deadline = Deadline(invocation.remaining_ms, self._recurse_below_ms)
         with self._hop_factory.hop(run, lane, admitted, deadline, self._log_trouble) as hop:
+            if lane.span is not None:
+                hop.on_stop = partial(self._end_others_soon, lane)
             departure = hop.run()
         self._end_others(lane, departure.why, departure.reason)
         lane = leave(hop.checkpoint, departure, ledger, self._clock)
@@ -303,10 +306,21 @@ class LaneWorker:
         except Exception as error:  # noqa: BLE001 - whatever Lambda answered
             self._log.warning(Action.TROUBLE, reason=f"lane {number} was not nudged: {in_words(error)}")
 
-    def _end_others(self, lane: Lane, why: Exit, reason: str | None) -> None:
+    def _end_others_soon(self, lane: Lane, why: Exit, reason: str | None) -> None:
+        """Begin to end the other lanes, in a thread: this lane has its own requests to see to.
+
+        What becomes of it is not asked: the lane does it once more before its last write.
+        """
+        # By the time of now: a thread that runs late, when an operator has resumed the run, changes nothing any more.
+        self._background.submit(self._end_others, lane, why, reason, int(self._clock.now() * 1000))
+
+    def _end_others(self, lane: Lane, why: Exit, reason: str | None, at_ms: int | None = None) -> None:
         """A reason that stops a lane stops the run, and a file that one cannot read fails it.
 
         Before the last write of this lane: if the worker dies in between, the next claim meets the reason again.
+
+        Args:
+            at_ms: when the reason was found; by default now. Commands that were given later count.
         """
         if why not in (Exit.STOP, Exit.FAIL):
             return
@@ -317,9 +331,9 @@ class LaneWorker:
                 continue
             if why is Exit.STOP:
                 # Paused, until an operator resumes the run. Never in place of another command: a cancel counts.
-                self._ledger.set_control(lane.run_id, Control.PAUSE, by, other.lane, only_if_going=True)
+                self._ledger.set_control(lane.run_id, Control.PAUSE, by, other.lane, only_if_going=True, at_ms=at_ms)
                 continue
-            changed = self._ledger.set_control(lane.run_id, Control.CANCEL, by, other.lane)
+            changed = self._ledger.set_control(lane.run_id, Control.CANCEL, by, other.lane, at_ms=at_ms)
             if changed is not None and changed.state is LaneState.READY:
                 self._nudge_other(changed, other.lane)
 

@@ -194,12 +194,20 @@ class Ledger(Protocol):
         ...
 
     def set_control(
-        self, run_id: str, control: Control, by: str, lane: int = 0, *, only_if_going: bool = ...
+        self,
+        run_id: str,
+        control: Control,
+        by: str,
+        lane: int = 0,
+        *,
+        only_if_going: bool = ...,
+        at_ms: int | None = ...,
     ) -> Lane | None:
-        """Pause, resume or cancel one lane. None when it is done, or unknown.
+        """Pause, resume or cancel one lane. None when it is done, unknown, or has a later command.
 
         Args:
             only_if_going: not where another command was given before.
+            at_ms: when the command was given; by default now.
         """
         ...
 

@@ -81,6 +81,11 @@ class ExitDecision:
         self._is_final = True
 
     @property
+    def reason(self) -> str | None:
+        """The reason for `why`, for people."""
+        return self._reason
+
+    @property
     def lets_open_batches_finish(self) -> bool:
         """Open batches are sent to their end; all other exits defer what is not in flight."""
         return self.why in (Exit.HAND_OVER, Exit.COMPLETE)

@@ -73,6 +73,8 @@ class Hop:
         self._clock = clock
         self._on_turn = on_turn
         self._exit = ExitDecision()
+        self.on_stop: Callable[[Exit, str | None], object] | None = None
+        """Is called once, as soon as the hop is to end for a reason that ends its whole run, and before it drains."""
 
     def run(self) -> Departure:
         """Send until there is a reason to end, then drain. Every batch formed is settled when this returns.
@@ -97,6 +99,7 @@ class Hop:
                 self._heed_dispatch()
                 # After the answers of this turn, so that a batch is settled in the turn in which it is complete.
                 self._settle()
+                self._pass_on_stop()
                 # After the settlements: one write carries all of them. At the end at once, for nothing follows.
                 self.checkpoint.write(urgent=self._exit.why is not None or self._is_idle)
                 self._on_turn(self)
@@ -382,6 +385,12 @@ class Hop:
         is_cancelled = self.checkpoint.lane.control is Control.CANCEL
         self._exit.decide(Exit.CANCEL if is_cancelled else Exit.STOP, reason)
         self._drain()
+
+    def _pass_on_stop(self) -> None:
+        """Have the run's other lanes stopped while this one drains, which takes as long as its last answer."""
+        if self.on_stop is not None and self._exit.why in (Exit.STOP, Exit.FAIL):
+            on_stop, self.on_stop = self.on_stop, None
+            on_stop(self._exit.why, self._exit.reason)
 
     # -- finished -----------------------------------------------------------------------------------------------------
 

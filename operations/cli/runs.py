@@ -187,7 +187,7 @@ def _print_answers(out: Console, action: str, answers: list[dict[str, Any]]) -> 
     if not answers:
         out.print("no run is sending or resting")
     for answer in answers:
-        # The worker reads the command with its next write to the ledger, at least each 4 s.
+        # The worker reads the command with its next write to the ledger, at least each 2.5 s.
         is_stopping = answer["status"] == "running" and action != "resume"
         soon = "; no push begins later than 5 seconds from now" if is_stopping else ""
         if answer.get("by_ledger"):

@@ -36,7 +36,7 @@ class Rows(msgspec.Struct, frozen=True):
 
 def read_rows(trial: Trial, run_id: str) -> Rows:
     """All rows of a run."""
-    from datetime import datetime  # noqa: PLC0415
+    from datetime import datetime
 
     batches: dict[int, list[bytes]] = {}
     times: list[tuple[int, float]] = []

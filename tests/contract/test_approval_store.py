@@ -17,7 +17,9 @@ from approval.runs import Runs
 from approval.store import AuditEntry, Conflict, NoSuchRequest, Store, TestDevice
 from notifier.model.account import Account
 from notifier.model.campaign import Part
+from notifier.model.cursor import Cursor
 from notifier.model.run import source_of
+from notifier.model.span import spans_of
 from tests.approval_site import BUCKET, LEDGER, TABLE, World, moto_server
 
 ANN = "ann@example.com"
@@ -244,6 +246,34 @@ def test_a_run_as_the_ledger_tells_it(runs: Runs, world: World) -> None:
     done = runs.run("R")
     assert done is not None
     assert (done.status, done.is_over) == ("completed", True)
+
+
+def test_a_run_of_several_lanes(runs: Runs, world: World) -> None:
+    """One run to the page, with the lane that has the least of its own behind it, as long as one sends."""
+    spans = spans_of([0, 1_000, 2_000], 3_000, 3)
+    for number, record in enumerate((900, 1_100, 2_400)):
+        account = msgspec.json.encode(Account(users=record - 1_000 * number)).decode()
+        span, cursor = msgspec.json.encode(spans[number]).decode(), Cursor(record=record, part=number).encode()
+        command = {"control": "pause", "control_by": ANN} if number == 2 else {"control": "go"}
+        world.lane("R", number, account=account, span=span, cursor=cursor, **command)
+    seen = runs.run("R")
+    assert seen is not None
+    assert (seen.status, seen.account.users, seen.lanes, seen.slowest_lane) == ("running", 1_400, 3, 1)
+    assert (seen.control, seen.control_by) == ("pause", ANN)
+    for number in range(3):
+        world.lane("R", number, state="done", ending="completed", span=msgspec.json.encode(spans[number]).decode())
+    done = runs.run("R")
+    assert done is not None
+    assert (done.status, done.lanes, done.slowest_lane) == ("completed", 3, None)
+
+
+def test_lanes_of_a_newer_release(runs: Runs, world: World) -> None:
+    """A cursor that this release cannot read costs the name of the slowest lane, and not the page."""
+    for number in range(2):
+        world.lane("R", number, span='{"first":0,"end":5,"part":0,"end_part":1,"lanes":2}', cursor='{"version":9}')
+    seen = runs.run("R")
+    assert seen is not None
+    assert (seen.status, seen.lanes, seen.slowest_lane) == ("running", 2, None)
 
 
 def test_an_approval_is_never_replaced(runs: Runs, world: World) -> None:

@@ -131,6 +131,17 @@ def test_a_lane_that_stops_pauses_the_others_and_no_cancel_is_lost(ledger: Any, 
     assert ledger.read_lane("r1", 2).control is Control.CANCEL
 
 
+def test_a_command_of_an_earlier_time_changes_nothing(ledger: Any, time: Time) -> None:
+    """A lane's stop that reaches another late, when an operator has resumed the run, does not pause it again."""
+    opened(ledger, time)
+    stopped_at_ms = time.ms
+    time.s += 1
+    ledger.control_run("r1", Control.GO, "ann")
+    assert ledger.set_control("r1", Control.PAUSE, "lane 0", 1, only_if_going=True, at_ms=stopped_at_ms) is None
+    assert ledger.read_lane("r1", 1).control is Control.GO
+    assert ledger.set_control("r1", Control.PAUSE, "lane 0", 1, only_if_going=True, at_ms=time.ms) is not None
+
+
 def test_lanes_work_side_by_side(ledger: Any, time: Time) -> None:
     """Each lane has its own epoch, cursor and lease."""
     first, second = opened(ledger, time), claim(ledger, time, 1)

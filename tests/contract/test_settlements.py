@@ -167,6 +167,53 @@ class TestSettling:
         assert results.settled_from("r9", 0, 0) == frozenset()
 
 
+class TestSpans:
+    """A lane of several lists what is its own."""
+
+    SPANS = ((0, 8), (8, 100), (100, 12_345_679))
+
+    def test_two_lanes_never_see_each_others(self, results: Any) -> None:
+        """Rows and deferred devices by the numbers of their batches: each in one lane, and none in no lane."""
+        numbers = (0, 7, 8, 9, 99, 100, 1_000, 12_345_678)
+        for number in numbers:
+            results.settle(batch_of(number, outcomes="as"), 1)
+        results.settle(batch_of(9, 1, "a"), 2)
+        settled = [results.settled_from("r1", first, 0, below) for first, below in self.SPANS]
+        assert settled == [{0, 7}, {8, 9, 99}, {100, 1_000, 12_345_678}]
+        found = [results.open_deferred("r1", within) for within in self.SPANS]
+        assert [{(one.number, one.round) for one in lane.batches} for lane in found] == [
+            {(0, 1), (7, 1)},
+            {(8, 1), (99, 1)},
+            {(100, 1), (1_000, 1), (12_345_678, 1)},
+        ]
+        assert [lane.settled for lane in found] == [frozenset(), frozenset({(9, 1)}), frozenset()]
+        whole = results.open_deferred("r1")
+        assert {one for lane in found for one in lane.batches} == set(whole.batches)
+
+    def test_from_within_a_lane(self, results: Any) -> None:
+        """A claim lists from its cursor on, to the end of its lane."""
+        for number in range(6, 14):
+            results.settle(batch_of(number, outcomes="a"), 1)
+        assert results.settled_from("r1", 9, 0, 12) == {9, 10, 11}
+        assert results.settled_from("r1", 12, 0, 12) == frozenset()
+
+    def test_others_are_not_even_listed(self, in_s3: S3Results) -> None:
+        """Of a run with thousands of objects a lane reads the names of its own, and the one that ends them."""
+        for number in range(40):
+            in_s3.settle(batch_of(number, outcomes="as"), 1)
+        names: list[str] = []
+        listed = in_s3._list
+
+        def kept(prefix: str, after: str) -> Iterator[str]:
+            for name in listed(prefix, after):
+                names.append(name)
+                yield name
+
+        in_s3._list = kept  # type: ignore[method-assign]
+        assert in_s3.settled_from("r1", 20, 0, 23) == {20, 21, 22}
+        assert [name.rpartition("/")[2] for name in names] == [f"batch={n:08d}.json.gz" for n in range(20, 24)]
+
+
 class TestDeferred:
     """Devices whose outcome is open, and whose deferral counts."""
 

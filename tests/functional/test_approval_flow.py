@@ -17,7 +17,9 @@ from approval.mail import Mail
 from approval.pages import Pages
 from notifier.model.account import Account
 from notifier.model.campaign import Audience, read_campaign
+from notifier.model.cursor import Cursor
 from notifier.model.run import Run, source_of
+from notifier.model.span import Span
 from notifier.stores.ledger import DynamoLedger
 from tests.approval_site import (
     ANN,
@@ -570,12 +572,18 @@ def test_pause_and_resume_from_the_page(world: World) -> None:
     world.lane(run_id)
     assert ann.post(f"/requests/{id_}/pause").status == 303
     assert world.control.events[-1] == {"action": "pause", "run_id": run_id, "by": ANN}
-    world.lane(run_id, state="paused", control="pause", control_by=ANN, control_at_ms=1)
+    asked: dict[str, Any] = {"state": "paused", "control": "pause", "control_by": ANN, "control_at_ms": 1}
+    for number, record in enumerate((900, 1_100)):
+        span = msgspec.json.encode(Span(1_000 * number, 1_000 * number + 1_000, number, number + 1, 2)).decode()
+        cursor = Cursor(record=record, part=number).encode()
+        world.lane(run_id, number, span=span, cursor=cursor, started_at_ms=1, **asked)
     page = bob.get(f"/requests/{id_}").body
+    assert "2 lanes, the slowest is lane 1" in page
     assert "Pause asked by ann@example.com" in page
     assert f"/requests/{id_}/resume" in page
     assert bob.post(f"/requests/{id_}/resume").status == 303
-    world.lane(run_id, state="done", ending="completed")
+    for number in range(2):
+        world.lane(run_id, number, state="done", ending="completed")
     assert bob.post(f"/requests/{id_}/cancel").status == 409
 
 

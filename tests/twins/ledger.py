@@ -382,13 +382,23 @@ class MemoryLedger:
         return was is not None
 
     def set_control(
-        self, run_id: str, control: Control, by: str, lane: int = 0, *, only_if_going: bool = False
+        self,
+        run_id: str,
+        control: Control,
+        by: str,
+        lane: int = 0,
+        *,
+        only_if_going: bool = False,
+        at_ms: int | None = None,
     ) -> Lane | None:
-        """Pause, resume or cancel a lane. None when it is done, or unknown."""
+        """Pause, resume or cancel a lane. None when it is done, unknown, or has a later command."""
+        at_ms = self._now_ms() if at_ms is None else at_ms
         found = self._lanes.get((run_id, lane))
+        if found is not None and (found.control_at_ms or 0) > at_ms:
+            return None
         if found is None or found.state is LaneState.DONE or (only_if_going and found.control is not Control.GO):
             return None
-        changes: dict[str, Any] = {"control": control, "control_by": by, "control_at_ms": self._now_ms()}
+        changes: dict[str, Any] = {"control": control, "control_by": by, "control_at_ms": at_ms}
         wakes = {Control.GO: WAITING, Control.CANCEL: (*WAITING, LaneState.RESTING)}.get(control, ())
         if found.state in wakes:
             changes |= {"state": LaneState.READY, "due_at_ms": self._now_ms(), "idle_claims": 0}
