@@ -1,10 +1,14 @@
 """How many lanes the account's concurrency allows."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from notifier.composition.gateways import endpoints
+from notifier.composition.settings import read_settings
 from notifier.events.concurrency import KEPT_FREE, Concurrency, read_concurrency
+from operations.cli.setup import concurrency_check
 
 
 @pytest.mark.parametrize(
@@ -23,15 +27,50 @@ def test_what_is_kept_free(reserved: int | None, unreserved: int, lanes: int) ->
     assert KEPT_FREE == 8
 
 
+class Client:
+    """Lambda, as far as it is asked for limits."""
+
+    def __init__(self, unreserved: int = 30) -> None:
+        self._unreserved = unreserved
+
+    def get_account_settings(self) -> Any:
+        """The account's."""
+        return {"AccountLimit": {"ConcurrentExecutions": 50, "UnreservedConcurrentExecutions": self._unreserved}}
+
+    def get_function_concurrency(self, FunctionName: str) -> Any:  # noqa: N803 - boto3's
+        """A function's."""
+        return {"worker": {"ReservedConcurrentExecutions": 20}, "other": {}}[FunctionName]
+
+
 def test_read() -> None:
     """Of the function without its alias: a reservation belongs to the function."""
-
-    class Client:
-        def get_account_settings(self) -> Any:
-            return {"AccountLimit": {"ConcurrentExecutions": 50, "UnreservedConcurrentExecutions": 30}}
-
-        def get_function_concurrency(self, FunctionName: str) -> Any:  # noqa: N803 - boto3's
-            return {"worker": {"ReservedConcurrentExecutions": 20}, "other": {}}[FunctionName]
-
     assert read_concurrency(Client(), "worker:live") == Concurrency(20, 50, 30)
     assert read_concurrency(Client(), "other") == Concurrency(None, 50, 30)
+
+
+@pytest.mark.parametrize(
+    ("worker", "unreserved", "fine", "words"),
+    [
+        ("worker", 30, True, ("50 invocations at once", "20 for the worker (WorkerConcurrency)", "up to 19 lanes")),
+        ("other", 30, True, ("nothing reserved for the worker (WorkerConcurrency)", "30 unreserved", "up to 22 lanes")),
+        ("other", 1_000, True, ("up to 112 lanes",)),  # no run has more
+        ("other", 8, False, ("up to 1 lane at work",)),
+    ],
+)
+def test_setup_shows_both(worker: str, unreserved: int, fine: bool, words: tuple[str, ...]) -> None:
+    """`notifier setup` names the reservation, the account's limit, and how many lanes they allow."""
+    stack: Any = SimpleNamespace(client=lambda _: Client(unreserved), deployment=SimpleNamespace(worker=worker))
+    (check,) = concurrency_check(stack)
+    assert check.fine is fine
+    assert all(word in check.finding for word in words), check.finding
+    assert "Service Quotas" in check.mend
+
+
+@pytest.mark.parametrize(
+    ("lanes", "each", "together"), [(1, 4, 4), (8, 4, 32), (16, 4, 64), (17, 3, 51), (64, 1, 64), (112, 1, 112)]
+)
+def test_connections_to_apple_are_bounded_for_the_run(lanes: int, each: int, together: int) -> None:
+    """Four for a lane, 64 for a run to a host; one for each lane where there are more lanes than that."""
+    hosts = {host.name: host for host in endpoints(read_settings({"BUCKET": "b", "TABLE": "t"}), lanes)}
+    for name in ("apns", "apns-sandbox"):
+        assert (hosts[name].max_connections, hosts[name].max_connections * lanes) == (each, together)

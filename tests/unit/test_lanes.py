@@ -4,13 +4,14 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.lifecycle.lane_plan import DEVICES_A_LANE, MOST_BY_RULE, LanePlan, wanted_lanes
 from notifier.model.account import Account
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign import BrokenCampaign, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
 from notifier.model.preparation import DivisibleAudience, ManifestPart, Preparation, PreparationState
@@ -74,6 +75,13 @@ class TestPlan:
         assert wanted_lanes(campaign(), {"apns": 10**9}) == MOST_BY_RULE
         assert wanted_lanes(campaign(per_second=1_000), audience) == 1
         assert wanted_lanes(campaign(test=True), audience) == 1
+
+    def test_no_more_than_112(self) -> None:
+        """As many as a run can have; one more is a fault of the file, with the field's name."""
+        assert wanted_lanes(campaign(lanes=MAX_LANES), {}) == MAX_LANES == 112
+        for lanes in (0, 113):
+            with pytest.raises(BrokenCampaign, match="lanes"):
+                campaign(lanes=lanes)
 
     def planned(self, room: int = MAX_LANES, **members: Any) -> tuple[Any, MemoryResults]:
         """The plan of a run over four parts, and where it is stored."""
