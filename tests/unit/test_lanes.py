@@ -1,5 +1,6 @@
 """How a run is divided into lanes, and its lanes seen as one run."""
 
+from io import StringIO
 from itertools import pairwise
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.lifecycle.lane_plan import DEVICES_A_LANE, MOST_BY_RULE, LanePlan, wanted_lanes
@@ -19,6 +21,7 @@ from notifier.model.run import Control, Ending, Lane, LaneState, Run, Unfinished
 from notifier.model.span import MAX_LANES, Span, spans_of
 from notifier.model.summary import summary_of
 from notifier.model.whole_run import as_one, slowest
+from operations.cli.watching import RunView, screen
 from tests.twins.ledger import MemoryLedger
 from tests.twins.library import MemoryLibrary
 from tests.twins.settlements import MemoryResults
@@ -213,3 +216,21 @@ class TestAsOne:
         assert (behind.lane, summary_of(RUN, lanes, "b").slowest_lane) == (1, 1)
         lanes[1] = lane(1, LaneState.RUNNING, cursor=Cursor(round=1))
         assert slowest(lanes) is lanes[0]
+
+    def test_status_names_it(self) -> None:
+        """Beside the number of hops, as long as a lane is under way."""
+        lanes = [
+            lane(0, LaneState.RUNNING, cursor=Cursor(record=900), started_at_ms=1, hop=2),
+            lane(1, LaneState.RUNNING, cursor=Cursor(record=1_100), started_at_ms=1, hop=1),
+        ]
+        assert "3 hops of 2 lanes (the slowest is lane 1)" in shown(lanes)
+        ended = [lane(n, LaneState.DONE, ending=Ending.COMPLETED, started_at_ms=1, hop=1) for n in range(2)]
+        assert "2 hops of 2 lanes" in shown(ended)
+        assert "slowest" not in shown(ended)
+
+
+def shown(lanes: list[Lane]) -> str:
+    """What `notifier status` prints."""
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(screen(RunView(summary_of(RUN, lanes, "b"), "go", None, ""), None))
+    return console.export_text()
