@@ -6,6 +6,7 @@ from operations.cli import (
     audiences,
     conversions,
     counting,
+    deploying,
     holding,
     lifts,
     people,
@@ -57,6 +58,7 @@ app.command("audit")(proofs.audit)
 app.command("retry")(retries.retry)
 app.command("find")(people.find_user)
 app.command("erase")(people.erase_users)
+app.command("deploy")(deploying.deploy)
 app.command("setup")(setup.setup)
 app.command("sign-in-link")(sign_in_link.sign_in_link)
 app.command("count")(counting.count)

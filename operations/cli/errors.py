@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from rich.console import Console
 
 P = ParamSpec("P")
@@ -51,7 +52,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
-        except (CommandError, ClientError, BotoCoreError, OSError) as error:
+        except (CommandError, ClientError, BotoCoreError, ResponseParserError, OSError) as error:
             failed = _as_command_error(error)
             _print(failed, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(failed.code) from None
@@ -76,6 +77,10 @@ def _as_command_error(error: Exception) -> CommandError:
         )
     if isinstance(error, BotoCoreError):
         return CommandError(ExitCode.UNREACHABLE, f"AWS: {error}", "check AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL")
+    if isinstance(error, ResponseParserError):
+        # botocore's own error, and none of its BotoCoreError: the answer was a page, most likely a proxy's.
+        mend = "is there a proxy between here and AWS that answers by itself? check AWS_ENDPOINT_URL and HTTPS_PROXY"
+        return CommandError(ExitCode.UNREACHABLE, "AWS: the answer is not one of AWS's", mend)
     if isinstance(error, FileNotFoundError | IsADirectoryError):
         return CommandError(ExitCode.NOT_FOUND, f"{error.filename}: {error.strerror}", "check the path")
     return CommandError(ExitCode.UNREACHABLE, str(error))
@@ -86,7 +91,7 @@ def _print(error: CommandError, *, as_json: bool) -> None:
         plain: dict[str, Any] = {"error": error.problem, "mend": error.mend, "exit_code": int(error.code)}
         sys.stderr.write(json.dumps(plain, ensure_ascii=False) + "\n")
         return
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     console.print("[bold red]error:[/]", end=" ")
     console.print(error.problem, markup=False)
     if error.mend:

@@ -36,12 +36,13 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 def console() -> Console:
     """Standard output: the answer."""
-    return Console(highlight=False)
+    # Without emoji: in `arn:aws:secretsmanager:…:secret:…` one word would become a picture.
+    return Console(highlight=False, emoji=False)
 
 
 def notes() -> Console:
     """Standard error: progress and notes, so that the output can be piped."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:

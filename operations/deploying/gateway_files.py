@@ -1,0 +1,48 @@
+"""Google's and Apple's files as the texts of secrets, checked with the worker's own code before anything is done."""
+
+import json
+import re
+from pathlib import Path
+
+from notifier.gateway.secrets import BadSecret, Secret, parsed
+from operations.cli.errors import CommandError, ExitCode
+
+P8_NAME = re.compile(r"AuthKey_([A-Z0-9]{10})\.p8")
+"""How Apple names the file of a key: by its id."""
+
+
+def key_id_in(path: Path | None) -> str:
+    """The key's id in the name that Apple gave the file; empty where it was renamed."""
+    found = P8_NAME.fullmatch(path.name) if path else None
+    return found[1] if found else ""
+
+
+def fcm_secret(path: Path) -> str:
+    """The service account's JSON key, as it is. Raises CommandError, which names the field and shows no value."""
+    from notifier.gateway.fcm.auth import Credentials  # noqa: PLC0415 - Google's libraries, only here
+
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    try:
+        Credentials(parsed("fcm", {"SecretString": text}, str(path)))
+    except BadSecret as error:
+        mend = "Firebase console, Project settings, Service accounts, Generate new private key: that file as it is"
+        raise CommandError(ExitCode.USAGE, str(error), mend) from None
+    return text
+
+
+def apns_secret(path: Path, key_id: str, team_id: str, topic: str) -> str:
+    """Apple's key and what belongs to it, as JSON. Raises CommandError, which names the field and shows no value."""
+    from notifier.gateway.apns.auth import Credentials  # noqa: PLC0415 - cryptography, only here
+
+    fields = {
+        "key": path.read_text(encoding="utf-8-sig", errors="replace"),
+        "key_id": key_id,
+        "team_id": team_id,
+        "topic": topic,
+    }
+    try:
+        Credentials(Secret("apns", fields, str(path)))
+    except BadSecret as error:
+        mend = "developer.apple.com has the .p8 file, its key id and the team id; the topic is the app's bundle id"
+        raise CommandError(ExitCode.USAGE, str(error), mend) from None
+    return json.dumps(fields)
