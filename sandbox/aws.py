@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import boto3
 import msgspec
 from botocore.config import Config
 
+from sandbox import child
 from sandbox.aws_faults import FAULTS_PATH, AwsRule
 from sandbox.blueprint import REGION
 
@@ -42,7 +42,7 @@ class RecordedEvent(msgspec.Struct, frozen=True, rename="pascal"):
 class LocalAws:
     """S3, DynamoDB, Secrets Manager, SQS, SES, EventBridge and Athena behind one address."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(self, process: child.Child, port: int) -> None:
         self._process = process
         self.endpoint_url = f"http://127.0.0.1:{port}"
 
@@ -58,14 +58,9 @@ class LocalAws:
         for folder in (log.parent, spool):
             folder.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "sandbox.aws_server", lambda_address],
-                cwd=Path(__file__).parent.parent,
-                env={**os.environ, "TMPDIR": str(spool)},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,
+            environment = {**os.environ, "TMPDIR": str(spool)}
+            process = child.start(
+                "sandbox.aws_server", [lambda_address], environment=environment, log=stderr, answers=True
             )
         assert process.stdout is not None
         first_line = process.stdout.readline()

@@ -1,7 +1,10 @@
 """What holds for all tests: how they are shared out among processes, and how many examples property tests try."""
 
 import gc
+import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from sandbox.fork_server import FOLDER_VARIABLE, Servers
 from tests.examples import GATE
 
 settings.load_profile(GATE)  # `--hypothesis-profile` is read later, and wins
@@ -45,6 +49,17 @@ LONGEST = (
 """What takes longest comes first, so that the processes end at the same time with files of a second or less."""
 
 
+_SERVERS = pytest.StashKey[tuple["tempfile.TemporaryDirectory[str]", Servers]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the processes of sandboxes forked (`sandbox.fork_server`), by servers that all of xdist's workers share."""
+    if FOLDER_VARIABLE not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="fork-")
+        config.stash[_SERVERS] = folder, Servers(Path(folder.name))
+        os.environ[FOLDER_VARIABLE] = folder.name
+
+
 def _rank(item: pytest.Item) -> int:
     return next((rank for rank, begin in enumerate(LONGEST) if item.nodeid.startswith(begin)), len(LONGEST))
 
@@ -72,8 +87,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Any:
     return ByFile(config, log)
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """Let go what would outlive the interpreter, and be complained of then."""
+    if _SERVERS in config.stash:
+        folder, servers = config.stash[_SERVERS]
+        servers.stop()
+        folder.cleanup()
     # Frozen objects, and what hypothesis's callback reaches, are not cleared at the end: DuckDB's binding reports its
     # own among them as leaked.
     gc.unfreeze()

@@ -1,7 +1,7 @@
 """The stand-ins as a child process: start, query, stop."""
 
+import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
+from sandbox import child
 from sandbox.gateways.counts import Figures
 from sandbox.gateways.server import ADDRESSES_FILE, Addresses
 from sandbox.wait import WaitedInVain, wait_until
@@ -28,7 +29,7 @@ class StandInsDownError(RuntimeError):
 class Gateways:
     """The running stand-ins. They die with this process, however it ends; `stop()` or `with` ends them sooner."""
 
-    def __init__(self, addresses: Addresses, process: subprocess.Popen[bytes], state: Path) -> None:
+    def __init__(self, addresses: Addresses, process: child.Child, state: Path) -> None:
         self.addresses = addresses
         self._process = process
         self._state = state
@@ -131,12 +132,12 @@ class Gateways:
             ) from error
 
 
-def _spawn(state: Path, options: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "sandbox.gateways", "--state", str(state), "--stop-with-stdin", *options]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=_project_folder())
+def _spawn(state: Path, options: Sequence[str], log: IO[bytes]) -> child.Child:
+    arguments = ["--state", str(state), "--stop-with-stdin", *options]
+    return child.start("sandbox.gateways.__main__", arguments, environment=os.environ, log=log)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: child.Child) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
@@ -146,11 +147,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _project_folder() -> Path:
-    return Path(__file__).resolve().parents[2]
-
-
-def _await_addresses(state: Path, process: subprocess.Popen[bytes], timeout_s: float) -> Addresses:
+def _await_addresses(state: Path, process: child.Child, timeout_s: float) -> Addresses:
     announced = state / ADDRESSES_FILE
 
     def is_ready() -> bool:

@@ -20,7 +20,6 @@ from sandbox.local_lambda.runtime_api import Error, Ready, Report, Result, Runti
 
 INIT_LIMIT_S: Final = 10.0  # Lambda's own; what the import takes beyond it comes off the function's timeout
 _WATCH_EVERY_S: Final = 0.02
-_LAUNCHER: Final = Path(__file__).with_name("launch.py")
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -108,9 +107,11 @@ class Environment:
         """Starts the process; gives the seconds beyond Lambda's limit that it took, and whether it failed."""
         began = time.monotonic()
         self._folder.mkdir(parents=True, exist_ok=True)
-        command = (self._setup.interpreter, str(_LAUNCHER), str(os.getpid()), self._setup.handler)
+        setup = self._setup
         try:
-            self._process = self._spawner.spawn(command, self._setup.code, self._variables(), self._log)
+            self._process = self._spawner.spawn(
+                setup.handler, setup.interpreter, setup.code, self._variables(), self._log
+            )
         except OSError as error:  # no such interpreter, no such folder, too many processes
             self._write_log(f"not started: {error}")
             return 0.0, Failure.EXIT

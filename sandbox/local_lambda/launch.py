@@ -21,10 +21,15 @@ def _die_with_parent(parent_pid: int) -> None:
 def main() -> None:
     """Never returns: the runtime client serves invocations until it is killed."""
     _die_with_parent(int(sys.argv[1]))
-    del sys.path[0]  # this folder; the runtime client puts the function's own in front
-    from awslambdaric.__main__ import main as serve  # noqa: PLC0415
+    del sys.path[0], sys.argv[1]  # this folder; the runtime client puts the function's own in front
+    serve()
 
-    serve(["awslambdaric", sys.argv[2]])
+
+def serve() -> None:
+    """AWS's runtime client, for the handler that the command line names."""
+    from awslambdaric.__main__ import main as run  # noqa: PLC0415
+
+    run(["awslambdaric", sys.argv[1]])
 
 
 if __name__ == "__main__":

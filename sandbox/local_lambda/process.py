@@ -7,13 +7,17 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
+from sandbox import fork_server
+
 _CLOCK_TICKS: Final[int] = os.sysconf("SC_CLK_TCK")
+_LAUNCHER: Final = Path(__file__).with_name("launch.py")
 
 
 class Spawner:
@@ -27,8 +31,11 @@ class Spawner:
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="spawner", daemon=True).start()
 
-    def spawn(self, command: tuple[str, ...], cwd: Path, environment: Mapping[str, str], log: Path) -> "Process":
-        """Starts the command in a session of its own, stdout and stderr appended to the log. Raises OSError."""
+    def spawn(self, handler: str, interpreter: str, cwd: Path, environment: Mapping[str, str], log: Path) -> "Process":
+        """Starts the runtime client in a process group of its own, with its output in the log. Raises OSError."""
+        if fork_server.is_there() and interpreter == sys.executable:
+            return _fork(handler, cwd, environment, log)
+        command = (interpreter, str(_LAUNCHER), str(os.getpid()), handler)
         started: Future[Process] = Future()
 
         def order() -> None:
@@ -64,10 +71,17 @@ def _start(command: tuple[str, ...], cwd: Path, environment: Mapping[str, str], 
         )
 
 
-class Process:
-    """A running or ended process, the leader of its session."""
+def _fork(handler: str, cwd: Path, environment: Mapping[str, str], log: Path) -> "Process":
+    order = fork_server.Order("sandbox.local_lambda.launch", "serve", (handler,), str(cwd), str(cwd), dict(environment))
+    with log.open("ab") as output, open(os.devnull, "rb") as nothing:  # noqa: PTH123  (no path of anyone's)
+        streams = nothing.fileno(), output.fileno(), output.fileno()
+        return Process(fork_server.fork("functions", order, streams))
 
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+
+class Process:
+    """A running or ended process, the leader of its group."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes] | fork_server.Forked") -> None:
         self._popen = popen
         self._lock = threading.Lock()
         self._cpu_s = 0.0
@@ -114,6 +128,10 @@ class Process:
         return self._cpu_s
 
     def _reap(self, options: int) -> int | None:
+        if isinstance(self._popen, fork_server.Forked):
+            code = self._popen.poll() if options else self._popen.wait()
+            self._cpu_s = self._popen.cpu_s
+            return code
         if self._popen.returncode is None:
             pid, status, usage = os.wait4(self.pid, options)
             if pid:
