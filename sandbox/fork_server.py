@@ -321,22 +321,28 @@ def _load(kind: str) -> None:
     if kind == "standins":
         from moto import backends  # noqa: PLC0415
 
+        from sandbox.gateways.credentials import service_key  # noqa: PLC0415
+
+        service_key()
         for name in _BACKENDS:
             backends.get_backend(name)  # type: ignore[call-overload]
 
 
 def _read_descriptions_once() -> None:
-    """botocore parses a service's description for each session: kept by file, and parsed here for those in use."""
+    """botocore looks for and parses descriptions of services in each session: kept, and done here for those in use."""
     import boto3  # noqa: PLC0415
     from botocore import loaders  # noqa: PLC0415
 
-    loader: Any = loaders.JSONFileLoader
-    load = loader.load_file
-    kept = functools.cache(lambda path: load(loader(), path))
-    loader.load_file = lambda _, path: kept(path)
+    file_loader: Any = loaders.JSONFileLoader
+    loader: Any = loaders.Loader
+    load, services = file_loader.load_file, loader.list_available_services
+    kept = functools.cache(lambda path: load(file_loader(), path))
+    listed = functools.cache(lambda type_name: services(loader(), type_name))
+    file_loader.load_file = lambda _, path: kept(path)
+    loader.list_available_services = lambda _, type_name: listed(type_name)
     session = boto3.Session("none", "none", region_name="eu-central-1")
     for name in _SERVICES:
-        session.client(name)  # type: ignore[call-overload]
+        session.client(name)
 
 
 def main() -> None:

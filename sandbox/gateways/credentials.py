@@ -1,5 +1,6 @@
 """Keys and certificates of the stand-ins, made on the first start and kept in the state folder."""
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,13 +67,19 @@ def _make_certificates(there: Credentials) -> None:
     write_atomically(there.ca_file, authority.cert_pem.bytes())
 
 
+@functools.cache
+def service_key() -> rsa.RSAPrivateKey:
+    """The service account's key. Its making takes a tenth of a second: processes forked from one share it."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 def _service_account() -> dict[str, str]:
     email = f"sender@{PROJECT}.iam.gserviceaccount.com"
     return {
         "type": "service_account",
         "project_id": PROJECT,
         "private_key_id": os.urandom(20).hex(),
-        "private_key": _pem(rsa.generate_private_key(65537, 2048)).decode(),
+        "private_key": _pem(service_key()).decode(),
         "client_email": email,
         "client_id": "100000000000000000001",
         "auth_uri": "https://accounts.google.com/o/oauth2/auth",

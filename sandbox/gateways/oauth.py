@@ -72,7 +72,9 @@ class OAuth:
     """
 
     def __init__(self, service_account: dict[str, str], clock: Callable[[], float], lifetime_s: int = 3600) -> None:
-        key = load_pem_private_key(service_account["private_key"].encode(), None).public_key()
+        # Unchecked: it is the stand-ins' own key, and to check one takes a fifth of a second.
+        pem = service_account["private_key"].encode()
+        key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True).public_key()
         if not isinstance(key, RSAPublicKey):
             raise TypeError("the service account's key is not an RSA key")
         self._key = key

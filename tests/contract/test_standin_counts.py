@@ -11,6 +11,7 @@ import msgspec
 import pycurl
 import pytest
 
+from sandbox.fork_server import FOLDER_VARIABLE
 from sandbox.gateways import Gateways, StandInsDownError
 from sandbox.gateways.counts import GatewayCounts, TokenTable
 from sandbox.gateways.endpoint import Latency
@@ -230,8 +231,9 @@ def test_stopped_stand_ins_say_so(tmp_path: Path) -> None:
             gateways.counts()
 
 
-def test_the_stand_ins_die_with_their_parent(tmp_path: Path) -> None:
-    """Killed outright, the parent can stop nothing; the stand-ins end by themselves."""
+def test_the_stand_ins_die_with_their_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed outright, the parent can stop nothing; the stand-ins, a process of its own here, end by themselves."""
+    monkeypatch.delenv(FOLDER_VARIABLE)
     script = (
         "import sys, pathlib, signal; from sandbox.gateways import Gateways;"
         "print(Gateways.start(pathlib.Path(sys.argv[1])).addresses.pid, flush=True); signal.pause()"

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.deploy import Options
+from sandbox.fork_server import FOLDER_VARIABLE
 from sandbox.local_lambda.invocation import Delivery, Failure, Fault, FaultPlan, no_fault
 from sandbox.stack import Sandbox
 from sandbox.wait import wait_until
@@ -388,8 +389,14 @@ def test_the_table_has_its_index_and_time_to_live(box: Sandbox) -> None:
     assert (ttl["TimeToLiveStatus"], ttl["AttributeName"]) == ("ENABLED", "expires_at")
 
 
-def test_two_sandboxes_never_meet_and_leave_nothing_behind(box: Sandbox, tmp_path: Path) -> None:
-    """Same template, same names: other processes, other data; schedules tick; every process ends with the sandbox."""
+def test_two_sandboxes_never_meet_and_leave_nothing_behind(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same template, same names: other processes, other data; schedules tick; every process ends with the sandbox.
+
+    The second one's processes begin with an interpreter of their own, as everywhere but in tests.
+    """
+    monkeypatch.delenv(FOLDER_VARIABLE)
     template = write_project(tmp_path / "project")
     with Sandbox.start(tmp_path / "state", template, options=Options(schedule_every_s=1.0)) as other:
         assert other.endpoint_url != box.endpoint_url
