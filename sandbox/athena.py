@@ -13,13 +13,15 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import duckdb
 import msgspec
 
 from sandbox.http_server import Asked, HttpServer, Reply
 from sandbox.warehouse import Catalogue, load_table
+
+if TYPE_CHECKING:
+    import duckdb
 
 TARGET = "AmazonAthena."
 _UNLOAD = re.compile(
@@ -188,6 +190,8 @@ class Athena:
         self._on_end(execution)
 
     def _run(self, execution: Execution, group: WorkGroup) -> None:
+        import duckdb  # noqa: PLC0415 - not for the many sandboxes without a query
+
         self._before(execution)
         try:
             with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
@@ -200,7 +204,7 @@ class Athena:
             self._end(execution, "SUCCEEDED")
 
     def _execute(
-        self, execution: Execution, group: WorkGroup, database: duckdb.DuckDBPyConnection, folder: Path
+        self, execution: Execution, group: WorkGroup, database: "duckdb.DuckDBPyConnection", folder: Path
     ) -> None:
         for table, place in self._tables().items():
             if re.search(rf"\b{table}\b", execution.statement):
@@ -216,7 +220,7 @@ class Athena:
         execution.columns = tuple((row[0], _TYPES.get(row[1], row[1].lower())) for row in described)
 
     def _unload(
-        self, unload: re.Match[str], values: list[object], database: duckdb.DuckDBPyConnection, folder: Path
+        self, unload: re.Match[str], values: list[object], database: "duckdb.DuckDBPyConnection", folder: Path
     ) -> None:
         bucket, key = unload["bucket"], unload["key"]
         if self._s3.list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount"):
@@ -228,7 +232,7 @@ class Athena:
             self._s3.upload_file(str(rows), bucket, f"{key}20261128_101010_00001_{uuid.uuid4().hex[:5]}_{uuid.uuid4()}")
 
 
-def _value(database: duckdb.DuckDBPyConnection, literal: str) -> object:
+def _value(database: "duckdb.DuckDBPyConnection", literal: str) -> object:
     """What a literal means. It is parsed as SQL: a quote that is not doubled is seen here."""
     found = database.execute(f"SELECT {literal}").fetchall()
     if len(found) != 1 or len(found[0]) != 1:

@@ -4,9 +4,11 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
+
 
 Catalogue = Mapping[str, tuple[str, str]]
 """Of each table the bucket and the prefix of its objects."""
@@ -27,7 +29,7 @@ def standing_tables(s3: Any) -> Catalogue:
     return found
 
 
-def load_table(s3: Any, database: duckdb.DuckDBPyConnection, folder: Path, table: str, place: tuple[str, str]) -> int:
+def load_table(s3: Any, database: "duckdb.DuckDBPyConnection", folder: Path, table: str, place: tuple[str, str]) -> int:
     """Make a view of a table's objects, all of one format. Returns their size."""
     bucket, prefix = place
     (folder / table).mkdir()
@@ -42,7 +44,7 @@ def load_table(s3: Any, database: duckdb.DuckDBPyConnection, folder: Path, table
     return size
 
 
-def fill_dataset(s3: Any, database: duckdb.DuckDBPyConnection, text: str) -> int:
+def fill_dataset(s3: Any, database: "duckdb.DuckDBPyConnection", text: str) -> int:
     """Make the tables that a query's text names, in the schema `crm`. Returns their bytes."""
     size = 0
     database.execute("CREATE SCHEMA crm")
