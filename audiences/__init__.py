@@ -17,6 +17,7 @@ The modules in the order of the data's way:
 - `prepared_lines`: lines of prepared parts, looked at without being decoded.
 - `cut`: the prepared audience without them, and their list; it removes and orders, and never adds.
 - `run_cut`: what a run began with and the lists as they are now become an order of a cut.
+- `conversions`: which users did what a campaign was to bring about; `run_conversions`: counted for a run.
 - `watch`: stops the database where it takes too much room, or its result is not wanted any more.
 - `store`: the item of a run's preparation: claim, renew, end, and wake the run's lane.
 - `run_preparation`: one attempt, under a lease.

@@ -30,6 +30,7 @@ from audiences.faults import AudienceFault, BrokenFile
 from audiences.manifest_format import NAME, PREFIX, Manifest, folder_of
 from audiences.request import Resolver, order_of
 from audiences.rooms import Rooms
+from audiences.run_conversions import ConversionCounter
 from audiences.run_cut import S3Cutter, SuppressionUnread
 from audiences.run_preparation import Maker, Progress, RunPreparation, in_words
 from audiences.store import PreparationStore
@@ -99,10 +100,19 @@ def _cutter() -> S3Cutter:
 
 
 @cache
+def _counter() -> ConversionCounter:
+    """What counts conversions in this process."""
+    session = boto3.Session()
+    s3 = session.client("s3", config=_CONFIG)
+    warehouses = warehouses_of(session, _CONFIG, s3, _store(), os.environ)
+    return ConversionCounter(s3, os.environ["BUCKET"], os.environ, warehouses)
+
+
+@cache
 def _process() -> RunPreparation:
     """What prepares audiences of runs in this process."""
     session = boto3.Session()
-    makers: dict[Stage, Maker] = {Stage.PREPARE: _maker(), Stage.CUT: _cutter()}
+    makers: dict[Stage, Maker] = {Stage.PREPARE: _maker(), Stage.CUT: _cutter(), Stage.CONVERSIONS: _counter()}
     nudge = WorkerNudge(session.client("lambda", config=_CONFIG))
     return RunPreparation(_store(), makers, nudge, WORK, _maker().stop)
 

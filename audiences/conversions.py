@@ -5,7 +5,7 @@ user begins with their own push, and for the control group with the moment at wh
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,22 +34,31 @@ _MILLISECONDS = 10**11
 """A larger number is milliseconds since the epoch, a smaller one seconds."""
 
 
-class Marker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An object whose text is the time up to which conversions are complete, with an offset."""
+class StoredQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A query of `queries/`, on any engine. `$from` and `$to` among its values are days: of the first push, of the end."""
 
-    marker: Annotated[str, Meta(min_length=1)]
+    name: Annotated[str, Meta(min_length=1)]
+    parameters: dict[str, Any] = {}
+
+
+class Complete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How it is known up to when conversions are complete: a time, with an offset. One of the two."""
+
+    marker: Annotated[
+        Annotated[str, Meta(min_length=1)] | None, Meta(description="The key of an object whose text it is.")
+    ] = None
+    query: Annotated[StoredQuery | None, Meta(description="It is the first column of the first row.")] = None
 
 
 class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where conversions are, and up to when they are known."""
 
+    complete: Annotated[Complete, Meta(description="How it is known up to when they are complete.")]
     files: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
-        Meta(
-            min_length=1, description="Keys, prefixes that end in `/`, and globs; `{date}` is each day of the window."
-        ),
-    ]
-    complete: Annotated[Marker, Meta(description="How it is known up to when they are complete.")]
+        Meta(description="Keys, prefixes that end in `/`, and globs; `{date}` is each day of the window."),
+    ] = ()
+    query: Annotated[StoredQuery | None, Meta(description="Instead of files: whose rows are the conversions.")] = None
     user_id: Annotated[str, Meta(description="The column with the user's id.")] = "user_id"
     at: Annotated[str, Meta(description="The column with the time.")] = "at"
     event: Annotated[
@@ -90,6 +99,8 @@ class Joined(msgspec.Struct, frozen=True):
     seen: int
     unknown: int
     unreadable: int
+    until: str | None = None
+    """Conversions before this time were counted; None: all."""
 
     @property
     def unknown_share(self) -> float:
@@ -106,32 +117,118 @@ def read_declaration(body: bytes, place: str) -> Declaration:
     if faults := tuple(shape_faults(decoded, Declaration, "conversions")):
         raise AudienceFault(f"{place}: {'; '.join(map(str, faults))}")
     declared = msgspec.convert(decoded, Declaration)
+    if bool(declared.files) is (declared.query is not None):
+        raise AudienceFault(f"{place}: files and query: one of the two", "say where the conversions are")
+    if (declared.complete.marker is None) is (declared.complete.query is None):
+        raise AudienceFault(f"{place}: complete.marker and complete.query: one of the two", "say how it is known")
     if declared.timezone is not None and declared.timezone not in available_timezones():
         raise AudienceFault(f"{place}: timezone: {declared.timezone} is no time zone", "name one, as Europe/Berlin")
     return declared
 
 
+Ask = Callable[[Sequence[Mapping[str, Any]]], Sequence[Sequence[Path]]]
+"""Runs stored queries, all of them at once: each one's rows, as files. Raises AudienceFault; in a function, and while a
+warehouse is at work, StillQuerying."""
+
+
+def no_queries(_requests: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[Path]]:
+    """Where no query can be run."""
+    raise AudienceFault("conversions: a stored query is run by the stack's audience function", "name files instead")
+
+
 def join(
-    client: Any, bucket: str, run_id: str, goal: Goal, declared: Declaration, now: datetime, limits: Limits
+    client: Any,
+    bucket: str,
+    run_id: str,
+    goal: Goal,
+    declared: Declaration,
+    now: datetime,
+    limits: Limits,
+    ask: Ask = no_queries,
+    after: timedelta | None = None,
 ) -> Joined:
-    """The conversions of a run up to now. Raises AudienceFault."""
+    """The conversions of a run up to now.
+
+    Args:
+        ask: runs the queries that the declaration names.
+        after: only what happened before this time after the last user's push is counted.
+
+    Raises:
+        AudienceFault: they cannot be counted.
+    """
     folder = limits.work / "conversions"
     rows = _fetch_rows(client, bucket, run_id, folder / "rows")
     with connect(limits) as database:
         first, last = _assign(database, rows)
         ends = last + timedelta(hours=goal.window_h)
-        named = _names(declared.files, first, min(ends, now))
-        fetched = fetch(client, pinned_files(client, _present(client, named, bucket), bucket), folder / "files")
-        try:
-            create_views(database, {"source": [file.path for file in fetched]})
-        except Refused as error:
-            raise AudienceFault(f"conversions: {error}") from None
-        unreadable = _convert(database, declared, goal)
-        through = _through(client, bucket, declared)
+        until = last + after if after is not None else None
+        source = _Source(client, bucket, declared, ask, first, min(ends, now))
+        _view(database, "source", source.files(folder / "files"), [declared.user_id, declared.at, declared.event])
+        unreadable = _convert(database, declared, goal, until)
+        through = source.through(database)
         # Each user's window is over, late conversions have arrived, and the source says that it is complete.
         over = ends + timedelta(hours=declared.lateness_h)
         is_final = now > over and through is not None and through >= ends
-        return _counted(database, goal, first, last, through, unreadable, is_final=is_final)
+        found = _counted(database, goal, first, last, through, unreadable, is_final=is_final)
+    return msgspec.structs.replace(found, until=until.isoformat() if until else None)
+
+
+def _view(
+    database: duckdb.DuckDBPyConnection, table: str, files: Sequence[Path], columns: Sequence[str | None]
+) -> None:
+    """A table of files; of none, one without rows: a query has found nothing."""
+    if not files:
+        named = ", ".join(f"''::VARCHAR AS {name(column)}" for column in columns if column)
+        database.execute(f"CREATE VIEW {name(table)} AS SELECT {named} WHERE false")
+        return
+    try:
+        create_views(database, {table: files})
+    except Refused as error:
+        raise AudienceFault(f"conversions: {error}") from None
+
+
+class _Source:
+    """Where a declaration's conversions are, for a run's windows."""
+
+    def __init__(
+        self, client: Any, bucket: str, declared: Declaration, ask: Ask, first: datetime, until: datetime
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._declared = declared
+        self._first = first
+        self._until = until
+        queries = [one for one in (declared.query, declared.complete.query) if one is not None]
+        # At once: a warehouse works at both while nobody waits.
+        self._asked = list(ask([self._request(one) for one in queries])) if queries else []
+
+    def _request(self, query: StoredQuery) -> dict[str, Any]:
+        # A day more on each side: the days of a table's partitions may be of another time zone.
+        first, last = self._first.date() - timedelta(days=1), self._until.date() + timedelta(days=1)
+        times = {"$from": first.isoformat(), "$to": last.isoformat()}
+        given = {
+            name: times.get(value, value) if isinstance(value, str) else value
+            for name, value in query.parameters.items()
+        }
+        return {"query": {"name": query.name, "parameters": given}}
+
+    def files(self, folder: Path) -> Sequence[Path]:
+        """Their files, on this machine."""
+        if self._declared.query is not None:
+            return self._asked[0]
+        named = _names(self._declared.files, self._first, self._until)
+        present = pinned_files(self._client, _present(self._client, named, self._bucket), self._bucket)
+        return [file.path for file in fetch(self._client, present, folder)]
+
+    def through(self, database: duckdb.DuckDBPyConnection) -> datetime | None:
+        """Up to when they are complete; None while nothing says so."""
+        if self._declared.complete.query is None:
+            return _through(self._client, self._bucket, self._declared.complete.marker or "")
+        _view(database, "complete", self._asked[-1], ["through"])
+        found = database.execute("SELECT COLUMNS(*)::VARCHAR FROM complete LIMIT 1").fetchone()
+        if not found or found[0] is None:
+            return None
+        return _moment_of(str(found[0]), f"complete.query ({self._declared.complete.query.name})")
 
 
 def _fetch_rows(client: Any, bucket: str, run_id: str, folder: Path) -> list[str]:
@@ -186,7 +283,9 @@ def _present(client: Any, names: Sequence[str], bucket: str) -> list[str]:
     return found
 
 
-def _convert(database: duckdb.DuckDBPyConnection, declared: Declaration, goal: Goal) -> int:
+def _convert(
+    database: duckdb.DuckDBPyConnection, declared: Declaration, goal: Goal, until: datetime | None = None
+) -> int:
     """The table of conversions, with times in UTC. Returns how many rows have a time that cannot be read."""
     kinds = {column: kind for column, kind, *_ in database.execute("DESCRIBE source").fetchall()}
     wanted = [declared.user_id, declared.at, *([declared.event] if declared.event else [])]
@@ -199,6 +298,9 @@ def _convert(database: duckdb.DuckDBPyConnection, declared: Declaration, goal: G
         f"{_moment(database, declared, kinds[declared.at])} AS moment FROM source WHERE {where}"
     )
     [(unreadable,)] = database.execute("SELECT count(*) FROM raw WHERE moment IS NULL").fetchall()
+    if until is not None:
+        # A decision is by what happened up to its hour, whenever it is made: it can be computed again.
+        database.execute("DELETE FROM raw WHERE moment >= ?", [until.astimezone(UTC).replace(tzinfo=None)])
     return int(unreadable)
 
 
@@ -223,22 +325,23 @@ def _moment(database: duckdb.DuckDBPyConnection, declared: Declaration, kind: st
     return f"timezone('UTC', CASE WHEN {has_offset} THEN {aware} ELSE {local} END)"
 
 
-def _through(client: Any, bucket: str, declared: Declaration) -> datetime | None:
-    """Up to when conversions are complete; None while the marker is not there."""
+def _through(client: Any, bucket: str, marker: str) -> datetime | None:
+    """What a marker says; None while it is not there."""
     try:
-        body = client.get_object(Bucket=bucket, Key=declared.complete.marker)["Body"].read()
+        body = client.get_object(Bucket=bucket, Key=marker)["Body"].read()
     except client.exceptions.NoSuchKey:
         return None
-    written = body.decode(errors="replace").strip().strip('"')
+    return _moment_of(body.decode(errors="replace"), f"s3://{bucket}/{marker}")
+
+
+def _moment_of(text: str, place: str) -> datetime:
+    written = text.strip().strip('"')
     try:
         found = datetime.fromisoformat(written)
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise AudienceFault(
-            f"s3://{bucket}/{declared.complete.marker}: not a time with an offset: {written[:40]}",
-            "write it as 2026-11-28T09:00:00Z",
-        )
+        raise AudienceFault(f"{place}: not a time with an offset: {written[:40]}", "write it as 2026-11-28T09:00:00Z")
     return found.astimezone(UTC)
 
 

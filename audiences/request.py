@@ -96,16 +96,25 @@ class Resolver:
         bucket: of names without one: the batch file's.
         now_s: what a warehouse's query is pinned by, whose tables are not.
         rooms: what a request may name; None for all that the reader's own rights reach, as on a laptop.
+        is_audience: the rows of its queries are users with devices.
     """
 
     def __init__(
-        self, client: "S3Client", stack: str, bucket: str, now_s: float | None = None, rooms: Rooms | None = None
+        self,
+        client: "S3Client",
+        stack: str,
+        bucket: str,
+        now_s: float | None = None,
+        rooms: Rooms | None = None,
+        *,
+        is_audience: bool = True,
     ) -> None:
         self._client = client
         self._stack = stack
         self._bucket = bucket
         self._now_s = time.time() if now_s is None else now_s
         self._rooms = rooms
+        self._is_audience = is_audience
         self._stored: dict[tuple[str, str], NamedQuery] = {}
 
     def resolve(self, request: Mapping[str, Any]) -> ResolvedRequest:
@@ -134,6 +143,7 @@ class Resolver:
         if "query" in source:
             stored = self._query(source["query"])
             query = with_values(stored, source["query"].get("parameters", {}))
+            query = msgspec.structs.replace(query, is_audience=self._is_audience)
             return self._queried(query, stored.about.engine, stored.about.tables, self._stack)
         query = free_query(source["sql"], source.get("parameters", {}), "audience.sql")
         return self._queried(query, _engine(source.get("engine", "duckdb")), source.get("tables", {}), self._bucket)
@@ -200,7 +210,8 @@ def order_of(
     inputs: list[InputFile] = []
     owners: list[int] = []
     for number, source in enumerate(resolved.sources):
-        found = queried.get(number) or _files_of(client, source, work / f"source-{number}", limits, check)
+        is_queried = number in queried
+        found = queried[number] if is_queried else _files_of(client, source, work / f"source-{number}", limits, check)
         inputs += found
         owners += [number] * len(found)
     # Without choices all users of all inputs belong: a composition would only cost its joins.

@@ -4,7 +4,8 @@
 partition of its own: releases that know no preparations read the lanes' partition only.
 
 The approval pages have audiences made before there is a run. Such an order has the same item, `pk=run#form-…`, and
-everything that holds for a run's preparation (lease, attempts, the sweeper) holds for it; it has no lane to wake.
+everything that holds for a run's preparation (lease, attempts, the sweeper) holds for it; it has no lane to wake. So it
+is with a count of a run's conversions, `pk=run#conversions-…`.
 """
 
 from functools import partial
@@ -19,6 +20,8 @@ PREPARATION = "preparation"
 
 ORDER = "form-"
 """What the id of an order begins with. No run's id does: those are hexadecimal."""
+CONVERSIONS = "conversions-"
+"""The same of a count of conversions."""
 _ID_CHARS = 20
 
 
@@ -31,9 +34,14 @@ def order_id(request: bytes, bucket: str) -> str:
     return ORDER + sha256(bucket.encode() + b"\n" + request).hexdigest()[:_ID_CHARS]
 
 
+def conversions_id(run_id: str, asked_ms: int) -> str:
+    """The id of a count of a run's conversions. Each is made once: a later one is another."""
+    return f"{CONVERSIONS}{run_id}-{asked_ms}"
+
+
 def is_order(run_id: str) -> bool:
-    """Whether the preparation is an order of the pages: no run waits for it."""
-    return run_id.startswith(ORDER)
+    """Whether the preparation is an order of the pages, or a count of conversions: no run waits for it."""
+    return run_id.startswith((ORDER, CONVERSIONS))
 
 
 def preparation_key(run_id: str) -> Item:

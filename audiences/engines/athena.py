@@ -28,8 +28,8 @@ from audiences.engines.port import (
     Running,
     Unavailable,
     Value,
+    check_rows,
     column_fault,
-    no_rows,
 )
 from audiences.faults import AudienceFault
 from audiences.fetch import fetch
@@ -110,7 +110,7 @@ class Athena:
             raise self._failed(query, state, execution["Status"].get("StateChangeReason", ""))
         if at.phase == "unload":
             return Done(ticket, execution.get("Statistics", {}).get("DataScannedInBytes"))
-        if fault := column_fault(query.name, self._columns(query, at.execution)):
+        if fault := column_fault(query, self._columns(query, at.execution)):
             raise fault
         started = self._execute(query, Attempt(at.audience, at.attempt), "unload")
         return Running(_encoded(msgspec.structs.replace(at, phase="unload", execution=started)))
@@ -123,7 +123,8 @@ class Athena:
             pinned = pinned_files(self._s3, [prefix], self._bucket)
         except AudienceFault:
             # UNLOAD has ended well, and has written nothing.
-            raise no_rows(query.name) from None
+            check_rows(query, 0)
+            return ()
         files = fetch(self._s3, pinned, directory)
         return tuple(InputFile(file.path, f"{query.name} ({file.name})", file.pinned, ordered=False) for file in files)
 

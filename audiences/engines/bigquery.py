@@ -26,8 +26,8 @@ from audiences.engines.port import (
     Running,
     Unavailable,
     Value,
+    check_rows,
     column_fault,
-    no_rows,
 )
 from audiences.faults import limits_as_faults
 from audiences.sources import InputFile
@@ -98,8 +98,9 @@ class BigQuery:
                 lines = [_line(row, page["schema"]["fields"]) for row in page.get("rows", ())]
                 out.writelines(lines)
                 count += len(lines)
+        check_rows(query, count)
         if not count:
-            raise no_rows(query.name)
+            return ()  # an empty file is no table
         return (InputFile(path, query.name, ordered=False),)
 
     def cancel(self, ticket: str) -> None:
@@ -125,7 +126,7 @@ class BigQuery:
         reference = {"location": self._location}
         job = self._call(query, "POST", "jobs", {"jobReference": reference, "configuration": configuration})
         fields = job["statistics"]["query"].get("schema", {}).get("fields", ())
-        if fault := column_fault(query.name, [field["name"] for field in fields]):
+        if fault := column_fault(query, [field["name"] for field in fields]):
             raise fault
         for field in fields:
             _check_kind(query, field)

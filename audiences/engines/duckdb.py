@@ -19,7 +19,7 @@ from typing import IO
 import msgspec
 
 from audiences.engines.job import Answer, Bound, Failed, Finished, Job
-from audiences.engines.port import Cost, Limits, Place, Query, QueryFault, Value, column_fault, no_rows
+from audiences.engines.port import Cost, Limits, Place, Query, QueryFault, Value, check_rows, column_fault
 from audiences.faults import MEMORY_PARAMETER, STORAGE_PARAMETER
 from audiences.sources import InputFile
 from audiences.watch import LOOK_EVERY_S, bytes_on_disk
@@ -64,8 +64,7 @@ class DuckDb:
         # Columns first: a query that reads for five minutes should not fail afterwards.
         self.validate(query, tables)
         output = directory / RESULT
-        if not self._finished(query, tables, output).rows:
-            raise no_rows(query.name)
+        check_rows(query, self._finished(query, tables, output).rows)
         return (InputFile(output, query.name, ordered=False),)
 
     def cancel(self) -> None:
@@ -200,7 +199,7 @@ class _Result(msgspec.Struct, frozen=True):
 
     def columns_checked(self, query: Query) -> tuple[str, ...]:
         """The columns. Raises QueryFault if no audience can be made of them."""
-        if fault := column_fault(query.name, self.columns):
+        if fault := column_fault(query, self.columns):
             raise fault
         return self.columns
 

@@ -23,11 +23,13 @@ class Query(msgspec.Struct, frozen=True):
     Args:
         text: SQL in the engine's dialect; `$name` is a parameter, in every engine.
         name: how messages call it, such as `queries/follows-brands.sql`.
+        is_audience: its rows are users with devices, and there must be some; otherwise they may be any, or none.
     """
 
     text: str
     parameters: Mapping[str, Value] = {}
     name: str = "the SQL"
+    is_audience: bool = True
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -164,13 +166,16 @@ def await_rows(
     return engine.fetch(query, state.ticket, directory)
 
 
-def column_fault(query: str, columns: Sequence[str]) -> QueryFault | None:
+def column_fault(asked: Query, columns: Sequence[str]) -> QueryFault | None:
     """What is wrong with a result's columns: one that is missing, or is there twice."""
+    query = asked.name
     lower = [column.lower() for column in columns]
     # Attributes keep their case: only known columns are the same in any case.
     names = [low if low in KNOWN else column for low, column in zip(lower, columns, strict=True)]
     if twice := next((name for name in names if names.count(name) > 1), None):
         return QueryFault(query, f"the column {twice} is in the result twice", "name the columns instead of *")
+    if not asked.is_audience:
+        return None
     wanted = ("user_id", "devices") if "devices" in lower else REQUIRED
     if missing := [name for name in wanted if name not in lower]:
         return QueryFault(
@@ -181,6 +186,7 @@ def column_fault(query: str, columns: Sequence[str]) -> QueryFault | None:
     return None
 
 
-def no_rows(query: str) -> QueryFault:
-    """The result is empty."""
-    return QueryFault(query, "found nobody: the result has no rows", "check the parameters and the tables")
+def check_rows(query: Query, rows: int) -> None:
+    """Raise QueryFault where an audience's result is empty."""
+    if not rows and query.is_audience:
+        raise QueryFault(query.name, "found nobody: the result has no rows", "check the parameters and the tables")

@@ -36,6 +36,8 @@ class Stage(enum.StrEnum):
     """The audience: it pins who may get the push."""
     CUT = "cut"
     """The final cut: it only removes users and orders the others."""
+    CONVERSIONS = "conversions"
+    """What came of a run's goal: its conversions, counted by arm."""
 
 
 class PreparationState(enum.StrEnum):
@@ -103,8 +105,13 @@ class Preparation(msgspec.Struct, frozen=True):
 _ASKED = {
     Stage.PREPARE: "to make the audience",
     Stage.CUT: "for the final cut: who is left out as of now",
+    Stage.CONVERSIONS: "to count the conversions",
 }
-_DOING = {Stage.PREPARE: "making the audience", Stage.CUT: "the final cut: leaving out who must not get it"}
+_DOING = {
+    Stage.PREPARE: "making the audience",
+    Stage.CUT: "the final cut: leaving out who must not get it",
+    Stage.CONVERSIONS: "counting the conversions",
+}
 
 
 class ManifestPart(msgspec.Struct, frozen=True):

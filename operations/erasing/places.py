@@ -43,5 +43,11 @@ OUT_OF_REACH = (
     "attributes of a sample user in the texts of test pushes, until BatchFileDays",
     "what Apple, Google and the phones have",
 )
-MADE_HERE = ("audiences/prepared/", "audiences/queried/", "audiences/cut/", "audiences/_erased/")
+MADE_HERE = (
+    "audiences/prepared/",
+    "audiences/queried/",
+    "audiences/cut/",
+    "audiences/conversions/",
+    "audiences/_erased/",
+)
 """Nobody reads these by their names but the runs that made them."""
