@@ -35,7 +35,7 @@ _MILLISECONDS = 10**11
 
 
 class StoredQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A query of `queries/`, on any engine. `$from` and `$to` among its values are days: of the first push, of the end."""
+    """A query of `queries/`, on any engine. Its values `$from`, `$to` are days: of the first push, of the end."""
 
     name: Annotated[str, Meta(min_length=1)]
     parameters: dict[str, Any] = {}
