@@ -139,7 +139,8 @@ def test_a_warehouse_is_not_waited_for(run: MadeRun, table: str, tmp_path: Path)
     service = Service(run.client, lambda: {"events": (run.bucket, table)}, {"g": WorkGroup()}, lambda _: None)
     with AthenaServer(service) as server:
         config = Config(retries={"total_max_attempts": 1})
-        client = botocore.session.get_session().create_client("athena", endpoint_url=server.url, config=config, **KEYS)
+        session: Any = botocore.session.get_session()
+        client = session.create_client("athena", endpoint_url=server.url, config=config, **KEYS)
         engines: dict[EngineName, Callable[[], RemoteEngine]] = {
             "athena": lambda: Athena(client, run.client, "g", run.bucket)
         }

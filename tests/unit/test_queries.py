@@ -230,10 +230,12 @@ def test_literals_are_what_they_say() -> None:
 
 def test_columns() -> None:
     """A device list replaces platform and token; a known column may be there once, in any case."""
-    assert column_fault("q", ("USER_ID", "Platform", "token", "x", "X")) is None
-    assert column_fault("q", ("user_id", "devices")) is None
-    assert "no column token" in str(column_fault("q", ("user_id", "platform")))
-    assert "user_id is in the result twice" in str(column_fault("q", ("user_id", "USER_ID", "platform", "token")))
+    assert column_fault(Query("", name="q"), ("USER_ID", "Platform", "token", "x", "X")) is None
+    assert column_fault(Query("", name="q"), ("user_id", "devices")) is None
+    assert "no column token" in str(column_fault(Query("", name="q"), ("user_id", "platform")))
+    assert "user_id is in the result twice" in str(
+        column_fault(Query("", name="q"), ("user_id", "USER_ID", "platform", "token"))
+    )
 
 
 PEOPLE = [
