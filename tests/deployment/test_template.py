@@ -111,7 +111,8 @@ def test_resources_are_narrow() -> None:
     """A star in a resource is only at its end: for the keys of one prefix, or for the versions of the worker."""
     prefixes = "|".join(sorted(prefixes_in_code()))
     allowed = re.compile(
-        rf"arn:\S+:s3:::\S+/({prefixes}|standing/|queries/|audiences/(prepared|queried|cut)/|schedules/|schedules/approved/"
+        rf"arn:\S+:s3:::\S+/({prefixes}|standing/|queries/|conversions/|schedules/|schedules/approved/"
+        r"|audiences/(conversions|prepared|queried|cut)/"
         r"|batches/schedules/|\$\{SuppressionPrefix\})\*"
         # SES looks at the recipient's identity too, and at a default configuration set; the sender is a condition
         r"|arn:\S+:ses:\S+:(identity|configuration-set)/\*"
