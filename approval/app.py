@@ -22,13 +22,14 @@ from approval.queries import Queries
 from approval.request import Request
 from approval.request_service import RequestService
 from approval.runs import Runs
+from approval.schedule_site import ScheduleSite
+from approval.schedules import Schedules
 from approval.sign_in import Authenticator, ConstantTime
 from approval.site import Site
 from approval.store import Store
 from approval.test_push import TestPushes
 from approval.tracing import annotate_step, traced_event
 from approval.views import Views
-from approval.web import Call
 
 _logger = Logger(service="approval")
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
@@ -70,7 +71,7 @@ class App:
         table = client("dynamodb")
         self._settings = settings
         self._now = now
-        store = Store(table, settings.approval_table)
+        self._store = store = Store(table, settings.approval_table)
         access = Access(table, settings.approval_table)
         files = Files(client("s3"), settings.bucket)
         runs = Runs(table, settings.ledger_table, control_client or client("lambda"), settings.control_function)
@@ -105,15 +106,31 @@ class App:
             views,
             self.authenticator,
             self._pages,
-            self._notifications,
+            lambda call: self._notifications(call.base_url),
             self._now_s,
             _log,
             constant_time,
+            ScheduleSite(Schedules(client("lambda"), settings.schedule_function), runs, store, views, now, _log),
+            store,
         )
 
     def answer(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
         """Answer one REST proxy event."""
         return self._site.answer(event, context)
+
+    def ask_approvers(self, question: dict[str, Any]) -> None:
+        """Mail approvers what they are to decide on (`schedules.app.Questions`). Asked again it is mailed once.
+
+        Raises RuntimeError where nobody could be mailed: EventBridge's invocation is then tried again.
+        """
+        name, about = str(question["schedule"]), str(question.get("occurrence") or question.get("hash", ""))
+        if not self._store.first_time(f"question#{name}", about, self._now_s()):
+            return
+        notifications = self._notifications(self._store.base_url())
+        notifications.schedule(question)
+        if notifications.unsent and not notifications.sent:
+            self._store.forget(f"question#{name}", about)
+            raise RuntimeError(f"no approver could be mailed: {notifications.unsent[0].code}")
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
         """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.
@@ -131,7 +148,7 @@ class App:
     def _now_s(self) -> int:
         return int(self._now().timestamp())
 
-    def _notifications(self, call: Call) -> Notifications:
+    def _notifications(self, base_url: str) -> Notifications:
         def forecast(request: Request) -> Forecast | None:
             return self._service.forecast(self._service.audience_of(request), request.campaign)
 
@@ -140,7 +157,7 @@ class App:
             self._send_link,
             self._pages,
             self.authenticator,
-            call.base_url,
+            base_url,
             self._now_s(),
             self._settings.approvers,
             self._settings.limits,
@@ -193,7 +210,10 @@ def _get() -> App:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Lambda's entry of ApprovalFunction: a REST proxy event."""
+    """Lambda's entry of ApprovalFunction: a REST proxy event; or a question to approvers, from EventBridge."""
+    if "detail-type" in event:
+        _get().ask_approvers(event["detail"])
+        return {}
     request_id = event["requestContext"].get("requestId", "")
     _logger.set_correlation_id(request_id)
     try:

@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True):
     ramp_s: int = 60
     log_level: str = "INFO"
     stack: str = "notifier"
+    schedule_function: str = ""
 
 
 _NAMES = {
@@ -75,6 +76,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         ramp_s=numbers["RAMP_S"],
         log_level=environment.get("LOG_LEVEL", "INFO"),
         stack=environment.get("STACK", "notifier"),
+        schedule_function=environment.get("SCHEDULE_FUNCTION", ""),
     )
 
 

@@ -1,6 +1,6 @@
 """The mails: sign-in links, reviews to approvers, decisions to requesters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -8,8 +8,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from approval.arm_names import shown_names
 from approval.audience import Forecast
 from approval.mail import Mail, MailFailure, SendMail, failure_of
-from approval.pages import Pages
-from approval.people import mail_recipients, named
+from approval.pages import Pages, utc
+from approval.people import addresses, mail_recipients, named
 from approval.preview import previews
 from approval.request import Limits, Request, State, needed_approvals
 from approval.sign_in import LINK_S, REVIEW_LINK_S, Authenticator
@@ -96,6 +96,16 @@ class Notifications:
             )
             for email in mail_recipients(named(request.form.approvers), request.requester, self._approvers)
         ]
+
+    def schedule(self, question: Mapping[str, Any]) -> None:
+        """Ask the approvers for a decision on a schedule: on an edit of it, or on a time outside of its limits."""
+        name, is_time = str(question["schedule"]), "occurrence" in question
+        subject = f"Decide until {utc(question['until_ms'])}: {name}" if is_time else f"Please approve: {name}"
+        for email in addresses(self._approvers):
+            path = f"/schedules/{name}"
+            url = self._link(email, path, REVIEW_LINK_S) if self._base_url else ""
+            page_url = f"{self._base_url}{path}" if self._base_url else ""
+            self._send(email, subject, "schedule", question=question, name=name, url=url, page_url=page_url)
 
     def decided(self, request: Request) -> None:
         """Send the requester the decision: approved or rejected."""

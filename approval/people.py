@@ -4,6 +4,8 @@ import re
 
 import msgspec
 
+from notifier.model.mailbox import is_same_person, mailbox_of
+
 MAX_ADDRESS_CHARS = 254
 """RFC 5321."""
 _ADDRESS = re.compile(r"[a-z0-9._%+'=/-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?")
@@ -45,27 +47,6 @@ def may_sign_in(email: str, people: tuple[str, ...]) -> bool:
     Under a domain everybody could invent addresses of their own: `eve+a@` and `eve+b@` are one mailbox.
     """
     return email in people or ("+" not in email and is_in(email, people))
-
-
-_DOTS_IGNORED = {"gmail.com": "gmail.com", "googlemail.com": "gmail.com"}
-"""Domains whose mailboxes ignore dots before the @, by the name that stands for both.
-
-Source: https://support.google.com/mail/answer/7436150.
-"""
-
-
-def mailbox_of(email: str) -> str:
-    """The address without what does not change who reads its mail: case, a `+tag`, and Gmail's dots."""
-    local, _, domain = email.strip().lower().rpartition("@")
-    local = local.partition("+")[0] or local  # an address that begins with the + has no other name
-    if domain in _DOTS_IGNORED:
-        local, domain = local.replace(".", ""), _DOTS_IGNORED[domain]
-    return f"{local}@{domain}"
-
-
-def is_same_person(one: str, other: str) -> bool:
-    """Whether two addresses are one person's, as far as addresses can show it."""
-    return mailbox_of(one) == mailbox_of(other)
 
 
 def addresses(people: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 
 from approval.form import Form
-from approval.people import is_same_person
 from notifier.model.campaign import Audience, Campaign, Part
+from notifier.model.mailbox import is_same_person
 
 DAY_MS = 86_400_000
 WHOLE = Decimal(100)

@@ -18,7 +18,7 @@ from approval.form_campaign import gateway_faults, read_campaign_of
 from approval.mail import failure_in_words
 from approval.notifications import Notifications
 from approval.payload_sizes import size_faults
-from approval.people import Person, address_of, domains, is_same_person, mail_recipients, may_sign_in, named
+from approval.people import Person, address_of, domains, mail_recipients, may_sign_in, named
 from approval.placeholders import placeholder_faults
 from approval.prepared import Audiences, AudienceSeen, NoCost
 from approval.queries import OfferedQuery, Queries
@@ -38,6 +38,7 @@ from approval.runs import ControlAction, Runs
 from approval.store import KEEP_S, AuditEntry, Store
 from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import Campaign
+from notifier.model.mailbox import is_same_person
 
 MAX_NAMED = 20
 """Approvers that a requester may name."""

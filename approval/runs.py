@@ -138,6 +138,22 @@ class Runs(Table):
         """The hold of the whole stack, or None."""
         return hold_of(self._get(HOLD, HOLD))
 
+    def set_hold(self, by: str, reason: str) -> None:
+        """Hold the whole stack. Answered when it counts."""
+        self._lambda.invoke(
+            FunctionName=self._function,
+            InvocationType="RequestResponse",
+            Payload=json.dumps({"action": "hold", "reason": reason, "by": by}).encode(),
+        )
+
+    def release_hold(self, by: str) -> None:
+        """Release the stack."""
+        self._lambda.invoke(
+            FunctionName=self._function,
+            InvocationType="RequestResponse",
+            Payload=json.dumps({"action": "release", "by": by}).encode(),
+        )
+
     # -- approvals ----------------------------------------------------------------------------------------------------
 
     def record_approval(

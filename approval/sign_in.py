@@ -17,7 +17,8 @@ import msgspec
 from itsdangerous import BadSignature, Signer
 
 from approval.access import Access, LinkData
-from approval.people import MAX_ADDRESS_CHARS, Person, address_of, mailbox_of, may_sign_in, person
+from approval.people import MAX_ADDRESS_CHARS, Person, address_of, may_sign_in, person
+from notifier.model.mailbox import mailbox_of
 
 COOKIE = "__Host-session"
 """With this prefix browsers accept it only with Secure, for the whole host, and from the host itself."""

@@ -17,8 +17,10 @@ from approval.people import Person
 from approval.request import Forbidden, Refused, Request, State
 from approval.request_service import Incomplete, RequestService
 from approval.runs import ControlAction
+from approval.schedule_site import ScheduleSite
+from approval.schedules import NotThere
 from approval.sign_in import AskedTooOften, Authenticator, ConstantTime, Visitor, cookie
-from approval.store import Conflict, NoSuchRequest
+from approval.store import Conflict, NoSuchRequest, Store
 from approval.test_push import BadDevice, TestPushes, read_device
 from approval.views import Views
 from approval.web import BadCall, Call, data, own_path, page, quoted, see_other, whole
@@ -62,6 +64,8 @@ class Site:
         now_s: Callable[[], int],
         log: Callable[..., None],
         constant_time: ConstantTime,
+        schedules: ScheduleSite,
+        store: Store,
     ) -> None:
         self._service = service
         self._tests = tests
@@ -72,6 +76,8 @@ class Site:
         self._now_s = now_s
         self._log = log
         self._constant_time = constant_time
+        self._schedules = schedules
+        self._store = store
         self._resolver = self._routes()
 
     def answer(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -161,6 +167,8 @@ class Site:
         route(get, "/requests/<id>/<action>", lambda c, **at: see_other(c, f"/requests/{at['id']}"))
         route(post, "/requests/<id>/<action>", self._act)
         route(post, "/preview", self._preview)
+        for method, path, answer in self._schedules.routes():
+            route(method, path, answer)
         route(get, "/devices", lambda c: page(self._views.devices(c)))
         route(post, "/devices", self._add_device)
         route(post, "/devices/<id>/remove", self._remove_device)
@@ -171,7 +179,7 @@ class Site:
         """The route's answer, or the page of the exception that it raises."""
         try:
             return answer(call, **parts)
-        except NoSuchRequest:
+        except (NoSuchRequest, NotThere):
             return self._nothing_here(call)
         except Malformed as error:
             return page(self._views.message(call, "This form could not be read", str(error)), HTTPStatus.BAD_REQUEST)
@@ -242,6 +250,8 @@ class Site:
         if used is None or not self._authenticator.may_sign_in(used.email):
             return self._used_up(call, next_)
         self._log("signed_in", by=used.email)
+        # Mails of schedules are sent without a call: they need to know where these pages are.
+        self._store.keep_base_url(call.base_url)
         value = self._authenticator.begin_session(used.email, self._now_s())
         return see_other(call, own_path(used.next), Set_Cookie=cookie(value))
 
@@ -375,4 +385,6 @@ def _person(call: Call) -> Person:
 def _page_of(path: str) -> str:
     """The page with the form that posts to this path."""
     parts = path.split("/")
-    return "/".join(parts[:3]) if parts[1] == "requests" else f"/{parts[1]}" if parts[1] == "devices" else web.START
+    if parts[1] in ("requests", "schedules"):
+        return "/".join(parts[:3])
+    return f"/{parts[1]}" if parts[1] in ("devices", "hold") else web.START

@@ -7,6 +7,8 @@
 | `request#ID` | `test#N` | one test push |
 | `list` | `TIME#ID` | what the list shows of a request, written in the same transaction |
 | `person#EMAIL` | `device#ID` | a test device |
+| `question#SCHEDULE` | hash or time | that approvers were mailed what they are to decide on |
+| `site` | `site` | where these pages were last: for mails that no visitor's call causes |
 
 The same table holds what `access` keeps.
 """
@@ -22,7 +24,7 @@ from botocore.exceptions import ClientError
 from approval.form import names_in
 from approval.request import Request, State
 from approval.table import Table
-from notifier.dynamodb import IS_NEW, Item, Update, condition_of, item_of
+from notifier.dynamodb import IS_NEW, Item, Update, condition_of, is_refused, item_of
 
 KEEP_S = 400 * 86_400
 """Requests and their audit trail are kept for this long after the last step."""
@@ -107,6 +109,32 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 class Store(Table):
     """Requests, and what belongs to them and to people."""
+
+    # -- mails of schedules -------------------------------------------------------------------------------------------
+
+    def first_time(self, pk: str, sk: str, now_s: int) -> bool:
+        """Enter that something is done. False where it was entered before."""
+        try:
+            item = item_of({"pk": pk, "sk": sk, "expires_at": now_s + KEEP_S})
+            self._client.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW))
+        except ClientError as error:
+            if not is_refused(error):
+                raise
+            return False
+        return True
+
+    def forget(self, pk: str, sk: str) -> None:
+        """Take back what `first_time` has entered."""
+        self._client.delete_item(TableName=self._table, Key=item_of({"pk": pk, "sk": sk}))
+
+    def keep_base_url(self, base_url: str) -> None:
+        """Note the address of these pages, as a person who has just signed in has reached them."""
+        self._client.put_item(TableName=self._table, Item=item_of({"pk": "site", "sk": "site", "base_url": base_url}))
+
+    def base_url(self) -> str:
+        """The address of these pages; "" before anybody has signed in."""
+        item = self._get("site", "site")
+        return str(item["base_url"]["S"]) if item is not None else ""
 
     # -- requests -----------------------------------------------------------------------------------------------------
 

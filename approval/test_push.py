@@ -9,12 +9,13 @@ import msgspec
 from approval.access import Access
 from approval.files import Files
 from approval.form import Faults
-from approval.people import Person, is_same_person
+from approval.people import Person
 from approval.preview import arms_of, locales_of
 from approval.request import WHOLE, Refused, Request, State, Step, file_of_test, require
 from approval.runs import Runs
 from approval.store import KEEP_S, AuditEntry, Store, TestDevice, TestPush
 from notifier.model.campaign import Campaign, Message, Variant
+from notifier.model.mailbox import is_same_person
 from notifier.model.plurals import counted
 from notifier.model.recipient import Environment, Gateway, Platform
 

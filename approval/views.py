@@ -16,7 +16,7 @@ from approval.form import TEXTS, Faults, Form, flat
 from approval.form_campaign import plan_of
 from approval.mail import failure_in_words
 from approval.pages import Pages
-from approval.people import domains, is_same_person, mail_recipients, named
+from approval.people import domains, mail_recipients, named
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.prepared import AudienceSeen
 from approval.preview import Preview, campaign_for_preview, previews
@@ -29,6 +29,7 @@ from approval.sign_in import LIMIT_WINDOW_S
 from approval.store import ListedRequest, Store, TestDevice
 from approval.web import Call, whole
 from notifier.model.campaign import Campaign, Part
+from notifier.model.mailbox import is_same_person
 from notifier.model.recipient import masked
 
 DONE = {
@@ -54,6 +55,16 @@ DONE = {
     "pause_by_ledger": "Paused, though AWS Lambda has no room now. No push begins later than 5 seconds from now.",
     "resume_by_ledger": "Resumed, though AWS Lambda has no room now. It goes on, at the earliest within a minute.",
     "cancel_by_ledger": "Cancelled, though AWS Lambda has no room now. No push begins later than 5 seconds from now.",
+    "schedule_saved": "Saved. It is looked at within a minute.",
+    "schedule_pause": "Paused. Nothing fires until somebody resumes it; runs that have begun go on.",
+    "schedule_resume": "Resumed, from its next time on.",
+    "schedule_keep": "What is in force goes on until the change is approved.",
+    "schedule_approve": "Your approval counts. What is approved by enough people fires from its next time on.",
+    "schedule_decide": "Your decision counts. It takes up to a minute.",
+    "schedule_now": "It fires now. Its audience is made first.",
+    "schedule_ready": "Noted: that day's files are complete.",
+    "hold": "On hold: no push begins later than 5 seconds from now.",
+    "release": "Released: what is due starts within a minute.",
     "device": "Registered.",
     "device_removed": "Removed.",
 }
@@ -111,6 +122,10 @@ class Views:
         self._request_status = RequestStatus(store, files, runs, lambda: service.now_ms)
         self._now = now
 
+    def page(self, template: str, call: Call, **values: Any) -> str:
+        """A page with what all of them show: who is signed in, what the step before has done, the hold."""
+        return self._page(template, call, **values)
+
     def _page(self, template: str, call: Call, **values: Any) -> str:
         return self._pages.render(
             template,
@@ -120,6 +135,7 @@ class Views:
             visitor=call.visitor,
             csrf=call.visitor.csrf if call.visitor else "",
             mode=self._settings.mode,
+            has_schedules=bool(self._settings.schedule_function),
             # Only for those who are signed in: a reason may name what has gone wrong.
             hold=self._runs.hold() if call.visitor else None,
         )

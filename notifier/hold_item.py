@@ -1,7 +1,7 @@
 """The item of a hold in the ledger's table: `pk=hold, sk=hold`. Every function reads it, control writes it.
 
-It is held as long as it has `since_ms`. A release keeps the item, and who released it when. It has no expiry: a hold
-must not end because nobody has looked at it for long.
+It is held as long as it has `since_ms`. A release keeps the item: from when it was held (`held_from_ms`), and who
+released it when. It has no expiry: a hold must not end because nobody has looked at it for long.
 """
 
 from typing import Any
@@ -21,6 +21,21 @@ def hold_of(item: Item | None) -> Hold | None:
     return Hold(text_of(item, "held_by"), text_of(item, "hold_reason"), number_of(item, "since_ms"))
 
 
+def was_held(item: Item | None, at_ms: int) -> bool:
+    """Whether a time was in the hold, or in the last one; `at_ms` since the epoch."""
+    if item is None:
+        return False
+    if "since_ms" in item:
+        return at_ms >= number_of(item, "since_ms")
+    return "held_from_ms" in item and number_of(item, "held_from_ms") <= at_ms < number_of(item, "released_at_ms")
+
+
+def hold_item(client: Any, table: str) -> Item | None:
+    """The item of a stack's holds, or None where there never was one. Arguments as of `read_hold`."""
+    item: Item | None = client.get_item(TableName=table, Key=HOLD_KEY, ConsistentRead=True).get("Item")
+    return item
+
+
 def read_hold(client: Any, table: str) -> Hold | None:
     """The hold of a stack, or None.
 
@@ -29,4 +44,4 @@ def read_hold(client: Any, table: str) -> Hold | None:
         table: the ledger's.
     """
     # Consistent: a hold counts from the moment that its command was answered.
-    return hold_of(client.get_item(TableName=table, Key=HOLD_KEY, ConsistentRead=True).get("Item"))
+    return hold_of(hold_item(client, table))

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from notifier.model.mailbox import mailbox_of
 from schedules.drops import Drops, NotReady
 from schedules.occurrences import Prepared
 from schedules.rules import OccurrenceState
@@ -35,6 +36,8 @@ class PlayedStore(ScheduleStore):
         self._schedules: dict[str, ScheduleItem] = {}
         self._occurrences: dict[str, dict[str, OccurrenceItem]] = {}
         self._approved: dict[tuple[str, str], str] = {}
+        self._approvals: dict[tuple[str, str], dict[str, str]] = {}
+        self._edited: dict[tuple[str, str], str] = {}
         self._open: dict[tuple[str, str], OccurrenceItem] = {}
 
     def read(self, name: str) -> ScheduleItem | None:
@@ -120,9 +123,25 @@ class PlayedStore(ScheduleStore):
         """Who approved a definition."""
         return self._approved.get((name, digest), "")
 
-    def approve(self, name: str, digest: str, by: str) -> None:
-        """Enter who approved a definition."""
-        self._approved.setdefault((name, digest), by)
+    def approve(self, name: str, digest: str, by: str, needed: int = 1) -> tuple[str, ...]:
+        """Enter one person's approval."""
+        approvers = self._approvals.setdefault((name, digest), {})
+        approvers.setdefault(mailbox_of(by), by)
+        if len(approvers) >= needed:
+            self._approved.setdefault((name, digest), ", ".join(approvers.values()))
+        return self.approvals(name, digest)
+
+    def approvals(self, name: str, digest: str) -> tuple[str, ...]:
+        """Who has approved a definition so far."""
+        return tuple(by for _, by in sorted(self._approvals.get((name, digest), {}).items()))
+
+    def edited(self, name: str, digest: str, by: str) -> None:
+        """Enter who wrote a definition."""
+        self._edited.setdefault((name, digest), by)
+
+    def edited_by(self, name: str, digest: str) -> str:
+        """Who wrote it."""
+        return self._edited.get((name, digest), "")
 
     def next_due_ms(self) -> int | None:
         """When something is to be done next; None for never."""
@@ -157,6 +176,13 @@ class FolderTexts:
     def put(self, key: str, body: bytes) -> None:
         """Keep an object."""
         self._objects[key] = body
+
+    def replace(self, key: str, body: bytes, before: bytes | None) -> bool:
+        """Keep an object in place of the one with these bytes."""
+        if self.get(key) != before:
+            return False
+        self.put(key, body)
+        return True
 
     def delete(self, key: str) -> None:
         """Keep it no more."""
@@ -262,6 +288,10 @@ class PlayedStack:
     def prepared(self, preparation: str) -> Prepared | None:
         """How it ended."""
         return self._asked.get(preparation)
+
+    def first_users(self, prepared: Prepared, count: int) -> list[bytes]:
+        """Users are counted here, not kept."""
+        return []
 
     def first_requests_over(self, run_id: str) -> bool:
         """It is, at once."""

@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from notifier.hold_item import read_hold
+from notifier.hold_item import hold_item, read_hold, was_held
 from schedules.control import Control, Refused
 from schedules.definition import BrokenSchedule
 from schedules.documents import BucketTexts, CopyChanged, Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
 from schedules.occurrences import Occurrences
+from schedules.overview import Overview
 from schedules.stack import Stack
 from schedules.store import ScheduleStore
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+QUESTION = "Decision wanted"
+"""The detail-type of what approvers are to decide on."""
 NAMESPACE, METRIC = "Notifier", "ScheduleTrouble"
 
 
@@ -33,20 +36,25 @@ def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
     `{"action": "pause", "schedule": NAME, "by": WHO}`: see `schedules.control`. What cannot be done is answered with
     `refused`, and is no error: Lambda would try it again.
     """
-    tick, control, log = _parts()
+    tick, control, overview, log = _parts()
     if not isinstance(event, Mapping) or "action" not in event:
         return dict(tick.run())
     try:
+        if (shown := overview.answer(event)) is not None:
+            return shown
         answer = control.carry_out(event)
-    except (Refused, BrokenSchedule, CopyChanged) as refused:
+    except BrokenSchedule as broken:
+        return {"refused": str(broken), "faults": [str(fault) for fault in broken.faults]}
+    except (Refused, CopyChanged) as refused:
         return {"refused": str(refused)}
-    asked: dict[str, Any] = {name: str(value) for name, value in event.items() if name not in ("action", "alarms")}
+    unlogged = ("action", "alarms", "text", "before")
+    asked: dict[str, Any] = {name: str(value) for name, value in event.items() if name not in unlogged}
     log(str(event["action"]), **asked)
     return answer
 
 
 @cache
-def _parts() -> "tuple[Tick, Control, Log]":
+def _parts() -> "tuple[Tick, Control, Overview, Log]":
     """The parts that every invocation of a process uses."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
     session = boto3.Session()
@@ -61,7 +69,9 @@ def _parts() -> "tuple[Tick, Control, Log]":
 
     store = ScheduleStore(dynamodb, table, time.time)
     stack = Stack(dynamodb, table, s3, bucket, ask_audiences, time.time)
-    occurrences = Occurrences(store, stack, Drops(s3, bucket), time.time)
+    occurrences = Occurrences(
+        store, stack, Drops(s3, bucket), time.time, lambda at_ms: was_held(hold_item(dynamodb, table), at_ms)
+    )
     documents = Documents(BucketTexts(s3, bucket), needs_approval=needs_approval)
     log = Log(os.environ.get("STACK", ""), time.time, sys.stdout.write)
 
@@ -69,8 +79,36 @@ def _parts() -> "tuple[Tick, Control, Log]":
         hold = read_hold(dynamodb, table)
         return hold.words if hold is not None else ""
 
-    tick = Tick(store, documents, occurrences, time.time, log, held=held, needs_approval=needs_approval)
-    return tick, Control(store, documents, stack, time.time, held), log
+    questions = Questions(session.client("events", config=config), os.environ.get("STACK", ""))
+    tick = Tick(
+        store, documents, occurrences, time.time, log, held=held, needs_approval=needs_approval,
+        ask=questions.put if os.environ.get("HAS_PAGES") == "true" else lambda _question: None,
+    )  # fmt: skip
+    two_above = int(os.environ.get("TWO_APPROVERS_ABOVE", "100000")) if needs_approval else None
+    overview = Overview(store, documents, stack, time.time, two_above, stack.due_runs)
+    return tick, Control(store, documents, stack, time.time, held, two_above), overview, log
+
+
+class Questions:
+    """What approvers are to decide on, put on EventBridge's default bus: the approval pages' function mails it.
+
+    The two functions cannot name each other in one template: the pages invoke this one.
+
+    Args:
+        client: a boto3 EventBridge client.
+    """
+
+    def __init__(self, client: Any, stack: str) -> None:
+        self._client = client
+        self._stack = stack
+
+    def put(self, question: dict[str, Any]) -> None:
+        """Put one question. Raises RuntimeError where EventBridge does not take it."""
+        entry = {"Source": f"notifier.{self._stack}", "DetailType": QUESTION, "Detail": json.dumps(question)}
+        answer = self._client.put_events(Entries=[entry])
+        if answer["FailedEntryCount"]:
+            code = answer["Entries"][0].get("ErrorCode", "no reason")
+            raise RuntimeError(f"approvers were not asked: EventBridge answered {code}")
 
 
 class Log:

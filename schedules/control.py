@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from typing import Any
 
 from msgspec.structs import replace
 
-from schedules.documents import Documents
+from notifier.model.mailbox import is_same_person
+from schedules.definition import MAX_BYTES, Limits
+from schedules.documents import Documents, unapproved_reason
 from schedules.firing import ms_of, next_of
 from schedules.occurrences import Surroundings
 from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
@@ -25,6 +28,7 @@ class Control:
     Args:
         now: seconds since the epoch.
         held: why the stack is held, or "".
+        two_above: with more users than this a schedule's definition needs two people's approval.
     """
 
     def __init__(
@@ -34,12 +38,14 @@ class Control:
         around: Surroundings,
         now: Callable[[], float],
         held: Callable[[], str] = lambda: "",
+        two_above: int | None = None,
     ) -> None:
         self._store = store
         self._documents = documents
         self._around = around
         self._now = now
         self._held = held
+        self._two_above = two_above
 
     def carry_out(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Do what an event asks for: `{"action", "schedule", "by", …}`. Raises Refused."""
@@ -48,12 +54,14 @@ class Control:
             "approve": self._approve, "keep": self._keep, "now": self._send_now,
         }  # fmt: skip
         action, name = str(event.get("action", "")), str(event.get("schedule", ""))
-        if action not in actions:
-            raise Refused(f"unknown action {action!r}: known are {', '.join(actions)}")
+        if action not in actions and action != "save":
+            raise Refused(f"unknown action {action!r}: known are {', '.join(actions)}, save")
         if not event.get("by"):
             raise Refused("nobody is named who asks for it: give `by`")
         if action in _DECIDES and (held := self._held()):
             raise Refused(f"{held}. Nothing is decided before it is released (notifier release)")
+        if action == "save":
+            return {"schedule": name, "action": action, **self._save(name, event)}
         item = self._store.read(name)
         if item is None:
             raise Refused(f"there is no schedule {name!r}: a new file is looked at within a minute")
@@ -112,11 +120,35 @@ class Control:
 
     def _approve(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         """Approve what the file says now, if that is what was looked at."""
-        digest = self._documents.read(item.name).hash
+        document, by = self._documents.read(item.name), str(event["by"])
+        digest = document.hash
         if event.get("hash") != digest:
             raise Refused(f"schedules/{item.name}.json has changed since you looked at it: its hash is {digest} now")
-        self._store.approve(item.name, digest, str(event["by"]))
-        return {"hash": digest}
+        if is_same_person(self._store.edited_by(item.name, digest), by):
+            raise Refused("you wrote it: another person approves it")
+        needed = approvals_needed(document.schedule.rhythm.limits, self._two_above)
+        approved = self._store.approve(item.name, digest, by, needed)
+        return {"hash": digest, "approved_by": ", ".join(approved), "missing": max(0, needed - len(approved))}
+
+    def _save(self, name: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a schedule's file, if it has no fault, and if the file is still the one that its author has seen.
+
+        `before` is the SHA-256 of that one, in hexadecimal; without it there must be none.
+        """
+        text, before = str(event.get("text", "")).encode(), self._documents.text(name)
+        if len(text) > MAX_BYTES:
+            raise Refused(f"it is larger than {MAX_BYTES:,} bytes")
+        document = self._documents.document(name, text)
+        if (sha256(before).hexdigest() if before is not None else "") != event.get("before", ""):
+            raise Refused(f"schedules/{name}.json is another one by now: look at it again")
+        # Before the file: once it can be approved, it must be known who must not do it.
+        self._store.edited(name, document.hash, str(event["by"]))
+        if not self._documents.replace(name, text, before):
+            raise Refused(f"schedules/{name}.json has changed in this moment: look at it again")
+        if event.get("keep") and (item := self._store.read(name)) is not None and item.hash:
+            # The next tick finds the edit unapproved, and this said already: what is in force goes on.
+            self._store.adopt(item, replace(item, keeps_old=True, reason=unapproved_reason(document)))
+        return {"hash": document.hash}
 
     def _send_now(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         """An occurrence of its own, for a day, at this minute. The limits and the approval hold for it too."""
@@ -130,6 +162,13 @@ class Control:
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+def approvals_needed(limits: Limits, two_above: int | None) -> int:
+    """How many people must approve a definition: what it may send to at most decides, as for any other push."""
+    if two_above is None:
+        return 1
+    return 2 if limits.max_users is None or limits.max_users > two_above else 1
 
 
 def _day(event: Mapping[str, Any]) -> str:

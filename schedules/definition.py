@@ -29,6 +29,8 @@ BOUND = ("$day", "$now", "$previous")
 """Values of parameters that each occurrence fills in."""
 _OWN = ("id", "again", "test", "not_before", "abort_after")
 """Members of a campaign that a schedule cannot give: each occurrence has its own, or they make no sense in one."""
+MAX_BYTES = 200_000
+"""Of a schedule's file that is written on the pages. One with sixteen variants in twenty languages has 100,000."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _DAY = re.compile(r"\$day\b")
 

@@ -12,9 +12,10 @@ pushes can write. What is read from there is checked against HASH.
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from notifier.model.validation import Fault
 from schedules.definition import PREFIX, BrokenSchedule, Schedule, key_of, name_of, read_schedule
@@ -48,6 +49,12 @@ def hash_of(texts: Mapping[str, bytes]) -> str:
     return sha256(lines.encode()).hexdigest()
 
 
+def unapproved_reason(document: Document) -> str:
+    """Why an edited schedule does not fire. It has the hash: whether it may fire is asked of each edit."""
+    key = key_of(document.schedule.name)
+    return f"{document.hash[:12]}: nobody has approved what {key} and its queries say now"
+
+
 def copy_prefix(name: str, digest: str) -> str:
     """Where the copy of a definition is: each text under its own key behind this."""
     return f"{COPIES}{name}/{digest}/"
@@ -70,6 +77,10 @@ class Texts(Protocol):
 
     def put(self, key: str, body: bytes) -> None:
         """Write an object."""
+        ...
+
+    def replace(self, key: str, body: bytes, before: bytes | None) -> bool:
+        """Write an object in place of the one with these bytes, or of none. False where it is another one by now."""
         ...
 
 
@@ -107,6 +118,24 @@ class BucketTexts:
         """Write an object."""
         self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
 
+    def replace(self, key: str, body: bytes, before: bytes | None) -> bool:
+        """Write an object in place of the one with these bytes, or of none."""
+        condition: dict[str, Any] = {"IfNoneMatch": "*"}
+        if before is not None:
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+            if found["Body"].read() != before:
+                return False
+            condition = {"IfMatch": found["ETag"]}
+        try:
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+                raise
+            return False
+        return True
+
 
 class Documents:
     """The definitions of a stack.
@@ -133,9 +162,25 @@ class Documents:
         Raises:
             BrokenSchedule: with every fault.
         """
-        data = self._texts.get(key_of(name))
+        data = self.text(name)
         if data is None:
             raise BrokenSchedule(key_of(name), (Fault("file", "is not there any more"),))
+        return self.document(name, data)
+
+    def text(self, name: str) -> bytes | None:
+        """The file as its author has it now, whatever is in it; None without one."""
+        return self._texts.get(key_of(name))
+
+    def replace(self, name: str, text: bytes, before: bytes | None) -> bool:
+        """Write a schedule's file in place of what it said, or of none. False where it says something else by now."""
+        return self._texts.replace(key_of(name), text, before)
+
+    def document(self, name: str, data: bytes) -> Document:
+        """The definition that a file with these bytes would be, with the queries as they are now.
+
+        Raises:
+            BrokenSchedule: with every fault.
+        """
         schedule = read_schedule(name, data, needs_approval=self._needs_approval)
         texts = {key_of(name): data}
         for query in schedule.queries:

@@ -13,11 +13,12 @@ nothing is due.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec.structs import replace
 
 from schedules.definition import BrokenSchedule, Schedule
-from schedules.documents import CopyChanged, Document, Documents
+from schedules.documents import CopyChanged, Document, Documents, unapproved_reason
 from schedules.occurrences import Occurrences
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
@@ -38,6 +39,8 @@ class Tick:
         held: why nothing may fire, or "". Asked before each step: a tick may last longer than a hold may take to count.
         needs_approval: RequireApproval.
         on_error: is given what has failed, after it was logged.
+        ask: is given what approvers are to decide on, before that is written: where it fails the next tick does both,
+            and who mails it knows what was mailed.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Tick:
         held: Callable[[], str] = lambda: "",
         needs_approval: bool = False,
         on_error: Callable[[Exception], object] = lambda _error: None,
+        ask: Callable[[dict[str, Any]], object] = lambda _question: None,
     ) -> None:
         self._store = store
         self._documents = documents
@@ -60,6 +64,7 @@ class Tick:
         self._held = held
         self._needs_approval = needs_approval
         self._on_error = on_error
+        self._ask = ask
         self._adopted: dict[tuple[str, str], Document] = {}
 
     def run(self) -> dict[str, int]:
@@ -126,11 +131,12 @@ class Tick:
 
     def _unapproved(self, before: ScheduleItem, document: Document, version: str) -> bool:
         """An edit that nobody has approved: nothing fires, unless a person said that the one in force goes on."""
-        name = document.schedule.name
-        reason = f"{document.hash[:12]}: nobody has approved what schedules/{name}.json and its queries say now"
+        reason = unapproved_reason(document)
         # That was said of this edit. The next one is asked about again.
         keeps_old = before.keeps_old and before.reason == reason
         after = replace(before, state=ScheduleState.UNAPPROVED, reason=reason, looked_at=version, keeps_old=keeps_old)
+        if before.reason != reason or before.state is not ScheduleState.UNAPPROVED:
+            self._ask({"schedule": document.schedule.name, "hash": document.hash, "keeps_old": keeps_old})
         return before != after and self._adopt(before, after)
 
     def _adopt(self, before: ScheduleItem, after: ScheduleItem) -> bool:
@@ -198,6 +204,13 @@ class Tick:
             after = self._occurrences.failed(occurrence, str(error))
         else:
             after = self._occurrences.step(occurrence, schedule, schedule_item)
+        if after.state is OccurrenceState.NEEDS_REVIEW and after.state is not occurrence.state:
+            self._ask(
+                {
+                    "schedule": after.name, "occurrence": after.stamp, "users": after.users, "reason": after.reason,
+                    "until_ms": after.review_until_ms,
+                }
+            )  # fmt: skip
         if not self._store.change(occurrence, after):
             return 0
         if after.state is not occurrence.state:

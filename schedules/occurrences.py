@@ -1,7 +1,7 @@
 """One occurrence, a step at a time: what becomes of it next."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Protocol
@@ -51,6 +51,10 @@ class Surroundings(Protocol):
         """How a preparation ended; None while it is under way."""
         ...
 
+    def first_users(self, prepared: Prepared, count: int) -> Sequence[bytes]:
+        """The records of a prepared audience's first users, as JSON."""
+        ...
+
     def first_requests_over(self, run_id: str) -> bool:
         """Whether a run makes no first requests any more."""
         ...
@@ -77,13 +81,22 @@ class Occurrences:
 
     Args:
         now: seconds since the epoch.
+        was_held: whether the stack was on hold at a time (milliseconds since the epoch).
     """
 
-    def __init__(self, store: ScheduleStore, around: Surroundings, drops: Drops, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: ScheduleStore,
+        around: Surroundings,
+        drops: Drops,
+        now: Callable[[], float],
+        was_held: Callable[[int], bool] = lambda _at_ms: False,
+    ) -> None:
         self._store = store
         self._around = around
         self._drops = drops
         self._now = now
+        self._was_held = was_held
 
     def step(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
         """What becomes of an occurrence now: as it is to be written.
@@ -116,13 +129,14 @@ class Occurrences:
         """After an outage only the latest one is sent, and only while it is not too old."""
         age_s = self._now() - one.fires_at_ms / 1000
         if age_s > LATE_S:
+            state = OccurrenceState.ON_HOLD if self._was_held(one.fires_at_ms) else OccurrenceState.MISSED
             # Stamps ascend with time, and the clock stands behind every occurrence that was due.
             if clock.last > one.stamp:
-                return self._over(one, OccurrenceState.MISSED, f"{_ago(age_s)}, and a later one is due, too")
+                return self._over(one, state, f"{_ago(age_s)}, and a later one is due, too")
             if age_s > schedule.rhythm.catch_up_s:
                 most = schedule.rhythm.catch_up_s
                 reason = f"{_ago(age_s)}, and schedule.catch_up_s is {most:,}"
-                return self._over(one, OccurrenceState.MISSED, reason)
+                return self._over(one, state, reason)
         return self._waiting(one, schedule, clock)
 
     def _waiting(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from notifier.dynamodb import Item, Items, Update, Value, item_of
 from notifier.model.cursor import decode_cursor
 from notifier.model.preparation import PreparationState
-from notifier.model.run import LEDGER_VERSION, Ending, LaneState, source_of
+from notifier.model.run import HAND_OVER_MS, LEDGER_VERSION, Ending, LaneState, source_of
 from notifier.preparation_items import PREPARATION, preparation_key, preparation_of
 from schedules.occurrences import Prepared
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ASKED_MS = 30_000
 """The audience function is invoked at once. Where that failed, the sweeper asks it again after this."""
+FIRST_BYTES = 64 * 1024
+"""Of a part that are read for examples of its users."""
 APPROVED_S = 90 * 86_400
 """An approval is kept for so long: longer than any batch file that may be under it."""
 
@@ -105,6 +107,19 @@ class Stack:
         counts = manifest.counts
         return Prepared(counts.users, counts.rows, found.manifest, {"parts": pinned})
 
+    def first_users(self, prepared: Prepared, count: int) -> list[bytes]:
+        """The records of a prepared audience's first users, as JSON. They are in the order of a hash: any users."""
+        parts = prepared.audience["parts"] if prepared.audience else []
+        if not parts:
+            return []
+        pinned = {"VersionId": parts[0]["version_id"]} if parts[0].get("version_id") else {}
+        first = self._s3.get_object(
+            Bucket=parts[0]["bucket"], Key=parts[0]["key"], Range=f"bytes=0-{FIRST_BYTES - 1}", **pinned
+        )["Body"].read()
+        # The last line of a range may be half a record.
+        whole = first.split(b"\n") if len(first) < FIRST_BYTES else first.split(b"\n")[:-1]
+        return [line for line in whole if line][:count]
+
     def _enter(self, **values: Value) -> None:
         self._items.put_new({**values, "version": LEDGER_VERSION})
 
@@ -123,6 +138,14 @@ class Stack:
         """Whether every lane of a run has completed."""
         lanes = list(self._lanes(run_id))
         return bool(lanes) and all(lane.get("ending", {}).get("S") == Ending.COMPLETED.value for lane in lanes)
+
+    def due_runs(self) -> list[str]:
+        """The ids of the runs of which a lane is due, sorted."""
+        # A file that has come meanwhile is due a little later, as a lane is that was handed over.
+        until_ms = int(self._now() * 1000) + HAND_OVER_MS
+        key = Key("due").eq("lane") & Key("due_at").lte(until_ms)
+        found = self._items.query(key, IndexName="due")
+        return sorted({item["pk"]["S"].partition("#")[2] for item in found})
 
     def _lanes(self, run_id: str) -> Iterator[Item]:
         key = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")

@@ -3,7 +3,9 @@
 | pk | sk | holds |
 |---|---|---|
 | `schedule#NAME` | `schedule` | the definition that is in force, its next occurrence, and why it does not fire |
-| `schedule#NAME` | `approved#HASH` | who approved that definition; the approval app writes it |
+| `schedule#NAME` | `approved#HASH` | who approved that definition: it may fire |
+| `schedule#NAME` | `approval#HASH#MAILBOX` | one person's approval; of a large one two are needed |
+| `schedule#NAME` | `edit#HASH` | who wrote that definition on the pages |
 | `schedule#NAME` | `occurrence#2026-12-01T0900` | what became of that time: one line of the schedule's history |
 
 A schedule that has a next occurrence is in the index `due`, in the partition `schedule`; an occurrence of which
@@ -25,6 +27,7 @@ import msgspec
 from boto3.dynamodb.conditions import Attr, Key
 
 from notifier.dynamodb import Item, Items, Update, Value, item_of, number_of, text_of
+from notifier.model.mailbox import mailbox_of
 from schedules.rules import OccurrenceState
 from schedules.timetable import Occurrence
 
@@ -273,9 +276,33 @@ class ScheduleStore:
         item = self._items.get(item_of({"pk": f"schedule#{name}", "sk": f"approved#{digest}"}))
         return text_of(item, "by") if item is not None else ""
 
-    def approve(self, name: str, digest: str, by: str) -> None:
-        """Enter who approved a definition. The first approval stays."""
-        self._enter({"pk": f"schedule#{name}", "sk": f"approved#{digest}", "by": by, "state_at_ms": self._now_ms()})
+    def approve(self, name: str, digest: str, by: str, needed: int = 1) -> tuple[str, ...]:
+        """Enter one person's approval of a definition; with the last one that it needs, the definition is approved.
+
+        Returns who has approved it so far, each person once. Repeatable: a person's first approval stays.
+        """
+        self._note(name, f"approval#{digest}#{mailbox_of(by)}", by)
+        approvers = self.approvals(name, digest)
+        if len(approvers) >= needed:
+            self._note(name, f"approved#{digest}", ", ".join(approvers))
+        return approvers
+
+    def approvals(self, name: str, digest: str) -> tuple[str, ...]:
+        """Who has approved a definition so far."""
+        key = Key("pk").eq(f"schedule#{name}") & Key("sk").begins_with(f"approval#{digest}#")
+        return tuple(text_of(item, "by") for item in self._items.query(key, ConsistentRead=True))
+
+    def edited(self, name: str, digest: str, by: str) -> None:
+        """Enter who wrote a definition. The first one stays: written again as it was it is not another's."""
+        self._note(name, f"edit#{digest}", by)
+
+    def edited_by(self, name: str, digest: str) -> str:
+        """Who wrote a definition on the pages; "" where it came into the bucket by another way."""
+        item = self._items.get(item_of({"pk": f"schedule#{name}", "sk": f"edit#{digest}"}))
+        return text_of(item, "by") if item is not None else ""
+
+    def _note(self, name: str, sort_key: str, by: str) -> None:
+        self._enter({"pk": f"schedule#{name}", "sk": sort_key, "by": by, "state_at_ms": self._now_ms()})
 
     # -- the table ----------------------------------------------------------------------------------------------------
 

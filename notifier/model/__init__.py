@@ -20,6 +20,7 @@ The modules in the order of a run:
 - `membership`: the lanes that share a rate.
 - `span`, `whole_run`: what one lane of several sends, and the lanes of a run as one.
 - `hold`: the hold of a whole stack.
+- `mailbox`: whether two addresses are one person's.
 - `health`: whether an endpoint accepts any device.
 - `account`, `summary`: the counts of a run.
 - `store_error`: what an error of S3 or DynamoDB means.

@@ -184,6 +184,7 @@ class TestHold:
         assert (again.by, again.reason, again.since_ms) == ("bob", "and wrong names", since_ms)
         assert ledger.release_hold("ann")
         assert not ledger.release_hold("ann")
+        assert ledger.read_hold() is None
         assert ledger.set_hold("ann", "once more").since_ms == time.ms
 
     def test_the_item(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:

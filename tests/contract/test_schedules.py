@@ -97,6 +97,11 @@ class Around:
         """As the test says."""
         return not self.runs_go_on
 
+    def first_users(self, prepared: Prepared, count: int) -> list[bytes]:
+        """Two users, each with a device."""
+        users = [{"user_id": f"u{n}", "devices": [{"platform": "ios", "token": "secret-token"}]} for n in range(2)]
+        return [json.dumps(user).encode() for user in users][:count]
+
     def completed(self, run_id: str) -> bool:
         """As the test says."""
         return not self.runs_go_on
@@ -143,12 +148,13 @@ class World:
         self.needs_approval = needs_approval
         self.alarms: list[str] = []
         self.drops = Drops(None, "")  # type: ignore[arg-type]
+        self.was_held: Callable[[int], bool] = lambda _at_ms: False
 
     def tick(self, store: Any = None, held: str = "") -> dict[str, int]:
         """One tick, as a new process."""
         store = store or self.store
         documents = Documents(self.texts, needs_approval=self.needs_approval)
-        occurrences = Occurrences(store, self.around, self.drops, self.clock)
+        occurrences = Occurrences(store, self.around, self.drops, self.clock, self.was_held)
 
         def log(action: str, *, alarms: bool = False, **about: Any) -> None:
             if alarms:
@@ -329,6 +335,14 @@ class TestOutages:
         assert world.tick(held="an incident")["fired"] == 0
         world.until(at("2026-12-01T09:10"))
         assert world.states() == {"2026-12-01T0900": "run"}
+
+    def test_too_old_after_a_hold(self, world: World) -> None:
+        """What was due in a hold, and is too old when it is released, is said to have been on hold, and not missed."""
+        world.tick()
+        world.was_held = lambda at_ms: at_ms == int(at("2026-12-01T09:00").timestamp() * 1000)
+        world.clock.s = at("2026-12-02T09:00").timestamp()
+        world.until(at("2026-12-02T09:05"))
+        assert world.states() == {"2026-12-01T0900": "on_hold", "2026-12-02T0900": "run"}
 
     @pytest.mark.parametrize("action", ["decide", "approve", "now"])
     def test_nothing_is_decided(self, world: World, action: str) -> None:

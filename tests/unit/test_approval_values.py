@@ -8,11 +8,12 @@ from approval.audience import duration_s, forecast, in_words, users_at_night
 from approval.config import BadSettings, read_settings
 from approval.form import Form, Texts, VariantForm
 from approval.mail import Mail, as_mime
-from approval.people import address_of, addresses, is_same_person, mail_recipients, may_sign_in, person
+from approval.people import address_of, addresses, mail_recipients, may_sign_in, person
 from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import read_campaign
+from notifier.model.mailbox import is_same_person
 from tests.approval_site import read_mail
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)

@@ -24,5 +24,10 @@ class Holds(Table):
 
     def release_hold(self, by: str) -> bool:
         """Release it. False where nothing is held."""
-        update = Update().set(released_by=by, released_at_ms=self._now_ms()).remove("since_ms")
-        return self._update_if_met(HOLD_KEY, update.only_if(Attr("since_ms").exists())) is not None
+        found = self.read_hold()
+        if found is None:
+            return False
+        # What it was: schedules say of a time that was due in it why nothing was sent.
+        was = Update().set(held_from_ms=found.since_ms, released_by=by, released_at_ms=self._now_ms())
+        update = was.remove("since_ms").only_if(Attr("since_ms").eq(found.since_ms))
+        return self._update_if_met(HOLD_KEY, update) is not None

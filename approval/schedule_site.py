@@ -1,0 +1,237 @@
+"""The pages of schedules, and of the hold of the whole stack: their views and their routes."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools.event_handler import Response
+
+from approval.people import Person
+from approval.preview import previews
+from approval.request import Forbidden, Refused, State
+from approval.runs import Runs
+from approval.schedules import BrokenText, CalendarTime, NextTime, NotThere, Schedules
+from approval.store import Store
+from approval.views import Views, grouped
+from approval.web import Call, page, see_other
+from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.model.mailbox import is_same_person
+
+CALENDAR_DAYS = 30
+MAX_REASON_CHARS = 500
+_ACTIONS = ("pause", "resume", "keep", "approve", "decide", "now", "ready")
+NEW_TEXT = """{
+  "schedule": {
+    "when": {"cron": "0 9 * * *", "timezone": "Europe/London"},
+    "ends": "2027-06-30",
+    "limits": {"min_users": 1, "max_users": 50000}
+  },
+  "audience": {"query": {"name": "", "parameters": {"day": "$day"}}},
+  "campaign": {
+    "message": {"title": "", "body": ""},
+    "control_percent": 10
+  }
+}
+"""
+
+
+class OnDay(msgspec.Struct, frozen=True):
+    """What is planned for one day. `times` are of its schedules, `others` the campaigns that begin once."""
+
+    day: str
+    times: tuple[tuple[str, str], ...]
+    others: tuple[tuple[str, str, str], ...]
+
+
+class ScheduleSite:
+    """Pages and steps of schedules and of the hold.
+
+    Args:
+        now: the time, aware.
+        log: logs a step with fields.
+    """
+
+    def __init__(
+        self,
+        schedules: Schedules,
+        runs: Runs,
+        store: Store,
+        views: Views,
+        now: Callable[[], datetime],
+        log: Callable[..., None],
+    ) -> None:
+        self._schedules = schedules
+        self._runs = runs
+        self._store = store
+        self._views = views
+        self._now = now
+        self._log = log
+
+    def routes(self) -> tuple[tuple[str, str, Callable[..., "Response[str]"]], ...]:
+        """Method, path and answer of each page and step."""
+        return (
+            ("GET", "/schedules", self._list),
+            ("POST", "/schedules", self._save),
+            ("GET", "/schedules/<name>", lambda call, name: page(self._show(call, name))),
+            ("POST", "/schedules/<name>/<action>", self._act),
+            ("GET", "/schedules/<name>/<action>", lambda call, name, **_: see_other(call, f"/schedules/{name}")),
+            ("GET", "/hold", lambda call: page(self._hold_page(call))),
+            ("POST", "/hold", self._hold),
+            ("POST", "/release", self._release),
+        )
+
+    # -- the list and the calendar ------------------------------------------------------------------------------------
+
+    def _list(self, call: Call) -> "Response[str]":
+        found = self._schedules.overview()
+        return page(
+            self._views.page(
+                "schedules.html",
+                call,
+                schedules=found.schedules,
+                days=self._calendar(found.calendar),
+                new_text=NEW_TEXT,
+                name="",
+                faults=(),
+            )
+        )
+
+    def _calendar(self, times: Sequence[CalendarTime]) -> tuple[OnDay, ...]:
+        """The days on which something is planned, in order; times by the clock of each schedule's zone."""
+        by_day: dict[str, list[tuple[str, str]]] = {}
+        for (day, name), of_day in groupby(times, key=lambda one: (one.local[:10], one.schedule)):
+            clock = [one.local[11:] for one in of_day]
+            # An hourly one has 24 a day.
+            words = ", ".join(clock) if len(clock) <= 3 else f"{len(clock)} times, {clock[0]} to {clock[-1]}"
+            by_day.setdefault(day, []).append((name, words))
+        others = self._planned_once()
+        days = sorted({*by_day, *(day for day, *_ in others)})
+        return tuple(
+            OnDay(day, tuple(by_day.get(day, ())), tuple(one[1:] for one in others if one[0] == day)) for day in days
+        )
+
+    def _planned_once(self) -> list[tuple[str, str, str, str]]:
+        """Approved requests that begin in these days: day and time in UTC, title, id."""
+        now = self._now()
+        found: list[tuple[str, str, str, str]] = []
+        for listed in self._store.listed():
+            if listed.state is not State.APPROVED:
+                continue
+            campaign = self._store.request(listed.id).campaign
+            start = campaign.not_before.astimezone(UTC) if campaign is not None and campaign.not_before else None
+            if start is not None and 0 <= (start - now).total_seconds() < CALENDAR_DAYS * 86_400:
+                found.append((f"{start:%Y-%m-%d}", f"{start:%H:%M} UTC", listed.title, listed.id))
+        return sorted(found)
+
+    # -- one schedule -------------------------------------------------------------------------------------------------
+
+    def _show(self, call: Call, name: str, **values: Any) -> str:
+        """The page of a schedule; with `following` also whom its next time would reach."""
+        seen = self._schedules.schedule(name)
+        person = call.visitor.person if call.visitor else None
+        defaults: dict[str, Any] = {"notice": "", "text": seen.text, "faults": (), "following": None}
+        # After faults the file may be another one by now: what was typed was written over the one that was shown.
+        shown = defaults | {"before": seen.sha256} | values
+        return self._views.page(
+            "schedule.html",
+            call,
+            name=name,
+            seen=seen,
+            phones=_phones_of(_campaign_of(name, seen.text), shown["following"]),
+            is_approver=bool(person and person.is_approver),
+            is_author=bool(person and is_same_person(seen.edited_by, person.email)),
+            **shown,
+        )
+
+    def _save(self, call: Call) -> "Response[str]":
+        """Write a schedule's file, a new one or in place of the one that its author had before them."""
+        person, name, text = _person(call), call.one("name").strip(), call.one("text").replace("\r\n", "\n")
+        # Of a new one there is none: where a file of this name is there it is not overwritten.
+        before, is_new = call.one("before"), not call.one("before")
+        try:
+            self._schedules.act(person, "save", name, text=text, before=before, keep=call.one("keep") == "yes")
+        except BrokenText as broken:
+            return page(self._again(call, name, text, broken.faults, is_new=is_new), HTTPStatus.UNPROCESSABLE_ENTITY)
+        self._log("schedule_saved", by=person.email, schedule=name)
+        return see_other(call, f"/schedules/{name}?done=schedule_saved")
+
+    def _again(self, call: Call, name: str, text: str, faults: tuple[str, ...], *, is_new: bool) -> str:
+        """The form with what was typed, and what is wrong with it."""
+        if not is_new:
+            return self._show(call, name, text=text, faults=faults, before=call.one("before"))
+        found = self._schedules.overview()
+        days = self._calendar(found.calendar)
+        return self._views.page(
+            "schedules.html", call, schedules=found.schedules, days=days, new_text=text, name=name, faults=faults
+        )
+
+    def _act(self, call: Call, name: str, action: str) -> "Response[str]":
+        person = _person(call)
+        if action == "preview":
+            return page(self._show(call, name, following=self._schedules.next_time(name)))
+        if action not in _ACTIONS:
+            raise NotThere(action)
+        fields = ("hash", "occurrence", "decision", "day", "reason")
+        about = {field: call.one(field)[:MAX_REASON_CHARS] for field in fields if call.one(field)}
+        try:
+            self._schedules.act(person, action, name, **about)
+        except Refused as refused:
+            status = HTTPStatus.FORBIDDEN if isinstance(refused, Forbidden) else HTTPStatus.CONFLICT
+            return page(self._show(call, name, notice=str(refused)), status)
+        self._log(f"schedule_{action}", by=person.email, schedule=name)
+        return see_other(call, f"/schedules/{name}?done=schedule_{action}")
+
+    # -- the hold -----------------------------------------------------------------------------------------------------
+
+    def _hold_page(self, call: Call, notice: str = "") -> str:
+        """Who holds the stack; for approvers the button, and what would start at a release."""
+        held = self._runs.hold() is not None
+        starting = self._schedules.starting() if held and self._schedules.are_there else ()
+        return self._views.page("hold.html", call, notice=notice, starting=starting, is_approver=_is_approver(call))
+
+    def _hold(self, call: Call) -> "Response[str]":
+        reason = call.one("reason").strip()[:MAX_REASON_CHARS]
+        if not _is_approver(call):
+            raise Forbidden("Only approvers may hold everything.")
+        if not reason:
+            return page(self._hold_page(call, "Say why: everybody reads it."), HTTPStatus.UNPROCESSABLE_ENTITY)
+        self._runs.set_hold(_person(call).email, reason)
+        self._log("hold", by=_person(call).email)
+        return see_other(call, "/hold?done=hold")
+
+    def _release(self, call: Call) -> "Response[str]":
+        if not _is_approver(call):
+            raise Forbidden("Only approvers may release what is on hold.")
+        self._runs.release_hold(_person(call).email)
+        self._log("release", by=_person(call).email)
+        return see_other(call, "/hold?done=release")
+
+
+def _campaign_of(name: str, text: str) -> Campaign | None:
+    """The campaign in a schedule's file, for its previews; None while it has faults, which the page lists."""
+    try:
+        campaign = msgspec.json.decode(text)["campaign"]
+        return read_campaign({**campaign, "id": name})
+    except (msgspec.DecodeError, BrokenCampaign, KeyError, TypeError):
+        return None
+
+
+def _phones_of(campaign: Campaign | None, following: NextTime | None) -> tuple[tuple[str, Any], ...]:
+    """Previews by the user whom they are of: the examples of the next time, else nobody in particular."""
+    if campaign is None:
+        return ()
+    if following is None or not following.examples:
+        return (("", grouped(previews(campaign, None), {})),)
+    return tuple((str(one.get("user_id", "")), grouped(previews(campaign, one), {})) for one in following.examples)
+
+
+def _person(call: Call) -> Person:
+    assert call.visitor is not None  # the site has refused every other call
+    return call.visitor.person
+
+
+def _is_approver(call: Call) -> bool:
+    return call.visitor is not None and call.visitor.person.is_approver

@@ -1,0 +1,182 @@
+"""Campaigns that come back, as the pages see them: the function of the schedules reads and writes them for us."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from approval.people import Person
+from approval.request import Forbidden, Refused
+
+_FOR_APPROVERS = ("approve", "decide")
+"""Steps that are four eyes' second pair. Everybody who works here may pause, for that stops pushes."""
+
+
+class NotThere(LookupError):
+    """There is no such schedule, or no function that has any."""
+
+
+class SeenOccurrence(msgspec.Struct, frozen=True):
+    """What has become of one time of a schedule. `users` is None until its audience is made."""
+
+    occurrence: str
+    fires_at_ms: int
+    state: str
+    users: int | None = None
+    run_id: str = ""
+    reason: str = ""
+    decision: str = ""
+    by: str = ""
+    review_until_ms: int | None = None
+
+
+class ScheduleLine(msgspec.Struct, frozen=True):
+    """A schedule in the list."""
+
+    name: str
+    state: str
+    reason: str = ""
+    by: str = ""
+    keeps_old: bool = False
+    next: str = ""
+    next_ms: int | None = None
+    last: SeenOccurrence | None = None
+
+
+class CalendarTime(msgspec.Struct, frozen=True):
+    """A time that is still to come: the local minute in the schedule's zone, and when that is."""
+
+    schedule: str
+    local: str
+    utc_ms: int
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """All schedules, and the times of the next 30 days."""
+
+    schedules: tuple[ScheduleLine, ...]
+    calendar: tuple[CalendarTime, ...]
+
+
+class SeenSchedule(msgspec.Struct, frozen=True):
+    """One schedule: what its file and its queries say now, what is in force, and its history.
+
+    Attributes:
+        changed: keys of the texts that differ from those in force.
+        hash: of the texts as they are now; "" while they have faults.
+        sha256: of the file as it is now, in hexadecimal; "" where it is gone.
+        in_force: the hash by which it fires; "" for none.
+    """
+
+    line: ScheduleLine
+    text: str
+    history: tuple[SeenOccurrence, ...]
+    times: tuple[str, ...]
+    sha256: str = ""
+    in_force: str = ""
+    hash: str = ""
+    faults: tuple[str, ...] = ()
+    queries: Mapping[str, str] = {}
+    changed: tuple[str, ...] = ()
+    old_text: str = ""
+    edited_by: str = ""
+    approved_by: tuple[str, ...] = ()
+    needed: int = 1
+    max_users: int | None = None
+    ends: str = ""
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """Whether its texts are not in force because nobody, or too few, have approved them."""
+        return self.line.state == "unapproved" and bool(self.hash)
+
+
+class NextTime(msgspec.Struct, frozen=True):
+    """Whom the next time would reach as of now; `examples` are records without their devices' tokens."""
+
+    occurrence: str
+    state: str
+    campaign: Mapping[str, Any]
+    values: Mapping[str, str] = {}
+    users: int | None = None
+    reason: str = ""
+    examples: tuple[Mapping[str, Any], ...] = ()
+
+
+class BrokenText(Refused):
+    """What was written is no schedule. `faults` has a line for each reason."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("It was not saved: it has faults.")
+        self.faults = faults
+
+
+class Schedules:
+    """The function of the schedules.
+
+    Args:
+        client: a boto3 Lambda client.
+        function: its name or ARN; "" where this stack has none.
+    """
+
+    def __init__(self, client: Any, function: str) -> None:
+        self._lambda = client
+        self._function = function
+
+    @property
+    def are_there(self) -> bool:
+        """Whether this stack has schedules."""
+        return bool(self._function)
+
+    def overview(self) -> Overview:
+        """All of them. Raises Refused where the function does not answer."""
+        return msgspec.convert(self._ask({"action": "list"}), Overview)
+
+    def schedule(self, name: str) -> SeenSchedule:
+        """One of them. Raises NotThere."""
+        return msgspec.convert(self._shown({"action": "show", "schedule": name}), SeenSchedule)
+
+    def next_time(self, name: str) -> NextTime:
+        """Have the audience of the next time made as of now, or see how far that is."""
+        return msgspec.convert(self._ask({"action": "preview", "schedule": name}), NextTime)
+
+    def starting(self) -> tuple[str, ...]:
+        """What starts within a minute once the stack is released: runs, and times of schedules."""
+        return tuple(self._ask({"action": "starting"})["starting"])
+
+    def act(self, person: Person, action: str, name: str, **about: Any) -> dict[str, Any]:
+        """Carry out what a person asks for.
+
+        Raises:
+            Forbidden: it is for approvers.
+            BrokenText: what was to be saved is no schedule.
+            Refused: it cannot be done; the message says why.
+        """
+        if action in _FOR_APPROVERS and not person.is_approver:
+            raise Forbidden("Only approvers decide.")
+        if action not in _FOR_APPROVERS and not person.is_requester and not person.is_approver:
+            raise Forbidden("Only requesters and approvers may do this.")
+        return self._ask({"action": action, "schedule": name, "by": person.email, **about})
+
+    def _shown(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self._ask(event)
+        except Refused as refused:
+            raise NotThere(str(refused)) from None
+
+    def _ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._function:
+            raise NotThere("this stack has no schedules")
+        answer = self._lambda.invoke(
+            FunctionName=self._function, InvocationType="RequestResponse", Payload=json.dumps(event).encode()
+        )
+        body = answer["Payload"].read()
+        if answer.get("FunctionError"):
+            raise Refused("The schedules do not answer. Try again in a minute; if that does not help, ask an engineer.")
+        decoded: dict[str, Any] = msgspec.json.decode(body)
+        if decoded.get("faults") and "refused" in decoded:
+            raise BrokenText(tuple(decoded["faults"]))
+        if "refused" in decoded:
+            raise Refused(f"{decoded['refused'][:1].upper()}{decoded['refused'][1:]}.")
+        return decoded

@@ -1,0 +1,224 @@
+"""What the approval pages show of schedules: the list, the times of the next days, one schedule, a preview.
+
+The pages have no right to the schedules' items and files of their own: they ask this function, as for what people do.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from schedules import batch
+from schedules.control import Refused, approvals_needed
+from schedules.definition import BrokenSchedule, Schedule, key_of
+from schedules.documents import CopyChanged, Document, Documents, copy_prefix
+from schedules.occurrences import Surroundings
+from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
+from schedules.timetable import Occurrence
+
+CALENDAR_DAYS = 30
+MAX_TIMES = 800
+"""Of one schedule in the calendar: an hourly one has 720."""
+NEXT_TIMES = 5
+SHOWN_HISTORY = 30
+PREVIEWED_USERS = 3
+
+
+class Overview:
+    """Answers what is asked about schedules. It changes nothing; a preview has its audience made.
+
+    Args:
+        now: seconds since the epoch.
+        two_above: as of `Control`; None where nothing needs an approval.
+        due_runs: the ids of runs of which a lane is due.
+    """
+
+    def __init__(
+        self,
+        store: ScheduleStore,
+        documents: Documents,
+        around: Surroundings,
+        now: Callable[[], float],
+        two_above: int | None = None,
+        due_runs: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._store = store
+        self._documents = documents
+        self._around = around
+        self._now = now
+        self._two_above = two_above
+        self._due_runs = due_runs
+
+    def answer(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer to `{"action": "list"}` or `starting`, or `show` or `preview` with a `schedule`; else None.
+
+        Raises:
+            Refused: there is no such schedule, or nothing to preview.
+        """
+        name = str(event.get("schedule", ""))
+        match event.get("action"):
+            case "list":
+                return self._list()
+            case "starting":
+                return {"starting": list(self._starting())}
+            case "show":
+                return self._show(name)
+            case "preview":
+                return self._preview(name)
+            case _:
+                return None
+
+    # -- all of them --------------------------------------------------------------------------------------------------
+
+    def _list(self) -> dict[str, Any]:
+        names = sorted(self._documents.files())
+        items = [self._store.read(name) or _new(name) for name in names]
+        until = datetime.fromtimestamp(self._now(), UTC) + timedelta(days=CALENDAR_DAYS)
+        calendar = [
+            {"schedule": item.name, "local": f"{one.local:%Y-%m-%dT%H:%M}", "utc_ms": int(one.utc.timestamp() * 1000)}
+            for item in items
+            for one in self._times(item, until)
+        ]
+        calendar.sort(key=lambda one: (one["local"], one["schedule"]))
+        return {"schedules": [self._line(item) for item in items], "calendar": calendar}
+
+    def _line(self, item: ScheduleItem) -> dict[str, Any]:
+        last = next(iter(self._store.history(item.name, limit=1)), None)
+        return {
+            "name": item.name,
+            "state": item.state.value,
+            "reason": item.reason,
+            "by": item.by,
+            "keeps_old": item.keeps_old,
+            "next": item.next if item.fires else "",
+            "next_ms": item.next_at_ms if item.fires else None,
+            "last": _plain(last) if last is not None else None,
+        }
+
+    def _times(self, item: ScheduleItem, until: datetime) -> Iterator[Occurrence]:
+        """The times at which a schedule fires until then, by the definition in force."""
+        schedule = self._in_force(item)
+        if schedule is None or not item.fires:
+            return
+        # From the one that its clock is on: what was fired already is in its history.
+        for count, one in enumerate(schedule.timetable.after(datetime.fromtimestamp(item.next_at_ms / 1000 - 1, UTC))):
+            if one.utc > until or count == MAX_TIMES:
+                return
+            yield one
+
+    def _in_force(self, item: ScheduleItem) -> Schedule | None:
+        # A copy that was changed in the bucket fires nothing, which the tick says: here it has no times.
+        with suppress(CopyChanged, BrokenSchedule):
+            return self._documents.adopted(item.name, item.hash).schedule if item.hash else None
+        return None
+
+    def _starting(self) -> Iterator[str]:
+        """What the next sweep and the next tick take up: asked before a hold is released."""
+        for run_id in self._due_runs():
+            yield f"run {run_id}"
+        now_ms = int(self._now() * 1000)
+        for schedule in self._store.due_schedules(now_ms):
+            yield f"{schedule.name} {schedule.next}"
+        for occurrence in self._store.due_occurrences(now_ms):
+            yield f"{occurrence.name} {occurrence.stamp}"
+
+    # -- one of them --------------------------------------------------------------------------------------------------
+
+    def _show(self, name: str) -> dict[str, Any]:
+        item, text = self._store.read(name), self._documents.text(name)
+        if item is None and text is None:
+            raise Refused(f"there is no schedule {name!r}")
+        item = item or _new(name)
+        history = [_plain(one) for one in self._store.history(name, limit=SHOWN_HISTORY)]
+        until = datetime.fromtimestamp(self._now(), UTC) + timedelta(days=400)
+        times = [one.stamp for one, _ in zip(self._times(item, until), range(NEXT_TIMES), strict=False)]
+        shown: dict[str, Any] = {
+            "line": self._line(item), "history": history, "times": times, "in_force": item.hash,
+            "text": (text or b"").decode("utf-8", "replace"), "faults": [], "queries": {},
+            "sha256": sha256(text).hexdigest() if text is not None else "",
+        }  # fmt: skip
+        try:
+            return shown | self._of_document(name, self._documents.read(name), item)
+        except BrokenSchedule as error:
+            return shown | {"faults": [str(fault) for fault in error.faults]}
+
+    def _of_document(self, name: str, document: Document, item: ScheduleItem) -> dict[str, Any]:
+        """Of what its file and its queries say now."""
+        queries = {key: text.decode("utf-8", "replace") for key, text in document.texts.items() if key != key_of(name)}
+        before = self._before(item, document)
+        return {
+            "hash": document.hash,
+            "queries": queries,
+            "changed": sorted(key for key in document.texts if before.get(key) != document.texts[key]),
+            "old_text": before.get(key_of(name), b"").decode("utf-8", "replace"),
+            "edited_by": self._store.edited_by(name, document.hash),
+            "approved_by": list(self._store.approvals(name, document.hash)),
+            "needed": approvals_needed(document.schedule.rhythm.limits, self._two_above),
+            "max_users": document.schedule.rhythm.limits.max_users,
+            "ends": document.schedule.rhythm.ends.isoformat() if document.schedule.rhythm.ends else "",
+        }
+
+    def _before(self, item: ScheduleItem, document: Document) -> Mapping[str, bytes]:
+        """The texts in force, to say what an edit has changed."""
+        if not item.hash or item.hash == document.hash:
+            return document.texts if item.hash else {}
+        with suppress(CopyChanged, BrokenSchedule):
+            return self._documents.adopted(item.name, item.hash).texts
+        return {}
+
+    # -- a preview ----------------------------------------------------------------------------------------------------
+
+    def _preview(self, name: str) -> dict[str, Any]:
+        """How many users the next time would reach as of now, and some of them. Asked again until it is made.
+
+        It is a preparation of its own: the occurrence has its audience made when it is due.
+        """
+        document = self._documents.read(name)
+        schedule = document.schedule
+        occurrence = next(iter(schedule.timetable.after(datetime.fromtimestamp(self._now(), UTC))), None)
+        if occurrence is None:
+            raise Refused(f"{name} has no time that is still to come")
+        if schedule.drops is not None:
+            raise Refused("its files are listed when they are complete: there is nothing to count before")
+        self._documents.copy(document)
+        values = batch.values_of(schedule, occurrence, None)
+        request = batch.from_copy(batch.filled_in(schedule.audience, values), copy_prefix(name, document.hash))
+        # By the minute: what is asked for again in the same one is found, and not made twice.
+        preparation = f"occurrence:{name}:preview-{document.hash[:12]}-{occurrence.stamp}-{int(self._now() // 900)}"
+        self._around.ask(preparation, request)
+        found = self._around.prepared(preparation)
+        about = {"occurrence": occurrence.stamp, "values": values, "campaign": schedule.campaign}
+        if found is None:
+            return {**about, "state": "preparing"}
+        if found.fault:
+            return {**about, "state": "failed", "reason": found.fault}
+        users = [_without_tokens(line) for line in self._around.first_users(found, PREVIEWED_USERS)]
+        return {**about, "state": "prepared", "users": found.users, "examples": users}
+
+
+def _new(name: str) -> ScheduleItem:
+    return ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet: within a minute")
+
+
+def _without_tokens(line: bytes) -> dict[str, Any]:
+    """A user's record for a person to look at: of the devices the platforms only."""
+    record: dict[str, Any] = json.loads(line)
+    devices = [{"platform": device.get("platform")} for device in record.pop("devices", ())]
+    return {**record, "devices": devices}
+
+
+def _plain(one: OccurrenceItem) -> dict[str, Any]:
+    """An occurrence as the pages show it."""
+    return {
+        "occurrence": one.stamp,
+        "fires_at_ms": one.fires_at_ms,
+        "state": one.state.value,
+        "users": one.users if one.users >= 0 else None,
+        "run_id": one.run_id,
+        "reason": one.reason,
+        "decision": one.decision,
+        "by": one.by,
+        "review_until_ms": one.review_until_ms or None,
+    }

@@ -1,0 +1,293 @@
+"""Schedules and the hold on the pages: the site in front of the schedules' own control and overview."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.schedule_twins import Clock, FolderTexts, PlayedStore
+from schedules.control import Control, Refused
+from schedules.definition import BrokenSchedule, key_of
+from schedules.documents import Documents
+from schedules.drops import Drops
+from schedules.firing import Tick
+from schedules.occurrences import Occurrences
+from schedules.overview import Overview
+from schedules.store import ScheduleState
+from tests.approval_site import ANN, BOB, CAT, EVE, LEDGER, World
+from tests.contract.moto_stores import moto_server
+from tests.contract.test_schedules import Around
+
+NAME = "nudge"
+START = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
+
+
+def text(title: str = "Hi", *, max_users: int = 1000) -> str:
+    """A schedule that is due at 09:00 each day, as a person writes it."""
+    rhythm = {
+        "when": {"cron": "0 9 * * *", "timezone": "UTC"},
+        "ends": "2027-02-01",
+        "limits": {"max_users": max_users},
+    }
+    message = {"title": title, "body": "You are {{ user_id }}"}
+    return json.dumps(
+        {"schedule": rhythm, "audience": {"files": ["standing/users.jsonl"]}, "campaign": {"message": message}},
+        indent=1,
+    )
+
+
+class ScheduleFunction:
+    """The function of the schedules of a stack with RequireApproval, invoked as Lambda does."""
+
+    def __init__(self) -> None:
+        self.clock = Clock(START)
+        self.store = PlayedStore(self.clock)
+        self.texts = FolderTexts(Path("nowhere"), {})
+        self.around = Around()
+        self.questions: list[dict[str, Any]] = []
+        documents = Documents(self.texts, needs_approval=True)
+        self.control = Control(self.store, documents, self.around, self.clock, two_above=1000)
+        self.overview = Overview(self.store, documents, self.around, self.clock, 1000, lambda: ["r1"])
+
+    def tick(self) -> None:
+        """A minute's tick, of a new process."""
+        occurrences = Occurrences(self.store, self.around, Drops(None, ""), self.clock)  # type: ignore[arg-type]
+        documents = Documents(self.texts, needs_approval=True)
+        Tick(
+            self.store, documents, occurrences, self.clock, lambda *_, **__: None, needs_approval=True,
+            ask=self.questions.append,
+        ).run()  # fmt: skip
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        """As `schedules.app.handler`."""
+        event = json.loads(request["Payload"])
+        try:
+            answer = self.overview.answer(event)
+            answer = self.control.carry_out(event) if answer is None else answer
+        except BrokenSchedule as broken:
+            answer = {"refused": str(broken), "faults": [str(fault) for fault in broken.faults]}
+        except Refused as refused:
+            answer = {"refused": str(refused)}
+        return {"StatusCode": 200, "Payload": BytesIO(json.dumps(answer).encode())}
+
+    def state(self) -> str:
+        """Of the schedule."""
+        found = self.store.read(NAME)
+        assert found is not None
+        return found.state.value
+
+    def approved_by(self) -> str:
+        """Who has approved what is in force."""
+        found = self.store.read(NAME)
+        assert found is not None
+        return self.store.approved_by(NAME, found.hash)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """An AWS."""
+    with moto_server() as url:
+        yield url
+
+
+class Site:
+    """The pages, with the schedules' function behind them."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.world = World(endpoint, schedule_function="schedules", approvers=(BOB, CAT, EVE, "eve+a@elsewhere.org"))
+        self.schedules = ScheduleFunction()
+        self.world.functions.add("schedules", self.schedules)
+        self.ann, self.bob, self.cat = (self.world.browser(who) for who in (ANN, BOB, CAT))
+
+    def save(self, body: str, **fields: str) -> Any:
+        """Ann writes a definition, in place of the one that her page shows."""
+        page = self.ann.get(f"/schedules/{NAME}")
+        before = page.field("before") if page.status == 200 else ""
+        answer = self.ann.post("/schedules", {"name": NAME, "text": body, "before": before, **fields})
+        self.schedules.tick()
+        return answer
+
+    def approve(self, browser: Any) -> Any:
+        """A person approves what their page shows."""
+        answer = browser.post(f"/schedules/{NAME}/approve", {"hash": browser.get(f"/schedules/{NAME}").field("hash")})
+        self.schedules.tick()
+        return answer
+
+
+@pytest.fixture
+def site(endpoint: str) -> Site:
+    """The pages."""
+    return Site(endpoint)
+
+
+def test_written_approved_and_fired(site: Site) -> None:
+    """A requester writes it, an approver approves it, and it fires; the list, its page and the calendar show it."""
+    assert site.save(text()).status == 303
+    assert site.schedules.state() == "unapproved"
+    assert "It waits for approval" in site.bob.get(f"/schedules/{NAME}").body
+    assert site.approve(site.bob).status == 303
+    assert site.schedules.state() == "active"
+    listed = site.ann.get("/schedules").body
+    assert "2026-12-01" in listed
+    assert "09:00" in listed
+    site.schedules.clock.s += 3600
+    for _ in range(4):
+        site.schedules.tick()
+        site.schedules.clock.s += 60
+    assert "run of batches/schedules/nudge" in site.ann.get(f"/schedules/{NAME}").body
+
+
+def test_its_author_does_not_approve_it(site: Site) -> None:
+    """Four eyes: whoever wrote it is refused, under another address of the same mailbox too."""
+    eve, other = site.world.browser(EVE), site.world.browser("eve+a@elsewhere.org")
+    assert eve.post("/schedules", {"name": NAME, "text": text(), "before": ""}).status == 303
+    site.schedules.tick()
+    assert "You wrote it" in eve.get(f"/schedules/{NAME}").body
+    digest = site.bob.get(f"/schedules/{NAME}").field("hash")
+    for browser in (eve, other):
+        answer = browser.post(f"/schedules/{NAME}/approve", {"hash": digest})
+        assert answer.status == 409
+        assert "You wrote it: another person approves it." in answer.body
+    site.schedules.tick()
+    assert site.schedules.state() == "unapproved"
+
+
+def test_a_large_one_needs_two_people(site: Site) -> None:
+    """By max_users: the second approval of the same person is not the second one."""
+    site.save(text(max_users=1001))
+    site.approve(site.bob)
+    site.approve(site.bob)
+    assert "1 of 2 approvals" in site.bob.get(f"/schedules/{NAME}").body
+    assert site.schedules.state() == "unapproved"
+    site.approve(site.cat)
+    assert site.schedules.state() == "active"
+    assert site.schedules.approved_by() == f"{BOB}, {CAT}"
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_an_edit_asks_what_goes_on_meanwhile(site: Site, *, keep: bool) -> None:
+    """What is in force goes on where its author says so; without that nothing fires until it is decided."""
+    site.save(text())
+    site.approve(site.bob)
+    site.save(text("New"), **({"keep": "yes"} if keep else {}))
+    item = site.schedules.store.read(NAME)
+    assert item is not None
+    assert (item.state, item.fires) == (ScheduleState.UNAPPROVED, keep)
+    page = site.bob.get(f"/schedules/{NAME}").body
+    assert ("goes on meanwhile" in page) is keep
+    assert "Changed: schedules/nudge.json" in page
+
+
+def test_faults_are_listed_and_nothing_is_saved(site: Site) -> None:
+    """Each by its field; what was typed stays in the form."""
+    answer = site.save(text().replace("0 9 * * *", "0 25 * * *").replace('"ends": "2027-02-01", ', ""))
+    assert answer.status == 422
+    assert "schedule.when.cron" in answer.body
+    assert "0 25 * * *" in answer.body
+    assert site.schedules.texts.get(key_of(NAME)) is None
+
+
+def test_another_edit_meanwhile_is_not_overwritten(site: Site) -> None:
+    """Whoever saves over a file that they have not seen is refused."""
+    site.save(text())
+    before = site.ann.get(f"/schedules/{NAME}").field("before")
+    site.save(text("Another"))
+    answer = site.ann.post("/schedules", {"name": NAME, "text": text("Mine"), "before": before})
+    assert answer.status == 409
+    assert b"Another" in (site.schedules.texts.get(key_of(NAME)) or b"")
+    assert site.ann.post("/schedules", {"name": NAME, "text": text("Mine"), "before": ""}).status == 409
+
+
+def test_a_time_outside_of_its_limits_is_decided_on_its_page(site: Site) -> None:
+    """Approvers are mailed once, with the counts; requesters cannot decide; after the decision it is sent."""
+    site.save(text())
+    site.approve(site.bob)
+    site.schedules.around.users = 5000
+    site.schedules.clock.s += 3600
+    for _ in range(4):
+        site.schedules.tick()
+        site.schedules.clock.s += 60
+    question = next(one for one in site.schedules.questions if "occurrence" in one)
+    site.world.mailbox.mails.clear()
+    for _ in range(2):
+        site.world.app.ask_approvers(question)
+    mails = site.world.mailbox.mails
+    assert sorted(mail["to"] for mail in mails) == sorted([BOB, CAT, EVE, "eve+a@elsewhere.org"])
+    assert all("5,000 users" in mail["text"] and f"/schedules/{NAME}" in mail["text"] for mail in mails)
+    decision = {"occurrence": "2026-12-01T0900", "decision": "approve"}
+    assert site.ann.post(f"/schedules/{NAME}/decide", decision).status == 403
+    assert "5,000 users" in site.bob.get(f"/schedules/{NAME}").body
+    assert site.bob.post(f"/schedules/{NAME}/decide", decision).status == 303
+    site.schedules.tick()
+    assert site.schedules.around.files
+
+
+def test_whom_the_next_time_would_reach(site: Site) -> None:
+    """Counted as of now, with users' own texts; a device's token is on no page."""
+    site.save(text())
+    page = site.ann.post(f"/schedules/{NAME}/preview").body
+    assert "<strong>100 users</strong> as of now, for 2026-12-01T0900" in page
+    assert "You are u0" in page
+    assert "You are u1" in page
+    assert "secret-token" not in page
+
+
+def test_pause_and_resume(site: Site) -> None:
+    """By anybody who works here, with a reason that everybody reads."""
+    site.save(text())
+    site.approve(site.bob)
+    assert site.ann.post(f"/schedules/{NAME}/pause", {"reason": "wrong prices"}).status == 303
+    assert f"paused by {ANN}: wrong prices" in site.bob.get(f"/schedules/{NAME}").body
+    assert site.ann.post(f"/schedules/{NAME}/resume").status == 303
+    assert site.schedules.state() == "active"
+
+
+def test_script_in_every_field(site: Site) -> None:
+    """Whatever a file, a reason or a name holds is shown as text."""
+    evil = "<script>alert(1)</script>"
+    site.save(text(evil))
+    site.approve(site.bob)
+    site.ann.post(f"/schedules/{NAME}/pause", {"reason": evil})
+    for path in ("/schedules", f"/schedules/{NAME}"):
+        assert evil not in site.bob.get(path).body
+    answer = site.ann.post("/schedules", {"name": evil, "text": evil, "before": ""})
+    assert answer.status == 422
+    assert evil not in answer.body
+
+
+def test_no_session_no_token_no_page(site: Site) -> None:
+    """Every page and step of schedules and of the hold wants a visitor who is signed in, and the form's token."""
+    nobody = site.world.browser()
+    for path in ("/schedules", f"/schedules/{NAME}", "/hold"):
+        assert nobody.get(path).status == 303
+    for path in ("/schedules", f"/schedules/{NAME}/pause", "/hold", "/release"):
+        assert nobody.post(path, csrf="x").status == 401
+        assert site.ann.post(path, csrf="x").status == 403
+
+
+def test_an_unknown_schedule_is_a_page_that_says_so(site: Site) -> None:
+    """As of every other address."""
+    assert site.ann.get("/schedules/nothing").status == 404
+    assert site.ann.post(f"/schedules/{NAME}/explode").status == 404
+
+
+class TestHold:
+    """The button that stops everything."""
+
+    def test_approvers_hold_and_release(self, site: Site) -> None:
+        """With a reason; a release lists before what starts then."""
+        assert site.ann.post("/hold", {"reason": "x"}).status == 403
+        assert site.bob.post("/hold", {"reason": " "}).status == 422
+        assert site.bob.post("/hold", {"reason": "wrong prices"}).status == 303
+        assert site.world.control.events[-1] == {"action": "hold", "reason": "wrong prices", "by": BOB}
+        item: dict[str, Any] = {"pk": {"S": "hold"}, "sk": {"S": "hold"}, "since_ms": {"N": "1"}, "held_by": {"S": BOB}}
+        site.world.client("dynamodb").put_item(TableName=LEDGER, Item=item)
+        page = site.bob.get("/hold").body
+        assert "<li>run r1</li>" in page
+        assert site.ann.post("/release").status == 403
+        assert site.bob.post("/release").status == 303
+        assert site.world.control.events[-1] == {"action": "release", "by": BOB}
