@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from approval.table import Table
 from notifier.dynamodb import IS_NEW, Item, Items, condition_of, is_refused, item_of
-from notifier.hold_item import HOLD, hold_of
+from notifier.hold_item import HOLD, HOLD_KEY, hold_of, holding, releasing
 from notifier.lane_commands import NO_ROOM, command_run, number_of_lane
 from notifier.model.account import Account
 from notifier.model.campaign import Part
@@ -109,15 +109,8 @@ class Runs(Table):
 
         Returns whether the function did it. A run that is resumed without it goes on with the next sweep.
         """
-        try:
-            if self._invoke({"action": action.value, "run_id": run_id, "by": by}):
-                return True
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in NO_ROOM:
-                raise
-        except HTTPClientError:
-            # No answer in time. Given twice, the command is the same command.
-            pass
+        if self._commanded({"action": action.value, "run_id": run_id, "by": by}):
+            return True
         command_run(Items(self._client, self._table), run_id, COMMANDS[action], by, now_ms)
         return False
 
@@ -138,21 +131,16 @@ class Runs(Table):
         """The hold of the whole stack, or None."""
         return hold_of(self._get(HOLD, HOLD))
 
-    def set_hold(self, by: str, reason: str) -> None:
-        """Hold the whole stack. Answered when it counts."""
-        self._lambda.invoke(
-            FunctionName=self._function,
-            InvocationType="RequestResponse",
-            Payload=json.dumps({"action": "hold", "reason": reason, "by": by}).encode(),
-        )
+    def set_hold(self, by: str, reason: str, now_ms: int) -> None:
+        """Hold the whole stack, by the control function; where that has no room, by the ledger itself."""
+        if not self._commanded({"action": "hold", "reason": reason, "by": by}):
+            self._client.update_item(TableName=self._table, Key=HOLD_KEY, **holding(by, reason, now_ms).arguments())
 
-    def release_hold(self, by: str) -> None:
-        """Release the stack."""
-        self._lambda.invoke(
-            FunctionName=self._function,
-            InvocationType="RequestResponse",
-            Payload=json.dumps({"action": "release", "by": by}).encode(),
-        )
+    def release_hold(self, by: str, now_ms: int) -> None:
+        """Release the stack. Another hold that has come meanwhile stays."""
+        found = self.hold()
+        if found is not None and not self._commanded({"action": "release", "by": by}):
+            Items(self._client, self._table).update(HOLD_KEY, releasing(found, by, now_ms))
 
     # -- approvals ----------------------------------------------------------------------------------------------------
 
@@ -182,6 +170,18 @@ class Runs(Table):
         except ClientError as error:
             if not is_refused(error):
                 raise
+
+    def _commanded(self, event: dict[str, Any]) -> bool:
+        """Whether the control function has done it; False where Lambda has no room for it, or it does not answer."""
+        try:
+            return self._invoke(event)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in NO_ROOM:
+                raise
+        except HTTPClientError:
+            # No answer in time. Given twice, the command is the same command.
+            pass
+        return False
 
     def _invoke(self, event: dict[str, Any]) -> bool:
         """Whether the control function has done what the event says."""

@@ -198,16 +198,19 @@ class ScheduleSite:
             raise Forbidden("Only approvers may hold everything.")
         if not reason:
             return page(self._hold_page(call, "Say why: everybody reads it."), HTTPStatus.UNPROCESSABLE_ENTITY)
-        self._runs.set_hold(_person(call).email, reason)
+        self._runs.set_hold(_person(call).email, reason, self._now_ms())
         self._log("hold", by=_person(call).email)
         return see_other(call, "/hold?done=hold")
 
     def _release(self, call: Call) -> "Response[str]":
         if not _is_approver(call):
             raise Forbidden("Only approvers may release what is on hold.")
-        self._runs.release_hold(_person(call).email)
+        self._runs.release_hold(_person(call).email, self._now_ms())
         self._log("release", by=_person(call).email)
         return see_other(call, "/hold?done=release")
+
+    def _now_ms(self) -> int:
+        return int(self._now().timestamp() * 1000)
 
 
 def _campaign_of(name: str, text: str) -> Campaign | None:

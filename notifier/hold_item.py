@@ -6,8 +6,11 @@ released it when. It has no expiry: a hold must not end because nobody has looke
 
 from typing import Any
 
-from notifier.dynamodb import Item, item_of, number_of, text_of
-from notifier.model.hold import Hold
+from boto3.dynamodb.conditions import Attr
+
+from notifier.dynamodb import Item, Update, item_of, number_of, text_of
+from notifier.model.hold import MAX_REASON_CHARS, Hold
+from notifier.model.run import LEDGER_VERSION
 
 HOLD = "hold"
 """The item's partition key, and its sort key."""
@@ -19,6 +22,19 @@ def hold_of(item: Item | None) -> Hold | None:
     if item is None or "since_ms" not in item:
         return None
     return Hold(text_of(item, "held_by"), text_of(item, "hold_reason"), number_of(item, "since_ms"))
+
+
+def holding(by: str, reason: str, now_ms: int) -> Update:
+    """Holds the stack. Of one that is held already the time stays, and the rest is replaced."""
+    update = Update().set(version=LEDGER_VERSION, held_by=by, hold_reason=reason[:MAX_REASON_CHARS])
+    return update.set_first(since_ms=now_ms)
+
+
+def releasing(found: Hold, by: str, now_ms: int) -> Update:
+    """Releases a hold, if it is still that one."""
+    # What it was stays: schedules say of a time that was due in it why nothing was sent.
+    was = Update().set(held_from_ms=found.since_ms, released_by=by, released_at_ms=now_ms)
+    return was.remove("since_ms").only_if(Attr("since_ms").eq(found.since_ms))
 
 
 def was_held(item: Item | None, at_ms: int) -> bool:

@@ -291,3 +291,14 @@ class TestHold:
         assert site.ann.post("/release").status == 403
         assert site.bob.post("/release").status == 303
         assert site.world.control.events[-1] == {"action": "release", "by": BOB}
+
+    def test_by_the_ledger_where_lambda_has_no_room(self, site: Site) -> None:
+        """What is to be stopped may be what takes all the room: the hold counts all the same, and its release."""
+        site.world.control.refuses_with = "TooManyRequestsException"
+        assert site.bob.post("/hold", {"reason": "wrong prices"}).status == 303
+        assert "holds it since" in site.ann.get("/schedules").body
+        assert "wrong prices" in site.ann.get("/hold").body
+        assert site.bob.post("/release").status == 303
+        assert "On hold" not in site.ann.get("/hold").body
+        site.bob.post("/hold", {"reason": "again"})
+        assert "again" in site.ann.get("/hold").body
