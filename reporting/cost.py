@@ -4,6 +4,8 @@ import math
 
 import msgspec
 
+from notifier.model.run import HEARTBEAT_MS
+
 PRICES_OF = "list prices of us-east-1, without free tiers, as known in 2025; other regions cost up to a third more"
 LAMBDA_GB_SECOND = 0.0000133334
 """USD, arm64. https://aws.amazon.com/lambda/pricing/"""
@@ -30,7 +32,7 @@ RANGE_BYTES = 8 * 1024 * 1024
 GETS_PER_HOP = 2
 LEDGER_WRITES_PER_HOP = 4
 LEDGER_READS_PER_HOP = 4
-LEDGER_WRITE_EVERY_S = 4
+LEDGER_WRITE_EVERY_S = HEARTBEAT_MS / 1000
 """A hop writes the ledger at least this often while it sends."""
 MB_PER_GB = 1024
 BYTES_PER_GB = 1e9

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from audiences.build import Order, build, count
 from audiences.database import Limits
 from audiences.destinations import Directory
 from audiences.sources import local_files
+from audiences.watch import bytes_on_disk
 from sandbox.audience import Recipe, users
 
 KINDS = ("lines", "rows", "csv", "parquet")
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One process: seconds of CPU, its highest memory, and what it made."""
+    """One process: seconds of CPU, its highest memory, the most that it had on disk besides the file, what it made."""
 
     what: str
     kind: str
@@ -36,6 +38,7 @@ class Measured(msgspec.Struct, frozen=True):
     cpu_s: float
     wall_s: float
     peak_rss_mb: int
+    peak_disk_mb: int
     written_mb: int
 
 
@@ -78,7 +81,13 @@ def measure(what: str, path: Path, kind: str, count_: int, memory_mb: int) -> Me
     command = [sys.executable, "-m", "tests.bench.audiences", "--child", what, str(path), "--memory-mb", str(memory_mb)]
     began = time.monotonic()
     process = subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}))  # noqa: PLW1509
+    disk = [0]
+    ended = threading.Event()
+    looking = threading.Thread(target=look_at_disk, args=(path.parent / "work", disk, ended))
+    looking.start()
     _, status, usage = os.wait4(process.pid, 0)
+    ended.set()
+    looking.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     written = sum(one.stat().st_size for one in made.rglob("*") if one.is_file()) if made.exists() else 0
@@ -89,8 +98,16 @@ def measure(what: str, path: Path, kind: str, count_: int, memory_mb: int) -> Me
         cpu_s=round(usage.ru_utime + usage.ru_stime, 2),
         wall_s=round(time.monotonic() - began, 2),
         peak_rss_mb=usage.ru_maxrss // 1024,
+        peak_disk_mb=max(disk) // 1_000_000,
         written_mb=written // 1_000_000,
     )
+
+
+def look_at_disk(work: Path, seen: list[int], ended: threading.Event) -> None:
+    """Keep the most bytes that the process had in its directory."""
+    while not ended.wait(0.1):
+        folders = (work, *(work / name for name in ("rows", "parts", "spilled")))
+        seen[0] = max(seen[0], sum(map(bytes_on_disk, folders)))
 
 
 def main() -> None:
