@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -36,8 +37,6 @@ class Rows(msgspec.Struct, frozen=True):
 
 def read_rows(trial: Trial, run_id: str) -> Rows:
     """All rows of a run."""
-    from datetime import datetime
-
     batches: dict[int, list[bytes]] = {}
     times: list[tuple[int, float]] = []
     devices: set[tuple[int, int]] = set()

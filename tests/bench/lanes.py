@@ -21,6 +21,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ CALLS = (
     ("lambda", "POST"),
 )
 """Calls of AWS by the functions, which are counted."""
+OPENED = re.compile(r'"message":"((?:lanes_)?opened)","timestamp":"([^"]+)"')
 BILLED = re.compile(r"Billed Duration: (\d+) ms\tMemory Size: (\d+) MB")
 
 
@@ -105,7 +107,7 @@ def follow(trial: Trial, path: Path, arguments: argparse.Namespace, kills: int) 
         "lanes": len(found),
         "status": summary.status,
         "devices": summary.devices,
-        **pace_of(rows, found),
+        **pace_of(rows, found, opened_at(trial)),
         "prepared_after_s": round(min(lane.started_at_ms or 0 for lane in found) / 1000 - dropped_s, 2),
         "hops": summary.hops,
         "kills": len(killed),
@@ -127,13 +129,25 @@ def follow(trial: Trial, path: Path, arguments: argparse.Namespace, kills: int) 
     return figures, rows
 
 
-def pace_of(rows: Rows, lanes: Sequence[Lane]) -> dict[str, Any]:
-    """How fast it was while all lanes were at work, and how long after its claim each lane had its first outcome."""
+def opened_at(trial: Trial) -> float:
+    """When the first lane had opened the others, or without others the run, by the worker's log: since the epoch."""
+    log = trial.sandbox.lambda_.logs / f"{trial.sandbox.function('WorkerFunction').name}.log"
+    found = dict(OPENED.findall(log.read_text(errors="replace")))
+    return datetime.strptime(found.get("lanes_opened") or found["opened"], "%Y-%m-%d %H:%M:%S,%f%z").timestamp()
+
+
+def pace_of(rows: Rows, lanes: Sequence[Lane], opened_s: float) -> dict[str, Any]:
+    """How fast it was while all lanes were at work, and how long after its claim each lane had its first outcome.
+
+    The first lane's claim comes before the preparation: its time is that from the opening of the lanes on.
+    """
     by_lane: dict[int, list[float]] = defaultdict(list)
     for record, at_s in rows.times:
         number = next((one.lane for one in lanes if one.span and one.span.first <= record < one.span.end), 0)
         by_lane[number].append(at_s)
-    first = {one.lane: round(min(by_lane[one.lane]) - (one.started_at_ms or 0) / 1000, 2) for one in lanes}
+    began = {one.lane: (one.started_at_ms or 0) / 1000 for one in lanes}
+    began[0] = opened_s
+    first = {lane: round(min(by_lane[lane]) - began_s, 2) for lane, began_s in began.items()}
     # From the last lane's beginning to the first one's end. Lanes whose times do not overlap say nothing.
     begin_s = max(min(times) for times in by_lane.values())
     end_s = min(max(times) for times in by_lane.values())
