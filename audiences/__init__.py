@@ -15,6 +15,8 @@ The modules in the order of the data's way:
 - `request`: what a batch file's `audience` names becomes the inputs of an order.
 - `cut_rules`: who is left out when a run begins, and why.
 - `prepared_lines`: lines of prepared parts, looked at without being decoded.
+- `caps`: whom the runs of a group have reached, by day; `cap_locks`: one cut of a group at a time.
+- `cap_counting`: what a run counts that had no cut, or that ended early.
 - `cut`: the prepared audience without them, and their list; it removes and orders, and never adds.
 - `run_cut`: what a run began with and the lists as they are now become an order of a cut.
 - `conversions`: which users did what a campaign was to bring about; `run_conversions`: counted for a run.

@@ -20,6 +20,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from audiences.build import build, found_manifest, is_whole
+from audiences.cap_counting import CapCounter
+from audiences.cap_locks import CapLocks
+from audiences.caps import CapObjects
 from audiences.database import Limits
 from audiences.destinations import Bucket
 from audiences.engines.athena import Athena, ended_execution
@@ -38,7 +41,8 @@ from audiences.warehouse import Queries, Warehouses
 from audiences.watch import LastProgress
 from notifier.audience.pin import pin_parts
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
-from notifier.model.campaign import Part
+from notifier.model.campaign import BrokenCampaign, Part, read_campaign
+from notifier.model.caps import NO_CAPS, RunCaps, read_defaults, run_caps
 from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation, Stage
 
 if TYPE_CHECKING:
@@ -69,7 +73,7 @@ def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
     else:
         raise ValueError(
             'expected {"prepare": RUN, "worker": FUNCTION}, {"cost": REQUEST, "bucket": BUCKET} or '
-            '{"left_out": MANIFEST, "exclude": PARTS, "bucket": BUCKET, "legal": false}'
+            '{"left_out": MANIFEST, "exclude": PARTS, "bucket": BUCKET, "legal": false, "campaign": CAMPAIGN}'
         )
     answer: dict[str, Any] = msgspec.to_builtins(outcome)
     sys.stdout.write(json.dumps({"level": "INFO", "message": "prepared", **answer, **about}) + "\n")
@@ -85,18 +89,42 @@ def left_out(cutter: S3Cutter, members: Mapping[str, Any], work: Path) -> dict[s
         exclude = pin_parts(
             cutter.client, msgspec.convert(members.get("exclude", ()), tuple[Part, ...]), bucket, "exclude"
         )
-        found = cutter.left_out_now(manifest, exclude, legal=bool(members.get("legal")), work=work)
+        caps = _caps_of(members.get("campaign"), os.environ)
+        found = cutter.left_out_now(manifest, exclude, legal=bool(members.get("legal")), work=work, caps=caps)
+    except (BrokenCampaign, ValueError) as error:
+        return {"fault": str(error)}
     except (AudienceFault, BrokenFile, AudienceChanged, AudienceUnreachable, SuppressionUnread) as error:
         return {"fault": in_words(error)}
     answer: dict[str, Any] = msgspec.to_builtins(found)
     return answer
 
 
+def _caps_of(campaign: object, environment: Mapping[str, str]) -> RunCaps:
+    """What a campaign would be judged by if it began now; nothing where none is given."""
+    if campaign is None:
+        return NO_CAPS
+    return run_caps(read_campaign(campaign), read_defaults(environment), rehearse=True)
+
+
 @cache
 def _cutter() -> S3Cutter:
     """What makes final cuts in this process."""
+    session = boto3.Session()
+    s3 = session.client("s3", config=_CONFIG)
+    return S3Cutter(s3, os.environ["BUCKET"], os.environ["SUPPRESSION_PREFIX"], _caps(), _locks())
+
+
+@cache
+def _locks() -> CapLocks:
+    """The locks of groups of campaigns."""
+    return CapLocks(boto3.Session().client("dynamodb", config=_CONFIG), os.environ["TABLE"])
+
+
+@cache
+def _caps() -> CapObjects:
+    """Whom runs have reached."""
     s3 = boto3.Session().client("s3", config=_CONFIG)
-    return S3Cutter(s3, os.environ["BUCKET"], os.environ["SUPPRESSION_PREFIX"])
+    return CapObjects(s3, os.environ["BUCKET"], _maker().limits(WORK / "caps-database"))
 
 
 @cache
@@ -112,7 +140,12 @@ def _counter() -> ConversionCounter:
 def _process() -> RunPreparation:
     """What prepares audiences of runs in this process."""
     session = boto3.Session()
-    makers: dict[Stage, Maker] = {Stage.PREPARE: _maker(), Stage.CUT: _cutter(), Stage.CONVERSIONS: _counter()}
+    makers: dict[Stage, Maker] = {
+        Stage.PREPARE: _maker(),
+        Stage.CUT: _cutter(),
+        Stage.CONVERSIONS: _counter(),
+        Stage.CAPS: CapCounter(session.client("s3", config=_CONFIG), os.environ["BUCKET"], _caps(), _locks()),
+    }
     nudge = WorkerNudge(session.client("lambda", config=_CONFIG))
     return RunPreparation(_store(), makers, nudge, WORK, _maker().stop)
 

@@ -7,9 +7,11 @@ attempt leaves nothing that anything reads, and of two attempts one counts, with
 
 import gzip
 import shutil
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,8 @@ class CutOrder(msgspec.Struct, frozen=True):
         max_users: in a part, as in the prepared ones: lanes are ranges of parts.
         devices: of the prepared audience, by platform and gateway.
         as_of: when the lists were read that the rules look at: UTC, ISO 8601.
+        day_of: the local day on which a user counts for caps; None where nobody counts.
+        write_users: writes a file of the users of one day.
     """
 
     run_id: str
@@ -58,6 +62,8 @@ class CutOrder(msgspec.Struct, frozen=True):
     window_of: Callable[[PreparedUser], int] = lambda _: 0
     max_users: int = MAX_USERS_IN_PART
     devices: Mapping[str, Mapping[str, int]] = {}
+    day_of: Callable[[PreparedUser], date] | None = None
+    write_users: Callable[[Iterable[int], Path], object] = lambda _users, _path: None
 
     @property
     def folder(self) -> str:
@@ -79,6 +85,7 @@ class CutManifest(msgspec.Struct, frozen=True, omit_defaults=True):
         parts: those of the prepared audience where nothing was removed before them.
         excluded_by: users who were left out, by reason.
         excluded: the key of their list, in this attempt's folder.
+        caps: the key of the users who are left, as caps count them, by the local day of their planned instant.
     """
 
     run_id: str
@@ -91,6 +98,7 @@ class CutManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     excluded_by: Mapping[str, int] = {}
     excluded: str | None = None
     counts: CutCounts = CutCounts()
+    caps: Mapping[str, str] = {}
     version: int = CUT_VERSION
 
     def encode(self) -> bytes:
@@ -116,9 +124,17 @@ def found_cut(destination: Bucket, run_id: str) -> CutManifest | None:
 
 
 def make_cut(
-    order: CutOrder, client: Any, destination: Bucket, work: Path, on_progress: Progress = lambda _what, _users: None
+    order: CutOrder,
+    client: Any,
+    destination: Bucket,
+    work: Path,
+    on_progress: Progress = lambda _what, _users: None,
+    count: Callable[[CutManifest], object] = lambda _manifest: None,
 ) -> CutManifest:
     """Cut an audience, unless it is cut already. Returns the cut, which may be another attempt's.
+
+    Args:
+        count: counts the users who are left for caps. Repeatable.
 
     Raises:
         AudienceFault, AudienceChanged, AudienceUnreachable: it cannot be made. Nothing that anything reads was written.
@@ -126,10 +142,14 @@ def make_cut(
     found = found_cut(destination, order.run_id)
     if found is None:
         made = _Cutting(order, client, destination, work, on_progress).run()
+        # Before the cut is there: nobody is sent to who is not counted.
+        count(made)
         # Last, and once: from here on the cut is there.
         is_ours = destination.create(cut_folder(order.run_id) + NAME, made.encode())
         found = made if is_ours else found_cut(destination, order.run_id)
         assert found is not None
+    # Once more, because of two attempts the other one's cut may be the one that counts.
+    count(found)
     publish_excluded(destination, found)
     return found
 
@@ -154,6 +174,7 @@ class _Cutting:
         self._written: list[list[PreparedPart]] = [[] for _ in order.windows]
         self._writers: list[PartWriter] = []
         self._excluded_by = Counter[str]()
+        self._counted: dict[date, array[int]] = {}
 
     def run(self) -> CutManifest:
         """Cut the parts, one after the other."""
@@ -164,7 +185,7 @@ class _Cutting:
         finally:
             for writer in self._writers:
                 writer.close()
-        return self._manifest(self._store_list(listed))
+        return self._manifest(self._store_list(listed), self._store_counted())
 
     def _cut_parts(self) -> Path:
         """Write those who stay, and the list of the others. Returns the list's file."""
@@ -177,6 +198,7 @@ class _Cutting:
                 with _fetched(self._client, part, self._work / "prepared") as path:
                     if self._is_kept(path):
                         self._kept.append(part)
+                        self._count_kept(path)
                         continue
                     self._begin_writing()
                     for left_out in self._cut(path):
@@ -194,6 +216,18 @@ class _Cutting:
             return all(by_id(id_in(line)) is None for lines in _lines(path) for line in lines)
         return all(reason_of(user, self._order.rules) is None for some in _users(path) for user, _ in some)
 
+    def _count_kept(self, path: Path) -> None:
+        if self._order.day_of is not None:
+            for some in _users(path):
+                self._count(user for user, _ in some)
+
+    def _count(self, users: Iterable[PreparedUser]) -> None:
+        day_of = self._order.day_of
+        if day_of is None:
+            return
+        for user in users:
+            self._counted.setdefault(day_of(user), array("Q")).append(user.hash)
+
     def _begin_writing(self) -> None:
         if not self._writers:
             # Kept parts are full, but for the last of all: so the next part begins at a multiple of 500 as well.
@@ -207,19 +241,22 @@ class _Cutting:
         """Write those who stay, each into the parts of the window; give the others."""
         order = self._order
         by_id = reason_by_id(order.rules)
-        if by_id is not None and len(order.windows) == 1:
+        if by_id is not None and len(order.windows) == 1 and order.day_of is None:
             yield from self._cut_by_id(path, by_id)
             return
         for some in _users(path):
             left_out: list[CutUser] = []
             staying: list[list[tuple[int, int, str]]] = [[] for _ in order.windows]
+            counted: list[PreparedUser] = []
             for user, line in some:
                 reason = reason_of(user, order.rules)
                 if reason is None:
                     staying[order.window_of(user)].append((user.hash, len(user.devices), line))
+                    counted.append(user)
                 else:
                     self._excluded_by[reason] += 1
                     left_out.append(CutUser(order.run_id, user.user_id, reason))
+            self._count(counted)
             for number, users in enumerate(staying):
                 self._store(number, self._writers[number].write(users))
             yield left_out
@@ -249,7 +286,16 @@ class _Cutting:
             return None
         return self._destination.put(self._order.folder + _EXCLUDED, path).key
 
-    def _manifest(self, excluded: str | None) -> CutManifest:
+    def _store_counted(self) -> dict[str, str]:
+        stored: dict[str, str] = {}
+        for day, users in sorted(self._counted.items()):
+            path = self._work / "counted.parquet"
+            self._order.write_users(users, path)
+            key = f"{self._order.folder}caps/day={day.isoformat()}.parquet"
+            stored[day.isoformat()] = self._destination.put(key, path).key
+        return stored
+
+    def _manifest(self, excluded: str | None, caps: Mapping[str, str]) -> CutManifest:
         order = self._order
         parts: list[PreparedPart] = []
         windows: list[Window] = []
@@ -277,6 +323,7 @@ class _Cutting:
             excluded_by=dict(sorted(self._excluded_by.items())),
             excluded=excluded,
             counts=CutCounts(order.devices),
+            caps=caps,
         )
 
 
@@ -293,6 +340,12 @@ def prepared_lines(client: Any, part: PreparedPart, folder: Path) -> Iterator[li
     """The lines of a prepared part; some thousands at once."""
     with _fetched(client, part, folder) as path:
         yield from _lines(path)
+
+
+def prepared_users(client: Any, part: PreparedPart, folder: Path) -> Iterator[list[PreparedUser]]:
+    """The users of a prepared part; some thousands at once."""
+    with _fetched(client, part, folder) as path:
+        yield from ([user for user, _ in some] for some in _users(path))
 
 
 def _lines(path: Path) -> Iterator[list[bytes]]:

@@ -7,14 +7,21 @@ worker's, too.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
 
 import msgspec
 
 from notifier.audience import IdSet
 from notifier.audience.ids import hash_of
-from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED
+from notifier.model.account import CAPPED, EXCLUDE, HOLDOUT, SUPPRESSED
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.remainder import OtherPart
+from notifier.model.time_zones import zone_named
+
+
+def hash_of_user(user_id: str) -> int:
+    """The first 8 bytes of the user id's SHA-256, big-endian."""
+    return int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big")
 
 
 class PreparedUser(msgspec.Struct, frozen=True, gc=False):
@@ -27,7 +34,7 @@ class PreparedUser(msgspec.Struct, frozen=True, gc=False):
     @property
     def hash(self) -> int:
         """The first 8 bytes of the user id's SHA-256, by which users are ordered, and which caps are kept by."""
-        return int.from_bytes(hashlib.sha256(self.user_id.encode()).digest()[:8], "big")
+        return hash_of_user(self.user_id)
 
 
 Rule = Callable[[PreparedUser], str | None]
@@ -72,6 +79,43 @@ class Parted(msgspec.Struct, frozen=True):
 
     def __call__(self, user: PreparedUser) -> str | None:
         return self.other_part.reason if user.user_id in self.other_part else None
+
+
+class Capped(msgspec.Struct, frozen=True):
+    """The rule that whoever has had as many campaigns as the caps allow gets no other one.
+
+    Args:
+        is_capped: of a user's hash, and the day of the campaign.
+        day_of: the local day of a user's planned instant.
+    """
+
+    is_capped: Callable[[int, date], bool]
+    day_of: Callable[[PreparedUser], date]
+
+    def __call__(self, user: PreparedUser) -> str | None:
+        return CAPPED if self.is_capped(user.hash, self.day_of(user)) else None
+
+
+class PlannedDay:
+    """The local day of a user's planned instant, by the user's own calendar.
+
+    Args:
+        instant_of: when the user is to be asked first, in seconds since the epoch.
+        timezone: of users who have none, or one that nobody knows.
+    """
+
+    def __init__(self, instant_of: Callable[[PreparedUser], float], timezone: str) -> None:
+        self._instant_of = instant_of
+        self._fallback = zone_named(timezone) or UTC
+        self._known: dict[tuple[str | None, float], date] = {}
+
+    def __call__(self, user: PreparedUser) -> date:
+        key = user.timezone, self._instant_of(user)
+        found = self._known.get(key)
+        if found is None:
+            zone = (zone_named(user.timezone) if user.timezone else None) or self._fallback
+            found = self._known[key] = datetime.fromtimestamp(key[1], zone).date()
+        return found
 
 
 def reason_by_id(rules: Sequence[Rule]) -> Callable[[bytes], str | None] | None:

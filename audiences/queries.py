@@ -30,7 +30,7 @@ from notifier.model.validation import Fault, shape_faults, text_faults
 
 STANDING = "standing/"
 """Objects under it never expire."""
-EXPIRING = ("audiences/", "batches/", "rows/", "state/", "invalid/", "deferred/", "excluded/")
+EXPIRING = ("audiences/", "batches/", "rows/", "state/", "invalid/", "deferred/", "excluded/", "caps/")
 MAX_SQL_CHARS = 200_000
 """Athena takes 262,144 bytes."""
 _SHOWN_FAULTS = 20

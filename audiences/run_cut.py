@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
-from audiences.cut import CutOrder, cut_folder, make_cut, prepared_lines
-from audiences.cut_rules import reason_by_id, rules_of
+from audiences.cap_locks import CapLocks, HeldLocks
+from audiences.caps import CapObjects, key_of
+from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, make_cut, prepared_lines, prepared_users
+from audiences.cut_rules import Capped, PlannedDay, PreparedUser, Rule, reason_by_id, reason_of, rules_of
 from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
 from audiences.manifest_format import MAX_USERS_IN_PART, NAME, Manifest, decode_manifest
@@ -19,6 +21,7 @@ from audiences.watch import Progress
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, IdSet, Suppression, read_ids
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
+from notifier.model.caps import NO_CAPS, RunCaps
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.preparation import Preparation
 from notifier.model.remainder import other_part_of
@@ -36,6 +39,7 @@ class RunBeginning(msgspec.Struct, frozen=True):
     exclude: tuple[PinnedObject, ...]
     prepared: str
     holdout: Holdout = NOBODY
+    caps: RunCaps = NO_CAPS
 
 
 class LeftOutNow(msgspec.Struct, frozen=True):
@@ -53,20 +57,33 @@ class S3Cutter:
         client: a boto3 S3 client.
         bucket: the stack's.
         suppression: the prefix of the user ids that every run leaves out.
+        caps: whom other runs have reached.
+        locks: of groups of campaigns.
         now: seconds since the epoch.
     """
 
-    def __init__(self, client: Any, bucket: str, suppression: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        suppression: str,
+        caps: CapObjects,
+        locks: CapLocks,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.client = client
         self._destination = Bucket(client, bucket)
         self._suppression = suppression
+        self._caps = caps
+        self._locks = locks
         self._now = now
 
     def __call__(self, preparation: Preparation, work: Path, on_progress: Progress) -> str:
         """Make the cut and return the key of its manifest.
 
         Raises:
-            SuppressionUnread: the run has to wait.
+            SuppressionUnread, GroupLocked: the run has to wait.
+            LockLost: a later attempt has to make it.
             AudienceFault, BrokenFile, AudienceChanged, AudienceUnreachable: it cannot be made.
         """
         run_id = preparation.run_id
@@ -74,23 +91,54 @@ class S3Cutter:
         on_progress("the final cut: reading who is left out", 0)
         as_of = self._as_of()
         prepared = self._prepared(began.prepared)
-        order = CutOrder(
-            run_id=run_id,
-            attempt=time.time_ns() // 1_000_000,
-            prepared=began.prepared,
-            parts=prepared.parts,
-            rules=rules_of(
-                self._excluded(began), self._suppressed(began), began.holdout, other_part_of(began.campaign)
-            ),
-            as_of=as_of,
-            # All parts but the last are full.
-            max_users=prepared.parts[0].users if len(prepared.parts) > 1 else MAX_USERS_IN_PART,
-            devices=prepared.counts.devices,
-        )
-        make_cut(order, self.client, self._destination, work, on_progress)
+        # One that is made needs no lock: what it counts is known.
+        locked = began.caps.locked
+        groups = locked if locked and found_cut(self._destination, run_id) is None else ()
+        with self._locks.held(groups, run_id) as locks:
+            day_of = PlannedDay(self._instant_of(began.campaign), began.caps.timezone)
+            order = CutOrder(
+                run_id=run_id,
+                attempt=time.time_ns() // 1_000_000,
+                prepared=began.prepared,
+                parts=prepared.parts,
+                rules=(
+                    *rules_of(
+                        self._excluded(began), self._suppressed(began), began.holdout, other_part_of(began.campaign)
+                    ),
+                    *self._cap_rule(run_id, began.caps, day_of, work / "caps", locks.renew),
+                ),
+                as_of=as_of,
+                # All parts but the last are full.
+                max_users=prepared.parts[0].users if len(prepared.parts) > 1 else MAX_USERS_IN_PART,
+                devices=prepared.counts.devices,
+                day_of=day_of if began.caps.groups else None,
+                write_users=self._caps.write,
+            )
+            count = Counting(self._caps, began.caps.groups, locks, work)
+
+            def renewing(what: str, users: int) -> None:
+                on_progress(what, users)
+                locks.renew()
+
+            make_cut(order, self.client, self._destination, work, renewing, count)
         return cut_folder(run_id) + NAME
 
-    def left_out_now(self, manifest: str, exclude: Sequence[PinnedObject], *, legal: bool, work: Path) -> LeftOutNow:
+    def _instant_of(self, campaign: Campaign) -> Callable[[PreparedUser], float]:
+        """When a user is to be asked first: as soon as the run begins."""
+        not_before = campaign.not_before.timestamp() if campaign.not_before else 0.0
+        begins = max(self._now(), not_before)
+        return lambda _user: begins
+
+    def _cap_rule(
+        self, run_id: str, caps: RunCaps, day_of: PlannedDay, work: Path, on_object: Callable[[], object]
+    ) -> tuple[Rule, ...]:
+        if not caps.caps:
+            return ()
+        return (Capped(self._caps.judge(run_id, caps.caps, work, on_object).is_capped, day_of),)
+
+    def left_out_now(
+        self, manifest: str, exclude: Sequence[PinnedObject], *, legal: bool, work: Path, caps: RunCaps = NO_CAPS
+    ) -> LeftOutNow:
         """Whom the final cut would leave out if the run began now: approvers see it. Nothing is written.
 
         Raises:
@@ -98,12 +146,18 @@ class S3Cutter:
         """
         as_of, prepared = self._as_of(), self._prepared(manifest)
         excluded = read_ids(self.client, exclude) if exclude else IdSet()
-        rules = rules_of(excluded, IdSet() if legal else self._read_suppressed())
+        now_s = self._now()
+        # No lock: what is counted meanwhile makes it another estimate, and nothing is sent by it.
+        capped = self._cap_rule("", caps, PlannedDay(lambda _: now_s, caps.timezone), work / "caps", lambda: None)
+        rules = (*rules_of(excluded, IdSet() if legal else self._read_suppressed()), *capped)
         reason_of_id = reason_by_id(rules)
-        assert reason_of_id is not None  # lists look at the id alone
         found = Counter[str]()
         for part in prepared.parts if rules else ():
-            for lines in prepared_lines(self.client, part, work):
+            if reason_of_id is None:
+                for users in prepared_users(self.client, part, work / "parts"):
+                    found.update(reason for user in users if (reason := reason_of(user, rules)) is not None)
+                continue
+            for lines in prepared_lines(self.client, part, work / "parts"):
                 found.update(reason for line in lines if (reason := reason_of_id(id_in(line))) is not None)
         return LeftOutNow(prepared.counts.users, dict(sorted(found.items())), as_of)
 
@@ -135,3 +189,26 @@ class S3Cutter:
             return Suppression(self.client, self._destination.bucket, self._suppression).read()
         except (BrokenFile, AudienceChanged, AudienceUnreachable) as error:
             raise SuppressionUnread(f"the users whom every run leaves out cannot be read: {error}") from None
+
+
+class Counting(msgspec.Struct, frozen=True):
+    """Counts the users of a run for caps: their objects take the place of those of an earlier attempt."""
+
+    objects: CapObjects
+    groups: tuple[str, ...]
+    locks: HeldLocks
+    work: Path
+
+    def __call__(self, cut: CutManifest) -> None:
+        """Raises LockLost."""
+        if not self.groups:
+            return
+        self.locks.renew(at_once=True)
+        for group in self.groups:
+            for one in list(self.objects.of_group(group)):
+                # Midnight has passed between two attempts.
+                if one.run_id == cut.run_id and one.day.isoformat() not in cut.caps:
+                    self.objects.write((), self.work / "nobody.parquet")
+                    self.objects.put(one.key, self.work / "nobody.parquet")
+            for day, key in cut.caps.items():
+                self.objects.copy(key, key_of(group, dt.date.fromisoformat(day), cut.run_id))

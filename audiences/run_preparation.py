@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
+from audiences.cap_locks import GroupLocked
 from audiences.engines.port import Unavailable
 from audiences.faults import AudienceFault, BrokenFile
 from audiences.run_cut import SuppressionUnread
@@ -124,7 +125,7 @@ class RunPreparation:
                 manifest = self._makers[claimed.stage](claimed, self._work / run_id, lease.progress)
         except (AttemptLost, StillQuerying):
             raise
-        except SuppressionUnread as error:
+        except (SuppressionUnread, GroupLocked) as error:
             # However long it lasts: the run is neither failed for it nor sent without.
             self._store.postpone(claimed, str(error))
         except Exception as error:

@@ -5,11 +5,14 @@ partition of its own: releases that know no preparations read the lanes' partiti
 
 The approval pages have audiences made before there is a run. Such an order has the same item, `pk=run#form-…`, and
 everything that holds for a run's preparation (lease, attempts, the sweeper) holds for it; it has no lane to wake. So it
-is with a count of a run's conversions, `pk=run#conversions-…`.
+is with a count of a run's conversions, `pk=run#conversions-…`, and with what a run that is over counts for caps,
+`pk=run#caps-R`.
 """
 
 from functools import partial
 from hashlib import sha256
+
+import msgspec
 
 from notifier.dynamodb import Item, item_of, number_of, text_of
 from notifier.model.preparation import Preparation, PreparationState, Stage
@@ -22,6 +25,8 @@ ORDER = "form-"
 """What the id of an order begins with. No run's id does: those are hexadecimal."""
 CONVERSIONS = "conversions-"
 """The same of a count of conversions."""
+COUNT = "caps-"
+"""What the id of a count for caps begins with; the run's own follows."""
 _ID_CHARS = 20
 
 
@@ -39,9 +44,15 @@ def conversions_id(run_id: str, asked_ms: int) -> str:
     return f"{CONVERSIONS}{run_id}-{asked_ms}"
 
 
+class CountRequest(msgspec.Struct, frozen=True):
+    """What is asked of a run that is over: it began at that time, in milliseconds since the epoch."""
+
+    began_at_ms: int
+
+
 def is_order(run_id: str) -> bool:
-    """Whether the preparation is an order of the pages, or a count of conversions: no run waits for it."""
-    return run_id.startswith((ORDER, CONVERSIONS))
+    """Whether the preparation is an order of the pages, or a count of a run that has begun: no lane waits for it."""
+    return run_id.startswith((ORDER, CONVERSIONS, COUNT))
 
 
 def preparation_key(run_id: str) -> Item:

@@ -23,7 +23,7 @@ PREFIX = "schedules/"
 SHOWN_FAULTS = 20
 MAX_DAYS = 366
 """With RequireApproval: for so long one approval may be good."""
-EXPIRING = ("audiences/", "batches/", "rows/", "state/", "invalid/", "deferred/", "excluded/")
+EXPIRING = ("audiences/", "batches/", "rows/", "state/", "invalid/", "deferred/", "excluded/", "caps/")
 """Prefixes whose objects expire: a schedule of next month would not find them."""
 BOUND = ("$day", "$now", "$previous")
 """Values of parameters that each occurrence fills in."""

@@ -17,7 +17,7 @@ from notifier.events.announcement import NotAnnounced
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action
-from notifier.model.run import Lane, LaneState, Run, Source
+from notifier.model.run import COUNTED_BY_CUT, COUNTED_BY_ROWS, Ending, Lane, LaneState, Run, Source
 from notifier.model.runtime import Deadline
 from notifier.model.span import Span
 from notifier.model.store_error import in_words
@@ -138,6 +138,7 @@ def close(process: Process, observer: Observer, run: Run, lane: Lane) -> bool:
         lane,
         process.settings.bucket,
         partial(approvers, ledger=process.ledger, library=process.library),
+        partial(_ask_to_count, process, observer),
     )
     if whole is None:
         observer.log.info(Action.LEFT, why="other lanes are under way", lane=lane.lane)
@@ -145,6 +146,14 @@ def close(process: Process, observer: Observer, run: Run, lane: Lane) -> bool:
     observer.metrics.emit(ended(whole), run_id=run.run_id)
     observer.log.info(Action.CLOSED, status=whole.status, reason=whole.reason)
     return True
+
+
+def _ask_to_count(process: Process, observer: Observer, run_id: str) -> None:
+    """Have a run counted for caps that was entered for it. What fails is left to the sweeper."""
+    try:
+        process.audiences.ask(run_id)
+    except (ClientError, BotoCoreError) as error:
+        observer.log.warning(Action.TROUBLE, reason=f"the audience function was not asked: {error}")
 
 
 def close_run(
@@ -155,6 +164,7 @@ def close_run(
     lane: Lane,
     bucket: str,
     approved_by: Callable[[Source], str] = lambda _: "",
+    ask_to_count: Callable[[str], object] = lambda _: None,
 ) -> Lane | None:
     """Write the summary, announce the end, and only then note that the run is closed: cut short, it is done again.
 
@@ -162,6 +172,7 @@ def close_run(
         lane: one that is done.
         announce: announces the end of the run with this id, at least once.
         approved_by: who approved the batch file; empty for nobody.
+        ask_to_count: has a preparation made, which counts the run for caps.
 
     Returns the run's lanes as one; None where others are not done: the last one closes the run.
     """
@@ -173,6 +184,17 @@ def close_run(
     current = ledger.read_run(run.run_id) or run
     summary = summary_of(current, lanes, bucket, approved_by(current.source))
     results.put_summary(run.run_id, summary)
+    whole = as_one(lanes)
+    if is_counted_late(current, whole.ending):
+        ask_to_count(ledger.ask_for_count(run.run_id, whole.started_at_ms or current.created_at_ms))
     announce(run.run_id, summary)
     ledger.close_run(run.run_id, [other.lane for other in lanes])
-    return as_one(lanes)
+    return whole
+
+
+def is_counted_late(run: Run, ending: Ending | None) -> bool:
+    """Whether the end of a run changes what it counts for caps."""
+    if run.counted_by == COUNTED_BY_CUT:
+        # The cut counted all whom the run was to reach.
+        return ending is not Ending.COMPLETED
+    return run.counted_by == COUNTED_BY_ROWS

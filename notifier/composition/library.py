@@ -76,6 +76,13 @@ def approvers(source: Source, ledger: Ledger, library: "S3Library") -> str:
         return ""
 
 
+def is_decided(source: Source, ledger: Ledger, library: "S3Library") -> bool:
+    """Whether people approved exactly these bytes, whether or not the stack requires that."""
+    by = approvers(source, ledger, library)
+    # Where a schedule needs no approval its function names the schedule: nobody has decided then.
+    return bool(by) and not by.startswith("schedule ")
+
+
 class _DeviceCounts(msgspec.Struct, frozen=True):
     """Of a manifest's counts, the devices by platform and gateway."""
 

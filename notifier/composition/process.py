@@ -15,7 +15,7 @@ from botocore.config import Config
 from notifier.audience import FileCache, Suppression
 from notifier.composition.gateways import GatewayKeys, gateway_keys
 from notifier.composition.hop_maker import Ports
-from notifier.composition.library import S3Library, is_approved, role_of
+from notifier.composition.library import S3Library, is_approved, is_decided, role_of
 from notifier.composition.settings import Mode, Settings
 from notifier.events.announcement import EventBridgeAnnouncer
 from notifier.events.audience_call import AudienceCall
@@ -25,6 +25,7 @@ from notifier.gateway.additions import addition_faults
 from notifier.lifecycle.admission import Admission
 from notifier.lifecycle.final_cut import FinalCut
 from notifier.lifecycle.lane_plan import LanePlan
+from notifier.model.caps import CapDefaults, read_defaults
 from notifier.model.holdout import Holdout
 from notifier.model.ledger import Ledger
 from notifier.model.run import Source
@@ -96,7 +97,13 @@ class Process:
             # What was approved must say what is run: a file with its own SQL does, but approvers do not read SQL.
             may_run_sql=not self.settings.require_approval,
             holdout=Holdout(self.settings.holdout_percent, self.settings.holdout_version),
+            cap_defaults=self._cap_defaults,
+            is_decided=partial(is_decided, ledger=self.ledger, library=self.library),
         )
+
+    def _cap_defaults(self) -> CapDefaults:
+        """What the stack sets for campaigns. Raises ValueError."""
+        return read_defaults(self.audiences.environment())
 
     def lane_plan(self) -> LanePlan:
         """What plans the lanes of a run that begins."""

@@ -1,5 +1,6 @@
 """Asks the audience function to prepare a run's audience: an asynchronous invocation that names the run."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -23,6 +24,21 @@ class AudienceCall:
     def is_there(self) -> bool:
         """Whether the stack has an audience function."""
         return bool(self._function)
+
+    def environment(self) -> Mapping[str, str]:
+        """What the stack's parameters set for campaigns, as the audience function has it: always the newest values.
+
+        The worker's own environment is that of a published version. CloudFormation publishes none for a new value of a
+        parameter that is not in the version's description, which is full.
+
+        Raises:
+            botocore.exceptions.ClientError: Lambda does not say it now.
+        """
+        if not self._function:
+            return {}
+        configuration = self._client.get_function_configuration(FunctionName=self._function)
+        found: Mapping[str, str] = configuration.get("Environment", {}).get("Variables", {})
+        return found
 
     def ask(self, run_id: str) -> None:
         """Ask for the preparation of this run. Asked twice, the second finds that the first has the lease.

@@ -16,6 +16,7 @@ from notifier.model.validation import shape_faults
 
 OWN_PREFIXES = (
     "rows/", "deferred/", "invalid/", "dead-tokens/", "excluded/", "state/", "summaries/", "audiences/", "counts/",
+    "caps/",
 )  # fmt: skip
 """Prefixes of objects that the notifier itself writes, or reads as part of a run: never a batch file."""
 

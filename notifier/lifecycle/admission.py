@@ -14,12 +14,13 @@ from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.audience_request import has_free_sql, read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.model.caps import NO_CAPS, NO_DEFAULTS, CapDefaults, RunCaps, loosened, run_caps
 from notifier.model.cut import CutParts
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.ledger import Ledger
 from notifier.model.plurals import counted
 from notifier.model.preparation import IN_BATCH_FILE, LANES, DivisibleAudience, PreparationState
-from notifier.model.run import Run, Source
+from notifier.model.run import COUNTED_BY_CUT, COUNTED_BY_ROWS, Run, Source
 from notifier.sending.batch_source import BrokenInput, Stream
 from notifier.sending.results import Results
 
@@ -63,6 +64,7 @@ class AdmittedCampaign(msgspec.Struct, frozen=True):
     `prepared` is the key of a prepared audience's manifest: the run begins with its final cut, which replaces `parts`,
     and whose `excluded_by` says how many users it left out.
     `holdout` is who gets no campaign, as it was set when the run began; nobody in a run of an earlier release.
+    `caps` is how many campaigns a user may get, as it was set when the run began; none in a run of an earlier release.
     """
 
     campaign: Campaign
@@ -74,6 +76,7 @@ class AdmittedCampaign(msgspec.Struct, frozen=True):
     prepared: str = ""
     excluded_by: Mapping[str, int] = {}
     holdout: Holdout = NOBODY
+    caps: RunCaps = NO_CAPS
 
 
 class Library(Protocol):
@@ -127,6 +130,8 @@ class Admission:
         may_prepare: the stack has a function that prepares audiences.
         may_run_sql: SQL in the batch file itself is run; if not, only stored queries are.
         holdout: who gets no campaign, but for tests and essential ones.
+        cap_defaults: what the stack sets for campaigns, read once for a run. Raises ValueError: it is set wrongly.
+        is_decided: whether people approved exactly this object, whether or not that is required.
     """
 
     def __init__(
@@ -141,6 +146,8 @@ class Admission:
         may_prepare: bool = False,
         may_run_sql: bool = True,
         holdout: Holdout = NOBODY,
+        cap_defaults: Callable[[], CapDefaults] = lambda: NO_DEFAULTS,
+        is_decided: Callable[[Source], bool] = lambda _: False,
     ) -> None:
         self._library = library
         self._results = results
@@ -151,6 +158,8 @@ class Admission:
         self._may_prepare = may_prepare
         self._may_run_sql = may_run_sql
         self._holdout = holdout
+        self._cap_defaults = cap_defaults
+        self._is_decided = is_decided
 
     def open(self, run: Run, *, begun: bool = False) -> AdmittedCampaign:
         """What the first claim stored; at the first claim it is made and stored.
@@ -172,10 +181,11 @@ class Admission:
             stored = self._results.get_state(run.run_id, STATE)
         if stored is None:
             raise NotAdmitted(STATE_GONE)
+        admitted = msgspec.json.decode(stored, type=AdmittedCampaign)
         if run.opened_at_ms is None:
             # After the state is stored, never before: killed in between, the next claim finds the state and notes it.
-            self._ledger.note_opened(run.run_id)
-        return msgspec.json.decode(stored, type=AdmittedCampaign)
+            self._ledger.note_opened(run.run_id, counted_by(admitted))
+        return admitted
 
     def _open_first(self, run: Run) -> None:
         if not self._is_approved(run.source):
@@ -186,11 +196,14 @@ class Admission:
         campaign = self._campaign_of(head)
         # Before anything else can reject the file: people look for its run by the campaign.
         self._ledger.name_campaign(run.run_id, campaign.id)
+        rehearse = self._rehearse or campaign.dry_run
+        caps = self._caps_of(campaign, run, rehearse=rehearse)
         prepared = ""
-        added: dict[str, object] = {LANES: campaign.lanes} if (campaign.lanes or 1) > 1 else {}
-        if campaign.winner is not None and head.audience is None:
-            # A second run sends to the same users: they are made an audience that both can name.
-            added = {LANES: campaign.lanes or 1}
+        # A winner's run sends to the same users as its test: they are made an audience that both can name. Caps are
+        # judged by the final cut, which only a prepared audience has.
+        is_asked_for_twice = campaign.winner is not None and head.audience is None
+        is_prepared = (campaign.lanes or 1) > 1 or is_asked_for_twice or bool(caps.caps)
+        added: dict[str, object] = {LANES: campaign.lanes or 1} if is_prepared else {}
         is_inline = head.audience is None and not added
         if is_inline:
             parts: tuple[PinnedObject, ...] = (self._library.pin_source(run.source),)
@@ -199,9 +212,10 @@ class Admission:
         else:
             parts, prepared = self._parts_of(head.audience, run, added)
         exclude = self._exclude_of(campaign, run)
-        rehearse = self._rehearse or campaign.dry_run
         holdout = NOBODY if campaign.test or campaign.essential else self._holdout
-        admitted = AdmittedCampaign(campaign, parts, is_inline, exclude, rehearse, prepared=prepared, holdout=holdout)
+        admitted = AdmittedCampaign(
+            campaign, parts, is_inline, exclude, rehearse, prepared=prepared, holdout=holdout, caps=caps
+        )
         self._judge(admitted)
         # After the file was validated: a rejected one does not use its campaign's id up. Nor does a rehearsal.
         if not rehearse and not self._ledger.take_campaign(campaign.id, run.run_id, again=campaign.again):
@@ -246,6 +260,25 @@ class Admission:
             raise NotAdmitted(f"audience: {preparation.reason or 'its preparation was cancelled'}")
         return self._library.prepared_parts(preparation.manifest), preparation.manifest
 
+    def _caps_of(self, campaign: Campaign, run: Run, *, rehearse: bool) -> RunCaps:
+        """What the run is judged by and counted in. Raises NotAdmitted."""
+        try:
+            defaults = self._cap_defaults()
+        except ValueError as error:
+            raise NotAdmitted(f"settings: {error}") from None
+        caps = run_caps(campaign, defaults, rehearse=rehearse)
+        if caps.caps and not caps.timezone:
+            raise NotAdmitted(
+                "campaign.caps: days are counted by users' calendars, and this stack has no zone for users without one "
+                "(set the parameter DefaultTimezone, as Europe/London)"
+            )
+        if (looser := loosened(campaign, defaults)) and not self._is_decided(run.source):
+            raise NotAdmitted(
+                f"not_approved: {'; '.join(looser)}. Only approvers allow that (ask on the approval pages, or keep to "
+                "the stack's caps)"
+            )
+        return caps
+
     def _exclude_of(self, campaign: Campaign, run: Run) -> tuple[PinnedObject, ...]:
         return self._library.pin_parts(campaign.exclude, run.source.bucket, "exclude") if campaign.exclude else ()
 
@@ -283,6 +316,13 @@ class Admission:
         # Without a device among so many records the file is a small one, or the wrong one.
         if not first.has_devices:
             raise NotAdmitted(_no_devices(len(records), first))
+
+
+def counted_by(admitted: AdmittedCampaign) -> str:
+    """What counts the run's users for caps: its final cut, its rows, or nothing."""
+    if not admitted.caps.groups:
+        return ""
+    return COUNTED_BY_CUT if admitted.prepared else COUNTED_BY_ROWS
 
 
 def _users_of(source: Source) -> dict[str, object]:

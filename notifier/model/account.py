@@ -16,6 +16,8 @@ REMAINDER = "remainder"
 """Why a user is excluded from a test: the winner goes to them, in a run of its own."""
 TEST_PART = "test_part"
 """Why a user is excluded from the remainder's run: the test had them."""
+CAPPED = "capped"
+"""Why a user is excluded: has had as many campaigns of a group as the caps allow."""
 _ACCEPTED = Outcome.ACCEPTED
 
 

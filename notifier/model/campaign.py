@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from notifier.model.caps import MOST_CAPS, MOST_GROUPS, Cap, GroupName, cap_faults
 from notifier.model.characters import is_blank, with_line_feeds
 from notifier.model.span import MAX_LANES
 from notifier.model.validation import Fault, printable_name, shape_faults, text_faults
@@ -270,6 +271,21 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         Annotated[str, Meta(min_length=1, max_length=64)] | None,
         Meta(description="The test's run. Written by the notifier: this run leaves the test part out."),
     ] = None
+    groups: Annotated[
+        tuple[GroupName, ...],
+        Meta(
+            max_length=MOST_GROUPS,
+            description="The groups of campaigns that it counts in. Default: `marketing`, or none if it is essential.",
+        ),
+    ] = ()
+    caps: Annotated[
+        tuple[Cap, ...],
+        Meta(
+            max_length=MOST_CAPS,
+            description="Users who have had as many campaigns of a group are left out, control users too. Of a group "
+            "that is named here they replace DefaultCaps; looser ones need an approval.",
+        ),
+    ] = ()
 
     @property
     def salt(self) -> str:
@@ -369,6 +385,7 @@ def _content_faults(campaign: Campaign) -> Iterator[Fault]:
     yield from _winner_faults(campaign)
     if campaign.not_before and campaign.abort_after and campaign.abort_after <= campaign.not_before:
         yield Fault("campaign.abort_after", "not later than not_before: nothing would be sent")
+    yield from cap_faults(campaign)
 
 
 def _winner_faults(campaign: Campaign) -> Iterator[Fault]:

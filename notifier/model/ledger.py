@@ -50,8 +50,12 @@ class Ledger(Protocol):
         """Enter the run under the objects (bucket, key) that hold its users, for those who look it up by them."""
         ...
 
-    def note_opened(self, run_id: str) -> None:
-        """Note that the run's campaign is stored under `state/`. From now on a missing one was deleted."""
+    def note_opened(self, run_id: str, counted_by: str = "") -> None:
+        """Note that the run's campaign is stored under `state/`. From now on a missing one was deleted.
+
+        Args:
+            counted_by: what counts its users for caps; empty for nothing.
+        """
         ...
 
     def close_run(self, run_id: str, lanes: Iterable[int] = ...) -> None:
@@ -99,6 +103,13 @@ class Ledger(Protocol):
         Args:
             request: the batch file's `audience`, as JSON.
             bucket: of names in it that have none.
+        """
+        ...
+
+    def ask_for_count(self, run_id: str, began_at_ms: int) -> str:
+        """Enter that a run is over and to be counted for caps, unless that is entered already.
+
+        Returns the id of its preparation.
         """
         ...
 

@@ -38,6 +38,8 @@ class Stage(enum.StrEnum):
     """The final cut: it only removes users and orders the others."""
     CONVERSIONS = "conversions"
     """What came of a run's goal: its conversions, counted by arm."""
+    CAPS = "caps"
+    """What a run that is over counts for caps: whom it has reached."""
 
 
 class PreparationState(enum.StrEnum):
@@ -106,11 +108,13 @@ _ASKED = {
     Stage.PREPARE: "to make the audience",
     Stage.CUT: "for the final cut: who is left out as of now",
     Stage.CONVERSIONS: "to count the conversions",
+    Stage.CAPS: "whom the run has reached, for caps",
 }
 _DOING = {
     Stage.PREPARE: "making the audience",
     Stage.CUT: "the final cut: leaving out who must not get it",
     Stage.CONVERSIONS: "counting the conversions",
+    Stage.CAPS: "counting whom the run has reached",
 }
 
 

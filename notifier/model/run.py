@@ -118,10 +118,17 @@ def source_of(bucket: str, key: str, version_id: str | None, etag: str) -> Sourc
     return Source(bucket, key, version_id or etag, version_id, etag)
 
 
+COUNTED_BY_CUT = "cut"
+"""Its final cut, before anything is sent: what it counted too much is taken back only if the run ends early."""
+COUNTED_BY_ROWS = "rows"
+"""Its rows, when it is over."""
+
+
 class Run(msgspec.Struct, frozen=True):
     """What is known of a run from its first nudge on. `put_by` is who started it, where the event names one.
 
     `opened_at_ms` is when its campaign was stored under `state/`; releases before this note did not write it.
+    `counted_by` says what counts its users for caps (`COUNTED_BY_CUT`, `COUNTED_BY_ROWS`); empty where nothing does.
     """
 
     run_id: str
@@ -131,6 +138,7 @@ class Run(msgspec.Struct, frozen=True):
     campaign_id: str | None = None
     closed_at_ms: int | None = None
     opened_at_ms: int | None = None
+    counted_by: str = ""
 
 
 class UnfinishedClaim(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -125,7 +125,7 @@ class _Files:
     def erase(self, version: Version) -> None:
         """Replace a version that is the newest and read by its name; delete any other that has an erased user."""
         key, way = version.key, _way_of(self._stack, version.key)
-        if way in (Way.RESULT, Way.NOBODY) or not version.size or _waits(self._stack, self._runs, key):
+        if way in (Way.RESULT, Way.HASH, Way.NOBODY) or not version.size or _waits(self._stack, self._runs, key):
             return
         if _is_manifest(key) and not version.latest:
             self._doomed.versions[key, version.id] = None
@@ -220,7 +220,7 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
     versions = [one for some in read_versions(stack).values() for one in some]
     for n, version in enumerate(versions, 1):
         way = _way_of(stack, version.key)
-        answer = _get(stack, version) if way is not Way.NOBODY and version.size else None
+        answer = _get(stack, version) if way not in (Way.HASH, Way.NOBODY) and version.size else None
         if answer is not None and _has(way, version.key, answer["Body"].read(), whom):
             run_id = _waits(stack, runs, version.key)
             found = left if run_id is None else waiting

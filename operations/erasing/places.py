@@ -9,6 +9,7 @@ class Way(StrEnum):
     RESULT = "a line of an erased user loses id, token and push ids"
     FILE = "what a run pinned is replaced under audiences/_erased/; other files lose the user's records"
     DOCUMENT = "samples of erased users are left out"
+    HASH = "has 8 bytes of a hash of each id, for 32 days"
     NOBODY = "has no id of anybody"
 
 
@@ -23,6 +24,7 @@ PREFIXES: dict[str, Way] = {
     "standing/": Way.FILE,
     "state/": Way.DOCUMENT,
     "counts/": Way.DOCUMENT,
+    "caps/": Way.HASH,
     "summaries/": Way.NOBODY,
     "conversions/": Way.NOBODY,
     "queries/": Way.NOBODY,

@@ -5,7 +5,7 @@ import hashlib
 import json
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pytest
 
 from audiences.app import left_out
 from audiences.build import Order, build
+from audiences.cap_locks import CapLocks
+from audiences.caps import CapObjects
 from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, make_cut
 from audiences.cut_rules import PreparedUser, rules_of
 from audiences.database import Limits
@@ -76,6 +78,13 @@ class Stack:
     def cut(self, **members: Any) -> CutManifest:
         """The cut of run r1."""
         return make_cut(self.order(**members), self.s3, self.destination, self.folder / "cut")
+
+    def cutter(
+        self, s3: Any, now: Callable[[], float], dynamodb: Any = None, table: str = "", sleep: Any = None
+    ) -> S3Cutter:
+        """What makes cuts. Without a table no run has a group."""
+        objects = CapObjects(s3, self.bucket, Limits(self.folder / "caps", 200))
+        return S3Cutter(s3, self.bucket, "suppression/", objects, CapLocks(dynamodb, table, now, sleep), now)
 
     def users_of(self, parts: Sequence[Any]) -> list[str]:
         """The user ids of some parts."""
@@ -168,7 +177,7 @@ def test_whom_it_would_leave_out_now(stack: Stack, tmp_path: Path) -> None:
     """What approvers see: at most N, and how many of them would be left out; nothing is written."""
     stack.begin(exclude=["u1", "u2", "nobody"], suppress=["u2", "u3", "u4", "u5"])
     before = stack.keys("")
-    cutter = S3Cutter(stack.s3, stack.bucket, "suppression/", lambda: 1_800_000_000.0)
+    cutter = stack.cutter(stack.s3, lambda: 1_800_000_000.0)
     asked = {"left_out": stack.manifest_key, "exclude": [{"key": "lists/x.json"}], "bucket": stack.bucket}
     found = left_out(cutter, asked, tmp_path / "work")
     assert found == {"users": USERS, "left_out": {"exclude": 2, "suppressed": 3}, "as_of": "2027-01-15T08:00:00+00:00"}
@@ -228,7 +237,7 @@ class Runner:
         self.ledger.release(lane, LaneState.RESTING, time.ms + 300_000, asked.words)
         for client in clients:
             client.meta.events.register("before-call.*", lambda **_: self._call())
-        cutter = S3Cutter(clients[0], stack.bucket, "suppression/", time)
+        cutter = stack.cutter(clients[0], time, clients[1], table)
         self.function = RunPreparation(self.store, {Stage.CUT: cutter}, self._nudge, stack.folder / "work")
 
     def _call(self) -> None:

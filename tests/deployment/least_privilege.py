@@ -111,6 +111,7 @@ def _calls(who: str, service: str, asked: Asked) -> Iterator[Call]:  # noqa: C90
                 ("GET", "versions"): "ListVersionsByFunction",
                 ("GET", "aliases"): "ListAliases",
                 ("GET", "concurrency"): "GetFunctionConcurrency",
+                ("GET", "configuration"): "GetFunctionConfiguration",
                 ("DELETE", ""): "DeleteFunction",
             }[asked.method, what]
             arn = name if name.startswith("arn:") else place.arn("lambda", f"function:{name}")

@@ -24,6 +24,7 @@ from notifier.model.run import (
     UnfinishedClaim,
 )
 from notifier.model.span import Span
+from notifier.preparation_items import COUNT, CountRequest
 from notifier.stores.ledger import MAX_REASON
 from notifier.stores.ledger.preparations import ASKED_MS
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
@@ -100,6 +101,14 @@ class MemoryLedger:
         """Enter a preparation, unless there is one."""
         asked = Preparation(run_id, PreparationState.ASKED, request, bucket, due_at_ms=self._now_ms() + ASKED_MS)
         return self.preparations.setdefault(run_id, asked)
+
+    def ask_for_count(self, run_id: str, began_at_ms: int) -> str:
+        """Enter that a run is to be counted for caps, unless that is entered already."""
+        name, request = f"{COUNT}{run_id}", msgspec.json.encode(CountRequest(began_at_ms)).decode()
+        due_at_ms = self._now_ms() + ASKED_MS
+        asked = Preparation(name, PreparationState.ASKED, request, "", due_at_ms=due_at_ms, stage=Stage.CAPS)
+        self.preparations.setdefault(name, asked)
+        return name
 
     def ask_for_cut(self, run_id: str) -> Preparation:
         """Enter the final cut, unless it is entered already."""
@@ -204,11 +213,11 @@ class MemoryLedger:
     def await_decision(self, run_id: str, after_ms: int) -> None:
         self.decisions.setdefault(run_id, self._now_ms() + after_ms)
 
-    def note_opened(self, run_id: str) -> None:
+    def note_opened(self, run_id: str, counted_by: str = "") -> None:
         """Note that the run's campaign is stored."""
         run = self._runs[run_id]
         if run.opened_at_ms is None:
-            self._runs[run_id] = msgspec.structs.replace(run, opened_at_ms=self._now_ms())
+            self._runs[run_id] = msgspec.structs.replace(run, opened_at_ms=self._now_ms(), counted_by=counted_by)
 
     def claim(
         self, run_id: str, lane: int, function_version: str, owner: str, ends_at_ms: int, gone_version: str = ""

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 
+import msgspec
 from boto3.dynamodb.conditions import Attr, Key
 
 from notifier.dynamodb import Update, query_of
 from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import LEDGER_VERSION
-from notifier.preparation_items import PREPARATION, preparation_key, preparation_of
+from notifier.preparation_items import COUNT, PREPARATION, CountRequest, preparation_key, preparation_of
 from notifier.stores.ledger.items import DUE_INDEX
 from notifier.stores.ledger.table import Table
 
@@ -33,6 +34,17 @@ class Preparations(Table):
         if found is None:
             raise KeyError(run_id)
         return found
+
+    def ask_for_count(self, run_id: str, began_at_ms: int) -> str:
+        """Enter that a run is over and to be counted for caps, unless that is entered already. Returns its id."""
+        name = f"{COUNT}{run_id}"
+        request = msgspec.json.encode(CountRequest(began_at_ms)).decode()
+        key = {"pk": f"run#{name}", "sk": PREPARATION, "stage": Stage.CAPS.value}
+        self._put_new(
+            **key, state=PreparationState.ASKED.value, request=request, bucket="", attempts=0, due=PREPARATION,
+            due_at=self._now_ms() + ASKED_MS,
+        )  # fmt: skip
+        return name
 
     def ask_for_cut(self, run_id: str) -> Preparation:
         """Enter the final cut of a run whose audience is prepared, unless it is entered already. Returns it as is."""

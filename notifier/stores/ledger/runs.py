@@ -41,11 +41,13 @@ class Runs(Table):
             campaign_id=text_in(item, "campaign_id") or run.campaign_id,
             closed_at_ms=number_in(item, "closed_at_ms"),
             opened_at_ms=number_in(item, "opened_at_ms"),
+            counted_by=text_in(item, "counted_by") or "",
         )
 
-    def note_opened(self, run_id: str) -> None:
+    def note_opened(self, run_id: str, counted_by: str = "") -> None:
         """Note that the run's campaign is stored: from now on a missing one is a lost one, and none is stored again."""
-        self._update(run_key(run_id), Update().set_first(opened_at_ms=self._now_ms()))
+        update = Update().set_first(opened_at_ms=self._now_ms())
+        self._update(run_key(run_id), update.set_first(counted_by=counted_by) if counted_by else update)
 
     def await_decision(self, run_id: str, after_ms: int) -> None:
         """Enter that the winner of this test is to be decided, in so many milliseconds at the earliest. Repeatable."""
