@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedCampaign, NotAdmitted, StillPreparing
+from notifier.model.caps import NO_DEFAULTS, Cap, CapDefaults, RunCaps
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import Holdout
 from notifier.model.preparation import PreparationState
@@ -29,6 +30,13 @@ class World:
         self.library = MemoryLibrary()
         self.may_prepare = self.may_run_sql = True
         self.holdout = Holdout(500)
+        self.defaults: CapDefaults | ValueError = NO_DEFAULTS
+        self.is_decided = False
+
+    def _cap_defaults(self) -> CapDefaults:
+        if isinstance(self.defaults, ValueError):
+            raise self.defaults
+        return self.defaults
 
     def open(self, *, begun: bool = False) -> AdmittedCampaign:
         """One hop's opening."""
@@ -41,6 +49,8 @@ class World:
             may_prepare=self.may_prepare,
             may_run_sql=self.may_run_sql,
             holdout=self.holdout,
+            cap_defaults=self._cap_defaults,
+            is_decided=lambda _: self.is_decided,
         )
         run = self.ledger.read_run("r1")
         assert run is not None
@@ -251,3 +261,80 @@ def test_what_is_never_prepared(may_prepare: bool, may_run_sql: bool, audience: 
     with pytest.raises(NotAdmitted, match=reason):
         world.open()
     assert world.ledger.preparations == {}
+
+
+CAP = {"group": "marketing", "most": 3, "days": 7}
+LONDON = CapDefaults((), "Europe/London")
+THREE_A_WEEK = CapDefaults((Cap("marketing", 3, 7),), "Europe/London")
+
+
+def test_caps_of_the_moment_when_it_begins() -> None:
+    """A run is judged by, and counted in, what was set when it began; the ledger knows what counts it."""
+    world = World()
+    world.defaults = LONDON
+    world.library.campaign = PLAIN | {"groups": ["sales"]}
+    assert world.open().caps == RunCaps(("sales",), (), "Europe/London")
+    world.defaults = THREE_A_WEEK
+    assert world.open(begun=True).caps == RunCaps(("sales",), (), "Europe/London")
+    run = world.ledger.read_run("r1")
+    assert run is not None
+    assert run.counted_by == "rows"
+
+
+@pytest.mark.parametrize(
+    ("campaign", "defaults"), [({}, THREE_A_WEEK), ({"caps": [CAP]}, LONDON)], ids=["the stack's", "the file's"]
+)
+def test_a_plain_file_with_caps_is_prepared(campaign: dict[str, Any], defaults: CapDefaults) -> None:
+    """Only a final cut can judge them. Without any the file is sent as it is."""
+    world = World()
+    world.defaults = defaults
+    world.library.campaign = PLAIN | campaign
+    with pytest.raises(StillPreparing):
+        world.open()
+    prepared = msgspec.structs.replace(
+        world.ledger.preparations["r1"], state=PreparationState.PREPARED, manifest="audiences/prepared/x/m"
+    )
+    world.ledger.preparations["r1"] = prepared
+    assert world.open().caps == RunCaps(("marketing",), (Cap("marketing", 3, 7),), "Europe/London")
+    run = world.ledger.read_run("r1")
+    assert run is not None
+    assert run.counted_by == "cut"
+
+
+@pytest.mark.parametrize("members", [{"test": True}, {"dry_run": True}, {"essential": True}])
+def test_what_does_not_count(members: dict[str, Any]) -> None:
+    """Tests, rehearsals and essential campaigns cap nobody."""
+    world = World()
+    world.defaults = LONDON
+    world.library.campaign = PLAIN | members
+    assert world.open().caps.groups == ()
+    run = world.ledger.read_run("r1")
+    assert run is not None
+    assert run.counted_by == ""
+
+
+@pytest.mark.parametrize("looser", [{"essential": True}, {"groups": ["x"]}, {"caps": [CAP | {"most": 4}]}])
+def test_looser_caps_need_an_approval(looser: dict[str, Any]) -> None:
+    """Without one the file is refused; with one it begins."""
+    world = World()
+    world.defaults = THREE_A_WEEK
+    world.library.campaign = PLAIN | looser
+    with pytest.raises(NotAdmitted, match=r"^not_approved: campaign\..* 3 of marketing in 7 days"):
+        world.open()
+    world.is_decided = True
+    if "caps" in looser:
+        with pytest.raises(StillPreparing):
+            world.open()
+    else:
+        world.open()
+
+
+def test_caps_need_the_stacks_time_zone() -> None:
+    """And what is set wrongly is named."""
+    world = World()
+    world.library.campaign = PLAIN | {"caps": [CAP]}
+    with pytest.raises(NotAdmitted, match=r"^campaign.caps: .*DefaultTimezone"):
+        world.open()
+    world.defaults = ValueError("DefaultCaps is 'x': expected caps like marketing:3/7")
+    with pytest.raises(NotAdmitted, match=r"^settings: DefaultCaps is 'x'"):
+        world.open()
