@@ -388,7 +388,12 @@ def test_a_run_is_over_before_what_it_goes_on_from_is_deleted() -> None:
     """
     [(_, bucket)] = resources(transformed(), "AWS::S3::Bucket")
     rules = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if "TagFilters" not in rule]
-    days = {rule["Prefix"]: rule["ExpirationInDays"]["Ref"] for rule in rules if "ExpirationInDays" in rule}
+    days = {
+        rule["Prefix"]: rule["ExpirationInDays"]["Ref"]
+        for rule in rules
+        # What caps are judged by has days of its own: no run goes on from it.
+        if "ExpirationInDays" in rule and rule["Id"] != "caps"
+    }
     [old] = [rule["NoncurrentVersionExpiration"] for rule in rules if rule["Id"] == "old-versions"]
     assert not {"Prefix", "Filter"} & {key for rule in rules if rule["Id"] == "old-versions" for key in rule}
     read_again = ("batches/", "audiences/", "state/", "deferred/", "rows/")
