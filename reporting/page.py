@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -13,6 +12,8 @@ from notifier.model.summary import Summary
 from reporting import sql, svg
 from reporting.experiment import Outcome, section
 from reporting.figures import ArmReport, Report
+from reporting.slowness import why_slow
+from reporting.times import duration, moment
 
 MAX_REASONS = 20
 _ARM_COLUMNS = ("arm", "share", "users assigned", "expected", "devices", "accepted", "rejected", "failed", "held")
@@ -130,6 +131,7 @@ def _work(report: Report) -> str:
         *people_in(summary),
         ("hops (invocations that worked)", f"{summary.hops:,}"),
         ("time spent sending", duration(summary.sending_s)),
+        *why_slow(summary),
         ("requests to the gateways", f"{report.requests:,}"),
         ("most pushes in a second", f"{report.peak_per_s:,}" if report.peak_per_s else "–"),
         ("dead tokens listed for you", f"{report.dead_tokens:,}"),
@@ -194,19 +196,3 @@ def repeats_in_words(summary: Summary) -> str:
     """Devices that may have got the push twice, and the requests behind them."""
     devices, requests = counted(summary.possibly_repeated, "device"), counted(summary.repeat_requests, "request")
     return f"{devices}, {requests}"
-
-
-def moment(at_ms: int | None) -> str:
-    """A time as text, in UTC; – for none."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at_ms else "–"
-
-
-def duration(seconds: float | None) -> str:
-    """A duration as text; – for none."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

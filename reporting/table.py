@@ -11,7 +11,9 @@ from rich.text import Text
 from notifier.model.plurals import counted
 from reporting.chi_squared import RatioVerdict
 from reporting.figures import Bar, Report
-from reporting.page import duration, moment, people_in, repeats_in_words
+from reporting.page import people_in, repeats_in_words
+from reporting.slowness import why_slow
+from reporting.times import duration, moment
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BARS = 60
@@ -92,6 +94,7 @@ def _work(report: Report) -> Table:
     for name, value in (
         *people_in(summary),
         ("took", f"{duration(report.duration_s)}, {counted(summary.hops, 'hop')}, {speed}"),
+        *why_slow(summary),
         ("dead tokens", f"{report.dead_tokens:,} (under dead-tokens/run_id={summary.run_id}/)"),
         ("broken", counted(summary.invalid_records, "record or device", "records or devices")),
         ("unsent", counted(summary.unsent, "device")),

@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from notifier.composition.hop_speed import HopSpeed, Wait
 from notifier.composition.settings import Settings
 from notifier.gateway.apns import verdict as apns
 from notifier.gateway.carrier import TOO_LARGE
 from notifier.gateway.fcm import verdict as fcm
 from notifier.model.account import Outcomes
+from notifier.model.campaign import Campaign
 from notifier.model.log import Action
-from notifier.model.run import HAND_OVER_MS, Ending, Lane, LaneState
+from notifier.model.run import HAND_OVER_MS, LEASE_MS, Ending, Lane, LaneState
 from notifier.model.runtime import Clock
 from notifier.sending.hop import Hop
 from notifier.telemetry import Dimension, JsonLog, Metric, Metrics, Reading, Sending, Trace, Tracing, start_tracing
@@ -51,8 +53,17 @@ def nodes(settings: Settings) -> Mapping[str, Node]:
 class HopMetrics:
     """Observes one hop: `turn` after every turn of its loop, `sending.answered` with every answer of a gateway."""
 
-    def __init__(self, settings: Settings, clock: Clock, log: JsonLog, metrics: Metrics, trace: Trace) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        log: JsonLog,
+        metrics: Metrics,
+        trace: Trace,
+        speed: HopSpeed | None = None,
+    ) -> None:
         self._clock = clock
+        self._speed = speed
         self._log = log
         self._metrics = metrics
         self._nodes = nodes(settings)
@@ -77,13 +88,22 @@ class HopMetrics:
         if now_s >= self._log_at:
             self._log_at = now_s + PROGRESS_EVERY_S
             self._log_progress(hop)
+            self._note_speed(hop)
         if now_s >= self._reported_at + METRICS_EVERY_S:
             self._report(hop)
 
     def end(self, hop: Hop) -> None:
         """After the last turn."""
         self.sending.end()
+        # The lane is left after this, and takes it along: a hop may be shorter than a second.
+        self._note_speed(hop)
         self._report(hop, hops=1)
+
+    def _note_speed(self, hop: Hop) -> None:
+        if self._speed is None:
+            return
+        now_ms = int(self._clock.now() * 1000)
+        hop.checkpoint.speed = self._speed.look(hop, self.sending.gateways, self._clock.monotonic(), now_ms)
 
     def _log_progress(self, hop: Hop) -> None:
         account = hop.checkpoint.account
@@ -201,6 +221,7 @@ class Observer:
         self._settings = settings
         self._clock = clock
         self._is_cold = True
+        self._wait = Wait()
 
     @contextmanager
     def invocation(self, header: str, name: str) -> Iterator[Trace]:
@@ -212,13 +233,15 @@ class Observer:
             trace.annotate(cold_start=cold)
             yield trace
 
-    def hop(self, lane: Lane, campaign_id: str) -> HopMetrics:
+    def hop(self, lane: Lane, campaign: Campaign) -> HopMetrics:
         """What watches one hop. Its trace is annotated; every few hops it goes on in a new one."""
         trace = Tracing.current
-        trace.annotate(campaign=campaign_id, hop=lane.hop, epoch=lane.epoch, crashed_before=lane.crashed)
+        trace.annotate(campaign=campaign.id, hop=lane.hop, epoch=lane.epoch, crashed_before=lane.crashed)
         if lane.hop % HOPS_PER_TRACE == 0:
             trace.start_new_trace()
-        return HopMetrics(self._settings, self._clock, self.log, self.metrics, trace)
+        wait, self._wait = self._wait, Wait()
+        speed = HopSpeed(lane, campaign, self._settings, wait, self._clock.monotonic())
+        return HopMetrics(self._settings, self._clock, self.log, self.metrics, trace, speed)
 
     def began(self, lane: Lane | None, now_ms: int, dropped_at_ms: int | None = None) -> None:
         """A nudge arrived at a lane, here as it was before the claim: report how late.
@@ -226,6 +249,10 @@ class Observer:
         The first hop was due when S3 had the file (`dropped_at_ms`), a later one when it was handed over, and a lane
         that rests at its `due_at_ms`. A nudge that comes early, or at a lane that is not waiting, reports nothing.
         """
+        self._wait = Wait()
+        if lane is not None and lane.state is LaneState.RUNNING:
+            # Its worker was killed: the lane has waited since that one's last write, which extended the lease.
+            self._wait = Wait(max(now_ms - (lane.lease_until_ms - LEASE_MS), 0))
         if lane is None or lane.state not in (LaneState.READY, LaneState.RESTING) or lane.due_at_ms is None:
             return
         # A hand-over writes when the sweeper is to step in, which is HAND_OVER_MS after the lane was ready.
@@ -234,4 +261,5 @@ class Observer:
         if lane.epoch == 0 and dropped_at_ms is not None:
             due_at_ms = min(dropped_at_ms, now_ms)  # clocks differ a little
         if now_ms >= due_at_ms:
+            self._wait = Wait(now_ms - due_at_ms, is_first=lane.epoch == 0)
             self.metrics.emit(Reading({Metric.LAG: now_ms - due_at_ms}))

@@ -94,7 +94,7 @@ class ProcessHops:
     ) -> Iterator[Hop]:
         """The hop of a claimed lane, with its connections open as long as the context."""
         process, settings, ports = self._process, self._process.settings, self._process.ports
-        watch = self._observer.hop(lane, admitted.campaign.id)
+        watch = self._observer.hop(lane, admitted.campaign)
         shares = lane_shares(ports, lane)
         gateways = open_gateways(settings, process.keys, ports, lane, admitted, shares)
         library = process.library

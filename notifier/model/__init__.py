@@ -24,7 +24,7 @@ The modules in the order of a run:
 - `hold`: the hold of a whole stack.
 - `mailbox`: whether two addresses are one person's.
 - `health`: whether an endpoint accepts any device.
-- `account`, `summary`: the counts of a run.
+- `account`, `summary`, `speed`: the counts of a run, and what holds it back.
 - `store_error`: what an error of S3 or DynamoDB means.
 - `log`, `plurals`: log actions, and nouns with numbers.
 """

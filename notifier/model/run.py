@@ -11,6 +11,7 @@ from notifier.model.cursor import Cursor
 from notifier.model.health import EndpointEvidence
 from notifier.model.hold import Hold
 from notifier.model.span import Span
+from notifier.model.speed import Speed
 from notifier.model.user_rows import BATCH_SIZE
 
 LEASE_MS = 30_000
@@ -206,6 +207,7 @@ class Lane(msgspec.Struct, frozen=True):
         health: what was seen of each endpoint, so that an outage is distinguished from a device that is refused alone.
         crashed: this claim took the lane over from a worker that never handed it over.
         span: what the lane sends; None for the only lane of a run, which sends everything.
+        speed: how fast it sends, for people who look; None in a lane of a release that did not write it.
         held: why the whole stack is held, as read with the last write; empty where it is not. Not stored in the lane.
     """
 
@@ -240,6 +242,7 @@ class Lane(msgspec.Struct, frozen=True):
     trouble: str = ""
     span: Span | None = None
     held: str = ""
+    speed: Speed | None = None
 
     @property
     def start(self) -> Cursor:

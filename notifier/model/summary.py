@@ -7,6 +7,7 @@ import msgspec
 
 from notifier.model.account import SUPPRESSED
 from notifier.model.run import Lane, Run
+from notifier.model.speed import Speed
 from notifier.model.whole_run import as_one, slowest
 
 
@@ -23,6 +24,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     `hops` and `sending_s` are those of all lanes together. `slowest_lane` is the one that is furthest behind, while
     several are under way.
+
+    `speed` is what held the run back, as far as its last invocations have seen; None of a run of an earlier release.
 
     `outcomes` and `arms` count what is accepted by Apple and Google, never what was delivered or seen.
     """
@@ -56,6 +59,7 @@ class Summary(msgspec.Struct, frozen=True):
     control_by: str = ""
     control_at_ms: int | None = None
     approved_by: str = ""
+    speed: Speed | None = None
 
 
 def summary_of(run: Run, lanes: Lane | Sequence[Lane], bucket: str, approved_by: str = "") -> Summary:
@@ -98,4 +102,5 @@ def summary_of(run: Run, lanes: Lane | Sequence[Lane], bucket: str, approved_by:
         control_by=lane.control_by,
         control_at_ms=lane.control_at_ms,
         approved_by=approved_by,
+        speed=lane.speed,
     )

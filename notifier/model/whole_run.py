@@ -1,11 +1,13 @@
 """A run's lanes as one: for its summary, its end, and the people who watch it."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from notifier.model.account import Account
 from notifier.model.run import FAILED_BY, Control, Ending, Lane, LaneState
+from notifier.model.speed import EndpointSpeed, Speed
 
 _STATES = (LaneState.RUNNING, LaneState.READY, LaneState.STOPPED, LaneState.PAUSED, LaneState.RESTING, LaneState.DONE)
 """The state of a run is the first of these that a lane of it has: while one is at work the run is."""
@@ -45,7 +47,42 @@ def as_one(lanes: Sequence[Lane]) -> Lane:
         due_at_ms=min(_times(lane.due_at_ms for lane in lanes if lane.state is state), default=None),
         reason=_reason_of(lanes, ending),
         gone_version=next((lane.gone_version for lane in lanes if lane.gone_version), ""),
+        speed=_speed_of(lanes),
         trouble=next((lane.trouble for lane in lanes if lane.trouble), ""),
+    )
+
+
+def _speed_of(lanes: Sequence[Lane]) -> Speed | None:
+    """The lanes' speed as one: what adds up is added, of percentiles and limits the worst lane counts."""
+    found = [lane.speed for lane in lanes if lane.speed is not None]
+    if not found:
+        return None
+    names = {name for speed in found for name in speed.endpoints}
+    return msgspec.structs.replace(
+        max(found, key=lambda speed: speed.at_ms),
+        per_second=sum(one.speed.per_second for one in lanes if one.speed and one.state is LaneState.RUNNING),
+        late_ms=min(speed.late_ms for speed in found),
+        gaps=sum(speed.gaps for speed in found),
+        gaps_ms=sum(speed.gaps_ms for speed in found),
+        longest_gap_ms=max(speed.longest_gap_ms for speed in found),
+        endpoints={name: _endpoint_of([speed.endpoints.get(name) for speed in found]) for name in sorted(names)},
+    )
+
+
+def _endpoint_of(found: Sequence[EndpointSpeed | None]) -> EndpointSpeed:
+    there = [one for one in found if one is not None]
+    retries = Counter[str]()
+    for one in there:
+        retries.update(one.retries)
+    limited = [one for one in there if one.limit is not None]
+    return EndpointSpeed(
+        answers=sum(one.answers for one in there),
+        p50_ms=max(one.p50_ms for one in there),
+        p99_ms=max(one.p99_ms for one in there),
+        limit=sum(one.limit for one in limited if one.limit is not None) if limited else None,
+        limited_since_ms=min((one.limited_since_ms for one in limited), default=0),
+        limited_ms=max(one.limited_ms for one in there),
+        retries=dict(retries),
     )
 
 

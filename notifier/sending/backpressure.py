@@ -37,6 +37,7 @@ class Backpressure:
         "_answers",
         "_began_s",
         "_latencies",
+        "_limited_since_s",
         "_overloaded",
         "_rate",
         "_rate_limit",
@@ -46,6 +47,7 @@ class Backpressure:
 
     def __init__(self, now_s: float) -> None:
         self._rate: float | None = None
+        self._limited_since_s = 0.0
         self._rate_limit = RateLimit(None, 0.0, 0.0, now_s)
         self._unlimited_above = 0.0
         self._usual_s: float | None = None
@@ -58,6 +60,11 @@ class Backpressure:
     def rate(self) -> float | None:
         """Requests a second; None while it is unlimited."""
         return self._rate
+
+    @property
+    def limited_since_s(self) -> float:
+        """Since when it has had a rate; means nothing while it is unlimited."""
+        return self._limited_since_s
 
     def note(self, status: int, latency_s: float, now_s: float) -> None:
         """Count one answer. A request without an answer (status 0) says nothing about load, and is not counted."""
@@ -85,7 +92,7 @@ class Backpressure:
         # What the gateway has done: answers that only said "too much" are no throughput.
         per_second = (self._answers - self._overloaded) / (now_s - self._began_s)
         if self._overloaded > OVERLOAD_SHARE * self._answers or self._is_slow():
-            self._slow_down(per_second)
+            self._slow_down(per_second, now_s)
         elif self._rate is not None:
             self._recover(self._rate)
         self._began_s = now_s
@@ -101,10 +108,11 @@ class Backpressure:
         self._usual_s = median_s if median_s < usual_s else usual_s + LEARN * (median_s - usual_s)
         return median_s > SLOW_ABOVE_S and median_s > SLOW_FACTOR * usual_s
 
-    def _slow_down(self, per_second: float) -> None:
+    def _slow_down(self, per_second: float, now_s: float) -> None:
         if self._rate is None:
             # Of the first cut only: later ones measure a rate that was cut already.
             self._unlimited_above = max(per_second, FLOOR) * CLEAR
+            self._limited_since_s = now_s
             self._set(per_second * CUT)
         else:
             # By the measured throughput, but at most two cuts at a time: an interval with few requests measures little.

@@ -75,6 +75,8 @@ class Checkpoint:
         self._sending_since_s: float | None = None
         self.health = Health(lane.health)
         """What was seen of the endpoints; goes into the ledger with the account."""
+        self.speed = lane.speed
+        """How fast the lane sends: whoever watches the hop sets it, each ledger write carries it."""
         self.settled_batches = 0
         self._given_up = False
         self._is_over = False
@@ -272,6 +274,7 @@ class Checkpoint:
             suspects=self.open_suspects,
             asking=self.open_asking,
             trouble=self.troubles.last or self.lane.trouble,
+            speed=self.speed,
         )
 
     def as_ended(self) -> Lane:
@@ -332,6 +335,7 @@ class Checkpoint:
             LeaseOver: the ledger could not be reached for the length of a lease.
         """
         # In a legacy round the list stays unwritten: its batches are asked for as the older release does.
+        self._writer.speed = self.speed
         self._writer.write(self._settled_lane, urgent=urgent, may_list=not self.is_in_legacy_round)
 
     def _settled_lane(self) -> Lane:
@@ -348,6 +352,7 @@ class Checkpoint:
             asking=None if self.is_in_legacy_round else self.asking.entries(),
             health=self.health.copy_of_seen(),
             trouble=self.troubles.last,
+            speed=self.speed,
         )
 
     def sending_ms(self) -> int:

@@ -40,6 +40,8 @@ class CheckpointWriter:
         self._has_moved = False
         """The account has changed since the last write began."""
         self._carried = Carried()
+        self.speed = lane_writer.lane.speed
+        """How fast the lane sends, for the next renewal."""
 
     def note_moved(self) -> None:
         """The account or the cursor has changed."""
@@ -99,6 +101,7 @@ class CheckpointWriter:
             may_ask_below=max(self._reach.may_ask_below, lane.may_ask_below),
             most_devices=self._reach.most_devices,
             trouble=self._troubles.last or lane.trouble,
+            speed=self.speed,
         )
 
     def _has_new_trouble(self, lane: Lane, since_s: float) -> bool:

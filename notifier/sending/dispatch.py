@@ -107,6 +107,11 @@ class Dispatch:
         used = [endpoint for endpoint in self._endpoints.values() if endpoint.is_used]
         return self.unavailable if used and all(endpoint.unavailable is not None for endpoint in used) else None
 
+    def slowed(self, endpoint: str) -> tuple[float, float] | None:
+        """An endpoint's requests a second while it is slowed down, and since when (monotonic); None while it is not."""
+        found = self._endpoints.get(endpoint)
+        return found.slowed() if found is not None else None
+
     # -- what the hop calls -------------------------------------------------------------------------------------------
 
     def enqueue(self, push: Push) -> None:

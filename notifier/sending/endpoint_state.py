@@ -59,6 +59,11 @@ class EndpointState:
         """Learn from an answer's status and latency how much the endpoint can take. `now_s` monotonic."""
         self._backpressure.note(answer.status, answer.latency_s, now_s)
 
+    def slowed(self) -> tuple[float, float] | None:
+        """Requests a second that it may get while it is slowed down, and since when (monotonic); else None."""
+        rate = self._backpressure.rate
+        return None if rate is None else (rate, self._backpressure.limited_since_s)
+
     # -- credentials --------------------------------------------------------------------------------------------------
 
     def look(self, now_s: float) -> Access:

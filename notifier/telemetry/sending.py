@@ -24,6 +24,8 @@ FAULTY_ONE_IN = 10
 TOO_MANY_REQUESTS = 429
 
 _ACCEPT = Disposition.ACCEPT
+_AGAIN = frozenset({Disposition.RETRY, Disposition.RECONNECT, Disposition.RENEW, Disposition.PUT_OFF})
+"""After which a device is asked for again, or later."""
 _KINDS = {
     Disposition.ACCEPT: CallKind.FINE,
     Disposition.DROP_TOKEN: CallKind.FINE,
@@ -52,6 +54,7 @@ class GatewayFigures(msgspec.Struct):
     total_s: float = 0.0
     max_s: float = 0.0
     statuses: dict[int, int] = {}
+    retries: dict[str, int] = {}
     slots: list[int] = msgspec.field(default_factory=lambda: [0] * (len(EDGES_MS) + 1))
 
     def percentile_ms(self, share: float) -> int:
@@ -156,6 +159,9 @@ class Sending:
         if verdict.disposition is not _ACCEPT and _KINDS[verdict.disposition] is not CallKind.FINE:
             figures.failing += 1
             flight.failing += 1
+            if verdict.disposition in _AGAIN:
+                reason = verdict.reason or str(status)
+                figures.retries[reason] = figures.retries.get(reason, 0) + 1
             flight.first_failing.setdefault(endpoint, self._example(push, answer, verdict))
         # Without a trace no example is read, so that the comparison would cost time for nothing.
         if self._active and took_s > flight.slowest_s.get(endpoint, -1.0):

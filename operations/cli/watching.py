@@ -22,7 +22,9 @@ from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.next_step import next_step
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json, print_line
-from reporting.page import duration, excluded_in_words, moment, people_in, repeats_in_words
+from reporting.page import excluded_in_words, people_in, repeats_in_words
+from reporting.slowness import why_slow
+from reporting.times import duration, moment
 
 POLL_S = 1.0
 
@@ -36,6 +38,7 @@ class RunView(msgspec.Struct, frozen=True):
         next_step: what an operator should do; empty for nothing.
         code: what became of the version of the code that it began with; empty while it runs that version.
         held: who holds the whole stack, since when and why; empty where it is not held.
+        why_slow: what holds it back, in words by name: pace, ramp, slowed gateways, retries, answers, waits.
     """
 
     summary: Summary
@@ -44,6 +47,7 @@ class RunView(msgspec.Struct, frozen=True):
     next_step: str
     code: str = ""
     held: str = ""
+    why_slow: dict[str, str] = {}
 
 
 def view(cloud: Cloud, run_id: str) -> tuple[RunView, Lane]:
@@ -55,7 +59,8 @@ def view(cloud: Cloud, run_id: str) -> tuple[RunView, Lane]:
     summary = summary_of(run, lanes, cloud.deployment.bucket, cloud.approved_by(run))
     hold = cloud.ledger.read_hold()
     held = hold.words if hold is not None else ""
-    return RunView(summary, lane.control.value, resting, step, code_of(lane), held), lane
+    slow = dict(why_slow(summary, int(cloud.now() * 1000)))
+    return RunView(summary, lane.control.value, resting, step, code_of(lane), held, slow), lane
 
 
 def code_of(lane: Lane) -> str:
@@ -227,6 +232,7 @@ def _facts(seen: RunView, rate: float | None) -> Iterator[tuple[str, str]]:
     begun, ended = summary.started_at_ms, summary.ended_at_ms
     took = f", took {duration((ended - begun) / 1000)}" if begun and ended else ""
     yield "began", f"{moment(begun)}, {counted(summary.hops, 'hop')}{_lanes(summary)}{took}"
+    yield from seen.why_slow.items()
 
 
 def _lanes(summary: Summary) -> str:

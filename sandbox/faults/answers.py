@@ -27,6 +27,13 @@ def half_slow(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour
     return Behaviour(delay_ms=700) if _lot(token, 2) else _FINE
 
 
+def bad_night(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
+    """APNs takes a second and a half; FCM refuses two devices in five for now, each once."""
+    if gateway is not Gateway.FCM:
+        return Behaviour(delay_ms=1_500)
+    return Behaviour(Answer.UNAVAILABLE) if attempt == 1 and _lot(token, 5) in (1, 2) else _FINE
+
+
 def one_in_a_hundred_unavailable(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
     """Every hundredth request gets a 503."""
     return Behaviour(Answer.UNAVAILABLE) if nth % 100 == 0 else _FINE

@@ -32,6 +32,7 @@ from notifier.model.run import (
     UnfinishedClaim,
     source_of,
 )
+from notifier.model.speed import EndpointSpeed, Speed
 from notifier.stores.ledger import DynamoLedger
 from notifier.stores.ledger.runs import MAX_NAMED_OBJECTS
 from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, new_name, server_for
@@ -521,6 +522,26 @@ class TestHolder:
         lane = ledger.finish(claim(ledger, time), ending, "why")
         assert (lane.state, lane.ending, lane.status, lane.reason) == (LaneState.DONE, ending, ending.value, "why")
         assert (lane.ended_at_ms, lane.due_at_ms) == (time.ms, time.ms + LEASE_MS)
+
+
+class TestSpeed:
+    """How fast a lane sends is for people who look: every write takes it along."""
+
+    def test_it_is_kept_by_each_write(self, ledger: Any, time: Time) -> None:
+        """A renewal, an advance, a release and the end write it; a lane that has not measured writes none."""
+        lane = claim(ledger, time)
+        assert ledger.renew(lane).speed is None
+        for number, write in enumerate(
+            (
+                lambda lane: ledger.renew(lane),
+                lambda lane: ledger.advance(lane, moved(lane, 500)),
+                lambda lane: ledger.release(lane, LaneState.READY, time.ms),
+            ),
+            1,
+        ):
+            speed = Speed(number, endpoints={"fcm": EndpointSpeed(limit=70.0, retries={"UNAVAILABLE": number})})
+            lane = write(msgspec.structs.replace(lane, speed=speed))
+            assert (lane.speed, ledger.read_lane("r1").speed) == (speed, speed)
 
 
 class TestAsking:

@@ -23,6 +23,7 @@ from notifier.composition.hop_metrics import (
 )
 from notifier.composition.settings import Settings
 from notifier.model.account import Account
+from notifier.model.campaign import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Outcome, Verdict
@@ -37,6 +38,7 @@ from schedules.app import Log as ScheduleLog
 from tests.deployment.transformed_template import ROOT, resources, source, transformed
 
 STACK = "notifier"
+CAMPAIGN = read_campaign({"id": "c1", "message": {"title": "x"}})
 
 
 class Clock:
@@ -403,7 +405,7 @@ def test_a_long_chain_goes_on_in_another_trace() -> None:
     for number in range(1, 18):
         Tracing.current = chain = Chain()
         try:
-            observer.hop(Lane("r1", hop=number), "c1")
+            observer.hop(Lane("r1", hop=number), CAMPAIGN)
         finally:
             Tracing.current = NO_TRACE
         parted += [number] if chain.parted else []

@@ -267,6 +267,7 @@ class MemoryLedger:
             "renew",
             lane,
             {"may_ask_below": lane.may_ask_below, "most_devices": lane.most_devices, "trouble": lane.trouble}
+            | {"speed": lane.speed}
             | self._leased(),
             unless=lambda found: found.may_ask_below > lane.may_ask_below or found.most_devices > lane.most_devices,
         )
@@ -284,6 +285,7 @@ class MemoryLedger:
             "idle_claims",
             "health",
             "trouble",
+            "speed",
         )
         changes = {name: getattr(after, name) for name in (*names, "revision", "asking")} | self._leased()
         return self._with_hold(self._write("advance", before, changes, cursor=True))
@@ -306,6 +308,7 @@ class MemoryLedger:
             "suspects": lane.suspects,
             "asking": lane.asking,
             "trouble": lane.trouble,
+            "speed": lane.speed,
             "due_at_ms": due_at_ms,
             "reason": reason and reason[:MAX_REASON],
         }
@@ -327,6 +330,7 @@ class MemoryLedger:
             "suspects": lane.suspects,
             "asking": lane.asking,
             "trouble": lane.trouble,
+            "speed": lane.speed,
             "reason": reason and reason[:MAX_REASON],
         }
         return self._write("finish", lane, changes)

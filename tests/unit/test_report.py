@@ -11,9 +11,10 @@ from reporting import sql
 from reporting.chi_squared import RatioVerdict, check_ratio, survival
 from reporting.cost import LAMBDA_GB_SECOND, Work, cost_of
 from reporting.figures import MAX_BARS, Report, make_report, plain_of
-from reporting.page import duration, page
+from reporting.page import page
 from reporting.rows import RowFigures, SeenRow
 from reporting.table import screen
+from reporting.times import duration
 
 SHARES = (("question", 4500), ("statement", 4500), ("control", 1000))
 

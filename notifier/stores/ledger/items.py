@@ -27,6 +27,7 @@ from notifier.model.cursor import decode_cursor
 from notifier.model.health import EndpointEvidence
 from notifier.model.run import Asking, Control, Ending, Lane, LaneState, UnfinishedClaim
 from notifier.model.span import Span
+from notifier.model.speed import Speed
 from notifier.model.user_rows import BATCH_SIZE
 
 DUE_INDEX = "due"
@@ -119,6 +120,7 @@ def lane_of(item: Item) -> Lane:
         control_at_ms=number_in(item, "control_at_ms"),
         trouble=text_in(item, "trouble") or "",
         span=json_in(item, "span", Span),
+        speed=json_in(item, "speed", Speed),
     )
 
 

@@ -150,6 +150,7 @@ class Leases(Holds):
         update = self._extended_lease(lane).set(
             fed=lane.may_ask_below, widest=lane.most_devices, trouble=_trouble_of(lane)
         )
+        update = _with_speed(update, lane)
         # A late renewal must not lower `fed` (which batches a crash may have reached) or `widest` (their largest size).
         # A lane of the release before has no `widest`: then the second is no condition.
         not_fed_further = ~Attr("fed").gt(lane.may_ask_below)
@@ -309,7 +310,13 @@ def _with_leftovers(update: Update, lane: Lane) -> Update:
     `asking` is written only in lanes that have it: older releases' lanes go on without.
     """
     update = update.set(sending_ms=lane.sending_ms, suspects=as_json(lane.suspects), trouble=_trouble_of(lane))
+    update = _with_speed(update, lane)
     return update if lane.asking is None else update.set(asking=as_json(lane.asking))
+
+
+def _with_speed(update: Update, lane: Lane) -> Update:
+    """With how fast the lane sends, where its worker has measured that already."""
+    return update if lane.speed is None else update.set(speed=as_json(lane.speed))
 
 
 def _with_reason(update: Update, reason: str | None) -> Update:
