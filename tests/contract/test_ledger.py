@@ -531,14 +531,12 @@ class TestSpeed:
         """A renewal, an advance, a release and the end write it; a lane that has not measured writes none."""
         lane = claim(ledger, time)
         assert ledger.renew(lane).speed is None
-        for number, write in enumerate(
-            (
-                lambda lane: ledger.renew(lane),
-                lambda lane: ledger.advance(lane, moved(lane, 500)),
-                lambda lane: ledger.release(lane, LaneState.READY, time.ms),
-            ),
-            1,
-        ):
+        writes: list[Callable[[Lane], Lane]] = [
+            ledger.renew,
+            lambda lane: ledger.advance(lane, moved(lane, 500)),
+            lambda lane: ledger.release(lane, LaneState.READY, time.ms),
+        ]
+        for number, write in enumerate(writes, 1):
             speed = Speed(number, endpoints={"fcm": EndpointSpeed(limit=70.0, retries={"UNAVAILABLE": number})})
             lane = write(msgspec.structs.replace(lane, speed=speed))
             assert (lane.speed, ledger.read_lane("r1").speed) == (speed, speed)
