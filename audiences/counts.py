@@ -10,7 +10,7 @@ from audiences.preparation import CARRIER, Preparation
 from audiences.reader import DUPLICATE
 from audiences.rows import ROW_BITS
 from audiences.samples import samples_of
-from audiences.suspicions import null_words, other_gateway
+from audiences.suspicions import OF_OTHER_GATEWAY, null_words
 from notifier.model.audience_counts import MAX_NAME_CHARS, MAX_NAMES, OTHER, AttributeCounts, Counts, InvalidPlace
 
 PLACES = 3
@@ -30,36 +30,50 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
     [(users,)] = con.execute("SELECT count(*) FROM users").fetchall()
     invalid = dict(con.execute("SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY 2 DESC, 1").fetchall())
     attributes, longest = _attributes(con, users, show)
+    locales, timezones = _values(con, "locale"), _values(con, "timezone")
+    devices, marks = _devices(con)
     return Counts(
         rows=sum(prepared.rows),
         users=users,
-        devices=_devices(con),
-        locales=_named(con, "locale"),
-        timezones=_named(con, "timezone"),
+        devices=devices,
+        locales=_named(locales),
+        timezones=_named(timezones),
         attributes=attributes,
         repeated_tokens=invalid.pop(DUPLICATE, 0),
         joined_rows=prepared.joined_rows,
         invalid=invalid,
         invalid_first=_first_places(con, prepared),
-        null_words=null_words(con),
-        other_gateway=other_gateway(con),
+        null_words=null_words(con, {"locale": locales, "timezone": timezones}),
+        other_gateway=marks,
         longest=longest,
         samples=samples_of(con, show),
     )
 
 
-def _devices(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    devices = "(SELECT unnest(devices) AS d FROM users)"
-    query = f"SELECT d.platform, {CARRIER}, count(*) FROM {devices} GROUP BY 1, 2 ORDER BY 1, 2"
-    for platform, gateway, count in con.execute(query).fetchall():
-        found.setdefault(platform, {})[gateway] = count
-    return found
+def _devices(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Devices by platform and gateway; and those whose token looks like one of the other gateway."""
+    counts: dict[str, dict[str, int]] = {}
+    marks: dict[str, int] = {}
+    # Most users have one device, and a list costs more than its first element.
+    devices = """(SELECT devices[1] AS d FROM users WHERE len(devices) = 1
+                  UNION ALL SELECT unnest(devices) FROM users WHERE len(devices) <> 1)"""
+    query = f"SELECT d.platform, {CARRIER}, count(*), count_if({OF_OTHER_GATEWAY}) FROM {devices} GROUP BY 1, 2"
+    for platform, gateway, count, marked in con.execute(f"{query} ORDER BY 1, 2").fetchall():
+        counts.setdefault(platform, {})[gateway] = count
+        if marked:
+            marks[f"{platform} {gateway}"] = marked
+    return counts, marks
 
 
-def _named(con: duckdb.DuckDBPyConnection, column: str) -> dict[str, int]:
+def _values(con: duckdb.DuckDBPyConnection, column: str) -> list[tuple[str, int]]:
+    """The column's values, and how many users have each."""
     query = f"SELECT left({column}, {MAX_NAME_CHARS}) AS one, count(*) FROM users WHERE one IS NOT NULL GROUP BY 1"
-    found = con.execute(f"{query} ORDER BY 2 DESC, 1").fetchall()
+    return con.execute(query).fetchall()
+
+
+def _named(values: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """The most frequent first."""
+    found = sorted(values, key=lambda one: (-one[1], one[0]))
     counts = dict(found[:MAX_NAMES])
     if others := sum(count for _, count in found[MAX_NAMES:]):
         counts[OTHER] = others

@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from notifier.audience.pin import NO_VERSION, unquoted
@@ -59,6 +58,8 @@ class Bucket:
         self._extra = {"Tagging": f"{UNUSED}=true"} if unused else {}
 
     def put(self, key: str, path: Path) -> PinnedObject:
+        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - half a second, which a directory can do without
+
         # upload_file splits what one PUT cannot take, and repeats what fails.
         config = TransferConfig(multipart_threshold=_PUT_BYTES, multipart_chunksize=64 * 1024 * 1024, use_threads=False)
         self._client.upload_file(str(path), self.bucket, key, ExtraArgs=self._extra, Config=config)

@@ -4,6 +4,7 @@ SQL finds the few values that may be such a word; `notifier.model.suspicious_val
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -19,22 +20,23 @@ _WORDS = "|".join(re.escape(word.replace("\\", "\\\\")) for word in sorted(NULL_
 _ANY_WORD = rf'(?i):\s*"(?:{_SPACE}*(?:{_WORDS}){_SPACE}*|{_SPACE}+)"'
 """Matches attributes of which one may be a word for no value. It may match too much, and must not match too little."""
 _AT_ONCE = 5_000
-_LOOKS_WRONG = f"""CASE WHEN {CARRIER} = 'apns' THEN contains(d.token, ':') OR starts_with(d.token, 'APA91')
+OF_OTHER_GATEWAY = f"""CASE WHEN {CARRIER} = 'apns' THEN contains(d.token, ':') OR starts_with(d.token, 'APA91')
     ELSE length(d.token) BETWEEN {APNS_CHARS[0]} AND {APNS_CHARS[-1]}
          AND regexp_full_match(d.token, '[0-9a-fA-F]+') END"""
-"""As `suspicious_values.of_other_gateway`, which the tests compare it with."""
+"""Whether the token of the device `d` looks like the other gateway's. As `suspicious_values.of_other_gateway`, which
+the tests compare it with."""
+# 4 characters of white space on either side: longer ones are nobody's export.
+_LONGEST = max(map(len, NULL_WORDS)) + 8
 
 
-def other_gateway(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """By platform and gateway: devices whose token looks like one of the other gateway."""
-    found = con.execute(f"""
-        SELECT d.platform || ' ' || {CARRIER} AS marked, count(*) FROM (SELECT unnest(devices) AS d FROM users)
-        WHERE {_LOOKS_WRONG} GROUP BY 1 ORDER BY 1""")
-    return dict(found.fetchall())
+def null_words(
+    con: duckdb.DuckDBPyConnection, counted: Mapping[str, Sequence[tuple[str, int]]]
+) -> dict[str, dict[str, int]]:
+    """By attribute: users whose value is a word for no value.
 
-
-def null_words(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
-    """By attribute: users whose value is a word for no value."""
+    Args:
+        counted: the values of known columns that have been counted already.
+    """
     words: dict[str, dict[str, int]] = {}
     suspected = f"SELECT attributes, count(*) FROM users WHERE regexp_matches(attributes, {text(_ANY_WORD)}) GROUP BY 1"
     found = con.execute(suspected)
@@ -45,18 +47,16 @@ def null_words(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
                 if isinstance(value, str) and (word := null_word(value)) is not None:
                     add_word(words, name, word, count)
     for column in ALWAYS:
-        _add_column(con, column, words)
+        for value, count in counted[column] if column in counted else _short_values(con, column):
+            if len(value) <= _LONGEST and (word := null_word(value)) is not None:
+                add_word(words, column, word, count)
     return words
 
 
-def _add_column(con: duckdb.DuckDBPyConnection, column: str, words: dict[str, dict[str, int]]) -> None:
-    """The same of a known column. Ids are many, so only short ones are looked at."""
-    longest = max(map(len, NULL_WORDS))
-    # 4 characters of white space on either side: longer ones are nobody's export.
-    query = f"SELECT {column}, count(*) FROM users WHERE length({column}) <= {longest + 8} AND {_may_be_word(column)}"
-    for value, count in con.execute(f"{query} GROUP BY 1").fetchall():
-        if (word := null_word(value)) is not None:
-            add_word(words, column, word, count)
+def _short_values(con: duckdb.DuckDBPyConnection, column: str) -> list[tuple[str, int]]:
+    """Values of a known column that may be such a word. Ids are many, so only short ones are looked at."""
+    query = f"SELECT {column}, count(*) FROM users WHERE length({column}) <= {_LONGEST} AND {_may_be_word(column)}"
+    return con.execute(f"{query} GROUP BY 1").fetchall()
 
 
 def _may_be_word(column: str) -> str:

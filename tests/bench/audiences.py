@@ -24,7 +24,6 @@ from audiences.database import Limits
 from audiences.destinations import Directory
 from audiences.sources import local_files
 from audiences.watch import bytes_on_disk
-from sandbox.audience import Recipe, users
 
 KINDS = ("lines", "rows", "csv", "parquet")
 
@@ -44,6 +43,9 @@ class Measured(msgspec.Struct, frozen=True):
 
 def audience(folder: Path, count_: int, kind: str) -> Path:
     """A file of so many users."""
+    # The process that is measured has no use for it.
+    from sandbox.audience import Recipe, users
+
     path = folder / f"{kind}-{count_}.jsonl"
     encode = msgspec.json.Encoder().encode
     if not path.exists():
