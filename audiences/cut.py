@@ -246,7 +246,7 @@ class _Cutting:
             return
         for some in _users(path):
             left_out: list[CutUser] = []
-            staying: list[list[tuple[int, int, str]]] = [[] for _ in order.windows]
+            staying: list[list[tuple[int, int, bytes]]] = [[] for _ in order.windows]
             counted: list[PreparedUser] = []
             for user, line in some:
                 reason = reason_of(user, order.rules)
@@ -355,7 +355,7 @@ def _lines(path: Path) -> Iterator[list[bytes]]:
             yield lines
 
 
-def _users(path: Path) -> Iterator[list[tuple[PreparedUser, str]]]:
+def _users(path: Path) -> Iterator[list[tuple[PreparedUser, bytes]]]:
     """The users of a prepared part, each with its line."""
     for lines in _lines(path):
-        yield [(_decoded(line), line.decode().removesuffix("\n")) for line in lines]
+        yield [(_decoded(line), line.removesuffix(b"\n")) for line in lines]

@@ -15,7 +15,7 @@ from audiences.prepared_lines import order_of_id
 from notifier.model.user_rows import BATCH_SIZE
 
 assert MAX_USERS_IN_PART % BATCH_SIZE == 0
-_User = TypeVar("_User", tuple[int, int, str], tuple[bytes, int, bytes])
+_User = TypeVar("_User", tuple[int, int, bytes], tuple[bytes, int, bytes])
 
 
 class WrittenPart(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class WrittenPart(msgspec.Struct, frozen=True):
 
 
 def written_parts(
-    users: Iterable[list[tuple[int, int, str]]],
+    users: Iterable[list[tuple[int, int, bytes]]],
     directory: Path,
     max_users: int = MAX_USERS_IN_PART,
     on_progress: Callable[[int], object] = lambda _: None,
@@ -69,10 +69,10 @@ class PartWriter:
         """How many were written, those before the first part included."""
         return self._part.first_record + self._part.users
 
-    def write(self, users: list[tuple[int, int, str]]) -> Iterator[WrittenPart]:
+    def write(self, users: list[tuple[int, int, bytes]]) -> Iterator[WrittenPart]:
         """Write some users: hash, number of devices, JSON text. Raises AudienceFault where the disk is full."""
         for taken in self._by_parts(users):
-            text = ("\n".join([line for _, _, line in taken]) + "\n").encode()
+            text = b"\n".join([line for _, _, line in taken]) + b"\n"
             yield from self._write(_Some(text, taken, partial(_hash_in, taken)))
 
     def write_lines(self, users: list[tuple[bytes, int, bytes]]) -> Iterator[WrittenPart]:
@@ -113,7 +113,7 @@ class _Some(NamedTuple):
     hash_of: Callable[[int], int]
 
 
-def _hash_in(users: Sequence[tuple[int, int, str]], n: int) -> int:
+def _hash_in(users: Sequence[tuple[int, int, bytes]], n: int) -> int:
     return users[n][0]
 
 

@@ -41,7 +41,7 @@ def prepared(shelf: Shelf, folder: Path, users: int) -> tuple[PreparedPart, ...]
     ids = sorted((PreparedUser(f"user-{n}", ()).hash, f"user-{n}") for n in range(users))
     lines = [
         (hash_, 1, json.dumps({"user_id": one, "devices": [{"platform": "ios", "token": f"{hash_:064x}"}],
-                               "locale": "de", "attributes": {"first_name": "Ann"}}, separators=(",", ":")))
+                               "locale": "de", "attributes": {"first_name": "Ann"}}, separators=(",", ":")).encode())
         for hash_, one in ids
     ]  # fmt: skip
     found = []
