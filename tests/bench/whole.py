@@ -57,6 +57,8 @@ class Figures(msgspec.Struct):
     imports_rss_mb: float
     hops: int
     why_not: str = ""
+    threads_us: dict[str, float] = {}
+    """By thread, imports included."""
     dearest_us: float = 0.0
     """Of the runs of which this is the cheapest."""
 
@@ -162,6 +164,7 @@ class Bench:
             imports_cpu_s=raw["imports_cpu_s"],
             imports_rss_mb=raw["imports_rss_mb"],
             hops=len(raw["hops"]),
+            threads_us={name: cpu_s / requests * 1e6 for name, cpu_s in raw["threads_cpu_s"].items()},
             why_not=why_not,
         )
 
@@ -218,6 +221,7 @@ def main() -> None:
     parser.add_argument("--placeholders", action="store_true")
     parser.add_argument("--late", action="store_true", help="answers take as long as gateways take")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of the worker's environment")
+    parser.add_argument("--threads", action="store_true", help="CPU us/push by thread, start and imports included")
     parser.add_argument("--wrapper", default="", help="a command put before the worker's, such as a profiler")
     arguments = parser.parse_args()
     more = dict(pair.split("=", 1) for pair in arguments.set)
@@ -234,6 +238,9 @@ def main() -> None:
                 f"({took_s:.0f} s in all)",
                 flush=True,
             )
+            if arguments.threads:
+                by_thread = sorted(figures.threads_us.items(), key=lambda item: -item[1])
+                print("  ".join(f"{name} {us:.1f}" for name, us in by_thread), flush=True)
 
 
 if __name__ == "__main__":

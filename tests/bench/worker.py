@@ -7,16 +7,22 @@ threads; `imports` is what `import notifier.app` took. Several events are worked
 warm process. `first_push_cpu_s` is from the event to the first request that is given to the transport.
 """
 
+import atexit
 import json
 import os
 import resource
+import signal
 import sys
+import threading
 import time
 import uuid
+from collections import Counter
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 TIMEOUT_S = 900.0
+SAMPLE_EVERY_S = 0.002
 
 
 class Context:
@@ -52,6 +58,8 @@ def main() -> None:
         Http2Transport.submit = submit  # type: ignore[method-assign]
         submit(self, request)
 
+    if profile := os.environ.get("BENCH_PROFILE"):
+        _sample(profile)
     for argument in sys.argv[1:]:
         event: dict[str, Any] = json.loads(argument)
         while True:
@@ -75,9 +83,47 @@ def main() -> None:
         "peak_rss_mb": _peak_rss_mb(),
         "cpu_s": sum(hop["cpu_s"] for hop in hops),
         "wall_s": sum(hop["wall_s"] for hop in hops),
+        "threads_cpu_s": _threads_cpu_s(),
         "hops": hops,
     }
     print("FIGURES " + json.dumps(figures), flush=True)
+
+
+def _threads_cpu_s() -> dict[str, float]:
+    """CPU by thread, those of one pool together; what has ended already is missing."""
+    used: Counter[str] = Counter()
+    for thread in threading.enumerate():
+        nanoseconds = int(Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()[0])
+        used[thread.name.rstrip("0123456789").rstrip("_")] += nanoseconds
+    return {name: nanoseconds / 1e9 for name, nanoseconds in used.most_common()}
+
+
+def _sample(path: str) -> None:
+    """Write where the main thread's CPU goes to `path`: a stack a line with its microseconds, as flame graphs take it.
+
+    A timer of the process's CPU fires while another thread works, too: each sample weighs what this thread used since
+    the last one.
+    """
+    stacks: Counter[str] = Counter()
+    last_ns = time.thread_time_ns()
+
+    def take(_number: int, frame: FrameType | None) -> None:
+        nonlocal last_ns
+        stack = []
+        while frame is not None:
+            stack.append(f"{frame.f_code.co_qualname}:{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+            frame = frame.f_back
+        now_ns = time.thread_time_ns()
+        stacks[";".join(reversed(stack))] += now_ns - last_ns
+        last_ns = time.thread_time_ns()
+
+    def write() -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        Path(path).write_text("".join(f"{stack} {ns // 1000}\n" for stack, ns in stacks.items()))
+
+    atexit.register(write)
+    signal.signal(signal.SIGPROF, take)
+    signal.setitimer(signal.ITIMER_PROF, SAMPLE_EVERY_S, SAMPLE_EVERY_S)
 
 
 def _peak_rss_mb() -> float:
