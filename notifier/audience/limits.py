@@ -89,7 +89,8 @@ def without_lone_surrogates(text: bytes) -> bytes:
 
     ijson's C backend turns a lone high surrogate into a question mark, and a lone low one crashes the process.
     """
-    if b"\\ud" not in text and b"\\uD" not in text:
+    # One character is found ten times faster than three, and most texts have no escape at all.
+    if b"\\" not in text or (b"\\ud" not in text and b"\\uD" not in text):
         return text
     # If every half has its other half, nothing has to be replaced. Counting is faster than the replacement below.
     if len(_HIGH.findall(text)) == len(_PAIR.findall(text)) == len(_LOW.findall(text)):

@@ -32,6 +32,7 @@ from notifier.model.run import Source
 from notifier.model.runtime import Clock
 from notifier.sending.batch import BATCH_SIZE
 from notifier.sending.results import Results
+from notifier.stores.direct_put import DirectPut
 from notifier.stores.ledger import DynamoLedger
 from notifier.stores.s3_results import S3Results
 
@@ -152,7 +153,7 @@ def aws_process(settings: Settings) -> Process:
         ledger=DynamoLedger(
             session.client("dynamodb", config=_patience(config, 2, 4, tries=3)), settings.table, clock.now
         ),
-        results=S3Results(s3, settings.bucket),
+        results=S3Results(s3, settings.bucket, direct=DirectPut(s3, settings.bucket, session.get_credentials())),
         library=S3Library(
             audience_s3,
             cache,

@@ -103,7 +103,8 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 def timestamp(now_s: float) -> str:
     """UTC as `YYYY-MM-DD HH:MM:SS.mmm`, which BigQuery, Athena and DuckDB read as a timestamp."""
-    return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    # Without the offset, `+00:00`. `strftime` would take four times as long.
+    return datetime.fromtimestamp(now_s, UTC).isoformat(" ", "milliseconds")[:-6]
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

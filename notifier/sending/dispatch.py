@@ -188,6 +188,8 @@ class Dispatch:
                 continue
             permits = endpoint.permits(self._transport.room(endpoint.name), self._clock.monotonic())
             started = 0
+            if permits > 0:
+                endpoint.note_requests()
             # A push may end without a request (too large, a rehearsal): that uses no permit.
             while queue and started < permits:
                 if self._start(queue.popleft(), endpoint, now_s):
@@ -202,7 +204,6 @@ class Dispatch:
                 push.batch.account.dry += 1
             self._pushes.end(push, request, None)
             return False
-        endpoint.note_request()
         push.attempts += 1
         # Kept over all rounds: the time to live runs from the first request.
         if push.asked_at == 0.0:

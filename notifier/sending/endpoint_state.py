@@ -80,8 +80,8 @@ class EndpointState:
         self._is_renewing = False
         return True
 
-    def note_request(self) -> None:
-        """A request is made with the credentials as they are."""
+    def note_requests(self) -> None:
+        """Requests may be made now, with the credentials as they are."""
         if self._first_generation is None:
             self._first_generation = self.carrier.generation
 

@@ -52,8 +52,9 @@ class OpenPushes:
         self._look_aside_at = 0.0
         self._tick = count()
         """Breaks ties between equal due times: a push cannot be compared."""
+        self._now_s = 0.0
         self._at = ""
-        """The time of this step, as rows have it."""
+        """The time of this step, and the same as rows have it: empty until a push of this step ends."""
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ class OpenPushes:
 
     def wake(self, now_s: float) -> None:
         """Queue those whose time has come. Called once a step, before anything is asked or answered."""
-        self._at = timestamp(now_s)
+        self._now_s, self._at = now_s, ""
         self._queue_due(self._aside, now_s)
         if self._aside:  # rarely
             self._defer_aside(now_s)
@@ -147,7 +148,9 @@ class OpenPushes:
         outcome = outcome or _outcome_of(verdict.disposition)
         if verdict.disposition is Disposition.DROP_TOKEN:
             push.batch.record_dead_token(push, verdict.reason or "unknown", verdict.since_ms)
-        push.batch.record_outcome(push, outcome, verdict.reason, self._at, status, verdict.message_id)
+        # Made at the first outcome of a step: most steps of a run with slow answers have none.
+        at = self._at = self._at or timestamp(self._now_s)
+        push.batch.record_outcome(push, outcome, verdict.reason, at, status, verdict.message_id)
         self.count -= 1
 
     def reject(self, refusals: Iterable[Refusal]) -> None:

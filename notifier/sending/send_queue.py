@@ -83,10 +83,11 @@ class SendQueue:
     def _send_from(self, batch: Batch, limit: int) -> int:
         """Send up to `limit` devices of a batch. Those of the control group are held, and counted like the others."""
         waiting, enqueue, sent = batch.waiting, self._dispatch.enqueue, 0
-        at = timestamp(self._clock.now())
+        at = ""
         while waiting and sent < limit:
             push = waiting.popleft()
             if push.arm == CONTROL:
+                at = at or timestamp(self._clock.now())
                 batch.hold(push, at)
             else:
                 enqueue(push)

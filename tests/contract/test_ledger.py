@@ -34,6 +34,7 @@ from notifier.model.run import (
 )
 from notifier.model.speed import EndpointSpeed, Speed
 from notifier.stores.ledger import DynamoLedger
+from notifier.stores.ledger.holds import HOLD_EVERY_S
 from notifier.stores.ledger.runs import MAX_NAMED_OBJECTS
 from tests.contract.moto_stores import Time, client_of, lost_answer, make_table, new_name, server_for
 
@@ -143,7 +144,7 @@ class AllAtOnce:
 
 
 class TestHold:
-    """One item holds everything: it is read with each write of a worker, and before each claim."""
+    """One item holds everything: it is read with a worker's writes, at most once a second, and before each claim."""
 
     def test_no_lane_is_claimed(self, ledger: Any, time: Time) -> None:
         """The lane stays as it is, and says who holds the stack, since when and why; released, it can be claimed."""
@@ -170,6 +171,18 @@ class TestHold:
         assert "wrong prices" in lane.held
         ledger.release_hold("ann")
         assert ledger.renew(lane).held == ""
+
+    def test_another_function_holds(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:
+        """A worker learns of it a second after its last look, however often it writes; also with its clock set back."""
+        lane = dynamo.renew(claim(dynamo, time))
+        control = DynamoLedger(dynamodb, table, time)
+        control.set_hold("ann", "wrong prices")
+        assert dynamo.renew(lane).held == ""
+        time.s += HOLD_EVERY_S
+        assert "wrong prices" in dynamo.renew(lane).held
+        control.release_hold("ann")
+        time.s -= 0.1
+        assert dynamo.renew(lane).held == ""
 
     def test_a_cancelled_lane_is_claimed(self, ledger: Any, time: Time) -> None:
         """It sends nothing, and its run can be closed."""

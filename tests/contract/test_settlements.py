@@ -6,13 +6,16 @@ import importlib.util
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from notifier.content.render import RenderedTexts
@@ -22,12 +25,13 @@ from notifier.model.outcome import Outcome
 from notifier.model.recipient import Device, Platform
 from notifier.model.store_error import StoreRefused
 from notifier.sending.batch import Batch, Push
+from notifier.stores.direct_put import MOST_FAILURES, DirectPut
 from notifier.stores.s3_results import S3Results
 from reporting.rows import count_lines, read_rows
-from tests.contract.moto_stores import client_of, lost_answer, new_name, server_for
+from tests.contract.moto_stores import KEYS, client_of, lost_answer, new_name, server_for
 
 TWIN = "tests.twins.settlements"
-KINDS = ("s3", "memory") if importlib.util.find_spec(TWIN) else ("s3",)
+KINDS = ("s3", "s3-direct", "memory") if importlib.util.find_spec(TWIN) else ("s3", "s3-direct")
 AT = "2026-11-21 09:00:00.000"
 TOKEN = "a-token-that-nobody-may-see"
 
@@ -54,7 +58,13 @@ def results(request: pytest.FixtureRequest) -> Any:
     """Each implementation in turn, empty."""
     if request.param == "memory":
         return importlib.import_module(TWIN).MemoryResults()
-    return S3Results(request.getfixturevalue("s3"), request.getfixturevalue("bucket"))
+    client, name = request.getfixturevalue("s3"), request.getfixturevalue("bucket")
+    return S3Results(client, name, direct=direct_put(client, name) if request.param == "s3-direct" else None)
+
+
+def direct_put(client: Any, bucket: str) -> DirectPut:
+    """As composition makes it."""
+    return DirectPut(client, bucket, Credentials(KEYS["aws_access_key_id"], KEYS["aws_secret_access_key"]))
 
 
 @pytest.fixture
@@ -300,6 +310,73 @@ class TestLostAnswers:
         with lost_answer(s3, "s3.PutObject") as lost:
             in_s3.put_state("r1", "campaign", {"n": 1})
         assert (lost(), in_s3.get_state("r1", "campaign")) == (1, b'{"n":1}')
+
+
+class TestDirectPut:
+    """Rows are put by one request of our own. What that does not put, the client puts."""
+
+    @pytest.fixture
+    def puts(self, s3: Any, bucket: str) -> Iterator[list[str]]:
+        """The keys that the client itself put."""
+        keys: list[str] = []
+
+        def note(params: dict[str, Any], **_: Any) -> None:
+            keys.append(params["url_path"])
+
+        s3.meta.events.register("before-call.s3.PutObject", note)
+        yield keys
+        s3.meta.events.unregister("before-call.s3.PutObject", note)
+
+    def test_the_object_is_the_same(self, s3: Any, bucket: str, puts: list[str]) -> None:
+        """Body and metadata are those that the client writes, under a key whose characters are escaped in the URL."""
+        key = "rows/run_id=r1/ü +~%.json.gz"
+        assert direct_put(s3, bucket).put(key, b"rows", {"epoch": "1", "account": '{"u":1}'}, only_new=True)
+        found = s3.get_object(Bucket=bucket, Key=key)
+        assert (found["Body"].read(), found["Metadata"]) == (b"rows", {"epoch": "1", "account": '{"u":1}'})
+        assert puts == []
+
+    def test_only_new(self, s3: Any, bucket: str) -> None:
+        """An object that is there stays, and such answers do not end this way of putting."""
+        put = direct_put(s3, bucket)
+        assert put.put("rows/a", b"first", {}, only_new=True)
+        assert [put.put("rows/a", b"second", {}, only_new=True) for _ in range(2 * MOST_FAILURES)].count(True) == 0
+        assert s3.get_object(Bucket=bucket, Key="rows/a")["Body"].read() == b"first"
+        assert put.put("rows/a", b"third", {}, only_new=False)
+
+    def test_the_request_is_signed(self, s3: Any, bucket: str) -> None:
+        """By version 4, over the body's hash and every header that we set."""
+        credentials = Credentials("AKID", "secret", "session")
+        request = DirectPut(s3, bucket, credentials)._signed("rows/a", b"rows", {"epoch": "1"}, only_new=True)
+        wanted = r"Credential=AKID/\d{8}/eu-west-1/s3/aws4_request, SignedHeaders=([^,]+)"
+        named = re.search(wanted, str(request.headers["Authorization"]))
+        assert named is not None
+        signed = set(named[1].split(";"))
+        assert signed >= {"host", "if-none-match", "x-amz-content-sha256", "x-amz-meta-epoch", "x-amz-security-token"}
+        assert request.headers["X-Amz-Content-SHA256"] == sha256(b"rows").hexdigest()
+
+    def test_the_client_puts_what_is_not_put(self, s3: Any, bucket: str, puts: list[str]) -> None:
+        """No answer, or a refusal: the client asks. After three in a row it alone is asked."""
+        nowhere = DirectPut(s3, "no-such-bucket", Credentials("k", "s"))
+        results = S3Results(s3, bucket, direct=nowhere)
+        for number in range(MOST_FAILURES + 1):
+            assert results.settle(batch_of(number, outcomes="a"), 1).ours
+        assert len(puts) == MOST_FAILURES + 1
+        assert not nowhere.put("rows/a", b"", {}, only_new=False)
+
+    def test_an_answer_that_was_lost(self, s3: Any, bucket: str, puts: list[str]) -> None:
+        """The rows are there, and the client's conditional request is refused: the batch is settled, by us."""
+
+        class Lossy(DirectPut):
+            """S3 does it, and nobody hears of it."""
+
+            def put(self, *arguments: Any, **named: Any) -> bool:
+                super().put(*arguments, **named)
+                return False
+
+        lossy = Lossy(s3, bucket, Credentials(KEYS["aws_access_key_id"], KEYS["aws_secret_access_key"]))
+        batch = batch_of(outcomes="ah")
+        settled = S3Results(s3, bucket, direct=lossy).settle(batch, 1)
+        assert (settled.ours, settled.account, len(puts)) == (True, batch.account, 1)
 
 
 class TestConflicts:

@@ -7,6 +7,7 @@ differs from push to push is inserted by `payload.Splice`.
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -107,8 +108,9 @@ def part_bytes(message: Message, label: Label) -> Iterator[tuple[str, int]]:
     yield "apns.payload", len(encoded(request["apns"].get("payload", {})))
 
 
+@cache
 def path(project_id: str) -> str:
-    """The request's path for a project."""
+    """The request's path for a project: one text for all requests, so that the transport need not compare it."""
     return f"/v1/projects/{project_id}/messages:send"
 
 

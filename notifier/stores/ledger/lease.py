@@ -22,7 +22,7 @@ from notifier.model.run import (
     UnfinishedClaim,
 )
 from notifier.model.span import Span
-from notifier.stores.ledger.holds import Holds
+from notifier.stores.ledger.holds import HOLD_EVERY_S, HoldRead, Holds
 from notifier.stores.ledger.items import as_json, due_partition, lane_of, text_in
 
 MAX_REASON = 2_000
@@ -190,11 +190,15 @@ class Leases(Holds):
         return self.advance(found, after)
 
     def _with_hold(self, lane: Lane) -> Lane:
-        """The lane with the hold of the stack: read with each write, as an operator's command is.
+        """The lane with the hold of the stack, as it was `HOLD_EVERY_S` ago at most.
 
         Where it cannot be read the write counts as failed, and is tried again: not knowing is no reason to send.
         """
-        hold = self.read_hold()
+        now_s = self._now()
+        # Also when the clock was set back: then it is not known how old the last reading is.
+        if self._hold_read is None or not 0 <= now_s - self._hold_read.at_s < HOLD_EVERY_S:
+            self._hold_read = HoldRead(now_s, self.read_hold())
+        hold = self._hold_read.hold
         return lane if hold is None else msgspec.structs.replace(lane, held=hold.words)
 
     def _extended_lease(self, lane: Lane) -> Update:
