@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,25 @@ class Process:
         return lambda _: True
 
 
+class ClientOnUse:
+    """A client of AWS that is made when it is first used: each costs 10 to 20 ms, which no first push should wait for.
+
+    For the main thread only: boto3's sessions are not thread-safe.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
 def aws_process(settings: Settings) -> Process:
-    """The process as Lambda runs it. Makes the clients; calls nothing."""
+    """The process as Lambda runs it. Makes the clients that every run needs; calls nothing."""
     clock, session = SystemClock(), boto3.Session()
     config = Config(
         # Patient, because a thread waits and not the loop. Clients whose calls are waited for have less below.
@@ -141,6 +158,7 @@ def aws_process(settings: Settings) -> Process:
     s3 = session.client("s3", config=config)
     # The audience itself asks for a stalled range again, six times: botocore's patience would only add to it.
     audience_s3 = session.client("s3", config=_patience(config, 5, 5, tries=2))
+    lambda_ = ClientOnUse(partial(session.client, "lambda", config=config))
     cache = FileCache(Path(settings.cache_dir), settings.cache_max_mb * 1_000_000)
     return Process(
         settings=settings,
@@ -161,14 +179,12 @@ def aws_process(settings: Settings) -> Process:
             Suppression(audience_s3, settings.bucket, settings.suppression_prefix, cache),
             partial(role_of, session),
         ),
-        continuation=LambdaContinuation(session.client("lambda", config=config), settings.worker_function),
-        audiences=AudienceCall(
-            session.client("lambda", config=config), settings.audience_function, settings.worker_function
-        ),
-        announcer=EventBridgeAnnouncer(session.client("events", config=config)),
+        continuation=LambdaContinuation(lambda_, settings.worker_function),
+        audiences=AudienceCall(lambda_, settings.audience_function, settings.worker_function),
+        announcer=EventBridgeAnnouncer(ClientOnUse(partial(session.client, "events", config=config))),
         keys=gateway_keys(settings, session.client("secretsmanager", config=_patience(config, 3, 5, tries=2)), clock),
         s3=s3,
-        lambda_=session.client("lambda", config=config),
+        lambda_=lambda_,
     )
 
 
