@@ -18,7 +18,7 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 TIMEOUT_S = 900.0
@@ -104,26 +104,31 @@ def _sample(path: str) -> None:
     A timer of the process's CPU fires while another thread works, too: each sample weighs what this thread used since
     the last one.
     """
-    stacks: Counter[str] = Counter()
+    stacks: Counter[tuple[tuple[CodeType, int], ...]] = Counter()
     last_ns = time.thread_time_ns()
 
     def take(_number: int, frame: FrameType | None) -> None:
         nonlocal last_ns
         stack = []
         while frame is not None:
-            stack.append(f"{frame.f_code.co_qualname}:{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+            stack.append((frame.f_code, frame.f_lineno))
             frame = frame.f_back
         now_ns = time.thread_time_ns()
-        stacks[";".join(reversed(stack))] += now_ns - last_ns
+        stacks[tuple(reversed(stack))] += now_ns - last_ns
         last_ns = time.thread_time_ns()
 
     def write() -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        Path(path).write_text("".join(f"{stack} {ns // 1000}\n" for stack, ns in stacks.items()))
+        Path(path).write_text("".join(f"{';'.join(map(_named, stack))} {ns // 1000}\n" for stack, ns in stacks.items()))
 
     atexit.register(write)
     signal.signal(signal.SIGPROF, take)
     signal.setitimer(signal.ITIMER_PROF, SAMPLE_EVERY_S, SAMPLE_EVERY_S)
+
+
+def _named(place: tuple[CodeType, int]) -> str:
+    code, line = place
+    return f"{code.co_qualname}:{Path(code.co_filename).name}:{line}"
 
 
 def _peak_rss_mb() -> float:

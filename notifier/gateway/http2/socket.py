@@ -10,6 +10,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import certifi
@@ -25,10 +26,13 @@ READS = 64
 ALPN = "h2"
 
 
+@cache
 def tls_context(ca_file: str = "", *, alpn: str = ALPN) -> ssl.SSLContext:
     """Verify servers against the system's authorities (certifi's where it has none) and those of `ca_file` (PEM).
 
     TLS 1.2 and up. Raises OSError where `ca_file` cannot be read or holds no certificate.
+
+    One for the process: reading the system's authorities takes 50 ms, at the check of the settings and at each hop.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
