@@ -15,7 +15,7 @@ PING_AFTER_S = 5.0
 PING_PATIENCE_S = 5.0
 """And so long no sign: the connection is dead."""
 WRITE_BYTES = 4 * RECORD_BYTES
-"""Of one system call: about 150 requests. With a call for each record a request cost 2 us more (tests.bench.http2 sink).
+"""Of one system call: about 150 requests. A call for each record costs 2 us a request more (tests.bench.http2 sink).
 More would count as sent, and so perhaps as processed, before the socket has taken it."""
 STALE_S = 30.0
 """A connection without a stream and without a byte for so long carries a request only after a sign of life."""
