@@ -82,7 +82,7 @@ class App:
             or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
         )
         self.authenticator = Authenticator(access, secret, settings.requesters, settings.approvers)
-        self._pages = Pages()
+        self._pages = Pages(settings.cap_defaults)
         audiences = Audiences(
             table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
         )

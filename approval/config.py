@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from approval.request import Limits
+from notifier.model.caps import NO_DEFAULTS, CapDefaults, read_defaults
 
 
 class BadSettings(ValueError):
@@ -30,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True):
     log_level: str = "INFO"
     stack: str = "notifier"
     schedule_function: str = ""
+    cap_defaults: CapDefaults = NO_DEFAULTS
 
 
 _NAMES = {
@@ -64,6 +66,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     mode = environment.get("MODE", "rehearse")
     if mode not in ("rehearse", "live"):
         faults.append("MODE: rehearse or live")
+    cap_defaults = NO_DEFAULTS
+    try:
+        cap_defaults = read_defaults(environment)
+    except ValueError as error:
+        faults.append(str(error))
     if faults:
         raise BadSettings("; ".join(faults))
     return Settings(
@@ -77,6 +84,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         log_level=environment.get("LOG_LEVEL", "INFO"),
         stack=environment.get("STACK", "notifier"),
         schedule_function=environment.get("SCHEDULE_FUNCTION", ""),
+        cap_defaults=cap_defaults,
     )
 
 

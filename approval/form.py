@@ -84,6 +84,8 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     per_second: str = ""
     approvers: str = ""
     legal: str = ""
+    essential: str = ""
+    caps: str = ""
 
 
 def names_in(form: Form) -> tuple[str, ...]:
@@ -139,6 +141,8 @@ _PLAIN = (
     "per_second",
     "approvers",
     "legal",
+    "essential",
+    "caps",
 )
 
 

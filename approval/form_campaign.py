@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import msgspec
+
 from approval.arm_names import arm_name
 from approval.form import MAX_DIGITS, TEXTS, Faults, Form, Texts, VariantForm, flat
 from approval.zones import zone_of
@@ -18,6 +20,7 @@ from notifier.content.template import BadTemplate
 from notifier.content.template_faults import template_faults
 from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.model.caps import read_default_caps
 
 _NAMES = {"title": "title", "body": "text", "image_url": "image", "deep_link": "link"}
 
@@ -69,7 +72,7 @@ def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
     message: dict[str, Any] = _given(form)
     if translations := _translations(form, faults):
         message["translations"] = translations
-    decoded: dict[str, Any] = {"id": form.name, "message": message} | ({"legal": True} if form.legal else {})
+    decoded: dict[str, Any] = {"id": form.name, "message": message} | _whom(form, faults)
     if form.experiment:
         decoded["experiment"] = form.experiment
     if form.variants:
@@ -87,6 +90,21 @@ def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
     if not form.name:
         faults["name"] = "Give the campaign a name."
     return decoded
+
+
+def _whom(form: Form, faults: Faults) -> dict[str, Any]:
+    """What lets more users, or fewer, get it than other campaigns."""
+    ticked = {name: True for name in ("legal", "essential") if getattr(form, name)}
+    return ticked | ({"caps": _caps(form.caps, faults)} if form.caps else {})
+
+
+def _caps(text: str, faults: Faults) -> list[dict[str, Any]]:
+    try:
+        found = read_default_caps("".join(text.split()))
+    except ValueError:
+        faults["caps"] = "Write each as marketing:3/7: at most 3 of the group marketing in 7 days. Days are 30 at most."
+        return []
+    return [msgspec.to_builtins(cap) for cap in found]
 
 
 def _translations(form: Form, faults: Faults) -> dict[str, dict[str, str]]:
@@ -175,6 +193,8 @@ def field_of(path: str, form: Form) -> str:
         "message": "title",
         "variants": "control_percent",
     }
+    if path.startswith("caps"):
+        return "caps"
     if path in direct:
         return direct[path]
     # The rest are texts, in a variant or not, in a translation or not: the form's paths have the same order of names.

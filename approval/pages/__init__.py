@@ -1,6 +1,7 @@
 """The pages: Jinja2 templates, one stylesheet, one small script."""
 
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from approval.request import Step
 from approval.request import in_words as state_in_words
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import CONTROL, DEFAULT_ARM
+from notifier.model.caps import NO_DEFAULTS, CapDefaults, in_red
 from notifier.model.stored_query import Parameter
 
 _FOLDER = Path(__file__).parent
@@ -23,9 +25,13 @@ STATIC = {"style.css": "text/css; charset=utf-8", "script.js": "text/javascript;
 
 
 class Pages:
-    """Renders templates. Everything that is put into HTML is escaped."""
+    """Renders templates. Everything that is put into HTML is escaped.
 
-    def __init__(self) -> None:
+    Args:
+        cap_defaults: the stack's caps: approvers see what is looser.
+    """
+
+    def __init__(self, cap_defaults: CapDefaults = NO_DEFAULTS) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(_FOLDER),
             # Mails as text must not be escaped: their templates end with .txt.
@@ -52,6 +58,7 @@ class Pages:
             "places": places,
             "choices": choices,
             "default_words": default_words,
+            "in_red": partial(in_red, defaults=cap_defaults),
         }
         self.files = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in STATIC}
         # A hash of the content in the address: files may be cached for ever, and a new release is loaded at once.

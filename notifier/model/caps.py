@@ -110,6 +110,14 @@ def loosened(campaign: "Campaign", defaults: CapDefaults) -> tuple[str, ...]:
     )
 
 
+def in_red(campaign: "Campaign", defaults: CapDefaults) -> tuple[str, ...]:
+    """What approvers must not overlook of whom the campaign reaches, and how often; in sentences."""
+    essential = ("It is marked as essential: users of the holdout get it too, and it counts for no cap.",)
+    looser = (found.partition(": ")[2] for found in loosened(campaign, defaults))
+    sentences = (f"{words[0].upper()}{words[1:]}." for words in looser)
+    return (*(essential if campaign.essential else ()), *sentences)
+
+
 def _field_that_loosens(campaign: "Campaign", cap: Cap) -> str:
     if campaign.essential:
         return "essential"

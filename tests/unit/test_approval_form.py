@@ -18,6 +18,9 @@ from approval.form import (
     without,
 )
 from approval.form_campaign import gateway_faults, read_campaign_of
+from approval.pages import Pages
+from notifier.model.campaign import read_campaign
+from notifier.model.caps import Cap, CapDefaults
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 
@@ -164,6 +167,34 @@ def test_what_the_gateways_would_refuse_is_told_at_its_field() -> None:
     [(field, fault)] = gateway_faults(pictured, campaign).items()
     assert field == "languages.0.locale"
     assert fault.startswith("4,232 bytes for FCM")
+
+
+def test_essential_campaigns_and_caps() -> None:
+    """As they are ticked and typed; what is no cap is named at its field, and so is what cannot be both."""
+    form = typed(name="c", title="Hi", caps="marketing:3/7, marketing:1/1")
+    campaign, faults = read_campaign_of(form, NOW)
+    assert campaign is not None
+    assert (campaign.caps, campaign.essential) == ((Cap("marketing", 3, 7), Cap("marketing", 1, 1)), False)
+    assert read_form({name: [value] for name, value in flat(form)}).caps == form.caps
+    campaign, _ = read_campaign_of(typed(name="c", title="Hi", essential="yes"), NOW)
+    assert campaign is not None
+    assert campaign.essential
+    for wrong in ({"caps": "3 a week"}, {"caps": "marketing:1/7", "essential": "yes"}, {"caps": "news:1/7"}):
+        campaign, faults = read_campaign_of(typed(name="c", title="Hi", **wrong), NOW)
+        assert campaign is None
+        assert list(faults) == ["caps"]
+
+
+def test_what_approvers_see_in_red() -> None:
+    """An essential campaign, and each of the stack's caps that the campaign is looser than."""
+    pages = Pages(CapDefaults((Cap("marketing", 3, 7),), "Europe/London"))
+    show = pages._environment.from_string("{% for one in campaign|in_red %}{{ one }}|{% endfor %}").render
+    plain = {"id": "c", "message": {"title": "t"}}
+    looser = "Users may get more than 3 of marketing in 7 days, which DefaultCaps allows.|"
+    assert show(campaign=read_campaign(plain)) == ""
+    assert show(campaign=read_campaign(plain | {"caps": [{"group": "marketing", "most": 4, "days": 7}]})) == looser
+    essential = "It is marked as essential: users of the holdout get it too, and it counts for no cap.|"
+    assert show(campaign=read_campaign(plain | {"essential": True})) == essential + looser
 
 
 def test_what_the_law_obliges_to_send() -> None:
