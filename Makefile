@@ -175,7 +175,10 @@ build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
 
 build-ScheduleFunction: .aws-sam/deps/schedules-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/schedules-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier schedules)
-	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/schedules")
+	@# Of the reports, what a winner is decided by.
+	@mkdir -p "$(ARTIFACTS_DIR)/reporting" && cp reporting/__init__.py reporting/chi_squared.py "$(ARTIFACTS_DIR)/reporting/"
+	@cp -R reporting/statistics "$(ARTIFACTS_DIR)/reporting/" && rm -rf "$(ARTIFACTS_DIR)/reporting/statistics/__pycache__"
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/schedules" "$(ARTIFACTS_DIR)/reporting")
 
 # SAM in an environment of its own: it pins libraries that the product ships in newer versions.
 SAM_VERSION := 1.170.0

@@ -44,6 +44,37 @@ class Outcome(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
+class WinnerSeen(msgspec.Struct, frozen=True):
+    """The decision on a test's winner, as people see it. `figures` are users and conversions by arm, as it saw them.
+
+    `arm` is what goes to the remainder: `control` is nothing, and "" that nothing is decided.
+    """
+
+    state: str
+    arm: str = ""
+    how: str = ""
+    words: str = ""
+    figures: Mapping[str, tuple[int, int]] = {}
+    decide_at: str | None = None
+    decide_by: str | None = None
+    decided_at: str | None = None
+    by: str = ""
+    remainder: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """One sentence, with its figures."""
+        if not self.arm:
+            when = f"; decided at {self.decide_at}" if self.decide_at and self.state == "waiting" else ""
+            why = f": {self.words}" if self.words else ""
+            return f"Winner: {'a person is to decide' if self.state == 'stopped' else 'not decided yet'}{why}{when}"
+        sent = {"control": "nothing goes to the remainder"}.get(self.arm, f"{self.arm} goes to the remainder")
+        seen = ", ".join(f"{arm} {n:,} of {users:,}" for arm, (users, n) in self.figures.items())
+        figures = f" ({seen})" if seen else ""
+        run = f" Run: {self.remainder}." if self.remainder else ""
+        return f"Winner: {sent}, {self.words}{figures}.{run}"
+
+
 def outcome_of(
     campaign: Campaign,
     counts: Mapping[str, tuple[int, int]],
@@ -109,10 +140,13 @@ def _through(outcome: Outcome) -> str:
     return f"Conversions are complete through {outcome.complete_through[:16].replace('T', ' ')} UTC."
 
 
-def section(outcome: Outcome | None) -> str:
+def section(outcome: Outcome | None, winner: WinnerSeen | None = None) -> str:
     """The part of the page; nothing for a campaign without a goal."""
-    if outcome is None:
-        return ""
+    decided = f'<section class="winner"><p><b>{escape(winner.in_words)}</b></p></section>' if winner else ""
+    return decided + (_goal_section(outcome) if outcome is not None else "")
+
+
+def _goal_section(outcome: Outcome) -> str:
     comparison = outcome.comparison
     notes = "".join(f'<div class="note out_of_proportion">{escape(note)}</div>' for note in outcome.notes)
     verdicts = "".join(f"<p><b>{escape(sentence(lift))}</b></p>" for lift in comparison.lifts)

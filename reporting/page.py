@@ -10,7 +10,7 @@ from notifier.model.plurals import counted
 from notifier.model.run import Control
 from notifier.model.summary import Summary
 from reporting import sql, svg
-from reporting.experiment import Outcome, section
+from reporting.experiment import Outcome, WinnerSeen, section
 from reporting.figures import ArmReport, Report
 from reporting.slowness import why_slow
 from reporting.times import duration, moment
@@ -20,8 +20,8 @@ _ARM_COLUMNS = ("arm", "share", "users assigned", "expected", "devices", "accept
 _NAMES = {sql.Dialect.BIGQUERY: "BigQuery", sql.Dialect.ATHENA: "Athena", sql.Dialect.DUCKDB: "DuckDB"}
 
 
-def page(report: Report, bucket: str, outcome: Outcome | None = None) -> str:
-    """The page as HTML. `bucket` holds the rows; `outcome` is what came of the campaign's goal."""
+def page(report: Report, bucket: str, outcome: Outcome | None = None, winner: WinnerSeen | None = None) -> str:
+    """The page as HTML. `bucket` holds the rows; `outcome` is what came of the goal, `winner` what was decided."""
     template = Template(files("reporting").joinpath("page.html").read_text(encoding="utf-8"))
     summary = report.summary
     return template.substitute(
@@ -36,7 +36,7 @@ def page(report: Report, bucket: str, outcome: Outcome | None = None) -> str:
             f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
             for name, value in _cards(report)
         ),
-        goal=section(outcome),
+        goal=section(outcome, winner),
         arms_picture=svg.arms_picture(report.arms),
         arms_table=_arms_table(report),
         ratio=report.ratio.verdict.value,

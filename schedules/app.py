@@ -6,13 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 from botocore.config import Config
 
 from notifier.hold_item import hold_item, read_hold, was_held
 from schedules.control import Control, Refused
+from schedules.decision_store import DecisionStore
+from schedules.decisions import Undecidable, Winners
 from schedules.definition import BrokenSchedule
 from schedules.documents import BucketTexts, CopyChanged, Documents
 from schedules.drops import Drops
@@ -21,40 +23,52 @@ from schedules.occurrences import Occurrences
 from schedules.overview import Overview
 from schedules.stack import Stack
 from schedules.store import ScheduleStore
+from schedules.tested import TestsOfStack
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 QUESTION = "Decision wanted"
 """The detail-type of what approvers are to decide on."""
+WINNER = "winner"
+"""The action by which a person decides the winner of a test."""
 NAMESPACE, METRIC = "Notifier", "ScheduleTrouble"
 
 
 def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
-    """One tick: what is due fires, and every open occurrence is taken a step further. Or what a person asks for.
+    """One tick: what is due fires, occurrences and winners are taken a step further. Or what a person asks for.
 
-    `{"action": "pause", "schedule": NAME, "by": WHO}`: see `schedules.control`. What cannot be done is answered with
-    `refused`, and is no error: Lambda would try it again.
+    `{"action": "pause", "schedule": NAME, "by": WHO}`: see `schedules.control`; `{"action": "winner", "run_id": RUN,
+    "arm": ARM, "by": WHO}`: see `schedules.decisions`. What cannot be done is answered with `refused`, and is no error:
+    Lambda would try it again.
     """
-    tick, control, overview, log = _parts()
+    parts = _parts()
     if not isinstance(event, Mapping) or "action" not in event:
-        return dict(tick.run())
+        return {**parts.tick.run(), **parts.winners.run()}
     try:
-        if (shown := overview.answer(event)) is not None:
+        if (shown := parts.overview.answer(event)) is not None:
             return shown
-        answer = control.carry_out(event)
+        answer = parts.winners.carry_out(event) if event["action"] == WINNER else parts.control.carry_out(event)
     except BrokenSchedule as broken:
         return {"refused": str(broken), "faults": [str(fault) for fault in broken.faults]}
-    except (Refused, CopyChanged) as refused:
+    except (Refused, Undecidable, CopyChanged) as refused:
         return {"refused": str(refused)}
     unlogged = ("action", "alarms", "text", "before")
     asked: dict[str, Any] = {name: str(value) for name, value in event.items() if name not in unlogged}
-    log(str(event["action"]), **asked)
+    parts.log(str(event["action"]), **asked)
     return answer
 
 
+class _Parts(NamedTuple):
+    tick: Tick
+    control: Control
+    overview: Overview
+    winners: Winners
+    log: "Log"
+
+
 @cache
-def _parts() -> "tuple[Tick, Control, Overview, Log]":
+def _parts() -> _Parts:
     """The parts that every invocation of a process uses."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
     session = boto3.Session()
@@ -86,7 +100,9 @@ def _parts() -> "tuple[Tick, Control, Overview, Log]":
     )  # fmt: skip
     two_above = int(os.environ.get("TWO_APPROVERS_ABOVE", "100000")) if needs_approval else None
     overview = Overview(store, documents, stack, time.time, two_above, stack.due_runs)
-    return tick, Control(store, documents, stack, time.time, held, two_above), overview, log
+    tests = TestsOfStack(dynamodb, table, s3, bucket, ask_audiences, time.time)
+    winners = Winners(DecisionStore(dynamodb, table, time.time), tests, time.time, log, held)
+    return _Parts(tick, Control(store, documents, stack, time.time, held, two_above), overview, winners, log)
 
 
 class Questions:

@@ -5,16 +5,18 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.text import Text
 
 from notifier.model.campaign import Campaign
 from notifier.model.summary import Summary, summary_of
+from operations.cli import winners
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, reports_errors
 from operations.cli.goals import goal_of
-from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json
+from operations.cli.options import AsJson, By, RunName, Stack, StackFile, Yes, console, notes, print_json, sure, who
 from reporting import sql as sql_text
-from reporting.experiment import Outcome, outcome_screen, plain_outcome
+from reporting.experiment import Outcome, WinnerSeen, outcome_screen, plain_outcome
 from reporting.figures import Report, make_report, plain_of
 from reporting.page import page
 from reporting.rows import count_lines, read_rows
@@ -40,6 +42,12 @@ def report(
     conversions: Annotated[
         str, typer.Option(help="With --sql: your table of conversions, with the columns user_id and at.")
     ] = "conversions",
+    decide: Annotated[
+        str | None,
+        typer.Option(metavar="ARM", help="Of a test with a winner: send this arm to the remainder; control: nothing."),
+    ] = None,
+    by: By = None,
+    yes: Yes = False,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
@@ -57,18 +65,29 @@ def report(
     if sql is not None:
         typer.echo(sql_text.script(sql, run_id, cloud.deployment.bucket, conversions))
         return
+    if decide is not None:
+        sure(f"Decide the winner of {run_id}: {decide}?", yes=yes)
+        winner = winners.decide(cloud, run_id, decide, who(by))
+    else:
+        winner = winners.winner_of(cloud, run_id)
     made = make(cloud, run_id)
     goal = _goal(cloud, made.summary)
     # The page and JSON may both be asked for; the table is printed where neither is.
     if html is not None:
-        html.write_text(page(made, cloud.deployment.bucket, goal), encoding="utf-8")
+        html.write_text(page(made, cloud.deployment.bucket, goal, winner), encoding="utf-8")
         notes().print(f"written: {html}", markup=False)
     if as_json:
-        print_json(plain_of(made) | ({"goal": plain_outcome(goal)} if goal else {}))
+        print_json(plain_of(made) | ({"goal": plain_outcome(goal)} if goal else {}) | _plain_winner(winner))
     elif html is None:
         console().print(screen(made))
         if goal is not None:
             console().print(outcome_screen(goal))
+        if winner is not None:
+            console().print(Text(winner.in_words, style="bold"))
+
+
+def _plain_winner(winner: WinnerSeen | None) -> dict[str, Any]:
+    return {"winner": {**msgspec.to_builtins(winner), "in_words": winner.in_words}} if winner is not None else {}
 
 
 def _goal(cloud: Cloud, summary: Summary) -> Outcome | None:

@@ -1,6 +1,7 @@
 """`schedules`: campaigns that come back: which there are, what became of their times, and what one does with them."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -244,22 +245,28 @@ def keep(name: Name, by: By = None, stack: Stack = None, stack_file: StackFile =
 def _ask(event: dict[str, Any], by: str | None, stack: str | None, stack_file: Path | None, *, as_json: bool) -> None:
     """Have the function of the schedules do something, and print its answer."""
     cloud = Cloud(find_deployment(stack, stack_file))
+    decoded = ask_function(cloud, {**event, "by": who(by)}, f"notifier schedules show {event['schedule']}")
+    if as_json:
+        print_json(decoded)
+    else:
+        console().print("  ".join(f"{name}: {value}" for name, value in decoded.items() if value), markup=False)
+
+
+def ask_function(cloud: Cloud, event: Mapping[str, Any], mend: str) -> dict[str, Any]:
+    """What the function of the schedules answers. Raises CommandError, with this advice where it refuses."""
     function = cloud.deployment.schedules
     if not function:
-        mend = "deploy this release, or set NOTIFIER_SCHEDULES to the name of its function"
-        raise CommandError(ExitCode.NOT_FOUND, "this stack has no function for schedules", mend)
-    payload = msgspec.json.encode({**event, "by": who(by)})
+        advice = "deploy this release, or set NOTIFIER_SCHEDULES to the name of its function"
+        raise CommandError(ExitCode.NOT_FOUND, "this stack has no function for schedules and winners", advice)
+    payload = msgspec.json.encode(event)
     answer = cloud.client("lambda").invoke(FunctionName=function, InvocationType="RequestResponse", Payload=payload)
     body = answer["Payload"].read()
     if answer.get("FunctionError"):
         raise CommandError(ExitCode.UNREACHABLE, f"the function failed: {body.decode()[:500]}", "look at its logs")
     decoded: dict[str, Any] = msgspec.json.decode(body)
     if "refused" in decoded:
-        raise CommandError(ExitCode.NOT_FINE, decoded["refused"], f"notifier schedules show {event['schedule']}")
-    if as_json:
-        print_json(decoded)
-    else:
-        console().print("  ".join(f"{name}: {value}" for name, value in decoded.items() if value), markup=False)
+        raise CommandError(ExitCode.NOT_FINE, decoded["refused"], mend)
+    return decoded
 
 
 def _store(cloud: Cloud) -> ScheduleStore:

@@ -22,6 +22,7 @@ from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.next_step import next_step
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json, print_line
+from operations.cli.winners import winner_of
 from reporting.page import excluded_in_words, people_in, repeats_in_words
 from reporting.slowness import why_slow
 from reporting.times import duration, moment
@@ -78,11 +79,15 @@ def status(run: RunName, stack: Stack = None, stack_file: StackFile = None, as_j
     Example: notifier status day-2-engagement-2026-11-21 --stack push
     """
     cloud = Cloud(find_deployment(stack, stack_file))
-    seen, _ = view(cloud, cloud.run_id_of(run))
+    run_id = cloud.run_id_of(run)
+    seen, _ = view(cloud, run_id)
+    winner = winner_of(cloud, run_id)
     if as_json:
-        print_json(seen)
+        print_json(seen if winner is None else {**msgspec.to_builtins(seen), "winner": winner})
     else:
         console().print(screen(seen, None))
+        if winner is not None:
+            console().print(Text(winner.in_words))
 
 
 @reports_errors

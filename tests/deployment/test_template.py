@@ -113,7 +113,7 @@ def test_resources_are_narrow() -> None:
     allowed = re.compile(
         rf"arn:\S+:s3:::\S+/({prefixes}|standing/|queries/|conversions/|schedules/|schedules/approved/"
         r"|audiences/(conversions|prepared|queried|cut)/"
-        r"|batches/schedules/|\$\{SuppressionPrefix\})\*"
+        r"|batches/(schedules|remainders)/|\$\{SuppressionPrefix\})\*"
         # SES looks at the recipient's identity too, and at a default configuration set; the sender is a condition
         r"|arn:\S+:ses:\S+:(identity|configuration-set)/\*"
         r"|\$\{WorkerFunction\.Arn\}:\*"  # a run invokes the version that it began with

@@ -1,0 +1,176 @@
+"""The tests whose winners are decided, in the rest of the stack: what was sent, what was counted, what follows.
+
+It reads what other functions own, each by what is public: the run's item and lanes, `state/`, counted conversions.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from boto3.dynamodb.conditions import Key
+from botocore.exceptions import ClientError
+
+from notifier.dynamodb import Item, Items, item_of, text_of
+from notifier.model.batch_file import PinnedObject
+from notifier.model.campaign import Campaign, Part
+from notifier.model.cursor import decode_cursor
+from notifier.model.preparation import PreparationState, Stage
+from notifier.model.run import LEDGER_VERSION, Ending, LaneState, Run, source_of, state_key
+from notifier.preparation_items import PREPARATION, conversions_id, preparation_key, preparation_of
+from schedules.decisions import Counts, TestRun
+from schedules.stack import APPROVED_S, ASKED_MS
+
+
+class _Admitted(msgspec.Struct, frozen=True):
+    """What a run began with, as far as it is needed here."""
+
+    campaign: Campaign
+    parts: tuple[PinnedObject, ...]
+    rehearse: bool = False
+
+
+class _ArmCounts(msgspec.Struct, frozen=True):
+    arm: str
+    users: int
+    conversions: int
+
+
+class _Joined(msgspec.Struct, frozen=True):
+    """Counted conversions, as far as they are needed here. `audiences.conversions` has all of it."""
+
+    arms: tuple[_ArmCounts, ...]
+    last_at: str
+    complete_through: str | None = None
+
+
+class TestsOfStack:
+    """The stack's table, bucket and audience function.
+
+    Args:
+        ask_audiences: invokes the audience function, asynchronously, for a count.
+        now: seconds since the epoch.
+    """
+
+    __test__ = False  # for pytest
+
+    def __init__(
+        self,
+        dynamodb: Any,
+        table: str,
+        s3: Any,
+        bucket: str,
+        ask_audiences: Callable[[str], object],
+        now: Callable[[], float],
+    ) -> None:
+        self._items = Items(dynamodb, table)
+        self._s3 = s3
+        self._bucket = bucket
+        self._ask = ask_audiences
+        self._now = now
+
+    def test(self, run_id: str) -> TestRun | None:
+        """The test as it was sent, and how far its run is; None where what it began with is gone."""
+        body = self._read(state_key(run_id, "campaign"))
+        run = self._items.get(item_of({"pk": f"run#{run_id}", "sk": "run"}))
+        if body is None or run is None:
+            return None
+        admitted = msgspec.json.decode(body, type=_Admitted)
+        lanes = list(self._lanes(run_id))
+        source = msgspec.json.decode(run["run"]["S"], type=Run).source
+        return TestRun(
+            admitted.campaign,
+            tuple(Part(one.key, one.bucket, one.version_id, one.etag) for one in admitted.parts),
+            _ending(lanes),
+            bool(lanes) and all(_is_asked(lane) for lane in lanes),
+            admitted.rehearse,
+            self._approved_by(source.bucket, source.key),
+        )
+
+    def ask_for_counts(self, run_id: str, after_h: int) -> str:
+        """Have the test's conversions counted, by those before so many hours after its last push."""
+        now_ms = int(self._now() * 1000)
+        name = conversions_id(run_id, now_ms)
+        self._items.put_new(
+            {
+                "pk": f"run#{name}", "sk": PREPARATION, "state": PreparationState.ASKED.value,
+                "request": json.dumps({"run_id": run_id, "after_h": after_h}), "bucket": self._bucket,
+                "attempts": 0, "stage": Stage.CONVERSIONS.value, "due": PREPARATION, "due_at": now_ms + ASKED_MS,
+                "version": LEDGER_VERSION, "expires_at": int(self._now()) + APPROVED_S,
+            }
+        )  # fmt: skip
+        self._ask(name)
+        return name
+
+    def counts(self, count: str) -> Counts | None:
+        """What was counted, or why it could not be; None while it is under way."""
+        item = self._items.get(preparation_key(count))
+        if item is None:
+            return Counts(fault="the count of the conversions is not in the ledger any more")
+        found = preparation_of(item)
+        if not found.state.is_over:
+            return None
+        if found.state is not PreparationState.PREPARED:
+            return Counts(fault=found.reason or found.state.value)
+        body = self._read(found.manifest)
+        if body is None:
+            return Counts(fault=f"s3://{self._bucket}/{found.manifest} is gone")
+        joined = msgspec.json.decode(body, type=_Joined)
+        through = joined.complete_through
+        return Counts(
+            {one.arm: (one.users, one.conversions) for one in joined.arms},
+            datetime.fromisoformat(joined.last_at).timestamp(),
+            datetime.fromisoformat(through).timestamp() if through else None,
+        )
+
+    def write_remainder(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:
+        """Record that these bytes are approved, if the test was; then write them, once. Returns the run's id."""
+        # In this order: with RequireApproval the worker refuses a file that it finds without an approval. A test that
+        # nobody approved vouches for nothing: then the worker decides.
+        if approved_by:
+            self._items.put_new(
+                {
+                    "pk": f"approved#{self._bucket}/{key}", "sk": "approved", "sha256": sha256_hex, "request_id": "",
+                    "approved_by": approved_by, "version": LEDGER_VERSION,
+                    "expires_at": int(self._now()) + APPROVED_S,
+                }
+            )  # fmt: skip
+        try:
+            written = self._s3.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*"
+            )
+        except ClientError as error:
+            # Written by an earlier step whose note was lost.
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            written = self._s3.head_object(Bucket=self._bucket, Key=key)
+        return source_of(self._bucket, key, written.get("VersionId"), written["ETag"]).run_id
+
+    def _approved_by(self, bucket: str, key: str) -> str:
+        item = self._items.get(item_of({"pk": f"approved#{bucket}/{key}", "sk": "approved"}))
+        return text_of(item, "approved_by") if item is not None else ""
+
+    def _lanes(self, run_id: str) -> Iterator[Item]:
+        key = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")
+        yield from self._items.query(key, ConsistentRead=True)
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            body: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except self._s3.exceptions.NoSuchKey:
+            return None
+        return body
+
+
+def _is_asked(lane: Item) -> bool:
+    """Whether a lane makes no first request any more. A run that has stopped goes on once it is resumed."""
+    return lane["state"]["S"] == LaneState.DONE.value or decode_cursor(lane["cursor"]["S"]).round > 0
+
+
+def _ending(lanes: list[Item]) -> str:
+    """How a run ended: the worst of its lanes; "" while one goes on."""
+    if not lanes or any(lane["state"]["S"] != LaneState.DONE.value for lane in lanes):
+        return ""
+    found = [lane.get("ending", {}).get("S", "") for lane in lanes]
+    return next((one for one in found if one != Ending.COMPLETED.value), Ending.COMPLETED.value)
