@@ -26,7 +26,7 @@ from approval.schedule_site import ScheduleSite
 from approval.schedules import Schedules
 from approval.sign_in import Authenticator, ConstantTime
 from approval.site import Site
-from approval.store import Store
+from approval.store import NoSuchRequest, Store
 from approval.test_push import TestPushes
 from approval.tracing import annotate_step, traced_event
 from approval.views import Views
@@ -119,18 +119,32 @@ class App:
         return self._site.answer(event, context)
 
     def ask_approvers(self, question: dict[str, Any]) -> None:
-        """Mail approvers what they are to decide on (`schedules.app.Questions`). Asked again it is mailed once.
+        """Mail approvers what they are to decide on, or what a test's winner is. Asked again it is mailed once.
+
+        `schedules.app.Questions` and `schedules.decisions` put it on EventBridge's bus.
 
         Raises RuntimeError where nobody could be mailed: EventBridge's invocation is then tried again.
         """
-        name, about = str(question["schedule"]), str(question.get("occurrence") or question.get("hash", ""))
+        is_winner = "winner" in question
+        name = str(question["winner"] if is_winner else question["schedule"])
+        about = str(question["words"] if is_winner else question.get("occurrence") or question.get("hash", ""))
         if not self._store.first_time(f"question#{name}", about, self._now_s()):
             return
         notifications = self._notifications(self._store.base_url())
-        notifications.schedule(question)
+        if is_winner:
+            notifications.winner(question, self._request_of(str(question.get("request_id", ""))))
+        else:
+            notifications.schedule(question)
         if notifications.unsent and not notifications.sent:
             self._store.forget(f"question#{name}", about)
             raise RuntimeError(f"no approver could be mailed: {notifications.unsent[0].code}")
+
+    def _request_of(self, id_: str) -> Request | None:
+        """The request of a run; None where it did not come from these pages, or is not kept any more."""
+        try:
+            return self._store.request(id_) if id_ else None
+        except NoSuchRequest:
+            return None
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
         """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.

@@ -107,6 +107,15 @@ class Notifications:
             page_url = f"{self._base_url}{path}" if self._base_url else ""
             self._send(email, subject, "schedule", question=question, name=name, url=url, page_url=page_url)
 
+    def winner(self, decision: Mapping[str, Any], request: Request | None) -> None:
+        """Tell the approvers, and who asked for it, what goes to the remainder of a test's audience, and why."""
+        subject = f"{'Winner' if decision['arm'] else 'Decide the winner'}: {decision['campaign']}"
+        path = f"/requests/{request.id}" if request is not None else START
+        page_url = f"{self._base_url}{path}" if self._base_url else ""
+        people = {*addresses(self._approvers), *([request.requester] if request is not None else [])}
+        for email in sorted(people):
+            self._send(email, subject, "winner", decision=decision, page_url=page_url)
+
     def decided(self, request: Request) -> None:
         """Send the requester the decision: approved or rejected."""
         word = "Approved" if request.state is State.APPROVED else "Rejected"

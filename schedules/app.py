@@ -94,14 +94,15 @@ def _parts() -> _Parts:
         return hold.words if hold is not None else ""
 
     questions = Questions(session.client("events", config=config), os.environ.get("STACK", ""))
+    mail = questions.put if os.environ.get("HAS_PAGES") == "true" else lambda _question: None
     tick = Tick(
         store, documents, occurrences, time.time, log, held=held, needs_approval=needs_approval,
-        ask=questions.put if os.environ.get("HAS_PAGES") == "true" else lambda _question: None,
+        ask=mail,
     )  # fmt: skip
     two_above = int(os.environ.get("TWO_APPROVERS_ABOVE", "100000")) if needs_approval else None
     overview = Overview(store, documents, stack, time.time, two_above, stack.due_runs)
     tests = TestsOfStack(dynamodb, table, s3, bucket, ask_audiences, time.time)
-    winners = Winners(DecisionStore(dynamodb, table, time.time), tests, time.time, log, held)
+    winners = Winners(DecisionStore(dynamodb, table, time.time), tests, time.time, log, held, mail)
     return _Parts(tick, Control(store, documents, stack, time.time, held, two_above), overview, winners, log)
 
 

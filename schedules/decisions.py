@@ -32,6 +32,7 @@ class TestRun(msgspec.Struct, frozen=True):
         ending: how its run ended; "" while it goes on.
         is_asked: every user was asked for once, as far as they will be.
         approved_by: who approved it; "" for nobody.
+        request_id: of the approval pages; "" where it did not come from there.
     """
 
     __test__ = False  # for pytest, which takes the name for a test's
@@ -42,6 +43,7 @@ class TestRun(msgspec.Struct, frozen=True):
     is_asked: bool
     dry_run: bool
     approved_by: str
+    request_id: str = ""
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -80,6 +82,7 @@ class Winners:
         now: seconds since the epoch.
         log: is given what happened, and about what.
         held: why nothing may be decided, or "".
+        mail: has a decision mailed; it may be given the same one twice.
     """
 
     def __init__(
@@ -89,8 +92,10 @@ class Winners:
         now: Callable[[], float],
         log: Callable[..., object] = lambda *_args, **_about: None,
         held: Callable[[], str] = lambda: "",
+        mail: Callable[[dict[str, Any]], object] = lambda _decision: None,
     ) -> None:
         self._store = store
+        self._mail = mail
         self._tests = tests
         self._now = now
         self._log = log
@@ -163,6 +168,7 @@ class Winners:
         winner = test.campaign.winner
         assert winner is not None
         if one.state is DecisionState.STOPPED:
+            self._say(one, test)
             return replace(one, due_at_ms=0)
         if test.dry_run:
             return _over(one, "a dry run: nobody got the test, so nothing goes to the remainder")
@@ -212,7 +218,7 @@ class Winners:
         return replace(
             one,
             state=state,
-            due_at_ms=now_ms if decision.arm else 0,
+            due_at_ms=now_ms,  # the next step mails it, and does what follows
             arm=decision.arm,
             how=decision.how.value,
             words=decision.words,
@@ -224,10 +230,22 @@ class Winners:
     def _later(self, one: DecisionItem, in_ms: int, words: str) -> DecisionItem:
         return replace(one, due_at_ms=int(self._now() * 1000) + max(in_ms, 1), words=words)
 
+    def _say(self, one: DecisionItem, test: TestRun) -> None:
+        """Have the decision mailed: before the write that ends the step, so that it is said at least once."""
+        figures = [f"{arm}: {n:,} of {users:,} converted" for arm, (users, n) in one.figures.items()]
+        self._mail(
+            {
+                "winner": one.run_id, "campaign": test.campaign.id, "arm": one.arm, "words": one.words,
+                "figures": figures, "by": one.by, "request_id": test.request_id,
+            }
+        )  # fmt: skip
+
     # -- after it -----------------------------------------------------------------------------------------------------
 
     def _send(self, one: DecisionItem, test: TestRun | None) -> DecisionItem:
         """What follows from a decision: the remainder's run. Its bytes depend on the test and the arm alone."""
+        if test is not None:
+            self._say(one, test)
         if one.arm == CONTROL:
             return replace(one, state=DecisionState.OVER, due_at_ms=0)
         if test is None:

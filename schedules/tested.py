@@ -79,13 +79,15 @@ class TestsOfStack:
         admitted = msgspec.json.decode(body, type=_Admitted)
         lanes = list(self._lanes(run_id))
         source = msgspec.json.decode(run["run"]["S"], type=Run).source
+        approval = self._items.get(item_of({"pk": f"approved#{source.bucket}/{source.key}", "sk": "approved"})) or {}
         return TestRun(
             admitted.campaign,
             tuple(Part(one.key, one.bucket, one.version_id, one.etag) for one in admitted.parts),
             _ending(lanes),
             bool(lanes) and all(_is_asked(lane) for lane in lanes),
             admitted.rehearse,
-            self._approved_by(source.bucket, source.key),
+            text_of(approval, "approved_by"),
+            text_of(approval, "request_id"),
         )
 
     def ask_for_counts(self, run_id: str, after_h: int) -> str:
@@ -146,10 +148,6 @@ class TestsOfStack:
                 raise
             written = self._s3.head_object(Bucket=self._bucket, Key=key)
         return source_of(self._bucket, key, written.get("VersionId"), written["ETag"]).run_id
-
-    def _approved_by(self, bucket: str, key: str) -> str:
-        item = self._items.get(item_of({"pk": f"approved#{bucket}/{key}", "sk": "approved"}))
-        return text_of(item, "approved_by") if item is not None else ""
 
     def _lanes(self, run_id: str) -> Iterator[Item]:
         key = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")

@@ -226,6 +226,24 @@ def test_a_time_outside_of_its_limits_is_decided_on_its_page(site: Site) -> None
     assert site.schedules.around.files
 
 
+def test_the_winner_of_a_test_is_mailed(site: Site) -> None:
+    """Once, to the approvers: what goes to the remainder, why, and the figures."""
+    decision = {
+        "winner": "r1", "campaign": "welcome", "arm": "b", "by": "", "request_id": "gone",
+        "words": "better than no push: between +4 % and +21 %", "figures": ["b: 700 of 4,500 converted"],
+    }  # fmt: skip
+    site.world.mailbox.mails.clear()
+    for _ in range(2):
+        site.world.app.ask_approvers(decision)
+    mails = site.world.mailbox.mails
+    assert sorted(mail["to"] for mail in mails) == sorted([BOB, CAT, EVE, "eve+a@elsewhere.org"])
+    assert all(
+        words in mail["text"] for mail in mails for words in ("b goes to the remainder", "+21 %", "700 of 4,500")
+    )
+    site.world.app.ask_approvers(decision | {"arm": "", "words": "a person is to decide"})
+    assert "notifier report r1 --decide ARM" in site.world.mailbox.mails[-1]["text"]
+
+
 def test_whom_the_next_time_would_reach(site: Site) -> None:
     """Counted as of now, with users' own texts; a device's token is on no page."""
     site.save(text())
