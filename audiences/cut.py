@@ -20,13 +20,14 @@ import msgspec
 from audiences.build import stored_part
 from audiences.cut_rules import PreparedUser, Rule, reason_by_id, reason_of
 from audiences.destinations import Bucket
-from audiences.faults import limits_as_faults
+from audiences.faults import AudienceFault, limits_as_faults
 from audiences.fetch import fetch
 from audiences.manifest_format import MAX_USERS_IN_PART, NAME, PreparedPart, UnknownManifest
 from audiences.parts import PartWriter
 from audiences.prepared_lines import devices_in, id_in
 from audiences.watch import Progress
 from notifier.model.cut import CUT_LIST, CUT_PREFIX, CUT_VERSION, Window
+from notifier.model.local_time import MAX_LATE_SHARE, TOO_LATE
 from notifier.model.outcome import CutUser
 from notifier.model.user_rows import BATCH_SIZE
 
@@ -45,6 +46,8 @@ class CutOrder(msgspec.Struct, frozen=True):
         rules: why users are left out, in their order of precedence.
         windows: the times in which users may first be asked, in their order.
         window_of: the index of a user's window.
+        is_assumed: whether the campaign's time zone was taken for a user; None where that does not matter.
+        late_is_fault: with too many users whose hour is past, the cut fails: the campaign does not say what to do.
         max_users: in a part, as in the prepared ones: lanes are ranges of parts.
         devices: of the prepared audience, by platform and gateway.
         as_of: when the lists were read that the rules look at: UTC, ISO 8601.
@@ -60,6 +63,8 @@ class CutOrder(msgspec.Struct, frozen=True):
     as_of: str = ""
     windows: tuple[Window, ...] = (ALWAYS,)
     window_of: Callable[[PreparedUser], int] = lambda _: 0
+    is_assumed: Callable[[PreparedUser], bool] | None = None
+    late_is_fault: bool = False
     max_users: int = MAX_USERS_IN_PART
     devices: Mapping[str, Mapping[str, int]] = {}
     day_of: Callable[[PreparedUser], date] | None = None
@@ -86,6 +91,7 @@ class CutManifest(msgspec.Struct, frozen=True, omit_defaults=True):
         excluded_by: users who were left out, by reason.
         excluded: the key of their list, in this attempt's folder.
         caps: the key of the users who are left, as caps count them, by the local day of their planned instant.
+        timezone_assumed: users without a known time zone, for whom the campaign's own was taken.
     """
 
     run_id: str
@@ -99,6 +105,7 @@ class CutManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     excluded: str | None = None
     counts: CutCounts = CutCounts()
     caps: Mapping[str, str] = {}
+    timezone_assumed: int = 0
     version: int = CUT_VERSION
 
     def encode(self) -> bytes:
@@ -172,18 +179,21 @@ class _Cutting:
         self._kept: list[PreparedPart] = []
         """Prepared parts that are used as they are: nothing is removed in them, nor before them."""
         self._written: list[list[PreparedPart]] = [[] for _ in order.windows]
-        self._writers: list[PartWriter] = []
+        self._writers: dict[int, PartWriter] = {}
+        """By window, from its first user on: most of the windows there could be have none."""
         self._excluded_by = Counter[str]()
         self._counted: dict[date, array[int]] = {}
+        self._assumed = 0
 
     def run(self) -> CutManifest:
         """Cut the parts, one after the other."""
         try:
             listed = self._cut_parts()
-            for number, writer in enumerate(self._writers):
+            self._check_late()
+            for number, writer in self._writers.items():
                 self._store(number, writer.end())
         finally:
-            for writer in self._writers:
+            for writer in self._writers.values():
                 writer.close()
         return self._manifest(self._store_list(listed), self._store_counted())
 
@@ -194,13 +204,12 @@ class _Cutting:
         self._work.mkdir(parents=True, exist_ok=True)
         with gzip.open(listed, "wb", compresslevel=1) as excluded:
             for part in self._order.parts:
-                self._on_progress("the final cut", sum(writer.users for writer in self._writers))
+                self._on_progress("the final cut", self._users)
                 with _fetched(self._client, part, self._work / "prepared") as path:
                     if self._is_kept(path):
                         self._kept.append(part)
                         self._count_kept(path)
                         continue
-                    self._begin_writing()
                     for left_out in self._cut(path):
                         with limits_as_faults(str(self._work)):
                             excluded.write(encode(left_out))
@@ -208,7 +217,8 @@ class _Cutting:
 
     def _is_kept(self, path: Path) -> bool:
         """Whether the part is used as it is. Decided at the first user who is left out, mostly soon."""
-        if self._writers or len(self._order.windows) > 1:
+        # With windows each user is looked at, and may be in any of them.
+        if self._writers or len(self._order.windows) > 1 or self._order.is_assumed is not None:
             return False
         if not self._order.rules:
             return True
@@ -228,14 +238,30 @@ class _Cutting:
         for user in users:
             self._counted.setdefault(day_of(user), array("Q")).append(user.hash)
 
-    def _begin_writing(self) -> None:
-        if not self._writers:
+    @property
+    def _users(self) -> int:
+        """How many stay so far."""
+        return sum(writer.users for writer in self._writers.values())
+
+    def _writer(self, number: int) -> PartWriter:
+        found = self._writers.get(number)
+        if found is None:
             # Kept parts are full, but for the last of all: so the next part begins at a multiple of 500 as well.
-            first = sum(part.users for part in self._kept)
-            self._writers = [
-                PartWriter(self._work / f"window={number:03d}", self._order.max_users, 0 if number else first)
-                for number in range(len(self._order.windows))
-            ]
+            first = 0 if number else sum(part.users for part in self._kept)
+            found = PartWriter(self._work / f"window={number:03d}", self._order.max_users, first)
+            self._writers[number] = found
+        return found
+
+    def _check_late(self) -> None:
+        """A file that is late for many, and does not say what becomes of them, was dropped too late or is wrong."""
+        late = self._excluded_by[TOO_LATE]
+        everybody = self._users + late
+        if self._order.late_is_fault and late > everybody * MAX_LATE_SHARE:
+            share = f"{late:,} of {everybody:,} users ({late / everybody:.0%})"
+            raise AudienceFault(
+                f"campaign.local_time: too late for {share}: their hour is past",
+                "write local_time.if_past (skip, now or tomorrow), or a later local_time.date",
+            )
 
     def _cut(self, path: Path) -> Iterator[list[CutUser]]:
         """Write those who stay, each into the parts of the window; give the others."""
@@ -246,19 +272,21 @@ class _Cutting:
             return
         for some in _users(path):
             left_out: list[CutUser] = []
-            staying: list[list[tuple[int, int, bytes]]] = [[] for _ in order.windows]
+            staying: dict[int, list[tuple[int, int, bytes]]] = {}
             counted: list[PreparedUser] = []
             for user, line in some:
                 reason = reason_of(user, order.rules)
                 if reason is None:
-                    staying[order.window_of(user)].append((user.hash, len(user.devices), line))
+                    users = staying.setdefault(order.window_of(user), [])
+                    users.append((user.hash, len(user.devices), line))
                     counted.append(user)
+                    self._assumed += order.is_assumed is not None and order.is_assumed(user)
                 else:
                     self._excluded_by[reason] += 1
                     left_out.append(CutUser(order.run_id, user.user_id, reason))
             self._count(counted)
-            for number, users in enumerate(staying):
-                self._store(number, self._writers[number].write(users))
+            for number, users in staying.items():
+                self._store(number, self._writer(number).write(users))
             yield left_out
 
     def _cut_by_id(self, path: Path, reason_of_id: Callable[[bytes], str | None]) -> Iterator[list[CutUser]]:
@@ -274,7 +302,7 @@ class _Cutting:
                 else:
                     self._excluded_by[reason] += 1
                     left_out.append(CutUser(self._order.run_id, user_id.decode(), reason))
-            self._store(0, self._writers[0].write_lines(staying))
+            self._store(0, self._writer(0).write_lines(staying))
             yield left_out
 
     def _store(self, window: int, parts: Iterator[Any]) -> None:
@@ -324,6 +352,7 @@ class _Cutting:
             excluded=excluded,
             counts=CutCounts(order.devices),
             caps=caps,
+            timezone_assumed=self._assumed,
         )
 
 

@@ -1,7 +1,7 @@
 """Who is left out when a run begins, and why: a list of rules, of which the first that applies gives the reason.
 
-Precedence: broken, exclude list, suppressed, holdout, the experiment's other part, capped or too late, arm. What is
-broken is not in a prepared audience any more, or is judged by the worker, which alone renders; the arm is the
+Precedence: broken, exclude list, suppressed, holdout, the experiment's other part, capped, too late or quiet, arm. What
+is broken is not in a prepared audience any more, or is judged by the worker, which alone renders; the arm is the
 worker's, too.
 """
 
@@ -15,6 +15,7 @@ from notifier.audience import IdSet
 from notifier.audience.ids import hash_of
 from notifier.model.account import CAPPED, EXCLUDE, HOLDOUT, SUPPRESSED
 from notifier.model.holdout import NOBODY, Holdout
+from notifier.model.local_time import UserTimes
 from notifier.model.remainder import OtherPart
 from notifier.model.time_zones import zone_named
 
@@ -116,6 +117,18 @@ class PlannedDay:
             zone = (zone_named(user.timezone) if user.timezone else None) or self._fallback
             found = self._known[key] = datetime.fromtimestamp(key[1], zone).date()
         return found
+
+
+class Timed(msgspec.Struct, frozen=True):
+    """The rule that nobody is asked whose hour is past, or who would be asked in quiet hours.
+
+    The last of all rules: whoever is left out for another reason is not late, and every arm has the same users.
+    """
+
+    times: UserTimes
+
+    def __call__(self, user: PreparedUser) -> str | None:
+        return self.times.of(user.timezone).reason
 
 
 def reason_by_id(rules: Sequence[Rule]) -> Callable[[bytes], str | None] | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from audiences.cap_locks import CapLocks, HeldLocks
 from audiences.caps import CapObjects, key_of
 from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, make_cut, prepared_lines, prepared_users
-from audiences.cut_rules import Capped, PlannedDay, PreparedUser, Rule, reason_by_id, reason_of, rules_of
+from audiences.cut_rules import Capped, PlannedDay, PreparedUser, Rule, Timed, reason_by_id, reason_of, rules_of
 from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
 from audiences.manifest_format import MAX_USERS_IN_PART, NAME, Manifest, decode_manifest
@@ -22,8 +23,11 @@ from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
 from notifier.model.caps import NO_CAPS, RunCaps
+from notifier.model.cut import Window
 from notifier.model.holdout import NOBODY, Holdout
+from notifier.model.local_time import LocalTime, UserTimes
 from notifier.model.preparation import Preparation
+from notifier.model.quiet_hours import Quiet, QuietHours
 from notifier.model.remainder import other_part_of
 from notifier.model.run import state_key
 
@@ -40,6 +44,16 @@ class RunBeginning(msgspec.Struct, frozen=True):
     prepared: str
     holdout: Holdout = NOBODY
     caps: RunCaps = NO_CAPS
+    day: dt.date | None = None
+    quiet: Quiet | None = None
+
+    def times(self, now_s: float) -> UserTimes | None:
+        """When each user may first be asked, in a run that is cut now; None where all may be asked at any time."""
+        local_time = self.campaign.local_time if self.campaign.is_timed else None
+        if local_time is None and self.quiet is None:
+            return None
+        hours = QuietHours(self.quiet, self.quiet.timezone or "UTC") if self.quiet else None
+        return UserTimes(local_time, self.day, hours, now_s)
 
 
 class LeftOutNow(msgspec.Struct, frozen=True):
@@ -95,7 +109,8 @@ class S3Cutter:
         locked = began.caps.locked
         groups = locked if locked and found_cut(self._destination, run_id) is None else ()
         with self._locks.held(groups, run_id) as locks:
-            day_of = PlannedDay(self._instant_of(began.campaign), began.caps.timezone)
+            times = began.times(self._now())
+            day_of = PlannedDay(self._instant_of(began.campaign, times), began.caps.timezone)
             order = CutOrder(
                 run_id=run_id,
                 attempt=time.time_ns() // 1_000_000,
@@ -114,6 +129,8 @@ class S3Cutter:
                 day_of=day_of if began.caps.groups else None,
                 write_users=self._caps.write,
             )
+            if times is not None:
+                order = in_windows(order, times, began.campaign.local_time)
             count = Counting(self._caps, began.caps.groups, locks, work)
 
             def renewing(what: str, users: int) -> None:
@@ -123,11 +140,13 @@ class S3Cutter:
             make_cut(order, self.client, self._destination, work, renewing, count)
         return cut_folder(run_id) + NAME
 
-    def _instant_of(self, campaign: Campaign) -> Callable[[PreparedUser], float]:
-        """When a user is to be asked first: as soon as the run begins."""
+    def _instant_of(self, campaign: Campaign, times: UserTimes | None) -> Callable[[PreparedUser], float]:
+        """When a user is to be asked first: as their window opens, else as soon as the run begins."""
         not_before = campaign.not_before.timestamp() if campaign.not_before else 0.0
         begins = max(self._now(), not_before)
-        return lambda _user: begins
+        if times is None:
+            return lambda _user: begins
+        return lambda user: max(times.of(user.timezone).not_before or 0, begins)
 
     def _cap_rule(
         self, run_id: str, caps: RunCaps, day_of: PlannedDay, work: Path, on_object: Callable[[], object]
@@ -212,3 +231,27 @@ class Counting(msgspec.Struct, frozen=True):
                     self.objects.put(one.key, self.work / "nobody.parquet")
             for day, key in cut.caps.items():
                 self.objects.copy(key, key_of(group, dt.date.fromisoformat(day), cut.run_id))
+
+
+def in_windows(order: CutOrder, times: UserTimes, local_time: LocalTime | None) -> CutOrder:
+    """The order of a cut whose users may first be asked at different times, each in a window."""
+    windows = times.windows()
+    number_of = {window: number for number, window in enumerate(windows)}
+
+    def window_of(user: PreparedUser) -> int:
+        start = times.of(user.timezone)
+        return number_of[start.not_before, start.not_after]
+
+    return msgspec.structs.replace(
+        order,
+        # The last rule: who is left out for any other reason is not counted as late.
+        rules=(*order.rules, Timed(times)),
+        windows=tuple(Window(0, 0, 0, 0, _utc(begin), _utc(end)) for begin, end in windows) or order.windows,
+        window_of=window_of,
+        is_assumed=lambda user: times.of(user.timezone).is_assumed,
+        late_is_fault=local_time is not None and local_time.if_past is UNSET,
+    )
+
+
+def _utc(at_s: int | None) -> str | None:
+    return None if at_s is None else dt.datetime.fromtimestamp(at_s, dt.UTC).isoformat(timespec="seconds")

@@ -94,13 +94,17 @@ def schedule(
 
     Example: python -m sandbox schedule events/schedules/day-2-engagement.json --from 2026-11-01 --days 30
     """
+    from sandbox.local_time_run import LocalTimePlayer  # noqa: PLC0415
     from sandbox.schedule import outage_of  # noqa: PLC0415 - DuckDB and the time zones
     from sandbox.schedule_run import SendingPlayer  # noqa: PLC0415
     from schedules.definition import BrokenSchedule  # noqa: PLC0415
 
     console = Console(stderr=as_json)
     try:
-        player = SendingPlayer(file, date.fromisoformat(first), days, [outage_of(one) for one in outage or ()])
+        outages = [outage_of(one) for one in outage or ()]
+        player = SendingPlayer(file, date.fromisoformat(first), days, outages)
+        if player.schedule.timetable.users_time is not None:
+            player = LocalTimePlayer(file, date.fromisoformat(first), days, outages)
     except BrokenSchedule as error:
         for fault in error.faults:
             console.print(f"[red]{file}[/]: {fault}", highlight=False)
@@ -120,7 +124,7 @@ def schedule(
 
 def _send_schedule(player: "SendingPlayer", console: Console, *, as_json: bool) -> None:
     """Play a schedule in a running sandbox, and print each occurrence with its run's account."""
-    with Trial.start(_state_dir(), Setting()) as trial:
+    with player.start(_state_dir()) as trial:
         runs: dict[str, str] = {}
         for line in player.sent(trial, lambda line, run_id: runs.setdefault(line.id, run_id)):
             account: dict[str, Any] = {}

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from datetime import time as of_day
+from pathlib import Path
 from typing import Any
 
 from sandbox.schedule import TICK_S, Line, Player, line_of
 from sandbox.schedule_twins import Clock
-from sandbox.trial import Trial
+from sandbox.trial import Setting, Trial
+from schedules.definition import Schedule
 from schedules.documents import BucketTexts, Documents
 from schedules.drops import Drops
 from schedules.firing import Tick, next_of
@@ -35,25 +37,17 @@ class SendingPlayer(Player):
         on_sent: is given each occurrence that was sent, when its run has ended.
     """
 
+    def start(self, state_dir: Path) -> Trial:
+        """The sandbox that it is played in."""
+        return Trial.start(state_dir, Setting())
+
     def sent(self, trial: Trial, on_sent: Callable[[Line, str], object]) -> Iterator[Line]:
         """The occurrences, each when it is over."""
-        bucket, dynamodb = trial.sandbox.bucket, trial.sandbox.client("dynamodb")
         self._fill(trial)
-        start = datetime.combine(self._first, of_day(), self.schedule.timetable.zone).astimezone(UTC)
         end = datetime.combine(self._end, of_day(), self.schedule.timetable.zone).astimezone(UTC)
-        clock = Clock(start - timedelta(minutes=1))
-        store = ScheduleStore(dynamodb, trial.sandbox.table, clock)
-        lambda_ = trial.sandbox.lambda_
-        audience_function = trial.sandbox.function("AudienceFunction").name
-
-        def ask(preparation: str) -> None:
-            lambda_.invoke_later(audience_function, json.dumps({"prepare": preparation}).encode(), "")
-
+        clock = Clock(self._begins - timedelta(minutes=1))
         # The worker's approvals and preparations are looked at by functions whose clock is the machine's.
-        stack = Stack(dynamodb, trial.sandbox.table, trial.s3, bucket, ask, time.time)
-        occurrences = Occurrences(store, stack, Drops(trial.s3, bucket), clock)
-        tick = Tick(store, Documents(BucketTexts(trial.s3, bucket)), occurrences, clock, lambda *_a, **_k: None,
-                    on_error=_raise)  # fmt: skip
+        store, tick = self._tick(trial, clock, time.time)
         tick.run()
         seen: set[str] = set()
         while True:
@@ -65,11 +59,30 @@ class SendingPlayer(Player):
             for one in self._over(tick, store, clock, trial):
                 if one.stamp not in seen:
                     seen.add(one.stamp)
-                    found = one.occurrence
-                    line = line_of(self.schedule, found.local, found.utc, one.state.value,
-                                   one.users if one.users >= 0 else None, one.reason)  # fmt: skip
+                    line = line_of_item(self.schedule, one)
                     on_sent(line, one.run_id)
                     yield line
+
+    @property
+    def _begins(self) -> datetime:
+        """The beginning of the first date, in the schedule's zone."""
+        return datetime.combine(self._first, of_day(), self.schedule.timetable.zone).astimezone(UTC)
+
+    def _tick(
+        self, trial: Trial, clock: Callable[[], float], functions_clock: Callable[[], float]
+    ) -> tuple[ScheduleStore, Tick]:
+        """The tick over the trial's table and bucket, with a clock that is moved."""
+        bucket, dynamodb = trial.sandbox.bucket, trial.sandbox.client("dynamodb")
+        audience_function = trial.sandbox.function("AudienceFunction").name
+
+        def ask(preparation: str) -> None:
+            trial.sandbox.lambda_.invoke_later(audience_function, json.dumps({"prepare": preparation}).encode(), "")
+
+        store = ScheduleStore(dynamodb, trial.sandbox.table, clock)
+        stack = Stack(dynamodb, trial.sandbox.table, trial.s3, bucket, ask, functions_clock)
+        occurrences = Occurrences(store, stack, Drops(trial.s3, bucket), clock)
+        documents = Documents(BucketTexts(trial.s3, bucket))
+        return store, Tick(store, documents, occurrences, clock, lambda *_a, **_k: None, on_error=_raise)
 
     def _over(self, tick: Tick, store: ScheduleStore, clock: Clock, trial: Trial) -> list[OccurrenceItem]:
         """Tick until nothing is open; wait for each run."""
@@ -99,6 +112,12 @@ class SendingPlayer(Player):
                     key = str(path.relative_to(self._root))
                     trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=path.read_bytes())
         trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=f"schedules/{self.schedule.name}.json", Body=self._data)
+
+
+def line_of_item(schedule: Schedule, one: OccurrenceItem) -> Line:
+    """An occurrence as it is stored, as it is printed."""
+    found, users = one.occurrence, one.users if one.users >= 0 else None
+    return line_of(schedule, found.local, found.utc, one.state.value, users, one.reason)
 
 
 def _raise(error: Exception) -> Any:

@@ -98,4 +98,7 @@ def batch_file(schedule: Schedule, occurrence: Occurrence, audience: Mapping[str
         "experiment": schedule.name,
         **schedule.campaign,
     }
+    if schedule.timetable.users_time is not None:
+        # The scheduled date, whenever the file is written and cut.
+        campaign["local_time"] = {**schedule.campaign["local_time"], "date": occurrence.local.date().isoformat()}
     return json.dumps({"campaign": campaign, "audience": audience}, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -196,7 +196,9 @@ def read_schedule(name: str, data: bytes, *, needs_approval: bool = False) -> Sc
     found = msgspec.convert(decoded, ScheduleFile)
     campaign, audience = found.campaign, found.audience
     faults = (
-        *_rhythm_faults(found.schedule, once_a_day="local_time" in campaign, needs_approval=needs_approval),
+        *_rhythm_faults(
+            found.schedule, once_a_day=campaign.get("local_time") is not None, needs_approval=needs_approval
+        ),
         *_audience_faults(audience),
         *_campaign_faults(campaign, name),
     )
@@ -349,6 +351,9 @@ def _campaign_faults(campaign: Mapping[str, Any], name: str) -> Iterator[Fault]:
             yield Fault(f"campaign.{member}", "not for a schedule: each occurrence has its own", "remove it")
     if any(member in campaign for member in _OWN):
         return
+    local_time = campaign.get("local_time")
+    if isinstance(local_time, Mapping) and "date" in local_time:
+        yield Fault("campaign.local_time.date", "not for a schedule: each occurrence has its own", "remove it")
     try:
         read_campaign({"id": f"{name}-2000-01-01T0000", **campaign})
     except BrokenCampaign as error:

@@ -10,13 +10,13 @@ import msgspec
 from msgspec.structs import replace
 
 from notifier.model.plurals import counted
+from notifier.model.time_zones import instant_of
 from schedules import batch
 from schedules.definition import Schedule
 from schedules.documents import copy_prefix
 from schedules.drops import Drops, NotReady
 from schedules.rules import OccurrenceState, judged
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
-from schedules.timetable import instant_of
 
 LATE_S = 300
 """A tick comes every minute. What is older than this when it is first looked at was due in an outage."""
@@ -142,6 +142,9 @@ class Occurrences:
     def _waiting(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
         """Wait for the run before it and for its files; then have its audience made."""
         before = self._last_run(one)
+        # In local time the days of two occurrences overlap by design: to each user they are a day apart.
+        if schedule.timetable.users_time is not None:
+            before = None
         if before is not None and not self._around.first_requests_over(before.run_id):
             running = f"the run of {before.stamp} is still making its first requests"
             if schedule.rhythm.overlap == "skip":

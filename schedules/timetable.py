@@ -12,18 +12,16 @@ where the day has 23 or 25 hours.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 from cronsim import CronSim, CronSimError
 
+from notifier.model.local_time import PREPARATION_S
 from notifier.model.plurals import counted
+from notifier.model.time_zones import FIRST_ZONE, instant_of
 
-FIRST_ZONE = timezone(timedelta(hours=14))
-"""The zone in which each date begins first: Pacific/Kiritimati's UTC+14."""
-PREPARATION_S = 3600
-"""So long before the first zone's local time an occurrence in local time is cut: its audience is made in it."""
 _LONGEST_GAP = timedelta(hours=24)
 """Samoa left out 30 December 2011, the whole day: the longest gap there was."""
 _MINUTE = timedelta(minutes=1)
@@ -135,26 +133,3 @@ def check_cron(cron: str, *, once_a_day: bool = False) -> None:
         raise BadCron("matches no date in 50 years") from None
     if once_a_day and len(parsed.minutes) * len(parsed.hours) > 1:
         raise BadCron("matches more than one minute of a day, and with local_time it gives dates only")
-
-
-def instant_of(local: datetime, zone: tzinfo) -> datetime:
-    """The instant of a local minute: of one in a gap the first minute after it, of one that comes twice the first.
-
-    Args:
-        local: naive.
-    """
-    # In a gap `fold=0` takes the offset before it, and `fold=1` the one after it (PEP 495): elsewhere, but for minutes
-    # that come twice, both are the same instant.
-    early = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    if early.astimezone(zone).replace(tzinfo=None) == local:
-        return early
-    before, after = local.replace(tzinfo=zone, fold=1).astimezone(UTC), early
-    old = before.astimezone(zone).utcoffset()
-    while after - before > timedelta(seconds=1):
-        middle = before + (after - before) / 2
-        if middle.astimezone(zone).utcoffset() == old:
-            before = middle
-        else:
-            after = middle
-    # Every gap of the last hundred years begins at a whole minute.
-    return (after + timedelta(seconds=30)).replace(second=0, microsecond=0)

@@ -11,7 +11,7 @@ from notifier.composition.settings import Settings
 from notifier.content.render import Renderer
 from notifier.gateway.apns import auth as apns_auth
 from notifier.gateway.apns import carrier as apns_carrier
-from notifier.gateway.carrier import RunContent
+from notifier.gateway.carrier import RunContent, TtlLimit
 from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import auth as fcm_auth
 from notifier.gateway.fcm import carrier as fcm_carrier
@@ -25,6 +25,7 @@ from notifier.model.runtime import Clock
 from notifier.sending.carrier import Carrier
 from notifier.sending.lane_shares import LaneBudget, LaneRateLimit, LaneShares
 from notifier.sending.rate_limit import RateLimit, SharedBudget
+from notifier.sending.send_times import ttl_left_s
 
 FCM_STREAMS = 100
 """Requests at once on one connection to FCM: more are refused."""
@@ -144,12 +145,20 @@ def _ramp_s(settings: Settings, admitted: AdmittedCampaign) -> float:
 def _carriers(keys: GatewayKeys, run_id: str, admitted: AdmittedCampaign) -> Mapping[str, Carrier]:
     """A carrier for each endpoint. One without a secret reports that when it is first needed."""
     wording = Renderer(admitted.campaign).wording
-    content = RunContent(run_id, admitted.campaign.id, wording, admitted.rehearse)
+    content = RunContent(run_id, admitted.campaign.id, wording, admitted.rehearse, _ttl_limit(admitted))
     return {
         "fcm": fcm_carrier.carrier("fcm", keys.fcm, content),
         "apns": apns_carrier.carrier("apns", keys.apns, content),
         "apns-sandbox": apns_carrier.carrier("apns-sandbox", keys.apns, content),
     }
+
+
+def _ttl_limit(admitted: AdmittedCampaign) -> TtlLimit | None:
+    """With quiet hours a push is kept until they begin: no phone that was off rings in them."""
+    quiet = admitted.quiet_hours
+    if quiet is None or not quiet.cuts_ttl:
+        return None
+    return lambda push, now_s: ttl_left_s(quiet, push.timezone, now_s)
 
 
 def endpoints(settings: Settings, lanes: int = 1) -> tuple[Endpoint, ...]:

@@ -28,6 +28,7 @@ from notifier.sending.hop import Hop
 from notifier.sending.lane_shares import LaneShares
 from notifier.sending.rate_limit import RateLimit, SharedBudget
 from notifier.sending.results import Results
+from notifier.sending.send_times import SendTimes
 from notifier.sending.trouble_log import TroubleLog
 
 
@@ -116,18 +117,21 @@ def make_hop(
         ports.window,
         observers.on_answer,
         gateways.shares,
+        _times_of(lane, admitted),
     )
-    opener = _source_opener(ports, users, lane, campaign)
+    opener = _source_opener(ports, users, lane, admitted)
     deferred = _deferred_rounds(ports, users, checkpoint, campaign.id, troubles)
-    plan = _plan_of(campaign)
+    plan = _plan_of(campaign, lane)
     return Hop(checkpoint, dispatch, opener, deferred, rate_limit, plan, deadline, clock, observers.on_turn)
 
 
-def _source_opener(ports: Ports, users: Users, lane: Lane, campaign: Campaign) -> SourceOpener:
+def _source_opener(ports: Ports, users: Users, lane: Lane, admitted: AdmittedCampaign) -> SourceOpener:
+    campaign = admitted.campaign
     arms = Arms(campaign.salt, campaign.arms)
     renderer = Renderer(campaign)
     left_out = (users.excluded, users.suppressed, users.holdout, other_part_of(campaign))
-    builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, *left_out)
+    has_quiet = admitted.quiet is not None
+    builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, *left_out, has_quiet_hours=has_quiet)
 
     def open_audience(checkpoint: Checkpoint, settled: Mapping[int, Account]) -> AudienceBatches:
         # Late: only after the settled batches are listed, so that a rest or a cancel costs no request for the audience.
@@ -158,8 +162,16 @@ def _deferred_rounds(
     return DeferredRounds(queue, results, background, checkpoint, lane.run_id, campaign_id, size)
 
 
-def _plan_of(campaign: Campaign) -> Plan:
+def _plan_of(campaign: Campaign, lane: Lane) -> Plan:
+    starts = [campaign.not_before.timestamp()] if campaign.not_before else []
+    if lane.span is not None and lane.span.not_before_ms is not None:
+        starts.append(lane.span.not_before_ms / 1000)
     return Plan(
-        campaign.not_before.timestamp() if campaign.not_before else None,
+        max(starts, default=None),
         campaign.abort_after.timestamp() if campaign.abort_after else None,
     )
+
+
+def _times_of(lane: Lane, admitted: AdmittedCampaign) -> SendTimes:
+    not_after_ms = lane.span.not_after_ms if lane.span else None
+    return SendTimes(None if not_after_ms is None else not_after_ms / 1000, admitted.quiet_hours)

@@ -33,7 +33,7 @@ from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor
-from notifier.model.cut import CUT_VERSION, CutParts
+from notifier.model.cut import CUT_VERSION, CutParts, Window
 from notifier.model.ledger import Ledger
 from notifier.model.preparation import MANIFEST_VERSION, DivisibleAudience, ManifestPart, ManifestParts
 from notifier.model.run import Source
@@ -94,6 +94,7 @@ class _Divisible(msgspec.Struct, frozen=True):
 
     parts: tuple[ManifestPart, ...]
     counts: _DeviceCounts = _DeviceCounts()
+    windows: tuple[Window, ...] = ()
 
 
 class S3Library:
@@ -188,7 +189,7 @@ class S3Library:
         devices = Counter[str]()
         for by_gateway in found.counts.devices.values():
             devices.update(by_gateway)
-        return DivisibleAudience(found.parts, dict(devices))
+        return DivisibleAudience(found.parts, dict(devices), found.windows)
 
     def stream(self, admitted: AdmittedCampaign, cursor: Cursor, span: Span | None = None) -> GuardedStream:
         """The users from a cursor on; of one lane of several to the end of what it sends."""

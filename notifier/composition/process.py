@@ -100,6 +100,7 @@ class Process:
             holdout=Holdout(self.settings.holdout_percent, self.settings.holdout_version),
             cap_defaults=self._cap_defaults,
             is_decided=partial(is_decided, ledger=self.ledger, library=self.library),
+            now=self.clock.now,
         )
 
     def _cap_defaults(self) -> CapDefaults:

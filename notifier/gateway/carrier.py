@@ -25,12 +25,16 @@ NOT_SENT = Verdict(Disposition.ACCEPT, DRY_RUN)
 class Prepared(Protocol):
     """A message of one arm in one language, encoded (`message.Prepared` of `notifier.gateway.fcm` and `.apns`)."""
 
-    def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes:
-        """The request's body for one device; `texts` fill the message's slots."""
+    def body(self, token: str, texts: Sequence[str], now_s: float, limit_s: int | None = None) -> bytes:
+        """The request's body for one device; `texts` fill the message's slots.
+
+        Args:
+            limit_s: the gateway is to keep the push for so many seconds at most; None for the message's time to live.
+        """
         ...
 
-    def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]:
-        """The request's headers as wire lines."""
+    def headers(self, push_id: str, authorization: str, now_s: float, limit_s: int | None = None) -> list[str]:
+        """The request's headers as wire lines. `limit_s` as for the body."""
         ...
 
     def is_too_large(self, body: bytes, texts: Sequence[str]) -> bool:
@@ -54,13 +58,21 @@ class Gateway(NamedTuple):
     """The gateway can check a push without sending it, so that a rehearsal asks it."""
 
 
+TtlLimit = Callable[[Push, float], int]
+"""How many seconds a gateway may keep a push that is asked for now, at most."""
+
+
 class RunContent(NamedTuple):
-    """What a run sends. `wording_of` gives the message of an (arm, locale); a rehearsal must reach no phone."""
+    """What a run sends. `wording_of` gives the message of an (arm, locale); a rehearsal must reach no phone.
+
+    `ttl_limit` is there where quiet hours cut the time to live.
+    """
 
     run_id: str
     campaign_id: str
     wording_of: Callable[[tuple[str, str]], Wording]
     is_rehearsal: bool = False
+    ttl_limit: TtlLimit | None = None
 
 
 class GatewayCarrier:
@@ -95,7 +107,8 @@ class GatewayCarrier:
         # A rehearsal that asks nothing needs no credentials.
         authorization = self._keys.header(now_s) if self._asks else ""
         token, gateway = push.device.token, self._gateway
-        body = prepared.body(token, texts.texts, now_s)
+        limit_s = self._content.ttl_limit(push, now_s) if self._content.ttl_limit else None
+        body = prepared.body(token, texts.texts, now_s, limit_s)
         # Two steps: the exact size costs a second encoding with FCM, and hardly any push comes near the limit.
         if len(body) > gateway.max_payload_bytes and prepared.is_too_large(body, texts.texts):
             return TOO_LARGE
@@ -108,7 +121,7 @@ class GatewayCarrier:
         return Request(
             endpoint=self._endpoint,
             path=gateway.path(token),
-            headers=prepared.headers(push.asked_as or "", authorization, now_s),
+            headers=prepared.headers(push.asked_as or "", authorization, now_s, limit_s),
             body=body,
             # The generation that `authorization` is of: when it is refused, a renewal meanwhile is not blamed.
             ticket=Ticket(push, self._keys.generation),

@@ -63,6 +63,13 @@ encoded = msgspec.json.Encoder(decimal_format="number").encode
 """Any JSON value, or a single string, as UTF-8 bytes."""
 
 
+def shorter(ttl_s: int | None, limit_s: int | None) -> int | None:
+    """The shorter of two times to live; None is one without an end."""
+    if ttl_s is None or limit_s is None:
+        return limit_s if ttl_s is None else ttl_s
+    return min(ttl_s, limit_s)
+
+
 def new_marks(count: int) -> tuple[str, ...]:
     """Strings that mark the slots of a payload. Random, so that no campaign's text can contain one."""
     secret = token_hex(16)

@@ -3,10 +3,13 @@
 Later hops find everything in `state/run_id=R/campaign.json` and need not look at the head again.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from typing import Protocol
 
 import msgspec
+from msgspec import UNSET
 
 from notifier.content.render import Renderer
 from notifier.content.text_checks import faults_in
@@ -18,8 +21,10 @@ from notifier.model.caps import NO_CAPS, NO_DEFAULTS, CapDefaults, RunCaps, loos
 from notifier.model.cut import CutParts
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.ledger import Ledger
+from notifier.model.local_time import date_of
 from notifier.model.plurals import counted
 from notifier.model.preparation import IN_BATCH_FILE, LANES, DivisibleAudience, PreparationState
+from notifier.model.quiet_hours import Quiet, QuietHours
 from notifier.model.run import COUNTED_BY_CUT, COUNTED_BY_ROWS, Run, Source
 from notifier.sending.batch_source import BrokenInput, Stream
 from notifier.sending.results import Results
@@ -65,6 +70,8 @@ class AdmittedCampaign(msgspec.Struct, frozen=True):
     and whose `excluded_by` says how many users it left out.
     `holdout` is who gets no campaign, as it was set when the run began; nobody in a run of an earlier release.
     `caps` is how many campaigns a user may get, as it was set when the run began; none in a run of an earlier release.
+    `day` is the users' date of a campaign with `local_time`. `quiet` are the quiet hours that are in force, the
+    campaign's own or the stack's, with the zone of users without one filled in.
     """
 
     campaign: Campaign
@@ -77,6 +84,14 @@ class AdmittedCampaign(msgspec.Struct, frozen=True):
     excluded_by: Mapping[str, int] = {}
     holdout: Holdout = NOBODY
     caps: RunCaps = NO_CAPS
+    day: date | None = None
+    quiet: Quiet | None = None
+    timezone_assumed: int = 0
+
+    @property
+    def quiet_hours(self) -> QuietHours | None:
+        """The quiet hours in force; None for none."""
+        return QuietHours(self.quiet, self.quiet.timezone or "UTC") if self.quiet else None
 
 
 class Library(Protocol):
@@ -132,6 +147,7 @@ class Admission:
         holdout: who gets no campaign, but for tests and essential ones.
         cap_defaults: what the stack sets for campaigns, read once for a run. Raises ValueError: it is set wrongly.
         is_decided: whether people approved exactly this object, whether or not that is required.
+        now: seconds since the epoch.
     """
 
     def __init__(
@@ -148,6 +164,7 @@ class Admission:
         holdout: Holdout = NOBODY,
         cap_defaults: Callable[[], CapDefaults] = lambda: NO_DEFAULTS,
         is_decided: Callable[[Source], bool] = lambda _: False,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._library = library
         self._results = results
@@ -160,6 +177,7 @@ class Admission:
         self._holdout = holdout
         self._cap_defaults = cap_defaults
         self._is_decided = is_decided
+        self._now = now
 
     def open(self, run: Run, *, begun: bool = False) -> AdmittedCampaign:
         """What the first claim stored; at the first claim it is made and stored.
@@ -197,12 +215,14 @@ class Admission:
         # Before anything else can reject the file: people look for its run by the campaign.
         self._ledger.name_campaign(run.run_id, campaign.id)
         rehearse = self._rehearse or campaign.dry_run
-        caps = self._caps_of(campaign, run, rehearse=rehearse)
+        defaults = self._defaults()
+        caps = self._caps_of(campaign, run, defaults, rehearse=rehearse)
         prepared = ""
+        quiet = _quiet_of(campaign, defaults)
         # A winner's run sends to the same users as its test: they are made an audience that both can name. Caps are
-        # judged by the final cut, which only a prepared audience has.
+        # judged by the final cut, which only a prepared audience has; and windows, as lanes, are parts of one.
         is_asked_for_twice = campaign.winner is not None and head.audience is None
-        is_prepared = (campaign.lanes or 1) > 1 or is_asked_for_twice or bool(caps.caps)
+        is_prepared = (campaign.lanes or 1) > 1 or is_asked_for_twice or bool(caps.caps) or campaign.is_timed
         added: dict[str, object] = {LANES: campaign.lanes or 1} if is_prepared else {}
         is_inline = head.audience is None and not added
         if is_inline:
@@ -213,8 +233,18 @@ class Admission:
             parts, prepared = self._parts_of(head.audience, run, added)
         exclude = self._exclude_of(campaign, run)
         holdout = NOBODY if campaign.test or campaign.essential else self._holdout
+        day = date_of(campaign.local_time, self._now()) if campaign.is_timed and campaign.local_time else None
         admitted = AdmittedCampaign(
-            campaign, parts, is_inline, exclude, rehearse, prepared=prepared, holdout=holdout, caps=caps
+            campaign,
+            parts,
+            is_inline,
+            exclude,
+            rehearse,
+            prepared=prepared,
+            holdout=holdout,
+            caps=caps,
+            day=day,
+            quiet=quiet,
         )
         self._judge(admitted)
         # After the file was validated: a rejected one does not use its campaign's id up. Nor does a rehearsal.
@@ -260,12 +290,15 @@ class Admission:
             raise NotAdmitted(f"audience: {preparation.reason or 'its preparation was cancelled'}")
         return self._library.prepared_parts(preparation.manifest), preparation.manifest
 
-    def _caps_of(self, campaign: Campaign, run: Run, *, rehearse: bool) -> RunCaps:
-        """What the run is judged by and counted in. Raises NotAdmitted."""
+    def _defaults(self) -> CapDefaults:
+        """What the stack sets for campaigns. Raises NotAdmitted."""
         try:
-            defaults = self._cap_defaults()
+            return self._cap_defaults()
         except ValueError as error:
             raise NotAdmitted(f"settings: {error}") from None
+
+    def _caps_of(self, campaign: Campaign, run: Run, defaults: CapDefaults, *, rehearse: bool) -> RunCaps:
+        """What the run is judged by and counted in. Raises NotAdmitted."""
         caps = run_caps(campaign, defaults, rehearse=rehearse)
         if caps.caps and not caps.timezone:
             raise NotAdmitted(
@@ -323,6 +356,22 @@ def counted_by(admitted: AdmittedCampaign) -> str:
     if not admitted.caps.groups:
         return ""
     return COUNTED_BY_CUT if admitted.prepared else COUNTED_BY_ROWS
+
+
+def _quiet_of(campaign: Campaign, defaults: CapDefaults) -> Quiet | None:
+    """The quiet hours in force: the campaign's own, none where it lifts them, else the stack's. Raises NotAdmitted."""
+    quiet = defaults.quiet if campaign.quiet is UNSET else campaign.quiet
+    # A person waits for a test push.
+    if campaign.test or not quiet:
+        return None
+    own = campaign.local_time.fallback_timezone if campaign.local_time else ""
+    timezone = quiet.timezone or own or defaults.timezone
+    if not timezone:
+        raise NotAdmitted(
+            "broken campaign: campaign.quiet.timezone: missing, and this stack has no DefaultTimezone "
+            "(the zone of users without one, for example Europe/London)"
+        )
+    return msgspec.structs.replace(quiet, timezone=timezone)
 
 
 def _users_of(source: Source) -> dict[str, object]:

@@ -13,6 +13,7 @@ from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.cut import CutParts
 from notifier.model.ledger import Ledger
+from notifier.model.local_time import first_cut_s
 from notifier.model.preparation import PreparationState
 from notifier.model.run import Lane, Run
 from notifier.sending.results import Results
@@ -60,13 +61,18 @@ class FinalCut:
         cut = msgspec.json.decode(stored, type=CutParts)
         parts = tuple(part.pinned for part in cut.parts)
         # Nobody of the exclude list is left in the parts: a million ids need not be read.
-        return msgspec.structs.replace(admitted, parts=parts, exclude=(), excluded_by=cut.excluded_by)
+        return msgspec.structs.replace(
+            admitted, parts=parts, exclude=(), excluded_by=cut.excluded_by, timezone_assumed=cut.timezone_assumed
+        )
 
     def _check_time(self, admitted: AdmittedCampaign) -> None:
-        not_before = admitted.campaign.not_before
-        if not_before is not None and self._now() < not_before.timestamp():
+        campaign = admitted.campaign
+        begins_s = campaign.not_before.timestamp() if campaign.not_before else 0.0
+        if campaign.local_time is not None and admitted.day is not None:
+            begins_s = max(begins_s, float(first_cut_s(campaign.local_time, admitted.day)))
+        if self._now() < begins_s:
             # By the lists of the moment when it begins, which may be weeks from now.
-            raise StillPreparing("", due_at_ms=int(not_before.timestamp() * 1000))
+            raise StillPreparing("", due_at_ms=int(begins_s * 1000))
 
     def _made(self, run: Run) -> CutParts:
         preparation = self._ledger.ask_for_cut(run.run_id)
@@ -82,11 +88,13 @@ def with_cut(lane: Lane, admitted: AdmittedCampaign) -> Lane:
     """The run's first lane, which counts those whom the cut left out; any other lane, or a later claim, as it is."""
     left_out = sum(admitted.excluded_by.values())
     is_counted = lane.lane != 0 or lane.cursor != Cursor() or lane.account.users > 0
-    if is_counted or not left_out:
+    if is_counted or not (left_out or admitted.timezone_assumed):
         return lane
     # A copy: the lane as it was read stays what it is.
     account = msgspec.json.decode(msgspec.json.encode(lane.account), type=Account)
     account.users += left_out
+    if admitted.timezone_assumed:
+        account.timezone_assumed = admitted.timezone_assumed
     for reason, users in admitted.excluded_by.items():
         account.exclude(reason, users)
     return msgspec.structs.replace(lane, account=account)

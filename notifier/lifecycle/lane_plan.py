@@ -4,13 +4,14 @@ Only a prepared audience is spread: its manifest says with which record each par
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 import msgspec
 
 from notifier.lifecycle.admission import STATE_GONE, AdmittedCampaign, Library, NotAdmitted
 from notifier.model.campaign import Campaign
 from notifier.model.ledger import Ledger
-from notifier.model.preparation import PreparationState
+from notifier.model.preparation import DivisibleAudience, PreparationState
 from notifier.model.run import Lane, Run
 from notifier.model.span import MAX_LANES, Span, spans_of
 from notifier.sending.results import Results
@@ -77,9 +78,49 @@ class LanePlan:
         # The final cut's manifest has no counts. Those of the audience that was cut are near enough for a rule.
         devices = found.devices or self._library.divisible_audience(admitted.prepared).devices
         wanted = wanted_lanes(admitted.campaign, devices)
+        if found.is_timed:
+            return window_spans(found, min(wanted, self._room()) if wanted > 1 else 1)
         if wanted == 1:
             return ()
         return spans_of([part.first_record for part in found.parts], found.end, min(wanted, self._room()))
+
+
+def window_spans(audience: DivisibleAudience, wanted: int) -> tuple[Span, ...]:
+    """A lane for each window; several for a window with so large a share of the users.
+
+    Args:
+        wanted: how many lanes the campaign would have without windows.
+    """
+    # A window without users would be a lane without records.
+    windows = [window for window in audience.windows if window.users]
+    users = sum(window.users for window in windows)
+    # Windows come first: one without a lane would never be sent.
+    spare = max(MAX_LANES - len(windows), 0)
+    found: list[Span] = []
+    for window in windows:
+        parts = audience.parts[window.first_part : window.first_part + window.parts]
+        first, end = parts[0].first_record, parts[-1].first_record + parts[-1].users
+        lanes = 1 + min(spare, max(round(wanted * window.users / users), 1) - 1)
+        divided = spans_of([part.first_record - first for part in parts], end - first, lanes)
+        spare -= max(len(divided) - 1, 0)
+        for span in divided or (Span(0, end - first, 0, len(parts), 1),):
+            at = window.first_part
+            found.append(
+                Span(
+                    span.first + first,
+                    span.end + first,
+                    span.part + at,
+                    span.end_part + at,
+                    1,
+                    _milliseconds(window.not_before),
+                    _milliseconds(window.not_after),
+                )
+            )
+    return tuple(msgspec.structs.replace(span, lanes=len(found)) for span in found)
+
+
+def _milliseconds(at: str | None) -> int | None:
+    return None if at is None else int(datetime.fromisoformat(at).timestamp() * 1000)
 
 
 def wanted_lanes(campaign: Campaign, devices: Mapping[str, int]) -> int:

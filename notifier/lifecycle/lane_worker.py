@@ -4,7 +4,7 @@ All it needs of the outside comes as a port, so that the same code runs in Lambd
 any step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, suppress
 from functools import partial
@@ -19,7 +19,18 @@ from notifier.lifecycle.waiting import await_task
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action, Log
 from notifier.model.membership import MEMBER_MS, Member, member_name
-from notifier.model.run import FAILED_BY, MAX_IDLE_CLAIMS, Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run
+from notifier.model.run import (
+    FAILED_BY,
+    MAX_IDLE_CLAIMS,
+    Control,
+    Ending,
+    Lane,
+    LaneLost,
+    LaneState,
+    LaneTaken,
+    Run,
+    waiting_state,
+)
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.span import Span
 from notifier.model.store_error import StoreRefused, in_words
@@ -276,18 +287,26 @@ class LaneWorker:
         spans = task.result()
         if not spans:
             return lane
-        lane = self._ledger.open_lanes(lane, spans)
+        ends = admitted.campaign.abort_after
+        lane = self._ledger.open_lanes(lane, spans, int(ends.timestamp() * 1000) if ends else None)
         self._log.info(Action.LANES_OPENED, lanes=len(spans))
-        self._share_from_the_start(lane, len(spans))
+        # Those whose window opens later rest: the sweeper nudges each in its time.
+        now_ms = int(self._clock.now() * 1000)
+        begin = [number for number, span in enumerate(spans) if waiting_state(span, now_ms) is LaneState.READY]
+        self._share_from_the_start(lane, begin)
         # What is not nudged, because this worker dies or Lambda refuses, is due in a moment.
-        for number in range(1, len(spans)):
-            self._nudge_other(lane, number)
+        for number in begin:
+            if number:
+                self._nudge_other(lane, number)
         return lane
 
-    def _share_from_the_start(self, lane: Lane, lanes: int) -> None:
-        """Enter all lanes among those that share a rate: each finds itself known, and begins with its share at once."""
+    def _share_from_the_start(self, lane: Lane, numbers: Sequence[int]) -> None:
+        """Enter the lanes that begin now among those that share a rate.
+
+        Each finds itself known, and begins with its share at once.
+        """
         now_ms = int(self._clock.now() * 1000)
-        names = [member_name(lane.run_id, number) for number in range(lanes)]
+        names = [member_name(lane.run_id, number) for number in numbers]
         try:
             self._ledger.join({name: Member(now_ms + MEMBER_MS) for name in names}, now_ms)
         except Exception as error:  # noqa: BLE001 - then each enters itself, and waits until the others have seen it

@@ -15,8 +15,8 @@ The modules in the order of a run:
 - `keyed_id`: hashes of user ids for lists and trails that must not have the ids.
 - `user_rows`: consecutive rows of one user id are one user.
 - `arms`, `holdout`, `remainder`: which arm a user is in, who gets no campaign, who is tested and who gets the winner.
-- `time_zones`: time zones by their names, and the instants of local times.
 - `caps`: how many campaigns of a group a user may get in so many days.
+- `time_zones`, `local_time`, `quiet_hours`: time zones by their names, when each user may be asked, and when none.
 - `run`, `ledger`, `cursor`, `runtime`: the state of a run and its lanes, and how long an invocation may work.
 - `exchange`, `outcome`: a request to a gateway, what its answer means, and the rows that a run writes.
 - `membership`: the lanes that share a rate.

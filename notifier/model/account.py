@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from notifier.model.outcome import Outcome, Row
 
@@ -39,6 +40,8 @@ class Account(msgspec.Struct):
     `deferred` devices whose outcome is still open.
     `possibly_repeated` counts devices that may have got the push more than once, each once; `repeat_requests` the
     requests that may have been repeats, of which one device can have several.
+    `timezone_assumed` counts users without a known time zone, for whom the campaign's was taken: only in runs that
+    reach users at their own time, so that all other accounts have the text that they always had.
     """
 
     users: int = 0
@@ -51,6 +54,7 @@ class Account(msgspec.Struct):
     arms: dict[str, ArmAccount] = {}
     repeat_requests: int = 0
     excluded_by: dict[str, int] = {}
+    timezone_assumed: int | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         # An account of the release before has no reasons, and knew of the exclude list alone.
@@ -102,6 +106,8 @@ class Account(msgspec.Struct):
         self.possibly_repeated += other.possibly_repeated
         self.repeat_requests += other.repeat_requests
         self.dry += other.dry
+        if other.timezone_assumed:
+            self.timezone_assumed = (self.timezone_assumed or 0) + other.timezone_assumed
         for name, theirs in other.arms.items():
             ours = self.arm(name)
             ours.assigned += theirs.assigned

@@ -14,7 +14,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from notifier.model.caps import MOST_CAPS, MOST_GROUPS, Cap, GroupName, cap_faults
 from notifier.model.characters import is_blank, with_line_feeds
+from notifier.model.local_time import LocalTime
+from notifier.model.plain_words import described
+from notifier.model.quiet_hours import LEAST_AWAKE_M, Quiet, awake_minutes
 from notifier.model.span import MAX_LANES
+from notifier.model.time_zones import zone_named
 from notifier.model.validation import Fault, printable_name, shape_faults, text_faults
 
 MAX_TTL_S = 2_419_200
@@ -286,6 +290,23 @@ class Campaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             "that is named here they replace DefaultCaps; looser ones need an approval.",
         ),
     ] = ()
+    local_time: Annotated[
+        LocalTime | None,
+        Meta(description="Reach each user at a time of day by their own clock. The audience is prepared first."),
+    ] = None
+    quiet: Annotated[
+        Quiet | UnsetType | None,
+        Meta(
+            description="Hours in which no push starts, by each user's own clock. The audience is prepared first. "
+            "Default: the stack's. null: none at all, which approvers see in red."
+        ),
+    ] = UNSET
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether users are reached at different times: their audience is prepared, and divided into windows."""
+        # Not of a test push, for which a person waits.
+        return not self.test and (self.local_time is not None or isinstance(self.quiet, Quiet))
 
     @property
     def salt(self) -> str:
@@ -386,6 +407,34 @@ def _content_faults(campaign: Campaign) -> Iterator[Fault]:
     if campaign.not_before and campaign.abort_after and campaign.abort_after <= campaign.not_before:
         yield Fault("campaign.abort_after", "not later than not_before: nothing would be sent")
     yield from cap_faults(campaign)
+    yield from _time_faults(campaign)
+
+
+def _time_faults(campaign: Campaign) -> Iterator[Fault]:
+    """Faults of the users' time and of quiet hours."""
+    if campaign.local_time is not None:
+        if campaign.not_before is not None:
+            mend = "leave it out: local_time.date and local_time.at say when"
+            yield Fault("campaign.not_before", "beside local_time", mend)
+        if campaign.winner is not None:
+            mend = "leave one of them out: the remainder's run begins days after the users' date"
+            yield Fault("campaign.winner", "beside local_time", mend)
+        yield from _zone_faults(campaign.local_time.fallback_timezone, "campaign.local_time.fallback_timezone")
+    if not isinstance(campaign.quiet, Quiet):
+        return
+    if campaign.quiet.timezone is not None:
+        yield from _zone_faults(campaign.quiet.timezone, "campaign.quiet.timezone")
+    awake = awake_minutes(campaign.quiet.begins, campaign.quiet.ends)
+    if not awake:
+        yield Fault("campaign.quiet.to", "the same as from", "null in place of quiet for no quiet hours")
+    elif awake < LEAST_AWAKE_M:
+        yield Fault("campaign.quiet", f"leaves {awake} minutes of the day to send in", f"{LEAST_AWAKE_M} at least")
+
+
+def _zone_faults(name: str, path: str) -> Iterator[Fault]:
+    if zone_named(name) is None:
+        mend = "for example Europe/London, or UTC+05:30"
+        yield Fault(path, f"{described(name)} is not a time zone", mend)
 
 
 def _winner_faults(campaign: Campaign) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
+from notifier.model.quiet_hours import Quiet, read_hours
 from notifier.model.time_zones import zone_named
 from notifier.model.validation import Fault
 
@@ -47,10 +48,14 @@ class Cap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CapDefaults(msgspec.Struct, frozen=True):
-    """What the stack sets: caps for every campaign, and the zone of users who have none. Without it nothing counts."""
+    """What the stack sets: caps for every campaign, and the zone of users who have none. Without it nothing counts.
+
+    `quiet` are the quiet hours of campaigns that say nothing of them.
+    """
 
     caps: tuple[Cap, ...] = ()
     timezone: str = ""
+    quiet: Quiet | None = None
 
 
 class RunCaps(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -174,4 +179,16 @@ def read_defaults(environment: Mapping[str, str]) -> CapDefaults:
         raise ValueError(
             "DefaultTimezone is not set: DefaultCaps needs it, because days are counted by users' calendars"
         )
-    return CapDefaults(caps, timezone)
+    return CapDefaults(caps, timezone, _read_quiet(environment.get("DEFAULT_QUIET_HOURS", ""), timezone))
+
+
+def _read_quiet(text: str, timezone: str) -> Quiet | None:
+    if not text:
+        return None
+    try:
+        hours = read_hours(text)
+    except ValueError:
+        raise ValueError(f"DefaultQuietHours is {text!r}: expected hours like 21:00-08:00") from None
+    if not timezone:
+        raise ValueError("DefaultTimezone is not set: DefaultQuietHours needs it, for users without a time zone")
+    return Quiet(*hours)

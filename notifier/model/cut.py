@@ -4,31 +4,17 @@ It only removes users of the prepared audience and orders the others. What it re
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from notifier.model.preparation import ManifestPart
+from notifier.model.preparation import Window as Window  # noqa: PLC0414 - its readers know it from here
 
 CUT_VERSION: Literal[1] = 1
 CUT_PREFIX = "audiences/cut/"
 CUT_LIST = "cut.json.gz"
 """The list of those who were left out, among a run's objects under `excluded/`."""
-
-
-class Window(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Some of the parts, and the time in which their users may first be asked. A window is a lane.
-
-    `first_part` is the index of its first part; the record of that one is a multiple of 500, as of every part.
-    """
-
-    number: int
-    first_part: int
-    parts: int
-    users: int
-    not_before: Annotated[str | None, Meta(description="UTC, ISO 8601; none: as soon as the run begins.")] = None
-    not_after: Annotated[str | None, Meta(description="UTC, ISO 8601, exclusive; none: no limit.")] = None
 
 
 class CutParts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,3 +24,4 @@ class CutParts(msgspec.Struct, frozen=True, omit_defaults=True):
     parts: tuple[ManifestPart, ...]
     windows: tuple[Window, ...]
     excluded_by: Mapping[str, int] = {}
+    timezone_assumed: int = 0

@@ -68,11 +68,14 @@ class Ledger(Protocol):
         """All lanes of a run, by number; none of an unknown run. Raises LedgerTooNew."""
         ...
 
-    def open_lanes(self, lane: Lane, spans: Sequence[Span]) -> Lane:
+    def open_lanes(self, lane: Lane, spans: Sequence[Span], rest_until_ms: int | None = None) -> Lane:
         """Enter the further lanes of a run, and what its first lane sends. Repeatable.
+
+        A lane whose time has not come rests until then.
 
         Args:
             lane: the first lane, which the caller has claimed. It is returned.
+            rest_until_ms: at most until this time.
 
         Raises:
             LaneLost: another worker claimed the first lane.

@@ -8,6 +8,7 @@ import msgspec
 
 from notifier.model.characters import CONTROL_CHARACTER
 
+AS_A_DATE = 'as "2026-12-01"'
 AS_A_TIME = 'write it as in "2026-11-21T20:00:00+01:00", or with Z for UTC'
 SHOWN_CHARS = 40
 """Of a value, in a message."""
@@ -24,6 +25,7 @@ _KINDS = {
 """By msgspec's name of a type: our name, and what to write."""
 _PATTERNS = {
     "'^[a-z0-9_-]": ("not a name that an arm can have", "1 to 32 of a-z, 0-9, - and _, for example: question-2"),
+    "'^([01][0-9]": ("not a time of day", "hours and minutes, as 09:00 or 21:30"),
     "'^[^": ("has a line break, a tab or another control character", "write it in one line"),
     "": ("has characters that are not allowed here", ""),
 }
@@ -76,7 +78,8 @@ def wrong(value: object, kind: Any, message: str) -> tuple[str, str]:
     if "timezone component" in text:
         return f"{described(value)} has no offset from UTC", AS_A_TIME
     if "RFC3339" in text:
-        return f"{described(value)} is not a time", AS_A_TIME
+        is_date = "datetime" not in text
+        return f"{described(value)} is not a {'date' if is_date else 'time'}", AS_A_DATE if is_date else AS_A_TIME
     if "decimal" in text and "got" not in text:
         return f"{described(value)} is not a number", _KINDS["decimal"][1]
     if limit := re.search(r"of length (>=|<=) (\d+)", text):

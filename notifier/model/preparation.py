@@ -12,8 +12,10 @@ audience function                   claim ── renew … ── cut's manifest
 """
 
 import enum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.run import PREPARING
@@ -135,12 +137,33 @@ class ManifestPart(msgspec.Struct, frozen=True):
         return PinnedObject(self.bucket, self.key, self.version_id, self.etag, self.bytes)
 
 
+class Window(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Some of the parts, and the time in which their users may first be asked. A window is a lane.
+
+    `first_part` is the index of its first part; the record of that one is a multiple of 500, as of every part.
+    """
+
+    number: int
+    first_part: int
+    parts: int
+    users: int
+    not_before: Annotated[str | None, Meta(description="UTC, ISO 8601; none: as soon as the run begins.")] = None
+    not_after: Annotated[str | None, Meta(description="UTC, ISO 8601, exclusive; none: no limit.")] = None
+
+
 class DivisibleAudience(msgspec.Struct, frozen=True):
     """A manifest, of a prepared audience or of its final cut, as far as it says how the audience can be divided."""
 
     parts: tuple[ManifestPart, ...]
     devices: dict[str, int] = {}
     """By gateway."""
+    windows: tuple[Window, ...] = ()
+    """Of a final cut: the times in which users may first be asked."""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether some users may be asked at certain times only."""
+        return any(window.not_before or window.not_after for window in self.windows)
 
     @property
     def end(self) -> int:

@@ -284,6 +284,23 @@ class Lane(msgspec.Struct, frozen=True):
         return {LaneState.READY: "running", LaneState.RUNNING: "running"}.get(self.state, self.state.value)
 
 
+def waiting_state(span: Span, now_ms: int) -> LaneState:
+    """What a lane that is entered waits as: ready, or, where its window opens later, at rest."""
+    return LaneState.RESTING if (span.not_before_ms or 0) > now_ms else LaneState.READY
+
+
+def first_due_ms(span: Span, now_ms: int, at_most_ms: int | None = None) -> int:
+    """When a lane that is entered is due: as its window opens; one that is open in a moment, in case no nudge comes.
+
+    Args:
+        at_most_ms: it is looked at by this time, whenever its window opens: the campaign's `abort_after`.
+    """
+    opens_ms = span.not_before_ms or 0
+    if opens_ms <= now_ms:
+        return now_ms + LEASE_MS
+    return opens_ms if at_most_ms is None else min(opens_ms, max(at_most_ms, now_ms))
+
+
 def batch_name(number: int, round_: int) -> str:
     """The name of a batch's objects: `batch=00000123`, in the second deferred round `batch=00000123.r2`."""
     return f"batch={number:08d}" + (f".r{round_}" if round_ else "")

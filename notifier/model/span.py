@@ -15,10 +15,11 @@ MAX_LANES = 112
 """Most lanes of a run. Each is an item of the ledger, and every command of an operator is a write to each of them."""
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, omit_defaults=True):
     """The records from `first` to `end` (exclusive), which are the parts from `part` to `end_part` (exclusive).
 
-    `lanes` is how many lanes the run has.
+    `lanes` is how many lanes the run has. First requests are made from `not_before_ms` on and before `not_after_ms`, in
+    milliseconds since the epoch; None, and left out where a span is stored, for no such limit.
     """
 
     first: int
@@ -26,6 +27,8 @@ class Span(msgspec.Struct, frozen=True):
     part: int
     end_part: int
     lanes: int
+    not_before_ms: int | None = None
+    not_after_ms: int | None = None
 
     @property
     def start(self) -> Cursor:

@@ -19,6 +19,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     `excluded_by` says why users are excluded; its values add up to `excluded`.
 
+    `timezone_assumed` counts users without a known time zone, for whom the campaign's own was taken.
+
     `control` is what an operator asked for last (go, pause, cancel), by whom and when. `put_by` is who put the file
     there, `approved_by` who approved exactly its bytes on the pages: empty without an approval.
 
@@ -60,6 +62,7 @@ class Summary(msgspec.Struct, frozen=True):
     control_at_ms: int | None = None
     approved_by: str = ""
     speed: Speed | None = None
+    timezone_assumed: int = 0
 
 
 def summary_of(run: Run, lanes: Lane | Sequence[Lane], bucket: str, approved_by: str = "") -> Summary:
@@ -103,4 +106,5 @@ def summary_of(run: Run, lanes: Lane | Sequence[Lane], bucket: str, approved_by:
         control_at_ms=lane.control_at_ms,
         approved_by=approved_by,
         speed=lane.speed,
+        timezone_assumed=account.timezone_assumed or 0,
     )

@@ -60,6 +60,8 @@ class Push(msgspec.Struct, eq=False):
     """Its index in the batch, those counted that were passed over."""
     is_repeated: bool = False
     """The account's `possibly_repeated` counts this device already, perhaps since an earlier round."""
+    timezone: str | None = None
+    """Of its user. Only where the run has quiet hours."""
 
     @property
     def is_control(self) -> bool:

@@ -1,6 +1,7 @@
 """Forms batches from decoded records."""
 
 from collections.abc import Container, Sequence
+from itertools import islice
 
 from notifier.content.render import Renderer
 from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED, Account
@@ -30,6 +31,7 @@ class BatchBuilder:
         suppressed: the user ids that every run leaves out. They may be others in a later claim of the run.
         holdout: the user ids that get no campaign. The same in every claim of the run, which pins share and version.
         other_part: of an experiment with a winner, those who are in its other run.
+        has_quiet_hours: pushes carry their users' time zones, by which quiet hours are judged.
     """
 
     def __init__(
@@ -42,7 +44,10 @@ class BatchBuilder:
         suppressed: Container[str] = frozenset(),
         holdout: Container[str] = frozenset(),
         other_part: OtherPart | None = None,
+        *,
+        has_quiet_hours: bool = False,
     ) -> None:
+        self._has_quiet_hours = has_quiet_hours
         self._run_id = run_id
         self._campaign_id = campaign_id
         self._arms = arms
@@ -79,7 +84,11 @@ class BatchBuilder:
             else:
                 if user_rows.starts_user(recipient.user_id):
                     batch.account.users += 1
+                formed = len(batch.waiting)
                 self._take(batch, record, value, user_rows.without_repeated_tokens(recipient), user_rows)
+                if self._has_quiet_hours:
+                    for push in islice(batch.waiting, formed, None):
+                        push.timezone = recipient.timezone
         return batch
 
     def settled(self, number: int, account: Account, at_end: Cursor) -> Batch:

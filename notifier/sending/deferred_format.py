@@ -18,6 +18,7 @@ class DeferredDevice(msgspec.Struct, frozen=True, omit_defaults=True):
         due_at: not before this time; 0 for at once, or, of one that was asked for, for after the audience.
         counted: attempts that were refused while the endpoint accepted others.
         repeated: the account's `possibly_repeated` counts it already.
+        timezone: of its user, in a run with quiet hours.
     """
 
     record: int
@@ -34,6 +35,7 @@ class DeferredDevice(msgspec.Struct, frozen=True, omit_defaults=True):
     counted: int = 0
     last_at: float = 0.0
     repeated: bool = False
+    timezone: str | None = None
 
     def __repr__(self) -> str:
         return f"DeferredDevice(record={self.record}, device={self.number})"
@@ -58,6 +60,7 @@ def deferred_device(push: Push) -> DeferredDevice:
         push.counted,
         push.last_at,
         push.is_repeated,
+        push.timezone,
     )
 
 
@@ -69,6 +72,7 @@ def push_of(batch: Batch, stored: DeferredDevice) -> Push:
     push.attempts, push.asked_at, push.due_at = stored.attempts, stored.asked_at, stored.due_at
     push.maybe_repeat, push.is_repeated = stored.maybe_repeat, stored.repeated
     push.counted, push.last_at = stored.counted, stored.last_at
+    push.timezone = stored.timezone
     push.at_end = math.isinf(due_from(stored))
     return push
 

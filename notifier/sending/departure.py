@@ -37,7 +37,7 @@ class Exit(enum.IntEnum):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The campaign's own times, in seconds since the epoch."""
+    """The times of the campaign, and of the lane's window, in seconds since the epoch."""
 
     not_before: float | None = None
     abort_after: float | None = None

@@ -5,11 +5,13 @@ Dispatch starts requests and passes answers on. Beside it are `open_pushes` (whe
 push) and `refusals` (which refusals could be our fault).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from notifier.model.exchange import Transport
 from notifier.model.health import Health
+from notifier.model.local_time import QUIET
 from notifier.model.outcome import Access, Disposition, Readiness, Verdict
 from notifier.model.runtime import Clock
 from notifier.sending.answers import AnswerHandler, OnAnswer
@@ -21,6 +23,8 @@ from notifier.sending.lane_shares import LaneShares
 from notifier.sending.open_pushes import OpenPushes
 from notifier.sending.rate_limit import SharedBudget
 from notifier.sending.refusals import WITHHELD_WINDOW_DIVISOR, Refusals
+from notifier.sending.retry import trying_s
+from notifier.sending.send_times import ALWAYS, SendTimes
 
 ABANDONED = Verdict(Disposition.RETRY, "unanswered", maybe_processed=True)
 """The verdict on a request whose answer is not waited for: the phone may have the push."""
@@ -38,6 +42,7 @@ class Dispatch:
         window: how many pushes may be open at once: in flight, queued, or waiting for another attempt.
         on_answer: is called with every answer.
         shares: the other lanes of the run; None where it has one.
+        times: when requests may start.
     """
 
     def __init__(
@@ -51,8 +56,10 @@ class Dispatch:
         window: int,
         on_answer: OnAnswer | None = None,
         shares: LaneShares | None = None,
+        times: SendTimes = ALWAYS,
     ) -> None:
         self._shares = shares
+        self.times = times
         self._transport = transport
         self._clock = clock
         now_s = clock.monotonic()
@@ -197,7 +204,9 @@ class Dispatch:
             endpoint.take(started)
 
     def _start(self, push: Push, endpoint: EndpointState, now_s: float) -> bool:
-        """Ask for one push. Returns whether a request was made: a push can end without one."""
+        """Ask for one push. Returns whether a request was made: a push can end without one, or have to wait."""
+        if not self.times.is_free and self._must_wait(push, endpoint, now_s):
+            return False
         request = endpoint.carrier.ask(push, now_s)
         if isinstance(request, Verdict):
             if request.reason == DRY_RUN:
@@ -214,6 +223,21 @@ class Dispatch:
         push.batch.note_asked(push)
         self._pushes.start(push)
         self._transport.submit(request)
+        return True
+
+    def _must_wait(self, push: Push, endpoint: EndpointState, now_s: float) -> bool:
+        """Whether its time is over, or it is in quiet hours: then it has failed, or is deferred to their end."""
+        found = self.times.obstacle(push.timezone, now_s, is_first=not push.attempts)
+        if found is None:
+            return False
+        expires_at = push.asked_at + trying_s(endpoint.carrier.ttl_s(push.arm)) if push.attempts else math.inf
+        if isinstance(found, str):
+            self._pushes.end(push, Verdict(Disposition.FAIL, found), None)
+        elif found >= expires_at:
+            # Its time to live runs from its first request, and is over before the quiet hours are.
+            self._pushes.end(push, Verdict(Disposition.FAIL, QUIET), None)
+        else:
+            self._pushes.defer(push, found)
         return True
 
     def _may_ask(self, endpoint: EndpointState, now_s: float) -> bool:

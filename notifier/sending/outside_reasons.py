@@ -3,6 +3,7 @@
 Pure: the hop reads them at the start of each turn, and decides what a reason means for the batches that are open.
 """
 
+import math
 from collections.abc import Iterator
 
 from notifier.model.run import Control, Lane
@@ -28,6 +29,7 @@ def outside_reasons(lane: Lane, plan: Plan, deadline: Deadline, now_s: float) ->
         yield Departure(Exit.ABORT, "abort_after has passed")
     # The lane was nudged before its time, by its first event or by an operator.
     if plan.not_before is not None and now_s < plan.not_before:
-        yield Departure(Exit.REST, due_at=plan.not_before)
+        # Not beyond `abort_after`: a run that is aborted must be ended then.
+        yield Departure(Exit.REST, due_at=min(plan.not_before, plan.abort_after or math.inf))
     if deadline.is_near():
         yield Departure(Exit.HAND_OVER)

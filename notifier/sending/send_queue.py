@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Callable
 
 from notifier.model.campaign import CONTROL
-from notifier.model.outcome import timestamp
+from notifier.model.outcome import Outcome, timestamp
 from notifier.model.runtime import Clock
-from notifier.sending.batch import Batch
+from notifier.sending.batch import Batch, Push
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.rate_limit import RateLimit
 
@@ -83,11 +83,16 @@ class SendQueue:
     def _send_from(self, batch: Batch, limit: int) -> int:
         """Send up to `limit` devices of a batch. Those of the control group are held, and counted like the others."""
         waiting, enqueue, sent = batch.waiting, self._dispatch.enqueue, 0
-        at = ""
+        now_s, at = self._clock.now(), ""
+        times = None if self._dispatch.times.is_free else self._dispatch.times
         while waiting and sent < limit:
             push = waiting.popleft()
+            if times and (found := times.obstacle(push.timezone, now_s, is_first=not push.attempts)) is not None:
+                # Not counted as sent: what is only put off must not cost the paid time of a low rate.
+                _put_off(batch, push, found, timestamp(now_s))
+                continue
             if push.arm == CONTROL:
-                at = at or timestamp(self._clock.now())
+                at = at or timestamp(now_s)
                 batch.hold(push, at)
             else:
                 enqueue(push)
@@ -124,3 +129,15 @@ class SendQueue:
                     batch.defer(push)
         self._first.clear()
         self._again.clear()
+
+
+def _put_off(batch: Batch, push: Push, obstacle: float | str, at: str) -> None:
+    """A device that may not be asked for now: it waits, or has failed. The control group's like all others."""
+    if isinstance(obstacle, str):
+        batch.record_outcome(push, Outcome.FAILED, obstacle, at)
+    elif push.is_control:
+        # Held as of the time at which the variants get theirs: figures over time would differ otherwise.
+        batch.hold(push, timestamp(obstacle))
+    else:
+        push.due_at = obstacle
+        batch.defer(push)

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from sandbox import moved_time
 from sandbox.gateways.behaviour import PREFIXES, by_prefix, load
 from sandbox.gateways.endpoint import Latency
 from sandbox.gateways.server import Settings, run
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Reads the command line and serves."""
     arguments = _parser().parse_args()
+    moved_time.follow()
     try:
         behave = load(arguments.behaviour) if arguments.behaviour else by_prefix
         run(

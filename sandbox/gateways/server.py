@@ -17,6 +17,7 @@ from granian.http import HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from sandbox import moved_time
 from sandbox.gateways import credentials
 from sandbox.gateways.apns import Apns
 from sandbox.gateways.apns_token import ProviderTokens
@@ -103,7 +104,8 @@ async def _serve(settings: Settings) -> None:
 def _servers(settings: Settings, material: credentials.Credentials, ports: list[int]) -> list[Any]:
     account = msgspec.json.decode(material.service_account_file.read_bytes(), type=dict[str, str])
     key = msgspec.json.decode(material.apns_key_file.read_bytes(), type=dict[str, str])
-    oauth, phones = OAuth(account, time.time, settings.oauth_lifetime_s), Phones()
+    # Google's library signs with the machine's own time.
+    oauth, phones = OAuth(account, moved_time.real, settings.oauth_lifetime_s), Phones()
     tokens = ProviderTokens(key, time.time)
     fcm = Fcm(account["project_id"], oauth, settings.behave, phones, settings.latency)
     production, sandbox = (

@@ -14,6 +14,7 @@ from notifier.model.campaign import Campaign, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.log import Action
 from notifier.model.outcome import Access
+from notifier.model.quiet_hours import Quiet
 from notifier.model.run import Lane, Run, source_of
 from notifier.model.runtime import Deadline
 from notifier.model.span import Span, spans_of
@@ -119,6 +120,8 @@ class World:
         """The message's time to live."""
         self.per_second: float | None = None
         """The rate limit, where it is lower than a campaign's can be."""
+        self.quiet: Quiet | None = None
+        """The quiet hours in force."""
         self.refusal: str | None = None
         """Why the file cannot be opened."""
         self.unreachable: str | None = None
@@ -202,7 +205,7 @@ class TwinHops:
         if self.world.suppression_unreadable is not None:
             raise SuppressionUnreadable(self.world.suppression_unreadable)
         self._suppressed = frozenset(self.world.suppressed)
-        return AdmittedCampaign(self.world.campaign, (), True, (), False)
+        return AdmittedCampaign(self.world.campaign, (), True, (), False, quiet=self.world.quiet)
 
     def lanes(self, run: Run, lane: Lane, admitted: AdmittedCampaign) -> tuple[Span, ...]:
         """What each lane sends; a release that knows one lane only looks for nothing."""

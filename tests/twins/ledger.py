@@ -22,6 +22,8 @@ from notifier.model.run import (
     LaneTaken,
     Run,
     UnfinishedClaim,
+    first_due_ms,
+    waiting_state,
 )
 from notifier.model.span import Span
 from notifier.preparation_items import COUNT, CountRequest
@@ -165,7 +167,7 @@ class MemoryLedger:
         """All lanes of a run, by number."""
         return tuple(_copied(self._lanes[key]) for key in sorted(self._lanes) if key[0] == run_id)
 
-    def open_lanes(self, lane: Lane, spans: Sequence[Span]) -> Lane:
+    def open_lanes(self, lane: Lane, spans: Sequence[Span], rest_until_ms: int | None = None) -> Lane:
         """Enter the further lanes of a run, and what its first lane sends."""
         lane = self._write("open lanes", lane, {})
         self.too_new.add(lane.run_id)
@@ -180,7 +182,8 @@ class MemoryLedger:
                 control_by=lane.control_by,
                 control_at_ms=lane.control_at_ms,
                 cursor=span.start,
-                due_at_ms=self._now_ms() + LEASE_MS,
+                state=waiting_state(span, self._now_ms()),
+                due_at_ms=first_due_ms(span, self._now_ms(), rest_until_ms),
                 function_version=lane.function_version,
                 span=span,
             )

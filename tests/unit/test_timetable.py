@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedules.timetable import BadCron, Timetable, check_cron, instant_of
+from notifier.model.time_zones import instant_of
+from schedules.timetable import BadCron, Timetable, check_cron
 
 ZONES = ("Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC")
 RHYTHMS = {

@@ -19,6 +19,7 @@ from notifier.gateway.payload import (
     is_urgent,
     marked,
     new_marks,
+    shorter,
 )
 from notifier.model.campaign import Message
 
@@ -44,19 +45,23 @@ class Prepared:
         self._message, self._label, self._topic = message, label, topic
         self._ttl_s = message.ttl_s if isinstance(message.ttl_s, int) else None
 
-    def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes:
+    def body(self, token: str, texts: Sequence[str], now_s: float, limit_s: int | None = None) -> bytes:
         """The request's body; APNs has the token in the path and the expiry in a header."""
         return self._body.join([encoded(text) for text in texts]) if texts else self._constant
 
-    def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]:
+    def headers(self, push_id: str, authorization: str, now_s: float, limit_s: int | None = None) -> list[str]:
         """The request's headers as wire lines. `push_id` is a UUID in lower case; `now_s` is epoch seconds.
 
         Without a time to live the expiry is left out, and Apple stores the push for as long as it likes; 0 means now or
         never.
+
+        Args:
+            limit_s: Apple is to keep it for so many seconds at most.
         """
         lines = [authorization, f"apns-id: {push_id}", *self._headers]
-        if self._ttl_s is not None:
-            lines.append(f"apns-expiration: {int(now_s) + self._ttl_s if self._ttl_s else 0}")
+        ttl_s = shorter(self._ttl_s, limit_s)
+        if ttl_s is not None:
+            lines.append(f"apns-expiration: {int(now_s) + ttl_s if ttl_s else 0}")
         return lines
 
     @cached_property

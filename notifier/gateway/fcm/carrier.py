@@ -13,7 +13,8 @@ def carrier(endpoint: str, keys: Keys[Credentials], content: RunContent) -> Gate
     """The carrier of one run. Works without a secret: `access` then says what is missing."""
 
     def prepare(wording: Wording, label: Label) -> Prepared:
-        return Prepared(wording.message, wording.slots, label, rehearse=content.is_rehearsal)
+        limits_ttl = content.ttl_limit is not None
+        return Prepared(wording.message, wording.slots, label, rehearse=content.is_rehearsal, limits_ttl=limits_ttl)
 
     gateway = Gateway(
         prepare=prepare,

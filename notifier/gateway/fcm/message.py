@@ -26,6 +26,7 @@ from notifier.gateway.payload import (
     marked,
     merged,
     new_marks,
+    shorter,
 )
 from notifier.model.campaign import Message
 
@@ -51,6 +52,7 @@ class Prepared:
         label: run, campaign and arm.
         rehearse: FCM validates the push and does not send it.
         assemble: builds the request's JSON, by default pyfcm. `assembled` does the same where pyfcm is not shipped.
+        limits_ttl: the time to live differs from push to push: `body` is given a limit.
     """
 
     def __init__(
@@ -61,24 +63,34 @@ class Prepared:
         *,
         rehearse: bool = False,
         assemble: Assemble | None = None,
+        limits_ttl: bool = False,
     ) -> None:
-        token, expiry, *marks = new_marks(2 + len(slots))
+        token, expiry, android, web, *marks = new_marks(4 + len(slots))
         parts = _parts(message, marked(message, slots, marks), label, token, expiry)
         request = _request(message, label, (assemble or _by_pyfcm())(**parts, dry_run=rehearse))
+        if limits_ttl:
+            _mark_ttl(request["message"], expiry, android, web)
         content = {key: request["message"][key] for key in ("notification", "data") if key in request["message"]}
-        self._body = Splice(request, (token, expiry, *marks))
+        self._body = Splice(request, (token, expiry, android, web, *marks))
         self._content = Splice(content, marks)
-        self._ttl_s = message.ttl_s if isinstance(message.ttl_s, int) else 0
+        self._ttl_s = message.ttl_s if isinstance(message.ttl_s, int) else None
         self._headers = ["", "content-type: application/json"]
 
-    def body(self, token: str, texts: Sequence[str], now_s: float) -> bytes:
-        """The request's body for one device; `now_s` is epoch seconds."""
-        expiry = b'"%d"' % (now_s + self._ttl_s if self._ttl_s else 0)
-        if not texts:
-            return self._body.join((encoded(token), expiry))
-        return self._body.join((encoded(token), expiry, *map(encoded, texts)))
+    def body(self, token: str, texts: Sequence[str], now_s: float, limit_s: int | None = None) -> bytes:
+        """The request's body for one device; `now_s` is epoch seconds.
 
-    def headers(self, push_id: str, authorization: str, now_s: float) -> list[str]:
+        Args:
+            limit_s: Google is to keep it for so many seconds at most; only with `limits_ttl`.
+        """
+        ttl_s = shorter(self._ttl_s, limit_s) or 0
+        expiry = b'"%d"' % (now_s + ttl_s if ttl_s else 0)
+        # Without marks for them, the two times to live are used nowhere.
+        kept = (b'"%ds"' % ttl_s, b'"%d"' % ttl_s) if limit_s is not None else (b"", b"")
+        if not texts:
+            return self._body.join((encoded(token), expiry, *kept))
+        return self._body.join((encoded(token), expiry, *kept, *map(encoded, texts)))
+
+    def headers(self, push_id: str, authorization: str, now_s: float, limit_s: int | None = None) -> list[str]:
         """The request's headers as wire lines. FCM takes no push id."""
         # One list until the credentials change: the transport sets headers only when it gets another list.
         if self._headers[0] != authorization:
@@ -168,6 +180,13 @@ def _request(message: Message, label: Label, payload: str) -> dict[str, Any]:
             data |= label.as_data()
     _fill_aps(request["message"])
     return request
+
+
+def _mark_ttl(message: dict[str, Any], expiry: str, android: str, web: str) -> None:
+    """Put marks where each platform has its time to live: also over one that the campaign's additions state."""
+    message["android"]["ttl"] = android
+    message["apns"].setdefault("headers", {})["apns-expiration"] = expiry
+    message["webpush"].setdefault("headers", {})["TTL"] = web
 
 
 def _fill_aps(message: dict[str, Any]) -> None:

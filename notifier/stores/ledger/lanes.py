@@ -15,7 +15,15 @@ from boto3.dynamodb.conditions import Attr, Key
 
 from notifier.dynamodb import Item, Items, Update, query_of
 from notifier.lane_commands import command_run, lane_key
-from notifier.model.run import LANES_VERSION, LEASE_MS, Control, Lane, LaneState, LedgerTooNew
+from notifier.model.run import (
+    LANES_VERSION,
+    Control,
+    Lane,
+    LaneState,
+    LedgerTooNew,
+    first_due_ms,
+    waiting_state,
+)
 from notifier.model.span import Span
 from notifier.stores.ledger.control import Controls
 from notifier.stores.ledger.items import as_json, due_partition, lane_of, new_lane, run_key
@@ -41,20 +49,22 @@ class RunLanes(Leases, Controls):
             raise LedgerTooNew(f"a lane of run {run_id} is of a newer release")
         return tuple(lane_of(item) for item in items)
 
-    def open_lanes(self, lane: Lane, spans: Sequence[Span]) -> Lane:
+    def open_lanes(self, lane: Lane, spans: Sequence[Span], rest_until_ms: int | None = None) -> Lane:
         """Enter the further lanes of a run, and what its first lane sends. Repeatable until that is written.
 
         Args:
             lane: the first lane, which the caller has claimed.
+            rest_until_ms: no lane rests longer than until this time.
 
-        Returns the first lane. The others are ready, and due in a moment in case they are not nudged.
+        Returns the first lane. The others are ready, and due in a moment in case they are not nudged; those whose
+        window opens later rest until then.
 
         Raises:
             LaneLost: another worker has claimed the first lane.
         """
         # First: a release that knows one lane only, after a rollback, leaves the run alone from here on.
         lane = self._write(lane, Update().set(version=LANES_VERSION), Written())
-        due_at_ms = self._now_ms() + LEASE_MS
+        now_ms = self._now_ms()
         for number, span in enumerate(spans[1:], 1):
             other = Lane(
                 lane.run_id,
@@ -62,10 +72,12 @@ class RunLanes(Leases, Controls):
                 control=lane.control,
                 control_by=lane.control_by,
                 cursor=span.start,
-                due_at_ms=due_at_ms,
+                state=waiting_state(span, now_ms),
+                due_at_ms=first_due_ms(span, now_ms, rest_until_ms),
                 function_version=lane.function_version,
                 span=span,
             )
+            # A lane that a claim before this one entered stays as it is: it may be at work.
             self._put_new(**new_lane(other), version=LANES_VERSION)
         # Last: a claim of the first lane that finds its span there need not look whether the others are.
         first = spans[0]

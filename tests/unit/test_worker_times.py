@@ -1,0 +1,272 @@
+"""When the worker asks: in each lane's window only, in nobody's quiet hours, whatever breaks meanwhile.
+
+The clock on each user's wall is computed here with zoneinfo alone, and not by the product's quiet hours.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from notifier.model.outcome import Outcome, Row
+from notifier.model.quiet_hours import Quiet
+from notifier.model.run import Control, Ending, LaneState
+from notifier.model.span import Span
+from notifier.model.time_zones import zone_named
+from tests.twins.clock import START_S
+from tests.twins.gateway import Act, Phones
+from tests.twins.hop_factory import World
+from tests.twins.invocation import hops_of, invocation
+from tests.twins.schedule import Faults
+from tests.unit.test_worker_simulation import EXAMPLES, History
+
+ZONES = ("UTC", "UTC+00:15", "UTC-01:30", "Asia/Kathmandu", "Mars/X", None)
+FALLBACK = "UTC"
+
+
+def clock_text(at_s: float) -> str:
+    """A time of day in UTC, as quiet hours are written."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%H:%M}"
+
+
+def is_quiet(quiet: Quiet, zone: str | None, at_s: float) -> bool:
+    """By the clock on the user's wall, and texts of hours and minutes."""
+    known = zone_named(zone or FALLBACK) or zone_named(FALLBACK)
+    local = f"{datetime.fromtimestamp(at_s, known):%H:%M}"
+    if quiet.begins < quiet.ends:
+        return quiet.begins <= local < quiet.ends
+    return local >= quiet.begins or local < quiet.ends
+
+
+def zone_of(record: int) -> str | None:
+    """The time zone of a record's user."""
+    return ZONES[record % len(ZONES)]
+
+
+def people(count: int) -> list[dict[str, Any]]:
+    """Users with one device each, over the zones."""
+    return [
+        {"user_id": f"u{n}", "devices": [{"platform": "android", "token": f"t{n}.0"}]}
+        | ({"timezone": zone} if (zone := zone_of(n)) else {})
+        for n in range(count)
+    ]
+
+
+WINDOW = st.tuples(st.integers(0, 30), st.sampled_from((1, 5, 20, 60)))
+"""When a lane's window opens, in minutes from the beginning, and for how long."""
+FAULTS = st.builds(
+    Faults,
+    kills=st.integers(0, 3),
+    stalls=st.integers(0, 2),
+    commands=st.integers(0, 3),
+    store=st.sampled_from((0.0, 0.05)),
+    acts=st.lists(st.sampled_from((Act.BUSY, Act.MINUTE, Act.LATER, Act.REFUSED)), max_size=3, unique=True).map(tuple),
+    trouble=st.sampled_from((0.0, 0.3)),
+    doubled=st.sampled_from((0.0, 0.3)),
+    timeout_s=st.sampled_from((900, 90)),
+)
+
+
+@given(
+    users=st.integers(2, 40),
+    size=st.integers(1, 5),
+    control=st.sampled_from((0, 30)),
+    windows=st.lists(WINDOW, min_size=1, max_size=4),
+    is_timed=st.booleans(),
+    quiet=st.none() | st.tuples(st.integers(-30, 40), st.sampled_from((2, 15, 50)), st.sampled_from(("wait", "drop"))),
+    per_second=st.sampled_from((None, 0.5)),
+    ttl_s=st.sampled_from((None, 600.0)),
+    faults=FAULTS,
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=max(EXAMPLES // 8, 10), suppress_health_check=list(HealthCheck), print_blob=True)
+def test_any_times(
+    users: int,
+    size: int,
+    control: int,
+    windows: list[tuple[int, int]],
+    is_timed: bool,
+    quiet: tuple[int, int, Any] | None,
+    per_second: float | None,
+    ttl_s: float | None,
+    faults: Faults,
+    seed: int,
+) -> None:
+    """First requests are in their window, none is in quiet hours, each device has one row, and the run ends."""
+    history = History(["one"] * users, size, control, faults, seed, None, len(windows))
+    world = history.world
+    world.records = people(users)
+    world.parts = [world.records[first : first + size] for first in range(0, users, size)]
+    world.per_second, world.ttl_s = per_second, ttl_s
+    if len(world.spans) < 2:
+        world.spans = (Span(0, users, 0, len(world.parts), 1),) if is_timed else ()
+    if is_timed:
+        world.spans = tuple(_timed(span, window) for span, window in zip(world.spans, windows, strict=False))
+    if quiet is not None:
+        begins, length, then = quiet
+        first, last = (clock_text(START_S + 60 * minutes) for minutes in (begins, begins + length))
+        world.quiet = Quiet(first, last, then, FALLBACK)
+    asked: set[str] = set()
+    checks_due = world.phones.on_ask
+
+    def check(token: str, now_s: float, round_: int) -> None:
+        checks_due(token, now_s, round_)
+        record = int(token[1:].partition(".")[0])
+        if world.quiet is not None and is_quiet(world.quiet, zone_of(record), now_s):
+            history.seen_wrong.append(AssertionError(f"{token} was asked in quiet hours"))
+        span = next((span for span in world.spans if span.first <= record < span.end), None)
+        if token not in asked and span is not None and span.not_before_ms is not None:
+            assert span.not_after_ms is not None
+            if not span.not_before_ms <= now_s * 1000 < span.not_after_ms:
+                history.seen_wrong.append(AssertionError(f"{token} was first asked outside of its window"))
+        asked.add(token)
+
+    world.phones.on_ask = check
+    # Windows and quiet hours are rests of their own, and so is each device that is put off within a batch.
+    history.schedule.resumes += 2 * users + 4 * len(windows)
+    history.check()
+    rows = [row for found in world.results.rows.values() for row in found.rows]
+    late = {row.reason for row in rows if row.outcome is Outcome.FAILED}
+    assert late <= {"too_late", "quiet", "ServiceUnavailable", "TooManyRequests", "refused", "unanswered"}
+    assert is_timed or "too_late" not in late
+
+
+def _timed(span: Span, window: tuple[int, int]) -> Span:
+    opens_s = START_S + 60 * window[0]
+    return msgspec.structs.replace(
+        span, not_before_ms=int(opens_s * 1000), not_after_ms=int((opens_s + 60 * window[1]) * 1000)
+    )
+
+
+class OneRun:
+    """A run that is nudged whenever one of its lanes is due, with nothing that breaks."""
+
+    def __init__(self, count: int, *, control: int = 0, act_of: Any = None, **members: Any) -> None:
+        self.asked_s: dict[str, list[float]] = {}
+        phones = Phones(act_of or (lambda _token, _asked: Act.ACCEPT))
+        phones.on_ask = lambda token, now_s, _: self.asked_s.setdefault(token, []).append(now_s - START_S)
+        self.world = World(people(count), phones=phones, size=5, control_percent=control, **members)
+        self.invocations = 0
+
+    def windows(self, *minutes: tuple[int, int]) -> None:
+        """Lanes with windows: from when, in minutes, and how long."""
+        assert len(minutes) == len(self.world.spans)
+        self.world.spans = tuple(_timed(span, window) for span, window in zip(self.world.spans, minutes, strict=True))
+
+    def lane(self, number: int) -> None:
+        """One invocation for a lane."""
+        self.invocations += 1
+        hops_of(self.world).lane_worker().work(self.world.run, number, invocation(self.world))
+
+    def go_on(self, until_s: float = 200_000.0) -> None:
+        """Every lane whenever it is due, as the sweeper does."""
+        if not self.invocations:
+            self.lane(0)
+        while self.world.lane.ending is None:
+            lanes = self.world.ledger.lanes_of("r")
+            at_ms, number = min(
+                (lane.due_at_ms, lane.lane) for lane in lanes if lane.due_at_ms and lane.state is not LaneState.DONE
+            )
+            self.world.clock.time_s = max(self.world.clock.now(), at_ms / 1000)
+            if self.world.clock.now() - START_S > until_s:
+                return
+            self.lane(number)
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """By user."""
+        return {row.user_id: row for found in self.world.results.rows.values() for row in found.rows}
+
+
+def test_lanes_rest_between_their_windows() -> None:
+    """Each is invoked when its window opens and not before; the opener once more. Control is held in the window."""
+    run = OneRun(30, lanes=3, control=30)
+    run.windows((10, 60), (200, 60), (600, 60))
+    run.go_on()
+    assert run.world.lane.ending is Ending.COMPLETED
+    assert run.invocations == 4
+    for record in range(30):
+        opens = (10, 200, 600)[record // 10]
+        row = run.rows[f"u{record}"]
+        at_s = datetime.fromisoformat(row.at + "+00:00").timestamp() - START_S
+        assert opens * 60 <= at_s < opens * 60 + 60
+        assert (row.outcome is Outcome.HELD) is (f"t{record}.0" not in run.asked_s)
+    assert any(row.outcome is Outcome.HELD for row in run.rows.values())
+
+
+def test_a_window_that_was_missed() -> None:
+    """A pause past its end: variants and control have failed alike; nobody is asked, and the other lane is whole."""
+    run = OneRun(20, lanes=2, control=30)
+    run.windows((10, 30), (200, 30))
+    run.lane(0)
+    run.world.ledger.control_run("r", Control.PAUSE, "ann")
+    run.world.clock.time_s = START_S + 100 * 60
+    run.world.ledger.control_run("r", Control.GO, "ann")
+    run.go_on()
+    assert {row.reason for user, row in run.rows.items() if int(user[1:]) < 10} == {"too_late"}
+    assert {row.outcome for user, row in run.rows.items() if int(user[1:]) >= 10} == {Outcome.ACCEPTED, Outcome.HELD}
+    assert run.world.lane.account.devices == run.world.lane.account.settled == 20
+
+
+def test_a_device_that_is_refused_is_asked_again_within_minutes() -> None:
+    """Not with the last window: its lane rests by itself."""
+    run = OneRun(20, lanes=2, act_of=lambda token, asked: Act.MINUTE if token == "t1.0" and not asked else Act.ACCEPT)
+    run.windows((10, 30), (1_500, 30))
+    run.go_on()
+    first, second = run.asked_s["t1.0"]
+    assert 60 <= second - first <= 200
+    assert run.world.lane.ending is Ending.COMPLETED
+
+
+@pytest.mark.parametrize("then", ["wait", "drop"])
+def test_quiet_hours_of_a_plain_file(then: Any) -> None:
+    """Without windows: who is in quiet hours now waits for their end, or has failed; the others go at once."""
+    run = OneRun(12, control=30)
+    # Quiet for an hour from now in UTC: an hour and a half to the west it is not.
+    run.world.quiet = Quiet(clock_text(START_S), clock_text(START_S + 3_600), then, FALLBACK)
+    run.go_on()
+    for user, row in run.rows.items():
+        zone = zone_of(int(user[1:]))
+        is_asleep = is_quiet(run.world.quiet, zone, START_S)
+        if not is_asleep:
+            assert row.outcome in (Outcome.ACCEPTED, Outcome.HELD)
+        elif then == "drop":
+            assert (row.outcome, row.reason) == (Outcome.FAILED, "quiet")
+        else:
+            # Control, too: as of the time at which the variants get theirs.
+            at = datetime.fromisoformat(row.at + "+00:00").timestamp()
+            assert not is_quiet(run.world.quiet, zone, at)
+            assert row.outcome in (Outcome.ACCEPTED, Outcome.HELD)
+            assert at > START_S + 1_800
+    assert any(is_quiet(run.world.quiet, zone_of(n), START_S) for n in range(12))
+    assert len(run.rows) == 12
+
+
+@pytest.mark.parametrize(("ttl_s", "outcome"), [(None, Outcome.ACCEPTED), (3_600.0, Outcome.FAILED)])
+def test_a_retry_waits_for_the_end_of_quiet_hours(ttl_s: float | None, outcome: Outcome) -> None:
+    """Refused just before they begin, it is asked at their end; if its time to live is over by then, it has failed."""
+    run = OneRun(1, act_of=lambda _, asked: Act.MINUTE if not asked else Act.ACCEPT)
+    run.world.ttl_s = ttl_s
+    run.world.quiet = Quiet(clock_text(START_S + 60), clock_text(START_S + 60 + 11 * 3_600), "wait", FALLBACK)
+    run.go_on()
+    assert run.rows["u0"].outcome is outcome
+    if outcome is Outcome.FAILED:
+        assert run.rows["u0"].reason == "quiet"
+        return
+    assert len(run.asked_s["t0.0"]) == 2
+    assert not is_quiet(run.world.quiet, "UTC", START_S + run.asked_s["t0.0"][1])
+    assert run.asked_s["t0.0"][1] > 11 * 3_600
+
+
+def test_the_run_is_aborted_on_time() -> None:
+    """`abort_after` wins over a window that opens later: the lanes that rest are ended then."""
+    ends = datetime.fromtimestamp(START_S, UTC) + timedelta(minutes=100)
+    run = OneRun(20, lanes=2, abort_after=ends.isoformat())
+    run.windows((10, 30), (2_000, 30))
+    run.go_on()
+    assert run.world.lane.ending is Ending.ABORTED
+    assert run.world.clock.now() - START_S < 101 * 60
+    assert set(run.asked_s) == {f"t{n}.0" for n in range(10)}
