@@ -17,7 +17,7 @@ from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.audience_request import has_free_sql, read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
-from notifier.model.caps import NO_CAPS, NO_DEFAULTS, CapDefaults, RunCaps, loosened, run_caps
+from notifier.model.caps import NO_CAPS, NO_DEFAULTS, CapDefaults, RunCaps, loosened, louder, run_caps
 from notifier.model.cut import CutParts
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.ledger import Ledger
@@ -305,10 +305,12 @@ class Admission:
                 "campaign.caps: days are counted by users' calendars, and this stack has no zone for users without one "
                 "(set the parameter DefaultTimezone, as Europe/London)"
             )
-        if (looser := loosened(campaign, defaults)) and not self._is_decided(run.source):
+        if (looser := (*loosened(campaign, defaults), *louder(campaign, defaults))) and not self._is_decided(
+            run.source
+        ):
             raise NotAdmitted(
                 f"not_approved: {'; '.join(looser)}. Only approvers allow that (ask on the approval pages, or keep to "
-                "the stack's caps)"
+                "what the stack sets)"
             )
         return caps
 

@@ -182,6 +182,16 @@ def read_defaults(environment: Mapping[str, str]) -> CapDefaults:
     return CapDefaults(caps, timezone, _read_quiet(environment.get("DEFAULT_QUIET_HOURS", ""), timezone))
 
 
+def louder(campaign: "Campaign", defaults: CapDefaults) -> tuple[str, ...]:
+    """How a campaign may reach users in the stack's quiet hours, or in its own; nothing where it cannot."""
+    if campaign.test:
+        return ()
+    found = ["campaign.quiet lifts the stack's quiet hours"] if campaign.quiet is None and defaults.quiet else []
+    if isinstance(campaign.quiet, Quiet) and campaign.quiet.ttl == "keep":
+        found.append("campaign.quiet.ttl is keep: phones that were off may ring in quiet hours")
+    return tuple(found)
+
+
 def _read_quiet(text: str, timezone: str) -> Quiet | None:
     if not text:
         return None
