@@ -7,6 +7,7 @@ both gateways' payloads. What it does not run is what needs a stack: credentials
 - `payloads`: the payloads of a campaign, as both gateways would get them.
 - `inspector`: goes over the campaign and the records, and fills the findings.
 - `judgement`: what the findings amount to: the faults of the audience as a whole, and the warnings.
+- `times`: when the users would be asked, who would be late, and whose time zone is assumed.
 - `repeated_keys`: members that a campaign has twice, which every decoder drops silently.
 """
 

@@ -7,6 +7,7 @@ import msgspec
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import Fault
 from operations.dry_check.figures import AudienceFigures
+from operations.dry_check.times import TimesFigures
 
 LIMIT_BYTES = 4096
 """The largest payload that FCM and APNs accept."""
@@ -73,6 +74,7 @@ class Inspection(msgspec.Struct):
         excluded: users on the exclude list; they belong to no arm.
         languages: users by the translation they read; "" for the message's own texts.
         prepared: what was found in the making of an audience that has to be made first; None for any other.
+        times: when users would be asked, of a campaign with `local_time` or `quiet`.
         own_texts: the users who read the message's own texts, by their locale; "" for none.
     """
 
@@ -91,6 +93,7 @@ class Inspection(msgspec.Struct):
     languages: dict[str, int] = {}
     own_texts: dict[str, int] = {}
     prepared: Counts | None = None
+    times: TimesFigures | None = None
 
     @property
     def is_fine(self) -> bool:

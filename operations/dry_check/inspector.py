@@ -23,6 +23,7 @@ from operations.dry_check.figures import AudienceCounter, TokenPlaces, count_nam
 from operations.dry_check.inspection import ArmSize, Broken, Inspection, Preview, Repeat, Sizes
 from operations.dry_check.judgement import audience_faults, audience_warnings, campaign_warnings
 from operations.dry_check.payloads import Payloads
+from operations.dry_check.times import TimesCounter
 
 PREVIEWS = 3
 MAX_ID_CHARS = 200
@@ -66,6 +67,7 @@ class Inspector:
         self._renderer: Renderer | None = None
         self._sending: _Sending | None = None
         self._excluded: IdSet | None = None
+        self._times: TimesCounter | None = None
         self._tokens = TokenPlaces()
         self._first: list[object] = []
         self._broken_at_first = 0
@@ -90,6 +92,9 @@ class Inspector:
         payloads, arms = Payloads(campaign, self._renderer), Arms(campaign.salt, campaign.arms)
         self._sending = _Sending(campaign, self._renderer, payloads, arms)
         self.found.arms = {name: ArmSize(hundredths / 100) for name, hundredths in campaign.arms}
+        if campaign.is_timed:
+            self._times = TimesCounter(campaign, self._now_s)
+            self.found.times = self._times.figures
         self.found.payloads = {gateway.value: Sizes() for gateway in (Gateway.APNS, Gateway.FCM)}
         return campaign
 
@@ -139,6 +144,9 @@ class Inspector:
         if campaign is not None:
             is_read = self._excluded is not None
             found.warnings += campaign_warnings(campaign, self._now_s, exclude_is_read=is_read)
+        if self._times is not None:
+            found.faults += self._times.faults()
+            found.warnings += self._times.warnings()
         found.warnings += audience_warnings(found, campaign, self._not_hex)
         self._check_texts()
         return found
@@ -213,6 +221,8 @@ class Inspector:
                 self.found.excluded += 1
             return
         if self._sending is None:
+            return
+        if is_new_user and self._times is not None and not self._times.take(recipient.timezone):
             return
         arms = self._sending.arms
         arm = arms.names[arms.index_of(recipient.user_id.encode())]
