@@ -3,10 +3,14 @@
 from collections.abc import Callable
 
 from notifier.lifecycle.lane_worker import Answer, Invocation
+from notifier.sending.hop import BUSY_POLL_S
 from tests.twins.hop_factory import TwinHops, World
 
 Happening = tuple[float, Callable[[], object]]
 """Seconds after the invocation began, and what happens then."""
+IDLE_POLL_S = 0.1
+"""How long a poll takes that can only look at the clock, after some short ones: most turns of a simulated outage."""
+_SHORT_POLLS = 20
 
 
 def invoke(world: World, *happenings: Happening, timeout_s: float = 900.0, threads: bool = True) -> Answer:
@@ -30,14 +34,19 @@ def hops_of(world: World, *happenings: Happening, threads: bool = True) -> TwinH
     """A process whose time goes by as it waits."""
     began_s = world.clock.now()
     left = sorted(happenings, key=lambda happening: happening[0])
+    idle_polls = [0]
 
     def passes(seconds: float) -> None:
         while left and world.clock.now() - began_s >= left[0][0]:
             left.pop(0)[1]()
+        threads_of = (hop_factory.background, hop_factory.ledger_background)
+        # Without an answer or a thread to wait for, nothing comes of twenty short polls but the last one's time.
+        is_idle = not hop_factory.transport.in_flight and not any(each.pending for each in threads_of)
+        idle_polls[0] = idle_polls[0] + 1 if is_idle and seconds == BUSY_POLL_S else 0
         if threads:
-            hop_factory.background.run_all()
-            hop_factory.ledger_background.run_all()
-        world.clock.time_s += max(seconds, 0.005)
+            for each in threads_of:
+                each.run_all()
+        world.clock.time_s += IDLE_POLL_S if idle_polls[0] > _SHORT_POLLS else max(seconds, BUSY_POLL_S)
 
     def slept(_: float) -> None:
         hop_factory.background.run_all()
