@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test deep lint format bench build build-host clean
+.PHONY: help install demo up test deep lint lint-format lint-rules lint-types lint-imports format bench build build-host clean
 .DELETE_ON_ERROR:
 
 help:
@@ -72,15 +72,21 @@ deep: .venv/.installed-dev
 bench: .venv/.installed-dev
 	@$(BIN)/python -m pytest tests/bench -m bench -s $(ARGS)
 
+# Side by side: types take longer than all the rest.
 lint: .venv/.installed-dev
-	@echo "==> Format"
-	@$(BIN)/ruff format --check .
-	@echo "==> Lint"
-	@$(BIN)/ruff check .
-	@echo "==> Types"
-	@$(BIN)/mypy
-	@echo "==> Import contracts"
-	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory -j 4 lint-types lint-imports lint-rules lint-format
+
+lint-format:
+	@echo "==> Format" && $(BIN)/ruff format --check .
+
+lint-rules:
+	@echo "==> Lint" && $(BIN)/ruff check .
+
+lint-types:
+	@echo "==> Types" && $(BIN)/mypy
+
+lint-imports:
+	@echo "==> Import contracts" && $(BIN)/lint-imports
 
 format: .venv/.installed-dev
 	@$(BIN)/ruff check --fix-only .

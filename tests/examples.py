@@ -4,7 +4,7 @@ from hypothesis import settings
 
 GATE, DEEP = "gate", "deep"
 TIMES = 20
-"""How many examples `make deep` tries for one of the gate's: 6,000 histories of a run for 300."""
+"""How many examples `make deep` tries for one of the gate's: 3,000 histories of a run for 150."""
 _USUAL = 100
 """hypothesis tries so many where a test does not say."""
 

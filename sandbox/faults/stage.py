@@ -22,7 +22,10 @@ from sandbox.trial import Setting, Trial
 from sandbox.wire.server import WireServer
 
 FUNCTIONS = {"WorkerFunction": "worker", "SweeperFunction": "sweeper", "ControlFunction": "control"}
-SETTING = Setting(retry_scale=0.02, schedule_every_s=1.0)
+SETTING = Setting(retry_scale=0.02, schedule_every_s=2.0)
+LOOKS_EVERY_S = (
+    0.25  # each look at the lanes costs the local AWS 10 ms of processor time, each sweep a tenth of a second
+)
 HURRIED = "sandbox.hurried"
 _IDLE_S = 8.0
 
@@ -151,11 +154,11 @@ class Stage:
         trial.sandbox.lambda_.faults = faults
 
     def _follow(self, scenario: Scenario, scene: Scene) -> None:
-        for _ in self.trial.follow(scene.run_id, scenario.give_up_s, every_s=0.1):
+        for _ in self.trial.follow(scene.run_id, scenario.give_up_s, every_s=LOOKS_EVERY_S):
             pass
         if scenario.finish is not None:
             scenario.finish(scene)
-            for _ in self.trial.follow(scene.run_id, scenario.give_up_s, every_s=0.1):
+            for _ in self.trial.follow(scene.run_id, scenario.give_up_s, every_s=LOOKS_EVERY_S):
                 pass
 
     # -- putting up and taking down ---------------------------------------------------------------------------------
@@ -189,7 +192,7 @@ class Stage:
         """Redeploy the functions whose setup is another one than now.
 
         A scenario is about the worker. Sweeper and control keep their processes from one scenario to the next: a new
-        one takes half a second of processor time, and the sweeper is invoked each second.
+        one takes half a second of processor time, and the sweeper is invoked every other second.
         """
         if scenario.recurse_below_ms is not None:
             variables = {**variables, "RECURSE_BELOW_MS": str(scenario.recurse_below_ms)}

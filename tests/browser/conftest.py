@@ -59,7 +59,7 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="package")
 def office(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One stack for the approval pages, which sends only what was approved; every test makes its own requests."""
-    setting = Setting(schedule_every_s=2, parameters={"RequireApproval": "true"})
+    setting = Setting(schedule_every_s=4, parameters={"RequireApproval": "true"})
     with Office.start(tmp_path_factory.mktemp("office"), setting) as started:
         started.put_forward()
         yield started

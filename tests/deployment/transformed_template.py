@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
@@ -23,6 +20,9 @@ _MANAGED_POLICIES = {
 
 @cache
 def _source() -> dict[str, Any]:
+    # Here: every process of the tests imports this module, and one transforms. SAM's models take half a second to load.
+    from samtranslator.yaml_helper import yaml_parse
+
     template: dict[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
     return template
 
@@ -48,6 +48,9 @@ def _transformed(parameters: tuple[tuple[str, str], ...]) -> dict[str, Any]:
 
 def transformed_of(template: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
     """Another template than the product's, after the transform. It is changed on the way."""
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
+
     template["Globals"]["Function"]["CodeUri"] = "s3://somewhere/artifact.zip"
     defaults = {name: str(about.get("Default", "")) for name, about in template["Parameters"].items()}
     result: dict[str, Any] = Translator(

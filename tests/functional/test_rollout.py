@@ -74,7 +74,7 @@ def versions_at_work(trial: Trial) -> list[str]:
 
 def finish(trial: Trial, run_id: str) -> Lane:
     lane = None
-    for lane in trial.follow(run_id, PATIENCE_S, every_s=0.1):  # noqa: B007 - the last one counts
+    for lane in trial.follow(run_id, PATIENCE_S, every_s=0.25):  # noqa: B007 - the last one counts
         pass
     assert lane is not None
     return lane

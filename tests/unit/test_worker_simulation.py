@@ -23,7 +23,7 @@ from tests.twins.gateway import Act
 from tests.twins.hop_factory import World, broken_at
 from tests.twins.schedule import Faults, Schedule
 
-EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES") or examples(300))
+EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES") or examples(150))
 DEVICES = {"one": 1, "two": 2, "none": 0, "broken": 0}
 """How many valid devices a record has, by its kind."""
 AMBIGUOUS = {Act.BROKEN, Act.LOST, Act.SILENT, Act.MUTE}
