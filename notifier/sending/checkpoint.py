@@ -151,6 +151,8 @@ class Checkpoint:
         """Take a batch of the audience in, in its order."""
         self._batches.enter(batch)
         self._next_number = batch.number + 1
+        # Also where nothing was reserved, because the batch is not asked for now: what it defers may be later.
+        self._reach.widen(batch.account.devices if batch.settled_by_another else batch.pushes)
         # Only batches that are sent say how fast the run is, and so how far ahead the marks must be.
         if not batch.settled_by_another:
             self._reach.begin()

@@ -36,12 +36,16 @@ class Reach:
         Args:
             recorded: the lane as the ledger last returned it.
         """
-        self.most_devices = max(self.most_devices, devices)
+        self.widen(devices)
         ahead = self._ahead()
         # Raised when half of the lead is used up, so that the write is done before a batch has to wait for it.
         if number >= self.may_ask_below - ahead // 2:
             self._raise_to(number + ahead)
         return number < recorded.may_ask_below and devices <= recorded.most_devices
+
+    def widen(self, devices: int) -> None:
+        """A batch has so many devices: raise the mark, to be written, where it is below."""
+        self.most_devices = max(self.most_devices, devices)
 
     def expect(self, number: int) -> None:
         """Batch `number` will soon be asked for: write that now, so that nothing has to wait."""

@@ -381,6 +381,19 @@ REFUSED = Faults(
 """Of 20,000 histories one: a lane reads a broken part; another, cancelled by it, may not settle what it has put."""
 
 
+READ_ON = Faults(kills=2, stalls=1, commands=2, cancels=True, acts=(Act.ACCEPT,))
+"""Of 20,000 histories one: cancelled, a claim defers a wider batch than any that was sent; resumed, it is asked for."""
+
+
+@example(
+    kinds=["one"] * 10 + ["none"] * 6 + ["one", "one", "one", "two"],
+    size=4,
+    control=0,
+    faults=READ_ON,
+    seed=0,
+    turn=None,
+    lanes=1,
+)
 @example(
     kinds=["two", "one", "one", "one", "one", "two"],
     size=1,
