@@ -89,13 +89,14 @@ class World:
 
     def begin(
         self, run_id: str, *caps: dict[str, Any], groups: tuple[str, ...] = ("marketing",), manifest: str = "",
-        prepared: bool = True, **campaign: Any,
+        prepared: bool = True, holdout: dict[str, Any] | None = None, **campaign: Any,
     ) -> None:  # fmt: skip
         """What the worker stores as a run begins."""
         state = {
             "campaign": {"id": run_id, "message": {"title": "t"}, **campaign},
             "exclude": [],
             "prepared": (manifest or self.manifest) if prepared else "",
+            "holdout": holdout or {},
             "caps": {"groups": list(groups), "caps": list(caps), "timezone": "Europe/London"},
         }
         key = f"state/run_id={run_id}/campaign.json"
