@@ -219,6 +219,7 @@ def _resolver(template: dict[str, Any], stack: Stack, parameters: Mapping[str, s
         if about["Type"] == "CommaDelimitedList":
             values[name] = values[name].split(",") if values[name] else []
     values |= {"AWS::AccountId": place.account_id, "AWS::Region": place.region, "AWS::Partition": "aws"}
+    values["AWS::StackName"] = place.stack_name
     references = arns | values
 
     def attribute(name: str, what: str) -> str:
