@@ -167,13 +167,20 @@ define assemble
 	@find $(3:%=$(2)/%) -type d -name __pycache__ -prune -exec rm -rf {} +
 endef
 
+# Of the reports, what winners are decided by, and the users that a goal needs.
+define add-statistics
+	@mkdir -p "$(ARTIFACTS_DIR)/reporting" && cp reporting/__init__.py reporting/chi_squared.py "$(ARTIFACTS_DIR)/reporting/"
+	@cp -R reporting/statistics "$(ARTIFACTS_DIR)/reporting/" && rm -rf "$(ARTIFACTS_DIR)/reporting/statistics/__pycache__"
+endef
+
 build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/worker-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/worker-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier")
 
 build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/approval-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier approval)
-	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval")
+	$(add-statistics)
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval" "$(ARTIFACTS_DIR)/reporting")
 
 build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier audiences)
@@ -181,9 +188,7 @@ build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
 
 build-ScheduleFunction: .aws-sam/deps/schedules-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/schedules-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier schedules)
-	@# Of the reports, what a winner is decided by.
-	@mkdir -p "$(ARTIFACTS_DIR)/reporting" && cp reporting/__init__.py reporting/chi_squared.py "$(ARTIFACTS_DIR)/reporting/"
-	@cp -R reporting/statistics "$(ARTIFACTS_DIR)/reporting/" && rm -rf "$(ARTIFACTS_DIR)/reporting/statistics/__pycache__"
+	$(add-statistics)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/schedules" "$(ARTIFACTS_DIR)/reporting")
 
 # SAM in an environment of its own: it pins libraries that the product ships in newer versions.

@@ -14,6 +14,7 @@ from approval.access import Access
 from approval.audience import Forecast
 from approval.config import Settings, read_settings
 from approval.files import Files
+from approval.goals import Goals
 from approval.mail import MailFailure, SendMail, Ses, count_failure
 from approval.notifications import Notifications
 from approval.pages import Pages
@@ -86,8 +87,8 @@ class App:
         audiences = Audiences(
             table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
         )
-        queries = Queries(client("s3"), settings.bucket)
-        self._service = RequestService(settings, store, access, files, runs, audiences, queries, now, _log)
+        queries, goals = Queries(client("s3"), settings.bucket), Goals(client("s3"), settings.bucket)
+        self._service = RequestService(settings, store, access, files, runs, audiences, queries, goals, now, _log)
         tests = TestPushes(
             settings.bucket,
             store,

@@ -86,6 +86,14 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     legal: str = ""
     essential: str = ""
     caps: str = ""
+    goal: str = ""
+    goal_window_h: str = ""
+    goal_lift_percent: str = ""
+    goal_base_percent: str = ""
+    test_percent: str = ""
+    decide_after_h: str = ""
+    decide_by_h: str = ""
+    otherwise: str = ""
 
 
 def names_in(form: Form) -> tuple[str, ...]:
@@ -143,6 +151,14 @@ _PLAIN = (
     "legal",
     "essential",
     "caps",
+    "goal",
+    "goal_window_h",
+    "goal_lift_percent",
+    "goal_base_percent",
+    "test_percent",
+    "decide_after_h",
+    "decide_by_h",
+    "otherwise",
 )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from approval.arm_names import arm_name
 from approval.form import MAX_DIGITS, TEXTS, Faults, Form, Texts, VariantForm, flat
+from approval.goals import read_base
 from approval.zones import zone_of
 from notifier.content.compile import compiled
 from notifier.content.template import BadTemplate
@@ -87,6 +88,7 @@ def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
     for field, name in (("start", "not_before"), ("latest", "abort_after")):
         if moment := _moment(getattr(form, field), form.timezone, field, faults):
             decoded[name] = moment
+    decoded |= _experiment(form, faults)
     if not form.name:
         faults["name"] = "Give the campaign a name."
     return decoded
@@ -105,6 +107,33 @@ def _caps(text: str, faults: Faults) -> list[dict[str, Any]]:
         faults["caps"] = "Write each as marketing:3/7: at most 3 of the group marketing in 7 days. Days are 30 at most."
         return []
     return [msgspec.to_builtins(cap) for cap in found]
+
+
+def _experiment(form: Form, faults: Faults) -> dict[str, Any]:
+    """The goal, and the test whose winner goes to the remainder."""
+    decoded: dict[str, Any] = {}
+    if form.goal:
+        goal: dict[str, Any] = {"name": form.goal, "window_h": _whole(form.goal_window_h, "goal_window_h", faults)}
+        if form.goal_lift_percent:
+            goal["smallest_lift_percent"] = float(_percent(form.goal_lift_percent, "goal_lift_percent", faults))
+        decoded["goal"] = goal
+    if form.goal_base_percent and read_base(form.goal_base_percent) is None:
+        faults["goal_base_percent"] = "A percentage, such as 5 or 1.25."
+    if form.test_percent:
+        decoded["winner"] = {
+            "test_percent": _percent(form.test_percent, "test_percent", faults),
+            "decide_after_h": _whole(form.decide_after_h, "decide_after_h", faults),
+            "decide_by_h": _whole(form.decide_by_h or form.decide_after_h, "decide_by_h", faults),
+            "otherwise": form.otherwise or "control",
+        }
+    return decoded
+
+
+def _whole(text: str, field: str, faults: Faults) -> int:
+    if text.isdecimal() and len(text) < MAX_DIGITS:
+        return int(text)
+    faults[field] = "A whole number of hours."
+    return 1
 
 
 def _translations(form: Form, faults: Faults) -> dict[str, dict[str, str]]:
@@ -192,6 +221,15 @@ def field_of(path: str, form: Form) -> str:
         "abort_after": "latest",
         "message": "title",
         "variants": "control_percent",
+        "goal": "goal",
+        "goal.name": "goal",
+        "goal.window_h": "goal_window_h",
+        "goal.smallest_lift_percent": "goal_lift_percent",
+        "winner": "test_percent",
+        "winner.test_percent": "test_percent",
+        "winner.decide_after_h": "decide_after_h",
+        "winner.decide_by_h": "decide_by_h",
+        "winner.otherwise": "otherwise",
     }
     if path.startswith("caps"):
         return "caps"
@@ -224,6 +262,9 @@ _PLAINER = {
     "not later than not_before: nothing would be sent": "This must be later than the time in “Not before”.",
     "not a name that an arm can have": "Give the variant a short name.",
     "`control` is reserved": "The control group has this name: choose another one.",
+    "without a goal nothing says what wins": "Choose a goal: without one nothing says what wins.",
+    "one arm: there is nothing to decide": "There is nothing to decide: add variants, or a control group.",
+    "earlier than decide_after_h": "Not earlier than the hour of the decision.",
     "no language": "Choose a language by its code, such as de, pt-BR or zh-Hant.",
 }
 """The form's own words for faults whose words are made for authors of batch files."""

@@ -150,6 +150,9 @@ def campaign_for_preview(form: Form, now: datetime) -> Campaign | None:
         start="",
         latest="",
         per_second="",
+        goal="",
+        goal_base_percent="",
+        test_percent="",
         languages=tuple(form.languages[n] for n in kept),
         variants=variants,
     )

@@ -15,6 +15,7 @@ from approval.config import Settings
 from approval.files import Files
 from approval.form import Faults, Form
 from approval.form_campaign import gateway_faults, read_campaign_of
+from approval.goals import Goals
 from approval.mail import failure_in_words
 from approval.notifications import Notifications
 from approval.payload_sizes import size_faults
@@ -79,6 +80,7 @@ class RequestService:
         runs: Runs,
         audiences: Audiences,
         queries: Queries,
+        goals: Goals,
         now: Callable[[], datetime],
         log: Callable[..., None],
     ) -> None:
@@ -90,6 +92,7 @@ class RequestService:
         self._runs = runs
         self._audiences = audiences
         self._queries = queries
+        self._goals = goals
         self._now = now
         self._log = log
 
@@ -207,6 +210,10 @@ class RequestService:
         campaign, faults = read_campaign_of(form, self._now())
         if campaign is not None:
             faults |= gateway_faults(form, campaign)
+            pinned = self._goals.pinned(campaign)
+            if pinned is None:
+                faults["goal"] = f"No conversions/{form.goal}.json says where its conversions are."
+            campaign = pinned or campaign
         chosen = self.chosen(form)
         faults |= chosen.faults
         audience = self._audiences.seen(chosen.request)
@@ -220,6 +227,10 @@ class RequestService:
         if fault := self._approvers_fault(named(form.approvers), requester):
             faults["approvers"] = fault
         return campaign, audience, faults
+
+    def goals(self) -> tuple[str, ...]:
+        """The goals that may be chosen."""
+        return self._goals.offered()
 
     def _approvers_fault(self, chosen: tuple[str, ...], requester: str) -> str:
         """What is wrong with the approvers whom the requester has named, or that no approver would get a mail."""

@@ -13,7 +13,8 @@ from approval.audience_form import columns_of, fingerprint, in_words
 from approval.config import Settings
 from approval.files import AudienceFile, Files
 from approval.form import TEXTS, Faults, Form, flat
-from approval.form_campaign import plan_of
+from approval.form_campaign import plan_of, read_campaign_of
+from approval.goals import power_in_words, read_base
 from approval.mail import failure_in_words
 from approval.pages import Pages
 from approval.people import domains, mail_recipients, named
@@ -243,6 +244,7 @@ class Views:
             first_fault=first_fault,
             focus=first_fault or next(iter(faults or {}), "") or focus,
             queries=tuple(sorted(offered.values(), key=lambda query: query.name)),
+            goals=self._service.goals(),
             offered=offered,
             columns=columns_of(form, offered),
             costs=costs,
@@ -298,9 +300,19 @@ class Views:
                 self._service.forecast(seen, campaign, repeats=not is_pinned, start=plan[0], per_second=plan[1]), form
             ),
             "is_pinned": is_pinned,
+            "power": self._power(campaign, form, seen),
             "gaps": gaps(form, seen.counts),
             "lookalikes": (*lookalike_warnings(form, seen.counts), *audience_warnings(form, seen.counts)),
         }
+
+    def _power(self, campaign: Campaign | None, form: Form, seen: AudienceSeen) -> tuple[str, ...]:
+        """How likely the audience is to show what the campaign is to bring about, once it is counted."""
+        if campaign is None or campaign.goal is None:
+            # Previews have a campaign without a goal: the form's, as soon as it has no faults.
+            campaign, _ = read_campaign_of(form, self._now())
+        if campaign is None or seen.counts is None:
+            return ()
+        return power_in_words(campaign, read_base(form.goal_base_percent), seen.counts.users)
 
     def _preview_values_of(
         self, campaign: Campaign | None, seen: AudienceSeen, sample: int, form: Form
