@@ -7,7 +7,7 @@ It streams: one part of the audience lies on disk and one batch in memory, whate
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from multiprocessing import get_context
@@ -178,6 +178,10 @@ class _Chain:
     def _parts(self, admitted: Admitted, head: BatchFileHead, pinned: PinnedObject) -> None:
         """The objects that were read are those that the file names."""
         place = f"s3://{self._bucket}/state/run_id={self._run_id}/campaign.json"
+        if head.audience is None and admitted.prepared:
+            # The users in the file itself, prepared: for lanes, or because a winner's run names them too.
+            self._prepared(admitted, place, of=pinned)
+            return
         if head.audience is None:
             # The batch file is then its own audience, in the same version.
             if [_place(part) for part in admitted.parts] != [_place(pinned)]:
@@ -187,8 +191,8 @@ class _Chain:
             audience = read_audience_source(head.audience)
         except BrokenCampaign as error:
             raise NotProved(pinned.name, str(error)) from None
-        if audience is None:
-            self._prepared(admitted, place)
+        if audience is None or admitted.prepared:
+            self._prepared(admitted, place, named=audience)
             return
         if len(audience.parts) != len(admitted.parts):
             raise NotProved(place, "another audience: another number of parts than the batch file names")
@@ -199,17 +203,29 @@ class _Chain:
                 )
         self._holds("audience", f"{len(admitted.parts):,} parts, as the batch file names and pins them")
 
-    def _prepared(self, admitted: Admitted, place: str) -> None:
-        """A prepared audience: its parts are those of its manifest."""
+    def _prepared(
+        self, admitted: Admitted, place: str, of: PinnedObject | None = None, named: Audience | None = None
+    ) -> None:
+        """A prepared audience: its parts are those of its manifest, which was made of what the file has.
+
+        Args:
+            of: the batch file, where its own users were prepared.
+            named: the parts that it names, where those were.
+        """
         if not (key := admitted.prepared):
             raise CannotProve(f"{place}: it does not name the manifest of the prepared audience")
         # An erasure moves it, so that no later run finds it; the same audience may have been prepared again since.
         found = [read_object(self._client, self._bucket, name) for name in (moved_manifest(key), key)]
-        manifests = [msgspec.json.decode(body, type=ManifestParts) for body in found if body is not None]
+        manifests = [msgspec.json.decode(body, type=_Manifest) for body in found if body is not None]
         if not manifests:
             raise CannotProve(f"s3://{self._bucket}/{key}: the manifest of the prepared audience is gone")
         if not any(tuple(part.pinned for part in one.parts) == admitted.parts for one in manifests):
             raise NotProved(place, "another audience: the parts are not those of the prepared audience's manifest")
+        made_of = manifests[0].request.get("parts")
+        if of is not None or named is not None:
+            wanted = [_reference(of)] if of is not None else [_named(part) for part in named.parts] if named else []
+            if [_named(msgspec.convert(part, Part)) for part in made_of or ()] != wanted:
+                raise NotProved(place, "another audience: it was not prepared of what the batch file has")
         self._holds("audience", f"{len(admitted.parts):,} parts of the prepared audience {manifests[0].id}")
 
     # -- what was done ------------------------------------------------------------------------------------------------
@@ -312,6 +328,20 @@ def _checked(
     if auditor is None:
         return _Share(Account(), 0, 0, 0, not_proved, cannot_prove)
     return _Share(auditor.account, auditor.rows, auditor.dead_tokens, auditor.unsettled, not_proved, cannot_prove)
+
+
+class _Manifest(ManifestParts, frozen=True):
+    """A manifest, with what was asked for."""
+
+    request: Mapping[str, Any] = {}
+
+
+def _named(part: Part) -> tuple[str | None, str, str | None, str | None]:
+    return part.bucket, part.key, part.version_id, part.etag
+
+
+def _reference(one: PinnedObject) -> tuple[str | None, str, str | None, str | None]:
+    return one.bucket, one.key, one.version_id, one.etag
 
 
 def _campaign_of(name: str, head: BatchFileHead) -> Campaign:

@@ -160,7 +160,9 @@ class BatchAuditor:
             )
         # Who else was left out can be computed; who was suppressed at that moment only the list says.
         suppressed = {one.user_id for one in left_out.values() if one.reason not in _COMPUTED}
-        left_out_of_all = (self._excluded, suppressed, self._holdout, other_part_of(self._campaign))
+        # Nobody rather than a share of nothing: then no user is hashed for it.
+        holdout = self._holdout if self._holdout.hundredths else frozenset[str]()
+        left_out_of_all = (self._excluded, suppressed, holdout, other_part_of(self._campaign))
         builder = BatchBuilder(self._run_id, self._campaign.id, self._arms, self._judge, *left_out_of_all)
         batch = builder.form(number, number * BATCH_SIZE, records, Cursor())
         for one in batch.excluded:
