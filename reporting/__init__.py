@@ -3,6 +3,7 @@
 - `figures`, `rows`, `cost`, `chi_squared`: the report as a value; `table`, `page`, `svg`, `sql`: its forms.
 - `slowness`: why a run is, or was, slow, in words; `times`: times as texts.
 - `statistics`: what an experiment's figures say; `lift_table`: as a table; `experiment`: what came of a goal.
+- `over_days`: a schedule's experiment over its whole history.
 - `proof`: a run recomputed from S3 alone, and a batch file of the devices that failed.
 - `person`: what a stack has of one user; `trail`: who looked.
 

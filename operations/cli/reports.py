@@ -12,12 +12,14 @@ from notifier.model.summary import Summary, summary_of
 from operations.cli import winners
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
-from operations.cli.errors import CommandError, reports_errors
+from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.goals import goal_of
-from operations.cli.options import AsJson, By, RunName, Stack, StackFile, Yes, console, notes, print_json, sure, who
+from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
+from operations.cli.over_days import schedule_days
 from reporting import sql as sql_text
 from reporting.experiment import Outcome, WinnerSeen, outcome_screen, plain_outcome
 from reporting.figures import Report, make_report, plain_of
+from reporting.over_days import days_screen
 from reporting.page import page
 from reporting.rows import count_lines, read_rows
 from reporting.table import screen
@@ -32,7 +34,14 @@ class _Opened(msgspec.Struct):
 
 @reports_errors
 def report(
-    run: RunName,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="A run id, the batch file's s3://bucket/key, or a campaign id."),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Instead of a run: a schedule's experiment, over its whole history."),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write the report to this file, as one HTML page that needs nothing else.")
     ] = None,
@@ -54,6 +63,8 @@ def report(
 ) -> None:
     """Report a run: arms side by side, the check of their sizes, time line, reasons, dead tokens, cost.
 
+    With --schedule: a campaign that comes back, over all of its times; the evidence of its days multiplies.
+
     Where the campaign has a goal: who converted, by arm, the lift with its interval, and a verdict in words.
 
     Compare the arms by their assigned users; `--sql` prints the query that joins them with your own conversions.
@@ -61,6 +72,9 @@ def report(
     Example: notifier report day-2-engagement-2026-11-21 --html report.html
     """
     cloud = Cloud(find_deployment(stack, stack_file))
+    if run is None or schedule is not None:
+        _report_schedule(cloud, run, schedule, as_json=as_json)
+        return
     run_id = cloud.run_id_of(run)
     if sql is not None:
         typer.echo(sql_text.script(sql, run_id, cloud.deployment.bucket, conversions))
@@ -84,6 +98,16 @@ def report(
             console().print(outcome_screen(goal))
         if winner is not None:
             console().print(Text(winner.in_words, style="bold"))
+
+
+def _report_schedule(cloud: Cloud, run: str | None, schedule: str | None, *, as_json: bool) -> None:
+    if schedule is None or run is not None:
+        raise CommandError(ExitCode.USAGE, "name a run, or a schedule with --schedule", "notifier report RUN")
+    found = schedule_days(cloud, schedule)
+    if as_json:
+        print_json(found)
+    else:
+        console().print(days_screen(found))
 
 
 def _plain_winner(winner: WinnerSeen | None) -> dict[str, Any]:

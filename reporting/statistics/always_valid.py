@@ -80,6 +80,29 @@ def ratio_interval(variant: Arm, control: Arm, smallest_ratio: float, level: flo
     return Interval(_border(is_excluded, variant, control, -1), _border(is_excluded, variant, control, 1))
 
 
+def ratio_interval_of_days(days: Sequence[tuple[Arm, Arm]], smallest_ratio: float, level: float = LEVEL) -> Interval:
+    """The same over independent days, each a variant and its control: the ratio that all of them have in common.
+
+    Each day's mixture is its own; their evidence against a ratio is multiplied, and stays convex in it.
+    """
+    seen = [(variant, control) for variant, control in days if variant.users and control.users]
+    if not seen:
+        return Interval(0.0, math.inf)
+    mixture = together(
+        [
+            log_e_of(variant, control, smallest_ratio) + _log_likelihood(variant, control, 0.0)
+            for variant, control in seen
+        ]
+    )
+    threshold = math.log(1 / (1 - level))
+
+    def is_excluded(log_ratio: float) -> bool:
+        return mixture - math.fsum(_log_likelihood(*day, log_ratio) for day in seen) >= threshold
+
+    variant, control = (Arm(sum(day[n].users for day in seen), sum(day[n].conversions for day in seen)) for n in (0, 1))
+    return Interval(_border(is_excluded, variant, control, -1), _border(is_excluded, variant, control, 1))
+
+
 def further_conversions(variant: Arm, control: Arm, smallest_ratio: float, threshold: float) -> float | None:
     """How many more conversions are expected to decide, if the lift is the smallest that matters.
 
