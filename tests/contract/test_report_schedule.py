@@ -60,7 +60,7 @@ class Place:
         )
         made = make_run(self.s3, self.bucket, campaign, (list(users(Recipe(users=300, seed=day))),), at.timestamp())
         self.runs[made.run_id] = made
-        item = {
+        item: dict[str, str | int] = {
             "pk": f"schedule#{NAME}", "sk": f"occurrence#2026-11-{day}T0900", "state": "run", "hash": "h",
             "fires_at_ms": int(at.timestamp() * 1000), "run_id": made.run_id, "version": 1,
         }  # fmt: skip
