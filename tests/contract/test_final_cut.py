@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, make_cut
 from audiences.cut_rules import PreparedUser, rules_of
 from audiences.database import Limits
 from audiences.destinations import Bucket
+from audiences.faults import AudienceFault
 from audiences.manifest_format import NAME, Manifest, folder_of
-from audiences.run_cut import S3Cutter
+from audiences.run_cut import S3Cutter, in_windows
 from audiences.run_preparation import RunPreparation
 from audiences.sources import local_files
 from audiences.store import PreparationStore
 from notifier.audience import IdSet
 from notifier.model.cut import Window
+from notifier.model.local_time import LocalTime, UserTimes
 from notifier.model.preparation import PREPARATION_LEASE_MS, PreparationState, Stage
 from notifier.model.run import PREPARING, LaneState, Run, source_of
 from notifier.stores.ledger import DynamoLedger
@@ -85,6 +88,11 @@ class Stack:
         """What makes cuts. Without a table no run has a group."""
         objects = CapObjects(s3, self.bucket, Limits(self.folder / "caps", 200))
         return S3Cutter(s3, self.bucket, "suppression/", objects, CapLocks(dynamodb, table, now, sleep), now)
+
+    @property
+    def places(self) -> tuple[Any, Bucket, Path]:
+        """Where a cut reads and writes."""
+        return self.s3, self.destination, self.folder / "cut"
 
     def users_of(self, parts: Sequence[Any]) -> list[str]:
         """The user ids of some parts."""
@@ -188,6 +196,33 @@ def test_whom_it_would_leave_out_now(stack: Stack, tmp_path: Path) -> None:
     assert not list((tmp_path / "work").rglob("*.jsonl"))
     for wrong in ({"left_out": "state/x"}, {"left_out": "audiences/prepared/x"}, asked | {"exclude": [{"key": "no"}]}):
         assert list(left_out(cutter, wrong, tmp_path / "work")) == ["fault"]
+
+
+def test_too_late_for_many(stack: Stack) -> None:
+    """Without `if_past` the cut fails and says how many; written down, they are left out before any arm."""
+    noon = datetime(2026, 12, 1, 12, 30, tzinfo=UTC).timestamp()
+    unsaid, skipped = LocalTime("09:00", "UTC"), LocalTime("09:00", "UTC", if_past="skip")
+    day = date(2026, 12, 1)
+    with pytest.raises(AudienceFault, match=r"too late for 1,800 of 1,800 users \(100%\)") as late:
+        make_cut(in_windows(stack.order(), UserTimes(unsaid, day, None, noon), unsaid), *stack.places)
+    assert "if_past" in late.value.mend
+    assert stack.keys("audiences/cut/") == []
+    # A suppressed user is not late: the first reason counts.
+    order = stack.order(rules=rules_of(IdSet(), IdSet(["u7"])), attempt=2)
+    cut = make_cut(in_windows(order, UserTimes(skipped, day, None, noon), skipped), *stack.places)
+    assert cut.excluded_by == {"suppressed": 1, "too_late": USERS - 1}
+    assert (cut.users, cut.parts, cut.timezone_assumed) == (0, (), 0)
+
+
+def test_a_window_of_the_users_time(stack: Stack) -> None:
+    """Users without a time zone have the campaign's, and are counted; the window has its times in the manifest."""
+    local_time, day = LocalTime("09:00", "Asia/Kathmandu"), date(2026, 12, 1)
+    order = in_windows(stack.order(), UserTimes(local_time, day, None, 0), local_time)
+    cut = make_cut(order, *stack.places)
+    [window] = [one for one in cut.windows if one.users]
+    assert (window.not_before, window.not_after) == ("2026-12-01T03:15:00+00:00", "2026-12-01T06:15:00+00:00")
+    assert (window.users, cut.timezone_assumed) == (USERS, USERS)
+    assert stack.users_of(cut.parts) == in_order(range(USERS))
 
 
 def test_windows_are_lanes(stack: Stack) -> None:
