@@ -42,7 +42,7 @@ from audiences.watch import LastProgress
 from notifier.audience.pin import pin_parts
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.campaign import BrokenCampaign, Part, read_campaign
-from notifier.model.caps import NO_CAPS, RunCaps, read_defaults, run_caps
+from notifier.model.caps import NO_CAPS, quiet_in_force, read_defaults, run_caps
 from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation, Stage
 
 if TYPE_CHECKING:
@@ -89,21 +89,18 @@ def left_out(cutter: S3Cutter, members: Mapping[str, Any], work: Path) -> dict[s
         exclude = pin_parts(
             cutter.client, msgspec.convert(members.get("exclude", ()), tuple[Part, ...]), bucket, "exclude"
         )
-        caps = _caps_of(members.get("campaign"), os.environ)
-        found = cutter.left_out_now(manifest, exclude, legal=bool(members.get("legal")), work=work, caps=caps)
+        campaign = read_campaign(members["campaign"]) if members.get("campaign") is not None else None
+        defaults = read_defaults(os.environ)
+        caps = run_caps(campaign, defaults, rehearse=True) if campaign else NO_CAPS
+        times = cutter.times_now(campaign, quiet_in_force(campaign, defaults)) if campaign else None
+        legal = bool(members.get("legal"))
+        found = cutter.left_out_now(manifest, exclude, legal=legal, work=work, caps=caps, times=times)
     except (BrokenCampaign, ValueError) as error:
         return {"fault": str(error)}
     except (AudienceFault, BrokenFile, AudienceChanged, AudienceUnreachable, SuppressionUnread) as error:
         return {"fault": in_words(error)}
     answer: dict[str, Any] = msgspec.to_builtins(found)
     return answer
-
-
-def _caps_of(campaign: object, environment: Mapping[str, str]) -> RunCaps:
-    """What a campaign would be judged by if it began now; nothing where none is given."""
-    if campaign is None:
-        return NO_CAPS
-    return run_caps(read_campaign(campaign), read_defaults(environment), rehearse=True)
 
 
 @cache

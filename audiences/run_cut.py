@@ -25,7 +25,7 @@ from notifier.model.campaign import Campaign
 from notifier.model.caps import NO_CAPS, RunCaps
 from notifier.model.cut import Window
 from notifier.model.holdout import NOBODY, Holdout
-from notifier.model.local_time import LocalTime, UserTimes
+from notifier.model.local_time import LocalTime, UserTimes, date_of, first_cut_s
 from notifier.model.preparation import Preparation
 from notifier.model.quiet_hours import Quiet, QuietHours
 from notifier.model.remainder import other_part_of
@@ -156,7 +156,14 @@ class S3Cutter:
         return (Capped(self._caps.judge(run_id, caps.caps, work, on_object).is_capped, day_of),)
 
     def left_out_now(
-        self, manifest: str, exclude: Sequence[PinnedObject], *, legal: bool, work: Path, caps: RunCaps = NO_CAPS
+        self,
+        manifest: str,
+        exclude: Sequence[PinnedObject],
+        *,
+        legal: bool,
+        work: Path,
+        caps: RunCaps = NO_CAPS,
+        times: UserTimes | None = None,
     ) -> LeftOutNow:
         """Whom the final cut would leave out if the run began now: approvers see it. Nothing is written.
 
@@ -168,7 +175,8 @@ class S3Cutter:
         now_s = self._now()
         # No lock: what is counted meanwhile makes it another estimate, and nothing is sent by it.
         capped = self._cap_rule("", caps, PlannedDay(lambda _: now_s, caps.timezone), work / "caps", lambda: None)
-        rules = (*rules_of(excluded, IdSet() if legal else self._read_suppressed()), *capped)
+        timed = () if times is None else (Timed(times),)
+        rules = (*rules_of(excluded, IdSet() if legal else self._read_suppressed()), *capped, *timed)
         reason_of_id = reason_by_id(rules)
         found = Counter[str]()
         for part in prepared.parts if rules else ():
@@ -179,6 +187,13 @@ class S3Cutter:
             for lines in prepared_lines(self.client, part, work / "parts"):
                 found.update(reason for line in lines if (reason := reason_of_id(id_in(line))) is not None)
         return LeftOutNow(prepared.counts.users, dict(sorted(found.items())), as_of)
+
+    def times_now(self, campaign: Campaign, quiet: Quiet | None) -> UserTimes | None:
+        """When each user might be asked, if a run of the campaign began now."""
+        now_s, local_time = self._now(), campaign.local_time if campaign.is_timed else None
+        day = date_of(local_time, now_s) if local_time else None
+        cut_at_s = max(now_s, first_cut_s(local_time, day)) if local_time and day else now_s
+        return RunBeginning(campaign, (), "", day=day, quiet=quiet).times(cut_at_s)
 
     def _as_of(self) -> str:
         return dt.datetime.fromtimestamp(self._now(), dt.UTC).isoformat(timespec="seconds")

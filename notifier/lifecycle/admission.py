@@ -9,7 +9,6 @@ from datetime import date
 from typing import Protocol
 
 import msgspec
-from msgspec import UNSET
 
 from notifier.content.render import Renderer
 from notifier.content.text_checks import faults_in
@@ -17,7 +16,7 @@ from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.audience_request import has_free_sql, read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
-from notifier.model.caps import NO_CAPS, NO_DEFAULTS, CapDefaults, RunCaps, loosened, louder, run_caps
+from notifier.model.caps import NO_CAPS, NO_DEFAULTS, CapDefaults, RunCaps, loosened, louder, quiet_in_force, run_caps
 from notifier.model.cut import CutParts
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.ledger import Ledger
@@ -218,7 +217,10 @@ class Admission:
         defaults = self._defaults()
         caps = self._caps_of(campaign, run, defaults, rehearse=rehearse)
         prepared = ""
-        quiet = _quiet_of(campaign, defaults)
+        try:
+            quiet = quiet_in_force(campaign, defaults)
+        except ValueError as error:
+            raise NotAdmitted(f"broken campaign: {error}") from None
         # A winner's run sends to the same users as its test: they are made an audience that both can name. Caps are
         # judged by the final cut, which only a prepared audience has; and windows, as lanes, are parts of one.
         is_asked_for_twice = campaign.winner is not None and head.audience is None
@@ -358,22 +360,6 @@ def counted_by(admitted: AdmittedCampaign) -> str:
     if not admitted.caps.groups:
         return ""
     return COUNTED_BY_CUT if admitted.prepared else COUNTED_BY_ROWS
-
-
-def _quiet_of(campaign: Campaign, defaults: CapDefaults) -> Quiet | None:
-    """The quiet hours in force: the campaign's own, none where it lifts them, else the stack's. Raises NotAdmitted."""
-    quiet = defaults.quiet if campaign.quiet is UNSET else campaign.quiet
-    # A person waits for a test push.
-    if campaign.test or not quiet:
-        return None
-    own = campaign.local_time.fallback_timezone if campaign.local_time else ""
-    timezone = quiet.timezone or own or defaults.timezone
-    if not timezone:
-        raise NotAdmitted(
-            "broken campaign: campaign.quiet.timezone: missing, and this stack has no DefaultTimezone "
-            "(the zone of users without one, for example Europe/London)"
-        )
-    return msgspec.structs.replace(quiet, timezone=timezone)
 
 
 def _users_of(source: Source) -> dict[str, object]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from notifier.model.quiet_hours import Quiet, read_hours
 from notifier.model.time_zones import zone_named
@@ -180,6 +180,26 @@ def read_defaults(environment: Mapping[str, str]) -> CapDefaults:
             "DefaultTimezone is not set: DefaultCaps needs it, because days are counted by users' calendars"
         )
     return CapDefaults(caps, timezone, _read_quiet(environment.get("DEFAULT_QUIET_HOURS", ""), timezone))
+
+
+def quiet_in_force(campaign: "Campaign", defaults: CapDefaults) -> Quiet | None:
+    """The campaign's own quiet hours, none where it lifts them, else the stack's; with the zone of users without one.
+
+    Raises:
+        ValueError: no zone is stated anywhere.
+    """
+    quiet = defaults.quiet if campaign.quiet is UNSET else campaign.quiet
+    # A person waits for a test push.
+    if campaign.test or not quiet:
+        return None
+    own = campaign.local_time.fallback_timezone if campaign.local_time else ""
+    timezone = quiet.timezone or own or defaults.timezone
+    if not timezone:
+        raise ValueError(
+            "campaign.quiet.timezone: missing, and this stack has no DefaultTimezone "
+            "(the zone of users without one, for example Europe/London)"
+        )
+    return msgspec.structs.replace(quiet, timezone=timezone)
 
 
 def louder(campaign: "Campaign", defaults: CapDefaults) -> tuple[str, ...]:

@@ -214,6 +214,20 @@ def test_too_late_for_many(stack: Stack) -> None:
     assert (cut.users, cut.parts, cut.timezone_assumed) == (0, (), 0)
 
 
+def test_who_would_be_late_now(stack: Stack, tmp_path: Path) -> None:
+    """Approvers see it with the other reasons: by the campaign that they decide on, if its run began now."""
+    cutter = S3Cutter(stack.s3, stack.bucket, "suppression/", *_no_caps(stack), now=lambda: 1_796_130_000.0)
+    campaign = {"id": "c", "message": {"title": "t"}}
+    local_time = {"at": "09:00", "fallback_timezone": "UTC", "date": "2026-12-01"}
+    asked = {"left_out": stack.manifest_key, "legal": True}
+    late = left_out(cutter, asked | {"campaign": campaign | {"local_time": local_time}}, tmp_path / "a")
+    assert late["left_out"] == {"too_late": USERS}
+    fine = left_out(
+        cutter, asked | {"campaign": campaign | {"local_time": local_time | {"date": "2026-12-02"}}}, tmp_path
+    )
+    assert fine["left_out"] == {}
+
+
 def test_a_window_of_the_users_time(stack: Stack) -> None:
     """Users without a time zone have the campaign's, and are counted; the window has its times in the manifest."""
     local_time, day = LocalTime("09:00", "Asia/Kathmandu"), date(2026, 12, 1)
