@@ -216,7 +216,7 @@ def test_too_late_for_many(stack: Stack) -> None:
 
 def test_who_would_be_late_now(stack: Stack, tmp_path: Path) -> None:
     """Approvers see it with the other reasons: by the campaign that they decide on, if its run began now."""
-    cutter = S3Cutter(stack.s3, stack.bucket, "suppression/", *_no_caps(stack), now=lambda: 1_796_130_000.0)
+    cutter = stack.cutter(stack.s3, lambda: 1_796_130_000.0)
     campaign = {"id": "c", "message": {"title": "t"}}
     local_time = {"at": "09:00", "fallback_timezone": "UTC", "date": "2026-12-01"}
     asked = {"left_out": stack.manifest_key, "legal": True}
