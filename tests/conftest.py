@@ -36,6 +36,11 @@ LONGEST = (
     "tests/browser/test_observe",
     "tests/deployment/test_least_privilege",
     "tests/deployment/test_template",
+    # Of those behind it none takes more than ten seconds: it would otherwise begin last, and the others wait for it.
+    "tests/unit/test_worker_simulation",
+    "tests/contract/test_schedules",
+    "tests/unit/test_worker_endings",
+    "tests/unit/test_query_escape",
     "tests/functional/test_cli_sandbox",
     "tests/unit/test_worker_outages",
     "tests/functional/test_operations",
@@ -44,7 +49,12 @@ LONGEST = (
     "tests/functional/test_rows_sql",
     "tests/functional/test_setup",
     "tests/contract/test_audience_s3",
-    "tests/contract/test_count_jobs",
+    "tests/functional/test_preparation",
+    "tests/contract/test_audit",
+    "tests/unit/test_audience_document",
+    "tests/unit/test_audience_values",
+    "tests/unit/test_worker_deferred",
+    "tests/unit/test_statistics",
     "tests/contract/test_ledger",
 )
 """What takes longest comes first, so that the processes end at the same time with files of a second or less."""
