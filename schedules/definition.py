@@ -6,9 +6,8 @@ The JSON Schema in `docs/schedule.schema.json` is generated from these types (`p
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
-from functools import cache
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -17,6 +16,7 @@ from notifier.model.audience_request import AudienceSource, NamedQuery, read_aud
 from notifier.model.authored_json import BadJson, decode_authored
 from notifier.model.campaign import END, BrokenCampaign, Campaign, read_campaign
 from notifier.model.plain_words import described
+from notifier.model.time_zones import zone_names
 from notifier.model.validation import Fault, shape_faults, text_faults
 from schedules.timetable import BadCron, Timetable, check_cron
 
@@ -225,15 +225,9 @@ def _decoded(file: str, data: bytes) -> object:
 # ------------------------------------------------------------------------------------------------------------- when
 
 
-@cache
-def _zones() -> frozenset[str]:
-    """Asked for with every reading of a schedule; to look through the system's files for them takes 15 ms."""
-    return frozenset(available_timezones())
-
-
 def _rhythm_faults(rhythm: Rhythm, *, once_a_day: bool, needs_approval: bool) -> Iterator[Fault]:
     when = rhythm.when
-    if when.timezone not in _zones():
+    if when.timezone not in zone_names():
         yield Fault(
             "schedule.when.timezone", f"{described(when.timezone)} is not a time zone", "for example Europe/London"
         )
