@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test deep lint lint-format lint-rules lint-types lint-imports format bench build build-host clean
+.PHONY: help install demo up test deep contract lint lint-format lint-rules lint-types lint-imports format bench build build-host clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make up       the same, staying up: a bucket to drop files in, pages, mail and phones to look at"
 	@echo "make test     all tests, templates among them (ARGS='-k word' passes arguments to pytest)"
 	@echo "make deep     what the tests leave out: many more examples for the property tests, and every fault"
+	@echo "make contract contract tests against servers of other make, artifacts under AWS's emulator (Go, Rust)"
 	@echo "make lint     format, lint, types, import contracts"
 	@echo "make format   mends what the formatter and the linter can mend"
 	@echo "make bench    benchmarks"
@@ -68,6 +69,10 @@ test: .venv/.installed-dev
 deep: .venv/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --hypothesis-profile deep \
 	  -m "hypothesis or slow" $(ARGS)
+
+# Fetches and builds what it can (ARGS=versitygw for one of them), and says what it could not.
+contract: .venv/.installed-dev
+	@$(BIN)/python -m tests.contract.elsewhere $(ARGS)
 
 bench: .venv/.installed-dev
 	@$(BIN)/python -m pytest tests/bench -m bench -s $(ARGS)

@@ -5,6 +5,7 @@ import typer
 from operations.cli import (
     audiences,
     conversions,
+    costing,
     counting,
     deploying,
     holding,
@@ -59,6 +60,7 @@ app.command("retry")(retries.retry)
 app.command("find")(people.find_user)
 app.command("erase")(people.erase_users)
 app.command("deploy")(deploying.deploy)
+app.command("cost")(costing.cost)
 app.command("setup")(setup.setup)
 app.command("sign-in-link")(sign_in_link.sign_in_link)
 app.command("count")(counting.count)

@@ -27,7 +27,13 @@ CUSTOM: dict[tuple[str, str], set[str]] = {
     ("logs", "tail"): {"--follow", "--since", "--filter-pattern"},
 }
 """Commands that the AWS command line has beyond the services' own: https://docs.aws.amazon.com/cli/latest/reference/"""
-SAM_DEPLOY = {"--guided", "--stack-name", "--parameter-overrides"}
+SAM_DEPLOY = {
+    "--stack-name",
+    "--parameter-overrides",
+    "--region",
+    "--no-confirm-changeset",
+    "--no-fail-on-empty-changeset",
+}
 
 
 def documented() -> Iterator[tuple[str, str]]:
