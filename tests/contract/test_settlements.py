@@ -352,6 +352,7 @@ class TestDirectPut:
         assert named is not None
         signed = set(named[1].split(";"))
         assert signed >= {"host", "if-none-match", "x-amz-content-sha256", "x-amz-meta-epoch", "x-amz-security-token"}
+        assert request.headers["User-Agent"] == s3.meta.config.user_agent
         assert request.headers["X-Amz-Content-SHA256"] == sha256(b"rows").hexdigest()
 
     def test_the_client_puts_what_is_not_put(self, s3: Any, bucket: str, puts: list[str]) -> None:
