@@ -23,7 +23,7 @@ from notifier.model.campaign import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import Holdout
 from notifier.sending.batch_builder import BatchBuilder
-from reporting.chi_squared import RatioVerdict, check_ratio
+from reporting.chi_squared import SUSPICIOUS_P, RatioVerdict, check_ratio, survival
 from tests.contract.moto_stores import moto_server
 from tests.contract.test_caps import DAY_S, NOON, ZONES, World
 
@@ -146,6 +146,18 @@ def play(world: World, days: int, users: int) -> None:
         check = check_ratio([found[arm] for arm in SHARES], list(SHARES.values()))
         print(f"{what}: {dict(found)}, chi-squared {check.chi_squared or 0:.2f}, p {check.p_value or 1:.2f}")  # noqa: T201
         assert check.verdict is RatioVerdict.IN_PROPORTION
+    # The users are the same day after day, so that the sizes above are no independent draws. Whether an arm is capped
+    # more often than another is told by the shares within each arm.
+    share = sum(capped.values()) / (sum(capped.values()) + sum(assigned.values()))
+    chi_squared = sum(
+        (capped[arm] - share * both) ** 2 / (share * both) + (capped[arm] - share * both) ** 2 / ((1 - share) * both)
+        for arm in SHARES
+        for both in (capped[arm] + assigned[arm],)
+    )
+    shares = {arm: f"{capped[arm] / (capped[arm] + assigned[arm]):.1%}" for arm in SHARES}
+    p = survival(chi_squared, len(SHARES) - 1)
+    print(f"capped of each arm: {shares}, chi-squared {chi_squared:.2f}, p {p:.2f}")  # noqa: T201
+    assert p > SUSPICIOUS_P
 
 
 def test_three_days(endpoint: str, tmp_path: Path) -> None:
