@@ -23,6 +23,7 @@ from audiences.faults import AudienceFault
 from audiences.fetch import fetch
 from audiences.sources import pinned_files
 from notifier.model.campaign import Goal
+from notifier.model.remainder import OtherPart
 from notifier.model.validation import shape_faults
 
 DATE = "{date}"
@@ -32,6 +33,10 @@ _MAX_DAYS = 200
 _OFFSET = r".*\d(Z|[+-]\d{2}(:?\d{2})?)$"
 _MILLISECONDS = 10**11
 """A larger number is milliseconds since the epoch, a smaller one seconds."""
+
+
+_IS_TESTED = "(concat('0x', substr(sha256(concat(?, ':test:', user_id)), 1, 15))::BIGINT % 10000 < ?)"
+"""Whether a user is in the test part: the public hash of `notifier.model.remainder`."""
 
 
 class StoredQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -146,12 +151,14 @@ def join(
     limits: Limits,
     ask: Ask = no_queries,
     after: timedelta | None = None,
+    other_part: OtherPart | None = None,
 ) -> Joined:
     """The conversions of a run up to now.
 
     Args:
         ask: runs the queries that the declaration names.
         after: only what happened before this time after the last user's push is counted.
+        other_part: of a test or its remainder: whoever is in the other run is no unknown user.
 
     Raises:
         AudienceFault: they cannot be counted.
@@ -165,6 +172,10 @@ def join(
         source = _Source(client, bucket, declared, ask, first, min(ends, now))
         _view(database, "source", source.files(folder / "files"), [declared.user_id, declared.at, declared.event])
         unreadable = _convert(database, declared, goal, until)
+        if other_part is not None:
+            database.execute(f"DELETE FROM raw WHERE {_IS_TESTED} <> ?", [
+                other_part.salt, other_part.hundredths, other_part.is_remainder,
+            ])  # fmt: skip
         through = source.through(database)
         # Each user's window is over, late conversions have arrived, and the source says that it is complete.
         over = ends + timedelta(hours=declared.lateness_h)

@@ -24,6 +24,7 @@ from audiences.warehouse import Queries, Warehouses
 from audiences.watch import LastProgress, Progress
 from notifier.model.campaign import Campaign
 from notifier.model.preparation import Preparation
+from notifier.model.remainder import other_part_of
 from notifier.model.run import state_key
 
 PREFIX = "audiences/conversions/"
@@ -78,7 +79,8 @@ class ConversionCounter:
         stored = self._destination.read(state_key(request.run_id, "campaign"))
         if stored is None:
             raise AudienceFault("what the run began with (under state/) was deleted or has expired (WorkDays)")
-        goal = msgspec.json.decode(stored, type=_Began).campaign.goal
+        campaign = msgspec.json.decode(stored, type=_Began).campaign
+        goal = campaign.goal
         if goal is None:
             raise AudienceFault("the campaign has no goal", "declare campaign.goal before it is sent")
         place = f"conversions/{goal.name}.json"
@@ -94,7 +96,9 @@ class ConversionCounter:
         limits = Limits(
             work, self._memory_mb * 6 // 10, max(1, round(self._memory_mb / _MB_OF_ONE_VCPU)), self._storage_mb // 2
         )
-        found = join(self._client, bucket, request.run_id, goal, declared, now, limits, ask, after)
+        found = join(
+            self._client, bucket, request.run_id, goal, declared, now, limits, ask, after, other_part_of(campaign)
+        )
         # Once: of two attempts one counts, and a decision names the figures that it saw.
         self._destination.create(key, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
         return key

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from notifier.model.campaign import Campaign, Goal
+from notifier.model.remainder import other_part_of
 from notifier.model.run import Ending
 from notifier.model.summary import Summary
 from operations.cli.errors import CommandError, ExitCode
@@ -37,7 +38,8 @@ def goal_of(client: Any, bucket: str, summary: Summary, campaign: Campaign, goal
 
     now = datetime.now(UTC)
     with faults(), workplace(None, MEMORY_MB) as limits:
-        joined = join(client, bucket, run_id, goal, read_declaration(body, place), now, limits)
+        declared, others = read_declaration(body, place), other_part_of(campaign)
+        joined = join(client, bucket, run_id, goal, declared, now, limits, other_part=others)
     notes = []
     if goal.conversions_sha256 is not None and sha256(body).hexdigest() != goal.conversions_sha256:
         notes.append(f"{place} is another file than when the campaign was approved.")

@@ -14,6 +14,7 @@ from audiences.conversions import Joined, join, read_declaration
 from audiences.database import Limits
 from audiences.faults import AudienceFault
 from notifier.model.campaign import Campaign, Goal, Message, Variant
+from notifier.model.remainder import OtherPart
 from reporting.rows import objects_under
 from sandbox.audience import Recipe, users
 from tests.contract.moto_stores import client_of, new_name, server_for
@@ -136,6 +137,18 @@ def test_other_ids_are_seen(run: MadeRun, tmp_path: Path) -> None:
     found = joined(run, tmp_path, csv(*((f"x{n}", "2026-11-21T10:00:00Z") for n in range(20))))
     assert found.unknown_share == 1.0
     assert sum(arm.conversions for arm in found.arms) == 0
+
+
+def test_users_of_the_other_run_are_not_unknown(run: MadeRun, tmp_path: Path) -> None:
+    """Of a test with a winner, or its remainder: whoever is in the other run is in no row of this one, and known."""
+    other = OtherPart("goal", 5_000, is_remainder=True)
+    strangers = [f"x{n}" for n in range(40)]
+    body = csv(*((user, "2026-11-21T10:00:00Z") for user in strangers))
+    run.client.put_object(Bucket=run.bucket, Key="standing/others", Body=body.encode())
+    declared = read_declaration(b'{"files": ["standing/others"], "complete": {"marker": "standing/m"}}', "c")
+    work = Limits(tmp_path / new_name("work"))
+    found = join(run.client, run.bucket, run.run_id, GOAL, declared, LATER, work, other_part=other)
+    assert found.unknown == found.seen == sum(user not in other for user in strangers) > 0
 
 
 def test_dated_files(run: MadeRun, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_from_the_goal_to_the_report(tmp_path: Path) -> None:
         page = tmp_path / "report.html"
         report = json.loads(command("report", run_id, "--json", "--html", str(page)))
         assert "short goes to the remainder, better than no push" in report["winner"]["in_words"]
+        assert report["goal"]["notes"] == [], "the remainder's users are no unknown ones"
         arms = {one["name"]: one["users"] for one in report["goal"]["comparison"]["arms"]}
         assert arms == Counter(tested.values()), "the remainder's users are none of the test's figures"
         for name in (run_id, found.remainder):
