@@ -27,6 +27,7 @@ MAX_KEPT = 50
 """Manifests that a process keeps."""
 MAX_CHECKED = 20
 """Files that are looked at for changes."""
+_NO_ANSWER = "It could not be asked for. Load this page again in a moment."
 _IS_OVER = Attr("state").is_in(
     [PreparationState.PREPARED.value, PreparationState.FAILED.value, PreparationState.CANCELLED.value]
 )
@@ -104,6 +105,18 @@ class AudienceSeen(msgspec.Struct, frozen=True):
 
 class NoCost(Exception):
     """What an audience would read is not known. The message says why."""
+
+
+class NotKnown(Exception):
+    """How many would be left out now is not known. The message says why."""
+
+
+class LeftOutNow(msgspec.Struct, frozen=True):
+    """At most `users` get the push; about so many of them, by reason, would be left out as of that time."""
+
+    users: int
+    left_out: dict[str, int]
+    as_of: datetime
 
 
 class _CostAnswer(msgspec.Struct):
@@ -198,6 +211,27 @@ class Audiences(Table):
         if answer.get("FunctionError") or found.costs is None:
             raise NoCost(found.fault or "What it would read could not be asked for. Try again in a moment.")
         return found.costs
+
+    def left_out_now(self, manifest: str, campaign: Mapping[str, Any] | None, *, legal: bool) -> LeftOutNow:
+        """Whom the final cut would leave out if the run began now.
+
+        Args:
+            campaign: as a batch file has it; None where the form has faults.
+
+        Raises:
+            NotKnown: with the audience function's own words, or that it did not answer.
+        """
+        asked = {"left_out": manifest, "bucket": self._bucket, "legal": legal, "campaign": campaign}
+        try:
+            answer = self._lambda.invoke(
+                FunctionName=self._function, InvocationType="RequestResponse", Payload=json.dumps(asked).encode()
+            )
+        except (BotoCoreError, ClientError):
+            raise NotKnown(_NO_ANSWER) from None
+        found = msgspec.json.decode(answer["Payload"].read())
+        if answer.get("FunctionError") or "users" not in found:
+            raise NotKnown(found.get("fault") or _NO_ANSWER)
+        return msgspec.convert(found, LeftOutNow)
 
     def changed_since(self, prepared: PreparedAudience) -> tuple[str, ...]:
         """Files of this bucket that are not those any more of which the audience was made."""

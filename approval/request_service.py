@@ -21,7 +21,7 @@ from approval.notifications import Notifications
 from approval.payload_sizes import size_faults
 from approval.people import Person, address_of, domains, mail_recipients, may_sign_in, named
 from approval.placeholders import placeholder_faults
-from approval.prepared import Audiences, AudienceSeen, NoCost
+from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKnown
 from approval.queries import OfferedQuery, Queries
 from approval.request import (
     Counted,
@@ -204,6 +204,25 @@ class RequestService:
         # Submitted to the release before, which pinned the files themselves and counted them in another way. They can
         # be counted again, and are sent as they were pinned.
         return self._audiences.seen(parts_request(request))
+
+    def left_out_now(self, id_: str, person: Person) -> LeftOutNow:
+        """How many of a request's counted audience would be left out if it were sent now.
+
+        Raises:
+            NotKnown: the message says why.
+        """
+        request = self._store.request(id_)
+        is_mine = is_same_person(person.email, request.requester)
+        # A draft is its writer's own.
+        require(is_mine or request.campaign is not None, "Only its requester can see a draft.")
+        audience = self.audience_of(request)
+        if audience.prepared is None:
+            raise NotKnown("The audience is not counted.")
+        campaign = request.campaign
+        if campaign is None:
+            campaign, _ = read_campaign_of(request.form, self._now())
+        given = None if campaign is None else msgspec.json.decode(batch_file(campaign, ()))["campaign"]
+        return self._audiences.left_out_now(audience.prepared.key, given, legal=bool(request.form.legal))
 
     def read(self, form: Form, requester: str) -> tuple[Campaign | None, AudienceSeen, Faults]:
         """The form's campaign and audience, and its faults by field. No campaign without a valid form."""

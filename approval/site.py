@@ -164,6 +164,7 @@ class Site:
         route(get, "/requests/<id>", self._request)
         route(post, "/requests/<id>", self._edit)
         route(get, "/requests/<id>/status", lambda c, **at: page(self._views.status(c, at["id"])))
+        route(get, "/requests/<id>/left-out", lambda c, **at: page(self._views.left_out(c, at["id"], _person(c))))
         route(get, "/requests/<id>/<action>", lambda c, **at: see_other(c, f"/requests/{at['id']}"))
         route(post, "/requests/<id>/<action>", self._act)
         route(post, "/preview", self._preview)
@@ -347,7 +348,7 @@ class Site:
             raise Forbidden("Only requesters can make a request.")
         # Nothing is counted here: that costs, and a person is typing.
         form = read_form(call.fields)
-        return data(self._views.preview(call, form, whole(call.one("sample")) or 0))
+        return data(self._views.preview(call, form, whole(call.one("sample")) or 0, call.asked("request")))
 
     # -- test devices -------------------------------------------------------------------------------------------------
 

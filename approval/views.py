@@ -17,9 +17,9 @@ from approval.form_campaign import plan_of, read_campaign_of
 from approval.goals import power_in_words, read_base
 from approval.mail import failure_in_words
 from approval.pages import Pages
-from approval.people import domains, mail_recipients, named
+from approval.people import Person, domains, mail_recipients, named
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
-from approval.prepared import AudienceSeen
+from approval.prepared import AudienceSeen, NotKnown
 from approval.preview import Preview, campaign_for_preview, previews
 from approval.request import OPEN, Request, State, needed_approvals, starts_late
 from approval.request_service import RequestService
@@ -70,6 +70,13 @@ DONE = {
     "device_removed": "Removed.",
 }
 """What the page says after a step, by the query's `done`. Only these texts: an address in a mail cannot add its own."""
+LEFT_OUT = {
+    "suppressed": "want no pushes",
+    "exclude": "on the exclude list",
+    "holdout": "held out of all campaigns",
+    "capped": "have had enough campaigns",
+}
+"""Why the final cut leaves users out, as pages say it. Any other reason is said in its own words."""
 MAX_LISTED = 100
 MAX_QUERY_CHARS = 100
 MAX_SAMPLE_NAME_CHARS = 80
@@ -249,13 +256,13 @@ class Views:
             columns=columns_of(form, offered),
             costs=costs,
             confirm=fingerprint(self._service.chosen(form).request or {}),
-            **self._preview_values(form, sample=0),
+            **self._preview_values(form, sample=0) | {"left_out_of": request.id},
         )
 
-    def preview(self, call: Call, form: Form, sample: int) -> dict[str, Any]:
+    def preview(self, call: Call, form: Form, sample: int, id_: str) -> dict[str, Any]:
         """The parts of the form's page that change with what is typed."""
         _, _, faults = self._service.read(form, call.visitor.email if call.visitor else "")
-        values = self._preview_values(form, sample)
+        values = self._preview_values(form, sample) | {"left_out_of": id_}
         return {
             "faults": faults,
             "phones": self._page("_phones.html", call, **values),
@@ -302,6 +309,7 @@ class Views:
             "is_pinned": is_pinned,
             "power": self._power(campaign, form, seen),
             "gaps": gaps(form, seen.counts),
+            "left_out_of": "",
             "lookalikes": (*lookalike_warnings(form, seen.counts), *audience_warnings(form, seen.counts)),
         }
 
@@ -330,7 +338,9 @@ class Views:
         if start is not None and request.campaign is not None and request.campaign.not_before is not None:
             start = max(start, request.campaign.not_before)
         is_pinned = bool(request.manifest)
-        return self._audience_values(request.form, seen, request.campaign, is_pinned=is_pinned, plan=(start, None))
+        values = self._audience_values(request.form, seen, request.campaign, is_pinned=is_pinned, plan=(start, None))
+        # Of what was handed over the run's own figures say it.
+        return values | {"left_out_of": request.id if is_pinned and request.written is None else ""}
 
     def _review(self, call: Call, request: Request, notice: str) -> str:
         seen = self._service.audience_of(request)
@@ -366,6 +376,14 @@ class Views:
             **self._preview_values_of(request.campaign, seen, sample, request.form),
             **self._request_status.values(request, seen),
         )
+
+    def left_out(self, call: Call, id_: str, person: Person) -> str:
+        """How many of a request's users would be left out if it were sent now. The script puts it into other pages."""
+        try:
+            found, fault = self._service.left_out_now(id_, person), ""
+        except NotKnown as error:
+            found, fault = None, str(error)
+        return self._page("left_out.html", call, id=id_, found=found, fault=fault, words=LEFT_OUT)
 
     # -- what the script refreshes ------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from audiences.manifest_format import NAME, PREFIX, Manifest, folder_of
 from audiences.request import Resolver, order_of
 from audiences.rooms import Rooms
 from audiences.run_conversions import ConversionCounter
-from audiences.run_cut import S3Cutter, SuppressionUnread
+from audiences.run_cut import RulesNow, S3Cutter, SuppressionUnread
 from audiences.run_preparation import Maker, Progress, RunPreparation, in_words
 from audiences.store import PreparationStore
 from audiences.warehouse import Queries, Warehouses
@@ -42,8 +42,10 @@ from audiences.watch import LastProgress
 from notifier.audience.pin import pin_parts
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.campaign import BrokenCampaign, Part, read_campaign
-from notifier.model.caps import NO_CAPS, quiet_in_force, read_defaults, run_caps
+from notifier.model.caps import quiet_in_force, read_defaults, run_caps
+from notifier.model.holdout import NOBODY, Holdout, read_hundredths, read_version
 from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation, Stage
+from notifier.model.remainder import other_part_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -80,7 +82,9 @@ def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
     return answer
 
 
-def left_out(cutter: S3Cutter, members: Mapping[str, Any], work: Path) -> dict[str, Any]:
+def left_out(
+    cutter: S3Cutter, members: Mapping[str, Any], work: Path, environment: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
     """Whom the final cut would leave out now: `users`, `left_out` by reason, `as_of`; or `fault`, for people."""
     manifest, bucket = str(members["left_out"]), str(members.get("bucket", ""))
     if not manifest.startswith(PREFIX):
@@ -89,18 +93,28 @@ def left_out(cutter: S3Cutter, members: Mapping[str, Any], work: Path) -> dict[s
         exclude = pin_parts(
             cutter.client, msgspec.convert(members.get("exclude", ()), tuple[Part, ...]), bucket, "exclude"
         )
-        campaign = read_campaign(members["campaign"]) if members.get("campaign") is not None else None
-        defaults = read_defaults(os.environ)
-        caps = run_caps(campaign, defaults, rehearse=True) if campaign else NO_CAPS
-        times = cutter.times_now(campaign, quiet_in_force(campaign, defaults)) if campaign else None
-        legal = bool(members.get("legal"))
-        found = cutter.left_out_now(manifest, exclude, legal=legal, work=work, caps=caps, times=times)
+        now = _rules_now(cutter, members.get("campaign"), legal=bool(members.get("legal")), environment=environment)
+        found = cutter.left_out_now(manifest, exclude, now, work)
     except (BrokenCampaign, ValueError) as error:
         return {"fault": str(error)}
     except (AudienceFault, BrokenFile, AudienceChanged, AudienceUnreachable, SuppressionUnread) as error:
         return {"fault": in_words(error)}
     answer: dict[str, Any] = msgspec.to_builtins(found)
     return answer
+
+
+def _rules_now(cutter: S3Cutter, campaign: object, *, legal: bool, environment: Mapping[str, str]) -> RulesNow:
+    """What a campaign would be judged by if it began now; what holds for any, where none is given."""
+    percent, version = environment.get("HOLDOUT_PERCENT", "0"), environment.get("HOLDOUT_VERSION", "1")
+    holdout = Holdout(read_hundredths(percent), read_version(version))
+    if campaign is None:
+        return RulesNow(legal, holdout)
+    given, defaults = read_campaign(campaign), read_defaults(environment)
+    # As at a run's admission.
+    held_out = NOBODY if given.test or given.essential else holdout
+    times = cutter.times_now(given, quiet_in_force(given, defaults))
+    caps = run_caps(given, defaults, rehearse=True)
+    return RulesNow(legal or given.legal, held_out, other_part_of(given), caps, times)
 
 
 @cache

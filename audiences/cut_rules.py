@@ -6,7 +6,7 @@ worker's, too.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import UTC, date, datetime
 
 import msgspec
@@ -65,7 +65,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class HeldOut(msgspec.Struct, frozen=True):
-    """The rule that the holdout gets no campaign. No list: with it each user is decoded."""
+    """The rule that the holdout gets no campaign."""
 
     holdout: Holdout
 
@@ -136,9 +136,13 @@ def reason_by_id(rules: Sequence[Rule]) -> Callable[[bytes], str | None] | None:
 
     For speed: a list's million users are neither decoded nor hashed for each list.
     """
-    listed = [(rule.ids, rule.ids.has_hash, rule.reason) for rule in rules if isinstance(rule, Listed)]
-    if len(listed) < len(rules):
+    lists = [rule for rule in rules if isinstance(rule, Listed)]
+    drawn = [rule for rule in rules if isinstance(rule, HeldOut | Parted)]
+    # Lists are looked up first: that is their precedence, too.
+    if [*lists, *drawn] != [*rules]:
         return None
+    listed = [(rule.ids, rule.ids.has_hash, rule.reason) for rule in lists]
+    hashed = [_users_of(rule) for rule in drawn]
 
     def reason(user_id: bytes) -> str | None:
         number = hash_of(user_id)
@@ -146,9 +150,17 @@ def reason_by_id(rules: Sequence[Rule]) -> Callable[[bytes], str | None] | None:
             # Where entries are keyed hashes the list has to be asked for the id itself.
             if has_hash(number) or (ids.is_keyed and user_id.decode() in ids):
                 return found
+        if hashed:
+            text = user_id.decode()
+            return next((found for users, found in hashed if text in users), None)
         return None
 
     return reason
+
+
+def _users_of(rule: HeldOut | Parted) -> tuple[Container[str], str]:
+    """Those whom a rule leaves out by a hash of the id, and its reason."""
+    return (rule.holdout, HOLDOUT) if isinstance(rule, HeldOut) else (rule.other_part, rule.other_part.reason)
 
 
 def reason_of(user: PreparedUser, rules: Iterable[Rule]) -> str | None:

@@ -28,8 +28,11 @@ from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.local_time import LocalTime, UserTimes, date_of, first_cut_s
 from notifier.model.preparation import Preparation
 from notifier.model.quiet_hours import Quiet, QuietHours
-from notifier.model.remainder import other_part_of
+from notifier.model.remainder import OtherPart, other_part_of
 from notifier.model.run import state_key
+
+ENOUGH_USERS = 200_000
+"""Of a larger audience the first parts with so many are looked at: a second's work, and right to some percent."""
 
 
 class SuppressionUnread(Exception):
@@ -56,12 +59,27 @@ class RunBeginning(msgspec.Struct, frozen=True):
         return UserTimes(local_time, self.day, hours, now_s)
 
 
+class RulesNow(msgspec.Struct, frozen=True):
+    """What a campaign that began now would be judged by, beside the lists."""
+
+    legal: bool = False
+    holdout: Holdout = NOBODY
+    other_part: OtherPart | None = None
+    caps: RunCaps = NO_CAPS
+    times: UserTimes | None = None
+
+
 class LeftOutNow(msgspec.Struct, frozen=True):
-    """At most `users` get the push; so many of them, by reason, would be left out as of that time."""
+    """At most `users` get the push; so many of them, by reason, would be left out as of that time.
+
+    Args:
+        looked_at: so many users the numbers were estimated from: the first ones, who are a random sample.
+    """
 
     users: int
     left_out: Mapping[str, int]
     as_of: str
+    looked_at: int
 
 
 class S3Cutter:
@@ -156,16 +174,12 @@ class S3Cutter:
         return (Capped(self._caps.judge(run_id, caps.caps, work, on_object).is_capped, day_of),)
 
     def left_out_now(
-        self,
-        manifest: str,
-        exclude: Sequence[PinnedObject],
-        *,
-        legal: bool,
-        work: Path,
-        caps: RunCaps = NO_CAPS,
-        times: UserTimes | None = None,
+        self, manifest: str, exclude: Sequence[PinnedObject], now: RulesNow, work: Path, enough: int = ENOUGH_USERS
     ) -> LeftOutNow:
         """Whom the final cut would leave out if the run began now: approvers see it. Nothing is written.
+
+        Args:
+            enough: when so many users were looked at, the numbers of a larger audience are estimated.
 
         Raises:
             SuppressionUnread, AudienceFault, BrokenFile, AudienceChanged, AudienceUnreachable: it is not known.
@@ -174,19 +188,27 @@ class S3Cutter:
         excluded = read_ids(self.client, exclude) if exclude else IdSet()
         now_s = self._now()
         # No lock: what is counted meanwhile makes it another estimate, and nothing is sent by it.
-        capped = self._cap_rule("", caps, PlannedDay(lambda _: now_s, caps.timezone), work / "caps", lambda: None)
-        timed = () if times is None else (Timed(times),)
-        rules = (*rules_of(excluded, IdSet() if legal else self._read_suppressed()), *capped, *timed)
+        day_of = PlannedDay(lambda _: now_s, now.caps.timezone)
+        capped = self._cap_rule("", now.caps, day_of, work / "caps", lambda: None)
+        timed = () if now.times is None else (Timed(now.times),)
+        suppressed = IdSet() if now.legal else self._read_suppressed()
+        rules = (*rules_of(excluded, suppressed, now.holdout, now.other_part), *capped, *timed)
         reason_of_id = reason_by_id(rules)
-        found = Counter[str]()
+        found, users, looked_at = Counter[str](), prepared.counts.users, 0
         for part in prepared.parts if rules else ():
+            # Users stand in the order of a hash: the first parts are a random sample, and a page waits for the answer.
+            if looked_at >= enough:
+                break
+            looked_at += part.users
             if reason_of_id is None:
-                for users in prepared_users(self.client, part, work / "parts"):
-                    found.update(reason for user in users if (reason := reason_of(user, rules)) is not None)
+                for some in prepared_users(self.client, part, work / "parts"):
+                    found.update(reason for user in some if (reason := reason_of(user, rules)) is not None)
                 continue
             for lines in prepared_lines(self.client, part, work / "parts"):
                 found.update(reason for line in lines if (reason := reason_of_id(id_in(line))) is not None)
-        return LeftOutNow(prepared.counts.users, dict(sorted(found.items())), as_of)
+        scale = users / looked_at if looked_at else 1
+        left_out = {reason: round(n * scale) for reason, n in sorted(found.items())}
+        return LeftOutNow(users, left_out, as_of, looked_at or users)
 
     def times_now(self, campaign: Campaign, quiet: Quiet | None) -> UserTimes | None:
         """When each user might be asked, if a run of the campaign began now."""

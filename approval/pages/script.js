@@ -1,5 +1,5 @@
-// Four comforts; everything works without them: local times, the live preview, pages that follow what happens, and what
-// was typed when a session ended.
+// Five comforts; everything works without them: local times, the live preview, pages that follow what happens, what takes
+// a moment to find out, and what was typed when a session ended.
 (() => {
   "use strict";
   const EVERY_MS = 2000;
@@ -14,6 +14,17 @@
     time.textContent = `${own.format(date)} ${name}`;
   });
 
+  // What takes a moment is asked for after the page is there; without a script it is a link.
+  const later = (root) => root.querySelectorAll("[data-later]").forEach(async (place) => {
+    try {
+      const answer = await fetch(place.dataset.later, { credentials: "same-origin", redirect: "manual" });
+      if (!answer.ok) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const part = fresh.querySelector("[data-part]");
+      if (part) place.textContent = part.textContent;
+    } catch { /* the link is still there */ }
+  });
+
   // New HTML goes only where it differs, so that nothing flickers and no focus is lost.
   const seen = new Map();
   const put = (part, html) => {
@@ -23,9 +34,11 @@
     if (first && part.dataset.fresh === html) return;
     part.innerHTML = html;
     localise(part);
+    later(part);
   };
 
   localise(document);
+  later(document);
   const typed = document.querySelector("[data-timezone]");
   if (typed) typed.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 

@@ -22,12 +22,13 @@ from audiences.database import Limits
 from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
 from audiences.manifest_format import NAME, Manifest, folder_of
-from audiences.run_cut import S3Cutter, in_windows
+from audiences.run_cut import RulesNow, S3Cutter, in_windows
 from audiences.run_preparation import RunPreparation
 from audiences.sources import local_files
 from audiences.store import PreparationStore
 from notifier.audience import IdSet
 from notifier.model.cut import Window
+from notifier.model.holdout import Holdout
 from notifier.model.local_time import LocalTime, UserTimes
 from notifier.model.preparation import PREPARATION_LEASE_MS, PreparationState, Stage
 from notifier.model.run import PREPARING, LaneState, Run, source_of
@@ -187,15 +188,33 @@ def test_whom_it_would_leave_out_now(stack: Stack, tmp_path: Path) -> None:
     before = stack.keys("")
     cutter = stack.cutter(stack.s3, lambda: 1_800_000_000.0)
     asked = {"left_out": stack.manifest_key, "exclude": [{"key": "lists/x.json"}], "bucket": stack.bucket}
-    found = left_out(cutter, asked, tmp_path / "work")
-    assert found == {"users": USERS, "left_out": {"exclude": 2, "suppressed": 3}, "as_of": "2027-01-15T08:00:00+00:00"}
-    assert left_out(cutter, asked | {"legal": True}, tmp_path / "work")["left_out"] == {"exclude": 2}
-    assert left_out(cutter, asked | {"exclude": []}, tmp_path / "work")["left_out"] == {"suppressed": 4}
-    assert left_out(cutter, {"left_out": stack.manifest_key, "legal": True}, tmp_path)["left_out"] == {}
+    found = left_out(cutter, asked, tmp_path / "work", {})
+    as_of = {"as_of": "2027-01-15T08:00:00+00:00", "looked_at": USERS}
+    assert found == {"users": USERS, "left_out": {"exclude": 2, "suppressed": 3}} | as_of
+    assert left_out(cutter, asked | {"legal": True}, tmp_path / "work", {})["left_out"] == {"exclude": 2}
+    assert left_out(cutter, asked | {"exclude": []}, tmp_path / "work", {})["left_out"] == {"suppressed": 4}
+    assert left_out(cutter, {"left_out": stack.manifest_key, "legal": True}, tmp_path, {})["left_out"] == {}
     assert stack.keys("") == before
     assert not list((tmp_path / "work").rglob("*.jsonl"))
     for wrong in ({"left_out": "state/x"}, {"left_out": "audiences/prepared/x"}, asked | {"exclude": [{"key": "no"}]}):
-        assert list(left_out(cutter, wrong, tmp_path / "work")) == ["fault"]
+        assert list(left_out(cutter, wrong, tmp_path / "work", {})) == ["fault"]
+
+
+def test_whom_it_would_leave_out_of_many(stack: Stack, tmp_path: Path) -> None:
+    """The holdout too, after the lists and not of an essential campaign; of many users the first are a sample."""
+    stack.begin(exclude=[], suppress=["u2", "u3"])
+    cutter = stack.cutter(stack.s3, lambda: 1_800_000_000.0)
+    asked = {"left_out": stack.manifest_key, "bucket": stack.bucket}
+    environment = {"HOLDOUT_PERCENT": "10", "HOLDOUT_VERSION": "2"}
+    holdout = Holdout(1_000, "2")
+    held_out = {user for user in map("u{}".format, range(USERS)) if user in holdout}
+    found = left_out(cutter, asked, tmp_path, environment)
+    assert found["left_out"] == {"holdout": len(held_out - {"u2", "u3"}), "suppressed": 2}
+    essential = {"campaign": {"id": "c", "message": {"title": "t", "body": "b"}, "essential": True}}
+    assert left_out(cutter, asked | essential, tmp_path, environment)["left_out"] == {"suppressed": 2}
+    few = cutter.left_out_now(stack.manifest_key, (), RulesNow(True, holdout), tmp_path, enough=10)
+    in_first = len(held_out & set(in_order(range(USERS))[:IN_PART]))
+    assert (few.users, few.looked_at, few.left_out) == (USERS, IN_PART, {"holdout": round(in_first * USERS / IN_PART)})
 
 
 def test_too_late_for_many(stack: Stack) -> None:

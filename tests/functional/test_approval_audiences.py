@@ -86,6 +86,37 @@ def test_a_named_query_instead_of_files(world: World) -> None:
     assert part["etag"]
 
 
+def test_how_many_would_be_left_out_now(world: World) -> None:
+    """Of the requester's draft once it is counted, and on the approver's page: at most so many, about so many less."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = draft(ann)
+    path = f"/requests/{id_}/left-out"
+    fields = {**FORM, "audience": world.put_audience(), "legal": "yes"}
+    assert "The audience is not counted." in ann.get(path).body
+    count(ann, world, id_, {**fields, "version": "0"}, users=5_000)
+    assert f'data-later="/prod{path}"' in ann.get(f"/requests/{id_}").body
+    # As it is shown again while somebody types.
+    assert path in ann.post(f"/preview?request={id_}", fields).body
+    now = {"users": 5_000, "left_out": {"holdout": 250, "suppressed": 1_200}, "as_of": "2026-12-01T10:00:00+00:00"}
+    world.audiences.answer = now | {"looked_at": 5_000}
+    shown = "At most 5,000 users; about 1,450 would be left out as of now: 250 held out of all campaigns, 1,200 want"
+    assert shown in ann.get(path).body
+    assert bob.get(path).status == 403
+    world.audiences.events = world.audiences.events[:1]
+    assert ann.post(f"/requests/{id_}", {**fields, "version": "1", "do": "submit"}).status == 303
+    assert f'data-later="/prod{path}"' in bob.get(f"/requests/{id_}").body
+    assert shown in bob.get(path).body
+    asked = world.audiences.events[-1]
+    assert asked["left_out"].startswith("audiences/prepared/")
+    assert (asked["campaign"]["legal"], asked["campaign"]["id"], asked["bucket"]) == (True, FORM["name"], BUCKET)
+    world.audiences.answer = now | {"left_out": {}, "looked_at": 5_000}
+    assert "At most 5,000 users; nobody would be left out as of now." in bob.get(path).body
+    world.audiences.answer = {"fault": "the users whom every run leaves out cannot be read: <denied>"}
+    assert "is not known. the users whom every run leaves out cannot be read: &lt;denied&gt;" in bob.get(path).body
+    world.audiences.refuses_with = "TooManyRequestsException"
+    assert "It could not be asked for. Load this page again in a moment." in bob.get(path).body
+
+
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [

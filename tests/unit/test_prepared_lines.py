@@ -8,11 +8,13 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiences.cut_rules import PreparedUser, reason_by_id, reason_of, rules_of
+from audiences.cut_rules import HeldOut, Listed, PreparedUser, reason_by_id, reason_of, rules_of
 from audiences.parts import PartWriter, WrittenPart
 from audiences.prepared_lines import devices_in, id_in, order_of_id
 from notifier.audience import IdSet
+from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.keyed_id import KEY, keyed
+from notifier.model.remainder import OtherPart
 
 TRAPS = st.sampled_from(
     ['","devices":[', "\\", '\\"', '"', '{"platform":"', ',"attributes":{', '{"user_id":"', "é", "\u2028", "a", "],"]
@@ -39,10 +41,15 @@ def test_what_is_found_without_decoding(user: dict[str, Any], is_escaped: bool) 
     assert devices_in(line) == len(user["devices"])
 
 
-@given(st.lists(TEXTS), st.lists(TEXTS), st.lists(TEXTS, min_size=1))
-def test_the_same_reason_by_id(excluded: list[str], suppressed: list[str], ids: list[str]) -> None:
-    """The short way gives each user the reason that the rules give."""
-    rules = rules_of(IdSet(excluded), IdSet(suppressed))
+@given(
+    st.lists(TEXTS), st.lists(TEXTS), st.lists(TEXTS, min_size=1),
+    st.sampled_from([NOBODY, Holdout(3_000)]), st.sampled_from([None, OtherPart("salt", 5_000, is_remainder=True)]),
+)  # fmt: skip
+def test_the_same_reason_by_id(
+    excluded: list[str], suppressed: list[str], ids: list[str], holdout: Holdout, other_part: OtherPart | None
+) -> None:
+    """The short way gives each user the reason that the rules give, those by a hash of the id among them."""
+    rules = rules_of(IdSet(excluded), IdSet(suppressed), holdout, other_part)
     by_id = reason_by_id(rules)
     assert by_id is not None
     for user_id in (*ids, *excluded, *suppressed):
@@ -61,6 +68,9 @@ def test_lists_with_keyed_hashes() -> None:
 def test_no_short_way_for_other_rules() -> None:
     """A rule that looks at more than the id is asked for each decoded user."""
     assert reason_by_id((*rules_of(IdSet(["a"]), IdSet()), lambda user: user.timezone)) is None
+    # Nor where a list would come after what is drawn: the short way looks at lists first.
+    drawn, listed = HeldOut(Holdout(3_000)), Listed(IdSet(["a"]), "suppressed")
+    assert reason_by_id((drawn, listed)) is None
 
 
 def test_the_order_of_an_id() -> None:
