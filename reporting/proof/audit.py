@@ -27,7 +27,7 @@ from notifier.model.run import Source
 from notifier.model.summary import Summary
 from notifier.sending.batch import BATCH_SIZE
 from reporting.proof.batches import BatchAuditor
-from reporting.proof.cut import with_cut
+from reporting.proof.cut import check_everyone, with_cut
 from reporting.proof.erased import Erasures, moved_manifest
 from reporting.proof.evidence import (
     Admitted,
@@ -125,9 +125,9 @@ class _Chain:
             pinned, head = self._batch_file(source, path)
             self._campaign(admitted, head, pinned)
             self._parts(admitted, head, pinned)
+            prepared = admitted.parts
             admitted, left_out = with_cut(self._client, self._bucket, self._run_id, admitted)
-            if left_out.excluded:
-                self._holds("final cut", f"{left_out.excluded:,} users were left out when the run began, as listed")
+            self._cut(prepared, admitted, left_out, Path(folder))
             self._written_once(summary)
             account = self._batches(admitted, summary, Path(folder))
             account.add(left_out)
@@ -227,6 +227,21 @@ class _Chain:
             if [_named(msgspec.convert(part, Part)) for part in made_of or ()] != wanted:
                 raise NotProved(place, "another audience: it was not prepared of what the batch file has")
         self._holds("audience", f"{len(admitted.parts):,} parts of the prepared audience {manifests[0].id}")
+
+    def _cut(self, prepared: tuple[PinnedObject, ...], admitted: Admitted, left_out: Account, folder: Path) -> None:
+        """The final cut removed those on its list, and nobody else; it added nobody."""
+        if prepared == admitted.parts and not left_out.excluded:
+            return
+
+        def fetched(part: PinnedObject, path: Path) -> Path:
+            now, known = self._erasures.now(part)
+            fetch(self._client, now, path, known)
+            return path
+
+        check_everyone((self._client, self._bucket, self._run_id), prepared, admitted.parts, fetched, folder)
+        self._holds(
+            "final cut", f"{left_out.excluded:,} users were left out when the run began, as listed, and nobody else"
+        )
 
     # -- what was done ------------------------------------------------------------------------------------------------
 

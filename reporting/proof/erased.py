@@ -107,9 +107,12 @@ class Erasures:
                 yield source_of(bucket, key, place[2], etag)
 
 
+ERASED = "erased:"
+
+
 def erased_id(record: int) -> str:
     """What replaces an erased user's id in rows and lists."""
-    return f"erased:{record}"
+    return f"{ERASED}{record}"
 
 
 def is_erased(record: object) -> bool:

@@ -6,7 +6,10 @@ lane that is awake, and nothing of two attempts is mixed.
 
 import importlib
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +328,70 @@ def only_manifest(s3: Any, bucket: str) -> Any:
     versions = s3.list_object_versions(Bucket=bucket, Prefix=PREFIX)["Versions"]
     [found] = [one for one in versions if one["Key"].endswith(NAME)]
     return decode_manifest(s3.get_object(Bucket=bucket, Key=found["Key"])["Body"].read())
+
+
+QUERY = {
+    "sql": "SELECT user_id, platform, token FROM people",
+    "engine": "duckdb",
+    "tables": {"people": ["audiences/x/*.jsonl"]},
+}
+
+
+def processes_of_queries() -> list[int]:
+    """The processes in which this one runs queries."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"audiences.engines.child" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("killed", ["the function", "the query's process"])
+def test_killed_inside_a_query(
+    endpoint: str, table: tuple[Any, str], dynamo: DynamoLedger, time: Time, tmp_path: Path, killed: str
+) -> None:
+    """By the next attempt, or within this one, the query runs again: one manifest, of one attempt, no process left."""
+    bucket = new_name("bucket")
+    s3 = client_of("s3", endpoint)
+    clean_bucket(s3, bucket)
+    client, name = table
+    changes = Update().set(bucket=bucket, request=json.dumps(QUERY)).arguments()
+    client.update_item(TableName=name, Key=preparation_key("r1"), **changes)
+    make = S3Maker(s3, bucket, {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024", "STORAGE_MB": "512"})
+    kills: list[int] = []
+
+    def kill() -> None:
+        # Reported again and again while a query is at work, and before that once, without a process.
+        if kills or not (at_work := processes_of_queries()):
+            return
+        kills.extend(at_work)
+        if killed == "the function":
+            raise Killed
+        os.kill(kills[0], signal.SIGSEGV)
+
+    def making(preparation: Preparation, work: Path, on_progress: Callable[[str, int], object]) -> str:
+        def progress(what: str, users: int) -> None:
+            kill()
+            on_progress(what, users)
+
+        return make(preparation, work, progress)
+
+    run = RunPreparation(PreparationStore(*table, time), {Stage.PREPARE: making}, lambda *_: None, tmp_path)
+    with suppress(Killed):
+        run.handle("r1", "worker")
+    assert len(kills) == 1
+    assert processes_of_queries() == []
+    if killed == "the function":
+        assert of(dynamo).state is PreparationState.PREPARING
+        time.s += LEASE_S + 1
+        assert run.handle("r1", "worker").status == "prepared"
+    found = of(dynamo)
+    assert (found.state, found.attempts) == (PreparationState.PREPARED, 2 if killed == "the function" else 1)
+    manifest = only_manifest(s3, bucket)
+    assert (manifest.counts.users, manifest.counts.device_count) == (30, 60)
+    assert {part.key.split("/")[3] for part in manifest.parts} == {f"attempt={manifest.attempt}"}
 
 
 def test_an_attempt_that_outlives_its_lease(
