@@ -103,10 +103,10 @@ def build(
     if before is not None and is_whole(destination, found := decode_manifest(before)):
         return found
     reported = LastProgress(on_progress)
-    with _prepared(order, limits, reported) as (prepared, counts):
+    with prepared(order, limits, reported) as (made, counts):
         folder = attempt_folder(audience, order.attempt)
         written = written_parts(
-            prepared.lines(),
+            made.lines(),
             limits.work / "parts",
             users_in_part(order, counts.users),
             lambda users: reported("writing", users),
@@ -116,10 +116,10 @@ def build(
             id=audience,
             attempt=order.attempt,
             request=order.request,
-            inputs=tuple(map(_input, order.inputs, prepared.rows)),
+            inputs=tuple(map(_input, order.inputs, made.rows)),
             parts=parts,
             counts=counts,
-            invalid=_store_invalid(destination, folder, prepared, counts, limits.work),
+            invalid=_store_invalid(destination, folder, made, counts, limits.work),
             queries=order.queries,
         )
     # Last, and once: from here on the audience is there. Nothing above is ever read without it.
@@ -141,20 +141,21 @@ def users_in_part(order: Order, users: int) -> int:
 
 def count(order: Order, limits: Limits, on_progress: Progress = lambda _what, _users: None) -> Counts:
     """What the audience would hold. Raises as `build`."""
-    with _prepared(order, limits, LastProgress(on_progress)) as (_, counts):
+    with prepared(order, limits, LastProgress(on_progress)) as (_, counts):
         return counts
 
 
 @contextlib.contextmanager
-def _prepared(order: Order, limits: Limits, reported: LastProgress) -> Iterator[tuple[Preparation, Counts]]:
+def prepared(order: Order, limits: Limits, reported: LastProgress) -> Iterator[tuple[Preparation, Counts]]:
+    """The users in a database, and what they are. Raises as `build`."""
     con = connect(limits)
     try:
         with watched(con, limits, reported.again):
-            prepared = Preparation(con, order.inputs, limits.work / "rows", order.composition, order.owners)
+            made = Preparation(con, order.inputs, limits.work / "rows", order.composition, order.owners)
             reported("reading", 0)
-            prepared.run()
+            made.run()
             reported("counting", 0)
-            yield prepared, counts_of(con, prepared, order.show)
+            yield made, counts_of(con, made, order.show)
     finally:
         con.close()
         # Also after a failure: a warm Lambda environment keeps /tmp, and the next attempt needs all of it.

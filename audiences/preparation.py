@@ -182,6 +182,11 @@ class Preparation:
             while some := found.fetchmany(_USERS_AT_ONCE):
                 yield some
 
+    def user_ids(self) -> Iterator[str]:
+        """The users' ids, in no order."""
+        for (user_id,) in _rows_of(self._con.execute("SELECT user_id FROM users")):
+            yield user_id
+
     def invalid_lines(self) -> Iterator[list[tuple[str]]]:
         """Every row and device that is left out, as JSON text, in the order of the inputs."""
         names = "[" + ", ".join(text(msgspec.json.encode(one.name).decode()) for one in self.inputs) + "]"

@@ -1,6 +1,6 @@
 """`count`: how many users and devices an audience holds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,17 +8,18 @@ import msgspec
 import typer
 from rich.text import Text
 
-from notifier.audience import BrokenFile, read_head
+from notifier.audience import AudienceChanged, BrokenFile, read_head
 from notifier.audience.local import read_local_head
 from notifier.model.batch_file import BatchFileHead
-from notifier.model.campaign import BrokenCampaign
+from notifier.model.campaign import BrokenCampaign, read_campaign
 from notifier.model.suspicious_values import warnings_in
 from operations.cli.audiences import Memory, Show, Work, inputs_of, progress_of
 from operations.cli.display import print_counts
 from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.left_out import Lists, in_words, lists_of
 from operations.cli.options import AsJson, Stack, StackFile, console, print_json
 from operations.cli.requests import From, RequestPlace, faults, must_be_prepared, workplace
-from operations.cli.sources import pin_url, s3_client
+from operations.cli.sources import InputFiles, LazyCloud, pin_url, s3_client
 
 if TYPE_CHECKING:
     from audiences.build import Order
@@ -51,6 +52,9 @@ def count(
     Of a batch file whose audience is made of files, a stored query, SQL or a
     combination, that audience is made here and counted.
 
+    With a stack named, also how many would be left out as of now: users on its
+    suppression lists, the holdout, the batch file's own exclude list.
+
     Exit 0 if there is a valid device, 1 if there is none.
 
     Example: notifier count s3://push-campaigns/audiences/2026-11-28/
@@ -58,18 +62,25 @@ def count(
     Example: notifier count events/batches/query.json --from events
     """
     with workplace(work, memory_mb) as limits, faults(), progress_of(as_json) as on_progress:
-        from audiences.build import count as count_order  # noqa: PLC0415 - DuckDB is loaded where it is needed
+        from audiences.build import prepared  # noqa: PLC0415 - DuckDB is loaded where it is needed
+        from audiences.watch import LastProgress  # noqa: PLC0415
 
-        order = _order(source, RequestPlace(source[0], root, stack, stack_file), limits, stack, stack_file)
+        head = _head(source, stack, stack_file)
+        order = _order(source, head, RequestPlace(source[0], root, stack, stack_file), limits, stack, stack_file)
         if show:
             order = msgspec.structs.replace(order, show=tuple(show))
         own = msgspec.structs.replace(limits, work=limits.work / "database")
-        found = count_order(order, own, on_progress)
-    warnings = list(warnings_of(found))
+        warnings = list[str]()
+        lists = _lists(source, head, LazyCloud(stack, stack_file), warnings.append)
+        with prepared(order, own, LastProgress(on_progress)) as (made, found):
+            now = lists.of_users(made.user_ids()) if lists is not None else None
+    warnings = [*warnings_of(found), *warnings]
     if as_json:
-        print_json(msgspec.to_builtins(found) | {"warnings": warnings})
+        print_json(msgspec.to_builtins(found) | {"warnings": warnings, "now": msgspec.to_builtins(now)})
         return
     print_counts(console(), found)
+    if now is not None:
+        console().print(Text(in_words(now.users, now.left_out)))
     for warning in warnings:
         console().print(Text(f"! {warning}", style="yellow"))
 
@@ -79,13 +90,34 @@ def warnings_of(counts: "Counts") -> Iterator[str]:
     return warnings_in(counts.null_words, counts.other_gateway, None)
 
 
+def _lists(
+    source: list[str], head: BatchFileHead | None, cloud: LazyCloud, warn: Callable[[str], object]
+) -> Lists | None:
+    """Who would be left out as of now: by the campaign, where the source is a batch file."""
+    campaign, exclude = None, None
+    if head is not None:
+        try:
+            campaign = read_campaign(head.campaign)
+            exclude = (
+                InputFiles(source, cloud, users_only=False).excluded(campaign.exclude) if campaign.exclude else None
+            )
+        except (BrokenCampaign, AudienceChanged, BrokenFile, CommandError):
+            # Its faults are `validate`'s; the stack's own lists hold for any campaign.
+            warn("the campaign's own rules are not counted: see notifier validate")
+    return lists_of(cloud, campaign, exclude, warn)
+
+
 def _order(
-    source: list[str], place: RequestPlace, limits: "Limits", stack: str | None, stack_file: Path | None
+    source: list[str],
+    head: BatchFileHead | None,
+    place: RequestPlace,
+    limits: "Limits",
+    stack: str | None,
+    stack_file: Path | None,
 ) -> "Order":
     """What the sources make: a batch file's audience, or files of users."""
     from audiences.build import Order  # noqa: PLC0415
 
-    head = _head(source, stack, stack_file)
     if head is not None and head.audience is not None:
         return place.order(_request(source[0], head.audience), limits)
     inputs = inputs_of(source, limits, stack, stack_file)

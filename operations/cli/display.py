@@ -15,6 +15,7 @@ from notifier.content.languages import is_known, language_of
 from notifier.model.audience_counts import Counts
 from notifier.model.plurals import counted
 from operations.broken_groups import broken_lines
+from operations.cli.left_out import in_words
 from operations.convert.audience import RowCounts
 from operations.convert.files import WINDOWS
 from operations.convert.pinpoint import EndpointCounts
@@ -60,14 +61,21 @@ def print_inspection(out: Console, found: Inspection, *, payloads: bool = False)
     _print_audience(out, found)
     if any(found.languages):
         out.print(Text(f"texts read: {readers(found.languages, found.own_texts)}"))
-    if found.excluded:
-        one = found.excluded == 1
-        excluded = f"{found.excluded:,} of the users {'is' if one else 'are'} on the exclude list"
-        out.print(Text(f"{excluded} and {'gets' if one else 'get'} nothing"))
+    _print_left_out(out, found)
     _print_repeats(out, found)
     _print_broken(out, found)
     for preview in found.previews:
         out.print(_preview(preview, payloads=payloads))
+
+
+def _print_left_out(out: Console, found: Inspection) -> None:
+    """Who gets nothing: the exclude list, and where a stack is named whoever else would be left out as of now."""
+    if found.excluded:
+        one = found.excluded == 1
+        excluded = f"{found.excluded:,} of the users {'is' if one else 'are'} on the exclude list"
+        out.print(Text(f"{excluded} and {'gets' if one else 'get'} nothing"))
+    if found.left_out is not None:
+        out.print(Text(in_words(found.figures.users, found.left_out)))
 
 
 def _print_audience(out: Console, found: Inspection) -> None:

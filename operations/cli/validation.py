@@ -12,6 +12,7 @@ from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import Audience, BrokenCampaign, Fault
 from operations.cli.display import print_inspection
 from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.left_out import lists_of
 from operations.cli.options import AsJson, Stack, StackFile, console, notes, print_json
 from operations.cli.requests import From, RequestPlace, must_be_prepared, prepared_records
 from operations.cli.sources import FIX_THE_FILE, FileArgument, InputFiles, LazyCloud
@@ -45,13 +46,18 @@ def validate(
 
     Example: notifier validate day-2.json
     """
-    inputs = InputFiles([file], LazyCloud(stack, stack_file), users_only=users_only)
+    cloud = LazyCloud(stack, stack_file)
+    inputs = InputFiles([file], cloud, users_only=users_only)
     inspector = Inspector(inputs.name, addition_faults, limit, time.time(), inputs.locate)
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,}"))
     with Progress(*columns, console=notes(), transient=True, disable=as_json) as progress:
         task = progress.add_task("checking users", total=None)
         place = RequestPlace(file, root, stack, stack_file)
-        _inspect(inspector, inputs, place, lambda users: progress.update(task, completed=users), users_only=users_only)
+
+        def on_progress(users: int) -> None:
+            progress.update(task, completed=users)
+
+        _inspect(inspector, inputs, cloud, place, on_progress, users_only=users_only)
     found = inspector.finish()
     if as_json:
         print_json(found)
@@ -64,6 +70,7 @@ def validate(
 def _inspect(
     inspector: Inspector,
     inputs: InputFiles,
+    cloud: LazyCloud,
     place: RequestPlace,
     on_progress: Callable[[int], None],
     *,
@@ -78,8 +85,12 @@ def _inspect(
                     inspector.add_warning(f"{path} is given twice: only the last one counts")
             head = inputs.head()
             campaign = inspector.take_campaign(head.campaign)
+            excluded = None
             if campaign is not None and campaign.exclude is not None:
-                _exclude(inspector, inputs, campaign.exclude)
+                excluded = _exclude(inspector, inputs, campaign.exclude)
+            lists = lists_of(cloud, campaign, excluded, inspector.add_warning)
+            if lists is not None:
+                inspector.leave_out(lists.reason_of)
         if head is not None and head.audience is not None and must_be_prepared(head.audience):
             _inspect_prepared(inspector, head.audience, place, on_progress)
             return
@@ -109,7 +120,7 @@ def _inspect_prepared(
         inspector.add_fault(Fault("audience", error.problem, error.mend))
 
 
-def _exclude(inspector: Inspector, inputs: InputFiles, exclude: Audience) -> None:
+def _exclude(inspector: Inspector, inputs: InputFiles, exclude: Audience) -> IdSet | None:
     """Leave out the users on the exclude list. A list that cannot be read is a fault: the worker refuses the file."""
     try:
         excluded = inputs.excluded(exclude)
@@ -119,3 +130,4 @@ def _exclude(inspector: Inspector, inputs: InputFiles, exclude: Audience) -> Non
         excluded = IdSet()
     if excluded is not None:
         inspector.exclude(excluded)
+    return excluded

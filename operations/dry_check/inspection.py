@@ -72,6 +72,7 @@ class Inspection(msgspec.Struct):
         broken_by_reason: how many there are, all of them.
         repeats: repeated tokens, up to the same limit.
         excluded: users on the exclude list; they belong to no arm.
+        left_out: who would be left out as of now, by reason; None where no stack was named.
         languages: users by the translation they read; "" for the message's own texts.
         prepared: what was found in the making of an audience that has to be made first; None for any other.
         times: when users would be asked, of a campaign with `local_time` or `quiet`.
@@ -94,6 +95,7 @@ class Inspection(msgspec.Struct):
     own_texts: dict[str, int] = {}
     prepared: Counts | None = None
     times: TimesFigures | None = None
+    left_out: dict[str, int] | None = None
 
     @property
     def is_fine(self) -> bool:

@@ -68,6 +68,7 @@ class Inspector:
         self._sending: _Sending | None = None
         self._excluded: IdSet | None = None
         self._times: TimesCounter | None = None
+        self._reason_of: Callable[[str], str | None] | None = None
         self._tokens = TokenPlaces()
         self._first: list[object] = []
         self._broken_at_first = 0
@@ -101,6 +102,11 @@ class Inspector:
     def exclude(self, user_ids: IdSet) -> None:
         """Leave these users out of the arms. Without this call the findings warn that no exclude list was read."""
         self._excluded = user_ids
+
+    def leave_out(self, reason_of: Callable[[str], str | None]) -> None:
+        """Count whom a run that began now would leave out, by this reason of a user id."""
+        self._reason_of = reason_of
+        self.found.left_out = {}
 
     def add_fault(self, fault: Fault) -> None:
         """A fault that was found outside, such as a list that cannot be read."""
@@ -216,6 +222,10 @@ class Inspector:
 
         A user whose rows stand next to each other is counted once, by the first; each row's devices are measured.
         """
+        if is_new_user and self._reason_of is not None and self.found.left_out is not None:
+            reason = self._reason_of(recipient.user_id)
+            if reason is not None:
+                self.found.left_out[reason] = self.found.left_out.get(reason, 0) + 1
         if self._excluded is not None and recipient.user_id in self._excluded:
             if is_new_user:
                 self.found.excluded += 1
