@@ -427,7 +427,7 @@ def test_the_bucket_is_closed() -> None:
 
 def test_only_schedules_approve_the_files_of_schedules() -> None:
     """The pages may say that any other batch file is approved; of those the function of the schedules says it alone."""
-    schedules = ["approved#*/batches/schedules/*"]
+    schedules = ["approved#*/batches/schedules/*", "approved#*/batches/remainders/*"]
     found = [
         (name, statement["Effect"], tuple(test.get("dynamodb:LeadingKeys", ())))
         for name, statement in statements(transformed())
