@@ -431,6 +431,8 @@ def test_only_schedules_approve_the_files_of_schedules() -> None:
     found = [
         (name, statement["Effect"], tuple(test.get("dynamodb:LeadingKeys", ())))
         for name, statement in statements(transformed())
+        # Who reads an approval says nothing.
+        if statement["Action"] == "dynamodb:PutItem"
         for test in statement.get("Condition", {}).values()
     ]
     saying = {one for one in found if any(str(key).startswith("approved#") for key in one[2])}
