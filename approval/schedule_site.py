@@ -19,6 +19,7 @@ from approval.views import Views, grouped
 from approval.web import Call, page, see_other
 from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
 from notifier.model.mailbox import is_same_person
+from notifier.model.quiet_hours import Quiet
 
 CALENDAR_DAYS = 30
 MAX_REASON_CHARS = 500
@@ -135,12 +136,15 @@ class ScheduleSite:
         defaults: dict[str, Any] = {"notice": "", "text": seen.text, "faults": (), "following": None}
         # After faults the file may be another one by now: what was typed was written over the one that was shown.
         shown = defaults | {"before": seen.sha256} | values
+        campaign = _campaign_of(name, seen.text)
         return self._views.page(
             "schedule.html",
             call,
             name=name,
             seen=seen,
-            phones=_phones_of(_campaign_of(name, seen.text), shown["following"]),
+            phones=_phones_of(campaign, shown["following"]),
+            lifts_quiet=campaign is not None and campaign.quiet is None,
+            keeps_ttl=campaign is not None and isinstance(campaign.quiet, Quiet) and campaign.quiet.ttl == "keep",
             is_approver=bool(person and person.is_approver),
             is_author=bool(person and is_same_person(seen.edited_by, person.email)),
             **shown,

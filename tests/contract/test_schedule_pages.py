@@ -141,6 +141,19 @@ def test_written_approved_and_fired(site: Site) -> None:
     assert "run of batches/schedules/nudge" in site.ann.get(f"/schedules/{NAME}").body
 
 
+def test_lifted_quiet_hours_are_shown_to_approvers(site: Site) -> None:
+    """`quiet: null` and a time to live that is kept stand in red where it is decided; nothing does without them."""
+    body = json.loads(text())
+    assert site.save(json.dumps(body)).status == 303
+    assert "quiet hours" not in site.bob.get(f"/schedules/{NAME}").body
+    body["campaign"]["quiet"] = None
+    assert site.save(json.dumps(body)).status == 303
+    assert "It has no quiet hours: phones may ring" in site.bob.get(f"/schedules/{NAME}").body
+    body["campaign"]["quiet"] = {"from": "21:00", "to": "08:00", "timezone": "UTC", "ttl": "keep"}
+    assert site.save(json.dumps(body)).status == 303
+    assert "Phones that were off may ring in quiet hours" in site.bob.get(f"/schedules/{NAME}").body
+
+
 def test_its_author_does_not_approve_it(site: Site) -> None:
     """Four eyes: whoever wrote it is refused, under another address of the same mailbox too."""
     eve, other = site.world.browser(EVE), site.world.browser("eve+a@elsewhere.org")
