@@ -13,6 +13,7 @@ from botocore.config import Config
 from approval.access import Access
 from approval.audience import Forecast
 from approval.config import Settings, read_settings
+from approval.file_picker import FilePicker
 from approval.files import Files
 from approval.goals import Goals
 from approval.mail import MailFailure, SendMail, Ses, count_failure
@@ -75,7 +76,10 @@ class App:
         self._store = store = Store(table, settings.approval_table)
         access = Access(table, settings.approval_table)
         files = Files(client("s3"), settings.bucket)
-        runs = Runs(table, settings.ledger_table, control_client or client("lambda"), settings.control_function)
+        picker = FilePicker(client("s3"), settings.bucket)
+        self._runs = runs = Runs(
+            table, settings.ledger_table, control_client or client("lambda"), settings.control_function
+        )
         self._send_mail = send_mail or Ses(client("ses"), settings.mail_from).send
         self._send_link = send_link or self._send_mail
         secret = (
@@ -99,7 +103,7 @@ class App:
             lambda: self._service.now_ms,
             _log,
         )
-        views = Views(self._pages, self._service, store, files, runs, settings, now)
+        views = Views(self._pages, self._service, store, files, picker, runs, settings, now)
         constant_time = constant_time or ConstantTime(time.monotonic, time.sleep)
         self._site = Site(
             self._service,
@@ -146,6 +150,16 @@ class App:
             return self._store.request(id_) if id_ else None
         except NoSuchRequest:
             return None
+
+    def run_ended(self, announced: dict[str, Any]) -> None:
+        """Mail the figures of a run to whoever asked for it and approved it. Announced again it is mailed once."""
+        run_id = str(announced["run_id"])
+        # Of the other stacks in the account, and of files that came by another way, there is no request here.
+        found = next((one for one in self._store.listed() if one.run_id == run_id), None)
+        run = self._runs.run(run_id)
+        if found is None or run is None or not self._store.first_time(f"ended#{run_id}", "mail", self._now_s()):
+            return
+        self._notifications(self._store.base_url()).ended(self._store.request(found.id), run)
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
         """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.
@@ -227,7 +241,8 @@ def _get() -> App:
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's entry of ApprovalFunction: a REST proxy event; or a question to approvers, from EventBridge."""
     if "detail-type" in event:
-        _get().ask_approvers(event["detail"])
+        # From EventBridge; a run's end is announced by the worker, for everybody who listens.
+        (_get().run_ended if "summary" in event["detail"] else _get().ask_approvers)(event["detail"])
         return {}
     request_id = event["requestContext"].get("requestId", "")
     _logger.set_correlation_id(request_id)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from approval.files import MADE_HERE
+from approval.file_picker import MADE_HERE
 from approval.form import Faults, Form, SourceForm
 from approval.queries import OfferedQuery
 from notifier.model.stored_query import Parameter, Value, chosen, from_text

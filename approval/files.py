@@ -11,27 +11,9 @@ from approval.request import Written
 from notifier.model.campaign import Part
 from notifier.model.run import source_of
 
-AUDIENCES = "audiences/"
-MADE_HERE = ("audiences/prepared/", "audiences/queried/", "audiences/_erased/")
-"""What the audience function and erasures write: nobody chooses from it."""
-_MAX_LISTED = 500
-_MAX_LOOKED_AT = 5_000
 PUT_ATTEMPTS = 4
 """How often a conditional PUT is tried that S3 answers with a conflict."""
 _GONE = ("404", "NoSuchKey", "NoSuchVersion", "NotFound")
-
-
-class AudienceFile(msgspec.Struct, frozen=True):
-    """One object under `audiences/`."""
-
-    key: str
-    size_bytes: int
-    modified_at_ms: int
-
-    @property
-    def name(self) -> str:
-        """The key without the prefix."""
-        return self.key.removeprefix(AUDIENCES)
 
 
 class OtherContent(Exception):
@@ -62,19 +44,6 @@ class Files:
         self._bucket = bucket
 
     # -- audiences ----------------------------------------------------------------------------------------------------
-
-    def audiences(self) -> list[AudienceFile]:
-        """The audiences to choose from, newest first."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=AUDIENCES, PaginationConfig={"MaxItems": _MAX_LOOKED_AT}
-        )
-        found = [
-            AudienceFile(item["Key"], item["Size"], int(item["LastModified"].timestamp() * 1000))
-            for page in pages
-            for item in page.get("Contents", ())
-            if item["Size"] and not item["Key"].startswith(MADE_HERE)
-        ]
-        return sorted(found, key=lambda file: file.modified_at_ms, reverse=True)[:_MAX_LISTED]
 
     def manifest(self, key: str) -> tuple[bytes, datetime] | None:
         """A prepared audience's manifest, and when it was written; None where it is gone."""

@@ -8,12 +8,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from approval.arm_names import shown_names
 from approval.audience import Forecast
 from approval.mail import Mail, MailFailure, SendMail, failure_of
-from approval.pages import Pages, utc
+from approval.pages import Pages, run_status, utc
 from approval.people import addresses, mail_recipients, named
 from approval.preview import previews
 from approval.request import Limits, Request, State, needed_approvals
+from approval.request_status import arms_of
+from approval.runs import RunSeen
 from approval.sign_in import LINK_S, REVIEW_LINK_S, Authenticator
 from approval.web import START, quoted
+from notifier.model.mailbox import mailbox_of
 
 MAX_PREVIEWS = 12
 """Previews in a mail."""
@@ -115,6 +118,16 @@ class Notifications:
         people = {*addresses(self._approvers), *([request.requester] if request is not None else [])}
         for email in sorted(people):
             self._send(email, subject, "winner", decision=decision, page_url=page_url)
+
+    def ended(self, request: Request, run: RunSeen) -> None:
+        """Send the figures of a run that is over to its requester, and to those who approved it."""
+        arms = arms_of(run, shown_names(request.form))
+        url = f"{self._base_url}/requests/{request.id}" if self._base_url else ""
+        # By mailbox: one person gets one mail.
+        people = {mailbox_of(one): one for one in (*(given.by for given in request.approvals), request.requester)}
+        subject = f"{run_status(run.status).capitalize()}: {request.title}"
+        for email in people.values():
+            self._send(email, subject, "ended", request=request, run=run, arms=arms, url=url)
 
     def decided(self, request: Request) -> None:
         """Send the requester the decision: approved or rejected."""

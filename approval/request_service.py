@@ -124,10 +124,11 @@ class RequestService:
         self._log(Step.COPIED, request_id=request.id, by=person.email)
         return request
 
-    def save(self, id_: str, person: Person, form: Form, version: int | None) -> Request:
+    def save(self, id_: str, person: Person, form: Form, version: int | None, *, by_itself: bool = False) -> Request:
         """Save the form in the draft.
 
         Args:
+            by_itself: nobody has asked for it: it is no step of the audit trail, which would be full of it.
             version: of the request that the form was made from; None where the page did not say.
         """
         require(person.is_requester, "Only requesters can change a request.")
@@ -142,7 +143,7 @@ class RequestService:
                 raise Refused(_ELSEWHERE)
             return after
 
-        _, after = self._store.change(id_, step, self._entry(Step.CHANGED, person))
+        _, after = self._store.change(id_, step, None if by_itself else self._entry(Step.CHANGED, person))
         return after
 
     def count(self, id_: str, person: Person, confirmed: str = "") -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class RequestStatus:
         is_counting = request.state is State.IN_REVIEW and audience.is_counting
         return {
             "run": run,
-            "arms": _arms(run, names) if run else (),
+            "arms": arms_of(run, names) if run else (),
             "share": min(1.0, settled / devices) if devices else 0.0,
             "settled": settled,
             "expected": devices,
@@ -89,7 +89,8 @@ def _reasons(*counts: Mapping[str, int]) -> str:
     return "; ".join(f"{words}: {n:,}" for words, n in total.most_common())
 
 
-def _arms(run: RunSeen, names: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+def arms_of(run: RunSeen, names: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+    """A run's figures by arm, under the names that the form has for them; control last."""
     return tuple(
         {
             "name": names.get(name, name),

@@ -168,6 +168,7 @@ class Site:
         route(get, "/requests/<id>/<action>", lambda c, **at: see_other(c, f"/requests/{at['id']}"))
         route(post, "/requests/<id>/<action>", self._act)
         route(post, "/preview", self._preview)
+        route(get, "/files", self._files)
         for method, path, answer in self._schedules.routes():
             route(method, path, answer)
         route(get, "/devices", lambda c: page(self._views.devices(c)))
@@ -272,12 +273,17 @@ class Site:
     def _edit(self, call: Call, id: str) -> Html:  # noqa: A002
         """Save the draft, then do what the button says, such as `submit`, `add_language` or `remove:variants.1`."""
         button, _, block = call.one("do").partition(":")
+        if button == "autosave":
+            return self._autosave(call, id)
         form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
         saved = self._service.save(id, _person(call), form, whole(call.one("version")))
         if button == "submit":
             return self._submit(call, saved)
         if button == "count":
             return self._count(call, saved, block)
+        if button == "browse":
+            folder, _, number = block.partition("|")
+            return page(self._views.browsed(call, saved, folder, call.one("picker_words"), whole(number) or 0))
         if button in ("add_language", "add_variant", "add_source", "add_filter"):
             # Shown and not saved: an empty block is dropped when the form is read.
             more = with_one_more(form, button)
@@ -285,6 +291,23 @@ class Site:
         group = {"sources": "audience", "filters": "audience"}.get(block.partition(".")[0], block.partition(".")[0])
         anchor = f"#{group}" if button == "remove" else "#audience" if button == "choose" else ""
         return see_other(call, f"/requests/{id}?done=saved{anchor}")
+
+    def _files(self, call: Call) -> Html:
+        """Files to choose from, for the page's script."""
+        if not _person(call).is_requester:
+            raise Forbidden("Only requesters choose files.")
+        number = whole(call.asked("page")) or 0
+        chosen = tuple(call.query.get("chosen", ()))
+        return page(self._views.files(call, call.asked("folder"), call.asked("q"), number, chosen))
+
+    def _autosave(self, call: Call, id_: str) -> Html:
+        """Save what is being typed, for the page's script: the draft's new version, or why it is not saved."""
+        try:
+            form, version = read_form(call.fields), whole(call.one("version"))
+            saved = self._service.save(id_, _person(call), form, version, by_itself=True)
+        except (Refused, Malformed) as error:
+            return data({"refused": str(error)})
+        return data({"version": saved.version})
 
     def _count(self, call: Call, saved: Request, confirmed: str) -> Html:
         """Have the audience of a draft made and counted, or show first what that costs."""

@@ -149,7 +149,7 @@ class Store(Table):
         """Write a new request."""
         self._write(request, None, (entry,))
 
-    def change(self, id_: str, step: Callable[[Request], Request], entry: AuditEntry) -> tuple[Request, Request]:
+    def change(self, id_: str, step: Callable[[Request], Request], entry: AuditEntry | None) -> tuple[Request, Request]:
         """Apply a step to the request as it is now, and write the result unless another step was written in between.
 
         After such a conflict the step is applied to what the other one has written. It may be refused then, as it would
@@ -157,6 +157,9 @@ class Store(Table):
 
         Returns the request before and after; they are the same object when the step changed nothing, and then nothing
         was written. Raises what the step raises, NoSuchRequest, and Conflict after several tries.
+
+        Args:
+            entry: of the audit trail; None for what is no step of its own.
         """
         for _ in range(_TRIES):
             before = self.request(id_)
@@ -164,7 +167,7 @@ class Store(Table):
             if after is before:
                 return before, after
             try:
-                self._write(after, before.version, (entry,))
+                self._write(after, before.version, (entry,) if entry is not None else ())
             except Conflict:
                 continue
             return before, after

@@ -11,10 +11,12 @@ from approval.arm_names import shown_names
 from approval.audience import Forecast
 from approval.audience_form import columns_of, fingerprint, in_words
 from approval.config import Settings
-from approval.files import AudienceFile, Files
+from approval.file_picker import ROOTS, FilePicker, Listing
+from approval.files import Files
 from approval.form import TEXTS, Faults, Form, flat
 from approval.form_campaign import plan_of, read_campaign_of
 from approval.goals import power_in_words, read_base
+from approval.language_reach import language_reach
 from approval.mail import failure_in_words
 from approval.pages import Pages
 from approval.people import Person, domains, mail_recipients, named
@@ -117,6 +119,7 @@ class Views:
         service: RequestService,
         store: Store,
         files: Files,
+        picker: FilePicker,
         runs: Runs,
         settings: Settings,
         now: Callable[[], datetime],
@@ -125,6 +128,7 @@ class Views:
         self._service = service
         self._store = store
         self._files = files
+        self._picker = picker
         self._runs = runs
         self._settings = settings
         self._request_status = RequestStatus(store, files, runs, lambda: service.now_ms)
@@ -222,26 +226,26 @@ class Views:
         notice: str = "",
         costs: tuple[str, ...] = (),
         focus: str = "",
+        listing: Listing | None = None,
     ) -> str:
         """The form.
 
         Args:
+            listing: of the files to choose from; by default the newest under `audiences/`.
             focus: the field to begin with, where no fault is: of a block that was just added.
             costs: what counting the audience would read: shown with a button that confirms it.
         """
-        files, offered = self._files.audiences(), self._service.offered()
-        known = {file.key for file in files}
+        offered = self._service.offered()
         first_fault = next((field for field, _ in flat(form) if field in (faults or {})), "")
-        # A chosen file that was deleted stays in the list, so that the requester sees what to choose again.
-        gone = tuple(AudienceFile(key, 0, 0) for key in form.audience if key not in known)
         return self._page(
             "edit.html",
             call,
             request=request,
             form=form,
             faults=faults or {},
-            files=(*files, *gone),
-            gone={file.key for file in gone},
+            chosen_files=self._picker.there(form.audience),
+            chosen_keys=form.audience,
+            listing=listing or self._picker.listing(ROOTS[0]),
             notice=notice or _notice_of(faults or {}),
             # Only a draft that was never saved takes the browser's zone: a saved one says when it is sent.
             is_fresh=request.version == 0 and not request.copied_from,
@@ -258,6 +262,16 @@ class Views:
             confirm=fingerprint(self._service.chosen(form).request or {}),
             **self._preview_values(form, sample=0) | {"left_out_of": request.id},
         )
+
+    def browsed(self, call: Call, request: Request, folder: str, words: str, number: int) -> str:
+        """The form with another page of files, where there is no script."""
+        listing = self._picker.listing(folder, words[:MAX_QUERY_CHARS], number)
+        return self.edit(call, request, request.form, listing=listing)
+
+    def files(self, call: Call, folder: str, words: str, page: int, chosen: tuple[str, ...]) -> str:
+        """Files to choose from: the part of the form that its script replaces."""
+        listing = self._picker.listing(folder, words[:MAX_QUERY_CHARS], page)
+        return self._page("_files.html", call, listing=listing, chosen_keys=chosen)
 
     def preview(self, call: Call, form: Form, sample: int, id_: str) -> dict[str, Any]:
         """The parts of the form's page that change with what is typed."""
@@ -310,6 +324,7 @@ class Views:
             "power": self._power(campaign, form, seen),
             "gaps": gaps(form, seen.counts),
             "left_out_of": "",
+            "reach": language_reach(form, seen.counts),
             "lookalikes": (*lookalike_warnings(form, seen.counts), *audience_warnings(form, seen.counts)),
         }
 

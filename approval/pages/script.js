@@ -99,14 +99,79 @@
       if (event.target.name) touched.add(event.target.name);
       clearTimeout(timer);
       timer = setTimeout(show, 250);
+      clearTimeout(saveTimer);
+      saveTimer = setTimeout(save, 1500);
+      isDirty = true;
     };
+
+    // A draft saves itself: soon after the last key, and when the page is left.
+    let saveTimer, saving = null, isDirty = false;
+    const said = document.querySelector("[data-saved]");
+    const save = (keepalive = false) => {
+      clearTimeout(saveTimer);
+      if (saving || !isDirty) return;
+      isDirty = false;
+      const body = new URLSearchParams(new FormData(form));
+      body.set("do", "autosave");
+      saving = fetch(form.action, { method: "POST", body, credentials: "same-origin", redirect: "manual", keepalive: keepalive === true })
+        .then(async (answer) => {
+          const saved = answer.ok ? await answer.json() : { refused: "Not saved: you are signed out, or the network is away." };
+          if ("version" in saved) form.elements.version.value = saved.version;
+          said.textContent = saved.refused || `Saved ${new Intl.DateTimeFormat(undefined, { timeStyle: "short" }).format(new Date())}`;
+        })
+        .catch(() => { isDirty = true; said.textContent = "Not saved yet: the network is away."; })
+        .finally(() => { saving = null; });
+    };
+    addEventListener("pagehide", () => save(true));
+    document.addEventListener("visibilitychange", () => { if (document.hidden) save(true); });
+    // Files: folders, pages and words without loading the page. What is ticked moves up to the chosen ones.
+    const picker = form.querySelector("[data-files]"), chosen = form.querySelector(".chosen");
+    const browse = async (folder, page) => {
+      const words = document.getElementById("picker-words").value;
+      const asked = new URLSearchParams({ folder, page, q: words });
+      for (const box of chosen.querySelectorAll("input:checked")) asked.append("chosen", box.value);
+      const answer = await fetch(`${picker.dataset.files}?${asked}`, { credentials: "same-origin", redirect: "manual" });
+      if (answer.ok) { picker.innerHTML = await answer.text(); localise(picker); }
+    };
+    const place = (button) => (button.value.slice("browse:".length) + "|0").split("|");
+    picker.addEventListener("click", (event) => {
+      if (!event.target.matches('button[value^="browse:"]')) return;
+      event.preventDefault();
+      const [folder, page] = place(event.target);
+      browse(folder, page).then(() => document.getElementById("picker-words").focus());
+    });
+    picker.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.target.id !== "picker-words") return;
+      event.preventDefault();
+      const [folder] = place(picker.querySelector("strong + button"));
+      browse(folder, 0);
+    });
+    picker.addEventListener("change", (event) => {
+      if (event.target.name !== "audience") return;
+      const at = event.target.closest("li"), number = `part-${chosen.children.length + 1}`;
+      event.target.id = number;
+      at.querySelector("label").htmlFor = number;
+      chosen.append(at);
+      event.target.focus();
+    });
+
     // Another query has other fields: the page is asked for them.
     for (const select of form.querySelectorAll('select[name$=".query"]'))
       select.addEventListener("change", () => form.requestSubmit(select.parentElement.querySelector("button")));
     document.addEventListener("input", (event) => { if (event.target.form === form) changed(event); });
 
     // A form that was sent is kept in this browser until its page is seen again. If it was not saved, it is put back.
-    form.addEventListener("submit", () => memory?.setItem(kept, JSON.stringify(typedNow())));
+    form.addEventListener("submit", (event) => {
+      clearTimeout(saveTimer);
+      isDirty = false;
+      // What is being saved has another version in a moment: this form would be taken for an older one.
+      if (saving) {
+        event.preventDefault();
+        saving.finally(() => form.requestSubmit(event.submitter));
+        return;
+      }
+      memory?.setItem(kept, JSON.stringify(typedNow()));
+    });
     const typedNow = () => [...new FormData(form)].filter(([name]) => name !== "csrf");
     const before = JSON.parse(lost || "[]");
     const version = before.find(([name]) => name === "version");
@@ -124,6 +189,7 @@
 
   // A second click on the same button sends nothing.
   document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented) return;
     if (event.target.dataset.sent) return event.preventDefault();
     event.target.dataset.sent = "yes";
     setTimeout(() => delete event.target.dataset.sent, 5000);

@@ -241,6 +241,20 @@ def people_with_axe(people: People, office: Office, address: str) -> Page:
     return page
 
 
+def test_a_draft_that_is_left_saves_itself(people: People, office: Office) -> None:
+    """Typed, on to another page at once, and back: all is there, and the page says when it was saved."""
+    ann = people.sign_in(ANN)
+    ann.goto(f"{office.url}/requests")
+    ann.get_by_role("button", name="New request").click()
+    ann.get_by_label("Title", exact=True).first.fill("Half a")
+    expect(ann.locator("[data-saved]")).to_contain_text("Saved")
+    ann.get_by_label("Title", exact=True).first.fill("Half a title")
+    ann.get_by_role("link", name="My devices").click()
+    expect(ann.get_by_role("heading", name="My devices")).to_be_visible()
+    ann.go_back()
+    expect(ann.get_by_label("Title", exact=True).first).to_have_value("Half a title")
+
+
 def test_without_script(people: People, office: Office) -> None:
     """Everything but preview and polling works: ask, look, approve."""
     ann = people.sign_in(ANN, java_script_enabled=False)

@@ -123,7 +123,8 @@ def _calls(who: str, service: str, asked: Asked) -> Iterator[Call]:  # noqa: C90
         case "events":
             for entry in json.loads(asked.body)["Entries"]:
                 bus = entry.get("EventBusName", "default")
-                yield Call(who, f"events:{target}", place.arn("events", f"event-bus/{bus}"))
+                source = (("events:source", (entry["Source"],)),)
+                yield Call(who, f"events:{target}", place.arn("events", f"event-bus/{bus}"), source)
         case "secretsmanager":
             yield Call(who, f"secretsmanager:{target}", json.loads(asked.body)["SecretId"])
         case "ses":

@@ -25,7 +25,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[set[Cal
             function_timeout_s=6.0,
             recurse_below_ms=3_000,
             schedule_every_s=600.0,
-            variables={"AWS_ENDPOINT_URL": recorder.url},
+            # As with approval pages, which this stack has not: approvers are to be asked.
+            variables={"AWS_ENDPOINT_URL": recorder.url, "HAS_PAGES": "true"},
             parameters={
                 "AudienceBucketArns": "arn:aws:s3:::exports",
                 "AthenaBucketArns": "arn:aws:s3:::lake",
@@ -104,10 +105,17 @@ def play(trial: Trial, folder: Path) -> None:
 
 
 def play_schedule(trial: Trial) -> None:
-    """A schedule is adopted, and two of its occurrences are fired, prepared and written: the clock is put back."""
+    """A schedule is adopted, and two of its occurrences are fired, prepared and written: the clock is put back.
+
+    The first of them has too many users: an approver is asked, and decides.
+    """
     schedule, lambda_ = trial.sandbox.function("ScheduleFunction").name, trial.sandbox.lambda_
     body = {
-        "schedule": {"when": {"cron": "0 0 1 1 *", "timezone": "UTC"}, "overlap": "skip"},
+        "schedule": {
+            "when": {"cron": "0 0 1 1 *", "timezone": "UTC"},
+            "overlap": "skip",
+            "limits": {"max_users": 1},
+        },
         "audience": {"query": {"name": "all"}},
         "campaign": {"message": {"title": "Hi"}},
     }
@@ -126,6 +134,9 @@ def play_schedule(trial: Trial) -> None:
         if minute.endswith("0"):
             assert lambda_.wait_idle(60)
             make_due(trial, minute)
+            assert ask(lambda_, schedule, {})["steps"] == 1
+            decision = {"action": "decide", "schedule": "yearly", "occurrence": minute, "decision": "approve"}
+            assert "refused" not in ask(lambda_, schedule, {**decision, "by": "ann"})
             assert ask(lambda_, schedule, {})["steps"] == 1
     history = ScheduleStore(trial.sandbox.client("dynamodb"), trial.sandbox.table, time.time).history("yearly")
     assert [one.state.value for one in history][-1] == "run", history

@@ -1,5 +1,6 @@
 """The form's audience: files and named queries, counted by a button, pinned when it is sent for review."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -253,3 +254,55 @@ def test_who_may_have_it_counted(world: World) -> None:
     with pytest.raises(StopIteration):
         world.browser(EVE)
     assert ann.post(f"/requests/{id_}", fields).status == 303
+
+
+class TestPicker:
+    """Files to choose from."""
+
+    def test_the_newest_first_folder_by_folder(self, endpoint: str) -> None:
+        """Folders are looked into, the last by name first; files by age; what the stack makes is not offered."""
+        world = World(endpoint)
+        for name in ("old.json", "2026-11-27/a.json", "2026-11-28/b.json", "prepared/x/part-00000.jsonl", "new.json"):
+            world.put_audience(name)
+        world.client("s3").put_object(Bucket=BUCKET, Key="standing/all.jsonl", Body=b"{}")
+        ann = world.browser(ANN)
+        top = ann.get("/files", folder="audiences/").body
+        assert re.findall(r'name="audience" value="([^"]+)"', top) in (
+            ["audiences/new.json", "audiences/old.json"],
+            ["audiences/old.json", "audiences/new.json"],  # S3 knows seconds only
+        )
+        assert re.findall(r'value="browse:([^"|]+)"', top)[-2:] == ["audiences/2026-11-28/", "audiences/2026-11-27/"]
+        assert "audiences/2026-11-28/b.json" in ann.get("/files", folder="audiences/2026-11-28/").body
+        assert "standing/all.jsonl" in ann.get("/files", folder="standing/").body
+        assert "part-00000" not in ann.get("/files", folder="audiences/prepared/x/").body
+
+    def test_searched_on_the_server(self, endpoint: str) -> None:
+        """In any depth, by all words; and fifty on a page."""
+        world = World(endpoint)
+        for n in range(53):
+            world.put_audience(f"day/{n:03}-people.json")
+        ann = world.browser(ANN)
+        found = ann.get("/files", folder="audiences/", q="PEOPLE 007").body
+        assert re.findall(r'name="audience" value="([^"]+)"', found) == ["audiences/day/007-people.json"]
+        first = ann.get("/files", folder="audiences/day/").body
+        second = ann.get("/files", folder="audiences/day/", page="1").body
+        assert (first.count('name="audience"'), second.count('name="audience"')) == (50, 3)
+        assert "browse:audiences/day/|1" in first
+
+    def test_a_chosen_file_is_shown_wherever_it_is(self, endpoint: str) -> None:
+        """Not only while it is among the listed ones; one that was deleted says so."""
+        world = World(endpoint)
+        ann = world.browser(ANN)
+        key = world.put_audience("deep/in/a/folder.json")
+        id_ = ann.post("/requests").location.rpartition("/")[2]
+        chosen = {**FORM, "audience": [key, "audiences/deleted.json"], "version": "0", "do": "browse:audiences/deep/"}
+        page = ann.post(f"/requests/{id_}", chosen).body
+        assert re.search(rf'value="{key}" checked', page)
+        assert page.count("not there any more") == 1
+        assert "browse:audiences/deep/in/" in page
+
+    def test_for_requesters_only(self, endpoint: str) -> None:
+        """As the form itself."""
+        world = World(endpoint)
+        assert world.browser(BOB).get("/files").status == 403
+        assert world.browser().get("/files").status == 303

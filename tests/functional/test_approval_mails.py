@@ -3,9 +3,12 @@
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
-from tests.approval_site import ANN, BOB, CAT, FORM, World, count, decision, moto_server, new_request
+from approval.store import Store
+from notifier.model.account import Account
+from tests.approval_site import ANN, BOB, CAT, FORM, TABLE, World, count, decision, moto_server, new_request
 
 DAN = "dan@leads.example.com"
 
@@ -144,3 +147,43 @@ def test_the_approver_sees_who_reads_the_default(endpoint: str) -> None:
     line = "<code>first_name</code> is missing for 20 of 500 users: they read the default."
     assert line in world.browser(BOB).get(f"/requests/{id_}").body
     assert line in world.browser(BOB).get(f"/requests/{id_}/status").body
+
+
+def test_the_end_of_a_run_is_mailed_once(endpoint: str) -> None:
+    """To who asked for it and who approved it, with figures by variant and reasons in words; of no other run."""
+    world = World(endpoint)
+    ann = world.browser(ANN)
+    id_ = new_request(ann, world)
+    bob = world.browser(BOB)
+    bob.post(f"/requests/{id_}/approve", decision(bob, id_))
+    run_id = Store(world.client("dynamodb"), TABLE).request(id_).written.run_id  # type: ignore[union-attr]
+    account = Account(devices=3, users=2)
+    arm = account.arm("default")
+    arm.assigned, arm.accepted = 2, 2
+    arm.rejected["UNREGISTERED"] = 1
+    world.lane(run_id, state="done", ending="completed", account=msgspec.json.encode(account).decode())
+    world.mailbox.mails.clear()
+    for ended in (run_id, run_id, "another"):
+        world.app.run_ended({"run_id": ended, "summary": {}})
+    assert sorted(mail["to"] for mail in world.mailbox.mails) == [ANN, BOB]
+    text = world.mailbox.mails[0]["text"]
+    assert "2 devices accepted, 1 rejected" in text
+    assert "the app was removed, or pushes were turned off: 1" in text
+    assert f"/requests/{id_}" in text
+
+
+def test_a_draft_saves_itself(endpoint: str) -> None:
+    """What is being typed is kept without a button; it is no step of the audit trail, and no older page undoes it."""
+    world = World(endpoint)
+    ann = world.browser(ANN)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    typed = {**FORM, "title": "Half a tit", "do": "autosave"}
+    saved = msgspec.json.decode(ann.post(f"/requests/{id_}", {**typed, "version": "0"}).body)
+    assert saved == {"version": 1}
+    page = ann.get(f"/requests/{id_}").body
+    assert 'value="Half a tit"' in page
+    store = Store(world.client("dynamodb"), TABLE)
+    assert [entry.step for entry in store.audit(id_)] == ["created"]
+    older = msgspec.json.decode(ann.post(f"/requests/{id_}", {**typed, "title": "Another", "version": "0"}).body)
+    assert "another window" in older["refused"] or "elsewhere" in older["refused"]
+    assert ann.post(f"/requests/{id_}", {**typed, "version": "1"}, csrf="x").status == 403
