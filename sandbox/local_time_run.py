@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -56,10 +57,9 @@ class MovedClock:
 
     def start(self, state_dir: Path) -> Trial:
         """A sandbox whose stand-ins and functions have this clock."""
-        # The stand-ins are a child of this process, and inherit the names of both files.
-        os.environ |= {moved_time.VARIABLE: str(self.path), "SANDBOX_ARRIVALS": str(self.arrivals)}
         setting = Setting(behaviour="sandbox.gateways.noted:answer", schedule_every_s=SWEEPS_OF_ITS_OWN_S)
-        trial = Trial.start(state_dir, setting)
+        with self._inherited():
+            trial = Trial.start(state_dir, setting)
         functions = trial.sandbox.lambda_.functions
         for logical_id, handler in HANDLERS.items():
             now = functions.get(trial.sandbox.function(logical_id).name)
@@ -69,6 +69,17 @@ class MovedClock:
             )
             functions.redeploy(setup)
         return trial
+
+    @contextmanager
+    def _inherited(self) -> Iterator[None]:
+        """The stand-ins are a child of this process, and inherit the names of both files; later ones must not."""
+        names = {moved_time.VARIABLE: str(self.path), "SANDBOX_ARRIVALS": str(self.arrivals)}
+        os.environ |= names
+        try:
+            yield
+        finally:
+            for name in names:
+                del os.environ[name]
 
     def first_asked(self) -> dict[str, float]:
         """When each token was first asked for, by the stand-ins' clock."""

@@ -13,6 +13,7 @@ from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
 from notifier.dynamodb import Item, Items, Update, Value, item_of
+from notifier.lane_commands import DUE_PARTITIONS, LANE
 from notifier.model.cursor import decode_cursor
 from notifier.model.preparation import PreparationState
 from notifier.model.run import HAND_OVER_MS, LEDGER_VERSION, Ending, LaneState, source_of
@@ -143,9 +144,13 @@ class Stack:
         """The ids of the runs of which a lane is due, sorted."""
         # A file that has come meanwhile is due a little later, as a lane is that was handed over.
         until_ms = int(self._now() * 1000) + HAND_OVER_MS
-        key = Key("due").eq("lane") & Key("due_at").lte(until_ms)
-        found = self._items.query(key, IndexName="due")
-        return sorted({item["pk"]["S"].partition("#")[2] for item in found})
+        partitions = (LANE, *(f"{LANE}#{number:02d}" for number in range(DUE_PARTITIONS)))
+        found = (
+            item["pk"]["S"].partition("#")[2]
+            for partition in partitions
+            for item in self._items.query(Key("due").eq(partition) & Key("due_at").lte(until_ms), IndexName="due")
+        )
+        return sorted(set(found))
 
     def _lanes(self, run_id: str) -> Iterator[Item]:
         key = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")

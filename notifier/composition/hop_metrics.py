@@ -255,8 +255,10 @@ class Observer:
             self._wait = Wait(max(now_ms - (lane.lease_until_ms - LEASE_MS), 0))
         if lane is None or lane.state not in (LaneState.READY, LaneState.RESTING) or lane.due_at_ms is None:
             return
-        # A hand-over writes when the sweeper is to step in, which is HAND_OVER_MS after the lane was ready.
-        due_at_ms = lane.due_at_ms - (HAND_OVER_MS if lane.state is LaneState.READY else 0)
+        # A hand-over writes when the sweeper is to step in, which is HAND_OVER_MS after the lane was ready; a command
+        # makes it due at its own time.
+        is_handed_over = lane.state is LaneState.READY and lane.due_at_ms != lane.control_at_ms
+        due_at_ms = lane.due_at_ms - (HAND_OVER_MS if is_handed_over else 0)
         # Epoch 0: never claimed, so the file itself is what waited.
         if lane.epoch == 0 and dropped_at_ms is not None:
             due_at_ms = min(dropped_at_ms, now_ms)  # clocks differ a little

@@ -235,7 +235,8 @@ def _statements(document: Mapping[str, Any]) -> Iterator[Statement]:
             # What it takes away from an Allow of the same role; test_template says which there are.
             continue
         conditions = one.get("Condition", {})
-        assert conditions.keys() <= {"StringEquals", "ForAllValues:StringLike"}, "teach `allows` this condition first"
+        known = {"StringEquals", "ForAllValues:StringLike", "ForAllValues:StringEquals"}
+        assert conditions.keys() <= known, "teach `allows` this condition first"
         likes = tuple((key, _texts(patterns)) for test in conditions.values() for key, patterns in test.items())
         yield Statement(_texts(one["Action"]), _texts(one["Resource"]), likes)
 

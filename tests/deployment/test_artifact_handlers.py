@@ -202,7 +202,9 @@ def _a_schedule_is_taken_up(place: Place) -> None:
     trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="schedules/day-2-engagement.json", Body=definition)
     pause = {"action": "pause", "schedule": "day-2-engagement", "by": "ann"}
     with place.boot("ScheduleFunction") as function:
-        assert asked(function, {}) == {"adopted": 1, "fired": 0, "steps": 0, "failed": 0}
+        assert asked(function, {}) == {
+            "adopted": 1, "fired": 0, "steps": 0, "failed": 0, "decisions": 0, "undecided": 0,
+        }  # fmt: skip
         assert asked(function, pause)["state"] == "paused"
         assert "there is no schedule" in asked(function, pause | {"schedule": "other"})["refused"]
 

@@ -207,7 +207,9 @@ def test_objects_in_s3_are_counted_here(trial: Trial) -> None:
     counts = printed(run(trial, "count", *urls, "--json"))
     assert (counts["rows"], counts["repeated_tokens"], sum(counts["invalid"].values())) == (3_000, 30, 6)
     assert trial.sandbox.lambda_.figures(name).invocations == before
-    assert counts["now"]["left_out"] == {}
+    # Whom another test of this stack has erased is suppressed, too.
+    already = counts["now"]["left_out"].get("suppressed", 0)
+    assert counts["now"]["left_out"].keys() <= {"suppressed"}
     gone = [one["user_id"] for one in map(msgspec.json.decode, records[:40])]
     body = b"\n".join(msgspec.json.encode({"user_id": one}) for one in (*gone, "nobody"))
     trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="suppression/left.jsonl", Body=body)
@@ -218,7 +220,7 @@ def test_objects_in_s3_are_counted_here(trial: Trial) -> None:
         trial.s3.delete_object(Bucket=trial.sandbox.bucket, Key="suppression/left.jsonl")
     assert now["users"] == counts["users"]
     left = now["left_out"]["suppressed"]
-    assert 30 <= left <= 40, "all but those whose records are broken"
+    assert 30 <= left - already <= 40, "all but those whose records are broken"
     assert (
         f"at most {counts['users']:,} users; about {left} would be left out as of now: {left} want no pushes" in shown
     )

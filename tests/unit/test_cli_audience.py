@@ -41,7 +41,7 @@ def test_build_and_count(tmp_path: Path) -> None:
     assert (again["id"], again["attempt"]) == (printed["id"], printed["attempt"])
 
     counted = counting(files, "--json", "--show", "first_name")
-    assert json.loads(counted.stdout) == printed["counts"] | {"warnings": []}
+    assert json.loads(counted.stdout) == printed["counts"] | {"warnings": [], "now": None}
     words = counting(files, "--show", "basket").output
     assert f"users            {printed['counts']['users']}" in words
     assert "repeated tokens" in words
