@@ -105,6 +105,7 @@ def operator(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         operator = Operator(trial, folder)
         operator.drop("day-2", 6_000, 500)
         operator.wait(lambda lane: lane.account.settled > 500)
+        operator.type("What it costs", "notifier cost")
         operator.type("It is slow", "notifier status day-2")
         operator.type("Wrong audience: stop it now", "notifier pause --all")
         operator.wait(lambda lane: lane.state is LaneState.PAUSED)
