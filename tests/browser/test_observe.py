@@ -56,18 +56,18 @@ def keep(page: Page, name: str) -> None:
 def test_the_two_culprits_are_found(page: Page, observed: tuple[str, str], tmp_path: Path) -> None:
     """The gateway that fails half of the time is marked, and so is the one that is slow; the other is neither.
 
-    On a busy machine the local AWS may really be slow, and is marked then too.
+    On a busy machine the local AWS may really be slow, or not answer in time, and is marked then too.
     """
     hosts: list[str] = []
     page.on("request", lambda request: hosts.append(request.url))
     page.goto(observed[0])
-    failing, all_slow = page.locator("[data-finding=failing]"), page.locator("[data-finding=slow]")
+    all_failing, all_slow = page.locator("[data-finding=failing]"), page.locator("[data-finding=slow]")
     slow = all_slow.filter(has_text="APNs")
-    expect(failing.first).to_be_visible()
-    assert [text.split("\n")[0] for text in failing.all_inner_texts()] == [failing.first.inner_text().split("\n")[0]]
+    failing = all_failing.filter(has_text="FCM")
+    expect(failing).to_have_count(1)
+    expect(all_failing.filter(has_text="APNs")).to_have_count(0)
     expect(slow).to_have_count(1)
     expect(all_slow.filter(has_text="FCM")).to_have_count(0)
-    expect(failing).to_contain_text("FCM")
     share = re.search(r"(\d+)%", failing.inner_text())
     assert share is not None
     assert 40 <= int(share[1]) <= 60
