@@ -133,16 +133,24 @@ class App:
         is_winner = "winner" in question
         name = str(question["winner"] if is_winner else question["schedule"])
         about = str(question["words"] if is_winner else question.get("occurrence") or question.get("hash", ""))
-        if not self._store.first_time(f"question#{name}", about, self._now_s()):
+
+        def send(notifications: Notifications) -> None:
+            if is_winner:
+                notifications.winner(question, self._request_of(str(question.get("request_id", ""))))
+            else:
+                notifications.schedule(question)
+
+        self._mail_once(f"question#{name}", about, send)
+
+    def _mail_once(self, pk: str, sk: str, send: Callable[[Notifications], None]) -> None:
+        """Send mails that an event has caused, which may come twice."""
+        if not self._store.first_time(pk, sk, self._now_s()):
             return
         notifications = self._notifications(self._store.base_url())
-        if is_winner:
-            notifications.winner(question, self._request_of(str(question.get("request_id", ""))))
-        else:
-            notifications.schedule(question)
+        send(notifications)
         if notifications.unsent and not notifications.sent:
-            self._store.forget(f"question#{name}", about)
-            raise RuntimeError(f"no approver could be mailed: {notifications.unsent[0].code}")
+            self._store.forget(pk, sk)
+            raise RuntimeError(f"nobody could be mailed: {notifications.unsent[0].code}")
 
     def _request_of(self, id_: str) -> Request | None:
         """The request of a run; None where it did not come from these pages, or is not kept any more."""
@@ -152,14 +160,18 @@ class App:
             return None
 
     def run_ended(self, announced: dict[str, Any]) -> None:
-        """Mail the figures of a run to whoever asked for it and approved it. Announced again it is mailed once."""
+        """Mail the figures of a run to whoever asked for it and approved it. Announced again it is mailed once.
+
+        Raises RuntimeError as `ask_approvers`.
+        """
         run_id = str(announced["run_id"])
-        # Of the other stacks in the account, and of files that came by another way, there is no request here.
-        found = next((one for one in self._store.listed() if one.run_id == run_id), None)
-        run = self._runs.run(run_id)
-        if found is None or run is None or not self._store.first_time(f"ended#{run_id}", "mail", self._now_s()):
+        # The batch file is named by its request. Of the other stacks in the account, and of files that came by another
+        # way, there is none.
+        name = str(announced["summary"]["source"]).rpartition("/")[2].removesuffix(".json")
+        request, run = self._request_of(name), self._runs.run(run_id)
+        if request is None or request.written is None or request.written.run_id != run_id or run is None:
             return
-        self._notifications(self._store.base_url()).ended(self._store.request(found.id), run)
+        self._mail_once(f"ended#{run_id}", "mail", lambda notifications: notifications.ended(request, run))
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
         """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.

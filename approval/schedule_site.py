@@ -119,11 +119,10 @@ class ScheduleSite:
         now = self._now()
         found: list[tuple[str, str, str, str]] = []
         for listed in self._store.listed():
-            if listed.state is not State.APPROVED:
+            if listed.state is not State.APPROVED or listed.starts_at_ms is None:
                 continue
-            campaign = self._store.request(listed.id).campaign
-            start = campaign.not_before.astimezone(UTC) if campaign is not None and campaign.not_before else None
-            if start is not None and 0 <= (start - now).total_seconds() < CALENDAR_DAYS * 86_400:
+            start = datetime.fromtimestamp(listed.starts_at_ms / 1000, UTC)
+            if 0 <= (start - now).total_seconds() < CALENDAR_DAYS * 86_400:
                 found.append((f"{start:%Y-%m-%d}", f"{start:%H:%M} UTC", listed.title, listed.id))
         return sorted(found)
 

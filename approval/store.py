@@ -57,7 +57,7 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request as the list shows it."""
+    """A request as the list shows it. `starts_at_ms` is missing where an earlier release wrote it."""
 
     id: str
     title: str
@@ -70,6 +70,7 @@ class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     audience: tuple[str, ...] = ()
     run_id: str = ""
     users: int | None = None
+    starts_at_ms: int | None = None
 
 
 class TestDevice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -294,6 +295,11 @@ def _expires_at(request: Request) -> int:
     return request.updated_at_ms // 1000 + KEEP_S
 
 
+def _starts_at_ms(request: Request) -> int | None:
+    start = request.campaign.not_before if request.campaign is not None else None
+    return int(start.timestamp() * 1000) if start is not None else None
+
+
 def _listed(request: Request) -> ListedRequest:
     form = request.form
     return ListedRequest(
@@ -308,4 +314,5 @@ def _listed(request: Request) -> ListedRequest:
         audience=names_in(form),
         run_id=request.written.run_id if request.written else "",
         users=request.users,
+        starts_at_ms=_starts_at_ms(request),
     )

@@ -59,7 +59,7 @@ DONE = {
     "resume_by_ledger": "Resumed, though AWS Lambda has no room now. It goes on, at the earliest within a minute.",
     "cancel_by_ledger": "Cancelled, though AWS Lambda has no room now. No push begins later than 5 seconds from now.",
     "schedule_saved": "Saved. It is looked at within a minute.",
-    "schedule_pause": "Paused. Nothing fires until somebody resumes it; runs that have begun go on.",
+    "schedule_pause": "Paused. Nothing fires until it is resumed; runs that have begun go on.",
     "schedule_resume": "Resumed, from its next time on.",
     "schedule_keep": "What is in force goes on until the change is approved.",
     "schedule_approve": "Your approval counts. What is approved by enough people fires from its next time on.",

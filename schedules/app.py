@@ -100,7 +100,7 @@ def _parts() -> _Parts:
         ask=mail,
     )  # fmt: skip
     two_above = int(os.environ.get("TWO_APPROVERS_ABOVE", "100000")) if needs_approval else None
-    overview = Overview(store, documents, stack, time.time, two_above, stack.due_runs)
+    overview = Overview(store, documents, stack, time.time, two_above, stack.due_runs, held)
     tests = TestsOfStack(dynamodb, table, s3, bucket, ask_audiences, time.time)
     winners = Winners(DecisionStore(dynamodb, table, time.time), tests, time.time, log, held, mail)
     return _Parts(tick, Control(store, documents, stack, time.time, held, two_above), overview, winners, log)

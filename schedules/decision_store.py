@@ -98,7 +98,11 @@ def decision_of(item: Item) -> DecisionItem:
 
 def read_decision(client: Any, table: str, run_id: str) -> DecisionItem | None:
     """The decision on a test's winner; None for a run that is no test."""
-    item = Items(client, table).get(decision_key(run_id))
+    return _read(Items(client, table), run_id)
+
+
+def _read(items: Items, run_id: str) -> DecisionItem | None:
+    item = items.get(decision_key(run_id))
     return decision_of(item) if item is not None else None
 
 
@@ -116,8 +120,7 @@ class DecisionStore:
 
     def read(self, run_id: str) -> DecisionItem | None:
         """A decision, or None."""
-        item = self._items.get(decision_key(run_id))
-        return decision_of(item) if item is not None else None
+        return _read(self._items, run_id)
 
     def due(self, now_ms: int) -> Iterator[DecisionItem]:
         """Decisions that are to be looked at."""

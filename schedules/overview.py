@@ -33,6 +33,7 @@ class Overview:
         now: seconds since the epoch.
         two_above: as of `Control`; None where nothing needs an approval.
         due_runs: the ids of runs of which a lane is due.
+        held: why the stack is held, or "": nothing is prepared then, not even for a preview.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Overview:
         now: Callable[[], float],
         two_above: int | None = None,
         due_runs: Callable[[], Iterable[str]] = tuple,
+        held: Callable[[], str] = lambda: "",
     ) -> None:
         self._store = store
         self._documents = documents
@@ -50,6 +52,7 @@ class Overview:
         self._now = now
         self._two_above = two_above
         self._due_runs = due_runs
+        self._held = held
 
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer to `{"action": "list"}` or `starting`, or `show` or `preview` with a `schedule`; else None.
@@ -175,6 +178,8 @@ class Overview:
 
         It is a preparation of its own: the occurrence has its audience made when it is due.
         """
+        if held := self._held():
+            raise Refused(f"{held}. Nothing is made before it is released")
         document = self._documents.read(name)
         schedule = document.schedule
         occurrence = next(iter(schedule.timetable.after(datetime.fromtimestamp(self._now(), UTC))), None)
@@ -185,7 +190,7 @@ class Overview:
         self._documents.copy(document)
         values = batch.values_of(schedule, occurrence, None)
         request = batch.from_copy(batch.filled_in(schedule.audience, values), copy_prefix(name, document.hash))
-        # By the minute: what is asked for again in the same one is found, and not made twice.
+        # By the quarter of an hour: asked for again in the same one it is found, and not made twice.
         preparation = f"occurrence:{name}:preview-{document.hash[:12]}-{occurrence.stamp}-{int(self._now() // 900)}"
         self._around.ask(preparation, request)
         found = self._around.prepared(preparation)

@@ -5,19 +5,19 @@ It reads and writes items that other functions own, each by the attributes that 
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from boto3.dynamodb.conditions import Attr, Key
-from botocore.exceptions import ClientError
 
-from notifier.dynamodb import Item, Items, Update, Value, item_of
+from notifier.dynamodb import Items, Update, Value, item_of
 from notifier.lane_commands import DUE_PARTITIONS, LANE
 from notifier.model.cursor import decode_cursor
 from notifier.model.preparation import PreparationState
-from notifier.model.run import HAND_OVER_MS, LEDGER_VERSION, Ending, LaneState, source_of
+from notifier.model.run import HAND_OVER_MS, LEDGER_VERSION, Ending, LaneState
 from notifier.preparation_items import PREPARATION, preparation_key, preparation_of
+from schedules.batch_files import BatchFiles, lanes_of
 from schedules.occurrences import Prepared
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ ASKED_MS = 30_000
 """The audience function is invoked at once. Where that failed, the sweeper asks it again after this."""
 FIRST_BYTES = 64 * 1024
 """Of a part that are read for examples of its users."""
-APPROVED_S = 90 * 86_400
-"""An approval is kept for so long: longer than any batch file that may be under it."""
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -72,6 +70,7 @@ class Stack:
         self._bucket = bucket
         self._ask = ask_audiences
         self._now = now
+        self._batch_files = BatchFiles(self._items, s3, bucket, now)
 
     # -- preparations -------------------------------------------------------------------------------------------------
 
@@ -128,7 +127,7 @@ class Stack:
 
     def first_requests_over(self, run_id: str) -> bool:
         """Whether no lane of a run makes first requests any more. A run that has stopped makes none by itself."""
-        lanes = list(self._lanes(run_id))
+        lanes = list(lanes_of(self._items, run_id))
         over = (LaneState.DONE.value, LaneState.STOPPED.value)
         # Without a lane the batch file was not looked at yet.
         return bool(lanes) and all(
@@ -137,7 +136,7 @@ class Stack:
 
     def completed(self, run_id: str) -> bool:
         """Whether every lane of a run has completed."""
-        lanes = list(self._lanes(run_id))
+        lanes = list(lanes_of(self._items, run_id))
         return bool(lanes) and all(lane.get("ending", {}).get("S") == Ending.COMPLETED.value for lane in lanes)
 
     def due_runs(self) -> list[str]:
@@ -152,36 +151,11 @@ class Stack:
         )
         return sorted(set(found))
 
-    def _lanes(self, run_id: str) -> Iterator[Item]:
-        key = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")
-        yield from self._items.query(key, ConsistentRead=True)
-
     # -- batch files --------------------------------------------------------------------------------------------------
 
     def write_batch_file(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:
-        """Record that these bytes are approved, then write them, once. Returns the run's id.
-
-        In this order: with RequireApproval the worker refuses a file that it finds without an approval.
-        """
-        self._enter(
-            pk=f"approved#{self._bucket}/{key}",
-            sk="approved",
-            sha256=sha256_hex,
-            request_id="",
-            approved_by=approved_by,
-            expires_at=int(self._now()) + APPROVED_S,
-        )
-        try:
-            written = self._s3.put_object(
-                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*"
-            )
-        except ClientError as error:
-            # Written by an earlier attempt whose note in the occurrence was lost.
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise
-            found = self._s3.head_object(Bucket=self._bucket, Key=key)
-            return source_of(self._bucket, key, found.get("VersionId"), found["ETag"]).run_id
-        return source_of(self._bucket, key, written.get("VersionId"), written["ETag"]).run_id
+        """As `BatchFiles.write`."""
+        return self._batch_files.write(key, body, sha256_hex, approved_by)
 
     def declared_ready(self, name: str, day: str) -> bool:
         """Whether an operator has said that a day's files are complete."""

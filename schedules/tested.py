@@ -4,23 +4,22 @@ It reads what other functions own, each by what is public: the run's item and la
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from boto3.dynamodb.conditions import Key
-from botocore.exceptions import ClientError
 
 from notifier.dynamodb import Item, Items, item_of, text_of
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign, Part
 from notifier.model.cursor import decode_cursor
 from notifier.model.preparation import PreparationState, Stage
-from notifier.model.run import LEDGER_VERSION, Ending, LaneState, Run, source_of, state_key
+from notifier.model.run import LEDGER_VERSION, Ending, LaneState, Run, state_key
 from notifier.preparation_items import PREPARATION, conversions_id, preparation_key, preparation_of
+from schedules.batch_files import APPROVED_S, BatchFiles, lanes_of
 from schedules.decisions import Counts, TestRun
-from schedules.stack import APPROVED_S, ASKED_MS
+from schedules.stack import ASKED_MS
 
 
 class _Admitted(msgspec.Struct, frozen=True):
@@ -69,6 +68,7 @@ class TestsOfStack:
         self._bucket = bucket
         self._ask = ask_audiences
         self._now = now
+        self._batch_files = BatchFiles(self._items, s3, bucket, now)
 
     def test(self, run_id: str) -> TestRun | None:
         """The test as it was sent, and how far its run is; None where what it began with is gone."""
@@ -77,7 +77,7 @@ class TestsOfStack:
         if body is None or run is None:
             return None
         admitted = msgspec.json.decode(body, type=_Admitted)
-        lanes = list(self._lanes(run_id))
+        lanes = list(lanes_of(self._items, run_id))
         source = msgspec.json.decode(run["run"]["S"], type=Run).source
         approval = self._items.get(item_of({"pk": f"approved#{source.bucket}/{source.key}", "sk": "approved"})) or {}
         return TestRun(
@@ -127,31 +127,8 @@ class TestsOfStack:
         )
 
     def write_remainder(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:
-        """Record that these bytes are approved, if the test was; then write them, once. Returns the run's id."""
-        # In this order: with RequireApproval the worker refuses a file that it finds without an approval. A test that
-        # nobody approved vouches for nothing: then the worker decides.
-        if approved_by:
-            self._items.put_new(
-                {
-                    "pk": f"approved#{self._bucket}/{key}", "sk": "approved", "sha256": sha256_hex, "request_id": "",
-                    "approved_by": approved_by, "version": LEDGER_VERSION,
-                    "expires_at": int(self._now()) + APPROVED_S,
-                }
-            )  # fmt: skip
-        try:
-            written = self._s3.put_object(
-                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*"
-            )
-        except ClientError as error:
-            # Written by an earlier step whose note was lost.
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise
-            written = self._s3.head_object(Bucket=self._bucket, Key=key)
-        return source_of(self._bucket, key, written.get("VersionId"), written["ETag"]).run_id
-
-    def _lanes(self, run_id: str) -> Iterator[Item]:
-        key = Key("pk").eq(f"run#{run_id}") & Key("sk").begins_with("lane#")
-        yield from self._items.query(key, ConsistentRead=True)
+        """As `BatchFiles.write`: a test that nobody approved vouches for nothing."""
+        return self._batch_files.write(key, body, sha256_hex, approved_by)
 
     def _read(self, key: str) -> bytes | None:
         try:

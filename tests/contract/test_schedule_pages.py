@@ -18,7 +18,7 @@ from schedules.firing import Tick
 from schedules.occurrences import Occurrences
 from schedules.overview import Overview
 from schedules.store import ScheduleState
-from tests.approval_site import ANN, BOB, CAT, EVE, LEDGER, World
+from tests.approval_site import ANN, BOB, CAT, EVE, FORM, LEDGER, World, decision, new_request
 from tests.contract.moto_stores import moto_server
 from tests.contract.test_schedules import Around
 
@@ -51,7 +51,10 @@ class ScheduleFunction:
         self.questions: list[dict[str, Any]] = []
         documents = Documents(self.texts, needs_approval=True)
         self.control = Control(self.store, documents, self.around, self.clock, two_above=1000)
-        self.overview = Overview(self.store, documents, self.around, self.clock, 1000, lambda: ["r1"])
+        self.held = ""
+        self.overview = Overview(
+            self.store, documents, self.around, self.clock, 1000, lambda: ["r1"], lambda: self.held
+        )
 
     def tick(self) -> None:
         """A minute's tick, of a new process."""
@@ -265,6 +268,28 @@ def test_whom_the_next_time_would_reach(site: Site) -> None:
     assert "You are u0" in page
     assert "You are u1" in page
     assert "secret-token" not in page
+
+
+def test_no_preview_is_made_while_everything_is_on_hold(site: Site) -> None:
+    """Nothing is prepared in a hold: the page says who holds it, and no query runs."""
+    site.save(text())
+    site.schedules.held = "on hold since 08:00 by bob: wrong prices"
+    answer = site.ann.post(f"/schedules/{NAME}/preview")
+    assert answer.status == 409
+    assert "wrong prices" in answer.body
+    assert not site.schedules.around.asked
+
+
+def test_approved_requests_are_in_the_calendar(site: Site) -> None:
+    """Those that begin at a time in the next 30 days, beside the times of schedules."""
+    start = "2026-12-03T10:00"
+    id_ = new_request(site.ann, site.world, form={**FORM, "start": start, "timezone": "UTC"})
+    assert f"/requests/{id_}" not in site.ann.get("/schedules").body
+    assert site.bob.post(f"/requests/{id_}/approve", decision(site.bob, id_)).status == 303
+    page = site.ann.get("/schedules").body
+    assert "2026-12-03" in page
+    assert f'/requests/{id_}">' in page
+    assert "once, 10:00 UTC" in page
 
 
 def test_pause_and_resume(site: Site) -> None:

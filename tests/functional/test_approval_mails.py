@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+from botocore.exceptions import ClientError
 
 from approval.store import Store
 from notifier.model.account import Account
@@ -163,13 +164,36 @@ def test_the_end_of_a_run_is_mailed_once(endpoint: str) -> None:
     arm.rejected["UNREGISTERED"] = 1
     world.lane(run_id, state="done", ending="completed", account=msgspec.json.encode(account).decode())
     world.mailbox.mails.clear()
-    for ended in (run_id, run_id, "another"):
-        world.app.run_ended({"run_id": ended, "summary": {}})
+    ours, others = f"s3://campaigns/batches/{id_}.json", "s3://campaigns/batches/dropped/by-hand.json"
+    for ended, source in ((run_id, ours), (run_id, ours), ("of another stack", ours), ("another", others)):
+        world.app.run_ended({"run_id": ended, "summary": {"source": source}})
     assert sorted(mail["to"] for mail in world.mailbox.mails) == [ANN, BOB]
     text = world.mailbox.mails[0]["text"]
     assert "2 devices accepted, 1 rejected" in text
     assert "the app was removed, or pushes were turned off: 1" in text
     assert f"/requests/{id_}" in text
+
+
+def test_the_end_of_a_run_is_mailed_later_where_nobody_could_be(endpoint: str) -> None:
+    """EventBridge is to try it again: the mails are not noted as sent."""
+    world = World(endpoint)
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    bob.post(f"/requests/{id_}/approve", decision(bob, id_))
+    run_id = Store(world.client("dynamodb"), TABLE).request(id_).written.run_id  # type: ignore[union-attr]
+    world.lane(run_id, state="done", ending="completed")
+    world.mailbox.mails.clear()
+    announced = {"run_id": run_id, "summary": {"source": f"s3://campaigns/batches/{id_}.json"}}
+
+    def refuse() -> None:
+        raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "SendRawEmail")
+
+    world.mailbox.before = refuse
+    with pytest.raises(RuntimeError, match="Throttling"):
+        world.app.run_ended(announced)
+    world.mailbox.before = lambda: None
+    world.app.run_ended(announced)
+    assert sorted(mail["to"] for mail in world.mailbox.mails) == [ANN, BOB]
 
 
 def test_a_draft_saves_itself(endpoint: str) -> None:
