@@ -105,7 +105,7 @@ class Runs(Table):
         """Pause, resume or cancel a run, by the control function; where that fails, by the ledger itself.
 
         Waited for: an asynchronous invocation that Lambda has no room for waits in Lambda's queue for up to six hours,
-        and is accepted all the same. It could pause a run long after somebody has resumed it.
+        and is accepted all the same. It could pause a run long after it was resumed.
 
         Returns whether the function did it. A run that is resumed without it goes on with the next sweep.
         """

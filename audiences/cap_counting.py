@@ -1,7 +1,7 @@
 """What a run counts for caps that had no final cut, or that ended before it had reached everybody: from its rows.
 
 A run over a prepared audience is counted by its final cut, before anything is sent. Only what was then not sent because
-somebody ended the run is taken back here: the users of its objects who have no row. A plain batch file has no cut, and
+a person ended the run is taken back here: the users of its objects who have no row. A plain batch file has no cut, and
 its records are not kept; its users count on the day of the run, by the calendar of the stack's zone.
 """
 

@@ -137,7 +137,7 @@ class Winners:
         if not self._store.change(one, after):
             return one
         if after.state is not one.state:
-            # Somebody has to decide, or nothing is sent although a winner was looked for.
+            # A person has to decide, or nothing is sent although a winner was looked for.
             alarms = after.state is DecisionState.STOPPED
             self._log(
                 "decision", alarms=alarms, run_id=after.run_id, state=after.state.value, arm=after.arm,

@@ -91,7 +91,7 @@ def _ask(question: str, default: str) -> str:
 
 def _region(given: str, ask: Ask | None) -> str:
     known = given or boto3.session.Session().region_name or ""
-    # A profile's region is asked about all the same: it may be where somebody's last project was.
+    # A profile's region is asked about all the same: it may be that of another project.
     if not given and ask is not None:
         known = ask("AWS region", known)
     if not known:

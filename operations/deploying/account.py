@@ -39,7 +39,7 @@ def look_at(client: Callable[[str], Any], stack: str, *, by_file: bool = False) 
     account = str(client("sts").get_caller_identity()["Account"])
     parameters = {} if by_file else _parameters(client("cloudformation"), stack)
     secrets = {gateway: _secret(client("secretsmanager"), secret_name(stack, gateway)) for gateway in GATEWAYS}
-    # Somebody may have made the secrets by hand, as this was done before there was a command for it.
+    # The secrets may have been made by hand, as this was done before there was a command for it.
     named = {gateway: (parameters or {}).get(f"{gateway.capitalize()}SecretArn", "") for gateway in GATEWAYS}
     found = {gateway: named[gateway] or secrets[gateway] for gateway in GATEWAYS}
     return Account(account, {gateway: arn for gateway, arn in found.items() if arn}, parameters)

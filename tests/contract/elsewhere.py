@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from sandbox.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".tools" / "contract"
@@ -150,18 +151,17 @@ def server(tool: Tool, folder: Path) -> Iterator[str]:
 
 def wait_for(port: int) -> None:
     """Wait until something answers on the port, whatever it says."""
-    until = time.monotonic() + STARTS_S
-    while True:
+
+    def answers() -> bool:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
         except urllib.error.HTTPError:
-            return
+            return True
         except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+            return False
+        return True
+
+    wait_until(answers, STARTS_S, f"an answer on port {port}", every_s=0.2)
 
 
 def free_port() -> int:

@@ -147,7 +147,7 @@ def play(world: World, days: int, users: int) -> None:
         print(f"{what}: {dict(found)}, chi-squared {check.chi_squared or 0:.2f}, p {check.p_value or 1:.2f}")  # noqa: T201
         assert check.verdict is RatioVerdict.IN_PROPORTION
     # The users are the same day after day, so that the sizes above are no independent draws. Whether an arm is capped
-    # more often than another is told by the shares within each arm.
+    # more often than another is shown by the shares within each arm.
     share = sum(capped.values()) / (sum(capped.values()) + sum(assigned.values()))
     chi_squared = sum(
         (capped[arm] - share * both) ** 2 / (share * both) + (capped[arm] - share * both) ** 2 / ((1 - share) * both)

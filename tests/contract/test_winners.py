@@ -97,7 +97,7 @@ class Stack:
         )
 
     def approve(self) -> None:
-        """Somebody has approved the test's file."""
+        """A person has approved the test's file."""
         item = {
             "pk": f"approved#{self.bucket}/batches/welcome.json",
             "sk": "approved",

@@ -96,7 +96,7 @@ def test_how_many_would_be_left_out_now(world: World) -> None:
     assert "The audience is not counted." in ann.get(path).body
     count(ann, world, id_, {**fields, "version": "0"}, users=5_000)
     assert f'data-later="/prod{path}"' in ann.get(f"/requests/{id_}").body
-    # As it is shown again while somebody types.
+    # As it is shown again while a requester types.
     assert path in ann.post(f"/preview?request={id_}", fields).body
     now = {"users": 5_000, "left_out": {"holdout": 250, "suppressed": 1_200}, "as_of": "2026-12-01T10:00:00+00:00"}
     world.audiences.answer = now | {"looked_at": 5_000}

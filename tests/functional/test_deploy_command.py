@@ -208,9 +208,9 @@ def test_without_a_terminal_what_is_missing_is_an_error(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-    told = CliRunner().invoke(app, ["deploy", "--plan", "--region", "eu-central-1", *options], env={"COLUMNS": "200"})
-    assert told.exit_code == 2
-    assert says in told.output
+    result = CliRunner().invoke(app, ["deploy", "--plan", "--region", "eu-central-1", *options], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert says in result.output
 
 
 @pytest.mark.parametrize(
