@@ -13,8 +13,11 @@ from botocore.config import Config
 from approval.access import Access
 from approval.audience import Forecast
 from approval.config import Settings, read_settings
+from approval.decisions import Decisions
+from approval.device_site import DeviceSite
 from approval.file_picker import FilePicker
 from approval.files import Files
+from approval.form_check import FormCheck
 from approval.goals import Goals
 from approval.mail import MailFailure, SendMail, Ses, count_failure
 from approval.notifications import Notifications
@@ -22,16 +25,21 @@ from approval.pages import Pages
 from approval.prepared import Audiences
 from approval.queries import Queries
 from approval.request import Request
+from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
+from approval.request_site import RequestSite
 from approval.runs import Runs
 from approval.schedule_site import ScheduleSite
 from approval.schedules import Schedules
 from approval.sign_in import Authenticator, ConstantTime
+from approval.sign_in_site import SignInSite
 from approval.site import Site
+from approval.step_writer import StepWriter
 from approval.store import NoSuchRequest, Store
 from approval.test_push import TestPushes
 from approval.tracing import annotate_step, traced_event
 from approval.views import Views
+from approval.web import Call
 
 _logger = Logger(service="approval")
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
@@ -92,32 +100,35 @@ class App:
             table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
         )
         queries, goals = Queries(client("s3"), settings.bucket), Goals(client("s3"), settings.bucket)
-        self._service = RequestService(settings, store, access, files, runs, audiences, queries, goals, now, _log)
+        steps = StepWriter(store, now, _log)
+        self._audiences = RequestAudiences(settings, store, files, audiences, queries, now, _log)
+        check = FormCheck(settings, runs, goals, self._audiences, now)
+        self._service = RequestService(settings, store, access, runs, self._audiences, check, steps)
+        decisions = Decisions(settings, store, files, runs, self._audiences, steps)
         tests = TestPushes(
             settings.bucket,
             store,
             access,
             files,
             runs,
-            lambda request: self._service.audience_of(request).samples,
+            lambda request: self._audiences.audience_of(request).samples,
             lambda: self._service.now_ms,
             _log,
         )
-        views = Views(self._pages, self._service, store, files, picker, runs, settings, now)
+        views = Views(self._pages, self._service, self._audiences, check, store, files, picker, runs, settings, now)
+
+        def notifications(call: Call) -> Notifications:
+            return self._notifications(call.base_url)
+
         constant_time = constant_time or ConstantTime(time.monotonic, time.sleep)
-        self._site = Site(
-            self._service,
-            tests,
-            views,
-            self.authenticator,
-            self._pages,
-            lambda call: self._notifications(call.base_url),
-            self._now_s,
-            _log,
-            constant_time,
+        sites = (
+            SignInSite(views, self.authenticator, store, notifications, self._now_s, _log, constant_time),
+            RequestSite(self._service, decisions, self._audiences, tests, views, notifications),
             ScheduleSite(Schedules(client("lambda"), settings.schedule_function), runs, store, views, now, _log),
-            store,
+            DeviceSite(tests, views),
         )
+        routes = [route for site in sites for route in site.routes()]
+        self._site = Site(views, self.authenticator, self._pages, routes)
 
     def answer(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
         """Answer one REST proxy event."""
@@ -191,7 +202,7 @@ class App:
 
     def _notifications(self, base_url: str) -> Notifications:
         def forecast(request: Request) -> Forecast | None:
-            return self._service.forecast(self._service.audience_of(request), request.campaign)
+            return self._audiences.forecast(self._audiences.audience_of(request), request.campaign)
 
         return Notifications(
             self._send_mail,

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from approval.form import Form
+from approval.form import Faults, Form
 from notifier.model.campaign import Audience, Campaign, Part
 from notifier.model.mailbox import is_same_person
 
@@ -77,6 +77,14 @@ class Refused(Exception):
 
 class Forbidden(Refused):
     """Others may take this step; this person may not."""
+
+
+class Incomplete(Refused):
+    """The form has faults. `faults` has them by field."""
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__("Some fields need another look.")
+        self.faults = faults
 
 
 class Approval(msgspec.Struct, frozen=True):

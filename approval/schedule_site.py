@@ -7,16 +7,14 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from aws_lambda_powertools.event_handler import Response
 
-from approval.people import Person
 from approval.preview import previews
 from approval.request import Forbidden, Refused, State
 from approval.runs import Runs
 from approval.schedules import BrokenText, CalendarTime, NextTime, NotThere, Schedules
 from approval.store import Store
 from approval.views import Views, grouped
-from approval.web import Call, page, see_other
+from approval.web import Call, Html, Route, page, person_of, see_other
 from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
 from notifier.model.mailbox import is_same_person
 from notifier.model.quiet_hours import Quiet
@@ -71,7 +69,7 @@ class ScheduleSite:
         self._now = now
         self._log = log
 
-    def routes(self) -> tuple[tuple[str, str, Callable[..., "Response[str]"]], ...]:
+    def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each page and step."""
         return (
             ("GET", "/schedules", self._list),
@@ -86,7 +84,7 @@ class ScheduleSite:
 
     # -- the list and the calendar ------------------------------------------------------------------------------------
 
-    def _list(self, call: Call) -> "Response[str]":
+    def _list(self, call: Call) -> Html:
         found = self._schedules.overview()
         return page(
             self._views.page(
@@ -149,9 +147,9 @@ class ScheduleSite:
             **shown,
         )
 
-    def _save(self, call: Call) -> "Response[str]":
+    def _save(self, call: Call) -> Html:
         """Write a schedule's file, a new one or in place of the one that its author had before them."""
-        person, name, text = _person(call), call.one("name").strip(), call.one("text").replace("\r\n", "\n")
+        person, name, text = person_of(call), call.one("name").strip(), call.one("text").replace("\r\n", "\n")
         # Of a new one there is none: where a file of this name is there it is not overwritten.
         before, is_new = call.one("before"), not call.one("before")
         try:
@@ -171,8 +169,8 @@ class ScheduleSite:
             "schedules.html", call, schedules=found.schedules, days=days, new_text=text, name=name, faults=faults
         )
 
-    def _act(self, call: Call, name: str, action: str) -> "Response[str]":
-        person = _person(call)
+    def _act(self, call: Call, name: str, action: str) -> Html:
+        person = person_of(call)
         if action == "preview":
             return page(self._show(call, name, following=self._schedules.next_time(name)))
         if action not in _ACTIONS:
@@ -195,21 +193,21 @@ class ScheduleSite:
         starting = self._schedules.starting() if held and self._schedules.are_there else ()
         return self._views.page("hold.html", call, notice=notice, starting=starting, is_approver=_is_approver(call))
 
-    def _hold(self, call: Call) -> "Response[str]":
+    def _hold(self, call: Call) -> Html:
         reason = call.one("reason").strip()[:MAX_REASON_CHARS]
         if not _is_approver(call):
             raise Forbidden("Only approvers may hold everything.")
         if not reason:
             return page(self._hold_page(call, "Say why: everybody reads it."), HTTPStatus.UNPROCESSABLE_ENTITY)
-        self._runs.set_hold(_person(call).email, reason, self._now_ms())
-        self._log("hold", by=_person(call).email)
+        self._runs.set_hold(person_of(call).email, reason, self._now_ms())
+        self._log("hold", by=person_of(call).email)
         return see_other(call, "/hold?done=hold")
 
-    def _release(self, call: Call) -> "Response[str]":
+    def _release(self, call: Call) -> Html:
         if not _is_approver(call):
             raise Forbidden("Only approvers may release what is on hold.")
-        self._runs.release_hold(_person(call).email, self._now_ms())
-        self._log("release", by=_person(call).email)
+        self._runs.release_hold(person_of(call).email, self._now_ms())
+        self._log("release", by=person_of(call).email)
         return see_other(call, "/hold?done=release")
 
     def _now_ms(self) -> int:
@@ -232,11 +230,6 @@ def _phones_of(campaign: Campaign | None, following: NextTime | None) -> tuple[t
     if following is None or not following.examples:
         return (("", grouped(previews(campaign, None), {})),)
     return tuple((str(one.get("user_id", "")), grouped(previews(campaign, one), {})) for one in following.examples)
-
-
-def _person(call: Call) -> Person:
-    assert call.visitor is not None  # the site has refused every other call
-    return call.visitor.person
 
 
 def _is_approver(call: Call) -> bool:

@@ -15,6 +15,7 @@ from approval.file_picker import ROOTS, FilePicker, Listing
 from approval.files import Files
 from approval.form import TEXTS, Faults, Form, flat
 from approval.form_campaign import plan_of, read_campaign_of
+from approval.form_check import FormCheck
 from approval.goals import power_in_words, read_base
 from approval.language_reach import language_reach
 from approval.mail import failure_in_words
@@ -24,6 +25,7 @@ from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.prepared import AudienceSeen, NotKnown
 from approval.preview import Preview, campaign_for_preview, previews
 from approval.request import OPEN, Request, State, needed_approvals, starts_late
+from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
 from approval.request_status import RequestStatus
 from approval.runs import Runs
@@ -117,6 +119,8 @@ class Views:
         self,
         pages: Pages,
         service: RequestService,
+        audiences: RequestAudiences,
+        check: FormCheck,
         store: Store,
         files: Files,
         picker: FilePicker,
@@ -126,6 +130,8 @@ class Views:
     ) -> None:
         self._pages = pages
         self._service = service
+        self._audiences = audiences
+        self._check = check
         self._store = store
         self._files = files
         self._picker = picker
@@ -235,7 +241,7 @@ class Views:
             focus: the field to begin with, where no fault is: of a block that was just added.
             costs: what counting the audience would read: shown with a button that confirms it.
         """
-        offered = self._service.offered()
+        offered = self._audiences.offered()
         first_fault = next((field for field, _ in flat(form) if field in (faults or {})), "")
         return self._page(
             "edit.html",
@@ -255,11 +261,11 @@ class Views:
             first_fault=first_fault,
             focus=first_fault or next(iter(faults or {}), "") or focus,
             queries=tuple(sorted(offered.values(), key=lambda query: query.name)),
-            goals=self._service.goals(),
+            goals=self._check.goals(),
             offered=offered,
             columns=columns_of(form, offered),
             costs=costs,
-            confirm=fingerprint(self._service.chosen(form).request or {}),
+            confirm=fingerprint(self._audiences.chosen(form).request or {}),
             **self._preview_values(form, sample=0) | {"left_out_of": request.id},
         )
 
@@ -275,7 +281,7 @@ class Views:
 
     def preview(self, call: Call, form: Form, sample: int, id_: str) -> dict[str, Any]:
         """The parts of the form's page that change with what is typed."""
-        _, _, faults = self._service.read(form, call.visitor.email if call.visitor else "")
+        _, _, faults = self._check.read(form, call.visitor.email if call.visitor else "")
         values = self._preview_values(form, sample) | {"left_out_of": id_}
         return {
             "faults": faults,
@@ -286,7 +292,7 @@ class Views:
 
     def _preview_values(self, form: Form, sample: int) -> dict[str, Any]:
         campaign = campaign_for_preview(form, self._now())
-        seen = self._service.audience_of_form(form)
+        seen = self._audiences.audience_of_form(form)
         return self._preview_values_of(campaign, seen, sample, form) | {
             **self._audience_values(form, seen, campaign, is_pinned=True, plan=self._plan_of(form)),
             "says_something": any(text for field, text in flat(form) if field.rpartition(".")[2] in TEXTS),
@@ -318,7 +324,7 @@ class Views:
             "chosen": tuple(in_words(seen.request)) if seen.request is not None else (),
             "sql": seen.prepared.manifest.queries if seen.prepared is not None else {},
             "forecast": _as_named(
-                self._service.forecast(seen, campaign, repeats=not is_pinned, start=plan[0], per_second=plan[1]), form
+                self._audiences.forecast(seen, campaign, repeats=not is_pinned, start=plan[0], per_second=plan[1]), form
             ),
             "is_pinned": is_pinned,
             "power": self._power(campaign, form, seen),
@@ -358,7 +364,7 @@ class Views:
         return values | {"left_out_of": request.id if is_pinned and request.written is None else ""}
 
     def _review(self, call: Call, request: Request, notice: str) -> str:
-        seen = self._service.audience_of(request)
+        seen = self._audiences.audience_of(request)
         of_audience = self._audience_of(request, seen)
         forecast = of_audience["forecast"]
         state = request.state_at(self._service.now_ms)
@@ -373,8 +379,8 @@ class Views:
             notice=notice,
             state=state,
             content_hash=request.content_hash,
-            changed=self._service.changed_parts(request) if state is State.IN_REVIEW else (),
-            newer=self._service.newer_files(request) if state is State.IN_REVIEW else (),
+            changed=self._audiences.changed_parts(request) if state is State.IN_REVIEW else (),
+            newer=self._audiences.newer_files(request) if state is State.IN_REVIEW else (),
             is_plan=True,
             needed=needed_approvals(forecast.count.users, self._settings.limits) if forecast else 1,
             is_mine=is_mine,
@@ -395,7 +401,7 @@ class Views:
     def left_out(self, call: Call, id_: str, person: Person) -> str:
         """How many of a request's users would be left out if it were sent now. The script puts it into other pages."""
         try:
-            found, fault = self._service.left_out_now(id_, person), ""
+            found, fault = self._audiences.left_out_now(id_, person), ""
         except NotKnown as error:
             found, fault = None, str(error)
         return self._page("left_out.html", call, id=id_, found=found, fault=fault, words=LEFT_OUT)
@@ -405,7 +411,7 @@ class Views:
     def status(self, call: Call, id_: str) -> str:
         """The run, the tests and the count of a request: the part of its page that the script replaces."""
         request = self._store.request(id_)
-        seen = self._service.audience_of(request)
+        seen = self._audiences.audience_of(request)
         return self._page(
             "_status.html",
             call,

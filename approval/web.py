@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, quote
@@ -12,6 +12,7 @@ import msgspec
 from aws_lambda_powertools.event_handler import Response
 
 from approval.form import MAX_DIGITS, Fields
+from approval.people import Person
 from approval.sign_in import Visitor
 
 MAX_BODY_BYTES = 200_000
@@ -21,6 +22,9 @@ START = "/requests"
 """The page after signing in, if no other was asked for."""
 _LOCAL = ("localhost", "127.0.0.1")
 
+Html = Response[str]
+Route = tuple[str, str, Callable[..., Html]]
+"""Method, path and answer."""
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 CSP = (
@@ -124,6 +128,12 @@ def _fields(event: Mapping[str, Any], headers: Mapping[str, str]) -> Fields:
         return parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except (ValueError, binascii.Error):
         raise BadCall(HTTPStatus.BAD_REQUEST, "This form could not be read.") from None
+
+
+def person_of(call: Call) -> Person:
+    """Who is signed in. The site has refused every other call."""
+    assert call.visitor is not None
+    return call.visitor.person
 
 
 def check_origin(call: Call) -> None:

@@ -1,0 +1,131 @@
+"""What approvers decide: approval, which writes the batch file, and rejection."""
+
+from approval import request as rules
+from approval.config import Settings
+from approval.files import Files
+from approval.notifications import Notifications
+from approval.people import Person
+from approval.request import Decision, Refused, Request, State, Step, batch_file, require
+from approval.request_audiences import RequestAudiences
+from approval.runs import Runs
+from approval.step_writer import StepWriter
+from approval.store import KEEP_S, Store
+from notifier.gateway.additions import addition_faults
+from notifier.model.mailbox import is_same_person
+
+MAX_METADATA_CHARS = 1000
+"""Characters of the approvers' addresses in the batch file's metadata, all of which S3 limits to 2 KB."""
+
+
+class Decisions:
+    """Takes the approvers' steps."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        files: Files,
+        runs: Runs,
+        audiences: RequestAudiences,
+        steps: StepWriter,
+    ) -> None:
+        self._settings = settings
+        self._limits = settings.limits
+        self._store = store
+        self._files = files
+        self._runs = runs
+        self._audiences = audiences
+        self._steps = steps
+
+    def approve(
+        self,
+        id_: str,
+        person: Person,
+        content_hash: str,
+        *,
+        repeats_ticked: bool,
+        notifications: Notifications,
+        now_ticked: bool = False,
+    ) -> Request:
+        """Approve; the last approval that is needed writes the batch file. Safe to repeat, and by two people at once.
+
+        Args:
+            content_hash: of the content on the approver's page.
+        """
+        require(person.is_approver, "Only approvers can decide.")
+        if (hold := self._runs.hold()) is not None:
+            raise Refused(f"Nothing is approved while everything is on hold: {hold.words}")
+        seen = self._store.request(id_)
+        is_mine = is_same_person(seen.requester, person.email)
+        if seen.state is State.IN_REVIEW and not is_mine and (changed := self._audiences.changed_parts(seen)):
+            names = ", ".join(changed)
+            raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
+        # Sent for review to an earlier release, which checked less: the notifier would refuse the file.
+        if seen.campaign is not None and (refused := next(addition_faults(seen.campaign), None)):
+            raise Refused(f"It would not be sent: {refused.problem} ({refused.mend}). Reject it, to have it changed.")
+        # The count is read before the step, which has no I/O. It belongs to pinned objects, so that it cannot change.
+        decision = Decision(content_hash, self._audiences.counted(seen), repeats_ticked, now_ticked)
+
+        def step(request: Request) -> Request:
+            return rules.approved(request, person.email, self._steps.now_ms, decision, self._limits)
+
+        ticks = ((repeats_ticked, "repeated tokens seen"), (now_ticked, "sent now, after its start has passed"))
+        ticked = ", ".join(words for is_ticked, words in ticks if is_ticked)
+        before, after = self._store.change(id_, step, self._steps.entry(Step.APPROVED, person, ticked))
+        if after is not before:
+            self._steps.log(Step.APPROVED, request_id=id_, by=person.email, content_hash=content_hash)
+        if after.state is State.APPROVED:
+            # Also where this click changed nothing: the call that approved it may have ended before it wrote the file.
+            after = self.write(after, person)
+            if before.state is State.IN_REVIEW:
+                notifications.decided(after)
+                self._steps.note_unsent(id_, person, notifications)
+        return after
+
+    def write(self, request: Request, person: Person) -> Request:
+        """Write the batch file of an approved request, once, and store its run in the request."""
+        if request.written is not None or request.campaign is None or request.state is not State.APPROVED:
+            return request
+        # Three writes, and a crash may come after each: the approval, the file, the request. Each can be repeated
+        # without effect, and the request has `written` only after the file is there. So the next click, or `finish`,
+        # completes what is missing.
+        body = batch_file(request.campaign, request.parts)
+        approvers = [approval.by for approval in request.approvals]
+        self._runs.record_approval(
+            self._settings.bucket, request.batch_key, body, request.id, approvers, self._steps.now_ms // 1000 + KEEP_S
+        )
+        metadata = {
+            "content-hash": request.content_hash,
+            "approved-by": ", ".join(approvers)[:MAX_METADATA_CHARS],
+            "requested-by": request.requester,
+            "request-id": request.id,
+            "correlation-id": request.id,
+        }
+        result = self._files.write_once(request.batch_key, body, metadata, self._steps.now_ms)
+        before, after = self._store.change(
+            request.id,
+            lambda r: rules.written(r, self._steps.now_ms, result),
+            self._steps.entry(Step.WRITTEN, person, f"s3://{self._settings.bucket}/{result.key}, run {result.run_id}"),
+        )
+        if after is not before:
+            self._steps.log(Step.WRITTEN, request_id=request.id, run_id=result.run_id)
+        return after
+
+    def finish(self, id_: str, person: Person) -> Request:
+        """Write the batch file of an approved request whose last approval ended before it was written."""
+        request = self._store.request(id_)
+        require(
+            person.is_approver or is_same_person(person.email, request.requester),
+            "Only the requester and approvers can do that.",
+        )
+        return self.write(request, person)
+
+    def reject(self, id_: str, person: Person, comment: str, notifications: Notifications) -> Request:
+        """Reject with a reason, and mail it to the requester."""
+        require(person.is_approver, "Only approvers can decide.")
+        after = self._steps.take(
+            id_, person, Step.REJECTED, lambda r: rules.rejected(r, person.email, self._steps.now_ms, comment), comment
+        )
+        notifications.decided(after)
+        self._steps.note_unsent(id_, person, notifications)
+        return after

@@ -1,0 +1,183 @@
+"""The audiences of requests and forms: chosen, made, counted, pinned; and what sending to one would mean."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from approval.audience import Forecast, forecast
+from approval.audience_form import Chosen, chosen_audience, fingerprint
+from approval.config import Settings
+from approval.files import Files
+from approval.form import Form
+from approval.form_campaign import read_campaign_of
+from approval.people import Person
+from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKnown
+from approval.queries import OfferedQuery, Queries
+from approval.request import Counted, Incomplete, Request, batch_file, parts_request, require
+from approval.store import Store
+from notifier.model.campaign import Campaign
+from notifier.model.mailbox import is_same_person
+
+
+class RequestAudiences:
+    """Finds, orders and reads the audiences of requests.
+
+    Args:
+        audiences: those that the audience function has made.
+        now: the time, aware.
+        log: logs a step with fields.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        files: Files,
+        audiences: Audiences,
+        queries: Queries,
+        now: Callable[[], datetime],
+        log: Callable[..., None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._files = files
+        self._audiences = audiences
+        self._queries = queries
+        self._now = now
+        self._log = log
+
+    def count(self, id_: str, person: Person, confirmed: str = "") -> tuple[str, ...]:
+        """Have the audience of a request made and counted: of a draft, or of one that the release before has counted.
+
+        Args:
+            confirmed: the fingerprint of the choice whose cost the person has seen.
+
+        Returns:
+            What it would read, where that is paid for and was not confirmed: nothing was begun then.
+
+        Raises:
+            Incomplete: with what is wrong with the choice.
+        """
+        request = self._store.request(id_)
+        is_mine = is_same_person(person.email, request.requester)
+        require(is_mine or person.is_approver, "Only the requester and approvers can have it counted.")
+        if request.campaign is not None:
+            wanted = parts_request(request)
+        else:
+            require(is_mine, "Only the requester can change a request.")
+            chosen = self.chosen(request.form)
+            if chosen.request is None:
+                raise Incomplete(chosen.faults)
+            wanted = chosen.request
+            if self._is_paid(request.form) and confirmed != fingerprint(wanted):
+                try:
+                    return self._audiences.costs(wanted)
+                except NoCost as error:
+                    raise Incomplete({"audience": str(error)}) from None
+        self._audiences.order(wanted, int(self._now().timestamp()))
+        self._log("counted", request_id=id_, by=person.email)
+        return ()
+
+    def _is_paid(self, form: Form) -> bool:
+        """Whether a chosen query runs where reading is paid for."""
+        offered = self.offered()
+        return any(offered[one.query].is_paid_by_bytes for one in form.sources if one.query in offered)
+
+    def chosen(self, form: Form) -> Chosen:
+        """Whom the form means."""
+        return chosen_audience(form, self.offered())
+
+    def offered(self) -> dict[str, OfferedQuery]:
+        """The stored queries that may be chosen."""
+        return self._queries.offered()
+
+    def audience_of_form(self, form: Form) -> AudienceSeen:
+        """The audience of a form, with its latest count."""
+        return self.seen(self.chosen(form))
+
+    def seen(self, chosen: Chosen) -> AudienceSeen:
+        """The audience of a choice, with its latest count."""
+        return self._audiences.seen(chosen.request)
+
+    def audience_of(self, request: Request) -> AudienceSeen:
+        """The audience of a request: the one that was pinned when it was submitted."""
+        if request.campaign is None:
+            return self.audience_of_form(request.form)
+        if request.manifest:
+            prepared = self._audiences.prepared(request.manifest)
+            return AudienceSeen(prepared.manifest.request if prepared else None, None, prepared)
+        # Submitted to the release before, which pinned the files themselves and counted them in another way. They can
+        # be counted again, and are sent as they were pinned.
+        return self._audiences.seen(parts_request(request))
+
+    def left_out_now(self, id_: str, person: Person) -> LeftOutNow:
+        """How many of a request's counted audience would be left out if it were sent now.
+
+        Raises:
+            NotKnown: the message says why.
+        """
+        request = self._store.request(id_)
+        is_mine = is_same_person(person.email, request.requester)
+        # A draft is its writer's own.
+        require(is_mine or request.campaign is not None, "Only its requester can see a draft.")
+        audience = self.audience_of(request)
+        if audience.prepared is None:
+            raise NotKnown("The audience is not counted.")
+        campaign = request.campaign
+        if campaign is None:
+            campaign, _ = read_campaign_of(request.form, self._now())
+        given = None if campaign is None else msgspec.json.decode(batch_file(campaign, ()))["campaign"]
+        return self._audiences.left_out_now(audience.prepared.key, given, legal=bool(request.form.legal))
+
+    def changed_parts(self, request: Request) -> tuple[str, ...]:
+        """Audience files that have changed since the request was submitted."""
+        return self._files.changed_parts(request.parts)
+
+    def newer_files(self, request: Request) -> tuple[str, ...]:
+        """Files that have changed since the audience was made of them. What is sent is what was counted."""
+        prepared = self._audiences.prepared(request.manifest) if request.manifest else None
+        return self._audiences.changed_since(prepared) if prepared is not None else ()
+
+    def counted(self, request: Request) -> Counted | None:
+        """What approvers decide on, of a counted audience; None while it is not counted."""
+        counts = self.audience_of(request).counts
+        if counts is None:
+            return None
+        # Of a prepared audience nothing that is repeated is sent to.
+        return Counted(counts.users, counts.device_count, 0 if request.manifest else counts.repeated_tokens)
+
+    def forecast(
+        self,
+        audience: AudienceSeen,
+        campaign: Campaign | None,
+        *,
+        repeats: bool = False,
+        start: datetime | None = None,
+        per_second: int | None = None,
+    ) -> Forecast | None:
+        """What sending to a counted audience would mean; None while it is not counted.
+
+        Args:
+            repeats: whether repeated tokens are sent to: see `approval.audience.forecast`.
+            start: when it begins; by default as soon as the campaign may.
+            per_second: devices a second, where the campaign does not say.
+        """
+        if audience.counts is None:
+            return None
+        if start is None:
+            start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
+        speed = min(self._settings.fcm_per_second, per_second or self._settings.fcm_per_second)
+        return forecast(audience.counts, start, campaign, speed, self._settings.ramp_s, repeats=repeats)
+
+    def not_counted(self, audience: AudienceSeen) -> str:
+        """Why this audience cannot be pinned: what approvers decide on is the audience that was counted."""
+        if audience.request is None:
+            return ""  # the choice itself has faults
+        if audience.is_counting:
+            return "It is still being counted. Send it for review when the figures are there."
+        if audience.prepared is None:
+            return f"It could not be counted: {audience.fault}" if audience.fault else "Count it first."
+        if changed := self._audiences.changed_since(audience.prepared):
+            return f"Changed since it was counted: {', '.join(changed)}. Count it again."
+        return ""

@@ -1,0 +1,167 @@
+"""Requests: their list, their pages, and the steps of requesters and approvers."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from approval.decisions import Decisions
+from approval.form import Malformed, first_of_new, read_form, with_one_more, without
+from approval.notifications import Notifications
+from approval.request import Forbidden, Incomplete, Refused, Request, State
+from approval.request_audiences import RequestAudiences
+from approval.request_service import RequestService
+from approval.runs import ControlAction
+from approval.store import NoSuchRequest
+from approval.test_push import TestPushes
+from approval.views import Views
+from approval.web import Call, Html, Route, data, page, person_of, quoted, see_other, whole
+
+
+def _not_mailed(notifications: Notifications) -> str:
+    """For the address of the page that follows: SES's code for the first mail that was not sent."""
+    return f"&unsent={quoted(notifications.unsent[0].code)}" if notifications.unsent else ""
+
+
+class RequestSite:
+    """Pages and steps of requests.
+
+    Args:
+        notifications: makes what sends the mails of one call.
+    """
+
+    def __init__(
+        self,
+        service: RequestService,
+        decisions: Decisions,
+        audiences: RequestAudiences,
+        tests: TestPushes,
+        views: Views,
+        notifications: Callable[[Call], Notifications],
+    ) -> None:
+        self._service = service
+        self._decisions = decisions
+        self._audiences = audiences
+        self._tests = tests
+        self._views = views
+        self._notifications = notifications
+
+    def routes(self) -> tuple[Route, ...]:
+        """Method, path and answer of each page and step."""
+        get, post = "GET", "POST"
+        return (
+            (get, "/requests", lambda c: page(self._views.requests(c))),
+            (post, "/requests", lambda c: see_other(c, f"/requests/{self._service.create(person_of(c)).id}")),
+            (get, "/requests/<id>", self._request),
+            (post, "/requests/<id>", self._edit),
+            (get, "/requests/<id>/status", lambda c, **at: page(self._views.status(c, at["id"]))),
+            (get, "/requests/<id>/left-out", lambda c, **at: page(self._views.left_out(c, at["id"], person_of(c)))),
+            (get, "/requests/<id>/<action>", lambda c, **at: see_other(c, f"/requests/{at['id']}")),
+            (post, "/requests/<id>/<action>", self._act),
+            (post, "/preview", self._preview),
+            (get, "/files", self._files),
+        )
+
+    def _request(self, call: Call, id: str) -> Html:  # noqa: A002 - the name in the path
+        return page(self._views.request(call, id))
+
+    def _edit(self, call: Call, id: str) -> Html:  # noqa: A002
+        """Save the draft, then do what the button says, such as `submit`, `add_language` or `remove:variants.1`."""
+        button, _, block = call.one("do").partition(":")
+        if button == "autosave":
+            return self._autosave(call, id)
+        form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
+        saved = self._service.save(id, person_of(call), form, whole(call.one("version")))
+        if button == "submit":
+            return self._submit(call, saved)
+        if button == "count":
+            return self._count(call, saved, block)
+        if button == "browse":
+            folder, _, number = block.partition("|")
+            return page(self._views.browsed(call, saved, folder, call.one("picker_words"), whole(number) or 0))
+        if button in ("add_language", "add_variant", "add_source", "add_filter"):
+            # Shown and not saved: an empty block is dropped when the form is read.
+            more = with_one_more(form, button)
+            return page(self._views.edit(call, saved, more, focus=first_of_new(form, more)))
+        group = {"sources": "audience", "filters": "audience"}.get(block.partition(".")[0], block.partition(".")[0])
+        anchor = f"#{group}" if button == "remove" else "#audience" if button == "choose" else ""
+        return see_other(call, f"/requests/{id}?done=saved{anchor}")
+
+    def _files(self, call: Call) -> Html:
+        """Files to choose from, for the page's script."""
+        if not person_of(call).is_requester:
+            raise Forbidden("Only requesters choose files.")
+        number = whole(call.asked("page")) or 0
+        chosen = tuple(call.query.get("chosen", ()))
+        return page(self._views.files(call, call.asked("folder"), call.asked("q"), number, chosen))
+
+    def _autosave(self, call: Call, id_: str) -> Html:
+        """Save what is being typed, for the page's script: the draft's new version, or why it is not saved."""
+        try:
+            form, version = read_form(call.fields), whole(call.one("version"))
+            saved = self._service.save(id_, person_of(call), form, version, by_itself=True)
+        except (Refused, Malformed) as error:
+            return data({"refused": str(error)})
+        return data({"version": saved.version})
+
+    def _count(self, call: Call, saved: Request, confirmed: str) -> Html:
+        """Have the audience of a draft made and counted, or show first what that costs."""
+        try:
+            if costs := self._audiences.count(saved.id, person_of(call), confirmed):
+                return page(self._views.edit(call, saved, saved.form, costs=costs))
+        except Incomplete as error:
+            return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+        return see_other(call, f"/requests/{saved.id}?done=count#audience")
+
+    def _submit(self, call: Call, saved: Request) -> Html:
+        notifications = self._notifications(call)
+        try:
+            self._service.submit(saved.id, person_of(call), notifications)
+        except Incomplete as error:
+            return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+        done = "unsent" if notifications.unsent or not notifications.sent else "submitted"
+        return see_other(call, f"/requests/{saved.id}?done={done}{_not_mailed(notifications)}")
+
+    def _act(self, call: Call, id: str, action: str) -> Html:  # noqa: A002
+        person, service, decisions = person_of(call), self._service, self._decisions
+        notifications = self._notifications(call)
+        done, shown_id = action, id
+        match action:
+            case "take_back":
+                service.take_back(id, person)
+            case "withdraw":
+                service.withdraw(id, person)
+            case "copy":
+                shown_id = service.copy(id, person).id
+            case "remind":
+                service.remind(id, person, notifications)
+            case "approve":
+                after = decisions.approve(
+                    id,
+                    person,
+                    call.one("content_hash"),
+                    repeats_ticked=call.one("repeats") == "yes",
+                    notifications=notifications,
+                    now_ticked=call.one("now") == "yes",
+                )
+                done = "approved" if after.state is State.APPROVED else "approved_one"
+            case "reject":
+                decisions.reject(id, person, call.one("comment"), notifications)
+            case "finish" | "count":
+                (decisions.finish if action == "finish" else self._audiences.count)(id, person)
+            case "test":
+                self._tests.send(id, person, whole(call.one("sample")))
+            case "pause" | "resume" | "cancel":
+                by_function = service.control(id, person, ControlAction(action))
+                done = action if by_function else f"{action}_by_ledger"
+            case _:
+                raise NoSuchRequest(action)
+        anchor = "#tests" if action == "test" else ""
+        return see_other(call, f"/requests/{shown_id}?done={done}{_not_mailed(notifications)}{anchor}")
+
+    def _preview(self, call: Call) -> Html:
+        """The previews, faults and audience of a form that is being typed, as JSON. Nothing is saved."""
+        person = person_of(call)
+        if not person.is_requester:
+            raise Forbidden("Only requesters can make a request.")
+        # Nothing is counted here: that costs, and a person is typing.
+        form = read_form(call.fields)
+        return data(self._views.preview(call, form, whole(call.one("sample")) or 0, call.asked("request")))
