@@ -4,7 +4,8 @@ From the inside out:
 
 - `timetable`: cron and time zone to occurrences, daylight saving included. Pure.
 - `definition`: `schedules/NAME.json` as types, and every fault of one.
-- `rules`: the states of an occurrence, and what becomes of it by the number of its users. Pure.
+- `rules`: the states of an occurrence, and what becomes of it by the number of its users. `review`: until when an
+  approver decides. Pure.
 - `batch`: the batch file of an occurrence. `batch_files` writes it, once, and vouches for it.
 - `documents`: the file that people edit, the queries it names, and the copy by which occurrences are made.
 - `drops`: files that are written for each day, and whether they are complete.

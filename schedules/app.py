@@ -84,8 +84,9 @@ def _parts() -> _Parts:
     store = ScheduleStore(dynamodb, table, time.time)
     stack = Stack(dynamodb, table, s3, bucket, ask_audiences, time.time)
     occurrences = Occurrences(
-        store, stack, Drops(s3, bucket), time.time, lambda at_ms: was_held(hold_item(dynamodb, table), at_ms)
-    )
+        store, stack, Drops(s3, bucket), time.time, lambda at_ms: was_held(hold_item(dynamodb, table), at_ms),
+        os.environ.get("DEFAULT_QUIET_HOURS", ""),
+    )  # fmt: skip
     documents = Documents(BucketTexts(s3, bucket), needs_approval=needs_approval)
     log = Log(os.environ.get("STACK", ""), time.time, sys.stdout.write)
 

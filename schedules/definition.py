@@ -76,7 +76,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             "it: an approver decides. With fewer than 3 of them it is not judged. null turns it off."
         ),
     ] = 3.0
-    decide_within_s: Annotated[Seconds, Meta(description="After that an occurrence to be reviewed expires.")] = 7200
+    decide_within_s: Annotated[
+        Seconds, Meta(description="After that an occurrence to be reviewed expires, but never in quiet hours.")
+    ] = 7200
 
 
 class Rhythm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

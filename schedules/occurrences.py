@@ -15,6 +15,7 @@ from schedules import batch
 from schedules.definition import Schedule
 from schedules.documents import copy_prefix
 from schedules.drops import Drops, NotReady
+from schedules.review import decide_until_s, hours_in_force
 from schedules.rules import OccurrenceState, judged
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 
@@ -82,6 +83,7 @@ class Occurrences:
     Args:
         now: seconds since the epoch.
         was_held: whether the stack was on hold at a time (milliseconds since the epoch).
+        quiet_hours: the parameter DefaultQuietHours, as `21:00-08:00`; "" for none.
     """
 
     def __init__(
@@ -91,12 +93,14 @@ class Occurrences:
         drops: Drops,
         now: Callable[[], float],
         was_held: Callable[[int], bool] = lambda _at_ms: False,
+        quiet_hours: str = "",
     ) -> None:
         self._store = store
         self._around = around
         self._drops = drops
         self._now = now
         self._was_held = was_held
+        self._quiet_hours = quiet_hours
 
     def step(self, one: OccurrenceItem, schedule: Schedule, clock: ScheduleItem) -> OccurrenceItem:
         """What becomes of an occurrence now: as it is to be written.
@@ -210,12 +214,16 @@ class Occurrences:
         one = replace(one, users=found.users, manifest=found.manifest)
         verdict = judged(found.users, self._counts_before(one), schedule.rhythm.limits)
         if verdict.state is OccurrenceState.NEEDS_REVIEW:
-            until_ms = int(self._now() * 1000) + schedule.rhythm.limits.decide_within_s * 1000
-            one = replace(one, review_until_ms=until_ms)
+            one = replace(one, review_until_ms=self._decide_until_ms(schedule))
             return self._again(one, OccurrenceState.NEEDS_REVIEW, verdict.reason)
         if verdict.state is OccurrenceState.RUN:
             return self._sent(one, schedule)
         return self._over(one, verdict.state, verdict.reason)
+
+    def _decide_until_ms(self, schedule: Schedule) -> int:
+        hours = hours_in_force(schedule.campaign, self._quiet_hours)
+        within_s = schedule.rhythm.limits.decide_within_s
+        return int(decide_until_s(self._now(), within_s, hours, schedule.timetable.zone) * 1000)
 
     def _missing_rows(self, one: OccurrenceItem, schedule: Schedule, found: Prepared) -> str:
         """What is wrong with the number of rows of dated drops, by their manifest; "" for nothing."""

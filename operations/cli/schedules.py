@@ -18,6 +18,7 @@ from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
 from schedules.definition import BrokenSchedule, Schedule, read_schedule
 from schedules.documents import BucketTexts, Documents
+from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 
 schedules = typer.Typer(
@@ -280,17 +281,20 @@ def _documents(cloud: Cloud) -> Documents:
 def _seen(store: ScheduleStore, name: str) -> Seen:
     item = store.read(name) or ScheduleItem(name, ScheduleState.BROKEN, reason="not looked at yet: within a minute")
     last = next(iter(store.history(name, limit=1)), None)
-    next_utc = f"{datetime.fromtimestamp(item.next_at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}" if item.fires else ""
     return Seen(
         name=name,
         state=item.state.value,
         next=item.next if item.fires else "",
-        next_utc=next_utc,
+        next_utc=_utc(item.next_at_ms) if item.fires else "",
         last=last.stamp if last else "",
         last_state=last.state.value if last else "",
         last_users=last.users if last and last.users >= 0 else None,
         reason=item.reason,
     )
+
+
+def _utc(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _plain(one: OccurrenceItem) -> dict[str, Any]:
@@ -302,6 +306,7 @@ def _plain(one: OccurrenceItem) -> dict[str, Any]:
         "run_id": one.run_id or None,
         "reason": one.reason or None,
         "by": one.by or None,
+        "decide_until": _utc(one.review_until_ms) if one.review_until_ms else None,
         "definition": one.hash,
     }
 
@@ -328,5 +333,6 @@ def _print_history(history: list[OccurrenceItem]) -> None:
         table.add_column(column)
     for one in history:
         users = f"{one.users:,}" if one.users >= 0 else ""
-        table.add_row(one.stamp, one.state.value, users, one.run_id, Text(one.reason))
+        until = f"; decide until {_utc(one.review_until_ms)}" if one.state is OccurrenceState.NEEDS_REVIEW else ""
+        table.add_row(one.stamp, one.state.value, users, one.run_id, Text(one.reason + until))
     console().print(table)

@@ -58,7 +58,8 @@ class ScheduleFunction:
 
     def tick(self) -> None:
         """A minute's tick, of a new process."""
-        occurrences = Occurrences(self.store, self.around, Drops(None, ""), self.clock)  # type: ignore[arg-type]
+        drops = Drops(None, "")  # type: ignore[arg-type]
+        occurrences = Occurrences(self.store, self.around, drops, self.clock, quiet_hours="10:30-12:00")
         documents = Documents(self.texts, needs_approval=True)
         Tick(
             self.store, documents, occurrences, self.clock, lambda *_, **__: None, needs_approval=True,
@@ -234,6 +235,9 @@ def test_a_time_outside_of_its_limits_is_decided_on_its_page(site: Site) -> None
     mails = site.world.mailbox.mails
     assert sorted(mail["to"] for mail in mails) == sorted([BOB, CAT, EVE, "eve+a@elsewhere.org"])
     assert all("5,000 users" in mail["text"] and f"/schedules/{NAME}" in mail["text"] for mail in mails)
+    # Two hours from 09:01 would end in the stack's quiet hours.
+    assert all("Decide until: 1 Dec 2026, 12:31 UTC" in mail["text"] for mail in mails)
+    assert "12:31" in site.bob.get(f"/schedules/{NAME}").body
     decision = {"occurrence": "2026-12-01T0900", "decision": "approve"}
     assert site.ann.post(f"/schedules/{NAME}/decide", decision).status == 403
     assert "5,000 users" in site.bob.get(f"/schedules/{NAME}").body

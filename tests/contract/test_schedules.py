@@ -149,12 +149,13 @@ class World:
         self.alarms: list[str] = []
         self.drops = Drops(None, "")  # type: ignore[arg-type]
         self.was_held: Callable[[int], bool] = lambda _at_ms: False
+        self.quiet_hours = ""
 
     def tick(self, store: Any = None, held: str = "") -> dict[str, int]:
         """One tick, as a new process."""
         store = store or self.store
         documents = Documents(self.texts, needs_approval=self.needs_approval)
-        occurrences = Occurrences(store, self.around, self.drops, self.clock, self.was_held)
+        occurrences = Occurrences(store, self.around, self.drops, self.clock, self.was_held, self.quiet_hours)
 
         def log(action: str, *, alarms: bool = False, **about: Any) -> None:
             if alarms:
@@ -425,6 +426,25 @@ class TestOutcomes:
         world.until(at("2026-12-01T11:30"))
         assert world.states() == {"2026-12-01T0900": "expired"}
         assert not world.store.decide(NAME, "2026-12-01T0900", "approve", "ann@example.com")
+
+    @pytest.mark.parametrize("own", [True, False])
+    def test_no_review_ends_in_quiet_hours(self, world: World, own: bool) -> None:
+        """Ten hours from 09:00 would end in the evening's quiet hours: it can be decided on until the next morning."""
+        decoded = json.loads(definition(limits={"max_users": 1000, "decide_within_s": 36_000}))
+        if own:
+            decoded["campaign"]["quiet"] = {"from": "18:00", "to": "08:00"}
+        else:
+            world.quiet_hours = "18:00-08:00"
+        world.texts.put(key_of(NAME), json.dumps(decoded).encode())
+        world.around.users = 5000
+        world.until(at("2026-12-02T08:55"))
+        assert world.states() == {"2026-12-01T0900": "needs_review"}
+        found = world.store.history(NAME)[0]
+        # An hour of the ten was in them.
+        assert datetime.fromtimestamp(found.review_until_ms / 1000, UTC) == at("2026-12-02T09:01")
+        assert world.store.decide(NAME, "2026-12-01T0900", "approve", "ann@example.com")
+        world.until(at("2026-12-02T08:59"))
+        assert world.states()["2026-12-01T0900"] == "run"
 
     def test_change(self, world: World) -> None:
         """A count that is far from those before needs a look, decided on or not."""
