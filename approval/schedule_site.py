@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
+from approval.audience_view import grouped
 from approval.preview import previews
 from approval.request import Forbidden, Refused, State
 from approval.runs import Runs
 from approval.schedules import BrokenText, CalendarTime, NextTime, NotThere, Schedules
 from approval.store import Store
-from approval.views import Views, grouped
+from approval.views import Views
 from approval.web import Call, Html, Route, page, person_of, see_other
 from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
 from notifier.model.mailbox import is_same_person
