@@ -21,7 +21,7 @@ from approval.form_check import FormCheck
 from approval.goals import Goals
 from approval.mail import MailFailure, SendMail, Ses, count_failure
 from approval.notifications import Notifications
-from approval.pages import Pages
+from approval.pages import AppShown, Pages
 from approval.prepared import Audiences
 from approval.queries import Queries
 from approval.request import Request
@@ -95,7 +95,7 @@ class App:
             or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
         )
         self.authenticator = Authenticator(access, secret, settings.requesters, settings.approvers)
-        self._pages = Pages(settings.cap_defaults)
+        self._pages = Pages(settings.cap_defaults, AppShown(settings.app_name, settings.app_icon_url))
         audiences = Audiences(
             table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
         )

@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True):
     stack: str = "notifier"
     schedule_function: str = ""
     cap_defaults: CapDefaults = NO_DEFAULTS
+    app_name: str = ""
+    app_icon_url: str = ""
 
 
 _NAMES = {
@@ -66,6 +68,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     mode = environment.get("MODE", "rehearse")
     if mode not in ("rehearse", "live"):
         faults.append("MODE: rehearse or live")
+    app_icon_url = environment.get("APP_ICON_URL", "").strip()
+    if app_icon_url and not app_icon_url.startswith("https://"):
+        faults.append("APP_ICON_URL: an https address")
     cap_defaults = NO_DEFAULTS
     try:
         cap_defaults = read_defaults(environment)
@@ -85,6 +90,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         stack=environment.get("STACK", "notifier"),
         schedule_function=environment.get("SCHEDULE_FUNCTION", ""),
         cap_defaults=cap_defaults,
+        app_name=environment.get("APP_NAME", "").strip(),
+        app_icon_url=app_icon_url,
     )
 
 

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from msgspec import UNSET
@@ -24,14 +25,27 @@ _FOLDER = Path(__file__).parent
 STATIC = {"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"}
 
 
+class AppShown(msgspec.Struct, frozen=True):
+    """The app that the pushes come from: its name and icon, on the phones and at the top of each page."""
+
+    name: str = ""
+    icon_url: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Its name on a phone."""
+        return self.name or "Your app"
+
+
 class Pages:
     """Renders templates. Everything that is put into HTML is escaped.
 
     Args:
         cap_defaults: the stack's caps: approvers see what is looser.
+        app: the app that the pushes come from, as its users know it.
     """
 
-    def __init__(self, cap_defaults: CapDefaults = NO_DEFAULTS) -> None:
+    def __init__(self, cap_defaults: CapDefaults = NO_DEFAULTS, app: AppShown = AppShown()) -> None:  # noqa: B008
         self._environment = Environment(
             loader=FileSystemLoader(_FOLDER),
             # Mails as text must not be escaped: their templates end with .txt.
@@ -61,6 +75,7 @@ class Pages:
             "in_red": partial(in_red, defaults=cap_defaults),
         }
         self.files = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in STATIC}
+        self._environment.globals["app"] = app
         # A hash of the content in the address: files may be cached for ever, and a new release is loaded at once.
         self._environment.globals["version"] = {
             name: sha256(text.encode()).hexdigest()[:12] for name, text in self.files.items()

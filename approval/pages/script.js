@@ -187,6 +187,18 @@
     if (form.querySelector(".spinner")) timer = setTimeout(show, EVERY_MS);
   }
 
+  // Dark or light: as the system says, until a person says otherwise.
+  const themes = document.querySelector("[data-theme-switch]");
+  if (themes) {
+    themes.hidden = false;
+    themes.addEventListener("click", () => {
+      const root = document.documentElement;
+      const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      root.dataset.theme = isDark ? "light" : "dark";
+      document.cookie = `theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+    });
+  }
+
   // A second click on the same button sends nothing.
   document.addEventListener("submit", (event) => {
     if (event.defaultPrevented) return;
