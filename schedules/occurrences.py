@@ -258,7 +258,11 @@ class Occurrences:
             return self._over(one, OccurrenceState.FAILED, "its prepared audience is not there any more")
         body = batch.batch_file(schedule, one.occurrence, found.audience)
         key = batch.key_of(schedule, one.occurrence)
-        approved_by = one.by or self._store.approved_by(one.name, one.hash) or f"schedule {one.name}"
+        approved_by = self._store.approved_by(one.name, one.hash)
+        # Only for what people have approved whole: a decision on the number of its users alone is not one on a campaign
+        # that lifts caps or quiet hours. Without RequireApproval the worker takes all others without any.
+        if approved_by and one.by:
+            approved_by = one.by
         run_id = self._around.write_batch_file(key, body, sha256(body).hexdigest(), approved_by)
         return self._over(replace(one, run_id=run_id), OccurrenceState.RUN, "")
 

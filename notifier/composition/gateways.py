@@ -82,7 +82,7 @@ def open_gateways(
     hosts = endpoints(settings, lane.span.lanes if lane.span else 1)
     return Gateways(
         Http2Transport(hosts, settings.gateway_ca_file, proxy=settings.gateway_proxy),
-        _carriers(keys, lane.run_id, admitted),
+        carriers(keys, lane.run_id, admitted),
         {"fcm": _fcm_budget(settings, ports, lane, admitted, shares)},
         shares,
     )
@@ -142,7 +142,7 @@ def _ramp_s(settings: Settings, admitted: AdmittedCampaign) -> float:
     return 0.0 if admitted.campaign.test else float(settings.ramp_s)
 
 
-def _carriers(keys: GatewayKeys, run_id: str, admitted: AdmittedCampaign) -> Mapping[str, Carrier]:
+def carriers(keys: GatewayKeys, run_id: str, admitted: AdmittedCampaign) -> Mapping[str, Carrier]:
     """A carrier for each endpoint. One without a secret reports that when it is first needed."""
     wording = Renderer(admitted.campaign).wording
     content = RunContent(run_id, admitted.campaign.id, wording, admitted.rehearse, _ttl_limit(admitted))

@@ -77,6 +77,7 @@ class Around:
         self.asked: dict[str, Mapping[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.approved: dict[str, str] = {}
+        self.approvers: dict[str, str] = {}
         self.ready: set[tuple[str, str]] = set()
 
     def ask(self, preparation: str, request: Mapping[str, Any]) -> None:
@@ -109,6 +110,7 @@ class Around:
     def write_batch_file(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:
         """As S3 does with If-None-Match: the first one stays."""
         self.approved.setdefault(key, sha256_hex)
+        self.approvers.setdefault(key, approved_by)
         self.files.setdefault(key, body)
         return f"run of {key}"
 
@@ -445,6 +447,18 @@ class TestOutcomes:
         assert world.store.decide(NAME, "2026-12-01T0900", "approve", "ann@example.com")
         world.until(at("2026-12-02T08:59"))
         assert world.states()["2026-12-01T0900"] == "run"
+
+    def test_nobody_vouches_for_what_nobody_has_approved(self, world: World) -> None:
+        """Without an approval of its definition the worker decides on each file, also after a review of its count."""
+        world.around.users = 5000
+        world.until(at("2026-12-01T09:10"))
+        world.do("decide", occurrence="2026-12-01T0900", decision="approve")
+        world.until(at("2026-12-01T09:20"))
+        world.do("approve", hash=world.item().hash)
+        world.around.users = 1000
+        world.until(at("2026-12-02T09:10"))
+        assert list(world.states().values()) == ["run", "run"]
+        assert list(world.around.approvers.values()) == ["", "ann"]
 
     def test_change(self, world: World) -> None:
         """A count that is far from those before needs a look, decided on or not."""

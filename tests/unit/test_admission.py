@@ -10,6 +10,7 @@ from notifier.model.caps import NO_DEFAULTS, Cap, CapDefaults, RunCaps
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import Holdout
 from notifier.model.preparation import PreparationState
+from notifier.model.quiet_hours import Quiet
 from notifier.model.run import Lane, Run, UnfinishedClaim, source_of
 from notifier.model.spelling import BrokenRecord
 from tests.twins.hop_factory import users
@@ -327,6 +328,31 @@ def test_looser_caps_need_an_approval(looser: dict[str, Any]) -> None:
             world.open()
     else:
         world.open()
+
+
+@pytest.mark.parametrize(
+    ("quiet", "why"),
+    [
+        (
+            {"from": "21:00", "to": "08:00", "ttl": "keep"},
+            r"campaign\.quiet\.ttl is keep: phones that were off may ring",
+        ),
+        (None, r"campaign\.quiet lifts the stack's quiet hours"),
+    ],
+)
+def test_louder_quiet_hours_need_an_approval(quiet: dict[str, str] | None, why: str) -> None:
+    """Without one the file is refused, and says what of it needs one; with one it is prepared, or begins."""
+    world = World()
+    world.defaults = CapDefaults((), "Europe/London", Quiet("21:00", "08:00"))
+    world.library.campaign = PLAIN | {"quiet": quiet}
+    with pytest.raises(NotAdmitted, match=f"^not_approved: {why}.*Only approvers allow that"):
+        world.open()
+    world.is_decided = True
+    if quiet is None:
+        assert world.open().quiet is None
+    else:
+        with pytest.raises(StillPreparing):
+            world.open()
 
 
 def test_caps_need_the_stacks_time_zone() -> None:
