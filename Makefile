@@ -178,6 +178,11 @@ define add-statistics
 	@cp -R reporting/statistics "$(ARTIFACTS_DIR)/reporting/" && rm -rf "$(ARTIFACTS_DIR)/reporting/statistics/__pycache__"
 endef
 
+# And what the pages show of a goal: the report's own figures, words and pictures.
+define add-outcomes
+	@cp reporting/outcome.py reporting/pictures.py reporting/lift_words.py "$(ARTIFACTS_DIR)/reporting/"
+endef
+
 build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/worker-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/worker-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier")
@@ -185,6 +190,7 @@ build-WorkerFunction build-SweeperFunction build-ControlFunction: .aws-sam/deps/
 build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/approval-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier approval)
 	$(add-statistics)
+	$(add-outcomes)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval" "$(ARTIFACTS_DIR)/reporting")
 
 build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done

@@ -10,21 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from reporting.chi_squared import RatioVerdict
-from reporting.statistics.comparison import Basis, Comparison
-from reporting.statistics.fixed_horizon import Interval
-from reporting.statistics.verdict import Finding, percent, span
+from reporting.lift_words import WHEN, from_to, rates
+from reporting.statistics.comparison import Comparison
+from reporting.statistics.verdict import Finding, percent
 
 _STYLES = {
     Finding.BETTER: "bold green",
     Finding.WORSE: "bold red",
     Finding.OUT_OF_PROPORTION: "bold red",
 }
-WHEN = {
-    Basis.FINAL: "Figures after the last user's window, valid once. To look earlier, as often as you like, there is "
-    "the always-valid test (--look).",
-    Basis.LOOK: "An early look, by the test that is valid at any look. Its intervals are wider than those at the end.",
-}
-"""What the figures are, by when they were taken."""
 
 
 def lift_screen(comparison: Comparison) -> RenderableType:
@@ -70,16 +64,6 @@ def _arms(comparison: Comparison) -> Table:
             f"{lift.p_value:.2g}" if lift and lift.p_value is not None else "",
         )
     return table
-
-
-def from_to(interval: Interval) -> str:
-    """A lift as it stands in a table: `−12 % to +20 %`."""
-    return span(interval).removeprefix("between ").replace(" and ", " to ")
-
-
-def rates(interval: Interval | None) -> str:
-    """A rate from its one end to the other."""
-    return f"{interval.low * 100:.2f} to {interval.high:.2%}" if interval else "–"
 
 
 def plain_comparison(comparison: Comparison) -> dict[str, Any]:

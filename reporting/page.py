@@ -10,8 +10,9 @@ from notifier.model.plurals import counted
 from notifier.model.run import Control
 from notifier.model.summary import Summary
 from reporting import sql, svg
-from reporting.experiment import Outcome, WinnerSeen, section
+from reporting.experiment import section
 from reporting.figures import ArmReport, Report
+from reporting.outcome import Outcome, WinnerSeen
 from reporting.slowness import why_slow
 from reporting.times import duration, moment
 

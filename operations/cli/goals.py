@@ -12,7 +12,7 @@ from notifier.model.run import Ending
 from notifier.model.summary import Summary
 from operations.cli.errors import CommandError, ExitCode
 from operations.cli.requests import faults, workplace
-from reporting.experiment import Outcome, outcome_of
+from reporting.outcome import Outcome, outcome_of
 
 if TYPE_CHECKING:
     from audiences.conversions import Joined

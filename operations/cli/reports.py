@@ -17,8 +17,9 @@ from operations.cli.goals import goal_of
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
 from operations.cli.over_days import schedule_days
 from reporting import sql as sql_text
-from reporting.experiment import Outcome, WinnerSeen, outcome_screen, plain_outcome
+from reporting.experiment import outcome_screen, plain_outcome
 from reporting.figures import Report, make_report, plain_of
+from reporting.outcome import Outcome, WinnerSeen
 from reporting.over_days import days_screen
 from reporting.page import page
 from reporting.rows import count_lines, read_rows

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from operations.cli.cloud import Cloud
 from operations.cli.schedules import ask_function
-from reporting.experiment import WinnerSeen
+from reporting.outcome import WinnerSeen
 from schedules.decision_store import DecisionItem, read_decision
 
 

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from notifier.model.campaign import BrokenCampaign, Campaign, Goal, Message, Variant, read_campaign
-from reporting.experiment import Outcome, curve_picture, interval_picture, outcome_of, plain_outcome, section
+from reporting.experiment import plain_outcome, section
+from reporting.outcome import Outcome, outcome_of
+from reporting.pictures import curve_picture, interval_picture
 
 CAMPAIGN = Campaign(
     "goal",

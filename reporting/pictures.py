@@ -1,0 +1,128 @@
+"""Pictures of what came of a goal, as SVG: intervals side by side, and conversions over time by arm.
+
+Each has a title and a description that says in words what it shows; the figures themselves are in the table beneath.
+Colours are classes of the page that shows it, because its rules forbid styles in the markup.
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+from notifier.model.campaign import CONTROL
+from reporting.chi_squared import RatioVerdict
+from reporting.lift_words import from_to
+from reporting.outcome import Outcome, sentence
+from reporting.statistics.comparison import Comparison, Lift
+from reporting.statistics.verdict import percent
+
+WIDE, SLIM = 1000, 340
+"""Units of width. Text has the same size in both, so that a phone's picture is not the large one made small."""
+_ROW, _FOOT, _LINE, _HEIGHT = 52, 26, 15, 240
+_COLOURS = ("accent", "accepted", "rejected", "failed", "held")
+"""Classes of the page, one for each arm in turn; control has the last."""
+_LETTER = 7
+"""About the width of a letter."""
+
+
+def interval_picture(comparison: Comparison, width: int = WIDE, name: str = "lifts") -> str:
+    """The lifts side by side: a bar from end to end of each interval, and a line at no difference.
+
+    Args:
+        name: begins the ids in it, which must be the only ones of the page.
+    """
+    drawn = [lift for lift in comparison.lifts if lift.relative is not None]
+    if not drawn or comparison.sizes.verdict is RatioVerdict.OUT_OF_PROPORTION:
+        return ""
+    # An interval without an end, or far out, is cut at the edge: what matters is on which side of 0 it lies.
+    ends = [abs(end) for lift in drawn if lift.relative for end in (lift.relative.low, lift.relative.high)]
+    reach = max(0.1, min(1.0, max(ends)))
+    ground = _ROW * len(drawn)
+    middle, scale = width / 2, (width / 2 - 8) / reach
+    parts = [
+        f'<line class="mark" x1="{middle}" x2="{middle}" y1="24" y2="{ground + 4}"/>',
+        f'<text class="soft" x="{middle}" y="{ground + 20}" text-anchor="middle">no difference</text>',
+        f'<text class="soft" x="0" y="{ground + 20}">{percent(-reach)}</text>',
+        f'<text class="soft" x="{width}" y="{ground + 20}" text-anchor="end">{percent(reach)}</text>',
+    ]
+    for n, lift in enumerate(drawn):
+        parts += _interval(lift, n * _ROW, middle, scale, width)
+    about = " ".join(f"{sentence(lift)}." for lift in drawn)
+    return _svg(name, width, ground + _FOOT, "Lift of each variant, from end to end of its interval", about, parts)
+
+
+def _interval(lift: Lift, top: int, middle: float, scale: float, width: int) -> list[str]:
+    """One lift: its name, its interval in words, and its bar beneath both."""
+    assert lift.relative is not None
+    half = width / 2 - 8
+    low, high = (middle + max(-half, min(half, end * scale)) for end in (lift.relative.low, lift.relative.high))
+    kind = {"better": "accepted", "worse": "failed"}.get(lift.verdict.finding.value, "held")
+    words = from_to(lift.relative)
+    # The words are never cut: they are the figures.
+    room = max(4, width // _LETTER - len(words) - 2)
+    bar = f'<rect class="{kind}" x="{low:.1f}" y="{top + 26}" width="{max(high - low, 2):.1f}" height="10" rx="5">'
+    return [
+        f'<text x="0" y="{top + 16}">{escape(_short(lift.variant, room))}</text>',
+        f'<text class="soft" x="{width}" y="{top + 16}" text-anchor="end">{escape(words)}</text>',
+        f"{bar}<title>{escape(sentence(lift))}</title></rect>",
+    ]
+
+
+def curve_picture(outcome: Outcome, width: int = WIDE, name: str = "curve") -> str:
+    """The share of each arm that has converted, by the hours since the user's own push."""
+    if not outcome.curve:
+        return ""
+    arms = [arm.name for arm in outcome.comparison.arms]
+    top, hours = max(point.share for point in outcome.curve), outcome.goal.window_h
+    left, right, ground = 52, width - min(150, width // 4), _HEIGHT - _FOOT
+    wide, tall = (right - left) / hours, (ground - 12) / top
+    parts = _axes(left, right, ground, top, hours)
+    ends: list[tuple[float, str]] = []
+    said: list[str] = []
+    for n, arm in enumerate(arms):
+        points = [(point.hours, point.share) for point in outcome.curve if point.arm == arm]
+        if not points:
+            continue
+        path = f"M{left},{ground}" + "".join(
+            f" L{left + min(at, hours) * wide:.1f},{ground - share * tall:.1f}" for at, share in points
+        )
+        colour = _COLOURS[-1] if arm == CONTROL else _COLOURS[n % (len(_COLOURS) - 1)]
+        parts.append(f'<path class="line {colour}" d="{path}"><title>{escape(arm)}</title></path>')
+        ends.append((ground - points[-1][1] * tall, arm))
+        said.append(f"{arm} {points[-1][1]:.2%} after {points[-1][0]:.0f} hours")
+    parts += _names(ends, right + 8, (width - right) // _LETTER)
+    about = f"{'; '.join(said)}."
+    title = "Share of each arm that has converted, by hours since the push"
+    return _svg(name, width, _HEIGHT, title, about, parts)
+
+
+def _axes(left: float, right: float, ground: float, top: float, hours: int) -> list[str]:
+    parts = []
+    for share in (0.0, 0.5, 1.0):
+        y = ground - (ground - 12) * share
+        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        if share:
+            words = f"{top * share:.2%}"
+            parts.append(f'<text class="soft" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{words}</text>')
+    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+        x, at = left + (right - left) * share, f"{hours * share:g} h"
+        parts.append(f'<text class="soft" x="{x:.1f}" y="{ground + 18}" text-anchor="{anchor}">{at}</text>')
+    return parts
+
+
+def _names(ends: Sequence[tuple[float, str]], x: float, letters: int) -> list[str]:
+    """The arms' names at the ends of their lines; those that end close together one below the other."""
+    parts, below = [], float(-_LINE)
+    for end, arm in sorted(ends):
+        below = max(end + 4, below + _LINE)
+        parts.append(f'<text x="{x}" y="{below:.1f}">{escape(_short(arm, letters))}</text>')
+    return parts
+
+
+def _svg(name: str, width: int, height: float, title: str, about: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height:g}" role="img" aria-labelledby="{name}-title {name}-desc">'
+        f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{escape(about)}</desc>{"".join(parts)}</svg>'
+    )
+
+
+def _short(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: max(1, letters - 1)]}…"
