@@ -28,6 +28,11 @@ from approval.request import Request
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
 from approval.request_site import RequestSite
+from approval.request_status import RequestStatus
+from approval.result_view import ResultView
+from approval.results import Results
+from approval.run_service import RunService
+from approval.run_site import RunSite
 from approval.runs import Runs
 from approval.schedule_site import ScheduleSite
 from approval.schedules import Schedules
@@ -103,7 +108,12 @@ class App:
         steps = StepWriter(store, now, _log)
         self._audiences = RequestAudiences(settings, store, files, audiences, queries, now, _log)
         check = FormCheck(settings, runs, goals, self._audiences, now)
-        self._service = RequestService(settings, store, access, runs, self._audiences, check, steps)
+        self._service = RequestService(settings, store, access, self._audiences, check, steps)
+        results = Results(
+            table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
+        )
+        schedules = Schedules(client("lambda"), settings.schedule_function)
+        run_service = RunService(store, access, runs, results, schedules, steps)
         decisions = Decisions(settings, store, files, runs, self._audiences, steps)
         tests = TestPushes(
             settings.bucket,
@@ -115,7 +125,12 @@ class App:
             lambda: self._service.now_ms,
             _log,
         )
-        views = Views(self._pages, self._service, self._audiences, check, store, files, picker, runs, settings, now)
+        status = RequestStatus(
+            store, files, runs, ResultView(results, goals, store, runs), lambda: self._service.now_ms
+        )
+        views = Views(
+            self._pages, self._service, self._audiences, check, store, status, picker, runs, settings, now
+        )  # fmt: skip
 
         def notifications(call: Call) -> Notifications:
             return self._notifications(call.base_url)
@@ -123,8 +138,9 @@ class App:
         constant_time = constant_time or ConstantTime(time.monotonic, time.sleep)
         sites = (
             SignInSite(views, self.authenticator, store, notifications, self._now_s, _log, constant_time),
+            RunSite(run_service),  # before the steps of any name
             RequestSite(self._service, decisions, self._audiences, tests, views, notifications),
-            ScheduleSite(Schedules(client("lambda"), settings.schedule_function), runs, store, views, now, _log),
+            ScheduleSite(schedules, runs, store, views, now, _log),
             DeviceSite(tests, views),
         )
         routes = [route for site in sites for route in site.routes()]

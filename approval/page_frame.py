@@ -29,6 +29,8 @@ DONE = {
     "pause": "Pause asked for. It takes a few seconds.",
     "resume": "Resume asked for. It takes a few seconds.",
     "cancel": "Cancel asked for. It takes a few seconds.",
+    "conversions": "The conversions are counted as of now. This page follows it.",
+    "decide_winner": "Your decision counts. What follows from it is sent within a minute.",
     "pause_by_ledger": "Paused, though AWS Lambda has no room now. No push begins later than 5 seconds from now.",
     "resume_by_ledger": "Resumed, though AWS Lambda has no room now. It goes on, at the earliest within a minute.",
     "cancel_by_ledger": "Cancelled, though AWS Lambda has no room now. No push begins later than 5 seconds from now.",

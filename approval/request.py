@@ -64,6 +64,8 @@ class Step(enum.StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    WINNER = "winner"
+    """A person has decided the winner of a test."""
     REMINDED = "reminded"
     UNSENT = "unsent"
     """Mails about it could not be sent."""

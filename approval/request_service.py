@@ -1,4 +1,4 @@
-"""The steps of requesters, and the commands of people to a run. Checks each person's role."""
+"""The steps of requesters. Checks each person's role."""
 
 import secrets
 from datetime import UTC, datetime
@@ -15,7 +15,6 @@ from approval.notifications import Notifications
 from approval.people import Person
 from approval.request import Incomplete, PinnedAudience, Refused, Request, State, Step, require
 from approval.request_audiences import RequestAudiences
-from approval.runs import ControlAction, Runs
 from approval.step_writer import StepWriter
 from approval.store import AuditEntry, Store
 from notifier.model.mailbox import is_same_person
@@ -29,14 +28,13 @@ _ELSEWHERE = "This request was changed in another window. Load it again before y
 
 
 class RequestService:
-    """Takes the requesters' steps, and those that requesters and approvers share."""
+    """Takes the requesters' steps."""
 
     def __init__(
         self,
         settings: Settings,
         store: Store,
         access: Access,
-        runs: Runs,
         audiences: RequestAudiences,
         check: FormCheck,
         steps: StepWriter,
@@ -44,7 +42,6 @@ class RequestService:
         self._limits = settings.limits
         self._store = store
         self._access = access
-        self._runs = runs
         self._audiences = audiences
         self._check = check
         self._steps = steps
@@ -156,26 +153,6 @@ class RequestService:
         self._steps.log(Step.REMINDED, request_id=id_, by=person.email)
         notifications.review(request, again=True)
         self._steps.note_unsent(id_, person, notifications)
-
-    # -- the run ------------------------------------------------------------------------------------------------------
-
-    def control(self, id_: str, person: Person, action: ControlAction) -> bool:
-        """Pause, resume or cancel the run of a request. Returns False where Lambda had no room: see `Runs.control`."""
-        request = self._store.request(id_)
-        require(
-            person.is_approver or is_same_person(person.email, request.requester),
-            "Only the requester and approvers can do that.",
-        )
-        if request.written is None:
-            raise Refused("Nothing is being sent yet.")
-        run = self._runs.run(request.written.run_id)
-        if run is None or run.is_over:
-            raise Refused("It is over already." if run else "Sending has not begun yet. Try again in a moment.")
-        by_function = self._runs.control(request.written.run_id, action, person.email, self._steps.now_ms)
-        self._store.note(id_, self._steps.entry(Step(action.value), person))
-        about = {} if by_function else {"by_ledger": True}
-        self._steps.log(Step(action.value), request_id=id_, run_id=request.written.run_id, by=person.email, **about)
-        return by_function
 
     # -- the audit trail ----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from approval.notifications import Notifications
 from approval.request import Forbidden, Incomplete, Refused, Request, State
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
-from approval.runs import ControlAction
 from approval.store import NoSuchRequest
 from approval.test_push import TestPushes
 from approval.views import Views
@@ -149,9 +148,6 @@ class RequestSite:
                 (decisions.finish if action == "finish" else self._audiences.count)(id, person)
             case "test":
                 self._tests.send(id, person, whole(call.one("sample")))
-            case "pause" | "resume" | "cancel":
-                by_function = service.control(id, person, ControlAction(action))
-                done = action if by_function else f"{action}_by_ledger"
             case _:
                 raise NoSuchRequest(action)
         anchor = "#tests" if action == "test" else ""

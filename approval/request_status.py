@@ -8,9 +8,11 @@ import msgspec
 
 from approval.arm_names import shown_names
 from approval.files import Files, RowSeen
+from approval.pace import pace_of
 from approval.prepared import AudienceSeen
 from approval.reasons import reason_in_words
 from approval.request import Request, State
+from approval.result_view import ResultView
 from approval.runs import Runs, RunSeen
 from approval.store import Store, TestPush
 from notifier.model.campaign import CONTROL
@@ -36,10 +38,11 @@ class RequestStatus:
         now_ms: milliseconds since the epoch.
     """
 
-    def __init__(self, store: Store, files: Files, runs: Runs, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Store, files: Files, runs: Runs, results: ResultView, now_ms: Callable[[], int]) -> None:
         self._store = store
         self._files = files
         self._runs = runs
+        self._results = results
         self._now_ms = now_ms
 
     def values(self, request: Request, audience: AudienceSeen) -> dict[str, Any]:
@@ -54,6 +57,8 @@ class RequestStatus:
         tests = [self._test_seen(test, names) for test in self._store.tests(request.id)]
         # No run yet, or one that is not over. A run may take minutes to appear: S3's event comes first.
         is_sending = request.written is not None and not (run and run.is_over)
+        of_result = self._results.values(request, run)
+        result = of_result["result"]
         is_counting = request.state is State.IN_REVIEW and audience.is_counting
         return {
             "run": run,
@@ -61,8 +66,13 @@ class RequestStatus:
             "share": min(1.0, settled / devices) if devices else 0.0,
             "settled": settled,
             "expected": devices,
+            "pace": pace_of(run, devices) if run else None,
             "tests": tests,
-            "live": is_sending or is_counting or any(map(self._is_awaited, tests)),
+            **of_result,
+            "live": is_sending
+            or is_counting
+            or (result is not None and result.counted.is_counting)
+            or any(map(self._is_awaited, tests)),
         }
 
     def _is_awaited(self, seen: TestSeen) -> bool:

@@ -3,7 +3,6 @@
 from approval.audience_view import AudienceView
 from approval.config import Settings
 from approval.device_view import device_view
-from approval.files import Files
 from approval.page_frame import PageFrame
 from approval.people import Person, mail_recipients, named
 from approval.prepared import AudienceSeen, NotKnown
@@ -38,7 +37,7 @@ class RequestView:
         service: RequestService,
         audiences: RequestAudiences,
         store: Store,
-        files: Files,
+        status: RequestStatus,
         runs: Runs,
         audience: AudienceView,
         settings: Settings,
@@ -50,7 +49,7 @@ class RequestView:
         self._runs = runs
         self._audience = audience
         self._settings = settings
-        self._request_status = RequestStatus(store, files, runs, lambda: service.now_ms)
+        self._request_status = status
 
     def review(self, call: Call, request: Request, notice: str) -> str:
         seen = self._audiences.audience_of(request)

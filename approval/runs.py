@@ -46,6 +46,8 @@ class RunSeen(msgspec.Struct, frozen=True):
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
     due_at_ms: int | None = None
+    sending_ms: int = 0
+    """Time spent sending, over all lanes."""
     lanes: int = 1
     slowest_lane: int | None = None
     """Of several lanes, while they send, the one that is furthest behind."""
@@ -203,6 +205,7 @@ def _lane_seen(run_id: str, item: Item) -> RunSeen:
         started_at_ms=_whole(item, "started_at_ms"),
         ended_at_ms=_whole(item, "ended_at_ms"),
         due_at_ms=_whole(item, "due_at"),
+        sending_ms=_whole(item, "sending_ms") or 0,
     )
 
 
@@ -253,6 +256,7 @@ def _as_one(lanes: Sequence[RunSeen], slowest_lane: int | None) -> RunSeen:
         control_by=commanded.control_by,
         control_at_ms=commanded.control_at_ms,
         lanes=len(lanes),
+        sending_ms=sum(lane.sending_ms for lane in lanes),
         slowest_lane=slowest_lane,
         started_at_ms=min(began, default=None),
         ended_at_ms=max(ended, default=None) if is_over else None,

@@ -159,6 +159,12 @@ class Schedules:
             raise Forbidden("Only requesters and approvers may do this.")
         return self._ask({"action": action, "schedule": name, "by": person.email, **about})
 
+    def decide_winner(self, person: Person, run_id: str, arm: str) -> None:
+        """Decide what goes to the remainder of a test. Raises Refused where it is decided, or not to be decided yet."""
+        if not self._function:
+            raise Refused("This stack has no function that sends winners. Ask an engineer.")
+        self._ask({"action": "winner", "run_id": run_id, "arm": arm, "by": person.email})
+
     def _shown(self, event: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return self._ask(event)

@@ -5,6 +5,7 @@
 | `request#ID` | `request` | the request; every write is conditional on its version |
 | `request#ID` | `audit#TIME#NONCE` | one step, written in the same transaction as what it changed |
 | `request#ID` | `test#N` | one test push |
+| `request#ID` | `conversions` | the latest count of its conversions that was asked for |
 | `list` | `TIME#ID` | what the list shows of a request, written in the same transaction |
 | `person#EMAIL` | `device#ID` | a test device |
 | `question#SCHEDULE` | hash or time | that approvers were mailed what they are to decide on |
@@ -103,6 +104,14 @@ class TestPush(msgspec.Struct, frozen=True, omit_defaults=True):
     run_id: str
     devices: tuple[str, ...]
     sample: str = ""
+
+
+class CountAsked(msgspec.Struct, frozen=True):
+    """That a person has had the conversions of a request's run counted. `count` is the count's id."""
+
+    count: str
+    by: str
+    at_ms: int
 
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -242,6 +251,18 @@ class Store(Table):
         """The test pushes of a request, newest first."""
         items = self._items(f"request#{id_}", "test#", newest_first=True, limit=_MAX_TESTS)
         return [msgspec.json.decode(item["data"]["S"], type=TestPush) for item in items]
+
+    # -- conversions --------------------------------------------------------------------------------------------------
+
+    def keep_count(self, id_: str, asked: CountAsked) -> None:
+        """Store that the conversions of a request's run are counted: the latest count takes the place of others."""
+        item = _item(f"request#{id_}", "conversions", asked, expires_at=asked.at_ms // 1000 + KEEP_S)
+        self._client.put_item(TableName=self._table, Item=item)
+
+    def count_asked(self, id_: str) -> CountAsked | None:
+        """The latest count that was asked for; None where there was none."""
+        item = self._get(f"request#{id_}", "conversions")
+        return msgspec.json.decode(item["data"]["S"], type=CountAsked) if item is not None else None
 
     # -- test devices -------------------------------------------------------------------------------------------------
 

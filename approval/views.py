@@ -9,7 +9,6 @@ from approval.config import Settings
 from approval.device_view import device_view
 from approval.edit_view import EditView
 from approval.file_picker import FilePicker
-from approval.files import Files
 from approval.form import Faults
 from approval.form_check import FormCheck
 from approval.list_view import ListView
@@ -18,6 +17,7 @@ from approval.pages import Pages
 from approval.request import State
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
+from approval.request_status import RequestStatus
 from approval.request_view import RequestView
 from approval.runs import Runs
 from approval.sign_in import LIMIT_WINDOW_S
@@ -40,7 +40,7 @@ class Views:
         audiences: RequestAudiences,
         check: FormCheck,
         store: Store,
-        files: Files,
+        status: RequestStatus,
         picker: FilePicker,
         runs: Runs,
         settings: Settings,
@@ -51,7 +51,7 @@ class Views:
         frame = PageFrame(pages, runs, settings)
         audience = AudienceView(audiences, now)
         editing = EditView(frame, audiences, check, picker, audience, settings)
-        reading = RequestView(frame, service, audiences, store, files, runs, audience, settings)
+        reading = RequestView(frame, service, audiences, store, status, runs, audience, settings)
         self.page = frame.page
         self.requests = ListView(frame, store, runs, lambda: service.now_ms).requests
         self.edit, self.browsed, self.files, self.preview = (

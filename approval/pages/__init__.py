@@ -19,10 +19,15 @@ from approval.request import in_words as state_in_words
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import CONTROL, DEFAULT_ARM
 from notifier.model.caps import NO_DEFAULTS, CapDefaults, in_red
+from notifier.model.mailbox import is_same_person
 from notifier.model.stored_query import Parameter
 
 _FOLDER = Path(__file__).parent
-STATIC = {"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"}
+STATIC = {
+    "style.css": "text/css; charset=utf-8",
+    "script.js": "text/javascript; charset=utf-8",
+    "campaign.css": "text/css; charset=utf-8",
+}
 
 
 class AppShown(msgspec.Struct, frozen=True):
@@ -74,6 +79,7 @@ class Pages:
             "default_words": default_words,
             "in_red": partial(in_red, defaults=cap_defaults),
         }
+        self._environment.globals["is_same_person"] = is_same_person
         self.files = {name: (_FOLDER / name).read_text(encoding="utf-8") for name in STATIC}
         self._environment.globals["app"] = app
         # A hash of the content in the address: files may be cached for ever, and a new release is loaded at once.
@@ -148,6 +154,7 @@ _STEPS = {
     Step.PAUSE: "pause asked for",
     Step.RESUME: "resume asked for",
     Step.CANCEL: "cancel asked for",
+    Step.WINNER: "winner decided",
     Step.REMINDED: "approvers reminded",
     Step.UNSENT: "mails not sent",
 }
