@@ -51,7 +51,8 @@ def posts(id_: str) -> dict[str, dict[str, str]]:
         **{f"/requests/{id_}/{step}": {} for step in ("take_back", "withdraw", "copy", "remind", "finish", "test")},
         f"/requests/{id_}/approve": {"content_hash": "0" * 64},
         f"/requests/{id_}/reject": {"comment": "no"},
-        **{f"/requests/{id_}/{step}": {} for step in ("pause", "resume", "cancel")},
+        **{f"/requests/{id_}/{step}": {} for step in ("pause", "resume", "cancel", "conversions")},
+        f"/requests/{id_}/decide_winner": {"arm": "control"},
         "/preview": dict(FORM),
         "/devices": {"platform": "ios", "environment": "production", "gateway": "", "token": "t" * 64},
         "/devices/d1/remove": {},
@@ -133,6 +134,8 @@ def test_no_action_with_the_other_role(world: World) -> None:
         (f"/requests/{id_}/take_back", {}),
         (f"/requests/{id_}/withdraw", {}),
         (f"/requests/{id_}/pause", {}),
+        (f"/requests/{id_}/conversions", {}),
+        (f"/requests/{id_}/decide_winner", {"arm": "control"}),
         (f"/requests/{id_}/finish", {}),
         (draft, {**FORM, "version": "0"}),
     ):
