@@ -77,7 +77,7 @@ class Sent:
         values: dict[str, Any] = {
             "account": msgspec.json.encode(account).decode(), "started_at_ms": began, "sending_ms": 10_000, **more,
         }  # fmt: skip
-        ended = {"ending": ending, "ended_at_ms": began + 60_000} if state == "done" else {}
+        ended: dict[str, Any] = {"ending": ending, "ended_at_ms": began + 60_000} if state == "done" else {}
         self.world.lane(self.run_id, state=state, **values, **ended)
 
     def count(self, joined: Mapping[str, Any] | None = None, reason: str = "") -> None:
