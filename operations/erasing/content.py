@@ -10,6 +10,7 @@ import io
 import re
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -21,6 +22,8 @@ from notifier.sending.batch import BATCH_SIZE
 from operations.erasing.whom import Whom
 from reporting.proof.erased import erased_id
 
+CAPS = "caps"
+"""The folder of what runs count for caps."""
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
 _SEVERAL = re.compile(rb"\}\s*\{")
@@ -53,7 +56,9 @@ def _packed(text: bytes, like: bytes) -> bytes:
 
 
 def result(folder: str, body: bytes, whom: Whom) -> Rewritten:
-    """One object of a run's results: gzipped lines, each of one user."""
+    """One object of a run's results: gzipped lines, each of one user; or what the run counts for caps."""
+    if folder == CAPS:
+        return counted(body, whom)
     lines = unpacked(body).splitlines() if body else []
     kept: list[bytes] = []
     erased = 0
@@ -77,6 +82,24 @@ def _without_user(folder: str, value: dict[str, Any], number: int) -> dict[str, 
         # Token and texts go; what an audit counts stays.
         return {"record": value["record"], "number": value["number"], "arm": value["arm"], "user_id": name}
     return value | {"user_id": name} | {name: None for name in _PUSH_IDS if name in value}
+
+
+def counted(body: bytes, whom: Whom) -> Rewritten:
+    """A Parquet file by which caps are counted, one column of hashes: without those of the erased."""
+    # Without a known id there is nothing to look for.
+    if not whom.counted:
+        return Rewritten(body, 0, 0)
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
+        old, new = Path(folder, "old.parquet"), Path(folder, "new.parquet")
+        old.write_bytes(body)
+        con.execute("CREATE TABLE erased (user UBIGINT)")
+        con.executemany("INSERT INTO erased VALUES (?)", [[user] for user in whom.counted])
+        con.execute("CREATE TABLE counted AS FROM read_parquet(?)", [str(old)])
+        [found] = con.execute("SELECT count(*), count(*) FILTER (user IN (FROM erased)) FROM counted").fetchall()
+        if not found[1]:
+            return Rewritten(body, 0, found[0])
+        con.sql("SELECT user FROM counted WHERE user NOT IN (FROM erased) ORDER BY user").write_parquet(str(new))
+        return Rewritten(new.read_bytes(), found[1], found[0])
 
 
 # -- audiences --------------------------------------------------------------------------------------------------------

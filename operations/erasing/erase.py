@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from operations.erasing.content import Unreadable, document, has_user, listed, result
+from operations.erasing.content import CAPS, Unreadable, document, has_user, listed, result
+from operations.erasing.counted import CountedEraser, has_hashes
 from operations.erasing.one_run import Doomed, RunEraser, Version
 from operations.erasing.places import MADE_HERE, PREFIXES, Way
 from operations.erasing.runs import Runs, read_runs
@@ -83,6 +84,8 @@ def erase(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
         for version in some:
             files.erase(version)
         on_progress("files", n, len(versions))
+    counted = CountedEraser(stack.s3, stack.bucket, whom, runs, doomed)
+    counted.erase(eraser, versions, by, int(now.timestamp() * 1000))
     files.delete_manifests(versions)
     for key, id_ in doomed.versions:
         stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=id_)
@@ -125,7 +128,9 @@ class _Files:
     def erase(self, version: Version) -> None:
         """Replace a version that is the newest and read by its name; delete any other that has an erased user."""
         key, way = version.key, _way_of(self._stack, version.key)
-        if way in (Way.RESULT, Way.HASH, Way.NOBODY) or not version.size or _waits(self._stack, self._runs, key):
+        if way in (Way.RESULT, Way.NOBODY) or has_hashes(key) or not version.size:
+            return
+        if _waits(self._stack, self._runs, key):
             return
         if _is_manifest(key) and not version.latest:
             self._doomed.versions[key, version.id] = None
@@ -220,7 +225,7 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
     versions = [one for some in read_versions(stack).values() for one in some]
     for n, version in enumerate(versions, 1):
         way = _way_of(stack, version.key)
-        answer = _get(stack, version) if way not in (Way.HASH, Way.NOBODY) and version.size else None
+        answer = _get(stack, version) if way is not Way.NOBODY and version.size else None
         if answer is not None and _has(way, version.key, answer["Body"].read(), whom):
             run_id = _waits(stack, runs, version.key)
             found = left if run_id is None else waiting
@@ -231,8 +236,8 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
 
 def _has(way: Way, key: str, body: bytes, whom: Whom) -> bool:
     try:
-        if way is Way.RESULT:
-            return result(key.partition("/")[0], body, whom).erased > 0
+        if way is Way.RESULT or has_hashes(key):
+            return result(CAPS if has_hashes(key) else key.partition("/")[0], body, whom).erased > 0
         return (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, whom).erased > 0
     except Unreadable:
         return has_user(body, whom)

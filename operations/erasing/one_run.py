@@ -1,6 +1,6 @@
 """Erases users from the objects of one run that is over, and writes its tombstone, so that its proof still holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
@@ -16,6 +16,7 @@ from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, moved_man
 from reporting.proof.evidence import read_object
 
 READERS = 8
+_CHANGED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 _FROM = "erased-from"
 """Metadata of a replacement: the version that it replaces. After a crash it proves that an erasure wrote it."""
 
@@ -77,6 +78,19 @@ class RunEraser:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=msgspec.json.encode(tombstone))
         return users
 
+    def erase_counted(self, run_id: str, counted: Iterable[Sequence[Version]], by: str, now_ms: int) -> None:
+        """Replace what a run counts for caps. After all runs: only the plain ids that were met give the hashes.
+
+        Args:
+            counted: the versions of each of its objects, newest first.
+        """
+        self._replaced = [found for versions in counted for found in self._result(versions)]
+        if self._replaced:
+            # Users are 0: the run's own tombstone has them.
+            tombstone = Tombstone(run_id, now_ms, by, 0, tuple(self._replaced))
+            key = f"{PREFIX}run_id={run_id}/{now_ms}-caps.json"
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=msgspec.json.encode(tombstone))
+
     def _file(self, sent: Sent, part: PinnedObject, at: Position | None, done: set[tuple[str, str | None]]) -> None:
         now, _ = sent.erasures.now(part)
         if now.bucket != self._bucket:
@@ -111,7 +125,13 @@ class RunEraser:
             if not new.erased:
                 continue
             if version.latest:
-                found.append(self._put(version.key, version.pin, answer, body, new, version.key))
+                try:
+                    found.append(self._put(version.key, version.pin, answer, body, new, version.key))
+                except self._client.exceptions.ClientError as error:
+                    if error.response["Error"]["Code"] not in _CHANGED:
+                        raise
+                    # A run that has ended early counts again for caps.
+                    self._doomed.left[version.key] = "it was written in this moment: erase again"
                 continue
             # Deleted, whoever wrote it over. Only what an erasure wrote that then crashed gets into the tombstone.
             self._doomed.versions[version.key, version.id] = None
@@ -146,7 +166,10 @@ class RunEraser:
             raise
 
     def _put(self, key: str, version: str | None, answer: Any, body: bytes, new: Rewritten, new_key: str) -> Replaced:
+        # In its own place only if it is still what was read.
+        condition = {"IfMatch": answer["ETag"]} if new_key == key else {}
         put = self._client.put_object(
+            **condition,
             Bucket=self._bucket,
             Key=new_key,
             Body=new.body,

@@ -9,7 +9,7 @@ class Way(StrEnum):
     RESULT = "a line of an erased user loses id, token and push ids"
     FILE = "what a run pinned is replaced under audiences/_erased/; other files lose the user's records"
     DOCUMENT = "samples of erased users are left out"
-    HASH = "has 8 bytes of a hash of each id, for 32 days"
+    HASH = "8 bytes of a hash of each id, for 32 days: those of erased users are left out"
     NOBODY = "has no id of anybody"
 
 

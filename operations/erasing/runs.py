@@ -14,6 +14,7 @@ from reporting.proof.evidence import Admitted, find_source, read_erasures, read_
 from reporting.proof.finding import CannotProve, NotProved
 
 _RUN_KEY = re.compile(r"[a-z-]+/run_id=([0-9a-f]{20})/")
+_CAPS_KEY = re.compile(r"caps/group=[^/]+/day=[^/]+/run_id=([0-9a-z-]+)\.parquet\Z")
 _LEDGER_KEY = re.compile(r"run#([0-9a-f]{20})\Z")
 
 
@@ -53,6 +54,9 @@ class Open:
 
     def waits_for(self, key: str) -> str | None:
         """The run that an object is left to; None if it may be replaced."""
+        if run_id := run_counted(key):
+            # It counts again when it ends early.
+            return run_id if run_id in self.run_ids else None
         if found := _RUN_KEY.search(key.removeprefix("audiences/")):
             return found[1] if found[1] in self.run_ids else None
         if key.startswith(("batches/", "audiences/", "standing/")):
@@ -60,6 +64,12 @@ class Open:
                 return min(self._everything)
             return self._keys.get(key) or next((id_ for one, id_ in self._folders.items() if key.startswith(one)), None)
         return None
+
+
+def run_counted(key: str) -> str:
+    """The run whose users an object counts for caps; "" for any other object."""
+    found = _CAPS_KEY.match(key)
+    return found[1] if found else ""
 
 
 class Runs(msgspec.Struct, frozen=True):

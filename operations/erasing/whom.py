@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
+from audiences.cut_rules import hash_of_user
 from notifier.model.keyed_id import HASH, KEY, key_in, keyed
 
 FOLDER = "_erased/"
@@ -17,13 +18,19 @@ _entries = msgspec.json.Decoder(list[str])
 
 
 class Whom:
-    """Says of a user id whether it is erased, and remembers which of them it was asked for."""
+    """Says of a user id whether it is erased, and remembers which of them it was asked for.
 
-    def __init__(self, key: bytes, hashes: Iterable[str]) -> None:
+    Args:
+        user_ids: those that are known: the ids of the users of earlier erasures are known nowhere.
+    """
+
+    def __init__(self, key: bytes, hashes: Iterable[str], user_ids: Iterable[str] = ()) -> None:
         self._key = key
         self._hashes = frozenset(hashes)
         self.seen: set[str] = set()
         """Hashes of the erased users that were met since it was emptied."""
+        self.counted = {hash_of_user(user_id) for user_id in user_ids if _is_text(user_id)}
+        """By these hashes caps count the users whose ids are known: those that were given, and those that were met."""
 
     def __contains__(self, user_id: object) -> bool:
         if type(user_id) is not str:
@@ -32,6 +39,7 @@ class Whom:
         if found not in self._hashes:
             return False
         self.seen.add(found)
+        self.counted.add(hash_of_user(user_id))
         return True
 
     def __len__(self) -> int:
@@ -59,14 +67,19 @@ def suppress(client: Any, bucket: str, prefix: str, user_ids: Iterable[str], now
 
     The list is written before anything is erased: a run that begins meanwhile leaves them out.
     """
-    key = key_of(client, bucket, prefix)
+    key, user_ids = key_of(client, bucket, prefix), tuple(user_ids)
     hashes = sorted({keyed(key, user_id) for user_id in user_ids})
     if hashes:
         name = f"{prefix}{FOLDER}{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.json"
         client.put_object(
             Bucket=bucket, Key=name, Body=msgspec.json.encode(hashes), ContentType="application/json", IfNoneMatch="*"
         )
-    return Whom(key, (*hashes, *_hashes(client, bucket, prefix)))
+    return Whom(key, (*hashes, *_hashes(client, bucket, prefix)), user_ids)
+
+
+def _is_text(user_id: str) -> bool:
+    # An id with a lone surrogate is in no audience, and no cap counts it.
+    return not any("\ud800" <= letter <= "\udfff" for letter in user_id)
 
 
 def _hashes(client: Any, bucket: str, prefix: str) -> Iterable[str]:

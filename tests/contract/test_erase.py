@@ -5,18 +5,23 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 
+from audiences.caps import CapObjects
+from audiences.cut_rules import hash_of_user
+from audiences.database import Limits
 from notifier.model.run import Ending, Run, source_of
 from notifier.stores.ledger import DynamoLedger
 from operations.erasing.erase import Erased, Stack, erase
 from operations.erasing.places import PREFIXES, TABLES
 from operations.erasing.whom import suppress
 from reporting.proof.audit import audit
-from reporting.proof.erased import PREFIX
+from reporting.proof.erased import PREFIX, Tombstone
 from sandbox import intrinsics
 from tests.contract.moto_stores import client_of, make_table, moto_server, new_name
 from tests.contract.test_audit import CAMPAIGN, PEOPLE
@@ -143,6 +148,95 @@ def test_files_that_no_run_pinned(stack: Stack) -> None:
     assert not left(stack, {"rows"})
     assert len(left(stack, {"b"})) == 4
     assert not stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix="audiences/queried/").get("Contents")
+
+
+def caps_key(run_id: str, group: str = "marketing") -> str:
+    """Where a run counts."""
+    return f"caps/group={group}/day=2026-11-28/run_id={run_id}.parquet"
+
+
+def count(stack: Stack, key: str, tmp_path: Path, *user_ids: str) -> None:
+    """Users who are counted for caps, as the audience function writes them."""
+    path = tmp_path / "counted.parquet"
+    objects = CapObjects(stack.s3, stack.bucket, Limits(tmp_path, 400, 1, 1000))
+    objects.write((hash_of_user(user_id) for user_id in user_ids), path)
+    objects.put(key, path)
+
+
+def counted(stack: Stack, key: str, tmp_path: Path) -> set[int]:
+    """Of the object as it is now, read as docs/caps.md says."""
+    path = tmp_path / "read.parquet"
+    path.write_bytes(stack.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read())
+    rows = duckdb.read_parquet(str(path))
+    assert list(zip(rows.columns, map(str, rows.types), strict=True)) == [("user", "UBIGINT")]
+    return {user for (user,) in rows.fetchall()}
+
+
+def hashes_left(stack: Stack, tmp_path: Path, *user_ids: str) -> list[str]:
+    """The Parquet objects, in any version, that count one of them."""
+    found = []
+    for one in stack.s3.list_object_versions(Bucket=stack.bucket).get("Versions", ()):
+        if one["Key"].endswith(".parquet"):
+            body = stack.s3.get_object(Bucket=stack.bucket, Key=one["Key"], VersionId=one["VersionId"])["Body"].read()
+            (tmp_path / "any.parquet").write_bytes(body)
+            users = {user for (user,) in duckdb.read_parquet(str(tmp_path / "any.parquet")).fetchall()}
+            if users & {hash_of_user(user_id) for user_id in user_ids}:
+                found.append(one["Key"])
+    return found
+
+
+def test_what_caps_are_counted_by(stack: Stack, tmp_path: Path) -> None:
+    """Erased users are in no version of what any run counts, others are; a tombstone has it, and the run is proved."""
+    run = made(stack)
+    keys = [caps_key(run.run_id), caps_key(run.run_id, "news"), caps_key("f" * 20)]
+    for key in (*keys, keys[0], f"audiences/cut/run_id={run.run_id}/1/caps/day=2026-11-28.parquet"):
+        count(stack, key, tmp_path, "rows", "user-1-000000003", "user-1-000000007")
+    found = erased(stack, "rows", "user-1-000000003", "lone \ud800")
+    assert found.is_done, found
+    assert not hashes_left(stack, tmp_path, "rows", "user-1-000000003")
+    assert [counted(stack, key, tmp_path) for key in keys] == [{hash_of_user("user-1-000000007")}] * 3
+    tombstones = stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix=f"{PREFIX}run_id={run.run_id}/")["Contents"]
+    [name] = [one["Key"] for one in tombstones if one["Key"].endswith("-caps.json")]
+    body = stack.s3.get_object(Bucket=stack.bucket, Key=name)["Body"].read()
+    tombstone = msgspec.json.decode(body, type=Tombstone)
+    assert sorted((one.key, one.records) for one in tombstone.objects) == sorted((key, 2) for key in keys[:2])
+    assert audit(stack.s3, stack.bucket, run.run_id).in_words == "proved, 2 erased"
+    before = counted(stack, keys[0], tmp_path)
+    assert erased(stack).is_done
+    assert counted(stack, keys[0], tmp_path) == before
+
+
+def test_an_open_run_counts_on(stack: Stack, tmp_path: Path) -> None:
+    """Until it is over what it counts waits; then its own rows give the ids again, and the next pass needs none."""
+    run = made(stack)
+    DynamoLedger(stack.dynamodb, stack.table, time.time).open_run(Run(run.run_id, run.source, 1))
+    key = f"summaries/run_id={run.run_id}/summary.json"
+    summary = stack.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
+    stack.s3.delete_object(Bucket=stack.bucket, Key=key)
+    count(stack, caps_key(run.run_id), tmp_path, "rows", "user-1-000000007")
+    assert caps_key(run.run_id) in erased(stack, "rows").waiting
+    assert hash_of_user("rows") in counted(stack, caps_key(run.run_id), tmp_path)
+    put(stack, key, summary)
+    assert erased(stack).is_done
+    assert counted(stack, caps_key(run.run_id), tmp_path) == {hash_of_user("user-1-000000007")}
+
+
+def test_what_was_counted_in_this_moment_stays(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that has ended early counts again while its object is rewritten: that one is kept, and named."""
+    key, real = caps_key("f" * 20), stack.s3.put_object
+    count(stack, key, tmp_path, "rows", "b", "c")
+
+    def meanwhile(**given: Any) -> Any:
+        if given["Key"] == key:
+            monkeypatch.undo()
+            count(stack, key, tmp_path, "rows", "b")
+        return real(**given)
+
+    monkeypatch.setattr(stack.s3, "put_object", meanwhile)
+    assert list(erased(stack, "rows").left) == [key]
+    assert counted(stack, key, tmp_path) == {hash_of_user("rows"), hash_of_user("b")}
+    assert erased(stack, "rows").is_done
+    assert counted(stack, key, tmp_path) == {hash_of_user("b")}
 
 
 def test_nothing_is_put_under_batches(stack: Stack) -> None:
