@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from notifier.content.render import Renderer
 from notifier.lifecycle.admission import AdmittedCampaign
-from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.campaign import Campaign
 from notifier.model.cursor import Cursor
@@ -29,6 +28,7 @@ from notifier.sending.lane_shares import LaneShares
 from notifier.sending.rate_limit import RateLimit, SharedBudget
 from notifier.sending.results import Results
 from notifier.sending.send_times import SendTimes
+from notifier.sending.settled_batch import SettledBatch
 from notifier.sending.trouble_log import TroubleLog
 
 
@@ -133,7 +133,7 @@ def _source_opener(ports: Ports, users: Users, lane: Lane, admitted: AdmittedCam
     has_quiet = admitted.quiet is not None
     builder = BatchBuilder(lane.run_id, campaign.id, arms, renderer, *left_out, has_quiet_hours=has_quiet)
 
-    def open_audience(checkpoint: Checkpoint, settled: Mapping[int, Account]) -> AudienceBatches:
+    def open_audience(checkpoint: Checkpoint, settled: Mapping[int, SettledBatch]) -> AudienceBatches:
         # Late: only after the settled batches are listed, so that a rest or a cancel costs no request for the audience.
         stream = users.open(checkpoint.cursor)
         return AudienceBatches(stream, builder, settled, checkpoint.suspects, ports.batch_size)

@@ -208,6 +208,8 @@ class Lane(msgspec.Struct, frozen=True):
         crashed: this claim took the lane over from a worker that never handed it over.
         span: what the lane sends; None for the only lane of a run, which sends everything.
         speed: how fast it sends, for people who look; None in a lane of a release that did not write it.
+        uncounted: of batches whose account has repeats that other claims added: how many devices of theirs, by number,
+            `possibly_repeated` does not count yet. Only as long as devices of them are deferred.
         held: why the whole stack is held, as read with the last write; empty where it is not. Not stored in the lane.
     """
 
@@ -243,6 +245,7 @@ class Lane(msgspec.Struct, frozen=True):
     span: Span | None = None
     held: str = ""
     speed: Speed | None = None
+    uncounted: dict[int, int] = {}
 
     @property
     def start(self) -> Cursor:

@@ -12,6 +12,7 @@ from notifier.model.outcome import DeadToken, Excluded, Invalid, Outcome, Row
 from notifier.model.recipient import Device, Environment, Gateway, Platform
 from notifier.model.run import batch_name
 from notifier.model.user_rows import BATCH_SIZE as BATCH_SIZE  # noqa: PLC0414 - most of its readers know it from here
+from notifier.sending.settled_batch import SettledBatch
 
 NO_TEXTS = RenderedTexts(("", ""))
 """What the control group gets."""
@@ -106,12 +107,13 @@ class Batch:
         "number",
         "open",
         "passed_over",
+        "passed_repeated",
         "pushes",
         "repeated",
         "round",
         "rows",
         "run_id",
-        "settled_by_another",
+        "settled",
         "settling",
         "suspected",
         "waiting",
@@ -130,8 +132,10 @@ class Batch:
         """How many devices it was formed with."""
         self.passed_over: list[int] = []
         """Indexes of devices whose users are suppressed now. An earlier claim may have asked for them."""
+        self.passed_repeated = 0
+        """How many of those `possibly_repeated` counts all the same."""
         self.repeated = 0
-        """How many of them an earlier round counted in `possibly_repeated`."""
+        """How many of its devices an earlier round counted in `possibly_repeated`."""
         self.asked_bits = 0
         """For which of them this claim has asked: bit n is the n-th."""
         self.first_requests = 0
@@ -141,8 +145,8 @@ class Batch:
         self.open = 0
         """Devices with neither outcome nor deferral."""
         self.settling = False
-        self.settled_by_another = False
-        """Another claim settled it: only its account is used."""
+        self.settled: SettledBatch | None = None
+        """What another claim settled it as: then only that is used, and nothing of it is sent."""
         self.rows: list[Row] = []
         self.invalid: list[Invalid] = []
         self.excluded: list[Excluded] = []
@@ -156,6 +160,11 @@ class Batch:
     def name(self) -> str:
         """`batch=00000123`, in a deferred round `batch=00000123.r1`."""
         return batch_name(self.number, self.round)
+
+    @property
+    def settled_by_another(self) -> bool:
+        """Whether another claim settled it before this one could send anything of it."""
+        return self.settled is not None
 
     @property
     def is_complete(self) -> bool:

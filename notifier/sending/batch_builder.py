@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 from itertools import islice
 
 from notifier.content.render import Renderer
-from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED, Account
+from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED
 from notifier.model.arms import Arms
 from notifier.model.campaign import CONTROL
 from notifier.model.cursor import Cursor
@@ -15,6 +15,7 @@ from notifier.model.remainder import OtherPart
 from notifier.model.spelling import BrokenRecord
 from notifier.model.user_rows import UserRows
 from notifier.sending.batch import NO_TEXTS, Batch, Push, endpoint_of
+from notifier.sending.settled_batch import SettledBatch
 
 _NOBODY: Container[str] = frozenset()
 MAX_ID_BITS = 64
@@ -91,11 +92,10 @@ class BatchBuilder:
                         push.timezone = recipient.timezone
         return batch
 
-    def settled(self, number: int, account: Account, at_end: Cursor) -> Batch:
+    def settled(self, found: SettledBatch, at_end: Cursor) -> Batch:
         """A batch that another claim settled: it has its account, and nothing to send."""
-        batch = Batch(self._run_id, self._campaign_id, number, 0, at_end)
-        batch.account = account
-        batch.settled_by_another = True
+        batch = Batch(self._run_id, self._campaign_id, found.number, 0, at_end)
+        batch.settled, batch.account = found, found.account
         return batch
 
     def _why_left_out(self, user_id: str) -> str | None:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Protocol
 
-from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.run import UnfinishedClaim
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.batch_builder import BatchBuilder
 from notifier.sending.checkpoint import Checkpoint
-from notifier.sending.repeats import mark_suspected, settled_account
-from notifier.sending.results import Results, SettledBatch
+from notifier.sending.repeats import mark_suspected, with_later_repeats
+from notifier.sending.results import Results
+from notifier.sending.settled_batch import SettledBatch
 
 
 class BrokenInput(Exception):
@@ -64,7 +64,7 @@ class AudienceBatches:
     """Batches of 500 records. A batch is formed whole, so that it can always be settled.
 
     Args:
-        settled: accounts of batches beyond the cursor that are settled already: their records are read, not sent.
+        settled: batches beyond the cursor that are settled already: their records are read, not sent.
         suspects: earlier claims that ended unfinished.
         size: records in a batch; anything but 500 is for simulations.
     """
@@ -73,7 +73,7 @@ class AudienceBatches:
         self,
         stream: Stream,
         builder: BatchBuilder,
-        settled: Mapping[int, Account],
+        settled: Mapping[int, SettledBatch],
         suspects: Sequence[UnfinishedClaim],
         size: int = BATCH_SIZE,
     ) -> None:
@@ -104,7 +104,7 @@ class AudienceBatches:
         self._records, self._start = [], end
         number = start.record // self._size
         if number in self._settled:
-            return self._builder.settled(number, self._settled[number], end)
+            return self._builder.settled(self._settled[number], end)
         batch = self._builder.form(number, start.record, records, end)
         mark_suspected(batch, self._suspects)
         return batch
@@ -118,10 +118,10 @@ class EndedAudience:
     """The batch source of a lane whose audience is read: there is none left.
 
     Args:
-        settled: accounts that a release before this, which asked for deferred batches in order, left to be counted.
+        settled: batches that a release before this, which asked for deferred batches in order, left to be counted.
     """
 
-    def __init__(self, settled: Mapping[int, Account]) -> None:
+    def __init__(self, settled: Mapping[int, SettledBatch]) -> None:
         self.settled = settled
         self.ended = True
 
@@ -138,7 +138,7 @@ BatchSource = AudienceBatches | EndedAudience
 
 
 class SettledReader:
-    """Reads the accounts of batches that are settled although the cursor has not passed them.
+    """Reads the batches that are settled although the cursor has not passed them.
 
     In the background and several at once: a hundred objects that take a second each would outlast the lease.
     """
@@ -161,8 +161,8 @@ class SettledReader:
         self._listing = background.submit(results.settled_from, run_id, cursor.record // size, cursor.round, below)
         self._reading: dict[int, Future[SettledBatch]] | None = None
 
-    def accounts(self) -> dict[int, Account] | None:
-        """The accounts by batch number, or None while they are being read.
+    def batches(self) -> dict[int, SettledBatch] | None:
+        """The settled batches by number, or None while they are being read.
 
         Raises:
             InputUnreachable: S3 cannot be read now.
@@ -175,9 +175,7 @@ class SettledReader:
                 self._reading = {number: self._read(number) for number in sorted(self._listing.result())}
             if not all(task.done() for task in self._reading.values()):
                 return None
-            return {
-                number: settled_account(number, task.result(), self._suspects) for number, task in self._reading.items()
-            }
+            return {number: with_later_repeats(task.result(), self._suspects) for number, task in self._reading.items()}
         except StoreRefused:
             raise
         except Exception as error:  # noqa: BLE001 - whatever S3 answered: a later hop reads it again
@@ -191,14 +189,14 @@ class SourceOpener:
     """Opens a lane's batch source once it is known which batches beyond the cursor are settled already.
 
     Args:
-        open_audience: the batches from the cursor on, given the accounts of those that are settled.
+        open_audience: the batches from the cursor on, given those that are settled.
     """
 
     def __init__(
         self,
         results: Results,
         background: Executor,
-        open_audience: Callable[[Checkpoint, Mapping[int, Account]], BatchSource],
+        open_audience: Callable[[Checkpoint, Mapping[int, SettledBatch]], BatchSource],
         size: int = BATCH_SIZE,
     ) -> None:
         self._results = results
@@ -211,7 +209,7 @@ class SourceOpener:
         """The batch source, or None while the settled batches are being read.
 
         Raises:
-            InputUnreachable, StoreRefused: as `SettledReader.accounts`.
+            InputUnreachable, StoreRefused: as `SettledReader.batches`.
         """
         cursor = checkpoint.cursor
         if cursor.round and not checkpoint.is_in_legacy_round:
@@ -223,8 +221,8 @@ class SourceOpener:
             self._reader = SettledReader(
                 self._results, self._background, lane.run_id, cursor, suspects, self._size, below
             )
-        accounts = self._reader.accounts()
-        if accounts is None:
+        settled = self._reader.batches()
+        if settled is None:
             return None
         self._reader = None
-        return EndedAudience(accounts) if cursor.round else self._open_audience(checkpoint, accounts)
+        return EndedAudience(settled) if cursor.round else self._open_audience(checkpoint, settled)

@@ -22,8 +22,9 @@ from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.checkpoint_writer import CheckpointWriter
 from notifier.sending.lane_writer import LaneWriter
 from notifier.sending.reach import Reach
-from notifier.sending.repeats import add_own_repeats, as_never_formed, unfinished_claim
-from notifier.sending.results import Results, SettledBatch
+from notifier.sending.repeats import as_never_formed, unfinished_claim, with_own_repeats
+from notifier.sending.results import Results
+from notifier.sending.settled_batch import CountedOnce, SettledBatch
 from notifier.sending.settling import Settling
 from notifier.sending.trouble_log import TroubleLog
 from notifier.sending.uncounted import Counted, UncountedBatches
@@ -62,6 +63,7 @@ class Checkpoint:
         self.suspects = lane.suspects
         """Earlier claims that may have asked for batches of this round that are not settled."""
         self._account = copied(lane.account)
+        self._repeats = CountedOnce(lane.uncounted)
         self._next_number = lane.cursor.record // size
         """The next batch to be formed in this round: all with lower numbers were."""
         self._end_number = math.inf
@@ -176,17 +178,10 @@ class Checkpoint:
                 batch.settling = True
                 self._settling.begin(batch)
         for batch, settled in self._settling.done():
-            self._batches.settle(batch.number, self._account_of(batch, settled), is_ours=settled.ours)
+            # Another claim settled it first: its account is used, with what this one may have repeated.
+            self._batches.settle(settled if settled.ours else with_own_repeats(settled, batch, self.lane.epoch))
             self.settled_batches += 1
         return [*self._pass_settled(), *self._count_deferred()]
-
-    def _account_of(self, batch: Batch, settled: SettledBatch) -> Account:
-        if settled.ours:
-            return settled.account
-        # Another claim settled it first: its account is used, with what this one may have repeated.
-        account = copied(settled.account)
-        add_own_repeats(account, batch, settled, self.lane.epoch)
-        return account
 
     def _pass_settled(self) -> Iterator[Counted]:
         """Move the cursor over settled batches of the audience: in their order, up to the first that is not settled."""
@@ -196,31 +191,33 @@ class Checkpoint:
             self._cursor = batch.at_end
             # A claim is suspected until the cursor has passed the last batch that it may have asked for.
             self.suspects = tuple(one.beyond(batch.number) for one in self.suspects if one.below > batch.number + 1)
-            self._add(counted.account)
+            self._add(counted.settled)
             yield counted
 
     def _count_deferred(self) -> Iterator[Counted]:
         for counted in self._batches.take_deferred():
             # In one ledger write the batch leaves the list and its account is added: never counted twice, nor lost.
             self.asking.finish(counted.batch.number)
-            self._add(counted.account)
+            self._add(counted.settled)
             yield counted
 
-    def _add(self, account: Account) -> None:
-        self._account.add(account)
+    def _add(self, settled: SettledBatch) -> None:
+        self._account.add(self._repeats.account_of(settled))
         self._writer.note_moved()
         # Something was settled, so what failed before is over: `trouble` is of a lane that does not move.
         self.troubles.clear()
 
-    def end_reading(self, settled: Mapping[int, Account] = MappingProxyType({}), asked: Iterable[Asking] = ()) -> None:
+    def end_reading(
+        self, settled: Mapping[int, SettledBatch] = MappingProxyType({}), asked: Iterable[Asking] = ()
+    ) -> None:
         """The audience is read: from now on deferred devices only.
 
         Args:
-            settled: in a legacy round: the accounts of its batches that are settled and that the cursor has not passed.
+            settled: in a legacy round: its batches that are settled and that the cursor has not passed.
             asked: in a legacy round: its batches that earlier claims may have asked for and that are not settled.
         """
-        for account in settled.values():
-            self._account.add(account)
+        for one in settled.values():
+            self._account.add(self._repeats.account_of(one))
         if self.is_in_legacy_round:
             self.asking.adopt(asked)
             self.is_in_legacy_round = False
@@ -346,6 +343,7 @@ class Checkpoint:
             self.lane,
             cursor=self._cursor,
             account=copied(self._account),
+            uncounted=self._repeats.uncounted,
             may_ask_below=self._reach.may_ask_below,
             most_devices=self._reach.most_devices,
             suspects=self.suspects,

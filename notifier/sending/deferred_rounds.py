@@ -1,10 +1,9 @@
 """Brings deferred devices back when they are due: from the queue that reads them to the checkpoint that counts them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container
 from concurrent.futures import Executor, Future
 
-from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.run import Asking
 from notifier.sending.asking import asked_by_old_claims
@@ -13,8 +12,9 @@ from notifier.sending.batch_source import InputUnreachable
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_format import DeferredBatch, due_from
 from notifier.sending.deferred_queue import DeferredQueue
-from notifier.sending.repeats import settled_account
-from notifier.sending.results import Results, SettledBatch
+from notifier.sending.repeats import with_later_repeats
+from notifier.sending.results import Results
+from notifier.sending.settled_batch import SettledBatch
 from notifier.sending.uncounted import Counted
 
 
@@ -144,7 +144,7 @@ class DeferredRounds:
         """Whether dead workers may have asked for deferred batches that were neither taken nor counted since."""
         return any(one.number not in self._lost for one in self._checkpoint.asking.unfinished)
 
-    def asked_by_old_claims(self, settled: Mapping[int, Account]) -> list[Asking]:
+    def asked_by_old_claims(self, settled: Container[int]) -> list[Asking]:
         """What claims of an earlier release may have asked for."""
         checkpoint = self._checkpoint
         return asked_by_old_claims(self._queue.open_rounds, checkpoint.cursor.round, checkpoint.suspects, settled)
@@ -173,8 +173,8 @@ class DeferredRounds:
             return
         end = Cursor(record=(number + 1) * self._size, round=settled.round)
         batch = Batch(self._run_id, self._campaign_id, number, settled.round, end)
-        batch.account = settled_account(number, settled, self._checkpoint.asking.suspects_of(number))
-        batch.settled_by_another = True
+        batch.settled = with_later_repeats(settled, self._checkpoint.asking.suspects_of(number))
+        batch.account = batch.settled.account
         self._queue.forget(number, settled.round)
         self._checkpoint.enter_deferred(batch)
 

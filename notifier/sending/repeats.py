@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from notifier.model.account import Account
 from notifier.model.run import Lane, UnfinishedClaim
 from notifier.sending.batch import Batch
-from notifier.sending.results import SettledBatch
+from notifier.sending.settled_batch import SettledBatch
 
 
 def mark_suspected(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
@@ -39,36 +38,33 @@ def mark_suspected(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
         # Not asked for now, as its user was suppressed since. But two earlier claims may have repeated a request.
         repeats = sum(bits >> order & 1 for bits in asked) - 1
         if repeats > 0:
+            batch.passed_repeated += 1
             batch.account.possibly_repeated += 1
             batch.account.repeat_requests += repeats
 
 
-def settled_account(number: int, found: SettledBatch, suspects: Sequence[UnfinishedClaim]) -> Account:
-    """The account of a batch that an earlier claim settled, with the repeats of later claims that ended unfinished.
+def with_later_repeats(found: SettledBatch, suspects: Sequence[UnfinishedClaim]) -> SettledBatch:
+    """A batch that an earlier claim settled, with the repeats of later claims that ended unfinished.
 
     A slow worker may settle a batch long after its lease was over. Claims that were made meanwhile, and died, may have
     asked for the same devices; the account that was settled does not count them.
     """
-    later = sum(one.epoch > found.epoch and one.may_have_asked(number) for one in suspects)
-    if later:
-        # Devices that an earlier round counted are not counted again; their requests are.
-        found.account.add_repeats(found.repeatable, later * found.askable, at_most=found.repeatable)
-    return found.account
+    later = sum(one.epoch > found.epoch and one.may_have_asked(found.number) for one in suspects)
+    # Devices that an earlier round counted are not counted again; their requests are.
+    return found.with_repeats(found.repeatable, later * found.askable) if later else found
 
 
-def add_own_repeats(account: Account, batch: Batch, settled: SettledBatch, epoch: int) -> None:
-    """Add this claim's requests to the account of a batch that another claim settled first.
+def with_own_repeats(settled: SettledBatch, batch: Batch, epoch: int) -> SettledBatch:
+    """A batch that another claim settled first, with this claim's requests.
 
     Args:
-        account: of the claim that settled it.
         batch: as this claim formed it.
         epoch: of this claim.
     """
     # A later claim knew of this one, and has counted its requests as suspected. An earlier one did not.
     uncounted = batch.first_requests if settled.epoch < epoch else 0
     ours = batch.account
-    devices, requests = ours.possibly_repeated + uncounted, ours.repeat_requests + uncounted
-    account.add_repeats(devices, requests, at_most=settled.repeatable)
+    return settled.with_repeats(ours.possibly_repeated + uncounted, ours.repeat_requests + uncounted)
 
 
 def unfinished_claim(epoch: int, below: int, batches: Iterable[Batch]) -> UnfinishedClaim:

@@ -2,41 +2,9 @@
 
 from typing import Protocol
 
-import msgspec
-
-from notifier.model.account import Account
 from notifier.sending.batch import Batch
 from notifier.sending.deferred_format import DeferredBatch, DeferredDevice, OpenBatches
-
-
-class SettledBatch(msgspec.Struct, frozen=True):
-    """A settled batch: its rows are written.
-
-    Args:
-        account: of the claim that settled it.
-        ours: whether the claim that asked settled it. If not, another worker was first, and its account counts.
-        epoch: the claim that settled it.
-        pushes: how many devices it was formed with.
-        repeated: how many of them were `possibly_repeated` in an earlier round.
-    """
-
-    number: int
-    round: int
-    account: Account
-    ours: bool = True
-    epoch: int = 0
-    pushes: int = 0
-    repeated: int = 0
-
-    @property
-    def repeatable(self) -> int:
-        """How many devices of it can be repeats that no account counts yet."""
-        return self.account.repeatable(self.pushes, self.repeated)
-
-    @property
-    def askable(self) -> int:
-        """For how many devices of it a claim may have made a request."""
-        return self.account.repeatable(self.pushes, 0)
+from notifier.sending.settled_batch import SettledBatch
 
 
 class Results(Protocol):

@@ -6,7 +6,8 @@ from concurrent.futures import Executor, Future
 from notifier.model.runtime import Clock
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import Batch
-from notifier.sending.results import Results, SettledBatch
+from notifier.sending.results import Results
+from notifier.sending.settled_batch import SettledBatch
 from notifier.sending.trouble_log import TroubleLog
 
 RETRY_S = 1.0

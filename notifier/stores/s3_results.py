@@ -27,7 +27,7 @@ from notifier.sending.deferred_format import (
     due_from,
     open_of,
 )
-from notifier.sending.results import SettledBatch
+from notifier.sending.settled_batch import SettledBatch
 from notifier.stores.direct_put import DirectPut
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -101,6 +101,8 @@ class S3Results:
         }
         if batch.repeated:
             metadata["repeated"] = str(batch.repeated)
+        if batch.passed_repeated:
+            metadata["passed"] = str(batch.passed_repeated)
         key = f"rows/{where}"
         try:
             self._put(key, _lines(batch.rows), metadata, only_new=True)
@@ -111,7 +113,13 @@ class S3Results:
             if self._epoch_of(key) != epoch:
                 return self.settled(batch.run_id, batch.number, batch.round)
         return SettledBatch(
-            batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes, repeated=batch.repeated
+            batch.number,
+            batch.round,
+            batch.account,
+            epoch=epoch,
+            pushes=batch.pushes,
+            repeated=batch.repeated,
+            passed=batch.passed_repeated,
         )
 
     def prove_writable(self, run_id: str) -> None:
@@ -147,6 +155,7 @@ class S3Results:
             epoch=int(metadata["epoch"]),
             pushes=int(metadata["pushes"]),
             repeated=int(metadata.get("repeated", "0")),
+            passed=int(metadata.get("passed", "0")),
         )
 
     def _epoch_of(self, key: str) -> int:

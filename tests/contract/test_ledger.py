@@ -587,6 +587,22 @@ class TestAsking:
         more = msgspec.structs.replace(lane, account=Account(users=2), asking=(), revision=2)
         assert ledger.advance(lane, more).account.users == 2
 
+    def test_devices_that_are_not_counted_yet(self, ledger: Any, time: Time) -> None:
+        """How many devices of a batch can still be counted as repeats is kept from claim to claim, until it is over."""
+        lane = claim(ledger, time)
+        lane = ledger.advance(lane, msgspec.structs.replace(lane, uncounted={3: 2, 7: 0}, revision=1))
+        time.s += LEASE_MS / 1000 + 1
+        lane = claim(ledger, time)
+        assert lane.uncounted == {3: 2, 7: 0}
+        lane = ledger.advance(lane, msgspec.structs.replace(lane, uncounted={}, revision=2))
+        assert (lane.uncounted, ledger.read_lane("r1").uncounted) == ({}, {})
+
+    def test_an_item_without_such_devices(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:
+        """A lane that never had any is stored as it always was."""
+        lane = claim(dynamo, time)
+        dynamo.advance(lane, msgspec.structs.replace(lane, revision=1))
+        assert not any("uncounted" in item for item in dynamodb.scan(TableName=table)["Items"])
+
     def test_a_lane_of_the_release_before(self, dynamo: DynamoLedger, time: Time) -> None:
         """It has no such list, and is not given one by a claim."""
         assert claim(dynamo, time).asking is None

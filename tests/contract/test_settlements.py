@@ -137,6 +137,20 @@ class TestSettling:
         results.settle(batch, 2)
         assert results.settled("r1", 3, 1).repeatable == 1
 
+    def test_what_can_be_a_repeat_of_the_suppressed(self, results: Any) -> None:
+        """Devices that were asked for before their users were suppressed are repeats, too, though not in the batch."""
+        batch = batch_of(3, outcomes="aa")
+        batch.passed_repeated = batch.account.possibly_repeated = 1
+        settled = results.settle(batch, 2)
+        found = results.settled("r1", 3, 0)
+        assert (settled.repeatable, found.repeatable, found.passed) == (3, 3, 1)
+
+    @pytest.mark.parametrize("round_", [0, 1])
+    def test_how_many_it_defers(self, results: Any, round_: int) -> None:
+        """Each round says how many devices wait for the next one."""
+        results.settle(batch_of(3, round_, outcomes="ass"), 2)
+        assert results.settled("r1", 3, round_).deferred == 2
+
     @pytest.mark.parametrize("round_", [0, 1, 12])
     def test_rounds_are_apart(self, results: Any, round_: int) -> None:
         """Each round of a batch is settled for itself."""

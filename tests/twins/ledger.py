@@ -290,7 +290,7 @@ class MemoryLedger:
             "trouble",
             "speed",
         )
-        changes = {name: getattr(after, name) for name in (*names, "revision", "asking")} | self._leased()
+        changes = {name: getattr(after, name) for name in (*names, "revision", "asking", "uncounted")} | self._leased()
         return self._with_hold(self._write("advance", before, changes, cursor=True))
 
     def _with_hold(self, lane: Lane) -> Lane:

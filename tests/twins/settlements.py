@@ -16,7 +16,7 @@ from notifier.sending.deferred_format import (
     due_from,
     open_of,
 )
-from notifier.sending.results import SettledBatch
+from notifier.sending.settled_batch import SettledBatch
 from notifier.stores.s3_results import SETTLED_FOLDERS
 from tests.twins.trouble import StoreError, Trouble, Troubles, no_trouble
 
@@ -32,6 +32,7 @@ class RowsObject(NamedTuple):
     epoch: int
     pushes: int
     repeated: int = 0
+    passed: int = 0
 
 
 class MemoryResults:
@@ -69,7 +70,8 @@ class MemoryResults:
             self._put("excluded", self.excluded, place, tuple(batch.excluded))
         if batch.dead:
             self._put("dead-tokens", self.dead_tokens, place, tuple(batch.dead))
-        rows = RowsObject(tuple(batch.rows), _copied(batch.account), epoch, batch.pushes, batch.repeated)
+        numbers = (epoch, batch.pushes, batch.repeated, batch.passed_repeated)
+        rows = RowsObject(tuple(batch.rows), _copied(batch.account), *numbers)
         try:
             self._put("rows", self.rows, place, rows, only_new=True)
         finally:
@@ -78,7 +80,13 @@ class MemoryResults:
         if self.rows[place].epoch != epoch:
             return self.settled(*place)
         return SettledBatch(
-            batch.number, batch.round, batch.account, epoch=epoch, pushes=batch.pushes, repeated=batch.repeated
+            batch.number,
+            batch.round,
+            batch.account,
+            epoch=epoch,
+            pushes=batch.pushes,
+            repeated=batch.repeated,
+            passed=batch.passed_repeated,
         )
 
     def prove_writable(self, run_id: str) -> None:
@@ -114,6 +122,7 @@ class MemoryResults:
             epoch=found.epoch,
             pushes=found.pushes,
             repeated=found.repeated,
+            passed=found.passed,
         )
 
     # -- deferred devices ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from notifier.model.spelling import BrokenRecord
 from notifier.sending.batch import NO_TEXTS, Batch
 from notifier.sending.batch_builder import BatchBuilder
 from notifier.sending.repeats import mark_suspected
+from notifier.sending.settled_batch import SettledBatch
 
 IOS = {"platform": "ios", "token": "a" * 64}
 ANDROID = {"platform": "android", "token": "b:APA91b"}
@@ -179,7 +180,7 @@ def test_tokens_are_not_shown() -> None:
 def test_passed_over() -> None:
     """A batch that is settled already brings its account and nothing else."""
     account = Account(users=500)
-    batch = builder().settled(4, account, END)
+    batch = builder().settled(SettledBatch(4, 0, account), END)
     assert (batch.settled_by_another, batch.account, batch.number, batch.is_complete) == (True, account, 4, True)
 
 

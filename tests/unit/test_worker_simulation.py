@@ -385,6 +385,34 @@ READ_ON = Faults(kills=2, stalls=1, commands=2, cancels=True, acts=(Act.ACCEPT,)
 """Of 20,000 histories one: cancelled, a claim defers a wider batch than any that was sent; resumed, it is asked for."""
 
 
+SETTLED_LATE = Faults(kills=2, stalls=2, acts=(Act.ACCEPT,), away=(("fcm", 0, 400),), suppresses=3, holds=1)
+"""Of 15,000 histories one: a batch is asked by three claims and settled by the second, whose deferred devices are asked
+again. The third may have asked each device of it, and so it is counted: 14 of 12 devices before."""
+
+
+SETTLED_FIRST = Faults(
+    stalls=1,
+    commands=1,
+    doubled=0.3,
+    store=0.15,
+    acts=(Act.SILENT, Act.ACCEPT),
+    trouble=0.5,
+    timeout_s=25,
+    suppresses=3,
+)
+"""The same over more claims and batches: a later claim's repeats are added to what an earlier one settles and defers."""
+
+
+@example(kinds=["one"] * 12, size=4, control=0, faults=SETTLED_LATE, seed=3911, turn=None, lanes=1)
+@example(
+    kinds=["one", "two", "two", "none"] + ["one"] * 11 + ["none"] + ["one"] * 9 + ["two", "none", "none"] + ["one"] * 3,
+    size=4,
+    control=0,
+    faults=SETTLED_FIRST,
+    seed=1226,
+    turn=None,
+    lanes=1,
+)
 @example(
     kinds=["one"] * 10 + ["none"] * 6 + ["one", "one", "one", "two"],
     size=4,

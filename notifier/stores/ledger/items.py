@@ -121,6 +121,7 @@ def lane_of(item: Item) -> Lane:
         trouble=text_in(item, "trouble") or "",
         span=json_in(item, "span", Span),
         speed=json_in(item, "speed", Speed),
+        uncounted=json_in(item, "uncounted", dict[int, int]) or {},
     )
 
 

@@ -177,6 +177,9 @@ class Leases(Holds):
             idle_claims=after.idle_claims,
             health=as_json(after.health),
         )
+        # Nearly no lane has any: its item stays as it is without them.
+        if after.uncounted or before.uncounted:
+            update = update.set(uncounted=as_json(after.uncounted))
         update = _with_leftovers(update, after).only_if(cursor_is_as_before, is_newer)
         try:
             return self._with_hold(self._write(before, update, Written(cursor=after.cursor, revision=after.revision)))

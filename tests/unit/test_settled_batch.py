@@ -1,0 +1,78 @@
+"""Repeats of one batch over its rounds: each device is counted once, whoever settled it and whoever asked besides."""
+
+from notifier.model.account import Account, ArmAccount
+from notifier.model.run import UnfinishedClaim
+from notifier.sending.repeats import with_later_repeats
+from notifier.sending.settled_batch import CountedOnce, SettledBatch
+
+
+def settled(round_: int = 0, *, pushes: int = 4, deferred: int = 0, repeats: int = 0, held: int = 0) -> SettledBatch:
+    """Batch 3 as claim 2 has settled it: so many devices deferred by it, so many of its own repeats."""
+    # The account of a later round begins below zero, by the devices that the round before deferred.
+    account = Account(deferred=deferred - pushes * bool(round_), arms={"a": ArmAccount(held=held)})
+    account.possibly_repeated = account.repeat_requests = repeats
+    return SettledBatch(3, round_, account, ours=False, epoch=2, pushes=pushes)
+
+
+def unfinished(epoch: int) -> UnfinishedClaim:
+    """A claim that died, and may have asked for each device of batch 3."""
+    return UnfinishedClaim(epoch, 4)
+
+
+def count(once: CountedOnce, *batches: SettledBatch) -> int:
+    """How many devices the lane counts for these rounds of a batch."""
+    return sum(once.account_of(one).possibly_repeated for one in batches)
+
+
+def test_devices_that_their_batch_defers() -> None:
+    """What a later claim may have asked of a settled batch is counted there, and not again when it is asked next."""
+    once = CountedOnce({})
+    first = with_later_repeats(settled(deferred=2, repeats=2), [unfinished(1), unfinished(3)])
+    assert (first.added, first.account.repeat_requests) == (2, 6)
+    assert count(once, first) == 4
+    assert once.uncounted == {3: 0}
+    assert count(once, settled(1, pushes=2, deferred=1, repeats=2)) == 0
+    assert count(once, settled(2, pushes=1, repeats=1)) == 0
+    assert once.uncounted == {}, "nothing of it is deferred any more"
+
+
+def test_as_many_as_are_left() -> None:
+    """Where not all devices are counted, later rounds count as many as can be others."""
+    once = CountedOnce({})
+    one_more = settled(deferred=3, repeats=1).with_repeats(1, 1)
+    assert count(once, one_more) == 2
+    assert once.uncounted == {3: 2}
+    assert count(once, settled(1, pushes=3, deferred=3, repeats=1)) == 1
+    assert count(once, settled(2, pushes=3, repeats=3)) == 1
+
+
+def test_what_says_so_itself() -> None:
+    """Devices that their own claim counts are marked where they are deferred: nothing has to be kept."""
+    once = CountedOnce({})
+    assert count(once, settled(deferred=2, repeats=2), settled(1, pushes=2, repeats=2)) == 4
+    assert once.uncounted == {}
+
+
+def test_a_batch_that_defers_nothing() -> None:
+    """There is no later round that could count its devices again."""
+    once = CountedOnce({})
+    assert count(once, with_later_repeats(settled(repeats=1), [unfinished(3)])) == 4
+    assert once.uncounted == {}
+
+
+def test_the_control_group() -> None:
+    """Its devices are never asked for: no claim can have repeated them."""
+    assert with_later_repeats(settled(held=3), [unfinished(3), unfinished(4)]).account.possibly_repeated == 1
+
+
+def test_another_batch() -> None:
+    """What is kept is kept by batch."""
+    once = CountedOnce({7: 0})
+    assert count(once, settled(1, pushes=2, repeats=2)) == 2
+    assert once.uncounted == {7: 0}
+
+
+def test_an_earlier_claim() -> None:
+    """The claim that settled it knew of those before it."""
+    found = settled(repeats=2)
+    assert with_later_repeats(found, [unfinished(1), unfinished(2)]) is found
