@@ -122,6 +122,8 @@ def make_hop(
     opener = _source_opener(ports, users, lane, admitted)
     deferred = _deferred_rounds(ports, users, checkpoint, campaign.id, troubles)
     plan = _plan_of(campaign, lane)
+    if waited_ms := lane.waited_ms(int(clock.now() * 1000)):
+        rate_limit.carry_on(waited_ms / 1000)
     return Hop(checkpoint, dispatch, opener, deferred, rate_limit, plan, deadline, clock, observers.on_turn)
 
 

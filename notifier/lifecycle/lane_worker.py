@@ -46,6 +46,8 @@ MAX_IDLE_CLAIMS_CANCELLED = 2 * MAX_IDLE_CLAIMS
 """A cancelled run is finished where another is stopped, for good: so it gets twice the tries."""
 
 
+WOKEN_MS = 120_000
+"""A lane that is due works again within this: the sweeper looks each minute, and a cold start takes seconds."""
 MAX_BY = 300
 """Characters kept of who gave a command."""
 PREPARING_MS = 300_000
@@ -313,10 +315,20 @@ class LaneWorker:
             self._log.warning(Action.TROUBLE, reason=f"the lanes are not entered yet: {in_words(error)}")
 
     def _leave_shares(self, lane: Lane) -> None:
-        """A lane that is done, or waits, leaves its share to the others at once; it would lapse by itself."""
-        if lane.span is not None and lane.state is not LaneState.READY:
-            with suppress(Exception):
-                self._ledger.leave(member_name(lane.run_id, lane.lane), int(self._clock.now() * 1000))
+        """A lane that is done, or waits, leaves its share to the others at once; it would lapse by itself.
+
+        But not one that rests until its share lets it go on: with what the others would take, all would be too fast.
+        """
+        if lane.span is None or lane.state is LaneState.READY:
+            return
+        name, now_ms = member_name(lane.run_id, lane.lane), int(self._clock.now() * 1000)
+        with suppress(Exception):
+            if lane.state is LaneState.RESTING and lane.due_at_ms and lane.waits_for_rate:
+                member = self._ledger.membership(now_ms).members.get(name, Member(0, lane.sending_ms))
+                until_ms = lane.due_at_ms + WOKEN_MS
+                self._ledger.join({name: msgspec.structs.replace(member, until_ms=until_ms)}, now_ms)
+            else:
+                self._ledger.leave(name, now_ms)
 
     def _nudge_other(self, lane: Lane, number: int) -> None:
         """Nudge another lane of the run. Where that fails the sweeper does it: this lane goes on with its own work."""

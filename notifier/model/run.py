@@ -185,6 +185,17 @@ class Asking(msgspec.Struct, frozen=True, array_like=True):
     devices: int = 0
 
 
+class Pace(msgspec.Struct, frozen=True, array_like=True):
+    """From when on a lane has waited for its next first request, in milliseconds since the epoch.
+
+    Only of a lane whose share of the rate is less than one a second: its waiting outlasts a claim. `epoch` is the claim
+    that said so; it counts for the next one alone.
+    """
+
+    epoch: int
+    waits_from_ms: int
+
+
 class Lane(msgspec.Struct, frozen=True):
     """One lane as it is in the ledger. All times in milliseconds since the epoch.
 
@@ -210,6 +221,7 @@ class Lane(msgspec.Struct, frozen=True):
         speed: how fast it sends, for people who look; None in a lane of a release that did not write it.
         uncounted: of batches whose account has repeats that other claims added: how many devices of theirs, by number,
             `possibly_repeated` does not count yet. Only as long as devices of them are deferred.
+        pace: of a lane that sends less than one a second; None for all others.
         held: why the whole stack is held, as read with the last write; empty where it is not. Not stored in the lane.
     """
 
@@ -246,6 +258,7 @@ class Lane(msgspec.Struct, frozen=True):
     held: str = ""
     speed: Speed | None = None
     uncounted: dict[int, int] = {}
+    pace: Pace | None = None
 
     @property
     def start(self) -> Cursor:
@@ -262,6 +275,18 @@ class Lane(msgspec.Struct, frozen=True):
         if self.control_by != EXPIRY:
             return None
         return "expired: it was not over the day before its files are deleted (BatchFileDays, WorkDays, ResultDays)"
+
+    def waited_ms(self, now_ms: int) -> int:
+        """For how long it has waited for its next first request before this claim; 0 where that is not known."""
+        # After a crash the pace is that of an earlier claim: since then requests have been made.
+        if self.pace is None or self.pace.epoch != self.epoch - 1:
+            return 0
+        return max(now_ms - self.pace.waits_from_ms, 0)
+
+    @property
+    def waits_for_rate(self) -> bool:
+        """Whether its last claim left it waiting for its next first request."""
+        return self.pace is not None and self.pace.epoch == self.epoch
 
     @property
     def has_begun(self) -> bool:

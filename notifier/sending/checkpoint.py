@@ -15,7 +15,7 @@ from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.health import Health
 from notifier.model.ledger import Ledger
-from notifier.model.run import Asking, Lane, UnfinishedClaim
+from notifier.model.run import Asking, Lane, Pace, UnfinishedClaim
 from notifier.model.runtime import Clock
 from notifier.sending.asking import AskingList
 from notifier.sending.batch import BATCH_SIZE, Batch
@@ -79,6 +79,8 @@ class Checkpoint:
         """What was seen of the endpoints; goes into the ledger with the account."""
         self.speed = lane.speed
         """How fast the lane sends: whoever watches the hop sets it, each ledger write carries it."""
+        self.waits_from_ms: int | None = None
+        """Since when the lane waits for its next first request, where its rate is so low: for its last write."""
         self.settled_batches = 0
         self._given_up = False
         self._is_over = False
@@ -274,6 +276,7 @@ class Checkpoint:
             asking=self.open_asking,
             trouble=self.troubles.last or self.lane.trouble,
             speed=self.speed,
+            pace=None if self.waits_from_ms is None else Pace(self.lane.epoch, self.waits_from_ms),
         )
 
     def as_ended(self) -> Lane:

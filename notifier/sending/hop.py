@@ -23,12 +23,10 @@ from notifier.sending.departure import Departure, Exit, ExitDecision, Plan
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.outside_reasons import outside_reasons
 from notifier.sending.rate_limit import RateLimit
-from notifier.sending.send_queue import SendQueue
+from notifier.sending.send_queue import REST_ABOVE_S, SendQueue
 
 MAX_OPEN_BATCHES = 128
 """An answer that takes 5 s keeps 80 batches open: 8,000 pushes a second × 5 s / 500 records."""
-REST_ABOVE_S = 90.0
-"""A longer wait than this is not billed: the lane rests."""
 POLL_S = 0.02
 """How long a turn waits for answers when nothing can be sent before some of them arrive."""
 BUSY_POLL_S = 0.005
@@ -104,6 +102,7 @@ class Hop:
                 self.checkpoint.write(urgent=self._exit.why is not None or self._is_idle)
                 self._on_turn(self)
                 if (why := self._finished_exit()) is not None:
+                    self.checkpoint.waits_from_ms = self._queue.waits_from_ms()
                     return self._exit.departure(why)
         finally:
             # Whatever ended the loop, LaneLost too: the source has open files and threads.
@@ -278,7 +277,10 @@ class Hop:
     def _look_at_end(self) -> None:
         """The reading is over when the audience has ended and is settled; the run, when nothing is deferred either."""
         self._look_at_end_of_reading()
-        if self._exit.why is not None or not self._has_read or not self._is_idle:
+        if self._exit.why is not None or self.dispatch.open_count:
+            return
+        if not self._has_read or not self._is_idle:
+            self._look_at_rate()
             return
         # Deferred devices leave this count as the round that asked for them is settled: at 0 all have an outcome.
         if self.checkpoint.account.deferred <= 0:
@@ -298,6 +300,19 @@ class Hop:
                 )
         elif due_at is not None:
             self._rest_until(due_at)
+
+    def _look_at_rate(self) -> None:
+        """Rest where the rate lets the next first request pass so late that the time until then is not worth paying."""
+        if not self._queue.has_first and self._reading.has_ended:
+            return
+        wait_s = self._queue.rest_s(self.deadline.before_near_ms())
+        try:
+            due_at = self._deferred.due_at() if wait_s else None
+        except InputUnreachable:
+            return  # read again meanwhile; whether the lane can go on without is decided at the end of the reading
+        # None: something is being read, and what that brings may be due at once.
+        if due_at is not None and due_at > (now_s := self._clock.now()):
+            self._request_exit(Exit.REST, None, min(now_s + wait_s, due_at, self._plan.abort_after or math.inf))
 
     def _look_at_end_of_reading(self) -> None:
         """Go on with deferred devices only, once the audience has ended and all of it is settled."""

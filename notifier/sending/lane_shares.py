@@ -158,3 +158,7 @@ class LaneRateLimit(RateLimit):
         self.begin_earlier(now_s - shares.sent_for_s)
         self.set_rate(self._of_run / shares.lanes)
         return super().permits(now_s)
+
+    def next_s(self, now_s: float) -> float:
+        """Seconds until there is a whole permit; 0 while the lane does not know its share."""
+        return super().next_s(now_s) if self._shares.may_use(now_s) else 0.0

@@ -19,7 +19,7 @@ class RateLimit:
         now_s: the monotonic time at which this hop begins.
     """
 
-    __slots__ = ("_began_s", "_last_s", "_per_second", "_permits", "_ramp_s")
+    __slots__ = ("_began_s", "_last_s", "_most", "_per_second", "_permits", "_ramp_s")
 
     BURST_S = 0.1
     """Unused permits are kept for this long: time lost is not made up for by a burst that the gateway would refuse."""
@@ -30,6 +30,15 @@ class RateLimit:
         self._began_s = now_s - sent_for_s
         self._last_s = now_s
         self._permits = 0.0
+        self._most = 1.0
+        """As many whole permits are kept, however low the rate is."""
+
+    def carry_on(self, waited_s: float) -> None:
+        """Earlier hops have waited for so long for the next permit: a rate below one a second outlasts a hop."""
+        self._last_s -= waited_s
+        self._began_s -= waited_s  # time at rest is not sending time: without this it would lie before the ramp
+        # The lane was woken later than it asked for, by up to a minute: that must not lower a low rate.
+        self._most = 2.0
 
     def set_rate(self, per_second: float | None) -> None:
         """Change the full rate from now on.
@@ -63,7 +72,8 @@ class RateLimit:
         middle = self.rate(now_s - passed_s / 2) or 0.0
         self._last_s = now_s
         # At least one whole permit is kept, and what accrued just now: rates below 1 / BURST_S would never reach one.
-        most = max(rate * self.BURST_S, 1.0 + middle * min(passed_s, self.BURST_S))
+        most = max(rate * self.BURST_S, self._most + middle * min(passed_s, self.BURST_S))
+        self._most = 1.0
         self._permits = min(self._permits + middle * passed_s, most)
         return int(self._permits)
 
@@ -78,6 +88,19 @@ class RateLimit:
         if rate is None or self._permits >= 1:
             return 0.0
         return min((1 - self._permits) / rate, 1.0) if rate > 0 else 0.05
+
+    def waited_s(self) -> float:
+        """For how long it has waited for the permits that it has; 0 at a rate of one a second or more."""
+        if self._per_second is None or self._per_second >= 1:
+            return 0.0
+        return max(self._permits, 0.0) / self._per_second
+
+    def next_s(self, now_s: float) -> float:
+        """Seconds until there is a whole permit; 0 while that is not known, because the rate still grows."""
+        rate = self.rate(now_s)
+        if rate is None or rate != self._per_second:
+            return 0.0
+        return max(1 - self._permits, 0.0) / rate
 
 
 class SharedBudget:

@@ -10,6 +10,10 @@ from notifier.sending.batch import Batch, Push
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.rate_limit import RateLimit
 
+REST_ABOVE_S = 90.0
+"""A longer wait than this is not billed: the lane rests."""
+HAND_OVER_ABOVE_S = 10.0
+"""A wait that outlasts the hop and is longer than this: a rest, too. A shorter one goes on in the next hop, at once."""
 TURN = 256
 """Most pushes that are passed on in one turn of the loop, so that answers are never kept waiting."""
 
@@ -58,6 +62,21 @@ class SendQueue:
     def wait_s(self) -> float:
         """Seconds until the rate limit allows a first request."""
         return self._rate_limit.wait_s(self._clock.monotonic())
+
+    def rest_s(self, before_near_ms: int) -> float:
+        """Seconds until a first request is allowed, where nobody should pay for waiting so long; otherwise 0.
+
+        Args:
+            before_near_ms: until the hop hands over.
+        """
+        wait_s = self._rate_limit.next_s(self._clock.monotonic())
+        outlasts_hop = wait_s * 1000 > before_near_ms and wait_s > HAND_OVER_ABOVE_S
+        return wait_s if wait_s > REST_ABOVE_S or outlasts_hop else 0.0
+
+    def waits_from_ms(self) -> int | None:
+        """Since when the next first request is waited for; None where the rate is at least one a second."""
+        waited_s = self._rate_limit.waited_s()
+        return int((self._clock.now() - waited_s) * 1000) if waited_s else None
 
     def send(self, next_batch: Callable[[], Batch | None]) -> None:
         """Send what rate limit and window allow: of the open batches first, then of new ones.

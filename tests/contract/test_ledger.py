@@ -28,6 +28,7 @@ from notifier.model.run import (
     LaneState,
     LaneTaken,
     LedgerTooNew,
+    Pace,
     Run,
     UnfinishedClaim,
     source_of,
@@ -597,11 +598,27 @@ class TestAsking:
         lane = ledger.advance(lane, msgspec.structs.replace(lane, uncounted={}, revision=2))
         assert (lane.uncounted, ledger.read_lane("r1").uncounted) == ({}, {})
 
+    def test_pace(self, ledger: Any, time: Time) -> None:
+        """For how long a lane has waited for its next request is for the next claim, and for none after it."""
+        lane = claim(ledger, time)
+        waits_from_ms = int(time.s * 1000)
+        lane = ledger.release(
+            msgspec.structs.replace(lane, pace=Pace(lane.epoch, waits_from_ms)), LaneState.READY, waits_from_ms
+        )
+        assert lane.waits_for_rate
+        time.s += 80
+        now_ms = int(time.s * 1000)
+        lane = claim(ledger, time)
+        assert (lane.waits_for_rate, lane.waited_ms(now_ms)) == (False, 80_000)
+        time.s += LEASE_MS / 1000 + 1
+        assert claim(ledger, time).waited_ms(now_ms) == 0
+
     def test_an_item_without_such_devices(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:
-        """A lane that never had any is stored as it always was."""
+        """A lane that never had any, nor so low a rate, is stored as it always was."""
         lane = claim(dynamo, time)
-        dynamo.advance(lane, msgspec.structs.replace(lane, revision=1))
-        assert not any("uncounted" in item for item in dynamodb.scan(TableName=table)["Items"])
+        lane = dynamo.advance(lane, msgspec.structs.replace(lane, revision=1))
+        dynamo.release(lane, LaneState.READY, 1)
+        assert not any({"uncounted", "pace"} & item.keys() for item in dynamodb.scan(TableName=table)["Items"])
 
     def test_a_lane_of_the_release_before(self, dynamo: DynamoLedger, time: Time) -> None:
         """It has no such list, and is not given one by a claim."""

@@ -312,6 +312,7 @@ class MemoryLedger:
             "asking": lane.asking,
             "trouble": lane.trouble,
             "speed": lane.speed,
+            "pace": lane.pace,
             "due_at_ms": due_at_ms,
             "reason": reason and reason[:MAX_REASON],
         }

@@ -110,3 +110,39 @@ def test_overdrawn() -> None:
     rate_limit.permits(0.05)
     rate_limit.take(15)
     assert spend(rate_limit, 0.05, 1.05, 0.01) == pytest.approx(90, abs=1.01)
+
+
+class TestPaceOfAHop:
+    """A rate below one a second: the next permit may come in another hop than the last."""
+
+    @pytest.mark.parametrize("waited_s", [0.0, 30.0, 79.0])
+    def test_it_goes_on(self, waited_s: float) -> None:
+        """What earlier hops have waited counts, and only what is missing is waited for."""
+        rate_limit = RateLimit(1 / 80, 0, 500, 1_000)
+        rate_limit.carry_on(waited_s)
+        assert rate_limit.permits(1_000) == 0
+        assert rate_limit.next_s(1_000) == pytest.approx(80 - waited_s)
+        assert rate_limit.waited_s() == pytest.approx(waited_s)
+        assert rate_limit.permits(1_080.01 - waited_s) == 1
+
+    def test_woken_late(self) -> None:
+        """A lane that is woken a minute after its time has lost nothing; after a day it has no more than two."""
+        rate_limit = RateLimit(1 / 80, 60, 60, 1_000)
+        rate_limit.carry_on(140)
+        assert rate_limit.permits(1_000) == 1
+        rate_limit.take(1)
+        assert rate_limit.next_s(1_000) == pytest.approx(20)
+        rate_limit = RateLimit(1 / 80, 60, 60, 1_000)
+        rate_limit.carry_on(86_400)
+        assert rate_limit.permits(1_000) == 2
+
+    def test_not_known(self) -> None:
+        """While the rate grows, and without one, nobody can say when the next permit comes."""
+        assert RateLimit(1 / 80, 60, 0, 0).next_s(1) == 0
+        assert RateLimit(None, 0, 0, 0).next_s(1) == 0
+
+    def test_quick_rates(self) -> None:
+        """From one a second on the wait ends within the hop: nothing is kept."""
+        rate_limit = RateLimit(1, 0, 0, 0)
+        assert rate_limit.permits(0.9) == 0
+        assert rate_limit.waited_s() == 0

@@ -400,7 +400,7 @@ SETTLED_FIRST = Faults(
     timeout_s=25,
     suppresses=3,
 )
-"""The same over more claims and batches: a later claim's repeats are added to what an earlier one settles and defers."""
+"""The same over more claims: what an earlier one settles and defers is asked again, and a later one's is added."""
 
 
 @example(kinds=["one"] * 12, size=4, control=0, faults=SETTLED_LATE, seed=3911, turn=None, lanes=1)

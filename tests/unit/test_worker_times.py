@@ -77,7 +77,7 @@ FAULTS = st.builds(
     windows=st.lists(WINDOW, min_size=1, max_size=4),
     is_timed=st.booleans(),
     quiet=st.none() | st.tuples(st.integers(-30, 40), st.sampled_from((2, 15, 50)), st.sampled_from(("wait", "drop"))),
-    per_second=st.sampled_from((None, 0.5)),
+    per_second=st.sampled_from((None, 0.5, 0.05)),
     ttl_s=st.sampled_from((None, 600.0)),
     faults=FAULTS,
     seed=st.integers(0, 2**32),
@@ -132,6 +132,27 @@ def test_any_times(
     late = {row.reason for row in rows if row.outcome is Outcome.FAILED}
     assert late <= {"too_late", "quiet", "ServiceUnavailable", "TooManyRequests", "refused", "unanswered"}
     assert is_timed or "too_late" not in late
+
+
+@pytest.mark.parametrize("per_second", [0.05, 0.02])
+def test_a_rate_that_outlasts_a_hop(per_second: float) -> None:
+    """Four lanes whose share is a push in 80 s or more, in invocations of 90 s: each rests until its next push is due.
+
+    The pace goes on over rests and hops, so that none waits in vain; and together they do not exceed the rate, though
+    those that rest are not at work.
+    """
+    history = History(["one"] * 16, 2, 0, Faults(timeout_s=90), 0, None, 4)
+    world = history.world
+    world.per_second = per_second
+    asked: list[float] = []
+    world.phones.on_ask = lambda _token, now_s, _round: asked.append(now_s - START_S)
+    history.check()
+    assert world.lane.ending is Ending.COMPLETED
+    # A sweep, which comes each minute, may wake each of them as much later.
+    assert max(asked) <= 16 / per_second + 4 * 60
+    for n, at_s in enumerate(asked):
+        assert n <= at_s * per_second + 4, "no more than the rate, and a push in advance for each lane"
+    assert world.lane.hop <= 4 * (4 + 2), "a hop for each push of a lane, and little else is paid"
 
 
 def _timed(span: Span, window: tuple[int, int]) -> Span:

@@ -238,6 +238,8 @@ class Leases(Holds):
             if due_at_ms is None
             else update.set(due=due_partition(lane), due_at=due_at_ms)
         )
+        if lane.pace is not None:
+            update = update.set(pace=as_json(lane.pace))
         if state is LaneState.RESTING:
             # Only a rest resets the count: nothing was to be done before a known time. Claims that wait for unreachable
             # input (READY with a time) go on counting, so that such a run stops. `Controls` resets it when an operator
