@@ -99,8 +99,8 @@ format: .venv/.installed-dev
 
 # ------------------------------------------------------------------------------------------------ building
 
-# There are three artifacts: the notifier's three functions ship one, the two of the approval pages another, and the
-# audience function, which has DuckDB, the third. Dependencies
+# There are five artifacts: the notifier's three functions ship one, the two of the approval pages another, and the
+# audience function, which has DuckDB, the schedules and the privacy officers have one each. Dependencies
 # are installed once for each change of uv.lock into .aws-sam/deps, and `sam build` calls build-<function>, which copies
 # them and adds the source. With BUILD_FOR=host the same is built for this machine.
 BUILD_FOR := lambda
@@ -197,6 +197,13 @@ build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier audiences)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/audiences")
 
+# What finds and erases people reads what proofs read, and has DuckDB for files in Parquet.
+build-PrivacyFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
+	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier privacy)
+	@mkdir -p "$(ARTIFACTS_DIR)/reporting" && cp -R reporting/__init__.py reporting/person.py reporting/trail.py reporting/cost.py \
+	  reporting/proof "$(ARTIFACTS_DIR)/reporting/" && rm -rf "$(ARTIFACTS_DIR)/reporting/proof/__pycache__"
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/privacy" "$(ARTIFACTS_DIR)/reporting")
+
 build-ScheduleFunction: .aws-sam/deps/schedules-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/schedules-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier schedules)
 	$(add-statistics)
@@ -224,6 +231,7 @@ build-host:
 	@$(MAKE) --no-print-directory build-ApprovalFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/approval
 	@$(MAKE) --no-print-directory build-AudienceFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/audiences
 	@$(MAKE) --no-print-directory build-ScheduleFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/schedules
+	@$(MAKE) --no-print-directory build-PrivacyFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/privacy
 
 clean:
 	rm -rf .venv .tools .aws-sam .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -99,7 +99,9 @@ class App:
             key
             or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
         )
-        self.authenticator = Authenticator(access, secret, settings.requesters, settings.approvers)
+        self.authenticator = Authenticator(
+            access, secret, settings.requesters, settings.approvers, settings.privacy_officers
+        )
         self._pages = Pages(settings.cap_defaults, AppShown(settings.app_name, settings.app_icon_url))
         audiences = Audiences(
             table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket

@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True):
     log_level: str = "INFO"
     stack: str = "notifier"
     schedule_function: str = ""
+    privacy_officers: tuple[str, ...] = ()
+    privacy_function: str = ""
     cap_defaults: CapDefaults = NO_DEFAULTS
     app_name: str = ""
     app_icon_url: str = ""
@@ -89,6 +91,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         log_level=environment.get("LOG_LEVEL", "INFO"),
         stack=environment.get("STACK", "notifier"),
         schedule_function=environment.get("SCHEDULE_FUNCTION", ""),
+        privacy_officers=people(environment.get("PRIVACY_OFFICERS", "")),
+        privacy_function=environment.get("PRIVACY_FUNCTION", ""),
         cap_defaults=cap_defaults,
         app_name=environment.get("APP_NAME", "").strip(),
         app_icon_url=app_icon_url,

@@ -17,11 +17,13 @@ class Person(msgspec.Struct, frozen=True):
     email: str
     is_requester: bool = False
     is_approver: bool = False
+    is_officer: bool = False
+    """A privacy officer: who alone may find, export and erase people."""
 
     @property
     def is_known(self) -> bool:
         """Whether they have any role here."""
-        return self.is_requester or self.is_approver
+        return self.is_requester or self.is_approver or self.is_officer
 
 
 def address_of(text: str) -> str | None:
@@ -30,9 +32,12 @@ def address_of(text: str) -> str | None:
     return text if len(text) <= MAX_ADDRESS_CHARS and ".." not in text and _ADDRESS.fullmatch(text) else None
 
 
-def person(email: str, requesters: tuple[str, ...], approvers: tuple[str, ...]) -> Person:
+def person(
+    email: str, requesters: tuple[str, ...], approvers: tuple[str, ...], officers: tuple[str, ...] = ()
+) -> Person:
     """An address with its roles, by the lists of the settings."""
-    return Person(email, is_in(email, requesters), is_in(email, approvers))
+    # Officers are named one by one: a domain would let in a whole company.
+    return Person(email, is_in(email, requesters), is_in(email, approvers), email in addresses(officers))
 
 
 def is_in(email: str, people: tuple[str, ...]) -> bool:

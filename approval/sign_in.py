@@ -17,7 +17,7 @@ import msgspec
 from itsdangerous import BadSignature, Signer
 
 from approval.access import Access, LinkData
-from approval.people import MAX_ADDRESS_CHARS, Person, address_of, may_sign_in, person
+from approval.people import MAX_ADDRESS_CHARS, Person, address_of, addresses, may_sign_in, person
 from notifier.model.mailbox import mailbox_of
 
 COOKIE = "__Host-session"
@@ -58,26 +58,35 @@ class Authenticator:
     Args:
         key: the deployment's signing key.
         requesters: who may ask; approvers: who may decide (addresses and domains).
+        officers: who may find and erase people (addresses).
     """
 
-    def __init__(self, access: Access, key: bytes, requesters: tuple[str, ...], approvers: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        key: bytes,
+        requesters: tuple[str, ...],
+        approvers: tuple[str, ...],
+        officers: tuple[str, ...] = (),
+    ) -> None:
         self._access = access
         self._key = key
         self._links = Signer(key, salt="link", digest_method=sha256)
         self._sessions = Signer(key, salt="session", digest_method=sha256)
         self._requesters = requesters
         self._approvers = approvers
+        self._officers = addresses(officers)
 
     def person(self, email: str) -> Person:
         """The roles of an address, now."""
-        return person(email, self._requesters, self._approvers)
+        return person(email, self._requesters, self._approvers, self._officers)
 
     def may_sign_in(self, email: str) -> bool:
         """Whether a new session may begin for the address: one admitted by its domain must have no `+tag`.
 
         Stricter than `person`, so that a session from before this rule goes on until it ends by itself.
         """
-        return may_sign_in(email, (*self._requesters, *self._approvers))
+        return may_sign_in(email, (*self._requesters, *self._approvers, *self._officers))
 
     # -- links --------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import msgspec
 
 from notifier.model.outcome import Excluded, Row
 from notifier.model.run import batch_name
-from notifier.sending.batch import BATCH_SIZE
+from notifier.model.user_rows import BATCH_SIZE
 from reporting.cost import S3_GET
 
 READERS = 8

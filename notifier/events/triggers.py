@@ -15,6 +15,7 @@ from notifier.model.run import Source, source_of
 from notifier.model.validation import shape_faults
 
 OWN_PREFIXES = (
+    "lookups/",
     "rows/", "deferred/", "invalid/", "dead-tokens/", "excluded/", "state/", "summaries/", "audiences/", "counts/",
     "caps/",
 )  # fmt: skip

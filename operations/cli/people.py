@@ -16,10 +16,10 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, console, notes, print_json, who
-from operations.erasing.erase import Erased, erase, in_words, read_versions
-from operations.erasing.erase import Stack as ErasingStack
-from operations.erasing.places import OUT_OF_REACH
-from operations.erasing.whom import key_of, suppress
+from privacy.erase import Erased, erase, in_words, read_versions
+from privacy.erase import Stack as ErasingStack
+from privacy.places import OUT_OF_REACH
+from privacy.whom import key_of, suppress
 from reporting.person import Found, find, plan
 from reporting.trail import LookUp, hashed, note
 

@@ -8,8 +8,8 @@ import multiprocessing
 import time
 from datetime import UTC, datetime
 
-from operations.erasing.erase import Stack, erase, in_words, read_versions
-from operations.erasing.whom import suppress
+from privacy.erase import Stack, erase, in_words, read_versions
+from privacy.whom import suppress
 from reporting.proof.audit import audit
 from tests.bench.proof import USERS_IN_PART, Part, campaign_of_bench, peak_mb, serve
 from tests.contract.moto_stores import client_of, make_table

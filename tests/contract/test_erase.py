@@ -17,9 +17,9 @@ from audiences.cut_rules import hash_of_user
 from audiences.database import Limits
 from notifier.model.run import Ending, Run, source_of
 from notifier.stores.ledger import DynamoLedger
-from operations.erasing.erase import Erased, Stack, erase
-from operations.erasing.places import PREFIXES, TABLES
-from operations.erasing.whom import suppress
+from privacy.erase import Erased, Stack, erase
+from privacy.places import PREFIXES, TABLES
+from privacy.whom import suppress
 from reporting.proof.audit import audit
 from reporting.proof.erased import PREFIX, Tombstone
 from sandbox import intrinsics

@@ -18,8 +18,8 @@ import msgspec
 
 from notifier.model.record_reading import id_of, user_id_in
 from notifier.model.spelling import BrokenRecord
-from notifier.sending.batch import BATCH_SIZE
-from operations.erasing.whom import Whom
+from notifier.model.user_rows import BATCH_SIZE
+from privacy.whom import Whom
 from reporting.proof.erased import erased_id
 
 CAPS = "caps"
@@ -120,7 +120,7 @@ def pinned(body: bytes, whom: Whom, at: Position) -> Rewritten:
     out: list[bytes] = []
     erased = 0
     for record in records:
-        user_id = _user_of(record)
+        user_id = user_of(record)
         if user_id in whom:
             erased += 1
             # Rows of one user that stand next to each other are one user, within a batch.
@@ -145,7 +145,7 @@ def listed(body: bytes, whom: Whom) -> Rewritten:
     all_, kept = 0, []
     for record in records:
         all_ += 1
-        if _user_of(record) not in whom:
+        if user_of(record) not in whom:
             kept.append(bytes(record))
     if len(kept) == all_:
         return Rewritten(body, 0, all_)
@@ -173,12 +173,13 @@ def _records(text: bytes) -> tuple[dict[str, msgspec.Raw] | None, Iterator[Any]]
     except msgspec.DecodeError:
         if stripped.startswith(b"["):
             raise Unreadable("a list that is not JSON") from None
-    if _SEVERAL.search(text) and any(_SEVERAL.search(line) and _user_of(line) is None for line in text.splitlines()):
+    if _SEVERAL.search(text) and any(_SEVERAL.search(line) and user_of(line) is None for line in text.splitlines()):
         raise Unreadable("several JSON values on a line")
     return None, (line for line in text.splitlines() if line.strip())
 
 
-def _user_of(record: Any) -> str | None:
+def user_of(record: Any) -> str | None:
+    """The user of a record as bytes, or the id that it is; None where it has none."""
     try:
         value = msgspec.json.decode(record)
     except msgspec.DecodeError:
@@ -236,7 +237,7 @@ def _scrubbed(value: Any, whom: Whom, found: list[Any]) -> Any:
 def has_user(body: bytes, whom: Whom) -> bool:
     """Whether an object in a form that is not rewritten here has an erased user."""
     if not body.startswith(_PARQUET):
-        return any(_user_of(line) in whom for line in unpacked(body).splitlines())
+        return any(user_of(line) in whom for line in unpacked(body).splitlines())
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         file.write(body)
         file.flush()

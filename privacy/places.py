@@ -9,6 +9,7 @@ class Way(StrEnum):
     RESULT = "a line of an erased user loses id, token and push ids"
     FILE = "what a run pinned is replaced under audiences/_erased/; other files lose the user's records"
     DOCUMENT = "samples of erased users are left out"
+    ANSWER = "an answer about an erased user is deleted"
     HASH = "8 bytes of a hash of each id, for 32 days: those of erased users are left out"
     NOBODY = "has no id of anybody"
 
@@ -24,6 +25,7 @@ PREFIXES: dict[str, Way] = {
     "standing/": Way.FILE,
     "state/": Way.DOCUMENT,
     "counts/": Way.DOCUMENT,
+    "lookups/": Way.ANSWER,
     "caps/": Way.HASH,
     "summaries/": Way.NOBODY,
     "conversions/": Way.NOBODY,
@@ -34,7 +36,7 @@ PREFIXES: dict[str, Way] = {
 
 TABLES = {
     "Table": "runs, lanes and schedules: no id of a user",
-    "ApprovalTable": "test pushes name the sample user whose attributes filled in their texts",
+    "ApprovalTable": "test pushes name the sample user whose attributes filled in their texts; look-ups name nobody",
 }
 
 OUT_OF_REACH = (

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from operations.erasing.content import CAPS, result
-from operations.erasing.one_run import Doomed, RunEraser, Version
-from operations.erasing.runs import Runs, run_counted
-from operations.erasing.whom import Whom
+from privacy.content import CAPS, result
+from privacy.one_run import Doomed, RunEraser, Version
+from privacy.runs import Runs, run_counted
+from privacy.whom import Whom
 
 _OF_A_CUT = re.compile(r"audiences/cut/run_id=[^/]+/(?:[^/]+/)*caps/day=[^/]+\.parquet\Z")
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from operations.erasing.content import CAPS, Unreadable, document, has_user, listed, result
-from operations.erasing.counted import CountedEraser, has_hashes
-from operations.erasing.one_run import Doomed, RunEraser, Version
-from operations.erasing.places import MADE_HERE, PREFIXES, Way
-from operations.erasing.runs import Runs, read_runs
-from operations.erasing.whom import FOLDER, Whom
+from privacy.content import CAPS, Unreadable, document, has_user, listed, result, user_of
+from privacy.counted import CountedEraser, has_hashes
+from privacy.one_run import Doomed, RunEraser, Version
+from privacy.places import MADE_HERE, PREFIXES, Way
+from privacy.runs import Runs, read_runs
+from privacy.waiting import note_waiting
+from privacy.whom import FOLDER, Whom
 
 OBJECTS_PER_S = 30
 """About so many objects a second are read, and read again to see that nobody is left: measured by tests.bench.erase."""
@@ -35,13 +36,17 @@ class Stack(msgspec.Struct, frozen=True):
 
 
 class Erased(msgspec.Struct, frozen=True):
-    """What came of an erasure. `runs` are users by run; `waiting` and `left` have a reason for each object."""
+    """What came of an erasure.
+
+    `runs` are users by run; `waiting` and `left` have a reason for each object; `waits_for` are the runs of `waiting`.
+    """
 
     runs: dict[str, int]
     objects: int
     tests: int
     waiting: dict[str, str]
     left: dict[str, str]
+    waits_for: tuple[str, ...] = ()
 
     @property
     def is_done(self) -> bool:
@@ -92,7 +97,10 @@ def erase(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
     tests = _tests(stack, whom)
     # From the bucket as it is now, not from what this code meant to do.
     waiting, left = _remaining(stack, whom, runs, on_progress)
-    return Erased(by_run, len(doomed.versions), tests, waiting, doomed.left | left)
+    waits_for = tuple(sorted(set(waiting.values())))
+    note_waiting(stack.s3, stack.bucket, waits_for)
+    reasons = {key: f"until run {run_id} has ended" for key, run_id in waiting.items()}
+    return Erased(by_run, len(doomed.versions), tests, reasons, doomed.left | left, waits_for)
 
 
 def _is_of(key: str, run_id: str) -> bool:
@@ -136,9 +144,16 @@ class _Files:
             self._doomed.versions[key, version.id] = None
             return
         answer = _get(self._stack, version)
-        if answer is None:
+        if answer is not None:
+            self._rewrite(version, way, answer)
+
+    def _rewrite(self, version: Version, way: Way, answer: Any) -> None:
+        key, body = version.key, answer["Body"].read()
+        if way is Way.ANSWER:
+            # Nobody's proof needs it.
+            if user_of(body) in self._whom:
+                self._doomed.versions[key, version.id] = None
             return
-        body = answer["Body"].read()
         try:
             new = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, self._whom)
         except Unreadable as error:
@@ -219,7 +234,7 @@ def _tests(stack: Stack, whom: Whom) -> int:
 
 
 def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> tuple[dict[str, str], dict[str, str]]:
-    """Objects that still have an erased user: those that an open run needs, and any others."""
+    """Objects that still have an erased user: those that an open run needs, with its id, and any others."""
     waiting: dict[str, str] = {}
     left: dict[str, str] = {}
     versions = [one for some in read_versions(stack).values() for one in some]
@@ -228,14 +243,18 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
         answer = _get(stack, version) if way is not Way.NOBODY and version.size else None
         if answer is not None and _has(way, version.key, answer["Body"].read(), whom):
             run_id = _waits(stack, runs, version.key)
-            found = left if run_id is None else waiting
-            found[version.key] = "it still has an erased user" if run_id is None else f"until run {run_id} has ended"
+            if run_id is None:
+                left[version.key] = "it still has an erased user"
+            else:
+                waiting[version.key] = run_id
         on_progress("checked", n, len(versions))
     return waiting, left
 
 
 def _has(way: Way, key: str, body: bytes, whom: Whom) -> bool:
     try:
+        if way is Way.ANSWER:
+            return user_of(body) in whom
         if way is Way.RESULT or has_hashes(key):
             return result(CAPS if has_hashes(key) else key.partition("/")[0], body, whom).erased > 0
         return (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, whom).erased > 0

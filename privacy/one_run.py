@@ -9,9 +9,9 @@ import msgspec
 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.preparation import ManifestParts
-from operations.erasing.content import Position, Rewritten, Unreadable, listed, pinned, result
-from operations.erasing.runs import Sent
-from operations.erasing.whom import Whom
+from privacy.content import Position, Rewritten, Unreadable, listed, pinned, result
+from privacy.runs import Sent
+from privacy.whom import Whom
 from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, moved_manifest
 from reporting.proof.evidence import read_object
 

@@ -1,0 +1,66 @@
+"""The Lambda entry of the privacy officers' function: it finds, exports and erases people, and does nothing else."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from privacy.erase import Stack
+from privacy.jobs import Jobs
+from privacy.service import PrivacyService, Refused
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+WORK_MS = 900_000
+"""The function's timeout in the template."""
+
+
+def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
+    """What an officer asks for on the pages, a piece of work that was begun for it, or the end of a run.
+
+    `{"action": "find", "user_id": ID, "by": WHO}` and the like: see `privacy.service`. What cannot be done is answered
+    with `refused`, and is no error.
+    """
+    if not isinstance(event, Mapping):
+        return {"refused": "nothing that is known here was asked for"}
+    service = _service(context.invoked_function_arn)
+    if "work" in event:
+        service.work(event, context.get_remaining_time_in_millis)
+        return {}
+    if event.get("detail-type") == "Notifier Run Ended":
+        erased = service.run_ended(str(event["detail"]["run_id"]), context.get_remaining_time_in_millis)
+        return {"erased": erased}
+    try:
+        answer = service.carry_out(event)
+    except Refused as refused:
+        return {"refused": str(refused)}
+    # No user id: logs are kept for LogDays, and an erasure does not reach them.
+    line = {"level": "INFO", "message": f"privacy_{event['action']}", "by": str(event["by"]), "job": answer.get("job")}
+    sys.stdout.write(json.dumps(line) + "\n")
+    return answer
+
+
+@cache
+def _service(function: str) -> PrivacyService:
+    """What every invocation of a process uses."""
+    config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
+    session = boto3.Session()
+    s3, dynamodb = session.client("s3", config=config), session.client("dynamodb", config=config)
+    functions = session.client("lambda", config=config)
+    bucket, approval_table = os.environ["BUCKET"], os.environ["APPROVAL_TABLE"]
+    stack = Stack(s3, dynamodb, bucket, os.environ["TABLE"], os.environ["SUPPRESSION_PREFIX"], approval_table)
+
+    def start(work: dict[str, Any]) -> None:
+        # Asynchronous: the pages wait 28 s for an answer, and a large stack takes longer.
+        functions.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(work).encode())
+
+    officers = tuple(one.strip().lower() for one in os.environ["PRIVACY_OFFICERS"].split(",") if one.strip())
+    jobs = Jobs(dynamodb, approval_table, s3, bucket)
+    return PrivacyService(stack, jobs, officers, start, lambda: int(time.time() * 1000), WORK_MS)

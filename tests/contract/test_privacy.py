@@ -1,0 +1,279 @@
+"""Privacy officers find, export and erase a person: who alone may, what is written down first, and how it ends."""
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from approval.officers import NoOfficers, Officers
+from approval.people import Person, may_sign_in, person
+from approval.request import Forbidden, Refused
+from notifier.model.run import Run
+from notifier.stores.ledger import DynamoLedger
+from privacy.erase import Stack
+from privacy.jobs import PREFIX, Jobs
+from privacy.service import PrivacyService
+from privacy.service import Refused as NotDone
+from reporting.proof.audit import audit
+from reporting.trail import PREFIX as TRAIL
+from tests.contract.moto_stores import client_of, make_table, moto_server, new_name
+from tests.contract.test_audit import CAMPAIGN, PEOPLE
+from tests.contract.test_erase import left
+from tests.made_run import MadeRun, make_run
+
+OLIVE = "olive@example.com"
+WHO = "user-1-000000123"
+OFFICER = Person(OLIVE, is_officer=True)
+LONG_MS = 900_000
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A server for S3 and DynamoDB."""
+    with moto_server() as url:
+        yield url
+
+
+class Function:
+    """The officers' function behind a Lambda client: asynchronous work is done when the test says so."""
+
+    def __init__(self, stack: Stack, jobs: Jobs, officers: tuple[str, ...]) -> None:
+        self.now_ms = int(time.time() * 1000)
+        self.remaining_ms = LONG_MS
+        self.waiting: list[dict[str, Any]] = []
+        self.service = PrivacyService(stack, jobs, officers, self.waiting.append, self._tick, LONG_MS)
+
+    def _tick(self) -> int:
+        self.now_ms += 1
+        return self.now_ms
+
+    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+        """As the handler answers."""
+        assert (FunctionName, InvocationType) == ("privacy", "RequestResponse")
+        try:
+            answer = self.service.carry_out(json.loads(Payload))
+        except NotDone as refused:
+            answer = {"refused": str(refused)}
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+    def work(self) -> None:
+        """Do what was begun. It goes as JSON."""
+        while self.waiting:
+            self.service.work(json.loads(json.dumps(self.waiting.pop(0))), lambda: self.remaining_ms)
+
+
+class Office(NamedTuple):
+    """A stack with one run over some people, and the pages' way to the function."""
+
+    stack: Stack
+    function: Function
+    officers: Officers
+    run: MadeRun
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys under a prefix."""
+        listed = self.stack.s3.list_objects_v2(Bucket=self.stack.bucket, Prefix=prefix)
+        return [one["Key"] for one in listed.get("Contents", ())]
+
+    def body(self, key: str) -> bytes:
+        """One object."""
+        found: bytes = self.stack.s3.get_object(Bucket=self.stack.bucket, Key=key)["Body"].read()
+        return found
+
+    def trail(self) -> list[tuple[str, str]]:
+        """Who did what, in order. No entry has an id."""
+        entries = [self.body(key) for key in self.keys(TRAIL)]
+        assert not any(WHO.encode() in entry for entry in entries)
+        return [(one["by"], one["what"]) for one in map(json.loads, entries)]
+
+    def done(self, job: str) -> Any:
+        """A job after its work."""
+        self.function.work()
+        return self.officers.job(OFFICER, job)
+
+
+@pytest.fixture
+def office(endpoint: str) -> Office:
+    """A stack of its own for each test: they erase."""
+    return made(endpoint)
+
+
+@pytest.fixture(scope="module")
+def idle(endpoint: str) -> Office:
+    """One for tests that change nothing."""
+    return made(endpoint)
+
+
+def made(endpoint: str) -> Office:
+    """A stack with one run."""
+    s3, dynamodb = client_of("s3", endpoint), client_of("dynamodb", endpoint)
+    bucket, table, approval = (new_name("privacy") for _ in range(3))
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for name in (table, approval):
+        make_table(dynamodb, name)
+    stack = Stack(s3, dynamodb, bucket, table, "suppression/", approval)
+    function = Function(stack, Jobs(dynamodb, approval, s3, bucket), (OLIVE,))
+    run = make_run(s3, bucket, CAMPAIGN, (PEOPLE[:300],), time.time())
+    return Office(stack, function, Officers(function, "privacy"), run)
+
+
+def test_an_officer_finds_and_exports_a_person(office: Office) -> None:
+    """The look-up is in the trail before anything is read; what was found is there for its officer, and as JSON."""
+    assert "1 runs" in office.officers.cost(OFFICER, WHO)
+    assert office.trail() == []
+    id_ = office.officers.find(OFFICER, WHO)
+    assert office.trail() == [(OLIVE, "find")]
+    running, nothing = office.officers.job(OFFICER, id_)
+    assert (running.is_running, nothing) == (True, None)
+    job, found = office.done(id_)
+    assert (job.state, job.words) == ("done", "1 row of 1 campaign.")
+    assert found.user_id == WHO
+    assert [(row.campaign_id, row.run_id) for row in found.rows] == [("audited", office.run.run_id)]
+    exported = json.loads(office.officers.export(OFFICER, id_))
+    assert (exported["user_id"], len(exported["rows"])) == (WHO, 1)
+    assert office.trail() == [(OLIVE, "find"), (OLIVE, "export")]
+    assert [one.what for one in office.officers.trail(OFFICER, time.strftime("%Y-%m", time.gmtime()))] == [
+        "export",
+        "find",
+    ]
+
+
+def test_whoever_is_in_no_run_is_not_found(office: Office) -> None:
+    """It says so, and the look-up is in the trail like any other."""
+    job, found = office.done(office.officers.find(OFFICER, "nobody"))
+    assert (job.state, job.words, found.rows) == ("done", "This stack has no row of this user.", ())
+    assert office.trail() == [(OLIVE, "find")]
+
+
+def test_nobody_but_officers(office: Office) -> None:
+    """Neither requesters nor approvers, nor another officer of what one looked up: pages and function both refuse."""
+    ann = person("ann@example.com", ("@example.com",), ("@example.com",), (OLIVE, "@example.com"))
+    assert (ann.is_requester, ann.is_approver, ann.is_officer) == (True, True, False)
+    with pytest.raises(Forbidden):
+        office.officers.cost(ann, WHO)
+    with pytest.raises(Forbidden):
+        office.officers.find(ann, WHO)
+    with pytest.raises(Forbidden):
+        office.officers.erase(ann, [WHO])
+    with pytest.raises(Forbidden):
+        office.officers.trail(ann, "2026-11")
+    # A page that takes somebody for an officer.
+    taken = msgspec.structs.replace(ann, is_officer=True)
+    with pytest.raises(Refused, match="Only privacy officers may do this"):
+        office.officers.find(taken, WHO)
+    with pytest.raises(Refused, match="Only privacy officers may do this"):
+        office.officers.erase(taken, [WHO])
+    assert office.trail() == []
+    assert office.keys("suppression/") == []
+    assert office.function.waiting == []
+    id_ = office.officers.find(OFFICER, WHO)
+    office.done(id_)
+    other = Function(office.stack, office.function.service._jobs, (OLIVE, "omar@example.com"))
+    with pytest.raises(Refused, match="another officer's"):
+        Officers(other, "privacy").job(Person("omar@example.com", is_officer=True), id_)
+
+
+def test_officers_are_named_one_by_one() -> None:
+    """A domain in the list lets nobody in; an officer without another role is known here, and may sign in."""
+    assert not person("ann@example.com", (), (), ("@example.com", "example.com")).is_known
+    assert person(OLIVE, (), (), (OLIVE,)) == OFFICER
+    assert OFFICER.is_known
+    assert may_sign_in(OLIVE, (OLIVE,))
+
+
+def test_a_stack_without_officers(office: Office) -> None:
+    """There is no function to ask."""
+    none = Officers(office.function, "")
+    assert not none.are_there
+    with pytest.raises(NoOfficers):
+        none.find(OFFICER, WHO)
+
+
+def test_an_officer_erases_a_person(office: Office) -> None:
+    """They are suppressed and in the trail at once; then nobody is left, answers about them too; the run is proved."""
+    office.done(office.officers.find(OFFICER, WHO))
+    assert len(office.keys(PREFIX)) == 1
+    other = office.officers.find(OFFICER, "user-1-000000007")
+    office.function.work()
+    id_ = office.officers.erase(OFFICER, [WHO, WHO])
+    assert len(office.keys("suppression/_erased/")) == 2
+    assert office.trail() == [(OLIVE, "find"), (OLIVE, "find"), (OLIVE, "erase")]
+    assert left(office.stack, {WHO})
+    job, found = office.done(id_)
+    assert (job.state, found) == ("done", None), job
+    assert "Nobody is left." in job.words
+    assert not left(office.stack, {WHO})
+    # The answer about somebody else stays.
+    assert office.keys(PREFIX) == [f"{PREFIX}{other}.json"]
+    assert audit(office.stack.s3, office.stack.bucket, office.run.run_id).in_words == "proved, 1 erased"
+
+
+def test_what_waits_for_a_run_is_erased_at_its_end(office: Office) -> None:
+    """Files of a run under way are left to it; its end is heard of, and nobody has to remember."""
+    run, stack = office.run, office.stack
+    DynamoLedger(stack.dynamodb, stack.table, time.time).open_run(Run(run.run_id, run.source, 1))
+    key = f"summaries/run_id={run.run_id}/summary.json"
+    summary = office.body(key)
+    stack.s3.delete_object(Bucket=stack.bucket, Key=key)
+    job, _ = office.done(office.officers.erase(OFFICER, [WHO]))
+    assert (job.state, "waits for 1 run" in job.words) == ("unfinished", True), job
+    assert left(stack, {WHO})
+
+    def ended(run_id: str) -> bool:
+        return office.function.service.run_ended(run_id, lambda: LONG_MS)
+
+    assert not ended("0" * 20)
+    stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=summary)
+    assert ended(run.run_id)
+    assert not left(stack, {WHO})
+    assert not ended(run.run_id)
+
+
+def test_what_takes_too_long_is_not_begun(office: Office) -> None:
+    """The users are suppressed; how the rest is done is said; nothing was changed."""
+    before = left(office.stack, {WHO})
+    office.function.remaining_ms = 20_100
+    job, _ = office.done(office.officers.erase(OFFICER, [WHO]))
+    assert job.state == "unfinished"
+    assert "notifier erase --again" in job.words
+    assert left(office.stack, {WHO}) == before
+    assert office.keys("suppression/_erased/")
+
+
+def test_a_job_that_broke_off_says_so(office: Office) -> None:
+    """An invocation that was killed leaves its job running; after its time it is over. A job is worked on once."""
+    id_ = office.officers.find(OFFICER, WHO)
+    work = office.function.waiting.pop()
+    office.function.now_ms += LONG_MS + 1
+    assert office.officers.job(OFFICER, id_)[0].words == "It broke off. Start it once more."
+    office.function.service.work(work, lambda: LONG_MS)
+    office.function.service.work(work | {"user_id": "user-1-000000007"}, lambda: LONG_MS)
+    found = office.officers.job(OFFICER, id_)[1]
+    assert found is not None
+    assert found.user_id == WHO
+
+
+@pytest.mark.parametrize(
+    ("ask", "why"),
+    [
+        ({"action": "find", "user_id": ""}, "give a user id"),
+        ({"action": "find", "user_id": "x" * 513}, "at most 512 characters"),
+        ({"action": "find", "user_id": "x", "since": "yesterday"}, "since: not a day"),
+        ({"action": "erase", "user_ids": []}, "give 1 to 1,000 user ids"),
+        ({"action": "erase", "user_ids": ["x"] * 1_001}, "give 1 to 1,000 user ids"),
+        ({"action": "erase", "user_ids": "x"}, "give 1 to 1,000 user ids"),
+        ({"action": "trail", "month": "x"}, "write it as 2026-11"),
+        ({"action": "export", "job": "x"}, "no such look-up"),
+        ({"action": "drop"}, "nothing that is known here"),
+    ],
+)
+def test_what_cannot_be_done(idle: Office, ask: dict[str, Any], why: str) -> None:
+    """Each with a sentence, and nothing written."""
+    with pytest.raises(NotDone, match=why):
+        idle.function.service.carry_out({**ask, "by": OLIVE})
+    assert idle.trail() == []
