@@ -99,8 +99,8 @@ format: .venv/.installed-dev
 
 # ------------------------------------------------------------------------------------------------ building
 
-# There are five artifacts: the notifier's three functions ship one, the two of the approval pages another, and the
-# audience function, which has DuckDB, the schedules and the privacy officers have one each. Dependencies
+# There are four artifacts: the notifier's three functions ship one, the two of the approval pages another, the schedules
+# have one, and so have the two that need DuckDB: what prepares audiences, and what finds and erases people. Dependencies
 # are installed once for each change of uv.lock into .aws-sam/deps, and `sam build` calls build-<function>, which copies
 # them and adds the source. With BUILD_FOR=host the same is built for this machine.
 BUILD_FOR := lambda
@@ -193,21 +193,18 @@ build-ApprovalFunction build-AuthorizerFunction: .aws-sam/deps/approval-$(BUILD_
 	$(add-outcomes)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/approval" "$(ARTIFACTS_DIR)/reporting")
 
-build-AudienceFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
-	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier audiences)
-	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/audiences")
-
-# What finds and erases people reads what proofs read, and has DuckDB for files in Parquet.
-build-PrivacyFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
-	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier privacy)
-	@mkdir -p "$(ARTIFACTS_DIR)/reporting" && cp -R reporting/__init__.py reporting/person.py reporting/trail.py reporting/cost.py \
-	  reporting/proof "$(ARTIFACTS_DIR)/reporting/" && rm -rf "$(ARTIFACTS_DIR)/reporting/proof/__pycache__"
-	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/privacy" "$(ARTIFACTS_DIR)/reporting")
+build-AudienceFunction build-PrivacyFunction: .aws-sam/deps/audiences-$(BUILD_FOR).done
+	$(call assemble,.aws-sam/deps/audiences-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier audiences privacy)
+	@mkdir -p "$(ARTIFACTS_DIR)/reporting" && cp -R $(addprefix reporting/,__init__.py person.py trail.py cost.py proof) \
+	  "$(ARTIFACTS_DIR)/reporting/" && rm -rf "$(ARTIFACTS_DIR)/reporting/proof/__pycache__"
+	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)",$(OF_DUCKDB:%="$(ARTIFACTS_DIR)/%"))
 
 build-ScheduleFunction: .aws-sam/deps/schedules-$(BUILD_FOR).done
 	$(call assemble,.aws-sam/deps/schedules-$(BUILD_FOR),"$(ARTIFACTS_DIR)",notifier schedules)
 	$(add-statistics)
 	$(call compile-for-$(BUILD_FOR),"$(ARTIFACTS_DIR)","$(ARTIFACTS_DIR)/notifier" "$(ARTIFACTS_DIR)/schedules" "$(ARTIFACTS_DIR)/reporting")
+
+OF_DUCKDB := notifier audiences privacy reporting
 
 # SAM in an environment of its own: it pins libraries that the product ships in newer versions.
 SAM_VERSION := 1.170.0
@@ -231,7 +228,6 @@ build-host:
 	@$(MAKE) --no-print-directory build-ApprovalFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/approval
 	@$(MAKE) --no-print-directory build-AudienceFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/audiences
 	@$(MAKE) --no-print-directory build-ScheduleFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/schedules
-	@$(MAKE) --no-print-directory build-PrivacyFunction BUILD_FOR=host ARTIFACTS_DIR=.aws-sam/host/privacy
 
 clean:
 	rm -rf .venv .tools .aws-sam .sandbox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import msgspec
 
 from notifier.model.record_reading import id_of, user_id_in
@@ -238,6 +237,9 @@ def has_user(body: bytes, whom: Whom) -> bool:
     """Whether an object in a form that is not rewritten here has an erased user."""
     if not body.startswith(_PARQUET):
         return any(user_of(line) in whom for line in unpacked(body).splitlines())
+    # Late: few objects are Parquet files, and the function of the officers is invoked at each run's end.
+    import duckdb  # noqa: PLC0415
+
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         file.write(body)
         file.flush()

@@ -18,6 +18,7 @@ from sandbox.stack import Sandbox
 ANN: Final = "ann@example.com"
 BOB: Final = "bob@example.com"
 CAT: Final = "cat@example.com"
+OLIVE: Final = "olive@example.com"
 SENDER: Final = "push@example.com"
 TWO_APPROVERS_ABOVE: Final = 5_000
 
@@ -45,12 +46,13 @@ PHONES: Final = (
 
 
 def parameters() -> Mapping[str, str]:
-    """The template's parameters for approval pages: one requester, two approvers."""
+    """The template's parameters for approval pages: one requester, two approvers, and a privacy officer."""
     return {
         "MailFrom": SENDER,
         "Requesters": ANN,
         "Approvers": f"{BOB},{CAT}",
         "TwoApproversAbove": str(TWO_APPROVERS_ABOVE),
+        "PrivacyOfficers": OLIVE,
     }
 
 

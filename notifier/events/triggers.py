@@ -15,9 +15,8 @@ from notifier.model.run import Source, source_of
 from notifier.model.validation import shape_faults
 
 OWN_PREFIXES = (
-    "lookups/",
     "rows/", "deferred/", "invalid/", "dead-tokens/", "excluded/", "state/", "summaries/", "audiences/", "counts/",
-    "caps/",
+    "caps/", "lookups/",
 )  # fmt: skip
 """Prefixes of objects that the notifier itself writes, or reads as part of a run: never a batch file."""
 

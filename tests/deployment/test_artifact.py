@@ -206,7 +206,7 @@ def test_they_leave_out_what_nobody_needs(function: str, artifacts: Artifacts) -
         assert {"notifier", "msgspec", *SENDERS} <= found.packages()
         assert "approval" not in found.packages()
     elif function == "AudienceFunction":
-        assert {"audiences", "notifier", "msgspec", "duckdb", "google", "ijson"} <= found.packages()
+        assert {"audiences", "privacy", "notifier", "msgspec", "duckdb", "google", "ijson"} <= found.packages()
         # google-auth signs with cryptography; its requests go over the runtime's urllib3.
         assert found.packages() & ({"approval", *SENDERS} - {"ijson", "google", "cryptography"}) == set()
     elif function == "ScheduleFunction":

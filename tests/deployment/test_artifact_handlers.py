@@ -209,6 +209,19 @@ def _a_schedule_is_taken_up(place: Place) -> None:
         assert "there is no schedule" in asked(function, pause | {"schedule": "other"})["refused"]
 
 
+def _a_person_is_found(place: Place) -> None:
+    """Only an officer begins a look-up, which is worked on by an invocation of its own, and shown."""
+    find = {"action": "find", "user_id": "nobody"}
+    with place.boot("PrivacyFunction") as function:
+        assert asked(function, find | {"by": scene.ANN}) == {"refused": "only privacy officers may do this"}
+        begun = asked(function, find | {"by": scene.OLIVE})
+        assert asked(function, {"work": begun["job"], "user_id": "nobody", "since_s": 0}) == {}
+        shown = asked(function, {"action": "job", "job": begun["job"], "by": scene.OLIVE})
+        assert (shown["job"]["state"], shown["found"]["rows"]) == ("done", [])
+        ended = {"detail-type": "Notifier Run Ended", "detail": {"run_id": "0" * 20}}
+        assert asked(function, ended) == {"erased": False}
+
+
 ASKED: dict[str, Callable[[Place], None]] = {
     "ScheduleFunction": _a_schedule_is_taken_up,
     "AudienceFunction": _an_audience_is_made,
@@ -216,6 +229,7 @@ ASKED: dict[str, Callable[[Place], None]] = {
     "SweeperFunction": _a_lane_that_is_due_is_woken,
     "ControlFunction": _runs_are_held,
     "ApprovalFunction": _pages_are_shown_and_previews_made,
+    "PrivacyFunction": _a_person_is_found,
     "AuthorizerFunction": _visitors_are_told_apart,
 }
 

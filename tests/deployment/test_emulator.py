@@ -37,6 +37,7 @@ EVENTS: dict[str, Any] = {
     "AuthorizerFunction": AUTHORIZED,
     "ApprovalFunction": rest_event("GET", "/sign-in"),
     "AudienceFunction": {"left_out": {}},
+    "PrivacyFunction": {"action": "find"},
 }
 """An event of each function that changes nothing."""
 

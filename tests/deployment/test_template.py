@@ -126,6 +126,8 @@ def test_resources_are_narrow() -> None:
     for name, statement in statements(transformed()):
         if statement["Action"] == "lambda:GetAccountSettings":
             continue  # it has no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
+        if statement.get("Sid") == "FindAndErasePeople":
+            continue  # a person may be in any object; test_erasing_is_one_functions_right says who may
         listed = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for resource in listed:
             text = resource if isinstance(resource, str) else str(next(iter(resource.values())))
@@ -360,8 +362,8 @@ def test_nothing_is_kept_for_ever() -> None:
     assert expire == set(OWN_PREFIXES) | {batches}
     # Releases that counted by themselves have written counts/.
     # Schedules and the copies of what was approved go on for months.
-    # caps/ is the audience function's.
-    assert prefixes_written() | {"audiences/", "caps/", "counts/"} == expire | {"schedules/"}
+    # caps/ is the audience function's; the privacy officers' may write anywhere, and keeps its answers in lookups/.
+    assert prefixes_written() | {"audiences/", "caps/", "counts/", "lookups/"} == expire | {"schedules/"}
     # What people put there for many campaigns: nobody would look for what expired under a query or a goal.
     kept = {source()["Parameters"]["SuppressionPrefix"]["Default"], "queries/", "conversions/", "standing/"}
     assert prefixes_in_code() == expire | kept
@@ -392,8 +394,8 @@ def test_a_run_is_over_before_what_it_goes_on_from_is_deleted() -> None:
     days = {
         rule["Prefix"]: rule["ExpirationInDays"]["Ref"]
         for rule in rules
-        # What caps are judged by has days of its own: no run goes on from it.
-        if "ExpirationInDays" in rule and rule["Id"] != "caps"
+        # What caps are judged by, and answers of look-ups, have days of their own: no run goes on from them.
+        if "ExpirationInDays" in rule and rule["Id"] not in ("caps", "lookups")
     }
     [old] = [rule["NoncurrentVersionExpiration"] for rule in rules if rule["Id"] == "old-versions"]
     assert not {"Prefix", "Filter"} & {key for rule in rules if rule["Id"] == "old-versions" for key in rule}
@@ -442,6 +444,32 @@ def test_only_schedules_approve_the_files_of_schedules() -> None:
         ("ApprovalFunctionRole", "Allow", ("approved#*",)),
         ("ApprovalFunctionRole", "Deny", tuple(schedules)),
     }
+
+
+def test_erasing_is_one_functions_right() -> None:
+    """Nobody else may delete objects or read the whole bucket; the pages may only ask, and the officers are in both."""
+    template = transformed(PrivacyOfficers="olive@example.com", MailFrom="push@example.com")
+    whole = {
+        (name, action)
+        for name, statement in statements(template)
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        if action.startswith("s3:Delete") or str(statement["Resource"]).endswith("${AWS::Region}/*'}")
+    }
+    tags = {("WorkerFunctionRole", "s3:DeleteObjectTagging"), ("WorkerFunctionRole", "s3:DeleteObjectVersionTagging")}
+    actions = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObjectVersion")
+    assert whole - tags == {("PrivacyFunctionRole", action) for action in actions}
+    [asked] = [
+        name
+        for name, statement in statements(template)
+        if statement["Action"] == "lambda:InvokeFunction" and "PrivacyFunction" in str(statement["Resource"])
+        if name != "PrivacyBeginsItsWork"
+    ]
+    assert asked == "PagesAskThePrivacyFunction"
+    officers = {"Ref": "PrivacyOfficers"}
+    for function in ("PrivacyFunction", "ApprovalFunction", "AuthorizerFunction"):
+        variables = template["Resources"][function]["Properties"]["Environment"]["Variables"]
+        assert variables["PRIVACY_OFFICERS"] == officers
+    assert template["Resources"]["PrivacyFunction"]["Condition"] == "HasOfficers"
 
 
 class Writes:
