@@ -26,7 +26,7 @@ MAX_ID_CHARS = 512
 MAX_ANSWER_BYTES = 4_000_000
 """Lambda answers with 6 MB at most."""
 REPORT_EVERY_MS = 2_000
-RESERVE_MS = 20_000
+RESERVE_MS = 2_000
 """Time that is left to write down how far it came."""
 BY_COMPUTER = "On a computer with the stack's rights: notifier erase --again"
 

@@ -237,7 +237,7 @@ def test_what_waits_for_a_run_is_erased_at_its_end(office: Office) -> None:
 def test_what_takes_too_long_is_not_begun(office: Office) -> None:
     """The users are suppressed; how the rest is done is said; nothing was changed."""
     before = left(office.stack, {WHO})
-    office.function.remaining_ms = 20_100
+    office.function.remaining_ms = 2_100
     job, _ = office.done(office.officers.erase(OFFICER, [WHO]))
     assert job.state == "unfinished"
     assert "notifier erase --again" in job.words

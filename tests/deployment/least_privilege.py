@@ -97,7 +97,10 @@ def _calls(who: str, service: str, asked: Asked) -> Iterator[Call]:  # noqa: C90
                 if asked.headers.get("x-amz-tagging"):
                     yield Call(who, "s3:PutObjectTagging", arn)
             else:
-                yield Call(who, {"list-type": "s3:ListBucket"}[next(iter(values))], place.arn("s3", bucket))
+                listing = {"list-type": "s3:ListBucket", "versions": "s3:ListBucketVersions"}
+                # Its other parameters may come first.
+                [action] = [listing[name] for name in values if name in listing]
+                yield Call(who, action, place.arn("s3", bucket))
         case "dynamodb":
             yield from _dynamodb(who, target, json.loads(asked.body), place)
         case "lambda":
