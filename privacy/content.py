@@ -88,6 +88,8 @@ def counted(body: bytes, whom: Whom) -> Rewritten:
     # Without a known id there is nothing to look for.
     if not whom.counted:
         return Rewritten(body, 0, 0)
+    import duckdb  # noqa: PLC0415 - late, as in has_user
+
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
         old, new = Path(folder, "old.parquet"), Path(folder, "new.parquet")
         old.write_bytes(body)
