@@ -127,11 +127,10 @@ class App:
             lambda: self._service.now_ms,
             _log,
         )
-        status = RequestStatus(
-            store, files, runs, ResultView(results, goals, store, runs), lambda: self._service.now_ms
-        )
+        result_view = ResultView(results, goals, store, runs)
+        status = RequestStatus(store, files, runs, result_view, lambda: self._service.now_ms)
         views = Views(
-            self._pages, self._service, self._audiences, check, store, status, picker, runs, settings, now
+            self._pages, self._service, self._audiences, check, store, status, result_view, picker, runs, settings, now
         )  # fmt: skip
 
         def notifications(call: Call) -> Notifications:

@@ -1,18 +1,59 @@
-"""The list of requests."""
+"""The list of requests: each with its push in small, how far it is, and what came of it."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from approval.page_frame import PageFrame
 from approval.request import OPEN, State
-from approval.runs import Runs
-from approval.store import ListedRequest, Store
-from approval.web import Call
+from approval.request import in_words as state_in_words
+from approval.result_view import ResultView, Short
+from approval.runs import RunBrief, Runs
+from approval.store import ListedRequest, Store, place_of
+from approval.web import Call, quoted
 from notifier.model.mailbox import is_same_person
 
-MAX_LISTED = 100
+PAGE = 25
+"""Requests on a page: of each that was sent, the run is read."""
+READ = 300
+"""Requests that are looked through for one page."""
 MAX_QUERY_CHARS = 100
+SENT = "sent"
+"""In the filter: whatever was handed over for sending."""
+_PLACE = re.compile(r"[0-9]{15}#[\w-]{1,64}", re.ASCII)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A request in the list. `is_shown` is whether the visitor may read its push: a draft is its writer's own."""
+
+    request: ListedRequest
+    is_shown: bool
+    run: RunBrief | None = None
+    result: tuple[Short, ...] = ()
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """What the visitor looks for; each is empty for everything."""
+
+    state: str = ""
+    person: str = ""
+    text: str = ""
+
+    @property
+    def query(self) -> str:
+        """As part of an address."""
+        asked = (("q", self.text), ("state", self.state), ("person", self.person))
+        return "&".join(f"{name}={quoted(value)}" for name, value in asked if value)
+
+    def has(self, listed: ListedRequest, *, is_shown: bool) -> bool:
+        """Whether a request is among what is looked for."""
+        is_in_state = bool(listed.run_id) if self.state == SENT else not self.state or listed.state == self.state
+        is_of_person = not self.person or is_same_person(listed.requester, self.person)
+        push = f"{listed.text} {listed.push_title} {listed.push_text}" if is_shown else ""
+        searched = f"{listed.title} {push} {listed.requester} {' '.join(listed.audience)}"
+        return is_in_state and is_of_person and all(word in searched.lower() for word in self.text.lower().split())
 
 
 class ListView:
@@ -22,48 +63,64 @@ class ListView:
         now_ms: milliseconds since the epoch.
     """
 
-    def __init__(self, frame: PageFrame, store: Store, runs: Runs, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, frame: PageFrame, store: Store, runs: Runs, results: ResultView, now_ms: Callable[[], int]
+    ) -> None:
         self._frame = frame
         self._store = store
         self._runs = runs
+        self._results = results
         self._now_ms = now_ms
 
     def requests(self, call: Call) -> str:
-        """The list of requests, filtered by state, person and words."""
-        now_ms = self._now_ms()
-        state, words = call.asked("state"), call.asked("q").strip().lower()[:MAX_QUERY_CHARS].split()
-        mine = call.asked("mine") == "yes"
+        """A page of the list, filtered by state, person and words."""
         email = call.visitor.email if call.visitor else ""
-        # Filtered here: the table has no index for words, and the store lists the latest few hundred only.
-        listed = [_as_now(one, now_ms) for one in self._store.listed()]
-        matching = [
-            one
-            for one in listed
-            if (not state or one.state == state)
-            and (not mine or is_same_person(one.requester, email))
-            and all(word in _searched(one) for word in words)
-        ]
-        waiting = [one for one in listed if one.state is State.IN_REVIEW and not is_same_person(one.requester, email)]
+        # `mine` is in addresses that people have kept.
+        person = email if call.asked("mine") == "yes" else call.asked("person").strip().lower()
+        wanted = Filter(call.asked("state"), person, call.asked("q")[:MAX_QUERY_CHARS])
+        before = call.asked("before")
+        # Filtered here: the table has no index for words. So a page may show few, and lead on to older ones.
+        read = self._store.listed(READ, before if _PLACE.fullmatch(before) else "")
+        listed = [_as_now(one, self._now_ms()) for one in read]
+        found = [one for one in listed if wanted.has(one, is_shown=_is_shown(one, email))]
+        shown = found[:PAGE]
         return self._frame.page(
             "list.html",
             call,
-            requests=matching[:MAX_LISTED],
-            runs={one.id: self._runs.status(one.run_id) for one in matching[:MAX_LISTED] if one.run_id},
-            more=max(0, len(matching) - MAX_LISTED),
-            waiting=waiting if call.visitor and call.visitor.person.is_approver else [],
-            states=tuple(State),
-            state=state,
-            q=call.asked("q")[:MAX_QUERY_CHARS],
-            mine=mine,
+            lines=[self._line(one, email) for one in shown],
+            older=_older(shown, found, read),
+            wanted=wanted,
+            waiting=self._waiting(listed, call) if not before else [],
+            states=((SENT, "sent"), *((one.value, state_in_words(one)) for one in State)),
+            people=sorted({one.requester for one in listed} | {email, wanted.person} - {""}),
+            is_first=not before,
             any=bool(listed),
         )
+
+    def _line(self, one: ListedRequest, email: str) -> Line:
+        run = self._runs.brief(one.run_id) if one.run_id else None
+        return Line(one, _is_shown(one, email), run, self._results.short(one.id) if one.has_goal and run else ())
+
+    def _waiting(self, listed: Sequence[ListedRequest], call: Call) -> list[ListedRequest]:
+        """What the visitor may decide on."""
+        if call.visitor is None or not call.visitor.person.is_approver:
+            return []
+        email = call.visitor.email
+        return [one for one in listed if one.state is State.IN_REVIEW and not is_same_person(one.requester, email)]
+
+
+def _is_shown(one: ListedRequest, email: str) -> bool:
+    return one.state is not State.DRAFT or is_same_person(one.requester, email)
+
+
+def _older(shown: Sequence[Any], found: Sequence[ListedRequest], read: Sequence[ListedRequest]) -> str:
+    """The place after which older requests are; "" where there are none."""
+    if len(found) > len(shown):
+        return place_of(shown[-1])
+    return place_of(read[-1]) if len(read) == READ else ""
 
 
 def _as_now(listed: ListedRequest, now_ms: int) -> ListedRequest:
     # As `Request.state_at`: the stored state of an open request does not change when it expires.
     over = listed.state in OPEN and now_ms >= listed.expires_at_ms
     return msgspec.structs.replace(listed, state=State.EXPIRED) if over else listed
-
-
-def _searched(listed: ListedRequest) -> str:
-    return f"{listed.title} {listed.text} {listed.requester} {' '.join(listed.audience)}".lower()

@@ -63,6 +63,14 @@ class RunSeen(msgspec.Struct, frozen=True):
         return sum(arm.accepted for arm in self.account.arms.values())
 
 
+class RunBrief(msgspec.Struct, frozen=True):
+    """A run in one line: its status in one word, and devices for which the push was accepted."""
+
+    status: str
+    accepted: int
+    is_over: bool
+
+
 class RunOver(msgspec.Struct, frozen=True):
     """A run over an audience, as the notifier has entered it. `at_ms` is when it began, since the epoch."""
 
@@ -85,8 +93,8 @@ class Runs(Table):
         super().__init__(client, table)
         self._lambda = lambda_client
         self._function = function
-        self._ended: dict[str, str] = {}
-        """Statuses of runs that are over, which do not change: the list asks for a hundred at once."""
+        self._ended: dict[str, RunBrief] = {}
+        """Runs that are over, which do not change: the list asks for many at once."""
 
     def run(self, run_id: str) -> RunSeen | None:
         """A run; None until the notifier knows it."""
@@ -94,14 +102,17 @@ class Runs(Table):
         lanes = [_lane_seen(run_id, item) for item in items]
         return _as_one(lanes, _slowest(run_id, items)) if lanes else None
 
-    def status(self, run_id: str) -> str:
-        """A run's status in one word; empty until the notifier knows it."""
+    def brief(self, run_id: str) -> "RunBrief | None":
+        """What the list shows of a run; None until the notifier knows it."""
         if run_id in self._ended:
             return self._ended[run_id]
         run = self.run(run_id)
-        if run is not None and run.is_over and len(self._ended) < MAX_KEPT:
-            self._ended[run_id] = run.status
-        return run.status if run is not None else ""
+        if run is None:
+            return None
+        brief = RunBrief(run.status, run.accepted, run.is_over)
+        if run.is_over and len(self._ended) < MAX_KEPT:
+            self._ended[run_id] = brief
+        return brief
 
     def control(self, run_id: str, action: ControlAction, by: str, now_ms: int) -> bool:
         """Pause, resume or cancel a run, by the control function; where that fails, by the ledger itself.

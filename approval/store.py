@@ -35,6 +35,7 @@ _MAX_LISTED = 300
 _MAX_TESTS = 60
 _MAX_DEVICES = 50
 _SUMMARY_CHARS = 120
+_MAX_ADDRESS_CHARS = 1000
 
 
 class Conflict(Exception):
@@ -58,7 +59,10 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request as the list shows it. `starts_at_ms` is missing where an earlier release wrote it."""
+    """A request as the list shows it. What has a default is missing where an earlier release wrote it.
+
+    `text` is for searching; `push_title` and `push_text` are the push as it is drawn in small.
+    """
 
     id: str
     title: str
@@ -72,6 +76,11 @@ class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     run_id: str = ""
     users: int | None = None
     starts_at_ms: int | None = None
+    sent_at_ms: int | None = None
+    has_goal: bool = False
+    push_title: str = ""
+    push_text: str = ""
+    image_url: str = ""
 
 
 class TestDevice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -207,9 +216,13 @@ class Store(Table):
     def _put(self, item: Item) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": item}}
 
-    def listed(self, limit: int = _MAX_LISTED) -> list[ListedRequest]:
-        """Requests, newest first."""
-        items = self._items("list", newest_first=True, limit=limit)
+    def listed(self, limit: int = _MAX_LISTED, before: str = "") -> list[ListedRequest]:
+        """Requests, newest first.
+
+        Args:
+            before: `place_of` the request after which the list goes on; by default it begins with the newest.
+        """
+        items = self._items("list", newest_first=True, limit=limit, before=before)
         return [msgspec.json.decode(item["data"]["S"], type=ListedRequest) for item in items]
 
     # -- the audit trail ----------------------------------------------------------------------------------------------
@@ -307,8 +320,12 @@ def _request_item(request: Request) -> Item:
 
 def _listed_item(request: Request) -> Item:
     # By the time of its creation, which never changes: each write replaces the same item.
-    sk = f"{request.created_at_ms:015d}#{request.id}"
-    return _item("list", sk, _listed(request), expires_at=_expires_at(request))
+    return _item("list", place_of(request), _listed(request), expires_at=_expires_at(request))
+
+
+def place_of(request: Request | ListedRequest) -> str:
+    """Where a request is in the list."""
+    return f"{request.created_at_ms:015d}#{request.id}"
 
 
 def _expires_at(request: Request) -> int:
@@ -319,6 +336,10 @@ def _expires_at(request: Request) -> int:
 def _starts_at_ms(request: Request) -> int | None:
     start = request.campaign.not_before if request.campaign is not None else None
     return int(start.timestamp() * 1000) if start is not None else None
+
+
+def _first(*texts: str) -> str:
+    return next((text for text in texts if text), "")[:_SUMMARY_CHARS]
 
 
 def _listed(request: Request) -> ListedRequest:
@@ -336,4 +357,9 @@ def _listed(request: Request) -> ListedRequest:
         run_id=request.written.run_id if request.written else "",
         users=request.users,
         starts_at_ms=_starts_at_ms(request),
+        sent_at_ms=request.written.at_ms if request.written else None,
+        has_goal=request.campaign is not None and request.campaign.goal is not None,
+        push_title=_first(form.title, *(one.title for one in form.variants)),
+        push_text=_first(form.body, *(one.body for one in form.variants)),
+        image_url=form.image_url[:_MAX_ADDRESS_CHARS],
     )

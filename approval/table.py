@@ -25,10 +25,18 @@ class Table:
         item: Item | None = answer.get("Item")
         return item
 
-    def _items(self, pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None) -> list[Item]:
-        """The items whose `sk` begins with the prefix, in the order of `sk`: all of them, or the first `limit`."""
+    def _items(
+        self, pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None, before: str = ""
+    ) -> list[Item]:
+        """The items whose `sk` begins with the prefix, in the order of `sk`: all of them, or the first `limit`.
+
+        Args:
+            before: of all of them instead, with `newest_first`: only what is before this `sk`.
+        """
         # DynamoDB accepts no empty prefix.
         key = Key("pk").eq(pk) & Key("sk").begins_with(prefix) if prefix else Key("pk").eq(pk)
+        if before:
+            key = Key("pk").eq(pk) & Key("sk").lt(before)
         found: list[Item] = []
         start: dict[str, Any] = {}
         # One answer holds at most 1 MB: it may end before the last item, and then names where to go on.

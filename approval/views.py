@@ -19,6 +19,7 @@ from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
 from approval.request_status import RequestStatus
 from approval.request_view import RequestView
+from approval.result_view import ResultView
 from approval.runs import Runs
 from approval.sign_in import LIMIT_WINDOW_S
 from approval.store import Store
@@ -41,6 +42,7 @@ class Views:
         check: FormCheck,
         store: Store,
         status: RequestStatus,
+        results: ResultView,
         picker: FilePicker,
         runs: Runs,
         settings: Settings,
@@ -53,7 +55,7 @@ class Views:
         editing = EditView(frame, audiences, check, picker, audience, settings)
         reading = RequestView(frame, service, audiences, store, status, runs, audience, settings)
         self.page = frame.page
-        self.requests = ListView(frame, store, runs, lambda: service.now_ms).requests
+        self.requests = ListView(frame, store, runs, results, lambda: service.now_ms).requests
         self.edit, self.browsed, self.files, self.preview = (
             editing.edit,
             editing.browsed,

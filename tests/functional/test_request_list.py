@@ -1,0 +1,101 @@
+"""The list: the push in small, how far each is, what came of it; filtered and paged on the server."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from approval.form import Form
+from approval.list_view import PAGE
+from approval.request import Request, State
+from approval.store import AuditEntry, Store, place_of
+from tests.approval_site import ANN, BOB, FORM, TABLE, World, moto_server, new_request
+from tests.functional.test_campaign_page import JOINED, Sent
+
+OTHER = "max@marketing.example.com"
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """Tables and a bucket, emptied once."""
+    with moto_server() as address:
+        yield World(address)
+
+
+def titles(page: str) -> list[str]:
+    return re.findall(r'<div class="what"><a [^>]*>(.*?)</a>', page)
+
+
+def fill(world: World, count: int) -> None:
+    """So many drafts of Ann's, a second apart."""
+    store = Store(world.client("dynamodb"), TABLE)
+    began = int(world.clock().timestamp() * 1000)
+    for n in range(count):
+        at_ms = began + n * 1000
+        request = Request(
+            id=f"r{n}", requester=ANN, state=State.DRAFT, created_at_ms=at_ms, updated_at_ms=at_ms,
+            expires_at_ms=at_ms + 86_400_000, form=Form(),
+        )  # fmt: skip
+        store.create(request, AuditEntry("created", ANN, at_ms))
+
+
+def test_what_is_in_a_line(world: World) -> None:
+    """The push itself, who asked, its state; of a sent one how many got it and the verdict in a few words."""
+    sent = Sent(world)
+    sent.lane()
+    sent.count(JOINED)
+    page = sent.bob.get("/requests").body
+    line = page[page.index("<li>") : page.index("</li>")]
+    for words in ("Tinie is live", ANN, "240</strong>", "completed", "Short &lt;b&gt;", "between +"):
+        assert words in line, words
+    assert line.count('<p class="better">') == 1
+    # Counted once: the second look reads that there is no later count, and not the rows' sums again.
+    assert sent.bob.get("/requests").body.count("between +") == page.count("between +")
+
+
+def test_anothers_draft_is_not_read(world: World) -> None:
+    """A draft is its writer's own: others see that there is one, and neither its push nor a hit for its words."""
+    ann, max_ = world.browser(ANN), world.browser(OTHER)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    ann.post(f"/requests/{id_}", {**FORM, "name": "secret-plan", "body": "zebra", "version": "0", "do": "save"})
+    assert "zebra" in ann.get("/requests").body
+    page = max_.get("/requests").body
+    assert "secret-plan" in page
+    assert "zebra" not in page
+    assert titles(max_.get("/requests", q="zebra").body) == []
+    assert titles(ann.get("/requests", q="ZEBRA").body) == ["secret-plan"]
+
+
+def test_filters(world: World) -> None:
+    """By state, by whether it was sent, and by person; all of them together."""
+    ann = world.browser(ANN)
+    new_request(ann, world, form={**FORM, "name": "waits"})
+    assert titles(ann.get("/requests", state="in_review").body) == ["waits"]
+    assert titles(ann.get("/requests", state="sent").body) == ["tinie-1"]
+    assert titles(ann.get("/requests", state="in_review", person=OTHER).body) == []
+    assert "waits" in titles(ann.get("/requests", person=ANN, q="wait").body)
+    # What is typed into the address comes back as text, and no state or place that there is none of does harm.
+    odd = ann.get("/requests", state="<b>", person="<i>", before="'; DROP", q='"><script>').body
+    assert "<script>" not in odd.replace("<script src", "")
+
+
+def test_pages(world: World) -> None:
+    """Older ones follow page by page, each request once, with the filter kept."""
+    fill(world, 2 * PAGE + 3)
+    ann, seen, before = world.browser(ANN), [], {}
+    for _ in range(4):
+        page = ann.get("/requests", state="draft", q="untitled", **before).body
+        seen += re.findall(r'<div class="what"><a href="[^"]*/requests/(r\d+)"', page)
+        found = re.search(r'rel="next" href="[^"]*\?q=untitled&amp;state=draft&amp;before=([^"]+)"', page)
+        if found is None:
+            break
+        before = {"before": found[1].replace("%23", "#")}
+    assert seen == [f"r{n}" for n in reversed(range(2 * PAGE + 3))]
+
+
+def test_a_place_is_of_a_request(world: World) -> None:
+    """The place in the list is the sort key of the item: what was listed by an earlier release has the same."""
+    store = Store(world.client("dynamodb"), TABLE)
+    newest, second, *_ = store.listed(3)
+    assert store.listed(1, place_of(newest)) == [second]
+    assert world.browser(BOB).get("/requests", before=place_of(newest)).status == 200
