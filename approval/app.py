@@ -26,7 +26,7 @@ from approval.prepared import Audiences
 from approval.queries import Queries
 from approval.request import Request
 from approval.request_audiences import RequestAudiences
-from approval.request_service import RequestService
+from approval.request_service import RequestService, new_id
 from approval.request_site import RequestSite
 from approval.request_status import RequestStatus
 from approval.result_view import ResultView
@@ -41,6 +41,8 @@ from approval.sign_in_site import SignInSite
 from approval.site import Site
 from approval.step_writer import StepWriter
 from approval.store import NoSuchRequest, Store
+from approval.template_site import TemplateSite
+from approval.templates import Templates
 from approval.test_push import TestPushes
 from approval.tracing import annotate_step, traced_event
 from approval.views import Views
@@ -133,12 +135,15 @@ class App:
             self._pages, self._service, self._audiences, check, store, status, result_view, picker, runs, settings, now
         )  # fmt: skip
 
+        templates = Templates(table, settings.approval_table, store, steps, settings.limits, new_id)
+
         def notifications(call: Call) -> Notifications:
             return self._notifications(call.base_url)
 
         constant_time = constant_time or ConstantTime(time.monotonic, time.sleep)
         sites = (
             SignInSite(views, self.authenticator, store, notifications, self._now_s, _log, constant_time),
+            TemplateSite(templates, views),
             RunSite(run_service),  # before the steps of any name
             RequestSite(self._service, decisions, self._audiences, tests, views, notifications),
             ScheduleSite(schedules, runs, store, views, now, _log),

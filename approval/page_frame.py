@@ -44,6 +44,9 @@ DONE = {
     "schedule_ready": "Noted: that day's files are complete.",
     "hold": "On hold: no push begins later than 5 seconds from now.",
     "release": "Released: what is due starts within a minute.",
+    "template": "Saved. Everybody who makes requests can start from it.",
+    "template_removed": "Deleted.",
+    "from_template": "Begun from the template. Give it a name of its own.",
     "device": "Registered.",
     "device_removed": "Removed.",
 }

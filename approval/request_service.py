@@ -56,7 +56,7 @@ class RequestService:
     def create(self, person: Person) -> Request:
         """A new, empty draft."""
         require(person.is_requester, "Only requesters can make a request.")
-        request = rules.created(_new_id(), person.email, self._steps.now_ms, self._limits)
+        request = rules.created(new_id(), person.email, self._steps.now_ms, self._limits)
         self._store.create(request, self._steps.entry(Step.CREATED, person))
         self._steps.log(Step.CREATED, request_id=request.id, by=person.email)
         return request
@@ -69,7 +69,7 @@ class RequestService:
         is_mine = is_same_person(person.email, old.requester)
         require(is_mine or old.campaign is not None, "Only its requester can copy a draft.")
         form = msgspec.structs.replace(old.form, name=name_of_copy(old.form.name), start="", latest="")
-        request = rules.created(_new_id(), person.email, self._steps.now_ms, self._limits, form, copied_from=old.id)
+        request = rules.created(new_id(), person.email, self._steps.now_ms, self._limits, form, copied_from=old.id)
         self._store.create(request, self._steps.entry(Step.COPIED, person, f"from {old.id}"))
         self._steps.log(Step.COPIED, request_id=request.id, by=person.email)
         return request
@@ -164,6 +164,6 @@ class RequestService:
         return sorted(steps, key=lambda entry: entry.at_ms)
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """A new id: the day, for people, and a part that cannot be guessed."""
     return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(6)}"

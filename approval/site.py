@@ -178,6 +178,8 @@ def _has_token(call: Call) -> bool:
 def _page_of(path: str) -> str:
     """The page with the form that posts to this path."""
     parts = path.split("/")
+    if parts[1] == "templates":
+        return "/templates"
     if parts[1] in ("requests", "schedules"):
         return "/".join(parts[:3])
     return f"/{parts[1]}" if parts[1] in ("devices", "hold") else web.START

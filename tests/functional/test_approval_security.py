@@ -53,6 +53,9 @@ def posts(id_: str) -> dict[str, dict[str, str]]:
         f"/requests/{id_}/reject": {"comment": "no"},
         **{f"/requests/{id_}/{step}": {} for step in ("pause", "resume", "cancel", "conversions")},
         f"/requests/{id_}/decide_winner": {"arm": "control"},
+        f"/requests/{id_}/template": {"name": "t"},
+        "/templates/t1/start": {},
+        "/templates/t1/remove": {},
         "/preview": dict(FORM),
         "/devices": {"platform": "ios", "environment": "production", "gateway": "", "token": "t" * 64},
         "/devices/d1/remove": {},
@@ -119,6 +122,8 @@ def test_no_action_with_the_other_role(world: World) -> None:
     for path, fields in (
         ("/requests", {}),
         (f"/requests/{id_}/copy", {}),
+        (f"/requests/{id_}/template", {"name": "t"}),
+        ("/templates/t1/start", {}),
         ("/preview", {}),
         (draft, {**FORM, "version": "0"}),
         (f"{draft}/withdraw", {}),
