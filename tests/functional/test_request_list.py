@@ -82,7 +82,9 @@ def test_filters(world: World) -> None:
 def test_pages(world: World) -> None:
     """Older ones follow page by page, each request once, with the filter kept."""
     fill(world, 2 * PAGE + 3)
-    ann, seen, before = world.browser(ANN), [], {}
+    ann = world.browser(ANN)
+    seen: list[str] = []
+    before: dict[str, str] = {}
     for _ in range(4):
         page = ann.get("/requests", state="draft", q="untitled", **before).body
         seen += re.findall(r'<div class="what"><a href="[^"]*/requests/(r\d+)"', page)
