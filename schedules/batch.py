@@ -86,12 +86,8 @@ def _replaced(parameters: Mapping[str, Any], values: Mapping[str, str]) -> dict[
     return {name: values.get(value, value) if isinstance(value, str) else value for name, value in parameters.items()}
 
 
-def batch_file(schedule: Schedule, occurrence: Occurrence, audience: Mapping[str, Any]) -> bytes:
-    """The bytes of an occurrence's batch file.
-
-    Args:
-        audience: the prepared one.
-    """
+def campaign_of(schedule: Schedule, occurrence: Occurrence) -> dict[str, Any]:
+    """The campaign of an occurrence, as its batch file has it."""
     campaign = {
         "id": campaign_id(schedule, occurrence),
         # Everybody keeps their arm from day to day.
@@ -101,4 +97,14 @@ def batch_file(schedule: Schedule, occurrence: Occurrence, audience: Mapping[str
     if schedule.timetable.users_time is not None:
         # The scheduled date, whenever the file is written and cut.
         campaign["local_time"] = {**schedule.campaign["local_time"], "date": occurrence.local.date().isoformat()}
+    return campaign
+
+
+def batch_file(schedule: Schedule, occurrence: Occurrence, audience: Mapping[str, Any]) -> bytes:
+    """The bytes of an occurrence's batch file.
+
+    Args:
+        audience: the prepared one.
+    """
+    campaign = campaign_of(schedule, occurrence)
     return json.dumps({"campaign": campaign, "audience": audience}, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -104,7 +104,7 @@ class Control:
         return {"state": after.state.value, "next": after.next}
 
     def _ready(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
-        day = _day(event)
+        day = day_in(event).isoformat()
         self._around.declare_ready(item.name, day, str(event["by"]))
         return {"day": day}
 
@@ -156,7 +156,7 @@ class Control:
             raise Refused(f"{item.name} is {item.state.value}: {item.reason or 'it has no definition in force'}")
         zone = self._documents.adopted(item.name, item.hash).schedule.timetable.zone
         local = datetime.fromtimestamp(self._now(), UTC).astimezone(zone)
-        stamp = f"{_day(event)}T{local:%H%M}"
+        stamp = f"{day_in(event)}T{local:%H%M}"
         self._store.put_occurrence(replace(item, next=stamp, next_at_ms=self._now_ms()))
         return {"occurrence": stamp}
 
@@ -171,8 +171,9 @@ def approvals_needed(limits: Limits, two_above: int | None) -> int:
     return 2 if limits.max_users is None or limits.max_users > two_above else 1
 
 
-def _day(event: Mapping[str, Any]) -> str:
+def day_in(event: Mapping[str, Any]) -> date:
+    """The date that an event names. Raises Refused."""
     try:
-        return date.fromisoformat(str(event.get("day", ""))).isoformat()
+        return date.fromisoformat(str(event.get("day", "")))
     except ValueError:
         raise Refused("a day is a date, for example 2026-12-01") from None

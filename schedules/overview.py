@@ -6,12 +6,12 @@ The pages have no right to the schedules' items and files of their own: they ask
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from hashlib import sha256
 from typing import Any
 
 from schedules import batch
-from schedules.control import Refused, approvals_needed
+from schedules.control import Refused, approvals_needed, day_in
 from schedules.definition import BrokenSchedule, Schedule, key_of
 from schedules.documents import CopyChanged, Document, Documents, copy_prefix
 from schedules.occurrences import Surroundings
@@ -57,6 +57,8 @@ class Overview:
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer to `{"action": "list"}` or `starting`, or `show` or `preview` with a `schedule`; else None.
 
+        A preview is of the next time, or with a `day` of that date's.
+
         Raises:
             Refused: there is no such schedule, or nothing to preview.
         """
@@ -69,7 +71,7 @@ class Overview:
             case "show":
                 return self._show(name)
             case "preview":
-                return self._preview(name)
+                return self._preview(name, str(event.get("day") or ""))
             case _:
                 return None
 
@@ -173,8 +175,8 @@ class Overview:
 
     # -- a preview ----------------------------------------------------------------------------------------------------
 
-    def _preview(self, name: str) -> dict[str, Any]:
-        """How many users the next time would reach as of now, and some of them. Asked again until it is made.
+    def _preview(self, name: str, day: str) -> dict[str, Any]:
+        """How many users a time would reach as of now, and some of them. Asked again until it is made.
 
         It is a preparation of its own: the occurrence has its audience made when it is due.
         """
@@ -182,9 +184,7 @@ class Overview:
             raise Refused(f"{held}. Nothing is made before it is released")
         document = self._documents.read(name)
         schedule = document.schedule
-        occurrence = next(iter(schedule.timetable.after(datetime.fromtimestamp(self._now(), UTC))), None)
-        if occurrence is None:
-            raise Refused(f"{name} has no time that is still to come")
+        occurrence = self._occurrence(schedule, day)
         if schedule.drops is not None:
             raise Refused("its files are listed when they are complete: there is nothing to count before")
         self._documents.copy(document)
@@ -194,13 +194,31 @@ class Overview:
         preparation = f"occurrence:{name}:preview-{document.hash[:12]}-{occurrence.stamp}-{int(self._now() // 900)}"
         self._around.ask(preparation, request)
         found = self._around.prepared(preparation)
-        about = {"occurrence": occurrence.stamp, "values": values, "campaign": schedule.campaign}
+        campaign = batch.campaign_of(schedule, occurrence)
+        about = {"occurrence": occurrence.stamp, "values": values, "campaign": campaign}
         if found is None:
             return {**about, "state": "preparing"}
         if found.fault:
             return {**about, "state": "failed", "reason": found.fault}
         users = [_without_tokens(line) for line in self._around.first_users(found, PREVIEWED_USERS)]
-        return {**about, "state": "prepared", "users": found.users, "examples": users}
+        return {**about, "state": "prepared", "users": found.users, "examples": users, "manifest": found.manifest}
+
+    def _occurrence(self, schedule: Schedule, day: str) -> Occurrence:
+        """The next time; or the first one of a date, or what `now` would fire for that date. Raises Refused."""
+        now = datetime.fromtimestamp(self._now(), UTC)
+        if not day:
+            following = next(iter(schedule.timetable.after(now)), None)
+            if following is None:
+                raise Refused(f"{schedule.name} has no time that is still to come")
+            return following
+        date, zone = day_in({"day": day}), schedule.timetable.zone
+        begin = datetime.combine(date, time(), zone).astimezone(UTC)
+        # In the users' time that is the day before.
+        around = schedule.timetable.between(begin - timedelta(days=2), begin + timedelta(days=2))
+        minute = now.astimezone(zone).time().replace(second=0, microsecond=0)
+        return next(
+            (one for one in around if one.local.date() == date), Occurrence(datetime.combine(date, minute), now)
+        )
 
 
 def _new(name: str) -> ScheduleItem:

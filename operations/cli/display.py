@@ -65,7 +65,7 @@ def print_inspection(out: Console, found: Inspection, *, payloads: bool = False)
     _print_repeats(out, found)
     _print_broken(out, found)
     for preview in found.previews:
-        out.print(_preview(preview, payloads=payloads))
+        out.print(preview_panel(preview, payloads=payloads))
 
 
 def _print_left_out(out: Console, found: Inspection) -> None:
@@ -162,7 +162,8 @@ def _print_broken(out: Console, found: Inspection) -> None:
         out.print(Text(f"… and {rest:,} more (--limit 0 lists all)", style="dim"))
 
 
-def _preview(preview: Preview, *, payloads: bool) -> RenderableType:
+def preview_panel(preview: Preview, *, payloads: bool = False) -> RenderableType:
+    """What a user would see, on both kinds of phones."""
     ios, android = Text(), Text()
     for text, name, size in ((ios, "iOS", preview.ios_bytes), (android, "Android", preview.android_bytes)):
         text.append(preview.title or ("(no title)" if preview.body else "(silent)"), style="bold")

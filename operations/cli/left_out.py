@@ -12,9 +12,10 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, IdSet, Suppression
-from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED
+from notifier.model.account import CAPPED, EXCLUDE, HOLDOUT, SUPPRESSED
 from notifier.model.campaign import Campaign
 from notifier.model.holdout import NOBODY, Holdout, read_hundredths, read_version
+from notifier.model.local_time import QUIET, TOO_LATE
 from notifier.model.outcome import timestamp
 from notifier.model.plurals import counted
 from operations.cli.cloud import Cloud
@@ -24,7 +25,14 @@ from operations.cli.sources import LazyCloud
 if TYPE_CHECKING:
     from collections.abc import Container
 
-WORDS = {SUPPRESSED: "want no pushes", EXCLUDE: "on the exclude list", HOLDOUT: "held out of all campaigns"}
+WORDS = {
+    SUPPRESSED: "want no pushes",
+    EXCLUDE: "on the exclude list",
+    HOLDOUT: "held out of all campaigns",
+    CAPPED: "have had enough campaigns",
+    TOO_LATE: "too late",
+    QUIET: "in quiet hours",
+}
 
 
 class LeftOutNow(msgspec.Struct, frozen=True):

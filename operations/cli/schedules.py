@@ -1,7 +1,6 @@
 """`schedules`: campaigns that come back: which there are, what became of their times, and what one does with them."""
 
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,9 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
-from schedules.definition import BrokenSchedule, Schedule, read_schedule
+from operations.cli.schedule_function import ask_function
+from operations.cli.schedule_previews import preview
+from schedules.definition import BrokenSchedule
 from schedules.documents import BucketTexts, Documents
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
@@ -89,44 +90,7 @@ def show(
     _print_history(history)
 
 
-@schedules.command("preview")
-@reports_errors
-def preview(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A schedule's file on this machine.", exists=True)],
-    count: Annotated[int, typer.Option(help="How many times.", min=1, max=1000)] = 10,
-    needs_approval: Annotated[
-        bool, typer.Option("--require-approval", help="Check it as a stack with RequireApproval does.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Check a schedule's file, and list its next times. It needs no stack.
-
-    Exit 0 if it can be used, 1 if it has faults. `python -m sandbox schedule` plays it with its audience.
-
-    Example: notifier schedules preview schedules/day-2-engagement.json
-    """
-    try:
-        schedule = read_schedule(file.name.removesuffix(".json"), file.read_bytes(), needs_approval=needs_approval)
-    except BrokenSchedule as error:
-        for fault in error.faults:
-            console().print(f"{file}: {fault}", markup=False)
-        raise typer.Exit(ExitCode.NOT_FINE) from None
-    _print_times(schedule, count, as_json=as_json)
-
-
-def _print_times(schedule: Schedule, count: int, *, as_json: bool) -> None:
-    found: list[dict[str, str]] = []
-    for occurrence in schedule.timetable.after(datetime.now(UTC)):
-        if len(found) == count:
-            break
-        found.append({"id": f"{schedule.name}-{occurrence.stamp}", "utc": f"{occurrence.utc:%Y-%m-%dT%H:%M:%SZ}"})
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        console().print("it has no time that is still to come", markup=False)
-    for one in found:
-        console().print(f"{one['id']}   {one['utc']}", markup=False)
+schedules.command("preview")(preview)
 
 
 @schedules.command("pause")
@@ -251,23 +215,6 @@ def _ask(event: dict[str, Any], by: str | None, stack: str | None, stack_file: P
         print_json(decoded)
     else:
         console().print("  ".join(f"{name}: {value}" for name, value in decoded.items() if value), markup=False)
-
-
-def ask_function(cloud: Cloud, event: Mapping[str, Any], mend: str) -> dict[str, Any]:
-    """What the function of the schedules answers. Raises CommandError, with this advice where it refuses."""
-    function = cloud.deployment.schedules
-    if not function:
-        advice = "deploy this release, or set NOTIFIER_SCHEDULES to the name of its function"
-        raise CommandError(ExitCode.NOT_FOUND, "this stack has no function for schedules and winners", advice)
-    payload = msgspec.json.encode(event)
-    answer = cloud.client("lambda").invoke(FunctionName=function, InvocationType="RequestResponse", Payload=payload)
-    body = answer["Payload"].read()
-    if answer.get("FunctionError"):
-        raise CommandError(ExitCode.UNREACHABLE, f"the function failed: {body.decode()[:500]}", "look at its logs")
-    decoded: dict[str, Any] = msgspec.json.decode(body)
-    if "refused" in decoded:
-        raise CommandError(ExitCode.NOT_FINE, decoded["refused"], mend)
-    return decoded
 
 
 def _store(cloud: Cloud) -> ScheduleStore:

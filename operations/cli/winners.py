@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from operations.cli.cloud import Cloud
-from operations.cli.schedules import ask_function
+from operations.cli.schedule_function import ask_function
 from reporting.outcome import WinnerSeen
 from schedules.decision_store import DecisionItem, read_decision
 

@@ -80,12 +80,12 @@ class TimesCounter:
     def warnings(self) -> Iterator[str]:
         """What looks wrong all the same."""
         figures = self.figures
-        if figures.too_late and self._local_time is not None and self._local_time.if_past is not UNSET:
+        if figures.too_late and self._local_time is not None and not any(self.faults()):
             becomes = {"skip": "left out", "now": "reached at once", "tomorrow": "reached a day later"}
             are = "is" if figures.too_late == 1 else "are"
             yield (
                 f"{counted(figures.too_late, 'user')} {are} too late on {figures.date}: "
-                f"{becomes[self._local_time.if_past]} (if_past)"
+                f"{becomes[self._local_time.if_past or 'skip']} (if_past)"
             )
         if figures.quiet:
             yield f"{counted(figures.quiet, 'user')} would be left out: their time is in quiet hours"

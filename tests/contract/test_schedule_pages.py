@@ -274,6 +274,26 @@ def test_whom_the_next_time_would_reach(site: Site) -> None:
     assert "secret-token" not in page
 
 
+@pytest.mark.parametrize(
+    ("day", "occurrence", "now"),
+    [
+        ("", "2026-12-01T0900", "2026-12-01T09:00:00+00:00"),
+        ("2026-12-24", "2026-12-24T0900", "2026-12-24T09:00:00+00:00"),
+        ("2026-11-24", "2026-11-24T0900", "2026-11-24T09:00:00+00:00"),
+        ("2027-02-24", "2027-02-24T0800", "2026-12-01T08:00:00+00:00"),  # after it ends: as `now --day` would
+    ],
+)
+def test_a_preview_of_a_day(site: Site, day: str, occurrence: str, now: str) -> None:
+    """The command line may ask for any date; the campaign is the one that its batch file would have."""
+    site.save(text())
+    found = site.schedules.overview.answer({"action": "preview", "schedule": NAME, "day": day})
+    assert found is not None
+    assert (found["occurrence"], found["values"]["$now"]) == (occurrence, now)
+    assert found["values"]["$day"] == occurrence[:10]
+    assert (found["campaign"]["id"], found["campaign"]["experiment"]) == (f"{NAME}-{occurrence}", NAME)
+    assert found["manifest"]
+
+
 def test_no_preview_is_made_while_everything_is_on_hold(site: Site) -> None:
     """Nothing is prepared in a hold: the page says who holds it, and no query runs."""
     site.save(text())

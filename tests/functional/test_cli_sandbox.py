@@ -323,6 +323,14 @@ def test_a_schedule_from_sql_to_the_pushes(trial: Trial, tmp_path: Path) -> None
     history = printed(run(trial, "schedules", "show", "nudge", "--json"))["occurrences"]
     assert [one["run_id"] for one in history] == [runs[line.id] for line in reversed(sent)]
     assert "2026-11-11T0900" in run(trial, "schedules", "show", "nudge").output
+    seen = printed(run(trial, "schedules", "preview", "nudge", "--day", "2026-11-11", "--json"))
+    assert (seen["occurrence"], seen["users"]) == ("2026-11-11T0900", sent[1].users)
+    assert seen["left_out"] == {}
+    assert len(seen["examples"]) == 3
+    in_words = run(trial, "schedules", "preview", "nudge", "--day", "2026-11-11").output
+    assert f"at most {sent[1].users:,} users; nobody would be left out as of now" in in_words
+    for example in seen["examples"]:
+        assert example.get("title", "in the control group") in in_words
     paused = run(trial, "schedules", "pause", "nudge", "--reason", "a test", "--by", "ann", "--json")
     assert printed(paused)["state"] == "paused"
     assert "paused by ann: a test" in run(trial, "schedules", "list").output

@@ -1,5 +1,6 @@
 """`notifier validate` says how many users would be late, or left out for quiet hours, before anything is sent."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ NOON = datetime.fromisoformat("2026-12-01T12:30:00Z").timestamp()
 LOCAL = {"at": "09:00", "fallback_timezone": "Europe/London", "date": "2026-12-01"}
 
 
-def checked(zones: list[str | None], **campaign: Any) -> Inspection:
+def checked(zones: Sequence[str | None], **campaign: Any) -> Inspection:
     """The findings of a file with one user for each zone, at half past noon in London."""
     inspector = Inspector("x", lambda _: iter(()), 0, NOON)
     inspector.take_campaign({"id": "c", "message": {"title": "t"}, **campaign})
@@ -49,6 +50,14 @@ def test_what_becomes_of_them(if_past: str, users: int, words: str) -> None:
     assert found.arms["default"].users == users
     assert f"3 users are too late on 2026-12-01: {words} (if_past)" in found.warnings
     assert "1 user without a known time zone: Europe/London is assumed" in found.warnings
+
+
+def test_few_who_are_late_are_named() -> None:
+    """One of a hundred is no fault, and is said: whoever writes no `if_past` leaves them out."""
+    found = checked(["Asia/Tokyo"] + ["America/Sao_Paulo"] * 99, local_time=LOCAL)
+    assert found.faults == []
+    assert "1 user is too late on 2026-12-01: left out (if_past)" in found.warnings
+    assert [fault.field for fault in checked(["Asia/Tokyo"] * 2 + ["America/Sao_Paulo"] * 99, local_time=LOCAL).faults]
 
 
 def test_without_a_date_nobody_is_late() -> None:

@@ -1,0 +1,26 @@
+"""Asks the function of the schedules, which carries out what people want of schedules and winners."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from operations.cli.cloud import Cloud
+from operations.cli.errors import CommandError, ExitCode
+
+
+def ask_function(cloud: Cloud, event: Mapping[str, Any], mend: str) -> dict[str, Any]:
+    """What the function of the schedules answers. Raises CommandError, with this advice where it refuses."""
+    function = cloud.deployment.schedules
+    if not function:
+        advice = "deploy this release, or set NOTIFIER_SCHEDULES to the name of its function"
+        raise CommandError(ExitCode.NOT_FOUND, "this stack has no function for schedules and winners", advice)
+    payload = msgspec.json.encode(event)
+    answer = cloud.client("lambda").invoke(FunctionName=function, InvocationType="RequestResponse", Payload=payload)
+    body = answer["Payload"].read()
+    if answer.get("FunctionError"):
+        raise CommandError(ExitCode.UNREACHABLE, f"the function failed: {body.decode()[:500]}", "look at its logs")
+    decoded: dict[str, Any] = msgspec.json.decode(body)
+    if "refused" in decoded:
+        raise CommandError(ExitCode.NOT_FINE, decoded["refused"], mend)
+    return decoded
