@@ -1,12 +1,15 @@
 """The table of clean rows: SQL passes what it can prove clean, and the worker's reader judges every other row."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import msgspec
 
 from audiences.database import text
+from audiences.exact_lines import exact_line
 from audiences.faults import AudienceFault, limits_as_faults
 from audiences.raw import Format, RawFile, opened, rewritten
 from audiences.reader import Invalid, Row, judged
@@ -79,8 +82,8 @@ class RowTable:
     def _add(self, number: int, source: InputFile, raw: RawFile) -> int:
         base = number << ROW_BITS
         relation = relation_of(self._con, source, raw)
-        shape = self._shape(relation, raw)
-        self._con.execute(f"INSERT INTO rows {_select(shape, relation, base)}")
+        sample = self._sample(relation, raw)
+        self._insert(relation, base, shape_of(sample), sample)
         # Before the rest is judged: rows that the reader refuses leave the table, and still count as read.
         [(rows,)] = self._con.execute("SELECT count(*) FROM rows WHERE place >= ?", [base]).fetchall()
         self._read_rest(base, is_lines=raw.format is Format.LINES)
@@ -91,11 +94,20 @@ class RowTable:
             self._take(base, values)
         return int(rows) + len(raw.broken)
 
-    def _shape(self, relation: str, raw: RawFile) -> Shape | None:
+    def _sample(self, relation: str, raw: RawFile) -> Sequence[dict[str, Any]]:
         if raw.format in (Format.LINES, Format.VALUES):
-            return shape_of(raw.sample)
+            return raw.sample
         lines = self._con.execute(f"SELECT line FROM {relation} LIMIT {_SAMPLE_ROWS}").fetchall()
-        return shape_of([msgspec.json.decode(line) for (line,) in lines])
+        return [msgspec.json.decode(line) for (line,) in lines]
+
+    def _insert(self, relation: str, base: int, shape: Shape | None, sample: Sequence[dict[str, Any]]) -> None:
+        exact = exact_line(shape, sample) if shape is not None else None
+        if exact is not None:
+            with suppress(duckdb.InvalidInputException):
+                self._con.execute(f"INSERT INTO rows {_select(shape, relation, base, exact)}")
+                return
+            # A line is no JSON, and cannot be parsed before it is judged. Nothing of the file is in the table.
+        self._con.execute(f"INSERT INTO rows {_select(shape, relation, base)}")
 
     def _check_ids(self, source: InputFile, base: int) -> None:
         query = f"SELECT (place - {base}) FROM rows WHERE place >= {base} AND regexp_full_match(user_id, '{_ROUNDED}')"
@@ -172,22 +184,33 @@ def _instant(value: str) -> str:
     return f"coalesce(try_cast({number} * {unit} AS BIGINT), epoch_us(try_cast({value} AS TIMESTAMPTZ)))"
 
 
-def _select(shape: Shape | None, relation: str, base: int) -> str:
-    """Rows for the table `rows`. Those that are not proven clean have `raw`, and whatever else they have is dropped."""
+def _select(shape: Shape | None, relation: str, base: int, exact: str | None = None) -> str:
+    """Rows for the table `rows`. Those that are not proven clean have `raw`, and whatever else they have is dropped.
+
+    Args:
+        exact: what most lines are judged by, once they are parsed; None where one may be no JSON.
+    """
     if shape is None:
         nothing = ", ".join(["NULL"] * 6)
         return f"SELECT row + {base}, {nothing}, line FROM {relation}"
     of = _Fields(shape)
     clean = " AND ".join(("fits", *of.conditions()))
     fits = f"strlen(line) <= {MAX_LINE_CHARS} AND regexp_full_match(line, {text(shape.pattern)})"
+    parsed = f"json_transform(line, {text(shape.structure)})"
+    if exact is None:
+        fitting = f"SELECT *, false AS exact, {fits} AS fits FROM {relation}"
+        judged = f"SELECT *, CASE WHEN fits THEN {parsed} END AS t FROM ({fitting})"
+    else:
+        # Of a CASE only the rows that need it are compared with the expression.
+        tried = f"SELECT *, coalesce({exact}, false) AS exact FROM (SELECT *, {parsed} AS t FROM {relation})"
+        judged = f"SELECT *, CASE WHEN exact THEN true ELSE {fits} END AS fits FROM ({tried})"
     fields = {
         "user_id": of.user_id(), "devices": of.devices(), "locale": of.member("locale"),
         "timezone": of.member("timezone"), "updated_at": of.updated_at(), "attributes": of.attributes(),
     }  # fmt: skip
     return f"""
-WITH judged AS (SELECT row, line, {fits} AS fits FROM {relation}),
-parsed AS (SELECT *, CASE WHEN fits THEN json_transform(line, {text(shape.structure)}) END AS t FROM judged),
-fields AS (SELECT row, line, fits, {", ".join(f"{sql} AS {name}" for name, sql in fields.items())} FROM parsed),
+WITH judged AS ({judged}),
+fields AS (SELECT row, line, fits, {", ".join(f"{sql} AS {name}" for name, sql in fields.items())} FROM judged),
 proven AS (SELECT *, coalesce({clean}, false) AS clean FROM fields)
 SELECT row + {base}, {", ".join(fields)}, CASE WHEN NOT clean THEN line END FROM proven"""
 
@@ -246,7 +269,7 @@ class _Fields:
         own = _raw(self._shape.columns["attributes"], RAW_OBJECT) if given else "NULL"
         whole = listed
         if self._shape.has_fractions:
-            whole = f"CASE WHEN regexp_matches({listed}, '[0-9][.eE]') THEN {own} ELSE {listed} END"
+            whole = f"CASE WHEN NOT exact AND regexp_matches({listed}, '[0-9][.eE]') THEN {own} ELSE {listed} END"
         whole = f"nullif({whole}, '{{}}')"
         if not self._shape.attributes:
             return whole if given else "NULL"
@@ -260,10 +283,10 @@ class _Fields:
     def _attribute(self, name: str) -> str:
         value = f"CAST(struct_extract(t, {text(name)}) AS VARCHAR)"
         own = _raw(name, RAW_NUMBER)
-        exact = value
         if self._shape.has_fractions:
-            exact = f"CASE WHEN regexp_matches({value}, '^-?[0-9]+[.eE]') THEN {own} ELSE {value} END"
-        return f"{text(msgspec.json.encode(name).decode() + ':')} || {exact}"
+            digits = f"NOT exact AND regexp_matches({value}, '^-?[0-9]+[.eE]')"
+            value = f"CASE WHEN {digits} THEN {own} ELSE {value} END"
+        return f"{text(msgspec.json.encode(name).decode() + ':')} || {value}"
 
     def _word(self, value: str) -> str:
         is_token = value.endswith(("token", "token')"))

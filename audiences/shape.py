@@ -54,7 +54,7 @@ _VALUES = {
     "timezone": f"(?:{_STRING}|null)",
     UPDATED_AT: f"(?:{_STRING}|{_NUMBER}|null)",
 }
-_WORDS = {
+WORDS = {
     "platform": ("ios", "android", "web"),
     "gateway": ("fcm", "apns"),
     "environment": ("production", "sandbox"),
@@ -101,7 +101,7 @@ def shape_of(records: Sequence[Mapping[str, object]]) -> Shape | None:
         name: _device_list(devices, any_case=capitals) if column == "devices" else _value_of(column, capitals, number)
         for name, column in known.items()
     } | dict.fromkeys(attributes, _scalar(number))
-    orders = _orders([[name for name in record if name in usable] for record in records], columns["user_id"])
+    orders = orders_of([[name for name in record if name in usable] for record in records], columns["user_id"])
     wholes = [_ordered(order, columns["user_id"], always, patterns) for order, always in orders]
     return Shape(
         pattern="|".join(f"(?:{whole})" for whole in wholes),
@@ -146,8 +146,8 @@ def _has_capitals(
     records: Sequence[Mapping[str, object]], devices: Sequence[Mapping[str, object]], columns: Mapping[str, str]
 ) -> bool:
     """Whether a word of a device is written in another case."""
-    words = [record.get(columns.get(column, "")) for record in records for column in _WORDS]
-    words += [device.get(column) for device in devices for column in _WORDS]
+    words = [record.get(columns.get(column, "")) for record in records for column in WORDS]
+    words += [device.get(column) for device in devices for column in WORDS]
     return any(isinstance(word, str) and word != word.lower() for word in words)
 
 
@@ -167,22 +167,22 @@ def _has_fractions(
 def _value_of(column: str, any_case: bool = False, number: str = _INTEGER) -> str:
     if column == "attributes":
         return f"(?:{_object(number)}|null)"
-    if column in _WORDS:
+    if column in WORDS:
         letters = "[{0}{1}]" if any_case else "{0}"
-        words = "|".join("".join(letters.format(x, x.upper()) for x in word) for word in _WORDS[column])
+        words = "|".join("".join(letters.format(x, x.upper()) for x in word) for word in WORDS[column])
         return f'(?:"(?:{words})"' + (")" if column == "platform" else "|null)")
     return _VALUES[column]
 
 
 def _device_list(devices: Sequence[Mapping[str, object]], *, any_case: bool) -> str:
     """A list of devices in one of the orders of their members that the first records have."""
-    orders = _orders([[member for member in device if member in DEVICE] for device in devices], "token")
+    orders = orders_of([[member for member in device if member in DEVICE] for device in devices], "token")
     patterns = {member: _value_of(member, any_case) for member in DEVICE}
     one = "|".join(_ordered(order, "token", always | {"platform"}, patterns) for order, always in orders)
     return rf"(?:\[(?:{one})(?:, ?(?:{one}))*\]|null)" if one else "null"
 
 
-def _orders(sequences: Iterable[Sequence[str]], pivot: str) -> list[tuple[tuple[str, ...], set[str]]]:
+def orders_of(sequences: Iterable[Sequence[str]], pivot: str) -> list[tuple[tuple[str, ...], set[str]]]:
     """As few orders as possible that all sequences follow, and the members that are in all sequences of an order."""
     groups: list[list[tuple[str, ...]]] = []
     # Rare orders cost length of the expression and match little: their lines are left to the reader.

@@ -1,0 +1,157 @@
+"""The shortest form of a line, as SQL: a line that its own values give again needs no regular expression.
+
+In a line without a backslash every quote begins or ends a text. So where the values that were parsed, written in the
+file's order without white space, give the same line, they are in it as they are, each member once, and nothing else.
+The regular expression of `shape` proves that of JSON in any form, and takes four times as long.
+
+This too may be too narrow, and must never be too wide: what the text leaves open of a value is asked as well.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from audiences.database import text
+from audiences.shape import DEVICE, MAX_LINE_CHARS, UPDATED_AT, WORDS, Shape, orders_of
+
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_NO_TEXT = f"{_NUMBER}|true|false|null"
+_ATTRIBUTE = rf'"[^"]*":(?:"[^"]*"|{_NO_TEXT})'
+_ATTRIBUTES = rf"\{{(?:{_ATTRIBUTE}(?:,{_ATTRIBUTE})*)?\}}"
+_MAX_INTEGER_CHARS = 18
+_MIN_TOKEN_CHARS = 16
+
+Objects = Sequence[Mapping[str, object]]
+
+
+class _Value(msgspec.Struct, frozen=True):
+    """A member's value in SQL.
+
+    Args:
+        pieces: what stands between the quotes; several where it is put together.
+        quote: empty for what is no text.
+        proofs: what the text leaves open.
+    """
+
+    pieces: tuple[str, ...]
+    quote: str = '"'
+    proofs: tuple[str, ...] = ()
+
+    @property
+    def sql(self) -> str:
+        """The value as one text."""
+        return f"concat({', '.join(self.pieces)})" if len(self.pieces) > 1 else self.pieces[0]
+
+
+def exact_line(shape: Shape, records: Objects) -> str | None:
+    """Whether a line is exact: a condition on `line`, and on `t`, what was parsed of it. None if no line can be.
+
+    Args:
+        records: the first of the file, of which the shape was made.
+    """
+    columns = shape.columns
+    # Which of the two a row has, and which of them wins, the reader knows.
+    if {"devices", "token"} <= columns.keys() or ("attributes" in columns and shape.attributes):
+        return None
+    values = {name: _value(column, _extracted(name, column), _seen(records, name)) for column, name in columns.items()}
+    values |= {name: _value(None, f"CAST({_extracted(name)} AS VARCHAR)", []) for name in shape.attributes}
+    if "devices" in columns:
+        listed = _device_list(_extracted(columns["devices"]), _seen(records, columns["devices"]))
+        if listed is None:
+            return None
+        values[columns["devices"]] = listed
+    whole = _object(records, columns["user_id"], values)
+    if whole is None:
+        return None
+    proofs = (f"strlen(line) <= {MAX_LINE_CHARS}", r"NOT contains(line, '\')", f"line = {whole.sql}", *whole.proofs)
+    return " AND ".join(proofs)
+
+
+def _extracted(name: str, column: str | None = None) -> str:
+    value = f"struct_extract(t, {text(name)})"
+    return f"CAST({value} AS VARCHAR)" if column == "attributes" else value
+
+
+def _seen(objects: Objects, name: str) -> list[object]:
+    return [one[name] for one in objects if one.get(name) is not None]
+
+
+def _value(column: str | None, sql: str, seen: Sequence[object]) -> _Value:
+    """The value of a known column, or of an attribute's."""
+    if column is None:
+        # A text has no end but its own, since no quote is in it.
+        proof = f"""(starts_with({sql}, '"') OR regexp_full_match({sql}, {text(_NO_TEXT)}))"""
+        return _Value((sql,), "", (_or_null(sql, proof),))
+    if column == "attributes":
+        return _Value((sql,), "", (_or_null(sql, f"regexp_full_match({sql}, {text(_ATTRIBUTES)})"),))
+    if column in ("user_id", UPDATED_AT) and seen and all(type(value) is int for value in seen):
+        # As written, and no other value whose text would be the same: true, or a list.
+        proof = f"strlen({sql}) <= {_MAX_INTEGER_CHARS} AND CAST(try_cast({sql} AS BIGINT) AS VARCHAR) = {sql}"
+        return _Value((sql,), "", (proof if column == "user_id" else _or_null(sql, f"({proof})"),))
+    if column in WORDS:
+        words = {*WORDS[column], *(word for word in seen if isinstance(word, str) and word.lower() in WORDS[column])}
+        proof = f"{sql} IN ({', '.join(map(text, sorted(words)))})"
+        return _Value((sql,), proofs=(proof if column == "platform" else _or_null(sql, proof),))
+    proofs = {"user_id": (f"{sql} <> ''",), "token": tuple(_token_proofs(sql))}
+    return _Value((sql,), proofs=proofs.get(column, ()))
+
+
+def _or_null(sql: str, proof: str) -> str:
+    return f"({sql} IS NULL OR {proof})"
+
+
+def _token_proofs(sql: str) -> Iterator[str]:
+    """Printable ASCII without a blank; nothing in brackets. Characters below the blank are not in JSON's texts."""
+    yield f"strlen({sql}) >= {_MIN_TOKEN_CHARS} AND length({sql}) = strlen({sql})"
+    yield f"NOT contains({sql}, ' ') AND NOT contains({sql}, chr(127))"
+    yield f"NOT starts_with({sql}, '<') AND NOT starts_with({sql}, '{{')"
+
+
+def _device_list(listed: str, seen: Sequence[object]) -> _Value | None:
+    """The list of devices. Where the first users have one each, so must all that are exact: a lambda costs more."""
+    lists = [one for one in seen if isinstance(one, list)]
+    devices = [device for one in lists for device in one if isinstance(device, dict)]
+    one, each = (
+        _object(devices, "token", {name: _value(name, f"{at}.{name}", _seen(devices, name)) for name in DEVICE})
+        for at in (f"{listed}[1]", "d")
+    )
+    if one is None or each is None:
+        return None
+    single = _Value(("'['", *one.pieces, "']'"), "", (f"len({listed}) = 1", *one.proofs))
+    if all(len(devices) == 1 for devices in lists):
+        return single
+    several = f"concat('[', array_to_string(list_transform({listed}, lambda d: {each.sql}), ','), ']')"
+    proven = f"len(list_filter({listed}, lambda d: coalesce({' AND '.join(each.proofs)}, false)))"
+    choice = f"CASE WHEN len({listed}) = 1 THEN {single.sql} ELSE {several} END"
+    return _Value((choice,), "", (f"len({listed}) > 0", f"{proven} = len({listed})"))
+
+
+def _object(objects: Objects, pivot: str, values: Mapping[str, _Value]) -> _Value | None:
+    """An object with its members in the order of most of these; None where that is not possible."""
+    orders = orders_of([tuple(one) for one in objects], pivot)
+    if not orders or not values.keys() >= set(orders[0][0]):
+        return None
+    order, always = orders[0]
+    # Commas stand before members: without the first there would be one too many.
+    if order[0] not in always:
+        return None
+    # Texts between two values are one piece.
+    pieces, waiting = list[str](), "{"
+    for n, name in enumerate(order):
+        value = values[name]
+        before = ("," if n else "") + f'"{name}":'
+        is_null = any(name in one and one[name] is None for one in objects)
+        if name in always and not is_null:
+            pieces += [text(waiting + before + value.quote), *value.pieces]
+            waiting = value.quote
+            continue
+        # Of a value that is NULL this is NULL, of which `concat` makes nothing.
+        member = f"{text(before + value.quote)} || {value.sql} || {text(value.quote)}"
+        pieces += [
+            *([text(waiting)] if waiting else []),
+            f"coalesce({member}, {text(before + 'null')})" if is_null else member,
+        ]
+        waiting = ""
+    pieces.append(text(waiting + "}"))
+    proofs = tuple(proof for name in order for proof in values[name].proofs)
+    return _Value(tuple(pieces), "", proofs)
