@@ -1,12 +1,14 @@
 """What an audience holds, counted by SQL over its users and over what was left out."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
 import msgspec
 
-from audiences.preparation import CARRIER, Preparation
+from audiences.preparation import CARRIER, Preparation, all_devices
 from audiences.reader import DUPLICATE
 from audiences.rows import ROW_BITS
 from audiences.samples import samples_of
@@ -19,6 +21,8 @@ EXAMPLES = 5
 _EXAMPLE_CHARS = 100
 _LOOKED_AT = 10_000
 """Users in which examples are looked for."""
+_FEW = 0.5
+"""Share of different attributes among the first users up to which all are grouped."""
 
 
 def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Sequence[str] | None = ()) -> Counts:
@@ -29,9 +33,11 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
     """
     [(users,)] = con.execute("SELECT count(*) FROM users").fetchall()
     invalid = dict(con.execute("SELECT reason, count(*) FROM invalid GROUP BY reason ORDER BY 2 DESC, 1").fetchall())
-    attributes, longest = _attributes(con, users, show)
-    locales, timezones = _values(con, "locale"), _values(con, "timezone")
+    locales, timezones = _values(con)
     devices, marks = _devices(con)
+    with _attributes_of_users(con):
+        attributes, longest = _attributes(con, users, show)
+        words = null_words(con, {"locale": locales, "timezone": timezones})
     return Counts(
         rows=sum(prepared.rows),
         users=users,
@@ -43,7 +49,7 @@ def counts_of(con: duckdb.DuckDBPyConnection, prepared: Preparation, show: Seque
         joined_rows=prepared.joined_rows,
         invalid=invalid,
         invalid_first=_first_places(con, prepared),
-        null_words=null_words(con, {"locale": locales, "timezone": timezones}),
+        null_words=words,
         other_gateway=marks,
         longest=longest,
         samples=samples_of(con, show),
@@ -54,10 +60,8 @@ def _devices(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, dict[str, int]],
     """Devices by platform and gateway; and those whose token looks like one of the other gateway."""
     counts: dict[str, dict[str, int]] = {}
     marks: dict[str, int] = {}
-    # Most users have one device, and a list costs more than its first element.
-    devices = """(SELECT devices[1] AS d FROM users WHERE len(devices) = 1
-                  UNION ALL SELECT unnest(devices) FROM users WHERE len(devices) <> 1)"""
-    query = f"SELECT d.platform, {CARRIER}, count(*), count_if({OF_OTHER_GATEWAY}) FROM {devices} GROUP BY 1, 2"
+    listed = all_devices(con, "users")
+    query = f"SELECT d.platform, {CARRIER}, count(*), count_if({OF_OTHER_GATEWAY}) FROM {listed} GROUP BY 1, 2"
     for platform, gateway, count, marked in con.execute(f"{query} ORDER BY 1, 2").fetchall():
         counts.setdefault(platform, {})[gateway] = count
         if marked:
@@ -65,10 +69,33 @@ def _devices(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, dict[str, int]],
     return counts, marks
 
 
-def _values(con: duckdb.DuckDBPyConnection, column: str) -> list[tuple[str, int]]:
-    """The column's values, and how many users have each."""
-    query = f"SELECT left({column}, {MAX_NAME_CHARS}) AS one, count(*) FROM users WHERE one IS NOT NULL GROUP BY 1"
-    return con.execute(query).fetchall()
+@contextmanager
+def _attributes_of_users(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """The relation `attributes_of_users`: attributes, and how many users have just these.
+
+    Few differ, as a rule (names, cities): all that is counted of them is counted once. Where they do differ, as with a
+    link for each user, grouping would be another pass for nothing.
+    """
+    first = f"(SELECT attributes FROM users LIMIT {_LOOKED_AT})"
+    [(some, different)] = con.execute(f"SELECT count(*), count(DISTINCT attributes) FROM {first}").fetchall()
+    kind, grouped = ("TABLE", "GROUP BY 1") if different <= some * _FEW else ("VIEW", "")
+    users = "count(*)" if grouped else "1"
+    con.execute(f"CREATE {kind} attributes_of_users AS SELECT attributes, {users} AS users FROM users {grouped}")
+    yield
+    # The parts are made from now on: they need the memory.
+    con.execute(f"DROP {kind} attributes_of_users")
+
+
+def _values(con: duckdb.DuckDBPyConnection) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """The locales and the time zones, and how many users have each: few pairs, so the users are read once."""
+    shortened = ", ".join(f"left({column}, {MAX_NAME_CHARS})" for column in ("locale", "timezone"))
+    pairs = "SELECT locale, timezone, count(*) AS users FROM users GROUP BY 1, 2"
+    found = con.execute(f"SELECT {shortened}, sum(users) FROM ({pairs}) GROUP BY 1, 2").fetchall()
+    locales, timezones = Counter[str](), Counter[str]()
+    for locale, timezone, users in found:
+        locales[locale] += int(users)
+        timezones[timezone] += int(users)
+    return [one for one in locales.items() if one[0]], [one for one in timezones.items() if one[0]]
 
 
 def _named(values: Sequence[tuple[str, int]]) -> dict[str, int]:
@@ -86,9 +113,11 @@ def _attributes(
     """How many users lack each attribute (those without it, and those whose value is null), and how long they get."""
     having = dict[str, int]()
     # Few sets of names, as a rule: they are counted as sets, and then name by name.
-    for names, count in con.execute("SELECT json_keys(attributes), count(*) FROM users GROUP BY 1").fetchall():
+    for names, count in con.execute(
+        "SELECT json_keys(attributes), sum(users) FROM attributes_of_users GROUP BY 1"
+    ).fetchall():
         for name in dict.fromkeys(names or ()):
-            having[name] = having.get(name, 0) + count
+            having[name] = having.get(name, 0) + int(count)
     for nulls, count in _nulls(con):
         for name in nulls:
             having[name] -= count
@@ -108,7 +137,7 @@ def _longest(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, 
         return {}
     # All paths in one call: each user's attributes are parsed once.
     each = ", ".join(f"max(strlen(found[{n}]))" for n in range(1, len(names) + 1))
-    query = f"SELECT {each} FROM (SELECT json_extract_string(attributes, ?) AS found FROM users)"
+    query = f"SELECT {each} FROM (SELECT json_extract_string(attributes, ?) AS found FROM attributes_of_users)"
     row = con.execute(query, [[_path(name) for name in names]]).fetchone() or ()
     return {name[:MAX_NAME_CHARS]: longest for name, longest in zip(names, row, strict=True) if longest}
 
@@ -121,12 +150,13 @@ def _nulls(con: duckdb.DuckDBPyConnection) -> list[tuple[list[str], int]]:
     """Sets of names whose value is null, and how many users have each."""
     found: dict[tuple[str, ...], int] = {}
     # Only users with the word in their attributes are decoded.
-    rows = con.execute("SELECT attributes, count(*) FROM users WHERE contains(attributes, 'null') GROUP BY 1")
+    query = "SELECT attributes, sum(users) FROM attributes_of_users WHERE contains(attributes, 'null') GROUP BY 1"
+    rows = con.execute(query)
     while some := rows.fetchmany(5_000):
         for attributes, count in some:
             values: dict[str, Any] = msgspec.json.decode(attributes, type=dict[str, msgspec.Raw])
             names = tuple(name for name, value in values.items() if bytes(value) == b"null")
-            found[names] = found.get(names, 0) + count
+            found[names] = found.get(names, 0) + int(count)
     return [(list(names), count) for names, count in found.items()]
 
 

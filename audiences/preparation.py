@@ -49,6 +49,14 @@ def _ranked(rows: str, same: str, *, ordered: bool, last: str = "place DESC") ->
                 FROM (SELECT *, coalesce({untimed}, -1) AS untimed FROM {rows}))"""
 
 
+def all_devices(con: duckdb.DuckDBPyConnection, table: str) -> str:
+    """A relation of every device `d` of a table. Most rows have one, and a list costs more than its first element."""
+    only = f"SELECT devices[1] AS d FROM {table} WHERE len(devices) = 1"
+    if con.execute(f"SELECT 1 FROM {table} WHERE len(devices) <> 1 LIMIT 1").fetchone() is None:
+        return f"({only})"
+    return f"({only} UNION ALL SELECT unnest(devices) FROM {table} WHERE len(devices) <> 1)"
+
+
 class Preparation:
     """The users of some inputs, in a database.
 
@@ -99,10 +107,8 @@ class Preparation:
         """Leave each token to the latest row that has it. Within a row the first device keeps it."""
         run = self._con.execute
         # Hashes first: few tokens are repeated, as a rule, and only those have to be compared as texts.
-        # Most rows have one device, and a list costs more than its first element.
-        all_devices = """(SELECT devices[1] AS d FROM rows WHERE len(devices) = 1
-                          UNION ALL SELECT unnest(devices) FROM rows WHERE len(devices) <> 1)"""
-        run(f"CREATE TABLE repeated AS SELECT hash({_TOKEN}) AS h FROM {all_devices} GROUP BY h HAVING count(*) > 1")
+        listed = all_devices(self._con, "rows")
+        run(f"CREATE TABLE repeated AS SELECT hash({_TOKEN}) AS h FROM {listed} GROUP BY h HAVING count(*) > 1")
         if not self._any("repeated"):
             return
         devices = f"""(SELECT *, {_TOKEN} AS token FROM (

@@ -38,14 +38,14 @@ def null_words(
         counted: the values of known columns that have been counted already.
     """
     words: dict[str, dict[str, int]] = {}
-    suspected = f"SELECT attributes, count(*) FROM users WHERE regexp_matches(attributes, {text(_ANY_WORD)}) GROUP BY 1"
-    found = con.execute(suspected)
+    suspected = f"regexp_matches(attributes, {text(_ANY_WORD)})"
+    found = con.execute(f"SELECT attributes, sum(users) FROM attributes_of_users WHERE {suspected} GROUP BY 1")
     while some := found.fetchmany(_AT_ONCE):
         for attributes, count in some:
             values: dict[str, Any] = msgspec.json.decode(attributes)
             for name, value in values.items():
                 if isinstance(value, str) and (word := null_word(value)) is not None:
-                    add_word(words, name, word, count)
+                    add_word(words, name, word, int(count))
     for column in ALWAYS:
         for value, count in counted[column] if column in counted else _short_values(con, column):
             if len(value) <= _LONGEST and (word := null_word(value)) is not None:
