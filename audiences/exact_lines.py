@@ -16,8 +16,8 @@ from audiences.shape import DEVICE, MAX_LINE_CHARS, UPDATED_AT, WORDS, Shape, or
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _NO_TEXT = f"{_NUMBER}|true|false|null"
-_ATTRIBUTE = rf'"[^"]*":(?:"[^"]*"|{_NO_TEXT})'
-_ATTRIBUTES = rf"\{{(?:{_ATTRIBUTE}(?:,{_ATTRIBUTE})*)?\}}"
+_NO_ATTRIBUTES = (":{", ":[", ":N", ":I", ":-I")
+"""Before what an attribute must not be: an object, a list, and what DuckDB takes for numbers, NaN and Infinity."""
 _MAX_INTEGER_CHARS = 18
 _MIN_TOKEN_CHARS = 16
 
@@ -83,7 +83,8 @@ def _value(column: str | None, sql: str, seen: Sequence[object]) -> _Value:
         proof = f"""(starts_with({sql}, '"') OR regexp_full_match({sql}, {text(_NO_TEXT)}))"""
         return _Value((sql,), "", (_or_null(sql, proof),))
     if column == "attributes":
-        return _Value((sql,), "", (_or_null(sql, f"regexp_full_match({sql}, {text(_ATTRIBUTES)})"),))
+        others = " AND ".join(f"NOT contains({sql}, {text(one)})" for one in _NO_ATTRIBUTES)
+        return _Value((sql,), "", (_or_null(sql, f"(starts_with({sql}, '{{') AND {others})"),))
     if column in ("user_id", UPDATED_AT) and seen and all(type(value) is int for value in seen):
         # As written, and no other value whose text would be the same: true, or a list.
         proof = f"strlen({sql}) <= {_MAX_INTEGER_CHARS} AND CAST(try_cast({sql} AS BIGINT) AS VARCHAR) = {sql}"

@@ -29,16 +29,23 @@ KINDS = ("lines", "rows", "csv", "parquet")
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One process: seconds of CPU, its highest memory, the most that it had on disk besides the file, what it made."""
+    """One process: seconds of CPU, its highest memory, the most that it had on disk besides the file, what it made.
+
+    Args:
+        start_cpu_s: of `cpu_s`, what Python's start and imports took: a warm function pays it once.
+        load: of the machine, when it ended.
+    """
 
     what: str
     kind: str
     users: int
     cpu_s: float
+    start_cpu_s: float
     wall_s: float
     peak_rss_mb: int
     peak_disk_mb: int
     written_mb: int
+    load: float
 
 
 def audience(folder: Path, count_: int, kind: str) -> Path:
@@ -66,7 +73,8 @@ def _flat(user: dict[str, object]) -> dict[str, object]:
 
 
 def child(what: str, path: Path, memory_mb: int) -> None:
-    """The process that is measured."""
+    """The process that is measured. It prints the CPU time of its start."""
+    print(time.process_time(), flush=True)
     folder = path.parent / "made"
     order = Order({"files": [path.name]}, local_files([str(path)]))
     limits = Limits(path.parent / "work", memory_mb)
@@ -82,7 +90,11 @@ def measure(what: str, path: Path, kind: str, count_: int, memory_mb: int) -> Me
     shutil.rmtree(made, ignore_errors=True)
     command = [sys.executable, "-m", "tests.bench.audiences", "--child", what, str(path), "--memory-mb", str(memory_mb)]
     began = time.monotonic()
-    process = subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}))  # noqa: PLW1509
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),  # noqa: PLW1509
+    )
     disk = [0]
     ended = threading.Event()
     looking = threading.Thread(target=look_at_disk, args=(path.parent / "work", disk, ended))
@@ -92,16 +104,21 @@ def measure(what: str, path: Path, kind: str, count_: int, memory_mb: int) -> Me
     looking.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
+    assert process.stdout is not None
+    with process.stdout as printed:
+        start_s = float(printed.read())
     written = sum(one.stat().st_size for one in made.rglob("*") if one.is_file()) if made.exists() else 0
     return Measured(
         what=what,
         kind=kind,
         users=count_,
         cpu_s=round(usage.ru_utime + usage.ru_stime, 2),
+        start_cpu_s=round(start_s, 2),
         wall_s=round(time.monotonic() - began, 2),
         peak_rss_mb=usage.ru_maxrss // 1024,
         peak_disk_mb=max(disk) // 1_000_000,
         written_mb=written // 1_000_000,
+        load=round(os.getloadavg()[0], 1),
     )
 
 
