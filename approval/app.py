@@ -19,6 +19,8 @@ from approval.file_picker import FilePicker
 from approval.files import Files
 from approval.form_check import FormCheck
 from approval.goals import Goals
+from approval.left_out import LeftOutKept
+from approval.looks import Looks
 from approval.mail import MailFailure, SendMail, Ses, count_failure
 from approval.notifications import Notifications
 from approval.pages import AppShown, Pages
@@ -110,15 +112,18 @@ class App:
         )
         queries, goals = Queries(client("s3"), settings.bucket), Goals(client("s3"), settings.bucket)
         steps = StepWriter(store, now, _log)
-        self._audiences = RequestAudiences(settings, store, files, audiences, queries, now, _log)
+        self._audiences = RequestAudiences(
+            settings, store, files, audiences, queries, LeftOutKept(table, settings.approval_table), now, _log
+        )
         check = FormCheck(settings, runs, goals, self._audiences, now)
-        self._service = RequestService(settings, store, access, self._audiences, check, steps)
+        looks = Looks(table, settings.approval_table)
+        self._service = RequestService(settings, store, access, self._audiences, check, steps, looks)
         results = Results(
             table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
         )
         schedules = Schedules(client("lambda"), settings.schedule_function)
         run_service = RunService(store, access, runs, results, schedules, steps)
-        decisions = Decisions(settings, store, files, runs, self._audiences, steps)
+        decisions = Decisions(settings, store, files, runs, self._audiences, steps, looks)
         tests = TestPushes(
             settings.bucket,
             store,
@@ -132,8 +137,19 @@ class App:
         result_view = ResultView(results, goals, store, runs)
         status = RequestStatus(store, files, runs, result_view, lambda: self._service.now_ms)
         views = Views(
-            self._pages, self._service, self._audiences, check, store, status, result_view, picker, runs, settings, now
-        )  # fmt: skip
+            self._pages,
+            self._service,
+            self._audiences,
+            check,
+            store,
+            status,
+            result_view,
+            picker,
+            runs,
+            looks,
+            settings,
+            now,
+        )
 
         templates = Templates(table, settings.approval_table, store, steps, settings.limits, new_id)
 

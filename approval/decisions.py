@@ -2,13 +2,15 @@
 
 from approval import request as rules
 from approval.config import Settings
+from approval.decision_card import TextShown, texts_of
 from approval.files import Files
+from approval.looks import Looks
 from approval.notifications import Notifications
 from approval.people import Person
 from approval.request import Decision, Refused, Request, State, Step, batch_file, require
 from approval.request_audiences import RequestAudiences
 from approval.runs import Runs
-from approval.step_writer import StepWriter
+from approval.step_writer import MAX_NOTE_CHARS, StepWriter
 from approval.store import KEEP_S, Store
 from notifier.gateway.additions import addition_faults
 from notifier.model.mailbox import is_same_person
@@ -28,6 +30,7 @@ class Decisions:
         runs: Runs,
         audiences: RequestAudiences,
         steps: StepWriter,
+        looks: Looks,
     ) -> None:
         self._settings = settings
         self._limits = settings.limits
@@ -36,6 +39,22 @@ class Decisions:
         self._runs = runs
         self._audiences = audiences
         self._steps = steps
+        self._looks = looks
+
+    def look(self, id_: str, person: Person, content_hash: str, number: int | None) -> None:
+        """Note that an approver has looked at one of a request's texts."""
+        require(person.is_approver, "Only approvers decide.")
+        request = self._store.request(id_)
+        texts = texts_of(request)
+        if content_hash != request.content_hash or number is None or number >= len(texts):
+            raise Refused("The request was changed after your page was made. Look at it again, then decide.")
+        self._looks.look(id_, person.email, content_hash, [texts[number].key], self._steps.now_ms)
+
+    def _unseen(self, request: Request, person: Person, shown: int | None) -> tuple[TextShown, ...]:
+        """The texts that an approver has not looked at, on any device. `shown`: the one on the page."""
+        looked = {one.content_hash: one.texts for one in self._looks.of(request.id, person.email)}
+        texts = texts_of(request, looked.get(request.content_hash, frozenset()), shown)
+        return tuple(text for text in texts if not text.is_seen)
 
     def approve(
         self,
@@ -46,11 +65,15 @@ class Decisions:
         repeats_ticked: bool,
         notifications: Notifications,
         now_ticked: bool = False,
+        shown: int | None = None,
+        unseen_ticked: bool = False,
     ) -> Request:
         """Approve; the last approval that is needed writes the batch file. Safe to repeat, and by two people at once.
 
         Args:
             content_hash: of the content on the approver's page.
+            shown: the number of the text on it.
+            unseen_ticked: that they approve the texts, too, that they have not looked at; the page has named them.
         """
         require(person.is_approver, "Only approvers can decide.")
         if (hold := self._runs.hold()) is not None:
@@ -60,6 +83,11 @@ class Decisions:
         if seen.state is State.IN_REVIEW and not is_mine and (changed := self._audiences.changed_parts(seen)):
             names = ", ".join(changed)
             raise Refused(f"The audience is not what was asked for any more. Changed since then: {names}")
+        unseen = () if is_mine else self._unseen(seen, person, shown)
+        is_on_page = seen.state is State.IN_REVIEW and content_hash == seen.content_hash
+        if is_on_page and unseen and not unseen_ticked:
+            names = ", ".join(text.name for text in unseen)
+            raise Refused(f"You have not looked at: {names}. Look at them, or say that you approve them unseen.")
         # Sent for review to an earlier release, which checked less: the notifier would refuse the file.
         if seen.campaign is not None and (refused := next(addition_faults(seen.campaign), None)):
             raise Refused(f"It would not be sent: {refused.problem} ({refused.mend}). Reject it, to have it changed.")
@@ -69,8 +97,12 @@ class Decisions:
         def step(request: Request) -> Request:
             return rules.approved(request, person.email, self._steps.now_ms, decision, self._limits)
 
-        ticks = ((repeats_ticked, "repeated tokens seen"), (now_ticked, "sent now, after its start has passed"))
-        ticked = ", ".join(words for is_ticked, words in ticks if is_ticked)
+        ticks = (
+            (repeats_ticked, "repeated tokens seen"),
+            (now_ticked, "sent now, after its start has passed"),
+            (unseen, f"without looking at {', '.join(text.name for text in unseen)}"),
+        )
+        ticked = ", ".join(words for is_ticked, words in ticks if is_ticked)[:MAX_NOTE_CHARS]
         before, after = self._store.change(id_, step, self._steps.entry(Step.APPROVED, person, ticked))
         if after is not before:
             self._steps.log(Step.APPROVED, request_id=id_, by=person.email, content_hash=content_hash)

@@ -23,6 +23,7 @@ DONE = {
     "remind": "The approvers got another mail.",
     "approved": "Approved. It is sent now, or at its start time; this page follows it.",
     "approved_one": "Your approval counts. One more approver is needed.",
+    "newer": "The new one is being counted. Load this page again in a moment.",
     "reject": "Rejected. The requester got a mail.",
     "finish": "Handed over for sending.",
     "test": "Test pushes are on their way to your devices.",

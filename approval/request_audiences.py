@@ -1,7 +1,8 @@
 """The audiences of requests and forms: chosen, made, counted, pinned; and what sending to one would mean."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -11,10 +12,11 @@ from approval.config import Settings
 from approval.files import Files
 from approval.form import Form
 from approval.form_campaign import read_campaign_of
+from approval.left_out import LeftOutKept
 from approval.people import Person
 from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKnown
 from approval.queries import OfferedQuery, Queries
-from approval.request import Counted, Incomplete, Request, batch_file, parts_request, require
+from approval.request import Counted, Incomplete, Refused, Request, batch_file, parts_request, require
 from approval.store import Store
 from notifier.model.campaign import Campaign
 from notifier.model.mailbox import is_same_person
@@ -36,6 +38,7 @@ class RequestAudiences:
         files: Files,
         audiences: Audiences,
         queries: Queries,
+        left_out: LeftOutKept,
         now: Callable[[], datetime],
         log: Callable[..., None],
     ) -> None:
@@ -44,6 +47,7 @@ class RequestAudiences:
         self._files = files
         self._audiences = audiences
         self._queries = queries
+        self._left_out = left_out
         self._now = now
         self._log = log
 
@@ -127,8 +131,40 @@ class RequestAudiences:
         campaign = request.campaign
         if campaign is None:
             campaign, _ = read_campaign_of(request.form, self._now())
-        given = None if campaign is None else msgspec.json.decode(batch_file(campaign, ()))["campaign"]
-        return self._audiences.left_out_now(audience.prepared.key, given, legal=bool(request.form.legal))
+        given, manifest = _as_given(campaign), audience.prepared.key
+        found = self._audiences.left_out_now(manifest, given, legal=bool(request.form.legal))
+        self._left_out.keep(manifest, given, found, int(self._now().timestamp()))
+        return found
+
+    def left_out_last(self, request: Request) -> LeftOutNow | None:
+        """What `left_out_now` has answered last for the same audience and rules; None where that is not known."""
+        return self._left_out.last(request.manifest, _as_given(request.campaign), int(self._now().timestamp()))
+
+    def count_newer(self, id_: str, person: Person) -> None:
+        """Have the audience made and counted once more, of the files as they are now. What was reviewed stays pinned.
+
+        Raises:
+            Refused: the message says why.
+        """
+        request = self._store.request(id_)
+        is_mine = is_same_person(person.email, request.requester)
+        require(is_mine or person.is_approver, "Only the requester and approvers can have it counted.")
+        prepared = self._audiences.prepared(request.manifest) if request.manifest else None
+        if prepared is None or not self._audiences.changed_since(prepared):
+            raise Refused("Its files have not changed since it was counted.")
+        if self._is_paid(request.form):
+            raise Refused("One of its queries is paid for by what it reads. Its requester may count it again.")
+        self._audiences.order(prepared.manifest.request, int(self._now().timestamp()))
+        self._log("counted", request_id=id_, by=person.email)
+
+    def newer_audience(self, request: Request) -> AudienceSeen | None:
+        """The audience as it is now, where that was counted after the one that was pinned, or is being counted."""
+        pinned = self._audiences.prepared(request.manifest) if request.manifest else None
+        if pinned is None:
+            return None
+        seen = self._audiences.seen(pinned.manifest.request)
+        is_newer = seen.prepared is not None and seen.prepared.key != request.manifest
+        return seen if is_newer or seen.is_counting or seen.fault else None
 
     def changed_parts(self, request: Request) -> tuple[str, ...]:
         """Audience files that have changed since the request was submitted."""
@@ -181,3 +217,8 @@ class RequestAudiences:
         if changed := self._audiences.changed_since(audience.prepared):
             return f"Changed since it was counted: {', '.join(changed)}. Count it again."
         return ""
+
+
+def _as_given(campaign: Campaign | None) -> Mapping[str, Any] | None:
+    """The campaign as its batch file has it."""
+    return None if campaign is None else msgspec.json.decode(batch_file(campaign, ()))["campaign"]

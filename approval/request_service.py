@@ -11,6 +11,7 @@ from approval.arm_names import name_of_copy
 from approval.config import Settings
 from approval.form import Form
 from approval.form_check import FormCheck
+from approval.looks import Content, Looks
 from approval.notifications import Notifications
 from approval.people import Person
 from approval.request import Incomplete, PinnedAudience, Refused, Request, State, Step, require
@@ -38,6 +39,7 @@ class RequestService:
         audiences: RequestAudiences,
         check: FormCheck,
         steps: StepWriter,
+        looks: Looks,
     ) -> None:
         self._limits = settings.limits
         self._store = store
@@ -45,6 +47,7 @@ class RequestService:
         self._audiences = audiences
         self._check = check
         self._steps = steps
+        self._looks = looks
 
     @property
     def now_ms(self) -> int:
@@ -120,7 +123,10 @@ class RequestService:
             return rules.submitted(request, person.email, self._steps.now_ms, campaign, pinned, self._limits)
 
         # The mails are made before the step is written: what cannot be shown to approvers is not in review.
-        mails = notifications.reviews(step(draft))
+        after = step(draft)
+        mails = notifications.reviews(after)
+        counts = audience.prepared.manifest.counts
+        self._looks.keep(id_, after.content_hash, Content(draft.form, counts.users, self._steps.now_ms))
         _, after = self._store.change(id_, step, self._steps.entry(Step.SUBMITTED, person))
         self._steps.log(Step.SUBMITTED, request_id=id_, by=person.email, content_hash=after.content_hash)
         notifications.send(mails)

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from approval.decisions import Decisions
 from approval.form import Malformed, first_of_new, read_form, with_one_more, without
 from approval.notifications import Notifications
+from approval.people import Person
 from approval.request import Forbidden, Incomplete, Refused, Request, State
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
@@ -54,6 +55,7 @@ class RequestSite:
             (get, "/requests/<id>/status", lambda c, **at: page(self._views.status(c, at["id"]))),
             (get, "/requests/<id>/left-out", lambda c, **at: page(self._views.left_out(c, at["id"], person_of(c)))),
             (get, "/requests/<id>/<action>", lambda c, **at: see_other(c, f"/requests/{at['id']}")),
+            (post, "/requests/<id>/seen", self._look),
             (post, "/requests/<id>/<action>", self._act),
             (post, "/preview", self._preview),
             (get, "/files", self._files),
@@ -119,6 +121,12 @@ class RequestSite:
         done = "unsent" if notifications.unsent or not notifications.sent else "submitted"
         return see_other(call, f"/requests/{saved.id}?done={done}{_not_mailed(notifications)}")
 
+    def _look(self, call: Call, id: str) -> Html:  # noqa: A002
+        """Note that an approver has looked at the text on their page, and show the next one."""
+        number = whole(call.one("text"))
+        self._decisions.look(id, person_of(call), call.one("content_hash"), number)
+        return see_other(call, f"/requests/{id}?text={(number or 0) + 1}")
+
     def _act(self, call: Call, id: str, action: str) -> Html:  # noqa: A002
         person, service, decisions = person_of(call), self._service, self._decisions
         notifications = self._notifications(call)
@@ -140,12 +148,19 @@ class RequestSite:
                     repeats_ticked=call.one("repeats") == "yes",
                     notifications=notifications,
                     now_ticked=call.one("now") == "yes",
+                    shown=whole(call.one("text")),
+                    unseen_ticked=call.one("unseen") == "yes",
                 )
                 done = "approved" if after.state is State.APPROVED else "approved_one"
             case "reject":
                 decisions.reject(id, person, call.one("comment"), notifications)
-            case "finish" | "count":
-                (decisions.finish if action == "finish" else self._audiences.count)(id, person)
+            case "finish" | "count" | "newer":
+                steps: dict[str, Callable[[str, Person], object]] = {
+                    "finish": decisions.finish,
+                    "count": self._audiences.count,
+                    "newer": self._audiences.count_newer,
+                }
+                steps[action](id, person)
             case "test":
                 self._tests.send(id, person, whole(call.one("sample")))
             case _:

@@ -1,12 +1,14 @@
 """A request to read and to decide on: its page, its status for the script, whom it would leave out now."""
 
 from approval.audience_view import AudienceView
+from approval.card_view import CardView
 from approval.config import Settings
 from approval.device_view import device_view
+from approval.left_out import WORDS
 from approval.page_frame import PageFrame
 from approval.people import Person, mail_recipients, named
 from approval.prepared import AudienceSeen, NotKnown
-from approval.request import OPEN, Request, State, needed_approvals, starts_late
+from approval.request import DAY_MS, OPEN, Request, State, needed_approvals, starts_late
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
 from approval.request_status import RequestStatus
@@ -17,13 +19,6 @@ from approval.web import Call, whole
 from notifier.model.campaign import Part
 from notifier.model.mailbox import is_same_person
 
-LEFT_OUT = {
-    "suppressed": "want no pushes",
-    "exclude": "on the exclude list",
-    "holdout": "held out of all campaigns",
-    "capped": "have had enough campaigns",
-}
-"""Why the final cut leaves users out, as pages say it. Any other reason is said in its own words."""
 MAX_MADE_OF = 20
 """Files of an audience whose other runs are looked for."""
 
@@ -40,6 +35,7 @@ class RequestView:
         status: RequestStatus,
         runs: Runs,
         audience: AudienceView,
+        card: CardView,
         settings: Settings,
     ) -> None:
         self._frame = frame
@@ -48,6 +44,7 @@ class RequestView:
         self._store = store
         self._runs = runs
         self._audience = audience
+        self._card = card
         self._settings = settings
         self._request_status = status
 
@@ -60,6 +57,9 @@ class RequestView:
         person = call.visitor.person if call.visitor else None
         email = call.visitor.email if call.visitor else ""
         is_mine = is_same_person(email, request.requester)
+        of_previews = self._audience.previews_of(request.campaign, seen, sample, request.form)
+        others = other_runs(request, _made_of(seen), self._store.listed(), self._runs)
+        week_began_ms = self._service.now_ms - 7 * DAY_MS
         return self._frame.page(
             "request.html",
             call,
@@ -79,10 +79,12 @@ class RequestView:
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
             mailed=mail_recipients(named(request.form.approvers), request.requester, self._settings.approvers),
             devices=[device_view(device) for device in self._store.devices(email)],
-            others=other_runs(request, _made_of(seen), self._store.listed(), self._runs),
+            others=tuple(one for one in others if one.at_ms < week_began_ms or state is not State.IN_REVIEW),
+            week=tuple(one for one in others if one.at_ms >= week_began_ms),
             trail=self._service.trail(request),
             **of_audience,
-            **self._audience.previews_of(request.campaign, seen, sample, request.form),
+            **of_previews,
+            **self._card.values(call, request, forecast, of_previews["previews"]),
             **self._request_status.values(request, seen),
         )
 
@@ -92,7 +94,7 @@ class RequestView:
             found, fault = self._audiences.left_out_now(id_, person), ""
         except NotKnown as error:
             found, fault = None, str(error)
-        return self._frame.page("left_out.html", call, id=id_, found=found, fault=fault, words=LEFT_OUT)
+        return self._frame.page("left_out.html", call, id=id_, found=found, fault=fault, words=WORDS)
 
     def status(self, call: Call, id_: str) -> str:
         """The run, the tests and the count of a request: the part of its page that the script replaces."""

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from approval.access import LinkData
 from approval.audience_view import AudienceView
+from approval.card_view import CardView
 from approval.config import Settings
 from approval.device_view import device_view
 from approval.edit_view import EditView
@@ -12,6 +13,7 @@ from approval.file_picker import FilePicker
 from approval.form import Faults
 from approval.form_check import FormCheck
 from approval.list_view import ListView
+from approval.looks import Looks
 from approval.page_frame import PageFrame
 from approval.pages import Pages
 from approval.request import State
@@ -45,6 +47,7 @@ class Views:
         results: ResultView,
         picker: FilePicker,
         runs: Runs,
+        looks: Looks,
         settings: Settings,
         now: Callable[[], datetime],
     ) -> None:
@@ -53,7 +56,9 @@ class Views:
         frame = PageFrame(pages, runs, settings)
         audience = AudienceView(audiences, now)
         editing = EditView(frame, audiences, check, picker, audience, settings)
-        reading = RequestView(frame, service, audiences, store, status, runs, audience, settings)
+        reading = RequestView(
+            frame, service, audiences, store, status, runs, audience, CardView(audiences, looks, now), settings
+        )
         self.page = frame.page
         self.requests = ListView(frame, store, runs, results, lambda: service.now_ms).requests
         self.edit, self.browsed, self.files, self.preview = (

@@ -357,7 +357,7 @@ class World:
             figures: members of the counts, but `platforms` (devices of each) and `attributes` (users who have each).
         """
         counts = counts_of(**figures)
-        for event in self.audiences.events:
+        for event in [one for one in self.audiences.events if "prepare" in one]:
             key = {"pk": {"S": f"run#{event['prepare']}"}, "sk": {"S": "preparation"}}
             item = self.client("dynamodb").get_item(TableName=LEDGER, Key=key)["Item"]
             manifest = self._prepared(msgspec.json.decode(item["request"]["S"]), counts)
@@ -366,7 +366,7 @@ class World:
 
     def fail_counts(self, reason: str) -> None:
         """The audience function says that no audience can be made of what was chosen."""
-        for event in self.audiences.events:
+        for event in [one for one in self.audiences.events if "prepare" in one]:
             key = {"pk": {"S": f"run#{event['prepare']}"}, "sk": {"S": "preparation"}}
             item = self.client("dynamodb").get_item(TableName=LEDGER, Key=key)["Item"]
             item |= {"state": {"S": "failed"}, "reason": {"S": reason}}
@@ -499,8 +499,10 @@ def new_request(ann: Browser, world: World, *, form: Mapping[str, Any] = FORM, *
 
 
 def decision(browser: Browser, id_: str) -> dict[str, str]:
-    """What the approve button sends."""
-    return {"content_hash": browser.get(f"/requests/{id_}").field("content_hash")}
+    """What the approve button sends, also of texts that were not looked at."""
+    page = browser.get(f"/requests/{id_}")
+    names = [name for name in ("content_hash", "text", "unseen") if f'name="{name}" value="' in page.body]
+    return {name: page.field(name) for name in names}
 
 
 def read_mail(raw: bytes) -> Any:

@@ -175,6 +175,43 @@ def nothing_counted(office: Office) -> Iterator[None]:
         office.trial.sandbox.lambda_.faults = no_fault
 
 
+def test_the_decision_on_one_screen(people: People, office: Office) -> None:
+    """On a phone: who, when, a text and the buttons, without scrolling; the other texts come without a page load."""
+    ann = people.sign_in(ANN)
+    fields = {f"variants.{n}.{name}": text for n, name, text in (
+        (0, "name", "Long"), (0, "percent", "45"), (1, "name", "Short Text"), (1, "percent", "45"), (1, "title", "Live!"),
+    )}  # fmt: skip
+    address = asked(ann, office, "one-screen", **fields, control_percent="10", deep_link="app://live")
+    bob = people.sign_in(BOB, bypass_csp=True, viewport={"width": 390, "height": 844}, has_touch=True)
+    bob.goto(address)
+    card, bar = bob.locator("#card").bounding_box(), bob.locator("#decide").bounding_box()
+    assert card is not None
+    assert bar is not None
+    assert card["y"] >= 0
+    assert card["y"] + card["height"] <= bar["y"]
+    for button in (bob.get_by_role("button", name="Test"), approve_opener(bob), bob.locator(".reject summary")):
+        box = button.first.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 844
+        assert box["height"] >= 44
+    assert bob.evaluate("scrollY") == 0
+    for said in ("1,200 users", "10 % control", "When approved", "Opens app://live", "1 of 2 texts seen"):
+        expect(bob.locator("#card")).to_contain_text(said)
+    bob.evaluate("() => { window.isStill = true }")
+    approve_opener(bob).click()
+    expect(bob.locator("#decide")).to_contain_text("You have not looked at 1 of 2 texts: Short Text.")
+    approve_opener(bob).click()
+    bob.get_by_role("button", name="Next text").click()
+    expect(bob.locator("#card")).to_contain_text("2 of 2 texts seen · Short Text")
+    expect(bob.locator("#card .t")).to_have_text("Live!")
+    approve_opener(bob).click()
+    expect(bob.locator("#decide")).not_to_contain_text("You have not looked at")
+    assert bob.evaluate("window.isStill")
+    see(bob, "43-one-screen")
+    bob.get_by_role("button", name="Yes, approve").click()
+    expect(bob.get_by_role("status").first).to_contain_text("Approved")
+
+
 def test_decided(people: People, office: Office) -> None:
     """Rejected and withdrawn; and the list with some of everything."""
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)

@@ -314,7 +314,7 @@ def test_what_cannot_be_undone_is_asked(world: World) -> None:
     id_ = new_request(ann, world)
     assert "<summary>Withdraw</summary>" in ann.get(f"/requests/{id_}").body
     review = bob.get(f"/requests/{id_}").body
-    assert "<summary>Approve for 500 users</summary>" in review
+    assert '<summary>Approve<span class="more"> for 500 users</span></summary>' in review
     assert "It is sent at once. An approval cannot be taken back" in review
     assert approve(bob, id_) == 303
     [key] = world.batch_files()

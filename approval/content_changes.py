@@ -1,0 +1,73 @@
+"""What has changed in a request since an approver last looked, field by field. No I/O."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from approval.form import TEXTS, Form, Texts, VariantForm, names_in
+from approval.looks import Content
+
+_FIELDS = {
+    "name": "Name",
+    "experiment": "Experiment",
+    "control_percent": "Control group, %",
+    "timezone": "Time zone",
+    "start": "Not before",
+    "latest": "Not after",
+    "per_second": "Users per second",
+    "legal": "Sent by law",
+    "essential": "No marketing",
+    "caps": "Caps of its own",
+    "goal": "Goal",
+    "goal_window_h": "Hours that count for the goal",
+    "goal_lift_percent": "Smallest lift that matters, %",
+    "test_percent": "Tested first, %",
+    "decide_after_h": "Decided after so many hours",
+    "decide_by_h": "Waits for conversions until hour",
+    "otherwise": "If nothing is shown",
+}
+_TEXTS = {"title": "Title", "body": "Text", "image_url": "Image", "deep_link": "Link"}
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One field that is different. Empty: there was, or is, nothing."""
+
+    field: str
+    before: str
+    after: str
+
+
+def changes(before: Content, after: Content) -> tuple[Change, ...]:
+    """Every field that differs, in the order of the form."""
+    # Texts are compared by language and variant, not by position: a language that was added first moves the others.
+    old, new = dict(_said(before)), dict(_said(after))
+    return tuple(
+        Change(field, old.get(field, ""), new.get(field, ""))
+        for field in dict.fromkeys((*new, *old))
+        if old.get(field, "") != new.get(field, "")
+    )
+
+
+def _said(content: Content) -> Iterator[tuple[str, str]]:
+    form = content.form
+    yield from _texts(form, "")
+    for language in form.languages:
+        yield from _texts(language, f" in {language.locale}")
+    for variant in form.variants:
+        yield f"Share of {variant.name}, %", variant.percent
+        yield from _texts(variant, f" of {variant.name}")
+        for language, texts in zip(form.languages, variant.languages, strict=False):
+            yield from _texts(texts, f" of {variant.name} in {language.locale}")
+    yield "Audience", ", ".join(names_in(form))
+    for source in form.sources:
+        for name, values in source.parameters.items():
+            yield f"{name} of {source.query}", ", ".join(values)
+    yield "Filters", "; ".join(f"{one.column}: {one.values}" for one in form.filters)
+    yield "Users", f"{content.users:,}"
+    for name, words in _FIELDS.items():
+        yield words, str(getattr(form, name))
+
+
+def _texts(texts: Form | Texts | VariantForm, of: str) -> Iterator[tuple[str, str]]:
+    for name in TEXTS:
+        yield _TEXTS[name] + of, getattr(texts, name)

@@ -1,0 +1,143 @@
+"""What an approver decides on, in one screen: who gets it, when by their own clocks, which texts. No I/O.
+
+The page and the mail show the same card.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from approval.arm_names import shown_names
+from approval.audience import Forecast
+from approval.content_changes import Change
+from approval.left_out import left_out_words
+from approval.local_clocks import LocalClock, local_clocks
+from approval.prepared import LeftOutNow
+from approval.preview import arms_of, locales_of
+from approval.request import Request
+from notifier.model.audience_counts import Counts
+from notifier.model.campaign import CONTROL, DEFAULT_ARM, HUNDREDTHS, Campaign
+
+MAX_CLOCKS = 3
+"""Groups of readers whose clocks the card shows; the page has the others below."""
+MAIN = "main language"
+
+
+class TextShown(msgspec.Struct, frozen=True):
+    """One text of a request: a variant in a language. `key` names it in what an approver has looked at."""
+
+    number: int
+    key: str
+    name: str
+    is_seen: bool = False
+
+
+class DecisionCard(msgspec.Struct, frozen=True):
+    """The facts of the card.
+
+    Args:
+        clocks: of the readers at the start, the most users first; empty where the audience is not counted.
+        start: None where it is sent as soon as it is approved: then the clocks are of now.
+        left_out: how many are left out, with the reason; what only the final cut knows may be missing.
+        control_users: who get nothing, so that the push can be measured.
+        changes: since the approver last looked; None where they have looked at this content, or at none.
+    """
+
+    users: int | None
+    devices: int
+    left_out: tuple[tuple[int, str], ...]
+    is_left_out_known: bool
+    control_percent: str
+    control_users: int
+    at_night: int
+    start: datetime | None
+    clocks: tuple[LocalClock, ...]
+    without_zone: int
+    texts: tuple[TextShown, ...]
+    changes: tuple[Change, ...] | None = None
+    looked_at_ms: int = 0
+
+    @property
+    def unseen(self) -> tuple[TextShown, ...]:
+        """The texts that this approver has not looked at."""
+        return tuple(text for text in self.texts if not text.is_seen)
+
+    @property
+    def seen_count(self) -> int:
+        """How many of the texts they have looked at."""
+        return len(self.texts) - len(self.unseen)
+
+
+def texts_of(request: Request, seen: frozenset[str] = frozenset(), shown: int | None = None) -> tuple[TextShown, ...]:
+    """The texts of a request, in the order of its previews. `shown` is the number of the one on the page."""
+    if request.campaign is None:
+        return ()
+    names = shown_names(request.form)
+    pairs = [(arm, locale) for arm in arms_of(request.campaign) for locale in locales_of(request.campaign, arm)]
+    has_languages = any(locale for _, locale in pairs)
+    return tuple(
+        TextShown(
+            n, f"{arm}|{locale}", _name(arm, locale, names, has_languages), n == shown or f"{arm}|{locale}" in seen
+        )
+        for n, (arm, locale) in enumerate(pairs)
+    )
+
+
+def _name(arm: str, locale: str, names: Mapping[str, str], has_languages: bool) -> str:
+    said = [] if arm == DEFAULT_ARM else [names.get(arm, arm)]
+    said += [locale or MAIN] if has_languages else []
+    return " · ".join(said) or "the text"
+
+
+def decision_card(
+    request: Request,
+    forecast: Forecast | None,
+    now: datetime,
+    texts: Sequence[TextShown],
+    left_out: LeftOutNow | None = None,
+    changes: tuple[Change, ...] | None = None,
+    looked_at_ms: int = 0,
+) -> DecisionCard:
+    """The card of a request in review.
+
+    Args:
+        forecast: None while the audience is not counted.
+        left_out: whom the final cut would leave out as of now; None where nobody asked, or it is not known.
+    """
+    campaign = request.campaign
+    counts = forecast.count if forecast is not None else Counts()
+    start = _start_of(campaign, now)
+    control = _control_of(campaign)
+    return DecisionCard(
+        users=counts.users if forecast is not None else None,
+        devices=counts.device_count,
+        left_out=_left_out(counts, left_out),
+        is_left_out_known=left_out is not None,
+        control_percent=f"{control / 100:g}",
+        control_users=round(counts.users * control / HUNDREDTHS),
+        at_night=forecast.at_night if forecast is not None else 0,
+        start=start,
+        clocks=local_clocks(counts.timezones, start or now),
+        without_zone=counts.without_timezone if forecast is not None else 0,
+        texts=tuple(texts),
+        changes=changes,
+        looked_at_ms=looked_at_ms,
+    )
+
+
+def _start_of(campaign: Campaign | None, now: datetime) -> datetime | None:
+    """When it begins; None as soon as it is approved, which a start that has passed is, too."""
+    if campaign is None or campaign.not_before is None or campaign.not_before <= now:
+        return None
+    return campaign.not_before
+
+
+def _control_of(campaign: Campaign | None) -> int:
+    return dict(campaign.arms).get(CONTROL, 0) if campaign is not None else 0
+
+
+def _left_out(counts: Counts, now: LeftOutNow | None) -> tuple[tuple[int, str], ...]:
+    found = now.left_out if now is not None else {}
+    known = [(n, left_out_words(reason)) for reason, n in found.items() if n]
+    return tuple(known + ([(counts.left_out, "cannot be read")] if counts.left_out else []))

@@ -1,0 +1,54 @@
+"""Whom the final cut would leave out: the words for it, and the last answer to the question, for mails.
+
+Asking takes seconds, and a mail cannot be asked again: it has what the page of the draft was told last, with its time.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from approval.audience_form import canonical
+from approval.prepared import LeftOutNow
+from approval.table import Table
+from notifier.dynamodb import item_of
+
+WORDS = {
+    "suppressed": "want no pushes",
+    "exclude": "on the exclude list",
+    "holdout": "held out of all campaigns",
+    "capped": "have had enough campaigns",
+}
+"""Why users are left out, as pages and mails say it. Any other reason is said in its own words."""
+KEEP_S = 86_400
+"""How long an answer is kept: caps and lists of another day are others."""
+_RULES = ("caps", "groups", "essential", "legal", "exclude", "quiet", "local_time")
+"""What of a campaign decides who is left out."""
+
+
+def left_out_words(reason: str) -> str:
+    """A reason as pages and mails say it."""
+    return WORDS.get(reason, reason.replace("_", " "))
+
+
+class LeftOutKept(Table):
+    """The last answers, in the approval app's table: `pk` is `left-out#HASH` of the audience and of the rules."""
+
+    def keep(self, manifest: str, campaign: Mapping[str, Any] | None, found: LeftOutNow, now_s: int) -> None:
+        """Keep an answer."""
+        item = {"pk": _pk(manifest, campaign), "sk": "left-out", "data": msgspec.json.encode(found).decode()}
+        self._client.put_item(TableName=self._table, Item=item_of({**item, "expires_at": now_s + KEEP_S}))
+
+    def last(self, manifest: str, campaign: Mapping[str, Any] | None, now_s: int) -> LeftOutNow | None:
+        """The last answer about this audience and these rules; None where nobody asked within a day."""
+        item = self._get(_pk(manifest, campaign), "left-out")
+        # DynamoDB deletes what has expired within days, not at once.
+        if item is None or int(item["expires_at"]["N"]) < now_s:
+            return None
+        return msgspec.json.decode(item["data"]["S"], type=LeftOutNow)
+
+
+def _pk(manifest: str, campaign: Mapping[str, Any] | None) -> str:
+    rules = {name: (campaign or {}).get(name) for name in _RULES}
+    return f"left-out#{sha256(canonical({'manifest': manifest, 'rules': rules})).hexdigest()}"

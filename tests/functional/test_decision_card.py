@@ -1,0 +1,178 @@
+"""What an approver decides on, in one card: its facts, the texts they have looked at, what has changed since."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.approval_site import ANN, BOB, CAT, FORM, Browser, World, decision, moto_server, new_request
+
+SIX = {
+    **FORM, "timezone": "UTC", "start": "2026-11-22T10:00", "deep_link": "app://coats",
+    "image_url": "https://cdn.example.com/a.png", "control_percent": "10",
+    "languages.0.locale": "de", "languages.0.title": "Hallo", "languages.1.locale": "fr", "languages.1.title": "Salut",
+    "variants.0.name": "Long", "variants.0.percent": "45", "variants.1.name": "Short Text", "variants.1.percent": "45",
+    "variants.1.title": "Coats", "variants.1.languages.0.title": "Mäntel", "variants.1.languages.1.title": "Manteaux",
+}  # fmt: skip
+"""Two variants in three languages."""
+ZONES = {"Europe/London": 300, "Europe/Lisbon": 50, "Asia/Tokyo": 100, "no such zone": 20}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def world(endpoint: str) -> World:
+    return World(endpoint)
+
+
+def words(html: str) -> str:
+    """A page's text, in one line."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def card(browser: Browser, id_: str, **query: str) -> str:
+    """The text of the card alone."""
+    page = browser.get(f"/requests/{id_}", **query).body
+    return words(page.partition('id="card"')[2].partition("</section>")[0])
+
+
+def test_the_card_has_the_facts(world: World) -> None:
+    """Who and how many, how many are left out and why, the readers' own clocks, one text with its addresses."""
+    id_ = new_request(world.browser(ANN), world, form=SIX, timezones=ZONES, invalid={"token: missing": 7})
+    said = card(world.browser(BOB), id_)
+    for fact in (
+        "500 users", "600 devices", "10 % control : 50 get nothing", "7 cannot be read", "22 Nov 2026, 10:00 UTC",
+        "10:00 London, Lisbon · 350", "19:00 Tokyo · 100", "30 without a time zone",
+        "Hi Ann", "Opens app://coats", "Image https://cdn.example.com/a.png",
+        "1 of 6 texts seen · Long · main language",
+    ):  # fmt: skip
+        assert fact in said, fact
+
+
+def test_who_would_be_left_out_is_on_the_card_once_it_was_asked(world: World) -> None:
+    """The answer of a moment ago, to the same question; with other rules it is not known."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    assert "who would be left out now?" in card(bob, id_)
+    world.audiences.answer = {
+        "users": 500,
+        "left_out": {"suppressed": 20, "capped": 3},
+        "as_of": "2026-11-21T14:00:00Z",
+    }
+    bob.get(f"/requests/{id_}/left-out")
+    assert "Left out: 20 want no pushes, 3 have had enough campaigns" in card(bob, id_)
+    world.clock.forward(hours=25)
+    assert "who would be left out now?" in card(world.browser(BOB), id_)
+
+
+def test_texts_seen_are_kept_for_each_approver(world: World) -> None:
+    """On every device of theirs, without a script; the next visit begins with the first that they have not seen."""
+    id_ = new_request(world.browser(ANN), world, form=SIX)
+    bob, tablet, cat = world.browser(BOB), world.browser(BOB), world.browser(CAT)
+    for number in range(2):
+        seen = {"content_hash": decision(bob, id_)["content_hash"], "text": str(number)}
+        assert bob.post(f"/requests/{id_}/seen", seen).status == 303
+    assert "3 of 6 texts seen · Long · fr" in card(tablet, id_)
+    assert "3 of 6 texts seen · Short Text · de" in card(tablet, id_, text="4")
+    assert "1 of 6 texts seen" in card(cat, id_)
+
+
+def test_approving_names_the_texts_that_were_not_seen(world: World) -> None:
+    """It is refused until they are seen, or the approver says so; then the trail says so, too."""
+    id_ = new_request(world.browser(ANN), world, form=SIX)
+    bob = world.browser(BOB)
+    page = bob.get(f"/requests/{id_}").body
+    unseen = "Long · de, Long · fr, Short Text · main language, Short Text · de, Short Text · fr"
+    assert f"You have not looked at 5 of 6 texts: {unseen}." in page
+    asked = decision(bob, id_)
+    refused = bob.post(f"/requests/{id_}/approve", {**asked, "unseen": ""})
+    assert refused.status == 409
+    assert f"You have not looked at: {unseen}." in refused.body
+    assert bob.post(f"/requests/{id_}/approve", asked).status == 303
+    assert f"without looking at {unseen}" in bob.get(f"/requests/{id_}").body
+
+
+def test_who_has_seen_all_is_not_asked(world: World) -> None:
+    """The text on the page counts as seen."""
+    id_ = new_request(world.browser(ANN), world, form=SIX)
+    bob = world.browser(BOB)
+    for number in range(5):
+        seen = {"content_hash": decision(bob, id_)["content_hash"], "text": str(number)}
+        bob.post(f"/requests/{id_}/seen", seen)
+    page = bob.get(f"/requests/{id_}").body
+    assert "6 of 6 texts seen" in words(page)
+    assert "You have not looked at" not in page
+    asked = decision(bob, id_)
+    assert "unseen" not in asked
+    assert bob.post(f"/requests/{id_}/approve", asked).status == 303
+
+
+@pytest.mark.parametrize(
+    "fields", [{"text": "6"}, {"text": "x"}, {"text": ""}, {"content_hash": "0" * 64, "text": "0"}]
+)
+def test_a_text_that_there_is_not_cannot_be_seen(world: World, fields: dict[str, str]) -> None:
+    """Nor one of a content that was changed since."""
+    id_ = new_request(world.browser(ANN), world, form=SIX)
+    bob = world.browser(BOB)
+    hash_ = decision(bob, id_)["content_hash"]
+    before = world.items()
+    assert bob.post(f"/requests/{id_}/seen", {"content_hash": hash_, **fields}).status == 409
+    assert world.items() == before
+
+
+def test_what_has_changed_since_one_looked_is_marked(world: World) -> None:
+    """By field, for the approver who had looked before; the texts have to be looked at again."""
+    ann, bob, cat = world.browser(ANN), world.browser(BOB), world.browser(CAT)
+    id_ = new_request(ann, world, form=SIX)
+    asked = decision(bob, id_)
+    bob.post(f"/requests/{id_}/seen", {"content_hash": asked["content_hash"], "text": "0"})
+    ann.post(f"/requests/{id_}/take_back")
+    changed = {**SIX, "variants.1.title": "Warm coats", "latest": "2026-11-22T20:00", "audience": world.put_audience()}
+    version = ann.get(f"/requests/{id_}").field("version")
+    assert ann.post(f"/requests/{id_}", {**changed, "version": version, "do": "submit"}).status == 303
+    said = card(bob, id_)
+    assert "2 fields differ since you last looked, 21 Nov 2026, 14:00 UTC" in said
+    assert "Title of Short Text Coats Warm coats" in said
+    assert "Not after 2026-11-22T20:00" in said
+    assert "1 of 6 texts seen" in said
+    assert "since you last looked" not in card(cat, id_)
+    assert bob.post(f"/requests/{id_}/approve", asked).status == 409
+
+
+def test_a_file_that_was_written_again(world: World) -> None:
+    """The approver may approve the version that was reviewed, which is what is sent, or look at the new one first."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    assert bob.post(f"/requests/{id_}/newer").status == 409
+    world.put_audience(body=b'[{"user_id":"u2","platform":"web","token":"t2"}]')
+    page = bob.get(f"/requests/{id_}").body
+    assert 'Approve<span class="more"> the version that you reviewed</span>' in page
+    assert "Look at the new one" in page
+    assert bob.post(f"/requests/{id_}/newer").status == 303
+    assert "The new one is being counted." in bob.get(f"/requests/{id_}").body
+    world.finish_counts(users=512)
+    said = words(bob.get(f"/requests/{id_}").body)
+    assert "The new one: 512 users (12 more), 600 devices." in said
+    assert "500 users" in card(bob, id_)
+    assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
+    assert "512" not in str(world.client("s3").get_object(Bucket="campaigns", Key=f"batches/{id_}.json")["Body"].read())
+
+
+def test_what_else_they_got_this_week(world: World) -> None:
+    """Of the same files, beside what is to be weighed; what is older is in a list of its own."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    before = new_request(ann, world, form={**FORM, "name": "on-monday"})
+    assert bob.post(f"/requests/{before}/approve", decision(bob, before)).status == 303
+    world.clock.forward(days=5)
+    id_ = new_request(world.browser(ANN), world, form={**FORM, "name": "on-saturday"})
+
+    def this_week() -> str:
+        return world.browser(BOB).get(f"/requests/{id_}").body.partition("This week")[2].partition("</dl>")[0]
+
+    assert "on-monday" in this_week()
+    world.clock.forward(days=3)
+    assert "nothing else was sent to these files in 7 days" in this_week()
