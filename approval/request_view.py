@@ -79,7 +79,7 @@ class RequestView:
             may_test=state in (State.IN_REVIEW, State.APPROVED) and (bool(person and person.is_approver) or is_mine),
             mailed=mail_recipients(named(request.form.approvers), request.requester, self._settings.approvers),
             devices=[device_view(device) for device in self._store.devices(email)],
-            others=tuple(one for one in others if one.at_ms < week_began_ms or state is not State.IN_REVIEW),
+            others=others,
             week=tuple(one for one in others if one.at_ms >= week_began_ms),
             trail=self._service.trail(request),
             **of_audience,

@@ -178,9 +178,10 @@ def nothing_counted(office: Office) -> Iterator[None]:
 def test_the_decision_on_one_screen(people: People, office: Office) -> None:
     """On a phone: who, when, a text and the buttons, without scrolling; the other texts come without a page load."""
     ann = people.sign_in(ANN)
-    fields = {f"variants.{n}.{name}": text for n, name, text in (
-        (0, "name", "Long"), (0, "percent", "45"), (1, "name", "Short Text"), (1, "percent", "45"), (1, "title", "Live!"),
-    )}  # fmt: skip
+    fields = {
+        "variants.0.name": "Long", "variants.0.percent": "45", "variants.1.name": "Short Text",
+        "variants.1.percent": "45", "variants.1.title": "Live!",
+    }  # fmt: skip
     address = asked(ann, office, "one-screen", **fields, control_percent="10", deep_link="app://live")
     bob = people.sign_in(BOB, bypass_csp=True, viewport={"width": 390, "height": 844}, has_touch=True)
     bob.goto(address)
