@@ -124,9 +124,14 @@ class Control:
         digest = document.hash
         if event.get("hash") != digest:
             raise Refused(f"schedules/{item.name}.json has changed since you looked at it: its hash is {digest} now")
-        if is_same_person(self._store.edited_by(item.name, digest), by):
-            raise Refused("you wrote it: another person approves it")
         needed = approvals_needed(document.schedule.rhythm.limits, self._two_above)
+        author = self._store.edited_by(item.name, digest)
+        if is_same_person(author, by):
+            raise Refused("you wrote it: another person approves it")
+        if (needed > 1 or author) and "@" not in by:
+            # The pages know people by their addresses: under another name one person would be two.
+            people = "two people approve it" if needed > 1 else f"{author} wrote it, and another person approves it"
+            raise Refused(f"{people}: {by} is no mail address, by which people are told apart (give `by`, or --by)")
         approved = self._store.approve(item.name, digest, by, needed)
         return {"hash": digest, "approved_by": ", ".join(approved), "missing": max(0, needed - len(approved))}
 

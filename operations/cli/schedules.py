@@ -14,6 +14,7 @@ from notifier.model.plurals import counted
 from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.identity import approver
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
 from operations.cli.schedule_function import ask_function
 from operations.cli.schedule_previews import preview
@@ -170,6 +171,7 @@ def decide(
     """
     decision = "approve" if approve else "reject"
     event = {"action": "decide", "schedule": name, "occurrence": occurrence, "decision": decision}
+    by = approver(Cloud(find_deployment(stack, stack_file)), by)
     _ask(event, by, stack, stack_file, as_json=as_json)
 
 
@@ -181,9 +183,13 @@ def approve(
 ) -> None:  # fmt: skip
     """Approve what a schedule's file, and every query that it names, says now. With RequireApproval it fires only then.
 
+    You are known by the mail address with which you are signed in at AWS, where the session is named by one; else by
+    --by. Where two people approve, or one who did not write it, only an address counts.
+
     Example: notifier schedules approve day-2-engagement
     """
-    documents = _documents(Cloud(find_deployment(stack, stack_file)))
+    cloud = Cloud(find_deployment(stack, stack_file))
+    documents, by = _documents(cloud), approver(cloud, by)
     try:
         document = documents.read(name)
     except BrokenSchedule as error:
@@ -192,7 +198,7 @@ def approve(
         for key in sorted(document.texts):
             console().print(f"---- {key}", markup=False)
             console().print(document.texts[key].decode("utf-8", "replace"), markup=False)
-    sure(f"Approve these texts of {name} (hash {document.hash[:12]})?", yes=yes)
+    sure(f"Approve these texts of {name} (hash {document.hash[:12]}) as {by}?", yes=yes)
     event = {"action": "approve", "schedule": name, "hash": document.hash}
     _ask(event, by, stack, stack_file, as_json=as_json)
 

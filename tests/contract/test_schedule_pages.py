@@ -185,6 +185,23 @@ def test_a_large_one_needs_two_people(site: Site) -> None:
     assert site.schedules.approved_by() == f"{BOB}, {CAT}"
 
 
+@pytest.mark.parametrize("max_users", [1000, 1001])
+def test_the_command_line_and_the_pages_know_one_person_as_one(site: Site, max_users: int) -> None:
+    """Without an address nobody approves where people must be told apart; under one mailbox nobody is two people."""
+    site.save(text(max_users=max_users))
+    digest = site.bob.get(f"/schedules/{NAME}").field("hash")
+
+    def approve(by: str) -> Any:
+        return site.schedules.control.carry_out({"action": "approve", "schedule": NAME, "hash": digest, "by": by})
+
+    for by, why in (("bob", "no mail address, by which people are told apart"), (ANN.upper(), "you wrote it")):
+        with pytest.raises(Refused, match=why):
+            approve(by)
+    site.approve(site.bob)
+    assert approve(BOB.replace("@", "+cli@"))["missing"] == max_users - 1000
+    assert approve(CAT)["missing"] == 0
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_an_edit_asks_what_goes_on_meanwhile(site: Site, *, keep: bool) -> None:
     """What is in force goes on where its author says so; without that nothing fires until it is decided."""
