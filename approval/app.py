@@ -10,7 +10,9 @@ import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
+from approval import announcements
 from approval.access import Access
+from approval.announcements import Announcement, Channel
 from approval.audience import Forecast
 from approval.config import Settings, read_settings
 from approval.decisions import Decisions
@@ -49,6 +51,7 @@ from approval.test_push import TestPushes
 from approval.tracing import annotate_step, traced_event
 from approval.views import Views
 from approval.web import Call
+from approval.webhook import Webhook
 
 _logger = Logger(service="approval")
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
@@ -73,6 +76,7 @@ class App:
         send_mail: by default SES.
         send_link: sends the mails with links, which must be quick; by default `send_mail`.
         constant_time: makes the answers at sign-in take the same time.
+        webhook: posts to the channel, where the settings name its secret; by default over the internet.
         control_client: a Lambda client that gives up soon; by default `client("lambda")`.
     """
 
@@ -86,6 +90,7 @@ class App:
         send_link: SendMail | None = None,
         constant_time: ConstantTime | None = None,
         control_client: Any = None,
+        webhook: Webhook | None = None,
     ) -> None:
         table = client("dynamodb")
         self._settings = settings
@@ -99,6 +104,14 @@ class App:
         )
         self._send_mail = send_mail or Ses(client("ses"), settings.mail_from).send
         self._send_link = send_link or self._send_mail
+
+        def channel_secret() -> str:
+            found = client("secretsmanager").get_secret_value(SecretId=settings.webhook_secret_arn)
+            return str(found["SecretString"])
+
+        # Read when it is used: most calls announce nothing.
+        is_there = bool(settings.webhook_secret_arn)
+        self._post = Channel(channel_secret, webhook or Webhook()).announce if is_there else None
         secret = (
             key
             or client("secretsmanager").get_secret_value(SecretId=settings.signing_secret_arn)["SecretString"].encode()
@@ -183,23 +196,49 @@ class App:
         name = str(question["winner"] if is_winner else question["schedule"])
         about = str(question["words"] if is_winner else question.get("occurrence") or question.get("hash", ""))
 
+        request = self._request_of(str(question.get("request_id", ""))) if is_winner else None
+
         def send(notifications: Notifications) -> None:
             if is_winner:
-                notifications.winner(question, self._request_of(str(question.get("request_id", ""))))
+                notifications.winner(question, request)
             else:
                 notifications.schedule(question)
 
-        self._mail_once(f"question#{name}", about, send)
+        def announced(base_url: str) -> Announcement:
+            if is_winner:
+                return announcements.winner(question, request, base_url)
+            return announcements.schedule(question, base_url)
 
-    def _mail_once(self, pk: str, sk: str, send: Callable[[Notifications], None]) -> None:
-        """Send mails that an event has caused, which may come twice."""
+        self._say_once(f"question#{name}", about, send, announced)
+
+    def _say_once(
+        self, pk: str, sk: str, send: Callable[[Notifications], None], announced: Callable[[str], Announcement]
+    ) -> None:
+        """Send the mails, and post the message, that an event has caused, which may come twice: each of both once."""
+
+        def announce(notifications: Notifications) -> None:
+            notifications.announce(announced(notifications.base_url))
+
+        faults = [*self._once(pk, sk, send), *self._once(pk, f"{sk}#channel", announce)]
+        if faults:
+            raise RuntimeError("; ".join(faults))
+
+    def _once(self, pk: str, sk: str, say: Callable[[Notifications], None]) -> list[str]:
+        """Say it unless it was said. Returns why nobody could be told; it is tried again then."""
         if not self._store.first_time(pk, sk, self._now_s()):
-            return
+            return []
         notifications = self._notifications(self._store.base_url())
-        send(notifications)
-        if notifications.unsent and not notifications.sent:
+        try:
+            say(notifications)
+        except Exception:
+            self._store.forget(pk, sk)  # whatever it was: it was not said, and is tried again
+            raise
+        if (notifications.unsent or notifications.unannounced) and not notifications.sent:
             self._store.forget(pk, sk)
-            raise RuntimeError(f"nobody could be mailed: {notifications.unsent[0].code}")
+        else:
+            return []
+        mails = [f"nobody could be mailed: {one.code}" for one in notifications.unsent[:1]]
+        return mails + [f"the channel got no message: {one.code}" for one in notifications.unannounced]
 
     def _request_of(self, id_: str) -> Request | None:
         """The request of a run; None where it did not come from these pages, or is not kept any more."""
@@ -220,7 +259,12 @@ class App:
         request, run = self._request_of(name), self._runs.run(run_id)
         if request is None or request.written is None or request.written.run_id != run_id or run is None:
             return
-        self._mail_once(f"ended#{run_id}", "mail", lambda notifications: notifications.ended(request, run))
+        self._say_once(
+            f"ended#{run_id}",
+            "mail",
+            lambda notifications: notifications.ended(request, run),
+            lambda base_url: announcements.ended(request, run, base_url),
+        )
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
         """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.
@@ -253,6 +297,7 @@ class App:
             self._settings.limits,
             forecast,
             self._mail_failed,
+            self._post,
         )
 
     def _mail_failed(self, failure: MailFailure) -> None:

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
     cap_defaults: CapDefaults = NO_DEFAULTS
     app_name: str = ""
     app_icon_url: str = ""
+    webhook_secret_arn: str = ""
 
 
 _NAMES = {
@@ -96,6 +97,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         cap_defaults=cap_defaults,
         app_name=environment.get("APP_NAME", "").strip(),
         app_icon_url=app_icon_url,
+        webhook_secret_arn=environment.get("WEBHOOK_SECRET_ARN", "").strip(),
     )
 
 

@@ -1,5 +1,6 @@
 """What approvers decide: approval, which writes the batch file, and rejection."""
 
+from approval import announcements
 from approval import request as rules
 from approval.config import Settings
 from approval.decision_card import TextShown, texts_of
@@ -111,6 +112,7 @@ class Decisions:
             after = self.write(after, person)
             if before.state is State.IN_REVIEW:
                 notifications.decided(after)
+                notifications.announce(announcements.decided(after, notifications.base_url))
                 self._steps.note_unsent(id_, person, notifications)
         return after
 
@@ -159,5 +161,6 @@ class Decisions:
             id_, person, Step.REJECTED, lambda r: rules.rejected(r, person.email, self._steps.now_ms, comment), comment
         )
         notifications.decided(after)
+        notifications.announce(announcements.decided(after, notifications.base_url))
         self._steps.note_unsent(id_, person, notifications)
         return after

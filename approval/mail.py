@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from approval.webhook import REASONS as WEBHOOK_REASONS
+
 MAX_SUBJECT_CHARS = 200
 
 
@@ -60,7 +62,8 @@ def failure_of(to: str, error: ClientError | BotoCoreError) -> MailFailure:
 
 def failure_in_words(code: str) -> str:
     """Why a mail was not sent. Of a code that is not known the log has what SES said."""
-    return REASONS.get(code, "the mail service refused it; the reason is in the log of these pages")
+    unknown = "the mail service refused it; the reason is in the log of these pages"
+    return {**REASONS, **WEBHOOK_REASONS}.get(code, unknown)
 
 
 def count_failure(stack: str) -> None:

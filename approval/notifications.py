@@ -5,6 +5,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from approval.announcements import Announcement
 from approval.arm_names import shown_names
 from approval.audience import Forecast
 from approval.mail import Mail, MailFailure, SendMail, failure_of
@@ -16,8 +17,11 @@ from approval.request_status import arms_of
 from approval.runs import RunSeen
 from approval.sign_in import LINK_S, REVIEW_LINK_S, Authenticator
 from approval.web import START, quoted
+from approval.webhook import NotPosted
 from notifier.model.mailbox import mailbox_of
 
+CHANNEL = "the channel"
+"""In place of a mail's domain, where a message was not posted."""
 MAX_PREVIEWS = 12
 """Previews in a mail."""
 
@@ -29,6 +33,7 @@ class Notifications:
         send_link: sends the mails with sign-in links.
         base_url: where the app is.
         on_failure: takes each mail that SES did not take, for the log and the metric.
+        post: posts to the channel, where the deployment has one; `unannounced` collects what it did not take.
         forecast: the forecast of a request's audience, or None while it is counted.
     """
 
@@ -44,6 +49,7 @@ class Notifications:
         limits: Limits,
         forecast: Callable[[Request], Forecast | None],
         on_failure: Callable[[MailFailure], object],
+        post: Callable[[Announcement], None] | None = None,
     ) -> None:
         self._send_mail = send
         self._send_link = send_link
@@ -55,8 +61,26 @@ class Notifications:
         self._limits = limits
         self._figures = forecast
         self._on_failure = on_failure
+        self._post = post
         self.unsent: list[MailFailure] = []
+        self.unannounced: list[MailFailure] = []
         self.sent: list[str] = []
+
+    @property
+    def base_url(self) -> str:
+        """Where the app is."""
+        return self._base_url
+
+    def announce(self, announcement: Announcement) -> None:
+        """Post a message to the channel, where there is one. As of a mail, its failure does not undo a step."""
+        if self._post is None:
+            return
+        try:
+            self._post(announcement)
+        except NotPosted as error:
+            failure = MailFailure(CHANNEL, error.code, str(error))
+            self.unannounced.append(failure)
+            self._on_failure(failure)
 
     def link(self, email: str, next_: str) -> None:
         """Send the link that a person has asked for."""

@@ -59,6 +59,8 @@ def _done(call: Call) -> str:
     done, code = call.asked("done"), call.asked("unsent")
     if not code or done not in DONE:
         return DONE.get(done, "")
+    if code.startswith("Webhook"):
+        return f"{DONE[done]} The channel got no message: {failure_in_words(code)}."
     # failure_in_words has a fixed text for each code, so an address cannot add one of its own.
     return f"{DONE.get(f'{done}_unsent', DONE[done])} The reason: {failure_in_words(code)}."
 

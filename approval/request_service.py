@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from approval import announcements
 from approval import request as rules
 from approval.access import Access
 from approval.arm_names import name_of_copy
@@ -14,6 +15,7 @@ from approval.form_check import FormCheck
 from approval.looks import Content, Looks
 from approval.notifications import Notifications
 from approval.people import Person
+from approval.prepared import AudienceSeen
 from approval.request import Incomplete, PinnedAudience, Refused, Request, State, Step, require
 from approval.request_audiences import RequestAudiences
 from approval.step_writer import StepWriter
@@ -130,6 +132,7 @@ class RequestService:
         _, after = self._store.change(id_, step, self._steps.entry(Step.SUBMITTED, person))
         self._steps.log(Step.SUBMITTED, request_id=id_, by=person.email, content_hash=after.content_hash)
         notifications.send(mails)
+        notifications.announce(announcements.review(after, _users(audience), notifications.base_url))
         self._steps.note_unsent(id_, person, notifications)
         return after
 
@@ -158,6 +161,8 @@ class RequestService:
         self._store.note(id_, self._steps.entry(Step.REMINDED, person))
         self._steps.log(Step.REMINDED, request_id=id_, by=person.email)
         notifications.review(request, again=True)
+        users = _users(self._audiences.audience_of(request))
+        notifications.announce(announcements.review(request, users, notifications.base_url, again=True))
         self._steps.note_unsent(id_, person, notifications)
 
     # -- the audit trail ----------------------------------------------------------------------------------------------
@@ -168,6 +173,10 @@ class RequestService:
         if request.state_at(self._steps.now_ms) is State.EXPIRED:
             steps.append(AuditEntry(Step.EXPIRED, "", request.expires_at_ms, request.why_expired))
         return sorted(steps, key=lambda entry: entry.at_ms)
+
+
+def _users(audience: AudienceSeen) -> int | None:
+    return audience.counts.users if audience.counts is not None else None
 
 
 def new_id() -> str:

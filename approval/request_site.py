@@ -17,8 +17,9 @@ from approval.web import Call, Html, Route, data, page, person_of, quoted, see_o
 
 
 def _not_mailed(notifications: Notifications) -> str:
-    """For the address of the page that follows: SES's code for the first mail that was not sent."""
-    return f"&unsent={quoted(notifications.unsent[0].code)}" if notifications.unsent else ""
+    """For the address of the page that follows: the code of the first mail or message that was not sent."""
+    failures = (*notifications.unsent, *notifications.unannounced)
+    return f"&unsent={quoted(failures[0].code)}" if failures else ""
 
 
 class RequestSite:

@@ -48,7 +48,7 @@ class StepWriter:
         return AuditEntry(step, person.email, self.now_ms, note)
 
     def note_unsent(self, id_: str, person: Person, notifications: Notifications) -> None:
-        """Put the mails that could not be sent into the request's trail, with the reasons: for whoever looks later."""
-        if notifications.unsent:
-            reasons = dict.fromkeys(f"{one.domain} ({failure_in_words(one.code)})" for one in notifications.unsent)
+        """Put mails and messages that were not sent into the request's trail, with the reasons: for who looks later."""
+        if failures := (*notifications.unsent, *notifications.unannounced):
+            reasons = dict.fromkeys(f"{one.domain} ({failure_in_words(one.code)})" for one in failures)
             self._store.note(id_, self.entry(Step.UNSENT, person, "; ".join(reasons)[:MAX_NOTE_CHARS]))

@@ -156,11 +156,13 @@ def test_secrets_are_read_by_those_who_need_them() -> None:
         "WorkerReadsApnsSecret": {"Ref": "ApnsSecretArn"},
         "AudienceReadsBigQuerySecret": {"Ref": "BigQuerySecretArn"},
         "ApprovalFunctionRole": {"Ref": "ApprovalSigningSecret"},
+        "ApprovalReadsWebhookSecret": {"Ref": "WebhookSecretArn"},
         "AuthorizerFunctionRole": {"Ref": "ApprovalSigningSecret"},
     }
     policies = dict(resources(transformed(), "AWS::IAM::Policy"))
     workers = [name for name in reading if name.startswith("Worker")]
     assert all(policies[name]["Roles"] == [{"Ref": "WorkerFunctionRole"}] for name in workers)
+    assert policies["ApprovalReadsWebhookSecret"]["Roles"] == [{"Ref": "ApprovalFunctionRole"}]
     assert policies["AudienceReadsBigQuerySecret"]["Roles"] == [{"Ref": "AudienceFunctionRole"}]
 
 
