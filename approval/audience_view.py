@@ -9,22 +9,21 @@ import msgspec
 from approval.arm_names import shown_names
 from approval.audience import Forecast
 from approval.audience_form import in_words
+from approval.composer import sample_name
 from approval.form import TEXTS, Form, flat
 from approval.form_campaign import plan_of, read_campaign_of
 from approval.goals import power_in_words, read_base
 from approval.language_reach import language_reach
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.prepared import AudienceSeen
-from approval.preview import Preview, campaign_for_preview, previews
+from approval.preview import Preview, previews
 from approval.request import Request
 from approval.request_audiences import RequestAudiences
 from notifier.model.campaign import Campaign
 
-MAX_SAMPLE_NAME_CHARS = 80
-
 
 class AudienceView:
-    """The values of `_audience.html` and `_phones.html`.
+    """The values of `_audience.html`, and previews.
 
     Args:
         now: the time, aware.
@@ -34,10 +33,9 @@ class AudienceView:
         self._audiences = audiences
         self._now = now
 
-    def of_form(self, form: Form, sample: int) -> dict[str, Any]:
-        campaign = campaign_for_preview(form, self._now())
-        seen = self._audiences.audience_of_form(form)
-        return self.previews_of(campaign, seen, sample, form) | {
+    def of_form(self, form: Form, seen: AudienceSeen, campaign: Campaign | None) -> dict[str, Any]:
+        """The values of `_audience.html` for a form that is being written, with its campaign as previews have it."""
+        return {
             **self._values(form, seen, campaign, is_pinned=True, plan=self._plan_of(form)),
             "says_something": any(text for field, text in flat(form) if field.rpartition(".")[2] in TEXTS),
             "is_plan": False,
@@ -91,7 +89,7 @@ class AudienceView:
         chosen = seen.samples[sample] if sample < len(seen.samples) else None
         return {
             "previews": grouped(previews(campaign, chosen), shown_names(form)) if campaign is not None else (),
-            "samples": tuple(_sample_name(n, record) for n, record in enumerate(seen.samples)),
+            "samples": tuple(sample_name(str(n), record) for n, record in enumerate(seen.samples)),
             "sample": sample if chosen is not None else 0,
         }
 
@@ -123,8 +121,3 @@ def grouped(
     for preview in found:
         arms.setdefault(names.get(preview.arm, preview.arm), {}).setdefault(preview.locale, []).append(preview)
     return tuple((arm, tuple((locale, tuple(p)) for locale, p in group.items())) for arm, group in arms.items())
-
-
-def _sample_name(n: int, record: Mapping[str, Any]) -> str:
-    known = record.get("attributes") or {}
-    return ", ".join(map(str, [*list(known.values())[:2], record.get("user_id", n + 1)]))[:MAX_SAMPLE_NAME_CHARS]

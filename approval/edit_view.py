@@ -1,24 +1,36 @@
 """The form of a draft, and the parts of it that change while it is typed."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from approval.audience_form import columns_of, fingerprint
 from approval.audience_view import AudienceView
+from approval.composer import Shown, values_of
 from approval.config import Settings
 from approval.file_picker import ROOTS, FilePicker, Listing
 from approval.form import Faults, Form, flat
+from approval.form_campaign import plan_of
 from approval.form_check import FormCheck
 from approval.page_frame import PageFrame
 from approval.people import domains, mail_recipients
+from approval.preview import campaign_for_preview
 from approval.request import Request
 from approval.request_audiences import RequestAudiences
+from approval.request_status import RequestStatus
+from approval.store import NoSuchRequest, Store
 from approval.web import Call
+from notifier.model.mailbox import is_same_person
 
 MAX_QUERY_CHARS = 100
 
 
 class EditView:
-    """Renders the form."""
+    """Renders the form.
+
+    Args:
+        now: the time, aware.
+    """
 
     def __init__(
         self,
@@ -27,14 +39,20 @@ class EditView:
         check: FormCheck,
         picker: FilePicker,
         audience: AudienceView,
+        status: RequestStatus,
+        store: Store,
         settings: Settings,
+        now: Callable[[], datetime],
     ) -> None:
         self._frame = frame
         self._audiences = audiences
         self._check = check
         self._picker = picker
         self._audience = audience
+        self._status = status
+        self._store = store
         self._settings = settings
+        self._now = now
 
     def edit(
         self,
@@ -46,6 +64,7 @@ class EditView:
         costs: tuple[str, ...] = (),
         focus: str = "",
         listing: Listing | None = None,
+        shown: Shown = Shown(),  # noqa: B008 - frozen
     ) -> str:
         """The form.
 
@@ -79,8 +98,25 @@ class EditView:
             columns=columns_of(form, offered),
             costs=costs,
             confirm=fingerprint(self._audiences.chosen(form).request or {}),
-            **self._audience.of_form(form, sample=0) | {"left_out_of": request.id},
+            **self._composed(call, request, form, shown)[0],
         )
+
+    def _composed(self, call: Call, request: Request | None, form: Form, shown: Shown) -> tuple[dict[str, Any], Faults]:
+        """The values of the parts that change while it is typed, and the form's faults."""
+        campaign = campaign_for_preview(form, self._now())
+        _, seen, faults = self._check.read(form, call.visitor.email if call.visitor else "")
+        not_counted = self._audiences.not_counted(seen)
+        left = faults | ({"audience": not_counted} if not_counted and "audience" not in faults else {})
+        start = max(plan_of(form)[0] or self._now(), self._now())
+        status = self._status.values(request, seen) if request is not None else {"tests": (), "live": False}
+        values = {
+            **self._audience.of_form(form, seen, campaign),
+            **values_of(form, campaign, seen.counts, left, shown, self._settings.cap_defaults, start),
+            "tests": status["tests"],
+            "live": status["live"] or seen.is_counting,
+            "left_out_of": request.id if request is not None else "",
+        }
+        return values, faults
 
     def browsed(self, call: Call, request: Request, folder: str, words: str, number: int) -> str:
         """The form with another page of files, where there is no script."""
@@ -92,16 +128,23 @@ class EditView:
         listing = self._picker.listing(folder, words[:MAX_QUERY_CHARS], page)
         return self._frame.page("_files.html", call, listing=listing, chosen_keys=chosen)
 
-    def preview(self, call: Call, form: Form, sample: int, id_: str) -> dict[str, Any]:
-        """The parts of the form's page that change with what is typed."""
-        _, _, faults = self._check.read(form, call.visitor.email if call.visitor else "")
-        values = self._audience.of_form(form, sample) | {"left_out_of": id_}
-        return {
-            "faults": faults,
-            "phones": self._frame.page("_phones.html", call, **values),
-            "audience": self._frame.page("_audience.html", call, **values),
-            "counting": values["seen"].is_counting,
-        }
+    def preview(self, call: Call, form: Form, shown: Shown, id_: str) -> dict[str, Any]:
+        """The parts of the form's page that change with what is typed, by their names in it."""
+        values, faults = self._composed(call, self._own_draft(call, id_), form, shown)
+        templates = {name: f"_{name}.html" for name in ("audience", "chips", "times", "checks", "panel")}
+        templates["tests"] = "_draft_tests.html"
+        parts = {name: self._frame.part(template, call, **values) for name, template in templates.items()}
+        read_by = {f"reach-{key}": words for key, words in values["reads"].items()}
+        return {"faults": faults, "parts": parts | read_by, "live": values["live"]}
+
+    def _own_draft(self, call: Call, id_: str) -> Request | None:
+        """The visitor's own request; None for another person's, whose tests are not theirs to see, and for none."""
+        try:
+            request = self._store.request(id_) if id_ else None
+        except NoSuchRequest:
+            return None
+        is_mine = request is not None and call.visitor and is_same_person(call.visitor.email, request.requester)
+        return request if is_mine else None
 
 
 def _notice_of(faults: Faults) -> str:

@@ -63,7 +63,12 @@ class FilterForm(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Form(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The whole form, as typed."""
+    """The whole form, as typed.
+
+    Args:
+        local: with it `start` is by each user's own clock, and `timezone` is of users without one.
+        quiet: empty for the stack's quiet hours, `own` for those of the form, `none` to lift them.
+    """
 
     name: str = ""
     experiment: str = ""
@@ -94,6 +99,13 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
     decide_after_h: str = ""
     decide_by_h: str = ""
     otherwise: str = ""
+    local: str = ""
+    within_h: str = ""
+    if_past: str = ""
+    quiet: str = ""
+    quiet_from: str = ""
+    quiet_to: str = ""
+    quiet_then: str = ""
 
 
 def names_in(form: Form) -> tuple[str, ...]:
@@ -159,6 +171,13 @@ _PLAIN = (
     "decide_after_h",
     "decide_by_h",
     "otherwise",
+    "local",
+    "within_h",
+    "if_past",
+    "quiet",
+    "quiet_from",
+    "quiet_to",
+    "quiet_then",
 )
 
 
@@ -245,15 +264,16 @@ def _flat_audience(form: Form) -> Iterator[tuple[str, str]]:
         yield f"filters.{n}.values", one.values
 
 
-def with_one_more(form: Form, wish: str) -> Form:
-    """The form with an empty language (`add_language`), group of users, filter or variant added.
+def with_one_more(form: Form, wish: str, codes: str = "") -> Form:
+    """The form with a language (`add_language`), an empty group of users, a filter or a variant added.
 
     The first time two variants are added, half and half: one alone compares with nothing.
+
+    Args:
+        codes: languages to add, with commas; without any an empty one is added.
     """
     if wish == "add_language":
-        # Variants have the form's languages, in the same order.
-        more = tuple(msgspec.structs.replace(v, languages=(*v.languages, Texts())) for v in form.variants)
-        return msgspec.structs.replace(form, languages=(*form.languages, Texts()), variants=more)
+        return _with_languages(form, codes)
     if wish == "add_source":
         return msgspec.structs.replace(form, sources=(*form.sources, SourceForm()))
     if wish == "add_filter":
@@ -267,13 +287,25 @@ def with_one_more(form: Form, wish: str) -> Form:
     return msgspec.structs.replace(form, variants=(*form.variants, *added))
 
 
+def _with_languages(form: Form, codes: str) -> Form:
+    typed = dict.fromkeys(code.strip().replace("_", "-") for code in codes.split(",") if code.strip())
+    there = {one.locale.lower() for one in form.languages}
+    wanted = [code for code in typed if code.lower() not in there] if typed else [""]
+    added = tuple(Texts(locale=code) for code in wanted[: MAX_LANGUAGES - len(form.languages)])
+    # Variants have the form's languages, in the same order.
+    more = tuple(msgspec.structs.replace(v, languages=(*v.languages, *(Texts() for _ in added))) for v in form.variants)
+    return msgspec.structs.replace(form, languages=(*form.languages, *added), variants=more)
+
+
 def first_of_new(before: Form, after: Form) -> str:
     """The first field of the block that was added: where the person goes on."""
     fields = (("languages", "locale"), ("variants", "name"), ("sources", "query"), ("filters", "column"))
     for group, field in fields:
         n = len(getattr(before, group))
         if len(getattr(after, group)) > n:
-            return f"{group}.{n}.{field}"
+            # A language that was added by its code needs only its texts.
+            is_named = group == "languages" and after.languages[n].locale
+            return f"{group}.{n}.{'title' if is_named else field}"
     return ""
 
 

@@ -6,7 +6,7 @@ faults name places in the campaign (`campaign.variants[0].message.title`), which
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -14,8 +14,8 @@ import msgspec
 
 from approval.arm_names import arm_name
 from approval.form import MAX_DIGITS, TEXTS, Faults, Form, Texts, VariantForm, flat
+from approval.form_times import TIME_FIELDS, decoded_times, moment
 from approval.goals import read_base
-from approval.zones import zone_of
 from notifier.content.compile import compiled
 from notifier.content.template import BadTemplate
 from notifier.content.template_faults import template_faults
@@ -45,7 +45,7 @@ def read_campaign_of(form: Form, now: datetime) -> tuple[Campaign | None, Faults
 
 def plan_of(form: Form) -> tuple[datetime | None, int | None]:
     """The start and the speed that were typed, as far as they can be read: for figures while the form is incomplete."""
-    start = _moment(form.start, form.timezone, "start", {})
+    start = None if form.local else moment(form.start, form.timezone, "start", {})
     has_speed = form.per_second.isdecimal() and len(form.per_second) < MAX_DIGITS
     return start, (int(form.per_second) or None) if has_speed else None
 
@@ -85,10 +85,7 @@ def _decoded(form: Form, faults: Faults) -> dict[str, Any]:
             decoded["per_second"] = int(form.per_second)
         else:
             faults["per_second"] = "A whole number of users per second."
-    for field, name in (("start", "not_before"), ("latest", "abort_after")):
-        if moment := _moment(getattr(form, field), form.timezone, field, faults):
-            decoded[name] = moment
-    decoded |= _experiment(form, faults)
+    decoded |= decoded_times(form, faults) | _experiment(form, faults)
     if not form.name:
         faults["name"] = "Give the campaign a name."
     return decoded
@@ -180,27 +177,6 @@ def _percent(text: str, field: str, faults: Faults) -> Decimal:
     return percent
 
 
-def _moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | None:
-    """A typed date and time in UTC; None for an empty or a wrong one."""
-    if not text:
-        return None
-    zone = zone_of(timezone or "UTC")
-    if zone is None:
-        faults["timezone"] = "Not a time zone. For example Europe/London."
-        return None
-    # A browser's datetime-local field has no zone: the form has one for both times.
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        faults[field] = "A date and time."
-        return None
-    try:
-        return moment.replace(tzinfo=zone).astimezone(UTC)
-    except OverflowError:  # in UTC it would be in the year 0 or 10000
-        faults[field] = "A date and time of this century."
-        return None
-
-
 def _time_faults(campaign: Campaign | None, now: datetime, faults: Faults) -> None:
     if campaign is not None and campaign.not_before is not None and campaign.not_before <= now:
         faults.setdefault("start", "This time has passed. Leave it empty to send as soon as it is approved.")
@@ -233,6 +209,8 @@ def field_of(path: str, form: Form) -> str:
     }
     if path.startswith("caps"):
         return "caps"
+    if path in TIME_FIELDS:
+        return TIME_FIELDS[path]
     if path in direct:
         return direct[path]
     # The rest are texts, in a variant or not, in a translation or not: the form's paths have the same order of names.
@@ -265,6 +243,8 @@ _PLAINER = {
     "without a goal nothing says what wins": "Choose a goal: without one nothing says what wins.",
     "one arm: there is nothing to decide": "There is nothing to decide: add variants, or a control group.",
     "earlier than decide_after_h": "Not earlier than the hour of the decision.",
+    "beside local_time": "Not together with each user's own time: leave one of the two out.",
+    "the same as from": "The same as the beginning: choose another time, or no quiet hours.",
     "no language": "Choose a language by its code, such as de, pt-BR or zh-Hant.",
 }
 """The form's own words for faults whose words are made for authors of batch files."""

@@ -13,6 +13,7 @@ from approval.placeholders import placeholder_faults
 from approval.prepared import AudienceSeen
 from approval.request_audiences import RequestAudiences
 from approval.runs import Runs
+from approval.user_times import late_faults
 from notifier.model.campaign import Campaign
 from notifier.model.mailbox import is_same_person
 
@@ -59,7 +60,8 @@ class FormCheck:
         for field, fault in placeholder_faults(form, audience.counts).items():
             faults.setdefault(field, fault)
         if campaign is not None:
-            for field, fault in size_faults(form, campaign, audience.counts).items():
+            late = late_faults(campaign, audience.counts, self._settings.cap_defaults, self._now())
+            for field, fault in (size_faults(form, campaign, audience.counts) | late).items():
                 faults.setdefault(field, fault)
         if fault := self._approvers_fault(named(form.approvers), requester):
             faults["approvers"] = fault

@@ -89,6 +89,10 @@ class PageFrame:
             hold=self._runs.hold() if call.visitor else None,
         )
 
+    def part(self, template: str, call: Call, **values: Any) -> str:
+        """A part of a page, for the page's script: asked for with each key, so without what only whole pages show."""
+        return self._pages.render(template, **values, prefix=call.prefix)
+
 
 def _theme(call: Call) -> str:
     """The theme that the visitor has chosen: in a cookie, so that a page never shows in the other one first."""

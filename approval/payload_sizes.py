@@ -19,7 +19,7 @@ _MAX_VALUE_BYTES = MAX_PAYLOAD_BYTES + 1
 def size_faults(form: Form, campaign: Campaign, counts: Counts | None) -> Faults:
     """Texts whose payload would be too large for some user, by field. None before the audience is counted."""
     faults: Faults = {}
-    for user in _longest_users(counts) if counts is not None else ():
+    for user in longest_users(counts) if counts is not None else ():
         for preview in previews(campaign, user):
             # With a fault the texts are those that were written, with placeholders: their size says nothing.
             if preview.is_too_large and not preview.fault:
@@ -27,7 +27,7 @@ def size_faults(form: Form, campaign: Campaign, counts: Counts | None) -> Faults
     return faults
 
 
-def _longest_users(counts: Counts) -> Iterator[Mapping[str, Any]]:
+def longest_users(counts: Counts) -> Iterator[Mapping[str, Any]]:
     """A user with the longest value of each attribute. Of an audience of an earlier release: its samples."""
     if not counts.longest:
         yield from counts.samples

@@ -1,6 +1,8 @@
 """Checks the placeholders of a form against a counted audience: how many users lack each attribute."""
 
+import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import lru_cache
 
 import msgspec
@@ -15,8 +17,33 @@ from notifier.model.spelling import BrokenRecord
 from notifier.model.suspicious_values import warnings_in
 
 _MAX_TRIES = 200
+_SIMILARITY = 0.75
+"""Of two names, for difflib: `frist_name` is near `first_name`, `last_name` is not."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _KINDS: tuple[object, ...] = ("1", 1, "2026-01-05", ["x"], {})
 """Values of each kind that an attribute may have, to find one with which a text renders."""
+
+
+class Slip(msgspec.Struct, frozen=True):
+    """A name that was written, that nobody in the audience has, and the one that was probably meant."""
+
+    written: str
+    name: str
+
+
+class Chip(msgspec.Struct, frozen=True):
+    """An attribute of the audience, to put into a text.
+
+    Args:
+        lacking: users without it.
+        examples: real values, of attributes whose values may be shown.
+        insert: what is put into the text: with a default where somebody lacks it.
+    """
+
+    name: str
+    lacking: int
+    examples: tuple[str, ...]
+    insert: str
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -43,6 +70,42 @@ def gaps(form: Form, count: Counts | None) -> tuple[Gap, ...]:
     return tuple(sorted(seen, key=lambda gap: (not gap.is_needed, -gap.missing, gap.name)))
 
 
+def chips(count: Counts | None) -> tuple[Chip, ...]:
+    """The audience's attributes, those that most users have first; none before it is counted."""
+    if count is None:
+        return ()
+    found = sorted(count.attributes.items(), key=lambda one: (one[1].lacking, one[0]))
+    return tuple(
+        Chip(name, about.lacking, about.examples, inserted(name, about.lacking))
+        for name, about in found
+        # Others cannot be written as a placeholder, and nobody's attribute says nothing.
+        if _NAME.fullmatch(name) and about.lacking < count.users
+    )
+
+
+def inserted(name: str, lacking: int) -> str:
+    """A placeholder of an attribute, with a default where it is needed: `there` stands well for a name, else empty."""
+    if not lacking:
+        return f"{{{{ {name} }}}}"
+    return f"{{{{ {name} | default: '{'there' if 'name' in name.lower() else ''}' }}}}"
+
+
+def meant(name: str, count: Counts) -> Slip | None:
+    """What was meant by a name that nobody has; None where somebody has it, or nothing is like it."""
+    if name == USER_ID or not count.are_all_attributes_named or name[:MAX_NAME_CHARS] in count.attributes:
+        return None
+    near = get_close_matches(name, count.attributes, n=1, cutoff=_SIMILARITY)
+    return Slip(name, near[0]) if near else None
+
+
+def slips(form: Form, count: Counts | None) -> tuple[Slip, ...]:
+    """Names in the form's texts that nobody has, with those that were probably meant."""
+    if count is None:
+        return ()
+    names = sorted(frozenset[str]().union(*(placeholders(text)[0] for _, text in _texts(form))))
+    return tuple(slip for slip in (meant(name, count) for name in names) if slip is not None)
+
+
 def placeholder_faults(form: Form, count: Counts | None) -> Faults:
     """Texts that could not be rendered for some user, by field."""
     faults: Faults = {}
@@ -52,7 +115,12 @@ def placeholder_faults(form: Form, count: Counts | None) -> Faults:
         if words := _unquoted(text, count):
             faults[place] = f"{words[0]} is no attribute of anybody: did you mean '{words[0]}', in quotes?"
             continue
-        for name in sorted(placeholders(text)[1]):
+        used, needed = placeholders(text)
+        # Also with a default: whoever has slipped in the name would have everybody read the default.
+        if slip := next((slip for slip in (meant(name, count) for name in sorted(used)) if slip), None):
+            faults[place] = f"Nobody has {slip.written}: did you mean {slip.name}?"
+            continue
+        for name in sorted(needed):
             if missing := missing_for(name, count):
                 faults[place] = (
                     f"{missing:,} of {count.users:,} users have no {name}: they would get nothing. "

@@ -149,6 +149,8 @@ def campaign_for_preview(form: Form, now: datetime) -> Campaign | None:
         control_percent="",
         start="",
         latest="",
+        local="",
+        quiet="",
         per_second="",
         goal="",
         goal_base_percent="",
@@ -157,11 +159,21 @@ def campaign_for_preview(form: Form, now: datetime) -> Campaign | None:
         variants=variants,
     )
     campaign, faults = read_campaign_of(completed, now)
+    timed = _timed(form, now)
     # Texts of a variant that are missing in one language: show the variants without languages rather than nothing.
     if campaign is None and variants and all(".languages." in field for field in faults):
         bare = tuple(msgspec.structs.replace(variant, languages=()) for variant in variants)
         campaign, _ = read_campaign_of(msgspec.structs.replace(completed, variants=bare, languages=()), now)
-    return campaign
+    if campaign is None or timed is None:
+        return campaign
+    return msgspec.structs.replace(campaign, local_time=timed.local_time, quiet=timed.quiet)
+
+
+def _timed(form: Form, now: datetime) -> Campaign | None:
+    """A campaign with the form's times alone; None while they have faults."""
+    names = ("start", "timezone", "local", "within_h", "if_past", "quiet", "quiet_from", "quiet_to", "quiet_then")
+    times = {name: getattr(form, name) for name in names}
+    return read_campaign_of(Form(name=_PREVIEW_NAME, title=_PREVIEW_NAME, **times), now)[0]
 
 
 def _completed(variant: VariantForm, n: int, count: int, kept: list[int]) -> VariantForm:

@@ -18,6 +18,7 @@ from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKn
 from approval.queries import OfferedQuery, Queries
 from approval.request import Counted, Incomplete, Refused, Request, batch_file, parts_request, require
 from approval.store import Store
+from approval.user_times import times_forecast
 from notifier.model.campaign import Campaign
 from notifier.model.mailbox import is_same_person
 
@@ -204,7 +205,10 @@ class RequestAudiences:
         if start is None:
             start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
         speed = min(self._settings.fcm_per_second, per_second or self._settings.fcm_per_second)
-        return forecast(audience.counts, start, campaign, speed, self._settings.ramp_s, repeats=repeats)
+        found = forecast(audience.counts, start, campaign, speed, self._settings.ramp_s, repeats=repeats)
+        times = times_forecast(campaign, audience.counts, self._settings.cap_defaults, start) if campaign else None
+        # By each user's own clock, or beside quiet hours, they are not all reached at the start.
+        return found if times is None else msgspec.structs.replace(found, at_night=times.at_night)
 
     def not_counted(self, audience: AudienceSeen) -> str:
         """Why this audience cannot be pinned: what approvers decide on is the audience that was counted."""

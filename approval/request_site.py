@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
+from approval.composer import read_shown
 from approval.decisions import Decisions
 from approval.form import Malformed, first_of_new, read_form, with_one_more, without
 from approval.notifications import Notifications
@@ -76,12 +77,16 @@ class RequestSite:
             return self._submit(call, saved)
         if button == "count":
             return self._count(call, saved, block)
+        if button == "show":
+            return page(self._views.edit(call, saved, form, shown=read_shown(call.fields)))
+        if button == "test":
+            return self._test(call, saved)
         if button == "browse":
             folder, _, number = block.partition("|")
             return page(self._views.browsed(call, saved, folder, call.one("picker_words"), whole(number) or 0))
         if button in ("add_language", "add_variant", "add_source", "add_filter"):
             # Shown and not saved: an empty block is dropped when the form is read.
-            more = with_one_more(form, button)
+            more = with_one_more(form, button, block or call.one("more_languages"))
             return page(self._views.edit(call, saved, more, focus=first_of_new(form, more)))
         group = {"sources": "audience", "filters": "audience"}.get(block.partition(".")[0], block.partition(".")[0])
         anchor = f"#{group}" if button == "remove" else "#audience" if button == "choose" else ""
@@ -112,6 +117,14 @@ class RequestSite:
         except Incomplete as error:
             return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         return see_other(call, f"/requests/{saved.id}?done=count#audience")
+
+    def _test(self, call: Call, saved: Request) -> Html:
+        """Send the draft to the writer's own devices."""
+        try:
+            self._tests.send_draft(saved, person_of(call), read_shown(call.fields).user)
+        except Incomplete as error:
+            return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+        return see_other(call, f"/requests/{saved.id}?done=test")
 
     def _submit(self, call: Call, saved: Request) -> Html:
         notifications = self._notifications(call)
@@ -176,4 +189,4 @@ class RequestSite:
             raise Forbidden("Only requesters can make a request.")
         # Nothing is counted here: that costs, and a person is typing.
         form = read_form(call.fields)
-        return data(self._views.preview(call, form, whole(call.one("sample")) or 0, call.asked("request")))
+        return data(self._views.preview(call, form, read_shown(call.fields), call.asked("request")))

@@ -2,16 +2,19 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from approval.access import Access
+from approval.arm_names import shown_names
 from approval.files import Files
-from approval.form import Faults
+from approval.form import TEXTS, Faults
+from approval.form_campaign import read_campaign_of
 from approval.people import Person
-from approval.preview import arms_of, locales_of
-from approval.request import WHOLE, Refused, Request, State, Step, file_of_test, require
+from approval.preview import arms_of, campaign_for_preview, locales_of
+from approval.request import WHOLE, Incomplete, Refused, Request, State, Step, content_hash, file_of_test, require
 from approval.runs import Runs
 from approval.store import KEEP_S, AuditEntry, Store, TestDevice, TestPush
 from notifier.model.campaign import Campaign, Message, Variant
@@ -81,20 +84,49 @@ class TestPushes:
         )
         if request.campaign is None or request.state_at(now_ms) not in (State.IN_REVIEW, State.APPROVED):
             raise Refused("Only a request that is in review can be tested.")
+        samples = self._samples(request)
+        chosen = samples[sample] if sample is not None and sample < len(samples) else {}
+        return self._send(request, request.campaign, person, chosen)
+
+    def send_draft(self, draft: Request, person: Person, user: str) -> int:
+        """Send what a draft would send, as far as it is written, to its writer's own devices.
+
+        Args:
+            user: as `composer.Shown.user` names the user whose attributes the texts are filled in with.
+
+        Raises:
+            Incomplete: with the faults of the texts.
+        """
+        now_ms = self._now_ms()
+        require(is_same_person(person.email, draft.requester), "Only its requester can test a draft.")
+        if draft.state_at(now_ms) is not State.DRAFT:
+            raise Refused("This is no draft any more.")
+        now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        campaign = campaign_for_preview(draft.form, now)
+        if campaign is None:
+            faults = read_campaign_of(draft.form, now)[1]
+            raise Incomplete({field: fault for field, fault in faults.items() if field.rpartition(".")[2] in TEXTS})
+        samples = {str(n): one for n, one in enumerate(self._samples(draft))}
+        return self._send(draft, campaign, person, samples.get(user, {}))
+
+    def _send(self, request: Request, campaign: Campaign, person: Person, chosen: dict[str, Any]) -> int:
+        id_, now_ms = request.id, self._now_ms()
         devices = self._store.devices(person.email)
         if not devices:
             raise Refused("Register a device of your own first.")
-        pairs = [(arm, locale) for arm in arms_of(request.campaign) for locale in locales_of(request.campaign, arm)]
+        pairs = [(arm, locale) for arm in arms_of(campaign) for locale in locales_of(campaign, arm)]
         if len(pairs) > MAX_FILES:
             raise Refused(f"{len(pairs)} variants and languages are too many for one test (at most {MAX_FILES}).")
         if not self._access.is_within("test", person.email, TESTS_PER_WINDOW, WINDOW_S, now_ms // 1000):
             raise Refused("You have sent many tests. Wait ten minutes.")
-        samples = self._samples(request)
-        chosen = samples[sample] if sample is not None and sample < len(samples) else {}
         # Numbers are taken before any file is written: two tests at once must not write the same keys.
         first = self._store.next_test_number(id_, len(pairs))
+        names = shown_names(request.form)
         for number, (arm, locale) in enumerate(pairs, first):
-            self._write_test(request, request.campaign, person, number, arm, locale, devices, chosen)
+            # Several arrive at once, and phones show them in any order: each says which one it is.
+            said = ", ".join(part for part in (names.get(arm, arm if len(pairs) > 1 else ""), locale) if part)
+            label = said if len(pairs) > 1 else ""
+            self._write_test(request, campaign, person, number, arm, locale, devices, chosen, label)
         note = f"{counted(len(pairs), 'push', 'pushes')} to {counted(len(devices), 'device')}"
         self._store.note(id_, AuditEntry(Step.TESTED, person.email, now_ms, note))
         self._log(Step.TESTED, request_id=id_, by=person.email, files=len(pairs))
@@ -113,15 +145,20 @@ class TestPushes:
         locale: str,
         devices: list[TestDevice],
         sample: dict[str, Any],
+        label: str,
     ) -> None:
         name, now_ms = f"test-{request.id}-{number}", self._now_ms()
         body = file_of_test(
-            campaign_of_test(campaign, arm, name), [user_of_test(person.email, devices, locale, sample)]
+            campaign_of_test(campaign, arm, name, label), [user_of_test(person.email, devices, locale, sample)]
         )
         key = f"batches/test/{request.id}-{number}.json"
         # With RequireApproval test files need an approval, too: the tester's own, as it goes to their devices only.
         self._runs.record_approval(self._bucket, key, body, request.id, [person.email], now_ms // 1000 + KEEP_S)
-        metadata = {"content-hash": request.content_hash, "request-id": request.id, "requested-by": person.email}
+        metadata = {
+            "content-hash": content_hash(campaign, request.parts),
+            "request-id": request.id,
+            "requested-by": person.email,
+        }
         written = self._files.write_once(key, body, metadata, now_ms)
         test = TestPush(
             number=number,
@@ -170,11 +207,29 @@ def read_device(label: str, platform: str, token: str, environment: str, gateway
     return TestDevice(secrets.token_hex(6), name, platform, token, environment, gateway or None)
 
 
-def campaign_of_test(campaign: Campaign, arm: str, name: str) -> Campaign:
-    """The campaign of one test push: one arm of 100 %, no control group, an id of its own."""
+def campaign_of_test(campaign: Campaign, arm: str, name: str, label: str = "") -> Campaign:
+    """The campaign of one test push: one arm of 100 %, no control group, an id of its own.
+
+    Args:
+        label: what the push says before its title, so that its reader knows which one it is.
+    """
     message = msgspec.structs.replace(campaign.message_of(arm), collapse_id=name)
+    if label:
+        message = _labelled(message, label)
     variants = (Variant(name=arm, percent=WHOLE, message=Message()),)
     return Campaign(id=name, message=message, variants=variants, test=True)
+
+
+def _labelled(message: Message, label: str) -> Message:
+    """The message with a label before its title, in each language: which one is read is the tester's locale."""
+    # The label has the variant's name, which a person has typed: braces in it would be read as a placeholder.
+    plain = label.replace("{", "(").replace("}", ")")
+    title = f"[{plain}] {message.title or ''}".strip()
+    translations = {
+        locale: msgspec.structs.replace(one, title=f"[{plain}] {one.title}") if one.title else one
+        for locale, one in (message.translations or {}).items()
+    }
+    return msgspec.structs.replace(message, title=title, **({"translations": translations} if translations else {}))
 
 
 def user_of_test(email: str, devices: list[TestDevice], locale: str, sample: dict[str, Any]) -> dict[str, Any]:

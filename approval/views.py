@@ -55,7 +55,7 @@ class Views:
         self._store = store
         frame = PageFrame(pages, runs, settings)
         audience = AudienceView(audiences, now)
-        editing = EditView(frame, audiences, check, picker, audience, settings)
+        editing = EditView(frame, audiences, check, picker, audience, status, store, settings, now)
         reading = RequestView(
             frame, service, audiences, store, status, runs, audience, CardView(audiences, looks, now), settings
         )

@@ -25,8 +25,10 @@ from notifier.model.stored_query import Parameter
 _FOLDER = Path(__file__).parent
 STATIC = {
     "style.css": "text/css; charset=utf-8",
-    "script.js": "text/javascript; charset=utf-8",
+    "composer.css": "text/css; charset=utf-8",
     "campaign.css": "text/css; charset=utf-8",
+    "script.js": "text/javascript; charset=utf-8",
+    "composer.js": "text/javascript; charset=utf-8",
 }
 
 

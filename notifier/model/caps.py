@@ -116,11 +116,19 @@ def loosened(campaign: "Campaign", defaults: CapDefaults) -> tuple[str, ...]:
 
 
 def in_red(campaign: "Campaign", defaults: CapDefaults) -> tuple[str, ...]:
-    """What approvers must not overlook of whom the campaign reaches, and how often; in sentences."""
+    """What approvers must not overlook of whom the campaign reaches, how often and at what hours; in sentences."""
     essential = ("It is marked as essential: users of the holdout get it too, and it counts for no cap.",)
     looser = (found.partition(": ")[2] for found in loosened(campaign, defaults))
     sentences = (f"{words[0].upper()}{words[1:]}." for words in looser)
-    return (*(essential if campaign.essential else ()), *sentences)
+    lifted = ("It lifts the quiet hours: phones may ring at any time of the night.",)
+    keeps_ttl = isinstance(campaign.quiet, Quiet) and campaign.quiet.ttl == "keep"
+    rings = ("Phones that were off may ring in quiet hours: the time to live is not cut.",)
+    return (
+        *(essential if campaign.essential else ()),
+        *(lifted if campaign.quiet is None else ()),
+        *(rings if keeps_ttl else ()),
+        *sentences,
+    )
 
 
 def _field_that_loosens(campaign: "Campaign", cap: Cap) -> str:

@@ -123,7 +123,7 @@ def test_the_session_ends_while_somebody_types(people: People, office: Office) -
     ann.get_by_role("link", name="Sign in again").click()
     people.ask_for_link(ann, ANN)
     assert ann.url == address
-    expect(ann.get_by_text("What you had typed before your session ended is back.")).to_be_visible()
+    expect(ann.get_by_text("What you had typed is back.")).to_be_visible()
     expect(ann.get_by_label("Name of the campaign")).to_have_value("interrupted")
     expect(ann.get_by_label(re.compile("tinie-tempah"))).to_be_checked()
     expect(ann.get_by_role("heading", name="New request")).to_be_visible()  # not saved

@@ -35,10 +35,10 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
     see(ann, "2-devices")
 
     def more(page: Page) -> None:
-        page.get_by_role("button", name="Add a language").click()
-        page.get_by_label("Language", exact=True).fill("de")
-        german = page.locator("#languages fieldset.inner")
-        german.get_by_label("Text", exact=True).fill("Tinie Tempah ist jetzt live")
+        page.get_by_label("More languages").fill("de")
+        page.keyboard.press("Enter")
+        expect(page.locator("#languages-0-title")).to_be_focused()
+        page.locator("#languages-0-body").fill("Tinie Tempah ist jetzt live")
         page.get_by_role("button", name="Make variants").click()
         first = page.get_by_role("group", name="Variant a")
         first.get_by_label("Share in %").fill("45")
@@ -46,9 +46,10 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
         second.get_by_label("Share in %").fill("45")
         second.get_by_label("Title", exact=True).first.fill("{{ first_name | default: 'Hey' }}, who is live?")
         page.get_by_label("Control group in %").fill("10")
-        expect(page.locator(".phone.ios .t").nth(2)).to_contain_text("who is live?")
-        expect(page.locator(".phone.ios .t").first).not_to_contain_text("{{")  # a real user's attributes
-        expect(page.locator(".phone.android figcaption").first).to_contain_text("of 4,096 bytes")
+        expect(page.locator(".phone.ios .t")).to_contain_text("who is live?")  # it follows the field
+        expect(page.locator(".phone.ios .t")).not_to_contain_text("{{")  # a real user's attributes
+        page.locator(".switches").get_by_text("Android").click()
+        expect(page.locator(".phone.android figcaption")).to_contain_text("of 4,096 bytes")
         see(page, "3-form")
 
     address = ask(ann, office, "tinie-live", more=more)
@@ -264,7 +265,7 @@ def test_without_script(people: People, office: Office) -> None:
     ann.get_by_label(re.compile("tinie-tempah")).check()
     ann.get_by_role("button", name="Add a language").click()
     ann.get_by_label("Language", exact=True).fill("fr")
-    ann.locator("#languages fieldset.inner").get_by_label("Title", exact=True).fill("Simple")
+    ann.locator("#text-0").get_by_label("Title", exact=True).fill("Simple")
     ann.get_by_role("button", name="Send for review").click()
     expect(ann.get_by_role("status").first).to_contain_text("Sent for review")
     address = ann.url.partition("?")[0]

@@ -491,19 +491,19 @@ def test_the_preview_answers_while_somebody_types(world: World) -> None:
     before = world.items()
     fields = {**FORM, "control_percent": "x", "audience": key}
     first = json.loads(ann.post("/preview", fields).body)
-    assert (first["counting"], list(first["faults"])) == (False, ["control_percent"])
-    assert "Hi there" in first["phones"]
-    assert "Not counted yet." in first["audience"]
+    assert (first["live"], list(first["faults"])) == (False, ["control_percent"])
+    assert "Hi there" in first["parts"]["panel"]
+    assert "Not counted yet." in first["parts"]["audience"]
     assert (world.items(), world.audiences.events) == (before, [])
     id_ = ann.post("/requests").location.rpartition("/")[2]
     assert ann.post(f"/requests/{id_}", {**fields, "version": "0", "do": "count"}).status == 303
-    assert json.loads(ann.post("/preview", fields).body)["counting"] is True
+    assert json.loads(ann.post("/preview", fields).body)["live"] is True
     world.finish_counts()
     second = json.loads(ann.post("/preview", fields).body)
-    assert second["counting"] is False
-    assert "Hi Ann&lt;b&gt;" in second["phones"]
-    assert "of 4,096 bytes" in second["phones"]
-    assert "500" in second["audience"]
+    assert second["live"] is False
+    assert "Hi Ann&lt;b&gt;" in second["parts"]["panel"]
+    assert "of 4,096 bytes" in second["parts"]["panel"]
+    assert "500" in second["parts"]["audience"]
     assert len(world.audiences.events) == 1
 
 

@@ -3,7 +3,18 @@
 import pytest
 
 from approval.form import Form, Texts, VariantForm
-from approval.placeholders import Gap, gaps, lookalike_warnings, missing_for, placeholder_faults, placeholders
+from approval.placeholders import (
+    Chip,
+    Gap,
+    Slip,
+    chips,
+    gaps,
+    lookalike_warnings,
+    missing_for,
+    placeholder_faults,
+    placeholders,
+    slips,
+)
 from notifier.model.audience_counts import MAX_NAMES, AttributeCounts, Counts
 
 COUNT = Counts(users=100, attributes={"first_name": AttributeCounts(10), "city": AttributeCounts(0)})
@@ -73,3 +84,35 @@ def test_nothing_is_said_while_it_is_not_known() -> None:
     assert gaps(form, None) == ()
     assert placeholder_faults(form, None) == {}
     assert missing_for("rare", MANY) == 0
+
+
+@pytest.mark.parametrize("text", ["{{ frist_name }}", "Hi {{ frist_name | default: 'you' }}"])
+def test_a_slip_in_a_name_is_a_fault_that_says_what_was_meant(text: str) -> None:
+    """Also with a default, which everybody would read; of a name that is like none only the missing users are said."""
+    assert placeholder_faults(Form(title=text), COUNT) == {"title": "Nobody has frist_name: did you mean first_name?"}
+    assert slips(Form(title=text), COUNT) == (Slip("frist_name", "first_name"),)
+    assert slips(Form(title="{{ last_name }} {{ user_id }} {{ first_name }}"), COUNT) == ()
+    assert slips(Form(title=text), MANY) == ()
+    assert slips(Form(title=text), None) == ()
+
+
+def test_chips_say_who_lacks_what_and_insert_a_default_where_somebody_does() -> None:
+    """Real values only of attributes whose values may be shown; a name that cannot be written is no chip."""
+    count = Counts(
+        users=100,
+        attributes={
+            "first_name": AttributeCounts(10, ("Ann", "Bob")),
+            "city": AttributeCounts(0),
+            "points": AttributeCounts(3),
+            "last order": AttributeCounts(3),
+            "gone": AttributeCounts(100),
+        },
+    )
+    assert chips(count) == (
+        Chip("city", 0, (), "{{ city }}"),
+        Chip("points", 3, (), "{{ points | default: '' }}"),
+        Chip("first_name", 10, ("Ann", "Bob"), "{{ first_name | default: 'there' }}"),
+    )
+    assert chips(None) == ()
+    form = Form(title=" ".join(chip.insert for chip in chips(count)))
+    assert placeholder_faults(form, count) == {}

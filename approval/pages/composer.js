@@ -1,0 +1,310 @@
+// The composer: everything works without it, by posting the form. With it the same posts are sent by fetch, and the page
+// that the server answers with takes the place of this one. So there is one way to render, and nothing is drawn here.
+(() => {
+  "use strict";
+  const EVERY_MS = 2000, TYPING_MS = 250, SAVING_MS = 1500;
+  const { localise, later, put } = window.pages;
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const form = () => $("[data-preview]");
+  const say = (words) => { const said = $("[data-saved]"); if (said) said.textContent = words; };
+  const asked = { credentials: "same-origin", redirect: "follow" };
+  const memory = (() => { try { return localStorage; } catch { return null; } })(); // some forbid it
+  const kept = `typed:${location.pathname}`;
+  const typedNow = () => [...new FormData(form())].filter(([name]) => name !== "csrf" && !name.startsWith("show_"));
+
+  // ---- tabs: languages everywhere, variants where the page is narrow. Without a script they are links to all panels.
+  const open = { language: "main", column: "all" };
+  const isNarrow = matchMedia("(max-width: 700px)");
+  const drawTabs = () => {
+    for (const bar of all("[data-tabs]")) {
+      const kind = bar.dataset.tabs, tabs = all("[data-tab]", bar);
+      if (!tabs.some((tab) => tab.dataset.tab === open[kind])) open[kind] = tabs[0].dataset.tab;
+      bar.setAttribute("role", "tablist");
+      for (const tab of tabs) {
+        const chosen = tab.dataset.tab === open[kind];
+        tab.setAttribute("role", "tab");
+        tab.setAttribute("aria-selected", chosen);
+        tab.tabIndex = chosen ? 0 : -1;
+      }
+    }
+    for (const panel of all("[data-panel]")) panel.hidden = panel.dataset.panel !== open.language;
+    for (const column of all("[data-column]")) column.classList.toggle("off", column.dataset.column !== open.column);
+  };
+  const isSeen = (element) => element.getClientRects().length > 0;
+  const reveal = (element) => {
+    const panel = element.closest("[data-panel]"), column = element.closest("[data-column]");
+    if (panel) open.language = panel.dataset.panel;
+    if (column) open.column = column.dataset.column;
+    for (let at = element.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
+    drawTabs();
+  };
+  const goTo = (id) => {
+    const target = document.getElementById(id);
+    if (!target) return;
+    reveal(target);
+    target.focus();
+    target.scrollIntoView({ block: "center" });
+  };
+  document.addEventListener("click", (event) => {
+    const tab = event.target.closest("[data-tab]");
+    if (tab) {
+      event.preventDefault();
+      open[tab.parentElement.dataset.tabs] = tab.dataset.tab;
+      drawTabs();
+      follow($(`[data-panel="${open.language}"] [data-column="${open.column}"] [name$=title]`));
+    }
+    const jump = event.target.closest("[data-jump]");
+    if (jump) { event.preventDefault(); goTo(jump.dataset.jump); }
+  });
+  document.addEventListener("keydown", (event) => {
+    const tab = event.target.closest("[role=tab]");
+    if (tab && ["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) {
+      const tabs = all("[data-tab]", tab.parentElement), at = tabs.indexOf(tab);
+      const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: -1 }[event.key];
+      const to = tabs.at(next % tabs.length);
+      to.click();
+      to.focus();
+      event.preventDefault();
+    }
+    // Tab goes on into the next language or variant, though it is not open yet: nobody must leave the keyboard for it.
+    if (event.key === "Tab" && event.target.closest("[data-panel]")) {
+      const fields = all("[data-panel] :is(input, textarea)").filter((one) => !one.closest("details:not([open])"));
+      const next = fields[fields.indexOf(event.target) + (event.shiftKey ? -1 : 1)];
+      if (fields.includes(event.target) && next && !isSeen(next)) { event.preventDefault(); reveal(next); next.focus(); }
+    }
+    if (event.key === "Enter" && event.target.dataset.adds) {
+      event.preventDefault();
+      form().requestSubmit($(`button[value="${event.target.dataset.adds}"]`));
+    }
+  });
+  isNarrow.addEventListener("change", drawTabs);
+
+  // ---- the phone follows the field that has the focus
+  const PLACE = /^(?:variants\.(\d+)\.)?(?:languages\.(\d+)\.)?(title|body|image_url|deep_link)$/;
+  const follow = (field) => {
+    const found = field && PLACE.exec(field.name);
+    if (!found) return;
+    const choose = (name, value) => {
+      const select = form().elements[name];
+      if (select && value !== undefined && select.value !== value) { select.value = value; return true; }
+      return false;
+    };
+    const moved = [choose("show_variant", found[1]), choose("show_language", found[2] ?? "main")];
+    if (moved.includes(true)) soon();
+  };
+  let lastText = null;
+  document.addEventListener("focusin", (event) => {
+    if (!PLACE.test(event.target.name || "")) return;
+    lastText = event.target;
+    follow(lastText);
+  });
+
+  // ---- attributes: put in at the cursor, their default selected, so that the next key replaces it
+  const insert = (field, text) => {
+    field.focus();
+    const at = field.selectionStart ?? field.value.length;
+    field.setRangeText(text, at, field.selectionEnd ?? at, "end");
+    const quoted = /'(.*)'/.exec(text);
+    if (quoted) field.setSelectionRange(at + quoted.index + 1, at + quoted.index + 1 + quoted[1].length);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  document.addEventListener("click", (event) => {
+    const chip = event.target.closest("[data-insert]"), slip = event.target.closest("[data-replace]");
+    if (chip) {
+      const field = lastText?.isConnected ? lastText : $("#title");
+      reveal(field);
+      insert(field, chip.dataset.insert);
+    }
+    if (slip) {
+      const name = new RegExp(`\\b${slip.dataset.replace}\\b`, "g");
+      for (const field of all("[data-panel] :is(input, textarea)")) {
+        const better = field.value.replace(/\{\{.*?\}\}|\{%.*?%\}/g, (one) => one.replace(name, slip.dataset.with));
+        if (better === field.value) continue;
+        field.value = better;
+        field.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+    }
+  });
+
+  // ---- live while typing: one question at a time, the last one wins
+  let timer, isAsking = false, isStale = false;
+  const touched = new Set();
+  const show = async () => {
+    clearTimeout(timer);
+    if (isAsking) { isStale = true; return; }
+    isAsking = true;
+    const here = form();
+    try {
+      const answer = await fetch(here.dataset.preview, { ...asked, method: "POST", body: new URLSearchParams(new FormData(here)) });
+      if (answer.ok && here === form()) {
+        const shown = await answer.json();
+        draw(shown);
+        if (shown.live) timer = setTimeout(show, EVERY_MS);
+      }
+    } catch { /* the next key tries again */ }
+    isAsking = false;
+    if (isStale) { isStale = false; soon(); }
+  };
+  const soon = () => { clearTimeout(timer); timer = setTimeout(show, TYPING_MS); };
+  const draw = (shown) => {
+    for (const [name, html] of Object.entries(shown.parts)) {
+      const part = $(`[data-part="${name}"]`), focused = document.activeElement;
+      if (!part) continue;
+      const id = part.contains(focused) && focused.id, wasOpen = $("details", part)?.open;
+      put(part, html);
+      if (wasOpen && $("details", part)) $("details", part).open = true;
+      if (id && document.activeElement.id !== id) document.getElementById(id)?.focus();
+    }
+    if (!shown.live) $("main > .notice.good")?.remove(); // it said that something is being counted
+    offers();
+    for (const fault of all("[data-fault]")) {
+      const name = fault.dataset.fault, field = form().elements[name];
+      if (!touched.has(name)) continue;
+      fault.textContent = shown.faults[name] || "";
+      if (field?.setAttribute) field.toggleAttribute("aria-invalid", name in shown.faults);
+    }
+  };
+  const offers = () => all("[data-replace]").forEach((button) => { button.hidden = false; });
+
+  // ---- a draft saves itself: soon after the last key, and when the page is left
+  let saveTimer, saving = null, isDirty = false;
+  const save = (keepalive = false) => {
+    clearTimeout(saveTimer);
+    if (saving || !isDirty || !form()) return;
+    isDirty = false;
+    const body = new URLSearchParams(new FormData(form()));
+    body.set("do", "autosave");
+    saving = fetch(form().action, { ...asked, redirect: "manual", method: "POST", body, keepalive: keepalive === true })
+      .then(async (answer) => {
+        const saved = answer.ok ? await answer.json() : { refused: "Not saved: you are signed out, or the network is away." };
+        if ("version" in saved) form().elements.version.value = saved.version;
+        say(saved.refused || `Saved ${new Intl.DateTimeFormat(undefined, { timeStyle: "short" }).format(new Date())}`);
+      })
+      .catch(() => { isDirty = true; say("Not saved yet: the network is away."); })
+      .finally(() => { saving = null; });
+  };
+  addEventListener("pagehide", () => {
+    // Whoever comes back at once may be faster than the saving: the browser keeps it, too.
+    if (form() && (isDirty || saving)) memory?.setItem(kept, JSON.stringify(typedNow()));
+    save(true);
+  });
+  document.addEventListener("visibilitychange", () => { if (document.hidden) save(true); });
+  document.addEventListener("input", (event) => {
+    const { target } = event;
+    if (!target.form || target.form !== form()) return;
+    if (target.name) touched.add(target.name);
+    soon();
+    if (/^(show_|sample$|picker_|more_)/.test(target.name)) return; // no part of the draft
+    clearTimeout(saveTimer);
+    saveTimer = setTimeout(save, SAVING_MS);
+    isDirty = true;
+    say("");
+  });
+
+  // ---- steps: the form's own posts, without loading the page
+  const answered = (html, sent) => {
+    const fresh = new DOMParser().parseFromString(html, "text/html");
+    if (!$("[data-preview]", fresh)) return false;
+    const meanwhile = typedNow().filter(([name, value]) => !sent.some(([n, v]) => n === name && v === value));
+    const focus = document.activeElement?.id, folded = all("details[open] > summary").map((one) => one.textContent);
+    const before = scrollY;
+    $("main").replaceChildren(...$("main", fresh).childNodes);
+    document.title = fresh.title;
+    for (const details of all("main details")) if (folded.includes($("summary", details)?.textContent)) details.open = true;
+    // What was typed while the answer was on its way is newer than the answer.
+    for (const [name, value] of meanwhile) if (form().elements[name]?.type?.match(/text|search/)) form().elements[name].value = value;
+    localise($("main"));
+    later($("main"));
+    begin();
+    const first = $("[autofocus]") || document.getElementById(focus);
+    scrollTo(0, before);
+    if (first) { reveal(first); first.focus({ preventScroll: !first.matches("[autofocus]") }); }
+    return true;
+  };
+  document.addEventListener("submit", async (event) => {
+    const { target, submitter } = event;
+    if (target !== form() || target.dataset.plain) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (target.getAttribute("aria-busy")) return; // a second click on the same button sends nothing
+    clearTimeout(saveTimer);
+    target.setAttribute("aria-busy", "true");
+    // What is being saved has another version in a moment: this form would be taken for an older one.
+    await saving;
+    isDirty = false;
+    const body = new URLSearchParams(new FormData(target)), sent = typedNow();
+    if (submitter?.name) body.set(submitter.name, submitter.value);
+    memory?.setItem(kept, JSON.stringify(sent));
+    try {
+      const answer = await fetch(target.action, { ...asked, method: "POST", body });
+      const html = await answer.text();
+      if (answered(html, sent)) { memory?.removeItem(kept); return; }
+      // It is another page: in review, or sign in.
+      if (answer.ok) { location.assign(answer.url); return; }
+    } catch { /* as without a script: the browser says what is wrong, and what was typed is kept */ }
+    target.dataset.plain = "yes";
+    target.requestSubmit(submitter);
+  }, true);
+
+  // ---- files: folders, pages and words. What is ticked moves up to the chosen ones.
+  const browse = async (folder, page) => {
+    const words = $("#picker-words").value, query = new URLSearchParams({ folder, page, q: words });
+    for (const box of all(".chosen input:checked")) query.append("chosen", box.value);
+    const picker = $("[data-files]");
+    const answer = await fetch(`${picker.dataset.files}?${query}`, { ...asked, redirect: "manual" });
+    if (answer.ok) { picker.innerHTML = await answer.text(); localise(picker); $("#picker-words").focus(); }
+  };
+  const place = (button) => (button.value.slice("browse:".length) + "|0").split("|");
+  document.addEventListener("click", (event) => {
+    if (!event.target.matches('.picker button[value^="browse:"]')) return;
+    event.preventDefault();
+    browse(...place(event.target));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.target.id !== "picker-words") return;
+    event.preventDefault();
+    browse(place($(".picker strong + button"))[0], 0);
+  });
+  document.addEventListener("change", (event) => {
+    const { target } = event;
+    if (target.name === "audience" && target.closest(".picker")) {
+      const at = target.closest("li"), chosen = $(".chosen"), number = `part-${chosen.children.length + 1}`;
+      target.id = number;
+      $("label", at).htmlFor = number;
+      chosen.append(at);
+      target.focus();
+    }
+    // Another query has other fields: the page is asked for them.
+    if (target.matches('select[name$=".query"]')) form().requestSubmit($("button", target.parentElement));
+  });
+
+  // ---- once for each page
+  const begin = () => {
+    drawTabs();
+    offers();
+    const zone = $("[data-timezone]"); // only of a draft that was never saved
+    if (zone) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if ($("[data-preview] .spinner")) { clearTimeout(timer); timer = setTimeout(show, EVERY_MS); }
+  };
+  if (!form()) return;
+  begin();
+  const first = $("[autofocus]");
+  if (first) { reveal(first); first.focus(); }
+  // A form that was sent is kept in this browser until its page is seen again. If it was not saved, it is put back.
+  const lost = memory?.getItem(kept);
+  memory?.removeItem(kept);
+  const before = JSON.parse(lost || "[]");
+  const version = before.find(([name]) => name === "version");
+  if (version && version[1] === form().elements.version.value && lost !== JSON.stringify(typedNow())) {
+    for (const field of form().elements) {
+      const values = before.filter(([name]) => name === field.name).map(([, value]) => value);
+      if (["checkbox", "radio"].includes(field.type)) field.checked = values.includes(field.value);
+      else if (values.length && field.type !== "hidden" && field.type !== "submit") field.value = values[0];
+    }
+    $("[data-typed]").hidden = false;
+    isDirty = true;
+    saveTimer = setTimeout(save, SAVING_MS);
+    show();
+  }
+})();
