@@ -56,6 +56,9 @@ class Figures(msgspec.Struct):
     imports_cpu_s: float
     imports_rss_mb: float
     hops: int
+    first_push_cpu_s: float
+    """From the event to the first request, in a process that has done nothing but its imports."""
+    first_push_s: float
     why_not: str = ""
     threads_us: dict[str, float] = {}
     """By thread, imports included."""
@@ -164,6 +167,8 @@ class Bench:
             imports_cpu_s=raw["imports_cpu_s"],
             imports_rss_mb=raw["imports_rss_mb"],
             hops=len(raw["hops"]),
+            first_push_cpu_s=raw["hops"][0]["first_push_cpu_s"],
+            first_push_s=raw["hops"][0]["first_push_s"],
             threads_us={name: cpu_s / requests * 1e6 for name, cpu_s in raw["threads_cpu_s"].items()},
             why_not=why_not,
         )
@@ -234,6 +239,7 @@ def main() -> None:
             print(
                 f"{figures.cpu_us:6.1f} us/push  {figures.per_s:7,.0f}/s  {figures.peak_rss_mb:4.0f} MB peak  "
                 f"imports {figures.imports_cpu_s * 1000:.0f} ms, {figures.imports_rss_mb:.0f} MB  "
+                f"first push {figures.first_push_cpu_s * 1000:.0f} ms CPU, {figures.first_push_s * 1000:.0f} ms  "
                 f"{figures.requests:,} pushes, {figures.rows:,} rows, {'exact' if figures.exact else figures.why_not}  "
                 f"({took_s:.0f} s in all)",
                 flush=True,

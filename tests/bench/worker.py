@@ -4,7 +4,8 @@
 
 The environment is the function's (see `tests.bench.whole`). CPU is user and system time of this process with all its
 threads; `imports` is what `import notifier.app` took. Several events are worked on in turn, the later ones by a
-warm process. `first_push_cpu_s` is from the event to the first request that is given to the transport.
+warm process. `first_push_cpu_s` and `first_push_s` (wall clock) are from the event to the first request that is given
+to the transport; a hop without requests has neither.
 """
 
 import atexit
@@ -50,11 +51,11 @@ def main() -> None:
     imports_cpu_s, imports_s = time.process_time() - began_cpu_s, time.monotonic() - began_s
     imports_rss_mb = _rss_mb()
     hops: list[dict[str, Any]] = []
-    first: list[float] = []
+    first: list[tuple[float, float]] = []
     submit = Http2Transport.submit
 
     def watched(self: Http2Transport, request: Request) -> None:
-        first.append(time.process_time())
+        first.append((time.process_time(), time.monotonic()))
         Http2Transport.submit = submit  # type: ignore[method-assign]
         submit(self, request)
 
@@ -69,7 +70,9 @@ def main() -> None:
             context: Any = Context(timeout_s)
             answer = worker(event, context)
             took = {"cpu_s": time.process_time() - cpu_s, "wall_s": time.monotonic() - wall_s}
-            hops.append(took | {"first_push_cpu_s": first[0] - cpu_s if first else None} | answer)
+            if first:
+                took |= {"first_push_cpu_s": first[0][0] - cpu_s, "first_push_s": first[0][1] - wall_s}
+            hops.append(took | answer)
             if answer["status"] != "running":
                 break
             event = {"notifier": "continue", "run_id": answer["run_id"], "lane": 0}
