@@ -12,7 +12,7 @@ from notifier.gateway.fcm import verdict as fcm
 from notifier.model.account import Outcomes
 from notifier.model.campaign import Campaign
 from notifier.model.log import Action
-from notifier.model.run import HAND_OVER_MS, LEASE_MS, Ending, Lane, LaneState
+from notifier.model.run import HAND_OVER_MS, LEASE_MS, PREPARING, Ending, Lane, LaneState
 from notifier.model.runtime import Clock
 from notifier.sending.hop import Hop
 from notifier.telemetry import Dimension, JsonLog, Metric, Metrics, Reading, Sending, Trace, Tracing, start_tracing
@@ -255,9 +255,10 @@ class Observer:
             self._wait = Wait(max(now_ms - (lane.lease_until_ms - LEASE_MS), 0))
         if lane is None or lane.state not in (LaneState.READY, LaneState.RESTING) or lane.due_at_ms is None:
             return
-        # A hand-over writes when the sweeper is to step in, which is HAND_OVER_MS after the lane was ready; a command
-        # makes it due at its own time.
-        is_handed_over = lane.state is LaneState.READY and lane.due_at_ms != lane.control_at_ms
+        # A hand-over writes when the sweeper is to step in, which is HAND_OVER_MS after the lane was ready. A command,
+        # and an audience that is prepared, make it due at their own time: only the sweeper moves that on.
+        is_woken = (lane.reason or "").startswith(PREPARING) and now_ms >= lane.due_at_ms
+        is_handed_over = lane.state is LaneState.READY and lane.due_at_ms != lane.control_at_ms and not is_woken
         due_at_ms = lane.due_at_ms - (HAND_OVER_MS if is_handed_over else 0)
         # Epoch 0: never claimed, so the file itself is what waited.
         if lane.epoch == 0 and dropped_at_ms is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from approval.runs import Runs
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
 from sandbox.wait import wait_until
@@ -87,3 +88,41 @@ def test_the_questions_of_a_night(trial: Trial, tmp_path: Path) -> None:
     assert speed["endpoints"]["fcm"]["retries"]["UNAVAILABLE"] > 100
     assert speed["endpoints"]["fcm"]["limited_ms"] > 0
     show(json.dumps(speed, indent=1))
+
+
+def test_the_questions_of_a_run_with_lanes(trial: Trial, tmp_path: Path) -> None:
+    """How far the ramp is, which lane is behind, what slows a gateway, who approved: while it sends."""
+    path = tmp_path / "lanes.json"
+    campaign = {"id": "wide", "message": {"title": "Hi"}, "lanes": 2, "per_second": 250}
+    path.write_text(json.dumps({"campaign": campaign, "users": list(people())}), "utf-8")
+    approve(trial, path, "batches/lanes.json")
+    run_id = trial.drop(path, "batches/lanes.json")
+    wait_until(lambda: is_under_way(trial, run_id), 120, "both lanes send")
+    seen, _ = ask(trial, tmp_path, "status", run_id)
+    for name, text in seen["why_slow"].items():
+        show(f"    {name:14} {text}")
+    assert "RampSeconds" in seen["why_slow"]["ramp"]
+    assert "2 min" not in seen["why_slow"]["waits"]  # preparing is no wait between workers
+    assert "of 2" in seen["why_slow"]["slowest lane"]
+    assert seen["summary"]["approved_by"] == "cat@example.com"
+    for lane in trial.follow(run_id, 180):  # noqa: B007 - the last one counts
+        pass
+    assert lane is not None
+    assert lane.status == "completed"
+    report, _ = ask(trial, tmp_path, "report", run_id)
+    assert report["summary"]["approved_by"] == "cat@example.com"
+    assert report["summary"]["speed"]["endpoints"]["fcm"]["retries"]["UNAVAILABLE"] > 100
+
+
+def is_under_way(trial: Trial, run_id: str) -> bool:
+    """Whether both lanes have settled something and neither is through."""
+    lanes = trial.ledger.lanes_of(run_id)
+    return len(lanes) == 2 and all(lane.account.settled > 0 and lane.status == "running" for lane in lanes)
+
+
+def approve(trial: Trial, path: Path, key: str) -> None:
+    """Record that the file's bytes are approved under its key, by what the pages record it with."""
+    runs = Runs(trial.sandbox.client("dynamodb"), trial.sandbox.table, None, "")
+    runs.record_approval(
+        trial.sandbox.bucket, key, path.read_bytes(), "r1", ["cat@example.com"], int(time.time()) + 900
+    )
