@@ -104,7 +104,7 @@ format: .venv/.installed-dev
 # are installed once for each change of uv.lock into .aws-sam/deps, and `sam build` calls build-<function>, which copies
 # them and adds the source. With BUILD_FOR=host the same is built for this machine.
 BUILD_FOR := lambda
-LAMBDA_PYTHON := 3.13
+LAMBDA_PYTHON := 3.14
 LAMBDA_PLATFORM := aarch64-manylinux_2_28
 HOST_PYTHON = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 

@@ -88,7 +88,7 @@ def _head(database: duckdb.DuckDBPyConnection, file: Path, compression: str) -> 
         with gzip.open(file) as opened:
             return opened.read(_HEAD_BYTES)
     if compression == "zstd":
-        # Python 3.13 has no zstd: DuckDB reads the first line as it is, as the one column of a CSV.
+        # Pythons before 3.14, as laptops have, lack zstd: DuckDB reads the first line, as the one column of a CSV.
         options = (
             "columns = {line: 'VARCHAR'}, header = false, delim = '\x01', quote = '', escape = '', strict_mode = false"
         )

@@ -112,7 +112,7 @@ def by_interpreter(bench: Bench, users: int, repeats: int) -> list[str]:
     lines = [
         "## By interpreter",
         "",
-        f"{users:,} users. Lambda's runtime is Python 3.13; how AWS builds it could not be found out. Debian builds its own with",
+        f"{users:,} users. Lambda's runtime is Python 3.14; how AWS builds it could not be found out. Debian builds its own with",
         "profile-guided optimisation; pyenv does not, unless it is told to.",
         "",
         "| interpreter | CPU µs/push | imports ms |",
@@ -131,7 +131,7 @@ def by_interpreter(bench: Bench, users: int, repeats: int) -> list[str]:
 
 def _of_pyenv() -> list[Path]:
     """Lambda's version, where pyenv has it."""
-    return sorted(Path.home().glob(".pyenv/versions/3.13*/bin/python3"))[-1:]
+    return sorted(Path.home().glob(".pyenv/versions/3.14*/bin/python3"))[-1:]
 
 
 def with_latency(users: int) -> list[str]:

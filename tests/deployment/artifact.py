@@ -24,7 +24,7 @@ from sandbox.local_lambda.runtime_api import Error, Result, RuntimeApi
 ROOT = Path(__file__).resolve().parents[2]
 Target = Literal["host", "lambda"]
 
-# What python3.13 in Lambda has in /var/runtime, by the names to import.
+# What python3.14 in Lambda has in /var/runtime, by the names to import.
 RUNTIME_MODULES = (
     "awslambdaric",
     "boto3",

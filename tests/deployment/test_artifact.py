@@ -16,8 +16,8 @@ LIMITS_MB = {"notifier": 60, "approval": 25, "audiences": 150, "schedules": 25}
 RUNTIME = artifact.template()["Globals"]["Function"]["Runtime"]
 VERSION = tuple(int(part) for part in RUNTIME.removeprefix("python").split("."))
 CPYTHON = f"cpython-{VERSION[0]}{VERSION[1]}"
-MAGIC = {"python3.13": 3571}[RUNTIME].to_bytes(2, "little") + b"\r\n"
-"""How byte code of this version begins (https://github.com/python/cpython/blob/3.13/Include/internal/pycore_magic_number.h)."""
+MAGIC = {"python3.14": 3627}[RUNTIME].to_bytes(2, "little") + b"\r\n"
+"""How byte code of this version begins (https://github.com/python/cpython/blob/3.14/Include/internal/pycore_magic_number.h)."""
 GLIBC = 34
 """Amazon Linux 2023, on which Lambda runs this version, has glibc 2.34."""
 IN_LAMBDA_ALREADY = {"boto3", "botocore", "s3transfer", "jmespath", "awscrt", "awslambdaric"}

@@ -54,7 +54,7 @@ class Aws:
         self.status = status
 
     def s3(
-        self, method: str = "GET", path: str = "/bucket/rows/1", agent: str = "exec-env/AWS_Lambda_python3.13"
+        self, method: str = "GET", path: str = "/bucket/rows/1", agent: str = "exec-env/AWS_Lambda_python3.14"
     ) -> bytes:
         """A call as a function makes it."""
         return self._call(
@@ -67,7 +67,7 @@ class Aws:
             "POST",
             "/",
             json.dumps(body).encode(),
-            HTTP_USER_AGENT="exec-env/AWS_Lambda_python3.13",
+            HTTP_USER_AGENT="exec-env/AWS_Lambda_python3.14",
             HTTP_AUTHORIZATION="AWS4 Credential=a/20261121/eu/dynamodb/aws4_request",
             HTTP_X_AMZ_TARGET=f"DynamoDB_20120810.{operation}",
         )
