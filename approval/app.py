@@ -25,7 +25,7 @@ from approval.left_out import LeftOutKept
 from approval.looks import Looks
 from approval.mail import MailFailure, SendMail, Ses, count_failure
 from approval.notifications import Notifications
-from approval.pages import AppShown, Pages
+from approval.pages import AppShown, pages_of
 from approval.prepared import Audiences
 from approval.queries import Queries
 from approval.request import Request
@@ -119,7 +119,7 @@ class App:
         self.authenticator = Authenticator(
             access, secret, settings.requesters, settings.approvers, settings.privacy_officers
         )
-        self._pages = Pages(settings.cap_defaults, AppShown(settings.app_name, settings.app_icon_url))
+        self._pages = pages_of(settings.cap_defaults, AppShown(settings.app_name, settings.app_icon_url))
         audiences = Audiences(
             table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
         )

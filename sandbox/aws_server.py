@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -25,16 +25,15 @@ import boto3
 from botocore.config import Config
 from moto.events import models as events_models
 from moto.events.models import events_backends
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3 import notifications
 from moto.ses.models import RawMessage, ses_backends
-from werkzeug.serving import make_server
 
 from sandbox.athena import TARGET as ATHENA
 from sandbox.athena import Athena, Execution, WorkGroup
 from sandbox.aws import ATHENA_CUTOFF_BYTES, ATHENA_WORKGROUP, MAILS_PATH, RECORDED_EVENTS_PATH
 from sandbox.aws_faults import KILL_PATH, Injector
 from sandbox.blueprint import ACCOUNT_ID, REGION
+from sandbox.moto_server import Environ, Moto, StartResponse, server_of
 from sandbox.warehouse import standing_tables
 
 _LAMBDA_CALL: Final = re.compile(r"/lambda/aws4_request")
@@ -42,9 +41,6 @@ _AWS_JSON: Final = "application/x-amz-json-1.1"
 ATHENA_QUEUES_S: Final = 0.3
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "date", "server"})
 _FORWARDED: Final = ("HTTP_X_AMZ_", "HTTP_X_AMZN_")
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
 
 
 class _Outbox(threading.local):
@@ -59,35 +55,6 @@ class _Outbox(threading.local):
 
 
 _outbox = _Outbox()
-
-
-class _Dispatcher(DomainDispatcherApplication):
-    """moto's choice of a backend by host name, remembered: it lists a directory for every request otherwise."""
-
-    def __init__(self) -> None:
-        super().__init__(create_backend_app)
-        self._backends: dict[str | None, Any] = {}
-
-    def get_backend_for_host(self, host: str | None) -> Any:
-        """The backend's name, or None."""
-        if host not in self._backends:
-            self._backends[host] = super().get_backend_for_host(host)
-        return self._backends[host]
-
-
-class _Handler(MotoRequestHandler):
-    """Answers leave at once, requests are not logged. werkzeug closes each connection, which AWS would keep."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
-        """Keeps errors, drops the line for each request."""
-        if type == "error":
-            print(message % args, file=sys.stderr, flush=True)
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: a run makes thousands of requests."""
 
 
 class _Recorder:
@@ -126,7 +93,7 @@ class Application:
     """moto's application with ours around it. `lambda_address` is `host:port` of the local Lambda."""
 
     def __init__(self, lambda_address: str) -> None:
-        self._moto = _Dispatcher()
+        self._moto = Moto()
         self._lambda_address = lambda_address
         self._recorder = _Recorder()
         self._one_at_a_time = threading.Lock()
@@ -337,7 +304,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application = Application(sys.argv[1])
     guarded = Injector(application, application.kill)
-    server = make_server("127.0.0.1", 0, guarded, threaded=True, request_handler=_Handler)
+    server = server_of(guarded)
     application.athena = _athena(application, server.server_port)
     print(server.server_port, flush=True)
     server.serve_forever()

@@ -1,7 +1,7 @@
 """The pages: Jinja2 templates, one stylesheet, one small script."""
 
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,12 @@ class Pages:
     def render(self, template: str, **values: Any) -> str:
         """A template with its values."""
         return self._environment.get_template(template).render(values)
+
+
+@cache
+def pages_of(cap_defaults: CapDefaults, app: AppShown) -> Pages:
+    """The pages of a stack, kept: for each of them Jinja2 compiles every template, a tenth of a second of work."""
+    return Pages(cap_defaults, app)
 
 
 def utc(ms: int | None) -> str:

@@ -4,7 +4,6 @@ The server is moto's, started here; or any that speaks the protocol, where `CONT
 its URL. It must accept the access key and the secret of `KEYS`. Tables and buckets have new names in every run.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from uuid import uuid4
 
 import boto3
 from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
 from notifier.stores.ledger import DUE_INDEX
+from sandbox.moto_server import serving
 
 START_S = 1_795_000_000.0
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
@@ -40,15 +39,9 @@ class Time:
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """moto's server on a free port."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    """moto's backends on a free port."""
+    with serving() as endpoint:
+        yield endpoint
 
 
 @contextmanager
