@@ -75,7 +75,7 @@ class _Handler(MotoRequestHandler):
             head[:] = status_and_headers[:2]
 
         try:
-            pieces = self.server.app(environ, start_response)
+            pieces: Any = self.server.app(environ, start_response)
             with contextlib.closing(pieces) if hasattr(pieces, "close") else contextlib.nullcontext():
                 self._send(iter(pieces), environ["REQUEST_METHOD"], head)
         except ConnectionError:  # the client has gone, or a fault was to close the connection
