@@ -30,7 +30,7 @@ def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     """
     if not isinstance(event, Mapping):
         return {"refused": "nothing that is known here was asked for"}
-    service = _service(context.invoked_function_arn)
+    service = _service()
     if "work" in event:
         service.work(event, context.get_remaining_time_in_millis)
         return {}
@@ -48,13 +48,14 @@ def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
 
 
 @cache
-def _service(function: str) -> PrivacyService:
+def _service() -> PrivacyService:
     """What every invocation of a process uses."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20)
     session = boto3.Session()
     s3, dynamodb = session.client("s3", config=config), session.client("dynamodb", config=config)
     functions = session.client("lambda", config=config)
     bucket, approval_table = os.environ["BUCKET"], os.environ["APPROVAL_TABLE"]
+    function = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
     stack = Stack(s3, dynamodb, bucket, os.environ["TABLE"], os.environ["SUPPRESSION_PREFIX"], approval_table)
 
     def start(work: dict[str, Any]) -> None:

@@ -39,10 +39,12 @@ def read_local(path: Path, parser: BatchFileParser | PartParser) -> Iterator[lis
                 return
 
 
-def parser_for(path: Path, kind: FileKind) -> BatchFileParser | PartParser:
-    """The parser for a kind of file."""
+def parser_for(path: Path, kind: FileKind, skip: int = 0) -> BatchFileParser | PartParser:
+    """The parser for a kind of file. So many of its first records need not be decoded."""
     name = str(path)
-    return BatchFileParser(name) if kind is FileKind.BATCH_FILE else PartParser(name, ids=kind is FileKind.IDS)
+    if kind is FileKind.BATCH_FILE:
+        return BatchFileParser(name, skip=skip)
+    return PartParser(name, skip=skip, ids=kind is FileKind.IDS)
 
 
 def read_local_head(path: Path) -> BatchFileHead:

@@ -1,6 +1,7 @@
 """Proof of what was sent: a run recomputed from the objects in S3 alone.
 
 - `evidence`: the objects of a run: which version of which file it sent, its campaign, its results by batch.
+- `direct_get`: gets an object by one signed request.
 - `pinned`: reads a pinned object to its end and recomputes its ETag.
 - `walk`: the records of the audience in batches, each with what is in S3 for it.
 - `batches`: one batch: what its records ask for against the rows that are there.

@@ -325,7 +325,7 @@ def _checked_elsewhere(make_client: Callable[[], Any], place: _Place, first: int
 def _checked(
     client: Any, place: _Place, folder: Path, first: int, end: int | None, on_progress: Callable[[int], object]
 ) -> _Share:
-    walk = Walk(client, place.bucket, place.run_id, place.admitted, place.erasures)
+    walk = Walk(client, place.bucket, place.run_id, place.admitted, place.erasures, strict=place.strict)
     auditor: BatchAuditor | None = None
     not_proved = cannot_prove = None
     try:

@@ -16,6 +16,7 @@ from notifier.model.cut import CUT_LIST
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.run import Source, batch_name, source_of
 from notifier.model.summary import Summary
+from reporting.proof.direct_get import DirectGet
 from reporting.proof.erased import PREFIX, Erasures, Tombstone
 from reporting.proof.finding import CannotProve, NotProved
 
@@ -131,15 +132,30 @@ def _ms(at: datetime) -> int:
 
 
 class ByBatch:
-    """The objects of batches under a prefix, in the order of their numbers, fetched ahead by a few threads."""
+    """The objects of batches under a prefix, in the order of their numbers, fetched ahead by a few threads.
+
+    Args:
+        first: the batch from which on they are wanted.
+        with_bodies: False where their names alone matter; of those that an erasure replaced the bytes always do.
+    """
 
     def __init__(
-        self, client: Any, bucket: str, prefix: str, pool: ThreadPoolExecutor, erasures: Erasures, first: int = 0
+        self,
+        client: Any,
+        bucket: str,
+        prefix: str,
+        pool: ThreadPoolExecutor,
+        erasures: Erasures,
+        first: int = 0,
+        *,
+        with_bodies: bool = True,
     ) -> None:
         self._client = client
         self._bucket = bucket
+        self._objects_of = DirectGet(client, bucket)
         self._prefix = prefix
         self._erasures = erasures
+        self._with_bodies = with_bodies
         # Names of before the first batch are for others to judge.
         self._after = f"{prefix}{batch_name(first, 0)}" if first else ""
         self._objects = self._fetched(pool)
@@ -188,13 +204,14 @@ class ByBatch:
         match = _NAME.fullmatch(key, len(self._prefix))
         if match is None:
             raise NotProved(f"s3://{self._bucket}/{key}", "not the name of a batch's object")
-        answer = self._client.get_object(Bucket=self._bucket, Key=key)
         epoch = int(match[3]) if match[3] is not None else None
-        body = answer["Body"].read()
         replaced = self._erasures.of(self._bucket, key)
+        if not self._with_bodies and replaced is None:
+            return Stored(key, int(match[1]), int(match[2] or 0), epoch, b"", {})
+        body, metadata = self._objects_of.get(key)
         if replaced is not None and sha256(body).hexdigest() != replaced.new_sha256:
             raise NotProved(key, "its bytes are not those that the erasure wrote (SHA-256)")
-        return Stored(key, int(match[1]), int(match[2] or 0), epoch, body, dict(answer["Metadata"]))
+        return Stored(key, int(match[1]), int(match[2] or 0), epoch, body, metadata)
 
 
 def read_object(client: Any, bucket: str, key: str) -> bytes | None:

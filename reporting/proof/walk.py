@@ -21,9 +21,16 @@ COMPLETED = "completed"
 
 
 class Walk:
-    """The batches of one run. Every object that is read is checked against its pin."""
+    """The batches of one run. Every object that is read is checked against its pin.
 
-    def __init__(self, client: Any, bucket: str, run_id: str, admitted: Admitted, erasures: Erasures) -> None:
+    Args:
+        strict: the run completed. What was deferred has a row then, and of its objects only the names are looked at.
+    """
+
+    def __init__(
+        self, client: Any, bucket: str, run_id: str, admitted: Admitted, erasures: Erasures, *, strict: bool = False
+    ) -> None:
+        self._strict = strict
         self._client = client
         self._bucket = bucket
         self._run_id = run_id
@@ -57,11 +64,19 @@ class Walk:
         """
         with ThreadPoolExecutor(READERS) as pool:
             rows, excluded, dead, deferred = (
-                ByBatch(self._client, self._bucket, f"{name}/run_id={self._run_id}/", pool, self._erasures, first)
+                ByBatch(
+                    self._client,
+                    self._bucket,
+                    f"{name}/run_id={self._run_id}/",
+                    pool,
+                    self._erasures,
+                    first,
+                    with_bodies=name != "deferred" or not self._strict,
+                )
                 for name in ("rows", "excluded", "dead-tokens", "deferred")
             )
             try:
-                for number, records in enumerate(self._records(folder, pool)):
+                for number, records in enumerate(self._records(folder, pool, first * BATCH_SIZE)):
                     if number < first:
                         continue
                     if number == end:
@@ -76,8 +91,12 @@ class Walk:
                 # Where the walk ends early, what was fetched ahead is not waited for.
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _records(self, folder: Path, pool: ThreadPoolExecutor) -> Iterator[list[object]]:
-        """The records in batches, over all parts. While one part is read the next one is fetched."""
+    def _records(self, folder: Path, pool: ThreadPoolExecutor, skip: int) -> Iterator[list[object]]:
+        """The records in batches, over all parts. While one part is read the next one is fetched.
+
+        Args:
+            skip: so many records are counted and not decoded.
+        """
         parts = self._admitted.parts
         kind = FileKind.BATCH_FILE if self._admitted.inline else FileKind.USERS
         held: list[object] = []
@@ -86,12 +105,13 @@ class Walk:
             return pool.submit(self._fetch, parts[n], folder / f"part-{n}") if n < len(parts) else None
 
         coming = fetched(0)
-        n = 0
+        n = seen = 0
         while coming is not None:
             path = coming.result()
             coming = fetched(n := n + 1)
             try:
-                for records in read_local(path, parser_for(path, kind)):
+                for records in read_local(path, parser_for(path, kind, skip=max(0, skip - seen))):
+                    seen += len(records)
                     held += records
                     while len(held) >= BATCH_SIZE:
                         yield held[:BATCH_SIZE]
