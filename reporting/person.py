@@ -1,20 +1,23 @@
 """One person: every campaign, arm, device, outcome and time that a stack has of a user.
 
 A prepared audience is in the order of a hash, so that its manifest says in which batch a user is: one or two objects
-are read for such a run. Of any other run every object of rows is read. `plan` says which, before anything is.
+are read for such a run. What the final cut removed moved the others up, so that its manifest says it then: in each of
+its windows, for which of them a user was in nothing says. Of any other run every object of rows is read. `plan` says
+which, before anything is.
 """
 
 import gzip
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
-from notifier.model.outcome import Excluded, Row
+from notifier.model.cut import CUT_LIST, CUT_PREFIX, Window
+from notifier.model.outcome import Row
 from notifier.model.run import batch_name
 from notifier.model.user_rows import BATCH_SIZE
 from reporting.cost import S3_GET
@@ -25,7 +28,18 @@ OBJECTS_PER_S = 40
 """About so many objects are fetched and looked through a second: measured, 1,200 in 29 s on two busy cores."""
 _RUN = re.compile(r"run_id=([0-9a-f]{20})/\Z")
 _ROWS = msgspec.json.Decoder(Row)
-_EXCLUDED = msgspec.json.Decoder(Excluded)
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A user whom a run left out, as `excluded/` has it: by the final cut, or with the record of the audience."""
+
+    run_id: str
+    user_id: str
+    reason: str
+    record: int | None = None
+
+
+_EXCLUDED = msgspec.json.Decoder(LeftOut)
 
 
 class Ordered(msgspec.Struct, frozen=True):
@@ -39,6 +53,7 @@ class Ordered(msgspec.Struct, frozen=True):
 class _Manifest(msgspec.Struct, frozen=True):
     version: int
     parts: tuple[Ordered, ...]
+    windows: tuple[Window, ...] = ()
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -48,6 +63,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 class _State(msgspec.Struct, frozen=True):
     parts: tuple[_Part, ...]
+    prepared: str = ""
 
 
 class RunPlan(msgspec.Struct, frozen=True):
@@ -86,7 +102,7 @@ class Found(msgspec.Struct, frozen=True):
 
     user_id: str
     rows: tuple[Row, ...]
-    excluded: tuple[Excluded, ...]
+    excluded: tuple[LeftOut, ...]
 
 
 def plan(client: Any, bucket: str, user_id: str, since_s: float = 0.0) -> Plan:
@@ -111,7 +127,7 @@ def find(
     """What the planned objects have of a user."""
     keys = [key for run in planned.runs for key in run.keys]
     rows: list[Row] = []
-    excluded: list[Excluded] = []
+    excluded: list[LeftOut] = []
     # The id as it stands in JSON. Only an object that has these bytes is decoded.
     needle = msgspec.json.encode(user_id)
     with ThreadPoolExecutor(READERS) as pool:
@@ -139,36 +155,48 @@ def _run_ids(client: Any, bucket: str) -> list[str]:
 
 
 def _plan_of(client: Any, bucket: str, run_id: str, user_id: str, since_s: float) -> RunPlan:
-    number = _number_of(client, bucket, run_id, user_id)
-    name = "batch=" if number is None else batch_name(number, 0)
+    numbers = _numbers_of(client, bucket, run_id, user_id)
+    # Rounds and claims of a batch have names that begin with its own.
+    names = ["batch="] if numbers is None else [batch_name(number, 0) for number in numbers]
     keys: list[str] = []
     size, last_s = 0, 0.0
-    for folder in ("rows", "excluded"):
-        prefix = f"{folder}/run_id={run_id}/{name}"
+    for prefix in (
+        f"{folder}/run_id={run_id}/{name}" for folder in ("rows", "excluded") for name in (*names, CUT_LIST)
+    ):
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for one in page.get("Contents", ()):
                 keys.append(one["Key"])
                 size += one["Size"]
                 last_s = max(last_s, one["LastModified"].timestamp())
-    return RunPlan(run_id, tuple(keys) if last_s >= since_s else (), size, number is not None)
+    return RunPlan(run_id, tuple(keys) if last_s >= since_s else (), size, numbers is not None)
 
 
-def _number_of(client: Any, bucket: str, run_id: str, user_id: str) -> int | None:
-    """The batch that has the user if the run's audience has; None where nothing says which."""
+def _numbers_of(client: Any, bucket: str, run_id: str, user_id: str) -> list[int] | None:
+    """The batches of which one has the user if the run's audience has; None where nothing says which."""
     body = _body(client, bucket, f"state/run_id={run_id}/campaign.json")
     if body is None:
         return None
-    parts = msgspec.json.decode(body, type=_State).parts
-    if not parts or not parts[0].key.startswith("audiences/prepared/"):
+    began = msgspec.json.decode(body, type=_State)
+    cut = _body(client, bucket, f"{CUT_PREFIX}run_id={run_id}/_manifest.json")
+    if cut is None and _body(client, bucket, f"state/run_id={run_id}/cut.json") is not None:
+        # The prepared audience's own manifest would lead to other batches.
         return None
-    manifest = _body(client, parts[0].bucket, parts[0].key.rpartition("/")[0] + "/_manifest.json")
-    return batch_of(msgspec.json.decode(manifest, type=_Manifest).parts, user_id) if manifest else None
+    key = began.prepared or (began.parts[0].key.rpartition("/")[0] + "/_manifest.json" if began.parts else "")
+    if not key.startswith("audiences/prepared/"):
+        return None
+    found = cut or _body(client, bucket, key)
+    if found is None:
+        return None
+    manifest = msgspec.json.decode(found, type=_Manifest)
+    # Every window begins with the first hashes again.
+    shares = [manifest.parts[one.first_part :][: one.parts] for one in manifest.windows] or [manifest.parts]
+    return sorted({batch_of(share, user_id) for share in shares if share})
 
 
-def batch_of(parts: Iterable[Ordered], user_id: str) -> int:
+def batch_of(parts: Sequence[Ordered], user_id: str) -> int:
     """The number of the batch that a user's place in the order of hashes is in."""
     wanted = sha256(user_id.encode()).hexdigest()[:16]
-    number = 0
+    number = parts[0].first_record // BATCH_SIZE
     for part in parts:
         if part.first_hash > wanted:
             break

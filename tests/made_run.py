@@ -72,8 +72,22 @@ def make_run(
     admitted = AdmittedCampaign(campaign, pinned, False, left_out, False)
     results = S3Results(client, bucket)
     results.put_state(source.run_id, "campaign", admitted)
-    sender = _Sender(results, source.run_id, admitted, IdSet(exclude), IdSet(suppressed), now_s)
+    sender = Sender(results, source.run_id, admitted, IdSet(exclude), IdSet(suppressed), now_s)
     account = sender.send(itertools.chain.from_iterable(parts), ending, progress)
+    close(results, source, campaign, account, now_s, bucket, ending)
+    return MadeRun(client, bucket, source.run_id, source, admitted, account)
+
+
+def close(
+    results: S3Results,
+    source: Source,
+    campaign: Campaign,
+    account: Account,
+    now_s: float,
+    bucket: str,
+    ending: Ending = Ending.COMPLETED,
+) -> None:
+    """Write the summary of a run that is over."""
     lane = Lane(
         source.run_id,
         state=LaneState.DONE,
@@ -86,7 +100,6 @@ def make_run(
     )
     run = Run(source.run_id, source, int(now_s * 1000), campaign_id=campaign.id)
     results.put_summary(source.run_id, summary_of(run, lane, bucket))
-    return MadeRun(client, bucket, source.run_id, source, admitted, account)
 
 
 def _put_lines(client: Any, bucket: str, key: str, values: Iterable[object]) -> PinnedObject:
@@ -95,7 +108,9 @@ def _put_lines(client: Any, bucket: str, key: str, values: Iterable[object]) -> 
     return PinnedObject(bucket, key, put.get("VersionId"), put["ETag"].strip('"'), len(body))
 
 
-class _Sender:
+class Sender:
+    """Sends batches, with made-up answers, and settles them."""
+
     def __init__(
         self,
         results: S3Results,
@@ -112,12 +127,15 @@ class _Sender:
         self._chance = random.Random(17)
         self._at = now_s
 
-    def send(self, users: Iterable[object], ending: Ending, progress: Callable[[int], object]) -> Account:
+    def send(
+        self, users: Iterable[object], ending: Ending, progress: Callable[[int], object], first: int = 0
+    ) -> Account:
+        """All users, from a batch of this number on; what it comes to."""
         account = Account()
         stops = ending is not Ending.COMPLETED
         rest = iter(users)
         records = list(itertools.islice(rest, BATCH_SIZE))
-        for number in itertools.count():
+        for number in itertools.count(first):
             following = list(itertools.islice(rest, BATCH_SIZE))
             if not records or (stops and not following):
                 break

@@ -45,7 +45,8 @@ def with_cut(client: Any, bucket: str, run_id: str, admitted: Admitted) -> tuple
     account.users = account.excluded
     # Nobody of the exclude list is left in the parts.
     parts = tuple(part.pinned for part in cut.parts)
-    return msgspec.structs.replace(admitted, parts=parts, exclude=()), account
+    breaks = tuple(one.first_part for one in cut.windows if one.first_part)
+    return msgspec.structs.replace(admitted, parts=parts, exclude=(), breaks=breaks), account
 
 
 def check_everyone(

@@ -30,7 +30,10 @@ _MISSING = ("NoSuchKey", "404", "NoSuchVersion", "NotFound")
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What the first claim stored under `state/`, as far as an audit reads it."""
+    """What the first claim stored under `state/`, as far as an audit reads it.
+
+    `breaks` is not stored: the indexes of parts of a final cut that begin a window. Windows never share a batch.
+    """
 
     campaign: Campaign
     parts: tuple[PinnedObject, ...]
@@ -39,6 +42,7 @@ class Admitted(msgspec.Struct, frozen=True):
     rehearse: bool
     prepared: str = ""
     holdout: Holdout = NOBODY
+    breaks: tuple[int, ...] = ()
 
 
 class Stored(msgspec.Struct, frozen=True):

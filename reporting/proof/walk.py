@@ -62,6 +62,8 @@ class Walk:
             NotProved: bytes that are not those that were pinned, or objects of batches that the audience does not have.
             CannotProve: an object is gone.
         """
+        # With short batches in between nothing says how many records are before the first one.
+        skip = 0 if self._admitted.breaks else first * BATCH_SIZE
         with ThreadPoolExecutor(READERS) as pool:
             rows, excluded, dead, deferred = (
                 ByBatch(
@@ -76,7 +78,7 @@ class Walk:
                 for name in ("rows", "excluded", "dead-tokens", "deferred")
             )
             try:
-                for number, records in enumerate(self._records(folder, pool, first * BATCH_SIZE)):
+                for number, records in enumerate(self._records(folder, pool, skip)):
                     if number < first:
                         continue
                     if number == end:
@@ -97,7 +99,7 @@ class Walk:
         Args:
             skip: so many records are counted and not decoded.
         """
-        parts = self._admitted.parts
+        parts, breaks = self._admitted.parts, self._admitted.breaks
         kind = FileKind.BATCH_FILE if self._admitted.inline else FileKind.USERS
         held: list[object] = []
 
@@ -108,6 +110,10 @@ class Walk:
         n = seen = 0
         while coming is not None:
             path = coming.result()
+            if n in breaks and held:
+                # The last batch of a window is a short one: each window is sent by a lane of its own.
+                yield held
+                held = []
             coming = fetched(n := n + 1)
             try:
                 for records in read_local(path, parser_for(path, kind, skip=max(0, skip - seen))):
