@@ -205,6 +205,10 @@ class _Cutting:
         with gzip.open(listed, "wb", compresslevel=1) as excluded:
             for part in self._order.parts:
                 self._on_progress("the final cut", self._users)
+                if self._keeps_all():
+                    # Not even fetched: most runs have no list, and their first push waits for this.
+                    self._kept.append(part)
+                    continue
                 with _fetched(self._client, part, self._work / "prepared") as path:
                     if self._is_kept(path):
                         self._kept.append(part)
@@ -214,6 +218,11 @@ class _Cutting:
                         with limits_as_faults(str(self._work)):
                             excluded.write(encode(left_out))
         return listed
+
+    def _keeps_all(self) -> bool:
+        """Whether nobody can be left out, nobody is counted for caps, and all begin at the same time."""
+        order = self._order
+        return not order.rules and len(order.windows) == 1 and order.is_assumed is None and order.day_of is None
 
     def _is_kept(self, path: Path) -> bool:
         """Whether the part is used as it is. Decided at the first user who is left out, mostly soon."""

@@ -19,6 +19,7 @@ import duckdb
 import msgspec
 
 from audiences.database import text
+from audiences.engines.columns import column_problem
 from audiences.engines.job import Answer, Bound, Failed, Finished, Job
 from audiences.engines.statement import Refused, judged
 from audiences.engines.tables import create_views
@@ -62,6 +63,9 @@ def do(job: Job) -> Answer:
             found = _bound(database, job.text, values)
             columns, kinds = found.columns, [str(kind) for kind in found.types]
             _refuse_kinds(columns, kinds)
+            # A query that reads for five minutes should not fail afterwards.
+            if job.output and (wrong := column_problem(columns, is_audience=job.is_audience)) is not None:
+                raise Refused(*wrong)
             return Finished(columns, _write(found, Path(job.output)) if job.output else 0)
     except Refused as refused:
         return Failed(refused.problem, refused.mend, refused.offset)

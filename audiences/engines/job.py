@@ -23,6 +23,7 @@ class Job(msgspec.Struct, frozen=True):
         input: the only directory that the query may read.
         work: where DuckDB may spill to.
         output: the file to write the rows to; empty: only judge the query.
+        is_audience: the rows are users with devices: before any is read, the columns are checked.
     """
 
     path: list[str]
@@ -35,6 +36,7 @@ class Job(msgspec.Struct, frozen=True):
     memory_mb: int
     threads: int
     spill_mb: int
+    is_audience: bool = False
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):

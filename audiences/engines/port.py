@@ -7,14 +7,12 @@ from typing import Protocol
 
 import msgspec
 
+from audiences.engines.columns import KNOWN as KNOWN  # noqa: PLC0414 - one place for engines to look
+from audiences.engines.columns import column_problem
 from audiences.faults import AudienceFault
 from audiences.sources import InputFile
 from notifier.model.stored_query import EngineName as EngineName  # noqa: PLC0414 - one place for engines to look
 from notifier.model.stored_query import Value as Value  # noqa: PLC0414
-
-REQUIRED = ("user_id", "platform", "token")
-KNOWN = (*REQUIRED, "devices", "locale", "timezone", "gateway", "environment", "updated_at", "attributes")
-"""Columns with a meaning, in any case. Every other column becomes an attribute."""
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -166,24 +164,10 @@ def await_rows(
     return engine.fetch(query, state.ticket, directory)
 
 
-def column_fault(asked: Query, columns: Sequence[str]) -> QueryFault | None:
+def column_fault(query: Query, columns: Sequence[str]) -> QueryFault | None:
     """What is wrong with a result's columns: one that is missing, or is there twice."""
-    query = asked.name
-    lower = [column.lower() for column in columns]
-    # Attributes keep their case: only known columns are the same in any case.
-    names = [low if low in KNOWN else column for low, column in zip(lower, columns, strict=True)]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        return QueryFault(query, f"the column {twice} is in the result twice", "name the columns instead of *")
-    if not asked.is_audience:
-        return None
-    wanted = ("user_id", "devices") if "devices" in lower else REQUIRED
-    if missing := [name for name in wanted if name not in lower]:
-        return QueryFault(
-            query,
-            f"the result has no column {' and no column '.join(missing)} (it has {', '.join(columns[:20])})",
-            "SELECT user_id, platform, token (or user_id and devices): give a column its name by AS",
-        )
-    return None
+    found = column_problem(columns, is_audience=query.is_audience)
+    return None if found is None else QueryFault(query.name, *found)
 
 
 def check_rows(query: Query, rows: int) -> None:
