@@ -177,15 +177,15 @@ class OneRun:
         assert len(minutes) == len(self.world.spans)
         self.world.spans = tuple(_timed(span, window) for span, window in zip(self.world.spans, minutes, strict=True))
 
-    def lane(self, number: int) -> None:
+    def lane(self, number: int, timeout_s: float = 900.0) -> None:
         """One invocation for a lane."""
         self.invocations += 1
-        hops_of(self.world).lane_worker().work(self.world.run, number, invocation(self.world))
+        hops_of(self.world).lane_worker().work(self.world.run, number, invocation(self.world, timeout_s))
 
-    def go_on(self, until_s: float = 200_000.0) -> None:
+    def go_on(self, until_s: float = 200_000.0, timeout_s: float = 900.0) -> None:
         """Every lane whenever it is due, as the sweeper does."""
         if not self.invocations:
-            self.lane(0)
+            self.lane(0, timeout_s)
         while self.world.lane.ending is None:
             lanes = self.world.ledger.lanes_of("r")
             at_ms, number = min(
@@ -194,7 +194,7 @@ class OneRun:
             self.world.clock.time_s = max(self.world.clock.now(), at_ms / 1000)
             if self.world.clock.now() - START_S > until_s:
                 return
-            self.lane(number)
+            self.lane(number, timeout_s)
 
     @property
     def rows(self) -> dict[str, Row]:
@@ -216,6 +216,43 @@ def test_lanes_rest_between_their_windows() -> None:
         assert opens * 60 <= at_s < opens * 60 + 60
         assert (row.outcome is Outcome.HELD) is (f"t{record}.0" not in run.asked_s)
     assert any(row.outcome is Outcome.HELD for row in run.rows.values())
+
+
+def test_who_is_suppressed_between_two_windows() -> None:
+    """It is read again before each window: whoever is added after the first gets nothing in the second."""
+    run = OneRun(20, lanes=2)
+    run.windows((10, 60), (200, 60))
+    asked = run.world.phones.on_ask
+
+    def add(token: str, now_s: float, round_: int) -> None:
+        asked(token, now_s, round_)
+        # One whose window is this one, who has been asked already, and one whose window comes.
+        run.world.suppressed = {"u0", "u12"}
+
+    run.world.phones.on_ask = add
+    run.go_on()
+    assert run.world.lane.ending is Ending.COMPLETED
+    assert run.asked_s.keys() == {f"t{n}.0" for n in range(20) if n != 12}
+    assert run.world.lane.account.excluded_by == {"suppressed": 1}
+    assert "u12" not in run.rows
+
+
+def test_who_is_suppressed_while_a_plain_file_is_sent() -> None:
+    """At a push in 20 s an invocation of 90 s rests before its next: each wake reads the list again."""
+    run = OneRun(12)
+    run.world.per_second = 0.05
+    asked = run.world.phones.on_ask
+
+    def add(token: str, now_s: float, round_: int) -> None:
+        asked(token, now_s, round_)
+        run.world.suppressed = {"u11"}
+
+    run.world.phones.on_ask = add
+    run.go_on(timeout_s=90)
+    assert run.world.lane.ending is Ending.COMPLETED
+    assert run.invocations > 1
+    assert run.asked_s.keys() == {f"t{n}.0" for n in range(11)}
+    assert run.world.lane.account.devices == run.world.lane.account.settled
 
 
 def test_a_window_that_was_missed() -> None:
