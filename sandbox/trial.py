@@ -101,17 +101,21 @@ class Trial(Running):
         *,
         in_process: bool = False,
         template: Path = TEMPLATE,
+        gateways: Gateways | None = None,
     ) -> Self:
         """Start stand-ins and stack. Nothing is left running when this fails.
 
         With `in_process` the local Lambda drops every event: `work_here` calls the worker in this very process.
+
+        Args:
+            gateways: what answers in place of the stand-ins, which are not started then.
         """
         if in_process:
             faults = _drop_everything
         with contextlib.ExitStack() as running:
             latency = setting.latency_ms
             gateways = running.enter_context(
-                Gateways.start(state_dir / "gateways", behaviour=setting.behaviour, latency_ms=latency)
+                gateways or Gateways.start(state_dir / "gateways", behaviour=setting.behaviour, latency_ms=latency)
             )
             sandbox = running.enter_context(
                 Sandbox.start(

@@ -326,7 +326,7 @@ class LaneWorker:
             if lane.state is LaneState.RESTING and lane.due_at_ms and lane.waits_for_rate:
                 member = self._ledger.membership(now_ms).members.get(name, Member(0, lane.sending_ms))
                 until_ms = lane.due_at_ms + WOKEN_MS
-                self._ledger.join({name: msgspec.structs.replace(member, until_ms=until_ms)}, now_ms)
+                self._ledger.join({name: msgspec.structs.replace(member, until_ms=until_ms, rests=True)}, now_ms)
             else:
                 self._ledger.leave(name, now_ms)
 

@@ -48,11 +48,14 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
         until_ms: it is a member until then.
         sending_ms: for how long it has sent: the ramp's input, which is the run's.
         tally: what it has seen of the gateways: refusals are judged over the run.
+        rests: until its share of the run's rate, less than one a second, lets it go on. It keeps that share; of FCM's
+            budget it needs none.
     """
 
     until_ms: int
     sending_ms: int = 0
     tally: Tally | None = None
+    rests: bool = False
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -72,7 +75,7 @@ class Membership(msgspec.Struct, frozen=True):
 
     def fcm_users(self, now_ms: int) -> int:
         """How many lanes share FCM's budget."""
-        return self.alone + len(self.present(now_ms))
+        return self.alone + sum(not member.rests for member in self.present(now_ms).values())
 
 
 def lapsed(member: Member, now_ms: int) -> Member:

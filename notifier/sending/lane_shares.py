@@ -92,16 +92,17 @@ class LaneShares:
     @property
     def fcm_users(self) -> int:
         """How many lanes share FCM's budget, this one included."""
-        return self._others("") + (self._membership.alone if self._membership else 0) + 1
+        return self._others("", with_resting=False) + (self._membership.alone if self._membership else 0) + 1
 
     @property
     def lanes(self) -> int:
         """How many lanes of the run share its rate, this one included."""
         return self._others(self._run) + 1
 
-    def _others(self, prefix: str) -> int:
+    def _others(self, prefix: str, *, with_resting: bool = True) -> int:
         present = self._membership.present(self._now_ms()) if self._membership else {}
-        return sum(name.startswith(prefix) for name in present if name != self._name)
+        others = {name: member for name, member in present.items() if name != self._name and name.startswith(prefix)}
+        return sum(with_resting or not member.rests for member in others.values())
 
     @property
     def sent_for_s(self) -> float:

@@ -1,16 +1,18 @@
 """FCM's budget over eight lanes, by the stand-in's own count: one lane joins late, one is killed.
 
     python -m tests.bench.lane_budget --budget 600
-    python -m tests.bench.lane_budget --budget 2000
+    python -m tests.bench.lane_budget --budget 2000 --sink nginx
 
 The nudge of the last lane is lost, so that it begins when the sweeper finds it; another lane's invocation is killed. Of
 the requests that reached the stand-in, in steps of 20 ms, the most in any second and in any ten must not exceed the
 budget by more than 15 % and 5 %, and 35 s after the kill 90 % of it must be used again. If not, it exits with 1.
 
 The machine must keep up: a stand-in that gets no CPU for a moment reads what came meanwhile in the same 20 ms.
+`--sink nginx` counts in its place (`tests.bench.sunk`), by its own clock and for a fifth of the CPU.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -24,6 +26,8 @@ from sandbox.audience import Recipe, campaign, users
 from sandbox.gateways.counts import ARRIVALS_PER_S
 from sandbox.local_lambda.invocation import Delivery, Fault, Invocation
 from sandbox.trial import Setting, Trial
+from tests.bench.cores import Cores
+from tests.bench.sunk import sunk_gateways
 
 LANES = 8
 LATE, KILLED = 7, 3
@@ -57,7 +61,9 @@ def main() -> None:
     """Run it, and print what the stand-in counted."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--budget", type=int, default=600, help="FcmPerSecond of the stack.")
-    budget = parser.parse_args().budget
+    parser.add_argument("--sink", choices=("stand-ins", "nginx"), default="stand-ins")
+    arguments = parser.parse_args()
+    budget = arguments.budget
     recipe = Recipe(users=int(budget * LASTS_S), ios_share=0.0)
     plan = Plan()
     with tempfile.TemporaryDirectory() as folder:
@@ -66,10 +72,15 @@ def main() -> None:
         path.write_text(json.dumps({"campaign": about, "users": list(users(recipe))}), encoding="utf-8")
         # A gateway's usual time to answer, so that the requests in flight are many, too.
         setting = Setting(parameters={"FcmPerSecond": str(budget)}, latency_ms=(60.0, 150.0))
-        with Trial.start(Path(folder) / "sandbox", setting, plan) as trial:
+        with (
+            sunk_gateways(late=True) if arguments.sink == "nginx" else contextlib.nullcontext() as gateways,
+            Trial.start(Path(folder) / "sandbox", setting, plan, gateways=gateways) as trial,
+        ):
+            cores = Cores(trial)
             run_id = trial.drop(path)
             for _ in trial.follow(run_id, 900.0):
                 pass
+            cores.end()
             arrivals = trial.gateways.arrivals()["fcm"]
             found, summary = trial.ledger.lanes_of(run_id), trial.summary(run_id)
     figures = judged(arrivals, budget, plan.killed_s)
@@ -79,6 +90,7 @@ def main() -> None:
         "lanes_began_after_s": [round((lane.started_at_ms or 0) / 1000 - first_s) for lane in found],
         "lanes_ended_after_s": [round((lane.ended_at_ms or 0) / 1000 - first_s) for lane in found],
         "possibly_repeated": summary.possibly_repeated,
+        "cores": cores.between(first_s, max(arrivals) / ARRIVALS_PER_S),
     }
     kept = (
         figures["most_in_1_s"] <= 1.15

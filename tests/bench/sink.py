@@ -32,7 +32,7 @@ _CONFIGURATION = """
 {modules} daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
 events {{ worker_connections 2048; }}
 http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; http2_max_concurrent_streams 2000;
+  {log} keepalive_requests 1000000000; keepalive_timeout 600s; http2_max_concurrent_streams 2000;
   http2_streams_index_size 65536;
   client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u;
   scgi_temp_path {home}/s; ssl_protocols TLSv1.3; ssl_certificate {home}/cert.pem; ssl_certificate_key {home}/key.pem;
@@ -49,6 +49,7 @@ http {{
   server {{ listen 127.0.0.1:{status_port}; location / {{ stub_status; }} }}
 }}
 """
+_LOG = "log_format asked '$msec $request_time $uri'; access_log {home}/asked asked buffer=64k flush=1s;"
 _SLOW = "location /slow {{ echo_sleep 0.06; echo '{answer}'; }}"
 
 
@@ -62,6 +63,8 @@ class Sink(msgspec.Struct, frozen=True):
     """HTTP/2 without TLS, for `tests.bench.relay`."""
     certificate: str
     """A PEM file of certificate and key."""
+    log: Path | None = None
+    """A line for each request, if it keeps a log: when it had been answered, how long it took, its path."""
 
     @property
     def has_pauses(self) -> bool:
@@ -88,8 +91,11 @@ def version() -> str:
 
 
 @contextlib.contextmanager
-def running(*, late: bool = False) -> Iterator[Sink]:
-    """Start nginx on free ports of 127.0.0.1. `late` answers come as `tests.bench.latency` says."""
+def running(*, late: bool = False, logs: bool = False) -> Iterator[Sink]:
+    """Start nginx on free ports of 127.0.0.1. `late` answers come as `tests.bench.latency` says.
+
+    With `logs` nginx notes the time of each request by its own clock: 1 us of its CPU, and a second late.
+    """
     nginx = binary()
     if nginx is None:
         raise SystemExit("the sink is nginx, which is not installed: apt-get install nginx-light")
@@ -101,18 +107,19 @@ def running(*, late: bool = False) -> Iterator[Sink]:
         leaf.private_key_pem.write_to_path(f"{home}/key.pem")
         leaf.private_key_and_cert_chain_pem.write_to_path(f"{home}/both.pem")
         port, clear_port, status_port = _free_port(), _free_port(), _free_port()
-        Path(home, "conf").write_text(_configuration(home, port, clear_port, status_port, late=late))
+        Path(home, "conf").write_text(_configuration(home, port, clear_port, status_port, late=late, logs=logs))
         server = subprocess.Popen([nginx, "-p", home, "-c", f"{home}/conf"], stderr=subprocess.DEVNULL)
         try:
             _await(port)
             status_url = f"http://127.0.0.1:{status_port}/"
-            yield Sink(f"https://localhost:{port}", f"{home}/ca.pem", status_url, clear_port, f"{home}/both.pem")
+            log = Path(home, "asked") if logs else None
+            yield Sink(f"https://localhost:{port}", f"{home}/ca.pem", status_url, clear_port, f"{home}/both.pem", log)
         finally:
             server.terminate()
             server.wait()
 
 
-def _configuration(home: str, port: int, clear_port: int, status_port: int, *, late: bool) -> str:
+def _configuration(home: str, port: int, clear_port: int, status_port: int, *, late: bool, logs: bool) -> str:
     if late and not ECHO_MODULE.exists():
         raise SystemExit("nginx answers late with its echo module, which is not installed: apt-get install nginx-light")
     slow = ECHO_MODULE.exists()
@@ -128,6 +135,7 @@ def _configuration(home: str, port: int, clear_port: int, status_port: int, *, l
         pauses=latency.nginx("$pause") if late else "",
         token=TOKEN_ANSWER,
         modules=f"load_module {ECHO_MODULE};" if slow else "",
+        log=_LOG.format(home=home) if logs else "access_log off;",
         slow=_SLOW.format(answer=FCM_ANSWER) if slow else "",
     )
 

@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from notifier.model.membership import MEMBER_MS, Member, Membership
 from notifier.sending.lane_shares import ALL_HAVE_SEEN_S, LaneBudget, LaneRateLimit, LaneShares
-from notifier.sending.rate_limit import UNLIMITED, RateLimit
+from notifier.sending.rate_limit import SHARE_EVERY_S, UNLIMITED, RateLimit
 from tests.twins.clock import TwinClock
 from tests.twins.ledger import MemoryLedger
 
@@ -169,4 +169,9 @@ def test_the_campaigns_rate_is_shared_by_the_lanes_of_the_run() -> None:
     limit.permits(world.clock.monotonic())
     assert limit.rate(world.clock.monotonic()) == 50.0
     assert shares.fcm_users == 7
+    world.ledger.join({"r_0001": Member(now_ms + 10**7, rests=True)}, now_ms)
+    world.clock.time_s += SHARE_EVERY_S
+    for _ in range(2):
+        limit.permits(world.clock.monotonic())
+    assert (limit.rate(world.clock.monotonic()), shares.fcm_users) == (50.0, 6), "a lane that rests keeps its share"
     assert LaneRateLimit(None, 0.0, 0.0, 0.0, shares).permits(world.clock.monotonic()) == UNLIMITED

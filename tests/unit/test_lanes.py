@@ -22,8 +22,10 @@ from notifier.model.span import MAX_LANES, Span, spans_of
 from notifier.model.summary import summary_of
 from notifier.model.whole_run import as_one, slowest
 from operations.cli.watching import RunView, screen
+from tests.twins.hop_factory import World
 from tests.twins.ledger import MemoryLedger
 from tests.twins.library import MemoryLibrary
+from tests.twins.schedule import Faults, Schedule
 from tests.twins.settlements import MemoryResults
 
 ONLY_LANE = Lane("r")
@@ -51,6 +53,29 @@ def test_spans_are_the_audience(sizes: list[int], lanes: int) -> None:
     for one, other in pairwise(spans):
         assert (one.end, one.end_part) == (other.first, other.part)
     assert all(span.first == firsts[span.part] and span.first % 500 == 0 for span in spans)
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 8])
+def test_nothing_depends_on_the_number_of_lanes(lanes: int) -> None:
+    """Each device has the same record, batch, arm and outcome as on one lane. Its id for Apple is made of the record."""
+    assert rows_on(lanes) == rows_on(1)
+
+
+def rows_on(lanes: int) -> dict[tuple[int, int], tuple[object, ...]]:
+    """By record and device, what came of a run over so many lanes that nothing disturbs."""
+    records = [
+        {"user_id": f"u{n}", "devices": [{"platform": platform, "token": f"t{n}.{k}"}]}
+        for n in range(47)
+        for k, platform in enumerate(("android", "ios") if n % 5 else ("ios",))
+    ]
+    world = World(records, size=4, lanes=lanes, control_percent=30)
+    Schedule(world, Faults()).run()
+    assert len(world.ledger.lanes_of(world.run.run_id)) == lanes
+    return {
+        (row.record, row.device): (row.user_id, number, row.arm, row.outcome)
+        for (_, number, _), found in world.results.rows.items()
+        for row in found.rows
+    }
 
 
 def test_even_parts_make_even_lanes() -> None:
