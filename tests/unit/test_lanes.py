@@ -57,7 +57,7 @@ def test_spans_are_the_audience(sizes: list[int], lanes: int) -> None:
 
 @pytest.mark.parametrize("lanes", [2, 3, 8])
 def test_nothing_depends_on_the_number_of_lanes(lanes: int) -> None:
-    """Each device has the same record, batch, arm and outcome as on one lane. Its id for Apple is made of the record."""
+    """Each device has the same record, batch, arm and outcome as on one lane. Apple's id is made of the record."""
     assert rows_on(lanes) == rows_on(1)
 
 
