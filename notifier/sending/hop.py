@@ -31,6 +31,8 @@ POLL_S = 0.02
 """How long a turn waits for answers when nothing can be sent before some of them arrive."""
 BUSY_POLL_S = 0.005
 """The same when the next turn may have something to send, or only threads can finish."""
+PERMITS_POLL_S = 0.01
+"""The shortest wait for a rate limit: permits of this time are used in one turn."""
 PACED_POLL_S = 0.05
 """The longest wait for a rate limit: an operator's command and the deadline are read between two waits."""
 
@@ -355,7 +357,9 @@ class Hop:
         if self.checkpoint.must_hold:
             return POLL_S  # whatever the rate limit allows, nothing may start
         if self._exit.why is None and self._queue.has_first and self.dispatch.room > 0:
-            return min(self._queue.wait_s(), PACED_POLL_S)
+            # A turn costs as much as sending several pushes does: not one for each permit of 1,000 a second.
+            wait_s = self._queue.wait_s()
+            return min(max(wait_s, PERMITS_POLL_S), PACED_POLL_S) if wait_s else 0.0
         # Nothing can be answered; only threads can finish, and poll does not wake for them.
         if self.dispatch.open_count == 0 or not self._nothing_to_send:
             return BUSY_POLL_S

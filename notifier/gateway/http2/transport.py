@@ -16,7 +16,7 @@ from notifier.gateway.http2.pool import HTTPS_PORT, Pool
 from notifier.gateway.http2.socket import tls_context
 from notifier.model.exchange import Answer, Request
 
-GATHER_ABOVE = 64
+GATHER_ABOVE = 16
 GATHER_S = 0.01
 """With more in flight than that, a poll takes at least so long: many answers in one turn cost less than one in each.
 The window makes up for what it adds to an answer: 2,000 in flight for 100 ms are 20,000 a second."""
