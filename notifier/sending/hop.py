@@ -73,6 +73,7 @@ class Hop:
         self._clock = clock
         self._on_turn = on_turn
         self._exit = ExitDecision()
+        self._rests_for_rate = False
         self.on_stop: Callable[[Exit, str | None], object] | None = None
         """Is called once, as soon as the hop is to end for a reason that ends its whole run, and before it drains."""
 
@@ -104,7 +105,9 @@ class Hop:
                 self.checkpoint.write(urgent=self._exit.why is not None or self._is_idle)
                 self._on_turn(self)
                 if (why := self._finished_exit()) is not None:
-                    self.checkpoint.waits_from_ms = self._queue.waits_from_ms()
+                    # One that rests for other reasons has nothing left that its rate would hold back.
+                    if why is not Exit.REST or self._rests_for_rate:
+                        self.checkpoint.waits_from_ms = self._queue.waits_from_ms()
                     return self._exit.departure(why)
         finally:
             # Whatever ended the loop, LaneLost too: the source has open files and threads.
@@ -314,6 +317,7 @@ class Hop:
             return  # read again meanwhile; whether the lane can go on without is decided at the end of the reading
         # None: something is being read, and what that brings may be due at once.
         if due_at is not None and due_at > (now_s := self._clock.now()):
+            self._rests_for_rate = True
             self._request_exit(Exit.REST, None, min(now_s + wait_s, due_at, self._plan.abort_after or math.inf))
 
     def _look_at_end_of_reading(self) -> None:

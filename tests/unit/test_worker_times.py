@@ -155,6 +155,20 @@ def test_a_rate_that_outlasts_a_hop(per_second: float) -> None:
     assert world.lane.hop <= 4 * (4 + 2), "a hop for each push of a lane, and little else is paid"
 
 
+@pytest.mark.parametrize(("per_second", "keeps"), [(0.02, True), (0.5, False)])
+def test_who_keeps_a_share_at_rest(per_second: float, keeps: bool) -> None:
+    """A lane that rests until its share lets it go on keeps the share; one that waits for deferred devices does not."""
+    run = OneRun(12, act_of=lambda _token, asked: Act.LATER if asked == 0 else Act.ACCEPT, lanes=2)
+    run.world.per_second = per_second
+    run.lane(0)
+    [first, _] = run.world.ledger.lanes_of("r")
+    assert first.state is LaneState.RESTING
+    assert first.waits_for_rate is keeps
+    now_ms = int(run.world.clock.now() * 1000)
+    member = run.world.ledger.membership(now_ms).present(now_ms).get("r_0000")
+    assert (member is not None and member.rests) is keeps
+
+
 def _timed(span: Span, window: tuple[int, int]) -> Span:
     opens_s = START_S + 60 * window[0]
     return msgspec.structs.replace(
