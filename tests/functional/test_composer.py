@@ -1,0 +1,139 @@
+"""The composer's parts: attributes, languages and one phone for a counted audience, times by zone, tests of drafts."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.approval_site import ANN, BOB, BUCKET, FORM, Browser, World, count, moto_server, new_request
+
+DEVICE = {"label": "Ann's", "platform": "ios", "environment": "production", "gateway": ""}
+MANY = {
+    **FORM,
+    "languages.0.locale": "de",
+    "languages.0.title": "Hallo",
+    "variants.0.name": "Short Text",
+    "variants.0.percent": "45",
+    "variants.1.name": "b",
+    "variants.1.percent": "45",
+}
+LOCAL = {**FORM, "local": "yes", "start": "2026-12-01T09:00", "quiet": "none"}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def world(endpoint: str) -> World:
+    return World(endpoint)
+
+
+def draft(ann: Browser) -> str:
+    return ann.post("/requests").location.rpartition("/")[2]
+
+
+def parts(browser: Browser, fields: dict[str, Any], id_: str = "") -> dict[str, str]:
+    """The parts of the page that change with what is typed."""
+    found: dict[str, str] = json.loads(browser.post(f"/preview?request={id_}", fields).body)["parts"]
+    return found
+
+
+def test_a_counted_audience_is_known_to_everything_after_it(world: World) -> None:
+    """Chips with how many lack what, a slip in a name, who reads which language, the phone of any user."""
+    ann = world.browser(ANN)
+    id_, key = draft(ann), world.put_audience()
+    fields = {**MANY, "audience": key, "version": "0"}
+    assert "its attributes are offered here" in parts(ann, fields)["chips"]
+    locales, longest = {"de-AT": 30, "en-GB": 470}, {"first_name": 40}
+    count(ann, world, id_, fields, locales=locales, longest=longest)
+    found = parts(ann, {**fields, "body": "{{ frist_name }}", "show_language": "0", "show_variant": "1"})
+    assert re.search(r"data-insert=\"\{\{ first_name \| default: &#39;there&#39; \}\}\".*20 lack it", found["chips"])
+    assert "did you mean <code>first_name</code>" in found["chips"]
+    assert (found["reach-main"], found["reach-0"]) == ("470", "30")
+    assert "Nobody has frist_name: did you mean first_name?" in found["checks"]
+    shown = parts(ann, {**fields, "show_platform": "android", "show_state": "open", "sample": "longest"})
+    assert f"Hi {'x' * 40}" in shown["panel"]
+    assert 'class="phone android open"' in shown["panel"]
+    assert "Hallo" in parts(ann, {**fields, "show_language": "0"})["panel"]
+    assert "Hi there" in parts(ann, {**fields, "sample": "none"})["panel"]
+    assert "of 4,096 bytes" in shown["checks"]
+    assert "Ready for review" in shown["checks"]
+
+
+def test_languages_by_their_codes_without_a_script(world: World) -> None:
+    """Several at once, none twice; the phone is asked for by a button."""
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    added = {**FORM, "more_languages": "de, pt_BR, de", "version": "0", "do": "add_language"}
+    page = ann.post(f"/requests/{id_}", added)
+    assert re.findall(r'name="languages\.\d\.locale" type="text" value="([^"]*)"', page.body) == ["de", "pt-BR"]
+    shown = {**FORM, "version": page.field("version"), "show_platform": "android", "do": "show"}
+    assert 'class="phone android lock"' in ann.post(f"/requests/{id_}", shown).body
+
+
+def test_a_draft_is_tested_on_ones_own_phone(world: World) -> None:
+    """A push for each variant and language, each named; nobody else can, and a text with a fault is sent to nobody."""
+    ann, max_ = world.browser(ANN), world.browser("max@marketing.example.com")
+    id_ = draft(ann)
+    assert ann.post(f"/requests/{id_}", {**MANY, "version": "0", "do": "test"}).status == 409  # no phone yet
+    ann.post("/devices", {**DEVICE, "token": "accept-" + "0" * 57})
+    version = ann.get(f"/requests/{id_}").field("version")
+    faulty = ann.post(f"/requests/{id_}", {**MANY, "title": "{{ oops", "version": version, "do": "test"})
+    assert faulty.status == 422
+    assert world.keys("batches/test/") == []
+    version = ann.get(f"/requests/{id_}").field("version")
+    assert max_.post(f"/requests/{id_}", {**MANY, "version": version, "do": "test"}).status == 403
+    assert ann.post(f"/requests/{id_}", {**MANY, "version": version, "do": "test"}).status == 303
+    s3, said = world.client("s3"), set()
+    for key in world.keys("batches/test/"):
+        written = json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        message, user = written["campaign"]["message"], written["users"][0]
+        said.add(message["translations"]["de"]["title"] if user.get("locale") else message["title"])
+        assert written["campaign"]["test"] is True
+    assert said == {
+        "[Short Text] Hi {{ first_name | default: 'there' }}",
+        "[b] Hi {{ first_name | default: 'there' }}",
+        "[Short Text, de] Hallo",
+        "[b, de] Hallo",
+    }
+    assert "Test pushes of this draft" in parts(ann, MANY, id_)["tests"]
+    assert "Test pushes" not in parts(max_, MANY, id_)["tests"]  # another's draft is not theirs to see
+
+
+def test_one_text_alone_is_tested_as_it_is(world: World) -> None:
+    """With one push nothing has to be told apart: it is what users get."""
+    ann = world.browser(ANN)
+    id_ = draft(ann)
+    ann.post("/devices", {**DEVICE, "token": "accept-" + "0" * 57})
+    assert ann.post(f"/requests/{id_}", {**FORM, "version": "0", "do": "test"}).status == 303
+    (key,) = world.keys("batches/test/")
+    written = json.loads(world.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    assert written["campaign"]["message"]["title"] == FORM["title"]
+
+
+def test_each_users_own_time_from_the_form_to_the_batch_file(world: World) -> None:
+    """Counts by moment, and of whom a zone is assumed; too late is a fault; approvers see lifted quiet hours in red."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world, form=LOCAL)
+    times = parts(ann, {**LOCAL, "audience": "audiences/tinie.json"}, id_)["times"]
+    assert "50 users (Asia/Tokyo)" in times
+    assert "450 users (Europe/London)" in times
+    assert "50 users without a time zone: Europe/London is assumed" in times
+    late = {**LOCAL, "start": "2026-11-21T16:00", "within_h": "1", "audience": "audiences/tinie.json"}
+    faults = json.loads(ann.post("/preview", late).body)["faults"]
+    assert faults["if_past"].startswith("For 50 of 500 users this hour is past")
+    page = bob.get(f"/requests/{id_}")
+    assert "It lifts the quiet hours: phones may ring at any time of the night." in page.body
+    approval = {"content_hash": page.field("content_hash")}
+    answer = bob.post(f"/requests/{id_}/approve", approval)
+    assert answer.status == 303, re.findall(r"role=\"alert\">([^<]*)", answer.body)
+    (key,) = world.batch_files()
+    campaign = json.loads(world.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())["campaign"]
+    assert campaign["local_time"] == {"at": "09:00", "fallback_timezone": "Europe/London", "date": "2026-12-01"}
+    assert campaign["quiet"] is None
+    assert "not_before" not in campaign
