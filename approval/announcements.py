@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from approval.pages import number, of, run_status, utc
 from approval.request import Request, State
 from approval.runs import RunSeen
+from approval.user_times import own_clock_words
 from approval.webhook import NotPosted, Target, Webhook, read_target
 
 MAX_TITLE_CHARS = 140
@@ -84,7 +85,9 @@ def review(request: Request, users: int | None, base_url: str, *, again: bool = 
     """That a request waits for a decision. `users` are those of its audience, where that is counted."""
     whom = (of(users, "user"),) if users is not None else ()
     start = request.campaign.not_before if request.campaign is not None else None
-    begins = f"Begins {utc(int(start.timestamp() * 1000))}" if start else "Begins when it is approved"
+    begins = own_clock_words(request.campaign) or "Begins when it is approved"
+    if start:
+        begins = f"Begins {utc(int(start.timestamp() * 1000))}"
     title = f"{'Reminder: please' if again else 'Please'} review: {request.title}"
     lines = (f"Asked by {request.requester}", *whom, begins, f"Decide until {utc(request.expires_at_ms)}")
     return _made("review", title, lines, _address(base_url, request.id))

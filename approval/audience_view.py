@@ -101,7 +101,11 @@ class AudienceView:
         is_pinned = bool(request.manifest)
         values = self._values(request.form, seen, request.campaign, is_pinned=is_pinned, plan=(start, None))
         # Of what was handed over the run's own figures say it.
-        return values | {"left_out_of": request.id if is_pinned and request.written is None else ""}
+        return values | {
+            "left_out_of": request.id if is_pinned and request.written is None else "",
+            "times": self._audiences.times(seen, request.campaign, start),
+            "lifts_quiet": False,  # said in red above
+        }
 
 
 def _as_named(forecast: Forecast | None, form: Form) -> Forecast | None:

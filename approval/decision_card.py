@@ -16,6 +16,7 @@ from approval.local_clocks import LocalClock, local_clocks
 from approval.prepared import LeftOutNow
 from approval.preview import arms_of, locales_of
 from approval.request import Request
+from approval.user_times import own_clock_words
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import CONTROL, DEFAULT_ARM, HUNDREDTHS, Campaign
 
@@ -118,7 +119,8 @@ def decision_card(
         control_users=round(counts.users * control / HUNDREDTHS),
         at_night=forecast.at_night if forecast is not None else 0,
         start=start,
-        clocks=local_clocks(counts.timezones, start or now),
+        # In each user's own time all clocks say the same.
+        clocks=() if own_clock_words(campaign) else local_clocks(counts.timezones, start or now),
         without_zone=counts.without_timezone if forecast is not None else 0,
         texts=tuple(texts),
         changes=changes,

@@ -18,7 +18,7 @@ from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKn
 from approval.queries import OfferedQuery, Queries
 from approval.request import Counted, Incomplete, Refused, Request, batch_file, parts_request, require
 from approval.store import Store
-from approval.user_times import times_forecast
+from approval.user_times import TimesForecast, times_forecast
 from notifier.model.campaign import Campaign
 from notifier.model.mailbox import is_same_person
 
@@ -206,9 +206,17 @@ class RequestAudiences:
             start = max(self._now(), campaign.not_before) if campaign and campaign.not_before else self._now()
         speed = min(self._settings.fcm_per_second, per_second or self._settings.fcm_per_second)
         found = forecast(audience.counts, start, campaign, speed, self._settings.ramp_s, repeats=repeats)
-        times = times_forecast(campaign, audience.counts, self._settings.cap_defaults, start) if campaign else None
+        times = self.times(audience, campaign, start)
         # By each user's own clock, or beside quiet hours, they are not all reached at the start.
         return found if times is None else msgspec.structs.replace(found, at_night=times.at_night)
+
+    def times(
+        self, audience: AudienceSeen, campaign: Campaign | None, start: datetime | None = None
+    ) -> TimesForecast | None:
+        """When the users of a counted audience would be reached; None where that is the same moment for all of them."""
+        if audience.counts is None or campaign is None:
+            return None
+        return times_forecast(campaign, audience.counts, self._settings.cap_defaults, start or self._now())
 
     def not_counted(self, audience: AudienceSeen) -> str:
         """Why this audience cannot be pinned: what approvers decide on is the audience that was counted."""

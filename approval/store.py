@@ -26,6 +26,7 @@ from approval.form import names_in
 from approval.request import Request, State
 from approval.table import Table
 from notifier.dynamodb import IS_NEW, Item, Update, condition_of, is_refused, item_of
+from notifier.model.local_time import first_cut_s
 
 KEEP_S = 400 * 86_400
 """Requests and their audit trail are kept for this long after the last step."""
@@ -334,7 +335,12 @@ def _expires_at(request: Request) -> int:
 
 
 def _starts_at_ms(request: Request) -> int | None:
-    start = request.campaign.not_before if request.campaign is not None else None
+    if request.campaign is None:
+        return None
+    local, start = request.campaign.local_time, request.campaign.not_before
+    if local is not None and local.date is not None:
+        # In each user's own time it begins where that hour comes first.
+        return first_cut_s(local, local.date) * 1000
     return int(start.timestamp() * 1000) if start is not None else None
 
 

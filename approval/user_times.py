@@ -98,12 +98,21 @@ def times_forecast(campaign: Campaign, counts: Counts, defaults: CapDefaults, no
         assumed=totals["assumed"],
         fallback=local.fallback_timezone if local else (quiet.timezone or "" if quiet else ""),
         late=totals["late"],
-        late_words=_BECOMES[local.if_past or "skip"] if local else "",
+        late_words=_late_words(local, totals["late"], counts.users) if local else "",
         waiting=totals["waiting"],
         dropped=totals[QUIET],
         at_night=totals["at_night"],
         quiet=quiet,
     )
+
+
+def own_clock_words(campaign: Campaign | None) -> str:
+    """When a campaign in each user's own time reaches them; empty for one that reaches all at the same moment."""
+    local = campaign.local_time if campaign is not None else None
+    if local is None:
+        return ""
+    day = f" on {local.date.day} {local.date:%b %Y}" if local.date else ""
+    return f"At {local.at} by each user's own clock{day}"
 
 
 def late_faults(campaign: Campaign, counts: Counts | None, defaults: CapDefaults, now: datetime) -> Faults:
@@ -115,6 +124,13 @@ def late_faults(campaign: Campaign, counts: Counts | None, defaults: CapDefaults
         return {}
     words = f"For {found.late:,} of {counts.users:,} users this hour is past when the sending begins."
     return {"if_past": f"{words} Say what becomes of them, or choose a later day."}
+
+
+def _late_words(local: LocalTime, late: int, users: int) -> str:
+    if local.if_past is not UNSET:
+        return _BECOMES[local.if_past]
+    # What the final cut does then (`notifier.model.local_time.MAX_LATE_SHARE`).
+    return "more than 1 %: the run would be refused" if late > users * MAX_LATE_SHARE else _BECOMES["skip"]
 
 
 def _quiet(campaign: Campaign, defaults: CapDefaults) -> Quiet | None:

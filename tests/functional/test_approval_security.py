@@ -127,7 +127,7 @@ def test_no_action_with_the_other_role(world: World) -> None:
         (f"/requests/{id_}/template", {"name": "t"}),
         ("/templates/t1/start", {}),
         ("/preview", {}),
-        (draft, {**FORM, "version": "0"}),
+        *((draft, {**FORM, "version": "0", "do": step}) for step in ("save", "test", "show", "add_language")),
         (f"{draft}/withdraw", {}),
         (f"/requests/{id_}/take_back", {}),
         (f"/requests/{id_}/withdraw", {}),
@@ -146,7 +146,7 @@ def test_no_action_with_the_other_role(world: World) -> None:
         (f"/requests/{id_}/conversions", {}),
         (f"/requests/{id_}/decide_winner", {"arm": "control"}),
         (f"/requests/{id_}/finish", {}),
-        (draft, {**FORM, "version": "0"}),
+        *((draft, {**FORM, "version": "0", "do": step}) for step in ("save", "test", "show", "add_language")),
     ):
         assert max_.post(path, fields).status == 403, path
     assert world.items() == before

@@ -129,7 +129,10 @@ def test_each_users_own_time_from_the_form_to_the_batch_file(world: World) -> No
     assert faults["if_past"].startswith("For 50 of 500 users this hour is past")
     page = bob.get(f"/requests/{id_}")
     assert "It lifts the quiet hours: phones may ring at any time of the night." in page.body
-    approval = {"content_hash": page.field("content_hash")}
+    assert "At 09:00 by each user&#39;s own clock on 1 Dec 2026" in page.body
+    assert "450 users (Europe/London)" in page.body
+    assert "It is sent at once" not in page.body
+    approval = {"content_hash": page.field("content_hash"), "unseen": "yes"}
     answer = bob.post(f"/requests/{id_}/approve", approval)
     assert answer.status == 303, re.findall(r"role=\"alert\">([^<]*)", answer.body)
     (key,) = world.batch_files()

@@ -98,6 +98,7 @@ def test_too_late_for_some_is_a_fault_until_it_is_said_what_becomes_of_them() ->
     assert figures(campaign_of(**today)).late == 50
     faults = late_faults(campaign_of(**today), counts, NO_DEFAULTS, NOW)
     assert faults["if_past"].startswith("For 50 of 500 users this hour is past")
+    assert figures(campaign_of(**today)).late_words == "more than 1 %: the run would be refused"
     said = campaign_of(**today, if_past="tomorrow")
     assert late_faults(said, counts, NO_DEFAULTS, NOW) == {}
     found = figures(said)
