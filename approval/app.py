@@ -25,7 +25,9 @@ from approval.left_out import LeftOutKept
 from approval.looks import Looks
 from approval.mail import MailFailure, SendMail, Ses, count_failure
 from approval.notifications import Notifications
+from approval.officers import Officers
 from approval.pages import AppShown, pages_of
+from approval.people_site import PeopleSite
 from approval.prepared import Audiences
 from approval.queries import Queries
 from approval.request import Request
@@ -176,6 +178,7 @@ class App:
             RunSite(run_service),  # before the steps of any name
             RequestSite(self._service, decisions, self._audiences, tests, views, notifications),
             ScheduleSite(schedules, runs, store, views, now, _log),
+            PeopleSite(Officers(client("lambda"), settings.privacy_function), views, now),
             DeviceSite(tests, views),
         )
         routes = [route for site in sites for route in site.routes()]

@@ -11,6 +11,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from approval import web
 from approval.files import OtherContent
 from approval.form import Malformed
+from approval.officers import NoOfficers
 from approval.pages import STATIC, Pages
 from approval.request import Forbidden, Refused
 from approval.schedules import NotThere
@@ -134,7 +135,7 @@ class Site:
         """The route's answer, or the page of the exception that it raises."""
         try:
             return answer(call, **parts)
-        except (NoSuchRequest, NotThere):
+        except (NoSuchRequest, NotThere, NoOfficers):
             return self._nothing_here(call)
         except Malformed as error:
             return page(self._views.message(call, "This form could not be read", str(error)), HTTPStatus.BAD_REQUEST)
@@ -178,8 +179,8 @@ def _has_token(call: Call) -> bool:
 def _page_of(path: str) -> str:
     """The page with the form that posts to this path."""
     parts = path.split("/")
-    if parts[1] == "templates":
-        return "/templates"
+    if parts[1] in ("templates", "people"):
+        return f"/{parts[1]}"
     if parts[1] in ("requests", "schedules"):
         return "/".join(parts[:3])
     return f"/{parts[1]}" if parts[1] in ("devices", "hold") else web.START

@@ -1,0 +1,141 @@
+"""The pages of privacy officers: for them alone, the cost first, erasing asked twice, no user id in an address."""
+
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from tests.approval_site import ANN, BOB, Answer, World, moto_server
+
+OLGA = "olga@example.com"
+SCRIPT = "<script>alert(1)</script>"
+FOUND = {
+    "user_id": f"u1{SCRIPT}",
+    "rows": [
+        {
+            "campaign_id": f"c{SCRIPT}", "run_id": "r1", "arm": "default", "platform": "ios", "gateway": "apns",
+            "outcome": "rejected", "at": "2026-11-20T10:00:00Z", "reason": "Unregistered",
+        }
+    ],
+    "excluded": [{"run_id": "r2", "reason": "suppressed"}],
+}  # fmt: skip
+
+
+class Privacy:
+    """The officers' function: keeps what it was asked, and answers as it does."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.job = {"id": "j0123456789", "what": "find", "by": OLGA, "at_ms": 0, "state": "done", "words": "1 row"}
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        """One event."""
+        event = json.loads(request["Payload"])
+        self.events.append(event)
+        look = {"at": "2026-11-21T10:00:00Z", "by": OLGA, "what": "find", "user_hmac_sha256": "ab" * 16}
+        answers: dict[str, dict[str, Any]] = {
+            "plan": {"words": "It reads 3 objects, about 0.01 USD"},
+            "find": {"job": "j0123456789"}, "erase": {"job": "j0123456789"},
+            "job": {"job": self.job, **({"found": FOUND} if self.job["state"] == "done" else {})},
+            "export": {"json": json.dumps(FOUND)}, "trail": {"lookups": [look]},
+        }  # fmt: skip
+        return {"StatusCode": 200, "Payload": BytesIO(json.dumps(answers[event["action"]]).encode())}
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """A stack with one officer, who has no other role."""
+    with moto_server() as address:
+        yield World(address, privacy_officers=(OLGA,), privacy_function="privacy")
+
+
+@pytest.fixture
+def privacy(world: World) -> Privacy:
+    """Their function, without anything asked."""
+    function = Privacy()
+    world.functions.add("privacy", function)
+    return function
+
+
+def actions(privacy: Privacy) -> list[str]:
+    return [event["action"] for event in privacy.events if event["action"] != "trail"]
+
+
+def is_clean(answer: Answer) -> bool:
+    return SCRIPT not in answer.body and "u1" not in answer.headers.get("location", "")
+
+
+def test_from_the_cost_to_the_export(world: World, privacy: Privacy) -> None:
+    """The cost is said before anything is read; what was found is shown and exported; addresses have no user id."""
+    olga = world.browser(OLGA)
+    page = olga.get("/people")
+    assert "ab" * 16 in page.body
+    assert 'href="/prod/people" aria-current="page"' in page.body
+    cost = olga.post("/people/cost", {"user_id": f"u1{SCRIPT}", "since": "2026-11-01"})
+    assert "It reads 3 objects" in cost.body
+    assert "Look it up" in cost.body
+    assert is_clean(cost)
+    assert actions(privacy) == ["plan"]
+    found = olga.post("/people/find", {"user_id": "u1", "since": "2026-11-01"})
+    assert found.location == "/people/j0123456789"
+    assert privacy.events[-1] == {"action": "find", "by": OLGA, "user_id": "u1", "since": "2026-11-01"}
+    shown = olga.get(found.location)
+    assert is_clean(shown)
+    for words in ("the app was removed", "suppressed", "Export as JSON", "Erase this person"):
+        assert words in shown.body, words
+    export = olga.post(f"{found.location}/export")
+    assert json.loads(export.body) == FOUND
+    assert export.headers["content-disposition"] == 'attachment; filename="person-j0123456.json"'
+    assert export.headers["cache-control"] == "no-store"
+
+
+def test_while_it_is_read(world: World, privacy: Privacy) -> None:
+    """The page follows a job that is running."""
+    privacy.job |= {"state": "running", "step": "reading rows", "done": 3, "total": 10}
+    page = world.browser(OLGA).get("/people/j0123456789").body
+    assert "reading rows: 3 of 10" in page
+    assert "data-live" in page
+    assert 'data-poll="/prod/people/j0123456789/status"' in page
+    assert "data-live" in world.browser(OLGA).get("/people/j0123456789/status").body
+
+
+def test_erasing_asks_twice(world: World, privacy: Privacy) -> None:
+    """The first click shows whom, and what it means; only the id itself, or for several their number, erases."""
+    olga = world.browser(OLGA)
+    first = olga.post("/people/erase", {"user_ids": f"u1{SCRIPT}"})
+    assert "Nobody can undo it" in first.body
+    assert is_clean(first)
+    assert "nothing was erased" in olga.post("/people/erase", {"user_ids": "u1", "again": "u2"}).body
+    assert "2 people" in olga.post("/people/erase", {"user_ids": "u1\nu2\nu1", "again": "3"}).body
+    assert actions(privacy) == []
+    assert olga.post("/people/erase", {"user_ids": "u1\nu2\nu1", "again": "2"}).location == "/people/j0123456789"
+    assert privacy.events[-1] == {"action": "erase", "by": OLGA, "user_ids": ["u1", "u2"]}
+    for wrong in ("", "\n", "\n".join(map(str, range(1_001))), "x" * 501):
+        assert olga.post("/people/erase", {"user_ids": wrong, "again": "1"}).status == 409
+    for fields in ({"user_id": ""}, {"user_id": "x" * 501}, {"user_id": "u", "since": "soon"}):
+        assert olga.post("/people/cost", fields).status == 409
+
+
+@pytest.mark.parametrize("email", [ANN, BOB])
+def test_for_officers_alone(world: World, privacy: Privacy, email: str) -> None:
+    """Requesters and approvers are refused, see no link, and the function is not asked."""
+    browser = world.browser(email)
+    assert "/people" not in browser.get("/requests").body
+    for path in ("/people", "/people/j1", "/people/j1/status"):
+        assert browser.get(path).status == 403, path
+    posts: dict[str, dict[str, str]] = {
+        "/people/cost": {"user_id": "u1"}, "/people/find": {"user_id": "u1"},
+        "/people/erase": {"user_ids": "u1", "again": "u1"}, "/people/j1/export": {},
+    }  # fmt: skip
+    for path, fields in posts.items():
+        assert browser.post(path, fields).status == 403, path
+    assert privacy.events == []
+
+
+def test_an_officer_alone_does_nothing_else(world: World) -> None:
+    """Who has no other role neither asks for pushes nor decides."""
+    olga = world.browser(OLGA)
+    assert olga.post("/requests").status == 403
+    assert olga.post("/hold", {"reason": "x"}).status == 403
