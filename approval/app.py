@@ -15,6 +15,7 @@ from approval.access import Access
 from approval.announcements import Announcement, Channel
 from approval.audience import Forecast
 from approval.config import Settings, read_settings
+from approval.decision_card import DecisionCard, decision_card, texts_of
 from approval.decisions import Decisions
 from approval.device_site import DeviceSite
 from approval.file_picker import FilePicker
@@ -289,6 +290,10 @@ class App:
         def forecast(request: Request) -> Forecast | None:
             return self._audiences.forecast(self._audiences.audience_of(request), request.campaign)
 
+        def card(request: Request, found: Forecast | None) -> DecisionCard:
+            left_out = self._audiences.left_out_last(request)
+            return decision_card(request, found, self._now(), texts_of(request), left_out)
+
         return Notifications(
             self._send_mail,
             self._send_link,
@@ -299,6 +304,7 @@ class App:
             self._settings.approvers,
             self._settings.limits,
             forecast,
+            card,
             self._mail_failed,
             self._post,
         )

@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from approval.announcements import Announcement
 from approval.arm_names import shown_names
 from approval.audience import Forecast
+from approval.decision_card import DecisionCard
 from approval.mail import Mail, MailFailure, SendMail, failure_of
 from approval.pages import Pages, run_status, utc
 from approval.people import addresses, mail_recipients, named
@@ -20,10 +21,15 @@ from approval.web import START, quoted
 from approval.webhook import NotPosted
 from notifier.model.mailbox import mailbox_of
 
+<<<<<<< HEAD
 CHANNEL = "the channel"
 """In place of a mail's domain, where a message was not posted."""
 MAX_PREVIEWS = 12
 """Previews in a mail."""
+=======
+MAX_PREVIEWS = 6
+"""Texts in a mail."""
+>>>>>>> 29cbbf5 (Mails: the decision card in both parts, readable in dark mail programs; buttons only open the page)
 
 
 class Notifications:
@@ -35,6 +41,7 @@ class Notifications:
         on_failure: takes each mail that SES did not take, for the log and the metric.
         post: posts to the channel, where the deployment has one; `unannounced` collects what it did not take.
         forecast: the forecast of a request's audience, or None while it is counted.
+        card: what is decided on, by that forecast.
     """
 
     def __init__(
@@ -48,6 +55,7 @@ class Notifications:
         approvers: tuple[str, ...],
         limits: Limits,
         forecast: Callable[[Request], Forecast | None],
+        card: Callable[[Request, Forecast | None], DecisionCard],
         on_failure: Callable[[MailFailure], object],
         post: Callable[[Announcement], None] | None = None,
     ) -> None:
@@ -60,6 +68,7 @@ class Notifications:
         self._approvers = approvers
         self._limits = limits
         self._figures = forecast
+        self._card = card
         self._on_failure = on_failure
         self._post = post
         self.unsent: list[MailFailure] = []
@@ -101,9 +110,9 @@ class Notifications:
         """The mails that ask for a review, not sent yet: what cannot be written must be known before the step."""
         if request.campaign is None:
             return []  # taken back meanwhile: nothing to review
-        # Without a user: a mail is passed on and kept, and no user's name belongs in one.
-        shown = previews(request.campaign, None)
-        names = shown_names(request.form)
+        # Without a user: a mail is passed on and kept, and no user's name belongs in one. Each text is there once: the
+        # words are the same on both platforms.
+        shown = tuple(one for one in previews(request.campaign, None) if one.platform == "ios")
         forecast = self._figures(request)
         needed = needed_approvals(forecast.count.users, self._limits) if forecast else 1
         word = "Reminder: " if again else ""
@@ -116,7 +125,7 @@ class Notifications:
                 page_url=f"{self._base_url}/requests/{request.id}",
                 request=request,
                 previews=shown[:MAX_PREVIEWS],
-                names=names,
+                card=self._card(request, forecast),
                 more=max(0, len(shown) - MAX_PREVIEWS),
                 forecast=forecast,
                 needed=needed,

@@ -141,6 +141,37 @@ def test_the_mail_has_what_is_decided_on(endpoint: str) -> None:
         assert "until 28 Nov 2026, 14:00 UTC" in part
 
 
+def test_the_mail_is_the_decision_card(endpoint: str) -> None:
+    """The same facts in both parts, readable in a dark mail program; its buttons only open the signed-in page."""
+    world = World(endpoint)
+    form = {
+        **FORM, "timezone": "UTC", "start": "2026-11-22T10:00",
+        "languages.0.locale": "de", "languages.0.title": "Hallo",
+    }  # fmt: skip
+    id_ = new_request(world.browser(ANN), world, form=form, invalid={"token: missing": 7})
+    mail = next(mail for mail in world.mailbox.mails if mail["to"] == BOB and "Please review" in mail["subject"])
+    said = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", mail["html"].partition("</style>")[2]))
+    for part in (said, re.sub(r"\s+", " ", mail["text"])):
+        for fact in (
+            "500 users",
+            "600 devices",
+            "10 % get nothing, 50 users",
+            "7 cannot be read",
+            "19:00",
+            "Tokyo",
+            "Hallo",
+        ):
+            assert fact in part, fact
+    links = {url.partition("?")[0] for url in re.findall(r'href="([^"]+)"', mail["html"])}
+    assert {url.rpartition("/prod")[2] for url in links} == {"/link", f"/requests/{id_}"}
+    assert 'name="color-scheme" content="light dark"' in mail["html"]
+    assert "<img" not in mail["html"]
+    assert "<script" not in mail["html"]
+    before = world.items()
+    assert world.browser().get(world.mailbox.link(BOB)).status == 200
+    assert world.items() == before
+
+
 def test_the_approver_sees_who_reads_the_default(endpoint: str) -> None:
     """With a default nothing is at fault, and the page says how many users get the default."""
     world = World(endpoint)
