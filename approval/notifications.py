@@ -21,15 +21,10 @@ from approval.web import START, quoted
 from approval.webhook import NotPosted
 from notifier.model.mailbox import mailbox_of
 
-<<<<<<< HEAD
 CHANNEL = "the channel"
 """In place of a mail's domain, where a message was not posted."""
-MAX_PREVIEWS = 12
-"""Previews in a mail."""
-=======
 MAX_PREVIEWS = 6
 """Texts in a mail."""
->>>>>>> 29cbbf5 (Mails: the decision card in both parts, readable in dark mail programs; buttons only open the page)
 
 
 class Notifications:
