@@ -81,7 +81,10 @@ def schedule(
         typer.Option(metavar="START/HOURSh", help="Time in which nothing runs, as 2026-03-01T10:00Z/3h; repeatable."),
     ] = None,
     send: Annotated[
-        bool, typer.Option("--run", help="Also send the occurrences into the stand-ins, and report each run.")
+        bool,
+        typer.Option(
+            "--run", help="Also send the occurrences into the stand-ins: each with its account, the last reported."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per occurrence and nothing else.")] = (
         False
@@ -123,16 +126,22 @@ def schedule(
 
 
 def _send_schedule(player: "SendingPlayer", console: Console, *, as_json: bool) -> None:
-    """Play a schedule in a running sandbox, and print each occurrence with its run's account."""
-    with player.start(_state_dir()) as trial:
+    """Play a schedule in a running sandbox: each occurrence with its run's account, and the report of the last."""
+    from sandbox.schedule_run import report_of  # noqa: PLC0415
+
+    state_dir, run_id = _state_dir(), ""
+    with player.start(state_dir) as trial:
         runs: dict[str, str] = {}
         for line in player.sent(trial, lambda line, run_id: runs.setdefault(line.id, run_id)):
             account: dict[str, Any] = {}
-            if run_id := runs.get(line.id):
+            if line.id in runs:
+                run_id = runs[line.id]
                 summary = trial.summary(run_id)
                 arms = {name: arm["assigned"] for name, arm in summary.arms.items()}
                 account = {"run_id": run_id, "status": summary.status, "arms": arms, "outcomes": summary.outcomes}
             _print_occurrence(line, account, console, as_json=as_json)
+        if run_id and not as_json:
+            report_of(trial, run_id, state_dir)
 
 
 def _print_occurrence(line: "Line", account: Mapping[str, Any], console: Console, *, as_json: bool) -> None:

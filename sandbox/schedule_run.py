@@ -15,6 +15,7 @@ from typing import Any
 from sandbox.schedule import TICK_S, Line, Player, line_of
 from sandbox.schedule_twins import Clock
 from sandbox.trial import Setting, Trial
+from sandbox.up import write_stack_file
 from schedules.definition import Schedule
 from schedules.documents import BucketTexts, Documents
 from schedules.drops import Drops
@@ -112,6 +113,14 @@ class SendingPlayer(Player):
                     key = str(path.relative_to(self._root))
                     trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=path.read_bytes())
         trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=f"schedules/{self.schedule.name}.json", Body=self._data)
+
+
+def report_of(trial: Trial, run_id: str, folder: Path) -> None:
+    """Print what `notifier report` says of a run."""
+    from operations.cli import app  # noqa: PLC0415 - half a second, for this alone
+
+    stack_file = write_stack_file(trial.sandbox, folder / "stack.json")
+    app(["report", run_id, "--stack-file", str(stack_file)], standalone_mode=False)
 
 
 def line_of_item(schedule: Schedule, one: OccurrenceItem) -> Line:

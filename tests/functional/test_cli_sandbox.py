@@ -17,7 +17,7 @@ from operations.cli import app
 from operations.cli.errors import ExitCode
 from sandbox.audience import Recipe, make
 from sandbox.audience import users as made_users
-from sandbox.schedule_run import SendingPlayer
+from sandbox.schedule_run import SendingPlayer, report_of
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
 
@@ -295,7 +295,7 @@ def test_an_object_that_is_there_already_is_started(trial: Trial) -> None:
     assert printed(run(trial, "report", run_id, "--json"))["rows"] == 5
 
 
-def test_a_schedule_from_sql_to_the_pushes(trial: Trial, tmp_path: Path) -> None:
+def test_a_schedule_from_sql_to_the_report(trial: Trial, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two days of the sample are asked for and sent; the command line shows them, and pauses and resumes the rest."""
     for folder in ("queries", "standing"):
         shutil.copytree(SAMPLES.parent / folder, tmp_path / folder)
@@ -318,6 +318,9 @@ def test_a_schedule_from_sql_to_the_pushes(trial: Trial, tmp_path: Path) -> None
         batch = trial.s3.get_object(Bucket=trial.sandbox.bucket, Key=f"batches/schedules/nudge/{line.id}.json")
         assert json.loads(batch["Body"].read())["campaign"]["experiment"] == "nudge"
 
+    capsys.readouterr()
+    report_of(trial, runs[sent[1].id], tmp_path)
+    assert sent[1].id in capsys.readouterr().out
     listed = run(trial, "schedules", "list", "--json")
     assert [(one["name"], one["state"], one["last_state"]) for one in printed(listed)] == [("nudge", "active", "run")]
     history = printed(run(trial, "schedules", "show", "nudge", "--json"))["occurrences"]
