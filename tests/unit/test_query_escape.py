@@ -284,6 +284,35 @@ def test_a_crash_is_logged_and_tried_again(place: Path, capfd: pytest.CaptureFix
     assert sum("it is run again" in line for line in lines) == 1
 
 
+DEATHS = {
+    "a bad address": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "as happens where memory is short", 2),
+    "no memory for a library": ("raise SystemExit('cannot allocate memory for thread-local data')", "MB of memory", 1),
+    "no memory for Python": ("raise MemoryError", "MB of memory", 1),
+}
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_process_that_dies_is_a_message(place: Path, death: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it dies: what happened, and what to do, in words; only what may go better is tried again."""
+    code, says, times = DEATHS[death]
+    monkeypatch.setattr("audiences.engines.duckdb._START", code)
+    began: list[object] = []
+
+    class Counted(subprocess.Popen[bytes]):
+        """Counts the processes."""
+
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            began.append(self)
+
+    monkeypatch.setattr("audiences.engines.duckdb.subprocess.Popen", Counted)
+    engine = DuckDb(place / "work", Limits(memory_mb=200, time_s=20))
+    with pytest.raises(QueryFault, match=says) as fault:
+        engine.run(Query("SELECT * FROM users"), _tables(place), place / "output")
+    assert "AudienceMemoryMb" in fault.value.mend
+    assert len(began) == times
+
+
 ENDLESS = "SELECT u.*, hash(r.range) AS h FROM users AS u, range(100000000000) AS r ORDER BY h, token"
 """Sorts 900 billion rows."""
 LIMITED = {
