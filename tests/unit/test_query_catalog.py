@@ -12,6 +12,7 @@ import pytest
 from audiences.database import text
 from audiences.engines import child
 from audiences.engines.job import Job
+from audiences.engines.port import Limits
 from audiences.engines.statement import FUNCTIONS, OF_THE_SESSION, Refused, judged
 
 SECRET = "swordfish-4711"
@@ -191,3 +192,33 @@ def test_the_database_gives_no_file_either(place: Path) -> None:
                 assert SECRET not in seen[name], name
     assert "file system operations are disabled" in seen["read_text"]
     assert len(seen) > 80
+
+
+SETTINGS = {
+    "memory_limit": "190.7 MiB",
+    "threads": "1",
+    "max_temp_directory_size": "95.3 MiB",
+    "home_directory": "/tmp",
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+    "enable_external_access": "false",
+    "lock_configuration": "true",
+}
+
+
+def test_every_setting_holds_before_a_query_runs(place: Path, database: duckdb.DuckDBPyConnection) -> None:
+    """As the job says, and the only directories are the tables' and the one for what is spilled."""
+    found = dict(database.execute("SELECT name, value FROM duckdb_settings()").fetchall())
+    assert {name: found[name] for name in SETTINGS} == SETTINGS
+    assert found["temp_directory"] == str(place / "work")
+    # DuckDB adds what it spills to itself.
+    allowed = {one.rstrip("/") for one in found["allowed_directories"].strip("[]").replace("'", "").split(", ")}
+    assert allowed == {str(place / "input"), str(place / "work")}
+
+
+def test_what_a_query_may_use_of_a_function() -> None:
+    """60 % of its memory, a thread for each vCPU, half of its disk."""
+    assert Limits.of_function(3538, 2048, 300.0) == Limits(memory_mb=2122, threads=2, spill_mb=1024, time_s=300.0)
+    assert Limits.of_function(1024, 512, 60.0) == Limits(memory_mb=614, threads=1, spill_mb=256, time_s=60.0)
