@@ -613,6 +613,14 @@ class TestAsking:
         time.s += LEASE_MS / 1000 + 1
         assert claim(ledger, time).waited_ms(now_ms) == 0
 
+    def test_their_text(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:
+        """Public: a release that comes later reads the same."""
+        lane = claim(dynamo, time)
+        lane = dynamo.advance(lane, msgspec.structs.replace(lane, uncounted={3: 2, 7: 0}, revision=1))
+        dynamo.release(msgspec.structs.replace(lane, pace=Pace(1, 1_800_000_000_045)), LaneState.READY, 1)
+        [item] = [one for one in dynamodb.scan(TableName=table)["Items"] if one["sk"]["S"] == "lane#0000"]
+        assert (item["uncounted"]["S"], item["pace"]["S"]) == ('{"3":2,"7":0}', "[1,1800000000045]")
+
     def test_an_item_without_such_devices(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:
         """A lane that never had any, nor so low a rate, is stored as it always was."""
         lane = claim(dynamo, time)
