@@ -1,11 +1,13 @@
 """`lift`: what an experiment's figures say, for the figures of any tool."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.lift_sums import lift_of_sums
 from operations.cli.options import AsJson, console, print_json
 from reporting.lift_table import lift_screen, plain_comparison, smallest_lift_in_words
 from reporting.statistics.comparison import SMALLEST_LIFT_PERCENT, Basis, Experiment, compare
@@ -45,6 +47,12 @@ def lift(
         str | None,
         typer.Option(metavar="SHARES", help="The planned shares, control first: 10,45,45. Checks the arms' sizes."),
     ] = None,
+    sums: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Means instead: a CSV of sums by arm: arm,users,y,yy and, to adjust, x,xx,xy."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare arms by users and conversions: lift, interval, corrected p-value, and a verdict in words.
@@ -55,6 +63,12 @@ def lift(
 
     Example: notifier lift --control 189/11034 --variant 104/11037
     """
+    if sums is not None:
+        if control is not None or variant or look:
+            raise CommandError(ExitCode.USAGE, "--sums is of means alone", "give it without figures and --look")
+        if not lift_of_sums(sums, as_json=as_json):
+            raise typer.Exit(ExitCode.NOT_FINE)
+        return
     experiment = _experiment(control, variant or [], smallest, days, split)
     comparison = compare(experiment, Basis.LOOK if look else Basis.FINAL)
     has_verdict = any(found.verdict.finding.is_verdict for found in comparison.lifts)

@@ -1,6 +1,7 @@
 """`notifier lift`: the figures of any tool, compared."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from operations.cli import app
 from operations.cli.errors import ExitCode
+from reporting.statistics.means import Sums, welch
 
 
 def run(*arguments: str) -> Result:
@@ -77,3 +79,44 @@ def test_what_goes_wrong(arguments: list[str], words: str) -> None:
     assert result.exit_code == ExitCode.USAGE
     assert words in " ".join(result.output.split())
     assert "Error" not in result.output
+
+
+def test_means_from_sums(tmp_path: Path) -> None:
+    """Six sums an arm, one GROUP BY: Welch's interval; with the values of before, CUPED's, which is narrower."""
+    plain, adjusted = tmp_path / "plain.csv", tmp_path / "adjusted.csv"
+    plain.write_text("arm,users,y,yy\ncontrol,3407,1396.87,52378.2\na,3461,2422.7,134698.3\n", encoding="utf-8")
+    found = json.loads(run("--sums", str(plain), "--json").stdout)
+    assert (found["arms"][1]["arm"], found["cuped"]) == ("a", False)
+    assert found["arms"][1]["interval"]["low"] == pytest.approx(0.04538, abs=5e-5)
+    assert found["arms"][1]["p_value"] == pytest.approx(0.02016, abs=5e-5)
+    printed = run("--sums", str(plain))
+    assert printed.exit_code == ExitCode.FINE
+    assert "+0.04538 to +0.5346" in printed.output
+    adjusted.write_text(
+        "arm,users,y,yy,x,xx,xy\ncontrol,100,1000,10900,1000,10800,10700\na,100,1050,12000,1000,10800,11200\n",
+        encoding="utf-8",
+    )
+    narrow = json.loads(run("--sums", str(adjusted), "--json").stdout)
+    width = narrow["arms"][1]["interval"]["high"] - narrow["arms"][1]["interval"]["low"]
+    assert narrow["cuped"]
+    without = welch(Sums(100, 1050, 12_000), Sums(100, 1000, 10_900)).interval
+    assert width < 0.8 * (without.high - without.low)
+    assert "CUPED" in run("--sums", str(adjusted)).output
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("arm,users,y,yy\na,10,1,1\nb,10,1,1\n", "not a control group and variants"),
+        ("arm,users,y,yy\ncontrol,10,1,1\na,ten,1,1\n", "a: not numbers"),
+        ("arm,users,y,yy\ncontrol,1,1,1\na,10,1,1\n", "an arm needs two users at least"),
+        ("arm,users,y,yy\ncontrol,10,10,10\na,10,10,10\n", "every user has the same value"),
+    ],
+)
+def test_sums_that_cannot_be_compared(tmp_path: Path, text: str, words: str) -> None:
+    """Each with the file, and how it is written."""
+    path = tmp_path / "sums.csv"
+    path.write_text(text, encoding="utf-8")
+    result = run("--sums", str(path))
+    assert result.exit_code == ExitCode.USAGE
+    assert words in " ".join(result.output.split())
