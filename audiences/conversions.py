@@ -169,9 +169,9 @@ def join(
         first, last = _assign(database, rows)
         ends = last + timedelta(hours=goal.window_h)
         until = last + after if after is not None else None
-        source = _Source(client, bucket, declared, ask, first, min(ends, now))
-        _view(database, "source", source.files(folder / "files"), [declared.user_id, declared.at, declared.event])
-        unreadable = _convert(database, declared, goal, until)
+        source = Source(client, bucket, declared, ask, first, min(ends, now))
+        view_of(database, "source", source.files(folder / "files"), [declared.user_id, declared.at, declared.event])
+        unreadable = convert(database, declared, goal, until)
         if other_part is not None:
             database.execute(f"DELETE FROM raw WHERE {_IS_TESTED} <> ?", [
                 other_part.salt, other_part.hundredths, other_part.is_remainder,
@@ -184,7 +184,7 @@ def join(
     return msgspec.structs.replace(found, until=until.isoformat() if until else None)
 
 
-def _view(
+def view_of(
     database: duckdb.DuckDBPyConnection, table: str, files: Sequence[Path], columns: Sequence[str | None]
 ) -> None:
     """A table of files; of none, one without rows: a query has found nothing."""
@@ -198,7 +198,7 @@ def _view(
         raise AudienceFault(f"conversions: {error}") from None
 
 
-class _Source:
+class Source:
     """Where a declaration's conversions are, for a run's windows."""
 
     def __init__(
@@ -235,7 +235,7 @@ class _Source:
         """Up to when they are complete; None while nothing says so."""
         if self._declared.complete.query is None:
             return _through(self._client, self._bucket, self._declared.complete.marker or "")
-        _view(database, "complete", self._asked[-1], ["through"])
+        view_of(database, "complete", self._asked[-1], ["through"])
         found = database.execute("SELECT COLUMNS(*)::VARCHAR FROM complete LIMIT 1").fetchone()
         if not found or found[0] is None:
             return None
@@ -243,11 +243,17 @@ class _Source:
 
 
 def _fetch_rows(client: Any, bucket: str, run_id: str, folder: Path) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"rows/run_id={run_id}/batch=")
-    keys = [one["Key"] for page in pages for one in page.get("Contents", ())]
-    if not keys:
+    found = fetch_results(client, bucket, f"rows/run_id={run_id}/batch=", folder)
+    if not found:
         raise AudienceFault(f"run {run_id} has no rows: it has sent nothing yet, or they have expired (ResultDays)")
+    return found
+
+
+def fetch_results(client: Any, bucket: str, prefix: str, folder: Path) -> list[str]:
+    """The objects of a run's results, on this machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    keys = [one["Key"] for page in pages for one in page.get("Contents", ())]
 
     def one(numbered: tuple[int, str]) -> str:
         path = folder / f"{numbered[0]:06d}.json.gz"
@@ -294,7 +300,7 @@ def _present(client: Any, names: Sequence[str], bucket: str) -> list[str]:
     return found
 
 
-def _convert(
+def convert(
     database: duckdb.DuckDBPyConnection, declared: Declaration, goal: Goal, until: datetime | None = None
 ) -> int:
     """The table of conversions, with times in UTC. Returns how many rows have a time that cannot be read."""

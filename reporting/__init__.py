@@ -5,6 +5,7 @@
 - `slowness`: why a run is, or was, slow, in words; `times`: times as texts.
 - `statistics`: what an experiment's figures say; `lift_table`, `lift_words`: as a table, and its texts.
 - `outcome`: what came of a goal, and who won; `pictures`: drawn; `experiment`: on the terminal and in the page.
+- `holdout`: what all pushes of a time have brought.
 - `over_days`: a schedule's experiment over its whole history.
 - `proof`: a run recomputed from S3 alone, and a batch file of the devices that failed.
 - `person`: what a stack has of one user; `trail`: who looked.

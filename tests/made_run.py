@@ -17,6 +17,7 @@ from notifier.model.arms import Arms
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign, Part
 from notifier.model.cursor import Cursor
+from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.outcome import Outcome, timestamp
 from notifier.model.recipient import Gateway
 from notifier.model.run import Ending, Lane, LaneState, Run, Source, source_of
@@ -53,6 +54,7 @@ def make_run(
     approved: bool = True,
     approved_hash: str = "",
     folder: str = "",
+    holdout: Holdout = NOBODY,
     progress: Callable[[int], object] = lambda _: None,
 ) -> MadeRun:
     """A run over parts of users, which are read twice.
@@ -69,7 +71,7 @@ def make_run(
     key = f"batches/{campaign.id}.json"
     put = client.put_object(Bucket=bucket, Key=key, Body=batch_file(campaign, named), Metadata=metadata)
     source = source_of(bucket, key, put.get("VersionId"), put["ETag"])
-    admitted = AdmittedCampaign(campaign, pinned, False, left_out, False)
+    admitted = AdmittedCampaign(campaign, pinned, False, left_out, False, holdout=holdout)
     results = S3Results(client, bucket)
     results.put_state(source.run_id, "campaign", admitted)
     sender = Sender(results, source.run_id, admitted, IdSet(exclude), IdSet(suppressed), now_s)
@@ -123,7 +125,9 @@ class Sender:
         campaign = admitted.campaign
         arms = Arms(campaign.salt, campaign.arms)
         self._results = results
-        self._builder = BatchBuilder(run_id, campaign.id, arms, Renderer(campaign), exclude, suppressed)
+        self._builder = BatchBuilder(
+            run_id, campaign.id, arms, Renderer(campaign), exclude, suppressed, admitted.holdout
+        )
         self._chance = random.Random(17)
         self._at = now_s
 

@@ -15,7 +15,7 @@ from operations.cli.requests import faults, workplace
 from reporting.outcome import Outcome, outcome_of
 
 if TYPE_CHECKING:
-    from audiences.conversions import Joined
+    from audiences.conversions import Declaration, Joined
 
 MEMORY_MB = 1024
 _DAY_S = 86_400
@@ -27,13 +27,7 @@ def goal_of(client: Any, bucket: str, summary: Summary, campaign: Campaign, goal
     if summary.dry_run:
         raise CommandError(ExitCode.NOT_FINE, "this was a dry run: nobody got a push", "there is nothing to compare")
     place = f"conversions/{goal.name}.json"
-    try:
-        body = client.get_object(Bucket=bucket, Key=place)["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
-            raise
-        problem = f"s3://{bucket}/{place} is missing"
-        raise CommandError(ExitCode.NOT_FOUND, problem, "it says where conversions are") from None
+    body = _stored(client, bucket, place)
     from audiences.conversions import join, read_declaration  # noqa: PLC0415 - DuckDB is loaded where it is needed
 
     now = datetime.now(UTC)
@@ -48,6 +42,27 @@ def goal_of(client: Any, bucket: str, summary: Summary, campaign: Campaign, goal
     # Of a run that goes on later, as a paused one, the last window has not begun.
     is_over = summary.status in {ending.value for ending in Ending}
     return _outcome(campaign, joined, now, notes, is_final=joined.is_final and is_over)
+
+
+def declaration_of(client: Any, bucket: str, goal: str) -> "Declaration":
+    """Where a goal's conversions are. Raises CommandError."""
+    from audiences.conversions import read_declaration  # noqa: PLC0415 - DuckDB is loaded where it is needed
+
+    place = f"conversions/{goal}.json"
+    body = _stored(client, bucket, place)
+    with faults():
+        return read_declaration(body, place)
+
+
+def _stored(client: Any, bucket: str, place: str) -> bytes:
+    try:
+        body: bytes = client.get_object(Bucket=bucket, Key=place)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
+            raise
+        problem = f"s3://{bucket}/{place} is missing"
+        raise CommandError(ExitCode.NOT_FOUND, problem, "it says where conversions are") from None
+    return body
 
 
 def _outcome(campaign: Campaign, joined: "Joined", now: datetime, notes: list[str], *, is_final: bool) -> Outcome:

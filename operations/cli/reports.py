@@ -14,11 +14,13 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.goals import goal_of
+from operations.cli.holdouts import holdout_lift
 from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, notes, print_json, sure, who
 from operations.cli.over_days import schedule_days
 from reporting import sql as sql_text
 from reporting.experiment import outcome_screen, plain_outcome
 from reporting.figures import Report, make_report, plain_of
+from reporting.holdout import holdout_screen, plain_holdout
 from reporting.outcome import Outcome, WinnerSeen
 from reporting.over_days import days_screen
 from reporting.page import page
@@ -43,6 +45,16 @@ def report(
         str | None,
         typer.Option(metavar="NAME", help="Instead of a run: a schedule's experiment, over its whole history."),
     ] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(metavar="GOAL", help="Instead of a run: what all pushes since a day brought, by the holdout."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="With --holdout: the first day (UTC), as 2026-11-01.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="With --holdout: the last day (UTC); without it up to now.")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write the report to this file, as one HTML page that needs nothing else.")
     ] = None,
@@ -66,6 +78,8 @@ def report(
 
     With --schedule: a campaign that comes back, over all of its times; the evidence of its days multiplies.
 
+    With --holdout: users who got no campaign against all others, by a goal, over the campaigns since a day.
+
     Where the campaign has a goal: who converted, by arm, the lift with its interval, and a verdict in words.
 
     Compare the arms by their assigned users; `--sql` prints the query that joins them with your own conversions.
@@ -73,8 +87,11 @@ def report(
     Example: notifier report day-2-engagement-2026-11-21 --html report.html
     """
     cloud = Cloud(find_deployment(stack, stack_file))
-    if run is None or schedule is not None:
-        _report_schedule(cloud, run, schedule, as_json=as_json)
+    if run is None or schedule is not None or holdout is not None:
+        if holdout is None:
+            _report_schedule(cloud, run, schedule, as_json=as_json)
+        else:
+            _report_holdout(cloud, run or schedule, holdout, since, until, as_json=as_json)
         return
     run_id = cloud.run_id_of(run)
     if sql is not None:
@@ -109,6 +126,18 @@ def _report_schedule(cloud: Cloud, run: str | None, schedule: str | None, *, as_
         print_json(found)
     else:
         console().print(days_screen(found))
+
+
+def _report_holdout(
+    cloud: Cloud, other: str | None, goal: str, since: str | None, until: str | None, *, as_json: bool
+) -> None:
+    if other is not None or since is None:
+        raise CommandError(ExitCode.USAGE, "--holdout is of a time", "notifier report --holdout GOAL --since DATE")
+    found = holdout_lift(cloud, goal, since, until)
+    if as_json:
+        print_json(plain_holdout(found))
+    else:
+        console().print(holdout_screen(found))
 
 
 def _plain_winner(winner: WinnerSeen | None) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""`report --holdout`: what all pushes of a time have brought, by the users who got none."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from notifier.model.campaign import CONTROL, HUNDREDTHS, Campaign, Goal
+from notifier.model.holdout import NOBODY, Holdout
+from notifier.model.run import state_key
+from notifier.model.summary import Summary
+from operations.cli.cloud import Cloud
+from operations.cli.errors import CommandError, ExitCode
+from operations.cli.goals import MEMORY_MB, declaration_of
+from operations.cli.options import notes
+from operations.cli.requests import faults, workplace
+from reporting.holdout import MIN_SHARE_PERCENT, HoldoutLift
+from reporting.proof.evidence import read_object
+from reporting.statistics.comparison import SMALLEST_LIFT_PERCENT, Basis, Experiment, compare
+from reporting.statistics.fixed_horizon import Arm
+
+_READERS = 8
+_WINDOW_H = 1
+"""A goal has one in its schema; people have no window of their own here."""
+
+
+class _Began(msgspec.Struct, frozen=True):
+    campaign: Campaign
+    holdout: Holdout = NOBODY
+
+
+def holdout_lift(
+    cloud: Cloud, goal: str, since: str, until: str | None, smallest: float = SMALLEST_LIFT_PERCENT
+) -> HoldoutLift:
+    """The lift of all pushes from a day on, up to another one. Raises CommandError where nothing can be compared."""
+    s3, bucket = cloud.client("s3"), cloud.deployment.bucket
+    now = datetime.now(UTC)
+    first, last = _day(since, "--since"), _day(until, "--until") + timedelta(days=1) if until else now
+    if not first < last <= now + timedelta(days=1):
+        raise CommandError(ExitCode.USAGE, f"{since} to {until}: no time that has been", "give --since and --until")
+    sent = list(_runs(s3, bucket, first, last))
+    drawn = sorted({(began.holdout.version, began.holdout.hundredths) for _, began in sent})
+    if not drawn:
+        mend = "set HoldoutPercent: those whom campaigns leave out from then on can be compared"
+        raise CommandError(ExitCode.NOT_FINE, "no campaign of that time left a holdout out", mend)
+    if len(drawn) > 1:
+        had = ", ".join(f"version {version} with {hundredths / 100:g} %" for version, hundredths in drawn)
+        raise CommandError(ExitCode.NOT_FINE, f"the holdout was changed in that time: {had}", "give a time within one")
+    holdout, declared = Holdout(drawn[0][1], drawn[0][0]), declaration_of(s3, bucket, goal)
+    from audiences.holdout_conversions import join_holdout  # noqa: PLC0415 - DuckDB is loaded where it is needed
+
+    with faults(), workplace(None, MEMORY_MB) as limits:
+        found = join_holdout(
+            s3, bucket, [summary.run_id for summary, _ in sent], holdout, Goal(goal, _WINDOW_H), declared, first, last,
+            now, limits,
+        )  # fmt: skip
+    arms = tuple((one.arm, Arm(one.users, one.conversions)) for one in found.groups)
+    shares = tuple(holdout.hundredths if name == CONTROL else HUNDREDTHS - holdout.hundredths for name, _ in arms)
+    days = (min(now, last) - first) / timedelta(days=1)
+    experiment = Experiment(arms, CONTROL, shares, smallest, days, control_in_words="no campaign at all")
+    comparison = compare(experiment, Basis.FINAL if found.is_final else Basis.LOOK)
+    said = [f"{found.unreadable:,} conversions have a time that cannot be read, and are left out."] * (
+        found.unreadable > 0
+    )
+    if found.unknown_share > MIN_SHARE_PERCENT / 100:
+        said.append(
+            f"{found.unknown_share:.0%} of those who converted were to get none of these campaigns: it may be so, or "
+            "the source has other ids."
+        )
+    return HoldoutLift(
+        goal, first.isoformat(), last.isoformat(), len(sent), holdout.hundredths / 100, holdout.version, comparison,
+        found.complete_through, tuple(said),
+    )  # fmt: skip
+
+
+def _runs(s3: Any, bucket: str, first: datetime, last: datetime) -> Iterator[tuple[Summary, _Began]]:
+    """Runs that began in the time and left a holdout out: no dry runs, tests and essential ones."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="summaries/run_id=")
+    keys = [one["Key"] for page in pages for one in page.get("Contents", ())]
+    with ThreadPoolExecutor(_READERS) as pool:
+        bodies = pool.map(lambda key: read_object(s3, bucket, key), keys)
+        summaries = [msgspec.json.decode(body, type=Summary) for body in bodies if body is not None]
+    for summary in summaries:
+        began_ms = summary.started_at_ms
+        if summary.dry_run or began_ms is None or not first.timestamp() <= began_ms / 1000 < last.timestamp():
+            continue
+        body = read_object(s3, bucket, state_key(summary.run_id, "campaign"))
+        if body is None:
+            notes().print(f"{summary.run_id}: left out: what it began with has expired (WorkDays)", markup=False)
+            continue
+        began = msgspec.json.decode(body, type=_Began)
+        if began.holdout.hundredths:
+            yield summary, began
+
+
+def _day(text: str, option: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise CommandError(ExitCode.USAGE, f"{option} {text}: not a day", "write it as 2026-11-01") from None
