@@ -17,7 +17,7 @@ from schedules.batch import PREFIX
 from schedules.control import Control, Refused
 from schedules.definition import DatedDrops, key_of
 from schedules.documents import Documents
-from schedules.drops import Drops
+from schedules.drops import Drops, NotReady
 from schedules.firing import Tick
 from schedules.occurrences import Occurrences, Prepared
 from schedules.rules import OccurrenceState
@@ -137,6 +137,17 @@ class ManyRows(Drops):
     def expected_rows(self, drops: DatedDrops, day: str) -> int | None:
         """As the test says."""
         return self._rows
+
+
+class NeverReady(Drops):
+    """Drops whose writer never comes to an end."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "")  # type: ignore[arg-type]
+
+    def request(self, drops: DatedDrops, day: str, *, declared_ready: bool) -> dict[str, Any]:
+        """None yet."""
+        raise NotReady(f"{drops.prefix.replace('$day', day)}{drops.ready} is not there")
 
 
 class World:
@@ -346,6 +357,7 @@ class TestOutages:
         world.clock.s = at("2026-12-02T09:00").timestamp()
         world.until(at("2026-12-02T09:05"))
         assert world.states() == {"2026-12-01T0900": "on_hold", "2026-12-02T0900": "run"}
+        assert world.alarms == ["on_hold"]
 
     @pytest.mark.parametrize("action", ["decide", "approve", "now"])
     def test_nothing_is_decided(self, world: World, action: str) -> None:
@@ -375,6 +387,7 @@ class TestOutcomes:
         world.until(at("2026-12-01T10:05"))
         found = world.store.history(NAME)[0]
         assert (found.state, found.reason) == (OccurrenceState.FAILED, "queries/x.sql: no such table")
+        assert world.alarms == ["failed"]
         assert found.attempt > 3
 
     def test_repaired(self, world: World) -> None:
@@ -384,6 +397,38 @@ class TestOutcomes:
         world.around.fault = ""
         world.until(at("2026-12-01T09:40"))
         assert world.states() == {"2026-12-01T0900": "run"}
+
+    @pytest.mark.parametrize(
+        ("cron", "ready_by", "waits", "fails"),
+        [
+            ("0 9 * * *", "11:30", "2026-12-01T11:30", "2026-12-01T11:31"),  # longer than catch_up_s
+            ("0 9 * * *", "09:20", "2026-12-01T09:20", "2026-12-01T09:21"),
+            ("0 9 * * *", "", "2026-12-01T10:00", "2026-12-01T10:01"),  # catch_up_s
+            ("0 23 * * *", "01:00", "2026-12-02T01:00", "2026-12-02T01:01"),  # of the next night
+        ],
+    )
+    def test_files_are_waited_for_until_ready_by(
+        self, world: World, cron: str, ready_by: str, waits: str, fails: str
+    ) -> None:
+        """Looked at each minute, and no longer; ready in the last one it is sent."""
+        audience = {"prefix": "audiences/x/$day/", "ready": "_SUCCESS"} | ({"ready_by": ready_by} if ready_by else {})
+        text = json.loads(definition(when={"cron": cron, "timezone": "UTC"})) | {"audience": audience}
+        world.texts.put(key_of(NAME), json.dumps(text).encode())
+        late = NeverReady()
+        world.drops = late
+        world.tick()
+        world.clock.s = at("2026-12-01T09:00" if cron.startswith("0 9") else "2026-12-01T23:00").timestamp()
+        while world.clock.s < at(waits).timestamp():
+            world.tick()
+            world.clock.s += 60
+        world.tick()
+        assert list(world.states().values()) == ["waiting"]
+        world.clock.s = at(fails).timestamp()
+        world.tick()
+        [found] = world.store.history(NAME)
+        assert (found.state, found.reason) == (
+            OccurrenceState.FAILED, "not ready in time: audiences/x/2026-12-01/_SUCCESS is not there"
+        )  # fmt: skip
 
     def test_rows_are_missing(self, world: World) -> None:
         """A manifest that names more rows than were read: it is asked again, then it failed."""
@@ -421,12 +466,14 @@ class TestOutcomes:
         assert world.store.decide(NAME, "2026-12-01T0900", "reject", "ann@example.com")
         world.until(at("2026-12-01T09:20"))
         assert (world.states(), world.around.files) == ({"2026-12-01T0900": "rejected"}, {})
+        assert world.alarms == ["needs_review", "rejected"]
 
     def test_review_expires(self, world: World) -> None:
         """One that nobody decides on expires, and cannot be decided on any more."""
         world.around.users = 5000
         world.until(at("2026-12-01T11:30"))
         assert world.states() == {"2026-12-01T0900": "expired"}
+        assert world.alarms == ["needs_review", "expired"]
         assert not world.store.decide(NAME, "2026-12-01T0900", "approve", "ann@example.com")
 
     @pytest.mark.parametrize("own", [True, False])
@@ -475,13 +522,36 @@ class TestOutcomes:
         world.around.runs_go_on = True
         world.until(at("2026-12-02T09:10"))
         assert world.states()["2026-12-02T0900"] == state
+        assert world.alarms == (["skipped"] if state == "skipped" else [])
         world.around.runs_go_on = False
         world.until(at("2026-12-02T09:20"))
         assert world.states()["2026-12-02T0900"] == {"skipped": "skipped", "waiting": "run"}[state]
 
 
+def test_the_items_of_a_schedule(endpoint: str) -> None:
+    """They never expire, and are due in partitions of their own: releases that know lanes only find none of them."""
+    client, table = client_of("dynamodb", endpoint), new_name("schedules")
+    make_table(client, table)
+    world = World(lambda clock: ScheduleStore(client, table, clock))
+    world.around.users = 5000
+    world.until(at("2026-12-01T09:10"))
+    items = client.scan(TableName=table)["Items"]
+    assert {item["sk"]["S"]: item["due"]["S"] for item in items if "due" in item} == {
+        "schedule": "schedule", "occurrence#2026-12-01T0900": "occurrence"
+    }  # fmt: skip
+    assert not [item for item in items if "expires_at" in item]
+
+
 class TestDefinitions:
     """What is in force."""
+
+    def test_from_the_last_firing_on(self, world: World) -> None:
+        """An edit takes effect after the later of now and the last firing, also by a clock that was set back."""
+        world.until(at("2026-12-01T09:10"))
+        world.clock.s = at("2026-12-01T08:50").timestamp()
+        world.texts.put(key_of(NAME), definition(when={"cron": "*/30 * * * *", "timezone": "UTC"}))
+        world.tick()
+        assert world.item().next == "2026-12-01T0930"
 
     def test_broken(self, world: World) -> None:
         """A broken edit stops it, with the reason; the corrected one goes on without what was due meanwhile."""

@@ -342,6 +342,24 @@ def test_a_schedule_from_sql_to_the_report(trial: Trial, tmp_path: Path, capsys:
     assert refused.exit_code == ExitCode.NOT_FINE
     assert "is not paused" in refused.output
     assert run(trial, "schedules", "show", "other").exit_code == ExitCode.NOT_FOUND
+    assert printed(run(trial, "schedules", "ready", "nudge", "--day", "2026-11-12", "--json"))["day"] == "2026-11-12"
+    approved = printed(run(trial, "schedules", "approve", "nudge", "--yes", "--by", "bob@example.com", "--json"))
+    assert (approved["approved_by"], approved["missing"]) == ("bob@example.com", 0)
+    assert "no edit that waits" in run(trial, "schedules", "keep", "nudge").output
+    assert "cannot be decided on" in run(trial, "schedules", "decide", "nudge", "2026-11-11T0900", "--reject").output
+
+
+def test_everything_is_held_and_released(trial: Trial) -> None:
+    """Whoever asks sees who holds it and why; nothing is fired or previewed; a release says what starts."""
+    assert run(trial, "hold", "--reason", "wrong prices", "--by", "ann").exit_code == 0
+    for arguments in (("now", "nudge", "--day", "2026-11-12", "--yes"), ("preview", "nudge")):
+        refused = run(trial, "schedules", *arguments)
+        assert refused.exit_code == ExitCode.NOT_FINE
+        assert "ann" in refused.output
+        assert "wrong prices" in refused.output
+    released = printed(run(trial, "release", "--yes", "--by", "bob", "--json"))
+    assert (released["status"], released["starts"]) == ("released", [])
+    assert run(trial, "release", "--yes").exit_code == ExitCode.NOT_FINE
 
 
 def test_a_schedule_is_looked_at_before_it_is_uploaded(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.model.caps import CapDefaults, quiet_in_force
 from notifier.model.local_time import (
     PREPARATION_S,
     QUIET,
@@ -220,6 +221,15 @@ def test_spells_by_the_minute(name: str, day: dt.datetime, minute: int, begins: 
     looked_at = range(at_s, int(spell.end), 60)
     assert {is_quiet(zone, one, begins, ends) for one in looked_at} == {spell.is_quiet}
     assert is_quiet(zone, int(spell.end), begins, ends) is not spell.is_quiet
+
+
+@pytest.mark.parametrize("members", [{}, {"essential": True}, {"legal": True}, {"test": True}, {"quiet": None}])
+def test_who_lifts_the_stacks_quiet_hours(members: dict[str, Any]) -> None:
+    """`quiet: null` does, and a test push, for which a person waits; not one that is essential."""
+    campaign = read_campaign({"id": "c", "message": {"title": "t"}, **members})
+    found = quiet_in_force(campaign, CapDefaults((), "Asia/Kathmandu", NIGHT))
+    lifts = bool({"test", "quiet"} & members.keys())
+    assert found == (None if lifts else msgspec.structs.replace(NIGHT, timezone="Asia/Kathmandu"))
 
 
 def test_the_stacks_quiet_hours() -> None:

@@ -333,6 +333,19 @@ def test_a_retry_waits_for_the_end_of_quiet_hours(ttl_s: float | None, outcome: 
     assert run.asked_s["t0.0"][1] > 11 * 3_600
 
 
+def test_quiet_hours_are_not_waited_for_beyond_abort_after() -> None:
+    """`abort_after` wins: the run ends then, and nobody is asked at the end of the night."""
+    ends = datetime.fromtimestamp(START_S, UTC) + timedelta(minutes=100)
+    run = OneRun(12, abort_after=ends.isoformat())
+    run.world.quiet = Quiet(clock_text(START_S - 60), clock_text(START_S + 11 * 3_600), "wait", FALLBACK)
+    run.go_on()
+    assert run.world.lane.ending is Ending.ABORTED
+    assert run.world.clock.now() - START_S < 101 * 60
+    asleep = {f"t{n}.0" for n in range(12) if is_quiet(run.world.quiet, zone_of(n), START_S)}
+    assert len(asleep) > 4
+    assert not asleep & run.asked_s.keys()
+
+
 def test_the_run_is_aborted_on_time() -> None:
     """`abort_after` wins over a window that opens later: the lanes that rest are ended then."""
     ends = datetime.fromtimestamp(START_S, UTC) + timedelta(minutes=100)
