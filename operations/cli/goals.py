@@ -10,20 +10,23 @@ from notifier.model.campaign import Campaign, Goal
 from notifier.model.remainder import other_part_of
 from notifier.model.run import Ending
 from notifier.model.summary import Summary
+from operations.cli.cloud import Cloud
+from operations.cli.conversion_queries import ask_here, warehouses_of
 from operations.cli.errors import CommandError, ExitCode
 from operations.cli.requests import faults, workplace
 from reporting.outcome import Outcome, outcome_of
 
 if TYPE_CHECKING:
-    from audiences.conversions import Declaration, Joined
+    from audiences.conversions import Ask, Declaration, Joined
+    from audiences.database import Limits
 
 MEMORY_MB = 1024
 _DAY_S = 86_400
 
 
-def goal_of(client: Any, bucket: str, summary: Summary, campaign: Campaign, goal: Goal) -> Outcome:
+def goal_of(cloud: Cloud, summary: Summary, campaign: Campaign, goal: Goal) -> Outcome:
     """What came of the campaign's goal. Raises CommandError where its conversions cannot be read."""
-    run_id = summary.run_id
+    client, bucket, run_id = cloud.client("s3"), cloud.deployment.bucket, summary.run_id
     if summary.dry_run:
         raise CommandError(ExitCode.NOT_FINE, "this was a dry run: nobody got a push", "there is nothing to compare")
     place = f"conversions/{goal.name}.json"
@@ -33,7 +36,8 @@ def goal_of(client: Any, bucket: str, summary: Summary, campaign: Campaign, goal
     now = datetime.now(UTC)
     with faults(), workplace(None, MEMORY_MB) as limits:
         declared, others = read_declaration(body, place), other_part_of(campaign)
-        joined = join(client, bucket, run_id, goal, declared, now, limits, other_part=others)
+        ask = asker_of(cloud, declared, limits)
+        joined = join(client, bucket, run_id, goal, declared, now, limits, ask, other_part=others)
     notes = []
     if goal.conversions_sha256 is not None and sha256(body).hexdigest() != goal.conversions_sha256:
         notes.append(f"{place} is another file than when the campaign was approved.")
@@ -42,6 +46,15 @@ def goal_of(client: Any, bucket: str, summary: Summary, campaign: Campaign, goal
     # Of a run that goes on later, as a paused one, the last window has not begun.
     is_over = summary.status in {ending.value for ending in Ending}
     return _outcome(campaign, joined, now, notes, is_final=joined.is_final and is_over)
+
+
+def asker_of(cloud: Cloud, declared: "Declaration", limits: "Limits") -> "Ask":
+    """What runs the stored queries of a declaration."""
+    from audiences.conversions import no_queries  # noqa: PLC0415 - DuckDB is loaded where it is needed
+
+    if declared.query is None and declared.complete.query is None:
+        return no_queries
+    return ask_here(cloud.client("s3"), cloud.deployment.bucket, warehouses_of(cloud), limits)
 
 
 def declaration_of(client: Any, bucket: str, goal: str) -> "Declaration":

@@ -13,7 +13,7 @@ from notifier.model.run import state_key
 from notifier.model.summary import Summary
 from operations.cli.cloud import Cloud
 from operations.cli.errors import CommandError, ExitCode
-from operations.cli.goals import MEMORY_MB, declaration_of
+from operations.cli.goals import MEMORY_MB, asker_of, declaration_of
 from operations.cli.options import notes
 from operations.cli.requests import faults, workplace
 from reporting.holdout import MIN_SHARE_PERCENT, HoldoutLift
@@ -54,7 +54,7 @@ def holdout_lift(
     with faults(), workplace(None, MEMORY_MB) as limits:
         found = join_holdout(
             s3, bucket, [summary.run_id for summary, _ in sent], holdout, Goal(goal, _WINDOW_H), declared, first, last,
-            now, limits,
+            now, limits, asker_of(cloud, declared, limits),
         )  # fmt: skip
     arms = tuple((one.arm, Arm(one.users, one.conversions)) for one in found.groups)
     shares = tuple(holdout.hundredths if name == CONTROL else HUNDREDTHS - holdout.hundredths for name, _ in arms)

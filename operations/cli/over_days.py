@@ -58,7 +58,7 @@ def _time(cloud: Cloud, one: OccurrenceItem, smallest: list[float]) -> Time:
         return Time(one.stamp, one.run_id, note="it had no goal")
     run, lanes = cloud.read(one.run_id)
     try:
-        found = goal_of(s3, bucket, summary_of(run, lanes, bucket), campaign, campaign.goal)
+        found = goal_of(cloud, summary_of(run, lanes, bucket), campaign, campaign.goal)
     except CommandError as error:
         return Time(one.stamp, one.run_id, note=f"{error.problem}; {error.mend}")
     smallest.append(campaign.goal.smallest_lift_percent)

@@ -151,7 +151,7 @@ def _goal(cloud: Cloud, summary: Summary) -> Outcome | None:
     if opened is None or opened.campaign.goal is None:
         return None
     try:
-        return goal_of(s3, bucket, summary, opened.campaign, opened.campaign.goal)
+        return goal_of(cloud, summary, opened.campaign, opened.campaign.goal)
     except CommandError as error:
         notes().print(f"goal {opened.campaign.goal.name}: {error.problem}; {error.mend}", markup=False)
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import botocore.session
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 from botocore.config import Config
 
-from audiences.conversions import Joined
+from audiences.conversions import Joined, join, read_declaration
 from audiences.engines.athena import Athena
 from audiences.engines.port import EngineName, RemoteEngine
 from audiences.faults import AudienceFault
@@ -22,7 +23,14 @@ from audiences.run_conversions import ConversionCounter
 from audiences.warehouse import StillQuerying, Warehouses
 from notifier.model.campaign import Campaign, Goal, Message, Variant
 from notifier.model.preparation import Preparation, PreparationState, Stage
+from notifier.model.run import Ending, Lane, LaneState, Run
+from notifier.model.summary import summary_of
 from notifier.preparation_items import conversions_id
+from operations.cli.conversion_queries import ask_here, warehouses_of
+from operations.cli.errors import CommandError
+from operations.cli.goals import goal_of
+from operations.cli.requests import workplace
+from reporting.outcome import Outcome
 from reporting.rows import objects_under
 from sandbox.athena import Athena as Service
 from sandbox.athena import AthenaServer, WorkGroup
@@ -153,6 +161,63 @@ def test_a_warehouse_is_not_waited_for(run: MadeRun, table: str, tmp_path: Path)
         found = counted(run, tmp_path, one, Warehouses(engines))
     assert conversions(found) == 200
     assert found.complete_through == "2026-11-22T00:00:00+00:00"
+
+
+class Cloud:
+    """As much of the command line's cloud as a report asks."""
+
+    def __init__(self, run: MadeRun, athena: Any = None, workgroup: str = "") -> None:
+        self.deployment = SimpleNamespace(bucket=run.bucket, worker="worker")
+        variables = {"worker": {"AUDIENCE_FUNCTION": "audiences"}, "audiences": {"ATHENA_WORKGROUP": workgroup}}
+        functions = SimpleNamespace(
+            get_function_configuration=lambda FunctionName: {"Environment": {"Variables": variables[FunctionName]}}  # noqa: N803
+        )
+        self._clients = {"s3": run.client, "lambda": functions, "athena": athena}
+
+    def client(self, service: str) -> Any:
+        """One of them."""
+        return self._clients[service]
+
+    def report(self, run: MadeRun) -> Outcome:
+        """What `notifier report` says of the goal."""
+        lane = Lane(run.run_id, state=LaneState.DONE, ending=Ending.COMPLETED, account=run.account)
+        summary = summary_of(Run(run.run_id, run.source, 7), lane, run.bucket)
+        assert CAMPAIGN.goal is not None
+        return goal_of(self, summary, CAMPAIGN, CAMPAIGN.goal)  # type: ignore[arg-type]
+
+
+def test_a_report_runs_a_query_of_duckdb(run: MadeRun, table: str) -> None:
+    """`notifier report`: the same figures as the function's, without it."""
+    store_query(run, "opened", EVENTS, "duckdb", {"events": [table]}, since=True)
+    store_query(run, "through", THROUGH, "duckdb", {"events": [table]}, since=False)
+    declare(run, query=QUERY, complete={"query": {"name": "through"}})
+    found = Cloud(run).report(run)
+    assert sum(arm.conversions for arm in found.comparison.arms) == 200
+
+
+def test_a_report_waits_for_athena(run: MadeRun, table: str) -> None:
+    """In the workgroup that the stack's audience function names; where there is none, that is what it says."""
+    store_query(run, "opened", EVENTS, "athena", {}, since=True)
+    run.client.put_object(Bucket=run.bucket, Key="standing/through", Body=b"2026-11-22T00:00:00Z")
+    declare(run, query=QUERY, complete={"marker": "standing/through"})
+    service = Service(run.client, lambda: {"events": (run.bucket, table)}, {"g": WorkGroup()}, lambda _: None)
+    with AthenaServer(service) as server:
+        config = Config(retries={"total_max_attempts": 1})
+        session: Any = botocore.session.get_session()
+        client = session.create_client("athena", endpoint_url=server.url, config=config, **KEYS)
+        cloud: Any = Cloud(run, client, "g")
+        declared = read_declaration(
+            run.client.get_object(Bucket=run.bucket, Key="conversions/opened.json")["Body"].read(), "c"
+        )
+        with workplace(None) as limits:
+            ask = ask_here(run.client, run.bucket, warehouses_of(cloud), limits, lambda _: service.join())
+            goal, now = CAMPAIGN.goal, datetime(2026, 12, 24, tzinfo=UTC)
+            assert goal is not None
+            found = join(run.client, run.bucket, run.run_id, goal, declared, now, limits, ask)
+    assert conversions(found) == 200
+    with pytest.raises(CommandError) as raised:
+        Cloud(run).report(run)
+    assert "AthenaWorkGroup" in raised.value.problem + raised.value.mend
 
 
 def test_a_query_that_finds_nothing(run: MadeRun, table: str, tmp_path: Path) -> None:
