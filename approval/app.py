@@ -178,7 +178,17 @@ class App:
             TemplateSite(templates, views),
             RunSite(run_service),  # before the steps of any name
             RequestSite(self._service, decisions, self._audiences, tests, views, notifications),
-            ScheduleSite(schedules, runs, store, views, now, _log),
+            ScheduleSite(
+                schedules,
+                runs,
+                store,
+                views,
+                now,
+                _log,
+                lambda manifest, campaign: audiences.left_out_now(
+                    manifest, campaign, legal=bool(campaign.get("legal"))
+                ),
+            ),
             PeopleSite(Officers(client("lambda"), settings.privacy_function), views, now),
             DeviceSite(tests, views),
         )

@@ -19,6 +19,7 @@ WORDS = {
     "exclude": "on the exclude list",
     "holdout": "held out of all campaigns",
     "capped": "have had enough campaigns",
+    "quiet": "in quiet hours",
 }
 """Why users are left out, as pages and mails say it. Any other reason is said in its own words."""
 KEEP_S = 86_400
@@ -30,6 +31,14 @@ _RULES = ("caps", "groups", "essential", "legal", "exclude", "quiet", "local_tim
 def left_out_words(reason: str) -> str:
     """A reason as pages and mails say it."""
     return WORDS.get(reason, reason.replace("_", " "))
+
+
+def in_words(found: LeftOutNow) -> str:
+    """How many would be left out, and why."""
+    if not any(found.left_out.values()):
+        return "Nobody would be left out as of now."
+    reasons = ", ".join(f"{n:,} {left_out_words(reason)}" for reason, n in found.left_out.items() if n)
+    return f"About {sum(found.left_out.values()):,} of them would be left out as of now: {reasons}."
 
 
 class LeftOutKept(Table):

@@ -1,6 +1,6 @@
 """The pages of schedules, and of the hold of the whole stack: their views and their routes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import groupby
@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from approval.audience_view import grouped
+from approval.left_out import in_words
+from approval.prepared import LeftOutNow, NotKnown
 from approval.preview import previews
 from approval.request import Forbidden, Refused, State
 from approval.runs import Runs
@@ -52,6 +54,7 @@ class ScheduleSite:
     Args:
         now: the time, aware.
         log: logs a step with fields.
+        left_out: whom the final cut would leave out now, of a manifest and a campaign. Raises NotKnown.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class ScheduleSite:
         views: Views,
         now: Callable[[], datetime],
         log: Callable[..., None],
+        left_out: Callable[[str, Mapping[str, Any]], LeftOutNow],
     ) -> None:
         self._schedules = schedules
         self._runs = runs
@@ -69,6 +73,7 @@ class ScheduleSite:
         self._views = views
         self._now = now
         self._log = log
+        self._left_out = left_out
 
     def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each page and step."""
@@ -131,7 +136,7 @@ class ScheduleSite:
         """The page of a schedule; with `following` also whom its next time would reach."""
         seen = self._schedules.schedule(name)
         person = call.visitor.person if call.visitor else None
-        defaults: dict[str, Any] = {"notice": "", "text": seen.text, "faults": (), "following": None}
+        defaults: dict[str, Any] = {"notice": "", "text": seen.text, "faults": (), "following": None, "left_out": ""}
         # After faults the file may be another one by now: what was typed was written over the one that was shown.
         shown = defaults | {"before": seen.sha256} | values
         campaign = _campaign_of(name, seen.text)
@@ -147,6 +152,15 @@ class ScheduleSite:
             is_author=bool(person and is_same_person(seen.edited_by, person.email)),
             **shown,
         )
+
+    def _left_out_words(self, following: NextTime) -> str:
+        """How many of them would be left out: too late, in quiet hours, capped, on a list."""
+        if not following.manifest:
+            return ""
+        try:
+            return in_words(self._left_out(following.manifest, following.campaign))
+        except NotKnown as error:
+            return f"How many would be left out as of now is not known. {error}"
 
     def _save(self, call: Call) -> Html:
         """Write a schedule's file, a new one or in place of the one that its author had before them."""
@@ -173,7 +187,8 @@ class ScheduleSite:
     def _act(self, call: Call, name: str, action: str) -> Html:
         person = person_of(call)
         if action == "preview":
-            return page(self._show(call, name, following=self._schedules.next_time(name)))
+            following = self._schedules.next_time(name)
+            return page(self._show(call, name, following=following, left_out=self._left_out_words(following)))
         if action not in _ACTIONS:
             raise NotThere(action)
         fields = ("hash", "occurrence", "decision", "day", "reason")

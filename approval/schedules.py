@@ -93,7 +93,10 @@ class SeenSchedule(msgspec.Struct, frozen=True):
 
 
 class NextTime(msgspec.Struct, frozen=True):
-    """Whom the next time would reach as of now; `examples` are records without their devices' tokens."""
+    """Whom the next time would reach as of now; `examples` are records without their devices' tokens.
+
+    `campaign` is as its batch file would have it, `manifest` the key of the audience that was made.
+    """
 
     occurrence: str
     state: str
@@ -102,6 +105,7 @@ class NextTime(msgspec.Struct, frozen=True):
     users: int | None = None
     reason: str = ""
     examples: tuple[Mapping[str, Any], ...] = ()
+    manifest: str = ""
 
 
 class BrokenText(Refused):

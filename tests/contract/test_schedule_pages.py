@@ -284,11 +284,19 @@ def test_the_winner_of_a_test_is_mailed(site: Site) -> None:
 def test_whom_the_next_time_would_reach(site: Site) -> None:
     """Counted as of now, with users' own texts; a device's token is on no page."""
     site.save(text())
+    left_out = {"capped": 2, "too_late": 7}
+    site.world.audiences.answer = {"users": 100, "left_out": left_out, "as_of": "2026-12-01T08:00:00+00:00"}
     page = site.ann.post(f"/schedules/{NAME}/preview").body
     assert "<strong>100 users</strong> as of now, for 2026-12-01T0900" in page
+    # With the campaign as its batch file would have it: of that its date says who would be late.
+    asked = site.world.audiences.events[-1]
+    assert (asked["left_out"], asked["campaign"]["id"]) == ("m", f"{NAME}-2026-12-01T0900")
+    assert "About 9 of them would be left out as of now: 2 have had enough campaigns, 7 too late." in page
     assert "You are u0" in page
     assert "You are u1" in page
     assert "secret-token" not in page
+    site.world.audiences.answer = {"fault": "suppression cannot be read"}
+    assert "is not known. suppression cannot be read" in site.ann.post(f"/schedules/{NAME}/preview").body
 
 
 @pytest.mark.parametrize(
