@@ -63,7 +63,7 @@ up: .venv/.installed-sandbox
 
 # Three processes for two cores: in most tests of whole runs a process waits half of its time.
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --ignore tests/bench $(ARGS)
 
 # Twenty times the examples (tests/examples.py), and the tests marked slow.
 deep: .venv/.installed-dev

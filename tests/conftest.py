@@ -117,8 +117,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         servers.stop()
         folder.cleanup()
     # Frozen objects, and what hypothesis's callback reaches, are not cleared at the end: DuckDB's binding reports its
-    # own among them as leaked.
-    gc.unfreeze()
+    # own among them as leaked. xdist's workers never come to that end (`_leave`), and pytest still has all garbage
+    # collected several times from here on: a second for each worker.
+    if not hasattr(config, "workerinput"):
+        gc.unfreeze()
     gc.callbacks.clear()
     # X-Ray's SDK opens this socket when it is imported, and never closes it.
     sdk = sys.modules.get("aws_xray_sdk.core")

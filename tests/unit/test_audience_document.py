@@ -75,7 +75,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(75))
 @given(st.lists(JSON), JSON, st.booleans(), st.sampled_from(LAYOUTS), st.data())
 def test_any_document_in_any_pieces(
     users: list[Any], campaign: Any, first: bool, layout: dict[str, Any], data: st.DataObject

@@ -133,7 +133,7 @@ def test_a_long_line_is_not_held() -> None:
     assert parser.offset == 100 * 65536 + 1
 
 
-@settings(max_examples=examples(80))
+@settings(max_examples=examples(40))
 @given(
     st.lists(st.sampled_from([b'{"a": 1}', b"", b" \r", b"oops", b'{"b": "\xc3\xa9"}\r', b'"c"'])),
     st.integers(1, 30),

@@ -175,7 +175,7 @@ def test_broken_text_takes_no_longer_than_its_length() -> None:
         assert len(read(b'{"a": 1}\n' + text * (20_000 // len(text)))) >= 2
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(75))
 @given(
     st.lists(
         st.sampled_from(

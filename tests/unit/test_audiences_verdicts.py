@@ -245,7 +245,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     )
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(written | damaged(), min_size=1, max_size=6))
 @example([b'{"user_id":"a","platform":"ios","token":"' + b"ab" * 32 + b'"}'])
 def test_the_same_verdict_for_any_lines(some: list[bytes]) -> None:

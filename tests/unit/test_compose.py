@@ -17,6 +17,7 @@ from audiences.faults import AudienceFault
 from audiences.preparation import _ranked
 from audiences.rows import ROW_BITS, RowTable
 from audiences.sources import InputFile
+from tests.examples import examples
 
 Row = Mapping[str, Any]
 
@@ -123,7 +124,7 @@ def by_hand(node: Node, sources: Sequence[set[str]]) -> dict[str, int]:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(request=requests(), members=st.lists(st.sets(st.sampled_from("abcdefg"), min_size=1), min_size=3, max_size=3))
 def test_any_composition(
     tmp_path_factory: pytest.TempPathFactory, request: dict[str, Any], members: list[set[str]]

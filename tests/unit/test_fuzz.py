@@ -13,7 +13,7 @@ from notifier.gateway.http2.stream import Outcome
 from tests.examples import examples
 from tests.fuzzing import SAMPLES, TARGETS, TOKENS, by_mutation, talk_to_server
 
-MUTATIONS = examples(600)
+MUTATIONS = examples(300)
 PEAK_BYTES = 16 * 1024 * 1024
 
 pytestmark = pytest.mark.hypothesis  # for `make deep`: it finds tests by @given, and here that is inside of one
@@ -26,7 +26,7 @@ def test_any_bytes(name: str) -> None:
     """Rows of JSON's own words, and of any bytes, behind each of the choices that a first byte makes."""
 
     @given(st.binary(min_size=3, max_size=3), _words | st.sampled_from(SAMPLES[name]))
-    @settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
     def check(head: bytes, text: bytes) -> None:
         TARGETS[name](head + text)
         TARGETS[name](head[:1] + text)

@@ -390,7 +390,7 @@ def test_a_flood_that_reads_its_acknowledgements_costs_no_memory() -> None:
     """Nothing of it is kept."""
     talk = Talk()
     tracemalloc.start()
-    for _ in range(200):
+    for _ in range(80):
         talk.hears(frames.ping(b"12345678") * 500, frames.settings([(frames.INITIAL_WINDOW_SIZE, 1)]) * 400)
         talk.sent()
     assert not talk.connection.ended
@@ -455,7 +455,7 @@ FRAMES = st.tuples(
 )
 
 
-@settings(max_examples=examples(1_000), deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(FRAMES, max_size=12), st.integers(1, 50), st.binary(max_size=20))
 def test_whatever_a_server_sends_each_request_ends_once(
     said: list[tuple[int, int, int, bytes]], size: int, garbage: bytes

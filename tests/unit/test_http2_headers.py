@@ -59,7 +59,7 @@ def apns_lines(number: int) -> list[str]:
     return [SECRET, f"apns-id: {number:036d}", *CONSTANT]
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(STEPS, st.booleans())
 def test_the_server_decodes_what_was_meant(steps: list[int | tuple[str, list[str]]], path_is_shared: bool) -> None:
     """Whatever the headers and the server's table sizes: each block decodes to its request, secrets never indexed.

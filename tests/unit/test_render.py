@@ -346,7 +346,7 @@ def test_a_language_given_twice_is_a_fault() -> None:
 
 
 @given(st.text("{}%|:'\" \nabif.[]()1-", max_size=40))
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 def test_any_text_compiles_or_is_a_fault(text: str) -> None:
     """Nothing but BadTemplate when compiling, nothing but BrokenRecord when rendering."""
     try:
@@ -446,7 +446,7 @@ _values = st.one_of(
 
 
 @given(st.lists(st.one_of(_texts, _outputs), max_size=6).map("".join), st.dictionaries(_names, _values))
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 def test_the_fast_plan_prints_what_liquid_prints(source: str, values: dict[str, object]) -> None:
     """For every text made of words and plain outputs, with the attributes all there or defaulted."""
     template = compiled(source)
