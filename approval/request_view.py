@@ -80,6 +80,7 @@ class RequestView:
             mailed=mail_recipients(named(request.form.approvers), request.requester, self._settings.approvers),
             devices=[device_view(device) for device in self._store.devices(email)],
             others=others,
+            look="open" if call.asked("look") == "open" else "lock",
             week=tuple(one for one in others if one.at_ms >= week_began_ms),
             trail=self._service.trail(request),
             **of_audience,

@@ -28,7 +28,9 @@ STATIC = {
     "style.css": "text/css; charset=utf-8",
     "composer.css": "text/css; charset=utf-8",
     "campaign.css": "text/css; charset=utf-8",
+    "decision.css": "text/css; charset=utf-8",
     "script.js": "text/javascript; charset=utf-8",
+    "decision.js": "text/javascript; charset=utf-8",
     "composer.js": "text/javascript; charset=utf-8",
 }
 
