@@ -5,6 +5,7 @@ warehouses that are not waited for and the sweeper are the same.
 """
 
 import datetime as dt
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from audiences.faults import AudienceFault
 from audiences.request import Resolver, order_of
 from audiences.rooms import Rooms
 from audiences.sources import split
+from audiences.unknown_users import log_unknown
 from audiences.warehouse import Queries, Warehouses
 from audiences.watch import LastProgress, Progress
 from notifier.model.campaign import Campaign
@@ -51,6 +53,7 @@ class ConversionCounter:
         client: a boto3 S3 client.
         environment: what Lambda says of the function, `STORAGE_MB` and `AUDIENCE_BUCKET_ARNS`.
         now: seconds since the epoch.
+        write: takes lines of the log.
     """
 
     def __init__(
@@ -60,11 +63,14 @@ class ConversionCounter:
         environment: Mapping[str, str],
         warehouses: Warehouses,
         now: Callable[[], float] = time.time,
+        write: Callable[[str], object] = sys.stdout.write,
     ) -> None:
         self._client = client
         self._destination = Bucket(client, bucket)
         self._warehouses = warehouses
         self._now = now
+        self._write = write
+        self._stack = environment.get("STACK", "")
         self._memory_mb = int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"))
         self._storage_mb = int(environment.get("STORAGE_MB", "2048"))
         self._rooms = Rooms.of_arns(bucket, environment.get("AUDIENCE_BUCKET_ARNS", ""))
@@ -99,6 +105,7 @@ class ConversionCounter:
         found = join(
             self._client, bucket, request.run_id, goal, declared, now, limits, ask, after, other_part_of(campaign)
         )
+        log_unknown(found, request.run_id, goal.name, self._stack, self._now(), self._write)
         # Once: of two attempts one counts, and a decision names the figures that it saw.
         self._destination.create(key, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
         return key

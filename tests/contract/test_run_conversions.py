@@ -163,6 +163,23 @@ def test_a_warehouse_is_not_waited_for(run: MadeRun, table: str, tmp_path: Path)
     assert found.complete_through == "2026-11-22T00:00:00+00:00"
 
 
+def test_other_ids_are_logged_for_an_alarm(run: MadeRun, tmp_path: Path) -> None:
+    """The share of converting users who are in no row, as a metric and without an id; of a few users nothing."""
+    run.client.put_object(Bucket=run.bucket, Key="standing/through", Body=b"2026-11-22T00:00:00Z")
+    lines: list[str] = []
+    for number in (99, 150):
+        rows = "".join(f"other-{n},opened,2026-11-21T10:00:00Z\n" for n in range(number))
+        run.client.put_object(Bucket=run.bucket, Key="standing/e", Body=f"user_id,event,at\n{rows}".encode())
+        declare(run, files=["standing/e"], complete={"marker": "standing/through"})
+        counter = ConversionCounter(
+            run.client, run.bucket, {"STACK": "s"}, NOTHING, lambda: START.timestamp() + 86_400, lines.append
+        )
+        counter(order(run), tmp_path / new_name("work"), lambda _what, _users: None)
+    [line] = map(json.loads, lines)
+    assert (line["UnknownConversionPercent"], line["unknown"], line["Stack"], line["goal"]) == (100, 150, "s", "opened")
+    assert "other-" not in lines[0]
+
+
 class Cloud:
     """As much of the command line's cloud as a report asks."""
 

@@ -12,6 +12,9 @@ import msgspec
 import pytest
 
 from approval.mail import count_failure
+from audiences.conversions import Joined
+from audiences.unknown_users import METRIC as UNKNOWN_USERS
+from audiences.unknown_users import log_unknown
 from notifier.composition.hop_metrics import (
     HopMetrics,
     Observer,
@@ -120,6 +123,8 @@ def everything_told() -> Lines:
     lines.write(written.getvalue())
     metrics.emit(ignored(1))
     metrics.emit(suppression_unreadable())
+    counts = Joined((), (), "", "", None, False, seen=100, unknown=98, unreadable=0)
+    log_unknown(counts, "r1", "opened", STACK, clock.now(), lines.write)
     ScheduleLog(STACK, clock.now, lines.write)("occurrence", alarms=True, schedule="a", state="missed")
     return lines
 
@@ -176,7 +181,7 @@ def test_what_is_asked_for_has_an_alarm_and_a_description() -> None:
     assert alarms_.keys() == {
         "RunFailedAlarm", "RunStoppedAlarm", "StalledLaneAlarm", "DeadLetterAlarm", "RejectionRateAlarm",
         "CredentialsRefusedAlarm", "NoProgressAlarm", "SuppressionUnreadableAlarm",
-        "ScheduleTroubleAlarm", "SweeperSilentAlarm",
+        "ScheduleTroubleAlarm", "SweeperSilentAlarm", "UnknownUsersAlarm",
         "WorkerThrottledAlarm", "MailFailedAlarm",
         "NoDailyRunAlarm", "ControlThrottledAlarm", "EventsDroppedAlarm", "ApprovalErrorsAlarm",
     }  # fmt: skip
@@ -220,7 +225,7 @@ def test_every_metric_is_written_by_something() -> None:
     """A name that is never written is taken out of the enum."""
     assert {name for name, _ in everything_told().metrics()} == {metric.value for metric in Metric} | {
         "MailsFailed"
-    } | {SCHEDULES}
+    } | {SCHEDULES, UNKNOWN_USERS}
 
 
 def test_the_dashboard_shows_what_is_written() -> None:
