@@ -4,6 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import accumulate
 
+import pytest
+
 from notifier.model.membership import MEMBER_MS, Member, Membership
 from notifier.sending.lane_shares import ALL_HAVE_SEEN_S, LaneBudget, LaneRateLimit, LaneShares
 from notifier.sending.rate_limit import SHARE_EVERY_S, UNLIMITED, RateLimit
@@ -23,7 +25,9 @@ class Lane:
         self.shares = LaneShares(
             name, lambda member, first: world.answer(name, member, first), self.now_ms, lambda: self.sent_ms, MEMBER_MS
         )
-        self.budget = LaneBudget(RateLimit(BUDGET, world.ramp_s, 0.0, clock.monotonic()), BUDGET, self.shares)
+        self.budget = LaneBudget(
+            RateLimit(world.per_second, world.ramp_s, 0.0, clock.monotonic()), world.per_second, self.shares
+        )
         self.sent_ms = 0
 
     def now_ms(self) -> int:
@@ -41,7 +45,8 @@ class Lane:
 class World:
     """Lanes that work at the same time, over a ledger that answers at once."""
 
-    def __init__(self, *, ramp_s: float = 0.0) -> None:
+    def __init__(self, *, ramp_s: float = 0.0, per_second: float = BUDGET) -> None:
+        self.per_second = per_second
         self.clock = TwinClock()
         self.ledger = MemoryLedger(self.clock.now)
         self.ramp_s = ramp_s
@@ -77,11 +82,11 @@ class World:
     def most(self, window_s: float) -> float:
         """The most that was sent in any window, as a share of the budget."""
         total, steps = [0, *accumulate(self.sent)], round(window_s / STEP_S)
-        return max(total[n + steps] - total[n] for n in range(len(self.sent) - steps)) / (BUDGET * window_s)
+        return max(total[n + steps] - total[n] for n in range(len(self.sent) - steps)) / (self.per_second * window_s)
 
     def last(self, seconds: float) -> float:
         """What was sent lately, as a share of the budget."""
-        return sum(self.sent[-round(seconds / STEP_S) :]) / (BUDGET * seconds)
+        return sum(self.sent[-round(seconds / STEP_S) :]) / (self.per_second * seconds)
 
 
 def test_lanes_that_are_opened_share_from_the_start() -> None:
@@ -92,6 +97,17 @@ def test_lanes_that_are_opened_share_from_the_start() -> None:
     assert world.most(1) <= 1.15
     assert world.most(10) <= 1.05
     assert sum(world.sent[: round(2 / STEP_S)]) > 0.9 * 2 * BUDGET
+
+
+@pytest.mark.parametrize("per_second", [40.0, 100.0, 600.0])
+def test_a_small_budget(per_second: float) -> None:
+    """Also where a lane's share is a few requests a second, which come one by one: no second has many more."""
+    world = World(per_second=per_second)
+    world.open(8)
+    world.run(30)
+    assert world.most(1) <= 1.15
+    assert world.most(10) <= 1.05
+    assert world.last(20) > 0.95
 
 
 def test_one_is_killed_and_one_joins_late() -> None:
