@@ -410,7 +410,7 @@ class TestOutcomes:
     def test_files_are_waited_for_until_ready_by(
         self, world: World, cron: str, ready_by: str, waits: str, fails: str
     ) -> None:
-        """Looked at each minute, and no longer; ready in the last one it is sent."""
+        """By the schedule's clock, after midnight that of the next night; in that minute it is still waited for."""
         audience = {"prefix": "audiences/x/$day/", "ready": "_SUCCESS"} | ({"ready_by": ready_by} if ready_by else {})
         text = json.loads(definition(when={"cron": cron, "timezone": "UTC"})) | {"audience": audience}
         world.texts.put(key_of(NAME), json.dumps(text).encode())
@@ -420,7 +420,8 @@ class TestOutcomes:
         world.clock.s = at("2026-12-01T09:00" if cron.startswith("0 9") else "2026-12-01T23:00").timestamp()
         while world.clock.s < at(waits).timestamp():
             world.tick()
-            world.clock.s += 60
+            world.clock.s += 600
+        world.clock.s = at(waits).timestamp()
         world.tick()
         assert list(world.states().values()) == ["waiting"]
         world.clock.s = at(fails).timestamp()
