@@ -102,11 +102,12 @@ def _has_manifest(trial: Trial, prefix: str) -> bool:
 
 def _invocations(trial: Trial) -> Iterator[str]:
     """Of each function that has worked for a while: seconds, memory, start."""
-    for log in sorted((trial.sandbox.state_dir / "logs").glob("*.log")):
+    for name in ("AudienceFunction", "WorkerFunction"):
+        log = trial.sandbox.state_dir / "logs" / f"{trial.sandbox.function(name).name}.log"
         for took_ms, memory_mb, start_ms in REPORT.findall(log.read_text(encoding="utf-8")):
             if float(took_ms) > 200:
                 started = f", start {float(start_ms) / 1e3:.2f} s" if start_ms else ""
-                yield f"{log.stem}: {float(took_ms) / 1e3:.2f} s, {memory_mb} MB{started}"
+                yield f"{name}: {float(took_ms) / 1e3:.2f} s, {memory_mb} MB{started}"
 
 
 if __name__ == "__main__":
