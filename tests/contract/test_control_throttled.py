@@ -1,11 +1,13 @@
-"""Pause, resume and cancel while Lambda has no room for the control function; and who gave the command."""
+"""Pause, resume and cancel while Lambda has no room for the control function; who gave the command, who approved."""
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from approval.runs import Runs
 from notifier.entries.control import ControlService
 from notifier.model.log import Action
 from notifier.model.run import Control, LaneState, Run, source_of
@@ -28,6 +30,16 @@ class Busy:
 
     def invoke(self, **_: Any) -> None:
         raise ClientError({"Error": {"Code": self._code, "Message": "Rate Exceeded."}}, "Invoke")
+
+
+class Bucket:
+    """S3 with one object."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self._body)}
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +102,17 @@ def test_who_paused_which_file(endpoint: str) -> None:
     assert (shown["approved by"], shown["file put by"]) == ("bob@example.com", "AROA:marketing")
     assert shown["last command"].startswith("paused by ann, 2026-")
     assert dict(people_in(summary_of(RUN, lane.__class__(RUN.run_id), "b"))) == {"file put by": "AROA:marketing"}
+
+
+def test_who_approved_exactly_these_bytes(endpoint: str) -> None:
+    """The approvers of the run's file; nobody where other bytes are under its key, or none was asked."""
+    world = World(endpoint)
+    world.cloud._clients |= {"s3": Bucket(b"approved")}
+    assert world.cloud.approved_by(RUN) == ""
+    runs = Runs(client_of("dynamodb", endpoint), world.cloud.deployment.table, None, "")
+    runs.record_approval(
+        RUN.source.bucket, RUN.source.key, b"approved", "q1", ["bob@example.com", "cat@example.com"], 1
+    )
+    assert world.cloud.approved_by(RUN) == "bob@example.com, cat@example.com"
+    world.cloud._clients |= {"s3": Bucket(b"others")}
+    assert world.cloud.approved_by(RUN) == ""

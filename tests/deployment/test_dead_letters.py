@@ -109,7 +109,9 @@ def test_letters_that_stay_dead_raise_the_alarm() -> None:
 def test_letters_that_a_replay_clears_raise_none() -> None:
     """An outage that is over: every letter is replayed in the first minute, and nobody is woken."""
     world = Playing(25)
-    points = played(world, world.sqs, 10, dies_again=False)
+    played(world, world.sqs, 1, dies_again=False)
+    assert len(world.continuation.events) == 25  # more than the ten that SQS gives at a time
+    points = played(world, world.sqs, 9, dies_again=False)
     assert not is_raised(points)
     assert (len(world.sqs.queues[DEAD]), len(world.sqs.queues[SPENT])) == (0, 0)
     assert len(world.continuation.events) == 25
