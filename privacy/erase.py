@@ -3,7 +3,8 @@
 It can be repeated at any time, also after a crash: nothing is deleted before its tombstone is written.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 
 from privacy.content import CAPS, Unreadable, document, has_user, listed, result, user_of
 from privacy.counted import CountedEraser, has_hashes
-from privacy.one_run import Doomed, RunEraser, Version
+from privacy.one_run import READERS, Doomed, RunEraser, Version
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.runs import Runs, read_runs
 from privacy.waiting import note_waiting
@@ -19,6 +20,8 @@ from privacy.whom import FOLDER, Whom
 
 OBJECTS_PER_S = 30
 """About so many objects a second are read, and read again to see that nobody is left: measured by tests.bench.erase."""
+AHEAD, SMALL_BYTES = 128, 1_000_000
+"""So many objects are fetched ahead, if each is no larger: this bounds the memory."""
 _RESULTS = tuple(prefix for prefix, way in PREFIXES.items() if way is Way.RESULT)
 
 Progress = Callable[[str, int, int], object]
@@ -237,11 +240,12 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
     """Objects that still have an erased user: those that an open run needs, with its id, and any others."""
     waiting: dict[str, str] = {}
     left: dict[str, str] = {}
-    versions = [one for some in read_versions(stack).values() for one in some]
-    for n, version in enumerate(versions, 1):
-        way = _way_of(stack, version.key)
-        answer = _get(stack, version) if way is not Way.NOBODY and version.size else None
-        if answer is not None and _has(way, version.key, answer["Body"].read(), whom):
+    versions = [
+        one for some in read_versions(stack).values() for one in some
+        if _way_of(stack, one.key) is not Way.NOBODY and one.size
+    ]  # fmt: skip
+    for n, (version, body) in enumerate(_read(stack, versions), 1):
+        if body is not None and _has(_way_of(stack, version.key), version.key, body, whom):
             run_id = _waits(stack, runs, version.key)
             if run_id is None:
                 left[version.key] = "it still has an erased user"
@@ -249,6 +253,22 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
                 waiting[version.key] = run_id
         on_progress("checked", n, len(versions))
     return waiting, left
+
+
+def _read(stack: Stack, versions: Sequence[Version]) -> Iterator[tuple[Version, bytes | None]]:
+    """Each version with its bytes, in order; None where it has expired. Small ones are fetched some ahead."""
+
+    def body_of(version: Version) -> bytes | None:
+        answer = _get(stack, version)
+        return None if answer is None else bytes(answer["Body"].read())
+
+    with ThreadPoolExecutor(READERS) as pool:
+        for first in range(0, len(versions), AHEAD):
+            some = versions[first : first + AHEAD]
+            # A part of an audience is one of 60 MB: only one of those is in memory.
+            ahead = {n: pool.submit(body_of, one) for n, one in enumerate(some) if one.size <= SMALL_BYTES}
+            for n, one in enumerate(some):
+                yield one, ahead[n].result() if n in ahead else body_of(one)
 
 
 def _has(way: Way, key: str, body: bytes, whom: Whom) -> bool:
