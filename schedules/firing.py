@@ -176,6 +176,11 @@ class Tick:
         """Put every occurrence that is due, and move the clock behind the last of them."""
         fired = 0
         while item.fires and item.next_at_ms <= self._now_ms() and fired < MOST_FIRED:
+            # Adopted before RequireApproval was set: its runs would be refused, one after the other.
+            if self._needs_approval and not self._store.approved_by(item.name, item.hash):
+                reason = "nobody has approved what is in force, and this stack has RequireApproval now"
+                self._adopt(item, replace(item, state=ScheduleState.UNAPPROVED, reason=reason, keeps_old=False))
+                return fired
             schedule = self._definition(item.name, item.hash).schedule
             self._store.put_occurrence(item)
             following = next_of(schedule, item.next_at_ms, item.next)

@@ -546,6 +546,20 @@ def test_the_items_of_a_schedule(endpoint: str) -> None:
 class TestDefinitions:
     """What is in force."""
 
+    def test_approvals_are_required_from_now_on(self, world: World) -> None:
+        """What was adopted before fires no more until it is approved: its runs would be refused."""
+        world.texts.put(key_of(NAME), definition(ends="2027-02-01", starts="2026-12-01"))
+        world.until(at("2026-12-01T09:10"))
+        world.needs_approval = True
+        world.until(at("2026-12-02T09:10"))
+        assert list(world.states()) == ["2026-12-01T0900"]
+        assert world.item().state is ScheduleState.UNAPPROVED
+        assert "nobody has approved" in world.item().reason
+        world.do("approve", hash=world.item().hash)
+        world.until(at("2026-12-03T09:10"))
+        assert list(world.states()) == ["2026-12-01T0900", "2026-12-03T0900"]
+        assert world.around.approvers.popitem()[1] == "ann"
+
     def test_from_the_last_firing_on(self, world: World) -> None:
         """An edit takes effect after the later of now and the last firing, also by a clock that was set back."""
         world.until(at("2026-12-01T09:10"))
