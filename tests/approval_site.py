@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 import boto3
 import msgspec
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from approval.app import App
@@ -26,7 +27,7 @@ from approval.mail import Mail
 from approval.request import Limits
 from approval.sign_in import COOKIE, ConstantTime
 from notifier.model.audience_counts import AttributeCounts, Counts
-from tests.contract.moto_stores import FOREIGN, KEYS, moto_server
+from tests.contract.moto_stores import FOREIGN, KEYS, USER_AGENT, moto_server
 
 BUCKET, LEDGER, TABLE = "campaigns", "ledger", "approval"
 ANN, BOB, CAT, EVE = "ann@example.com", "bob@example.com", "cat@example.com", "eve@elsewhere.org"
@@ -255,7 +256,7 @@ def _empty(endpoint: str, s3: Any, dynamodb: Any) -> None:
 @cache
 def _client(endpoint: str, service: str) -> Any:
     """Clients are safe to share, and slow to make."""
-    return boto3.client(service, endpoint_url=endpoint, **KEYS)  # type: ignore[call-overload]
+    return boto3.client(service, endpoint_url=endpoint, config=Config(user_agent=USER_AGENT), **KEYS)  # type: ignore[call-overload]
 
 
 class World:
