@@ -2,7 +2,7 @@
 
 In a line without a backslash every quote begins or ends a text. So where the values that were parsed, written in the
 file's order without white space, give the same line, they are in it as they are, each member once, and nothing else.
-The regular expression of `shape` proves that of JSON in any form, and takes four times as long.
+The regular expression of `shape` proves that of JSON in any form, and takes more than twice as long.
 
 This too may be too narrow, and must never be too wide: what the text leaves open of a value is asked as well.
 """
