@@ -91,7 +91,7 @@ class EditView:
             always_mailed=mail_recipients((), request.requester, self._settings.approvers),
             domains=domains(self._settings.approvers),
             first_fault=first_fault,
-            focus=first_fault or next(iter(faults or {}), "") or focus,
+            focus=first_fault or next(iter(faults or {}), "") or focus or ("name" if not form.name else ""),
             queries=tuple(sorted(offered.values(), key=lambda query: query.name)),
             goals=self._check.goals(),
             offered=offered,

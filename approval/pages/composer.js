@@ -69,7 +69,8 @@
     }
     // Tab goes on into the next language or variant, though it is not open yet: nobody must leave the keyboard for it.
     if (event.key === "Tab" && event.target.closest("[data-panel]")) {
-      const fields = all("[data-panel] :is(input, textarea)").filter((one) => !one.closest("details:not([open])"));
+      const isFolded = (one) => one.closest("details:not([open])") && one.tagName !== "SUMMARY";
+      const fields = all("[data-panel] :is(input, textarea, summary, button)").filter((one) => !isFolded(one));
       const next = fields[fields.indexOf(event.target) + (event.shiftKey ? -1 : 1)];
       if (fields.includes(event.target) && next && !isSeen(next)) { event.preventDefault(); reveal(next); next.focus(); }
     }

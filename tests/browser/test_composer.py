@@ -1,0 +1,94 @@
+"""The composer: a whole campaign without loading the page, with its clicks counted; what it weighs; for every eye."""
+
+import re
+from base64 import b64decode
+
+from playwright.sync_api import Page, expect
+
+from sandbox.office import Office
+from sandbox.scene import ANN
+from tests.browser.approval_pages import People, counted, see
+
+CLICKS = "addEventListener('pointerdown', () => sessionStorage.clicks = +(sessionStorage.clicks || 0) + 1, true)"
+PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPhfDwAChAI9jVQ6WQAAAABJRU5ErkJggg==")
+MOST_CLICKS = 5
+MOST_BYTES = 60_000
+
+
+def test_a_whole_campaign_in_five_clicks_and_no_reload(people: People, office: Office) -> None:
+    """Two variants, control, two more languages, image, link, a start: submitted at the first try."""
+    ann = people.sign_in(ANN, bypass_csp=True)
+    ann.context.add_init_script(CLICKS)
+    ann.goto(f"{office.url}/requests")
+    loads: list[str] = []
+    sizes: dict[str, int] = {}
+    ann.on("load", lambda page: loads.append(page.url))
+    weigh = lambda answer: sizes.setdefault(answer.url, len(answer.body())) if answer.ok else None  # noqa: E731
+    ann.on("response", weigh)
+    ann.route("https://cdn.example.com/*", lambda route: route.fulfill(body=PIXEL, content_type="image/png"))
+    ann.get_by_role("button", name="New request").click()
+    expect(ann.get_by_label("Name of the campaign")).to_be_focused()
+    ann.wait_for_load_state("networkidle")
+    assert sum(sizes.values()) <= MOST_BYTES, sizes
+    ann.remove_listener("response", weigh)
+    loads.clear()
+
+    ann.keyboard.type("whole-campaign")
+    ann.get_by_label(re.compile("tinie-tempah-followers")).check()
+    counted(ann)
+    expect(ann.locator(".chip", has_text="first_name")).to_be_visible()
+    fields = write_texts(ann) + variants(ann)
+    ann.locator("#start").fill("2036-12-01T09:00")
+    expect(ann.get_by_text("Ready for review")).to_be_visible()
+    expect(ann.locator("[data-saved]")).to_contain_text("Saved")
+    assert loads == []  # nothing of all this has loaded the page
+    see(ann, "40-composer")
+    typed = ann.evaluate("fetch(location.href).then((answer) => answer.text()).then((text) => text.length)")
+    ann.get_by_role("button", name="Send for review").click()
+    expect(ann.get_by_role("status").first).to_contain_text("Sent for review")
+    clicks = int(ann.evaluate("sessionStorage.clicks"))
+    print(f"{clicks} clicks, {fields + 2} fields; {sum(sizes.values())} bytes, and {typed} when typed")  # noqa: T201
+    assert clicks <= MOST_CLICKS
+    assert people.said == []
+
+
+def write_texts(page: Page) -> int:
+    """The main texts, then two languages by their codes, the Tab key leading from one to the next. How many fields."""
+    page.locator("#title").fill("Hi ")
+    page.locator("#title").press("End")
+    page.locator(".chip", has_text="first_name").focus()
+    page.keyboard.press("Enter")  # put in at the cursor
+    expect(page.locator("#title")).to_have_value(re.compile(r"^Hi \{\{ first_name"))
+    page.locator("#body").fill("Tinie Tempah is live now")
+    page.locator("#image_url").fill("https://cdn.example.com/tinie.png")
+    page.locator("#deep_link").fill("app://live")
+    page.locator("#more_languages").fill("de, pt-BR")
+    page.keyboard.press("Enter")
+    expect(page.locator("#languages-0-title")).to_be_focused()
+    page.keyboard.type("Hallo")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Tinie Tempah ist jetzt live")
+    page.keyboard.press("Tab")  # the fold of image and link
+    page.keyboard.press("Tab")  # on into the next language, which opens
+    expect(page.locator("#languages-1-locale")).to_be_focused()
+    page.locator("#languages-1-title").fill("Oi")
+    page.locator("#languages-1-body").fill("Tinie Tempah ao vivo")
+    expect(page.locator(".phone .t")).to_have_text("Oi")  # the phone follows the field
+    return 9
+
+
+def variants(page: Page) -> int:
+    """Two of them and a control group; the second has its own title in each language."""
+    page.get_by_role("button", name="Make variants").click()
+    expect(page.locator("#variants-0-name")).to_be_focused()
+    page.locator("#variants-0-percent").fill("45")
+    page.locator("#variants-1-percent").fill("45")
+    page.locator("#variants-1-title").fill("Who is live?")
+    expect(page.locator("[data-part=checks]")).to_contain_text("b in de: Title")  # what is missing is listed
+    page.get_by_role("tab", name="Main text").focus()
+    for n, title in enumerate(("Wer ist live?", "Quem?")):
+        page.keyboard.press("ArrowRight")
+        page.locator(f"#variants-1-languages-{n}-title").fill(title)
+        page.get_by_role("tab", selected=True).first.focus()
+    page.locator("#control_percent").fill("10")
+    return 6
