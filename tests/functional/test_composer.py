@@ -132,6 +132,9 @@ def test_each_users_own_time_from_the_form_to_the_batch_file(world: World) -> No
     assert "At 09:00 by each user&#39;s own clock on 1 Dec 2026" in page.body
     assert "450 users (Europe/London)" in page.body
     assert "It is sent at once" not in page.body
+    mail = next(mail for mail in world.mailbox.mails if mail["to"] == BOB and "Please review" in mail["subject"])
+    assert "At 09:00 by each user's own clock on 1 Dec 2026" in mail["text"]
+    assert "At 09:00 by each user&#39;s own clock on 1 Dec 2026" in mail["html"]
     approval = {"content_hash": page.field("content_hash"), "unseen": "yes"}
     answer = bob.post(f"/requests/{id_}/approve", approval)
     assert answer.status == 303, re.findall(r"role=\"alert\">([^<]*)", answer.body)
