@@ -223,12 +223,18 @@
     if (first) { reveal(first); first.focus({ preventScroll: !first.matches("[autofocus]") }); }
     return true;
   };
+  let doing = "", next = "";
   document.addEventListener("submit", async (event) => {
     const { target, submitter } = event;
     if (target !== form() || target.dataset.plain) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    if (target.getAttribute("aria-busy")) return; // a second click on the same button sends nothing
+    if (target.getAttribute("aria-busy")) {
+      // A second click on the same button sends nothing; another button waits for the step that is under way.
+      next = submitter?.value === doing ? "" : submitter?.value || "";
+      return;
+    }
+    doing = submitter?.value || "";
     clearTimeout(saveTimer);
     target.setAttribute("aria-busy", "true");
     // What is being saved has another version in a moment: this form would be taken for an older one.
@@ -240,7 +246,13 @@
     try {
       const answer = await fetch(target.action, { ...asked, method: "POST", body });
       const html = await answer.text();
-      if (answered(html, sent)) { memory?.removeItem(kept); return; }
+      if (answered(html, sent)) {
+        memory?.removeItem(kept);
+        const button = next && $(`[form=request-form][value="${next}"], #request-form button[value="${next}"]`);
+        next = "";
+        if (button) form().requestSubmit(button);
+        return;
+      }
       // It is another page: in review, or sign in.
       if (answer.ok) { location.assign(answer.url); return; }
     } catch { /* as without a script: the browser says what is wrong, and what was typed is kept */ }

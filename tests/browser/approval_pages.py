@@ -137,6 +137,9 @@ def ask(
 def counted(page: Page) -> None:
     """Press the button that has the audience counted, and wait for the figures."""
     page.get_by_role("button", name=re.compile("^Count")).click()
+    # The figures of an earlier count are there until the answer of this step takes their place.
+    expect(page.locator("#request-form[aria-busy]")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_text("Making and counting")).to_have_count(0, timeout=60_000)
     expect(page.get_by_text("Without a timezone")).to_be_visible(timeout=60_000)
 
 

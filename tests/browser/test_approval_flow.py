@@ -174,7 +174,8 @@ def test_the_audience_changed_after_the_request(people: People, office: Office) 
     ann.goto(address)
     ann.get_by_role("button", name="Take back and change").click()
     ann.get_by_role("button", name="Send for review").click()
-    expect(ann.get_by_text("Changed since it was counted: audiences/moving.json. Count it again.")).to_be_visible()
+    changed = "Changed since it was counted: audiences/moving.json. Count it again."
+    expect(ann.locator("#audience-fault")).to_have_text(changed)
     assert batch_files(office, address) == 0
     counted(ann)
     ann.get_by_role("button", name="Send for review").click()
@@ -280,6 +281,8 @@ def test_by_keyboard(people: People, office: Office) -> None:
     ann.keyboard.press("Tab")
     expect(ann.get_by_role("link", name="To the content")).to_be_focused()
     ann.keyboard.press("Enter")
+    ann.keyboard.press("Tab")
+    expect(ann.get_by_role("link", name="Start from a template")).to_be_focused()
     ann.keyboard.press("Tab")
     expect(ann.get_by_role("button", name="New request")).to_be_focused()
     assert ann.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

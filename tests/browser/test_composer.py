@@ -39,8 +39,8 @@ def test_a_whole_campaign_in_five_clicks_and_no_reload(people: People, office: O
     expect(ann.locator(".chip", has_text="first_name")).to_be_visible()
     fields = write_texts(ann) + variants(ann)
     ann.locator("#start").fill("2036-12-01T09:00")
-    expect(ann.get_by_text("Ready for review")).to_be_visible()
-    expect(ann.locator("[data-saved]")).to_contain_text("Saved")
+    expect(ann.get_by_text("Ready for review")).to_be_visible(timeout=20_000)
+    expect(ann.locator("[data-saved]")).to_contain_text("Saved", timeout=20_000)
     assert loads == []  # nothing of all this has loaded the page
     see(ann, "40-composer")
     typed = ann.evaluate("fetch(location.href).then((answer) => answer.text()).then((text) => text.length)")
@@ -73,7 +73,7 @@ def write_texts(page: Page) -> int:
     expect(page.locator("#languages-1-locale")).to_be_focused()
     page.locator("#languages-1-title").fill("Oi")
     page.locator("#languages-1-body").fill("Tinie Tempah ao vivo")
-    expect(page.locator(".phone .t")).to_have_text("Oi")  # the phone follows the field
+    expect(page.locator(".phone .t")).to_have_text("Oi", timeout=20_000)  # the phone follows the field
     return 9
 
 
@@ -84,7 +84,9 @@ def variants(page: Page) -> int:
     page.locator("#variants-0-percent").fill("45")
     page.locator("#variants-1-percent").fill("45")
     page.locator("#variants-1-title").fill("Who is live?")
-    expect(page.locator("[data-part=checks]")).to_contain_text("b in de: Title")  # what is missing is listed
+    expect(page.locator("[data-part=checks]")).to_contain_text(
+        "b in de: Title", timeout=20_000
+    )  # what is missing is listed
     page.get_by_role("tab", name="Main text").focus()
     for n, title in enumerate(("Wer ist live?", "Quem?")):
         page.keyboard.press("ArrowRight")
