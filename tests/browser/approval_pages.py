@@ -226,7 +226,7 @@ def see(page: Page, name: str, *, styled: bool = True) -> None:
                 ".map(v => [v.impact, v.id, v.nodes.map(n => n.html).slice(0, 3)]) }",
                 AXE.read_text(encoding="utf-8"),
             )
-            assert found == [], name
+            assert found == [], f"{name}: {found}"
             small = page.evaluate(SMALL_TARGETS)
             assert small == [], f"{name}: too small for a finger"
         if folder := os.environ.get("SCREENSHOTS"):
