@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from sandbox.office import Office
 from sandbox.scene import ANN
@@ -23,7 +23,11 @@ def test_a_whole_campaign_in_five_clicks_and_no_reload(people: People, office: O
     loads: list[str] = []
     sizes: dict[str, int] = {}
     ann.on("load", lambda page: loads.append(page.url))
-    weigh = lambda answer: sizes.setdefault(answer.url, len(answer.body())) if answer.ok else None  # noqa: E731
+
+    def weigh(answer: Response) -> None:
+        if answer.ok:
+            sizes[answer.url] = len(answer.body())
+
     ann.on("response", weigh)
     ann.route("https://cdn.example.com/*", lambda route: route.fulfill(body=PIXEL, content_type="image/png"))
     ann.get_by_role("button", name="New request").click()
