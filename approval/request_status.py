@@ -51,7 +51,7 @@ class RequestStatus:
         `live` is whether anything may still change: then the page refreshes itself.
         """
         run = self._runs.run(request.written.run_id) if request.written else None
-        devices = audience.counts.device_count if audience.counts else 0
+        devices = _expected(request, audience.counts.device_count if audience.counts else 0)
         settled = run.account.settled if run else 0
         names = shown_names(request.form)
         tests = [self._test_seen(test, names) for test in self._store.tests(request.id)]
@@ -88,6 +88,12 @@ class RequestStatus:
             broken = run.account.invalid_records
             reason = run.reason or ("not sent: this user lacks something that the text needs" if broken else run.status)
         return TestSeen(test, tuple(rows) if rows is not None else None, reason)
+
+
+def _expected(request: Request, devices: int) -> int:
+    """Devices of an audience that the run asks for: of a test before a winner, about its part of them."""
+    winner = request.campaign.winner if request.campaign is not None else None
+    return devices if winner is None else round(devices * float(winner.test_percent) / 100)
 
 
 def _reasons(*counts: Mapping[str, int]) -> str:

@@ -71,8 +71,8 @@ class Sent:
 
     def lane(self, state: str = "done", ending: str = "completed", **more: Any) -> None:
         """The run's one lane."""
-        arm = ArmAccount(assigned=100, accepted=120, rejected={"UNREGISTERED": 6}, held=0)
-        account = Account(users=240, devices=252, arms={"short-b": arm, "long": arm})
+        arm = ArmAccount(assigned=100, accepted=30, rejected={"UNREGISTERED": 6}, held=0)
+        account = Account(users=200, devices=72, arms={"short-b": arm, "long": arm})
         began = int(datetime(2026, 11, 21, 14, tzinfo=UTC).timestamp() * 1000)
         values: dict[str, Any] = {
             "account": msgspec.json.encode(account).decode(), "started_at_ms": began, "sending_ms": 10_000, **more,
@@ -130,7 +130,7 @@ def test_while_it_is_sent(sent: Sent) -> None:
     """How far it is, its pace and what is left; pause, cancel and the hold of all are in one place."""
     sent.lane("running")
     page = sent.page(sent.bob)
-    for words in ("252 of 600 devices done", "25/s", "about 14 s", "Short &lt;b&gt;", "the app was removed"):
+    for words in ("72 of 120 devices done", "7/s", "about 7 s", "Short &lt;b&gt;", "the app was removed"):
         assert words in page, words
     steer = page[page.index('data-part="steer"') : page.index('data-part="result"')]
     for words in ("/pause", "Yes, cancel the rest", "This cannot be undone", "/hold"):

@@ -63,7 +63,7 @@ def test_from_review_to_end(channel: Channel) -> None:
     assert review["lines"][:2] == [f"Asked by {ANN}", "500 users"]
     assert decided["lines"] == [f"By {BOB}"]
     assert ended["title"] == "Completed: tinie-1"
-    assert ended["lines"] == ["240 accepted, 12 rejected, 0 failed"]
+    assert ended["lines"] == ["60 accepted, 12 rejected, 0 failed"]
     assert all(one["url"].endswith(f"/requests/{sent.id}") for one in channel.said)
     text = json.dumps(channel.said)
     assert "u1" not in text

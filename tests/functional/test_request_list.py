@@ -46,7 +46,7 @@ def test_what_is_in_a_line(world: World) -> None:
     sent.count(JOINED)
     page = sent.bob.get("/requests").body
     line = page[page.index("<li>") : page.index("</li>")]
-    for words in ("Tinie is live", ANN, "240</strong>", "completed", "Short &lt;b&gt;", "between +"):
+    for words in ("Tinie is live", ANN, "60</strong>", "completed", "Short &lt;b&gt;", "between +"):
         assert words in line, words
     assert line.count('<p class="better">') == 1
     # Counted once: the second look reads that there is no later count, and not the rows' sums again.
