@@ -1,7 +1,7 @@
 """The pages of schedules, and of the hold of the whole stack: their views and their routes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any
@@ -44,8 +44,24 @@ class OnDay(msgspec.Struct, frozen=True):
     """What is planned for one day. `times` are of its schedules, `others` the campaigns that begin once."""
 
     day: str
-    times: tuple[tuple[str, str], ...]
-    others: tuple[tuple[str, str, str], ...]
+    times: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def weekday(self) -> str:
+        """`Mon`."""
+        return f"{date.fromisoformat(self.day):%a}"
+
+    @property
+    def shown(self) -> str:
+        """`1 Dec`."""
+        of_day = date.fromisoformat(self.day)
+        return f"{of_day.day} {of_day:%b}"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is planned."""
+        return not self.times and not self.others
 
 
 class ScheduleSite:
@@ -98,6 +114,7 @@ class ScheduleSite:
                 call,
                 schedules=found.schedules,
                 days=self._calendar(found.calendar),
+                today=self._now().date().isoformat(),
                 new_text=NEW_TEXT,
                 name="",
                 faults=(),
@@ -105,7 +122,7 @@ class ScheduleSite:
         )
 
     def _calendar(self, times: Sequence[CalendarTime]) -> tuple[OnDay, ...]:
-        """The days on which something is planned, in order; times by the clock of each schedule's zone."""
+        """Whole weeks from this one's Monday on; none where nothing is planned. Times by each schedule's own clock."""
         by_day: dict[str, list[tuple[str, str]]] = {}
         for (day, name), of_day in groupby(times, key=lambda one: (one.local[:10], one.schedule)):
             clock = [one.local[11:] for one in of_day]
@@ -113,7 +130,15 @@ class ScheduleSite:
             words = ", ".join(clock) if len(clock) <= 3 else f"{len(clock)} times, {clock[0]} to {clock[-1]}"
             by_day.setdefault(day, []).append((name, words))
         others = self._planned_once()
-        days = sorted({*by_day, *(day for day, *_ in others)})
+        planned = {*by_day, *(day for day, *_ in others)}
+        if not planned:
+            return ()
+        today = self._now().date()
+        first = today - timedelta(days=today.weekday())
+        # To the last planned day, to the end of its week: a zone ahead of UTC may have one more day than we count.
+        last = max(*map(date.fromisoformat, planned), today + timedelta(days=CALENDAR_DAYS))
+        count = ((last - first).days // 7 + 1) * 7
+        days = [(first + timedelta(days=n)).isoformat() for n in range(count)]
         return tuple(
             OnDay(day, tuple(by_day.get(day, ())), tuple(one[1:] for one in others if one[0] == day)) for day in days
         )
@@ -181,8 +206,9 @@ class ScheduleSite:
         found = self._schedules.overview()
         days = self._calendar(found.calendar)
         return self._views.page(
-            "schedules.html", call, schedules=found.schedules, days=days, new_text=text, name=name, faults=faults
-        )
+            "schedules.html", call, schedules=found.schedules, days=days, today=self._now().date().isoformat(),
+            new_text=text, name=name, faults=faults,
+        )  # fmt: skip
 
     def _act(self, call: Call, name: str, action: str) -> Html:
         person = person_of(call)

@@ -21,7 +21,7 @@ ARMS = Arms("loop", (("warm", 4000), ("short", 4000), ("control", 2000)))
 RATES = {"warm": 25, "short": 60, "control": 10}
 """Of 100 users of an arm, how many convert."""
 FORM = {
-    "experiment": "loop", "control_percent": "20", "per_second": "200",
+    "experiment": "loop", "control_percent": "20", "per_second": "40",
     "variants.0.name": "warm", "variants.0.percent": "40", "variants.0.title": "We missed you",
     "variants.1.name": "short", "variants.1.percent": "40", "variants.1.title": "Hi",
     "goal": "opened", "goal_window_h": "24", "goal_lift_percent": "50", "goal_base_percent": "10",
