@@ -204,7 +204,7 @@ def batch_files(office: Office, address: str) -> int:
 
 SMALL_TARGETS = """() => [...document.querySelectorAll('button, select, input:not([type=hidden]), summary, nav a')]
     .filter((e) => e.offsetParent && !e.closest('.hidden') && !e.classList.contains('hidden'))
-    .map((e) => [e, (e.type === 'checkbox' ? e.closest('.check') : e).getBoundingClientRect()])
+    .map((e) => [e, (['checkbox', 'radio'].includes(e.type) ? e.closest('.check') : e).getBoundingClientRect()])
     .filter(([e, box]) => box.height < 43.5)
     .map(([e, box]) => `${e.outerHTML.slice(0, 80)} ${Math.round(box.height)}`)"""
 
