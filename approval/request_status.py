@@ -13,6 +13,7 @@ from approval.prepared import AudienceSeen
 from approval.reasons import reason_in_words
 from approval.request import Request, State
 from approval.result_view import ResultView
+from approval.results import Decision
 from approval.runs import Runs, RunSeen
 from approval.store import Store, TestPush
 from notifier.model.campaign import CONTROL
@@ -70,6 +71,7 @@ class RequestStatus:
             "tests": tests,
             **of_result,
             "live": is_sending
+            or _is_deciding(of_result["decision"], of_result["remainder"])
             or is_counting
             or (result is not None and result.counted.is_counting)
             or any(map(self._is_awaited, tests)),
@@ -88,6 +90,13 @@ class RequestStatus:
             broken = run.account.invalid_records
             reason = run.reason or ("not sent: this user lacks something that the text needs" if broken else run.status)
         return TestSeen(test, tuple(rows) if rows is not None else None, reason)
+
+
+def _is_deciding(decision: Decision | None, remainder: RunSeen | None) -> bool:
+    """Whether the winner was just decided, or the others are being sent to."""
+    if decision is None:
+        return False
+    return decision.state == "decided" or bool(decision.remainder and not (remainder and remainder.is_over))
 
 
 def _expected(request: Request, devices: int) -> int:

@@ -32,15 +32,17 @@ def interval_picture(comparison: Comparison, width: int = WIDE, name: str = "lif
     drawn = [lift for lift in comparison.lifts if lift.relative is not None]
     if not drawn or comparison.sizes.verdict is RatioVerdict.OUT_OF_PROPORTION:
         return ""
-    # An interval without an end, or far out, is cut at the edge: what matters is on which side of 0 it lies.
-    ends = [abs(end) for lift in drawn if lift.relative for end in (lift.relative.low, lift.relative.high)]
-    reach = max(0.1, min(1.0, max(ends)))
+    # An interval without an end, or far out, is cut at the edge: what matters is on which side of 0 it lies. Its end
+    # near 0 is never cut, or nothing of it would be seen.
+    ends = [sorted((abs(lift.relative.low), abs(lift.relative.high))) for lift in drawn if lift.relative]
+    reach = max(0.1, min(max(1.0, *(2 * near for near, _ in ends)), max(far for _, far in ends)))
     ground = _ROW * len(drawn)
     middle, scale = width / 2, (width / 2 - 8) / reach
     parts = [
         f'<line class="mark" x1="{middle}" x2="{middle}" y1="24" y2="{ground + 4}"/>',
         f'<text class="soft" x="{middle}" y="{ground + 20}" text-anchor="middle">no difference</text>',
-        f'<text class="soft" x="0" y="{ground + 20}">{percent(-reach)}</text>',
+        # Nothing falls by more than everything.
+        f'<text class="soft" x="0" y="{ground + 20}">{percent(-reach) if reach <= 1 else ""}</text>',
         f'<text class="soft" x="{width}" y="{ground + 20}" text-anchor="end">{percent(reach)}</text>',
     ]
     for n, lift in enumerate(drawn):

@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
+import pytest
 from playwright.sync_api import expect
 
 from notifier.model.arms import Arms
@@ -56,6 +57,14 @@ def put_conversions(office: Office, ids: list[str]) -> None:
     put(office, "standing/through", (datetime.now(UTC) + timedelta(days=30)).isoformat())
 
 
+def tick(office: Office) -> bool:
+    """The minute of the schedules' function, which sends what was decided: this stack's own does not come."""
+    sandbox = office.trial.sandbox
+    sandbox.lambda_.invoke(sandbox.function("ScheduleFunction").name, b"{}", trace="")
+    return True
+
+
+@pytest.mark.slow
 def test_from_the_goal_to_the_rest(people: People, office: Office) -> None:
     """Asked, approved, paused and resumed, counted, compared, decided by a person, sent to the others."""
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
@@ -83,12 +92,14 @@ def test_from_the_goal_to_the_rest(people: People, office: Office) -> None:
     see(bob, "63-decide")
     bob.get_by_role("button", name="Yes, decide it so").click()
     expect(bob.get_by_text("short goes to the others").first).to_be_visible(timeout=60_000)
-    soon(lambda: "accepted · run" in bob.request.get(address).text(), 90)
+    soon(lambda: tick(office) and "accepted · run" in bob.request.get(address).text(), 90)
     bob.goto(address)
+    # The page follows the others' run, too.
+    expect(bob.locator(".result .badge.completed")).to_be_visible(timeout=90_000)
     see(bob, "64-the-others")
     # The list has the verdict; a template is made of it, and deleting one asks.
     bob.goto(f"{office.url}/requests?q=loop")
-    expect(bob.locator(".came .better").first).to_contain_text("short")
+    expect(bob.locator(".came .better", has_text="short").first).to_be_visible()
     see(bob, "65-list")
     send(ann, f"{address}/template", {"name": "Test first"})
     ann.goto(f"{office.url}/templates")

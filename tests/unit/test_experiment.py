@@ -1,5 +1,6 @@
 """What came of a goal: figures, words and pictures are the same, and an odd source is said first."""
 
+import re
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from notifier.model.campaign import BrokenCampaign, Campaign, Goal, Message, Variant, read_campaign
 from reporting.experiment import plain_outcome, section
 from reporting.outcome import Outcome, outcome_of
-from reporting.pictures import curve_picture, interval_picture
+from reporting.pictures import SLIM, WIDE, curve_picture, interval_picture
 
 CAMPAIGN = Campaign(
     "goal",
@@ -100,3 +101,25 @@ def test_the_goal_is_a_part_of_the_campaign() -> None:
         with pytest.raises(BrokenCampaign, match=field):
             read_campaign(plain | {"goal": goal})
     assert b"goal" not in msgspec.json.encode(read_campaign({"id": "c", "message": {"title": "t"}}))
+
+
+def test_an_interval_far_from_no_difference_is_seen() -> None:
+    """Its end near 0 is inside of the picture: a bar with a length, on the better side, and the words beside it."""
+    found = outcome({"question": (240, 143), "statement": (240, 65), "control": (141, 3)})
+    assert found.comparison.lifts[0].relative is not None
+    assert found.comparison.lifts[0].relative.low > 1
+    for width in (WIDE, SLIM):
+        [first, *_] = re.findall(
+            r'<rect class="accepted" x="([\d.]+)" y="26" width="([\d.]+)"', interval_picture(found.comparison, width)
+        )
+        assert width / 2 < float(first[0]) < width
+        assert 20 < float(first[1]) <= width / 2
+
+
+def test_pictures_say_what_they_show() -> None:
+    """Title and description are the picture's name for who cannot see it; names of arms are escaped in both."""
+    found = outcome()
+    for drawn in (interval_picture(found.comparison, SLIM, "a"), curve_picture(found, SLIM, "a")):
+        assert 'role="img" aria-labelledby="a-title a-desc"' in drawn
+        assert re.search(r'<title id="a-title">\w.*</title><desc id="a-desc">question', drawn)
+    assert "better than no push" in interval_picture(found.comparison)
