@@ -105,7 +105,7 @@ def test_the_goal_is_a_part_of_the_campaign() -> None:
 
 def test_an_interval_far_from_no_difference_is_seen() -> None:
     """Its end near 0 is inside of the picture: a bar with a length, on the better side, and the words beside it."""
-    found = outcome({"question": (240, 143), "statement": (240, 65), "control": (141, 3)})
+    found = outcome({"question": (4_500, 2_700), "statement": (4_500, 2_000), "control": (1_000, 60)})
     assert found.comparison.lifts[0].relative is not None
     assert found.comparison.lifts[0].relative.low > 1
     for width in (WIDE, SLIM):
