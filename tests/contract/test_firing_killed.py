@@ -195,7 +195,7 @@ WRITES = 20
 """Of a whole firing: test_the_kills_cover_every_write says so."""
 MINUTES = 16
 IN_THE_GATE = {3: "set back", 9: "", 18: "edited"}
-"""The occurrence is there and the clock not moved on; a part of the audience; the approval without its batch file."""
+"""The occurrence is there and the clock not moved on; a part of the audience; a batch file that is not noted."""
 
 
 def at_write(world: World, number: int, happens: Callable[[], object]) -> None:
