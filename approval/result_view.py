@@ -141,8 +141,8 @@ def _seen(asked: CountAsked, counted: Counted, found: Outcome) -> ResultSeen:
 
 
 def _brief(finding: str, words: str) -> str:
-    """`between +4 % and +21 %` of a verdict that has a lift."""
-    return _BRIEFLY.get(finding) or words.partition(": ")[2]
+    """`+4 % to +21 %` of a verdict that has a lift."""
+    return _BRIEFLY.get(finding) or words.partition(": ")[2].removeprefix("between ").replace(" and ", " to ")
 
 
 def _as_named(campaign: Campaign, counted: Counted, names: Mapping[str, str]) -> tuple[Campaign, Counted]:

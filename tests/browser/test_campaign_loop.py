@@ -4,18 +4,19 @@
 """
 
 import json
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from notifier.model.arms import Arms
 from sandbox.audience import Recipe, users
 from sandbox.office import Office
 from sandbox.scene import ANN, BOB, OLIVE
-from tests.browser.approval_pages import People, approve, asked, press_sure, run_of, see, send, soon
+from tests.browser.approval_pages import WIDE, People, approve, asked, press_sure, run_of, see, send, soon
 
 USERS = 1_200
 ARMS = Arms("loop", (("warm", 4000), ("short", 4000), ("control", 2000)))
@@ -55,6 +56,18 @@ def put_conversions(office: Office, ids: list[str]) -> None:
     lines = [json.dumps({"user_id": one, "event": "opened", "at": at}) for one in ids if converts(one)]
     put(office, "standing/opened/1.jsonl", "\n".join(lines))
     put(office, "standing/through", (datetime.now(UTC) + timedelta(days=30)).isoformat())
+
+
+def close_up(page: Page, name: str, part: str = ".result") -> None:
+    """A picture of one part of the page, at both widths and in both themes, where pictures are kept."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            for label, size in (("wide", WIDE), ("narrow", {"width": 390, "height": 844})):
+                page.set_viewport_size(size)  # type: ignore[arg-type]
+                page.locator(part).first.screenshot(path=f"{folder}/{name}-{theme}-{label}.png")
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
 
 
 def tick(office: Office) -> bool:
@@ -97,10 +110,12 @@ def test_from_the_goal_to_the_rest(people: People, office: Office) -> None:
     # The page follows the others' run, too.
     expect(bob.locator(".result .badge.completed")).to_be_visible(timeout=90_000)
     see(bob, "64-the-others")
+    close_up(bob, "64-close")
     # The list has the verdict; a template is made of it, and deleting one asks.
     bob.goto(f"{office.url}/requests?q=loop")
     expect(bob.locator(".came .better", has_text="short").first).to_be_visible()
     see(bob, "65-list")
+    close_up(bob, "65-close", "main")
     send(ann, f"{address}/template", {"name": "Test first"})
     ann.goto(f"{office.url}/templates")
     see(ann, "66-templates")

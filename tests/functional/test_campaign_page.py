@@ -264,6 +264,6 @@ def test_the_remainder_is_shown(sent: Sent) -> None:
     )
     sent.decided(state="sent", arm="long", words="decided by bob", decided_by=BOB, remainder="feedbeef")
     page = sent.page()
-    assert "<strong>Long goes to the others</strong>: decided by bob" in page
+    assert "<strong>Long goes to the others</strong>." in page
     assert "7 devices accepted · run feedbeef" in page
     assert "Decide it yourself" not in page

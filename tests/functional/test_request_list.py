@@ -46,11 +46,11 @@ def test_what_is_in_a_line(world: World) -> None:
     sent.count(JOINED)
     page = sent.bob.get("/requests").body
     line = page[page.index("<li>") : page.index("</li>")]
-    for words in ("Tinie is live", ANN, "60</strong>", "completed", "Short &lt;b&gt;", "between +"):
+    for words in ("Tinie is live", ANN, "60</strong>", "completed", "Short &lt;b&gt;", " % to +"):
         assert words in line, words
     assert line.count('<p class="better">') == 1
     # Counted once: the second look reads that there is no later count, and not the rows' sums again.
-    assert sent.bob.get("/requests").body.count("between +") == page.count("between +")
+    assert sent.bob.get("/requests").body.count(" % to +") == page.count(" % to +")
 
 
 def test_anothers_draft_is_not_read(world: World) -> None:
