@@ -170,9 +170,9 @@ def _pages_are_shown_and_previews_made(place: Place) -> None:
         assert asked(approval, page)["statusCode"] == 200
         shown = asked(approval, preview)
     assert shown["statusCode"] == 200, shown["body"]
-    phones = json.loads(shown["body"])["phones"]
-    assert "Hi THERE" in phones
-    assert "of 4,096 bytes" in phones
+    panel = json.loads(shown["body"])["parts"]["panel"]
+    assert "Hi THERE" in panel
+    assert "of 4,096 bytes" in panel
 
 
 def _visitors_are_told_apart(place: Place) -> None:
