@@ -11,7 +11,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 from tests.deployment import artifact
 from tests.deployment.artifact import Artifact, Artifacts
 
-LIMITS_MB = {"notifier": 60, "approval": 25, "audiences": 150, "schedules": 25}
+LIMITS_MB = {"notifier": 60, "approval": 25, "audiences": 150, "privacy": 150, "schedules": 25}
 """By the package that a function's handler is in."""
 RUNTIME = artifact.template()["Globals"]["Function"]["Runtime"]
 VERSION = tuple(int(part) for part in RUNTIME.removeprefix("python").split("."))
