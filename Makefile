@@ -88,7 +88,7 @@ lint-rules:
 	@echo "==> Lint" && $(BIN)/ruff check .
 
 lint-types:
-	@echo "==> Types" && $(BIN)/mypy
+	@echo "==> Types" && $(BIN)/mypy --num-workers 2
 
 lint-imports:
 	@echo "==> Import contracts" && $(BIN)/lint-imports
