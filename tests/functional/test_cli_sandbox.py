@@ -357,9 +357,16 @@ def test_everything_is_held_and_released(trial: Trial) -> None:
         assert refused.exit_code == ExitCode.NOT_FINE
         assert "ann" in refused.output
         assert "wrong prices" in refused.output
+    held = printed(run(trial, "status", "story", "--json"))["held"]
+    assert "ann" in held
+    assert "wrong prices" in held
     released = printed(run(trial, "release", "--yes", "--by", "bob", "--json"))
     assert (released["status"], released["starts"]) == ("released", [])
     assert run(trial, "release", "--yes").exit_code == ExitCode.NOT_FINE
+    assert printed(run(trial, "status", "story", "--json"))["held"] == ""
+    # What was refused is now fired, for a person and not for its time.
+    fired = printed(run(trial, "schedules", "now", "nudge", "--day", "2026-11-12", "--yes", "--by", "bob", "--json"))
+    assert (fired["schedule"], fired["occurrence"][:11]) == ("nudge", "2026-11-12T")
 
 
 def test_a_schedule_is_looked_at_before_it_is_uploaded(tmp_path: Path) -> None:
