@@ -8,7 +8,7 @@ The modules in the order of the data's way:
 - `raw`: files of any format become raw rows: lines of JSON text with a number.
 - `rows`: raw rows become clean rows, by SQL where it can prove them clean, else by the worker's own reader.
 - `shape`: the form of most lines of a file as a regular expression; `exact_lines`: the shortest form, without one.
-- `preparation`: clean rows become users, ordered, with one push per token.
+- `joined_users`: clean rows become users, ordered, with one push per token.
 - `counts`: what an audience holds; `suspicions`: what looks wrong in it; `samples`: a few users to look at.
 - `parts`: users become objects of at most 250,000.
 - `manifest_format`: what was made of what; written last, and once.

@@ -17,6 +17,7 @@ from audiences.counts import counts_of
 from audiences.database import Limits, connect
 from audiences.destinations import Destination
 from audiences.faults import limits_as_faults
+from audiences.joined_users import Preparation
 from audiences.manifest_format import (
     MAX_USERS_IN_PART,
     NAME,
@@ -30,7 +31,6 @@ from audiences.manifest_format import (
     folder_of,
 )
 from audiences.parts import WrittenPart, written_parts
-from audiences.preparation import Preparation
 from audiences.sources import InputFile
 from audiences.watch import LastProgress, Progress, watched
 from notifier.model.audience_counts import Counts

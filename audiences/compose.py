@@ -31,7 +31,7 @@ _NEVER_SHOWN = frozenset(KNOWN) - frozenset(FILTERED)
 Listed = Callable[[Mapping[str, Any]], Collection[str] | None]
 """Of a source's request: the columns that may be filtered by, and shown; None for any."""
 Ranked = Callable[[str, str], str]
-"""Rows with their `rank` among those that have the same value of an expression: see `audiences.preparation`."""
+"""Rows with their `rank` among those that have the same value of an expression: see `audiences.joined_users`."""
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -196,7 +196,7 @@ def keep(con: duckdb.DuckDBPyConnection, node: Node, owners: Sequence[int], rank
 
     Args:
         owners: of each input the number of its source.
-        ranked: rows as `audiences.preparation` ranks them: a filter looks at what a user's record will have.
+        ranked: rows as `audiences.joined_users` ranks them: a filter looks at what a user's record will have.
     """
     owner = f"[{', '.join(map(str, owners))}][(place >> {ROW_BITS}) + 1]"
     con.execute(f"CREATE TEMP VIEW owned AS SELECT *, {owner} AS source FROM rows")

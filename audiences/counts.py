@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from audiences.preparation import CARRIER, Preparation, all_devices
+from audiences.joined_users import CARRIER, Preparation, all_devices
 from audiences.reader import DUPLICATE
 from audiences.rows import ROW_BITS
 from audiences.samples import samples_of

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from audiences.preparation import HASH
+from audiences.joined_users import HASH
 from notifier.model.audience_counts import MAX_NAME_CHARS
 from notifier.model.recipient import Device, Gateway, Platform, masked
 

@@ -11,7 +11,7 @@ import duckdb
 import msgspec
 
 from audiences.database import text
-from audiences.preparation import CARRIER
+from audiences.joined_users import CARRIER
 from notifier.model.suspicious_values import ALWAYS, APNS_CHARS, NULL_WORDS, add_word, null_word
 
 _SPACE = r"(?:[\s\x{a0}\x{2007}\x{202f}\x{3000}]|\\[tnrfb]|\\u00[0aA][0-9a-fA-F])"

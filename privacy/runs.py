@@ -9,9 +9,9 @@ import msgspec
 from notifier.model.batch_file import PinnedObject
 from notifier.model.cut import CutParts
 from notifier.model.run import Run
+from reporting.proof.conclusion import CannotProve, NotProved
 from reporting.proof.erased import Erasures
 from reporting.proof.evidence import Admitted, find_source, read_erasures, read_object, read_summary
-from reporting.proof.finding import CannotProve, NotProved
 
 _RUN_KEY = re.compile(r"[a-z-]+/run_id=([0-9a-f]{20})/")
 _CAPS_KEY = re.compile(r"caps/group=[^/]+/day=[^/]+/run_id=([0-9a-z-]+)\.parquet\Z")

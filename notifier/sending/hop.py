@@ -21,7 +21,7 @@ from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_rounds import DeferredRounds
 from notifier.sending.departure import Departure, Exit, ExitDecision, Plan
 from notifier.sending.dispatch import Dispatch
-from notifier.sending.outside_reasons import outside_reasons
+from notifier.sending.exit_reasons import outside_reasons
 from notifier.sending.rate_limit import RateLimit
 from notifier.sending.send_queue import REST_ABOVE_S, SendQueue
 

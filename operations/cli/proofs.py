@@ -18,7 +18,7 @@ from operations.cli.errors import ExitCode, reports_errors
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, notes, print_json
 from reporting.proof.audit import Progress as OnProgress
 from reporting.proof.audit import audit as audited
-from reporting.proof.finding import Audit, Conclusion
+from reporting.proof.conclusion import Audit, Conclusion
 
 
 @reports_errors

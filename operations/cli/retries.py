@@ -12,7 +12,7 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.options import AsJson, RunName, Stack, StackFile, console, print_json
-from reporting.proof.finding import CannotProve, NotProved
+from reporting.proof.conclusion import CannotProve, NotProved
 from reporting.proof.retried import NoRetry, Retry, write_retry
 
 

@@ -8,6 +8,6 @@
 - `totals`: the counts of all batches against the summary.
 - `erased`: what was erased since, as the tombstones say.
 - `audit`: the whole chain, from the approval to the summary, up to the first place where it breaks.
-- `finding`: what an audit says.
+- `conclusion`: what an audit says.
 - `retried`: a batch file of the devices that failed, and of nobody else.
 """

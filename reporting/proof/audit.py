@@ -27,6 +27,7 @@ from notifier.model.run import Source
 from notifier.model.summary import Summary
 from notifier.sending.batch import BATCH_SIZE
 from reporting.proof.batches import BatchAuditor
+from reporting.proof.conclusion import Audit, CannotProve, Conclusion, NotProved, Step
 from reporting.proof.cut import check_everyone, with_cut
 from reporting.proof.erased import Erasures, moved_manifest
 from reporting.proof.evidence import (
@@ -38,7 +39,6 @@ from reporting.proof.evidence import (
     read_summary,
     written_twice,
 )
-from reporting.proof.finding import Audit, CannotProve, Conclusion, NotProved, Step
 from reporting.proof.pinned import fetch
 from reporting.proof.totals import check_totals
 from reporting.proof.walk import COMPLETED, Walk

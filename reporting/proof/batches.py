@@ -24,9 +24,9 @@ from notifier.model.remainder import other_part_of
 from notifier.model.run import batch_name
 from notifier.sending.batch import BATCH_SIZE, NO_TEXTS, Batch, Push
 from notifier.sending.batch_builder import BatchBuilder
+from reporting.proof.conclusion import CannotProve, NotProved
 from reporting.proof.erased import erased_id, follows, is_erased
 from reporting.proof.evidence import Stored
-from reporting.proof.finding import CannotProve, NotProved
 
 PUSH_IDS = bytes.fromhex("8a0e0f6f3d5c5b9d9a3e5c1b7d2f4e60")
 """The public namespace of push ids, restated: an audit must not share what it audits."""

@@ -16,9 +16,9 @@ from notifier.model.batch_file import PinnedObject
 from notifier.model.cut import CUT_LIST, CutParts
 from notifier.model.outcome import CutUser
 from notifier.model.plurals import counted
+from reporting.proof.conclusion import CannotProve, NotProved
 from reporting.proof.erased import ERASED
 from reporting.proof.evidence import Admitted, read_object
-from reporting.proof.finding import CannotProve, NotProved
 
 _LISTED = msgspec.json.Decoder(CutUser)
 

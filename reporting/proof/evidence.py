@@ -16,9 +16,9 @@ from notifier.model.cut import CUT_LIST
 from notifier.model.holdout import NOBODY, Holdout
 from notifier.model.run import Source, batch_name, source_of
 from notifier.model.summary import Summary
+from reporting.proof.conclusion import CannotProve, NotProved
 from reporting.proof.direct_get import DirectGet
 from reporting.proof.erased import PREFIX, Erasures, Tombstone
-from reporting.proof.finding import CannotProve, NotProved
 
 READERS = 8
 """Objects fetched at once."""

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from notifier.model.batch_file import PinnedObject
-from reporting.proof.finding import CannotProve, NotProved
+from reporting.proof.conclusion import CannotProve, NotProved
 
 PIECE_BYTES = 1024 * 1024
 _GONE = ("404", "NoSuchKey", "NoSuchVersion", "NotFound", "405", "MethodNotAllowed")

@@ -20,9 +20,9 @@ from notifier.model.outcome import Outcome, Row
 from notifier.model.record_reading import read_recipient
 from notifier.sending.batch import BATCH_SIZE, Push
 from reporting.proof.batches import BatchAuditor
+from reporting.proof.conclusion import NotProved
 from reporting.proof.cut import with_cut
 from reporting.proof.evidence import read_admitted, read_erasures, read_summary
-from reporting.proof.finding import NotProved
 from reporting.proof.walk import COMPLETED, Walk
 
 ONLY_WHEN_NAMED = frozenset({"too_late", SUPPRESSED})

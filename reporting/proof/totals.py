@@ -6,7 +6,7 @@ import msgspec
 
 from notifier.model.account import Account
 from notifier.model.summary import Summary
-from reporting.proof.finding import NotProved
+from reporting.proof.conclusion import NotProved
 
 
 def check_totals(account: Account, summary: Summary, place: str, *, erased: bool) -> None:

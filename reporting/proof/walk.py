@@ -11,9 +11,9 @@ from notifier.model.audience_faults import AudienceChanged, BrokenFile
 from notifier.model.batch_file import PinnedObject
 from notifier.sending.batch import BATCH_SIZE
 from reporting.proof.batches import BatchObjects
+from reporting.proof.conclusion import CannotProve
 from reporting.proof.erased import Erasures
 from reporting.proof.evidence import READERS, Admitted, ByBatch
-from reporting.proof.finding import CannotProve
 from reporting.proof.pinned import fetch
 
 COMPLETED = "completed"

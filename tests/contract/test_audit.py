@@ -18,9 +18,9 @@ from approval.request import content_hash as approved_hash
 from notifier.model.campaign import Campaign, Goal, Message, Part, Variant
 from notifier.model.run import Ending
 from reporting.proof.audit import audit, content_hash
+from reporting.proof.conclusion import Audit, Conclusion
 from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, erased_id
 from reporting.proof.evidence import SLACK_MS
-from reporting.proof.finding import Audit, Conclusion
 from reporting.proof.pinned import EtagDigest
 from sandbox.audience import Recipe, users
 from tests.contract.moto_stores import client_of, new_name, server_for

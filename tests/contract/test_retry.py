@@ -15,7 +15,7 @@ import pytest
 from notifier.gateway.payload import Label, collapse_id
 from notifier.model.arms import Arms
 from notifier.model.campaign import Campaign, Message, Variant, read_campaign
-from reporting.proof.finding import NotProved
+from reporting.proof.conclusion import NotProved
 from reporting.proof.retried import NoRetry, retry_campaign, write_retry
 from reporting.rows import objects_under
 from sandbox.audience import Recipe, users

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from audiences.compose import Composed, Node, Source, every_source, keep, read_composition, values_of
 from audiences.database import Limits, connect
 from audiences.faults import AudienceFault
-from audiences.preparation import _ranked
+from audiences.joined_users import _ranked
 from audiences.rows import ROW_BITS, RowTable
 from audiences.sources import InputFile
 from tests.examples import examples

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from notifier.model.batch_file import PinnedObject
+from reporting.proof.conclusion import NotProved
 from reporting.proof.cut import check_everyone
-from reporting.proof.finding import NotProved
 
 USERS = [{"user_id": f"u{n}", "devices": [{"platform": "ios", "token": f"t{n}"}]} for n in range(20)]
 LEFT_OUT = ("u3", "u12")
