@@ -20,8 +20,10 @@ from notifier.content.compile import compiled
 from notifier.content.template import BadTemplate
 from notifier.content.template_faults import template_faults
 from notifier.gateway.additions import addition_faults
-from notifier.model.campaign import BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.caps import read_default_caps
+from notifier.model.validation import Fault
 
 _NAMES = {"title": "title", "body": "text", "image_url": "image", "deep_link": "link"}
 

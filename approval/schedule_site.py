@@ -18,7 +18,8 @@ from approval.schedules import BrokenText, CalendarTime, NextTime, NotThere, Sch
 from approval.store import Store
 from approval.views import Views
 from approval.web import Call, Html, Route, page, person_of, see_other
-from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.mailbox import is_same_person
 from notifier.model.quiet_hours import Quiet
 

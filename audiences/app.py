@@ -41,7 +41,8 @@ from audiences.warehouse import Queries, Warehouses
 from audiences.watch import LastProgress
 from notifier.audience.pin import pin_parts
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
-from notifier.model.campaign import BrokenCampaign, Part, read_campaign
+from notifier.model.campaign import Part
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.caps import quiet_in_force, read_defaults, run_caps
 from notifier.model.holdout import NOBODY, Holdout, read_hundredths, read_version
 from notifier.model.preparation import IN_BATCH_FILE, LANES, Preparation, Stage

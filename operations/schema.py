@@ -1,7 +1,7 @@
 """The JSON Schema of the batch file, generated from the types: `python -m operations.schema` prints it.
 
 It is kept in `docs/batch-file.schema.json`. What a schema cannot say (percentages that sum to 100, texts that the
-gateways refuse) is checked by `notifier.model.campaign.read_campaign`.
+gateways refuse) is checked by `notifier.model.campaign_reading.read_campaign`.
 """
 
 import inspect

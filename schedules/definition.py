@@ -14,7 +14,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from notifier.model.audience_request import AudienceSource, NamedQuery, read_audience_source
 from notifier.model.authored_json import BadJson, decode_authored
-from notifier.model.campaign import END, BrokenCampaign, Campaign, read_campaign
+from notifier.model.campaign import END, Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.plain_words import described
 from notifier.model.time_zones import zone_names
 from notifier.model.validation import Fault, shape_faults, text_faults

@@ -26,7 +26,7 @@ from notifier.gateway.http2 import frames
 from notifier.gateway.http2.connection import Connection
 from notifier.gateway.http2.stream import Stream
 from notifier.model.audience_faults import BrokenFile
-from notifier.model.campaign import BrokenCampaign, read_campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.exchange import Answer, NoAnswer, Request
 from notifier.model.outcome import Disposition
 from notifier.model.record_reading import read_recipient

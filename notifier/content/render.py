@@ -14,7 +14,8 @@ from notifier.content.languages import chain_of
 from notifier.content.template import as_text, has_placeholder, missing
 from notifier.content.template_faults import template_faults
 from notifier.content.texts import SHOWN_FIELDS, arms_of, by_tag, fields_of, in_language, key_of, sources_of
-from notifier.model.campaign import BrokenCampaign, Campaign, Message
+from notifier.model.campaign import Campaign, Message
+from notifier.model.campaign_reading import BrokenCampaign
 from notifier.model.characters import cleaned, is_blank
 from notifier.model.recipient import Recipient
 from notifier.model.spelling import BrokenRecord

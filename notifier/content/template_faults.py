@@ -8,8 +8,9 @@ from notifier.content.compile import compiled
 from notifier.content.languages import chain_of, tags
 from notifier.content.template import BadTemplate, has_placeholder
 from notifier.content.texts import SHOWN_FIELDS, arms_of, by_tag, in_language, key_of, messages_of, sources_of
-from notifier.model.campaign import Campaign, Fault, Message
+from notifier.model.campaign import Campaign, Message
 from notifier.model.characters import is_blank
+from notifier.model.validation import Fault
 
 _VERBATIM_FIELDS = ("collapse_id", "sound")
 """Fields that are never filled in."""

@@ -12,11 +12,12 @@ from notifier.content.lookalikes import lookalikes
 from notifier.content.render import USER_ID, Renderer, values_of
 from notifier.content.template import UnfitValue, has_placeholder
 from notifier.content.texts import sources_of
-from notifier.model.campaign import Campaign, Fault
+from notifier.model.campaign import Campaign
 from notifier.model.plurals import counted
 from notifier.model.recipient import Recipient
 from notifier.model.record_reading import read_recipient
 from notifier.model.spelling import BrokenRecord
+from notifier.model.validation import Fault
 
 _SIMILARITY = 0.75
 """Of two names, for difflib: `frist_name` is near `first_name`, `last_name` is not."""

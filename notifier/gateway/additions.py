@@ -15,8 +15,9 @@ from notifier.gateway.apns import message as apns_message
 from notifier.gateway.fcm import additions as fcm
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.payload import Label
-from notifier.model.campaign import BrokenCampaign, Campaign, Fault, Message, Text, read_campaign
-from notifier.model.validation import printable_name
+from notifier.model.campaign import Campaign, Message, Text
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
+from notifier.model.validation import Fault, printable_name
 
 _RUN_ID = "0" * 20
 """As long as a real one."""

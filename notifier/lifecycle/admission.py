@@ -15,7 +15,8 @@ from notifier.content.text_checks import faults_in
 from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.audience_request import has_free_sql, read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
-from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.model.campaign import Audience, Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.caps import NO_CAPS, NO_DEFAULTS, CapDefaults, RunCaps, loosened, louder, quiet_in_force, run_caps
 from notifier.model.cut import CutParts
 from notifier.model.holdout import NOBODY, Holdout
@@ -25,6 +26,7 @@ from notifier.model.plurals import counted
 from notifier.model.preparation import IN_BATCH_FILE, LANES, DivisibleAudience, PreparationState
 from notifier.model.quiet_hours import Quiet, QuietHours
 from notifier.model.run import COUNTED_BY_CUT, COUNTED_BY_ROWS, Run, Source
+from notifier.model.validation import Fault
 from notifier.sending.batch_source import BrokenInput, Stream
 from notifier.sending.results import Results
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from notifier.model.campaign import END, Audience, BrokenCampaign, Part
+from notifier.model.campaign import END, Audience, Part
+from notifier.model.campaign_reading import BrokenCampaign
 from notifier.model.validation import Fault, shape_faults
 
 SOURCES = ("parts", "files", "query", "sql", "all", "any")

@@ -11,7 +11,7 @@ from rich.text import Text
 from notifier.audience import AudienceChanged, BrokenFile, read_head
 from notifier.audience.local import read_local_head
 from notifier.model.batch_file import BatchFileHead
-from notifier.model.campaign import BrokenCampaign, read_campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.suspicious_values import warnings_in
 from operations.cli.audiences import Memory, Show, Work, inputs_of, progress_of
 from operations.cli.display import print_counts

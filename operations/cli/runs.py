@@ -10,7 +10,8 @@ from notifier.audience import BrokenFile
 from notifier.audience.local import read_local_head
 from notifier.events.triggers import SUFFIXES
 from notifier.gateway.additions import read_sendable
-from notifier.model.campaign import BrokenCampaign, Campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import BrokenCampaign
 from notifier.model.plurals import counted
 from notifier.model.run import LaneState, source_of
 from operations.cli.cloud import Cloud, split_url

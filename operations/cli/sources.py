@@ -25,7 +25,8 @@ from notifier.audience import read_head as read_s3_head
 from notifier.audience.local import parser_for, read_local, read_local_head
 from notifier.audience.unpack import Unpacker
 from notifier.model.batch_file import BatchFileHead, PinnedObject
-from notifier.model.campaign import Audience, BrokenCampaign, read_audience
+from notifier.model.campaign import Audience
+from notifier.model.campaign_reading import BrokenCampaign, read_audience
 from operations.cli.cloud import Cloud, split_url
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode

@@ -14,7 +14,8 @@ from rich.text import Text
 from notifier.audience import BrokenFile
 from notifier.gateway.additions import read_sendable
 from notifier.model.batch_file import BatchFileHead
-from notifier.model.campaign import BrokenCampaign, Campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import BrokenCampaign
 from notifier.model.outcome import Outcome, Row
 from notifier.model.recipient import Device, masked
 from notifier.model.record_reading import read_recipient

@@ -9,7 +9,9 @@ from rich.progress import Progress, TextColumn
 
 from notifier.audience import AudienceChanged, BrokenFile, IdSet
 from notifier.gateway.additions import addition_faults
-from notifier.model.campaign import Audience, BrokenCampaign, Fault
+from notifier.model.campaign import Audience
+from notifier.model.campaign_reading import BrokenCampaign
+from notifier.model.validation import Fault
 from operations.cli.display import print_inspection
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.left_out import lists_of

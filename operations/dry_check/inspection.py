@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from notifier.model.audience_counts import Counts
-from notifier.model.campaign import Fault
+from notifier.model.validation import Fault
 from operations.dry_check.figures import AudienceFigures
 from operations.dry_check.times import TimesFigures
 

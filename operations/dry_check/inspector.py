@@ -12,13 +12,15 @@ from notifier.content.text_checks import faults_in, names_of, warnings_of
 from notifier.lifecycle.admission import JUDGED_RECORDS
 from notifier.model.arms import Arms
 from notifier.model.audience_counts import OTHER
-from notifier.model.campaign import CONTROL, BrokenCampaign, Campaign, Fault, read_campaign
+from notifier.model.campaign import CONTROL, Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.characters import cleaned
 from notifier.model.plurals import counted
 from notifier.model.recipient import Device, Gateway, Recipient, masked
 from notifier.model.record_reading import REPEATED, read_recipient, user_id_in
 from notifier.model.spelling import BrokenRecord
 from notifier.model.suspicious_values import of_other_gateway
+from notifier.model.validation import Fault
 from operations.dry_check.figures import AudienceCounter, TokenPlaces, count_named
 from operations.dry_check.inspection import ArmSize, Broken, Inspection, Preview, Repeat, Sizes
 from operations.dry_check.judgement import audience_faults, audience_warnings, campaign_warnings

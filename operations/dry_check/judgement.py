@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from notifier.content.compile import compiled
 from notifier.content.texts import sources_of
 from notifier.lifecycle.admission import EXEMPT_BELOW, JUDGED_RECORDS, MAX_BROKEN_SHARE
-from notifier.model.campaign import Campaign, Fault
+from notifier.model.campaign import Campaign
 from notifier.model.plurals import counted
 from notifier.model.suspicious_values import warnings_in
 from notifier.model.user_rows import joined_rows_note
+from notifier.model.validation import Fault
 from operations.broken_groups import PLACES
 from operations.dry_check.figures import AudienceFigures
 from operations.dry_check.inspection import Inspection

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import UNSET
 
-from notifier.model.campaign import Campaign, Fault
+from notifier.model.campaign import Campaign
 from notifier.model.local_time import (
     MAX_LATE_SHARE,
     QUIET,
@@ -16,6 +16,7 @@ from notifier.model.local_time import (
 )
 from notifier.model.plurals import counted
 from notifier.model.quiet_hours import Quiet, QuietHours
+from notifier.model.validation import Fault
 
 
 class TimesFigures(msgspec.Struct):

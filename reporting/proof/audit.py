@@ -21,7 +21,8 @@ from notifier.model.account import Account
 from notifier.model.audience_faults import BrokenFile
 from notifier.model.audience_request import read_audience_source
 from notifier.model.batch_file import BatchFileHead, PinnedObject
-from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Part, read_campaign
+from notifier.model.campaign import Audience, Campaign, Part
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.preparation import ManifestParts
 from notifier.model.run import Source
 from notifier.model.summary import Summary

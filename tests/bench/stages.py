@@ -25,7 +25,7 @@ from notifier.gateway.carrier import Gateway, GatewayCarrier, RunContent
 from notifier.gateway.fcm import message as fcm_message
 from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.model.arms import Arms
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Access, Outcome, Readiness

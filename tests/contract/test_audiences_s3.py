@@ -18,7 +18,7 @@ from notifier.audience import AudienceStream, FileKind, pin_parts
 from notifier.audience.unused import keep_for_run
 from notifier.model.audience_faults import AudienceChanged
 from notifier.model.batch_file import PinnedObject
-from notifier.model.campaign import read_audience
+from notifier.model.campaign_reading import read_audience
 from tests.audience_people import FORMATS, expected, found, people
 from tests.contract.moto_stores import client_of, new_name, server_for
 from tests.twins.destination import Killed

@@ -19,7 +19,7 @@ import pytest
 from audiences.cut import CutManifest
 from notifier.content.render import Renderer
 from notifier.model.arms import Arms
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import Holdout
 from notifier.sending.batch_builder import BatchBuilder

@@ -19,7 +19,8 @@ from notifier.gateway.fcm import verdict as fcm_verdict
 from notifier.gateway.http2.transport import Http2Transport
 from notifier.gateway.payload import Label
 from notifier.gateway.secrets import Secret
-from notifier.model.campaign import Message, read_campaign
+from notifier.model.campaign import Message
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.exchange import Answer, Request
 from notifier.model.outcome import Disposition, Verdict
 from sandbox.gateways import Gateways

@@ -14,7 +14,8 @@ import pytest
 
 from notifier.gateway.payload import Label, collapse_id
 from notifier.model.arms import Arms
-from notifier.model.campaign import Campaign, Message, Variant, read_campaign
+from notifier.model.campaign import Campaign, Message, Variant
+from notifier.model.campaign_reading import read_campaign
 from reporting.proof.conclusion import NotProved
 from reporting.proof.retried import NoRetry, retry_campaign, write_retry
 from reporting.rows import objects_under

@@ -15,7 +15,8 @@ from audiences.store import PreparationStore
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.model.arms import Arms
 from notifier.model.batch_file import PinnedObject
-from notifier.model.campaign import Campaign, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.remainder import other_part_of
 from notifier.model.run import Ending, LaneState, Run, source_of
 from notifier.stores.ledger import DynamoLedger

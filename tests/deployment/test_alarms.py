@@ -26,7 +26,7 @@ from notifier.composition.hop_metrics import (
 )
 from notifier.composition.settings import Settings
 from notifier.model.account import Account
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Outcome, Verdict

@@ -16,7 +16,8 @@ from approval.app import App
 from approval.mail import Mail
 from approval.pages import Pages
 from notifier.model.account import Account
-from notifier.model.campaign import Audience, read_campaign
+from notifier.model.campaign import Audience
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.run import Run, source_of
 from notifier.model.span import Span

@@ -10,7 +10,7 @@ import pytest
 from approval.form import read_form
 from approval.form_campaign import read_campaign_of
 from approval.goals import power_in_words, read_base
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from tests.approval_site import ANN, BOB, BUCKET, FORM, World, decision, moto_server, new_request
 
 DECLARED = json.dumps({"files": ["standing/e/"], "complete": {"marker": "standing/m"}}).encode()

@@ -169,7 +169,8 @@ def test_the_pictures_are_the_reports(sent: Sent) -> None:
     """The page draws with the report's functions, from equal figures: of a campaign without odd names byte for byte."""
     from approval.result_view import _as_named
     from approval.results import Conversions, Counted, outcome
-    from notifier.model.campaign import Goal, read_campaign
+    from notifier.model.campaign import Goal
+    from notifier.model.campaign_reading import read_campaign
     from reporting.outcome import outcome_of
 
     campaign = read_campaign(

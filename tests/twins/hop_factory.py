@@ -10,7 +10,8 @@ from notifier.composition.hop_maker import Gateways, Observers, Ports, Users, ma
 from notifier.composition.hops import close_run
 from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.lane_worker import LaneWorker
-from notifier.model.campaign import Campaign, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.log import Action
 from notifier.model.outcome import Access

@@ -3,7 +3,8 @@
 from typing import Any
 
 from notifier.gateway.payload import Label
-from notifier.model.campaign import Message, read_campaign
+from notifier.model.campaign import Message
+from notifier.model.campaign_reading import read_campaign
 
 LABEL = Label("run1", "day-2", "question")
 EVERYTHING: dict[str, Any] = {

@@ -14,7 +14,8 @@ from notifier.gateway.fcm.message import Prepared as FcmPrepared
 from notifier.gateway.fcm.message import assembled
 from notifier.gateway.field_checks import Members
 from notifier.gateway.payload import Label
-from notifier.model.campaign import Campaign, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import read_campaign
 from sandbox.gateways import fcm_message as standin
 from tests.unit.addition_samples import RIGHT, WRONG, Sample
 

@@ -19,7 +19,7 @@ from approval.form import (
 )
 from approval.form_campaign import gateway_faults, read_campaign_of
 from approval.pages import Pages
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.caps import Cap, CapDefaults
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)

@@ -10,7 +10,8 @@ import pytest
 from approval import request as rules
 from approval.form import Form
 from approval.request import Counted, Decision, Forbidden, Limits, PinnedAudience, Refused, Request, State
-from notifier.model.campaign import Campaign, Message, Part, read_campaign
+from notifier.model.campaign import Campaign, Message, Part
+from notifier.model.campaign_reading import read_campaign
 
 ANN, BOB, CAT = "ann@example.com", "bob@example.com", "cat@example.com"
 LIMITS = Limits(two_approvers_above=1000, review_days=7, draft_days=30)

@@ -12,7 +12,7 @@ from approval.people import address_of, addresses, mail_recipients, may_sign_in,
 from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
 from notifier.model.audience_counts import Counts
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.mailbox import is_same_person
 from tests.approval_site import read_mail
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.model.arms import Arms, bucket_of
-from notifier.model.campaign import CONTROL, HUNDREDTHS, read_campaign
+from notifier.model.campaign import CONTROL, HUNDREDTHS
+from notifier.model.campaign_reading import read_campaign
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "arm_vectors.json").read_text(encoding="utf-8"))
 SHARES = tuple((str(name), int(share)) for name, share in PUBLISHED["arms"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from notifier.model.audience_request import MAX_REQUEST_BYTES, has_free_sql, read_audience_source
-from notifier.model.campaign import BrokenCampaign
+from notifier.model.campaign_reading import BrokenCampaign
 
 PARTS = {"parts": [{"key": "audiences/a.jsonl.gz"}, {"bucket": "b", "key": "audiences/b.json", "etag": "e"}]}
 QUERY = {"query": {"name": "follows-brands", "parameters": {"brands": ["x"]}}}

@@ -18,7 +18,7 @@ from audiences.faults import AudienceFault, limits_as_faults
 from audiences.manifest_format import Manifest, UnknownManifest, audience_id, decode_manifest
 from audiences.sources import InputFile
 from notifier.model.batch_file import PinnedObject
-from notifier.model.campaign import read_audience
+from notifier.model.campaign_reading import read_audience
 from tests.audience_people import FORMATS, people
 from tests.twins.destination import Killed, MemoryDestination
 

@@ -8,7 +8,8 @@ from notifier.content.render import RenderedTexts, Renderer
 from notifier.lifecycle.first_records import FirstRecords
 from notifier.model.account import Account, ArmAccount
 from notifier.model.arms import Arms
-from notifier.model.campaign import CONTROL, read_campaign
+from notifier.model.campaign import CONTROL
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
 from notifier.model.record_reading import REPEATED

@@ -11,16 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.model.account import Account, ArmAccount
-from notifier.model.campaign import (
-    CONTROL,
-    HUNDREDTHS,
-    MAX_VARIANTS,
-    SHOWN_FAULTS,
-    BrokenCampaign,
-    Campaign,
-    hundredths,
-    read_campaign,
-)
+from notifier.model.campaign import CONTROL, HUNDREDTHS, MAX_VARIANTS, Campaign, hundredths
+from notifier.model.campaign_reading import SHOWN_FAULTS, BrokenCampaign, read_campaign
 from notifier.model.plain_words import AS_A_TIME
 from notifier.stores.s3_results import _account_in_metadata
 

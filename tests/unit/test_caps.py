@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.caps import (
     Cap,
     CapDefaults,

@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.recipient import Device, Platform
 from operations.cli import app as notifier
 from operations.cli.conversions import TABLE

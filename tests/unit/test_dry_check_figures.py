@@ -9,7 +9,7 @@ from notifier.content.render import Renderer
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.audience_counts import MAX_NAMES, OTHER
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.spelling import BrokenRecord
 from notifier.model.user_rows import joined_rows_note

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.model.campaign import BrokenCampaign, Campaign, Goal, Message, Variant, read_campaign
+from notifier.model.campaign import Campaign, Goal, Message, Variant
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from reporting.experiment import plain_outcome, section
 from reporting.outcome import Outcome, outcome_of
 from reporting.pictures import SLIM, WIDE, curve_picture, interval_picture

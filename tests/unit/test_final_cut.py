@@ -9,7 +9,7 @@ from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPre
 from notifier.lifecycle.final_cut import FinalCut, with_cut
 from notifier.model.account import Account
 from notifier.model.batch_file import PinnedObject
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.cut import CutParts, Window
 from notifier.model.preparation import ManifestPart, PreparationState, Stage

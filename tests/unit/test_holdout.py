@@ -13,7 +13,7 @@ from notifier.composition.settings import BadSettings, read_settings
 from notifier.content.render import Renderer
 from notifier.model.account import EXCLUDE, HOLDOUT, SUPPRESSED
 from notifier.model.arms import Arms, bucket_of
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import Holdout
 from notifier.sending.batch import Batch

@@ -13,7 +13,7 @@ from rich.console import Console
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.lifecycle.lane_plan import DEVICES_A_LANE, MOST_BY_RULE, LanePlan, wanted_lanes
 from notifier.model.account import Account
-from notifier.model.campaign import BrokenCampaign, read_campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Outcome
 from notifier.model.preparation import DivisibleAudience, ManifestPart, Preparation, PreparationState

@@ -4,7 +4,7 @@ import pytest
 
 from notifier.content.languages import chain_of
 from notifier.content.render import Renderer
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.recipient import Recipient
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.caps import CapDefaults, quiet_in_force
 from notifier.model.local_time import (
     PREPARATION_S,

@@ -8,7 +8,7 @@ from notifier.content.compile import compiled
 from notifier.content.template import BadTemplate, UnfitValue
 from notifier.content.template_faults import template_faults
 from notifier.content.text_checks import faults_in, warnings_of
-from notifier.model.campaign import BrokenCampaign, read_campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.spelling import BrokenRecord
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.events.triggers import Drop, LaneNudge, UnknownEvent, nudges
-from notifier.model.campaign import Audience, BrokenCampaign, Campaign, Message, Variant, read_audience, read_campaign
+from notifier.model.campaign import Audience, Campaign, Message, Variant
+from notifier.model.campaign_reading import BrokenCampaign, read_audience, read_campaign
 from notifier.model.plain_words import described, quoted
 from notifier.model.validation import shape_faults
 

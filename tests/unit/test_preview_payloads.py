@@ -15,7 +15,8 @@ from notifier.content.render import Renderer, Wording
 from notifier.gateway.apns import message as apns
 from notifier.gateway.fcm import message as fcm
 from notifier.gateway.payload import Label
-from notifier.model.campaign import Campaign, Message, read_campaign
+from notifier.model.campaign import Campaign, Message
+from notifier.model.campaign_reading import read_campaign
 from tests.unit.gateway_samples import EVERYTHING, LABEL, message
 
 NOW_S = 1_800_000_000.7

@@ -12,7 +12,8 @@ from notifier.audience import IdSet
 from notifier.content.render import Renderer
 from notifier.model.account import REMAINDER, TEST_PART
 from notifier.model.arms import Arms, bucket_of
-from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.remainder import other_part_of
 from notifier.sending.batch import Batch

@@ -15,7 +15,8 @@ from notifier.content.liquid import LiquidTemplate
 from notifier.content.render import Renderer
 from notifier.content.template import BadTemplate, PlainTemplate
 from notifier.content.template_faults import template_faults
-from notifier.model.campaign import BrokenCampaign, Campaign, read_campaign
+from notifier.model.campaign import Campaign
+from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.recipient import Recipient
 from notifier.model.spelling import BrokenRecord
 from tests.examples import examples

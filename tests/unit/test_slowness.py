@@ -8,7 +8,7 @@ import msgspec
 from notifier.composition.hop_speed import HopSpeed, Wait
 from notifier.composition.settings import Settings
 from notifier.model.account import Account
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.run import Lane, LaneState, Run, source_of
 from notifier.model.speed import EndpointSpeed, Speed
 from notifier.model.summary import Summary, summary_of

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from notifier.gateway.apple_payload import payload_faults
-from notifier.model.campaign import Fault, Message
+from notifier.model.campaign import Message
+from notifier.model.validation import Fault
 
 _FCM_FORM = "this is the form of FCM's apns; here the payload itself is written"
 

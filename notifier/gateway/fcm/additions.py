@@ -25,8 +25,8 @@ from notifier.gateway.field_checks import (
     texts_by_name,
     web_address,
 )
-from notifier.model.campaign import FORBIDDEN_DATA_KEY, MAX_TTL_S, Fault, Message
-from notifier.model.validation import printable_name
+from notifier.model.campaign import FORBIDDEN_DATA_KEY, MAX_TTL_S, Message
+from notifier.model.validation import Fault, printable_name
 
 MAX_COLLAPSE_ID_BYTES = 64
 ANALYTICS_LABEL = r"[a-zA-Z0-9\-_.~%]{1,50}"

@@ -18,7 +18,7 @@ from notifier.gateway.carrier import GatewayCarrier, RunContent
 from notifier.gateway.endpoint import Endpoint
 from notifier.gateway.fcm import carrier as fcm_carrier
 from notifier.gateway.http2.transport import Http2Transport
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.model.cursor import Cursor
 from notifier.model.outcome import Disposition
 from notifier.model.recipient import Device, Platform
