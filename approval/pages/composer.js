@@ -148,7 +148,9 @@
     if (isStale) { isStale = false; soon(); }
   };
   const soon = () => { clearTimeout(timer); timer = setTimeout(show, TYPING_MS); };
+  const choices = () => [...new FormData(form())].filter(([name]) => /^(show_|sample$)/.test(name));
   const draw = (shown) => {
+    const chosen = choices();
     for (const [name, html] of Object.entries(shown.parts)) {
       const part = $(`[data-part="${name}"]`), focused = document.activeElement;
       if (!part) continue;
@@ -156,6 +158,13 @@
       put(part, html);
       if (wasOpen && $("details", part)) $("details", part).open = true;
       if (id && document.activeElement.id !== id) document.getElementById(id)?.focus();
+    }
+    // What was chosen since the question was asked is newer than the answer, and is asked for next.
+    for (const [name, value] of chosen) {
+      const field = form().elements[name], answered = field?.value;
+      if (!field || answered === value) continue;
+      field.value = value;
+      if (field.value !== value) field.value = answered; // it is not offered any more
     }
     if (!shown.live) $("main > .notice.good")?.remove(); // it said that something is being counted
     offers();
