@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode
 
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, Response, Route, expect
 
 from sandbox.office import Office
 from sandbox.scene import ANN
@@ -54,6 +54,24 @@ def test_a_whole_campaign_in_five_clicks_and_no_reload(people: People, office: O
     print(f"{clicks} clicks, {fields + 2} fields; {sum(sizes.values())} bytes, and {typed} when typed")  # noqa: T201
     assert clicks <= MOST_CLICKS
     assert people.said == []
+
+
+def test_a_choice_outlives_an_older_answer(people: People, office: Office) -> None:
+    """The phone shows the variant that one is in, though the answer for the one before comes after the step into it."""
+    ann = people.sign_in(ANN, bypass_csp=True)
+    ann.goto(f"{office.url}/requests")
+    ann.get_by_role("button", name="New request").click()
+    ann.get_by_role("button", name="Make variants").click()
+    first, second = (ann.get_by_role("group", name=f"Variant {name}") for name in "ab")
+    expect(second).to_be_visible()
+    ann.wait_for_load_state("networkidle")
+    held: list[Route] = []
+    ann.route("**/preview?*", lambda route: route.continue_() if held else held.append(route))
+    with ann.expect_request("**/preview?*"):
+        first.get_by_label("Title", exact=True).first.fill("One")
+    second.get_by_label("Title", exact=True).first.fill("Two")
+    held[0].continue_()
+    expect(ann.locator(".phone.ios .t")).to_have_text("Two")
 
 
 def write_texts(page: Page) -> int:

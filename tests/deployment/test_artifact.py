@@ -98,7 +98,7 @@ folder = pathlib.Path.cwd()
 for path in sorted((folder / "approval").rglob("*.py")):
     importlib.import_module(".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
 from approval.preview import previews
-from notifier.model.campaign import read_campaign
+from notifier.model.campaign_reading import read_campaign
 from notifier.telemetry.start import start_tracing
 message = {"title": "{{ n | upcase }}", "body": "b", "translations": {"de": {"title": "Hallo"}}}
 assert previews(read_campaign({"id": "x", "message": message}), {"n": "a"})
@@ -112,7 +112,8 @@ print(json.dumps({name: module.__file__ for name, module in sys.modules.items() 
 # The bodies of pushes of every sample file, for every arm and language, and the bytes that count against the limits.
 BODIES = """
 import json, sys
-from notifier.model.campaign import DEFAULT_ARM, read_campaign
+from notifier.model.campaign import DEFAULT_ARM
+from notifier.model.campaign_reading import read_campaign
 from notifier.gateway.payload import Label
 from notifier.model.record_reading import read_recipient
 from notifier.content.render import Renderer

@@ -107,7 +107,7 @@ def test_a_text_that_comes_out_empty_is_still_sent() -> None:
 def test_no_library_of_the_senders_is_loaded() -> None:
     """The approval artifact does not ship them."""
     code = (
-        "import sys; from notifier.model.campaign import read_campaign; from approval.preview import previews;"
+        "import sys; from notifier.model.campaign_reading import read_campaign; from approval.preview import previews;"
         "assert previews(read_campaign({'id': 'x', 'message': {'title': 'Hi {{ n | upcase }}'}}), {'n': 'a'});"
         "print(sorted({'pyfcm', 'aioapns', 'requests', 'google.auth', 'cryptography', 'hpack'} & set(sys.modules)))"
     )
