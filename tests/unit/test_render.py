@@ -420,7 +420,8 @@ def test_any_number_of_locales_is_bounded() -> None:
 def test_liquid_is_not_imported_without_placeholders() -> None:
     """It costs 0.3 s at a cold start."""
     code = (
-        "import sys; from notifier.model.campaign_reading import read_campaign; from notifier.content.render import Renderer;"
+        "import sys; from notifier.model.campaign_reading import read_campaign;"
+        "from notifier.content.render import Renderer;"
         "Renderer(read_campaign({'id': 'c', 'message': {'title': 'Hi'}})); print('liquid' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
