@@ -71,8 +71,13 @@ class People:
         page.get_by_label("Your work address").fill(email)
         page.get_by_role("button", name="Mail me a link").click()
         expect(page.get_by_role("heading", name="Look at your mail")).to_be_visible()
-        mail = soon(lambda: next((m for m in self._office.mails()[before:] if m["to"] == email), None))
-        return link_in(mail["text"])
+
+        def newest() -> dict[str, Any] | None:
+            # Mails of runs that end in this moment have no link to sign in by.
+            mails = self._office.mails()[before:]
+            return next((mail for mail in mails if mail["to"] == email and "/link?t=" in mail["text"]), None)
+
+        return link_in(soon(newest)["text"])
 
     def close(self) -> None:
         """All windows."""
