@@ -10,14 +10,14 @@ import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from approval import announcements
 from approval.access import Access
-from approval.announcements import Announcement, Channel
+from approval.announcements import Channel
 from approval.audience import Forecast
 from approval.config import Settings, read_settings
 from approval.decision_card import DecisionCard, decision_card, texts_of
 from approval.decisions import Decisions
 from approval.device_site import DeviceSite
+from approval.events import Events
 from approval.file_picker import FilePicker
 from approval.files import Files
 from approval.form_check import FormCheck
@@ -47,7 +47,7 @@ from approval.sign_in import Authenticator, ConstantTime
 from approval.sign_in_site import SignInSite
 from approval.site import Site
 from approval.step_writer import StepWriter
-from approval.store import NoSuchRequest, Store
+from approval.store import Store
 from approval.template_site import TemplateSite
 from approval.templates import Templates
 from approval.test_push import TestPushes
@@ -98,13 +98,11 @@ class App:
         table = client("dynamodb")
         self._settings = settings
         self._now = now
-        self._store = store = Store(table, settings.approval_table)
+        store = Store(table, settings.approval_table)
         access = Access(table, settings.approval_table)
         files = Files(client("s3"), settings.bucket)
         picker = FilePicker(client("s3"), settings.bucket)
-        self._runs = runs = Runs(
-            table, settings.ledger_table, control_client or client("lambda"), settings.control_function
-        )
+        runs = Runs(table, settings.ledger_table, control_client or client("lambda"), settings.control_function)
         self._send_mail = send_mail or Ses(client("ses"), settings.mail_from).send
         self._send_link = send_link or self._send_mail
 
@@ -192,6 +190,7 @@ class App:
             PeopleSite(Officers(client("lambda"), settings.privacy_function), views, now),
             DeviceSite(tests, views),
         )
+        self.events = Events(store, runs, self._notifications, self._now_s)
         routes = [route for site in sites for route in site.routes()]
         self._site = Site(views, self.authenticator, self._pages, routes)
 
@@ -199,86 +198,10 @@ class App:
         """Answer one REST proxy event."""
         return self._site.answer(event, context)
 
-    def ask_approvers(self, question: dict[str, Any]) -> None:
-        """Mail approvers what they are to decide on, or what a test's winner is. Asked again it is mailed once.
-
-        `schedules.app.Questions` and `schedules.decisions` put it on EventBridge's bus.
-
-        Raises RuntimeError where nobody could be mailed: EventBridge's invocation is then tried again.
-        """
-        is_winner = "winner" in question
-        name = str(question["winner"] if is_winner else question["schedule"])
-        about = str(question["words"] if is_winner else question.get("occurrence") or question.get("hash", ""))
-
-        request = self._request_of(str(question.get("request_id", ""))) if is_winner else None
-
-        def send(notifications: Notifications) -> None:
-            if is_winner:
-                notifications.winner(question, request)
-            else:
-                notifications.schedule(question)
-
-        def announced(base_url: str) -> Announcement:
-            if is_winner:
-                return announcements.winner(question, request, base_url)
-            return announcements.schedule(question, base_url)
-
-        self._say_once(f"question#{name}", about, send, announced)
-
-    def _say_once(
-        self, pk: str, sk: str, send: Callable[[Notifications], None], announced: Callable[[str], Announcement]
-    ) -> None:
-        """Send the mails, and post the message, that an event has caused, which may come twice: each of both once."""
-
-        def announce(notifications: Notifications) -> None:
-            notifications.announce(announced(notifications.base_url))
-
-        faults = [*self._once(pk, sk, send), *self._once(pk, f"{sk}#channel", announce)]
-        if faults:
-            raise RuntimeError("; ".join(faults))
-
-    def _once(self, pk: str, sk: str, say: Callable[[Notifications], None]) -> list[str]:
-        """Say it unless it was said. Returns why nobody could be told; it is tried again then."""
-        if not self._store.first_time(pk, sk, self._now_s()):
-            return []
-        notifications = self._notifications(self._store.base_url())
-        try:
-            say(notifications)
-        except Exception:
-            self._store.forget(pk, sk)  # whatever it was: it was not said, and is tried again
-            raise
-        if (notifications.unsent or notifications.unannounced) and not notifications.sent:
-            self._store.forget(pk, sk)
-        else:
-            return []
-        mails = [f"nobody could be mailed: {one.code}" for one in notifications.unsent[:1]]
-        return mails + [f"the channel got no message: {one.code}" for one in notifications.unannounced]
-
-    def _request_of(self, id_: str) -> Request | None:
-        """The request of a run; None where it did not come from these pages, or is not kept any more."""
-        try:
-            return self._store.request(id_) if id_ else None
-        except NoSuchRequest:
-            return None
-
-    def run_ended(self, announced: dict[str, Any]) -> None:
-        """Mail the figures of a run to whoever asked for it and approved it. Announced again it is mailed once.
-
-        Raises RuntimeError as `ask_approvers`.
-        """
-        run_id = str(announced["run_id"])
-        # The batch file is named by its request. Of the other stacks in the account, and of files that came by another
-        # way, there is none.
-        name = str(announced["summary"]["source"]).rpartition("/")[2].removesuffix(".json")
-        request, run = self._request_of(name), self._runs.run(run_id)
-        if request is None or request.written is None or request.written.run_id != run_id or run is None:
-            return
-        self._say_once(
-            f"ended#{run_id}",
-            "mail",
-            lambda notifications: notifications.ended(request, run),
-            lambda base_url: announcements.ended(request, run, base_url),
-        )
+    def heed(self, detail: dict[str, Any]) -> None:
+        """Mail and post what an event of EventBridge is about. Raises RuntimeError where nobody could be mailed."""
+        # A run's end is announced by the worker, for everybody who listens.
+        (self.events.run_ended if "summary" in detail else self.events.ask_approvers)(detail)
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any]:
         """Answer one REQUEST authorizer event. Raises Exception("Unauthorized"), which API Gateway answers with 401.
@@ -366,8 +289,7 @@ def _get() -> App:
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's entry of ApprovalFunction: a REST proxy event; or a question to approvers, from EventBridge."""
     if "detail-type" in event:
-        # From EventBridge; a run's end is announced by the worker, for everybody who listens.
-        (_get().run_ended if "summary" in event["detail"] else _get().ask_approvers)(event["detail"])
+        _get().heed(event["detail"])
         return {}
     request_id = event["requestContext"].get("requestId", "")
     _logger.set_correlation_id(request_id)

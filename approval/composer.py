@@ -154,7 +154,7 @@ def phone_of(form: Form, campaign: Campaign | None, users: Mapping[str, Any], sh
     names = {
         key: "The longest values of all" if key == LONGEST else sample_name(key, one) for key, one in users.items()
     }
-    names |= {NOBODY: "Somebody without a name"} if users else {"": "Nobody yet: count the audience"}
+    names |= {NOBODY: "A user without a name"} if users else {"": "Nobody yet: count the audience"}
     if shown.user not in names:
         shown = msgspec.structs.replace(shown, user=next(iter(names)))
     return {

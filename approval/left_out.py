@@ -1,6 +1,7 @@
 """Whom the final cut would leave out: the words for it, and the last answer to the question, for mails.
 
-Asking takes seconds, and a mail cannot be asked again: it has what the page of the draft was told last, with its time.
+Asking takes seconds, and a mail cannot be asked again: it has the latest answer that the page of the draft got, with
+its time.
 """
 
 from collections.abc import Mapping

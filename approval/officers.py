@@ -3,14 +3,14 @@
 A function of its own has the rights for it, and judges once more who asks.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from approval.functions import StackFunction, heed
 from approval.people import Person
-from approval.request import Forbidden, Refused
+from approval.request import Forbidden
 
 
 class NoOfficers(LookupError):
@@ -87,13 +87,12 @@ class Officers:
     """
 
     def __init__(self, client: Any, function: str) -> None:
-        self._lambda = client
-        self._function = function
+        self._function = StackFunction(client, function, "This did not work.")
 
     @property
     def are_there(self) -> bool:
         """Whether this stack has privacy officers."""
-        return bool(self._function)
+        return self._function.is_there
 
     def cost(self, person: Person, user_id: str, since: str = "") -> str:
         """What a look-up has to read and what that costs, in words. It is no look-up: nothing of anybody is read."""
@@ -126,18 +125,10 @@ class Officers:
         return msgspec.convert(self._ask(person, "trail", month=month)["lookups"], tuple[LookedUp, ...])
 
     def _ask(self, person: Person, action: str, **about: Any) -> Mapping[str, Any]:
-        if not self._function:
+        if not self._function.is_there:
             raise NoOfficers("this stack has no privacy officers")
         if not person.is_officer:
             raise Forbidden("Only privacy officers may do this.")
-        event = {"action": action, "by": person.email, **about}
-        answer = self._lambda.invoke(
-            FunctionName=self._function, InvocationType="RequestResponse", Payload=json.dumps(event).encode()
-        )
-        body = answer["Payload"].read()
-        if answer.get("FunctionError"):
-            raise Refused("This did not work. Try again in a minute; if that does not help, ask an engineer.")
-        decoded: dict[str, Any] = msgspec.json.decode(body)
-        if "refused" in decoded:
-            raise Refused(f"{decoded['refused'][:1].upper()}{decoded['refused'][1:]}.")
-        return decoded
+        answer = self._function.ask({"action": action, "by": person.email, **about})
+        heed(answer)
+        return answer

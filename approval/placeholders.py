@@ -37,7 +37,7 @@ class Chip(msgspec.Struct, frozen=True):
     Args:
         lacking: users without it.
         examples: real values, of attributes whose values may be shown.
-        insert: what is put into the text: with a default where somebody lacks it.
+        insert: what is put into the text: with a default where a user lacks it.
     """
 
     name: str
@@ -91,7 +91,7 @@ def inserted(name: str, lacking: int) -> str:
 
 
 def meant(name: str, count: Counts) -> Slip | None:
-    """What was meant by a name that nobody has; None where somebody has it, or nothing is like it."""
+    """What was meant by a name that nobody has; None where at least one user has it, or nothing is like it."""
     if name == USER_ID or not count.are_all_attributes_named or name[:MAX_NAME_CHARS] in count.attributes:
         return None
     near = get_close_matches(name, count.attributes, n=1, cutoff=_SIMILARITY)

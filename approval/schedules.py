@@ -1,11 +1,11 @@
 """Campaigns that come back, as the pages see them: the function of the schedules reads and writes them for us."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from approval.functions import StackFunction, heed
 from approval.people import Person
 from approval.request import Forbidden, Refused
 
@@ -125,13 +125,12 @@ class Schedules:
     """
 
     def __init__(self, client: Any, function: str) -> None:
-        self._lambda = client
-        self._function = function
+        self._function = StackFunction(client, function, "The schedules do not answer.")
 
     @property
     def are_there(self) -> bool:
         """Whether this stack has schedules."""
-        return bool(self._function)
+        return self._function.is_there
 
     def overview(self) -> Overview:
         """All of them. Raises Refused where the function does not answer."""
@@ -165,7 +164,7 @@ class Schedules:
 
     def decide_winner(self, person: Person, run_id: str, arm: str) -> None:
         """Decide what goes to the remainder of a test. Raises Refused where it is decided, or not to be decided yet."""
-        if not self._function:
+        if not self._function.is_there:
             raise Refused("This stack has no function that sends winners. Ask an engineer.")
         self._ask({"action": "winner", "run_id": run_id, "arm": arm, "by": person.email})
 
@@ -176,17 +175,10 @@ class Schedules:
             raise NotThere(str(refused)) from None
 
     def _ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        if not self._function:
+        if not self._function.is_there:
             raise NotThere("this stack has no schedules")
-        answer = self._lambda.invoke(
-            FunctionName=self._function, InvocationType="RequestResponse", Payload=json.dumps(event).encode()
-        )
-        body = answer["Payload"].read()
-        if answer.get("FunctionError"):
-            raise Refused("The schedules do not answer. Try again in a minute; if that does not help, ask an engineer.")
-        decoded: dict[str, Any] = msgspec.json.decode(body)
-        if decoded.get("faults") and "refused" in decoded:
-            raise BrokenText(tuple(decoded["faults"]))
-        if "refused" in decoded:
-            raise Refused(f"{decoded['refused'][:1].upper()}{decoded['refused'][1:]}.")
-        return decoded
+        answer = self._function.ask(event)
+        if answer.get("faults") and "refused" in answer:
+            raise BrokenText(tuple(answer["faults"]))
+        heed(answer)
+        return answer

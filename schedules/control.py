@@ -131,7 +131,7 @@ class Control:
         if (needed > 1 or author) and "@" not in by:
             # The pages know people by their addresses: under another name one person would be two.
             people = "two people approve it" if needed > 1 else f"{author} wrote it, and another person approves it"
-            raise Refused(f"{people}: {by} is no mail address, by which people are told apart (give `by`, or --by)")
+            raise Refused(f"{people}: {by} is no mail address, which says who a person is (give `by`, or --by)")
         approved = self._store.approve(item.name, digest, by, needed)
         return {"hash": digest, "approved_by": ", ".join(approved), "missing": max(0, needed - len(approved))}
 

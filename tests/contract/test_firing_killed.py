@@ -214,7 +214,7 @@ def kill() -> None:
 
 
 def edit(world: World) -> None:
-    """Somebody writes another text on the pages, and has the approved one go on meanwhile."""
+    """A person writes another text on the pages, and has the approved one go on meanwhile."""
     clock, text = world.store.read(NAME), definition("Edited")
     if clock is not None and clock.hash:
         before = sha256(definition()).hexdigest()

@@ -162,7 +162,7 @@ def test_nobody_but_officers(office: Office) -> None:
         office.officers.erase(ann, [WHO])
     with pytest.raises(Forbidden):
         office.officers.trail(ann, "2026-11")
-    # A page that takes somebody for an officer.
+    # A page that takes another person for an officer.
     taken = msgspec.structs.replace(ann, is_officer=True)
     with pytest.raises(Refused, match="Only privacy officers may do this"):
         office.officers.find(taken, WHO)
@@ -208,7 +208,7 @@ def test_an_officer_erases_a_person(office: Office) -> None:
     assert (job.state, found) == ("done", None), job
     assert "Nobody is left." in job.words
     assert not left(office.stack, {WHO})
-    # The answer about somebody else stays.
+    # The answer about another user stays.
     assert office.keys(PREFIX) == [f"{PREFIX}{other}.json"]
     assert audit(office.stack.s3, office.stack.bucket, office.run.run_id).in_words == "proved, 1 erased"
 

@@ -187,14 +187,14 @@ def test_a_large_one_needs_two_people(site: Site) -> None:
 
 @pytest.mark.parametrize("max_users", [1000, 1001])
 def test_the_command_line_and_the_pages_know_one_person_as_one(site: Site, max_users: int) -> None:
-    """Without an address nobody approves where people must be told apart; under one mailbox nobody is two people."""
+    """Without an address nobody approves where two people must; under one mailbox nobody is two people."""
     site.save(text(max_users=max_users))
     digest = site.bob.get(f"/schedules/{NAME}").field("hash")
 
     def approve(by: str) -> Any:
         return site.schedules.control.carry_out({"action": "approve", "schedule": NAME, "hash": digest, "by": by})
 
-    for by, why in (("bob", "no mail address, by which people are told apart"), (ANN.upper(), "you wrote it")):
+    for by, why in (("bob", "no mail address, which says who a person is"), (ANN.upper(), "you wrote it")):
         with pytest.raises(Refused, match=why):
             approve(by)
     site.approve(site.bob)
@@ -248,7 +248,7 @@ def test_a_time_outside_of_its_limits_is_decided_on_its_page(site: Site) -> None
     question = next(one for one in site.schedules.questions if "occurrence" in one)
     site.world.mailbox.mails.clear()
     for _ in range(2):
-        site.world.app.ask_approvers(question)
+        site.world.app.events.ask_approvers(question)
     mails = site.world.mailbox.mails
     assert sorted(mail["to"] for mail in mails) == sorted([BOB, CAT, EVE, "eve+a@elsewhere.org"])
     assert all("5,000 users" in mail["text"] and f"/schedules/{NAME}" in mail["text"] for mail in mails)
@@ -271,13 +271,13 @@ def test_the_winner_of_a_test_is_mailed(site: Site) -> None:
     }  # fmt: skip
     site.world.mailbox.mails.clear()
     for _ in range(2):
-        site.world.app.ask_approvers(decision)
+        site.world.app.events.ask_approvers(decision)
     mails = site.world.mailbox.mails
     assert sorted(mail["to"] for mail in mails) == sorted([BOB, CAT, EVE, "eve+a@elsewhere.org"])
     assert all(
         words in mail["text"] for mail in mails for words in ("b goes to the remainder", "+21 %", "700 of 4,500")
     )
-    site.world.app.ask_approvers(decision | {"arm": "", "words": "a person is to decide"})
+    site.world.app.events.ask_approvers(decision | {"arm": "", "words": "a person is to decide"})
     assert "notifier report r1 --decide ARM" in site.world.mailbox.mails[-1]["text"]
 
 

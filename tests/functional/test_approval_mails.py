@@ -197,7 +197,7 @@ def test_the_end_of_a_run_is_mailed_once(endpoint: str) -> None:
     world.mailbox.mails.clear()
     ours, others = f"s3://campaigns/batches/{id_}.json", "s3://campaigns/batches/dropped/by-hand.json"
     for ended, source in ((run_id, ours), (run_id, ours), ("of another stack", ours), ("another", others)):
-        world.app.run_ended({"run_id": ended, "summary": {"source": source}})
+        world.app.events.run_ended({"run_id": ended, "summary": {"source": source}})
     assert sorted(mail["to"] for mail in world.mailbox.mails) == [ANN, BOB]
     text = world.mailbox.mails[0]["text"]
     assert "2 devices accepted, 1 rejected" in text
@@ -221,9 +221,9 @@ def test_the_end_of_a_run_is_mailed_later_where_nobody_could_be(endpoint: str) -
 
     world.mailbox.before = refuse
     with pytest.raises(RuntimeError, match="Throttling"):
-        world.app.run_ended(announced)
+        world.app.events.run_ended(announced)
     world.mailbox.before = lambda: None
-    world.app.run_ended(announced)
+    world.app.events.run_ended(announced)
     assert sorted(mail["to"] for mail in world.mailbox.mails) == [ANN, BOB]
 
 

@@ -56,7 +56,7 @@ def test_from_review_to_end(channel: Channel) -> None:
     sent.lane()
     announced = {"run_id": sent.run_id, "summary": {"source": f"s3://campaigns/batches/{sent.id}.json"}}
     for _ in range(2):
-        channel.world.app.run_ended(announced)
+        channel.world.app.events.run_ended(announced)
     assert [one["kind"] for one in channel.said] == ["review", "decided", "ended"]
     review, decided, ended = channel.said
     assert review["title"] == "Please review: tinie-1"
@@ -90,13 +90,13 @@ def test_what_events_cause_is_tried_again(channel: Channel) -> None:
     channel.answer = b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n"
     before = len(channel.world.mailbox.mails)
     with pytest.raises(RuntimeError, match="the channel got no message: WebhookRefused"):
-        channel.world.app.ask_approvers(question)
+        channel.world.app.events.ask_approvers(question)
     mailed = len(channel.world.mailbox.mails) - before
     assert mailed > 0
     assert "What was approved before goes on meanwhile." in channel.world.mailbox.mails[-1]["text"]
     channel.answer = OK
     for _ in range(2):
-        channel.world.app.ask_approvers(question)
+        channel.world.app.events.ask_approvers(question)
     assert len(channel.world.mailbox.mails) - before == mailed
     assert [one["title"] for one in channel.said] == ["Please approve: daily"] * 2
 
@@ -107,7 +107,7 @@ def test_a_winner(channel: Channel) -> None:
         "winner": "r9", "campaign": "welcome", "arm": "b", "by": "", "request_id": "gone",
         "words": "better than no push", "figures": ["b: 700 of 4,500 converted"],
     }  # fmt: skip
-    channel.world.app.ask_approvers(decision_)
+    channel.world.app.events.ask_approvers(decision_)
     [said] = channel.said
     assert said["title"] == "Winner: welcome"
     assert said["lines"] == ["b goes to the others", "better than no push", "b: 700 of 4,500 converted"]

@@ -106,7 +106,7 @@ def test_a_draft_is_tested_on_ones_own_phone(world: World) -> None:
 
 
 def test_one_text_alone_is_tested_as_it_is(world: World) -> None:
-    """With one push nothing has to be told apart: it is what users get."""
+    """With one push no name is put before the title: it is what users get."""
     ann = world.browser(ANN)
     id_ = draft(ann)
     ann.post("/devices", {**DEVICE, "token": "accept-" + "0" * 57})

@@ -155,7 +155,7 @@ def test_no_function_of_the_session(database: duckdb.DuckDBPyConnection, form: s
 def test_every_function_that_may_read_more_is_known(database: duckdb.DuckDBPyConnection) -> None:
     """DuckDB says of each function whether its arguments alone decide; macros of its own show what they read.
 
-    A name that is neither refused nor known to be harmless is new: somebody has to look at it.
+    A name that is neither refused nor known to be harmless is new: a person has to look at it.
     """
     query = """
         SELECT DISTINCT function_name FROM duckdb_functions() WHERE

@@ -1,0 +1,47 @@
+"""Asks another function of the stack, and waits for its answer: the schedules, the privacy officers' function."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from approval.request import Refused
+
+
+class StackFunction:
+    """A function that answers with JSON, or with `refused`: a sentence for the person who asked.
+
+    Args:
+        client: a boto3 Lambda client.
+        name: its name or ARN; "" where this stack has none.
+        silent: what a person reads where it does not answer.
+    """
+
+    def __init__(self, client: Any, name: str, silent: str) -> None:
+        self._lambda = client
+        self._name = name
+        self._silent = silent
+
+    @property
+    def is_there(self) -> bool:
+        """Whether this stack has it."""
+        return bool(self._name)
+
+    def ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Its answer, which may say `refused`. Raises Refused where it fails."""
+        answer = self._lambda.invoke(
+            FunctionName=self._name, InvocationType="RequestResponse", Payload=json.dumps(event).encode()
+        )
+        body = answer["Payload"].read()
+        # The body is a stack trace then, which is in its own log.
+        if answer.get("FunctionError"):
+            raise Refused(f"{self._silent} Try again in a minute; if that does not help, ask an engineer.")
+        decoded: dict[str, Any] = msgspec.json.decode(body)
+        return decoded
+
+
+def heed(answer: Mapping[str, Any]) -> None:
+    """Raise Refused, with the function's sentence, where it refused."""
+    if "refused" in answer:
+        raise Refused(f"{answer['refused'][:1].upper()}{answer['refused'][1:]}.")
