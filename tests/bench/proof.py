@@ -1,4 +1,4 @@
-"""How long find, audit and erase take in a stack of ten campaigns, the first of a million users (issue 17, Show 4).
+"""How long find, audit and erase take in a stack of ten campaigns, the first of a million users.
 
     python -m tests.bench.proof --users 1000000 --campaigns 10
 
@@ -57,7 +57,7 @@ def campaign_of_bench(id_: str = "bench") -> Campaign:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=1_000_000)
-    parser.add_argument("--campaigns", type=int, default=1)
+    parser.add_argument("--campaigns", type=int, default=10)
     given = parser.parse_args()
     here, there = multiprocessing.Pipe()
     server = multiprocessing.Process(target=serve, args=(there,))

@@ -46,3 +46,13 @@ def test_the_command() -> None:
     found = json.loads(done.output)
     assert found["month_usd"] == pytest.approx(found["idle_usd"] + 2 * found["campaign_usd"])
     assert "2025" in found["basis"]
+
+
+def test_the_documents_screen() -> None:
+    """docs/operations.md shows what the command prints, line by line."""
+    page = (TEMPLATE.parent / "docs" / "operations.md").read_text("utf-8")
+    printed = CliRunner().invoke(app, ["cost"], env={"COLUMNS": "120"}).output
+    amounts = [line.rstrip() for line in printed.splitlines() if "$" in line]
+    assert len(amounts) == 9
+    for line in amounts:
+        assert line in page, line
