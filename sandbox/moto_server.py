@@ -23,7 +23,7 @@ StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 _BODILESS: Final = ("204", "304")
 _LOOKS_EVERY_S: Final = 0.02
-"""So long `stop` waits at most: the standard library's half a second would be felt by each file of tests."""
+"""So long the end of `serving` waits at most: the standard library's half a second would be felt by each test file."""
 
 # moto looks through the members of a service's class in each request.
 _responses: Any = responses
@@ -57,6 +57,7 @@ class _Handler(MotoRequestHandler):
     # One segment for head and body: else Nagle's algorithm and delayed acknowledgements cost 40 ms an answer.
     disable_nagle_algorithm = True
     wbufsize = -1
+    _has_answered = False
 
     def make_environ(self) -> Environ:
         """With the whole body: what an application left unread would be taken for the next request."""
@@ -69,6 +70,7 @@ class _Handler(MotoRequestHandler):
     def run_wsgi(self) -> None:
         """Answer one request. werkzeug's own would close the connection."""
         environ = self.make_environ()
+        self._has_answered = False
         head: list[Any] = []
 
         def start_response(*status_and_headers: Any) -> Any:
@@ -83,7 +85,8 @@ class _Handler(MotoRequestHandler):
         except Exception:  # noqa: BLE001 - an error of moto's, such as an action that it does not know
             traceback.print_exc(file=sys.stderr)
             self.close_connection = True
-            self.send_error(500)
+            if not self._has_answered:  # else it would stand within a body
+                self.send_error(500)
 
     def _send(self, pieces: Iterator[bytes], method: str, head: list[Any]) -> None:
         first = next(pieces, b"")  # it may be this that has `head` filled
@@ -96,6 +99,7 @@ class _Handler(MotoRequestHandler):
         if has_body and not any(name.lower() == "content-length" for name, _ in headers):
             first, pieces = b"".join((first, *pieces)), iter(())
             self.send_header("Content-Length", str(len(first)))
+        self._has_answered = True
         self.end_headers()
         for piece in itertools.chain((first,), pieces):
             if has_body:

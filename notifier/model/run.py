@@ -185,7 +185,7 @@ class Asking(msgspec.Struct, frozen=True, array_like=True):
     devices: int = 0
 
 
-class Pace(msgspec.Struct, frozen=True, array_like=True):
+class RateWait(msgspec.Struct, frozen=True, array_like=True):
     """From when on a lane has waited for its next first request, in milliseconds since the epoch.
 
     Only of a lane whose share of the rate is less than one a second: its waiting outlasts a claim. `epoch` is the claim
@@ -219,9 +219,10 @@ class Lane(msgspec.Struct, frozen=True):
         crashed: this claim took the lane over from a worker that never handed it over.
         span: what the lane sends; None for the only lane of a run, which sends everything.
         speed: how fast it sends, for people who look; None in a lane of a release that did not write it.
-        uncounted: of batches whose account has repeats that other claims added: how many devices of theirs, by number,
-            `possibly_repeated` does not count yet. Only as long as devices of them are deferred.
-        pace: of a lane that sends less than one a second; None for all others.
+        repeats_left: of batches whose account has repeats that other claims added: by number, how many devices of
+            theirs `possibly_repeated` does not count yet. Only as long as devices of them are deferred.
+        rate_wait: of the last claim that waited for a rate below one a second. It has no meaning unless its epoch is
+            this claim's or the one before.
         held: why the whole stack is held, as read with the last write; empty where it is not. Not stored in the lane.
     """
 
@@ -257,8 +258,8 @@ class Lane(msgspec.Struct, frozen=True):
     span: Span | None = None
     held: str = ""
     speed: Speed | None = None
-    uncounted: dict[int, int] = {}
-    pace: Pace | None = None
+    repeats_left: dict[int, int] = {}
+    rate_wait: RateWait | None = None
 
     @property
     def start(self) -> Cursor:
@@ -279,14 +280,14 @@ class Lane(msgspec.Struct, frozen=True):
     def waited_ms(self, now_ms: int) -> int:
         """For how long it has waited for its next first request before this claim; 0 where that is not known."""
         # After a crash the pace is that of an earlier claim: since then requests have been made.
-        if self.pace is None or self.pace.epoch != self.epoch - 1:
+        if self.rate_wait is None or self.rate_wait.epoch != self.epoch - 1:
             return 0
-        return max(now_ms - self.pace.waits_from_ms, 0)
+        return max(now_ms - self.rate_wait.waits_from_ms, 0)
 
     @property
     def waits_for_rate(self) -> bool:
         """Whether its last claim left it waiting for its next first request."""
-        return self.pace is not None and self.pace.epoch == self.epoch
+        return self.rate_wait is not None and self.rate_wait.epoch == self.epoch
 
     @property
     def has_begun(self) -> bool:

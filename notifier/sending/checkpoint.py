@@ -15,7 +15,7 @@ from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.health import Health
 from notifier.model.ledger import Ledger
-from notifier.model.run import Asking, Lane, Pace, UnfinishedClaim
+from notifier.model.run import Asking, Lane, RateWait, UnfinishedClaim
 from notifier.model.runtime import Clock
 from notifier.sending.asking import AskingList
 from notifier.sending.batch import BATCH_SIZE, Batch
@@ -63,7 +63,7 @@ class Checkpoint:
         self.suspects = lane.suspects
         """Earlier claims that may have asked for batches of this round that are not settled."""
         self._account = copied(lane.account)
-        self._repeats = CountedOnce(lane.uncounted)
+        self._repeats = CountedOnce(lane.repeats_left)
         self._next_number = lane.cursor.record // size
         """The next batch to be formed in this round: all with lower numbers were."""
         self._end_number = math.inf
@@ -276,7 +276,7 @@ class Checkpoint:
             asking=self.open_asking,
             trouble=self.troubles.last or self.lane.trouble,
             speed=self.speed,
-            pace=None if self.waits_from_ms is None else Pace(self.lane.epoch, self.waits_from_ms),
+            rate_wait=None if self.waits_from_ms is None else RateWait(self.lane.epoch, self.waits_from_ms),
         )
 
     def as_ended(self) -> Lane:
@@ -346,7 +346,7 @@ class Checkpoint:
             self.lane,
             cursor=self._cursor,
             account=copied(self._account),
-            uncounted=self._repeats.uncounted,
+            repeats_left=self._repeats.repeats_left,
             may_ask_below=self._reach.may_ask_below,
             most_devices=self._reach.most_devices,
             suspects=self.suspects,

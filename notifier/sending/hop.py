@@ -105,7 +105,7 @@ class Hop:
                 self.checkpoint.write(urgent=self._exit.why is not None or self._is_idle)
                 self._on_turn(self)
                 if (why := self._finished_exit()) is not None:
-                    # One that rests for other reasons has nothing left that its rate would hold back.
+                    # Another rest (a gateway that is down, a hold) gives up its share, and so the time that it waited.
                     if why is not Exit.REST or self._rests_for_rate:
                         self.checkpoint.waits_from_ms = self._queue.waits_from_ms()
                     return self._exit.departure(why)
@@ -308,6 +308,7 @@ class Hop:
 
     def _look_at_rate(self) -> None:
         """Rest where the rate lets the next first request pass so late that the time until then is not worth paying."""
+        # `has_ended` is known only after one more read, which needs a permit: one more wait follows the last push.
         if not self._queue.has_first and self._reading.has_ended:
             return
         wait_s = self._queue.rest_s(self.deadline.before_near_ms())

@@ -101,6 +101,7 @@ class LaneShares:
 
     def _others(self, prefix: str, *, with_resting: bool = True) -> int:
         present = self._membership.present(self._now_ms()) if self._membership else {}
+        # A lane at rest keeps its part of `per_second`; of FCM's budget it uses nothing.
         others = {name: member for name, member in present.items() if name != self._name and name.startswith(prefix)}
         return sum(with_resting or not member.rests for member in others.values())
 

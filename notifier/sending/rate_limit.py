@@ -37,7 +37,8 @@ class RateLimit:
         """Earlier hops have waited for so long for the next permit: a rate below one a second outlasts a hop."""
         self._last_s -= waited_s
         self._began_s -= waited_s  # time at rest is not sending time: without this it would lie before the ramp
-        # The lane was woken later than it asked for, by up to a minute: that must not lower a low rate.
+        # The lane was woken later than it asked for, by up to a minute: that must not lower a low rate. Until the first
+        # permit is used: what is to be sent is read meanwhile, over several turns.
         self._most = 2.0
 
     def set_rate(self, per_second: float | None) -> None:
@@ -73,12 +74,13 @@ class RateLimit:
         self._last_s = now_s
         # At least one whole permit is kept, and what accrued just now: rates below 1 / BURST_S would never reach one.
         most = max(rate * self.BURST_S, self._most + middle * min(passed_s, self.BURST_S))
-        self._most = 1.0
         self._permits = min(self._permits + middle * passed_s, most)
         return int(self._permits)
 
     def take(self, n: int) -> None:
         """Use `n` of the permits."""
+        if n:
+            self._most = 1.0
         if self._per_second is not None:
             self._permits -= n  # may fall below zero: the excess is waited for
 

@@ -48,7 +48,10 @@ class SettledBatch(msgspec.Struct, frozen=True):
         return self.account.deferred + (self.pushes if self.round else 0)
 
     def with_repeats(self, devices: int, requests: int) -> "SettledBatch":
-        """With repeats that another claim made: so many devices at most, whichever they are, and so many requests."""
+        """With repeats that another claim made: so many devices at most, whichever they are, and so many requests.
+
+        It changes the account: use only what this returns.
+        """
         before = self.account.possibly_repeated
         self.account.add_repeats(devices, requests, at_most=self.repeatable)
         return msgspec.structs.replace(self, added=self.added + self.account.possibly_repeated - before)
@@ -63,21 +66,21 @@ class CountedOnce:
     the lane keeps how many of its devices are not counted yet: its later rounds count no more than these.
 
     Args:
-        uncounted: by the batches' numbers, as the ledger has it.
+        repeats_left: by the batches' numbers, as the ledger has it.
     """
 
-    def __init__(self, uncounted: Mapping[int, int]) -> None:
-        self._uncounted = dict(uncounted)
+    def __init__(self, repeats_left: Mapping[int, int]) -> None:
+        self._repeats_left = dict(repeats_left)
 
     @property
-    def uncounted(self) -> dict[int, int]:
+    def repeats_left(self) -> dict[int, int]:
         """By number of batch: a copy, for another thread."""
-        return dict(self._uncounted)
+        return dict(self._repeats_left)
 
     def account_of(self, settled: SettledBatch) -> Account:
         """What a settled batch adds to the lane's account. To be called once for each round of a batch."""
         account = settled.account
-        left = self._uncounted.pop(settled.number, None)
+        left = self._repeats_left.pop(settled.number, None)
         # Nearly always: each device that was counted says so itself.
         if left is None and not settled.added:
             return account
@@ -85,5 +88,5 @@ class CountedOnce:
         counted = account.possibly_repeated if left is None else min(account.possibly_repeated, left)
         if settled.deferred:
             most = settled.repeatable if left is None else min(left, settled.repeatable)
-            self._uncounted[settled.number] = max(most - counted, 0)
+            self._repeats_left[settled.number] = max(most - counted, 0)
         return msgspec.structs.replace(account, possibly_repeated=counted)

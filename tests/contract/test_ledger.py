@@ -28,7 +28,7 @@ from notifier.model.run import (
     LaneState,
     LaneTaken,
     LedgerTooNew,
-    Pace,
+    RateWait,
     Run,
     UnfinishedClaim,
     source_of,
@@ -591,19 +591,19 @@ class TestAsking:
     def test_devices_that_are_not_counted_yet(self, ledger: Any, time: Time) -> None:
         """How many devices of a batch can still be counted as repeats is kept from claim to claim, until it is over."""
         lane = claim(ledger, time)
-        lane = ledger.advance(lane, msgspec.structs.replace(lane, uncounted={3: 2, 7: 0}, revision=1))
+        lane = ledger.advance(lane, msgspec.structs.replace(lane, repeats_left={3: 2, 7: 0}, revision=1))
         time.s += LEASE_MS / 1000 + 1
         lane = claim(ledger, time)
-        assert lane.uncounted == {3: 2, 7: 0}
-        lane = ledger.advance(lane, msgspec.structs.replace(lane, uncounted={}, revision=2))
-        assert (lane.uncounted, ledger.read_lane("r1").uncounted) == ({}, {})
+        assert lane.repeats_left == {3: 2, 7: 0}
+        lane = ledger.advance(lane, msgspec.structs.replace(lane, repeats_left={}, revision=2))
+        assert (lane.repeats_left, ledger.read_lane("r1").repeats_left) == ({}, {})
 
     def test_pace(self, ledger: Any, time: Time) -> None:
         """For how long a lane has waited for its next request is for the next claim, and for none after it."""
         lane = claim(ledger, time)
         waits_from_ms = int(time.s * 1000)
         lane = ledger.release(
-            msgspec.structs.replace(lane, pace=Pace(lane.epoch, waits_from_ms)), LaneState.READY, waits_from_ms
+            msgspec.structs.replace(lane, rate_wait=RateWait(lane.epoch, waits_from_ms)), LaneState.READY, waits_from_ms
         )
         assert lane.waits_for_rate
         time.s += 80
@@ -616,17 +616,17 @@ class TestAsking:
     def test_their_text(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:
         """Public: a release that comes later reads the same."""
         lane = claim(dynamo, time)
-        lane = dynamo.advance(lane, msgspec.structs.replace(lane, uncounted={3: 2, 7: 0}, revision=1))
-        dynamo.release(msgspec.structs.replace(lane, pace=Pace(1, 1_800_000_000_045)), LaneState.READY, 1)
+        lane = dynamo.advance(lane, msgspec.structs.replace(lane, repeats_left={3: 2, 7: 0}, revision=1))
+        dynamo.release(msgspec.structs.replace(lane, rate_wait=RateWait(1, 1_800_000_000_045)), LaneState.READY, 1)
         [item] = [one for one in dynamodb.scan(TableName=table)["Items"] if one["sk"]["S"] == "lane#0000"]
-        assert (item["uncounted"]["S"], item["pace"]["S"]) == ('{"3":2,"7":0}', "[1,1800000000045]")
+        assert (item["repeats_left"]["S"], item["rate_wait"]["S"]) == ('{"3":2,"7":0}', "[1,1800000000045]")
 
     def test_an_item_without_such_devices(self, dynamodb: Any, dynamo: DynamoLedger, table: str, time: Time) -> None:
         """A lane that never had any, nor so low a rate, is stored as it always was."""
         lane = claim(dynamo, time)
         lane = dynamo.advance(lane, msgspec.structs.replace(lane, revision=1))
         dynamo.release(lane, LaneState.READY, 1)
-        assert not any({"uncounted", "pace"} & item.keys() for item in dynamodb.scan(TableName=table)["Items"])
+        assert not any({"repeats_left", "rate_wait"} & item.keys() for item in dynamodb.scan(TableName=table)["Items"])
 
     def test_a_lane_of_the_release_before(self, dynamo: DynamoLedger, time: Time) -> None:
         """It has no such list, and is not given one by a claim."""

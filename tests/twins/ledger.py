@@ -290,7 +290,9 @@ class MemoryLedger:
             "trouble",
             "speed",
         )
-        changes = {name: getattr(after, name) for name in (*names, "revision", "asking", "uncounted")} | self._leased()
+        changes = {
+            name: getattr(after, name) for name in (*names, "revision", "asking", "repeats_left")
+        } | self._leased()
         return self._with_hold(self._write("advance", before, changes, cursor=True))
 
     def _with_hold(self, lane: Lane) -> Lane:
@@ -312,7 +314,7 @@ class MemoryLedger:
             "asking": lane.asking,
             "trouble": lane.trouble,
             "speed": lane.speed,
-            "pace": lane.pace,
+            "rate_wait": lane.rate_wait,
             "due_at_ms": due_at_ms,
             "reason": reason and reason[:MAX_REASON],
         }

@@ -1,4 +1,4 @@
-"""Pace: permits as time goes by."""
+"""RateWait: permits as time goes by."""
 
 import pytest
 from hypothesis import given, settings
@@ -130,6 +130,7 @@ class TestPaceOfAHop:
         rate_limit = RateLimit(1 / 80, 60, 60, 1_000)
         rate_limit.carry_on(140)
         assert rate_limit.permits(1_000) == 1
+        assert rate_limit.permits(1_000) == 1  # the batch was not read yet: nothing was taken
         rate_limit.take(1)
         assert rate_limit.next_s(1_000) == pytest.approx(20)
         rate_limit = RateLimit(1 / 80, 60, 60, 1_000)

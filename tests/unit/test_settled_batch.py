@@ -30,10 +30,10 @@ def test_devices_that_their_batch_defers() -> None:
     first = with_later_repeats(settled(deferred=2, repeats=2), [unfinished(1), unfinished(3)])
     assert (first.added, first.account.repeat_requests) == (2, 6)
     assert count(once, first) == 4
-    assert once.uncounted == {3: 0}
+    assert once.repeats_left == {3: 0}
     assert count(once, settled(1, pushes=2, deferred=1, repeats=2)) == 0
     assert count(once, settled(2, pushes=1, repeats=1)) == 0
-    assert once.uncounted == {}, "nothing of it is deferred any more"
+    assert once.repeats_left == {}, "nothing of it is deferred any more"
 
 
 def test_as_many_as_are_left() -> None:
@@ -41,7 +41,7 @@ def test_as_many_as_are_left() -> None:
     once = CountedOnce({})
     one_more = settled(deferred=3, repeats=1).with_repeats(1, 1)
     assert count(once, one_more) == 2
-    assert once.uncounted == {3: 2}
+    assert once.repeats_left == {3: 2}
     assert count(once, settled(1, pushes=3, deferred=3, repeats=1)) == 1
     assert count(once, settled(2, pushes=3, repeats=3)) == 1
 
@@ -50,14 +50,14 @@ def test_what_says_so_itself() -> None:
     """Devices that their own claim counts are marked where they are deferred: nothing has to be kept."""
     once = CountedOnce({})
     assert count(once, settled(deferred=2, repeats=2), settled(1, pushes=2, repeats=2)) == 4
-    assert once.uncounted == {}
+    assert once.repeats_left == {}
 
 
 def test_a_batch_that_defers_nothing() -> None:
     """There is no later round that could count its devices again."""
     once = CountedOnce({})
     assert count(once, with_later_repeats(settled(repeats=1), [unfinished(3)])) == 4
-    assert once.uncounted == {}
+    assert once.repeats_left == {}
 
 
 def test_the_control_group() -> None:
@@ -69,7 +69,7 @@ def test_another_batch() -> None:
     """What is kept is kept by batch."""
     once = CountedOnce({7: 0})
     assert count(once, settled(1, pushes=2, repeats=2)) == 2
-    assert once.uncounted == {7: 0}
+    assert once.repeats_left == {7: 0}
 
 
 def test_an_earlier_claim() -> None:

@@ -148,8 +148,8 @@ def test_a_rate_that_outlasts_a_hop(per_second: float) -> None:
     world.phones.on_ask = lambda _token, now_s, _round: asked.append(now_s - START_S)
     history.check()
     assert world.lane.ending is Ending.COMPLETED
-    # A sweep, which comes each minute, may wake each of them as much later.
-    assert max(asked) <= 16 / per_second + 4 * 60
+    # A sweep, which comes each minute, may wake each of them as much later: once, for what it waited too long counts.
+    assert max(asked) <= 16 / per_second + 60
     for n, at_s in enumerate(asked):
         assert n <= at_s * per_second + 4, "no more than the rate, and a push in advance for each lane"
     assert world.lane.hop <= 4 * (4 + 2), "a hop for each push of a lane, and little else is paid"

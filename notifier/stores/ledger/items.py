@@ -25,7 +25,7 @@ from notifier.lane_commands import DUE_PARTITIONS, LANE, due_partition_of, numbe
 from notifier.model.account import Account
 from notifier.model.cursor import decode_cursor
 from notifier.model.health import EndpointEvidence
-from notifier.model.run import Asking, Control, Ending, Lane, LaneState, Pace, UnfinishedClaim
+from notifier.model.run import Asking, Control, Ending, Lane, LaneState, RateWait, UnfinishedClaim
 from notifier.model.span import Span
 from notifier.model.speed import Speed
 from notifier.model.user_rows import BATCH_SIZE
@@ -121,8 +121,8 @@ def lane_of(item: Item) -> Lane:
         trouble=text_in(item, "trouble") or "",
         span=json_in(item, "span", Span),
         speed=json_in(item, "speed", Speed),
-        pace=json_in(item, "pace", Pace),
-        uncounted=json_in(item, "uncounted", dict[int, int]) or {},
+        rate_wait=json_in(item, "rate_wait", RateWait),
+        repeats_left=json_in(item, "repeats_left", dict[int, int]) or {},
     )
 
 

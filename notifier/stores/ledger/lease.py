@@ -178,8 +178,8 @@ class Leases(Holds):
             health=as_json(after.health),
         )
         # Nearly no lane has any: its item stays as it is without them.
-        if after.uncounted or before.uncounted:
-            update = update.set(uncounted=as_json(after.uncounted))
+        if after.repeats_left or before.repeats_left:
+            update = update.set(repeats_left=as_json(after.repeats_left))
         update = _with_leftovers(update, after).only_if(cursor_is_as_before, is_newer)
         try:
             return self._with_hold(self._write(before, update, Written(cursor=after.cursor, revision=after.revision)))
@@ -238,8 +238,9 @@ class Leases(Holds):
             if due_at_ms is None
             else update.set(due=due_partition(lane), due_at=due_at_ms)
         )
-        if lane.pace is not None:
-            update = update.set(pace=as_json(lane.pace))
+        if lane.rate_wait is not None:
+            # Never removed: its epoch says whether it counts.
+            update = update.set(rate_wait=as_json(lane.rate_wait))
         if state is LaneState.RESTING:
             # Only a rest resets the count: nothing was to be done before a known time. Claims that wait for unreachable
             # input (READY with a time) go on counting, so that such a run stops. `Controls` resets it when an operator
