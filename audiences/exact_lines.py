@@ -60,7 +60,9 @@ def exact_line(shape: Shape, records: Objects) -> str | None:
         if listed is None:
             return None
         values[columns["devices"]] = listed
-    whole = _object(records, columns["user_id"], values)
+    # By the known names where the file has none of its own: no order has those, and no line is exact.
+    needed = {columns.get(one, one) for one in (("devices",) if "devices" in columns else ("platform", "token"))}
+    whole = _object(records, columns["user_id"], values, needed)
     if whole is None:
         return None
     proofs = (f"strlen(line) <= {MAX_LINE_CHARS}", r"NOT contains(line, '\')", f"line = {whole.sql}", *whole.proofs)
@@ -113,7 +115,12 @@ def _device_list(listed: str, seen: Sequence[object]) -> _Value | None:
     lists = [one for one in seen if isinstance(one, list)]
     devices = [device for one in lists for device in one if isinstance(device, dict)]
     one, each = (
-        _object(devices, "token", {name: _value(name, f"{at}.{name}", _seen(devices, name)) for name in DEVICE})
+        _object(
+            devices,
+            "token",
+            {name: _value(name, f"{at}.{name}", _seen(devices, name)) for name in DEVICE},
+            {"platform"},
+        )
         for at in (f"{listed}[1]", "d")
     )
     if one is None or each is None:
@@ -127,10 +134,14 @@ def _device_list(listed: str, seen: Sequence[object]) -> _Value | None:
     return _Value((choice,), "", (f"len({listed}) > 0", f"{proven} = len({listed})"))
 
 
-def _object(objects: Objects, pivot: str, values: Mapping[str, _Value]) -> _Value | None:
-    """An object with its members in the order of most of these; None where that is not possible."""
+def _object(objects: Objects, pivot: str, values: Mapping[str, _Value], needed: set[str]) -> _Value | None:
+    """An object with its members in the order of most of these; None where that is not possible.
+
+    Args:
+        needed: members without which the reader refuses it. What is not in the order is not asked about.
+    """
     orders = orders_of([tuple(one) for one in objects], pivot)
-    if not orders or not values.keys() >= set(orders[0][0]):
+    if not orders or not needed <= set(orders[0][0]) <= values.keys():
         return None
     order, always = orders[0]
     # Commas stand before members: without the first there would be one too many.

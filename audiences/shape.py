@@ -178,7 +178,9 @@ def _device_list(devices: Sequence[Mapping[str, object]], *, any_case: bool) -> 
     """A list of devices in one of the orders of their members that the first records have."""
     orders = orders_of([[member for member in device if member in DEVICE] for device in devices], "token")
     patterns = {member: _value_of(member, any_case) for member in DEVICE}
-    one = "|".join(_ordered(order, "token", always | {"platform"}, patterns) for order, always in orders)
+    # A device without a platform is broken, which the reader says.
+    usable = [(order, always) for order, always in orders if "platform" in order]
+    one = "|".join(_ordered(order, "token", always | {"platform"}, patterns) for order, always in usable)
     return rf"(?:\[(?:{one})(?:, ?(?:{one}))*\]|null)" if one else "null"
 
 

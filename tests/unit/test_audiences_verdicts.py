@@ -141,6 +141,26 @@ def test_numbers_keep_their_text() -> None:
         assert attributes.replace(" ", "") == "{" + numbers.replace(" ", "") + "}"
 
 
+LACKING: tuple[dict[str, Any], ...] = (
+    {"user_id": "u", "devices": [{"token": "ab" * 32}]},
+    {"user_id": "u", "devices": [{"token": "ab" * 32}, {"token": "cd" * 32}]},
+    {"user_id": "u", "devices": [{"token": "ab" * 32, "gateway": "fcm"}], "locale": "de"},
+    {"user_id": "u", "token": "ab" * 32},
+    {"user_id": "u", "platform": "ios"},
+)
+
+
+@pytest.mark.parametrize("compact", [True, False])
+@pytest.mark.parametrize("record", LACKING)
+def test_a_file_of_devices_that_all_lack_something(record: dict[str, Any], compact: bool) -> None:
+    """The reader gives each its reason: no row of them passes because the first ones are all the same."""
+    separators = (",", ":") if compact else None
+    text = json.dumps(record, separators=separators).encode() + b"\n"
+    assert compare(text * 3) == 3
+    whole = json.dumps({"user_id": "v", "devices": [IOS]}, separators=separators).encode() + b"\n"
+    assert compare(text * 1_000 + whole) >= 1_000
+
+
 HARD: tuple[bytes, ...] = (
     b'{"user_id": "a", "user_id": "b", "platform": "ios", "token": "%s"}',
     b'{"user_id": "a", "platform": "ios", "platform": "web", "token": "%s"}',

@@ -10,9 +10,11 @@ import pytest
 from audiences.database import text
 from audiences.exact_lines import exact_line
 from audiences.reader import Row, judged
+from audiences.rows import _select
 from audiences.shape import shape_of
 from notifier.audience.lines import decode_or_broken
 from notifier.model.spelling import BrokenRecord
+from tests.unit.test_audiences_verdicts import plain
 
 IOS = {"platform": "ios", "token": "ab" * 32}
 ANDROID = {"platform": "android", "token": "cX9:APA91b-x_yz0123456789", "gateway": "fcm"}
@@ -81,6 +83,59 @@ def test_no_damaged_line_is_exact_unless_the_reader_takes_it(file: str) -> None:
             found = decode_or_broken(line.encode())
             assert not isinstance(found, BrokenRecord), line
             assert all(isinstance(one, Row) for one in judged(0, found)), line
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_line_that_is_exact_has_what_the_reader_reads(file: str) -> None:
+    """User, devices, locale, time zone and attributes are the same, or the reader is asked."""
+    shape = shape_of(FILES[file])
+    assert shape is not None
+    for record in FILES[file]:
+        lines = sorted(proven(FILES[file], list(damaged(written(record)))))
+        # "members that are null": its second line is of another form, and none of its damaged ones is exact.
+        assert lines or record is not FILES[file][0]
+        with duckdb.connect() as database:
+            database.execute("CREATE TABLE lines AS SELECT unnest(range(len($1))) AS row, unnest($1) AS line", [lines])
+            taken = _select(shape, "lines", 0, exact_line(shape, FILES[file]))
+            columns = "row, user_id, devices, locale, timezone, updated_at IS NOT NULL, attributes"
+            names = "t(row, user_id, devices, locale, timezone, updated_at, attributes, raw)"
+            query = f"SELECT {columns} FROM ({taken}) AS {names} WHERE raw IS NULL"  # noqa: S608
+            rows = database.execute(query).fetchall()
+        assert len(rows) == len(lines)
+        for number, *row in rows:
+            [one] = judged(0, decode_or_broken(lines[number].encode()))
+            assert isinstance(one, Row)
+            timed = one.updated_at is not None
+            expected = plain(one.user_id, one.devices, one.locale, one.timezone, timed, one.attributes)
+            assert plain(*row) == expected, lines[number]
+
+
+DEVICES_WITHOUT: tuple[list[dict[str, str]], ...] = (
+    [{"token": "ab" * 32}],
+    [{"token": "ab" * 32}, {"token": "cd" * 32}],
+    [{"token": "ab" * 32, "gateway": "fcm"}],
+)
+
+
+@pytest.mark.parametrize("devices", DEVICES_WITHOUT)
+def test_devices_without_a_platform_are_left_to_the_reader(devices: list[dict[str, str]]) -> None:
+    """If no device of a file's first records has one, no line is exact, and none has the shape."""
+    records = [{"user_id": "u1", "devices": devices}]
+    shape = shape_of(records)
+    assert shape is not None
+    assert exact_line(shape, records) is None
+    with duckdb.connect() as database:
+        matched = "SELECT regexp_full_match(?, ?)"
+        assert database.execute(matched, [written(records[0]).decode(), shape.pattern]).fetchall() == [(False,)]
+
+
+@pytest.mark.parametrize("without", [{"token": "ab" * 32}, {"platform": "ios"}, {}])
+def test_a_row_that_lacks_a_part_of_its_device_is_not_exact(without: dict[str, str]) -> None:
+    """Flat rows, too: what the first records all lack is asked about nowhere."""
+    records = [{"user_id": "u1", "city": "x", **without}]
+    shape = shape_of(records)
+    assert shape is not None
+    assert exact_line(shape, records) is None
 
 
 TRAPS = {
