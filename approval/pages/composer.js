@@ -181,7 +181,8 @@
   let saveTimer, saving = null, isDirty = false;
   const save = (keepalive = false) => {
     clearTimeout(saveTimer);
-    if (saving || !isDirty || !form()) return;
+    // During a step this form's version is about to be an older one: what is typed meanwhile is put back after it, and saved.
+    if (saving || !isDirty || !form() || form().getAttribute("aria-busy")) return;
     isDirty = false;
     const body = new URLSearchParams(new FormData(form()));
     body.set("do", "autosave");
@@ -189,6 +190,7 @@
       .then(async (answer) => {
         const saved = answer.ok ? await answer.json() : { refused: "Not saved: you are signed out, or the network is away." };
         if ("version" in saved) form().elements.version.value = saved.version;
+        else isDirty = true; // kept by the browser when the page is left
         say(saved.refused || `Saved ${new Intl.DateTimeFormat(undefined, { timeStyle: "short" }).format(new Date())}`);
       })
       .catch(() => { isDirty = true; say("Not saved yet: the network is away."); })
@@ -213,20 +215,35 @@
   });
 
   // ---- steps: the form's own posts, without loading the page
+  const ticked = () => all("[type=checkbox], [type=radio]", form()).map((box) => [box.name, box.value, box.checked]);
+  const putBack = ({ fields, boxes }) => {
+    for (const [name, value] of fields) {
+      const field = form().elements[name];
+      if (field?.type && !/hidden|submit|checkbox|radio/.test(field.type)) field.value = value;
+    }
+    for (const [name, value, is] of boxes) {
+      const box = all("[type=checkbox], [type=radio]", form()).find((one) => one.name === name && one.value === value);
+      if (box) box.checked = is;
+    }
+  };
   const answered = (html, sent) => {
     const fresh = new DOMParser().parseFromString(html, "text/html");
     if (!$("[data-preview]", fresh)) return false;
-    const meanwhile = typedNow().filter(([name, value]) => !sent.some(([n, v]) => n === name && v === value));
+    const isNew = (now, before) => now.filter((one) => !before.some((other) => one.every((part, n) => part === other[n])));
+    const meanwhile = { fields: isNew(typedNow(), sent.fields), boxes: isNew(ticked(), sent.boxes) };
+    const isTyped = meanwhile.fields.length + meanwhile.boxes.length > 0;
     const focus = document.activeElement?.id, folded = all("details[open] > summary").map((one) => one.textContent);
     const before = scrollY;
     $("main").replaceChildren(...$("main", fresh).childNodes);
     document.title = fresh.title;
     for (const details of all("main details")) if (folded.includes($("summary", details)?.textContent)) details.open = true;
-    // What was typed while the answer was on its way is newer than the answer.
-    for (const [name, value] of meanwhile) if (form().elements[name]?.type?.match(/text|search/)) form().elements[name].value = value;
+    // What was typed or chosen while the answer was on its way is newer than the answer. After a removal the fields have
+    // other numbers, and a text would come back in another variant.
+    if (!doing.startsWith("remove")) putBack(meanwhile);
     localise($("main"));
     later($("main"));
     begin();
+    if (isTyped && !doing.startsWith("remove")) { isDirty = true; saveTimer = setTimeout(save, SAVING_MS); }
     const first = $("[autofocus]") || document.getElementById(focus);
     scrollTo(0, before);
     if (first) { reveal(first); first.focus({ preventScroll: !first.matches("[autofocus]") }); }
@@ -249,9 +266,9 @@
     // What is being saved has another version in a moment: this form would be taken for an older one.
     await saving;
     isDirty = false;
-    const body = new URLSearchParams(new FormData(target)), sent = typedNow();
+    const body = new URLSearchParams(new FormData(target)), sent = { fields: typedNow(), boxes: ticked() };
     if (submitter?.name) body.set(submitter.name, submitter.value);
-    memory?.setItem(kept, JSON.stringify(sent));
+    memory?.setItem(kept, JSON.stringify(sent.fields));
     try {
       const answer = await fetch(target.action, { ...asked, method: "POST", body });
       const html = await answer.text();

@@ -74,6 +74,29 @@ def test_a_choice_outlives_an_older_answer(people: People, office: Office) -> No
     expect(ann.locator(".phone.ios .t")).to_have_text("Two")
 
 
+def test_what_is_chosen_during_a_step_stays(people: People, office: Office) -> None:
+    """A time, a choice and a tick that are made while a step is under way are there after it, and are saved."""
+    ann = people.sign_in(ANN, bypass_csp=True)
+    ann.goto(f"{office.url}/requests")
+    ann.get_by_role("button", name="New request").click()
+    ann.wait_for_load_state("networkidle")
+    held: list[Route] = []
+    ann.route(re.compile(r"/requests/[^/?]+$"), lambda route: route.continue_() if held else held.append(route))
+    with ann.expect_request(re.compile(r"/requests/[^/?]+$")):
+        ann.get_by_role("button", name="Make variants").click()
+    ann.locator("#start").fill("2036-12-01T09:00")
+    ann.locator("#quiet").select_option("none")
+    ann.locator("#local").check()
+    held[0].continue_()
+    expect(ann.get_by_role("group", name="Variant b")).to_be_visible()
+    for _ in range(2):  # after the step, and as it was saved
+        expect(ann.locator("#start")).to_have_value("2036-12-01T09:00")
+        expect(ann.locator("#quiet")).to_have_value("none")
+        expect(ann.locator("#local")).to_be_checked()
+        expect(ann.locator("[data-saved]")).to_contain_text("Saved", timeout=20_000)
+        ann.reload()
+
+
 def write_texts(page: Page) -> int:
     """The main texts, then two languages by their codes, the Tab key leading from one to the next. How many fields."""
     page.locator("#title").fill("Hi ")
