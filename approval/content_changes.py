@@ -1,10 +1,10 @@
 """What has changed in a request since an approver last looked, field by field. No I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from approval.form import TEXTS, Form, Texts, VariantForm, names_in
+from approval.form import TEXTS, Form, SourceForm, Texts, VariantForm
 from approval.looks import Content
 
 _FIELDS = {
@@ -14,6 +14,13 @@ _FIELDS = {
     "timezone": "Time zone",
     "start": "Not before",
     "latest": "Not after",
+    "local": "By each user's own clock",
+    "within_h": "Reach them within hours",
+    "if_past": "Where that hour is past",
+    "quiet": "Quiet hours",
+    "quiet_from": "Quiet from",
+    "quiet_to": "Quiet to",
+    "quiet_then": "A push in quiet hours",
     "per_second": "Users per second",
     "legal": "Sent by law",
     "essential": "No marketing",
@@ -24,8 +31,11 @@ _FIELDS = {
     "test_percent": "Tested first, %",
     "decide_after_h": "Decided after so many hours",
     "decide_by_h": "Waits for conversions until hour",
+    "goal_base_percent": "How many convert without a push, %",
     "otherwise": "If nothing is shown",
+    "approvers": "Approvers to mail",
 }
+"""The fields that hold one text each. A test compares this with the form: a new field must be added here."""
 _TEXTS = {"title": "Title", "body": "Text", "image_url": "Image", "deep_link": "Link"}
 
 
@@ -52,20 +62,35 @@ def _said(content: Content) -> Iterator[tuple[str, str]]:
     form = content.form
     yield from _texts(form, "")
     for language in form.languages:
+        # One that has only the texts of variants is a language, too.
+        if not any(getattr(language, name) for name in TEXTS):
+            yield f"Language {language.locale}", "without texts for all variants"
         yield from _texts(language, f" in {language.locale}")
     for variant in form.variants:
-        yield f"Share of {variant.name}, %", variant.percent
+        yield f"Share of {variant.name}, %", variant.percent or "none"
         yield from _texts(variant, f" of {variant.name}")
         for language, texts in zip(form.languages, variant.languages, strict=False):
             yield from _texts(texts, f" of {variant.name} in {language.locale}")
-    yield "Audience", ", ".join(names_in(form))
-    for source in form.sources:
-        for name, values in source.parameters.items():
-            yield f"{name} of {source.query}", ", ".join(values)
+    yield "Audience", _listed((*form.audience, *form.files.splitlines()))
+    for number, source in enumerate(form.sources, 1):
+        yield from _source(source, number)
     yield "Filters", "; ".join(f"{one.column}: {one.values}" for one in form.filters)
     yield "Users", f"{content.users:,}"
     for name, words in _FIELDS.items():
         yield words, str(getattr(form, name))
+
+
+def _source(source: SourceForm, number: int) -> Iterator[tuple[str, str]]:
+    # By its number: two groups may be of one query, with other values.
+    group = f"Group {number} of users"
+    yield group, _listed((source.query, *source.files.splitlines()))
+    yield f"{group}, combined with those above by", source.how
+    for name, values in source.parameters.items():
+        yield f"{group}, {name}", ", ".join(values)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def _texts(texts: Form | Texts | VariantForm, of: str) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,7 @@ class DecisionCard(msgspec.Struct, frozen=True):
         clocks: of the readers at the start, the most users first; empty where the audience is not counted.
         start: None where it is sent as soon as it is approved: then the clocks are of now.
         left_out: how many are left out, with the reason; what only the final cut knows may be missing.
+        left_out_as_of: when that was asked; None where nobody asked, or it is not known.
         control_users: who get nothing, so that the push can be measured.
         changes: since the approver last looked; None where they have looked at this content, or at none.
     """
@@ -48,7 +49,7 @@ class DecisionCard(msgspec.Struct, frozen=True):
     users: int | None
     devices: int
     left_out: tuple[tuple[int, str], ...]
-    is_left_out_known: bool
+    left_out_as_of: datetime | None
     control_percent: str
     control_users: int
     at_night: int
@@ -58,6 +59,11 @@ class DecisionCard(msgspec.Struct, frozen=True):
     texts: tuple[TextShown, ...]
     changes: tuple[Change, ...] | None = None
     looked_at_ms: int = 0
+
+    @property
+    def is_left_out_known(self) -> bool:
+        """Whether the final cut was asked whom it would leave out."""
+        return self.left_out_as_of is not None
 
     @property
     def unseen(self) -> tuple[TextShown, ...]:
@@ -114,7 +120,7 @@ def decision_card(
         users=counts.users if forecast is not None else None,
         devices=counts.device_count,
         left_out=_left_out(counts, left_out),
-        is_left_out_known=left_out is not None,
+        left_out_as_of=left_out.as_of if left_out is not None else None,
         control_percent=f"{control / 100:g}",
         control_users=round(counts.users * control / HUNDREDTHS),
         at_night=forecast.at_night if forecast is not None else 0,

@@ -25,7 +25,7 @@ WORDS = {
 """Why users are left out, as pages and mails say it. Any other reason is said in its own words."""
 KEEP_S = 86_400
 """How long an answer is kept: caps and lists of another day are others."""
-_RULES = ("caps", "groups", "essential", "legal", "exclude", "quiet", "local_time")
+_RULES = ("caps", "groups", "essential", "legal", "exclude", "quiet", "local_time", "winner", "experiment")
 """What of a campaign decides who is left out."""
 
 

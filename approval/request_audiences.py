@@ -134,7 +134,9 @@ class RequestAudiences:
             campaign, _ = read_campaign_of(request.form, self._now())
         given, manifest = _as_given(campaign), audience.prepared.key
         found = self._audiences.left_out_now(manifest, given, legal=bool(request.form.legal))
-        self._left_out.keep(manifest, given, found, int(self._now().timestamp()))
+        # A draft with faults has no rules yet: its answer is not that of a campaign which has none.
+        if given is not None:
+            self._left_out.keep(manifest, given, found, int(self._now().timestamp()))
         return found
 
     def left_out_last(self, request: Request) -> LeftOutNow | None:

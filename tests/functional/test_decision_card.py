@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.approval_site import ANN, BOB, CAT, FORM, Browser, World, decision, moto_server, new_request
+from approval.left_out import LeftOutKept
+from approval.prepared import LeftOutNow
+from tests.approval_site import ANN, BOB, CAT, FORM, TABLE, Browser, World, count, decision, moto_server, new_request
 
 SIX = {
     **FORM, "timezone": "UTC", "start": "2026-11-22T10:00", "deep_link": "app://coats",
@@ -64,9 +66,46 @@ def test_who_would_be_left_out_is_on_the_card_once_it_was_asked(world: World) ->
         "as_of": "2026-11-21T14:00:00Z",
     }
     bob.get(f"/requests/{id_}/left-out")
-    assert "Left out: 20 want no pushes, 3 have had enough campaigns" in card(bob, id_)
+    assert "Left out: 20 want no pushes, 3 have had enough campaigns, as of 21 Nov 2026, 14:00 UTC" in card(bob, id_)
+    world.clock.forward(hours=5)
+    assert "have had enough campaigns, as of 21 Nov 2026, 14:00 UTC" in card(world.browser(BOB), id_)
+    world.browser(ANN).post(f"/requests/{id_}/remind")
+    asked = next(mail for mail in reversed(world.mailbox.mails) if mail["to"] == BOB)
+    for body in (asked["text"], words(asked["html"])):
+        assert re.search(r"3 have had enough campaigns,? \(?as of .*21 Nov 2026,? .*14:00", body), body
     world.clock.forward(hours=25)
     assert "who would be left out now?" in card(world.browser(BOB), id_)
+
+
+def test_an_answer_for_a_draft_with_faults_is_not_that_of_the_campaign(world: World) -> None:
+    """Its rules are not known yet, so that the card of the campaign that it becomes asks once more."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    typed = {**FORM, "audience": world.put_audience()}
+    count(ann, world, id_, {**typed, "name": ""})
+    world.audiences.answer = {"users": 500, "left_out": {"suppressed": 20}, "as_of": "2026-11-21T14:00:00Z"}
+    assert "20 want no pushes" in ann.get(f"/requests/{id_}/left-out").body
+    version = ann.get(f"/requests/{id_}").field("version")
+    assert ann.post(f"/requests/{id_}", {**typed, "version": version, "do": "submit"}).status == 303
+    assert "who would be left out now?" in card(bob, id_)
+    ann.get(f"/requests/{id_}/left-out")
+    assert "Left out: 20 want no pushes" in card(bob, id_)
+
+
+def test_an_answer_is_of_these_rules_alone(world: World) -> None:
+    """A test before a winner leaves out whoever is not in its part, which the experiment draws: other rules each."""
+    kept = LeftOutKept(world.client("dynamodb"), TABLE)
+    found = LeftOutNow(500, {"suppressed": 20}, world.clock())
+    kept.keep("m", {"id": "a"}, found, 0)
+    assert kept.last("m", {"id": "b"}, 1) == found
+    for rule in ({"winner": {"test_percent": 20}}, {"experiment": "weekly"}, {"legal": True}, {"local_time": {}}):
+        assert kept.last("m", rule, 1) is None, rule
+
+
+def test_a_control_group_of_few_users_is_on_the_card(world: World) -> None:
+    """Also where so small a share of them is expected to be nobody: it may be one of them."""
+    id_ = new_request(world.browser(ANN), world, users=3, timezones={})
+    assert "10 % control , of so few users perhaps nobody" in card(world.browser(BOB), id_)
 
 
 def test_texts_seen_are_kept_for_each_approver(world: World) -> None:

@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime
 
+import msgspec
+import pytest
+
 from approval.content_changes import Change, changes
-from approval.form import Form, Texts, VariantForm
+from approval.form import FilterForm, Form, SourceForm, Texts, VariantForm
 from approval.local_clocks import local_clocks
 from approval.looks import Content
 
@@ -63,3 +66,49 @@ def test_every_kind_of_field_is_compared() -> None:
         ("Users", "5", "7"),
         ("Not before", "2026-11-22T10:00", ""),
     ]
+
+
+OTHERS = {
+    "languages": (Texts(locale="de"),),
+    "variants": (VariantForm("Long"),),
+    "sources": (SourceForm(files="audiences/b.json"),),
+    "filters": (FilterForm("country", "DE"),),
+    "audience": ("audiences/b.json",),
+}
+"""Other values of the fields that are no text."""
+
+
+@pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(Form)])
+def test_no_field_of_the_form_differs_unsaid(field: str) -> None:
+    """Whichever field is another one, the approver reads that it is: "No fields differ" is never said falsely."""
+    form = Form()
+    after = msgspec.structs.replace(form, **{field: OTHERS.get(field, "9")})
+    assert changes(Content(form, 5, 0), Content(after, 5, 0)), field
+
+
+@pytest.mark.parametrize(
+    ("group", "changed"),
+    [
+        (SourceForm("and", "a", "x"), {"how": "without", "query": "b", "files": "y", "parameters": {"day": ("2",)}}),
+        (VariantForm("Long", languages=(Texts(),)), {"name": "Short", "percent": "9", "title": "a", "body": "b",
+            "image_url": "c", "deep_link": "d", "languages": (Texts(title="e"),)}),
+        (Texts(locale="de"), {"locale": "fr", "title": "a", "body": "b", "image_url": "c", "deep_link": "d"}),
+        (FilterForm("country", "DE"), {"column": "city", "values": "AT"}),
+    ],
+)  # fmt: skip
+def test_no_field_of_a_group_differs_unsaid(group: msgspec.Struct, changed: dict[str, object]) -> None:
+    """Nor any of a group of users, a variant, a language or a filter."""
+    place = {SourceForm: "sources", VariantForm: "variants", Texts: "languages", FilterForm: "filters"}[type(group)]
+    base = Form(languages=(Texts(locale="de"),))
+    before = msgspec.structs.replace(base, **{place: (group,)})
+    assert set(changed) == {field.name for field in msgspec.structs.fields(type(group))}
+    for name, value in changed.items():
+        after = msgspec.structs.replace(base, **{place: (msgspec.structs.replace(group, **{name: value}),)})
+        assert changes(Content(before, 5, 0), Content(after, 5, 0)), name
+
+
+def test_two_groups_of_one_query_are_compared_apart() -> None:
+    """Each has its own values, also where the other's are the same as before."""
+    one, other = (SourceForm(query="follows", parameters={"brand": (brand,)}) for brand in ("acme", "other"))
+    found = changes(content(sources=(one, other)), content(sources=(other, other)))
+    assert found == (Change("Group 1 of users, brand", "acme", "other"),)
