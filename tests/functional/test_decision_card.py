@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,10 @@ def test_an_answer_is_of_these_rules_alone(world: World) -> None:
     found = LeftOutNow(500, {"suppressed": 20}, world.clock())
     kept.keep("m", {"id": "a"}, found, 0)
     assert kept.last("m", {"id": "b"}, 1) == found
-    for rule in ({"winner": {"test_percent": 20}}, {"experiment": "weekly"}, {"legal": True}, {"local_time": {}}):
+    rules: tuple[dict[str, Any], ...] = (
+        {"winner": {"test_percent": 20}}, {"experiment": "weekly"}, {"legal": True}, {"local_time": {}},
+    )  # fmt: skip
+    for rule in rules:
         assert kept.last("m", rule, 1) is None, rule
 
 
