@@ -100,6 +100,15 @@ def _header(source: InputFile, head: bytes) -> tuple[str, list[str], int]:
         lines = head.decode("utf-8-sig", errors="ignore" if len(head) == _HEADER_BYTES else "strict").split("\n")
     except UnicodeDecodeError:
         raise AudienceFault(f"{source.name}: {NOT_UTF8}") from None
+    return _header_in(lines)
+
+
+def header_of(text: str) -> tuple[str, list[str], int]:
+    """The separator of a table, its columns by their known names, and how many lines are before its first row."""
+    return _header_in(text.split("\n"))
+
+
+def _header_in(lines: Sequence[str]) -> tuple[str, list[str], int]:
     at = next(n for n, line in enumerate(lines) if line.strip())
     separator = None
     if found := _SEPARATOR_LINE.fullmatch(lines[at]):

@@ -5,50 +5,51 @@ Everything else just loses them.
 """
 
 import csv
-import gzip
 import io
-import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from notifier.model.record_reading import id_of, user_id_in
-from notifier.model.spelling import BrokenRecord
+from notifier.model.plurals import counted as counted_words
 from notifier.model.user_rows import BATCH_SIZE
+from privacy.records import (
+    Unreadable,
+    is_json,
+    may_have,
+    packed,
+    read_records,
+    read_rows,
+    unpacked,
+    user_in_row,
+    user_of,
+)  # fmt: skip
 from privacy.whom import Whom
 from reporting.proof.erased import erased_id
 
 CAPS = "caps"
 """The folder of what runs count for caps."""
-_GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
-_SEVERAL = re.compile(rb"\}\s*\{")
 _ERASED, _FOLLOWS = b'{"erased":true}', b'{"erased":true,"follows":true}'
 _PUSH_IDS = ("apns_id", "message_id", "locale")
 
 
-class Unreadable(Exception):
-    """An object in a form that cannot be rewritten here. The message says which."""
-
-
 class Rewritten(msgspec.Struct, frozen=True):
-    """`erased` are records or rows of erased users; with 0 the body is as it was."""
+    """`erased` are records or rows of erased users; with none erased the body is as it was."""
 
     body: bytes
     erased: int
     records: int
+    unread: int = 0
+    """Records that are not JSON, and in which an erased user cannot be ruled out: they stay."""
 
-
-def unpacked(body: bytes) -> bytes:
-    """The text of an object that may be gzipped, which its content says and not its name."""
-    return gzip.decompress(body) if body.startswith(_GZIP) else body
-
-
-def _packed(text: bytes, like: bytes) -> bytes:
-    return gzip.compress(text, compresslevel=1, mtime=0) if like.startswith(_GZIP) else text
+    @property
+    def why_left(self) -> str | None:
+        """What is left to do by hand; None if nothing is."""
+        if not self.unread:
+            return None
+        return f"{counted_words(self.unread, 'line')} not JSON: see whether they have one of these users"
 
 
 # -- results of a run -------------------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ def result(folder: str, body: bytes, whom: Whom) -> Rewritten:
         if folder != "dead-tokens":
             kept.append(msgspec.json.encode(_without_user(folder, value, number)))
     text = b"".join(line + b"\n" for line in kept)
-    return Rewritten(_packed(text, body), erased, len(lines)) if erased else Rewritten(body, 0, len(lines))
+    return Rewritten(packed(text, body), erased, len(lines)) if erased else Rewritten(body, 0, len(lines))
 
 
 def _without_user(folder: str, value: dict[str, Any], number: int) -> dict[str, Any]:
@@ -117,22 +118,26 @@ class Position:
 def pinned(body: bytes, whom: Whom, at: Position) -> Rewritten:
     """A part of the audience of a run, or a batch file with its users in it."""
     text = unpacked(body)
-    head, records = _records(text)
+    if not is_json(text):
+        # A run has refused it, and sent nothing of it. It is a file like any other.
+        return Rewritten(body, 0, 0)
+    found = read_records(text)
     out: list[bytes] = []
-    erased = 0
-    for record in records:
+    erased = unread = 0
+    for record in found.records:
         user_id = user_of(record)
         if user_id in whom:
             erased += 1
             # Rows of one user that stand next to each other are one user, within a batch.
             out.append(_FOLLOWS if user_id == at.last and at.record % BATCH_SIZE else _ERASED)
         else:
-            out.append(bytes(record))
+            unread += may_have(record, whom)
+            out.append(record)
         at.last = user_id
         at.record += 1
     if not erased:
-        return Rewritten(body, 0, len(out))
-    return Rewritten(_packed(_joined(head, out), body), erased, len(out))
+        return Rewritten(body, 0, len(out), unread)
+    return Rewritten(packed(_joined(found.head, out), body), erased, len(out), unread)
 
 
 def listed(body: bytes, whom: Whom) -> Rewritten:
@@ -140,17 +145,15 @@ def listed(body: bytes, whom: Whom) -> Rewritten:
     text = unpacked(body)
     if text.startswith(_PARQUET):
         raise Unreadable("a Parquet file")
-    if text.lstrip()[:1] not in (b"{", b"[", b'"', b""):
-        return _csv(body, text, whom)
-    head, records = _records(text)
-    all_, kept = 0, []
-    for record in records:
-        all_ += 1
-        if user_of(record) not in whom:
-            kept.append(bytes(record))
-    if len(kept) == all_:
-        return Rewritten(body, 0, all_)
-    return Rewritten(_packed(_joined(head, kept), body), all_ - len(kept), all_)
+    if not is_json(text):
+        return _table(body, text, whom)
+    found = read_records(text)
+    kept = [record for record in found.records if user_of(record) not in whom]
+    unread = sum(may_have(record, whom) for record in kept)
+    erased = len(found.records) - len(kept)
+    if not erased:
+        return Rewritten(body, 0, len(kept), unread)
+    return Rewritten(packed(_joined(found.head, kept), body), erased, len(found.records), unread)
 
 
 def _joined(head: dict[str, msgspec.Raw] | None, records: list[bytes]) -> bytes:
@@ -160,51 +163,16 @@ def _joined(head: dict[str, msgspec.Raw] | None, records: list[bytes]) -> bytes:
     return b"{" + b", ".join([*members, b'"users": [' + b",\n".join(records) + b"]"]) + b"}\n"
 
 
-def _records(text: bytes) -> tuple[dict[str, msgspec.Raw] | None, Iterator[Any]]:
-    """The records as they stand, and of a batch file the other members. A line that is not JSON is a record too."""
-    stripped = text.lstrip()
-    try:
-        if stripped.startswith(b"["):
-            return None, iter(msgspec.json.decode(text, type=list[msgspec.Raw]))
-        if stripped.startswith(b"{"):
-            head = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-            # A file with one record is a line.
-            if "users" in head:
-                return head, iter(msgspec.json.decode(head["users"], type=list[msgspec.Raw]))
-    except msgspec.DecodeError:
-        if stripped.startswith(b"["):
-            raise Unreadable("a list that is not JSON") from None
-    if _SEVERAL.search(text) and any(_SEVERAL.search(line) and user_of(line) is None for line in text.splitlines()):
-        raise Unreadable("several JSON values on a line")
-    return None, (line for line in text.splitlines() if line.strip())
-
-
-def user_of(record: Any) -> str | None:
-    """The user of a record as bytes, or the id that it is; None where it has none."""
-    try:
-        value = msgspec.json.decode(record)
-    except msgspec.DecodeError:
-        return None
-    try:
-        return user_id_in(value) if isinstance(value, dict) else id_of(value)
-    except BrokenRecord:
-        return None
-
-
-def _csv(body: bytes, text: bytes, whom: Whom) -> Rewritten:
-    rows = list(csv.reader(io.StringIO(text.decode("utf-8-sig", "surrogateescape"), newline="")))
-    names = [name.strip().lower() for name in rows[0]] if rows else []
-    if "user_id" not in names:
-        raise Unreadable("neither JSON nor CSV with a column user_id")
-    at = names.index("user_id")
-    kept = [row for row in rows[1:] if len(row) <= at or row[at].strip() not in whom]
-    if len(kept) == len(rows) - 1:
+def _table(body: bytes, text: bytes, whom: Whom) -> Rewritten:
+    table = read_rows(text)
+    kept = [row for row in table.rows if user_in_row(row, table.at) not in whom]
+    erased = len(table.rows) - len(kept)
+    if not erased:
         return Rewritten(body, 0, len(kept))
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows([rows[0], *kept])
-    return Rewritten(
-        _packed(out.getvalue().encode(errors="surrogateescape"), body), len(rows) - 1 - len(kept), len(rows) - 1
-    )
+    out.write(table.head + "\n")
+    csv.writer(out, delimiter=table.separator, lineterminator="\n").writerows(kept)
+    return Rewritten(packed(out.getvalue().encode(), body), erased, len(table.rows))
 
 
 # -- documents --------------------------------------------------------------------------------------------------------
@@ -214,11 +182,11 @@ def document(body: bytes, whom: Whom) -> Rewritten:
     """A JSON document of ours: whatever has the id of an erased user, such as a manifest's sample, is left out."""
     try:
         value = msgspec.json.decode(unpacked(body))
-    except (msgspec.DecodeError, OSError, EOFError):
+    except (msgspec.DecodeError, Unreadable):
         return Rewritten(body, 0, 0)
     found: list[Any] = []
     kept = _scrubbed(value, whom, found)
-    return Rewritten(_packed(msgspec.json.encode(kept), body), len(found), 0) if found else Rewritten(body, 0, 0)
+    return Rewritten(packed(msgspec.json.encode(kept), body), len(found), 0) if found else Rewritten(body, 0, 0)
 
 
 def _scrubbed(value: Any, whom: Whom, found: list[Any]) -> Any:
@@ -236,16 +204,31 @@ def _scrubbed(value: Any, whom: Whom, found: list[Any]) -> Any:
 
 
 def has_user(body: bytes, whom: Whom) -> bool:
-    """Whether an object in a form that is not rewritten here has an erased user."""
-    if not body.startswith(_PARQUET):
-        return any(user_of(line) in whom for line in unpacked(body).splitlines())
+    """Whether an object in a form that is not rewritten here has an erased user. True where nobody can be ruled out."""
+    if not is_parquet(body):
+        return True
     # Late: few objects are Parquet files, and the function of the officers is invoked at each run's end.
     import duckdb  # noqa: PLC0415
 
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         file.write(body)
         file.flush()
-        rows = duckdb.read_parquet(file.name)
-        names = [name for name in rows.columns if name.lower() == "user_id"]
-        ids = rows.project(f'CAST("{names[0]}" AS VARCHAR)').fetchall() if names else []
-        return any(user_id in whom for (user_id,) in ids)
+        try:
+            rows = duckdb.read_parquet(file.name)
+        except duckdb.Error:
+            return True
+        # Without the column that audiences need any of them may have the ids.
+        names = [name for name in rows.columns if name.lower() == "user_id"] or rows.columns
+        for name in names:
+            column = '"' + name.replace('"', '""') + '"'
+            # Some writers do not mark texts as such.
+            is_bytes = str(rows.types[rows.columns.index(name)]) == "BLOB"
+            ids = rows.project(f"TRY(decode({column}))" if is_bytes else f"CAST({column} AS VARCHAR)")
+            if any(user_id in whom for (user_id,) in ids.fetchall()):
+                return True
+        return False
+
+
+def is_parquet(body: bytes) -> bool:
+    """Whether the users of an object in a form that is not rewritten here are known all the same."""
+    return body.startswith(_PARQUET)

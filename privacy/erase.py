@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from privacy.content import CAPS, Unreadable, document, has_user, listed, result, user_of
+from privacy.content import CAPS, document, has_user, is_parquet, listed, result
 from privacy.counted import CountedEraser, has_hashes
 from privacy.one_run import READERS, Doomed, RunEraser, Version
 from privacy.places import MADE_HERE, PREFIXES, Way
+from privacy.records import Unreadable, user_of
 from privacy.runs import Runs, read_runs
 from privacy.waiting import note_waiting
 from privacy.whom import FOLDER, Whom
@@ -103,7 +104,7 @@ def erase(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progres
     waits_for = tuple(sorted(set(waiting.values())))
     note_waiting(stack.s3, stack.bucket, waits_for)
     reasons = {key: f"until run {run_id} has ended" for key, run_id in waiting.items()}
-    return Erased(by_run, len(doomed.versions), tests, reasons, doomed.left | left, waits_for)
+    return Erased(by_run, len(doomed.versions), tests, reasons, left | doomed.left, waits_for)
 
 
 def _is_of(key: str, run_id: str) -> bool:
@@ -161,8 +162,10 @@ class _Files:
             new = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, self._whom)
         except Unreadable as error:
             if has_user(body, self._whom):
-                self._unreadable(version, str(error))
+                self._unreadable(version, str(error), is_certain=is_parquet(body))
             return
+        if new.why_left:
+            self._doomed.left[key] = new.why_left
         if not new.erased:
             return
         if _is_manifest(key) or (version.latest and not key.startswith((*MADE_HERE, "batches/"))):
@@ -174,8 +177,8 @@ class _Files:
                 return
         self._doomed.versions[key, version.id] = None
 
-    def _unreadable(self, version: Version, why: str) -> None:
-        if version.latest and not version.key.startswith(MADE_HERE):
+    def _unreadable(self, version: Version, why: str, *, is_certain: bool) -> None:
+        if not version.key.startswith(MADE_HERE) and (version.latest or not is_certain):
             # A person's own export: another one without these users takes its place, or nothing does.
             self._doomed.left[version.key] = f"{why}: put one without these users in its place, or delete it"
         else:
@@ -245,10 +248,10 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
         if _way_of(stack, one.key) is not Way.NOBODY and one.size
     ]  # fmt: skip
     for n, (version, body) in enumerate(_read(stack, versions), 1):
-        if body is not None and _has(_way_of(stack, version.key), version.key, body, whom):
+        if body is not None and (why := _why_left(_way_of(stack, version.key), version.key, body, whom)):
             run_id = _waits(stack, runs, version.key)
             if run_id is None:
-                left[version.key] = "it still has an erased user"
+                left[version.key] = why
             else:
                 waiting[version.key] = run_id
         on_progress("checked", n, len(versions))
@@ -271,12 +274,15 @@ def _read(stack: Stack, versions: Sequence[Version]) -> Iterator[tuple[Version, 
                 yield one, ahead[n].result() if n in ahead else body_of(one)
 
 
-def _has(way: Way, key: str, body: bytes, whom: Whom) -> bool:
+def _why_left(way: Way, key: str, body: bytes, whom: Whom) -> str | None:
+    """Why an object is not free of erased users; None if it is."""
+    has = "it still has an erased user"
     try:
         if way is Way.ANSWER:
-            return user_of(body) in whom
+            return has if user_of(body) in whom else None
         if way is Way.RESULT or has_hashes(key):
-            return result(CAPS if has_hashes(key) else key.partition("/")[0], body, whom).erased > 0
-        return (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, whom).erased > 0
-    except Unreadable:
-        return has_user(body, whom)
+            return has if result(CAPS if has_hashes(key) else key.partition("/")[0], body, whom).erased else None
+        found = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, whom)
+    except Unreadable as error:
+        return f"{error}, which may have an erased user" if has_user(body, whom) else None
+    return has if found.erased else found.why_left

@@ -9,7 +9,8 @@ import msgspec
 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.preparation import ManifestParts
-from privacy.content import Position, Rewritten, Unreadable, listed, pinned, result
+from privacy.content import Position, Rewritten, listed, pinned, result
+from privacy.records import Unreadable
 from privacy.runs import Sent
 from privacy.whom import Whom
 from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, moved_manifest
@@ -105,6 +106,8 @@ class RunEraser:
         except Unreadable as error:
             self._doomed.left[f"s3://{now.bucket}/{now.key}"] = str(error)
             return
+        if new.why_left:
+            self._doomed.left[f"s3://{now.bucket}/{now.key}"] = new.why_left
         if not new.erased or (now.key, now.version_id) in done:
             return
         done.add((now.key, now.version_id))

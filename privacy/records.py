@@ -1,0 +1,184 @@
+"""The records of a file in any form that preparation and the worker accept, each as its own bytes.
+
+An erasure that reads less than they do says "Nobody is left" while somebody is. So what cannot be read here is never
+taken for a file without users: it is `Unreadable`, or a record in which nobody can be ruled out.
+"""
+
+import csv
+import gzip
+import io
+import json
+import re
+import zlib
+from typing import Any
+
+import msgspec
+
+from notifier.audience.scan import BETWEEN
+from notifier.model.record_reading import id_of, user_id_in
+from notifier.model.spelling import BrokenRecord
+from privacy.whom import Whom
+
+_GZIP = b"\x1f\x8b"
+_ID = re.compile(rb'"user_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)', re.IGNORECASE)
+"""A user id in a text that is no JSON as a whole, such as a line that was cut off."""
+_BETWEEN = BETWEEN.decode(errors="surrogateescape") + "\ufeff"
+_DAMAGED = (OSError, EOFError, zlib.error)
+_NO_USERS = "neither JSON nor a table with a column user_id"
+
+
+class Unreadable(Exception):
+    """An object in a form that cannot be rewritten here. The message says which."""
+
+
+class Records(msgspec.Struct, frozen=True):
+    """The records of a text. `head` has the other members of a batch file, and is None for any other text."""
+
+    head: dict[str, msgspec.Raw] | None
+    records: list[bytes]
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """A table in CSV. `head` is all up to its columns' names, and `at` the number of the column of the user id."""
+
+    head: str
+    separator: str
+    at: int
+    rows: list[list[str]]
+
+
+def unpacked(body: bytes) -> bytes:
+    """The text of an object that may be gzipped, which its content says and not its name."""
+    try:
+        # Tools that compress what is compressed already are known to the worker, too.
+        while body.startswith(_GZIP):
+            body = gzip.decompress(body)
+    except _DAMAGED:
+        raise Unreadable("gzip that is damaged") from None
+    return body
+
+
+def packed(text: bytes, like: bytes) -> bytes:
+    """A text in the form that an object had."""
+    return gzip.compress(text, compresslevel=1, mtime=0) if like.startswith(_GZIP) else text
+
+
+def is_json(text: bytes) -> bool:
+    """Whether a text begins as JSON does: else it is a table, if anything."""
+    bare = text.lstrip(BETWEEN)
+    # A table may begin with a quote, and a list of ids with a number.
+    return bare[:1] in (b"{", b"[", b"") or _is_value(bare.partition(b"\n")[0].strip(BETWEEN))
+
+
+def read_records(text: bytes) -> Records:
+    """The records in their order, as the worker counts them. One that is not JSON is among them."""
+    bare = text.strip(BETWEEN)
+    try:
+        if bare.startswith(b"["):
+            return Records(None, [bytes(one) for one in msgspec.json.decode(bare, type=list[msgspec.Raw])])
+        if bare.startswith(b"{"):
+            head = msgspec.json.decode(bare, type=dict[str, msgspec.Raw])
+            # A file with one record is a line.
+            users = msgspec.json.decode(head["users"], type=list[msgspec.Raw]) if "users" in head else None
+            return Records(None, [bare]) if users is None else Records(head, [bytes(one) for one in users])
+    except msgspec.DecodeError:
+        if bare.startswith(b"["):
+            raise Unreadable("a list that is not JSON, or several") from None
+    lines = [line for each in text.split(b"\n") if (line := each.strip(BETWEEN))]
+    if all(map(_is_value, lines)):
+        return Records(None, lines)
+    # Values over several lines, or several on a line. With a line that is cut off among them lines are all there is.
+    return Records(None, _values(bare) or lines)
+
+
+def _values(text: bytes) -> list[bytes] | None:
+    """JSON values one behind the other, with anything or nothing between them; None if something is no JSON."""
+    letters = text.decode(errors="surrogateescape")
+    decoder, at, found = json.JSONDecoder(), 0, list[bytes]()
+    while at < len(letters):
+        try:
+            _, end = decoder.raw_decode(letters, at)
+        except (ValueError, RecursionError):
+            return None
+        found.append(letters[at:end].encode(errors="surrogateescape"))
+        at = end
+        while at < len(letters) and letters[at] in _BETWEEN:
+            at += 1
+    return found
+
+
+def _is_value(record: bytes) -> bool:
+    try:
+        _value_of(record)
+    except Unreadable:
+        return False
+    return True
+
+
+def _value_of(record: bytes) -> Any:
+    try:
+        return msgspec.json.decode(record)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        # It takes what msgspec refuses: NaN, and half of a character in two escapes. Such a record has a user, too.
+        return json.loads(record)
+    except (ValueError, RecursionError):
+        raise Unreadable("not JSON") from None
+
+
+def user_of(record: bytes) -> str | None:
+    """The user of a record, or the id that it is; None where it has none.
+
+    Raises:
+        Unreadable: it has several records.
+    """
+    try:
+        value = _value_of(record)
+    except Unreadable:
+        return None
+    try:
+        user_id = user_id_in(value) if isinstance(value, dict) else id_of(value)
+    except BrokenRecord:
+        user_id = None
+    # The worker reads lists one behind the other. None of their records has a line of its own.
+    several = value.get("users") if isinstance(value, dict) else value
+    if user_id is None and isinstance(several, list):
+        raise Unreadable("several lists of users")
+    return user_id
+
+
+def may_have(record: bytes, whom: Whom) -> bool:
+    """Whether a record is no JSON, and an erased user in it cannot be ruled out."""
+    if _is_value(record):
+        return False
+    ids = _ID.findall(record)
+    return not ids or any(user_of(one) in whom for one in ids)
+
+
+def read_rows(text: bytes) -> Rows:
+    """A table with any separator that preparation finds. Raises Unreadable if it has no column of user ids."""
+    # Late: it needs DuckDB, and few objects are tables.
+    from audiences.relations import header_of  # noqa: PLC0415
+
+    try:
+        letters = text.decode("utf-8-sig")
+        separator, columns, skip = header_of(letters)
+    except (UnicodeDecodeError, StopIteration):
+        raise Unreadable(_NO_USERS) from None
+    if "user_id" not in columns:
+        raise Unreadable(_NO_USERS)
+    lines = letters.split("\n")
+    body = io.StringIO("\n".join(lines[skip:]), newline="")
+    try:
+        rows = [row for row in csv.reader(body, delimiter=separator) if row]
+    except csv.Error:
+        raise Unreadable("a table with a cell that has no end") from None
+    return Rows("\n".join(lines[:skip]), separator, columns.index("user_id"), rows)
+
+
+def user_in_row(row: list[str], at: int) -> str:
+    """The user of a row as preparation reads it; "" without one."""
+    cell = row[at].strip(" \t\r\n") if len(row) > at else ""
+    # As a spreadsheet or pandas writes an integer.
+    return cell.partition(".")[0] if re.fullmatch(r"[0-9]{1,15}\.0+", cell) else cell

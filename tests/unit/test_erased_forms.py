@@ -1,0 +1,159 @@
+"""An erasure reads files in every form that preparation and the worker accept, or says that it cannot."""
+
+import gzip
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from notifier.audience.part_parser import PartParser
+from notifier.model.keyed_id import keyed
+from privacy.content import Position, has_user, listed, pinned
+from privacy.records import Unreadable, user_of
+from privacy.whom import Whom
+
+KEY = b"k" * 32
+GONE = ("rows", "1000", "Jürgen")
+TOKEN = "ab" * 32
+JSON: dict[str, bytes] = {
+    "lines": b'{"user_id": "rows"}\n{"user_id": "b"}\n',
+    "commas after lines": b'{"user_id": "rows"},\n{"user_id": "b"},\n',
+    "a list that lost its brackets": b'{"user_id": "rows", "x": [1]},\r\n\r\n{"user_id": "b"}',
+    "a byte-order mark": b'\xef\xbb\xbf{"user_id": "rows"}\n{"user_id": "b"}\n',
+    "a byte-order mark before a list": b'\xef\xbb\xbf[{"user_id": "rows"}, {"user_id": "b"}]',
+    "over several lines": b'{\n "user_id":\n  "rows"\n}\n{\n "user_id": "b"\n}\n',
+    "several on a line": b'{"user_id": "rows"}{"user_id": "b"} {"user_id": "c"}\n',
+    "with separators": b'\x1e{"user_id": "rows"}\n\x1e{"user_id": "b"}\n',
+    "carriage returns in a record": b'{"user_id": "rows",\r "x": 1}\n{"user_id": "b"}',
+    "NaN": b'{"user_id": "rows", "x": NaN}\n{"user_id": "b"}',
+    "half of a character": b'{"user_id": "rows", "x": "\\ud83d"}\n{"user_id": "b"}',
+    "an integer": b'{"user_id": 1000}\n{"user_id": 1000.0}\n{"USER_ID": "b"}',
+    "beyond ASCII": '{"user_id": "Jürgen"}\n{"user_id": "J\\u00fcrgen"}\n{"user_id": "b"}'.encode(),
+    "one record": b'{\n"user_id": "rows"\n}',
+    "gzip in gzip": gzip.compress(gzip.compress(b'{"user_id": "rows"}\n{"user_id": "b"}')),
+}
+TABLES: dict[str, bytes] = {
+    "commas": b"user_id,token\nrows,%s\nb,%s\n",
+    "semicolons": b"user_id;token\nrows;%s\nb;%s\n",
+    "tabs": b"token\tuser_id\n%s\trows\n%s\tb\n",
+    "pipes": b"user_id|token\nrows|%s\nb|%s\n",
+    "a line that names the separator": b"sep=;\r\nUser ID;token\r\nrows;%s\r\nb;%s\r\n",
+    "quotes": b'"user_id";"token"\n"rows";"%s"\n"b";"%s"\n',
+    "a byte-order mark": b"\xef\xbb\xbfuser_id;token\n rows ;%s\nb;%s\n",
+    "an integer as a spreadsheet writes it": b"user-id;token\n1000.0;%s\nb;%s\n",
+}
+
+
+def whom() -> Whom:
+    """The erased users, of whom only keyed hashes are known."""
+    return Whom(KEY, [keyed(KEY, user_id) for user_id in GONE])
+
+
+@pytest.mark.parametrize("form", JSON)
+def test_json_in_any_form(form: str) -> None:
+    """The erased are gone, whoever else is there stays, and the worker reads what is left."""
+    found = listed(JSON[form], whom())
+    kept = {"one record": 0, "several on a line": 2}.get(form, 1)
+    assert (found.erased, found.unread) == (found.records - kept, 0)
+    left = PartParser("x", ids=True).feed(gzip.decompress(found.body) if "gzip" in form else found.body, final=True)
+    assert {one.get("user_id", one.get("USER_ID")) for one in left if isinstance(one, dict)} <= {"b", "c"}
+    assert len(left) == found.records - found.erased
+    assert listed(found.body, whom()).erased == 0
+
+
+@pytest.mark.parametrize("form", JSON)
+def test_what_a_run_pinned_keeps_its_numbers(form: str) -> None:
+    """Each erased record has one in its place, so that rows are identified as before."""
+    text = JSON[form] if "gzip" not in form else gzip.decompress(gzip.decompress(JSON[form]))
+    found = pinned(text, whom(), Position())
+    assert found.erased
+    assert found.records == len(PartParser("x").feed(text, final=True))
+    assert len(PartParser("x").feed(found.body, final=True)) == found.records
+    assert pinned(found.body, whom(), Position()).erased == 0
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_tables_with_any_separator(form: str) -> None:
+    """The separator is found as preparation finds it; header and separator stay."""
+    text = TABLES[form].replace(b"%s", TOKEN.encode())
+    found = listed(text, whom())
+    assert (found.erased, found.records) == (1, 2)
+    assert found.body.splitlines()[:-1] == text.removeprefix(b"\xef\xbb\xbf").splitlines()[: len(text.splitlines()) - 2]
+    assert b"b" in found.body
+    assert TOKEN.encode() in found.body
+    assert listed(found.body, whom()).erased == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"name;token\nrows;1\n",
+        b"rows\nb\n",
+        b"sep=;\n",
+        b"not JSON",
+        b"\x28\xb5\x2f\xfdzstd",
+        b'[{"user_id": "rows"}',
+        b'[{"user_id": "rows"}]\n[{"user_id": "b"}]',
+        b'{"users": [{"user_id": "rows"}]}\n{"users": []}',
+        b"\x1f\x8bno gzip",
+        "user_id;x\nrows;1\n".encode("utf-16"),
+    ],
+)
+def test_what_cannot_be_read_is_never_free_of_users(text: bytes) -> None:
+    """Nobody can be ruled out in it: it is named in what is left."""
+    with pytest.raises(Unreadable):
+        listed(text, whom())
+    assert has_user(text, whom())
+
+
+@pytest.mark.parametrize(
+    ("line", "unread"),
+    [
+        (b'{"user_id": "rows", "token', 1),
+        (b'{"user_id": "b", "token', 0),
+        (b'{"user_id": 1000, "x": 01}', 1),
+        (b'{"user_id": 1001, "x": 01}', 0),
+        (b"rows", 1),
+        (b'{"user_i', 1),
+        (b'{"user_id": "b", "x": {"user_id": "rows"', 1),
+    ],
+)
+def test_a_line_that_is_not_json_beside_others(line: bytes, unread: int) -> None:
+    """The others are erased; it stays, and is left to look at unless its own id rules the erased out."""
+    text = b'{"user_id": "c"}\n' + line + b'\n{"user_id": "rows"}\n'
+    for found in (listed(text, whom()), pinned(text, whom(), Position())):
+        assert (found.erased, found.records, found.unread) == (1, 3, unread)
+        assert line in found.body
+        assert bool(found.why_left) == bool(unread)
+
+
+def test_a_batch_file_without_users_is_read() -> None:
+    """It is one object over many lines, and has nobody."""
+    text = b'{\n"campaign": {"id": "x"},\n"audience": {"parts": []}\n}\n'
+    assert user_of(text) is None
+    assert listed(text, whom()) == pinned(text, whom(), Position())
+    assert listed(text, whom()).why_left is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "has"),
+    [
+        ("'rows' AS user_id", True),
+        ("'b' AS user_id, 'rows' AS city", False),
+        ('\'rows\' AS "customer ""id"', True),
+        ("1000 AS customer", True),
+        ("'b' AS customer", False),
+        ("'rows'::BLOB AS user_id", True),
+    ],
+)
+def test_parquet_is_looked_through(tmp_path: Path, columns: str, has: bool) -> None:
+    """By its column of ids; without one by every column."""
+    path = tmp_path / "x.parquet"
+    with duckdb.connect() as database:
+        database.sql(f"SELECT {columns}").write_parquet(str(path))
+    assert has_user(path.read_bytes(), whom()) is has
+
+
+def test_damaged_parquet_has_anybody() -> None:
+    """Nobody can be ruled out."""
+    assert has_user(b"PAR1 and no more", whom())
