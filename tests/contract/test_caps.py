@@ -11,6 +11,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from approval import request as rules
+from approval.form import Form
+from approval.request import PinnedAudience, State
+from approval.store import AuditEntry, Store
 from audiences.app import left_out
 from audiences.build import Order, build
 from audiences.cap_counting import CapCounter
@@ -23,9 +27,19 @@ from audiences.destinations import Bucket
 from audiences.manifest_format import NAME, folder_of
 from audiences.run_cut import S3Cutter
 from audiences.sources import local_files
+from notifier.audience import FileCache, Suppression
+from notifier.composition.hops import is_counted_late
+from notifier.composition.library import S3Library
+from notifier.lifecycle.admission import Admission, NotAdmitted
+from notifier.model.campaign import Part
+from notifier.model.campaign_reading import read_campaign
+from notifier.model.caps import Cap, CapDefaults
 from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import Ending, Run, source_of
 from notifier.stores.ledger import DynamoLedger
+from notifier.stores.s3_results import S3Results
+from schedules.rules import OccurrenceState
+from tests.contract import test_firing_killed as firing
 from tests.contract.moto_stores import Time, client_of, make_table, moto_server, new_name
 
 USERS = 60
@@ -146,6 +160,80 @@ class World:
         self.s3.put_object(Bucket=self.bucket, Key=f"rows/run_id={run_id}/_probe", Body=b"")
 
 
+class Requests:
+    """Requests of the approval pages that come to nothing, with all that they make on their way.
+
+    An audience is prepared, how many the caps would leave out is estimated, every step is written.
+    """
+
+    def __init__(self, world: World) -> None:
+        table = new_name("approval")
+        make_table(world.dynamodb, table)
+        self._world = world
+        self._store = Store(world.dynamodb, table)
+
+    def draft(self, id_: str, user_ids: list[str], *caps: dict[str, Any]) -> None:
+        """One that its writer drops before anybody sees it."""
+        self._asked(id_, user_ids, caps)
+        now_ms = self._world.time.ms
+        self._step(id_, rules.Step.WITHDRAWN, lambda request: rules.withdrawn(request, "ann@example.com", now_ms))
+        assert self._store.request(id_).state is State.WITHDRAWN
+
+    def rejected(self, id_: str, user_ids: list[str], *caps: dict[str, Any]) -> None:
+        """One that an approver rejects."""
+        manifest, now_ms = self._asked(id_, user_ids, caps), self._world.time.ms
+        campaign = read_campaign({"id": id_, "message": {"title": "t"}, "caps": list(caps)})
+        audience = PinnedAudience((Part(manifest),), manifest)
+        self._step(
+            id_,
+            rules.Step.SUBMITTED,
+            lambda one: rules.submitted(one, "ann@example.com", now_ms, campaign, audience, rules.Limits()),
+        )
+        self._step(id_, rules.Step.REJECTED, lambda one: rules.rejected(one, "bob@example.com", now_ms, "not today"))
+        assert self._store.request(id_).state is State.REJECTED
+
+    def _asked(self, id_: str, user_ids: list[str], caps: tuple[dict[str, Any], ...]) -> str:
+        world = self._world
+        request = rules.created(id_, "ann@example.com", world.time.ms, rules.Limits(), Form(name=id_))
+        self._store.create(request, AuditEntry(rules.Step.CREATED, "ann@example.com", world.time.ms))
+        manifest = world.prepare(user_ids)
+        campaign = {"id": id_, "message": {"title": "t"}, "caps": list(caps)}
+        found = left_out(world.cutter(), {"left_out": manifest, "campaign": campaign}, world.folder / "now")
+        assert found["users"] == len(user_ids)
+        return manifest
+
+    def _step(self, id_: str, name: rules.Step, step: Callable[[rules.Request], rules.Request]) -> None:
+        self._store.change(id_, step, AuditEntry(name, "ann@example.com", self._world.time.ms))
+
+
+def refused(world: World, run_id: str, *stack: Cap, **campaign: Any) -> str:
+    """A batch file that the notifier's own admission refuses, and all that its end does; returns why.
+
+    Args:
+        stack: the caps that the stack sets.
+    """
+    ledger, results = DynamoLedger(world.dynamodb, world.table, world.time), S3Results(world.s3, world.bucket)
+    body = {"campaign": {"id": run_id, "message": {"title": "t"}, **campaign}, "users": [{"user_id": "u1"}]}
+    key = f"batches/{run_id}.json"
+    put = world.s3.put_object(Bucket=world.bucket, Key=key, Body=json.dumps(body).encode())
+    source = source_of(world.bucket, key, put.get("VersionId"), put["ETag"])
+    suppression = Suppression(world.s3, world.bucket, "suppression/")
+    library = S3Library(world.s3, FileCache(world.folder / "cache", 1_000_000), world.bucket, suppression)
+    defaults = CapDefaults(stack, "Europe/London")
+    admission = Admission(
+        library, results, ledger, lambda _: (), rehearse=False, may_prepare=True, cap_defaults=lambda: defaults
+    )
+    run = ledger.open_run(Run(source.run_id, source, world.time.ms))
+    with pytest.raises(NotAdmitted) as why:
+        admission.open(run)
+    found = ledger.read_run(run.run_id)
+    assert found is not None
+    assert not is_counted_late(found, Ending.FAILED)
+    # Even if it were asked for.
+    world.count_ended(run.run_id)
+    return str(why.value)
+
+
 @pytest.fixture
 def world(endpoint: str, tmp_path: Path) -> World:
     """A stack of the test's own."""
@@ -256,6 +344,47 @@ def test_rehearsals_are_judged_and_not_counted(world: World) -> None:
     assert world.counted() == {}
     world.cut("a2", ONE_A_DAY)
     assert world.cut("a3", ONE_A_DAY, groups=()).excluded_by == {"capped": USERS}
+
+
+def test_a_request_that_comes_to_nothing_counts_nobody(world: World) -> None:
+    """A dropped draft and a rejected request, prepared and estimated, write no object; the next cut keeps all."""
+    everybody, requests = [f"u{n}" for n in range(USERS)], Requests(world)
+    requests.draft("d1", everybody, ONE_A_DAY)
+    requests.rejected("d2", everybody, ONE_A_DAY)
+    assert world.keys("caps/") == []
+    found = world.cut("a1", ONE_A_DAY)
+    assert (found.users, found.excluded_by) == (USERS, {})
+    # The same users once more: it was not for want of a cap.
+    assert world.cut("a2", ONE_A_DAY).excluded_by == {"capped": USERS}
+
+
+def test_a_refused_run_counts_nobody(world: World) -> None:
+    """Whatever it is refused for: its campaign, its caps, its records. The next cut keeps all."""
+    assert "broken campaign" in refused(world, "r1", control_percent=101)
+    assert "not_approved" in refused(world, "r2", Cap("marketing", 1, 1), caps=[ONE_A_DAY | {"most": 5}])
+    assert "no_valid_device" in refused(world, "r3")
+    assert world.keys("caps/") == []
+    assert world.cut("a1", ONE_A_DAY).excluded_by == {}
+
+
+def test_an_occurrence_that_is_not_decided_counts_nobody(endpoint: str, world: World) -> None:
+    """Prepared, and waiting for a decision that never comes: until it expires, and after that, nobody is counted."""
+    stack = firing.World(endpoint, world.folder)
+    stack.decide = lambda: None  # type: ignore[method-assign]
+    world.bucket, world.time = stack.bucket, stack.time
+    world.objects = CapObjects(world.s3, stack.bucket, Limits(world.folder / "caps", 200))
+    stack.minutes(firing.MINUTES)
+    [line] = stack.store.history(firing.NAME)
+    assert (line.state, line.users) == (OccurrenceState.NEEDS_REVIEW, 8)
+    assert world.keys("caps/") == []
+    few = world.prepare([f"u{n}" for n in range(line.users)])
+    assert world.cut("a1", ONE_A_DAY, manifest=few).excluded_by == {}
+    stack.time.s += DAY_S
+    stack.minutes(2)
+    [line, *_] = [one for one in stack.store.history(firing.NAME) if one.stamp == firing.STAMP]
+    assert line.state is OccurrenceState.EXPIRED
+    assert [key for key in world.keys("caps/") if "run_id=a1" not in key] == []
+    assert world.cut("a2", ONE_A_DAY, manifest=few).excluded_by == {}
 
 
 def test_a_repeated_cut_counts_nobody_twice(world: World) -> None:

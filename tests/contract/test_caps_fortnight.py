@@ -25,7 +25,7 @@ from notifier.model.holdout import Holdout
 from notifier.sending.batch_builder import BatchBuilder
 from reporting.chi_squared import SUSPICIOUS_P, RatioVerdict, check_ratio, survival
 from tests.contract.moto_stores import moto_server
-from tests.contract.test_caps import DAY_S, NOON, ZONES, World
+from tests.contract.test_caps import DAY_S, NOON, ZONES, Requests, World, refused
 
 NAMES = ("day-1", "day-2", "day-21")
 CAPS = ({"group": "marketing", "most": 1, "days": 1}, {"group": "marketing", "most": 3, "days": 7})
@@ -122,17 +122,19 @@ class Fortnight:
 
 def play(world: World, days: int, users: int) -> None:
     """Each run leaves out exactly those whom the rows of the earlier ones say, in the same shares of every arm."""
-    fortnight = Fortnight(world, users)
+    fortnight, requests = Fortnight(world, users), Requests(world)
     capped, assigned = Counter[str](), Counter[str]()
     for day in range(days):
         for n, name in enumerate(NAMES):
             world.time.s = NOON + day * DAY_S + n * 3 * 3_600
             some = sorted(fortnight.chance.sample(fortnight.everybody, users // 2))
             if n == 1:
-                # A rehearsal of the same users right before: judged, and nobody is capped for it. Drafts and rejected
-                # requests write no batch file, and so have no run at all; a refused file has no cut.
+                # A rehearsal of the same users right before: judged, and nobody is capped for it. Nor for a draft that
+                # is dropped, a request that is rejected and a file that is refused.
                 fortnight.send(name, f"rehearsed{day}", some, groups=())
-                world.begin(f"refused{day}", *CAPS, groups=("marketing",))
+                requests.draft(f"dropped{day}", some, *CAPS)
+                requests.rejected(f"rejected{day}", some, *CAPS)
+                assert "no_valid_device" in refused(world, f"refused{day}")
             run_id = f"{name}-{day}"
             _, left_out = fortnight.send(name, run_id, some)
             assert left_out == fortnight.expected(run_id, some, world.time.s), run_id
