@@ -13,6 +13,7 @@ from botocore.config import Config
 from approval.access import Access
 from approval.announcements import Channel
 from approval.audience import Forecast
+from approval.composer import users_of
 from approval.config import Settings, read_settings
 from approval.decision_card import DecisionCard, decision_card, texts_of
 from approval.decisions import Decisions
@@ -144,7 +145,7 @@ class App:
             access,
             files,
             runs,
-            lambda request: self._audiences.audience_of(request).samples,
+            lambda request: users_of(self._audiences.audience_of(request).counts),
             lambda: self._service.now_ms,
             _log,
         )
@@ -225,7 +226,8 @@ class App:
 
         def card(request: Request, found: Forecast | None) -> DecisionCard:
             left_out = self._audiences.left_out_last(request)
-            return decision_card(request, found, self._now(), texts_of(request), left_out)
+            times = self._audiences.times(self._audiences.audience_of(request), request.campaign)
+            return decision_card(request, found, self._now(), texts_of(request), left_out, times=times)
 
         return Notifications(
             self._send_mail,

@@ -10,7 +10,7 @@ from approval.form import Faults, Fields, Form, Texts, VariantForm
 from approval.language_reach import LanguageReach, language_reach
 from approval.payload_sizes import longest_users
 from approval.placeholders import chips, slips
-from approval.preview import Preview, arms_of, locales_of, previews
+from approval.preview import Preview, arms_of, locales_of, previews, previews_of_text
 from approval.user_times import times_forecast
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import Campaign
@@ -186,8 +186,8 @@ def _preview(form: Form, campaign: Campaign, users: Mapping[str, Any], shown: Sh
     number = int(shown.language) if shown.language != MAIN else None
     typed = form.languages[number].locale if number is not None and number < len(form.languages) else ""
     locale = typed if typed in locales_of(campaign, arm) else ""
-    found = previews(campaign, users.get(shown.user))
-    return next((one for one in found if (one.arm, one.locale, one.platform) == (arm, locale, shown.platform)), None)
+    found = previews_of_text(campaign, users.get(shown.user), arm, locale)
+    return next((one for one in found if one.platform == shown.platform), None)
 
 
 def largest(campaign: Campaign | None, counts: Counts | None) -> Preview | None:

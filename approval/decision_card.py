@@ -16,12 +16,10 @@ from approval.local_clocks import LocalClock, local_clocks
 from approval.prepared import LeftOutNow
 from approval.preview import arms_of, locales_of
 from approval.request import Request
-from approval.user_times import own_clock_words
+from approval.user_times import TimesForecast
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import CONTROL, DEFAULT_ARM, HUNDREDTHS, Campaign
 
-MAX_CLOCKS = 3
-"""Groups of readers whose clocks the card shows; the page has the others below."""
 MAIN = "main language"
 
 
@@ -31,6 +29,8 @@ class TextShown(msgspec.Struct, frozen=True):
     number: int
     key: str
     name: str
+    arm: str
+    locale: str
     is_seen: bool = False
 
 
@@ -38,7 +38,8 @@ class DecisionCard(msgspec.Struct, frozen=True):
     """The facts of the card.
 
     Args:
-        clocks: of the readers at the start, the most users first; empty where the audience is not counted.
+        clocks: of the readers when they are reached, the most users first; empty where the audience is not counted.
+        late: how many are reached too late in their own time, and what becomes of them; empty where nobody is.
         start: None where it is sent as soon as it is approved: then the clocks are of now.
         left_out: how many are left out, with the reason; what only the final cut knows may be missing.
         left_out_as_of: when that was asked; None where nobody asked, or it is not known.
@@ -56,6 +57,7 @@ class DecisionCard(msgspec.Struct, frozen=True):
     start: datetime | None
     clocks: tuple[LocalClock, ...]
     without_zone: int
+    late: str
     texts: tuple[TextShown, ...]
     changes: tuple[Change, ...] | None = None
     looked_at_ms: int = 0
@@ -85,7 +87,12 @@ def texts_of(request: Request, seen: frozenset[str] = frozenset(), shown: int | 
     has_languages = any(locale for _, locale in pairs)
     return tuple(
         TextShown(
-            n, f"{arm}|{locale}", _name(arm, locale, names, has_languages), n == shown or f"{arm}|{locale}" in seen
+            number=n,
+            key=f"{arm}|{locale}",
+            name=_name(arm, locale, names, has_languages),
+            arm=arm,
+            locale=locale,
+            is_seen=n == shown or f"{arm}|{locale}" in seen,
         )
         for n, (arm, locale) in enumerate(pairs)
     )
@@ -105,12 +112,14 @@ def decision_card(
     left_out: LeftOutNow | None = None,
     changes: tuple[Change, ...] | None = None,
     looked_at_ms: int = 0,
+    times: TimesForecast | None = None,
 ) -> DecisionCard:
     """The card of a request in review.
 
     Args:
         forecast: None while the audience is not counted.
         left_out: whom the final cut would leave out as of now; None where nobody asked, or it is not known.
+        times: when the users are reached; None where that is the same moment for all of them.
     """
     campaign = request.campaign
     counts = forecast.count if forecast is not None else Counts()
@@ -125,9 +134,9 @@ def decision_card(
         control_users=round(counts.users * control / HUNDREDTHS),
         at_night=forecast.at_night if forecast is not None else 0,
         start=start,
-        # In each user's own time all clocks say the same.
-        clocks=() if own_clock_words(campaign) else local_clocks(counts.timezones, start or now),
+        clocks=_clocks(campaign, times, counts, start or now),
         without_zone=counts.without_timezone if forecast is not None else 0,
+        late=times.late_sentence if times is not None else "",
         texts=tuple(texts),
         changes=changes,
         looked_at_ms=looked_at_ms,
@@ -139,6 +148,16 @@ def _start_of(campaign: Campaign | None, now: datetime) -> datetime | None:
     if campaign is None or campaign.not_before is None or campaign.not_before <= now:
         return None
     return campaign.not_before
+
+
+def _clocks(
+    campaign: Campaign | None, times: TimesForecast | None, counts: Counts, begins: datetime
+) -> tuple[LocalClock, ...]:
+    if times is None:
+        return local_clocks(counts.timezones, begins)
+    at = campaign.local_time.at if campaign is not None and campaign.local_time is not None else ""
+    # In each user's own time all clocks say what is written above them, but where quiet hours or lateness move some.
+    return () if all(clock.at == at for clock in times.clocks) else times.clocks
 
 
 def _control_of(campaign: Campaign | None) -> int:

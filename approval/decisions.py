@@ -57,6 +57,13 @@ class Decisions:
         texts = texts_of(request, looked.get(request.content_hash, frozenset()), shown)
         return tuple(text for text in texts if not text.is_seen)
 
+    def _late(self, request: Request) -> str:
+        """For how many the hour is past by their own clocks. Raises Refused where the run would be refused for it."""
+        times = self._audiences.times(self._audiences.audience_of(request), request.campaign)
+        if times is not None and times.is_refused:
+            raise Refused(f"It would not be sent. {times.late_sentence} Reject it, to have it changed.")
+        return times.late_sentence if times is not None else ""
+
     def approve(
         self,
         id_: str,
@@ -93,14 +100,15 @@ class Decisions:
         if seen.campaign is not None and (refused := next(addition_faults(seen.campaign), None)):
             raise Refused(f"It would not be sent: {refused.problem} ({refused.mend}). Reject it, to have it changed.")
         # The count is read before the step, which has no I/O. It belongs to pinned objects, so that it cannot change.
-        decision = Decision(content_hash, self._audiences.counted(seen), repeats_ticked, now_ticked)
+        late = self._late(seen) if is_on_page and not is_mine else ""
+        decision = Decision(content_hash, self._audiences.counted(seen), repeats_ticked, now_ticked, late)
 
         def step(request: Request) -> Request:
             return rules.approved(request, person.email, self._steps.now_ms, decision, self._limits)
 
         ticks = (
             (repeats_ticked, "repeated tokens seen"),
-            (now_ticked, "sent now, after its start has passed"),
+            (now_ticked, late or "sent now, after its start has passed"),
             (unseen, f"without looking at {', '.join(text.name for text in unseen)}"),
         )
         ticked = ", ".join(words for is_ticked, words in ticks if is_ticked)[:MAX_NOTE_CHARS]

@@ -1,6 +1,6 @@
 """What the clock shows where the readers are, when a campaign begins. No I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -23,12 +23,18 @@ class LocalClock(msgspec.Struct, frozen=True):
 
 def local_clocks(timezones: Mapping[str, int], start: datetime) -> tuple[LocalClock, ...]:
     """The users by what their clock shows at `start` (aware); the most users first. Unknown zones are left out."""
+    return clocks_of([(start, timezones)])
+
+
+def clocks_of(reached: Iterable[tuple[datetime, Mapping[str, int]]]) -> tuple[LocalClock, ...]:
+    """The users by what their clock shows when they are reached, which may be at several moments."""
     by_clock: dict[datetime, list[tuple[int, str]]] = {}
-    for name, users in timezones.items():
-        # The audience counts misspelt zones and `(others)` under names that are no zones.
-        zone = zone_of(name)
-        if zone is not None:
-            by_clock.setdefault(start.astimezone(zone).replace(tzinfo=None), []).append((users, name))
+    for moment, timezones in reached:
+        for name, users in timezones.items():
+            # The audience counts misspelt zones and `(others)` under names that are no zones.
+            zone = zone_of(name)
+            if zone is not None:
+                by_clock.setdefault(moment.astimezone(zone).replace(tzinfo=None), []).append((users, name))
     clocks = [_clock(local, found) for local, found in by_clock.items()]
     return tuple(sorted(clocks, key=lambda clock: clock.users, reverse=True))
 

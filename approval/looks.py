@@ -8,7 +8,7 @@ In the approval app's table, beside the request, so that it holds on every devic
 | `request#ID` | `seen#MAILBOX#HASH` | the texts of that content that this person has looked at, and when the last one |
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 
@@ -52,18 +52,16 @@ class Looks(Table):
         item = self._get(f"request#{id_}", f"content#{content_hash}")
         return msgspec.json.decode(item["data"]["S"], type=Content) if item is not None else None
 
-    def look(self, id_: str, email: str, content_hash: str, texts: Iterable[str], now_ms: int) -> None:
-        """Note that a person has looked at these texts."""
+    def look(self, id_: str, email: str, content_hash: str, texts: Sequence[str], now_ms: int) -> None:
+        """Note that a person has looked at these texts; without any, that they have looked at the content."""
+        values = {":at_ms": {"N": str(now_ms)}, ":expires_at": {"N": str(now_ms // 1000 + KEEP_S)}}
+        added = {":texts": {"SS": sorted(texts)}} if texts else {}  # DynamoDB knows no empty set
         # Adding to a set is atomic: two devices of one person at once lose nothing of each other.
         self._client.update_item(
             TableName=self._table,
             Key=item_of({"pk": f"request#{id_}", "sk": f"seen#{mailbox_of(email)}#{content_hash}"}),
-            UpdateExpression="ADD texts :texts SET at_ms = :at_ms, expires_at = :expires_at",
-            ExpressionAttributeValues={
-                ":texts": {"SS": sorted(texts)},
-                ":at_ms": {"N": str(now_ms)},
-                ":expires_at": {"N": str(now_ms // 1000 + KEEP_S)},
-            },
+            UpdateExpression=f"{'ADD texts :texts ' if added else ''}SET at_ms = :at_ms, expires_at = :expires_at",
+            ExpressionAttributeValues=values | added,
         )
 
     def of(self, id_: str, email: str) -> tuple[Looked, ...]:

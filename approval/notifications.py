@@ -110,6 +110,7 @@ class Notifications:
         shown = tuple(one for one in previews(request.campaign, None) if one.platform == "ios")
         forecast = self._figures(request)
         needed = needed_approvals(forecast.count.users, self._limits) if forecast else 1
+        card = self._card(request, forecast)
         word = "Reminder: " if again else ""
         return [
             self._mail(
@@ -120,8 +121,8 @@ class Notifications:
                 page_url=f"{self._base_url}/requests/{request.id}",
                 request=request,
                 previews=shown[:MAX_PREVIEWS],
-                card=self._card(request, forecast),
-                more=max(0, len(shown) - MAX_PREVIEWS),
+                card=card,
+                more=max(0, len(card.texts) - MAX_PREVIEWS),
                 forecast=forecast,
                 needed=needed,
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -27,12 +28,14 @@ __all__ = [
     "locales_of",
     "prepared",
     "previews",
+    "previews_of_text",
     "recipient_of",
 ]
 
 _RUN = "0" * 20
 """In place of a run id, which has this length, so that sizes are right."""
 MAX_PREVIEWS = 120
+"""Previews on one page. Each text alone is shown by `previews_of_text`."""
 _PREVIEW_NAME = "preview"
 _MAX_NAME_CHARS = 128
 """The longest id of a campaign."""
@@ -74,27 +77,40 @@ def previews(campaign: Campaign, sample: Mapping[str, Any] | None) -> tuple[Prev
     Raises:
         BrokenCampaign: when a text cannot be compiled.
     """
-    return tuple(_previews(campaign, Renderer(campaign), sample))[:MAX_PREVIEWS]
+    return tuple(islice(_previews(campaign, Renderer(campaign), sample), MAX_PREVIEWS))
+
+
+def previews_of_text(
+    campaign: Campaign, sample: Mapping[str, Any] | None, arm: str, locale: str
+) -> tuple[Preview, ...]:
+    """One text on Android and iOS: any of them, also of a campaign that has more texts than `previews` makes."""
+    return tuple(_on_platforms(campaign, Renderer(campaign), sample, arm, locale))
 
 
 def _previews(campaign: Campaign, renderer: Renderer, sample: Mapping[str, Any] | None) -> Iterator[Preview]:
     for arm in arms_of(campaign):
         for locale in locales_of(campaign, arm):
-            wording, texts, fault = _personalised(renderer, arm, recipient_of(sample, locale))
-            message = _filled(wording, texts)
-            fcm, apns = prepared(wording, Label(_RUN, campaign.id, arm))
-            for platform, size_bytes in (("android", fcm.payload_bytes(texts)), ("ios", apns.payload_bytes(texts))):
-                yield Preview(
-                    arm=arm,
-                    locale=locale,
-                    platform=platform,
-                    title=message.title or "",
-                    body=message.body or "",
-                    image_url=message.image_url or "",
-                    deep_link=message.deep_link or "",
-                    size_bytes=size_bytes,
-                    fault=fault,
-                )
+            yield from _on_platforms(campaign, renderer, sample, arm, locale)
+
+
+def _on_platforms(
+    campaign: Campaign, renderer: Renderer, sample: Mapping[str, Any] | None, arm: str, locale: str
+) -> Iterator[Preview]:
+    wording, texts, fault = _personalised(renderer, arm, recipient_of(sample, locale))
+    message = _filled(wording, texts)
+    fcm, apns = prepared(wording, Label(_RUN, campaign.id, arm))
+    for platform, size_bytes in (("android", fcm.payload_bytes(texts)), ("ios", apns.payload_bytes(texts))):
+        yield Preview(
+            arm=arm,
+            locale=locale,
+            platform=platform,
+            title=message.title or "",
+            body=message.body or "",
+            image_url=message.image_url or "",
+            deep_link=message.deep_link or "",
+            size_bytes=size_bytes,
+            fault=fault,
+        )
 
 
 def arms_of(campaign: Campaign) -> tuple[str, ...]:

@@ -284,13 +284,15 @@ class Counted(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """What an approver has seen and ticked: the hash of the content on their page, and the audience's count.
 
-    `now_ticked`: that it is sent at once, because the start that was asked for has passed.
+    `now_ticked`: that it is sent at once, because the start that was asked for has passed; or, where `late` says so,
+    that the hour is past for some users by their own clocks.
     """
 
     content_hash: str
     counted: Counted | None
     repeats_ticked: bool = False
     now_ticked: bool = False
+    late: str = ""
 
 
 def approved(request: Request, by: str, now_ms: int, decision: Decision, limits: Limits) -> Request:
@@ -312,6 +314,8 @@ def approved(request: Request, by: str, now_ms: int, decision: Decision, limits:
         raise Refused("The latest time of the campaign has passed: nothing would be sent.")
     if request.campaign is not None and starts_late(request.campaign, now_ms) and not decision.now_ticked:
         raise Refused("Its start has passed: it would be sent at once. Say that you want this, or reject it.")
+    if decision.late and not decision.now_ticked:
+        raise Refused(f"{decision.late} Say that you want this, or reject it.")
     counted = decision.counted
     # Without the count it is not known how many approvers are needed.
     if counted is None:

@@ -58,6 +58,7 @@ class RequestView:
         email = call.visitor.email if call.visitor else ""
         is_mine = is_same_person(email, request.requester)
         of_previews = self._audience.previews_of(request.campaign, seen, sample, request.form)
+        user = seen.samples[sample] if sample < len(seen.samples) else None
         others = other_runs(request, _made_of(seen), self._store.listed(), self._runs)
         week_began_ms = self._service.now_ms - 7 * DAY_MS
         return self._frame.page(
@@ -85,7 +86,7 @@ class RequestView:
             trail=self._service.trail(request),
             **of_audience,
             **of_previews,
-            **self._card.values(call, request, forecast, of_previews["previews"]),
+            **self._card.values(call, request, forecast, of_audience["times"], user),
             **self._request_status.values(request, seen),
         )
 

@@ -1,7 +1,7 @@
 """Test pushes: what a request would send, sent to the tester's own phones."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,7 +44,7 @@ class TestPushes:
 
     Args:
         bucket: where their batch files are written.
-        samples: users of a request's audience, their tokens masked.
+        users: of a request's audience, as `composer.users_of` names them; their tokens masked.
         now_ms: milliseconds since the epoch.
         log: logs a step with fields. None of them holds a token or a secret.
     """
@@ -58,11 +58,11 @@ class TestPushes:
         access: Access,
         files: Files,
         runs: Runs,
-        samples: Callable[[Request], Sequence[Mapping[str, Any]]],
+        users: Callable[[Request], Mapping[str, Mapping[str, Any]]],
         now_ms: Callable[[], int],
         log: Callable[..., None],
     ) -> None:
-        self._samples_of = samples
+        self._users_of = users
         self._bucket = bucket
         self._store = store
         self._access = access
@@ -84,9 +84,7 @@ class TestPushes:
         )
         if request.campaign is None or request.state_at(now_ms) not in (State.IN_REVIEW, State.APPROVED):
             raise Refused("Only a request that is in review can be tested.")
-        samples = self._samples(request)
-        chosen = samples[sample] if sample is not None and sample < len(samples) else {}
-        return self._send(request, request.campaign, person, chosen)
+        return self._send(request, request.campaign, person, self._user(request, str(sample)))
 
     def send_draft(self, draft: Request, person: Person, user: str) -> int:
         """Send what a draft would send, as far as it is written, to its writer's own devices.
@@ -106,8 +104,7 @@ class TestPushes:
         if campaign is None:
             faults = read_campaign_of(draft.form, now)[1]
             raise Incomplete({field: fault for field, fault in faults.items() if field.rpartition(".")[2] in TEXTS})
-        samples = {str(n): one for n, one in enumerate(self._samples(draft))}
-        return self._send(draft, campaign, person, samples.get(user, {}))
+        return self._send(draft, campaign, person, self._user(draft, user))
 
     def _send(self, request: Request, campaign: Campaign, person: Person, chosen: dict[str, Any]) -> int:
         id_, now_ms = request.id, self._now_ms()
@@ -132,8 +129,9 @@ class TestPushes:
         self._log(Step.TESTED, request_id=id_, by=person.email, files=len(pairs))
         return len(pairs)
 
-    def _samples(self, request: Request) -> list[dict[str, Any]]:
-        return [dict(sample) for sample in self._samples_of(request)]
+    def _user(self, request: Request, name: str) -> dict[str, Any]:
+        """The record whose attributes the texts are filled in with; none where nobody is named so."""
+        return dict(self._users_of(request).get(name, {}))
 
     def _write_test(
         self,

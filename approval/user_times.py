@@ -6,24 +6,25 @@ final cut does.
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from msgspec import UNSET
 
+from approval.audience import NIGHT_BEGINS, NIGHT_ENDS
 from approval.form import Faults
+from approval.local_clocks import LocalClock, clocks_of
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import Campaign
 from notifier.model.caps import CapDefaults, quiet_in_force
 from notifier.model.local_time import MAX_LATE_SHARE, QUIET, LocalTime, Start, UserTimes, date_of, first_cut_s
+from notifier.model.plurals import counted
 from notifier.model.quiet_hours import Quiet, QuietHours
 from notifier.model.time_zones import zone_named
 
 MOST_SHOWN = 12
 """Windows that a page lists."""
 MOST_ZONES = 3
-NIGHT_BEGINS = 22
-NIGHT_ENDS = 8
 _BECOMES = {
     "skip": "they get nothing",
     "now": "they get it as soon as it begins",
@@ -47,9 +48,11 @@ class TimesForecast(msgspec.Struct, frozen=True):
         more: users of the moments that are not listed.
         assumed: users without a time zone that is known; `fallback` is assumed for them.
         late: users whose hour is past when the run begins; `late_words` says what becomes of them.
+        is_refused: whether they are so many that the final cut would refuse the run.
         waiting: users whose push waits for the end of quiet hours.
         dropped: users left out because of quiet hours.
         at_night: users who are reached between 22:00 and 08:00.
+        clocks: the users by what their own clock shows then, the most first; unknown zones are left out.
     """
 
     moments: tuple[ReachedAt, ...]
@@ -58,10 +61,19 @@ class TimesForecast(msgspec.Struct, frozen=True):
     fallback: str
     late: int
     late_words: str
+    is_refused: bool
     waiting: int
     dropped: int
     at_night: int
     quiet: Quiet | None
+    clocks: tuple[LocalClock, ...]
+
+    @property
+    def late_sentence(self) -> str:
+        """How many would be too late, and what becomes of them; empty where nobody is."""
+        if not self.late:
+            return ""
+        return f"For {counted(self.late, 'user')} the hour is past when it begins: {self.late_words}."
 
 
 def times_forecast(campaign: Campaign, counts: Counts, defaults: CapDefaults, now: datetime) -> TimesForecast | None:
@@ -99,10 +111,12 @@ def times_forecast(campaign: Campaign, counts: Counts, defaults: CapDefaults, no
         fallback=local.fallback_timezone if local else (quiet.timezone or "" if quiet else ""),
         late=totals["late"],
         late_words=_late_words(local, totals["late"], counts.users) if local else "",
+        is_refused=local is not None and _is_refused(local, totals["late"], counts.users),
         waiting=totals["waiting"],
         dropped=totals[QUIET],
         at_night=totals["at_night"],
         quiet=quiet,
+        clocks=clocks_of((datetime.fromtimestamp(at_s, UTC), zones) for at_s, zones in reached.items()),
     )
 
 
@@ -129,8 +143,12 @@ def late_faults(campaign: Campaign, counts: Counts | None, defaults: CapDefaults
 def _late_words(local: LocalTime, late: int, users: int) -> str:
     if local.if_past is not UNSET:
         return _BECOMES[local.if_past]
-    # What the final cut does then (`notifier.model.local_time.MAX_LATE_SHARE`).
-    return "more than 1 %: the run would be refused" if late > users * MAX_LATE_SHARE else _BECOMES["skip"]
+    return "more than 1 %: the run would be refused" if _is_refused(local, late, users) else _BECOMES["skip"]
+
+
+def _is_refused(local: LocalTime, late: int, users: int) -> bool:
+    """What the final cut does then (`notifier.model.local_time.MAX_LATE_SHARE`)."""
+    return local.if_past is UNSET and late > users * MAX_LATE_SHARE
 
 
 def _quiet(campaign: Campaign, defaults: CapDefaults) -> Quiet | None:

@@ -2,13 +2,28 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from approval.left_out import LeftOutKept
 from approval.prepared import LeftOutNow
-from tests.approval_site import ANN, BOB, CAT, FORM, TABLE, Browser, World, count, decision, moto_server, new_request
+from tests.approval_site import (
+    ANN,
+    BOB,
+    BUCKET,
+    CAT,
+    FORM,
+    TABLE,
+    Browser,
+    World,
+    count,
+    decision,
+    moto_server,
+    new_request,
+)
 
 SIX = {
     **FORM, "timezone": "UTC", "start": "2026-11-22T10:00", "deep_link": "app://coats",
@@ -217,3 +232,114 @@ def test_what_else_they_got_this_week(world: World) -> None:
     assert "on-monday" in this_week()
     world.clock.forward(days=3)
     assert "nothing else was sent to these files in 7 days" in this_week()
+
+
+LOCAL = {**FORM, "local": "yes", "start": "2026-11-22T19:00"}
+"""At seven in the evening by each user's own clock, or until ten: 10:00 to 13:00 UTC in Tokyo."""
+
+
+def test_clocks_keep_quiet_hours(world: World) -> None:
+    """Who waits for their end is not said to get it at night: the clock is of the moment when they get it."""
+    quiet = {"quiet": "own", "quiet_from": "21:00", "quiet_to": "08:00", "start": ""}
+    id_ = new_request(world.browser(ANN), world, form={**FORM, **quiet}, timezones={"Asia/Tokyo": 100})
+    said = card(world.browser(BOB), id_)
+    assert "08:00 Tokyo · 100" in said
+    assert "at night" not in said
+
+
+def test_an_hour_that_is_past_by_the_users_clocks_is_asked_about(world: World) -> None:
+    """On the card and in the mail; it is approved only by who says that they have seen it, which the trail has."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world, form={**LOCAL, "if_past": "now"})
+    assert "hour is past" not in card(bob, id_)
+    world.clock.now = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
+    bob = world.browser(BOB)
+    late = "For 50 users the hour is past when it begins: they get it as soon as it begins."
+    assert late in card(bob, id_)
+    world.browser(ANN).post(f"/requests/{id_}/remind")
+    assert late in next(mail["text"] for mail in reversed(world.mailbox.mails) if mail["to"] == BOB)
+    refused = bob.post(f"/requests/{id_}/approve", decision(bob, id_))
+    assert (refused.status, late in refused.body) == (409, True)
+    assert 'name="now"' in refused.body
+    assert bob.post(f"/requests/{id_}/approve", {**decision(bob, id_), "now": "yes"}).status == 303
+    assert late in bob.get(f"/requests/{id_}").body
+
+
+def test_what_the_final_cut_would_refuse_is_not_approved(world: World) -> None:
+    """Where too many are too late and the form does not say what becomes of them, no tick helps."""
+    id_ = new_request(world.browser(ANN), world, form=LOCAL)
+    world.clock.now = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
+    bob = world.browser(BOB)
+    refused = bob.post(f"/requests/{id_}/approve", {**decision(bob, id_), "now": "yes"})
+    assert (refused.status, "the run would be refused. Reject it, to have it changed." in refused.body) == (409, True)
+    assert world.batch_files() == []
+
+
+def test_who_has_only_opened_the_page_reads_what_has_changed(world: World) -> None:
+    """A request with one text has no button to go on: that its page was open is enough, and no text counts by it."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    id_ = new_request(ann, world)
+    assert "since you last looked" not in card(bob, id_)
+    ann.post(f"/requests/{id_}/take_back")
+    fields = {**FORM, "title": "Changed", "audience": world.put_audience()}
+    version = ann.get(f"/requests/{id_}").field("version")
+    assert ann.post(f"/requests/{id_}", {**fields, "version": version, "do": "submit"}).status == 303
+    for _ in range(2):
+        assert "1 field differs since you last looked, 21 Nov 2026, 14:00 UTC" in card(bob, id_)
+    before = world.items()
+    ann.get(f"/requests/{id_}")
+    assert world.items() == before
+
+
+def test_each_of_very_many_texts_is_shown(world: World) -> None:
+    """Also those beyond the previews of the page: what counts as seen was on the page."""
+    locales = re.findall("..", "arbgbncacsdadeelesetfafifrhehihrhuiditjakoltlvmsnlplptrorusv")
+    variants = {
+        f"variants.{n}.{name}": value
+        for n, percent in enumerate(("30", "30", "40"))
+        for name, value in {"name": f"v{n}", "percent": percent}.items()
+    }
+    languages = {
+        f"languages.{n}.{name}": value
+        for n, locale in enumerate(locales)
+        for name, value in {"locale": locale, "title": f"Title in {locale}"}.items()
+    }
+    id_ = new_request(world.browser(ANN), world, form={**FORM, "control_percent": "", **languages, **variants})
+    said = card(world.browser(BOB), id_, text="92")
+    assert "1 of 93 texts seen · v2 · sv" in said
+    assert "Title in sv" in said
+    mail = next(mail["text"] for mail in world.mailbox.mails if mail["to"] == BOB)
+    assert "and 87 more" in mail
+
+
+def test_a_test_from_the_decision_is_of_the_user_shown(world: World) -> None:
+    """A text that needs an attribute could not be sent to nobody in particular."""
+    id_ = new_request(
+        world.browser(ANN), world, form={**FORM, "title": "Hi {{ first_name }}"}, attributes={"first_name": 500}
+    )
+    bob = world.browser(BOB)
+    bob.post("/devices", {"label": "", "platform": "ios", "token": "t" * 64, "environment": "production"})
+    bar = bob.get(f"/requests/{id_}").body.partition('id="decide"')[2]
+    sample = re.search(r'name="sample" value="(\d+)"', bar.partition("</form>")[0])
+    assert sample is not None
+    assert bob.post(f"/requests/{id_}/test", {"sample": sample[1]}).status == 303
+    assert user_tested(world)["attributes"] == {"first_name": "Ann<b>"}
+
+
+def test_a_draft_is_tested_with_the_longest_values(world: World) -> None:
+    """Where the composer's phone shows them, the test push has them, too."""
+    ann = world.browser(ANN)
+    ann.post("/devices", {"label": "", "platform": "ios", "token": "t" * 64, "environment": "production"})
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    fields = {**FORM, "audience": world.put_audience()}
+    count(ann, world, id_, fields, longest={"first_name": 7})
+    version = ann.get(f"/requests/{id_}").field("version")
+    answer = ann.post(f"/requests/{id_}", {**fields, "version": version, "sample": "longest", "do": "test"})
+    assert answer.status == 303
+    assert user_tested(world)["attributes"] == {"first_name": "xxxxxxx"}
+
+
+def user_tested(world: World) -> Any:
+    """The one user of the one test push that was written."""
+    (key,) = world.keys("batches/test/")
+    return msgspec.json.decode(world.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())["users"][0]

@@ -130,3 +130,32 @@ def test_quiet_hours_are_those_at_the_start() -> None:
     found = figures(campaign_of(**OWN_QUIET, start="2026-12-01T22:30"))
     assert found.waiting == 500  # in Tokyo it is half past seven in the morning: quiet until eight
     assert found.moments[0].at_ms == int(datetime(2026, 12, 1, 23, tzinfo=UTC).timestamp() * 1000)
+
+
+def test_clocks_are_of_the_moment_when_each_is_reached() -> None:
+    """Who waits for the end of quiet hours reads it then, and not at the start; who is reached at night is said so."""
+    found = times_forecast(campaign_of(**OWN_QUIET), counts_of(timezones=ZONES), NO_DEFAULTS, NOW)
+    assert found is not None
+    assert [(clock.at, clock.day, clock.users) for clock in found.clocks] == [
+        ("14:00", "Sat 21 Nov", 400),
+        ("08:00", "Sun 22 Nov", 50),
+    ]
+    assert found.at_night == sum(clock.users for clock in found.clocks if clock.is_night) == 0
+
+
+@pytest.mark.parametrize(
+    ("if_past", "words", "is_refused"),
+    [
+        ("skip", "they get nothing", False),
+        ("now", "they get it as soon as it begins", False),
+        ("", "more than 1 %: the run would be refused", True),
+    ],
+)
+def test_who_is_too_late_is_said_in_a_sentence(if_past: str, words: str, is_refused: bool) -> None:
+    """How many, and what becomes of them; and whether the final cut would refuse the run for it."""
+    campaign = campaign_of(**LOCAL, if_past=if_past)
+    found = times_forecast(campaign, counts_of(timezones=ZONES), NO_DEFAULTS, datetime(2026, 12, 1, 5, tzinfo=UTC))
+    assert found is not None
+    # Users in zones that are no zones have the form's: in London it is five in the morning.
+    assert found.late_sentence == f"For 50 users the hour is past when it begins: {words}."
+    assert found.is_refused is is_refused
