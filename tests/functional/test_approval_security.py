@@ -549,9 +549,12 @@ def test_a_form_beyond_measure_is_refused(world: World) -> None:
 
 
 def test_a_get_never_changes_anything(world: World) -> None:
-    """Not even on the paths of the actions: it leads to the page."""
+    """Not even on the paths of the actions: it leads to the page. That an approver has opened it is noted, once."""
     ann, bob = world.browser(ANN), world.browser(BOB)
     id_ = new_request(ann, world)
+    bob.get(f"/requests/{id_}")
+    (noted,) = [one for one in world.items() if one["sk"]["S"].startswith("seen#")]
+    assert "texts" not in noted  # no text counts as looked at by it
     before, asked = world.items(), len(world.control.events)
     for path in posts(id_):
         for browser in (ann, bob):
