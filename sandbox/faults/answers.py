@@ -28,9 +28,11 @@ def half_slow(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour
 
 
 def bad_night(gateway: Gateway, token: str, attempt: int, nth: int) -> Behaviour:
-    """APNs takes a second and a half; FCM refuses two devices in five for now, each once."""
+    """APNs takes a second and a half; FCM refuses two devices in five for now, each once, and one in 50 always."""
     if gateway is not Gateway.FCM:
         return Behaviour(delay_ms=1_500)
+    if _lot(token, 50) == 0:
+        return Behaviour(Answer.UNAVAILABLE)
     return Behaviour(Answer.UNAVAILABLE) if attempt == 1 and _lot(token, 5) in (1, 2) else _FINE
 
 

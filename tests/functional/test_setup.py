@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from operations.cli.gateway_checks import gateway_checks
 from operations.cli.setup import checks, notification_check
 from sandbox.gateways import Gateways
 from sandbox.trial import Setting, Trial
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,11 @@ def test_a_stack_that_is_ready(cloud: Cloud, trial: Trial) -> None:
     assert checked["notification"].finding == "S3 notifies the worker of every file under batches/"
     counts = trial.gateways.counts()
     assert (counts.fcm.requests, counts.apns.requests) == (1, 1)
+    # As docs/first-push.md prints it, whatever the width; the stack of that page rehearses.
+    page = " ".join((ROOT / "docs" / "first-push.md").read_text("utf-8").split())
+    for check in list(checked.values())[1:]:
+        mark = {True: "✓", False: "✗", None: "·"}[check.fine]
+        assert " ".join(f"{mark} {check.name} {check.finding}".split()) in page
 
 
 @pytest.mark.parametrize(

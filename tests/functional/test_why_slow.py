@@ -63,7 +63,7 @@ def ask(trial: Trial, folder: Path, *words: str) -> tuple[Any, float]:
 def test_the_questions_of_a_night(trial: Trial, tmp_path: Path) -> None:
     """Each question has its answer in `status` while the run sends, and in `report` afterwards, within seconds."""
     path = tmp_path / "night.json"
-    campaign = {"id": "night", "message": {"title": "Hi"}, "per_second": 600}
+    campaign = {"id": "night", "message": {"title": "Hi", "ttl_s": 60}, "per_second": 600}
     path.write_text(json.dumps({"campaign": campaign, "users": list(people())}), "utf-8")
     run_id = trial.drop(path)
     wait_until(lambda: (lane := trial.ledger.read_lane(run_id)) and lane.account.settled > 1_000, 90, "1,000 settled")
@@ -88,12 +88,16 @@ def test_the_questions_of_a_night(trial: Trial, tmp_path: Path) -> None:
     assert speed["endpoints"]["fcm"]["retries"]["UNAVAILABLE"] > 100
     assert speed["endpoints"]["fcm"]["limited_ms"] > 0
     show(json.dumps(speed, indent=1))
+    failed = sum(report["summary"]["outcomes"]["failed"].values())
+    asked_again, _ = ask(trial, tmp_path, "retry", run_id, "-o", str(tmp_path / "again.json"))
+    show(f"    {asked_again['devices']} of {failed} failed devices in {asked_again['campaign_id']}")
+    assert asked_again["devices"] == failed > 20
 
 
 def test_the_questions_of_a_run_with_lanes(trial: Trial, tmp_path: Path) -> None:
     """How far the ramp is, which lane is behind, what slows a gateway, who approved: while it sends."""
     path = tmp_path / "lanes.json"
-    campaign = {"id": "wide", "message": {"title": "Hi"}, "lanes": 2, "per_second": 250}
+    campaign = {"id": "wide", "message": {"title": "Hi", "ttl_s": 60}, "lanes": 2, "per_second": 250}
     path.write_text(json.dumps({"campaign": campaign, "users": list(people())}), "utf-8")
     approve(trial, path, "batches/lanes.json")
     run_id = trial.drop(path, "batches/lanes.json")
