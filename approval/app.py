@@ -49,6 +49,7 @@ from approval.sign_in_site import SignInSite
 from approval.site import Site
 from approval.step_writer import StepWriter
 from approval.store import Store
+from approval.taken_audiences import TakenAudiences
 from approval.template_site import TemplateSite
 from approval.templates import Templates
 from approval.test_push import TestPushes
@@ -127,8 +128,18 @@ class App:
         )
         queries, goals = Queries(client("s3"), settings.bucket), Goals(client("s3"), settings.bucket)
         steps = StepWriter(store, now, _log)
+        schedules = Schedules(client("lambda"), settings.schedule_function)
         self._audiences = RequestAudiences(
-            settings, store, files, audiences, queries, LeftOutKept(table, settings.approval_table), now, _log
+            settings,
+            store,
+            files,
+            audiences,
+            queries,
+            LeftOutKept(table, settings.approval_table),
+            schedules,
+            TakenAudiences(table, settings.approval_table),
+            now,
+            _log,
         )
         check = FormCheck(settings, runs, goals, self._audiences, now)
         looks = Looks(table, settings.approval_table)
@@ -136,7 +147,6 @@ class App:
         results = Results(
             table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
         )
-        schedules = Schedules(client("lambda"), settings.schedule_function)
         run_service = RunService(store, access, runs, results, schedules, steps)
         decisions = Decisions(settings, store, files, runs, self._audiences, steps, looks)
         tests = TestPushes(

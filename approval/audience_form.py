@@ -6,6 +6,7 @@ combined with everything above it. So `A and B without C` is (A and B) without C
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +16,9 @@ from msgspec import UNSET
 from approval.file_picker import MADE_HERE
 from approval.form import Faults, Form, SourceForm
 from approval.queries import OfferedQuery
+from approval.taken_audiences import SHOWN_VERSION_CHARS, Taken, TakenAudience
+from notifier.model.audience_request import has_free_sql, queries_in
+from notifier.model.campaign import Part
 from notifier.model.stored_query import Parameter, Value, chosen, from_text
 from notifier.model.validation import Fault
 
@@ -32,25 +36,39 @@ class Chosen(msgspec.Struct, frozen=True):
 
     Args:
         request: for the audience function, in its words; None where nothing is chosen, or something is wrong.
+        exclude: lists of user ids that the campaigns of the chosen schedules leave out.
     """
 
     request: dict[str, Any] | None
     faults: Faults
+    exclude: tuple[Part, ...] = ()
 
 
-def chosen_audience(form: Form, offered: Offered) -> Chosen:
-    """The request of a form. Values are checked as the audience function checks them; files it finds itself."""
+def chosen_audience(form: Form, offered: Offered, taken: Taken, now: datetime) -> Chosen:
+    """The request of a form. Values are checked as the audience function checks them; files it finds itself.
+
+    Args:
+        taken: the audiences of schedules that its groups name.
+        now: says which day it is where a schedule's audience is of a day.
+    """
     faults: Faults = {}
     found: dict[str, Any] | None = _files(form, faults)
+    exclude: tuple[Part, ...] = ()
     for n, source in enumerate(form.sources):
-        if (group := _group(source, f"sources.{n}", offered, faults)) is not None:
+        place, one = f"sources.{n}", taken.get((source.schedule, source.version))
+        if source.schedule:
+            group = _scheduled(source, one, place, offered, faults, now)
+            exclude += one.exclude if one is not None and source.how != "without" else ()
+        else:
+            group = _group(source, place, offered, faults)
+        if group is not None:
             found = _combined(found, source.how, group) if found is not None else group
-    if found is not None and (where := _filters(form, offered, faults)):
+    if found is not None and (where := _filters(form, offered, taken, faults)):
         # Filters are on everything above: on a group that has none of its own, or on the combination.
-        found = {**found, "where": where}
+        found = {"all": [found], "where": where} if "where" in found else {**found, "where": where}
     if found is None and not faults:
         faults["audience"] = "Choose whom to send it to."
-    return Chosen(None if faults else found, faults)
+    return Chosen(None if faults else found, faults, tuple(dict.fromkeys(exclude)))
 
 
 def canonical(request: Mapping[str, Any]) -> bytes:
@@ -63,10 +81,16 @@ def fingerprint(request: Mapping[str, Any]) -> str:
     return sha256(canonical(request)).hexdigest()[:16]
 
 
-def columns_of(form: Form, offered: Offered) -> tuple[str, ...]:
+def queries_of(source: SourceForm, taken: Taken) -> tuple[str, ...]:
+    """The stored queries that a group is made of: its own, or those of its schedule."""
+    one = taken.get((source.schedule, source.version))
+    return (*((source.query,) if source.query else ()), *(queries_in(one.audience) if one is not None else ()))
+
+
+def columns_of(form: Form, offered: Offered, taken: Taken) -> tuple[str, ...]:
     """Columns that people may filter by: those that every chosen query lists."""
-    chosen_queries = (offered.get(one.query) for one in form.sources if one.how != "without")
-    listed = [set(query.about.show) for query in chosen_queries if query is not None]
+    names = (name for one in form.sources if one.how != "without" for name in queries_of(one, taken))
+    listed = [set(query.about.show) for name in names if (query := offered.get(name)) is not None]
     return tuple(sorted(set.intersection(*listed))) if listed else ()
 
 
@@ -91,6 +115,35 @@ def _names(typed: str, field: str, faults: Faults) -> list[str]:
     if len(names) > MAX_NAMES:
         faults[field] = f"At most {MAX_NAMES} lines: name a folder or a pattern."
     return list(dict.fromkeys(names))
+
+
+def as_schedules(form: Form) -> tuple[str, ...]:
+    """Which schedules' audiences a form has taken, in words."""
+    return tuple(
+        f"as schedule {one.schedule}, version {one.version[:SHOWN_VERSION_CHARS]}"
+        for one in form.sources
+        if one.schedule and one.version
+    )
+
+
+def _scheduled(
+    source: SourceForm, one: TakenAudience | None, place: str, offered: Offered, faults: Faults, now: datetime
+) -> dict[str, Any] | None:
+    """The audience of a schedule, as of today."""
+    field = f"{place}.schedule"
+    if source.query or source.files:
+        faults[field] = "A schedule's audience, a named query, or files: one of them in one group."
+    elif one is None:
+        faults[field] = f"The audience of {source.schedule[:64]} is not taken into this draft. Press Choose."
+    elif has_free_sql(one.audience):
+        # What people choose here is run before anybody approves it: only queries that are stored are.
+        faults[field] = "Its audience is SQL of its own. Have it stored as a query, and name that."
+    elif gone := [name for name in queries_in(one.audience) if name not in offered or offered[name].fault]:
+        reason = offered[gone[0]].fault if gone[0] in offered else "there is no such query"
+        faults[field] = f"Its query {gone[0]} cannot be used: {reason}."
+    else:
+        return one.request(now)
+    return None
 
 
 def _group(source: SourceForm, place: str, offered: Offered, faults: Faults) -> dict[str, Any] | None:
@@ -156,14 +209,15 @@ def _combined(above: dict[str, Any], how: str, group: dict[str, Any]) -> dict[st
             return {**above, "without": [*above["without"], group]}
         return {"all": [above], "without": [group]}
     kind = "any" if how == "or" else "all"
-    if kind in above and "without" not in above:
+    # Of a schedule it may have filters of its own, which are on it alone.
+    if kind in above and "without" not in above and "where" not in above:
         return {kind: [*above[kind], group]}
     return {kind: [above, group]}
 
 
-def _filters(form: Form, offered: Offered, faults: Faults) -> list[dict[str, Any]]:
-    has_query = any(one.query for one in form.sources if one.how != "without")
-    allowed = columns_of(form, offered)
+def _filters(form: Form, offered: Offered, taken: Taken, faults: Faults) -> list[dict[str, Any]]:
+    has_query = any(queries_of(one, taken) for one in form.sources if one.how != "without")
+    allowed = columns_of(form, offered, taken)
     found = []
     for n, one in enumerate(form.filters):
         values = list(dict.fromkeys(text.strip() for text in one.values.split(",") if text.strip()))

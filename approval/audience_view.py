@@ -8,7 +8,7 @@ import msgspec
 
 from approval.arm_names import shown_names
 from approval.audience import Forecast
-from approval.audience_form import in_words
+from approval.audience_form import as_schedules, in_words
 from approval.composer import sample_name
 from approval.form import TEXTS, Form, flat
 from approval.form_campaign import plan_of, read_campaign_of
@@ -63,6 +63,7 @@ class AudienceView:
         """
         return {
             "seen": seen,
+            "as_schedules": as_schedules(form),
             "chosen": tuple(in_words(seen.request)) if seen.request is not None else (),
             "sql": seen.prepared.manifest.queries if seen.prepared is not None else {},
             "forecast": _as_named(

@@ -6,6 +6,7 @@ import msgspec
 
 from approval.form import TEXTS, Form, SourceForm, Texts, VariantForm
 from approval.looks import Content
+from approval.taken_audiences import SHOWN_VERSION_CHARS
 
 _FIELDS = {
     "name": "Name",
@@ -83,7 +84,9 @@ def _said(content: Content) -> Iterator[tuple[str, str]]:
 def _source(source: SourceForm, number: int) -> Iterator[tuple[str, str]]:
     # By its number: two groups may be of one query, with other values.
     group = f"Group {number} of users"
-    yield group, _listed((source.query, *source.files.splitlines()))
+    schedule = f"as schedule {source.schedule}" if source.schedule else ""
+    yield group, _listed((source.query, schedule, *source.files.splitlines()))
+    yield f"{group}, version", source.version[:SHOWN_VERSION_CHARS]
     yield f"{group}, combined with those above by", source.how
     for name, values in source.parameters.items():
         yield f"{group}, {name}", ", ".join(values)

@@ -73,7 +73,7 @@ class EditView:
             focus: the field to begin with, where no fault is: of a block that was just added.
             costs: what counting the audience would read: shown with a button that confirms it.
         """
-        offered = self._audiences.offered()
+        offered, taken = self._audiences.offered(), self._audiences.taken_by(form)
         first_fault = next((field for field, _ in flat(form) if field in (faults or {})), "")
         return self._frame.page(
             "edit.html",
@@ -95,11 +95,18 @@ class EditView:
             queries=tuple(sorted(offered.values(), key=lambda query: query.name)),
             goals=self._check.goals(),
             offered=offered,
-            columns=columns_of(form, offered),
+            columns=columns_of(form, offered, taken),
+            taken=taken,
+            schedule_names=self._schedule_names(form),
             costs=costs,
             confirm=fingerprint(self._audiences.chosen(form).request or {}),
             **self._composed(call, request, form, shown)[0],
         )
+
+    def _schedule_names(self, form: Form) -> tuple[str, ...]:
+        """The schedules to choose from. They are asked for where a group may still become one of them."""
+        is_open = any(not one.query and not one.files for one in form.sources)
+        return self._audiences.schedule_names() if is_open else ()
 
     def _composed(self, call: Call, request: Request | None, form: Form, shown: Shown) -> tuple[dict[str, Any], Faults]:
         """The values of the parts that change while it is typed, and the form's faults."""

@@ -41,18 +41,21 @@ class VariantForm(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SourceForm(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One more group of users: those of a named query, or of files.
+    """One more group of users: those of a named query, of files, or of a schedule.
 
     Args:
         how: how it is combined with those above: `and`, `or`, `without`.
         files: keys, folders and patterns, one in a line.
         parameters: what was typed for the query's parameters, by name.
+        version: of the schedule whose audience was taken (`approval.taken_audiences`).
     """
 
     how: str = "and"
     query: str = ""
     files: str = ""
     parameters: dict[str, tuple[str, ...]] = {}
+    schedule: str = ""
+    version: str = ""
 
 
 class FilterForm(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -109,10 +112,10 @@ class Form(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def names_in(form: Form) -> tuple[str, ...]:
-    """What the form's audience is made of, as it was chosen: keys, folders, patterns, names of queries."""
+    """What the form's audience is made of, as it was chosen: keys, folders, patterns, names of queries, schedules."""
     typed = [line.strip() for text in (form.files, *(one.files for one in form.sources)) for line in text.splitlines()]
-    queries = [one.query for one in form.sources]
-    return tuple(dict.fromkeys(name for name in (*form.audience, *typed, *queries) if name))
+    named = [name for one in form.sources for name in (one.query, one.schedule and f"schedules/{one.schedule}.json")]
+    return tuple(dict.fromkeys(name for name in (*form.audience, *typed, *named) if name))
 
 
 Fields = Mapping[str, list[str]]
@@ -144,7 +147,7 @@ def read_form(fields: Fields) -> Form:
         languages=tuple(texts for _, texts in languages),
         variants=tuple(variant for variant in variants if _is_filled_in(variant)),
         audience=tuple(dict.fromkeys(key for key in fields.get("audience", ()) if key)),
-        sources=tuple(one for one in _sources(fields) if one.query or one.files),
+        sources=tuple(one for one in _sources(fields) if one.query or one.files or one.schedule),
         filters=tuple(one for one in _filters(fields) if one != FilterForm()),
     )
 
@@ -208,7 +211,16 @@ def _sources(fields: Fields) -> Iterator[SourceForm]:
             for name, values in fields.items()
             if same and query and name.startswith(given)
         }
-        yield SourceForm(how if how in HOWS else "and", query, _one(fields, f"{place}files"), parameters)
+        schedule = _one(fields, f"{place}schedule")
+        yield SourceForm(
+            how=how if how in HOWS else "and",
+            query=query,
+            files=_one(fields, f"{place}files"),
+            parameters=parameters,
+            schedule=schedule,
+            # Of no schedule, a version says nothing.
+            version=_one(fields, f"{place}version") if schedule else "",
+        )
 
 
 def _filters(fields: Fields) -> Iterator[FilterForm]:
@@ -254,7 +266,7 @@ def _flat_audience(form: Form) -> Iterator[tuple[str, str]]:
     for key in form.audience:
         yield "audience", key
     for n, source in enumerate(form.sources):
-        for name in ("how", "query", "files"):
+        for name in ("how", "query", "files", "schedule", "version"):
             yield f"sources.{n}.{name}", getattr(source, name)
         for name, values in source.parameters.items():
             for value in values:

@@ -11,7 +11,7 @@ from approval.payload_sizes import size_faults
 from approval.people import address_of, domains, mail_recipients, may_sign_in, named
 from approval.placeholders import placeholder_faults
 from approval.prepared import AudienceSeen
-from approval.request_audiences import RequestAudiences
+from approval.request_audiences import RequestAudiences, with_exclude
 from approval.runs import Runs
 from approval.user_times import late_faults
 from notifier.model.campaign import Campaign
@@ -53,6 +53,7 @@ class FormCheck:
                 faults["goal"] = f"No conversions/{form.goal}.json says where its conversions are."
             campaign = pinned or campaign
         chosen = self._audiences.chosen(form)
+        campaign = with_exclude(campaign, chosen.exclude)
         faults |= chosen.faults
         audience = self._audiences.seen(chosen)
         if campaign is not None and self._runs.knows_campaign(campaign.id):

@@ -221,7 +221,8 @@ class Audiences(Table):
         Raises:
             NotKnown: with the audience function's own words, or that it did not answer.
         """
-        asked = {"left_out": manifest, "bucket": self._bucket, "legal": legal, "campaign": campaign}
+        exclude = ((campaign or {}).get("exclude") or {}).get("parts", ())
+        asked = {"left_out": manifest, "bucket": self._bucket, "legal": legal, "campaign": campaign, "exclude": exclude}
         try:
             answer = self._lambda.invoke(
                 FunctionName=self._function, InvocationType="RequestResponse", Payload=json.dumps(asked).encode()

@@ -7,19 +7,21 @@ from typing import Any
 import msgspec
 
 from approval.audience import Forecast, forecast
-from approval.audience_form import Chosen, chosen_audience, fingerprint
+from approval.audience_form import Chosen, chosen_audience, fingerprint, queries_of
 from approval.config import Settings
 from approval.files import Files
-from approval.form import Form
+from approval.form import Faults, Form
 from approval.form_campaign import read_campaign_of
 from approval.left_out import LeftOutKept
 from approval.people import Person
 from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKnown
 from approval.queries import OfferedQuery, Queries
 from approval.request import Counted, Incomplete, Refused, Request, batch_file, parts_request, require
+from approval.schedules import Schedules
 from approval.store import Store
+from approval.taken_audiences import Taken, TakenAudiences
 from approval.user_times import TimesForecast, times_forecast
-from notifier.model.campaign import Campaign
+from notifier.model.campaign import Audience, Campaign, Part
 from notifier.model.mailbox import is_same_person
 
 
@@ -40,6 +42,8 @@ class RequestAudiences:
         audiences: Audiences,
         queries: Queries,
         left_out: LeftOutKept,
+        schedules: Schedules,
+        taken: TakenAudiences,
         now: Callable[[], datetime],
         log: Callable[..., None],
     ) -> None:
@@ -49,6 +53,8 @@ class RequestAudiences:
         self._audiences = audiences
         self._queries = queries
         self._left_out = left_out
+        self._schedules = schedules
+        self._taken = taken
         self._now = now
         self._log = log
 
@@ -86,12 +92,44 @@ class RequestAudiences:
 
     def _is_paid(self, form: Form) -> bool:
         """Whether a chosen query runs where reading is paid for."""
-        offered = self.offered()
-        return any(offered[one.query].is_paid_by_bytes for one in form.sources if one.query in offered)
+        offered, taken = self.offered(), self.taken_by(form)
+        names = (name for one in form.sources for name in queries_of(one, taken))
+        return any(offered[name].is_paid_by_bytes for name in names if name in offered)
 
     def chosen(self, form: Form) -> Chosen:
         """Whom the form means."""
-        return chosen_audience(form, self.offered())
+        return chosen_audience(form, self.offered(), self.taken_by(form), self._now())
+
+    def taken_by(self, form: Form) -> Taken:
+        """The audiences of schedules that a form has taken."""
+        keys = {(one.schedule, one.version) for one in form.sources if one.schedule and one.version}
+        return {key: one for key in keys if (one := self._taken.of(*key)) is not None}
+
+    def take(self, form: Form, again: str = "") -> tuple[Form, Faults]:
+        """The form with the audience of each schedule that it names taken, and why some could not be.
+
+        Args:
+            again: a group, such as `sources.1`, whose schedule's audience is taken as it is now.
+        """
+        taken = self.taken_by(form)
+        faults: Faults = {}
+        sources = list(form.sources)
+        for n, one in enumerate(sources):
+            has_it = (one.schedule, one.version) in taken
+            if not one.schedule or (has_it and again != f"sources.{n}"):
+                continue
+            try:
+                found = self._schedules.audience(one.schedule)
+            except Refused as error:
+                faults[f"sources.{n}.schedule"] = str(error)
+                continue
+            self._taken.keep(found)
+            sources[n] = msgspec.structs.replace(one, version=found.version)
+        return msgspec.structs.replace(form, sources=tuple(sources)), faults
+
+    def schedule_names(self) -> tuple[str, ...]:
+        """The schedules whose audiences may be taken."""
+        return self._schedules.names()
 
     def offered(self) -> dict[str, OfferedQuery]:
         """The stored queries that may be chosen."""
@@ -132,6 +170,7 @@ class RequestAudiences:
         campaign = request.campaign
         if campaign is None:
             campaign, _ = read_campaign_of(request.form, self._now())
+            campaign = with_exclude(campaign, self.chosen(request.form).exclude)
         given, manifest = _as_given(campaign), audience.prepared.key
         found = self._audiences.left_out_now(manifest, given, legal=bool(request.form.legal))
         # A draft with faults has no rules yet: its answer is not that of a campaign which has none.
@@ -231,6 +270,13 @@ class RequestAudiences:
         if changed := self._audiences.changed_since(audience.prepared):
             return f"Changed since it was counted: {', '.join(changed)}. Count it again."
         return ""
+
+
+def with_exclude(campaign: Campaign | None, exclude: tuple[Part, ...]) -> Campaign | None:
+    """The campaign with the lists of user ids that it leaves out."""
+    if campaign is None or not exclude:
+        return campaign
+    return msgspec.structs.replace(campaign, exclude=Audience(exclude))
 
 
 def _as_given(campaign: Campaign | None) -> Mapping[str, Any] | None:

@@ -73,6 +73,11 @@ class RequestSite:
             return self._autosave(call, id)
         form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
         saved = self._service.save(id, person_of(call), form, whole(call.one("version")))
+        form, faults = self._audiences.take(form, block if button == "take" else "")
+        if faults:
+            return page(self._views.edit(call, saved, form, faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+        # A step of its own, which the trail need not have twice.
+        saved = self._service.save(id, person_of(call), form, saved.version, by_itself=True)
         if button == "submit":
             return self._submit(call, saved)
         if button == "count":
@@ -89,7 +94,7 @@ class RequestSite:
             more = with_one_more(form, button, block or call.one("more_languages"))
             return page(self._views.edit(call, saved, more, focus=first_of_new(form, more)))
         group = {"sources": "audience", "filters": "audience"}.get(block.partition(".")[0], block.partition(".")[0])
-        anchor = f"#{group}" if button == "remove" else "#audience" if button == "choose" else ""
+        anchor = f"#{group}" if button == "remove" else "#audience" if button in ("choose", "take") else ""
         return see_other(call, f"/requests/{id}?done=saved{anchor}")
 
     def _files(self, call: Call) -> Html:

@@ -8,6 +8,7 @@ import msgspec
 from approval.functions import StackFunction, heed
 from approval.people import Person
 from approval.request import Forbidden, Refused
+from approval.taken_audiences import TakenAudience
 
 _FOR_APPROVERS = ("approve", "decide")
 """Steps that are four eyes' second pair. Everybody who works here may pause, for that stops pushes."""
@@ -139,6 +140,22 @@ class Schedules:
     def schedule(self, name: str) -> SeenSchedule:
         """One of them. Raises NotThere."""
         return msgspec.convert(self._shown({"action": "show", "schedule": name}), SeenSchedule)
+
+    def names(self) -> tuple[str, ...]:
+        """Their names; none where there is no function, or it does not answer: a form is shown without them."""
+        try:
+            return tuple(self._ask({"action": "names"})["names"])
+        except (NotThere, Refused):
+            return ()
+
+    def audience(self, name: str) -> TakenAudience:
+        """Whom a schedule reaches. Raises Refused: there is no such schedule, or its file has faults."""
+        try:
+            return msgspec.convert(self._ask({"action": "audience", "schedule": name}), TakenAudience)
+        except NotThere as error:
+            raise Refused(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        except BrokenText as error:
+            raise Refused(f"Nothing of it is in force, and its file has faults: {error.faults[0]}.") from None
 
     def next_time(self, name: str) -> NextTime:
         """Have the audience of the next time made as of now, or see how far that is."""

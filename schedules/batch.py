@@ -48,24 +48,6 @@ def _a_day_before(now: datetime) -> datetime:
     return now.replace(year=day.year, month=day.month, day=day.day).astimezone(UTC).astimezone(now.tzinfo)
 
 
-def filled_in(request: Any, values: Mapping[str, str]) -> Any:
-    """An audience's request with its parameters' `$day`, `$now` and `$previous` replaced, in any depth.
-
-    Only whole values of parameters are replaced: they are bound by the engine, and never pasted into SQL.
-    """
-    if not isinstance(request, Mapping):
-        return request
-    filled = dict(request)
-    if "query" in filled:
-        filled["query"] = {**filled["query"], "parameters": _replaced(filled["query"].get("parameters", {}), values)}
-    if "parameters" in filled:
-        filled["parameters"] = _replaced(filled["parameters"], values)
-    for kind in ("all", "any", "without"):
-        if kind in filled:
-            filled[kind] = [filled_in(one, values) for one in filled[kind]]
-    return filled
-
-
 def from_copy(request: Any, prefix: str) -> Any:
     """A request whose stored queries are read from a definition's copy, in any depth.
 
@@ -80,10 +62,6 @@ def from_copy(request: Any, prefix: str) -> Any:
         if kind in copied:
             copied[kind] = [from_copy(one, prefix) for one in copied[kind]]
     return copied
-
-
-def _replaced(parameters: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
-    return {name: values.get(value, value) if isinstance(value, str) else value for name, value in parameters.items()}
 
 
 def campaign_of(schedule: Schedule, occurrence: Occurrence) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from notifier.model.audience_request import AudienceSource, NamedQuery, read_audience_source
+from notifier.model.audience_request import AudienceSource, queries_in, read_audience_source
 from notifier.model.authored_json import BadJson, decode_authored
 from notifier.model.campaign import END, Campaign
 from notifier.model.campaign_reading import BrokenCampaign, read_campaign
@@ -152,7 +152,7 @@ class Schedule(msgspec.Struct, frozen=True):
     @property
     def queries(self) -> tuple[str, ...]:
         """The names of the stored queries that it asks, sorted: their texts are part of what is approved."""
-        return tuple(sorted(set(_named_queries(self.audience))))
+        return tuple(sorted(queries_in(self.audience)))
 
 
 class BrokenSchedule(ValueError):
@@ -337,16 +337,6 @@ def _expiring(audience: Mapping[str, Any], path: str) -> Iterator[Fault]:
 
 def _expires(path: str, name: str) -> Fault:
     return Fault(path, f"{described(name)} is under a prefix whose objects expire", "put it under standing/")
-
-
-def _named_queries(audience: Mapping[str, Any] | None) -> Iterator[str]:
-    if audience is None:
-        return
-    if "query" in audience:
-        yield msgspec.convert(audience["query"], NamedQuery).name
-    for kind in ("all", "any", "without"):
-        for one in audience.get(kind, ()):
-            yield from _named_queries(one)
 
 
 def _campaign_faults(campaign: Mapping[str, Any], name: str) -> Iterator[Fault]:

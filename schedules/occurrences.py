@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from notifier.model.audience_request import filled_in
 from notifier.model.plurals import counted
 from notifier.model.time_zones import instant_of
 from schedules import batch
@@ -171,7 +172,7 @@ class Occurrences:
         values = batch.values_of(schedule, one.occurrence, self._previous(one))
         if schedule.drops is None:
             copied = batch.from_copy(schedule.audience or {}, copy_prefix(one.name, one.hash))
-            filled: Mapping[str, Any] = batch.filled_in(copied, values)
+            filled: Mapping[str, Any] = filled_in(copied, values)
             return filled
         day = values["$day"]
         return self._drops.request(schedule.drops, day, declared_ready=self._around.declared_ready(one.name, day))

@@ -10,9 +10,10 @@ from datetime import UTC, datetime, time, timedelta
 from hashlib import sha256
 from typing import Any
 
+from notifier.model.audience_request import filled_in
 from schedules import batch
 from schedules.control import Refused, approvals_needed, day_in
-from schedules.definition import BrokenSchedule, Schedule, key_of
+from schedules.definition import BrokenSchedule, DatedDrops, Schedule, key_of
 from schedules.documents import CopyChanged, Document, Documents, copy_prefix
 from schedules.occurrences import Surroundings
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
@@ -55,9 +56,9 @@ class Overview:
         self._held = held
 
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The answer to `{"action": "list"}` or `starting`, or `show` or `preview` with a `schedule`; else None.
+        """The answer to `{"action": "list"}`, `names` or `starting`; of a `schedule` `show`, `preview` or `audience`.
 
-        A preview is of the next time, or with a `day` of that date's.
+        A preview is of the next time, or with a `day` of that date's. None where anything else is asked for.
 
         Raises:
             Refused: there is no such schedule, or nothing to preview.
@@ -66,6 +67,10 @@ class Overview:
         match event.get("action"):
             case "list":
                 return self._list()
+            case "names":
+                return {"names": sorted(self._documents.files())}
+            case "audience":
+                return self._audience(name)
             case "starting":
                 return {"starting": list(self._starting())}
             case "show":
@@ -173,6 +178,31 @@ class Overview:
             return self._documents.adopted(item.name, item.hash).texts
         return {}
 
+    def _audience(self, name: str) -> dict[str, Any]:
+        """Whom a schedule reaches, for a campaign of its own: by what is in force, else by what its file says now.
+
+        Whether it is paused, or has ended, is no matter: its audience is asked for, and not its times.
+
+        Raises:
+            Refused: there is no such schedule.
+            BrokenSchedule: its file has faults, and nothing is in force.
+        """
+        item = self._store.read(name)
+        if item is None and self._documents.text(name) is None:
+            raise Refused(f"there is no schedule {name!r}")
+        in_force = item is not None and item.hash
+        document = self._documents.adopted(name, item.hash) if item and in_force else self._documents.read(name)
+        schedule = document.schedule
+        exclude = schedule.campaign.get("exclude") or {}
+        return {
+            "schedule": name,
+            "version": document.hash,
+            "timezone": schedule.timetable.zone.key,
+            "time": _time_of_day(schedule),
+            "audience": _folder_of(schedule.drops) if schedule.drops is not None else schedule.audience,
+            "exclude": exclude.get("parts", []),
+        }
+
     # -- a preview ----------------------------------------------------------------------------------------------------
 
     def _preview(self, name: str, day: str) -> dict[str, Any]:
@@ -189,7 +219,7 @@ class Overview:
             raise Refused("its files are listed when they are complete: there is nothing to count before")
         self._documents.copy(document)
         values = batch.values_of(schedule, occurrence, None)
-        request = batch.from_copy(batch.filled_in(schedule.audience, values), copy_prefix(name, document.hash))
+        request = batch.from_copy(filled_in(schedule.audience, values), copy_prefix(name, document.hash))
         # By the quarter of an hour: asked for again in the same one it is found, and not made twice.
         preparation = f"occurrence:{name}:preview-{document.hash[:12]}-{occurrence.stamp}-{int(self._now() // 900)}"
         self._around.ask(preparation, request)
@@ -219,6 +249,26 @@ class Overview:
         return next(
             (one for one in around if one.local.date() == date), Occurrence(datetime.combine(date, minute), now)
         )
+
+
+def _time_of_day(schedule: Schedule) -> str:
+    """When it first occurs on its days, by its own clock: `09:00`. The same whenever it is asked for."""
+    first = next(iter(schedule.timetable.after(datetime(2000, 1, 1, tzinfo=UTC))), None)
+    if first is None:
+        return "00:00"
+    return f"{first.utc.astimezone(schedule.timetable.zone):%H:%M}"
+
+
+def _folder_of(drops: DatedDrops) -> dict[str, Any]:
+    """The folder of a day's files, with `$day` in it.
+
+    Raises:
+        Refused: the marker among them would be read as users. What preparation leaves out of a folder is known by name.
+    """
+    if drops.ready and not drops.ready.startswith(("_SUCCESS", "_manifest.json")):
+        mend = "name the others below Folders and patterns"
+        raise Refused(f"among its files is {drops.ready}, which has no users: {mend}")
+    return {"prefix": drops.prefix}
 
 
 def _new(name: str) -> ScheduleItem:

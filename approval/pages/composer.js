@@ -315,7 +315,7 @@
       target.focus();
     }
     // Another query has other fields: the page is asked for them.
-    if (target.matches('select[name$=".query"]')) form().requestSubmit($("button", target.parentElement));
+    if (target.matches('select:is([name$=".query"],[name$=".schedule"])')) form().requestSubmit($("button", target.parentElement));
   });
 
   // ---- once for each page

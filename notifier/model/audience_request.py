@@ -110,6 +110,42 @@ def has_free_sql(raw: object) -> bool:
     return False
 
 
+def queries_in(raw: object) -> tuple[str, ...]:
+    """The names of the stored queries in a request, at any depth, each once."""
+    return tuple(dict.fromkeys(_queries_in(raw)))
+
+
+def _queries_in(raw: object) -> Iterator[str]:
+    if isinstance(raw, Mapping):
+        if "query" in raw:
+            yield str(raw["query"]["name"])
+        for kind in ("all", "any", "without"):
+            for one in raw.get(kind, ()):
+                yield from _queries_in(one)
+
+
+def filled_in(request: Any, values: Mapping[str, str]) -> Any:
+    """A request with its parameters' `$day`, `$now` and `$previous` replaced, at any depth.
+
+    Only whole values of parameters are replaced: they are bound by the engine, and never pasted into SQL.
+    """
+    if not isinstance(request, Mapping):
+        return request
+    filled = dict(request)
+    if "query" in filled:
+        filled["query"] = {**filled["query"], "parameters": _replaced(filled["query"].get("parameters", {}), values)}
+    if "parameters" in filled:
+        filled["parameters"] = _replaced(filled["parameters"], values)
+    for kind in ("all", "any", "without"):
+        if kind in filled:
+            filled[kind] = [filled_in(one, values) for one in filled[kind]]
+    return filled
+
+
+def _replaced(parameters: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    return {name: values.get(value, value) if isinstance(value, str) else value for name, value in parameters.items()}
+
+
 def _faults(raw: object, path: str, depth: int) -> Iterator[Fault]:
     found = tuple(shape_faults(raw, AudienceSource, path))
     yield from found

@@ -18,7 +18,7 @@ from schedules.firing import Tick
 from schedules.occurrences import Occurrences
 from schedules.overview import Overview
 from schedules.store import ScheduleState
-from tests.approval_site import ANN, BOB, CAT, EVE, FORM, LEDGER, World, decision, new_request
+from tests.approval_site import ANN, BOB, BUCKET, CAT, EVE, FORM, LEDGER, World, decision, new_request
 from tests.contract.moto_stores import moto_server
 from tests.contract.test_schedules import Around
 
@@ -407,3 +407,107 @@ class TestHold:
         assert "On hold" not in site.ann.get("/hold").body
         site.bob.post("/hold", {"reason": "again"})
         assert "again" in site.ann.get("/hold").body
+
+
+def ordered(site: Site) -> list[Any]:
+    """The requests that the audience function was given."""
+    found = []
+    for event in site.world.audiences.events:
+        key = {"pk": {"S": f"run#{event['prepare']}"}, "sk": {"S": "preparation"}}
+        item = site.world.client("dynamodb").get_item(TableName=LEDGER, Key=key)["Item"]
+        found.append(json.loads(item["request"]["S"]))
+    return found
+
+
+def dated(ready: str) -> str:
+    """A schedule whose files are written for each day, with a marker."""
+    return json.dumps(json.loads(text()) | {"audience": {"prefix": "audiences/$day/", "ready": ready}})
+
+
+def of_a_day(site: Site, title: str = "Hi", **campaign: Any) -> str:
+    """A schedule whose audience is a query of the day; the query is stored."""
+    site.world.put_query("day-2", parameters={"day": {"type": "date"}})
+    for ending in ("sql", "json"):
+        site.schedules.texts.put(f"queries/day-2.{ending}", b"{}")
+    body = json.loads(text(title))
+    body["audience"] = {"query": {"name": "day-2", "parameters": {"day": "$day"}}}
+    body["campaign"] |= campaign
+    return json.dumps(body)
+
+
+SCHEDULED = {**FORM, "sources.0.schedule": NAME}
+
+
+def test_a_schedules_audience_in_a_request(site: Site) -> None:
+    """Taken with its version, counted as of today, left out whom it leaves out; approvers read where it is from."""
+    exclude = {"parts": [{"key": "standing/staff.csv"}]}
+    site.save(of_a_day(site, exclude=exclude))
+    site.approve(site.bob)
+    version = site.schedules.store.read(NAME).hash  # type: ignore[union-attr]
+    # Neither is an edit that nobody has approved, nor a pause.
+    site.save(of_a_day(site, "New", exclude={"parts": [{"key": "standing/other.csv"}]}))
+    site.bob.post(f"/schedules/{NAME}/pause", {"reason": "x"})
+    id_ = site.ann.post("/requests").location.rpartition("/")[2]
+    opened = site.ann.post(f"/requests/{id_}", {**FORM, "version": "0", "do": "add_source"}).body
+    assert f'<option value="{NAME}">{NAME}</option>' in opened
+    assert site.ann.post(f"/requests/{id_}", {**SCHEDULED, "version": "1", "do": "choose"}).status == 303
+    page = site.ann.get(f"/requests/{id_}")
+    assert f'name="sources.0.version" value="{version}"' in page.body
+    assert "as of today in UTC" in page.body
+    fields = {**SCHEDULED, "sources.0.version": version, "version": page.field("version")}
+    assert site.ann.post(f"/requests/{id_}", {**fields, "do": "count"}).status == 303
+    assert ordered(site) == [{"query": {"name": "day-2", "parameters": {"day": "2026-11-21"}}}]
+    site.world.finish_counts()
+    version_now = site.ann.get(f"/requests/{id_}").field("version")
+    assert site.ann.post(f"/requests/{id_}", {**fields, "version": version_now, "do": "submit"}).status == 303
+    review = site.cat.get(f"/requests/{id_}").body
+    assert f"as schedule {NAME}, version {version[:12]}" in review
+    assert "query day-2 (day: 2026-11-21)" in review
+    site.world.audiences.answer = {"users": 500, "left_out": {"exclude": 2}, "as_of": "2026-12-01T08:00:00+00:00"}
+    assert "2 on the exclude list" in site.cat.get(f"/requests/{id_}/left-out").body
+    assert site.world.audiences.events[-1]["exclude"] == [{"key": "standing/staff.csv"}]
+    assert site.cat.post(f"/requests/{id_}/approve", decision(site.cat, id_)).status == 303
+    written = site.world.client("s3").get_object(Bucket=BUCKET, Key=f"batches/{id_}.json")["Body"].read()
+    assert json.loads(written)["campaign"]["exclude"] == exclude
+
+
+def test_a_schedules_audience_is_taken_again(site: Site) -> None:
+    """With the version that is in force by then; counted before, it is to be counted again."""
+    site.save(text())
+    site.approve(site.bob)
+    id_ = site.ann.post("/requests").location.rpartition("/")[2]
+    site.ann.post(f"/requests/{id_}", {**SCHEDULED, "version": "0", "do": "choose"})
+    first = site.ann.get(f"/requests/{id_}").field("sources.0.version")
+    site.save(text("New"))
+    site.approve(site.bob)
+    fields = {**SCHEDULED, "sources.0.version": first}
+    page = site.ann.get(f"/requests/{id_}")
+    site.ann.post(f"/requests/{id_}", {**fields, "version": page.field("version"), "do": "save"})
+    assert site.ann.get(f"/requests/{id_}").field("sources.0.version") == first
+    page = site.ann.get(f"/requests/{id_}")
+    again = {**fields, "version": page.field("version"), "do": "take:sources.0"}
+    assert site.ann.post(f"/requests/{id_}", again).status == 303
+    assert site.ann.get(f"/requests/{id_}").field("sources.0.version") == site.schedules.store.read(NAME).hash  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "words"),
+    [
+        ("", "nothing", "There is no schedule &#39;nothing&#39;."),
+        ("no JSON", NAME, "Nothing of it is in force, and its file has faults: line 1, column 1: is not JSON"),
+        (dated("done.json"), NAME, "Among its files is done.json, which has no users"),
+    ],
+)
+def test_a_schedule_that_cannot_be_taken(site: Site, body: str, name: str, words: str) -> None:
+    """At its field, on the page with what was typed, and nothing is counted."""
+    if body:
+        site.schedules.texts.put(key_of(name), body.encode())
+    id_ = site.ann.post("/requests").location.rpartition("/")[2]
+    fields = {**FORM, "sources.0.schedule": name, "version": "0", "do": "count"}
+    answer = site.ann.post(f"/requests/{id_}", fields)
+    assert answer.status == 422
+    assert words in answer.body.split('data-fault="sources.0.schedule">')[1].partition("</span>")[0]
+    assert not site.world.audiences.events
+    # Kept, and said again: it is not taken.
+    preview = json.loads(site.ann.post("/preview", {**FORM, "sources.0.schedule": name}).body)
+    assert "is not taken into this draft" in preview["faults"]["sources.0.schedule"]

@@ -432,7 +432,11 @@ def test_script_in_every_field_stays_text(world: World) -> None:
     added = {"version": shown.field("version"), "more_languages": SCRIPT, "do": "add_language"}
     pages = [shown.body, ann.post(f"/requests/{id_}", {**everywhere, **added}).body]
     pages += [page.body, ann.get(f"/requests/{id_}").body, ann.get("/requests", q=SCRIPT, state=SCRIPT).body]
-    preview = json.loads(ann.post("/preview", {**everywhere, "audience": SCRIPT}).body)  # its faults are put in as text
+    scheduled = {"sources.0.schedule": SCRIPT, "sources.0.version": SCRIPT}
+    taken = {**everywhere, **scheduled, "version": page.field("version"), "do": "choose"}
+    pages.append(ann.post(f"/requests/{id_}", taken).body)
+    # Its faults are put in as text.
+    preview = json.loads(ann.post("/preview", {**everywhere, **scheduled, "audience": SCRIPT}).body)
     pages += list(preview["parts"].values())
     pages.append(bob.get("/sign-in", next=SCRIPT).body)
     harmless = {

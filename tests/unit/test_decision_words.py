@@ -89,7 +89,8 @@ def test_no_field_of_the_form_differs_unsaid(field: str) -> None:
 @pytest.mark.parametrize(
     ("group", "changed"),
     [
-        (SourceForm("and", "a", "x"), {"how": "without", "query": "b", "files": "y", "parameters": {"day": ("2",)}}),
+        (SourceForm("and", "a", "x"), {"how": "without", "query": "b", "files": "y",
+            "parameters": {"day": ("2",)}, "schedule": "day-2", "version": "ab"}),
         (VariantForm("Long", languages=(Texts(),)), {"name": "Short", "percent": "9", "title": "a", "body": "b",
             "image_url": "c", "deep_link": "d", "languages": (Texts(title="e"),)}),
         (Texts(locale="de"), {"locale": "fr", "title": "a", "body": "b", "image_url": "c", "deep_link": "d"}),
