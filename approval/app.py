@@ -8,11 +8,11 @@ from typing import Any
 
 import boto3
 from aws_lambda_powertools import Logger
-from botocore.config import Config
 
 from approval.access import Access
 from approval.announcements import Channel
 from approval.audience import Forecast
+from approval.clients import ASKED_ONCE, COMMANDS, LINK_MAILS, USUAL
 from approval.composer import users_of
 from approval.config import Settings, read_settings
 from approval.decision_card import DecisionCard, decision_card, texts_of
@@ -59,16 +59,6 @@ from approval.web import Call
 from approval.webhook import Webhook
 
 _logger = Logger(service="approval")
-_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
-LINK_MAIL_TIMEOUTS_S = (0.5, 1.0)
-"""To connect and to read, without a retry: a link is sent, or given up, before the answer (`sign_in.ANSWER_S`)."""
-_CONTROL_CONFIG = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1})
-"""Of a run's pause and cancel: whoever waits for Lambda to have room again does not stop the run in time."""
-_LINK_MAIL_CONFIG = Config(
-    connect_timeout=LINK_MAIL_TIMEOUTS_S[0],
-    read_timeout=LINK_MAIL_TIMEOUTS_S[1],
-    retries={"mode": "standard", "total_max_attempts": 1},
-)
 
 
 class App:
@@ -83,6 +73,7 @@ class App:
         constant_time: makes the answers at sign-in take the same time.
         webhook: posts to the channel, where the settings name its secret; by default over the internet.
         control_client: a Lambda client that gives up soon; by default `client("lambda")`.
+        ask_client: a Lambda client that waits long, and asks once; by default `client("lambda")`.
     """
 
     def __init__(
@@ -95,9 +86,11 @@ class App:
         send_link: SendMail | None = None,
         constant_time: ConstantTime | None = None,
         control_client: Any = None,
+        ask_client: Any = None,
         webhook: Webhook | None = None,
     ) -> None:
         table = client("dynamodb")
+        asking = ask_client or client("lambda")
         self._settings = settings
         self._now = now
         store = Store(table, settings.approval_table)
@@ -124,11 +117,11 @@ class App:
         )
         self._pages = pages_of(settings.cap_defaults, AppShown(settings.app_name, settings.app_icon_url))
         audiences = Audiences(
-            table, settings.ledger_table, client("lambda"), settings.audience_function, files, settings.bucket
+            table, settings.ledger_table, client("lambda"), asking, settings.audience_function, files, settings.bucket
         )
         queries, goals = Queries(client("s3"), settings.bucket), Goals(client("s3"), settings.bucket)
         steps = StepWriter(store, now, _log)
-        schedules = Schedules(client("lambda"), settings.schedule_function)
+        schedules = Schedules(asking, settings.schedule_function)
         self._audiences = RequestAudiences(
             settings,
             store,
@@ -198,7 +191,7 @@ class App:
                     manifest, campaign, legal=bool(campaign.get("legal"))
                 ),
             ),
-            PeopleSite(Officers(client("lambda"), settings.privacy_function), views, now),
+            PeopleSite(Officers(asking, settings.privacy_function), views, now),
             DeviceSite(tests, views),
         )
         self.events = Events(store, runs, self._notifications, self._now_s)
@@ -289,12 +282,13 @@ def _get() -> App:
         session = boto3.session.Session()
 
         def client(service: str) -> Any:
-            return session.client(service, config=_CONFIG)  # type: ignore[call-overload]
+            return session.client(service, config=USUAL)  # type: ignore[call-overload]
 
         settings = read_settings(os.environ)
-        links = Ses(session.client("ses", config=_LINK_MAIL_CONFIG), settings.mail_from)
-        control = session.client("lambda", config=_CONTROL_CONFIG)
-        _app = App(settings, client, clock, send_link=links.send, control_client=control)
+        links = Ses(session.client("ses", config=LINK_MAILS), settings.mail_from)
+        control = session.client("lambda", config=COMMANDS)
+        asking = session.client("lambda", config=ASKED_ONCE)
+        _app = App(settings, client, clock, send_link=links.send, control_client=control, ask_client=asking)
     return _app
 
 

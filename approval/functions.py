@@ -5,15 +5,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from approval.request import Refused
+
+_AGAIN = "Try again in a minute; if that does not help, ask an engineer."
+
+
+class NoAnswer(Refused):
+    """A function failed, or did not answer in time."""
 
 
 class StackFunction:
     """A function that answers with JSON, or with `refused`: a sentence for the person who asked.
 
     Args:
-        client: a boto3 Lambda client.
+        client: a boto3 Lambda client that asks once: a step that is asked for twice is done twice.
         name: its name or ARN; "" where this stack has none.
         silent: what a person reads where it does not answer.
     """
@@ -29,14 +36,20 @@ class StackFunction:
         return bool(self._name)
 
     def ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Its answer, which may say `refused`. Raises Refused where it fails."""
-        answer = self._lambda.invoke(
-            FunctionName=self._name, InvocationType="RequestResponse", Payload=json.dumps(event).encode()
-        )
-        body = answer["Payload"].read()
+        """Its answer, which may say `refused`. Raises NoAnswer where it fails, or does not answer."""
+        try:
+            answer = self._lambda.invoke(
+                FunctionName=self._name, InvocationType="RequestResponse", Payload=json.dumps(event).encode()
+            )
+            body = answer["Payload"].read()
+        except ReadTimeoutError:
+            # It has been asked, and goes on.
+            raise NoAnswer(f"{self._silent} It may be done all the same: look before you ask again.") from None
+        except (BotoCoreError, ClientError):
+            raise NoAnswer(f"{self._silent} {_AGAIN}") from None
         # The body is a stack trace then, which is in its own log.
         if answer.get("FunctionError"):
-            raise Refused(f"{self._silent} Try again in a minute; if that does not help, ask an engineer.")
+            raise NoAnswer(f"{self._silent} {_AGAIN}")
         decoded: dict[str, Any] = msgspec.json.decode(body)
         return decoded
 

@@ -20,6 +20,8 @@ PAGE = 25
 READ = 300
 """Requests that are looked through for one page."""
 MAX_QUERY_CHARS = 100
+_REVIEWED = (State.IN_REVIEW, State.APPROVED, State.REJECTED)
+"""States whose content was sent for review: for items of an earlier release, which do not say so."""
 SENT = "sent"
 """In the filter: whatever was handed over for sending."""
 _PLACE = re.compile(r"[0-9]{15}#[\w-]{1,64}", re.ASCII)
@@ -110,7 +112,7 @@ class ListView:
 
 
 def _is_shown(one: ListedRequest, email: str) -> bool:
-    return one.state is not State.DRAFT or is_same_person(one.requester, email)
+    return one.is_reviewed or is_same_person(one.requester, email)
 
 
 def _older(shown: Sequence[Any], found: Sequence[ListedRequest], read: Sequence[ListedRequest]) -> str:
@@ -123,4 +125,7 @@ def _older(shown: Sequence[Any], found: Sequence[ListedRequest], read: Sequence[
 def _as_now(listed: ListedRequest, now_ms: int) -> ListedRequest:
     # As `Request.state_at`: the stored state of an open request does not change when it expires.
     over = listed.state in OPEN and now_ms >= listed.expires_at_ms
-    return msgspec.structs.replace(listed, state=State.EXPIRED) if over else listed
+    state = State.EXPIRED if over else listed.state
+    # By the stored state: a draft and a review end as the same `expired`.
+    is_reviewed = listed.is_reviewed or listed.state in _REVIEWED
+    return msgspec.structs.replace(listed, state=state, is_reviewed=is_reviewed)

@@ -130,13 +130,17 @@ class Audiences(Table):
     Args:
         client: a boto3 DynamoDB client.
         table: the ledger's table, which has the orders.
-        lambda_client: a boto3 Lambda client.
+        lambda_client: a boto3 Lambda client, for orders.
+        asking: one that waits long, and asks once, for answers.
         function: the audience function's name or ARN.
     """
 
-    def __init__(self, client: Any, table: str, lambda_client: Any, function: str, files: Files, bucket: str) -> None:
+    def __init__(
+        self, client: Any, table: str, lambda_client: Any, asking: Any, function: str, files: Files, bucket: str
+    ) -> None:
         super().__init__(client, table)
         self._lambda = lambda_client
+        self._asking = asking
         self._function = function
         self._files = files
         self._bucket = bucket
@@ -204,7 +208,7 @@ class Audiences(Table):
         """
         payload = json.dumps({"cost": request, "bucket": self._bucket}).encode()
         try:
-            answer = self._lambda.invoke(FunctionName=self._function, InvocationType="RequestResponse", Payload=payload)
+            answer = self._asking.invoke(FunctionName=self._function, InvocationType="RequestResponse", Payload=payload)
         except (BotoCoreError, ClientError):
             raise NoCost("What it would read could not be asked for. Try again in a moment.") from None
         found = msgspec.json.decode(answer["Payload"].read(), type=_CostAnswer)
@@ -224,7 +228,7 @@ class Audiences(Table):
         exclude = ((campaign or {}).get("exclude") or {}).get("parts", ())
         asked = {"left_out": manifest, "bucket": self._bucket, "legal": legal, "campaign": campaign, "exclude": exclude}
         try:
-            answer = self._lambda.invoke(
+            answer = self._asking.invoke(
                 FunctionName=self._function, InvocationType="RequestResponse", Payload=json.dumps(asked).encode()
             )
         except (BotoCoreError, ClientError):

@@ -160,6 +160,8 @@ class RequestAudiences:
         Raises:
             NotKnown: the message says why.
         """
+        # It has the audience function work, and says what is in an audience: no business of a privacy officer's.
+        require(person.is_requester or person.is_approver, "Only requesters and approvers may ask for that.")
         request = self._store.request(id_)
         is_mine = is_same_person(person.email, request.requester)
         # A draft is its writer's own.

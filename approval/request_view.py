@@ -1,5 +1,7 @@
 """A request to read and to decide on: its page, its status for the script, whom it would leave out now."""
 
+from typing import Any
+
 from approval.audience_view import AudienceView
 from approval.card_view import CardView
 from approval.config import Settings
@@ -87,7 +89,7 @@ class RequestView:
             **of_audience,
             **of_previews,
             **self._card.values(call, request, forecast, of_audience["times"], user),
-            **self._request_status.values(request, seen),
+            **self._status_values(call, request, seen),
         )
 
     def left_out(self, call: Call, id_: str, person: Person) -> str:
@@ -109,8 +111,16 @@ class RequestView:
             state=request.state_at(self._service.now_ms),
             is_plan=True,
             **self._audience.of_request(request, seen),
-            **self._request_status.values(request, seen),
+            **self._status_values(call, request, seen),
         )
+
+    def _status_values(self, call: Call, request: Request, seen: AudienceSeen) -> dict[str, Any]:
+        values = self._request_status.values(request, seen)
+        is_mine = call.visitor is not None and is_same_person(call.visitor.email, request.requester)
+        if request.campaign is not None or is_mine:
+            return values
+        # A draft is its writer's own, and so are its tests: they name its variants, and the writer's phones.
+        return values | {"tests": [], "live": False}
 
 
 def _made_of(seen: AudienceSeen) -> tuple[Part, ...]:

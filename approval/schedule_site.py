@@ -214,7 +214,7 @@ class ScheduleSite:
     def _act(self, call: Call, name: str, action: str) -> Html:
         person = person_of(call)
         if action == "preview":
-            following = self._schedules.next_time(name)
+            following = self._schedules.next_time(person, name)
             return page(self._show(call, name, following=following, left_out=self._left_out_words(following)))
         if action not in _ACTIONS:
             raise NotThere(action)

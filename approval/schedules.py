@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from approval.functions import StackFunction, heed
+from approval.functions import NoAnswer, StackFunction, heed
 from approval.people import Person
 from approval.request import Forbidden, Refused
 from approval.taken_audiences import TakenAudience
@@ -157,8 +157,9 @@ class Schedules:
         except BrokenText as error:
             raise Refused(f"Nothing of it is in force, and its file has faults: {error.faults[0]}.") from None
 
-    def next_time(self, name: str) -> NextTime:
-        """Have the audience of the next time made as of now, or see how far that is."""
+    def next_time(self, person: Person, name: str) -> NextTime:
+        """Have the audience of the next time made as of now, or see how far that is. Its examples are real users."""
+        _require_role(person)
         return msgspec.convert(self._ask({"action": "preview", "schedule": name}), NextTime)
 
     def starting(self) -> tuple[str, ...]:
@@ -175,8 +176,8 @@ class Schedules:
         """
         if action in _FOR_APPROVERS and not person.is_approver:
             raise Forbidden("Only approvers decide.")
-        if action not in _FOR_APPROVERS and not person.is_requester and not person.is_approver:
-            raise Forbidden("Only requesters and approvers may do this.")
+        if action not in _FOR_APPROVERS:
+            _require_role(person)
         return self._ask({"action": action, "schedule": name, "by": person.email, **about})
 
     def decide_winner(self, person: Person, run_id: str, arm: str) -> None:
@@ -188,6 +189,8 @@ class Schedules:
     def _shown(self, event: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return self._ask(event)
+        except NoAnswer:
+            raise  # it may well be there
         except Refused as refused:
             raise NotThere(str(refused)) from None
 
@@ -199,3 +202,9 @@ class Schedules:
             raise BrokenText(tuple(answer["faults"]))
         heed(answer)
         return answer
+
+
+def _require_role(person: Person) -> None:
+    """Refuse privacy officers without another role: campaigns and their users are not their business."""
+    if not person.is_requester and not person.is_approver:
+        raise Forbidden("Only requesters and approvers may do this.")

@@ -23,6 +23,8 @@ from approval.web import BadCall, Call, Html, Route, own_path, page, see_other
 _PUBLIC = ("/sign-in", "/link", "/static/")
 """Paths for visitors who are not signed in."""
 _IMMUTABLE = "public, max-age=31536000, immutable"
+_VARY = {"Vary": "Accept-Encoding"}
+"""With or without gzip, as the browser takes it: a cache between must not mix the two."""
 
 
 class _NotSignedIn(Exception):
@@ -160,7 +162,10 @@ class Site:
     def _static(self, call: Call, name: str) -> Html:
         if name not in STATIC:
             return self._nothing_here(call)
-        return Response(200, STATIC[name], self._pages.files[name], headers={"Cache-Control": _IMMUTABLE})
+        headers: dict[str, str | list[str]] = {"Cache-Control": _IMMUTABLE, **_VARY}
+        # Nothing else is compressed: a page has a secret token beside words from its address, and its length when
+        # compressed would give the token away (the BREACH attack).
+        return Response(200, STATIC[name], self._pages.files[name], headers=headers, compress=True)
 
 
 def _redirected_to_sign_in(call: Call) -> dict[str, Any]:

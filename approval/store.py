@@ -62,7 +62,8 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A request as the list shows it. What has a default is missing where an earlier release wrote it.
 
-    `text` is for searching; `push_title` and `push_text` are the push as it is drawn in small.
+    `text` is for searching; `push_title` and `push_text` are the push as it is drawn in small. `is_reviewed` is whether
+    its content was sent for review, and not taken back: until then it is its writer's own.
     """
 
     id: str
@@ -82,6 +83,7 @@ class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     push_title: str = ""
     push_text: str = ""
     image_url: str = ""
+    is_reviewed: bool = False
 
 
 class TestDevice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -368,4 +370,5 @@ def _listed(request: Request) -> ListedRequest:
         push_title=_first(form.title, *(one.title for one in form.variants)),
         push_text=_first(form.body, *(one.body for one in form.variants)),
         image_url=form.image_url[:_MAX_ADDRESS_CHARS],
+        is_reviewed=request.campaign is not None,
     )

@@ -1,5 +1,8 @@
 """Posts to a webhook: HTTPS only, to public addresses only, without redirects, in five seconds.
 
+A message that was given up may have arrived all the same, where only its answer was late: who sends it again sends it
+at least once.
+
 The address is a secret of the deployment, and still nothing that is typed there may make this function ask a service in
 the account's own network, or the metadata service. So its name is resolved first, every address is checked, and the
 connection is made to the very address that was checked: a name that is resolved again may have another one by then.
@@ -9,6 +12,7 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
@@ -145,24 +149,29 @@ class Webhook:
         # In a thread: neither the resolver nor a server that answers byte by byte has a limit of its own for the whole.
         threads = ThreadPoolExecutor(1, thread_name_prefix="webhook")
         opened: list[socket.socket] = []
+        given_up = threading.Event()
         try:
-            threads.submit(self._exchange, target, body, opened).result(self._timeout_s)
+            threads.submit(self._exchange, target, body, opened, given_up).result(self._timeout_s)
         except NotInTime:
             raise NotPosted("WebhookTimeout") from None
         finally:
-            for one in opened:
-                one.close()
+            # Before the sockets are closed: the thread may be about to open one.
+            given_up.set()
+            _close(opened)
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _exchange(self, target: Target, body: bytes, opened: list[socket.socket]) -> None:
+    def _exchange(self, target: Target, body: bytes, opened: list[socket.socket], given_up: threading.Event) -> None:
         place = self._checked(target.url)
         try:
             plain = self._connect(place.address, place.port, self._timeout_s)
             opened.append(plain)
+            # Whoever waited has gone: a message that is posted now would be posted though it was said that it was not.
+            _require_wanted(given_up, opened)
             context = self._context or ssl.create_default_context()
             # By the name, not the address: the certificate is the host's.
             secure = context.wrap_socket(plain, server_hostname=place.host)
             opened.append(secure)
+            _require_wanted(given_up, opened)
         except TimeoutError:
             raise NotPosted("WebhookTimeout") from None
         except ssl.SSLError as error:
@@ -184,6 +193,18 @@ class Webhook:
         if not all(map(is_public, addresses)):
             raise NotPosted("WebhookPrivate")
         return Resolved(host, port, path, addresses[0])
+
+
+def _close(opened: list[socket.socket]) -> None:
+    for one in opened:
+        one.close()
+
+
+def _require_wanted(given_up: threading.Event, opened: list[socket.socket]) -> None:
+    """End here where nobody waits any more, with the sockets that were opened since."""
+    if given_up.is_set():
+        _close(opened)
+        raise NotPosted("WebhookTimeout")
 
 
 def _parts(url: str) -> tuple[str, int, str]:

@@ -63,6 +63,8 @@ class Bridge:
         self._authorizer = authorizer.name
         self._routes = sorted(function.routes, key=lambda route: ("{" in route.path, -len(route.path)))
         self._default_authorizer = (properties.get("Auth") or {}).get("DefaultAuthorizer", "NONE")
+        # Without it an answer's base64 stays as it is, and bodies arrive as text. Ours names any type, or none.
+        self._is_binary = "*~1*" in properties.get("BinaryMediaTypes", ())
         self._responses: Mapping[str, Any] = properties.get("GatewayResponses") or {}
         self._server = HttpServer(self._serve, port, name="bridge")
         self.host = f"localhost:{self._server.port}"
@@ -118,7 +120,8 @@ class Bridge:
         """The proxy event, in the format of a REST API: every header and query value, and the last of each alone."""
         headers = _grouped([*request.headers, ("X-Forwarded-Proto", "https")])
         query = _grouped(parse_qsl(request.query, keep_blank_values=True))
-        text, is_base64 = _as_text(request.body)
+        is_base64 = self._is_binary and bool(request.body)
+        text = base64.b64encode(request.body).decode() if is_base64 else request.body.decode(errors="replace")
         return {
             "resource": route.path,
             "path": request.path,
@@ -176,7 +179,8 @@ class Bridge:
         single = {name: [value] for name, value in (result.get("headers") or {}).items()}
         headers = single | (result.get("multiValueHeaders") or {})
         content = result.get("body") or ""
-        body = base64.b64decode(content) if result.get("isBase64Encoded") else content.encode()
+        is_base64 = self._is_binary and result.get("isBase64Encoded")
+        body = base64.b64decode(content) if is_base64 else content.encode()
         pairs = [(name, value) for name, values in headers.items() for value in values]
         return Reply(int(result["statusCode"]), body, pairs)
 
@@ -196,10 +200,3 @@ def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     for name, value in pairs:
         many.setdefault(name, []).append(value)
     return many
-
-
-def _as_text(body: bytes) -> tuple[str, bool]:
-    try:
-        return body.decode(), False
-    except UnicodeDecodeError:
-        return base64.b64encode(body).decode(), True

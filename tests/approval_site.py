@@ -1,6 +1,7 @@
 """The approval app on moto's server, spoken to as API Gateway does: REST proxy events with the authorizer in front."""
 
 import base64
+import gzip
 import os
 import re
 import urllib.request
@@ -228,8 +229,9 @@ def rest_event(
             "requestId": "request-1",
             "identity": {"sourceIp": "192.0.2.1"},
         },
-        "body": body,
-        "isBase64Encoded": False,
+        # As API Gateway does, whose BinaryMediaTypes are all there are.
+        "body": base64.b64encode(body.encode()).decode() if body else None,
+        "isBase64Encoded": bool(body),
     }
 
 
@@ -333,7 +335,8 @@ class World:
         headers = {name.lower(): values[-1] for name, values in answer.get("multiValueHeaders", {}).items()}
         body = answer.get("body") or ""
         if answer.get("isBase64Encoded"):
-            body = base64.b64decode(body).decode()
+            sent = base64.b64decode(body)
+            body = (gzip.decompress(sent) if headers.get("content-encoding") == "gzip" else sent).decode()
         return Answer(answer["statusCode"], headers, body)
 
     def browser(self, email: str | None = None) -> Browser:

@@ -36,7 +36,9 @@ def world(endpoint: str) -> World:
 def audiences(world: World) -> Audiences:
     """As the pages have it."""
     files = Files(world.client("s3"), BUCKET)
-    return Audiences(world.client("dynamodb"), LEDGER, world.client("lambda"), "audiences", files, BUCKET)
+    return Audiences(
+        world.client("dynamodb"), LEDGER, world.client("lambda"), world.client("lambda"), "audiences", files, BUCKET
+    )
 
 
 class Function:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from approval.clients import ASK_TIMEOUTS_S
 from notifier.audience.unused import PREPARED, UNUSED
 from notifier.composition.settings import Mode, Settings, check_time, read_settings
 from notifier.dynamodb import Items
@@ -670,3 +671,9 @@ def mentions(value: Any, name: str) -> bool:
     """Whether a value of a template refers to a parameter, by Ref or inside a Sub."""
     text = json.dumps(value)
     return f'{{"Ref": "{name}"}}' in text or f"${{{name}}}" in text
+
+
+def test_the_pages_answer_whoever_waits_for_another_function() -> None:
+    """Connecting to it and waiting for it take less than the pages' own time-out, and API Gateway's of 29 s."""
+    timeout_s = int(source()["Resources"]["ApprovalFunction"]["Properties"]["Timeout"])
+    assert sum(ASK_TIMEOUTS_S) < timeout_s < 29

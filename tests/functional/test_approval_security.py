@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from approval.app import LINK_MAIL_TIMEOUTS_S
+from approval.clients import LINK_MAIL_TIMEOUTS_S
 from approval.sign_in import ANSWER_S, COOKIE
 from notifier.model.audience_counts import InvalidPlace
 from tests.approval_site import (
@@ -518,6 +518,18 @@ def test_pages_are_not_cached_and_static_files_are(world: World) -> None:
     assert "immutable" in ann.get("/static/style.css").headers["cache-control"]
 
 
+def test_files_are_compressed_and_pages_are_not(world: World) -> None:
+    """Files where the browser takes it; no page ever: it has a secret token beside words from its address (BREACH)."""
+    ann, takes = world.browser(ANN), {"Accept-Encoding": "gzip, deflate, br"}
+    plain, packed = ann.get("/static/composer.js"), ann.raw("GET", "/static/composer.js", None, takes)
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in plain.headers
+    assert packed.body == plain.body
+    for path in ("/requests", "/sign-in", "/devices", "/static/none.js"):
+        assert "content-encoding" not in ann.raw("GET", path, None, takes).headers, path
+
+
 MALFORMED = {
     "too large": ("x=" + "1" * 300_000, {}, 413),
     "json": ('{"a": 1}', {"Content-Type": "application/json"}, 415),
@@ -591,6 +603,29 @@ def test_a_draft_is_its_writers(world: World) -> None:
     assert other.post(f"/requests/{id_}/copy").status == 303
     assert ann.post(f"/requests/{id_}/take_back").status == 303
     assert other.post(f"/requests/{id_}/copy").status == 403
+
+
+def test_the_tests_of_a_draft_are_its_writers(world: World) -> None:
+    """Another requester does not see which variants it has, nor the names of the writer's phones."""
+    ann, other = world.browser(ANN), world.browser("max@marketing.example.com")
+    device = {
+        "label": "Ann's own phone",
+        "platform": "ios",
+        "environment": "production",
+        "gateway": "",
+        "token": "t" * 64,
+    }
+    ann.post("/devices", device)
+    path = ann.post("/requests").location
+    variants = {f"variants.{n}.{key}": value for n, name in enumerate(("hidden-a", "hidden-b"))
+                for key, value in (("name", name), ("percent", "45"))}  # fmt: skip
+    assert ann.post(path, {**FORM, **variants, "version": "0", "do": "test"}).status == 303
+    assert "hidden-a" in ann.get(path).body
+    for answer in (other.get(path), other.get(f"{path}/status")):
+        assert answer.status == 200
+        assert "hidden-a" not in answer.body
+        assert "own phone" not in answer.body
+        assert "data-live" not in answer.body
 
 
 @pytest.mark.parametrize("sample", ["9" * 5000, "-1", "x", "7", "²"])

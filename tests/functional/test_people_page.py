@@ -6,8 +6,9 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
 
-from tests.approval_site import ANN, BOB, Answer, World, moto_server
+from tests.approval_site import ANN, BOB, Answer, Lambda, World, moto_server, new_request
 
 OLGA = "olga@example.com"
 SCRIPT = "<script>alert(1)</script>"
@@ -48,7 +49,7 @@ class Privacy:
 def world() -> Iterator[World]:
     """A stack with one officer, who has no other role."""
     with moto_server() as address:
-        yield World(address, privacy_officers=(OLGA,), privacy_function="privacy")
+        yield World(address, privacy_officers=(OLGA,), privacy_function="privacy", schedule_function="schedules")
 
 
 @pytest.fixture
@@ -139,3 +140,42 @@ def test_an_officer_alone_does_nothing_else(world: World) -> None:
     olga = world.browser(OLGA)
     assert olga.post("/requests").status == 403
     assert olga.post("/hold", {"reason": "x"}).status == 403
+
+
+def test_an_officer_has_no_audience_made(world: World) -> None:
+    """Whom a schedule or a request would reach, and examples of its users, are for those who ask and decide."""
+    world.clock.forward(minutes=16)  # she has asked for as many links as one may
+    schedules = Lambda()
+    world.functions.add("schedules", schedules)
+    id_ = new_request(world.browser(ANN), world)
+    olga, asked = world.browser(OLGA), len(world.audiences.events)
+    assert olga.get(f"/requests/{id_}/left-out").status == 403
+    assert len(world.audiences.events) == asked
+    assert olga.post("/schedules/nudge/preview").status == 403
+    assert [one for one in schedules.events if one["action"] == "preview"] == []
+
+
+TOO_LATE = ReadTimeoutError(endpoint_url="https://lambda.eu-west-1.amazonaws.com")
+NO_ROOM = ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}}, "Invoke")
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"), [(TOO_LATE, "It may be done all the same"), (NO_ROOM, "Try again in a minute")]
+)
+def test_a_function_that_does_not_answer(world: World, failure: Exception, words: str) -> None:
+    """It is asked once, for each time would be a look-up in the trail; and a person reads what to do."""
+    world.clock.forward(minutes=16)
+    asked: list[str] = []
+
+    class Silent:
+        def invoke(self, **request: Any) -> Any:
+            asked.append(json.loads(request["Payload"])["action"])
+            raise failure
+
+    for name in ("privacy", "schedules"):
+        world.functions.add(name, Silent())
+    answer = world.browser(OLGA).post("/people/find", {"user_id": "u1"})
+    assert (answer.status, words in answer.body) == (409, True)
+    schedule = world.browser(BOB).get("/schedules/nudge")
+    assert (schedule.status, words in schedule.body) == (409, True)
+    assert asked == ["find", "show"]

@@ -1,5 +1,6 @@
 """The list: the push in small, how far each is, what came of it; filtered and paged on the server."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -101,3 +102,41 @@ def test_a_place_is_of_a_request(world: World) -> None:
     newest, second, *_ = store.listed(3)
     assert store.listed(1, place_of(newest)) == [second]
     assert world.browser(BOB).get("/requests", before=place_of(newest)).status == 200
+
+
+def test_anothers_draft_is_not_read_when_it_is_over(world: World) -> None:
+    """Nor once it has expired or was withdrawn; what was in review is read whatever became of it."""
+    world.clock.forward(minutes=16)  # links are asked for a few times only
+    ann, max_ = world.browser(ANN), world.browser(OTHER)
+    ids = [ann.post("/requests").location.rpartition("/")[2] for _ in range(2)]
+    for n, id_ in enumerate(ids):
+        ann.post(f"/requests/{id_}", {**FORM, "name": f"over-{n}", "body": "giraffe", "version": "0", "do": "save"})
+    ann.post(f"/requests/{ids[0]}/withdraw")
+    reviewed = new_request(ann, world, form={**FORM, "name": "over-2", "body": "giraffe too"})
+    ann.post(f"/requests/{reviewed}/withdraw")
+    world.clock.forward(days=31)
+    # Everybody's session has expired, too.
+    ann, max_ = world.browser(ANN), world.browser(OTHER)
+    assert "expired" in max_.get("/requests", q="over-1").body
+    assert titles(max_.get("/requests", q="giraffe").body) == ["over-2"]
+    assert len(titles(ann.get("/requests", q="giraffe").body)) == 3
+    world.clock.forward(days=-31)
+
+
+def test_items_of_an_earlier_release(world: World) -> None:
+    """They do not say whether they were reviewed: their state does, also where the review has expired since."""
+    world.clock.forward(minutes=16)  # links are asked for a few times only
+    table = world.client("dynamodb")
+    ann = world.browser(ANN)
+    new_request(ann, world, form={**FORM, "name": "older-review", "body": "walrus"})
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    ann.post(f"/requests/{id_}", {**FORM, "name": "older-draft", "body": "walrus", "version": "0", "do": "save"})
+    for item in [one for one in world.items() if one["pk"]["S"] == "list" and "walrus" in one["data"]["S"]]:
+        data = json.loads(item["data"]["S"])
+        data.pop("is_reviewed", None)
+        table.put_item(TableName=TABLE, Item=item | {"data": {"S": json.dumps(data)}})
+    max_ = world.browser(OTHER)
+    assert titles(max_.get("/requests", q="walrus").body) == ["older-review"]
+    world.clock.forward(days=31)
+    assert titles(world.browser(OTHER).get("/requests", q="walrus", state="expired").body) == ["older-review"]
+    world.clock.forward(days=-31)

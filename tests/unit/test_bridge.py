@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,7 +81,8 @@ def test_an_event_is_what_a_rest_api_makes(served: tuple[Bridge, Functions]) -> 
     assert event["requestContext"]["authorizer"]["email"] == "ann@example.com"
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "2"]}
     assert event["queryStringParameters"] == {"a": "2"}
-    assert (event["body"], event["isBase64Encoded"]) == ("x=1", False)
+    # As its BinaryMediaTypes say: any body is base64.
+    assert (event["body"], event["isBase64Encoded"]) == (base64.b64encode(b"x=1").decode(), True)
     assert event["headers"]["Cookie"] == "c=d"
 
 
@@ -141,6 +143,18 @@ def test_answers_come_back_whole(served: tuple[Bridge, Functions]) -> None:
     status, headers, body = ask(bridge, "POST", "/prod/requests", b"\xff\xfe")
     assert (status, headers["location"], body) == (303, "/prod/x", b"\xff")
     assert functions.events[0]["isBase64Encoded"] is True
+
+
+def test_base64_only_where_the_api_says_so(stack: tuple[Function, Function], tmp_path: Path) -> None:
+    """Without BinaryMediaTypes API Gateway passes an answer's base64 on as the text that it is, and bodies as text."""
+    other = tmp_path / "template.yaml"
+    other.write_text(TEMPLATE.read_text(encoding="utf-8").replace("BinaryMediaTypes:", "# BinaryMediaTypes:"))
+    functions = Functions(stack[0].name, stack[1].name)
+    functions.page = lambda _: {"statusCode": 200, "body": "/w==", "isBase64Encoded": True}
+    bridge = Bridge(functions.invoke, *stack, other)
+    assert ask(bridge, "POST", "/prod/requests", b"x=1")[2] == b"/w=="
+    assert (functions.events[0]["body"], functions.events[0]["isBase64Encoded"]) == ("x=1", False)
+    bridge.stop()
 
 
 def test_what_is_no_route(served: tuple[Bridge, Functions]) -> None:

@@ -225,6 +225,30 @@ def test_all_of_it_in_bounded_time(places: Callable[..., Place]) -> None:
     hangs.set()
 
 
+@pytest.mark.parametrize("slow", ["resolver", "connection"])
+def test_nothing_is_posted_once_it_was_given_up(places: Callable[..., Place], slow: str) -> None:
+    """Who waited has been told that it was not posted: a connection that comes later is closed without a request."""
+    place, goes_on = places(), threading.Event()
+
+    def resolve(_host: str, _port: int) -> Sequence[str]:
+        return [PUBLIC] if slow != "resolver" or goes_on.wait(5) else []
+
+    def connect(address: str, port: int, timeout_s: float) -> socket.socket:
+        if slow == "connection":
+            goes_on.wait(5)
+        return place._connect(address, port, timeout_s)
+
+    context = ssl.create_default_context()
+    CA.configure_trust(context)
+    place.webhook = Webhook(resolve, connect, context, timeout_s=0.2)
+    assert refused(place) == "WebhookTimeout"
+    goes_on.set()
+    for thread in [one for one in threading.enumerate() if one.name.startswith("webhook")]:
+        thread.join(5)
+    assert place.connected == [(PUBLIC, 443)]
+    assert place.server.asked == []
+
+
 def test_no_connection(places: Callable[..., Place]) -> None:
     """A port that nobody listens on, and a server that closes without a word."""
     place = places()
