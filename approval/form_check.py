@@ -15,6 +15,7 @@ from approval.request_audiences import RequestAudiences, with_exclude
 from approval.runs import Runs
 from approval.user_times import late_faults
 from notifier.model.campaign import Campaign
+from notifier.model.goal_source import MissingText, declaration_key
 from notifier.model.mailbox import is_same_person
 
 MAX_NAMED = 20
@@ -48,10 +49,10 @@ class FormCheck:
         campaign, faults = read_campaign_of(form, self._now())
         if campaign is not None:
             faults |= gateway_faults(form, campaign)
-            pinned = self._goals.pinned(campaign)
-            if pinned is None:
-                faults["goal"] = f"No conversions/{form.goal}.json says where its conversions are."
-            campaign = pinned or campaign
+            try:
+                campaign = self._goals.pinned(campaign)
+            except MissingText as missing:
+                faults["goal"] = _without_source(form.goal, missing.key)
         chosen = self._audiences.chosen(form)
         campaign = with_exclude(campaign, chosen.exclude)
         faults |= chosen.faults
@@ -85,3 +86,11 @@ class FormCheck:
             where = " or ".join(domains(approvers))
             return f"No approver would get a mail. Name one at {where}." if where else "Only you may approve it."
         return ""
+
+
+def _without_source(goal: str, missing: str) -> str:
+    """What is wrong with a goal of whose source a text is missing."""
+    key = declaration_key(goal)
+    if missing == key:
+        return f"No {key} says where its conversions are."
+    return f"{key} names a query, and there is no {missing}."

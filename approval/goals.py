@@ -1,23 +1,22 @@
 """What a campaign is to bring about: where its conversions are, and how likely this audience is to show it.
 
-A goal's conversions are where `conversions/NAME.json` says. Its bytes are a part of what is approved: another source
-could make a campaign look better.
+A goal's conversions are where `conversions/NAME.json` says. Its bytes, and those of the queries that it names, are a
+part of what is approved: see `notifier.model.goal_source`.
 """
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
 
 from notifier.model.campaign import CONTROL, HUNDREDTHS, Campaign, hundredths
+from notifier.model.goal_source import PREFIX, pinned, read_texts, what_changed
 from notifier.model.plurals import counted
 from reporting.statistics.fixed_horizon import bonferroni_level
 from reporting.statistics.power import control_users_needed, power_of, smallest_lift
 
-PREFIX = "conversions/"
 MAX_OFFERED = 200
 
 
@@ -38,18 +37,25 @@ class Goals:
         keys = [one["Key"] for one in answer.get("Contents", ())]
         return tuple(key.removeprefix(PREFIX).removesuffix(".json") for key in keys if key.endswith(".json"))
 
-    def pinned(self, campaign: Campaign) -> Campaign | None:
-        """The campaign with the SHA-256 of its goal's declaration; None where there is no such declaration."""
+    def pinned(self, campaign: Campaign) -> Campaign:
+        """The campaign with the hashes of its goal's declaration and queries. Raises MissingText."""
         if campaign.goal is None:
             return campaign
+        goal = pinned(campaign.goal, read_texts(campaign.goal.name, self._read))
+        return msgspec.structs.replace(campaign, goal=goal)
+
+    def changed(self, campaign: Campaign) -> str:
+        """Why the goal's source is another one than when the campaign was approved; "" where it is not."""
+        return what_changed(campaign.goal, self._read) if campaign.goal is not None else ""
+
+    def _read(self, key: str) -> bytes | None:
         try:
-            body = self._client.get_object(Bucket=self._bucket, Key=f"{PREFIX}{campaign.goal.name}.json")["Body"].read()
+            body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
                 raise
             return None
-        goal = msgspec.structs.replace(campaign.goal, conversions_sha256=sha256(body).hexdigest())
-        return msgspec.structs.replace(campaign, goal=goal)
+        return body
 
 
 def read_base(text: str) -> float | None:

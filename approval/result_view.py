@@ -112,13 +112,8 @@ class ResultView:
             return None
         counted = self._results.counted(asked.count, asked.at_ms)
         named, counted = _as_named(request.campaign, counted, shown_names(request.form))
-        found = outcome(named, run, counted, other_source=self._is_other_source(request.campaign))
+        found = outcome(named, run, counted, other_source=self._goals.changed(request.campaign))
         return _seen(asked, counted, found) if found is not None else ResultSeen(asked, counted)
-
-    def _is_other_source(self, campaign: Campaign) -> bool:
-        """Whether the goal's declaration is another file than when the campaign was approved."""
-        now = self._goals.pinned(campaign)
-        return now is None or now.goal != campaign.goal
 
 
 def _seen(asked: CountAsked, counted: Counted, found: Outcome) -> ResultSeen:

@@ -53,6 +53,7 @@ class Conversions(msgspec.Struct, frozen=True):
     seen: int = 0
     unknown: int = 0
     unreadable: int = 0
+    changed: str = ""
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -163,18 +164,19 @@ class Results(Table):
         return _decision_of(item) if item is not None else None
 
 
-def outcome(campaign: Campaign, run: RunSeen, counted: Counted, *, other_source: bool) -> Outcome | None:
+def outcome(campaign: Campaign, run: RunSeen, counted: Counted, *, other_source: str) -> Outcome | None:
     """What came of the campaign's goal as of a count; None where there is none.
 
     Args:
-        other_source: whether the goal's declaration is another file than when the campaign was approved.
+        other_source: why the goal's source is now another one than when the campaign was approved; "" where it is not.
     """
     found = counted.found
     if found is None or campaign.goal is None or run.account.dry:
         return None
     notes = []
-    if other_source:
-        notes.append(f"conversions/{campaign.goal.name}.json is another file than when the campaign was approved.")
+    # It may have been another one when it was counted, and be the approved one again.
+    if changed := found.changed or other_source:
+        notes.append(f"{changed}.")
     if found.unreadable:
         notes.append(f"{found.unreadable:,} conversions have a time that cannot be read, and are left out.")
     began = datetime.fromisoformat(found.first_at).timestamp()

@@ -106,6 +106,8 @@ class Joined(msgspec.Struct, frozen=True):
     unreadable: int
     until: str | None = None
     """Conversions before this time were counted; None: all."""
+    changed: str = ""
+    """Why the source is another one than the campaign's approval covers; "" where it is not."""
 
     @property
     def unknown_share(self) -> float:

@@ -25,6 +25,7 @@ from audiences.unknown_users import log_unknown
 from audiences.warehouse import Queries, Warehouses
 from audiences.watch import LastProgress, Progress
 from notifier.model.campaign import Campaign
+from notifier.model.goal_source import what_changed
 from notifier.model.preparation import Preparation
 from notifier.model.remainder import other_part_of
 from notifier.model.run import state_key
@@ -93,6 +94,8 @@ class ConversionCounter:
         body = self._destination.read(place)
         if body is None:
             raise AudienceFault(f"s3://{self._destination.bucket}/{place} is missing", "it says where conversions are")
+        # Of the bytes that are counted by: the file may be another one a moment later.
+        changed = what_changed(goal, lambda key: body if key == place else self._destination.read(key))
         declared = read_declaration(body, place)
         self._check(declared)
         now = dt.datetime.fromtimestamp(self._now(), dt.UTC)
@@ -105,6 +108,7 @@ class ConversionCounter:
         found = join(
             self._client, bucket, request.run_id, goal, declared, now, limits, ask, after, other_part_of(campaign)
         )
+        found = msgspec.structs.replace(found, changed=changed)
         log_unknown(found, request.run_id, goal.name, self._stack, self._now(), self._write)
         # Once: of two attempts one counts, and a decision names the figures that it saw.
         self._destination.create(key, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from notifier.model.goal_source import MissingText, read_texts
 from sandbox.schedule_twins import (
     Clock,
     FolderAudiences,
@@ -85,6 +86,12 @@ class Player:
         for query in self.schedule.queries:
             if texts.get(f"queries/{query}.sql") is None:
                 raise NoAudience(f"queries/{query}.sql is not in {self._root}")
+        goal = self.schedule.campaign.get("goal")
+        if goal is not None:
+            try:
+                read_texts(goal["name"], texts.get)
+            except MissingText as missing:
+                raise NoAudience(f"{missing.key} is not in {self._root}") from None
         stack = PlayedStack(FolderAudiences(self._root, texts), clock)
         problems: list[Exception] = []
         occurrences = Occurrences(store, stack, FolderDrops(self._root, clock), clock)

@@ -47,12 +47,16 @@ class TestRun(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Counted conversions of a test: `audiences.run_conversions` writes them. Times: seconds since the epoch."""
+    """Counted conversions of a test: `audiences.run_conversions` writes them. Times: seconds since the epoch.
+
+    `changed` says why their source is another one than the test's approval covers.
+    """
 
     figures: Mapping[str, tuple[int, int]] = {}
     last_at_s: float = 0.0
     through_s: float | None = None
     fault: str = ""
+    changed: str = ""
 
 
 class Tests(Protocol):
@@ -197,16 +201,18 @@ class Winners:
                 one,
                 decide_at_ms=last_ms + winner.decide_after_h * HOUR_MS,
                 decide_by_ms=last_ms + winner.decide_by_h * HOUR_MS,
-                figures=counts.figures,
+                # An edited source could make any arm the best one: its figures decide nothing, not for `best` either.
+                figures=one.figures if counts.changed else counts.figures,
             )
         if not one.decide_by_ms:
             # Never counted yet: by when the test was over at the latest, which is now.
             one = replace(one, decide_by_ms=now_ms + winner.decide_by_h * HOUR_MS)
         if not counts.fault and now_ms < one.decide_at_ms:
             return replace(one, count="", due_at_ms=one.decide_at_ms, words="the hour of the decision has not come")
-        if not counts.fault and counts.through_s is not None and counts.through_s * 1000 >= one.decide_at_ms:
+        why = counts.fault or counts.changed
+        if not why and counts.through_s is not None and counts.through_s * 1000 >= one.decide_at_ms:
             return self._decided(one, decided(test.campaign, counts.figures))
-        why = counts.fault or "conversions are not complete through the hour of the decision"
+        why = why or "conversions are not complete through the hour of the decision"
         if now_ms >= one.decide_by_ms:
             return self._decided(one, otherwise(test.campaign, one.figures, why))
         later = self._later(one, min(COUNT_AGAIN_MS, one.decide_by_ms - now_ms), why)

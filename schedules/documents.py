@@ -1,7 +1,8 @@
 """Definitions in S3: the file that people edit, and the copy by which occurrences are made.
 
-A definition is the file `schedules/NAME.json` and every text that it names (the SQL and the description of each stored
-query). One approval is good for all of it, so its name is a hash over all of it:
+A definition is the file `schedules/NAME.json` and every text that it names: the SQL and the description of each stored
+query, and what the conversions of its goal are found by (`notifier.model.goal_source`). One approval is good for all of
+it, so its name is a hash over all of it:
 
     for each text, by key:  SHA-256 of its bytes, two spaces, its key, line feed    (the output of `sha256sum`)
     HASH = SHA-256 of those lines
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from botocore.exceptions import ClientError
 
+from notifier.model.goal_source import PREFIX as CONVERSIONS
+from notifier.model.goal_source import QUERIES, MissingText, hash_of, hashes_of, read_texts
 from notifier.model.validation import Fault
 from schedules.definition import PREFIX, BrokenSchedule, Schedule, key_of, name_of, read_schedule
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 COPIES = f"{PREFIX}approved/"
-QUERIES = "queries/"
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -43,16 +45,10 @@ class CopyChanged(Exception):
     """A copy is not what its hash says: it was changed in the bucket."""
 
 
-def hash_of(texts: Mapping[str, bytes]) -> str:
-    """The hash of a definition's texts, by key."""
-    lines = "".join(f"{sha256(texts[key]).hexdigest()}  {key}\n" for key in sorted(texts))
-    return sha256(lines.encode()).hexdigest()
-
-
 def unapproved_reason(document: Document) -> str:
     """Why an edited schedule does not fire. It has the hash: whether it may fire is asked of each edit."""
     key = key_of(document.schedule.name)
-    return f"{document.hash[:12]}: nobody has approved what {key} and its queries say now"
+    return f"{document.hash[:12]}: nobody has approved what {key} and the texts that it names say now"
 
 
 def copy_prefix(name: str, digest: str) -> str:
@@ -149,10 +145,10 @@ class Documents:
         self._needs_approval = needs_approval
 
     def files(self) -> dict[str, str]:
-        """What changes when a schedule, or a query that it may name, was edited, by the schedule's name."""
-        queries = sorted(self._texts.versions(QUERIES).items())
-        # Of all queries: which ones a schedule names is known once it was read. Reading it again costs little.
-        edition = sha256(repr(queries).encode()).hexdigest()[:16]
+        """What changes when a schedule, or a text that it may name, was edited, by the schedule's name."""
+        named = sorted({**self._texts.versions(QUERIES), **self._texts.versions(CONVERSIONS)}.items())
+        # Of all of them: which ones a schedule names is known once it was read. Reading it again costs little.
+        edition = sha256(repr(named).encode()).hexdigest()[:16]
         found = self._texts.versions(PREFIX).items()
         return {name: f"{version}.{edition}" for key, version in found if (name := name_of(key))}
 
@@ -176,7 +172,7 @@ class Documents:
         return self._texts.replace(key_of(name), text, before)
 
     def document(self, name: str, data: bytes) -> Document:
-        """The definition that a file with these bytes would be, with the queries as they are now.
+        """The definition that a file with these bytes would be, with the texts that it names as they are now.
 
         Raises:
             BrokenSchedule: with every fault.
@@ -191,7 +187,16 @@ class Documents:
                     mend = "notifier audience queries lists those that are there"
                     raise BrokenSchedule(key_of(name), (Fault("audience.query.name", f"there is no {key}", mend),))
                 texts[key] = text
-        return Document(schedule, texts)
+        goal = schedule.campaign.get("goal")
+        if goal is not None:
+            try:
+                texts |= read_texts(goal["name"], self._texts.get)
+            except MissingText as missing:
+                mend = "its conversions are found by it: upload it first"
+                raise BrokenSchedule(
+                    key_of(name), (Fault("campaign.goal.name", f"there is no {missing.key}", mend),)
+                ) from None
+        return Document(_with_source(schedule, texts), texts)
 
     def copy(self, document: Document) -> None:
         """Write the copy of a definition. Repeatable: the same bytes under the same keys."""
@@ -209,4 +214,15 @@ class Documents:
         texts = {key.removeprefix(prefix): self._texts.get(key) or b"" for key in self._texts.keys(prefix)}
         if hash_of(texts) != digest:
             raise CopyChanged(f"{prefix} in the bucket is not what was adopted under this hash: approve it again")
-        return Document(read_schedule(name, texts[key_of(name)]), texts)
+        return Document(_with_source(read_schedule(name, texts[key_of(name)]), texts), texts)
+
+
+def _with_source(schedule: Schedule, texts: Mapping[str, bytes]) -> Schedule:
+    """The schedule with the hashes of its goal's source: batch files carry them, as those of the pages do.
+
+    A copy that was made before its goal's source was part of it has none, and its occurrences neither.
+    """
+    goal = schedule.campaign.get("goal")
+    if goal is None or not (hashes := hashes_of(goal["name"], texts)):
+        return schedule
+    return msgspec.structs.replace(schedule, campaign={**schedule.campaign, "goal": {**goal, **hashes}})

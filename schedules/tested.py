@@ -42,6 +42,7 @@ class _Joined(msgspec.Struct, frozen=True):
     arms: tuple[_ArmCounts, ...]
     last_at: str
     complete_through: str | None = None
+    changed: str = ""
 
 
 class TestsOfStack:
@@ -124,6 +125,7 @@ class TestsOfStack:
             {one.arm: (one.users, one.conversions) for one in joined.arms},
             datetime.fromisoformat(joined.last_at).timestamp(),
             datetime.fromisoformat(through).timestamp() if through else None,
+            changed=joined.changed,
         )
 
     def write_remainder(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:

@@ -170,6 +170,10 @@ class Goal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         Annotated[str, Meta(pattern=rf"^[0-9a-f]{{64}}{END}")] | None,
         Meta(description="Of that file when the campaign was approved: a report says if it is another by now."),
     ] = None
+    queries_sha256: Annotated[
+        Annotated[str, Meta(pattern=rf"^[0-9a-f]{{64}}{END}")] | None,
+        Meta(description="Of the stored queries that it names, as `sha256sum` lists them by key; absent for none."),
+    ] = None
 
 
 class Winner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,12 +1,12 @@
 """What a run's campaign brought about: its conversions, fetched and joined on this machine."""
 
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from notifier.model.campaign import Campaign, Goal
+from notifier.model.goal_source import what_changed
 from notifier.model.remainder import other_part_of
 from notifier.model.run import Ending
 from notifier.model.summary import Summary
@@ -39,8 +39,8 @@ def goal_of(cloud: Cloud, summary: Summary, campaign: Campaign, goal: Goal) -> O
         ask = asker_of(cloud, declared, limits)
         joined = join(client, bucket, run_id, goal, declared, now, limits, ask, other_part=others)
     notes = []
-    if goal.conversions_sha256 is not None and sha256(body).hexdigest() != goal.conversions_sha256:
-        notes.append(f"{place} is another file than when the campaign was approved.")
+    if changed := what_changed(goal, lambda key: body if key == place else _found(client, bucket, key)):
+        notes.append(f"{changed}.")
     if joined.unreadable:
         notes.append(f"{joined.unreadable:,} conversions have a time that cannot be read, and are left out.")
     # Of a run that goes on later, as a paused one, the last window has not begun.
@@ -68,13 +68,20 @@ def declaration_of(client: Any, bucket: str, goal: str) -> "Declaration":
 
 
 def _stored(client: Any, bucket: str, place: str) -> bytes:
+    body = _found(client, bucket, place)
+    if body is None:
+        problem = f"s3://{bucket}/{place} is missing"
+        raise CommandError(ExitCode.NOT_FOUND, problem, "it says where conversions are")
+    return body
+
+
+def _found(client: Any, bucket: str, key: str) -> bytes | None:
     try:
-        body: bytes = client.get_object(Bucket=bucket, Key=place)["Body"].read()
+        body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
             raise
-        problem = f"s3://{bucket}/{place} is missing"
-        raise CommandError(ExitCode.NOT_FOUND, problem, "it says where conversions are") from None
+        return None
     return body
 
 

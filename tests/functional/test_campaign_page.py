@@ -182,7 +182,7 @@ def test_the_pictures_are_the_reports(sent: Sent) -> None:
     run = sent.world.app.events._runs.run(sent.run_id)
     assert run is not None
     named, counted = _as_named(campaign, Counted(0, found=found), {})
-    mine = outcome(named, run, counted, other_source=False)
+    mine = outcome(named, run, counted, other_source="")
     theirs = outcome_of(
         named,
         {"the push": (4_500, 700), "control": (1_000, 90)},

@@ -10,11 +10,11 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from notifier.model.audience_request import filled_in
+from notifier.model.goal_source import hash_of
 from operations.schedule_schema import as_text, schedule_schema
 from sandbox.schedule import Player, outage_of
 from schedules.batch import batch_file, from_copy, values_of
 from schedules.definition import BrokenSchedule, Schedule, name_of, read_schedule
-from schedules.documents import hash_of
 from schedules.rules import OccurrenceState, judged
 from schedules.timetable import Occurrence
 
