@@ -8,6 +8,7 @@ import datetime as dt
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +95,15 @@ class ConversionCounter:
         body = self._destination.read(place)
         if body is None:
             raise AudienceFault(f"s3://{self._destination.bucket}/{place} is missing", "it says where conversions are")
-        # Of the bytes that are counted by: the file may be another one a moment later.
-        changed = what_changed(goal, lambda key: body if key == place else self._destination.read(key))
+        # Of the bytes that are counted by: the file may be another one a moment later. What a warehouse runs was read
+        # by the attempt that began it.
+        now_changed = partial(what_changed, goal, lambda key: body if key == place else self._destination.read(key))
+        changed = Queries.decode(preparation.queries).changed or now_changed()
         declared = read_declaration(body, place)
         self._check(declared)
         now = dt.datetime.fromtimestamp(self._now(), dt.UTC)
         after = dt.timedelta(hours=request.after_h) if request.after_h is not None else None
-        ask = self._ask(preparation, work, LastProgress(on_progress))
+        ask = self._ask(preparation, work, LastProgress(on_progress), changed)
         bucket = self._destination.bucket
         limits = Limits(
             work, self._memory_mb * 6 // 10, max(1, round(self._memory_mb / _MB_OF_ONE_VCPU)), self._storage_mb // 2
@@ -108,7 +111,8 @@ class ConversionCounter:
         found = join(
             self._client, bucket, request.run_id, goal, declared, now, limits, ask, after, other_part_of(campaign)
         )
-        found = msgspec.structs.replace(found, changed=changed)
+        # A query that was edited while it was counted may be the one that has run.
+        found = msgspec.structs.replace(found, changed=changed or now_changed())
         log_unknown(found, request.run_id, goal.name, self._stack, self._now(), self._write)
         # Once: of two attempts one counts, and a decision names the figures that it saw.
         self._destination.create(key, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
@@ -119,7 +123,7 @@ class ConversionCounter:
         for name in (*declared.files, *marker):
             self._rooms.check(*split(name, self._destination.bucket))
 
-    def _ask(self, preparation: Preparation, work: Path, reported: LastProgress) -> Ask:
+    def _ask(self, preparation: Preparation, work: Path, reported: LastProgress, changed: str) -> Ask:
         """Runs stored queries as audiences run them: DuckDB here, a warehouse without waiting."""
 
         def ask(requests: Sequence[Mapping[str, Any]]) -> Sequence[Sequence[Path]]:
@@ -127,6 +131,7 @@ class ConversionCounter:
             bucket = self._destination.bucket
             resolver = Resolver(self._client, bucket, bucket, queries.began_s or now_s, self._rooms, is_audience=False)
             resolved = resolver.resolve(requests[0] if len(requests) == 1 else {"any": list(requests)})
+            queries = msgspec.structs.replace(queries, changed=changed)
             queried = self._warehouses.rows(preparation.run_id, resolved, queries, now_s, work / "inputs")
             limits = QueryLimits.of_function(self._memory_mb, self._storage_mb, QUERY_TIME_S)
             order = order_of(self._client, resolved, 1, work / "inputs", limits, queried, reported.again)

@@ -52,10 +52,12 @@ class Queries(msgspec.Struct, frozen=True):
     Args:
         began_s: when the first was asked for, in seconds since the epoch; 0 before.
         asked: by the source's number in the request.
+        changed: of conversions: why what was asked is not what was approved; "" where it is.
     """
 
     began_s: float = 0.0
     asked: Mapping[str, Asked] = {}
+    changed: str = ""
 
     @classmethod
     def decode(cls, text: str) -> "Queries":
@@ -138,7 +140,8 @@ class Warehouses:
             except AudienceFault as error:
                 self._fail(asked, error)
         if running:
-            self._leave(Queries(queries.began_s or now_s, asked), running, now_s)
+            began_s = queries.began_s or now_s
+            self._leave(msgspec.structs.replace(queries, began_s=began_s, asked=asked), running, now_s)
         return {
             number: self._fetched(source, asked[str(number)], work / f"queried-{number}")
             for number, source in wanted.items()

@@ -19,7 +19,8 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from notifier.model.goal_source import PREFIX as CONVERSIONS
-from notifier.model.goal_source import QUERIES, MissingText, hash_of, hashes_of, read_texts
+from notifier.model.goal_source import MissingText, hash_of, hashes_of, read_texts
+from notifier.model.stored_query import PREFIX as QUERIES
 from notifier.model.validation import Fault
 from schedules.definition import PREFIX, BrokenSchedule, Schedule, key_of, name_of, read_schedule
 
@@ -225,4 +226,6 @@ def _with_source(schedule: Schedule, texts: Mapping[str, bytes]) -> Schedule:
     goal = schedule.campaign.get("goal")
     if goal is None or not (hashes := hashes_of(goal["name"], texts)):
         return schedule
-    return msgspec.structs.replace(schedule, campaign={**schedule.campaign, "goal": {**goal, **hashes}})
+    # What an author wrote for them is no hash of what was approved.
+    own = {name: value for name, value in goal.items() if not name.endswith("_sha256")}
+    return msgspec.structs.replace(schedule, campaign={**schedule.campaign, "goal": own | hashes})

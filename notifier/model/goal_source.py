@@ -11,9 +11,9 @@ from hashlib import sha256
 import msgspec
 
 from notifier.model.campaign import Goal
+from notifier.model.stored_query import PREFIX as QUERIES
 
 PREFIX = "conversions/"
-QUERIES = "queries/"
 # As `audiences.queries` has it. A name that is none has no text: who counts says that it is none.
 _QUERY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 

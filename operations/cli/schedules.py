@@ -181,7 +181,7 @@ def approve(
     name: Name, yes: Yes = False, by: By = None, stack: Stack = None, stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Approve what a schedule's file, and every query that it names, says now. With RequireApproval it fires only then.
+    """Approve what a schedule's file, and every text that it names, says now. With RequireApproval it fires only then.
 
     You are known by the mail address with which you are signed in at AWS, where the session is named by one; else by
     --by. Where two people approve, or one who did not write it, only an address counts.

@@ -22,8 +22,9 @@ from audiences.faults import AudienceFault
 from audiences.run_conversions import ConversionCounter
 from audiences.warehouse import StillQuerying, Warehouses
 from notifier.model.campaign import Campaign, Goal, Message, Variant
+from notifier.model.goal_source import pinned, read_texts
 from notifier.model.preparation import Preparation, PreparationState, Stage
-from notifier.model.run import Ending, Lane, LaneState, Run
+from notifier.model.run import Ending, Lane, LaneState, Run, state_key
 from notifier.model.summary import summary_of
 from notifier.preparation_items import conversions_id
 from operations.cli.conversion_queries import ask_here, warehouses_of
@@ -130,13 +131,41 @@ def test_a_stored_query_and_the_hour_of_a_decision(run: MadeRun, table: str, tmp
     store_query(run, "opened", EVENTS, "duckdb", {"events": [table]}, since=True)
     store_query(run, "through", THROUGH, "duckdb", {"events": [table]}, since=False)
     declare(run, query=QUERY, complete={"query": {"name": "through"}})
+    approve(run)
     everything = counted(run, tmp_path, order(run))
-    assert (conversions(everything), everything.until) == (200, None)
+    assert (conversions(everything), everything.until, everything.changed) == (200, None, "")
     assert everything.complete_through == "2026-11-21T12:00:00+00:00"
     early = counted(run, tmp_path, order(run, after_h=2))
     assert conversions(early) == 50
     assert early.until is not None
     assert early.until.startswith("2026-11-21T11:0")
+
+
+def approve(run: MadeRun) -> None:
+    """The campaign that the run began with has the hashes of its goal's source as it is now."""
+
+    def read(key: str) -> bytes:
+        body: bytes = run.client.get_object(Bucket=run.bucket, Key=key)["Body"].read()
+        return body
+
+    key = state_key(run.run_id, "campaign")
+    began = msgspec.json.decode(read(key))
+    goal = pinned(Goal("opened", 72), read_texts("opened", read))
+    began["campaign"]["goal"] = msgspec.to_builtins(goal)
+    run.client.put_object(Bucket=run.bucket, Key=key, Body=msgspec.json.encode(began))
+
+
+def test_another_source_than_approved(run: MadeRun, table: str, tmp_path: Path) -> None:
+    """It is counted all the same, for a person to look at; and the counts say that it is another one."""
+    store_query(run, "opened", EVENTS, "duckdb", {"events": [table]}, since=True)
+    run.client.put_object(Bucket=run.bucket, Key="standing/through", Body=b"2026-11-22T00:00:00Z")
+    declare(run, query=QUERY, complete={"marker": "standing/through"})
+    approve(run)
+    store_query(run, "opened", EVENTS + " ", "duckdb", {"events": [table]}, since=True)
+    found = counted(run, tmp_path, order(run))
+    assert (conversions(found), found.changed) == (
+        200, "a query that conversions/opened.json names is another than the one approved",
+    )  # fmt: skip
 
 
 def test_a_warehouse_is_not_waited_for(run: MadeRun, table: str, tmp_path: Path) -> None:
@@ -152,14 +181,18 @@ def test_a_warehouse_is_not_waited_for(run: MadeRun, table: str, tmp_path: Path)
         engines: dict[EngineName, Callable[[], RemoteEngine]] = {
             "athena": lambda: Athena(client, run.client, "g", run.bucket)
         }
+        approve(run)
+        store_query(run, "opened", EVENTS + " ", "athena", {}, since=True)
         one = order(run)
         for _ in range(2):  # the query is checked, then it runs
             with pytest.raises(StillQuerying) as waiting:
                 counted(run, tmp_path, one, Warehouses(engines))
             service.join()
             one = msgspec.structs.replace(one, queries=waiting.value.queries.encode())
+            # What runs is the edited query, though the approved one is there again when it has ended.
+            store_query(run, "opened", EVENTS, "athena", {}, since=True)
         found = counted(run, tmp_path, one, Warehouses(engines))
-    assert conversions(found) == 200
+    assert (conversions(found), found.changed[:7]) == (200, "a query")
     assert found.complete_through == "2026-11-22T00:00:00+00:00"
 
 

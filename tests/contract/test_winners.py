@@ -64,6 +64,7 @@ class Stack:
         make_table(self.dynamodb, self.table)
         self.ledger = DynamoLedger(self.dynamodb, self.table, self.time)
         self.asked: list[str] = []
+        self.changed = ""
         self.logged: list[tuple[str, str, bool]] = []
         self.mailed: list[dict[str, Any]] = []
         self.on_write: Callable[[], object] = lambda: None
@@ -120,7 +121,7 @@ class Stack:
         return Winners(store, tests, self.time, log, lambda: held, self.mailed.append)
 
     def count(self, figures: Mapping[str, tuple[int, int]] | None, through_s: float | None = None) -> None:
-        """The audience function counts what was asked for, or cannot."""
+        """The audience function counts what was asked for, or cannot; by another source than approved, or by that."""
         store = PreparationStore(self.dynamodb, self.table, self.time)
         for name in self.asked:
             found = store.read(name)
@@ -135,6 +136,7 @@ class Stack:
                 "arms": [{"arm": arm, "users": users, "conversions": n} for arm, (users, n) in figures.items()],
                 "last_at": datetime.fromtimestamp(LAST_S, UTC).isoformat(),
                 "complete_through": datetime.fromtimestamp(through_s, UTC).isoformat() if through_s else None,
+                "changed": self.changed,
             }
             key = f"audiences/conversions/{name}.json"
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(body).encode())
@@ -235,6 +237,51 @@ def test_conversions_that_are_not_complete_are_waited_for(stack: Stack) -> None:
     found = stack.decision
     assert (found.state, found.arm, found.how) == (DecisionState.OVER, "control", "otherwise")
     assert stack.files() == []
+
+
+CHANGED = "conversions/opened.json is another file than the one approved"
+
+
+def test_an_edited_source_decides_nothing(stack: Stack) -> None:
+    """Complete conversions of another source than was approved: it waits, and says why; in the end as declared."""
+    stack.changed = CHANGED
+    stack.until(47, B_WINS, through_h=48)
+    assert (stack.decision.state, stack.decision.words) == (DecisionState.WAITING, CHANGED)
+    stack.until(48.2, B_WINS, through_h=48)
+    found = stack.decision
+    assert (found.state, found.arm, found.how) == (DecisionState.OVER, "control", "otherwise")
+    assert found.words == f"{CHANGED}: nothing goes to the remainder"
+    assert (stack.files(), found.figures) == ([], {})
+    assert [one["words"] for one in stack.mailed] == [found.words]
+
+
+def test_a_source_that_is_as_approved_again(stack: Stack) -> None:
+    """The edit was taken back in time: it is counted again, and decided by evidence."""
+    stack.changed = CHANGED
+    stack.until(40, B_WINS, through_h=48)
+    stack.changed = ""
+    stack.until(41, B_WINS, through_h=48)
+    assert (stack.decision.state, stack.decision.arm, stack.decision.how) == (DecisionState.SENT, "b", "evidence")
+
+
+def test_the_best_of_an_edited_source(endpoint: str) -> None:
+    """`best` is by the last figures of the approved source: those of another one could make any arm the best."""
+    stack = Stack(endpoint, PLAIN | {"winner": PLAIN["winner"] | {"otherwise": "best"}})
+    stack.until(30, NOTHING | {"a": (4500, 500)}, through_h=20)
+    stack.changed = CHANGED
+    stack.until(49, B_WINS, through_h=48)
+    found = stack.decision
+    assert (found.arm, found.figures["b"]) == ("a", NOTHING["b"])
+    assert found.words == f"{CHANGED}: the highest rate, chosen without evidence"
+
+
+def test_a_person_decides_on_an_edited_source(stack: Stack) -> None:
+    """Who knows why it was edited may: `notifier report --decide`, or the button."""
+    stack.changed = CHANGED
+    stack.until(26, B_WINS, through_h=48)
+    stack.winners().carry_out({"run_id": stack.run_id, "arm": "b", "by": "bob"})
+    stack.until(26.1, None)
+    assert (stack.decision.state, stack.decision.words) == (DecisionState.SENT, "decided by bob")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from approval.form import read_form
 from approval.form_campaign import read_campaign_of
 from approval.goals import power_in_words, read_base
 from notifier.model.campaign_reading import read_campaign
+from notifier.model.goal_source import hash_of
 from tests.approval_site import ANN, BOB, BUCKET, FORM, World, decision, moto_server, new_request
 
 DECLARED = json.dumps({"files": ["standing/e/"], "complete": {"marker": "standing/m"}}).encode()
@@ -60,6 +61,29 @@ def test_another_source_is_another_content(endpoint: str) -> None:
         found.append(world.browser(BOB).get(f"/requests/{id_}").body)
     assert sha256(DECLARED).hexdigest()[:16] in found[0]
     assert sha256(DECLARED).hexdigest()[:16] not in found[1]
+
+
+def test_a_source_that_names_a_query(endpoint: str) -> None:
+    """The query's SQL and description are a part of what is approved; without one of them its field has a fault."""
+    world = World(endpoint)
+    ann, s3 = world.browser(ANN), world.client("s3")
+    declared = json.dumps({"query": {"name": "who-opened"}, "complete": {"marker": "standing/m"}}).encode()
+    texts = {"queries/who-opened.sql": b"SELECT 1", "queries/who-opened.json": b"{}"}
+    s3.put_object(Bucket=BUCKET, Key="conversions/opened.json", Body=declared)
+    s3.put_object(Bucket=BUCKET, Key="queries/who-opened.sql", Body=texts["queries/who-opened.sql"])
+    id_ = ann.post("/requests").location.rpartition("/")[2]
+    page = ann.post(f"/requests/{id_}", {**FORM, **GOAL, "version": "0", "do": "submit"}).body
+    assert "conversions/opened.json names a query, and there is no queries/who-opened.json." in page
+    s3.put_object(Bucket=BUCKET, Key="queries/who-opened.json", Body=texts["queries/who-opened.json"])
+    found = []
+    for n in range(2):
+        s3.put_object(Bucket=BUCKET, Key="queries/who-opened.sql", Body=texts["queries/who-opened.sql"] + b" " * n)
+        id_ = new_request(ann, world, form={**FORM, **GOAL, "name": f"query-{n}", "experiment": "e"})
+        found.append(world.browser(BOB).get(f"/requests/{id_}").body)
+    words = f"and of the queries that it names <code>{hash_of(texts)[:16]}</code>"
+    assert [words in page for page in found] == [True, False]
+    # For the tests after this one.
+    s3.put_object(Bucket=BUCKET, Key="conversions/opened.json", Body=DECLARED)
 
 
 def test_a_goal_without_a_source(endpoint: str) -> None:
