@@ -11,7 +11,7 @@ import msgspec
 from approval.arm_names import shown_names
 from approval.audience import Forecast
 from approval.content_changes import Change
-from approval.left_out import left_out_words
+from approval.left_out import left_out_words, reached_words
 from approval.local_clocks import LocalClock, local_clocks
 from approval.prepared import LeftOutNow
 from approval.preview import arms_of, locales_of
@@ -43,6 +43,7 @@ class DecisionCard(msgspec.Struct, frozen=True):
         start: None where it is sent as soon as it is approved: then the clocks are of now.
         left_out: how many are left out, with the reason; what only the final cut knows may be missing.
         left_out_as_of: when that was asked; None where nobody asked, or it is not known.
+        reached: how many of them have had other campaigns this week; empty where that is not known, or nobody asked.
         control_users: who get nothing, so that the push can be measured.
         changes: since the approver last looked; None where they have looked at this content, or at none.
     """
@@ -61,6 +62,7 @@ class DecisionCard(msgspec.Struct, frozen=True):
     texts: tuple[TextShown, ...]
     changes: tuple[Change, ...] | None = None
     looked_at_ms: int = 0
+    reached: str = ""
 
     @property
     def is_left_out_known(self) -> bool:
@@ -140,6 +142,7 @@ def decision_card(
         texts=tuple(texts),
         changes=changes,
         looked_at_ms=looked_at_ms,
+        reached=reached_words(left_out) if left_out is not None else "",
     )
 
 

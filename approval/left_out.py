@@ -23,6 +23,7 @@ WORDS = {
     "quiet": "in quiet hours",
 }
 """Why users are left out, as pages and mails say it. Any other reason is said in its own words."""
+_TIMES = {"1": "one", "2": "two", "3": "three or more"}
 KEEP_S = 86_400
 """How long an answer is kept: caps and lists of another day are others."""
 _RULES = ("caps", "groups", "essential", "legal", "exclude", "quiet", "local_time", "winner", "experiment")
@@ -40,6 +41,18 @@ def in_words(found: LeftOutNow) -> str:
         return "Nobody would be left out as of now."
     reasons = ", ".join(f"{n:,} {left_out_words(reason)}" for reason, n in found.left_out.items() if n)
     return f"About {sum(found.left_out.values()):,} of them would be left out as of now: {reasons}."
+
+
+def reached_words(found: LeftOutNow) -> str:
+    """How many of the users have had other campaigns this week; empty where nobody is counted."""
+    if found.reached is None:
+        return ""
+    total = sum(found.reached.values())
+    if not total:
+        return f"None of the {found.users:,} users has had a campaign in the last 7 days."
+    counts = ((found.reached.get(key, 0), words) for key, words in _TIMES.items())
+    listed = ", ".join(f"{n:,} {words}" for n, words in counts if n)
+    return f"About {total:,} of {found.users:,} users have had a campaign in the last 7 days: {listed}."
 
 
 class LeftOutKept(Table):

@@ -112,11 +112,17 @@ class NotKnown(Exception):
 
 
 class LeftOutNow(msgspec.Struct, frozen=True):
-    """At most `users` get the push; about so many of them, by reason, would be left out as of that time."""
+    """At most `users` get the push; about so many of them, by reason, would be left out as of that time.
+
+    Args:
+        reached: about how many of the users have had one, two, and three or more campaigns in seven days, under `1`,
+            `2` and `3`; None where that is not known: without DefaultTimezone nobody is counted.
+    """
 
     users: int
     left_out: dict[str, int]
     as_of: datetime
+    reached: dict[str, int] | None = None
 
 
 class _CostAnswer(msgspec.Struct):

@@ -6,7 +6,7 @@ from approval.audience_view import AudienceView
 from approval.card_view import CardView
 from approval.config import Settings
 from approval.device_view import device_view
-from approval.left_out import WORDS
+from approval.left_out import WORDS, reached_words
 from approval.page_frame import PageFrame
 from approval.people import Person, mail_recipients, named
 from approval.prepared import AudienceSeen, NotKnown
@@ -84,6 +84,8 @@ class RequestView:
             devices=[device_view(device) for device in self._store.devices(email)],
             others=others,
             look="open" if call.asked("look") == "open" else "lock",
+            # Without a zone nobody's campaigns are counted: then only those to the same files are known.
+            counts_campaigns=bool(self._settings.cap_defaults.timezone),
             week=tuple(one for one in others if one.at_ms >= week_began_ms),
             trail=self._service.trail(request),
             **of_audience,
@@ -98,7 +100,8 @@ class RequestView:
             found, fault = self._audiences.left_out_now(id_, person), ""
         except NotKnown as error:
             found, fault = None, str(error)
-        return self._frame.page("left_out.html", call, id=id_, found=found, fault=fault, words=WORDS)
+        reached = reached_words(found) if found is not None else ""
+        return self._frame.page("left_out.html", call, id=id_, found=found, fault=fault, words=WORDS, reached=reached)
 
     def status(self, call: Call, id_: str) -> str:
         """The run, the tests and the count of a request: the part of its page that the script replaces."""

@@ -17,6 +17,7 @@ The modules in the order of the data's way:
 - `cut_rules`: who is left out when a run begins, and why.
 - `prepared_lines`: lines of prepared parts, looked at without being decoded.
 - `caps`: whom the runs of a group have reached, by day; `cap_locks`: one cut of a group at a time.
+- `reached`: how many campaigns each user has had in the last days, for approvers.
 - `cap_counting`: what a run counts that had no cut, or that ended early.
 - `cut`: the prepared audience without them, and their list; it removes and orders, and never adds.
 - `run_cut`: what a run began with and the lists as they are now become an order of a cut.

@@ -47,11 +47,12 @@ class Users:
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """One run's object of one day."""
+    """One run's object of one day. `size` is in bytes."""
 
     key: str
     day: date
     run_id: str
+    size: int = 0
 
 
 class CapObjects:
@@ -65,17 +66,22 @@ class CapObjects:
     def __init__(self, client: Any, bucket: str, limits: Limits) -> None:
         self._client = client
         self._bucket = Bucket(client, bucket)
-        self._limits = limits
+        self.limits = limits
 
     def of_group(self, group: str) -> Iterator[Counted]:
         """All objects of a group: of 32 days at most."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket.bucket, Prefix=f"{PREFIX}group={group}/"
-        )
+        return self._under(f"{PREFIX}group={group}/")
+
+    def all(self) -> Iterator[Counted]:
+        """The objects of every group. A run of several groups has one in each."""
+        return self._under(PREFIX)
+
+    def _under(self, prefix: str) -> Iterator[Counted]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket.bucket, Prefix=prefix)
         for page in pages:
             for one in page.get("Contents", ()):
                 if found := _KEY.fullmatch(one["Key"]):
-                    yield Counted(one["Key"], date.fromisoformat(found[1]), found[2])
+                    yield Counted(one["Key"], date.fromisoformat(found[1]), found[2], one["Size"])
 
     def fetch(self, key: str, path: Path) -> bool:
         """Store an object in a file. False where it has expired since it was listed."""
@@ -100,14 +106,14 @@ class CapObjects:
         # By way of a file of text: without another library DuckDB takes rows from Python one by one only.
         with rows.open("w", encoding="ascii") as out:
             out.writelines(f"{user}\n" for user in users)
-        with connect(self._limits) as con:
+        with connect(self.limits) as con:
             read = f"read_csv({text(str(rows))}, header = false, columns = {{'user': 'UBIGINT'}})"
             con.execute(f"COPY (SELECT DISTINCT user FROM {read} ORDER BY user) TO {text(str(path))} (FORMAT parquet)")
         rows.unlink()
 
     def read(self, path: Path) -> "array[int]":
         """The users in a Parquet file, sorted."""
-        with connect(self._limits) as con:
+        with connect(self.limits) as con:
             return _ordered(con.execute(f"SELECT user FROM read_parquet({text(str(path))}) ORDER BY user"))
 
     def judge(self, run_id: str, caps: Sequence[Cap], work: Path, on_object: Callable[[], object]) -> "Judge":
@@ -127,7 +133,7 @@ class CapObjects:
                 path = work / f"group-{number}" / f"{n}.parquet"
                 if self.fetch(one.key, path):
                     files.append((one.day, path))
-        return Judge(found, tuple(caps), self._limits)
+        return Judge(found, tuple(caps), self.limits)
 
 
 class Judge:

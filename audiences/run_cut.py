@@ -16,8 +16,9 @@ from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, make_cut
 from audiences.cut_rules import Capped, PlannedDay, PreparedUser, Rule, Timed, reason_by_id, reason_of, rules_of
 from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
-from audiences.manifest_format import MAX_USERS_IN_PART, NAME, Manifest, decode_manifest
-from audiences.prepared_lines import id_in
+from audiences.manifest_format import MAX_USERS_IN_PART, NAME, Manifest, PreparedPart, decode_manifest
+from audiences.prepared_lines import id_in, order_of_id
+from audiences.reached import MOST, Reached, reached_in_days
 from audiences.watch import Progress
 from notifier.audience import AudienceChanged, AudienceUnreachable, BrokenFile, IdSet, Suppression, read_ids
 from notifier.model.batch_file import PinnedObject
@@ -30,6 +31,7 @@ from notifier.model.preparation import Preparation
 from notifier.model.quiet_hours import Quiet, QuietHours
 from notifier.model.remainder import OtherPart, other_part_of
 from notifier.model.run import state_key
+from notifier.model.time_zones import zone_named
 
 ENOUGH_USERS = 200_000
 """Of a larger audience the first parts with so many are looked at: a second's work, and right to some percent."""
@@ -69,17 +71,20 @@ class RulesNow(msgspec.Struct, frozen=True):
     times: UserTimes | None = None
 
 
-class LeftOutNow(msgspec.Struct, frozen=True):
+class LeftOutNow(msgspec.Struct, frozen=True, omit_defaults=True):
     """At most `users` get the push; so many of them, by reason, would be left out as of that time.
 
     Args:
         looked_at: so many users the numbers were estimated from: the first ones, who are a random sample.
+        reached: of all of them, how many have had one, two, and three or more campaigns in the last days, under `1`,
+            `2` and `3`, of those that count for caps; None where the stack counts none.
     """
 
     users: int
     left_out: Mapping[str, int]
     as_of: str
     looked_at: int
+    reached: Mapping[str, int] | None = None
 
 
 class S3Cutter:
@@ -193,22 +198,53 @@ class S3Cutter:
         timed = () if now.times is None else (Timed(now.times),)
         suppressed = IdSet() if now.legal else self._read_suppressed()
         rules = (*rules_of(excluded, suppressed, now.holdout, now.other_part), *capped, *timed)
-        reason_of_id = reason_by_id(rules)
-        found, users, looked_at = Counter[str](), prepared.counts.users, 0
-        for part in prepared.parts if rules else ():
+        reached = self._reached(now.caps.timezone, work / "reached")
+        found, times, users, looked_at = Counter[str](), Counter[int](), prepared.counts.users, 0
+        for part in prepared.parts if rules or reached else ():
             # Users stand in the order of a hash: the first parts are a random sample, and a page waits for the answer.
             if looked_at >= enough:
                 break
             looked_at += part.users
-            if reason_of_id is None:
-                for some in prepared_users(self.client, part, work / "parts"):
-                    found.update(reason for user in some if (reason := reason_of(user, rules)) is not None)
-                continue
-            for lines in prepared_lines(self.client, part, work / "parts"):
-                found.update(reason for line in lines if (reason := reason_of_id(id_in(line))) is not None)
+            self._look_at(part, rules, reached, work / "parts", found, times)
         scale = users / looked_at if looked_at else 1
-        left_out = {reason: round(n * scale) for reason, n in sorted(found.items())}
-        return LeftOutNow(users, left_out, as_of, looked_at or users)
+        return LeftOutNow(
+            users,
+            {reason: round(n * scale) for reason, n in sorted(found.items())},
+            as_of,
+            looked_at or users,
+            None if reached is None else {str(n): round(times[n] * scale) for n in range(1, MOST + 1)},
+        )
+
+    def _reached(self, timezone: str, work: Path) -> Reached | None:
+        """Who has had campaigns in the last days; None where the stack has no zone: then nobody is counted."""
+        if not timezone:
+            return None
+        today = dt.datetime.fromtimestamp(self._now(), zone_named(timezone) or dt.UTC).date()
+        return reached_in_days(self._caps, today, work)
+
+    def _look_at(
+        self,
+        part: PreparedPart,
+        rules: Sequence[Rule],
+        reached: Reached | None,
+        work: Path,
+        found: Counter[str],
+        times: Counter[int],
+    ) -> None:
+        """Count a part's users, by why they are left out and by how many campaigns they have had."""
+        reason_of_id = reason_by_id(rules)
+        if reason_of_id is None:
+            for some in prepared_users(self.client, part, work):
+                found.update(reason for user in some if (reason := reason_of(user, rules)) is not None)
+                if reached:
+                    times.update(reached.times(user.hash) for user in some)
+            return
+        for lines in prepared_lines(self.client, part, work):
+            ids = [id_in(line) for line in lines]
+            if rules:
+                found.update(reason for one in ids if (reason := reason_of_id(one)) is not None)
+            if reached:
+                times.update(reached.times(order_of_id(one)) for one in ids)
 
     def times_now(self, campaign: Campaign, quiet: Quiet | None) -> UserTimes | None:
         """When each user might be asked, if a run of the campaign began now."""

@@ -15,15 +15,22 @@
   });
 
   // What takes a moment is asked for after the page is there; without a script it is a link.
-  const later = (root) => root.querySelectorAll("[data-later]").forEach(async (place) => {
-    try {
-      const answer = await fetch(place.dataset.later, { credentials: "same-origin", redirect: "manual" });
-      if (!answer.ok) return;
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const part = fresh.querySelector("[data-part]");
-      if (part) place.textContent = part.textContent;
-    } catch { /* the link is still there */ }
-  });
+  // Two places of one page may be parts of one answer: it is asked for once.
+  const later = (root) => {
+    const answers = new Map();
+    const ask = async (address) => {
+      const answer = await fetch(address, { credentials: "same-origin", redirect: "manual" });
+      return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+    };
+    root.querySelectorAll("[data-later]").forEach(async (place) => {
+      const { later: address, takes = "left-out" } = place.dataset;
+      try {
+        if (!answers.has(address)) answers.set(address, ask(address));
+        const part = (await answers.get(address))?.querySelector(`[data-part="${takes}"]`);
+        if (part) place.textContent = part.textContent;
+      } catch { /* the link is still there */ }
+    });
+  };
 
   // New HTML goes only where it differs, so that nothing flickers and no focus is lost.
   const seen = new Map();

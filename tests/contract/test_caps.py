@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from audiences.app import left_out
 from audiences.build import Order, build
 from audiences.cap_counting import CapCounter
 from audiences.cap_locks import LEASE_MS, CapLocks, GroupLocked, LockLost
-from audiences.caps import CapObjects
+from audiences.caps import CapObjects, key_of
 from audiences.cut import CutManifest, found_cut
 from audiences.cut_rules import hash_of_user
 from audiences.database import Limits
@@ -517,3 +518,37 @@ def test_a_run_is_entered_for_its_count_once(world: World) -> None:
     world.time.s += 60
     [due] = ledger.due_preparations(world.time.ms)
     assert (due.run_id, due.stage, due.request) == ("caps-a1", Stage.CAPS, '{"began_at_ms":5}')
+
+
+def test_how_many_campaigns_they_have_had_this_week(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By user, of every group, a run of two groups once; neither older ones nor those still to come. Joined in SQL."""
+    monkeypatch.setenv("DEFAULT_TIMEZONE", "Europe/London")
+    campaign = {"id": "c", "message": {"title": "t"}}
+
+    def reached(**more: Any) -> Any:
+        asked = {"left_out": world.manifest, "campaign": campaign | more}
+        return left_out(world.cutter(), asked, world.folder / "now").get("reached")
+
+    def count(run_id: str, users: range, *, days: int = 0, group: str = "marketing") -> None:
+        path = world.folder / "counted.parquet"
+        world.objects.write((hash_of_user(f"u{n}") for n in users), path)
+        day = datetime.fromtimestamp(NOON, UTC).date() - timedelta(days=days)
+        world.objects.put(key_of(group, day, run_id), path)
+
+    assert reached() == {"1": 0, "2": 0, "3": 0}
+    count("a1", range(40))
+    count("a2", range(30), days=6)
+    count("a3", range(20), days=3, group="news")
+    count("a3", range(20), days=3, group="sales")
+    count("a4", range(10), days=1)
+    count("old", range(USERS), days=7)
+    count("planned", range(USERS), days=-1)
+    count("others", range(USERS, USERS + 50))
+    assert reached() == {"1": 10, "2": 10, "3": 20}
+    # With a rule that looks at more of a user than the id, as well as without any rule.
+    assert reached(caps=[{"group": "marketing", "most": 3, "days": 2}]) == {"1": 10, "2": 10, "3": 20}
+    assert not (world.folder / "now" / "reached").exists()
+    monkeypatch.setattr("audiences.reached.MAX_BYTES", 10)
+    assert reached() is None
+    monkeypatch.delenv("DEFAULT_TIMEZONE")
+    assert reached() is None

@@ -10,6 +10,7 @@ import pytest
 
 from approval.left_out import LeftOutKept
 from approval.prepared import LeftOutNow
+from notifier.model.caps import CapDefaults
 from tests.approval_site import (
     ANN,
     BOB,
@@ -230,8 +231,37 @@ def test_what_else_they_got_this_week(world: World) -> None:
         return world.browser(BOB).get(f"/requests/{id_}").body.partition("This week")[2].partition("</dl>")[0]
 
     assert "on-monday" in this_week()
+    assert "Not known by user: without DefaultTimezone" in this_week()
     world.clock.forward(days=3)
     assert "nothing else was sent to these files in 7 days" in this_week()
+
+
+def test_how_many_have_had_other_campaigns_this_week(endpoint: str) -> None:
+    """By user, where the stack counts them: asked for once the page is there, and kept with who is left out."""
+    world = World(endpoint, cap_defaults=CapDefaults((), "Europe/London"))
+    bob = world.browser(BOB)
+    id_ = new_request(world.browser(ANN), world)
+    path = f"/requests/{id_}/left-out"
+
+    def this_week() -> str:
+        return bob.get(f"/requests/{id_}").body.partition("This week")[2].partition("</dl>")[0]
+
+    assert f'data-later="/prod{path}" data-takes="reached"' in this_week()
+    answer = {"users": 500, "left_out": {}, "as_of": "2026-11-21T14:00:00Z"}
+    for reached, said in (
+        (
+            {"1": 200, "2": 30, "3": 4},
+            "About 234 of 500 users have had a campaign in the last 7 days: 200 one, 30",
+        ),
+        ({"1": 0, "2": 0, "3": 1}, "About 1 of 500 users have had a campaign in the last 7 days: 1 three or more."),
+        ({"1": 0, "2": 0, "3": 0}, "None of the 500 users has had a campaign in the last 7 days."),
+    ):
+        world.audiences.answer = answer | {"reached": reached}
+        assert said in bob.get(path).body.partition('data-part="reached"')[2]
+        assert said in this_week()
+        assert "21 Nov 2026, 14:00 UTC" in this_week()
+    world.audiences.answer = answer
+    assert "is not known by user" in bob.get(path).body.partition('data-part="reached"')[2]
 
 
 LOCAL = {**FORM, "local": "yes", "start": "2026-11-22T19:00"}
