@@ -12,8 +12,8 @@ import boto3
 from botocore.config import Config
 
 from privacy.erase import Stack
-from privacy.jobs import Jobs
-from privacy.service import PrivacyService, Refused
+from privacy.jobs import Jobs, JobState
+from privacy.service import Done, PrivacyService, Refused
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -35,8 +35,8 @@ def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         service.work(event, context.get_remaining_time_in_millis)
         return {}
     if event.get("detail-type") == "Notifier Run Ended":
-        erased = service.run_ended(str(event["detail"]["run_id"]), context.get_remaining_time_in_millis)
-        return {"erased": erased}
+        run_id = str(event["detail"]["run_id"])
+        return _after_run(run_id, service.run_ended(run_id, context.get_remaining_time_in_millis))
     try:
         answer = service.carry_out(event)
     except Refused as refused:
@@ -45,6 +45,23 @@ def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     line = {"level": "INFO", "message": f"privacy_{event['action']}", "by": str(event["by"]), "job": answer.get("job")}
     sys.stdout.write(json.dumps(line) + "\n")
     return answer
+
+
+class Unfinished(Exception):
+    """An erasure at a run's end that a person has to bring to its end."""
+
+
+def _after_run(run_id: str, done: Done | None) -> dict[str, Any]:
+    """Log what came of an erasure at a run's end. Raises Unfinished where nobody would hear of it otherwise."""
+    if done is None:
+        return {"erased": False}
+    # Nobody asked for it on a page: the log and the alarm of this function's errors are all that speak of it.
+    level = "ERROR" if done.needs_a_person else "INFO"
+    line = {"level": level, "message": "privacy_run_ended", "run_id": run_id, "state": done.state, "words": done.words}
+    sys.stdout.write(json.dumps(line) + "\n")
+    if done.needs_a_person:
+        raise Unfinished(f"erasing after run {run_id}: {done.words}")
+    return {"erased": done.state is JobState.DONE, "state": done.state}
 
 
 @cache

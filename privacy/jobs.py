@@ -59,7 +59,7 @@ class Jobs:
         self._bucket = bucket
 
     def put(self, job: Job) -> None:
-        """Write a job down. The invocation that works on it is the only writer after its start."""
+        """Write a job down, over what is there: where two invocations work on it, each says how far it is."""
         item = {
             "pk": {"S": f"privacy#{job.id}"},
             "sk": {"S": "job"},

@@ -12,12 +12,11 @@ from notifier.model.preparation import ManifestParts
 from privacy.content import Position, Rewritten, listed, pinned, result
 from privacy.records import Unreadable
 from privacy.runs import Sent
-from privacy.whom import Whom
+from privacy.whom import REFUSED, Whom
 from reporting.proof.erased import FILES, PREFIX, Replaced, Tombstone, moved_manifest
 from reporting.proof.evidence import read_object
 
 READERS = 8
-_CHANGED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 _FROM = "erased-from"
 """Metadata of a replacement: the version that it replaces. After a crash it proves that an erasure wrote it."""
 
@@ -131,7 +130,7 @@ class RunEraser:
                 try:
                     found.append(self._put(version.key, version.pin, answer, body, new, version.key))
                 except self._client.exceptions.ClientError as error:
-                    if error.response["Error"]["Code"] not in _CHANGED:
+                    if error.response["Error"]["Code"] not in REFUSED:
                         raise
                     # A run that has ended early counts again for caps.
                     self._doomed.left[version.key] = "it was written in this moment: erase again"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.cut import CutParts
@@ -16,6 +17,10 @@ from reporting.proof.evidence import Admitted, find_source, read_erasures, read_
 _RUN_KEY = re.compile(r"[a-z-]+/run_id=([0-9a-f]{20})/")
 _CAPS_KEY = re.compile(r"caps/group=[^/]+/day=[^/]+/run_id=([0-9a-z-]+)\.parquet\Z")
 _LEDGER_KEY = re.compile(r"run#([0-9a-f]{20})\Z")
+
+
+def _summary_key(run_id: str) -> str:
+    return f"summaries/run_id={run_id}/summary.json"
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -90,7 +95,7 @@ def read_runs(client: Any, dynamodb: Any, bucket: str, table: str, keys: Mapping
     for key, is_there in keys.items():
         if found := _RUN_KEY.match(key):
             known.setdefault(found[1], None)
-            if is_there and key == f"summaries/run_id={found[1]}/summary.json":
+            if is_there and key == _summary_key(found[1]):
                 over.add(found[1])
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table,
@@ -108,6 +113,17 @@ def read_runs(client: Any, dynamodb: Any, bucket: str, table: str, keys: Mapping
         open_.take(client, bucket, run_id, known[run_id])
     closed = tuple(_closed(client, bucket, run_id) for run_id in sorted(over))
     return Runs(closed, open_)
+
+
+def is_over(client: Any, bucket: str, run_id: str) -> bool:
+    """Whether a run has its summary by now."""
+    try:
+        client.head_object(Bucket=bucket, Key=_summary_key(run_id))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+            return False
+        raise
+    return True
 
 
 def _closed(client: Any, bucket: str, run_id: str) -> Sent:

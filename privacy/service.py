@@ -25,6 +25,7 @@ MAX_USERS = 1_000
 MAX_ID_CHARS = 512
 MAX_ANSWER_BYTES = 4_000_000
 """Lambda answers with 6 MB at most."""
+_TOO_MUCH = "this user has too much for a page. On a computer: notifier find USER --export FILE"
 REPORT_EVERY_MS = 2_000
 RESERVE_MS = 2_000
 """Time that is left to write down how far it came."""
@@ -37,6 +38,19 @@ class Refused(Exception):
 
 class TimeUp(Exception):
     """The function's time is over before the work is."""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What came of a job. `waits` is true where nothing is left but what a run under way needs."""
+
+    state: JobState
+    words: str
+    waits: bool = False
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether nothing of this function's own will bring it to its end."""
+        return self.state is not JobState.DONE and not self.waits
 
 
 class PrivacyService:
@@ -104,7 +118,7 @@ class PrivacyService:
         made = {"made_at": _iso(self._now_ms()), **msgspec.to_builtins(found)}
         body = msgspec.json.format(msgspec.json.encode(made), indent=2)
         if len(body) > MAX_ANSWER_BYTES:
-            raise Refused("this user has too much for a page. On a computer: notifier find USER --export FILE")
+            raise Refused(_TOO_MUCH)
         return {"json": body.decode()}
 
     def _erase(self, user_ids: list[str], by: str) -> dict[str, Any]:
@@ -126,6 +140,8 @@ class PrivacyService:
             if found is None:
                 raise Refused("this look-up is gone: they are kept for a day. Look the user up again")
             answer["found"] = msgspec.to_builtins(found)
+            if len(msgspec.json.encode(answer)) > MAX_ANSWER_BYTES:
+                raise Refused(_TOO_MUCH)
         return answer
 
     def _own(self, id_: str, by: str) -> Job:
@@ -151,51 +167,50 @@ class PrivacyService:
 
     # -- the work -----------------------------------------------------------------------------------------------------
 
-    def work(self, event: Mapping[str, Any], remaining_ms: Callable[[], int]) -> None:
-        """One job, from its start to its end."""
+    def work(self, event: Mapping[str, Any], remaining_ms: Callable[[], int]) -> Done | None:
+        """One job, from its start to its end. None where it was worked on already."""
         job = self._jobs.get(str(event["work"]))
         if job is None or job.state is not JobState.RUNNING:
-            return
+            return None
         progress = _Progress(self._jobs, job, self._now_ms, remaining_ms)
         try:
-            state, words = self._done(event, job, progress, remaining_ms)
+            done = self._done(event, job, progress, remaining_ms)
         except TimeUp:
-            state, words = JobState.UNFINISHED, f"It takes longer than this function may. {BY_COMPUTER}"
+            done = Done(JobState.UNFINISHED, f"It takes longer than this function may. {BY_COMPUTER}")
         except Exception:
             self._jobs.put(msgspec.structs.replace(job, state=JobState.FAILED, words="It failed: its log says why."))
             raise
-        self._jobs.put(msgspec.structs.replace(progress.job, state=state, words=words))
+        self._jobs.put(msgspec.structs.replace(progress.job, state=done.state, words=done.words))
+        return done
 
-    def _done(
-        self, event: Mapping[str, Any], job: Job, progress: "_Progress", remaining_ms: Callable[[], int]
-    ) -> tuple[JobState, str]:
+    def _done(self, event: Mapping[str, Any], job: Job, progress: "_Progress", remaining_ms: Callable[[], int]) -> Done:
         if job.what == "erase":
             return self._erased(job.by, progress, remaining_ms)
         s3, bucket, user_id = self._stack.s3, self._stack.bucket, str(event["user_id"])
         planned = plan(s3, bucket, user_id, float(event["since_s"]))
         found = find(s3, bucket, user_id, planned, lambda done, total: progress("reading", done, total))
         self._jobs.keep(job.id, found)
-        return JobState.DONE, found_in_words(found)
+        return Done(JobState.DONE, found_in_words(found))
 
-    def _erased(self, by: str, progress: "_Progress", remaining_ms: Callable[[], int]) -> tuple[JobState, str]:
+    def _erased(self, by: str, progress: "_Progress", remaining_ms: Callable[[], int]) -> Done:
         versions = read_versions(self._stack)
         needed_ms = sum(len(some) for some in versions.values()) / OBJECTS_PER_S * 1000
         if needed_ms > remaining_ms() - RESERVE_MS:
             # Half an erasure is repeated from its beginning: it is better not begun.
             why = f"For the rest this function has too little time: {in_words(versions)}"
-            return JobState.UNFINISHED, f"Suppressed. {why}. {BY_COMPUTER}"
+            return Done(JobState.UNFINISHED, f"Suppressed. {why}. {BY_COMPUTER}")
         now = datetime.fromtimestamp(self._now_ms() / 1000, UTC)
         whom = suppress(self._stack.s3, self._stack.bucket, self._stack.suppression, (), now)
         found = erase(self._stack, whom, by, now, progress)
-        return (JobState.DONE if found.is_done else JobState.UNFINISHED), erased_in_words(found)
+        state = JobState.DONE if found.is_done else JobState.UNFINISHED
+        return Done(state, erased_in_words(found), waits=bool(found.waiting) and not found.left)
 
-    def run_ended(self, run_id: str, remaining_ms: Callable[[], int]) -> bool:
-        """Erase again where an erasure has waited for this run. Returns whether it did."""
+    def run_ended(self, run_id: str, remaining_ms: Callable[[], int]) -> Done | None:
+        """Erase again where an erasure has waited for this run. None where none has."""
         if run_id not in waited_for(self._stack.s3, self._stack.bucket):
-            return False
+            return None
         job = self._begun("erase", "a run's end")
-        self.work({"work": job.id}, remaining_ms)
-        return True
+        return self.work({"work": job.id}, remaining_ms)
 
 
 class _Progress:

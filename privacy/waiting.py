@@ -8,23 +8,46 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from botocore.exceptions import ClientError
+
+from privacy.whom import REFUSED
 
 KEY = "summaries/_erasures/waiting.json"
 
 
-def note_waiting(client: Any, bucket: str, run_ids: Iterable[str]) -> None:
-    """Write down which runs are waited for, in place of what was there."""
-    found = sorted(set(run_ids))
-    # Most erasures wait for nothing: the object is not made for those.
-    if found or waited_for(client, bucket):
-        body = msgspec.json.encode(found)
-        client.put_object(Bucket=bucket, Key=KEY, Body=body, ContentType="application/json")
+def note_waiting(client: Any, bucket: str, run_ids: Iterable[str], over: Iterable[str] = ()) -> None:
+    """Write down which runs are waited for, beside those that another erasure waits for.
+
+    Args:
+        over: runs that had ended when this erasure began, and from which it has erased: nothing waits for them.
+    """
+    added, over = frozenset(run_ids), frozenset(over)
+    while True:
+        there, etag = _read(client, bucket)
+        wanted = (there - over) | added
+        # Most erasures wait for nothing: the object is not made for those.
+        if wanted == there:
+            return
+        # Only in place of what was read: another erasure may write its own runs in this moment.
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        body = msgspec.json.encode(sorted(wanted))
+        try:
+            client.put_object(Bucket=bucket, Key=KEY, Body=body, ContentType="application/json", **condition)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in REFUSED:
+                raise
+        else:
+            return
 
 
 def waited_for(client: Any, bucket: str) -> frozenset[str]:
-    """The runs that the last erasure waits for."""
+    """The runs that erasures wait for."""
+    return _read(client, bucket)[0]
+
+
+def _read(client: Any, bucket: str) -> tuple[frozenset[str], str]:
     try:
-        body = client.get_object(Bucket=bucket, Key=KEY)["Body"].read()
+        answer = client.get_object(Bucket=bucket, Key=KEY)
     except client.exceptions.NoSuchKey:
-        return frozenset()
-    return frozenset(msgspec.json.decode(body, type=list[str]))
+        return frozenset(), ""
+    return frozenset(msgspec.json.decode(answer["Body"].read(), type=list[str])), answer["ETag"]

@@ -13,7 +13,8 @@ from notifier.model.keyed_id import HASH, KEY, key_in, keyed
 
 FOLDER = "_erased/"
 """Under the suppression prefix: the key, and a list for each erasure. They do not expire."""
-_TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+REFUSED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+"""S3's codes for a put whose condition does not hold: something else is there, or is being written."""
 _entries = msgspec.json.Decoder(list[str])
 
 
@@ -53,7 +54,7 @@ def key_of(client: Any, bucket: str, prefix: str) -> bytes:
         body = msgspec.json.encode([KEY + secrets.token_hex(32)])
         client.put_object(Bucket=bucket, Key=name, Body=body, ContentType="application/json", IfNoneMatch="*")
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _TAKEN:
+        if error.response["Error"]["Code"] not in REFUSED:
             raise
     [entry] = _entries.decode(client.get_object(Bucket=bucket, Key=name)["Body"].read())
     key = key_in(entry)

@@ -19,7 +19,7 @@ MAX_READ = 200
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """One look-up. `what` is find, export or erase."""
+    """One look-up. `what` is find, export or erase; `runs` and `rows` are 0 where they are not known yet."""
 
     at: str
     by: str

@@ -4,6 +4,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,10 +15,13 @@ from approval.people import Person, may_sign_in, person
 from approval.request import Forbidden, Refused
 from notifier.model.run import Run
 from notifier.stores.ledger import DynamoLedger
+from privacy import app, service
 from privacy.erase import Stack
 from privacy.jobs import PREFIX, Jobs
 from privacy.service import PrivacyService
 from privacy.service import Refused as NotDone
+from privacy.waiting import KEY as WAITING
+from privacy.waiting import note_waiting, waited_for
 from reporting.proof.audit import audit
 from reporting.trail import PREFIX as TRAIL
 from tests.contract.moto_stores import client_of, make_table, moto_server, new_name
@@ -224,14 +228,123 @@ def test_what_waits_for_a_run_is_erased_at_its_end(office: Office) -> None:
     assert (job.state, "waits for 1 run" in job.words) == ("unfinished", True), job
     assert left(stack, {WHO})
 
-    def ended(run_id: str) -> bool:
+    def ended(run_id: str) -> Any:
         return office.function.service.run_ended(run_id, lambda: LONG_MS)
 
-    assert not ended("0" * 20)
+    assert ended("0" * 20) is None
     stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=summary)
-    assert ended(run.run_id)
+    assert ended(run.run_id).state == "done"
     assert not left(stack, {WHO})
-    assert not ended(run.run_id)
+    assert ended(run.run_id) is None
+
+
+def opened(office: Office) -> tuple[str, bytes]:
+    """The run is under way again. Returns its summary's key and body, with which it ends."""
+    run, stack = office.run, office.stack
+    DynamoLedger(stack.dynamodb, stack.table, time.time).open_run(Run(run.run_id, run.source, 1))
+    key = f"summaries/run_id={run.run_id}/summary.json"
+    summary = office.body(key)
+    stack.s3.delete_object(Bucket=stack.bucket, Key=key)
+    return key, summary
+
+
+def test_a_run_that_ends_during_an_erasure(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end was heard before anything waited for it. The erasure sees that it has ended, and erases from it, too."""
+    stack = office.stack
+    summary_key, summary = opened(office)
+    real = stack.s3.put_object
+
+    def meanwhile(**given: Any) -> Any:
+        if given["Key"] == WAITING:
+            monkeypatch.undo()
+            stack.s3.put_object(Bucket=stack.bucket, Key=summary_key, Body=summary)
+            assert office.function.service.run_ended(office.run.run_id, lambda: LONG_MS) is None
+        return real(**given)
+
+    monkeypatch.setattr(stack.s3, "put_object", meanwhile)
+    job, _ = office.done(office.officers.erase(OFFICER, [WHO]))
+    assert job.state == "done", job
+    assert not left(stack, {WHO})
+    assert waited_for(stack.s3, stack.bucket) == frozenset()
+    assert audit(stack.s3, stack.bucket, office.run.run_id).in_words == "proved, 1 erased"
+
+
+def test_erasures_at_once_keep_each_others_runs(idle: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one writes down while another does stays; a run leaves the list with an erasure that began after its end."""
+    s3, bucket = idle.stack.s3, idle.stack.bucket
+    real = s3.put_object
+
+    def meanwhile(**given: Any) -> Any:
+        monkeypatch.undo()
+        note_waiting(s3, bucket, ["b"])
+        return real(**given)
+
+    for first in (["a"], ["c"]):
+        monkeypatch.setattr(s3, "put_object", meanwhile)
+        note_waiting(s3, bucket, first)
+        assert waited_for(s3, bucket) >= {"b", *first}
+        s3.delete_object(Bucket=bucket, Key=WAITING)
+    note_waiting(s3, bucket, ["a", "b"])
+    note_waiting(s3, bucket, ["c"], over=["a", "x"])
+    assert waited_for(s3, bucket) == {"b", "c"}
+    note_waiting(s3, bucket, [], over=["b", "c"])
+    assert waited_for(s3, bucket) == frozenset()
+    s3.delete_object(Bucket=bucket, Key=WAITING)
+
+
+def end_of(office: Office, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the handler answers to the end of the run."""
+    monkeypatch.setattr(app, "_service", lambda: office.function.service)
+    event = {"detail-type": "Notifier Run Ended", "detail": {"run_id": office.run.run_id}}
+    context: Any = SimpleNamespace(get_remaining_time_in_millis=lambda: office.function.remaining_ms)
+    return app.handler(event, context)
+
+
+def test_an_erasure_at_a_runs_end_that_is_not_done_is_heard(
+    office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its words are in the log as an error, and the invocation fails, for which there is an alarm; without ids."""
+    key, summary = opened(office)
+    office.done(office.officers.erase(OFFICER, [WHO]))
+    office.stack.s3.put_object(Bucket=office.stack.bucket, Key=key, Body=summary)
+    office.function.remaining_ms = 2_100
+    with pytest.raises(app.Unfinished, match="notifier erase --again"):
+        end_of(office, monkeypatch)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["level"], line["message"], line["state"]) == ("ERROR", "privacy_run_ended", "unfinished")
+    assert WHO not in str(line)
+    # Lambda's second attempt: with enough time it comes to its end.
+    office.function.remaining_ms = LONG_MS
+    assert end_of(office, monkeypatch) == {"erased": True, "state": "done"}
+    assert json.loads(capsys.readouterr().out)["level"] == "INFO"
+    assert not left(office.stack, {WHO})
+    assert end_of(office, monkeypatch) == {"erased": False}
+
+
+def test_an_end_beside_another_run_is_no_error(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for one more run comes to its end by itself."""
+    key, summary = opened(office)
+    office.done(office.officers.erase(OFFICER, [WHO]))
+    office.stack.s3.put_object(Bucket=office.stack.bucket, Key=key, Body=summary)
+    # Another run is being prepared: any file may be its audience.
+    source = msgspec.structs.replace(office.run.source, key="batches/other.json")
+    DynamoLedger(office.stack.dynamodb, office.stack.table, time.time).open_run(Run("f" * 20, source, 1))
+    office.stack.s3.put_object(
+        Bucket=office.stack.bucket, Key="audiences/o.jsonl", Body=b'{"user_id": "%s"}' % WHO.encode()
+    )
+    assert end_of(office, monkeypatch) == {"erased": False, "state": "unfinished"}
+    assert waited_for(office.stack.s3, office.stack.bucket) == {"f" * 20}
+
+
+def test_a_look_up_too_large_for_a_page(idle: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda would refuse the answer: the officer is asked to take the command line, as for an export."""
+    id_ = idle.officers.find(OFFICER, WHO)
+    idle.function.work()
+    monkeypatch.setattr(service, "MAX_ANSWER_BYTES", 100)
+    with pytest.raises(NotDone, match=r"too much for a page\. On a computer: notifier find USER --export FILE"):
+        idle.function.service.carry_out({"action": "job", "job": id_, "by": OLIVE})
+    for key in (*idle.keys(TRAIL), *idle.keys(PREFIX)):
+        idle.stack.s3.delete_object(Bucket=idle.stack.bucket, Key=key)
 
 
 def test_what_takes_too_long_is_not_begun(office: Office) -> None:

@@ -163,13 +163,14 @@ def _dynamodb(who: str, operation: str, asked: dict[str, Any], place: StackConte
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """What a role allows. `likes` are the conditions: each value of a key matches one of the patterns."""
+    """What a role allows, or denies. `likes` are the conditions: each value of a key matches one of the patterns."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     likes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    denies: bool = False
 
-    def allows(self, call: Call) -> bool:
+    def covers(self, call: Call) -> bool:
         """Whether it covers the call."""
         context = dict(call.context)
         return (
@@ -184,9 +185,14 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 def refused(calls: set[Call], roles: Mapping[str, Sequence[Statement]]) -> list[Call]:
-    """The calls that no statement of the caller's role covers."""
+    """The calls that no statement of the caller's role allows, or that one denies."""
+
+    def is_refused(call: Call) -> bool:
+        found = {statement.denies for statement in roles[call.who] if statement.covers(call)}
+        return found != {False}
+
     return sorted(
-        (call for call in calls if not any(statement.allows(call) for statement in roles[call.who])),
+        filter(is_refused, calls),
         key=lambda call: (call.who, call.action, call.resource),
     )
 
@@ -234,14 +240,12 @@ def _resolver(template: dict[str, Any], stack: Stack, parameters: Mapping[str, s
 
 def _statements(document: Mapping[str, Any]) -> Iterator[Statement]:
     for one in document["Statement"]:
-        if one["Effect"] == "Deny":
-            # What it takes away from an Allow of the same role; test_template says which there are.
-            continue
         conditions = one.get("Condition", {})
-        known = {"StringEquals", "ForAllValues:StringLike", "ForAllValues:StringEquals"}
-        assert conditions.keys() <= known, "teach `allows` this condition first"
+        # Of any value only in a Deny of calls that have one value, where all is the same as any.
+        known = {"StringEquals", "ForAllValues:StringLike", "ForAllValues:StringEquals", "ForAnyValue:StringLike"}
+        assert conditions.keys() <= known, "teach `covers` this condition first"
         likes = tuple((key, _texts(patterns)) for test in conditions.values() for key, patterns in test.items())
-        yield Statement(_texts(one["Action"]), _texts(one["Resource"]), likes)
+        yield Statement(_texts(one["Action"]), _texts(one["Resource"]), likes, denies=one["Effect"] == "Deny")
 
 
 def _texts(value: Any) -> tuple[str, ...]:

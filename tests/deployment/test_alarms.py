@@ -156,6 +156,7 @@ def test_every_alarm_watches_what_is_written() -> None:
     assert foreign == {
         ("AWS/Lambda", "Throttles", ("FunctionName",)),
         ("AWS/Lambda", "AsyncEventsDropped", ("FunctionName",)),
+        ("AWS/Lambda", "Errors", ("FunctionName",)),
         ("AWS/ApiGateway", "5XXError", ("ApiName", "Stage")),
     }
 
@@ -183,7 +184,7 @@ def test_what_is_asked_for_has_an_alarm_and_a_description() -> None:
         "CredentialsRefusedAlarm", "NoProgressAlarm", "SuppressionUnreadableAlarm",
         "ScheduleTroubleAlarm", "SweeperSilentAlarm", "UnknownUsersAlarm",
         "WorkerThrottledAlarm", "MailFailedAlarm",
-        "NoDailyRunAlarm", "ControlThrottledAlarm", "EventsDroppedAlarm", "ApprovalErrorsAlarm",
+        "NoDailyRunAlarm", "ControlThrottledAlarm", "EventsDroppedAlarm", "ApprovalErrorsAlarm", "PrivacyErrorsAlarm",
     }  # fmt: skip
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Alarms")[2].partition("\n## ")[0]
     for name, alarm in alarms_.items():

@@ -284,22 +284,24 @@ def test_every_permission_is_used(recorded: tuple[set[Call], dict[str, list[Stat
         for who, statements in roles.items()
         for statement in statements
         for action in statement.actions
-        if (who, action) not in asked
+        if not statement.denies and (who, action) not in asked
     }
     assert sorted(unused - rare) == []
 
 
 def test_what_is_not_allowed_would_be_found() -> None:
-    """The check can fail: another prefix, another action, another leading key."""
+    """The check can fail: another prefix, another action, another leading key, and what is denied beside it."""
     statement = Statement(("s3:GetObject",), ("arn:aws:s3:::b/rows/*",))
     keyed = Statement(("dynamodb:GetItem",), ("t",), (("dynamodb:LeadingKeys", ("session#*",)),))
-    roles = {"f": [statement, keyed]}
+    denied = Statement(("s3:GetObject",), ("arn:aws:s3:::b/rows/secret/*",), denies=True)
+    roles = {"f": [statement, keyed, denied]}
     fine = {
         Call("f", "s3:GetObject", "arn:aws:s3:::b/rows/x"),
         Call("f", "dynamodb:GetItem", "t", (("dynamodb:LeadingKeys", ("session#1",)),)),
     }
     wrong = {
         Call("f", "s3:GetObject", "arn:aws:s3:::b/state/x"),
+        Call("f", "s3:GetObject", "arn:aws:s3:::b/rows/secret/x"),
         Call("f", "s3:PutObject", "arn:aws:s3:::b/rows/x"),
         Call("f", "dynamodb:GetItem", "t", (("dynamodb:LeadingKeys", ("user#1",)),)),
     }

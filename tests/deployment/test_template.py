@@ -484,6 +484,20 @@ def test_erasing_is_one_functions_right() -> None:
         variables = template["Resources"][function]["Properties"]["Environment"]["Variables"]
         assert variables["PRIVACY_OFFICERS"] == officers
     assert template["Resources"]["PrivacyFunction"]["Condition"] == "HasOfficers"
+    # An erasure at a run's end is asked for by nobody who would ask once more.
+    assert template["Resources"]["PrivacyFunctionEventInvokeConfig"]["Properties"]["MaximumRetryAttempts"] == 1
+    alarm = template["Resources"]["PrivacyErrorsAlarm"]
+    watched = alarm["Properties"]
+    assert (watched["MetricName"], alarm["Condition"]) == ("Errors", "HasOfficers")
+    assert watched["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "PrivacyFunction"}}]
+    assert watched["OKActions"] == watched["AlarmActions"]
+    # A file that is put under batches/ is sent: what reads and rewrites people may not begin a run.
+    [denied] = [
+        (statement["Action"], str(statement["Resource"]).rpartition("/batches")[2])
+        for name, statement in statements(template)
+        if (name, statement["Effect"]) == ("PrivacyFunctionRole", "Deny")
+    ]
+    assert denied == ("s3:PutObject", "/*'}")
 
 
 class Writes:
