@@ -305,7 +305,7 @@ def _present(client: Any, names: Sequence[str], bucket: str) -> list[str]:
 def convert(
     database: duckdb.DuckDBPyConnection, declared: Declaration, goal: Goal, until: datetime | None = None
 ) -> int:
-    """The table of conversions, with times in UTC. Returns how many rows have a time that cannot be read."""
+    """The table of conversions, with times in UTC. Returns how many rows were left out: their time cannot be read."""
     kinds = {column: kind for column, kind, *_ in database.execute("DESCRIBE source").fetchall()}
     wanted = [declared.user_id, declared.at, *([declared.event] if declared.event else [])]
     for column in wanted:
@@ -317,6 +317,8 @@ def convert(
         f"{_moment(database, declared, kinds[declared.at])} AS moment FROM source WHERE {where}"
     )
     [(unreadable,)] = database.execute("SELECT count(*) FROM raw WHERE moment IS NULL").fetchall()
+    # Counted, and then gone: a comparison with NULL is never true, so that no limit of time would take them out.
+    database.execute("DELETE FROM raw WHERE moment IS NULL")
     if until is not None:
         # A decision is by what happened up to its hour, whenever it is made: it can be computed again.
         database.execute("DELETE FROM raw WHERE moment >= ?", [until.astimezone(UTC).replace(tzinfo=None)])

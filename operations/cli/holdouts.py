@@ -1,6 +1,6 @@
 """`report --holdout`: what all pushes of a time have brought, by the users who got none."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from notifier.model.campaign import CONTROL, HUNDREDTHS, Campaign, Goal
+from notifier.model.cut import CUT_LIST
 from notifier.model.holdout import NOBODY, Holdout
-from notifier.model.run import state_key
+from notifier.model.plurals import counted
+from notifier.model.run import Ending, state_key
 from notifier.model.summary import Summary
 from operations.cli.cloud import Cloud
 from operations.cli.errors import CommandError, ExitCode
@@ -40,8 +42,13 @@ def holdout_lift(
     first, last = _day(since, "--since"), _day(until, "--until") + timedelta(days=1) if until else now
     if not first < last <= now + timedelta(days=1):
         raise CommandError(ExitCode.USAGE, f"{since} to {until}: no time that has been", "give --since and --until")
-    sent = list(_runs(s3, bucket, first, last))
-    drawn = sorted({(began.holdout.version, began.holdout.hundredths) for _, began in sent})
+    began = list(_runs(s3, bucket, first, last))
+    uneven = [summary for summary, _ in began if _is_uneven(s3, bucket, summary)]
+    sent = [(summary, state) for summary, state in began if summary not in uneven]
+    drawn = sorted({(state.holdout.version, state.holdout.hundredths) for _, state in sent})
+    if not drawn and uneven:
+        mend = "give a longer time, with campaigns that reached all of their users"
+        raise CommandError(ExitCode.NOT_FINE, f"nothing to compare: {_uneven_in_words(uneven)}", mend)
     if not drawn:
         mend = "set HoldoutPercent: those whom campaigns leave out from then on can be compared"
         raise CommandError(ExitCode.NOT_FINE, "no campaign of that time left a holdout out", mend)
@@ -61,7 +68,8 @@ def holdout_lift(
     days = (min(now, last) - first) / timedelta(days=1)
     experiment = Experiment(arms, CONTROL, shares, smallest, days, control_in_words="no campaign at all")
     comparison = compare(experiment, Basis.FINAL if found.is_final else Basis.LOOK)
-    said = [f"{found.unreadable:,} conversions have a time that cannot be read, and are left out."] * (
+    said = [f"Left out: {_uneven_in_words(uneven)}."] * bool(uneven)
+    said += [f"{found.unreadable:,} conversions have a time that cannot be read, and are left out."] * (
         found.unreadable > 0
     )
     if found.unknown_share > MIN_SHARE_PERCENT / 100:
@@ -93,6 +101,21 @@ def _runs(s3: Any, bucket: str, first: datetime, last: datetime) -> Iterator[tup
         began = msgspec.json.decode(body, type=_Began)
         if began.holdout.hundredths:
             yield summary, began
+
+
+def _is_uneven(s3: Any, bucket: str, summary: Summary) -> bool:
+    """Whether a run ended early after it had listed its whole holdout: all of that, against a part of the others."""
+    if summary.status == Ending.COMPLETED:
+        return False
+    # A final cut lists before anything is sent. Without one a run judges each user when it comes to them, and the two
+    # groups end at the same record.
+    key = f"excluded/run_id={summary.run_id}/{CUT_LIST}"
+    return bool(s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount"))
+
+
+def _uneven_in_words(uneven: Sequence[Summary]) -> str:
+    named = ", ".join(f"{one.campaign_id} ({one.status})" for one in uneven)
+    return f"{counted(len(uneven), 'run')} ended before all users were reached: {named}"
 
 
 def _day(text: str, option: str) -> datetime:

@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from notifier.model.campaign import Campaign, Message, Variant
 from notifier.model.holdout import NOBODY, Holdout
+from notifier.model.run import Ending
 from operations.cli import app
 from operations.cli.errors import CommandError
 from operations.cli.holdouts import holdout_lift
-from reporting.holdout import holdout_screen, plain_holdout
+from reporting.holdout import HoldoutLift, holdout_screen, plain_holdout
 from reporting.statistics.comparison import Basis
 from reporting.statistics.verdict import Finding
 from sandbox.audience import Recipe, users
@@ -137,6 +138,41 @@ def test_before_it_is_complete_only_a_look_is_shown(place: Place) -> None:
     found = holdout_lift(place, "opened", "2026-11-10", "2026-11-20")  # type: ignore[arg-type]
     assert found.comparison.basis is Basis.LOOK
     assert found.notes[0].startswith("100% of those who converted were to get none of these campaigns")
+
+
+def test_conversions_without_a_readable_time(place: Place) -> None:
+    """They are said, and counted in neither group nor among unknown users."""
+    place.sent("first", 10, PEOPLE[:600])
+    everybody = ids(PEOPLE[:600])
+    place.converted(
+        (everybody[0], "2026-11-15T10:00:00Z"),
+        *((one, "2026-11-15T25:00:00Z") for one in everybody[1:]),
+        *((f"other-{n}", "2026-13-15T10:00:00Z") for n in range(9)),
+    )
+    found = holdout_lift(place, "opened", "2026-11-10", "2026-11-20")  # type: ignore[arg-type]
+    assert sum(arm.conversions for arm in found.comparison.arms) == 1
+    assert found.notes == ("608 conversions have a time that cannot be read, and are left out.",)
+
+
+def test_runs_that_ended_early(place: Place) -> None:
+    """After a final cut, which lists all who are held out, they are left out; without one both groups end alike."""
+    place.sent("first", 10, PEOPLE[:500])
+    place.sent("early", 11, PEOPLE[500:1_000], ending=Ending.CANCELLED)
+    run_id = place.sent("cut", 12, PEOPLE[1_000:], ending=Ending.ABORTED)
+    place.converted()
+
+    def look(since: str = "2026-11-10") -> HoldoutLift:
+        return holdout_lift(place, "opened", since, "2026-11-20")  # type: ignore[arg-type]
+
+    assert (look().runs, look().notes) == (3, ())
+    key = f"excluded/run_id={run_id}/cut.json.gz"
+    place.s3.put_object(Bucket=place.bucket, Key=key, Body=gzip.compress(b""))
+    found = look()
+    assert found.runs == 2
+    assert found.notes == ("Left out: 1 run ended before all users were reached: cut (aborted).",)
+    assert sum(arm.users for arm in found.comparison.arms) <= 1_000
+    with pytest.raises(CommandError, match="nothing to compare: 1 run ended before all users were reached"):
+        look("2026-11-12")
 
 
 def test_what_cannot_be_compared(place: Place) -> None:
