@@ -31,11 +31,14 @@ def decide_until_s(now_s: float, within_s: int, hours: QuietHours | None, zone: 
     """The end of the time to decide, in seconds since the epoch.
 
     Where it would be in quiet hours, the time that lies in these does not count: two hours from 20:30 on, with quiet
-    hours from 21:00 to 08:00, end at 09:30. An end at 08:00 sharp would leave nobody the time to look.
+    hours from 21:00 to 08:00, end at 09:30. An end at 08:00 sharp would leave nobody the time to look. For the same
+    reason a time that begins in quiet hours is counted from their end on: ten hours from 22:05 on end at 18:00.
 
     Args:
         zone: the schedule's: by its clock the approvers' night is judged.
     """
+    if hours is not None and (rest := hours.spell(zone, now_s)).is_quiet:
+        now_s = rest.end
     until_s = now_s + within_s
     while hours is not None and (rest := hours.spell(zone, until_s)).is_quiet:
         begun_s = max(_begin_s(hours, zone, until_s), now_s)

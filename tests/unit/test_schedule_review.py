@@ -30,6 +30,11 @@ def until(begins: str, hours: float, quiet: Quiet | None = NIGHT, zone: str = "E
         ("2026-12-01T20:30", 2, "2026-12-02T09:30"),
         ("2026-12-01T23:00", 2, "2026-12-02T10:00"),
         ("2026-12-02T03:00", 0.5, "2026-12-02T08:30"),
+        ("2026-12-01T22:05", 10, "2026-12-02T18:00"),  # begun at night: by its end ten hours of the day are over
+        ("2026-12-01T21:00", 11.02, "2026-12-02T19:01"),
+        ("2026-12-02T07:59", 1, "2026-12-02T09:00"),
+        ("2026-12-01T23:00", 14, "2026-12-03T09:00"),  # over the next night, too
+        ("2027-03-28T00:30", 9, "2027-03-28T17:00"),  # in the night that an hour is taken from
         ("2026-12-01T20:30", 26, "2026-12-03T09:30"),  # of the second night: the first one is within its time
         ("2026-12-01T20:30", 24, "2026-12-02T20:30"),
         ("2027-03-27T20:00", 3, "2027-03-28T10:00"),  # over a night of ten hours
