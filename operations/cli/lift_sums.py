@@ -1,6 +1,7 @@
 """`lift --sums`: arms compared by means, as revenue a user, from six sums each."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from reporting.statistics.means import Sums, cuped, welch
 _CONTROL = "control"
 _NEEDED, _BEFORE = ("arm", "users", "y", "yy"), ("x", "xx", "xy")
 _LIKE = f"a first line {','.join((*_NEEDED, *_BEFORE))} and one for each arm; one of them is {_CONTROL}"
+_OVER_ALL = "give sums over all users of each arm: yy of the squares of y, xx of those of x, xy of the products"
 
 
 class MeanOfArm(msgspec.Struct, frozen=True):
@@ -38,7 +40,7 @@ def lift_of_sums(path: Path, *, as_json: bool) -> bool:
     try:
         lifts = {name: welch(sums[name], sums[_CONTROL], level) for name in names}
     except ValueError as error:
-        raise CommandError(ExitCode.USAGE, f"{path}: {error}", "give sums over all users of each arm") from None
+        raise CommandError(ExitCode.USAGE, f"{path}: {error}", _OVER_ALL) from None
     corrected = dict(zip(names, holm([lifts[name].p_value for name in names]), strict=True))
     found = [MeanOfArm(_CONTROL, arms[_CONTROL].users, sums[_CONTROL].mean)]
     found += [
@@ -54,7 +56,8 @@ def lift_of_sums(path: Path, *, as_json: bool) -> bool:
 
 def _read(path: Path) -> tuple[dict[str, Sums], bool]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        # Excel begins a file in UTF-8 with a byte-order mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise CommandError(ExitCode.NOT_FOUND, f"{path}: cannot be read as CSV", _LIKE) from None
@@ -66,10 +69,20 @@ def _read(path: Path) -> tuple[dict[str, Sums], bool]:
 
 
 def _sums(path: Path, row: dict[str, Any], *, has_before: bool) -> Sums:
+    where = f"{path}: {row.get('arm')}"
     try:
-        return Sums(int(row["users"]), *(float(row[name]) for name in ("y", "yy", *(_BEFORE if has_before else ()))))
+        values = [float(row[name]) for name in ("y", "yy", *(_BEFORE if has_before else ()))]
+        sums = Sums(int(row["users"]), *values)
     except (KeyError, TypeError, ValueError):
-        raise CommandError(ExitCode.USAGE, f"{path}: {row.get('arm')}: not numbers", _LIKE) from None
+        raise CommandError(ExitCode.USAGE, f"{where}: not numbers", _LIKE) from None
+    if not all(map(math.isfinite, values)):
+        raise CommandError(ExitCode.USAGE, f"{where}: not numbers", _LIKE)
+    # Before anything is divided by it.
+    if sums.users < 2:
+        raise CommandError(ExitCode.USAGE, f"{where}: an arm needs two users at least", _OVER_ALL)
+    if not sums.is_possible:
+        raise CommandError(ExitCode.USAGE, f"{where}: no {sums.users:,} users can have these sums", _OVER_ALL)
+    return sums
 
 
 def _print(found: list[MeanOfArm], *, has_before: bool) -> None:

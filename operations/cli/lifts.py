@@ -23,6 +23,7 @@ _LARGEST_LIFT_PERCENT = 10_000
 
 @reports_errors
 def lift(
+    context: typer.Context,
     control: Annotated[
         str | None,
         typer.Option(
@@ -64,8 +65,8 @@ def lift(
     Example: notifier lift --control 189/11034 --variant 104/11037
     """
     if sums is not None:
-        if control is not None or variant or look:
-            raise CommandError(ExitCode.USAGE, "--sums is of means alone", "give it without figures and --look")
+        if beside := _beside_sums(context):
+            raise CommandError(ExitCode.USAGE, "--sums is of means alone", f"leave out {', '.join(beside)}")
         if not lift_of_sums(sums, as_json=as_json):
             raise typer.Exit(ExitCode.NOT_FINE)
         return
@@ -80,6 +81,14 @@ def lift(
             console().print(words, style="dim", markup=False)
     if not has_verdict:
         raise typer.Exit(ExitCode.NOT_FINE)
+
+
+def _beside_sums(context: typer.Context) -> list[str]:
+    """The options that were typed beside --sums and would change nothing."""
+    others = [name for name in context.params if name not in ("sums", "as_json")]
+    # By its source: a default that is typed out is typed, too.
+    sources = {name: context.get_parameter_source(name) for name in others}
+    return [f"--{name}" for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
 
 
 def _experiment(

@@ -17,6 +17,8 @@ _TINY = 1e-300
 _PRECISE = 1e-15
 _MAX_STEPS = 10_000
 _BISECTIONS = 200
+_ROUNDED = 1e-6
+"""What rounding may have changed in a sum: figures of seven digits are taken as they come."""
 _FAR = 1e6
 """Farther out than any quantile that is asked for."""
 
@@ -39,7 +41,19 @@ class Sums(msgspec.Struct, frozen=True):
     @property
     def variance(self) -> float:
         """Of y, with one degree of freedom less."""
-        return (self.yy - self.y * self.y / self.users) / (self.users - 1)
+        # Where all values are the same, rounded sums can make it a little less than 0.
+        return max(0.0, self.yy - self.y * self.y / self.users) / (self.users - 1)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether any users can have such sums, which are rounded. By Cauchy and Schwarz: no variance is below 0."""
+        within_yy = self.yy - self.y * self.y / self.users
+        within_xx = self.xx - self.x * self.x / self.users
+        within_xy = self.xy - self.x * self.y / self.users
+        if within_yy < -_ROUNDED * self.yy or within_xx < -_ROUNDED * self.xx:
+            return False
+        most = math.sqrt(max(0.0, within_xx) * max(0.0, within_yy))
+        return abs(within_xy) <= most + _ROUNDED * math.sqrt(self.xx * self.yy)
 
 
 class MeanLift(msgspec.Struct, frozen=True):

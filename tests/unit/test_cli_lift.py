@@ -111,6 +111,15 @@ def test_means_from_sums(tmp_path: Path) -> None:
         ("arm,users,y,yy\ncontrol,10,1,1\na,ten,1,1\n", "a: not numbers"),
         ("arm,users,y,yy\ncontrol,1,1,1\na,10,1,1\n", "an arm needs two users at least"),
         ("arm,users,y,yy\ncontrol,10,10,10\na,10,10,10\n", "every user has the same value"),
+        ("arm,users,y,yy\ncontrol,0,0,0\na,10,1,1\n", "control: an arm needs two users at least"),
+        ("arm,users,y,yy,x,xx,xy\ncontrol,0,0,0,0,0,0\na,10,1,1,1,1,1\n", "control: an arm needs two users at least"),
+        ("arm,users,y,yy\ncontrol,-5,1,1\na,10,1,1\n", "control: an arm needs two users at least"),
+        ("arm,users,y,yy\ncontrol,10,1,1\na,10,100,900\n", "a: no 10 users can have these sums"),
+        ("arm,users,y,yy\ncontrol,10,1,1\na,10,0,-1\n", "a: no 10 users can have these sums"),
+        ("arm,users,y,yy\ncontrol,10,1,1\na,10,nan,1\n", "a: not numbers"),
+        ("arm,users,y,yy\ncontrol,10,1,1\na,10,1,inf\n", "a: not numbers"),
+        ("arm,users,y,yy,x,xx,xy\ncontrol,10,1,1,1,1,1\na,10,1,1,100,900,1\n", "a: no 10 users can have these sums"),
+        ("arm,users,y,yy,x,xx,xy\ncontrol,10,1,1,1,1,1\na,10,0,10,0,10,11\n", "a: no 10 users can have these sums"),
     ],
 )
 def test_sums_that_cannot_be_compared(tmp_path: Path, text: str, words: str) -> None:
@@ -120,3 +129,28 @@ def test_sums_that_cannot_be_compared(tmp_path: Path, text: str, words: str) -> 
     result = run("--sums", str(path))
     assert result.exit_code == ExitCode.USAGE
     assert words in " ".join(result.output.split())
+
+
+def test_sums_of_a_spreadsheet(tmp_path: Path) -> None:
+    """A byte-order mark is none of the first name; sums of equal values may be rounded to a little too little."""
+    path = tmp_path / "sums.csv"
+    path.write_text("arm,users,y,yy\ncontrol,3,1,0.3333333\na,3,2,2\n", encoding="utf-8-sig")
+    found = json.loads(run("--sums", str(path), "--json").stdout)
+    assert found["arms"][1]["lift"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("beside", "named"),
+    [
+        (("--control", "1/10"), "--control"),
+        (("--variant", "1/10"), "--variant"),
+        (("--look", "--days", "5"), "--look, --days"),
+        (("--smallest", "10"), "--smallest"),
+        (("--split", "10,90"), "--split"),
+    ],
+)
+def test_beside_sums(tmp_path: Path, beside: tuple[str, ...], named: str) -> None:
+    """What would change nothing is refused by its name, also where it is the default."""
+    result = run("--sums", str(tmp_path / "sums.csv"), *beside)
+    assert result.exit_code == ExitCode.USAGE
+    assert f"leave out {named}" in " ".join(result.output.split())
