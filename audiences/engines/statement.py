@@ -30,6 +30,8 @@ _UNKNOWN_PLACE = 2**63
 _MORE_THAN_A_SELECT = ("a statement that is more than a SELECT, such as PIVOT", "write it with GROUP BY and FILTER")
 """DuckDB's parser makes several statements of PIVOT, some of which write."""
 _NO_PARAMETER = re.compile(r"\d+")
+_FILE_LIKE = re.compile(r"[/.:*]")
+"""Letters of paths, addresses and patterns of them."""
 
 
 class Refused(Exception):
@@ -106,7 +108,10 @@ def _refuse_others(database: duckdb.DuckDBPyConnection, tree: dict[str, Any], ta
         elif kind.endswith("_NODE") and "cte_map" in node and kind not in _QUERIES:
             raise Refused("a statement that writes, within the SELECT", "write a SELECT that only reads")
     # Scopes are not followed: a name that WITH defines somewhere is allowed everywhere. Where it is not in scope DuckDB
-    # finds no table of it, unless its catalog has one.
+    # finds no table of it, unless its catalog has one, or the name is that of a file: a path, address or pattern in
+    # place of a table is read.
+    if paths := sorted(name for name in named if _FILE_LIKE.search(name)):
+        raise Refused(f"WITH {paths[0]}: that may be the name of a file", "choose a name of letters, digits and _")
     if named and (taken := sorted(named & _catalog_views(database))):
         raise Refused(f"WITH {taken[0]}: that is a name of DuckDB's own", "choose another name")
 

@@ -32,7 +32,8 @@ def _address(cloud: Cloud) -> str:
     try:
         arn = str(cloud.client("sts").get_caller_identity()["Arn"])
     except (BotoCoreError, ClientError):
-        # Not to be reached from everywhere: whoever may invoke the function is trusted with the name all the same.
+        # STS is out of reach in some networks. The name is then taken as given, which adds no right: whoever may invoke
+        # the function could send it any name.
         return ""
     name = arn.rpartition("/")[2] if ":assumed-role/" in arn else ""
     return name if "@" in name[1:-1] else ""

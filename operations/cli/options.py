@@ -31,6 +31,14 @@ RunName = Annotated[
 By = Annotated[
     str | None, typer.Option("--by", help="Your name, for the record. Default: your user name on this machine.")
 ]
+ApprovesBy = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        help="Your mail address. Default: the one with which you are signed in at AWS, else your user name on this "
+        "machine.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 

@@ -15,7 +15,7 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.identity import approver
-from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
+from operations.cli.options import ApprovesBy, AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
 from operations.cli.schedule_function import ask_function
 from operations.cli.schedule_previews import preview
 from schedules.definition import BrokenSchedule
@@ -160,7 +160,7 @@ def decide(
     name: Name,
     occurrence: Annotated[str, typer.Argument(metavar="TIME", help="As `show` prints it: 2026-12-01T0900.")],
     approve: Annotated[bool, typer.Option("--approve/--reject", help="Whether it is sent.")],
-    by: By = None,
+    by: ApprovesBy = None,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
@@ -178,7 +178,7 @@ def decide(
 @schedules.command("approve")
 @reports_errors
 def approve(
-    name: Name, yes: Yes = False, by: By = None, stack: Stack = None, stack_file: StackFile = None,
+    name: Name, yes: Yes = False, by: ApprovesBy = None, stack: Stack = None, stack_file: StackFile = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Approve what a schedule's file, and every text that it names, says now. With RequireApproval it fires only then.
