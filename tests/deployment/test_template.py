@@ -379,7 +379,7 @@ def test_nothing_is_kept_for_ever() -> None:
     # caps/ is the audience function's; the privacy officers' may write anywhere, and keeps its answers in lookups/.
     assert prefixes_written() | {"audiences/", "caps/", "counts/", "lookups/"} == expire | {"schedules/"}
     # What people put there for many campaigns: nobody would look for what expired under a query or a goal.
-    kept = {source()["Parameters"]["SuppressionPrefix"]["Default"], "queries/", "conversions/", "standing/"}
+    kept = {prefix, "queries/", "conversions/", "standing/", "schedules/"}
     assert prefixes_in_code() == expire | kept
     # What has expired stays as an old version, for a day: only what a run reads by its version stays longer.
     read_by_version = {"batches/", "audiences/"}
