@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from notifier.model.plurals import counted
 from operations.cli.cloud import Cloud
 from operations.cli.errors import CommandError, ExitCode
 
@@ -22,5 +23,8 @@ def ask_function(cloud: Cloud, event: Mapping[str, Any], mend: str) -> dict[str,
         raise CommandError(ExitCode.UNREACHABLE, f"the function failed: {body.decode()[:500]}", "look at its logs")
     decoded: dict[str, Any] = msgspec.json.decode(body)
     if "refused" in decoded:
-        raise CommandError(ExitCode.NOT_FINE, decoded["refused"], mend)
+        faults = decoded.get("faults", ())
+        # Each with its field, on a line of its own: the answer in one sentence has the first ones alone.
+        about = f"schedules/{event.get('schedule')}.json: {counted(len(faults), 'fault')}"
+        raise CommandError(ExitCode.NOT_FINE, "\n".join((about, *faults)) if faults else decoded["refused"], mend)
     return decoded

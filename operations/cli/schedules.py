@@ -18,13 +18,14 @@ from operations.cli.identity import approver
 from operations.cli.options import ApprovesBy, AsJson, By, Stack, StackFile, Yes, console, print_json, sure, who
 from operations.cli.schedule_function import ask_function
 from operations.cli.schedule_previews import preview
+from operations.cli.schedule_uploads import put
 from schedules.definition import BrokenSchedule
 from schedules.documents import BucketTexts, Documents
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 
 schedules = typer.Typer(
-    help="Campaigns that come back: list them, look at what became of each time, pause and resume them.",
+    help="Campaigns that come back: write and list them, look at what became of each time, pause and resume them.",
     epilog="Example: notifier schedules show day-2-engagement",
     no_args_is_help=True,
 )
@@ -91,6 +92,7 @@ def show(
     _print_history(history)
 
 
+schedules.command("put")(put)
 schedules.command("preview")(preview)
 
 
@@ -266,7 +268,7 @@ def _plain(one: OccurrenceItem) -> dict[str, Any]:
 
 def _print_list(found: list[Seen]) -> None:
     if not found:
-        console().print("there are no schedules: put one at schedules/NAME.json in the stack's bucket", markup=False)
+        console().print("there are no schedules: write one with `notifier schedules put FILE`", markup=False)
         return
     table = Table(box=None, pad_edge=False)
     for column in ("schedule", "state", "next", "last", "what became of it"):

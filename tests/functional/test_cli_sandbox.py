@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from typer.testing import CliRunner, Result
 
 from notifier.model.run import source_of
 from operations.cli import app
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import find_deployment
 from operations.cli.errors import ExitCode
 from sandbox.audience import Recipe, make
 from sandbox.audience import users as made_users
 from sandbox.schedule_run import SendingPlayer, report_of
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
+from schedules.store import ScheduleStore
 
 SAMPLES = Path(__file__).parents[2] / "events" / "pinpoint"
 
@@ -347,6 +351,47 @@ def test_a_schedule_from_sql_to_the_report(trial: Trial, tmp_path: Path, capsys:
     assert (approved["approved_by"], approved["missing"]) == ("bob@example.com", 0)
     assert "no edit that waits" in run(trial, "schedules", "keep", "nudge").output
     assert "cannot be decided on" in run(trial, "schedules", "decide", "nudge", "2026-11-11T0900", "--reject").output
+
+
+def test_a_schedule_is_written(trial: Trial, tmp_path: Path) -> None:
+    """`schedules put`, by the same step as on the pages: faults by field, what changes, and who wrote it."""
+    definition = json.loads((SAMPLES.parent / "schedules" / "day-2-engagement.json").read_text(encoding="utf-8"))
+    definition |= {"audience": {"files": ["standing/none.jsonl"]}}
+    path = tmp_path / "from-here.json"
+
+    def put(*options: str, **campaign: Any) -> Result:
+        path.write_text(json.dumps(definition | {"campaign": {"message": {"title": "Hi"}} | campaign}, indent=1))
+        return run(trial, "schedules", "put", path, *options)
+
+    refused = put("--yes", winner={}, per_second=0)
+    assert refused.exit_code == ExitCode.NOT_FINE
+    assert "schedules/from-here.json: " in refused.output
+    lines = refused.output.splitlines()
+    for field in ("campaign.winner.test_percent", "campaign.per_second"):
+        assert any(line.startswith(f"{field}: ") for line in lines), refused.output
+    unsure = put()
+    assert (unsure.exit_code, "Write schedules/from-here.json as " in unsure.output) == (ExitCode.USAGE, True)
+    assert "from-here" not in run(trial, "schedules", "list").output
+
+    written = printed(put("--yes", "--by", "ann@example.com", "--json"))
+    key = "schedules/from-here.json"
+    stored = trial.s3.get_object(Bucket=trial.sandbox.bucket, Key=key)["Body"].read()
+    assert stored == path.read_bytes()
+    assert written["hash"] == sha256(f"{sha256(stored).hexdigest()}  {key}\n".encode()).hexdigest()
+    # Who must not approve it.
+    cloud = Cloud(find_deployment(None, trial.stack_file))  # type: ignore[attr-defined]
+    store = ScheduleStore(cloud.client("dynamodb"), trial.sandbox.table, cloud.now)
+    assert store.edited_by("from-here", written["hash"]) == "ann@example.com"
+    edited = put("--yes", "--keep", "--by", "ann@example.com", per_second=7)
+    assert edited.exit_code == ExitCode.FINE, edited.output
+    assert '+  "per_second": 7' in edited.output
+    assert json.loads(trial.s3.get_object(Bucket=trial.sandbox.bucket, Key=key)["Body"].read())["campaign"] == {
+        "message": {"title": "Hi"}, "per_second": 7,
+    }  # fmt: skip
+    other = put("--yes", "--name", "another")
+    assert (other.exit_code, "schedules/another.json is written" in other.output) == (ExitCode.FINE, True)
+    for name in ("from-here", "another"):
+        trial.s3.delete_object(Bucket=trial.sandbox.bucket, Key=f"schedules/{name}.json")
 
 
 def test_everything_is_held_and_released(trial: Trial) -> None:

@@ -1,0 +1,89 @@
+"""`schedules put`: a schedule's file from this machine into the stack, by the step with which the pages save one."""
+
+import difflib
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from operations.cli.cloud import Cloud
+from operations.cli.deployment import find_deployment
+from operations.cli.errors import CommandError, ExitCode, reports_errors
+from operations.cli.identity import approver
+from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure
+from operations.cli.schedule_function import ask_function
+from schedules.definition import key_of
+from schedules.documents import BucketTexts
+from schedules.store import ScheduleStore
+
+
+@reports_errors
+def put(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The schedule, as JSON. Its name is the file's.")],
+    name: Annotated[str, typer.Option("--name", help="Another name than the file's.")] = "",
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep/--pause",
+            help="Of an edit, until it is approved: keep sending what is in force, or pause. Default: asks; pause.",
+        ),
+    ] = None,
+    yes: Yes = False,
+    by: By = None,
+    stack: Stack = None,
+    stack_file: StackFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a schedule: a new one, or an edit of one. It is checked whole first; every fault is printed with its field.
+
+    What changes is shown before it is asked for. You are entered as its author, as on the pages: where the stack has
+    RequireApproval another person approves it. You are known by the address with which you are signed in at AWS.
+
+    Exit 0 if it was written, 1 if it has faults, or was edited by another person in this moment.
+
+    Example: notifier schedules put day-2-engagement.json --keep
+    """
+    cloud, text = Cloud(find_deployment(stack, stack_file)), _text_of(file)
+    name = name or file.name.removesuffix(".json")
+    by = approver(cloud, by)
+    before = BucketTexts(cloud.client("s3"), cloud.deployment.bucket).get(key_of(name))
+    if not as_json:
+        _print_changes(key_of(name), before or b"", text)
+    if keep is None:
+        keep = _asked_to_keep(cloud, name, yes=yes)
+    sure(f"Write {key_of(name)} as {by}?", yes=yes)
+    event = {
+        "action": "save", "schedule": name, "text": text, "keep": keep, "by": by,
+        # Refused where it is another one by then: what was shown is what is replaced.
+        "before": sha256(before).hexdigest() if before is not None else "",
+    }  # fmt: skip
+    answer = ask_function(cloud, event, f"notifier schedules preview {file}")
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(f"{key_of(name)} is written (hash {answer['hash'][:12]}): a tick looks at it within a minute")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        # As it is: with its own line ends, so that its hash here is the hash there.
+        return file.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise CommandError(ExitCode.NOT_FINE, f"{file}: it is not UTF-8", "save it as UTF-8") from None
+
+
+def _print_changes(key: str, before: bytes, text: str) -> None:
+    old, new = before.decode("utf-8", "replace").splitlines(), text.splitlines()
+    for line in difflib.unified_diff(old, new, f"{key}, now", f"{key}, then", lineterm=""):
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def _asked_to_keep(cloud: Cloud, name: str, *, yes: bool) -> bool:
+    """What fires until an edit is approved. Asked only where something is in force, and a person can answer."""
+    item = ScheduleStore(cloud.client("dynamodb"), cloud.deployment.table, time.time).read(name)
+    if item is None or not item.hash or yes or not sys.stdin.isatty():
+        return False
+    return typer.confirm("Keep sending what is in force until the edit is approved? Else nothing fires.", err=True)
