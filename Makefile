@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test deep contract lint lint-format lint-rules lint-types lint-imports format bench build build-host clean
+.PHONY: help install demo up test deep contract lint lint-format lint-rules lint-types lint-imports lint-tests format bench build build-host clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,7 +25,7 @@ help:
 	@echo "make test     all tests, templates among them (ARGS='-k word' passes arguments to pytest)"
 	@echo "make deep     what the tests leave out: many more examples for the property tests, and every fault"
 	@echo "make contract contract tests against servers of other make, artifacts under AWS's emulator (Go, Rust)"
-	@echo "make lint     format, lint, types, import contracts"
+	@echo "make lint     format, lint, types, import contracts, and that every test file loads"
 	@echo "make format   mends what the formatter and the linter can mend"
 	@echo "make bench    benchmarks"
 	@echo "make build    sam build for Lambda (arm64), and the same artifact for this machine"
@@ -79,7 +79,7 @@ bench: .venv/.installed-dev
 
 # Side by side: types take longer than all the rest.
 lint: .venv/.installed-dev
-	@$(MAKE) --no-print-directory -j 4 lint-types lint-imports lint-rules lint-format
+	@$(MAKE) --no-print-directory -j 5 lint-types lint-tests lint-imports lint-rules lint-format
 
 lint-format:
 	@echo "==> Format" && $(BIN)/ruff format --check .
@@ -89,6 +89,10 @@ lint-rules:
 
 lint-types:
 	@echo "==> Types" && $(BIN)/mypy --num-workers 2
+
+# It also leaves byte code of every test and library: in a fresh clone each process of `make test` would compile all of them.
+lint-tests:
+	@echo "==> Tests" && $(BIN)/python -m pytest --collect-only --quiet --quiet >.venv/.collected || { cat .venv/.collected; exit 1; }
 
 lint-imports:
 	@echo "==> Import contracts" && $(BIN)/lint-imports

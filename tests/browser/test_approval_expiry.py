@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from sandbox.office import Office
@@ -51,6 +52,7 @@ def test_a_sign_in_link_is_over_after_a_quarter_of_an_hour(people: People, offic
     assert page.url.endswith("/prod/devices")  # where the old one led
 
 
+@pytest.mark.slow
 def test_an_approvers_link_is_over_after_a_day(people: People, office: Office) -> None:
     """The mail was read on the next evening: the new link leads to the very request."""
     address = asked(people.sign_in(ANN), office, "read-late")
@@ -84,6 +86,7 @@ def test_a_link_is_used_once(people: People, office: Office) -> None:
     asks_for_another(other)
 
 
+@pytest.mark.slow
 def test_a_request_expires(people: People, office: Office) -> None:
     """After a week it cannot be approved, not even from a page that was open; the requester copies it."""
     address = asked(people.sign_in(ANN), office, "too-late")

@@ -3,6 +3,7 @@
 import os
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from sandbox.office import Office
@@ -93,6 +94,7 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
     assert people.said == []
 
 
+@pytest.mark.slow
 def test_rejected_with_a_reason(people: People, office: Office) -> None:
     """The requester gets a mail, and copies the request to change it."""
     ann = people.sign_in(ANN)
@@ -111,6 +113,7 @@ def test_rejected_with_a_reason(people: People, office: Office) -> None:
     assert batch_files(office, address) == 0
 
 
+@pytest.mark.slow
 def test_two_approvers_for_many_and_four_eyes(people: People, office: Office) -> None:
     """The requester has no button; one approver is not enough for 8,000 users."""
     ann, bob, cat = people.sign_in(ANN), people.sign_in(BOB), people.sign_in(CAT)
@@ -124,6 +127,7 @@ def test_two_approvers_for_many_and_four_eyes(people: People, office: Office) ->
     assert batch_files(office, address) == 1
 
 
+@pytest.mark.slow
 def test_a_named_query_instead_of_files(people: People, office: Office) -> None:
     """Chosen, filled in, counted by a button; the approver reads the SQL; its users get the push."""
     ann, bob = people.sign_in(ANN), people.sign_in(BOB)
@@ -154,6 +158,7 @@ def test_a_named_query_instead_of_files(people: People, office: Office) -> None:
     assert batch_files(office, address) == 1
 
 
+@pytest.mark.slow
 def test_the_audience_changed_after_the_request(people: People, office: Office) -> None:
     """The page says so; what was counted is what is sent. Taken back, it has to be counted again."""
     ann, bob = people.sign_in(ANN), people.sign_in(BOB)
@@ -204,6 +209,7 @@ def test_double_click_and_two_at_once(people: People, office: Office) -> None:
     expect(ann.locator(".audit strong", has_text="handed over")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_withdrawn(people: People, office: Office) -> None:
     """It cannot be approved any more, not even from a page that was open."""
     ann, bob = people.sign_in(ANN), people.sign_in(BOB)
@@ -217,6 +223,7 @@ def test_withdrawn(people: People, office: Office) -> None:
     assert batch_files(office, address) == 0
 
 
+@pytest.mark.slow
 def test_pause_and_resume_from_the_page(people: People, office: Office) -> None:
     """The run pauses, with the name of who asked, and goes on to its end."""
     ann, bob = people.sign_in(ANN), people.sign_in(BOB)

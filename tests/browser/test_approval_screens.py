@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from playwright.sync_api import expect
 
 from sandbox.aws_faults import AwsRule, Does
@@ -83,6 +84,7 @@ def without(office: Office, pk: str) -> Iterator[None]:
             client.put_item(TableName=table, Item=item)
 
 
+@pytest.mark.slow
 def test_not_allowed(people: People, office: Office) -> None:
     """The page as it is with the reason above; a form of a page that was open too long; a session that has ended."""
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
@@ -127,6 +129,7 @@ def test_a_form_with_faults(people: People, office: Office) -> None:
     see(ann, "31-faults")
 
 
+@pytest.mark.slow
 def test_states_in_review(people: People, office: Office) -> None:
     """A draft that is counted; half approved, for the one who has and the one who has not; the audience changed."""
     ann, bob, cat = (people.sign_in(email, bypass_csp=True) for email in (ANN, BOB, CAT))
@@ -213,6 +216,7 @@ def test_the_decision_on_one_screen(people: People, office: Office) -> None:
     expect(bob.get_by_role("status").first).to_contain_text("Approved")
 
 
+@pytest.mark.slow
 def test_decided(people: People, office: Office) -> None:
     """Rejected and withdrawn; and the list with some of everything."""
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
@@ -234,6 +238,7 @@ def test_decided(people: People, office: Office) -> None:
     see(bob, "38-list-of-an-approver")
 
 
+@pytest.mark.slow
 def test_cut_off_in_the_middle(people: People, office: Office) -> None:
     """S3 refuses the batch file: the gateway's page leads back, the request's page offers to write it, and it runs."""
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
@@ -262,6 +267,7 @@ def no_batch_files(office: Office) -> Iterator[None]:
         office.trial.sandbox.aws.break_by(())
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped(people: People, office: Office) -> None:
     """Google refuses our key: the page says so, and what to do."""
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)

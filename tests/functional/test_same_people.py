@@ -13,6 +13,7 @@ import pytest
 
 from audiences.manifest_format import NAME, PREFIX, decode_manifest
 from sandbox.trial import Setting, Trial
+from sandbox.wait import wait_until
 from tests.audience_people import FORMATS, SALT, Expected, arm_of, expected, found, people
 
 FILES = ("lines", "rows", "csv", "parquet")
@@ -47,11 +48,27 @@ class Place:
         path.write_text(json.dumps({"campaign": {"id": f"same-{form}", **CAMPAIGN}, "audience": audience}))
         self.trial.gateways.reset()
         run_id = self.trial.drop(path)
+        if form == "bigquery":
+            self._look_after(run_id)
         for lane in self.trial.follow(run_id, 60 + self.users / 500):  # noqa: B007 - the last one counts
             pass
         assert lane is not None
         assert (lane.status, lane.reason) == ("completed", None)
         return run_id
+
+    def _look_after(self, run_id: str) -> None:
+        """Has the audience function look after its query until it is over.
+
+        The sweeper does, each time that it comes by: test_preparation waits for it.
+        """
+        order = {"prepare": run_id, "worker": self.trial.sandbox.function("WorkerFunction").trigger_arn}
+        name = self.trial.sandbox.function("AudienceFunction").name
+
+        def is_prepared() -> bool:
+            answer = self.trial.sandbox.lambda_.invoke(name, json.dumps(order).encode())
+            return bool(json.loads(answer.payload)["status"] == "prepared")
+
+        wait_until(is_prepared, 60 + self.users / 500, "BigQuery's rows", every_s=0.2)
 
     def prepared(self, run_id: str) -> Expected:
         """What the parts hold that were made for a run. Fails if a user or a token is there twice."""
