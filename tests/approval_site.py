@@ -287,14 +287,14 @@ class World:
                 **settings,
             },
         )
-        constant_time = ConstantTime(self.watch, self.watch.sleep)
+        self.constant_time = ConstantTime(self.watch, self.watch.sleep)
         self.app = App(
             self.settings,
             self.client,
             self.clock,
             key=b"k" * 32,
             send_mail=self.mailbox.send,
-            constant_time=constant_time,
+            constant_time=self.constant_time,
         )
 
     def client(self, service: str) -> Any:

@@ -25,7 +25,7 @@ class Channel:
         self.place = Place(lambda secure: secure.sendall(self.answer))
         self.world.app = App(
             self.world.settings, self.world.client, self.world.clock, key=b"k" * 32,
-            send_mail=self.world.mailbox.send, webhook=self.place.webhook,
+            send_mail=self.world.mailbox.send, constant_time=self.world.constant_time, webhook=self.place.webhook,
         )  # fmt: skip
 
     @property
@@ -118,7 +118,8 @@ def test_no_channel_no_message(channel: Channel) -> None:
     world = channel.world
     world.app = App(
         msgspec.structs.replace(world.settings, webhook_secret_arn=""),
-        world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send, webhook=channel.place.webhook,
+        world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send,
+        constant_time=world.constant_time, webhook=channel.place.webhook,
     )  # fmt: skip
     new_request(world.browser(ANN), world, form={**FORM, "name": "alone"})
     assert channel.said == []
