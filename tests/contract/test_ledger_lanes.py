@@ -1,19 +1,28 @@
 """A run of several lanes in the ledger: opened, controlled and closed as one, by both implementations."""
 
+import json
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, permutations
 from typing import Any
 
 import msgspec
 import pytest
 
+from notifier.composition.hops import close_run
+from notifier.events.announcement import DETAIL_TYPE, SOURCE, EventBridgeAnnouncer
+from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.membership import MEMBER_MS, Member, member_name
 from notifier.model.run import Control, Ending, Lane, LaneLost, LaneState, LaneTaken, Run, source_of
 from notifier.model.span import Span, spans_of
+from notifier.model.summary import Summary
 from notifier.stores.ledger import DynamoLedger
+from reporting.chi_squared import RatioVerdict
+from reporting.figures import make_report
+from reporting.rows import RowFigures, SeenRow
 from tests.contract.moto_stores import Time, client_of, make_table, new_name, server_for
 from tests.twins.ledger import MemoryLedger
+from tests.twins.settlements import MemoryResults
 
 RUN = Run("r1", source_of("b", "batches/f.json", "v1", "e1"), 1_000)
 SPANS = spans_of([0, 1_000, 2_000], 2_400, 3)
@@ -166,6 +175,85 @@ def test_closed_once_all_are_done(ledger: Any, time: Time) -> None:
     assert ledger.read_run("r1").closed_at_ms == time.ms
 
 
+class Bus:
+    """EventBridge: keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, str]] = []
+
+    def put_events(self, Entries: list[dict[str, str]]) -> Any:  # noqa: N803 - boto3's
+        """Take all."""
+        self.entries += Entries
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in Entries]}
+
+
+ACCEPTED, HELD = (430, 420, 90), (45, 60, 5)
+"""Of each of three lanes."""
+
+
+def account_of(number: int) -> Account:
+    """What a lane has done: each has another arm in which a device was refused."""
+    accepted, held = ACCEPTED[number], HELD[number]
+    account = Account(users=accepted + held + 1, devices=accepted + held + 1)
+    push, control, refused = account.arm("a"), account.arm("control"), account.arm("b" if number else "a")
+    push.assigned, push.accepted = accepted, accepted
+    control.assigned, control.held = held, held
+    refused.assigned += 1
+    refused.rejected["UNREGISTERED"] = 1
+    return account
+
+
+def end(ledger: Any, order: tuple[int, ...], time: Time) -> tuple[Bus, MemoryResults, list[bool]]:
+    """Ends the three lanes of a run in an order, each as its worker does: done, then closed if it was the last one."""
+    bus, results, closed = Bus(), MemoryResults(), []
+    lanes = {0: opened(ledger, time), 1: claim(ledger, time, 1), 2: claim(ledger, time, 2)}
+    for number in order:
+        after = msgspec.structs.replace(lanes[number], account=account_of(number), revision=1)
+        done = ledger.finish(ledger.advance(lanes[number], after), Ending.COMPLETED, None)
+        whole = close_run(ledger, results, EventBridgeAnnouncer(bus).ended, RUN, done, "b")
+        closed.append(whole is not None)
+    return bus, results, closed
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3)))[::2])
+def test_one_end_is_announced(ledger: Any, time: Time, order: tuple[int, ...]) -> None:
+    """Lanes end one after the other: only the last one announces, once, the figures of all; the summary is the same."""
+    bus, results, closed = end(ledger, order, time)
+    assert closed == [False, False, True]
+    [entry] = bus.entries
+    assert (entry["Source"], entry["DetailType"]) == (SOURCE, DETAIL_TYPE)
+    detail = json.loads(entry["Detail"])
+    assert detail["run_id"] == "r1"
+    said = msgspec.convert(detail["summary"], Summary)
+    assert (said.status, said.lanes, said.users, said.devices) == ("completed", 3, 1_053, 1_053)
+    assert said.outcomes == {"accepted": 940, "rejected": {"UNREGISTERED": 3}, "failed": {}, "held": 110}
+    assert {name: arm["assigned"] for name, arm in said.arms.items()} == {"a": 941, "b": 2, "control": 110}
+    assert msgspec.to_builtins(said) == msgspec.to_builtins(results.summaries["r1"])
+
+
+def test_the_report_of_several_lanes(ledger: Any, time: Time) -> None:
+    """Arms and totals are those of all lanes, and the rows of all lanes agree with them; those of one do not."""
+    _, results, _ = end(ledger, (1, 0, 2), time)
+    summary = msgspec.convert(msgspec.to_builtins(results.summaries["r1"]), Summary)
+    seen, first = RowFigures(), RowFigures()
+    for number in range(3):
+        lane = [("a", "accepted", None)] * ACCEPTED[number] + [("control", "held", None)] * HELD[number]
+        lane.append(("b" if number else "a", "rejected", "UNREGISTERED"))
+        for figures in (seen, *([first] if number == 0 else [])):
+            figures.add(
+                SeenRow(arm, outcome, "fcm", "android", "2026-11-21 14:00:00.123", int(outcome != "held"), reason)
+                for arm, outcome, reason in lane
+            )
+    made = make_report(summary, (("a", 8_950), ("b", 50), ("control", 1_000)), seen, 3)
+    assert [(one.name, one.assigned, one.accepted, one.refused, one.devices) for one in made.arms] == [
+        ("a", 941, 940, 1, 941), ("b", 2, 0, 2, 2), ("control", 110, 0, 0, 110),
+    ]  # fmt: skip
+    assert made.headline == "940 of 1,053 devices accepted by Apple and Google"
+    assert (made.rows, made.rows_agree) == (1_053, True)
+    assert made.ratio.verdict is RatioVerdict.IN_PROPORTION
+    assert not make_report(summary, None, first, 3).rows_agree
+
+
 def test_a_lane_that_works_is_not_taken_from_what_is_due(ledger: Any, time: Time) -> None:
     """Only of one that is done another lane may say so."""
     working = opened(ledger, time)
@@ -194,6 +282,18 @@ class TestItems:
         assert item["cursor"]["S"] == '{"record":500,"part":0,"in_part":0,"byte":null,"round":0,"version":1}'
         assert (item["due"]["S"], item["version"]["N"]) == ("lane", "1")
         assert "span" not in item
+
+    def test_the_text_of_a_member(self, dynamo: DynamoLedger, dynamodb: Any, table: str, time: Time) -> None:
+        """Public: `rests` is there only where it is true, so that releases that do not know it read what they wrote."""
+        dynamo.join({"r1_0000": Member(1_800_000_000_045, 7), "r1_0001": Member(1_800_000_000_045, rests=True)}, 1)
+        key = {"pk": {"S": "shares"}, "sk": {"S": "lanes"}}
+        item = dynamodb.get_item(TableName=table, Key=key)["Item"]
+        assert {name: value["S"] for name, value in item.items() if name.startswith("m_")} == {
+            "m_r1_0000": '{"until_ms":1800000000045,"sending_ms":7}',
+            "m_r1_0001": '{"until_ms":1800000000045,"rests":true}',
+        }
+        # As the release before, which had no such member, has written it.
+        assert not dynamo.membership(1).members["r1_0000"].rests
 
     def test_several_lanes_are_left_alone_by_releases_that_know_one(
         self, dynamo: DynamoLedger, dynamodb: Any, table: str, time: Time

@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 
 from notifier.composition.gateways import endpoints
+from notifier.composition.process import Process
 from notifier.composition.settings import read_settings
 from notifier.events.concurrency import KEPT_FREE, Concurrency, read_concurrency
+from notifier.model.membership import MEMBER_MS, Member, member_name
+from notifier.model.run import Run, source_of
 from operations.cli.setup import concurrency_check
+from tests.twins.clock import TwinClock
+from tests.twins.ledger import MemoryLedger
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,40 @@ def test_read() -> None:
     """Of the function without its alias: a reservation belongs to the function."""
     assert read_concurrency(Client(), "worker:live") == Concurrency(20, 50, 30)
     assert read_concurrency(Client(), "other") == Concurrency(None, 50, 30)
+
+
+def process_of(unreserved: int, ledger: MemoryLedger, clock: TwinClock) -> Process:
+    """A worker's process, as far as it is asked for room."""
+    settings = read_settings({"BUCKET": "b", "TABLE": "t", "WORKER_FUNCTION": "other:live"})
+    nothing: Any = None
+    return Process(
+        settings=settings, clock=clock, background=nothing, ledger_background=nothing, ledger=ledger, results=nothing,
+        library=nothing, continuation=nothing, announcer=nothing, audiences=nothing, keys=nothing, s3=nothing,
+        lambda_=Client(unreserved),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("others", "lapsed", "room"),
+    [
+        (0, 0, 22),  # 30 unreserved, 8 kept free: this run has all of it, its own first lane among them
+        (5, 0, 17),
+        (5, 9, 17),  # what has lapsed is no lane at work
+        (21, 0, 1),
+        (60, 0, 1),  # whatever others do, the lane that asks may work
+    ],
+)
+def test_lanes_of_other_runs_take_room(others: int, lapsed: int, room: int) -> None:
+    """A run that begins gets what the account allows less the lanes that work for other runs, at least one."""
+    clock = TwinClock()
+    ledger = MemoryLedger(clock.now)
+    source = source_of("b", "batches/a.json", "v", "e")
+    now_ms = int(clock.now() * 1000)
+    ledger.open_run(Run("r", source, now_ms))
+    ledger.claim("r", 0, "1", "this worker", now_ms + 900_000)
+    ledger.join({member_name("others", n): Member(now_ms + MEMBER_MS) for n in range(others)}, now_ms)
+    ledger.join({member_name("over", n): Member(now_ms) for n in range(lapsed)}, now_ms)
+    assert process_of(30, ledger, clock)._room_for_lanes() == room
 
 
 @pytest.mark.parametrize(
