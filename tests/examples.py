@@ -1,10 +1,10 @@
-"""How many examples the property tests try: few in the gate, twenty times as many by `make deep`."""
+"""How many examples the property tests try: few in the gate, forty times as many by `make deep`."""
 
 from hypothesis import settings
 
 GATE, DEEP = "gate", "deep"
-TIMES = 20
-"""How many examples `make deep` tries for one of the gate's: 3,000 histories of a run for 150."""
+TIMES = 40
+"""How many examples `make deep` tries for one of the gate's."""
 _USUAL = 100
 """hypothesis tries so many where a test does not say."""
 

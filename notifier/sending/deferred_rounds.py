@@ -126,6 +126,10 @@ class DeferredRounds:
         due_at = self._queue.due_at()
         return due_at is not None and due_at > now_s
 
+    def come_first(self, now_s: float) -> bool:
+        """Whether something is due, or may be: not where it cannot be read, so that the audience need not wait for it."""
+        return self._queue.trouble is None and not self.is_quiet(now_s)
+
     @property
     def is_listed(self) -> bool:
         """Whether the queue knows all deferred batches."""

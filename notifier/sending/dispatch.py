@@ -97,6 +97,11 @@ class Dispatch:
         return self._refusals.count
 
     @property
+    def is_asking_who_shares(self) -> bool:
+        """Whether the question who shares the rates, which enters this lane among them, is under way."""
+        return self._shares is not None and self._shares.is_asking
+
+    @property
     def is_draining(self) -> bool:
         """Whether no request starts any more."""
         return self._pushes.is_draining

@@ -15,7 +15,7 @@ from notifier.model.run import Control
 from notifier.model.runtime import Clock, Deadline
 from notifier.model.store_error import StoreRefused
 from notifier.sending.audience_reading import AudienceReading
-from notifier.sending.batch import Batch
+from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.batch_source import BrokenInput, ChangedInput, EndedAudience, InputUnreachable, SourceOpener
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_rounds import DeferredRounds
@@ -218,7 +218,7 @@ class Hop:
 
     @property
     def _may_read(self) -> bool:
-        if self._is_full:
+        if self._is_full or self._deferred_come_first:
             return False
         return self._exit.why is None or self._must_read_audience or self.checkpoint.is_in_legacy_round
 
@@ -227,6 +227,17 @@ class Hop:
         """Whether no further batch may be begun before one of the open ones is settled."""
         # After `give_up` no batch waits for another: unsettled ones are left, and must not stop the reading on.
         return self.checkpoint.unsettled >= MAX_OPEN_BATCHES and not self.checkpoint.has_given_up
+
+    @property
+    def _deferred_come_first(self) -> bool:
+        """Whether the few requests that a low rate allows go to batches that earlier hops began.
+
+        Where a hop sends less than a batch, the rest of it is deferred. With a new batch in each hop there would be ever
+        more of them, and all that are due are read and written again by every hop.
+        """
+        if self._exit.why is not None or self._queue.first_requests_in(self.deadline.before_near_ms()) >= BATCH_SIZE:
+            return False
+        return self._deferred.come_first(self._clock.now())
 
     def _read_batch(self) -> Batch | None:
         """The next batch of the audience; None when it is not there yet, or cannot be read, which ends the hop."""
@@ -425,4 +436,9 @@ class Hop:
     def _finished_exit(self) -> Exit | None:
         """The exit of a hop that has nothing left to send, settle or write; None while it must go on."""
         is_finished = self._is_idle and self.checkpoint.is_written and not self._must_read_on
+        # What arrives after the lane has left its share would enter it once more. Waited for while there is time: where
+        # it hangs, the entry lapses by itself.
+        may_wait = self.deadline.remaining_ms() >= self.deadline.stop_settling_ms
+        if is_finished and self.dispatch.is_asking_who_shares and may_wait:
+            return None
         return self._exit.why if is_finished else None

@@ -65,6 +65,11 @@ class LaneShares:
             until_ms = self._now_ms() + self._member_ms
             self._asked = self._ask(Member(until_ms, self._sending_ms(), self.tally()), self._membership is None)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a question is under way. It enters this lane, whenever it arrives."""
+        return self._asked is not None and not self._asked.done()
+
     def _take_in(self, found: Membership, now_s: float) -> None:
         present = found.present(self._now_ms())
         self._membership, self._seen_s = found, self._asked_s

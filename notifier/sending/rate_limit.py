@@ -55,6 +55,11 @@ class RateLimit:
         """The ramp began at this time, if that is earlier: another lane of the run sends for longer."""
         self._began_s = min(self._began_s, began_s)
 
+    @property
+    def full_rate(self) -> float | None:
+        """Permits a second after the ramp; None for no limit."""
+        return self._per_second
+
     def rate(self, now_s: float) -> float | None:
         """Permits a second at this moment; None for no limit."""
         if self._per_second is None:
@@ -91,10 +96,10 @@ class RateLimit:
             return 0.0
         return min((1 - self._permits) / rate, 1.0) if rate > 0 else 0.05
 
-    def waited_s(self) -> float:
-        """For how long it has waited for the permits that it has; 0 at a rate of one a second or more."""
+    def waited_s(self) -> float | None:
+        """For how long it has waited for the permits that it has; None at a rate of one a second or more."""
         if self._per_second is None or self._per_second >= 1:
-            return 0.0
+            return None
         return max(self._permits, 0.0) / self._per_second
 
     def next_s(self, now_s: float) -> float:

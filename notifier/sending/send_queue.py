@@ -1,5 +1,6 @@
 """Passes the devices of open batches on to the dispatch: those for the first time as the rate limit allows."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -63,6 +64,11 @@ class SendQueue:
         """Seconds until the rate limit allows a first request."""
         return self._rate_limit.wait_s(self._clock.monotonic())
 
+    def first_requests_in(self, within_ms: int) -> float:
+        """How many first requests the full rate allows in so many milliseconds; infinite without a limit."""
+        rate = self._rate_limit.full_rate
+        return math.inf if rate is None else rate * within_ms / 1000
+
     def rest_s(self, before_near_ms: int) -> float:
         """Seconds until a first request is allowed, where nobody should pay for waiting so long; otherwise 0.
 
@@ -76,7 +82,7 @@ class SendQueue:
     def waits_from_ms(self) -> int | None:
         """Since when the next first request is waited for; None where the rate is at least one a second."""
         waited_s = self._rate_limit.waited_s()
-        return int((self._clock.now() - waited_s) * 1000) if waited_s else None
+        return None if waited_s is None else int((self._clock.now() - waited_s) * 1000)
 
     def send(self, next_batch: Callable[[], Batch | None]) -> None:
         """Send what rate limit and window allow: of the open batches first, then of new ones.

@@ -176,8 +176,9 @@ def test_the_pictures_are_the_reports(sent: Sent) -> None:
     campaign = read_campaign(
         {"id": "c", "message": {"title": "t"}, "control_percent": 10, "goal": {"name": "opened", "window_h": 24}}
     )
+    curve = [one | {"arm": one["arm"].replace("short-b", "default")} for one in JOINED["curve"]]
     found = msgspec.convert(
-        {**JOINED, "arms": [JOINED["arms"][0] | {"arm": "default"}, JOINED["arms"][2]], "curve": []}, Conversions
+        {**JOINED, "arms": [JOINED["arms"][0] | {"arm": "default"}, JOINED["arms"][2]], "curve": curve}, Conversions
     )
     run = sent.world.app.events._runs.run(sent.run_id)
     assert run is not None
@@ -186,7 +187,7 @@ def test_the_pictures_are_the_reports(sent: Sent) -> None:
     theirs = outcome_of(
         named,
         {"the push": (4_500, 700), "control": (1_000, 90)},
-        [],
+        [("the push", 2.0, 300), ("the push", 20.0, 700), ("control", 20.0, 90)],
         is_final=True,
         days=0,
         complete_through=None,
@@ -195,7 +196,8 @@ def test_the_pictures_are_the_reports(sent: Sent) -> None:
     assert isinstance(campaign.goal, Goal)
     assert mine is not None
     assert interval_picture(mine.comparison, WIDE) == interval_picture(theirs.comparison, WIDE)
-    assert curve_picture(mine) == ""
+    assert curve_picture(mine) == curve_picture(theirs)
+    assert "the push 15.56% after 20 hours; control 9.00% after 20 hours" in curve_picture(mine)
 
 
 def test_a_count_that_failed_or_is_not_over(sent: Sent) -> None:

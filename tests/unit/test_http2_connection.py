@@ -394,7 +394,8 @@ def test_a_flood_that_reads_its_acknowledgements_costs_no_memory() -> None:
         talk.hears(frames.ping(b"12345678") * 500, frames.settings([(frames.INITIAL_WINDOW_SIZE, 1)]) * 400)
         talk.sent()
     assert not talk.connection.ended
-    assert peak_bytes() < MEGABYTE
+    # All acknowledgements together are 970 kB.
+    assert peak_bytes() < MEGABYTE // 4
 
 
 def test_resets_of_everything_end_each_request_once() -> None:

@@ -146,4 +146,4 @@ class TestPaceOfAHop:
         """From one a second on the wait ends within the hop: nothing is kept."""
         rate_limit = RateLimit(1, 0, 0, 0)
         assert rate_limit.permits(0.9) == 0
-        assert rate_limit.waited_s() == 0
+        assert rate_limit.waited_s() is None

@@ -16,7 +16,8 @@ from notifier.model.quiet_hours import Quiet
 from notifier.model.run import Control, Ending, LaneState
 from notifier.model.span import Span
 from notifier.model.time_zones import zone_named
-from tests.twins.clock import START_S
+from tests.twins.background import TwinBackground, TwinTask
+from tests.twins.clock import START_S, TwinClock
 from tests.twins.gateway import Act, Phones
 from tests.twins.hop_factory import World
 from tests.twins.invocation import hops_of, invocation
@@ -155,6 +156,23 @@ def test_a_rate_that_outlasts_a_hop(per_second: float) -> None:
     assert world.lane.hop <= 4 * (4 + 2), "a hop for each push of a lane, and little else is paid"
 
 
+@pytest.mark.parametrize("per_second", [0.05, 0.005])
+def test_a_low_rate_opens_one_batch_after_the_other(per_second: float) -> None:
+    """Hops that send less than a batch go on with the one that an earlier hop began: one is open at a time."""
+    run = OneRun(15)
+    run.world.per_second = per_second
+    most_open = 0
+    while run.world.lane.ending is None and run.invocations < 40:
+        run.lane(0, timeout_s=90)
+        most_open = max(most_open, run.world.lane.account.deferred)
+        run.world.clock.time_s = max(run.world.clock.now(), (run.world.lane.due_at_ms or 0) / 1000)
+    assert run.world.lane.ending is Ending.COMPLETED
+    assert run.invocations > 6
+    assert most_open <= 5, "a batch has five"
+    assert [len(times) for times in run.asked_s.values()] == [1] * 15
+    assert max(times[0] for times in run.asked_s.values()) <= 16 / per_second + 60
+
+
 @pytest.mark.parametrize(("per_second", "keeps"), [(0.02, True), (0.5, False)])
 def test_who_keeps_a_share_at_rest(per_second: float, keeps: bool) -> None:
     """A lane that rests until its share lets it go on keeps the share; one that waits for deferred devices does not."""
@@ -167,6 +185,46 @@ def test_who_keeps_a_share_at_rest(per_second: float, keeps: bool) -> None:
     now_ms = int(run.world.clock.now() * 1000)
     member = run.world.ledger.membership(now_ms).present(now_ms).get("r_0000")
     assert (member is not None and member.rests) is keeps
+
+
+class SlowQuestions(TwinBackground):
+    """Threads in which the question who shares a rate takes five seconds, so that one is always under way. Everything else is done at once."""
+
+    def __init__(self, clock: TwinClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.asked = 0
+
+    def run_all(self) -> None:
+        """Run what is pending, but for the questions that are not answered yet."""
+        while (index := next((n for n, task in enumerate(self.pending) if self._is_ready(task)), None)) is not None:
+            self.run(index)
+
+    def _is_ready(self, task: TwinTask[Any]) -> bool:
+        if task.function.__name__ != "join":
+            return True
+        if task.ready_s is None:
+            self.asked, task.ready_s = self.asked + 1, self._clock.now() + 5
+        return self._clock.now() >= task.ready_s
+
+
+@pytest.mark.parametrize(("per_second", "rests"), [(2.0, False), (0.02, True)])
+def test_a_question_under_way_does_not_enter_a_lane_that_has_left(per_second: float, rests: bool) -> None:
+    """Answered after the lane has left its share, it would enter it again: so its hop ends only when it is answered."""
+    run = OneRun(10, lanes=2)
+    run.world.per_second = per_second
+    hops = hops_of(run.world)
+    hops.background = questions = SlowQuestions(run.world.clock)
+    hops.lane_worker().work(run.world.run, 0, invocation(run.world))
+    assert questions.asked >= 2
+    while questions.pending:
+        questions.run()
+    now_ms = int(run.world.clock.now() * 1000)
+    member = run.world.ledger.membership(now_ms).present(now_ms).get("r_0000")
+    [lane, _] = run.world.ledger.lanes_of("r")
+    assert lane.state is (LaneState.RESTING if rests else LaneState.DONE)
+    assert (member is not None and member.rests) is rests
+    assert (member is None) is not rests
 
 
 def _timed(span: Span, window: tuple[int, int]) -> Span:
