@@ -180,6 +180,7 @@ def test_the_pictures_are_the_reports(sent: Sent) -> None:
     found = msgspec.convert(
         {**JOINED, "arms": [JOINED["arms"][0] | {"arm": "default"}, JOINED["arms"][2]], "curve": curve}, Conversions
     )
+    sent.lane()
     run = sent.world.app.events._runs.run(sent.run_id)
     assert run is not None
     named, counted = _as_named(campaign, Counted(0, found=found), {})
