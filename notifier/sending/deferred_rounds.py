@@ -127,7 +127,7 @@ class DeferredRounds:
         return due_at is not None and due_at > now_s
 
     def come_first(self, now_s: float) -> bool:
-        """Whether something is due, or may be: not where it cannot be read, so that the audience need not wait for it."""
+        """Whether something is due, or may be. What cannot be read holds nothing up."""
         return self._queue.trouble is None and not self.is_quiet(now_s)
 
     @property

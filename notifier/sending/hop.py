@@ -232,8 +232,8 @@ class Hop:
     def _deferred_come_first(self) -> bool:
         """Whether the few requests that a low rate allows go to batches that earlier hops began.
 
-        Where a hop sends less than a batch, the rest of it is deferred. With a new batch in each hop there would be ever
-        more of them, and all that are due are read and written again by every hop.
+        Where a hop sends less than a batch, the rest of it is deferred. With a new batch in each hop there would be
+        ever more of them, and every hop reads and writes all that are due.
         """
         if self._exit.why is not None or self._queue.first_requests_in(self.deadline.before_near_ms()) >= BATCH_SIZE:
             return False

@@ -188,7 +188,7 @@ def test_who_keeps_a_share_at_rest(per_second: float, keeps: bool) -> None:
 
 
 class SlowQuestions(TwinBackground):
-    """Threads in which the question who shares a rate takes five seconds, so that one is always under way. Everything else is done at once."""
+    """Threads in which the question who shares a rate takes five seconds: one is always under way. All else is done."""
 
     def __init__(self, clock: TwinClock) -> None:
         super().__init__()
