@@ -237,7 +237,9 @@ def test_the_report_of_several_lanes(ledger: Any, time: Time) -> None:
     summary = msgspec.convert(msgspec.to_builtins(results.summaries["r1"]), Summary)
     seen, first = RowFigures(), RowFigures()
     for number in range(3):
-        lane = [("a", "accepted", None)] * ACCEPTED[number] + [("control", "held", None)] * HELD[number]
+        lane: list[tuple[str, str, str | None]] = [("a", "accepted", None)] * ACCEPTED[number] + [
+            ("control", "held", None)
+        ] * HELD[number]
         lane.append(("b" if number else "a", "rejected", "UNREGISTERED"))
         for figures in (seen, *([first] if number == 0 else [])):
             figures.add(
