@@ -237,10 +237,8 @@ def test_the_report_of_several_lanes(ledger: Any, time: Time) -> None:
     summary = msgspec.convert(msgspec.to_builtins(results.summaries["r1"]), Summary)
     seen, first = RowFigures(), RowFigures()
     for number in range(3):
-        lane: list[tuple[str, str, str | None]] = [("a", "accepted", None)] * ACCEPTED[number] + [
-            ("control", "held", None)
-        ] * HELD[number]
-        lane.append(("b" if number else "a", "rejected", "UNREGISTERED"))
+        last = ("b" if number else "a", "rejected", "UNREGISTERED")
+        lane = (*[("a", "accepted", None)] * ACCEPTED[number], *[("control", "held", None)] * HELD[number], last)
         for figures in (seen, *([first] if number == 0 else [])):
             figures.add(
                 SeenRow(arm, outcome, "fcm", "android", "2026-11-21 14:00:00.123", int(outcome != "held"), reason)
