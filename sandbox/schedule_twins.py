@@ -83,17 +83,13 @@ class PlayedStore(ScheduleStore):
         """An occurrence."""
         return self._occurrences.get(name, {}).get(stamp)
 
-    def history(self, name: str, *, before: str = "", limit: int = 50) -> list[OccurrenceItem]:
+    def latest(self, name: str, before: str = "", page: int = 50) -> Iterator[OccurrenceItem]:
         """Occurrences, the latest first."""
         mine = self._occurrences.get(name, {})
-        found: list[OccurrenceItem] = []
         # They were put in the order of their stamps.
         for stamp in reversed(mine):
-            if len(found) == limit:
-                break
             if not before or stamp < before:
-                found.append(mine[stamp])
-        return found
+                yield mine[stamp]
 
     def change(self, before: OccurrenceItem, after: OccurrenceItem) -> bool:
         """Write what has become of an occurrence."""

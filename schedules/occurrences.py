@@ -1,9 +1,10 @@
 """One occurrence, a step at a time: what becomes of it next."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -17,14 +18,14 @@ from schedules.definition import Schedule
 from schedules.documents import copy_prefix
 from schedules.drops import Drops, NotReady
 from schedules.review import decide_until_s, hours_in_force
-from schedules.rules import OccurrenceState, judged
+from schedules.rules import HISTORY, OccurrenceState, judged
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 
 LATE_S = 300
 """A tick comes every minute. What is older than this when it is first looked at was due in an outage."""
 AGAIN_MS = 60_000
-HISTORY = 50
-"""Occurrences that are looked through for those that were prepared."""
+LOOKED_BACK = 1_000
+"""Occurrences that are looked through for those that were prepared: an hourly schedule's of 41 days."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -190,12 +191,11 @@ class Occurrences:
         return (until if until.timestamp() >= fires_s else until + timedelta(days=1)).timestamp()
 
     def _last_run(self, one: OccurrenceItem) -> OccurrenceItem | None:
-        history = self._store.history(one.name, before=one.stamp, limit=HISTORY)
-        return next((before for before in history if before.state is OccurrenceState.RUN), None)
+        return next((before for before in self._before(one) if before.state is OccurrenceState.RUN), None)
 
     def _previous(self, one: OccurrenceItem) -> datetime | None:
         """When the last occurrence was scheduled whose run has completed."""
-        for before in self._store.history(one.name, before=one.stamp, limit=HISTORY):
+        for before in self._before(one):
             if before.state is OccurrenceState.RUN and self._around.completed(before.run_id):
                 return before.occurrence.utc
         return None
@@ -238,9 +238,13 @@ class Occurrences:
         return f"{read} were read, and {schedule.drops.ready} of {day} says {named}"
 
     def _counts_before(self, one: OccurrenceItem) -> list[int]:
-        """Users of the prepared occurrences before it, the latest last. Zeros count only where they were accepted."""
-        history = self._store.history(one.name, before=one.stamp, limit=HISTORY)
-        return [before.users for before in reversed(history) if before.users > 0 or before.decision == "approve"]
+        """Users of the last ones prepared before it, the latest last. Zeros count only where they were accepted."""
+        prepared = (before for before in self._before(one) if before.users > 0 or before.decision == "approve")
+        return [before.users for before in islice(prepared, HISTORY)][::-1]
+
+    def _before(self, one: OccurrenceItem) -> Iterator[OccurrenceItem]:
+        """Those before it, the latest first. Behind an outage, whose times were missed, is what is looked for."""
+        return islice(self._store.latest(one.name, one.stamp), LOOKED_BACK)
 
     def _in_review(self, one: OccurrenceItem, schedule: Schedule) -> OccurrenceItem:
         if one.decision == "approve":

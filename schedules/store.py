@@ -21,6 +21,7 @@ The two writes of a firing, in their order, and a tick that dies between them:
 import enum
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -227,17 +228,17 @@ class ScheduleStore:
         Args:
             before: only those before this stamp.
         """
+        return list(islice(self.latest(name, before, limit), limit))
+
+    def latest(self, name: str, before: str = "", page: int = 50) -> Iterator[OccurrenceItem]:
+        """All of them, the latest first, read by pages of so many as they are asked for."""
         end = f"{OCCURRENCE}#{before}" if before else f"{OCCURRENCE}#~"
         key = Key("pk").eq(f"schedule#{name}") & Key("sk").between(f"{OCCURRENCE}#", end)
-        found: list[OccurrenceItem] = []
-        for item in self._items.query(key, ScanIndexForward=False, ConsistentRead=True):
+        # `between` includes its end: one more.
+        for item in self._items.query(key, ScanIndexForward=False, ConsistentRead=True, Limit=min(page + 1, 1000)):
             one = _occurrence_of(item)
-            # `between` includes its end.
             if one.stamp != before:
-                found.append(one)
-            if len(found) == limit:
-                break
-        return found
+                yield one
 
     def change(self, before: OccurrenceItem, after: OccurrenceItem) -> bool:
         """Write what has become of an occurrence. False where another tick, or an approver, was faster."""

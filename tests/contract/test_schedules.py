@@ -55,6 +55,14 @@ def make_store(request: pytest.FixtureRequest, endpoint: str) -> Callable[[Clock
     return make
 
 
+QUERY = {"queries/q.sql": b"SELECT 1 AS user_id", "queries/q.json": b"{}"}
+HOURLY: dict[str, Any] = {
+    "schedule": {"when": {"cron": "0 * * * *", "timezone": "UTC"}, "limits": {"max_users": 1000}},
+    "audience": {"query": {"name": "q", "parameters": {"since": "$previous"}}},
+    "campaign": {"message": {"title": "Hi"}},
+}
+
+
 def definition(**changes: Any) -> bytes:
     """A schedule that is due at 09:00 each day."""
     decoded: dict[str, Any] = {
@@ -719,3 +727,52 @@ class TestControl:
         world.tick()
         world.do("ready", day="2026-12-01")
         assert world.around.declared_ready(NAME, "2026-12-01")
+
+
+def test_the_latest_by_pages(make_store: Callable[[Clock], ScheduleStore]) -> None:
+    """However small a page is: every occurrence before one, the latest first."""
+    store = make_store(Clock(START))
+    stamps = [f"2026-12-0{day}T0900" for day in range(1, 6)]
+    for stamp in stamps:
+        store.put_occurrence(ScheduleItem(NAME, ScheduleState.ACTIVE, hash="h", next=stamp, next_at_ms=1))
+    for page in (1, 2, 50):
+        assert [one.stamp for one in store.latest(NAME, page=page)] == stamps[::-1]
+        assert [one.stamp for one in store.latest(NAME, stamps[3], page)] == stamps[2::-1]
+    assert [one.stamp for one in store.history(NAME, before=stamps[3], limit=2)] == stamps[2:0:-1]
+
+
+def test_what_was_before_a_long_outage() -> None:
+    """Many missed times hide nothing: `$previous` is the last that completed; the change is judged by those before."""
+    world = World(PlayedStore)
+    for key, text in {**QUERY, key_of(NAME): json.dumps(HOURLY).encode()}.items():
+        world.texts.put(key, text)
+    world.tick()
+    for hour in (9, 10, 11, 71):
+        world.clock.s = START.timestamp() + (hour - 8) * 3600.0
+        world.around.users = 301 if hour == 71 else 100
+        for _ in range(3):
+            world.tick()
+            world.clock.s += 61.0
+    states = [one.state.value for one in world.store.history(NAME, limit=99)]
+    assert states == ["needs_review", *["missed"] * 59, "run", "run", "run"]
+    assert "the median of those before is 100" in world.store.history(NAME)[0].reason
+    last = world.around.asked[f"occurrence:{NAME}:2026-12-03T2300:1"]
+    assert last["query"]["parameters"] == {"since": "2026-12-01T11:00:00+00:00"}
+
+
+@pytest.mark.parametrize(("accepted", "state"), [(False, "run"), (True, "needs_review")])
+def test_zeros_in_the_median(*, accepted: bool, state: str) -> None:
+    """Four days without anybody, of a fault that nobody accepted, do not become the usual; accepted ones do."""
+    world = World(PlayedStore)
+    world.tick()
+    for day in range(1, 9):
+        world.around.users = 0 if 4 <= day <= 7 else 100
+        for minute in (0, 1, 2):
+            world.clock.s = at(f"2026-12-0{day}T09:0{minute}").timestamp()
+            world.tick()
+        if world.around.users == 0:
+            assert world.states()[f"2026-12-0{day}T0900"] == "needs_review"
+            decision = "approve" if accepted else "reject"
+            world.do("decide", occurrence=f"2026-12-0{day}T0900", decision=decision)
+            world.tick()
+    assert world.states()["2026-12-08T0900"] == state

@@ -691,3 +691,21 @@ def test_the_pages_answer_whoever_waits_for_another_function() -> None:
     """Connecting to it and waiting for it take less than the pages' own time-out, and API Gateway's of 29 s."""
     timeout_s = int(source()["Resources"]["ApprovalFunction"]["Properties"]["Timeout"])
     assert sum(ASK_TIMEOUTS_S) < timeout_s < 29
+
+
+@pytest.mark.parametrize("given", ["", "21:00-08:00", "marketing:3/7"])
+@pytest.mark.parametrize("timezone", ["", "Europe/London"])
+@pytest.mark.parametrize("parameter", ["DefaultQuietHours", "DefaultCaps"])
+def test_what_needs_a_time_zone(parameter: str, timezone: str, given: str) -> None:
+    """Without DefaultTimezone, for users who have none, quiet hours and caps are refused before a stack is made."""
+    template = source()
+    values = {"DefaultQuietHours": "", "DefaultCaps": "", "DefaultTimezone": timezone, parameter: given}
+    resolver = Resolver(values.__getitem__, lambda *_: "", {}, {})
+
+    def is_refused(name: str, rule: dict[str, Any]) -> bool:
+        asserted = [resolver.resolve(one["Assert"], name) for one in rule["Assertions"]]
+        return bool(resolver.resolve(rule["RuleCondition"], name)) and not all(asserted)
+
+    refused = {name for name, rule in template["Rules"].items() if is_refused(name, rule)}
+    names = {"DefaultQuietHours": "QuietHoursNeedATimezone", "DefaultCaps": "CapsNeedATimezone"}
+    assert refused == ({names[parameter]} if given and not timezone else set())

@@ -14,7 +14,7 @@ from notifier.model.goal_source import hash_of
 from operations.schedule_schema import as_text, schedule_schema
 from sandbox.schedule import Player, outage_of
 from schedules.batch import batch_file, from_copy, values_of
-from schedules.definition import BrokenSchedule, Schedule, name_of, read_schedule
+from schedules.definition import BrokenSchedule, Limits, Schedule, name_of, read_schedule
 from schedules.rules import OccurrenceState, judged
 from schedules.timetable import Occurrence
 
@@ -235,6 +235,22 @@ class TestLimits:
     def test_judged(self, users: int, before: list[int], state: OccurrenceState) -> None:
         """By the most, by the change against the median of the last seven, then by emptiness."""
         assert judged(users, before, self.LIMITS).state is state
+
+    @pytest.mark.parametrize(
+        ("users", "before", "limits", "state"),
+        [
+            (9, [], Limits(min_users=10), OccurrenceState.NEEDS_REVIEW),
+            (10, [], Limits(min_users=10), OccurrenceState.RUN),
+            (0, [], Limits(min_users=10), OccurrenceState.EMPTY),  # nobody is not few: there is nothing to send
+            (100_000, [1, 1, 1], Limits(max_change=None), OccurrenceState.RUN),
+            (0, [500, 500, 500], Limits(max_change=None), OccurrenceState.EMPTY),
+            (5, [0, 0, 0, 0], Limits(), OccurrenceState.NEEDS_REVIEW),  # zeros that people have accepted count
+            (5, [], Limits(), OccurrenceState.RUN),
+        ],
+    )
+    def test_limits_that_are_off(self, users: int, before: list[int], limits: Limits, state: OccurrenceState) -> None:
+        """The least alone; `"max_change": null` judges no change; a median of accepted zeros."""
+        assert judged(users, before, limits).state is state
 
     def test_occurrence_is_a_value(self) -> None:
         """Two of the same minute are the same."""
