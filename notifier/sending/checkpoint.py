@@ -175,11 +175,12 @@ class Checkpoint:
     def settle_complete(self) -> list[Counted]:
         """Begin the settlement of every complete batch. Returns those whose accounts were added to the lane's."""
         for batch in self._batches:
-            # The count first, without a call: each turn looks at up to 128 batches, and nearly all have devices open.
-            if not batch.open and batch.is_complete and not batch.settling and not batch.settled_by_another:
+            # What needs no call first: up to 256 batches, and nearly all have devices open or are settled.
+            if not batch.open and not batch.settling and batch.is_complete and not batch.settled_by_another:
                 batch.settling = True
                 self._settling.begin(batch)
         for batch, settled in self._settling.done():
+            batch.forget_written()
             # Another claim settled it first: its account is used, with what this one may have repeated.
             self._batches.settle(settled if settled.ours else with_own_repeats(settled, batch, self.lane.epoch))
             self.settled_batches += 1

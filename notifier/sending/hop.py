@@ -25,8 +25,9 @@ from notifier.sending.exit_reasons import outside_reasons
 from notifier.sending.rate_limit import RateLimit
 from notifier.sending.send_queue import REST_ABOVE_S, SendQueue
 
-MAX_OPEN_BATCHES = 128
-"""An answer that takes 5 s keeps 80 batches open: 8,000 pushes a second × 5 s / 500 records."""
+MAX_OPEN_BATCHES = 256
+"""So many batches may be formed and not passed by the cursor. An answer that takes 5 s keeps those behind it waiting:
+12,000 pushes a second × 5.5 s / 450 of a batch = 147. Twice 128, which bounded a run whose answers were so late."""
 POLL_S = 0.02
 """How long a turn waits for answers when nothing can be sent before some of them arrive."""
 BUSY_POLL_S = 0.005

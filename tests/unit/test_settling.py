@@ -21,9 +21,11 @@ from notifier.model.run import (
 )
 from notifier.model.store_error import StoreRefused
 from notifier.model.summary import Summary, summary_of
+from notifier.sending.batch import Batch
 from notifier.sending.batch_source import ChangedInput, InputUnreachable
 from notifier.sending.departure import WAIT_MS
 from notifier.sending.repeats import as_never_formed
+from notifier.sending.settled_batch import SettledBatch
 from notifier.sending.settling import REFUSALS, SLOW_S
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
@@ -439,6 +441,27 @@ class TestForAWhile:
         world.results.troubles = lambda name: left.pop() if left and name == "rows" else Trouble.NONE
         invoke(world)
         assert (world.lane.ending, world.lane.trouble) == (Ending.COMPLETED, "")
+
+
+class TestMemory:
+    """What an open batch costs while it waits."""
+
+    def test_settled_and_not_passed(self) -> None:
+        """Behind a batch that waits for one answer, the settled ones keep nothing that is stored already."""
+        kept: list[Batch] = []
+
+        class Keeping(MemoryResults):
+            def settle(self, batch: Batch, epoch: int) -> SettledBatch:
+                kept.append(batch)
+                return super().settle(batch, epoch)
+
+        slow = Phones(lambda token, asked: Act.MUTE if token == "t0.0" and not asked else Act.ACCEPT)
+        world = World(users(2000), phones=slow)
+        world.results = Keeping()
+        crash(world, 10)
+        assert world.lane.cursor.record == 0
+        assert [(one.number, one.rows) for one in kept] == [(1, []), (2, []), (3, [])]
+        assert world.rows_of([1, 2, 3]) == 1500
 
 
 class TestSlow:

@@ -7,6 +7,7 @@ import pytest
 from notifier.model.cursor import Cursor
 from notifier.model.log import Action
 from notifier.model.run import LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState
+from notifier.sending.hop import MAX_OPEN_BATCHES
 from notifier.sending.lane_writer import LeaseOver
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
@@ -77,6 +78,22 @@ class TestCrashes:
         invoke(world)
         assert (world.lane.ending, world.lane.account.settled) == (Ending.COMPLETED, 2000)
         assert sum(world.phones.seen.values()) == 2000 + 499
+
+    @pytest.mark.parametrize("bound", [MAX_OPEN_BATCHES, 128])
+    def test_a_long_skip_list(self, bound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As many batches as may be open are settled beyond the cursor: read and passed, also where 128 may be open.
+
+        The release before knew 128. Its claims find more than that, and go on once the first batch is answered.
+        """
+        slow = Phones(lambda token, asked: Act.MUTE if token == "t0.0" and not asked else Act.ACCEPT)
+        world = World(users(800), size=2, phones=slow)
+        crash(world, 10)
+        assert world.lane.cursor == Cursor()
+        assert world.results.settled_from("r", 0, 0) == set(range(1, MAX_OPEN_BATCHES))
+        monkeypatch.setattr("notifier.sending.hop.MAX_OPEN_BATCHES", bound)
+        invoke(world)
+        assert (world.lane.ending, world.lane.account.settled) == (Ending.COMPLETED, 800)
+        assert sum(world.phones.seen.values()) == 800 + 1, "the other device of the first batch"
 
     def test_every_crash_counts(self) -> None:
         """Three workers asked the same devices: two repeats of each are reported, though no worker lived to tell."""

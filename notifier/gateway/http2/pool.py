@@ -154,6 +154,8 @@ class Pool:
                 continue
             self.in_flight -= 1
             answers.append(_answer(stream, number, now_s))
+            # `_deadlines` keeps it for a while: without the request, which has the body and holds the push.
+            stream.request = None
         for stream in reversed(unsent):
             _reopen(stream)
             self._waiting.appendleft(stream)
