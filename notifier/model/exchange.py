@@ -20,7 +20,7 @@ class NoAnswer(enum.StrEnum):
     """May have been processed: no answer in time, a reset, or a connection lost after the request was written."""
 
 
-class Request(msgspec.Struct, frozen=True, gc=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One push on its way. `path` and `body` hold a device token, so they stay out of the repr."""
 
     endpoint: str
@@ -36,7 +36,7 @@ class Request(msgspec.Struct, frozen=True, gc=True, kw_only=True):
         return f"Request(endpoint={self.endpoint!r}, body={len(self.body)} bytes)"
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What became of one request: an HTTP answer (`status` above 0), or the reason why there is none (`no_answer`)."""
 
     ticket: Any

@@ -165,6 +165,7 @@ def _once_each(
     return tuple(kept), tuple(broken)
 
 
+_APNS = Gateway.APNS
 _PLATFORMS = {platform.value: platform for platform in Platform}
 _GATEWAYS: dict[object, Gateway | None] = {gateway.value: gateway for gateway in Gateway} | {None: None}
 _ENVIRONMENTS = {environment.value: environment for environment in Environment} | {None: Environment.PRODUCTION}
@@ -202,7 +203,7 @@ def _plain_device(item: dict[str, Any]) -> Device:
         if not _DEVICE_COLUMNS.are_usual(item):
             return _plain_device(_DEVICE_COLUMNS.renamed(item))
         platform, gateway, environment = _in_any_case(item)
-    if gateway is Gateway.APNS and platform is not Platform.IOS:
+    if gateway is _APNS and platform is not Platform.IOS:
         raise BrokenRecord("gateway: apns reaches ios only")
     return Device(platform, token, gateway, environment)
 

@@ -12,6 +12,7 @@ from notifier.model.outcome import Disposition, Outcome, Verdict, timestamp
 from notifier.sending.batch import Push
 from notifier.sending.retry import Again, on_grid
 
+_ACCEPT, _DROP_TOKEN, _ACCEPTED = Disposition.ACCEPT, Disposition.DROP_TOKEN, Outcome.ACCEPTED
 PATIENCE_S = 2.0
 """A device whose next attempt is later than this is deferred, so that its batch can settle."""
 LOOK_ASIDE_S = 0.25
@@ -145,8 +146,9 @@ class OpenPushes:
 
     def end(self, push: Push, verdict: Verdict, status: int | None, outcome: Outcome | None = None) -> None:
         """Record its outcome, by default the one that the verdict means. `status` is None where nothing was asked."""
-        outcome = outcome or _outcome_of(verdict.disposition)
-        if verdict.disposition is Disposition.DROP_TOKEN:
+        if outcome is None:
+            outcome = _ACCEPTED if verdict.disposition is _ACCEPT else _outcome_of(verdict.disposition)
+        if verdict.disposition is _DROP_TOKEN:
             push.batch.record_dead_token(push, verdict.reason or "unknown", verdict.since_ms)
         # Made at the first outcome of a step: most steps of a run with slow answers have none.
         at = self._at = self._at or timestamp(self._now_s)

@@ -92,7 +92,8 @@ _BAD_TOKEN = Meaning(
     Suspicion.TOKENS,
 )
 _BAD_TOKEN_TEXT = "not a valid fcm registration token"
-_ACCEPTED = Verdict(Disposition.ACCEPT)
+_ACCEPT = Disposition.ACCEPT
+_ACCEPTED = Verdict(_ACCEPT)
 _MAX_ID_BYTES = 256
 
 
@@ -110,7 +111,7 @@ def _accepted(body: bytes) -> Verdict:
     start, end = body.rfind(b"/messages/") + 10, body.rfind(b'"')
     if start < 10 or not start < end <= start + _MAX_ID_BYTES:
         return _ACCEPTED
-    return Verdict(Disposition.ACCEPT, message_id=body[start:end].decode("ascii", "replace"))
+    return Verdict(_ACCEPT, message_id=body[start:end].decode("ascii", "replace"))
 
 
 def _refused(answer: Answer) -> Verdict:
