@@ -4,6 +4,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from approval.config import Settings
+from approval.csrf import masked
 from approval.mail import failure_in_words
 from approval.pages import Pages
 from approval.runs import Runs
@@ -75,6 +76,7 @@ class PageFrame:
 
     def page(self, template: str, call: Call, **values: Any) -> str:
         """A page with what all of them show."""
+        csrf = call.visitor.csrf if call.visitor else ""
         return self._pages.render(
             template,
             **{"notice": "", "done": _done(call) if call.method == "GET" else "", **values},
@@ -82,7 +84,9 @@ class PageFrame:
             theme=_theme(call),
             path=call.path,
             visitor=call.visitor,
-            csrf=call.visitor.csrf if call.visitor else "",
+            # A page may be compressed, and so never has the token itself. A part that a script loads is not, and the
+            # script compares it with the one before: its token must be the same text each time.
+            csrf=csrf if template.startswith("_") else masked(csrf),
             mode=self._settings.mode,
             has_schedules=bool(self._settings.schedule_function),
             # Only for those who are signed in: a reason may name what has gone wrong.

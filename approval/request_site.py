@@ -23,6 +23,11 @@ def _not_mailed(notifications: Notifications) -> str:
     return f"&unsent={quoted(failures[0].code)}" if failures else ""
 
 
+def _compressed(html: str, status: int = HTTPStatus.OK) -> Html:
+    """The page of a request, compressed, as nothing of the address is in it. A draft with all its texts is large."""
+    return page(html, status, compress=True)
+
+
 class RequestSite:
     """Pages and steps of requests.
 
@@ -64,7 +69,7 @@ class RequestSite:
         )
 
     def _request(self, call: Call, id: str) -> Html:  # noqa: A002 - the name in the path
-        return page(self._views.request(call, id))
+        return _compressed(self._views.request(call, id))
 
     def _edit(self, call: Call, id: str) -> Html:  # noqa: A002
         """Save the draft, then do what the button says, such as `submit`, `add_language` or `remove:variants.1`."""
@@ -75,7 +80,7 @@ class RequestSite:
         saved = self._service.save(id, person_of(call), form, whole(call.one("version")))
         form, faults = self._audiences.take(form, block if button == "take" else "")
         if faults:
-            return page(self._views.edit(call, saved, form, faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+            return _compressed(self._views.edit(call, saved, form, faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         # A step of its own, which the trail need not have twice.
         saved = self._service.save(id, person_of(call), form, saved.version, by_itself=True)
         if button == "submit":
@@ -83,16 +88,16 @@ class RequestSite:
         if button == "count":
             return self._count(call, saved, block)
         if button == "show":
-            return page(self._views.edit(call, saved, form, shown=read_shown(call.fields)))
+            return _compressed(self._views.edit(call, saved, form, shown=read_shown(call.fields)))
         if button == "test":
             return self._test(call, saved)
         if button == "browse":
             folder, _, number = block.partition("|")
-            return page(self._views.browsed(call, saved, folder, call.one("picker_words"), whole(number) or 0))
+            return _compressed(self._views.browsed(call, saved, folder, call.one("picker_words"), whole(number) or 0))
         if button in ("add_language", "add_variant", "add_source", "add_filter"):
             # Shown and not saved: an empty block is dropped when the form is read.
             more = with_one_more(form, button, block or call.one("more_languages"))
-            return page(self._views.edit(call, saved, more, focus=first_of_new(form, more)))
+            return _compressed(self._views.edit(call, saved, more, focus=first_of_new(form, more)))
         group = {"sources": "audience", "filters": "audience"}.get(block.partition(".")[0], block.partition(".")[0])
         anchor = f"#{group}" if button == "remove" else "#audience" if button in ("choose", "take") else ""
         return see_other(call, f"/requests/{id}?done=saved{anchor}")
@@ -118,9 +123,9 @@ class RequestSite:
         """Have the audience of a draft made and counted, or show first what that costs."""
         try:
             if costs := self._audiences.count(saved.id, person_of(call), confirmed):
-                return page(self._views.edit(call, saved, saved.form, costs=costs))
+                return _compressed(self._views.edit(call, saved, saved.form, costs=costs))
         except Incomplete as error:
-            return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+            return _compressed(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         return see_other(call, f"/requests/{saved.id}?done=count#audience")
 
     def _test(self, call: Call, saved: Request) -> Html:
@@ -128,7 +133,7 @@ class RequestSite:
         try:
             self._tests.send_draft(saved, person_of(call), read_shown(call.fields).user)
         except Incomplete as error:
-            return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+            return _compressed(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         return see_other(call, f"/requests/{saved.id}?done=test")
 
     def _submit(self, call: Call, saved: Request) -> Html:
@@ -136,7 +141,7 @@ class RequestSite:
         try:
             self._service.submit(saved.id, person_of(call), notifications)
         except Incomplete as error:
-            return page(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
+            return _compressed(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         done = "unsent" if notifications.unsent or not notifications.sent else "submitted"
         return see_other(call, f"/requests/{saved.id}?done={done}{_not_mailed(notifications)}")
 

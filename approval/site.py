@@ -1,6 +1,5 @@
 """The routes: which page or step belongs to which path. The origin and CSRF token of every POST are checked first."""
 
-import hmac
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +8,7 @@ import msgspec
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 
 from approval import web
+from approval.csrf import is_token
 from approval.files import OtherContent
 from approval.form import Malformed
 from approval.officers import NoOfficers
@@ -23,8 +23,6 @@ from approval.web import BadCall, Call, Html, Route, own_path, page, see_other
 _PUBLIC = ("/sign-in", "/link", "/static/")
 """Paths for visitors who are not signed in."""
 _IMMUTABLE = "public, max-age=31536000, immutable"
-_VARY = {"Vary": "Accept-Encoding"}
-"""With or without gzip, as the browser takes it: a cache between must not mix the two."""
 
 
 class _NotSignedIn(Exception):
@@ -162,9 +160,7 @@ class Site:
     def _static(self, call: Call, name: str) -> Html:
         if name not in STATIC:
             return self._nothing_here(call)
-        headers: dict[str, str | list[str]] = {"Cache-Control": _IMMUTABLE, **_VARY}
-        # Nothing else is compressed: a page has a secret token beside words from its address, and its length when
-        # compressed would give the token away (the BREACH attack).
+        headers: dict[str, str | list[str]] = {"Cache-Control": _IMMUTABLE, **web.VARY}
         return Response(200, STATIC[name], self._pages.files[name], headers=headers, compress=True)
 
 
@@ -176,9 +172,7 @@ def _redirected_to_sign_in(call: Call) -> dict[str, Any]:
 
 def _has_token(call: Call) -> bool:
     """Whether the form has the CSRF token of the visitor's session."""
-    expected = call.visitor.csrf if call.visitor else ""
-    # Without the first condition an empty field would match a call without a visitor.
-    return bool(expected) and hmac.compare_digest(expected.encode(), call.one("csrf").encode())
+    return is_token(call.one("csrf"), call.visitor.csrf if call.visitor else "")
 
 
 def _page_of(path: str) -> str:

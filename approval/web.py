@@ -25,6 +25,8 @@ _LOCAL = ("localhost", "127.0.0.1")
 Html = Response[str]
 Route = tuple[str, str, Callable[..., Html]]
 """Method, path and answer."""
+VARY = {"Vary": "Accept-Encoding"}
+"""With or without gzip, as the browser takes it: a cache between must not mix the two."""
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 CSP = (
@@ -152,10 +154,15 @@ def check_origin(call: Call) -> None:
         raise BadCall(HTTPStatus.FORBIDDEN, "This form was sent from another site.")
 
 
-def page(html: str, status: int = HTTPStatus.OK, **headers: str) -> "Response[str]":
-    """An HTML answer. Names of headers with _ for -."""
+def page(html: str, status: int = HTTPStatus.OK, *, compress: bool = False, **headers: str) -> "Response[str]":
+    """An HTML answer. Names of headers with _ for -.
+
+    Args:
+        compress: only where no word of the call's address is in the page. Its length tells whoever can make a person's
+            browser ask for addresses, and can watch the network, whether a word is in the page already.
+    """
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(int(status), HTML, html, headers=dict[str, str | list[str]](named))
+    return Response(int(status), HTML, html, headers=dict[str, str | list[str]](named | VARY), compress=compress)
 
 
 def data(value: object) -> "Response[str]":

@@ -172,7 +172,11 @@
       const name = fault.dataset.fault, field = form().elements[name];
       if (!touched.has(name)) continue;
       fault.textContent = shown.faults[name] || "";
-      if (field?.setAttribute) field.toggleAttribute("aria-invalid", name in shown.faults);
+      if (!field?.setAttribute) continue;
+      field.toggleAttribute("aria-invalid", name in shown.faults);
+      const says = (field.getAttribute("aria-describedby") || "").split(" ").filter((id) => id && id !== fault.id);
+      if (name in shown.faults) says.unshift(fault.id);
+      says.length ? field.setAttribute("aria-describedby", says.join(" ")) : field.removeAttribute("aria-describedby");
     }
   };
   const offers = () => all("[data-replace]").forEach((button) => { button.hidden = false; });

@@ -518,16 +518,51 @@ def test_pages_are_not_cached_and_static_files_are(world: World) -> None:
     assert "immutable" in ann.get("/static/style.css").headers["cache-control"]
 
 
-def test_files_are_compressed_and_pages_are_not(world: World) -> None:
-    """Files where the browser takes it; no page ever: it has a secret token beside words from its address (BREACH)."""
-    ann, takes = world.browser(ANN), {"Accept-Encoding": "gzip, deflate, br"}
+GZIP = {"Accept-Encoding": "gzip, deflate, br"}
+
+
+def test_what_is_compressed(world: World) -> None:
+    """Files, and the pages of requests, where the browser takes it; no page with words from its address (BREACH)."""
+    ann, takes = world.browser(ANN), GZIP
     plain, packed = ann.get("/static/composer.js"), ann.raw("GET", "/static/composer.js", None, takes)
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
     assert "content-encoding" not in plain.headers
     assert packed.body == plain.body
-    for path in ("/requests", "/sign-in", "/devices", "/static/none.js"):
+    draft, id_ = ann.post("/requests").location, new_request(ann, world)
+    for path in (draft, f"/requests/{id_}"):
+        assert ann.raw("GET", path, None, takes).headers["content-encoding"] == "gzip", path
+    for path in (
+        "/requests",
+        "/sign-in",
+        "/devices",
+        f"/requests/{id_}/status",
+        f"{draft}/left-out",
+        "/static/none.js",
+    ):
         assert "content-encoding" not in ann.raw("GET", path, None, takes).headers, path
+
+
+def test_nothing_of_the_address_is_in_a_compressed_page(world: World) -> None:
+    """Whatever is asked with it: its length says nothing about a guess."""
+    ann = world.browser(ANN)
+    names = ("sample", "text", "look", "done", "unsent", "q", "mine", "person", "before", "show_platform", "zebra")
+    for path in (ann.post("/requests").location, f"/requests/{new_request(ann, world)}"):
+        answer = ann.raw("GET", f"{path}?{'&'.join(f'{name}=zebra-{name}' for name in names)}", None, GZIP)
+        assert answer.headers["content-encoding"] == "gzip"
+        assert "zebra" not in answer.body
+
+
+def test_the_token_is_another_text_on_each_page(world: World) -> None:
+    """So that no length of a compressed page gives it away; each of them is taken, and none but this session's."""
+    ann, bob = world.browser(ANN), world.browser(BOB)
+    tokens = {ann.csrf() for _ in range(3)}
+    assert len(tokens) == 3
+    assert not set.intersection(*({token[n : n + 8] for n in range(len(token) - 7)} for token in tokens))
+    for token in tokens:
+        assert bob.post("/requests", csrf=token).status == 403
+        assert ann.post("/requests", csrf=token[:-1]).status == 403
+        assert ann.post("/requests", csrf=token).status == 303
 
 
 MALFORMED = {
