@@ -599,6 +599,23 @@ class TestBucket:
             "at": AT,
         }
 
+    def test_the_text_of_the_metadata(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
+        """Public: `repeated` and `passed` are there only above 0, so that rows without them are as they always were."""
+        batch = batch_of(3, outcomes="aa")
+        batch.passed_repeated = batch.account.possibly_repeated = 2
+        in_s3.settle(batch, 7)
+        in_s3.settle(batch_of(4, outcomes="aa"), 7)
+        passed, none = (
+            s3.head_object(Bucket=bucket, Key=f"rows/run_id=r1/batch=0000000{number}.json.gz")["Metadata"]
+            for number in (3, 4)
+        )
+        assert {name: text for name, text in passed.items() if name != "account"} == {
+            "epoch": "7", "pushes": "2", "passed": "2",
+        }  # fmt: skip
+        assert none.keys() == {"epoch", "account", "pushes"}
+        # As a release wrote it that knew no such devices.
+        assert in_s3.settled("r1", 4, 0).passed == 0
+
     def test_the_same_bytes(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
         """The same batch is the same object, whichever claim writes it."""
         in_s3.settle(batch_of(0, outcomes="ah"), 1)

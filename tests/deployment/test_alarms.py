@@ -161,6 +161,28 @@ def test_every_alarm_watches_what_is_written() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("alarm", "metric", "function", "minutes"),
+    [
+        # Invocations wait in Lambda's queue for a while in any busy account: three times five minutes, each with one.
+        ("WorkerThrottledAlarm", "Throttles", "WorkerFunction", 15),
+        # A command that was refused, and a file that nobody works on, need a person at once.
+        ("ControlThrottledAlarm", "Throttles", "ControlFunction", 5),
+        ("EventsDroppedAlarm", "AsyncEventsDropped", "WorkerFunction", 5),
+    ],
+)
+def test_what_lambda_refuses_or_drops_alarms(alarm: str, metric: str, function: str, minutes: int) -> None:
+    """One is enough, of the function that it is named for, in each five minutes of the time that is watched."""
+    about = transformed()["Resources"][alarm]["Properties"]
+    assert (about["Namespace"], about["MetricName"]) == ("AWS/Lambda", metric)
+    assert about["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": function}}]
+    assert (about["Statistic"], about["Threshold"]) == ("Sum", 1)
+    assert about["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+    assert (about["Period"], about["Period"] * about["EvaluationPeriods"]) == (300, minutes * 60)
+    assert "DatapointsToAlarm" not in about, "all periods, not some of them"
+    assert about["TreatMissingData"] == "notBreaching"
+
+
 def test_silence_is_fine_except_the_sweepers() -> None:
     """Without runs nothing is written, and that is fine; a sweeper that writes nothing is what its alarm is for."""
     found = {name: alarm["TreatMissingData"] for name, alarm in resources(transformed(), "AWS::CloudWatch::Alarm")}
