@@ -3,8 +3,9 @@
     python -m tests.bench.proof --users 1000000 --campaigns 10
 
 The runs are made by the worker's own code with made-up answers, in moto in another process; each of the three is done
-in a process of its own, so that its memory is seen. moto answers a request in some milliseconds of its own CPU, which
-on two cores is a part of what is measured: the CPU of the process itself is printed beside the time.
+in a process of its own, so that its memory is seen: of the audit, which takes two, that of the first. moto answers a
+request in some milliseconds of its own CPU, which on two cores is a part of what is measured: the CPU of the process
+itself is printed beside the time.
 """
 
 import argparse

@@ -334,6 +334,7 @@ def test_it_deploys_without_questions() -> None:
     config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))["default"]
     given = config["global"]["parameters"] | config["deploy"]["parameters"]
     assert (given["stack_name"], given["resolve_s3"], given["capabilities"]) == ("notifier", True, "CAPABILITY_IAM")
+    assert given["confirm_changeset"] is False
     assert [name for name, about in source()["Parameters"].items() if "Default" not in about] == []
     assert source()["Parameters"]["Mode"]["Default"] == Mode.REHEARSE
     # CAPABILITY_IAM is not enough for roles and managed policies with names of their own.

@@ -33,6 +33,7 @@ SAM_DEPLOY = {
     "--region",
     "--no-confirm-changeset",
     "--no-fail-on-empty-changeset",
+    "--no-execute-changeset",
 }
 
 
@@ -93,6 +94,12 @@ def test_there_is_such_a_command(where: str, words: tuple[str, ...]) -> None:
             pass
         case _:
             pytest.fail(f"{where}: {words}")
+
+
+def test_each_picture_is_shown() -> None:
+    """A picture that no page shows is not looked at when the pages change."""
+    shown_ = {name for page in PAGES for name in re.findall(r"images/([\w-]+\.png)", page.read_text(encoding="utf-8"))}
+    assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == shown_
 
 
 def test_the_help_on_the_page_is_what_is_printed() -> None:
