@@ -1,5 +1,7 @@
 """What came of a campaign's goal: on the terminal, as JSON, and in the report's page."""
 
+from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -10,7 +12,7 @@ from rich.text import Text
 from reporting.lift_table import lift_screen, plain_comparison
 from reporting.lift_words import HEAD, WHEN, table_rows
 from reporting.outcome import Outcome, WinnerSeen, sentence, through
-from reporting.pictures import curve_picture, interval_picture
+from reporting.pictures import SLIM, WIDE, curve_picture, interval_picture
 from reporting.statistics.comparison import Comparison
 
 
@@ -42,10 +44,18 @@ def _goal_section(outcome: Outcome) -> str:
     return (
         f'<section class="goal"><h2>Goal: {escape(outcome.goal.name)}, within {outcome.goal.window_h} hours</h2>'
         f"{notes}{verdicts}"
-        f'<div class="scroll"><div class="picture">{interval_picture(comparison)}</div></div>'
+        f"{_drawn(partial(interval_picture, comparison), 'lifts')}"
         f'<div class="scroll">{_table(comparison)}</div>'
-        f'<div class="scroll"><div class="picture">{curve_picture(outcome)}</div></div>'
+        f"{_drawn(partial(curve_picture, outcome), 'curve')}"
         f'<p class="soft">{escape(comparison.sizes.in_words)} {when}{until}</p></section>'
+    )
+
+
+def _drawn(picture: Callable[[int, str], str], name: str) -> str:
+    """A picture for a desk and one for a phone, of which the page shows one: the large one made small is not read."""
+    return (
+        f'<div class="scroll"><div class="picture wide">{picture(WIDE, name)}</div></div>'
+        f'<div class="picture slim">{picture(SLIM, f"{name}-slim")}</div>'
     )
 
 

@@ -26,6 +26,8 @@ _TOP = 12
 _MIN_BARS = 8
 """Room for so many bars is always left, so that a short run does not look like one block."""
 _TIMES = 6
+_TIME_WIDTH = 56
+"""Of a clock's time."""
 _MAX_NAME = 24
 
 
@@ -115,8 +117,10 @@ def _rect(kind: str, x: float, y: float, width: float, height: float, title: str
 def _times(bars: Sequence[Bar], left: float, step: float, height: int) -> list[str]:
     # Rounded up: at most _TIMES labels, or they would touch.
     every = max(1, -(-len(bars) // _TIMES))
+    # The last one would be cut where its bar is close to the edge.
+    most = WIDTH - _TIME_WIDTH
     return [
-        f'<text class="soft" x="{left + n * step:.1f}" y="{height - 6}">{_clock(bar.at_s)}</text>'
+        f'<text class="soft" x="{min(left + n * step, most):.1f}" y="{height - 6}">{_clock(bar.at_s)}</text>'
         for n, bar in enumerate(bars)
         if n % every == 0
     ]

@@ -1,4 +1,4 @@
-"""One campaign on the pages from its goal to its winner, the rest and the result, in the sandbox.
+"""One campaign on the pages from its goal to its winner, the rest, the report and the proof, in the sandbox.
 
 `SCREENSHOTS=folder` keeps the pictures of every state.
 """
@@ -8,15 +8,20 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from typer.testing import CliRunner
 
 from notifier.model.arms import Arms
+from operations.cli import app as notifier
 from sandbox.audience import Recipe, users
 from sandbox.office import Office
 from sandbox.scene import ANN, BOB, OLIVE
+from sandbox.up import write_stack_file
 from tests.browser.approval_pages import WIDE, People, approve, asked, press_sure, run_of, see, send, soon
+from tests.moved_winners import decided
 
 USERS = 1_200
 ARMS = Arms("loop", (("warm", 4000), ("short", 4000), ("control", 2000)))
@@ -77,12 +82,42 @@ def tick(office: Office) -> bool:
     return True
 
 
+def decide_by_hand(bob: Page, office: Office, address: str) -> None:
+    """The hour of the decision is not there: an approver decides, after a question."""
+    bob.goto(address)
+    bob.locator("summary", has_text="Decide it yourself").click()
+    bob.get_by_label("short", exact=True).check()
+    see(bob, "63-decide")
+    bob.get_by_role("button", name="Yes, decide it so").click()
+    expect(bob.get_by_text("short goes to the others").first).to_be_visible(timeout=60_000)
+    soon(lambda: tick(office) and "accepted · run" in bob.request.get(address).text(), 90)
+
+
+def command(office: Office, folder: Path, *arguments: str) -> str:
+    """What `notifier` prints for this stack."""
+    stack_file = write_stack_file(office.trial.sandbox, folder / "stack.json", office.url)
+    result = CliRunner().invoke(notifier, [*arguments], env={"NOTIFIER_STACK_FILE": str(stack_file)})
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def see_report(page: Page, path: Path) -> None:
+    """The report's page at the width of a desk, and of two phones: nothing sticks out."""
+    page.goto(path.as_uri())
+    for width in (1280, 390, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if folder := os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=f"{folder}/70-report-{width}.png", full_page=True)
+
+
 @pytest.mark.slow
-def test_from_the_goal_to_the_rest(people: People, office: Office) -> None:
-    """Asked, approved, paused and resumed, counted, compared, decided by a person, sent to the others."""
+@pytest.mark.parametrize("by", ["a person", "evidence"])
+def test_from_the_goal_to_the_proof(people: People, office: Office, tmp_path: Path, by: str) -> None:
+    """Asked, approved, paused, resumed, counted, compared, decided, sent to the others, reported; both runs proved."""
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
     ids = put_goal(office)
-    address = asked(ann, office, "loop", audience="audiences/loop.json", **FORM)
+    address = asked(ann, office, f"loop by {by}", audience="audiences/loop.json", **FORM)
     approve(bob, address)
     # While it is sent: the page follows by itself, and an open question stays open.
     expect(bob.get_by_text("devices done")).to_be_visible(timeout=60_000)
@@ -98,14 +133,11 @@ def test_from_the_goal_to_the_rest(people: People, office: Office) -> None:
     expect(ann.locator(".verdicts .better", has_text="short").first).to_be_visible(timeout=90_000)
     expect(ann.get_by_role("img", name=re.compile("^Lift of each variant")).first).to_be_visible()
     see(ann, "62-result")
-    # The hour of the decision is not there: an approver decides, after a question.
-    bob.goto(address)
-    bob.locator("summary", has_text="Decide it yourself").click()
-    bob.get_by_label("short", exact=True).check()
-    see(bob, "63-decide")
-    bob.get_by_role("button", name="Yes, decide it so").click()
-    expect(bob.get_by_text("short goes to the others").first).to_be_visible(timeout=60_000)
-    soon(lambda: tick(office) and "accepted · run" in bob.request.get(address).text(), 90)
+    run_id = run_of(office, address)
+    if by == "a person":
+        decide_by_hand(bob, office, address)
+    else:
+        decided(office.trial, run_id)
     bob.goto(address)
     # The page follows the others' run, too.
     expect(bob.locator(".result .badge.completed")).to_be_visible(timeout=90_000)
@@ -121,7 +153,17 @@ def test_from_the_goal_to_the_rest(people: People, office: Office) -> None:
     see(ann, "66-templates")
     press_sure(ann, "Delete", "Yes, delete it")
     expect(ann.get_by_text("There is no template yet.")).to_be_visible()
-    assert run_of(office, address) in bob.request.get(address).text()
+    assert run_id in bob.request.get(address).text()
+    # The same campaign by the command line: what it brought about, and the proof of both runs.
+    html = tmp_path / "report.html"
+    report = json.loads(command(office, tmp_path, "report", run_id, "--json", "--html", str(html)))
+    why = "decided by bob@example.com" if by == "a person" else "better than no push"
+    assert f"short goes to the remainder, {why}" in report["winner"]["in_words"]
+    assert [one["variant"] for one in report["goal"]["comparison"]["lifts"] if one["verdict"]["finding"] == "better"]
+    see_report(bob, html)
+    for name in (run_id, report["winner"]["remainder"]):
+        proof = json.loads(command(office, tmp_path, "audit", name, "--json"))
+        assert proof["conclusion"] == "proved", proof
 
 
 def test_an_officers_pages(people: People, office: Office) -> None:

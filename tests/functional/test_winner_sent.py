@@ -6,7 +6,6 @@ Only the decision's clock is moved: the worker, the audience function and the co
 
 import json
 import os
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -21,9 +20,8 @@ from operations.cli import app
 from sandbox.audience import Recipe, users
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
-from schedules.decision_store import DecisionState, DecisionStore
-from schedules.decisions import Winners
-from schedules.tested import TestsOfStack
+from schedules.decision_store import DecisionState
+from tests.moved_winners import decided
 
 USERS = 3_000
 CAMPAIGN: dict[str, Any] = {
@@ -64,22 +62,6 @@ def put_conversions(trial: Trial, ids: list[str]) -> None:
         trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=body.encode())
 
 
-def winners_of(trial: Trial, hours: float) -> tuple[Winners, DecisionStore]:
-    """The function that decides, on the sandbox's table and bucket, so many hours from now."""
-
-    def now() -> float:
-        return time.time() + hours * 3600
-
-    def ask(count: str) -> None:
-        function = trial.sandbox.function("AudienceFunction").name
-        trial.sandbox.lambda_.invoke_later(function, json.dumps({"prepare": count}).encode(), "")
-
-    dynamodb, table = trial.sandbox.client("dynamodb"), trial.sandbox.table
-    store = DecisionStore(dynamodb, table, now)
-    tests = TestsOfStack(dynamodb, table, trial.s3, trial.sandbox.bucket, ask, now)
-    return Winners(store, tests, now), store
-
-
 def ended(trial: Trial, run_id: str) -> dict[str, str]:
     """Wait for a run; the arm of each user with a row."""
     for _ in trial.follow(run_id, 240, 0.2):
@@ -101,13 +83,7 @@ def test_from_the_goal_to_the_report(tmp_path: Path) -> None:
         run_id = trial.drop(path)
         tested = ended(trial, run_id)
         assert tested == {one: arm_of(one) for one in ids if is_tested(one)}
-        winners, store = winners_of(trial, 3)
-        until = time.monotonic() + 240
-        while (found := store.read(run_id)) is None or not found.is_over:
-            assert time.monotonic() < until, found
-            for one in list(store.due(2**53)):
-                winners.step(one)
-            time.sleep(0.2)
+        found = decided(trial, run_id)
         assert (found.state, found.arm, found.how) == (DecisionState.SENT, "short", "evidence")
         rest = ended(trial, found.remainder)
         assert {one: "control" if arm == "control" else "short" for one, arm in rest.items()} == rest
