@@ -32,7 +32,7 @@ A query is a source of rows like a file:
 - `queries`: stored queries, their parameters, and what is wrong with them.
 - `engines`: what runs a query: DuckDB in a process of its own, Athena, BigQuery.
 - `warehouse`: queries of Athena and BigQuery for a run: started, left without waiting, fetched once they have ended.
-- `run_query`: a query becomes an input, which is pinned by what it was made of.
+- `query_input`: a query becomes an input, which is pinned by what it was made of.
 - `compose`: and, or, without and filters over the users of several sources.
 
 The worker reads what is written here as any other audience (`"audience": {"parts": […]}`).

@@ -19,8 +19,8 @@ from audiences.faults import AudienceFault
 from audiences.fetch import fetch
 from audiences.manifest_format import audience_id
 from audiences.queries import NamedQuery, about_key, check_name, free_query, read_query, sql_key, with_values
+from audiences.query_input import pinned_query, run_locally
 from audiences.rooms import Rooms
-from audiences.run_query import pinned_query, run_locally
 from audiences.sources import InputFile, pinned_files, split
 from notifier.audience.pin import pin_parts
 from notifier.model.batch_file import PinnedObject

@@ -56,7 +56,7 @@ def worker(event: object, context: "LambdaContext") -> dict[str, Any]:
     """Lambda's entry for everything that makes a lane work."""
     process, observer = _process()
     if isinstance(event, dict) and "check" in event:
-        from notifier.entries.secret_check import check_secrets
+        from notifier.entries.secret_access import check_secrets
 
         with observer.invocation(_trace_header(), "worker"):
             return {"secrets": check_secrets(process.settings, boto3.client("secretsmanager"))}

@@ -23,9 +23,9 @@ import notifier.sending.settling  # noqa: E402
 notifier.sending.settling.RETRY_S /= HURRY
 notifier.sending.settling.SLOW_S /= HURRY
 
-import notifier.sending.departure  # noqa: E402  (after the times are set: it copies them)
+import notifier.sending.hop_exit  # noqa: E402  (after the times are set: it copies them)
 
-notifier.sending.departure.WAIT_MS //= HURRY
+notifier.sending.hop_exit.WAIT_MS //= HURRY
 
 from notifier import app  # noqa: E402
 from notifier.entries.sweeper import Sweeper  # noqa: E402

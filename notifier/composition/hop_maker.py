@@ -21,9 +21,9 @@ from notifier.sending.carrier import Carrier
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_queue import DeferredQueue
 from notifier.sending.deferred_rounds import DeferredRounds
-from notifier.sending.departure import Plan
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.hop import Hop
+from notifier.sending.hop_exit import Plan
 from notifier.sending.lane_shares import LaneShares
 from notifier.sending.rate_limit import RateLimit, SharedBudget
 from notifier.sending.results import Results

@@ -4,5 +4,5 @@
 - `sweeper`, with `expiry`, `pruning` and `daily`: lanes that are due, dead letters, and the tasks of once a day.
 - `dead_letters`: those that replays do not clear.
 - `control`: operators' commands.
-- `secret_check`: whether the worker's role can read the gateways' secrets.
+- `secret_access`: whether the worker's role can read the gateways' secrets.
 """

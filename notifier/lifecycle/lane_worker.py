@@ -36,8 +36,8 @@ from notifier.model.span import Span
 from notifier.model.store_error import StoreRefused, in_words
 from notifier.sending.batch import BATCH_SIZE
 from notifier.sending.batch_source import InputUnreachable, SuppressionUnreadable
-from notifier.sending.departure import WAIT_MS, Exit, leave
 from notifier.sending.hop import Hop
+from notifier.sending.hop_exit import WAIT_MS, Exit, leave
 from notifier.sending.lane_writer import LeaseOver
 from notifier.sending.repeats import as_never_formed
 from notifier.sending.settling import REFUSALS, RETRY_S

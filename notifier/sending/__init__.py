@@ -2,7 +2,7 @@
 
 No module of the package reaches a library of AWS or of a gateway: those come as ports. In the order of a push:
 
-- `hop`, `exit_reasons`, `departure`: the loop of one invocation, why it ends, and what becomes of the lane then.
+- `hop`, `exit_reasons`, `hop_exit`: the loop of one invocation, why it ends, and what becomes of the lane then.
 - `batch_source`, `audience_reading`, `batch_builder`, `batch`: records of the audience as batches of pushes.
 - `send_queue`, `rate_limit`, `lane_shares`: which device is passed on next, and when, alone or as one lane of several.
 - `send_times`: when requests may start, by the lane's window and by quiet hours.

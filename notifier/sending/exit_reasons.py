@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from notifier.model.run import Control, Lane
 from notifier.model.runtime import Deadline
-from notifier.sending.departure import Departure, Exit, Plan
+from notifier.sending.hop_exit import Departure, Exit, Plan
 
 
 def outside_reasons(lane: Lane, plan: Plan, deadline: Deadline, now_s: float) -> Iterator[Departure]:

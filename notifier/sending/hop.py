@@ -19,9 +19,9 @@ from notifier.sending.batch import BATCH_SIZE, Batch
 from notifier.sending.batch_source import BrokenInput, ChangedInput, EndedAudience, InputUnreachable, SourceOpener
 from notifier.sending.checkpoint import Checkpoint
 from notifier.sending.deferred_rounds import DeferredRounds
-from notifier.sending.departure import Departure, Exit, ExitDecision, Plan
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.exit_reasons import outside_reasons
+from notifier.sending.hop_exit import Departure, Exit, ExitDecision, Plan
 from notifier.sending.rate_limit import RateLimit
 from notifier.sending.send_queue import REST_ABOVE_S, SendQueue
 

@@ -9,7 +9,7 @@ from operations.cli.check import Check
 from operations.cli.cloud import Cloud
 
 CHECK_SECRETS = b'{"check":"secrets"}'
-"""The worker's event for it (notifier.entries.secret_check)."""
+"""The worker's event for it (notifier.entries.secret_access)."""
 
 
 def role_check(cloud: Cloud) -> Iterator[Check]:

@@ -182,7 +182,7 @@ def order_of(asked: Asked, limits: "Limits", destination: "Destination", show: S
         AudienceFault: the query cannot be run, or found nobody.
     """
     from audiences.build import found_manifest, is_whole  # noqa: PLC0415
-    from audiences.run_query import QueryOrder, pinned_query  # noqa: PLC0415
+    from audiences.query_input import QueryOrder, pinned_query  # noqa: PLC0415
 
     root = QueryRoot(asked.root, asked.stack, asked.stack_file)
     engine, query, request, tables, may_show = _resolved(asked, root, limits)
@@ -204,7 +204,7 @@ def _resolved(
 ) -> "tuple[str, Query, dict[str, Any], dict[str, tuple[InputFile, ...]], tuple[str, ...]]":
     """Engine, query, request, tables, and columns that may be shown, of what was asked for."""
     from audiences.queries import free_query, from_texts, with_values  # noqa: PLC0415
-    from audiences.run_query import plain  # noqa: PLC0415
+    from audiences.query_input import plain  # noqa: PLC0415
 
     given = _pairs(asked.params, "--param", "day=2026-11-21")
     if asked.name is not None:
@@ -235,7 +235,7 @@ def _run_here(
 ) -> "tuple[InputFile, ...]":
     from audiences.engines.duckdb import DuckDb  # noqa: PLC0415
     from audiences.engines.port import Limits as QueryLimits  # noqa: PLC0415
-    from audiences.run_query import run_locally  # noqa: PLC0415
+    from audiences.query_input import run_locally  # noqa: PLC0415
 
     own = QueryLimits(limits.memory_mb, limits.threads, limits.spill_mb, asked.time_s)
     engine = DuckDb(limits.work / "query", own)

@@ -131,7 +131,7 @@ def _files_here(source: Mapping[str, Any], root: QueryRoot, limits: "Limits", wo
     from audiences.engines.port import Limits as QueryLimits  # noqa: PLC0415
     from audiences.faults import AudienceFault  # noqa: PLC0415
     from audiences.queries import free_query, with_values  # noqa: PLC0415
-    from audiences.run_query import pinned_query, run_locally  # noqa: PLC0415
+    from audiences.query_input import pinned_query, run_locally  # noqa: PLC0415
 
     if "files" in source or "parts" in source:
         names = source.get("files") or [part["key"] for part in source["parts"]]

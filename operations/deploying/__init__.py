@@ -2,6 +2,6 @@
 
 - `answers`: what a person has to say, from options or asked for, and the command line that says it again
 - `account`: what is in the AWS account already
-- `gateway_files`: Google's and Apple's files as secrets, checked before anything is done
+- `gateway_secrets`: Google's and Apple's files as secrets, checked before anything is done
 - `steps`: secrets, build, deploy, setup, test push; each says what it would do, and can be done again
 """

@@ -9,7 +9,7 @@ import msgspec
 
 from operations.cli.errors import CommandError, ExitCode
 from operations.deploying.account import Account
-from operations.deploying.gateway_files import key_id_in
+from operations.deploying.gateway_secrets import key_id_in
 
 STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
 """A stack's name. With `-apns` it is a secret's, of which the template takes at most 38 characters."""

@@ -13,7 +13,7 @@ from notifier.gateway.secrets import name_in
 from operations.cli.errors import CommandError, ExitCode
 from operations.deploying.account import Account, secret_name
 from operations.deploying.answers import Answers
-from operations.deploying.gateway_files import apns_secret, fcm_secret
+from operations.deploying.gateway_secrets import apns_secret, fcm_secret
 
 GREETING = {"id": "first-push", "message": {"title": "Hello", "body": "A test push from our own stack"}}
 BUILT = Path(".aws-sam/build/template.yaml")

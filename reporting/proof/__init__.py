@@ -4,7 +4,7 @@
 - `direct_get`: gets an object by one signed request.
 - `pinned`: reads a pinned object to its end and recomputes its ETag.
 - `walk`: the records of the audience in batches, each with what is in S3 for it.
-- `batches`: one batch: what its records ask for against the rows that are there.
+- `batch_audit`: one batch: what its records ask for against the rows that are there.
 - `totals`: the counts of all batches against the summary.
 - `erased`: what was erased since, as the tombstones say.
 - `audit`: the whole chain, from the approval to the summary, up to the first place where it breaks.

@@ -27,7 +27,7 @@ from notifier.model.preparation import ManifestParts
 from notifier.model.run import Source
 from notifier.model.summary import Summary
 from notifier.sending.batch import BATCH_SIZE
-from reporting.proof.batches import BatchAuditor
+from reporting.proof.batch_audit import BatchAuditor
 from reporting.proof.conclusion import Audit, CannotProve, Conclusion, NotProved, Step
 from reporting.proof.cut import check_everyone, with_cut
 from reporting.proof.erased import Erasures, moved_manifest

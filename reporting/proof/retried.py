@@ -19,7 +19,7 @@ from notifier.model.campaign import CONTROL, Campaign, Variant
 from notifier.model.outcome import Outcome, Row
 from notifier.model.record_reading import read_recipient
 from notifier.sending.batch import BATCH_SIZE, Push
-from reporting.proof.batches import BatchAuditor
+from reporting.proof.batch_audit import BatchAuditor
 from reporting.proof.conclusion import NotProved
 from reporting.proof.cut import with_cut
 from reporting.proof.evidence import read_admitted, read_erasures, read_summary

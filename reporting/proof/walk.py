@@ -10,7 +10,7 @@ from notifier.audience.local import parser_for, read_local
 from notifier.model.audience_faults import AudienceChanged, BrokenFile
 from notifier.model.batch_file import PinnedObject
 from notifier.sending.batch import BATCH_SIZE
-from reporting.proof.batches import BatchObjects
+from reporting.proof.batch_audit import BatchObjects
 from reporting.proof.conclusion import CannotProve
 from reporting.proof.erased import Erasures
 from reporting.proof.evidence import READERS, Admitted, ByBatch

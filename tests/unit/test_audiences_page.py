@@ -7,7 +7,7 @@ import pytest
 
 from audiences import app, compose, queries, warehouse
 from audiences.engines import athena
-from audiences.run_query import REUSED_FOR_S
+from audiences.query_input import REUSED_FOR_S
 from notifier.model.audience_request import SOURCES, has_free_sql, read_audience_source
 from sandbox import intrinsics
 from tests.documents import ROOT

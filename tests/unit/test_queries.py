@@ -21,7 +21,7 @@ from audiences.engines.job import Failed, Finished, Job
 from audiences.engines.placeholders import Unterminated, code_of, placeholders, replaced
 from audiences.engines.port import EngineName, Limits, Place, Query, column_fault
 from audiences.queries import BrokenQuery, free_query, from_texts, read_query, with_values
-from audiences.run_query import pinned_query, plain
+from audiences.query_input import pinned_query, plain
 from audiences.sources import InputFile
 from notifier.model.stored_query import Parameter, ParameterKind
 from operations.query_schema import as_text, query_schema

@@ -10,7 +10,7 @@ from notifier.model.outcome import Access, Readiness
 from notifier.model.preparation import PreparationState
 from notifier.model.run import EXPIRY, HAND_OVER_MS, Control, Ending, LaneState
 from notifier.sending.circuit_breaker import TRIES
-from notifier.sending.departure import WAIT_MS
+from notifier.sending.hop_exit import WAIT_MS
 from tests.twins.clock import START_S
 from tests.twins.gateway import Act, Phones
 from tests.twins.hop_factory import World, broken_at, users

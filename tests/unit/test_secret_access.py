@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from notifier.composition.settings import Settings
-from notifier.entries.secret_check import check_secrets
+from notifier.entries.secret_access import check_secrets
 from operations.cli.check import Check
 from operations.cli.function_checks import role_check
 
