@@ -204,7 +204,7 @@ class _Cutting:
         self._work.mkdir(parents=True, exist_ok=True)
         with gzip.open(listed, "wb", compresslevel=1) as excluded:
             for part in self._order.parts:
-                self._on_progress("the final cut", self._users)
+                self._on_progress("the final cut", self._staying)
                 if self._keeps_all():
                     # Not even fetched: most runs have no list, and their first push waits for this.
                     self._kept.append(part)
@@ -226,8 +226,10 @@ class _Cutting:
 
     def _is_kept(self, path: Path) -> bool:
         """Whether the part is used as it is. Decided at the first user who is left out, mostly soon."""
+        # Once anybody was left out, the parts behind are written again: batches begin at multiples of 500 of those who
+        # stay. Not by the writers: of a part of which nobody stays there may be none.
         # With windows each user is looked at, and may be in any of them.
-        if self._writers or len(self._order.windows) > 1 or self._order.is_assumed is not None:
+        if self._excluded_by or len(self._order.windows) > 1 or self._order.is_assumed is not None:
             return False
         if not self._order.rules:
             return True
@@ -248,8 +250,8 @@ class _Cutting:
             self._counted.setdefault(day_of(user), array("Q")).append(user.hash)
 
     @property
-    def _users(self) -> int:
-        """How many stay so far."""
+    def _staying(self) -> int:
+        """How many users stay so far; those of kept parts are counted from the first that is cut on."""
         return sum(writer.users for writer in self._writers.values())
 
     def _writer(self, number: int) -> PartWriter:
@@ -264,7 +266,7 @@ class _Cutting:
     def _check_late(self) -> None:
         """A file that is late for many, and does not say what becomes of them, was dropped too late or is wrong."""
         late = self._excluded_by[TOO_LATE]
-        everybody = self._users + late
+        everybody = self._staying + late
         if self._order.late_is_fault and late > everybody * MAX_LATE_SHARE:
             share = f"{late:,} of {everybody:,} users ({late / everybody:.0%})"
             raise AudienceFault(
@@ -338,6 +340,7 @@ class _Cutting:
         windows: list[Window] = []
         first_record = 0
         for number, window in enumerate(order.windows):
+            # Parts are kept only where there is one window.
             kept = () if number else self._kept
             moved = [
                 msgspec.structs.replace(part, first_record=part.first_record + first_record)
@@ -374,13 +377,13 @@ def _fetched(client: Any, part: PreparedPart, folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def prepared_lines(client: Any, part: PreparedPart, folder: Path) -> Iterator[list[bytes]]:
+def lines_of_part(client: Any, part: PreparedPart, folder: Path) -> Iterator[list[bytes]]:
     """The lines of a prepared part; some thousands at once."""
     with _fetched(client, part, folder) as path:
         yield from _lines(path)
 
 
-def prepared_users(client: Any, part: PreparedPart, folder: Path) -> Iterator[list[PreparedUser]]:
+def users_of_part(client: Any, part: PreparedPart, folder: Path) -> Iterator[list[PreparedUser]]:
     """The users of a prepared part; some thousands at once."""
     with _fetched(client, part, folder) as path:
         yield from ([user for user, _ in some] for some in _users(path))

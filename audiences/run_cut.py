@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from audiences.cap_locks import CapLocks, HeldLocks
 from audiences.caps import CapObjects, key_of
-from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, make_cut, prepared_lines, prepared_users
+from audiences.cut import CutManifest, CutOrder, cut_folder, found_cut, lines_of_part, make_cut, users_of_part
 from audiences.cut_rules import Capped, PlannedDay, PreparedUser, Rule, Timed, reason_by_id, reason_of, rules_of
 from audiences.destinations import Bucket
 from audiences.faults import AudienceFault
@@ -234,12 +234,12 @@ class S3Cutter:
         """Count a part's users, by why they are left out and by how many campaigns they have had."""
         reason_of_id = reason_by_id(rules)
         if reason_of_id is None:
-            for some in prepared_users(self.client, part, work):
+            for some in users_of_part(self.client, part, work):
                 found.update(reason for user in some if (reason := reason_of(user, rules)) is not None)
                 if reached:
                     times.update(reached.times(user.hash) for user in some)
             return
-        for lines in prepared_lines(self.client, part, work):
+        for lines in lines_of_part(self.client, part, work):
             ids = [id_in(line) for line in lines]
             if rules:
                 found.update(reason for one in ids if (reason := reason_of_id(one)) is not None)

@@ -182,6 +182,18 @@ def test_parts_before_the_first_who_is_left_out_are_kept(stack: Stack) -> None:
     assert cut.parts[3].first_record == 1_500
 
 
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_part_of_which_nobody_stays(stack: Stack, counts: bool) -> None:
+    """Those behind it are written again, from record 0 on, though nobody of them is left out; with caps and without."""
+    first, others = in_order(range(USERS))[:IN_PART], in_order(range(USERS))[IN_PART:]
+    day_of = (lambda _: date(2026, 11, 28)) if counts else None
+    write = lambda _users, path: path.write_bytes(b"counted")  # noqa: E731
+    cut = stack.cut(rules=rules_of(IdSet(first), IdSet()), day_of=day_of, write_users=write)
+    assert stack.users_of(cut.parts) == others
+    assert [part.first_record for part in cut.parts] == [0, 500, 1_000]
+    assert cut.excluded_by == {"exclude": IN_PART}
+
+
 def test_whom_it_would_leave_out_now(stack: Stack, tmp_path: Path) -> None:
     """What approvers see: at most N, and how many of them would be left out; nothing is written."""
     stack.begin(exclude=["u1", "u2", "nobody"], suppress=["u2", "u3", "u4", "u5"])
