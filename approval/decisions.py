@@ -1,4 +1,7 @@
-"""What approvers decide: approval, which writes the batch file, and rejection."""
+"""What approvers decide: approval, which writes the batch file, and rejection.
+
+Who may decide, and when, is checked in `request` (`approved`, `rejected`), without I/O: nobody approves their own.
+"""
 
 from approval import announcements
 from approval import request as rules

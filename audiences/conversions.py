@@ -2,6 +2,9 @@
 
 `conversions/NAME.json` says where a goal's conversions are. They are joined with a run's rows, by arm: the window of a
 user begins with their own push, and for the control group with the moment at which they were held.
+
+The tables, in the order in which they are made: `assigned` (a run's users, with arm and begin), `source` (the files as
+they are), `raw` (what in them is of this goal, times in UTC), `converted` (each user's first one inside the window).
 """
 
 import re
@@ -39,7 +42,7 @@ _IS_TESTED = "(concat('0x', substr(sha256(concat(?, ':test:', user_id)), 1, 15))
 """Whether a user is in the test part: the public hash of `notifier.model.remainder`."""
 
 
-class StoredQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class NamedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A query of `queries/`, on any engine. Its values `$from`, `$to` are days: of the first push, of the end."""
 
     name: Annotated[str, Meta(min_length=1)]
@@ -52,7 +55,7 @@ class Complete(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     marker: Annotated[
         Annotated[str, Meta(min_length=1)] | None, Meta(description="The key of an object whose text it is.")
     ] = None
-    query: Annotated[StoredQuery | None, Meta(description="It is the first column of the first row.")] = None
+    query: Annotated[NamedQuery | None, Meta(description="It is the first column of the first row.")] = None
 
 
 class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -63,7 +66,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         tuple[Annotated[str, Meta(min_length=1)], ...],
         Meta(description="Keys, prefixes that end in `/`, and globs; `{date}` is each day of the window."),
     ] = ()
-    query: Annotated[StoredQuery | None, Meta(description="Instead of files: whose rows are the conversions.")] = None
+    query: Annotated[NamedQuery | None, Meta(description="Instead of files: whose rows are the conversions.")] = None
     user_id: Annotated[str, Meta(description="The column with the user's id.")] = "user_id"
     at: Annotated[str, Meta(description="The column with the time.")] = "at"
     event: Annotated[
@@ -175,6 +178,7 @@ def join(
         view_of(database, "source", source.files(folder / "files"), [declared.user_id, declared.at, declared.event])
         unreadable = convert(database, declared, goal, until)
         if other_part is not None:
+            # As `OtherPart.__contains__`: who is in the other run is in no row of this one, and no unknown user.
             database.execute(f"DELETE FROM raw WHERE {_IS_TESTED} <> ?", [
                 other_part.salt, other_part.hundredths, other_part.is_remainder,
             ])  # fmt: skip
@@ -215,7 +219,7 @@ class Source:
         # At once: a warehouse works at both while nobody waits.
         self._asked = list(ask([self._request(one) for one in queries])) if queries else []
 
-    def _request(self, query: StoredQuery) -> dict[str, Any]:
+    def _request(self, query: NamedQuery) -> dict[str, Any]:
         # A day more on each side: the days of a table's partitions may be of another time zone.
         first, last = self._first.date() - timedelta(days=1), self._until.date() + timedelta(days=1)
         times = {"$from": first.isoformat(), "$to": last.isoformat()}
@@ -387,6 +391,8 @@ def _counted(
         "GROUP BY a.arm ORDER BY a.arm = 'control', a.arm"
     ).fetchall()
     step = max(goal.window_h / 48, 1 / 60)
+    # Each conversion counts from the next point on. The 1e-9 moves one that is exactly on a point behind it, and so one
+    # at once, at 0 h: no point is at 0.
     curve = database.execute(
         f"SELECT arm, ceil(date_diff('second', since, moment) / 3600.0 / {step} + 1e-9) * {step} AS hours, "
         "count(*) "

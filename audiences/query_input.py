@@ -1,7 +1,8 @@
 """A query becomes an input of preparation: its tables are fetched, it is run, and its rows are a file.
 
 The input is pinned by what it was made of, the SQL, the values and the tables' objects, and not by the file that it
-happens to be in: so the same query over the same objects gives the same audience, which is prepared once.
+happens to be in: so the same query over the same objects gives the same audience, which is prepared once. It is run,
+and killed when its time is over, by `engines.duckdb`; a warehouse's by `warehouse`.
 """
 
 import datetime as dt

@@ -1,4 +1,4 @@
-"""One occurrence, a step at a time: what becomes of it next."""
+"""One occurrence, a step at a time: what becomes of it next. When there is one is computed by `timetable`."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -4,7 +4,8 @@ The modules in the order of a text's way:
 
 - `texts`: where a campaign's texts are, and which translations are merged for one language.
 - `compile`: compiles a text: as a plain template where it only prints attributes, else as Liquid.
-- `template`: one compiled text. Texts that only print attributes are filled in here, without Liquid.
+- `template`: one compiled text. Texts that only print attributes, or a default where one is missing, are filled in
+  here, without Liquid.
 - `liquid`: compiles and renders all other texts.
 - `liquid_limits`: how much work one rendering may be.
 - `liquid_values`: comparisons and numbers, strict where Liquid would guess.

@@ -355,6 +355,7 @@ class LaneWorker:
         """
         if why not in (Exit.STOP, Exit.FAIL):
             return
+        # Read back from `control_by` (`model.whole_run`): a run whose lanes were cancelled by FAILED_BY has failed.
         begins = FAILED_BY if why is Exit.FAIL else "lane "
         by = f"{begins}{lane.lane}: {reason or why.name.lower()}"[:MAX_BY]
         for other in self._ledger.lanes_of(lane.run_id):

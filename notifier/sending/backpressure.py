@@ -3,6 +3,8 @@
 Unlimited until more than 5 % of an interval's answers are 429 or 503, or the median latency triples and is above a
 second. Then 0.7 of the measured throughput, cut again for every such interval, raised by 15 % and 5 requests a second
 in each calm one, and unlimited again at 1.5 times the rate at which the trouble began.
+
+`Retry-After` is no part of it: each device waits for that by itself (`notifier.sending.retry`).
 """
 
 from notifier.sending.rate_limit import RateLimit

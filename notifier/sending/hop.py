@@ -6,6 +6,9 @@ results when they are done. So the same code runs in Lambda and in a simulation 
 A turn, in the order of the methods below:
     reasons to end · deferred devices that are due · send, or read on to account · the end of the audience
     answers · refusals that wait for a decision · settlements · the ledger · is the hop finished?
+
+A *legacy round* (`is_in_legacy_round`) is one of a run that an older release began. That asked for deferred batches in
+the order of their numbers, a round at a time, and kept no list of those that are asked for (`asking`).
 """
 
 import math
@@ -106,7 +109,8 @@ class Hop:
                 self.checkpoint.write(urgent=self._exit.why is not None or self._is_idle)
                 self._on_turn(self)
                 if (why := self._finished_exit()) is not None:
-                    # Another rest (a gateway that is down, a hold) gives up its share, and so the time that it waited.
+                    # Since when it waits for the rate is kept for the next hop. Not by a rest for another reason (a
+                    # gateway that is down, a hold): that leaves its share to other lanes, and the wait begins again.
                     if why is not Exit.REST or self._rests_for_rate:
                         self.checkpoint.waits_from_ms = self._queue.waits_from_ms()
                     return self._exit.departure(why)
@@ -294,8 +298,10 @@ class Hop:
     def _look_at_end(self) -> None:
         """The reading is over when the audience has ended and is settled; the run, when nothing is deferred either."""
         self._look_at_end_of_reading()
+        # The hop ends already, or answers are awaited: they may put devices off, and so change what is left.
         if self._exit.why is not None or self.dispatch.open_count:
             return
+        # Something is left and no request is out: perhaps only the rate limit is waited for.
         if not self._has_read or not self._is_idle:
             self._look_at_rate()
             return

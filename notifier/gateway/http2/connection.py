@@ -33,6 +33,8 @@ _OUR_SETTINGS = (
 )
 _ANSWERED = Outcome.ANSWERED
 _LAST_USABLE_ID = frames.LAST_STREAM_ID - 2
+"""No stream is opened after one with this id: ids have 31 bits, and a client's are odd. The last odd one stays
+unused."""
 _REASON = re.compile(rb'"reason"\s*:\s*"([A-Za-z]{1,64})"')
 
 
@@ -360,7 +362,9 @@ class Connection:
         self.draining = True
         last, code = frames.TWO_WORDS.unpack_from(payload)
         detail = f"the server is closing the connection ({_goaway_reason(code, payload)})"
-        for stream in [one for one in self._streams.values() if one.id > last & frames.LAST_STREAM_ID]:
+        last &= frames.LAST_STREAM_ID  # the highest bit is reserved, and means nothing (section 6.8)
+        for stream in [one for one in self._streams.values() if one.id > last]:
+            # Header blocks that wait in the outbox are still sent, as in `cancel`: the server ignores these streams.
             is_unsent = stream.begins_at >= self._outbox.handed
             del self._streams[stream.id]
             self._outbox.withdraw(stream)
@@ -389,7 +393,10 @@ class Connection:
 
 
 def _outcome_when_lost(stream: Stream, handed: int) -> Outcome:
-    """What is known of a stream without a status when its connection has ended after `handed` bytes."""
+    """What is known of a stream without a status when its connection has ended after `handed` bytes.
+
+    `handed`, `begins_at` and `ends_at` count bytes from the connection's first one on.
+    """
     if stream.begins_at >= handed:
         return Outcome.UNSENT
     # Neither gateway acts on a request whose body did not end.
