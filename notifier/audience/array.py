@@ -87,10 +87,18 @@ class ArrayParser:
         skip: the number of records already processed: most of them are not decoded, and are None.
         alone: the array is not a member of an object: the text may end with it, or another value may follow.
         backend: of ijson, for all records. By default msgspec decodes them, and ijson in C what is unusual.
+        plain: records in their usual form come as `PlainRecord`, by msgspec.
     """
 
     def __init__(
-        self, name: str, offset: int = 0, *, alone: bool = True, skip: int = 0, backend: ModuleType | None = None
+        self,
+        name: str,
+        offset: int = 0,
+        *,
+        alone: bool = True,
+        skip: int = 0,
+        backend: ModuleType | None = None,
+        plain: bool = False,
     ) -> None:
         self.rest: bytes | None = None
         self.count = 0
@@ -98,7 +106,7 @@ class ArrayParser:
         self._alone = alone
         self._offset = offset
         self._skipper = RecordSkipper(skip) if skip and backend is None else None
-        self._bulk = BulkDecoder() if backend is None else None
+        self._bulk = BulkDecoder(plain=plain) if backend is None else None
         self._held_back = b""
         """Escapes at the end of the text that the next piece may continue."""
         self._digits = DigitRun()

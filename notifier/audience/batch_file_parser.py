@@ -6,8 +6,8 @@ from notifier.audience.document import BATCH_FILE_KEYS, DocumentParser
 class BatchFileParser(DocumentParser):
     """Push text in, take users out; `values` has the campaign and the reference to an audience, as decoded JSON."""
 
-    def __init__(self, name: str, *, skip: int = 0) -> None:
-        super().__init__(name, BATCH_FILE_KEYS, skip=skip)
+    def __init__(self, name: str, *, skip: int = 0, plain: bool = False) -> None:
+        super().__init__(name, BATCH_FILE_KEYS, skip=skip, plain=plain)
 
     def feed(self, text: bytes, *, final: bool = False) -> list[object]:
         """The users that these bytes complete. With `final` nothing follows.

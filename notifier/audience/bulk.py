@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from notifier.audience.limits import MAX_BRACKETS, brackets, has_endless_number, without_lone_surrogates
+from notifier.model.recipient import PlainRecord
 
 _SPACE = b" \t\r\n"
 _CANDIDATES = 256
@@ -26,6 +27,7 @@ PATIENCE_BYTES = 256 * 1024
 
 _FAULTS = (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
 _decode = msgspec.json.Decoder(list, float_hook=Decimal).decode
+_decode_plain = msgspec.json.Decoder(list[PlainRecord], float_hook=Decimal).decode
 
 T = TypeVar("T")
 
@@ -66,18 +68,35 @@ def decoded(text: bytes) -> list[object]:
         Unusual: it is close to a limit or has a lone surrogate.
         msgspec.DecodeError: it is not JSON.
     """
+    _look_for_unusual(text)
+    return _decode(text)
+
+
+def decoded_plain(text: bytes) -> Sequence[object]:
+    """The same, as `PlainRecord`s where all records of the text have that form. Raises as `decoded`."""
+    _look_for_unusual(text)
+    try:
+        return _decode_plain(text)
+    except msgspec.ValidationError:  # JSON so far
+        return _decode(text)
+
+
+def _look_for_unusual(text: bytes) -> None:
     if brackets(text) > MAX_BRACKETS or has_endless_number(text) or without_lone_surrogates(text) != text:
         raise Unusual
-    return _decode(text)
 
 
 class BulkDecoder:
     """Decodes an array, from its opening bracket on, as long as nothing about it is unusual.
 
     When it stops, `rest` is the text of an array that begins with the next record.
+
+    Args:
+        plain: records in their usual form come as `PlainRecord`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        self._decode: Callable[[bytes], Sequence[object]] = decoded_plain if plain else decoded
         self.rest: bytes | None = None
         self._text = b""
 
@@ -86,7 +105,7 @@ class BulkDecoder:
         self._text += text
         if len(self._text) < ENOUGH_BYTES:
             return (), 0
-        found = whole_records(self._text, decoded)
+        found = whole_records(self._text, self._decode)
         if found is None:
             if len(self._text) > PATIENCE_BYTES:
                 self.stop()

@@ -45,9 +45,12 @@ class DocumentParser:
         known: the keys that the object may have, each once, in any order.
         offset: of the text's first byte in the file.
         skip: the number of users already processed: they need not be decoded.
+        plain: users in their usual form come as `PlainRecord`.
     """
 
-    def __init__(self, name: str, known: tuple[str, ...], offset: int = 0, *, skip: int = 0) -> None:
+    def __init__(
+        self, name: str, known: tuple[str, ...], offset: int = 0, *, skip: int = 0, plain: bool = False
+    ) -> None:
         self.values: dict[str, object] = {}
         self.has_users = False
         self.count = 0
@@ -55,6 +58,7 @@ class DocumentParser:
         self._name = name
         self._known = known
         self._skip = skip
+        self._plain = plain
         self._backend: ModuleType | None = None
         self._text = b""
         self._offset = offset
@@ -202,7 +206,9 @@ class DocumentParser:
                 example: object = {} if self._text.startswith(b"{") else None if self._text.startswith(b"n") else ""
                 raise self._broken(users_fault(example) or "")
             self.has_users = True
-            self._array = ArrayParser(self._name, self._offset, alone=False, skip=self._skip, backend=self._backend)
+            self._array = ArrayParser(
+                self._name, self._offset, alone=False, skip=self._skip, backend=self._backend, plain=self._plain
+            )
             self._step = self._comma
             return False
         found = self._value()

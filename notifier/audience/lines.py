@@ -13,6 +13,7 @@ import msgspec
 from notifier.audience.json_faults import why_not_json
 from notifier.audience.limits import MAX_VALUE_BYTES, UNENCODABLE, without_lone_surrogates
 from notifier.audience.scan import BETWEEN, ValueScan
+from notifier.model.recipient import PlainRecord
 from notifier.model.spelling import BrokenRecord
 
 TOO_LONG = "a line of over 1 MiB"
@@ -20,6 +21,7 @@ LONG_LINE_BYTES = 64 * 1024
 """A line that has not ended by this length is scanned: it may be many objects without a line break."""
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_plain = msgspec.json.Decoder(PlainRecord, float_hook=Decimal).decode
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 _FAULTS = (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError)
 _OPENINGS = (b"{", b"[")
@@ -36,9 +38,11 @@ class LineParser:
     Args:
         offset: of the text's first byte in the file.
         skip: the number of records already processed: they are checked, not decoded, and are None.
+        plain: records in their usual form come as `PlainRecord`.
     """
 
-    def __init__(self, offset: int = 0, *, skip: int = 0) -> None:
+    def __init__(self, offset: int = 0, *, skip: int = 0, plain: bool = False) -> None:
+        self._decode: Callable[[bytes], object] = _plain_or_any if plain else _decode
         self.starts: Sequence[int | None] = ()
         self.count = 0
         self.rest: bytes | None = None
@@ -108,7 +112,7 @@ class LineParser:
         decode: Callable[[bytes], object] = _checked
         for n, line in enumerate(lines):
             if n == undecoded:
-                decode = _decode
+                decode = self._decode
             try:
                 if len(line) > MAX_VALUE_BYTES:  # it may be many values
                     raise OverflowError
@@ -221,6 +225,13 @@ def decode_or_broken(text: bytes) -> object:
 def _checked(line: bytes) -> None:
     """None, if the line is exactly one value; it is not decoded. Raises as `_decode`."""
     _check(line)
+
+
+def _plain_or_any(line: bytes) -> object:
+    try:
+        return _decode_plain(line)
+    except msgspec.ValidationError:  # JSON so far
+        return _decode(line)
 
 
 def _is_json(text: bytes) -> bool:

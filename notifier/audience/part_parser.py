@@ -31,8 +31,8 @@ SMALL_PIECE_BYTES = 2048
 class _UsersParser(DocumentParser):
     """A part that is an object with `users`. At its end `rest` is set to the text after it."""
 
-    def __init__(self, name: str, offset: int, skip: int, backend: ModuleType | None) -> None:
-        super().__init__(name, PART_KEYS, offset, skip=skip)
+    def __init__(self, name: str, offset: int, skip: int, backend: ModuleType | None, *, plain: bool) -> None:
+        super().__init__(name, PART_KEYS, offset, skip=skip, plain=plain)
         self._backend = backend
         self.rest: bytes | None = None
 
@@ -59,13 +59,17 @@ class PartParser:
         line: the text begins at this byte of a newline-delimited file; None to recognise the format by the content.
         skip: the number of records already processed: they need not be decoded if that is cheaper.
         ids: the file may have bare ids instead of objects.
+        plain: records in their usual form may come as `PlainRecord`.
     """
 
-    def __init__(self, name: str, *, line: int | None = None, skip: int = 0, ids: bool = False) -> None:
+    def __init__(
+        self, name: str, *, line: int | None = None, skip: int = 0, ids: bool = False, plain: bool = False
+    ) -> None:
         self.starts: Sequence[int | None] = ()
         """The byte of each record of the last `feed` in the file, or None if reading cannot begin there."""
         self._name = name
         self._ids = ids
+        self._plain = plain
         self._skip = skip
         self._text = b""
         self._offset = 0
@@ -76,7 +80,7 @@ class PartParser:
         self._done: list[object] = []
         self._scan: ValueScan | None = None
         self._is_bulky = True
-        self._parser: Parser | None = LineParser(line) if line is not None else None
+        self._parser: Parser | None = LineParser(line, plain=plain) if line is not None else None
 
     @property
     def count(self) -> int:
@@ -168,14 +172,14 @@ class PartParser:
         backend = None if self._is_bulky else plain_backend()
         if text[0] == _LIST:
             self._begin_at(text, at)
-            return ArrayParser(self._name, at, skip=self._skip_left, backend=backend)
+            return ArrayParser(self._name, at, skip=self._skip_left, backend=backend, plain=self._plain)
         holds_users = self._holds_users(text, at, final)
         if holds_users is None:
             return None
         if not holds_users:
             return self._records()
         self._begin_at(text, at)
-        return _UsersParser(self._name, at, self._skip_left, backend)
+        return _UsersParser(self._name, at, self._skip_left, backend, plain=self._plain)
 
     def _holds_users(self, text: bytes, at: int, final: bool) -> bool | None:
         """Whether this object has `users`, and is not the first of many records. None if more text is needed."""
@@ -218,7 +222,7 @@ class PartParser:
         # The byte-order mark is not a part of the first line, and the line's byte is behind it.
         mark = len(codecs.BOM_UTF8) if self._text.startswith(codecs.BOM_UTF8) else 0
         self._text = self._text[mark:]
-        return LineParser(mark, skip=self._skip)
+        return LineParser(mark, skip=self._skip, plain=self._plain)
 
 
 def _decoded(text: bytes) -> dict[str, object] | None:

@@ -40,6 +40,7 @@ class AudienceStream:
         kind: what the objects contain.
         cache: keeps whole objects; None for no cache.
         pause: waits between attempts of a failed request (seconds), in the fetching thread.
+        plain: records in their usual form may come as `PlainRecord`.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class AudienceStream:
         kind: FileKind = FileKind.USERS,
         cache: FileCache | None = None,
         pause: Sleep | None = None,
+        plain: bool = False,
     ) -> None:
         cursor = cursor or Cursor()
+        self._plain = plain
         self._parts = parts
         self._kind = kind
         self._first = cursor.part
@@ -90,9 +93,10 @@ class AudienceStream:
         self._unpacker = Unpacker(name, plain=byte is not None)
         self._parser: BatchFileParser | PartParser
         if self._kind is FileKind.BATCH_FILE:
-            self._parser = BatchFileParser(name, skip=self._skip)
+            self._parser = BatchFileParser(name, skip=self._skip, plain=self._plain)
         else:
-            self._parser = PartParser(name, line=byte, skip=self._skip, ids=self._kind is FileKind.IDS)
+            ids = self._kind is FileKind.IDS
+            self._parser = PartParser(name, line=byte, skip=self._skip, ids=ids, plain=self._plain)
 
     @property
     def ended(self) -> bool:

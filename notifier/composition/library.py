@@ -195,7 +195,7 @@ class S3Library:
         """The users from a cursor on; of one lane of several to the end of what it sends."""
         kind = FileKind.BATCH_FILE if admitted.inline else FileKind.USERS
         parts = admitted.parts[: span.end_part] if span else admitted.parts
-        stream = AudienceStream(self._client, parts, cursor, kind=kind, cache=self._cache)
+        stream = AudienceStream(self._client, parts, cursor, kind=kind, cache=self._cache, plain=True)
         return GuardedStream(stream, BrokenInput, InputUnreachable, ChangedInput)
 
     def stream_from_start(self, admitted: AdmittedCampaign) -> GuardedStream:

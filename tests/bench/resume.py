@@ -14,10 +14,15 @@ from typing import Any
 
 import msgspec
 
+from notifier.audience.cache import FileCache
+from notifier.audience.suppression import Suppression
+from notifier.composition.library import S3Library
+from notifier.lifecycle.admission import Admission
 from notifier.model.cursor import Cursor
 from notifier.model.run import Run, source_of
 from notifier.sending.batch import BATCH_SIZE
 from notifier.stores.ledger import DynamoLedger
+from notifier.stores.s3_results import S3Results
 from sandbox.audience import Recipe
 from tests.bench.whole import Bench
 
@@ -48,7 +53,8 @@ def _resumable(bench: Bench, dropped: dict[str, str], at: int) -> dict[str, obje
     run_id, client, table = dropped["run_id"], bench.sandbox.client("dynamodb"), bench.sandbox.table
     head = bench.sandbox.client("s3").head_object(Bucket=dropped["bucket"], Key=dropped["key"])
     source = source_of(dropped["bucket"], dropped["key"], head.get("VersionId"), head["ETag"])
-    DynamoLedger(client, table, time.time).open_run(Run(run_id, source, int(time.time() * 1000)))
+    ledger = DynamoLedger(client, table, time.time)
+    _admit(bench, ledger, ledger.open_run(Run(run_id, source, int(time.time() * 1000))))
     values: dict[str, Any] = {":cursor": {"S": Cursor(record=at, in_part=at).encode()}, ":ready": {"S": "ready"}}
     client.update_item(
         TableName=table,
@@ -62,6 +68,14 @@ def _resumable(bench: Bench, dropped: dict[str, str], at: int) -> dict[str, obje
         for thing in page.get("Contents", ()):
             s3.delete_object(Bucket=dropped["bucket"], Key=thing["Key"])
     return {"notifier": "continue", "run_id": run_id, "lane": 0}
+
+
+def _admit(bench: Bench, ledger: DynamoLedger, run: Run) -> None:
+    """Store what the first claim stores: without it a run that has come so far ends as `state_gone`."""
+    s3, bucket = bench.sandbox.client("s3"), bench.sandbox.bucket
+    uncached = FileCache(bench.folder / "admission", 0)
+    library = S3Library(s3, uncached, bucket, Suppression(s3, bucket, "suppression/"))
+    Admission(library, S3Results(s3, bucket), ledger, lambda _: (), rehearse=False).open(run)
 
 
 def main() -> None:
