@@ -1,7 +1,10 @@
-"""The benchmark: everything measured in one run, into tests/bench/results/bench.md and bench.svg.
+"""The benchmark: everything measured in one run, into tests/bench/results: bench.md, bench.svg and profile.md.
 
-    make bench                                              (1,000,000 users; a quarter of an hour on a quiet machine)
+    make bench                                              (1,000,000 users; 20 minutes on a quiet machine)
     python -m tests.bench.report --users 100000 --no-peers  a short one
+
+The page is written again after each part, and a part that cannot be measured here says so in it: what was measured is
+never lost. Only wrong accounts end the run.
 
 Everything in the table was sent to the same sink in the same run. The peers send only; the notifier does the whole job:
 reads the file from S3, judges every record, finds its arm, renders, sends, judges the answers, writes a row for every
@@ -17,12 +20,12 @@ import platform
 import ssl
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from sandbox.audience import Recipe
-from tests.bench import field, money, resume, sink, uv
+from tests.bench import field, money, profile, resume, sink, uv
 from tests.bench.uv import worker_python
 from tests.bench.whole import Bench, Figures
 
@@ -73,38 +76,68 @@ def say(text: str) -> None:
 
 
 def measure(users: int, repeats: int, requests: int, *, peers: bool, late: bool) -> str:
-    """Measure everything; the page. The picture is written beside it."""
-    rows, linear, words = [], [], []
-    load = os.getloadavg()[0]
+    """Measure everything; the page, which is written after each part, with the picture and the profile beside it."""
+    rows: list[Row] = []
+    parts: list[list[str]] = []
+    head = introduction(os.getloadavg()[0])
+
+    def write(*more: list[str]) -> str:
+        parts.extend(more)
+        table = "\n".join([HEAD, *map(str, rows)])
+        flat = [line for part in parts for line in (*part, "")]
+        page = "\n".join([*head, "", table, "", "![CPU per push](bench.svg)", "", *flat])
+        (RESULTS / "bench.md").write_text(page)
+        (RESULTS / "bench.svg").write_text(picture(rows))
+        return page
+
+    RESULTS.mkdir(exist_ok=True)
+    some = min(users, 200_000)
     with Bench.start() as bench:
-        for size in sorted({min(10_000, users), min(100_000, users), users}):
-            times = repeats if size < 1_000_000 else min(2, repeats)
-            figures = best(bench, (Recipe(users=size, seed=seed) for seed in range(1, times + 1)))
-            linear.append(figures)
+        linear = by_size(bench, users, repeats)
         whole = linear[-1]
         rows.append(Row("notifier", "FCM + APNs", "the whole job", whole))
-        some = min(users, 200_000)
+        write(sizes(linear))
         filled = best(bench, (Recipe(users=some, seed=20 + n, placeholders=True) for n in range(repeats)))
         rows.append(Row("notifier", "FCM + APNs", "the whole job, placeholders in title and body", filled))
-        resumed = resume.measure(bench, users, users * 9 // 10)
-        say(f"resumed at {resumed.at:,}: cold {resumed.cold_s:.2f} s, warm {resumed.warm_s:.2f} s")
-        others = by_interpreter(bench, some, repeats)
         if peers:
             for one in field.measure(bench.sink, requests):
                 say(f"{one.peer}: {one.why_not or f'{one.cpu_us:.1f} us'}")
                 name = f"{one.peer} {one.version}".strip()
                 what = "not measured" if one.why_not else f"sends only ({one.language})"
                 rows.append(Row(name, one.gateway, what, one))
-    words += ["## The whole job, by size", "", "| users | CPU µs/push | pushes/s | peak MB |", "|---|---|---|---|"]
-    words += [f"| {f.users:,} | {f.range_us} | {f.per_s:,.0f} | {f.peak_rss_mb:.0f} |" for f in linear]
-    words += ["", *others]
+                write()
+        write(tried("Starting and resuming", lambda: cold_start(linear, resume.measure(bench, users, users * 9 // 10))))
+        write(tried("By interpreter", lambda: by_interpreter(bench, some, min(repeats, 2))))
+        say("the profile")
+        (RESULTS / "profile.md").write_text(profile.measure(bench, min(users, 300_000)))
     if late:
-        words += ["", *with_latency(users)]
-    words += ["", *cold_start(linear, resumed), "", *costs(whole.cpu_us)]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "bench.svg").write_text(picture(rows))
-    table = "\n".join([HEAD, *map(str, rows)])
-    return "\n".join([*introduction(load), "", table, "", "![CPU per push](bench.svg)", "", *words, ""])
+        write(tried("Answers that take their time", lambda: with_latency(users)))
+    return write(costs(whole.cpu_us))
+
+
+def tried(title: str, part: Callable[[], list[str]]) -> list[str]:
+    """The part's lines, or why there are none. Wrong accounts are no such reason: they end everything."""
+    say(title)
+    try:
+        return part()
+    except Exception as error:  # noqa: BLE001 - what was measured before must not be lost with it
+        say(f"not measured: {error!r}")
+        return [f"## {title}", "", f"Not measured: {error!r}"]
+
+
+def by_size(bench: Bench, users: int, repeats: int) -> list[Figures]:
+    """The whole job for a few sizes."""
+    linear = []
+    for size in sorted({min(10_000, users), min(100_000, users), users}):
+        times = repeats if size < 1_000_000 else min(2, repeats)
+        linear.append(best(bench, (Recipe(users=size, seed=seed) for seed in range(1, times + 1))))
+    return linear
+
+
+def sizes(linear: list[Figures]) -> list[str]:
+    """The same as a table."""
+    lines = ["## The whole job, by size", "", "| users | CPU µs/push | pushes/s | peak MB |", "|---|---|---|---|"]
+    return lines + [f"| {f.users:,} | {f.range_us} | {f.per_s:,.0f} | {f.peak_rss_mb:.0f} |" for f in linear]
 
 
 def by_interpreter(bench: Bench, users: int, repeats: int) -> list[str]:
@@ -143,7 +176,7 @@ def with_latency(users: int) -> list[str]:
         "## Answers that take their time",
         "",
         "Log-normal, median 60 ms, 99th percentile 400 ms, 0.1 % at 5 s (nginx, a pause drawn for each request), the default",
-        "window of 1,000 in flight. The run's last answers, up to 5 s, are in the wall clock.",
+        "window of 2,000 open pushes. The run's last answers, up to 5 s, are in the wall clock.",
         "",
         f"{figures.users:,} users: **{figures.cpu_us:.1f} µs** a push, **{figures.per_s:,.0f} pushes/s**,"
         f" {figures.peak_rss_mb:.0f} MB, rows {'exact' if figures.exact else figures.why_not}.",
@@ -200,7 +233,7 @@ def introduction(load: float) -> list[str]:
         "  cheapest, and to the dearest: the machine is a virtual one and its speed changes from minute to minute. Pushes per",
         "  second are wall clock with sink, moto and client on the same two cores: the figure that travels is CPU",
         "- The sink is nginx (TLS 1.3, HTTP/2, one worker, an answer at once). S3 and DynamoDB are moto, which answers more",
-        "  slowly than AWS and closes each connection; what boto3 spends on that is in the figure",
+        "  slowly than AWS",
         f"- {model.split(':')[-1].strip()}, {os.cpu_count()} cores, load when it began {load:.1f}; {platform.platform()}",
         f"- Python {uv.version(uv.interpreter())} (`{uv.interpreter().replace(str(Path.home()), '~')}`), {ssl.OPENSSL_VERSION}, {sink.version()}",
         f"- {time.strftime('%Y-%m-%d %H:%M')}, `make bench`; where the microseconds go is in [profile.md](profile.md)",
@@ -249,7 +282,6 @@ def main(words: Sequence[str] | None = None) -> None:
         peers=not arguments.no_peers,
         late=not arguments.no_latency,
     )
-    (RESULTS / "bench.md").write_text(page)
     print(page)
 
 
