@@ -42,7 +42,9 @@ from approval.results import Results
 from approval.run_service import RunService
 from approval.run_site import RunSite
 from approval.runs import Runs
+from approval.schedule_previews import SchedulePreviews
 from approval.schedule_site import ScheduleSite
+from approval.schedule_view import ScheduleView
 from approval.schedules import Schedules
 from approval.sign_in import Authenticator, ConstantTime
 from approval.sign_in_site import SignInSite
@@ -174,6 +176,7 @@ class App:
         def notifications(call: Call) -> Notifications:
             return self._notifications(call.base_url)
 
+        schedule_previews = SchedulePreviews(table, settings.approval_table)
         constant_time = constant_time or ConstantTime(time.monotonic, time.sleep)
         sites = (
             SignInSite(views, self.authenticator, store, notifications, self._now_s, _log, constant_time),
@@ -190,6 +193,8 @@ class App:
                 lambda manifest, campaign: audiences.left_out_now(
                     manifest, campaign, legal=bool(campaign.get("legal"))
                 ),
+                ScheduleView(audiences, self._audiences, schedule_previews, looks, runs, now),
+                schedule_previews,
             ),
             PeopleSite(Officers(asking, settings.privacy_function), views, now),
             DeviceSite(tests, views),
@@ -230,7 +235,7 @@ class App:
         def card(request: Request, found: Forecast | None) -> DecisionCard:
             left_out = self._audiences.left_out_last(request)
             times = self._audiences.times(self._audiences.audience_of(request), request.campaign)
-            return decision_card(request, found, self._now(), texts_of(request), left_out, times=times)
+            return decision_card(request.campaign, found, self._now(), texts_of(request), left_out, times=times)
 
         return Notifications(
             self._send_mail,

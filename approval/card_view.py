@@ -1,12 +1,12 @@
 """The decision card on the page of a request: its facts, the text that it shows, and what has changed since."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from approval.audience import Forecast
 from approval.content_changes import Change, changes
-from approval.decision_card import decision_card, texts_of
+from approval.decision_card import TextShown, decision_card, texts_of
 from approval.looks import Looked, Looks
 from approval.preview import Preview, previews_of_text
 from approval.request import Request, State
@@ -14,6 +14,14 @@ from approval.request_audiences import RequestAudiences
 from approval.user_times import TimesForecast
 from approval.web import Call, whole
 from notifier.model.mailbox import is_same_person
+
+
+def number_shown(call: Call, texts: Sequence[TextShown]) -> int:
+    """The number of the text that the address names; else of the first that the visitor has not seen."""
+    asked = whole(call.asked("text"))
+    if asked is not None and texts:
+        return asked % len(texts)
+    return next((text.number for text in texts if not text.is_seen), 0)
 
 
 class CardView:
@@ -47,13 +55,11 @@ class CardView:
         looked = self._looks.of(request.id, call.visitor.email) if call.visitor else ()
         here = next((one for one in looked if one.content_hash == request.content_hash), None)
         texts = texts_of(request, here.texts if here else frozenset())
-        asked = whole(call.asked("text"))
-        first = next((text.number for text in texts if not text.is_seen), 0)
-        number = asked % len(texts) if asked is not None and texts else first
+        number = number_shown(call, texts)
         changed, looked_at_ms = self._changed(request, looked)
         texts = texts_of(request, here.texts if here else frozenset(), shown=number)
         left_out = self._audiences.left_out_last(request)
-        card = decision_card(request, forecast, self._now(), texts, left_out, changed, looked_at_ms, times)
+        card = decision_card(request.campaign, forecast, self._now(), texts, left_out, changed, looked_at_ms, times)
         self._note(call, request)
         # Made for itself: the page's other previews may be fewer than the texts.
         shown: tuple[Preview, ...] = ()

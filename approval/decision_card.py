@@ -82,10 +82,19 @@ class DecisionCard(msgspec.Struct, frozen=True):
 
 def texts_of(request: Request, seen: frozenset[str] = frozenset(), shown: int | None = None) -> tuple[TextShown, ...]:
     """The texts of a request, in the order of its previews. `shown` is the number of the one on the page."""
-    if request.campaign is None:
+    return texts_in(request.campaign, shown_names(request.form), seen, shown)
+
+
+def texts_in(
+    campaign: Campaign | None,
+    names: Mapping[str, str],
+    seen: frozenset[str] = frozenset(),
+    shown: int | None = None,
+) -> tuple[TextShown, ...]:
+    """The texts of a campaign. `names`: those of its variants on the pages."""
+    if campaign is None:
         return ()
-    names = shown_names(request.form)
-    pairs = [(arm, locale) for arm in arms_of(request.campaign) for locale in locales_of(request.campaign, arm)]
+    pairs = [(arm, locale) for arm in arms_of(campaign) for locale in locales_of(campaign, arm)]
     has_languages = any(locale for _, locale in pairs)
     return tuple(
         TextShown(
@@ -107,7 +116,7 @@ def _name(arm: str, locale: str, names: Mapping[str, str], has_languages: bool) 
 
 
 def decision_card(
-    request: Request,
+    campaign: Campaign | None,
     forecast: Forecast | None,
     now: datetime,
     texts: Sequence[TextShown],
@@ -116,14 +125,13 @@ def decision_card(
     looked_at_ms: int = 0,
     times: TimesForecast | None = None,
 ) -> DecisionCard:
-    """The card of a request in review.
+    """The card of a campaign that approvers decide on.
 
     Args:
         forecast: None while the audience is not counted.
         left_out: whom the final cut would leave out as of now; None where nobody asked, or it is not known.
         times: when the users are reached; None where that is the same moment for all of them.
     """
-    campaign = request.campaign
     counts = forecast.count if forecast is not None else Counts()
     start = _start_of(campaign, now)
     control = _control_of(campaign)

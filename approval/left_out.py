@@ -35,14 +35,6 @@ def left_out_words(reason: str) -> str:
     return WORDS.get(reason, reason.replace("_", " "))
 
 
-def in_words(found: LeftOutNow) -> str:
-    """How many would be left out, and why."""
-    if not any(found.left_out.values()):
-        return "Nobody would be left out as of now."
-    reasons = ", ".join(f"{n:,} {left_out_words(reason)}" for reason, n in found.left_out.items() if n)
-    return f"About {sum(found.left_out.values()):,} of them would be left out as of now: {reasons}."
-
-
 def reached_words(found: LeftOutNow) -> str:
     """How many of the users have had other campaigns this week; empty where nobody is counted."""
     if found.reached is None:

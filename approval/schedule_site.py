@@ -8,20 +8,16 @@ from typing import Any
 
 import msgspec
 
-from approval.audience_view import grouped
-from approval.left_out import in_words
 from approval.prepared import LeftOutNow, NotKnown
-from approval.preview import previews
 from approval.request import Forbidden, Refused, State
 from approval.runs import Runs
-from approval.schedules import BrokenText, CalendarTime, NextTime, NotThere, Schedules
+from approval.schedule_previews import LastPreview, SchedulePreviews
+from approval.schedule_view import ScheduleView
+from approval.schedules import BrokenText, CalendarTime, NotThere, Schedules
 from approval.store import Store
 from approval.views import Views
-from approval.web import Call, Html, Route, page, person_of, see_other
-from notifier.model.campaign import Campaign
-from notifier.model.campaign_reading import BrokenCampaign, read_campaign
+from approval.web import Call, Html, Route, page, person_of, see_other, whole
 from notifier.model.mailbox import is_same_person
-from notifier.model.quiet_hours import Quiet
 
 CALENDAR_DAYS = 30
 MAX_REASON_CHARS = 500
@@ -83,6 +79,8 @@ class ScheduleSite:
         now: Callable[[], datetime],
         log: Callable[..., None],
         left_out: Callable[[str, Mapping[str, Any]], LeftOutNow],
+        view: ScheduleView,
+        previews: SchedulePreviews,
     ) -> None:
         self._schedules = schedules
         self._runs = runs
@@ -91,6 +89,8 @@ class ScheduleSite:
         self._now = now
         self._log = log
         self._left_out = left_out
+        self._view = view
+        self._previews = previews
 
     def routes(self) -> tuple[Route, ...]:
         """Method, path and answer of each page and step."""
@@ -98,6 +98,7 @@ class ScheduleSite:
             ("GET", "/schedules", self._list),
             ("POST", "/schedules", self._save),
             ("GET", "/schedules/<name>", lambda call, name: page(self._show(call, name))),
+            ("POST", "/schedules/<name>/seen", self._look),
             ("POST", "/schedules/<name>/<action>", self._act),
             ("GET", "/schedules/<name>/<action>", lambda call, name, **_: see_other(call, f"/schedules/{name}")),
             ("GET", "/hold", lambda call: page(self._hold_page(call))),
@@ -159,34 +160,54 @@ class ScheduleSite:
     # -- one schedule -------------------------------------------------------------------------------------------------
 
     def _show(self, call: Call, name: str, **values: Any) -> str:
-        """The page of a schedule; with `following` also whom its next time would reach."""
+        """The page of a schedule; with `following` also how far the preview is that was just asked for."""
         seen = self._schedules.schedule(name)
-        person = call.visitor.person if call.visitor else None
-        defaults: dict[str, Any] = {"notice": "", "text": seen.text, "faults": (), "following": None, "left_out": ""}
+        defaults: dict[str, Any] = {"notice": "", "text": seen.text, "faults": (), "following": None, "unknown": ""}
         # After faults the file may be another one by now: what was typed was written over the one that was shown.
         shown = defaults | {"before": seen.sha256} | values
-        campaign = _campaign_of(name, seen.text)
-        return self._views.page(
-            "schedule.html",
-            call,
-            name=name,
-            seen=seen,
-            phones=_phones_of(campaign, shown["following"]),
-            lifts_quiet=campaign is not None and campaign.quiet is None,
-            keeps_ttl=campaign is not None and isinstance(campaign.quiet, Quiet) and campaign.quiet.ttl == "keep",
-            is_approver=bool(person and person.is_approver),
-            is_author=bool(person and is_same_person(seen.edited_by, person.email)),
-            **shown,
-        )
+        of_schedule = self._view.values(call, name, seen, shown["following"])
+        return self._views.page("schedule.html", call, name=name, **of_schedule, **shown)
 
-    def _left_out_words(self, following: NextTime) -> str:
-        """How many of them would be left out: too late, in quiet hours, capped, on a list."""
-        if not following.manifest:
-            return ""
-        try:
-            return in_words(self._left_out(following.manifest, following.campaign))
-        except NotKnown as error:
-            return f"How many would be left out as of now is not known. {error}"
+    def _preview(self, call: Call, name: str) -> Html:
+        """Have the audience of the next time made as of now; once that is done, keep whom it would reach."""
+        following = self._schedules.next_time(person_of(call), name)
+        if following.state != "prepared":
+            return page(self._show(call, name, following=following))
+        left_out, unknown = None, ""
+        if following.manifest:
+            try:
+                left_out = self._left_out(following.manifest, following.campaign)
+            except NotKnown as error:
+                unknown = f"How many would be left out as of now is not known. {error}"
+        made_by = self._schedules.schedule(name).hash
+        self._previews.keep(
+            name,
+            LastPreview(
+                made_by, following.occurrence, self._now_ms(), following.users or 0, following.manifest, left_out
+            ),
+        )
+        return page(self._show(call, name, following=following, unknown=unknown))
+
+    def _look(self, call: Call, name: str) -> Html:
+        """Note that an approver has looked at the text on their page, and show the next one."""
+        person, number, seen = person_of(call), whole(call.one("text")), self._schedules.schedule(name)
+        if not person.is_approver:
+            raise Forbidden("Only approvers decide.")
+        # The page of a request names the content in one field, the form that approves in another.
+        shown = call.one("content_hash") or call.one("hash")
+        if shown != seen.hash or not self._view.look(name, person, seen, number):
+            raise Refused("The schedule was changed after your page was made. Look at it again, then decide.")
+        return see_other(call, f"/schedules/{name}?text={(number or 0) + 1}")
+
+    def _check_seen(self, call: Call, name: str) -> None:
+        """Raise Refused where an approver has not looked at a text, and does not say that they approve it unseen."""
+        person, seen = person_of(call), self._schedules.schedule(name)
+        # Of another definition than the one on the page, the schedules' function refuses the approval itself.
+        if call.one("hash") != seen.hash or call.one("unseen") == "yes" or is_same_person(seen.edited_by, person.email):
+            return
+        if unseen := self._view.unseen(name, person, seen, whole(call.one("text"))):
+            names = ", ".join(text.name for text in unseen)
+            raise Refused(f"You have not looked at: {names}. Look at them, or say that you approve them unseen.")
 
     def _save(self, call: Call) -> Html:
         """Write a schedule's file, a new one or in place of the one that its author had before them."""
@@ -214,13 +235,14 @@ class ScheduleSite:
     def _act(self, call: Call, name: str, action: str) -> Html:
         person = person_of(call)
         if action == "preview":
-            following = self._schedules.next_time(person, name)
-            return page(self._show(call, name, following=following, left_out=self._left_out_words(following)))
+            return self._preview(call, name)
         if action not in _ACTIONS:
             raise NotThere(action)
         fields = ("hash", "occurrence", "decision", "day", "reason")
         about = {field: call.one(field)[:MAX_REASON_CHARS] for field in fields if call.one(field)}
         try:
+            if action == "approve" and person.is_approver:
+                self._check_seen(call, name)
             self._schedules.act(person, action, name, **about)
         except Refused as refused:
             status = HTTPStatus.FORBIDDEN if isinstance(refused, Forbidden) else HTTPStatus.CONFLICT
@@ -255,24 +277,6 @@ class ScheduleSite:
 
     def _now_ms(self) -> int:
         return int(self._now().timestamp() * 1000)
-
-
-def _campaign_of(name: str, text: str) -> Campaign | None:
-    """The campaign in a schedule's file, for its previews; None while it has faults, which the page lists."""
-    try:
-        campaign = msgspec.json.decode(text)["campaign"]
-        return read_campaign({**campaign, "id": name})
-    except (msgspec.DecodeError, BrokenCampaign, KeyError, TypeError):
-        return None
-
-
-def _phones_of(campaign: Campaign | None, following: NextTime | None) -> tuple[tuple[str, Any], ...]:
-    """Previews by the user whom they are of: the examples of the next time, else nobody in particular."""
-    if campaign is None:
-        return ()
-    if following is None or not following.examples:
-        return (("", grouped(previews(campaign, None), {})),)
-    return tuple((str(one.get("user_id", "")), grouped(previews(campaign, one), {})) for one in following.examples)
 
 
 def _is_approver(call: Call) -> bool:

@@ -68,6 +68,8 @@ class SeenSchedule(msgspec.Struct, frozen=True):
         hash: of the texts as they are now; "" while they have faults.
         sha256: of the file as it is now, in hexadecimal; "" where it is gone.
         in_force: the hash by which it fires; "" for none.
+        times_ms: the next times by what is in force; `planned_ms` by what its file says.
+        rhythm: `schedule` of its file; empty while that has faults.
     """
 
     line: ScheduleLine
@@ -86,6 +88,9 @@ class SeenSchedule(msgspec.Struct, frozen=True):
     needed: int = 1
     max_users: int | None = None
     ends: str = ""
+    times_ms: tuple[int, ...] = ()
+    planned_ms: tuple[int, ...] = ()
+    rhythm: Mapping[str, Any] = {}
 
     @property
     def waits_for_approval(self) -> bool:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from hashlib import sha256
+from itertools import islice
 from typing import Any
+
+import msgspec
 
 from notifier.model.audience_request import filled_in
 from schedules import batch
@@ -143,9 +146,10 @@ class Overview:
         item = item or _new(name)
         history = [_plain(one) for one in self._store.history(name, limit=SHOWN_HISTORY)]
         until = datetime.fromtimestamp(self._now(), UTC) + timedelta(days=400)
-        times = [one.stamp for one, _ in zip(self._times(item, until), range(NEXT_TIMES), strict=False)]
+        times = list(islice(self._times(item, until), NEXT_TIMES))
         shown: dict[str, Any] = {
-            "line": self._line(item), "history": history, "times": times, "in_force": item.hash,
+            "line": self._line(item), "history": history, "times": [one.stamp for one in times],
+            "times_ms": [int(one.utc.timestamp() * 1000) for one in times], "in_force": item.hash,
             "text": (text or b"").decode("utf-8", "replace"), "faults": [], "queries": {},
             "sha256": sha256(text).hexdigest() if text is not None else "",
         }  # fmt: skip
@@ -158,8 +162,12 @@ class Overview:
         """Of what its file and its queries say now."""
         queries = {key: text.decode("utf-8", "replace") for key, text in document.texts.items() if key != key_of(name)}
         before = self._before(item, document)
+        now = datetime.fromtimestamp(self._now(), UTC)
+        planned = islice(document.schedule.timetable.after(now), NEXT_TIMES)
         return {
             "hash": document.hash,
+            "rhythm": msgspec.to_builtins(document.schedule.rhythm),
+            "planned_ms": [int(one.utc.timestamp() * 1000) for one in planned],
             "queries": queries,
             "changed": sorted(key for key in document.texts if before.get(key) != document.texts[key]),
             "old_text": before.get(key_of(name), b"").decode("utf-8", "replace"),

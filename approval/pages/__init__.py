@@ -16,6 +16,7 @@ from approval.hidden_characters import marked, marked_text
 from approval.reasons import reason_in_words
 from approval.request import Step
 from approval.request import in_words as state_in_words
+from approval.rule_words import caps_words, quiet_words
 from approval.user_times import own_clock_words
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import CONTROL, DEFAULT_ARM
@@ -84,6 +85,8 @@ class Pages:
             "default_words": default_words,
             "own_clock": own_clock_words,
             "in_red": partial(in_red, defaults=cap_defaults),
+            "caps": partial(caps_words, defaults=cap_defaults),
+            "quiet": partial(quiet_words, defaults=cap_defaults),
         }
         self._environment.globals["is_same_person"] = is_same_person
         self.files = {name: _as_sent((_FOLDER / name).read_text(encoding="utf-8")) for name in STATIC}

@@ -1,14 +1,17 @@
 """Schedules and the hold on the pages: the site in front of the schedules' own control and overview."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from notifier.model.account import Account, ArmAccount
 from sandbox.schedule_twins import Clock, FolderTexts, PlayedStore
 from schedules.control import Control, Refused
 from schedules.definition import BrokenSchedule, key_of
@@ -18,12 +21,29 @@ from schedules.firing import Tick
 from schedules.occurrences import Occurrences
 from schedules.overview import Overview
 from schedules.store import ScheduleState
-from tests.approval_site import ANN, BOB, BUCKET, CAT, EVE, FORM, LEDGER, World, decision, new_request
+from tests.approval_site import (
+    ANN,
+    BOB,
+    BUCKET,
+    CAT,
+    EVE,
+    FORM,
+    LEDGER,
+    World,
+    counts_of,
+    decision,
+    new_request,
+)
 from tests.contract.moto_stores import moto_server
 from tests.contract.test_schedules import Around
 
 NAME = "nudge"
 START = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
+
+
+def words(html: str) -> str:
+    """A page's text, in one line."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 def text(title: str = "Hi", *, max_users: int = 1000) -> str:
@@ -117,7 +137,10 @@ class Site:
 
     def approve(self, browser: Any) -> Any:
         """A person approves what their page shows."""
-        answer = browser.post(f"/schedules/{NAME}/approve", {"hash": browser.get(f"/schedules/{NAME}").field("hash")})
+        shown = self.schedules.overview.answer({"action": "show", "schedule": NAME})
+        assert shown is not None
+        # Of one text, which the page shows: it counts as seen.
+        answer = browser.post(f"/schedules/{NAME}/approve", {"hash": shown["hash"], "text": "0"})
         self.schedules.tick()
         return answer
 
@@ -287,16 +310,115 @@ def test_whom_the_next_time_would_reach(site: Site) -> None:
     left_out = {"capped": 2, "too_late": 7}
     site.world.audiences.answer = {"users": 100, "left_out": left_out, "as_of": "2026-12-01T08:00:00+00:00"}
     page = site.ann.post(f"/schedules/{NAME}/preview").body
-    assert "<strong>100 users</strong> as of now, for 2026-12-01T0900" in page
+    assert re.search("<strong>100 users</strong> as of <time [^>]*>[^<]*</time>, for 2026-12-01T0900", page)
     # With the campaign as its batch file would have it: of that its date says who would be late.
     asked = site.world.audiences.events[-1]
     assert (asked["left_out"], asked["campaign"]["id"]) == ("m", f"{NAME}-2026-12-01T0900")
-    assert "About 9 of them would be left out as of now: 2 have had enough campaigns, 7 too late." in page
+    assert "Left out: 2 have had enough campaigns, 7 too late, as of <time" in page
     assert "You are u0" in page
-    assert "You are u1" in page
+    assert '<option value="1">u1</option>' in page
     assert "secret-token" not in page
     site.world.audiences.answer = {"fault": "suppression cannot be read"}
     assert "is not known. suppression cannot be read" in site.ann.post(f"/schedules/{NAME}/preview").body
+
+
+TWO = {
+    "variants": [{"name": "long", "percent": 45}, {"name": "short", "percent": 45, "message": {"title": "Yo"}}],
+    "control_percent": 10, "goal": {"name": "opened", "window_h": 24},
+    "caps": [{"group": "marketing", "most": 2, "days": 7}],
+    "quiet": {"from": "21:00", "to": "08:00", "timezone": "UTC"},
+}  # fmt: skip
+
+
+def campaign_with(site: Site, **campaign: Any) -> str:
+    """A schedule whose campaign has more, with what its goal is found by."""
+    site.schedules.texts.put("conversions/opened.json", b'{"files": ["standing/opened/"]}')
+    body = json.loads(text())
+    body["campaign"] |= campaign
+    return json.dumps(body, indent=1)
+
+
+def test_the_last_preview_stays_on_the_page(site: Site) -> None:
+    """Who, by their own clocks, left out and reached this week, as of then; users to look at for who has a role."""
+    site.save(campaign_with(site, **TWO))
+    samples = tuple({"user_id": f"u{n}", "platform": "ios", "token": "masked…"} for n in range(2))
+    zones = {"Europe/London": 300, "Asia/Tokyo": 100}
+    counts = counts_of(users=500, samples=samples, timezones=zones)
+    site.schedules.around.manifest, site.schedules.around.users = site.world._prepared({"parts": []}, counts), 500
+    left_out = {"users": 500, "left_out": {"capped": 2}, "as_of": "2026-11-21T13:00:00Z", "reached": {"1": 30}}
+    site.world.audiences.answer = left_out
+    site.ann.post(f"/schedules/{NAME}/preview")
+    said = words(site.bob.get(f"/schedules/{NAME}").body)
+    for fact in (
+        "500 users", "10 % control : 50 get nothing", "Left out: 2 have had enough campaigns, as of 21 Nov 2026, 13:00",
+        "1 Dec 2026, 09:00 UTC", "09:00 London · 300", "18:00 Tokyo · 100", "at most 1,000 users without a review",
+        "About 30 of 500 users have had a campaign in the last 7 days: 30 one.", "1 of 2 texts seen · long",
+        "Occurs 0 9 * * *, in UTC", "Days to 2027-02-01", "21:00 to 08:00 by each user's own clock",
+        "at most 2 of marketing in 7 days", "opened, within 24 hours",
+    ):  # fmt: skip
+        assert fact in said.replace("&#39;", "'"), fact
+    assert "You are u1" in site.bob.get(f"/schedules/{NAME}", sample="1").body
+    site.world.clock.forward(days=31)
+    assert "Not counted yet, or more than 30 days ago." in site.world.browser(BOB).get(f"/schedules/{NAME}").body
+
+
+def test_texts_that_were_not_seen_are_named_before_a_schedule_is_approved(site: Site) -> None:
+    """As of a request: refused until an approver has looked at them, or says that they approve them unseen."""
+    site.save(campaign_with(site, **TWO))
+    page = site.bob.get(f"/schedules/{NAME}")
+    assert "You have not looked at 1 of 2 texts: short." in page.body
+    asked = {"hash": page.field("hash"), "text": page.field("text")}
+    refused = site.bob.post(f"/schedules/{NAME}/approve", asked)
+    assert (refused.status, "You have not looked at: short." in refused.body) == (409, True)
+    assert site.schedules.state() == "unapproved"
+    look = {"content_hash": asked["hash"], "text": "1"}
+    assert site.ann.post(f"/schedules/{NAME}/seen", look).status == 403
+    assert site.bob.post(f"/schedules/{NAME}/seen", look | {"content_hash": "old"}).status == 409
+    assert site.bob.post(f"/schedules/{NAME}/seen", look | {"text": "9"}).status == 409
+    assert site.bob.post(f"/schedules/{NAME}/seen", look).status == 303
+    # On another device of theirs, too; of another content nothing was seen.
+    assert "2 of 2 texts seen" in words(site.world.browser(BOB).get(f"/schedules/{NAME}").body)
+    assert site.bob.post(f"/schedules/{NAME}/approve", asked).status == 303
+    site.save(campaign_with(site, **{**TWO, "control_percent": 20, "variants": [{"name": "a", "percent": 80}]}))
+    site.save(campaign_with(site, **TWO, experiment="e"))
+    page = site.cat.get(f"/schedules/{NAME}")
+    assert "1 of 2 texts seen" in words(page.body)
+    unseen = {"hash": page.field("hash"), "text": page.field("text"), "unseen": "yes"}
+    assert site.cat.post(f"/schedules/{NAME}/approve", unseen).status == 303
+
+
+def test_what_an_edit_changes_is_shown_line_by_line(site: Site) -> None:
+    """Beside what is in force; nothing where nothing is."""
+    site.save(text())
+    assert "What is different from what is in force" not in site.bob.get(f"/schedules/{NAME}").body
+    site.approve(site.bob)
+    site.save(text("<b>New</b>"))
+    page = site.bob.get(f"/schedules/{NAME}").body
+    assert "<del>-   &#34;title&#34;: &#34;Hi&#34;,</del>" in page
+    assert "<ins>+   &#34;title&#34;: &#34;&lt;b&gt;New&lt;/b&gt;&#34;,</ins>" in page
+    assert "<b>New</b>" not in page
+
+
+def test_what_became_of_its_times(site: Site) -> None:
+    """Each with its run's state and how many accepted it; the arms of the one that is asked for."""
+    site.save(text())
+    site.approve(site.bob)
+    site.schedules.clock.s += 3600
+    for _ in range(4):
+        site.schedules.tick()
+        site.schedules.clock.s += 60
+    (one,) = site.schedules.store.history(NAME)
+    account = Account(
+        arms={"default": ArmAccount(assigned=90, accepted=80), "control": ArmAccount(assigned=10, held=10)}
+    )
+    site.world.lane(
+        one.run_id, state="done", ending="completed", account=msgspec.json.encode(account).decode(), ended_at_ms=1
+    )
+    page = site.ann.get(f"/schedules/{NAME}").body
+    assert f'<a href="?time={one.stamp}#run">completed</a></td><td>80</td>' in page
+    said = words(page)
+    assert "accepted for 80 devices" in said
+    assert "control group 10 0 0 0 10" in said
 
 
 @pytest.mark.parametrize(

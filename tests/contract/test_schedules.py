@@ -80,6 +80,7 @@ class Around:
     def __init__(self) -> None:
         self.users = 100
         self.fault = ""
+        self.manifest = "m"
         self.is_prepared = True
         self.runs_go_on = False
         self.asked: dict[str, Mapping[str, Any]] = {}
@@ -99,7 +100,7 @@ class Around:
         return (
             Prepared(fault=self.fault)
             if self.fault
-            else Prepared(self.users, self.users, "m", {"parts": [{"key": "p"}]})
+            else Prepared(self.users, self.users, self.manifest, {"parts": [{"key": "p"}]})
         )
 
     def first_requests_over(self, run_id: str) -> bool:
