@@ -40,7 +40,8 @@ def rhythm_words(rhythm: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Days", " ".join(days)
     yield "Without a review", "; ".join(_bounds(rhythm.get("limits", {}))) or "always"
     overlap = rhythm.get("overlap", "wait")
-    yield "Where the time before is still sending", "it begins after it" if overlap == "wait" else "it is left out"
+    words = "begins after it" if overlap == "wait" else "is left out"
+    yield "Overlap", f"while the time before is still sending, the next one {words}"
 
 
 def _bounds(limits: Mapping[str, Any]) -> Iterator[str]:

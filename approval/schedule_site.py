@@ -170,7 +170,12 @@ class ScheduleSite:
 
     def _preview(self, call: Call, name: str) -> Html:
         """Have the audience of the next time made as of now; once that is done, keep whom it would reach."""
-        following = self._schedules.next_time(person_of(call), name)
+        try:
+            following = self._schedules.next_time(person_of(call), name)
+        except Forbidden:
+            raise  # not for who may not see the users: the page below has some
+        except Refused as refused:
+            return page(self._show(call, name, notice=str(refused)), HTTPStatus.CONFLICT)
         if following.state != "prepared":
             return page(self._show(call, name, following=following))
         left_out, unknown = None, ""

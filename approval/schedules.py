@@ -165,7 +165,10 @@ class Schedules:
     def next_time(self, person: Person, name: str) -> NextTime:
         """Have the audience of the next time made as of now, or see how far that is. Its examples are real users."""
         _require_role(person)
-        return msgspec.convert(self._ask({"action": "preview", "schedule": name}), NextTime)
+        try:
+            return msgspec.convert(self._ask({"action": "preview", "schedule": name}), NextTime)
+        except BrokenText as error:
+            raise Refused(f"It cannot be counted, for its file has faults: {error.faults[0]}.") from None
 
     def starting(self) -> tuple[str, ...]:
         """What starts within a minute once the stack is released: runs, and times of schedules."""

@@ -214,6 +214,30 @@ SMALL_TARGETS = """() => [...document.querySelectorAll('button, select, input:no
     .map(([e, box]) => `${e.outerHTML.slice(0, 80)} ${Math.round(box.height)}`)"""
 
 
+def look_with_axe(page: Page, name: str) -> None:
+    """Axe finds nothing on the page as it is shown now."""
+    found = page.evaluate(
+        "async (source) => { if (!window.axe) (0, eval)(source); return (await axe.run()).violations"
+        ".map(v => [v.impact, v.id, v.nodes.map(n => n.html).slice(0, 3)]) }",
+        AXE.read_text(encoding="utf-8"),
+    )
+    assert found == [], f"{name}: {found}"
+
+
+def see_in_both_themes(page: Page, name: str) -> None:
+    """As `see`, and axe at 1280 and 390 pixels, light and dark."""
+    see(page, name)
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        for label, size in (("wide", WIDE), ("phone", {"width": 390, "height": 844})):
+            page.set_viewport_size(size)  # type: ignore[arg-type]
+            look_with_axe(page, f"{name}, {theme}, {label}")
+            if folder := os.environ.get("SCREENSHOTS"):
+                page.screenshot(path=f"{folder}/{name}-{theme}-{label}.png", full_page=True)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
 def see(page: Page, name: str, *, styled: bool = True) -> None:
     """What a page must keep: nothing sticks out at either width; axe finds nothing, fingers can hit everything.
 
@@ -226,12 +250,7 @@ def see(page: Page, name: str, *, styled: bool = True) -> None:
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, f"{name} is {overflow} pixels too wide at {size['width']}"
         if styled and label == "narrow":
-            found = page.evaluate(
-                "async (source) => { if (!window.axe) (0, eval)(source); return (await axe.run()).violations"
-                ".map(v => [v.impact, v.id, v.nodes.map(n => n.html).slice(0, 3)]) }",
-                AXE.read_text(encoding="utf-8"),
-            )
-            assert found == [], f"{name}: {found}"
+            look_with_axe(page, name)
             small = page.evaluate(SMALL_TARGETS)
             assert small == [], f"{name}: too small for a finger"
         if folder := os.environ.get("SCREENSHOTS"):

@@ -322,6 +322,16 @@ def test_whom_the_next_time_would_reach(site: Site) -> None:
     assert "is not known. suppression cannot be read" in site.ann.post(f"/schedules/{NAME}/preview").body
 
 
+def test_a_preview_of_a_file_with_faults(site: Site) -> None:
+    """The page says what is wrong with it, and that nothing was counted."""
+    site.save(text())
+    site.schedules.texts.put(key_of(NAME), text().replace("0 9 * * *", "0 25 * * *").encode())
+    answer = site.ann.post(f"/schedules/{NAME}/preview")
+    assert answer.status == 409
+    assert "It cannot be counted, for its file has faults: schedule.when.cron" in words(answer.body)
+    assert not site.schedules.around.asked
+
+
 TWO = {
     "variants": [{"name": "long", "percent": 45}, {"name": "short", "percent": 45, "message": {"title": "Yo"}}],
     "control_percent": 10, "goal": {"name": "opened", "window_h": 24},
