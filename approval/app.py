@@ -32,6 +32,10 @@ from approval.pages import AppShown, pages_of
 from approval.people_site import PeopleSite
 from approval.prepared import Audiences
 from approval.queries import Queries
+from approval.remark_service import RemarkService
+from approval.remark_site import RemarkSite
+from approval.remark_view import RemarkView
+from approval.remarks import Remarks
 from approval.request import Request
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService, new_id
@@ -156,6 +160,8 @@ class App:
         )
         result_view = ResultView(results, goals, store, runs)
         status = RequestStatus(store, files, runs, result_view, lambda: self._service.now_ms)
+        remarks = Remarks(table, settings.approval_table)
+        remark_service = RemarkService(store, remarks, access, runs, steps, self.authenticator.person)
         views = Views(
             self._pages,
             self._service,
@@ -167,6 +173,8 @@ class App:
             picker,
             runs,
             looks,
+            remarks,
+            RemarkView(remarks, remark_service),
             settings,
             now,
         )
@@ -182,6 +190,7 @@ class App:
             SignInSite(views, self.authenticator, store, notifications, self._now_s, _log, constant_time),
             TemplateSite(templates, views),
             RunSite(run_service),  # before the steps of any name
+            RemarkSite(remark_service, notifications),
             RequestSite(self._service, decisions, self._audiences, tests, views, notifications),
             ScheduleSite(
                 schedules,

@@ -15,6 +15,7 @@ from approval.form_check import FormCheck
 from approval.page_frame import PageFrame
 from approval.people import domains, mail_recipients
 from approval.preview import campaign_for_preview
+from approval.remark_view import RemarkView
 from approval.request import Request
 from approval.request_audiences import RequestAudiences
 from approval.request_status import RequestStatus
@@ -41,6 +42,7 @@ class EditView:
         audience: AudienceView,
         status: RequestStatus,
         store: Store,
+        remarks: RemarkView,
         settings: Settings,
         now: Callable[[], datetime],
     ) -> None:
@@ -51,6 +53,7 @@ class EditView:
         self._audience = audience
         self._status = status
         self._store = store
+        self._remarks = remarks
         self._settings = settings
         self._now = now
 
@@ -101,6 +104,7 @@ class EditView:
             costs=costs,
             confirm=fingerprint(self._audiences.chosen(form).request or {}),
             **self._composed(call, request, form, shown)[0],
+            **self._remarks.values(call, request),
         )
 
     def _schedule_names(self, form: Form) -> tuple[str, ...]:

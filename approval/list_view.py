@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from approval.page_frame import PageFrame
+from approval.remarks import NOTHING, Beside, Remarks
 from approval.request import OPEN, State
 from approval.request import in_words as state_in_words
 from approval.result_view import ResultView, Short
@@ -22,6 +23,8 @@ READ = 300
 MAX_QUERY_CHARS = 100
 _REVIEWED = (State.IN_REVIEW, State.APPROVED, State.REJECTED)
 """States whose content was sent for review: for items of an earlier release, which do not say so."""
+ARCHIVED = "archived"
+"""In the filter: what was archived, and nothing else; the list has it nowhere else."""
 SENT = "sent"
 """In the filter: whatever was handed over for sending."""
 _PLACE = re.compile(r"[0-9]{15}#[\w-]{1,64}", re.ASCII)
@@ -34,6 +37,7 @@ class Line(msgspec.Struct, frozen=True):
     is_shown: bool
     run: RunBrief | None = None
     result: tuple[Short, ...] = ()
+    beside: Beside = NOTHING
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -42,19 +46,23 @@ class Filter(msgspec.Struct, frozen=True):
     state: str = ""
     person: str = ""
     text: str = ""
+    tag: str = ""
 
     @property
     def query(self) -> str:
         """As part of an address."""
-        asked = (("q", self.text), ("state", self.state), ("person", self.person))
+        asked = (("q", self.text), ("state", self.state), ("person", self.person), ("tag", self.tag))
         return "&".join(f"{name}={quoted(value)}" for name, value in asked if value)
 
-    def has(self, listed: ListedRequest, *, is_shown: bool) -> bool:
+    def has(self, listed: ListedRequest, beside: Beside, *, is_shown: bool) -> bool:
         """Whether a request is among what is looked for."""
-        is_in_state = bool(listed.run_id) if self.state == SENT else not self.state or listed.state == self.state
+        if beside.is_archived != (self.state == ARCHIVED) or (self.tag and self.tag not in beside.tags):
+            return False
+        state = "" if self.state == ARCHIVED else self.state
+        is_in_state = bool(listed.run_id) if state == SENT else not state or listed.state == state
         is_of_person = not self.person or is_same_person(listed.requester, self.person)
         push = f"{listed.text} {listed.push_title} {listed.push_text}" if is_shown else ""
-        searched = f"{listed.title} {push} {listed.requester} {' '.join(listed.audience)}"
+        searched = f"{listed.title} {push} {listed.requester} {' '.join((*listed.audience, *beside.tags))}"
         return is_in_state and is_of_person and all(word in searched.lower() for word in self.text.lower().split())
 
 
@@ -66,42 +74,56 @@ class ListView:
     """
 
     def __init__(
-        self, frame: PageFrame, store: Store, runs: Runs, results: ResultView, now_ms: Callable[[], int]
+        self,
+        frame: PageFrame,
+        store: Store,
+        remarks: Remarks,
+        runs: Runs,
+        results: ResultView,
+        now_ms: Callable[[], int],
     ) -> None:
         self._frame = frame
         self._store = store
+        self._remarks = remarks
         self._runs = runs
         self._results = results
         self._now_ms = now_ms
 
     def requests(self, call: Call) -> str:
-        """A page of the list, filtered by state, person and words."""
+        """A page of the list, filtered by state, person, tag and words."""
         email = call.visitor.email if call.visitor else ""
         # `mine` is in addresses that people have kept.
         person = email if call.asked("mine") == "yes" else call.asked("person").strip().lower()
-        wanted = Filter(call.asked("state"), person, call.asked("q")[:MAX_QUERY_CHARS])
+        wanted = Filter(call.asked("state"), person, call.asked("q")[:MAX_QUERY_CHARS], call.asked("tag"))
         before = call.asked("before")
         # Filtered here: the table has no index for words. So a page may show few, and lead on to older ones.
         read = self._store.listed(READ, before if _PLACE.fullmatch(before) else "")
         listed = [_as_now(one, self._now_ms()) for one in read]
-        found = [one for one in listed if wanted.has(one, is_shown=_is_shown(one, email))]
+        beside = self._remarks.listed(read[-1], read[0]) if read else {}
+
+        def is_found(one: ListedRequest) -> bool:
+            return wanted.has(one, beside.get(place_of(one), NOTHING), is_shown=_is_shown(one, email))
+
+        found = [one for one in listed if is_found(one)]
         shown = found[:PAGE]
         return self._frame.page(
             "list.html",
             call,
-            lines=[self._line(one, email) for one in shown],
+            lines=[self._line(one, email, beside.get(place_of(one), NOTHING)) for one in shown],
             older=_older(shown, found, read),
             wanted=wanted,
             waiting=self._waiting(listed, call) if not before else [],
-            states=((SENT, "sent"), *((one.value, state_in_words(one)) for one in State)),
+            states=((SENT, "sent"), *((one.value, state_in_words(one)) for one in State), (ARCHIVED, "archived")),
+            tags=sorted({tag for one in beside.values() for tag in one.tags} | ({wanted.tag} - {""})),
             people=sorted({one.requester for one in listed} | {email, wanted.person} - {""}),
             is_first=not before,
             any=bool(listed),
         )
 
-    def _line(self, one: ListedRequest, email: str) -> Line:
+    def _line(self, one: ListedRequest, email: str, beside: Beside) -> Line:
         run = self._runs.brief(one.run_id) if one.run_id else None
-        return Line(one, _is_shown(one, email), run, self._results.short(one.id) if one.has_goal and run else ())
+        result = self._results.short(one.id) if one.has_goal and run else ()
+        return Line(one, _is_shown(one, email), run, result, beside)
 
     def _waiting(self, listed: Sequence[ListedRequest], call: Call) -> list[ListedRequest]:
         """What the visitor may decide on."""

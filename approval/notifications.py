@@ -13,6 +13,7 @@ from approval.mail import Mail, MailFailure, SendMail, failure_of
 from approval.pages import Pages, run_status, utc
 from approval.people import addresses, mail_recipients, named
 from approval.preview import previews
+from approval.remarks import Comment
 from approval.request import Limits, Request, State, needed_approvals
 from approval.request_status import arms_of
 from approval.runs import RunSeen
@@ -25,6 +26,12 @@ CHANNEL = "the channel"
 """In place of a mail's domain, where a message was not posted."""
 MAX_PREVIEWS = 6
 """Texts in a mail."""
+
+
+def not_mailed(notifications: "Notifications") -> str:
+    """For the address of the page that follows: the code of the first mail or message that was not sent."""
+    failures = (*notifications.unsent, *notifications.unannounced)
+    return f"&unsent={quoted(failures[0].code)}" if failures else ""
 
 
 class Notifications:
@@ -157,6 +164,13 @@ class Notifications:
         subject = f"{run_status(run.status).capitalize()}: {request.title}"
         for email in people.values():
             self._send(email, subject, "ended", request=request, run=run, arms=arms, url=url)
+
+    def commented(self, request: Request, comment: Comment, people: Sequence[str]) -> None:
+        """Send a comment to the others who have taken part. Their mails lead to the page, and sign nobody in."""
+        url = f"{self._base_url}/requests/{request.id}#comments"
+        for email in people:
+            subject = f"Comment: {request.title}"
+            self._send(email, subject, "comment", request=request, comment=comment, url=url)
 
     def decided(self, request: Request) -> None:
         """Send the requester the decision: approved or rejected."""

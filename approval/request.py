@@ -66,6 +66,8 @@ class Step(enum.StrEnum):
     CANCEL = "cancel"
     WINNER = "winner"
     """A person has decided the winner of a test."""
+    ARCHIVED = "archived"
+    UNARCHIVED = "unarchived"
     REMINDED = "reminded"
     UNSENT = "unsent"
     """Mails about it could not be sent."""

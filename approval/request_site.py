@@ -6,7 +6,7 @@ from http import HTTPStatus
 from approval.composer import read_shown
 from approval.decisions import Decisions
 from approval.form import Malformed, first_of_new, read_form, with_one_more, without
-from approval.notifications import Notifications
+from approval.notifications import Notifications, not_mailed
 from approval.people import Person
 from approval.request import Forbidden, Incomplete, Refused, Request, State
 from approval.request_audiences import RequestAudiences
@@ -14,13 +14,7 @@ from approval.request_service import RequestService
 from approval.store import NoSuchRequest
 from approval.test_push import TestPushes
 from approval.views import Views
-from approval.web import Call, Html, Route, data, page, person_of, quoted, see_other, whole
-
-
-def _not_mailed(notifications: Notifications) -> str:
-    """For the address of the page that follows: the code of the first mail or message that was not sent."""
-    failures = (*notifications.unsent, *notifications.unannounced)
-    return f"&unsent={quoted(failures[0].code)}" if failures else ""
+from approval.web import Call, Html, Route, data, page, person_of, see_other, whole
 
 
 def _compressed(html: str, status: int = HTTPStatus.OK) -> Html:
@@ -143,7 +137,7 @@ class RequestSite:
         except Incomplete as error:
             return _compressed(self._views.edit(call, saved, saved.form, error.faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         done = "unsent" if notifications.unsent or not notifications.sent else "submitted"
-        return see_other(call, f"/requests/{saved.id}?done={done}{_not_mailed(notifications)}")
+        return see_other(call, f"/requests/{saved.id}?done={done}{not_mailed(notifications)}")
 
     def _look(self, call: Call, id: str) -> Html:  # noqa: A002
         """Note that an approver has looked at the text on their page, and show the next one."""
@@ -190,7 +184,7 @@ class RequestSite:
             case _:
                 raise NoSuchRequest(action)
         anchor = "#tests" if action == "test" else ""
-        return see_other(call, f"/requests/{shown_id}?done={done}{_not_mailed(notifications)}{anchor}")
+        return see_other(call, f"/requests/{shown_id}?done={done}{not_mailed(notifications)}{anchor}")
 
     def _preview(self, call: Call) -> Html:
         """The previews, faults and audience of a form that is being typed, as JSON. Nothing is saved."""

@@ -10,6 +10,7 @@ from approval.left_out import WORDS, reached_words
 from approval.page_frame import PageFrame
 from approval.people import Person, mail_recipients, named
 from approval.prepared import AudienceSeen, NotKnown
+from approval.remark_view import RemarkView
 from approval.request import DAY_MS, OPEN, Request, State, needed_approvals, starts_late
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
@@ -38,6 +39,7 @@ class RequestView:
         runs: Runs,
         audience: AudienceView,
         card: CardView,
+        remarks: RemarkView,
         settings: Settings,
     ) -> None:
         self._frame = frame
@@ -47,6 +49,7 @@ class RequestView:
         self._runs = runs
         self._audience = audience
         self._card = card
+        self._remarks = remarks
         self._settings = settings
         self._request_status = status
 
@@ -92,6 +95,7 @@ class RequestView:
             **of_previews,
             **self._card.values(call, request, forecast, of_audience["times"], user),
             **self._status_values(call, request, seen),
+            **self._remarks.values(call, request),
         )
 
     def left_out(self, call: Call, id_: str, person: Person) -> str:

@@ -16,6 +16,8 @@ from approval.list_view import ListView
 from approval.looks import Looks
 from approval.page_frame import PageFrame
 from approval.pages import Pages
+from approval.remark_view import RemarkView
+from approval.remarks import Remarks
 from approval.request import State
 from approval.request_audiences import RequestAudiences
 from approval.request_service import RequestService
@@ -48,6 +50,8 @@ class Views:
         picker: FilePicker,
         runs: Runs,
         looks: Looks,
+        remarks: Remarks,
+        remark_view: RemarkView,
         settings: Settings,
         now: Callable[[], datetime],
     ) -> None:
@@ -55,12 +59,21 @@ class Views:
         self._store = store
         frame = PageFrame(pages, runs, settings)
         audience = AudienceView(audiences, now)
-        editing = EditView(frame, audiences, check, picker, audience, status, store, settings, now)
+        editing = EditView(frame, audiences, check, picker, audience, status, store, remark_view, settings, now)
         reading = RequestView(
-            frame, service, audiences, store, status, runs, audience, CardView(audiences, looks, now), settings
+            frame,
+            service,
+            audiences,
+            store,
+            status,
+            runs,
+            audience,
+            CardView(audiences, looks, now),
+            remark_view,
+            settings,
         )
         self.page = frame.page
-        self.requests = ListView(frame, store, runs, results, lambda: service.now_ms).requests
+        self.requests = ListView(frame, store, remarks, runs, results, lambda: service.now_ms).requests
         self.edit, self.browsed, self.files, self.preview = (
             editing.edit,
             editing.browsed,

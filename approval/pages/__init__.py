@@ -177,6 +177,7 @@ _STEPS = {
     Step.RESUME: "resume asked for",
     Step.CANCEL: "cancel asked for",
     Step.WINNER: "winner decided",
+    Step.UNARCHIVED: "taken out of the archive",
     Step.REMINDED: "approvers reminded",
     Step.UNSENT: "mails not sent",
 }

@@ -17,6 +17,7 @@ from sandbox.wait import wait_until
 AXE = files("axe_playwright_python") / "axe.min.js"
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 360, "height": 740}
+PHONE = {"width": 390, "height": 844}
 BODY = "Tinie Tempah is live now"
 Sessions = dict[str, list[Any]]
 """Cookies by address."""
@@ -241,7 +242,8 @@ def see_in_both_themes(page: Page, name: str) -> None:
 def see(page: Page, name: str, *, styled: bool = True) -> None:
     """What a page must keep: nothing sticks out at either width; axe finds nothing, fingers can hit everything.
 
-    A screenshot of each is kept where SCREENSHOTS says. With `styled` false it is a page of the gateway's own.
+    Pictures are kept where SCREENSHOTS says, at both widths, light and dark. With `styled`
+    false it is a page of the gateway's own.
     """
     for label, size in (("wide", WIDE), ("narrow", NARROW)):
         page.set_viewport_size(size)  # type: ignore[arg-type]
@@ -253,7 +255,18 @@ def see(page: Page, name: str, *, styled: bool = True) -> None:
             look_with_axe(page, name)
             small = page.evaluate(SMALL_TARGETS)
             assert small == [], f"{name}: too small for a finger"
-        if folder := os.environ.get("SCREENSHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=f"{folder}/{name}-{label}.png", full_page=True)
+    if folder := os.environ.get("SCREENSHOTS"):
+        picture(page, Path(folder), name)
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+def picture(page: Page, folder: Path, name: str) -> None:
+    """The whole page as a person sees it on a desk and on a phone, light and dark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for size in (WIDE, PHONE):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.evaluate("scrollTo(0, 0)")
+            page.screenshot(path=str(folder / f"{name}-{size['width']}-{scheme}.png"), full_page=True)
+    page.emulate_media(color_scheme="light")
