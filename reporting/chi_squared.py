@@ -42,7 +42,10 @@ class RatioVerdict(enum.StrEnum):
 
 
 class RatioCheck(msgspec.Struct, frozen=True):
-    """The outcome of the check. `p_value` is how often chance alone would make a difference at least this large."""
+    """The outcome of the check. `p_value` is how often chance alone would make a difference at least this large.
+
+    Without `chi_squared` it is of a check at every look: the most often that this happens at one of them.
+    """
 
     verdict: RatioVerdict
     chi_squared: float | None = None
@@ -62,14 +65,19 @@ class RatioCheck(msgspec.Struct, frozen=True):
             case RatioVerdict.IN_PROPORTION:
                 return (
                     "The arms have the sizes that were asked for: chance alone makes a difference at least this large "
-                    f"in {_share(self.p_value)} of all runs. They can be compared."
+                    f"{self._often} of all runs. They can be compared."
                 )
             case RatioVerdict.OUT_OF_PROPORTION:
                 return (
-                    "The arms do NOT have the sizes that were asked for: chance alone makes such a difference in "
-                    f"{_share(self.p_value)} of all runs. Something removed users from one arm rather than another; "
+                    "The arms do NOT have the sizes that were asked for: chance alone makes such a difference "
+                    f"{self._often} of all runs. Something removed users from one arm rather than another; "
                     "do not compare the arms before it is found."
                 )
+
+    @property
+    def _often(self) -> str:
+        # An e-value bounds how often it happens at any of the looks; chi-squared says how often at this one.
+        return f"in {_share(self.p_value)}" if self.degrees else f"at some look in at most {_share(self.p_value)}"
 
 
 def check_ratio(assigned: Sequence[int], shares: Sequence[int]) -> RatioCheck:

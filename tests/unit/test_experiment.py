@@ -45,6 +45,9 @@ def test_an_early_look_says_so() -> None:
     found = outcome(is_final=False)
     assert found.comparison.basis == "look"
     assert "more days at this rate" in found.comparison.lifts[1].verdict.in_words
+    # The check of the sizes, too: how often at any look, where the one at the end says how often there.
+    assert "this large at some look in at most 100% of all runs" in found.comparison.sizes.in_words
+    assert "this large in 100% of all runs" in outcome().comparison.sizes.in_words
 
 
 def test_other_ids_are_said_first() -> None:
