@@ -16,8 +16,7 @@ from notifier.dynamodb import IS_NEW, condition_of, is_refused, item_of
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import Part
 from notifier.model.preparation import MANIFEST_VERSION, ManifestPart, Preparation, PreparationState
-from notifier.model.run import LEDGER_VERSION
-from notifier.preparation_items import PREPARATION, order_id, preparation_of
+from notifier.preparation_items import PREPARATION, asked_for, order_id, preparation_of
 
 KEEP_S = 30 * 86_400
 """An order's item is kept for this long."""
@@ -181,21 +180,8 @@ class Audiences(Table):
         """Have an audience made and counted, unless that is under way. What is prepared already is found quickly."""
         text = canonical(request)
         id_ = order_id(text, self._bucket)
-        item = item_of(
-            {
-                "pk": f"run#{id_}",
-                "sk": PREPARATION,
-                "version": LEDGER_VERSION,
-                "state": PreparationState.ASKED.value,
-                "request": text.decode(),
-                "bucket": self._bucket,
-                "attempts": 0,
-                "asked_at_ms": now_s * 1000,
-                "due": PREPARATION,
-                "due_at": now_s * 1000 + ASKED_AGAIN_MS,
-                "expires_at": now_s + KEEP_S,
-            }
-        )
+        asked = asked_for(id_, text.decode(), self._bucket, now_s * 1000 + ASKED_AGAIN_MS)
+        item = item_of({**asked, "asked_at_ms": now_s * 1000, "expires_at": now_s + KEEP_S})
         try:
             # Not one that an attempt is at: its lease would be lost.
             self._client.put_item(TableName=self._table, Item=item, **condition_of(IS_NEW | _IS_OVER))

@@ -13,9 +13,9 @@ from approval.prepared import AudienceSeen
 from approval.reasons import reason_in_words
 from approval.request import Request, State
 from approval.result_view import ResultView
-from approval.results import Decision
 from approval.runs import Runs, RunSeen
 from approval.store import Store, TestPush
+from notifier.decision_items import DecisionItem
 from notifier.model.campaign import CONTROL
 
 TESTS_AWAITED_MS = 300_000
@@ -92,7 +92,7 @@ class RequestStatus:
         return TestSeen(test, tuple(rows) if rows is not None else None, reason)
 
 
-def _is_deciding(decision: Decision | None, remainder: RunSeen | None) -> bool:
+def _is_deciding(decision: DecisionItem | None, remainder: RunSeen | None) -> bool:
     """Whether the winner was just decided, or the others are being sent to."""
     if decision is None:
         return False

@@ -26,6 +26,7 @@ from audiences.faults import AudienceFault
 from audiences.fetch import fetch
 from audiences.sources import pinned_files
 from notifier.model.campaign import Goal
+from notifier.model.conversion_counts import ArmCounts, ConversionCounts, Point
 from notifier.model.remainder import OtherPart
 from notifier.model.validation import shape_faults
 
@@ -76,48 +77,6 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     lateness_h: Annotated[float, Meta(ge=0, le=720, description="How many hours late a conversion may arrive.")] = 0.0
 
 
-class ArmCounts(msgspec.Struct, frozen=True):
-    """One arm: its users, and those of them who converted."""
-
-    arm: str
-    users: int
-    conversions: int
-
-
-class Point(msgspec.Struct, frozen=True):
-    """So many users of an arm had converted by so many hours after their own push."""
-
-    arm: str
-    hours: float
-    conversions: int
-
-
-class Joined(msgspec.Struct, frozen=True):
-    """Conversions of one run, by arm. Times: ISO 8601, UTC.
-
-    `unknown` of `seen` converting users are in no row of the run: many of them mean other ids.
-    """
-
-    arms: tuple[ArmCounts, ...]
-    curve: tuple[Point, ...]
-    first_at: str
-    last_at: str
-    complete_through: str | None
-    is_final: bool
-    seen: int
-    unknown: int
-    unreadable: int
-    until: str | None = None
-    """Conversions before this time were counted; None: all."""
-    changed: str = ""
-    """Why the source is another one than the campaign's approval covers; "" where it is not."""
-
-    @property
-    def unknown_share(self) -> float:
-        """0 to 1."""
-        return self.unknown / self.seen if self.seen else 0.0
-
-
 def read_declaration(body: bytes, place: str) -> Declaration:
     """The declaration in its JSON form. Raises AudienceFault."""
     try:
@@ -157,7 +116,7 @@ def join(
     ask: Ask = no_queries,
     after: timedelta | None = None,
     other_part: OtherPart | None = None,
-) -> Joined:
+) -> ConversionCounts:
     """The conversions of a run up to now.
 
     Args:
@@ -379,7 +338,7 @@ def _counted(
     unreadable: int,
     *,
     is_final: bool,
-) -> Joined:
+) -> ConversionCounts:
     database.execute(
         "CREATE TABLE converted AS SELECT a.user_id, a.arm, a.since, min(r.moment) AS moment "
         "FROM assigned a JOIN raw r "
@@ -403,7 +362,7 @@ def _counted(
         "FROM raw r LEFT JOIN assigned a USING (user_id) WHERE r.moment >= ? AND r.moment < ?",
         [first.replace(tzinfo=None), (last + timedelta(hours=goal.window_h)).replace(tzinfo=None)],
     ).fetchall()
-    return Joined(
+    return ConversionCounts(
         arms=tuple(ArmCounts(*one) for one in arms),
         curve=_summed(curve),
         first_at=first.isoformat(),

@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from audiences.conversions import ArmCounts, Ask, Declaration, Source, convert, fetch_results, no_queries, view_of
+from audiences.conversions import Ask, Declaration, Source, convert, fetch_results, no_queries, view_of
 from audiences.database import Limits, connect, text
 from audiences.faults import AudienceFault
 from notifier.model.account import EXCLUDE, SUPPRESSED
 from notifier.model.campaign import CONTROL, Goal
+from notifier.model.conversion_counts import ArmCounts
 from notifier.model.holdout import Holdout
 
 ALL_PUSHES = "all_pushes"

@@ -6,7 +6,7 @@ A line of the log that CloudWatch makes a metric of (the embedded metric format)
 import json
 from collections.abc import Callable
 
-from audiences.conversions import Joined
+from notifier.model.conversion_counts import ConversionCounts
 
 NAMESPACE, METRIC = "Notifier", "UnknownConversionPercent"
 FEWEST_SEEN = 100
@@ -14,7 +14,7 @@ FEWEST_SEEN = 100
 
 
 def log_unknown(
-    found: Joined, run_id: str, goal: str, stack: str, now_s: float, write: Callable[[str], object]
+    found: ConversionCounts, run_id: str, goal: str, stack: str, now_s: float, write: Callable[[str], object]
 ) -> None:
     """Write the share of converting users who are in no row of the run. No id of anybody."""
     if found.seen < FEWEST_SEEN:

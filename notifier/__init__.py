@@ -12,7 +12,8 @@ The packages in the order of a run:
 - `sending`: batches of 500 records from the source to their settlement; when to retry, to slow down and to stop.
 - `gateway`: FCM and APNs: requests, credentials, and what each answer means.
 - `stores`: the run's ledger in DynamoDB and its results in S3; `dynamodb` builds the expressions, and
-  `preparation_items`, `hold_item` and `lane_commands` have the items that several functions read or write.
+  `preparation_items`, `decision_items`, `hold_item` and `lane_commands` have the items that several functions read or
+  write.
 - `telemetry`: log lines, metrics and traces.
 - `model`: values and errors that all of these share.
 """

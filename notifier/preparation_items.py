@@ -16,6 +16,7 @@ import msgspec
 
 from notifier.dynamodb import Item, item_of, number_of, text_of
 from notifier.model.preparation import Preparation, PreparationState, Stage
+from notifier.model.run import LEDGER_VERSION
 
 PREPARATION = "preparation"
 """The item's sort key, and the value of `due`."""
@@ -58,6 +59,22 @@ def is_order(run_id: str) -> bool:
 def preparation_key(run_id: str) -> Item:
     """The key of a preparation's item."""
     return item_of({"pk": f"run#{run_id}", "sk": PREPARATION})
+
+
+def asked_for(
+    run_id: str, request: str, bucket: str, due_at_ms: int, stage: Stage = Stage.PREPARE
+) -> dict[str, str | int]:
+    """The attributes of an item that asks for a preparation.
+
+    Args:
+        due_at_ms: when the sweeper asks the audience function again, where it has not begun by then.
+    """
+    asked: dict[str, str | int] = {
+        "pk": f"run#{run_id}", "sk": PREPARATION, "version": LEDGER_VERSION, "state": PreparationState.ASKED.value,
+        "request": request, "bucket": bucket, "attempts": 0, "due": PREPARATION, "due_at": due_at_ms,
+    }  # fmt: skip
+    # Releases that know no stages wrote none.
+    return asked if stage is Stage.PREPARE else {**asked, "stage": stage.value}
 
 
 def preparation_of(item: Item) -> Preparation:

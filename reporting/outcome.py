@@ -4,13 +4,16 @@ The figures come from `audiences.conversions`; which test is valid is decided by
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 
 from notifier.model.campaign import CONTROL, Campaign, Goal
+from notifier.model.conversion_counts import ConversionCounts
 from reporting.statistics.comparison import Basis, Comparison, Experiment, Lift, compare
 from reporting.statistics.fixed_horizon import Arm
 
+DAY_S = 86_400
 UNKNOWN_ALARM_SHARE = 0.2
 """A larger share of converting users who are in no row of the run is alarming: perhaps the source has other ids."""
 
@@ -103,6 +106,28 @@ def outcome_of(
         )
     comparison = compare(experiment, Basis.FINAL if is_final else Basis.LOOK)
     return Outcome(goal, comparison, points, complete_through, unknown_share, tuple(said))
+
+
+def outcome_of_counts(campaign: Campaign, found: ConversionCounts, counted_at_s: float, *, is_over: bool) -> Outcome:
+    """The outcome of a campaign with a goal by counted conversions. First its notes, where they are not to be trusted.
+
+    Args:
+        is_over: of its run. Of one that goes on later, as a paused one, the last window has not begun.
+    """
+    notes = [f"{found.changed}."] if found.changed else []
+    if found.unreadable:
+        notes.append(f"{found.unreadable:,} conversions have a time that cannot be read, and are left out.")
+    began_s = datetime.fromisoformat(found.first_at).timestamp()
+    return outcome_of(
+        campaign,
+        found.figures,
+        [(point.arm, point.hours, point.conversions) for point in found.curve],
+        is_final=found.is_final and is_over,
+        days=max(0.0, counted_at_s - began_s) / DAY_S,
+        complete_through=found.complete_through,
+        unknown_share=found.unknown_share,
+        notes=notes,
+    )
 
 
 def sentence(lift: Lift) -> str:

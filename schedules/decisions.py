@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from notifier.decision_items import DecisionItem, DecisionState
 from notifier.model.campaign import CONTROL, Audience, Campaign, Part
 from notifier.model.run import Ending
-from schedules.decision_store import DecisionItem, DecisionState, DecisionStore
+from schedules.decision_store import DecisionStore
 from schedules.winner import Decision, How, decided, otherwise, remainder_campaign
 
 PREFIX = "batches/remainders/"
@@ -157,7 +158,7 @@ class Winners:
         arms = [name for name, _ in test.campaign.arms]
         if arm != CONTROL and arm not in arms:
             raise Undecidable(f"{arm} is no arm of this test: {', '.join(dict.fromkeys((*arms, CONTROL)))}")
-        if one.state not in (DecisionState.WAITING, DecisionState.STOPPED):
+        if not one.is_open:
             raise Undecidable(f"it is decided already: {one.arm or CONTROL}, {one.words}")
         if not test.is_asked:
             raise Undecidable("the test is still being sent: decide when it is over")

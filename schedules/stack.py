@@ -16,7 +16,7 @@ from notifier.lane_commands import DUE_PARTITIONS, LANE
 from notifier.model.cursor import decode_cursor
 from notifier.model.preparation import PreparationState
 from notifier.model.run import HAND_OVER_MS, LEDGER_VERSION, Ending, LaneState
-from notifier.preparation_items import PREPARATION, preparation_key, preparation_of
+from notifier.preparation_items import asked_for, preparation_key, preparation_of
 from schedules.batch_files import BatchFiles, lanes_of
 from schedules.occurrences import Prepared
 
@@ -76,16 +76,8 @@ class Stack:
 
     def ask(self, preparation: str, request: Mapping[str, Any]) -> None:
         """Have an audience prepared. Asked twice it is prepared once."""
-        self._enter(
-            pk=f"run#{preparation}",
-            sk=PREPARATION,
-            state=PreparationState.ASKED.value,
-            request=json.dumps(request, ensure_ascii=False),
-            bucket=self._bucket,
-            attempts=0,
-            due=PREPARATION,
-            due_at=int(self._now() * 1000) + ASKED_MS,
-        )
+        text, due_at_ms = json.dumps(request, ensure_ascii=False), int(self._now() * 1000) + ASKED_MS
+        self._enter(**asked_for(preparation, text, self._bucket, due_at_ms))
         self._ask(preparation)
 
     def prepared(self, preparation: str) -> Prepared | None:

@@ -13,10 +13,11 @@ import msgspec
 from notifier.dynamodb import Item, Items, item_of, text_of
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign, Part
+from notifier.model.conversion_counts import ConversionCounts
 from notifier.model.cursor import decode_cursor
 from notifier.model.preparation import PreparationState, Stage
-from notifier.model.run import LEDGER_VERSION, Ending, LaneState, Run, state_key
-from notifier.preparation_items import PREPARATION, conversions_id, preparation_key, preparation_of
+from notifier.model.run import Ending, LaneState, Run, state_key
+from notifier.preparation_items import asked_for, conversions_id, preparation_key, preparation_of
 from schedules.batch_files import APPROVED_S, BatchFiles, lanes_of
 from schedules.decisions import Counts, TestRun
 from schedules.stack import ASKED_MS
@@ -28,21 +29,6 @@ class _Admitted(msgspec.Struct, frozen=True):
     campaign: Campaign
     parts: tuple[PinnedObject, ...]
     rehearse: bool = False
-
-
-class _ArmCounts(msgspec.Struct, frozen=True):
-    arm: str
-    users: int
-    conversions: int
-
-
-class _Joined(msgspec.Struct, frozen=True):
-    """Counted conversions, as far as they are needed here. `audiences.conversions` has all of it."""
-
-    arms: tuple[_ArmCounts, ...]
-    last_at: str
-    complete_through: str | None = None
-    changed: str = ""
 
 
 class TestsOfStack:
@@ -95,14 +81,9 @@ class TestsOfStack:
         """Have the test's conversions counted, by those before so many hours after its last push."""
         now_ms = int(self._now() * 1000)
         name = conversions_id(run_id, now_ms)
-        self._items.put_new(
-            {
-                "pk": f"run#{name}", "sk": PREPARATION, "state": PreparationState.ASKED.value,
-                "request": json.dumps({"run_id": run_id, "after_h": after_h}), "bucket": self._bucket,
-                "attempts": 0, "stage": Stage.CONVERSIONS.value, "due": PREPARATION, "due_at": now_ms + ASKED_MS,
-                "version": LEDGER_VERSION, "expires_at": int(self._now()) + APPROVED_S,
-            }
-        )  # fmt: skip
+        request = json.dumps({"run_id": run_id, "after_h": after_h})
+        asked = asked_for(name, request, self._bucket, now_ms + ASKED_MS, Stage.CONVERSIONS)
+        self._items.put_new({**asked, "expires_at": int(self._now()) + APPROVED_S})
         self._ask(name)
         return name
 
@@ -119,13 +100,13 @@ class TestsOfStack:
         body = self._read(found.manifest)
         if body is None:
             return Counts(fault=f"s3://{self._bucket}/{found.manifest} is gone")
-        joined = msgspec.json.decode(body, type=_Joined)
-        through = joined.complete_through
+        counted = msgspec.json.decode(body, type=ConversionCounts)
+        through = counted.complete_through
         return Counts(
-            {one.arm: (one.users, one.conversions) for one in joined.arms},
-            datetime.fromisoformat(joined.last_at).timestamp(),
+            counted.figures,
+            datetime.fromisoformat(counted.last_at).timestamp(),
             datetime.fromisoformat(through).timestamp() if through else None,
-            changed=joined.changed,
+            changed=counted.changed,
         )
 
     def write_remainder(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:

@@ -3,9 +3,10 @@
 import json
 import time
 
+from notifier.decision_items import DecisionItem
 from sandbox.trial import Trial
 from sandbox.wait import wait_until
-from schedules.decision_store import DecisionItem, DecisionStore
+from schedules.decision_store import DecisionStore
 from schedules.decisions import Winners
 from schedules.tested import TestsOfStack
 

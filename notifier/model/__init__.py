@@ -5,6 +5,7 @@ The modules in the order of a run:
 - `batch_file`, `audience_faults`: the objects in S3 that a run reads, and what can be wrong with them.
 - `campaign`: what is sent, to which arms, within which limits: the types of the public file format.
 - `goal_source`: the texts by which a goal's conversions are found, and the hashes that pin them.
+- `conversion_counts`: what came of a run's goal, counted.
 - `campaign_reading`: a campaign out of decoded JSON, or every fault with its field.
 - `audience_request`, `preparation`: an audience that is to be made first, and the state of making it.
 - `stored_query`, `audience_counts`: what people fill in for a query, and what the audience then holds.

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from botocore.exceptions import ClientError
 
 from notifier.model.campaign import Campaign, Goal
@@ -14,10 +15,10 @@ from operations.cli.cloud import Cloud
 from operations.cli.conversion_queries import ask_here, warehouses_of
 from operations.cli.errors import CommandError, ExitCode
 from operations.cli.requests import faults, workplace
-from reporting.outcome import Outcome, outcome_of
+from reporting.outcome import Outcome, outcome_of_counts
 
 if TYPE_CHECKING:
-    from audiences.conversions import Ask, Declaration, Joined
+    from audiences.conversions import Ask, Declaration
     from audiences.database import Limits
 
 MEMORY_MB = 1024
@@ -38,14 +39,10 @@ def goal_of(cloud: Cloud, summary: Summary, campaign: Campaign, goal: Goal) -> O
         declared, others = read_declaration(body, place), other_part_of(campaign)
         ask = asker_of(cloud, declared, limits)
         joined = join(client, bucket, run_id, goal, declared, now, limits, ask, other_part=others)
-    notes = []
-    if changed := what_changed(goal, lambda key: body if key == place else _found(client, bucket, key)):
-        notes.append(f"{changed}.")
-    if joined.unreadable:
-        notes.append(f"{joined.unreadable:,} conversions have a time that cannot be read, and are left out.")
-    # Of a run that goes on later, as a paused one, the last window has not begun.
+    changed = what_changed(goal, lambda key: body if key == place else _found(client, bucket, key))
     is_over = summary.status in {ending.value for ending in Ending}
-    return _outcome(campaign, joined, now, notes, is_final=joined.is_final and is_over)
+    found = msgspec.structs.replace(joined, changed=changed)
+    return outcome_of_counts(campaign, found, now.timestamp(), is_over=is_over)
 
 
 def asker_of(cloud: Cloud, declared: "Declaration", limits: "Limits") -> "Ask":
@@ -83,17 +80,3 @@ def _found(client: Any, bucket: str, key: str) -> bytes | None:
             raise
         return None
     return body
-
-
-def _outcome(campaign: Campaign, joined: "Joined", now: datetime, notes: list[str], *, is_final: bool) -> Outcome:
-    began = datetime.fromisoformat(joined.first_at)
-    return outcome_of(
-        campaign,
-        {arm.arm: (arm.users, arm.conversions) for arm in joined.arms},
-        [(point.arm, point.hours, point.conversions) for point in joined.curve],
-        is_final=is_final,
-        days=(now - began).total_seconds() / _DAY_S,
-        complete_through=joined.complete_through,
-        unknown_share=joined.unknown_share,
-        notes=notes,
-    )

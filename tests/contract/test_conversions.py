@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from audiences.conversions import Joined, join, read_declaration
+from audiences.conversions import join, read_declaration
 from audiences.database import Limits
 from audiences.faults import AudienceFault
 from notifier.model.campaign import Campaign, Goal, Message, Variant
+from notifier.model.conversion_counts import ConversionCounts
 from notifier.model.remainder import OtherPart
 from reporting.rows import objects_under
 from sandbox.audience import Recipe, users
@@ -48,7 +49,7 @@ def arms_of(run: MadeRun) -> dict[str, list[str]]:
 
 def joined(
     run: MadeRun, tmp_path: Path, body: str, *, now: datetime = LATER, through: str | None = None, **declared: Any
-) -> Joined:
+) -> ConversionCounts:
     """The conversions of one file."""
     folder = f"standing/{new_name('events')}"
     run.client.put_object(Bucket=run.bucket, Key=f"{folder}/events", Body=body.encode())

@@ -15,13 +15,14 @@ import msgspec
 import pytest
 from botocore.config import Config
 
-from audiences.conversions import Joined, join, read_declaration
+from audiences.conversions import join, read_declaration
 from audiences.engines.athena import Athena
 from audiences.engines.port import EngineName, RemoteEngine
 from audiences.faults import AudienceFault
 from audiences.run_conversions import ConversionCounter
 from audiences.warehouse import StillQuerying, Warehouses
 from notifier.model.campaign import Campaign, Goal, Message, Variant
+from notifier.model.conversion_counts import ConversionCounts
 from notifier.model.goal_source import pinned, read_texts
 from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import Ending, Lane, LaneState, Run, state_key
@@ -107,7 +108,7 @@ def order(run: MadeRun, after_h: int | None = None, queries: str = "") -> Prepar
     return Preparation(name, state, json.dumps(request), run.bucket, queries=queries, stage=Stage.CONVERSIONS)
 
 
-def counted(run: MadeRun, tmp_path: Path, order: Preparation, warehouses: Warehouses = NOTHING) -> Joined:
+def counted(run: MadeRun, tmp_path: Path, order: Preparation, warehouses: Warehouses = NOTHING) -> ConversionCounts:
     """What the function counts."""
     later = datetime(2026, 12, 24, tzinfo=UTC).timestamp()
     counter = ConversionCounter(run.client, run.bucket, {}, warehouses, lambda: later)
@@ -115,10 +116,10 @@ def counted(run: MadeRun, tmp_path: Path, order: Preparation, warehouses: Wareho
     assert key == counter(order, tmp_path / new_name("work"), lambda _what, _users: None), "it is counted once"
     body = run.client.get_object(Bucket=run.bucket, Key=key)["Body"].read()
 
-    return msgspec.json.decode(body, type=Joined)
+    return msgspec.json.decode(body, type=ConversionCounts)
 
 
-def conversions(found: Joined) -> int:
+def conversions(found: ConversionCounts) -> int:
     """Of all arms."""
     return sum(arm.conversions for arm in found.arms)
 

@@ -9,19 +9,22 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from audiences.store import PreparationStore
+from notifier.decision_items import DecisionItem, DecisionState
 from notifier.lifecycle.admission import AdmittedCampaign
 from notifier.model.arms import Arms
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import read_campaign
+from notifier.model.conversion_counts import ArmCounts, ConversionCounts
 from notifier.model.remainder import other_part_of
 from notifier.model.run import Ending, LaneState, Run, source_of
 from notifier.stores.ledger import DynamoLedger
 from notifier.stores.s3_results import S3Results
-from schedules.decision_store import DecisionItem, DecisionState, DecisionStore
+from schedules.decision_store import DecisionStore
 from schedules.decisions import PREFIX, Undecidable, Winners
 from schedules.tested import TestsOfStack
 from schedules.winner import decided
@@ -132,14 +135,12 @@ class Stack:
             if figures is None:
                 store.end(name, "me", reason="conversions/opened.json is missing")
                 continue
-            body = {
-                "arms": [{"arm": arm, "users": users, "conversions": n} for arm, (users, n) in figures.items()],
-                "last_at": datetime.fromtimestamp(LAST_S, UTC).isoformat(),
-                "complete_through": datetime.fromtimestamp(through_s, UTC).isoformat() if through_s else None,
-                "changed": self.changed,
-            }
+            arms = tuple(ArmCounts(arm, users, n) for arm, (users, n) in figures.items())
+            last_at = datetime.fromtimestamp(LAST_S, UTC).isoformat()
+            through = datetime.fromtimestamp(through_s, UTC).isoformat() if through_s else None
+            counts = ConversionCounts(arms, (), last_at, last_at, through, is_final=False, changed=self.changed)
             key = f"audiences/conversions/{name}.json"
-            self.s3.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(body).encode())
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=msgspec.json.encode(counts))
             store.end(name, "me", manifest=key)
 
     def until(

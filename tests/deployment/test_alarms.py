@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from approval.mail import count_failure
-from audiences.conversions import Joined
 from audiences.unknown_users import METRIC as UNKNOWN_USERS
 from audiences.unknown_users import log_unknown
 from notifier.composition.hop_metrics import (
@@ -27,6 +26,7 @@ from notifier.composition.hop_metrics import (
 from notifier.composition.settings import Settings
 from notifier.model.account import Account
 from notifier.model.campaign_reading import read_campaign
+from notifier.model.conversion_counts import ConversionCounts
 from notifier.model.cursor import Cursor
 from notifier.model.exchange import Answer
 from notifier.model.outcome import Disposition, Outcome, Verdict
@@ -123,7 +123,7 @@ def everything_told() -> Lines:
     lines.write(written.getvalue())
     metrics.emit(ignored(1))
     metrics.emit(suppression_unreadable())
-    counts = Joined((), (), "", "", None, False, seen=100, unknown=98, unreadable=0)
+    counts = ConversionCounts((), (), "", "", None, False, seen=100, unknown=98, unreadable=0)
     log_unknown(counts, "r1", "opened", STACK, clock.now(), lines.write)
     ScheduleLog(STACK, clock.now, lines.write)("occurrence", alarms=True, schedule="a", state="missed")
     return lines

@@ -168,9 +168,10 @@ def test_what_it_brought_about(sent: Sent) -> None:
 def test_the_pictures_are_the_reports(sent: Sent) -> None:
     """The page draws with the report's functions, from equal figures: of a campaign without odd names byte for byte."""
     from approval.result_view import _as_named
-    from approval.results import Conversions, Counted, outcome
+    from approval.results import Counted, outcome
     from notifier.model.campaign import Goal
     from notifier.model.campaign_reading import read_campaign
+    from notifier.model.conversion_counts import ConversionCounts
     from reporting.outcome import outcome_of
 
     campaign = read_campaign(
@@ -178,7 +179,8 @@ def test_the_pictures_are_the_reports(sent: Sent) -> None:
     )
     curve = [one | {"arm": one["arm"].replace("short-b", "default")} for one in JOINED["curve"]]
     found = msgspec.convert(
-        {**JOINED, "arms": [JOINED["arms"][0] | {"arm": "default"}, JOINED["arms"][2]], "curve": curve}, Conversions
+        {**JOINED, "arms": [JOINED["arms"][0] | {"arm": "default"}, JOINED["arms"][2]], "curve": curve},
+        ConversionCounts,
     )
     sent.lane()
     run = sent.world.app.events._runs.run(sent.run_id)

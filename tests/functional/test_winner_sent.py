@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from notifier.decision_items import DecisionState
 from notifier.model.arms import Arms, bucket_of
 from operations.cli import app
 from sandbox.audience import Recipe, users
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
-from schedules.decision_store import DecisionState
 from tests.moved_winners import decided
 
 USERS = 3_000

@@ -8,7 +8,7 @@ from boto3.dynamodb.conditions import Attr, Key
 from notifier.dynamodb import Update, query_of
 from notifier.model.preparation import Preparation, PreparationState, Stage
 from notifier.model.run import LEDGER_VERSION
-from notifier.preparation_items import COUNT, PREPARATION, CountRequest, preparation_key, preparation_of
+from notifier.preparation_items import COUNT, PREPARATION, CountRequest, asked_for, preparation_key, preparation_of
 from notifier.stores.ledger.items import DUE_INDEX
 from notifier.stores.ledger.table import Table
 
@@ -24,12 +24,7 @@ class Preparations(Table):
 
     def ask_for_preparation(self, run_id: str, request: str, bucket: str) -> Preparation:
         """Enter a preparation, unless the run has one already. Returns it as it is."""
-        key = {"pk": f"run#{run_id}", "sk": PREPARATION}
-        state = PreparationState.ASKED.value
-        asked_again_ms = self._now_ms() + ASKED_MS
-        self._put_new(
-            **key, state=state, request=request, bucket=bucket, attempts=0, due=PREPARATION, due_at=asked_again_ms
-        )
+        self._put_new(**asked_for(run_id, request, bucket, self._now_ms() + ASKED_MS))
         found = self.read_preparation(run_id)
         if found is None:
             raise KeyError(run_id)
@@ -39,11 +34,7 @@ class Preparations(Table):
         """Enter that a run is over and to be counted for caps, unless that is entered already. Returns its id."""
         name = f"{COUNT}{run_id}"
         request = msgspec.json.encode(CountRequest(began_at_ms)).decode()
-        key = {"pk": f"run#{name}", "sk": PREPARATION, "stage": Stage.CAPS.value}
-        self._put_new(
-            **key, state=PreparationState.ASKED.value, request=request, bucket="", attempts=0, due=PREPARATION,
-            due_at=self._now_ms() + ASKED_MS,
-        )  # fmt: skip
+        self._put_new(**asked_for(name, request, "", self._now_ms() + ASKED_MS, Stage.CAPS))
         return name
 
     def ask_for_cut(self, run_id: str) -> Preparation:
