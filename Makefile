@@ -61,9 +61,9 @@ demo: .venv/.installed-sandbox
 up: .venv/.installed-sandbox
 	@$(BIN)/python -m sandbox up $(ARGS)
 
-# Three processes for two cores: in most tests of whole runs a process waits half of its time.
+# Four processes for two cores: in most tests of whole runs a process waits half of its time.
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --ignore tests/bench $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder --ignore tests/bench $(ARGS)
 
 # Twenty times the examples (tests/examples.py), and the tests marked slow.
 deep: .venv/.installed-dev
@@ -92,7 +92,7 @@ lint-types:
 
 # It also leaves byte code of every test and library: in a fresh clone each process of `make test` would compile all of them.
 lint-tests:
-	@echo "==> Tests" && $(BIN)/python -m pytest --collect-only --quiet --quiet >.venv/.collected || { cat .venv/.collected; exit 1; }
+	@echo "==> Tests" && $(BIN)/python -m pytest --collect-only --quiet --quiet >.venv/.collected 2>&1 || { cat .venv/.collected; exit 1; }
 
 lint-imports:
 	@echo "==> Import contracts" && $(BIN)/lint-imports

@@ -93,8 +93,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what the collection has loaded out of every later collection of garbage: modules stay until the end."""
+    """Leave what the collection has loaded out of every later collection of garbage: modules stay until the end.
+
+    And look for garbage more seldom than after each 700 objects: a twentieth of the gate's processor time.
+    """
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]

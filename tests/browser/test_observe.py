@@ -16,6 +16,9 @@ from sandbox.observe.server import ObserveServer
 from sandbox.trial import Setting, Trial
 from sandbox.xray import Daemon, Document
 
+# The sandbox's own pages; test_observe_request opens them in the gate.
+pytestmark = pytest.mark.slow
+
 USERS = 1_200
 
 

@@ -80,7 +80,7 @@ def put(stack: Stack, key: str, body: bytes) -> None:
     stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=body)
 
 
-@pytest.mark.parametrize("ending", [Ending.COMPLETED, Ending.CANCELLED])
+@pytest.mark.parametrize("ending", [pytest.param(Ending.COMPLETED, marks=pytest.mark.slow), Ending.CANCELLED])
 def test_nobody_is_left_and_the_run_is_proved(stack: Stack, ending: Ending) -> None:
     """Of a run that completed, and of one that was ended early with devices that were put off."""
     run = made(stack, ending=ending, suppressed=["user-1-000000005"], exclude=["user-1-000000006"])

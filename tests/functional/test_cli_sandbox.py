@@ -177,7 +177,7 @@ def test_from_the_goal_to_the_verdict(trial: Trial, tmp_path: Path) -> None:
     assert printed(run(trial, "audit", "goal", "--json"))["conclusion"] == "proved"
 
 
-@pytest.mark.parametrize("name", ["endpoints.csv", "endpoints.json"])
+@pytest.mark.parametrize("name", ["endpoints.csv", pytest.param("endpoints.json", marks=pytest.mark.slow)])
 def test_pinpoint_files_are_converted_and_sent(trial: Trial, tmp_path: Path, name: str) -> None:
     """Each kind of Pinpoint file becomes an audience whose devices are all asked for."""
     kind = name.rpartition(".")[2]

@@ -122,6 +122,7 @@ def test_a_stored_query_and_a_combination(trial: Trial, tmp_path: Path) -> None:
     assert "parameters.x: unknown" in (lane.reason or "")
 
 
+@pytest.mark.slow
 def test_a_query_of_athena(trial: Trial, tmp_path: Path) -> None:
     """The sample: started, left, reported by EventBridge, fetched and sent; what it refuses is the run's reason."""
     trial.gateways.reset()
@@ -142,6 +143,7 @@ def test_a_query_of_athena(trial: Trial, tmp_path: Path) -> None:
     assert "audience.sql, line 1, column 27: Athena: " in (lane.reason or "")
 
 
+@pytest.mark.slow
 def test_a_query_of_bigquery(trial: Trial, tmp_path: Path) -> None:
     """The sample: a job of ours, looked at by the sweeper's minute, its pages fetched and sent."""
     trial.gateways.reset()

@@ -248,6 +248,7 @@ def test_the_same_version_again_is_the_same_run(trial: Trial, tmp_path: Path) ->
     assert (again.reason or "").startswith("campaign_exists")
 
 
+@pytest.mark.slow
 def test_without_its_line_in_the_template_a_long_run_dies(tmp_path: Path) -> None:
     """Lambda stops a chain of invocations (16; here 5, to be quick); `RecursiveLoop: Allow` lets a long run live."""
     template = tmp_path / "template.yaml"

@@ -54,9 +54,9 @@ class TestDueTimes:
 
     def test_while_the_reading_goes_on(self) -> None:
         """A run at a low rate reads for two hours; a device that is due in a minute is asked for in a minute."""
-        script = {"t1.0": Act.MINUTE, "t350.0": Act.LATER, "t351.0": Act.HOUR}
-        world, asked_s = world_of(1_000, script)
-        world.per_second = 0.125
+        script = {"t1.0": Act.MINUTE, "t50.0": Act.LATER, "t51.0": Act.HOUR}
+        world, asked_s = world_of(500, script)
+        world.per_second = 0.0625
         to_the_end(world)
         assert max(times[0] for times in asked_s.values()) > 7_900
         waits = [asked_s[token][1] - asked_s[token][0] for token in script]
@@ -64,7 +64,7 @@ class TestDueTimes:
         assert 300 <= waits[1] < 400
         assert 3_600 <= waits[2] < 3_600 * 1.2
         assert world.phones.repeats == 0
-        assert world.lane.account.outcomes().accepted == 1_000
+        assert world.lane.account.outcomes().accepted == 500
 
     def test_the_rate_limit_is_of_first_requests(self) -> None:
         """A device that is asked for again takes no other's turn."""

@@ -495,7 +495,7 @@ def test_everybody_is_refused(act: Act) -> None:
     assert (world.lane.ending, world.lane.account.outcomes().accepted) == (Ending.COMPLETED, 30_000)
 
 
-@pytest.mark.parametrize("per_second", [20, 2_000])
+@pytest.mark.parametrize("per_second", [pytest.param(20, marks=pytest.mark.slow), 2_000])
 def test_everybody_is_refused_in_the_middle(per_second: int) -> None:
     """A right is withdrawn after 1,000 acceptances: the run stops, no device is rejected for it, at any pace."""
     is_repaired = [False]
