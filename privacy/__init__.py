@@ -5,7 +5,8 @@ An erasure leaves the proofs of all runs valid.
 - `app`: the Lambda entry of the officers' function; `service`: who may ask for what, and what is written down first;
   `jobs`: look-ups and erasures under way, and their answers.
 - `whom`: the users to erase, as keyed hashes in the suppression list; ids are kept nowhere.
-- `content`: the bytes of one object without the erased users; `records`: what a file has, in any form that is accepted.
+- `erased_bytes`: the bytes of one object without the erased users; `records`: what a file has, in any form that is
+  accepted.
 - `places`: every prefix and table of the stack, and what becomes of an erased user there.
 - `runs`: which runs are over, and which objects each of them sent; `waiting`: those that an erasure waits for.
 - `one_run`: replaces the objects of one run, and writes its tombstone.

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from privacy.content import CAPS, result
+from privacy.erased_bytes import CAPS, result
 from privacy.one_run import Doomed, RunEraser, Version
 from privacy.runs import Runs, run_counted
 from privacy.whom import Whom

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from privacy.content import CAPS, document, has_user, is_parquet, listed, result
 from privacy.counted import CountedEraser, has_hashes
+from privacy.erased_bytes import CAPS, document, has_user, is_parquet, listed, result
 from privacy.one_run import READERS, Doomed, RunEraser, Version
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.records import Unreadable, user_of

@@ -9,7 +9,7 @@ import msgspec
 
 from notifier.model.batch_file import PinnedObject
 from notifier.model.preparation import ManifestParts
-from privacy.content import Position, Rewritten, listed, pinned, result
+from privacy.erased_bytes import Position, Rewritten, listed, pinned, result
 from privacy.records import Unreadable
 from privacy.runs import Sent
 from privacy.whom import REFUSED, Whom

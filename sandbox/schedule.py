@@ -23,7 +23,7 @@ from sandbox.schedule_twins import (
 from schedules.definition import PREFIX, Schedule, key_of, read_schedule
 from schedules.documents import Documents
 from schedules.firing import Tick
-from schedules.occurrences import Occurrences
+from schedules.occurrence_steps import Occurrences
 from schedules.rules import OccurrenceState
 
 TICK_S = 60

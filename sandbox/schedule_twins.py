@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from notifier.model.mailbox import mailbox_of
 from schedules.drops import Drops, NotReady
-from schedules.occurrences import Prepared
+from schedules.occurrence_steps import Prepared
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleStore, moved_on
 from schedules.timetable import Occurrence

@@ -10,7 +10,7 @@ From the inside out:
 - `documents`: the file that people edit, the queries it names, and the copy by which occurrences are made.
 - `drops`: files that are written for each day, and whether they are complete.
 - `store`: schedules and occurrences in the ledger's table.
-- `occurrences`: one occurrence, a step at a time. `stack` is what it needs of the rest of the stack.
+- `occurrence_steps`: one occurrence, a step at a time. `stack` is what it needs of the rest of the stack.
 - `winner`: which arm of a test has won. Pure. `decision_store`: the decisions in the table; `decisions`: one of them, a
   step at a time; `tested`: the tests in the rest of the stack.
 - `firing`: the tick. `control`: what people do. `overview`: what the approval pages show.

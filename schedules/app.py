@@ -19,7 +19,7 @@ from schedules.definition import BrokenSchedule
 from schedules.documents import BucketTexts, CopyChanged, Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
-from schedules.occurrences import Occurrences
+from schedules.occurrence_steps import Occurrences
 from schedules.overview import Overview
 from schedules.stack import Stack
 from schedules.store import ScheduleStore

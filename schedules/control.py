@@ -11,7 +11,7 @@ from notifier.model.mailbox import is_same_person
 from schedules.definition import MAX_BYTES, Limits
 from schedules.documents import Documents, unapproved_reason
 from schedules.firing import ms_of, next_of
-from schedules.occurrences import Surroundings
+from schedules.occurrence_steps import Surroundings
 from schedules.store import ScheduleItem, ScheduleState, ScheduleStore
 
 _DECIDES = ("decide", "approve", "keep", "now")

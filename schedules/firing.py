@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from schedules.definition import BrokenSchedule, Schedule
 from schedules.documents import CopyChanged, Document, Documents, unapproved_reason
-from schedules.occurrences import Occurrences
+from schedules.occurrence_steps import Occurrences
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from schedules.timetable import Occurrence

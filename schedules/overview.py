@@ -18,7 +18,7 @@ from schedules import batch
 from schedules.control import Refused, approvals_needed, day_in
 from schedules.definition import BrokenSchedule, DatedDrops, Schedule, key_of
 from schedules.documents import CopyChanged, Document, Documents, copy_prefix
-from schedules.occurrences import Surroundings
+from schedules.occurrence_steps import Surroundings
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from schedules.timetable import Occurrence
 

@@ -18,7 +18,7 @@ from notifier.model.preparation import PreparationState
 from notifier.model.run import HAND_OVER_MS, LEDGER_VERSION, Ending, LaneState
 from notifier.preparation_items import asked_for, preparation_key, preparation_of
 from schedules.batch_files import BatchFiles, lanes_of
-from schedules.occurrences import Prepared
+from schedules.occurrence_steps import Prepared
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

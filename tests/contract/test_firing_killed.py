@@ -28,7 +28,7 @@ from schedules.definition import key_of
 from schedules.documents import BucketTexts, Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
-from schedules.occurrences import Occurrences
+from schedules.occurrence_steps import Occurrences
 from schedules.rules import OccurrenceState
 from schedules.stack import Stack
 from schedules.store import ScheduleStore

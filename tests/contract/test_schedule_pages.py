@@ -18,7 +18,7 @@ from schedules.definition import BrokenSchedule, key_of
 from schedules.documents import Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
-from schedules.occurrences import Occurrences
+from schedules.occurrence_steps import Occurrences
 from schedules.overview import Overview
 from schedules.store import ScheduleState
 from tests.approval_site import (

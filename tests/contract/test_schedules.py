@@ -19,7 +19,7 @@ from schedules.definition import DatedDrops, key_of
 from schedules.documents import Documents
 from schedules.drops import Drops, NotReady
 from schedules.firing import Tick
-from schedules.occurrences import Occurrences, Prepared
+from schedules.occurrence_steps import Occurrences, Prepared
 from schedules.rules import OccurrenceState
 from schedules.store import OccurrenceItem, ScheduleItem, ScheduleState, ScheduleStore
 from tests.contract.moto_stores import client_of, make_table, new_name, server_for

@@ -8,7 +8,7 @@ import pytest
 
 from notifier.audience.part_parser import PartParser
 from notifier.model.keyed_id import keyed
-from privacy.content import Position, has_user, listed, pinned
+from privacy.erased_bytes import Position, has_user, listed, pinned
 from privacy.records import Unreadable, user_of
 from privacy.whom import Whom
 

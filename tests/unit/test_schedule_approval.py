@@ -20,7 +20,7 @@ from schedules.definition import DatedDrops, Limits, Rhythm, ScheduleFile, When,
 from schedules.documents import Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
-from schedules.occurrences import Occurrences
+from schedules.occurrence_steps import Occurrences
 from schedules.store import ScheduleItem, ScheduleState
 
 NAME = "nudge"
