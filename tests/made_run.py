@@ -11,7 +11,7 @@ from approval.request import batch_file, content_hash
 from notifier.audience.ids import IdSet
 from notifier.content.render import Renderer
 from notifier.gateway.carrier import push_id
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.model.account import Account
 from notifier.model.arms import Arms
 from notifier.model.batch_file import PinnedObject

@@ -15,7 +15,7 @@ from audiences.destinations import Bucket
 from audiences.manifest_format import NAME, folder_of
 from audiences.sources import local_files
 from notifier.audience import IdSet
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.lifecycle.final_cut import CUT
 from notifier.model.account import Account
 from notifier.model.campaign import Campaign

@@ -18,7 +18,7 @@ from notifier.gateway.fcm import carrier as fcm_carrier
 from notifier.gateway.http2.transport import Http2Transport
 from notifier.gateway.keys import Keys
 from notifier.gateway.secrets import Secrets
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.model.membership import MEMBER_MS, Member, Membership, member_name
 from notifier.model.run import Lane
 from notifier.model.runtime import Clock

@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from notifier.content.render import Renderer
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.model.arms import Arms
 from notifier.model.campaign import Campaign
 from notifier.model.cursor import Cursor

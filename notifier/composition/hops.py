@@ -14,7 +14,7 @@ from notifier.composition.hop_metrics import Observer, ended, suppression_unread
 from notifier.composition.library import approvers
 from notifier.composition.process import Process
 from notifier.events.announcement import NotAnnounced
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.model.ledger import Ledger
 from notifier.model.log import Action
 from notifier.model.run import COUNTED_BY_CUT, COUNTED_BY_ROWS, Ending, Lane, LaneState, Run, Source

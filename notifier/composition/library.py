@@ -29,7 +29,7 @@ from notifier.audience import (
 )
 from notifier.audience.ranges import read_ranges
 from notifier.audience.unused import keep_for_run
-from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted
+from notifier.lifecycle.admitted import AdmittedCampaign, NotAdmitted
 from notifier.model.batch_file import BatchFileHead, PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor

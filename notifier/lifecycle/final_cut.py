@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from notifier.lifecycle.admission import STATE_GONE, AdmittedCampaign, Library, NotAdmitted, StillPreparing
+from notifier.lifecycle.admitted import STATE_GONE, AdmittedCampaign, Library, NotAdmitted, StillPreparing
 from notifier.model.account import Account
 from notifier.model.cursor import Cursor
 from notifier.model.cut import CutParts

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from notifier.lifecycle.admission import STATE_GONE, AdmittedCampaign, Library, NotAdmitted
+from notifier.lifecycle.admitted import STATE_GONE, AdmittedCampaign, Library, NotAdmitted
 from notifier.model.campaign import Campaign
 from notifier.model.ledger import Ledger
 from notifier.model.preparation import DivisibleAudience, PreparationState

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
-from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
+from notifier.lifecycle.admitted import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.final_cut import with_cut
 from notifier.lifecycle.waiting import await_task
 from notifier.model.ledger import Ledger

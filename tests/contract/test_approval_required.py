@@ -14,7 +14,8 @@ from notifier.audience import FileCache, Suppression
 from notifier.composition.library import S3Library, approvers, is_approved
 from notifier.composition.settings import BadSettings, read_settings
 from notifier.gateway.additions import addition_faults
-from notifier.lifecycle.admission import Admission, NotAdmitted
+from notifier.lifecycle.admission import Admission
+from notifier.lifecycle.admitted import NotAdmitted
 from notifier.model.campaign import Part
 from notifier.model.run import Run, Source, source_of
 from notifier.stores.ledger import DynamoLedger

@@ -14,7 +14,7 @@ import pytest
 
 from audiences.store import PreparationStore
 from notifier.decision_items import DecisionItem, DecisionState
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.model.arms import Arms
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Campaign

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Audience
 from notifier.model.cursor import Cursor

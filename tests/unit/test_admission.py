@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.lifecycle.admission import STATE, STATE_GONE, Admission, AdmittedCampaign, NotAdmitted, StillPreparing
+from notifier.lifecycle.admission import Admission
+from notifier.lifecycle.admitted import STATE, STATE_GONE, AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.model.caps import NO_DEFAULTS, Cap, CapDefaults, RunCaps
 from notifier.model.cursor import Cursor
 from notifier.model.holdout import Holdout

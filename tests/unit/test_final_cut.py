@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifier.lifecycle.admission import AdmittedCampaign, NotAdmitted, StillPreparing
+from notifier.lifecycle.admitted import AdmittedCampaign, NotAdmitted, StillPreparing
 from notifier.lifecycle.final_cut import FinalCut, with_cut
 from notifier.model.account import Account
 from notifier.model.batch_file import PinnedObject

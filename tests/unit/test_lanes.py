@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.lifecycle.lane_plan import DEVICES_A_LANE, MOST_BY_RULE, LanePlan, wanted_lanes
 from notifier.model.account import Account
 from notifier.model.campaign_reading import BrokenCampaign, read_campaign

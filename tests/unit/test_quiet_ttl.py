@@ -15,7 +15,7 @@ import pytest
 
 from notifier.composition.gateways import GatewayKeys, carriers
 from notifier.gateway.carrier import GatewayCarrier
-from notifier.lifecycle.admission import AdmittedCampaign
+from notifier.lifecycle.admitted import AdmittedCampaign
 from notifier.model.exchange import Request
 from notifier.model.outcome import Outcome
 from notifier.model.quiet_hours import Quiet
