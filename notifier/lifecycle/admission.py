@@ -125,42 +125,38 @@ class Admission:
         campaign = self._campaign_of(head)
         # Before anything else can reject the file: people look for its run by the campaign.
         self._ledger.name_campaign(run.run_id, campaign.id)
+        admitted = self._as_of_now(run, head, campaign)
+        self._judge(admitted)
+        self._enter(run, admitted)
+
+    def _as_of_now(self, run: Run, head: BatchFileHead, campaign: Campaign) -> AdmittedCampaign:
+        """The campaign with what is set and stored at this moment: it holds for the run, whatever changes later."""
         rehearse = self._rehearse or campaign.dry_run
         defaults = self._defaults()
         caps = self._caps_of(campaign, run, defaults, rehearse=rehearse)
-        prepared = ""
         try:
             quiet = quiet_in_force(campaign, defaults)
         except ValueError as error:
             raise NotAdmitted(f"broken campaign: {error}") from None
-        # A winner's run sends to the same users as its test: they are made an audience that both can name. Caps are
-        # judged by the final cut, which only a prepared audience has; and windows, as lanes, are parts of one.
-        is_asked_for_twice = campaign.winner is not None and head.audience is None
-        is_prepared = (campaign.lanes or 1) > 1 or is_asked_for_twice or bool(caps.caps) or campaign.is_timed
-        added: dict[str, object] = {LANES: campaign.lanes or 1} if is_prepared else {}
-        is_inline = head.audience is None and not added
+        asked = _asked_of_preparation(campaign, caps, has_users=head.audience is None)
+        is_inline = head.audience is None and not asked
+        prepared = ""
         if is_inline:
             parts: tuple[PinnedObject, ...] = (self._library.pin_source(run.source),)
-        elif head.audience is None:
-            parts, prepared = self._parts_of(_users_of(run.source), run, {**added, IN_BATCH_FILE: True})
         else:
-            parts, prepared = self._parts_of(head.audience, run, added)
+            raw = _users_of(run.source) if head.audience is None else head.audience
+            parts, prepared = self._parts_of(raw, run, asked)
         exclude = self._exclude_of(campaign, run)
         holdout = NOBODY if campaign.test or campaign.essential else self._holdout
         day = date_of(campaign.local_time, self._now()) if campaign.is_timed and campaign.local_time else None
-        admitted = AdmittedCampaign(
-            campaign,
-            parts,
-            is_inline,
-            exclude,
-            rehearse,
-            prepared=prepared,
-            holdout=holdout,
-            caps=caps,
-            day=day,
-            quiet=quiet,
-        )
-        self._judge(admitted)
+        return AdmittedCampaign(
+            campaign, parts, is_inline, exclude, rehearse,
+            prepared=prepared, holdout=holdout, caps=caps, day=day, quiet=quiet,
+        )  # fmt: skip
+
+    def _enter(self, run: Run, admitted: AdmittedCampaign) -> None:
+        """Write down that the run begins. Each write may be repeated: a claim that dies between two does them again."""
+        campaign, rehearse = admitted.campaign, admitted.rehearse
         # After the file was validated: a rejected one does not use its campaign's id up. Nor does a rehearsal.
         if not rehearse and not self._ledger.take_campaign(campaign.id, run.run_id, again=campaign.again):
             raise NotAdmitted(
@@ -171,7 +167,7 @@ class Admission:
             # Before anything is sent: however the run ends, what becomes of the remainder is decided.
             self._ledger.await_decision(run.run_id, campaign.winner.decide_after_h * _HOUR_MS)
         if not admitted.inline:
-            self._ledger.name_audience(run, campaign.id, ((part.bucket, part.key) for part in parts))
+            self._ledger.name_audience(run, campaign.id, ((part.bucket, part.key) for part in admitted.parts))
         # Last: from here on no claim reads the batch file's head again.
         self._results.put_state(run.run_id, STATE, admitted)
 
@@ -265,6 +261,21 @@ class Admission:
         # Without a device among so many records the file is a small one, or the wrong one.
         if not first.has_devices:
             raise NotAdmitted(_no_devices(len(records), first))
+
+
+def _asked_of_preparation(campaign: Campaign, caps: RunCaps, *, has_users: bool) -> dict[str, object]:
+    """What the campaign asks of its audience's preparation; nothing where it needs none but what the file may name.
+
+    Args:
+        has_users: the batch file holds its users itself.
+    """
+    # A winner's run sends to the same users as its test: they are made an audience that both can name. Caps are
+    # judged by the final cut, which only a prepared audience has; and windows, as lanes, are parts of one.
+    is_asked_for_twice = campaign.winner is not None and has_users
+    is_prepared = (campaign.lanes or 1) > 1 or is_asked_for_twice or bool(caps.caps) or campaign.is_timed
+    if not is_prepared:
+        return {}
+    return {LANES: campaign.lanes or 1, **({IN_BATCH_FILE: True} if has_users else {})}
 
 
 def _users_of(source: Source) -> dict[str, object]:
