@@ -86,8 +86,7 @@ class Player:
         for query in self.schedule.queries:
             if texts.get(f"queries/{query}.sql") is None:
                 raise NoAudience(f"queries/{query}.sql is not in {self._root}")
-        goal = self.schedule.campaign.get("goal")
-        if goal is not None:
+        if (goal := self.schedule.campaign.get("goal")) is not None:
             try:
                 read_texts(goal["name"], texts.get)
             except MissingText as missing:

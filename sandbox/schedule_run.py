@@ -25,7 +25,7 @@ from schedules.rules import OccurrenceState
 from schedules.stack import Stack
 from schedules.store import OccurrenceItem, ScheduleStore
 
-FOLDERS = ("queries", "standing", "audiences")
+FOLDERS = ("queries", "standing", "audiences", "conversions")
 """What of the folder is put into the bucket."""
 WAIT_S = 120.0
 

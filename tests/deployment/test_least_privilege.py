@@ -152,9 +152,11 @@ def play_schedule(trial: Trial) -> None:
             "limits": {"max_users": 1},
         },
         "audience": {"query": {"name": "all"}},
-        "campaign": {"message": {"title": "Hi"}},
+        "campaign": {"message": {"title": "Hi"}, "goal": {"name": "seen", "window_h": 1}},
     }
-    trial.s3.put_object(Bucket=trial.sandbox.bucket, Key="schedules/yearly.json", Body=json.dumps(body).encode())
+    source = {"files": ["standing/seen/"], "complete": {"marker": "standing/through"}}
+    for key, text in (("conversions/seen.json", source), ("schedules/yearly.json", body)):
+        trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=json.dumps(text).encode())
     assert ask(lambda_, schedule, {})["adopted"] == 1
     for minute in ("2026-01-01T0000", "2026-01-01T0001"):
         now_ms = int(time.time() * 1000)

@@ -305,9 +305,13 @@ def test_a_schedule_from_sql_to_the_report(trial: Trial, tmp_path: Path, capsys:
         shutil.copytree(SAMPLES.parent / folder, tmp_path / folder)
     definition = json.loads((SAMPLES.parent / "schedules" / "day-2-engagement.json").read_text(encoding="utf-8"))
     definition["schedule"] = {"when": definition["schedule"]["when"]}
+    definition["campaign"]["goal"] = {"name": "opened", "window_h": 24}
     path = tmp_path / "schedules" / "nudge.json"
+    source = tmp_path / "conversions" / "opened.json"
     path.parent.mkdir()
+    source.parent.mkdir()
     path.write_text(json.dumps(definition), encoding="utf-8")
+    source.write_text(json.dumps({"files": ["standing/opened/"], "complete": {"marker": "standing/through"}}))
 
     runs: dict[str, str] = {}
     player = SendingPlayer(path, date(2026, 11, 10), 2)
@@ -320,7 +324,10 @@ def test_a_schedule_from_sql_to_the_report(trial: Trial, tmp_path: Path, capsys:
         assert (summary.status, summary.users) == ("completed", line.users)
         # Everybody is in one arm over all days: the schedule's name is its salt.
         batch = trial.s3.get_object(Bucket=trial.sandbox.bucket, Key=f"batches/schedules/nudge/{line.id}.json")
-        assert json.loads(batch["Body"].read())["campaign"]["experiment"] == "nudge"
+        campaign = json.loads(batch["Body"].read())["campaign"]
+        assert campaign["experiment"] == "nudge"
+        # What its conversions are found by is a part of its definition.
+        assert campaign["goal"]["conversions_sha256"] == sha256(source.read_bytes()).hexdigest()
 
     capsys.readouterr()
     report_of(trial, runs[sent[1].id], tmp_path)
