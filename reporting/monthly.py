@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from reporting.cost import MB_PER_GB, Work, cost_of
+from reporting.cost import MB_PER_GB, S3_PUT, Work, cost_of
 
 PRICES_OF = (
     "us-east-1's list prices without free tiers: of Lambda, DynamoDB and Secrets Manager as other pages quoted them in "
@@ -29,6 +29,8 @@ TICKS_A_MINUTE = 2
 """The sweeper's and the schedules'."""
 TICK_S, TICK_MB, TICK_LOG_BYTES = 0.15, 512, 900
 """Of a tick with nothing to do; the seconds are assumed, not measured on Lambda: two queries and a metric."""
+LISTS_A_MINUTE = 1
+"""Of `schedules/`. Where there is one, those of `queries/` and `conversions/` come to it: an edit of each is found."""
 IDLE_METRICS = 3
 """Sweeps, StalledLanes, LettersGivenUp: written each minute, whatever happens."""
 
@@ -62,6 +64,7 @@ def idle(template: Path, secrets: int, region: str) -> tuple[Item, ...]:
         Item(f"metrics ({IDLE_METRICS})", IDLE_METRICS * METRIC),
         Item(f"secrets ({secrets})", secrets * SECRET),
         Item(f"sweeper and schedules ({ticks:,} invocations)", lambda_usd),
+        Item(f"looking for schedules ({MINUTES:,} lists)", MINUTES * LISTS_A_MINUTE * S3_PUT * factor(region)),
         Item("logs", ticks * TICK_LOG_BYTES / 1e9 * LOG_GB * factor(region)),
     )
 

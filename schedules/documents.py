@@ -147,11 +147,14 @@ class Documents:
 
     def files(self) -> dict[str, str]:
         """What changes when a schedule, or a text that it may name, was edited, by the schedule's name."""
+        found = {name: version for key, version in self._texts.versions(PREFIX).items() if (name := name_of(key))}
+        # Most stacks have none, and a list in each minute costs money.
+        if not found:
+            return {}
         named = sorted({**self._texts.versions(QUERIES), **self._texts.versions(CONVERSIONS)}.items())
         # Of all of them: which ones a schedule names is known once it was read. Reading it again costs little.
         edition = sha256(repr(named).encode()).hexdigest()[:16]
-        found = self._texts.versions(PREFIX).items()
-        return {name: f"{version}.{edition}" for key, version in found if (name := name_of(key))}
+        return {name: f"{version}.{edition}" for name, version in found.items()}
 
     def read(self, name: str) -> Document:
         """The definition as its author has it now.

@@ -146,3 +146,20 @@ def test_an_edited_source_is_looked_at() -> None:
         bucket.put(key, text + b" ")
         seen.append(made.files())
     assert len({one["a"] for one in seen}) == len(TEXTS) + 1
+
+
+def test_a_stack_without_schedules_lists_once() -> None:
+    """A tick comes each minute, and a list costs money: what schedules may name is looked at where there is one."""
+    listed = list[str]()
+
+    class Listed(FolderTexts):
+        def versions(self, prefix: str) -> Mapping[str, str]:
+            listed.append(prefix)
+            return super().versions(prefix)
+
+    bucket = Listed(Path("nowhere"), TEXTS)
+    assert Documents(bucket).files() == {}
+    assert listed == ["schedules/"]
+    bucket.put("schedules/a.json", b"{}")
+    assert set(Documents(bucket).files()) == {"a"}
+    assert listed[1:] == ["schedules/", "queries/", "conversions/"]
