@@ -49,6 +49,10 @@ class IdSet:
         # A list without a key costs no further hash.
         return self.has_hash(_hash(user_id)) or any(self.has_hash(_hash(keyed(key, user_id))) for key in self._keys)
 
+    def __bool__(self) -> bool:
+        """Whether it has an entry."""
+        return not self._is_empty
+
     @property
     def is_keyed(self) -> bool:
         """Whether entries may be keyed hashes: then an id's own hash does not suffice."""

@@ -182,7 +182,10 @@ class Batch:
         if waits:
             self.waiting.append(push)
         self.open += 1
-        self._count(push)
+        # As `_count`, without its call: this runs for every device of an audience.
+        self.pushes += 1
+        if push.is_repeated:
+            self.repeated += 1
 
     def exclude(self, record: int, user_id: str, reason: str) -> None:
         """Leave a user out: counted, and listed with the reason."""

@@ -17,7 +17,6 @@ from notifier.model.user_rows import UserRows
 from notifier.sending.batch import NO_TEXTS, Batch, Push, endpoint_of
 from notifier.sending.settled_batch import SettledBatch
 
-_NOBODY: Container[str] = frozenset()
 MAX_ID_BITS = 64
 """A longer number is not taken for a broken record's user id."""
 MAX_ID_CHARS = 512
@@ -53,13 +52,13 @@ class BatchBuilder:
         self._campaign_id = campaign_id
         self._arms = arms
         self._renderer = renderer
-        self._excluded = excluded
-        self._suppressed = suppressed
-        # Those who are left out by a hash: the same in every claim. None of them is looked up where there is none.
+        # Those of an experiment's other part are left out by a hash, as the holdout: the same in every claim.
         parts = ((other_part, other_part.reason),) if other_part is not None else ()
-        self._left_out: tuple[tuple[Container[str], str], ...] = (
-            ((holdout, HOLDOUT),) if holdout != _NOBODY else ()
-        ) + parts
+        by_reason = ((excluded, EXCLUDE), (suppressed, SUPPRESSED), (holdout, HOLDOUT), *parts)
+        # Most runs leave nobody out: what has nobody is not asked, for each user of the audience.
+        self._left_out: tuple[tuple[Container[str], str], ...] = tuple(
+            (users, reason) for users, reason in by_reason if users
+        )
 
     def form(self, number: int, first_record: int, records: Sequence[object], at_end: Cursor) -> Batch:
         """The batch of these records.
@@ -100,10 +99,6 @@ class BatchBuilder:
 
     def _why_left_out(self, user_id: str) -> str | None:
         """The first reason that applies; None for a user who belongs to an arm."""
-        if user_id in self._excluded:
-            return EXCLUDE
-        if user_id in self._suppressed:
-            return SUPPRESSED
         for users, reason in self._left_out:
             if user_id in users:
                 return reason
@@ -115,7 +110,7 @@ class BatchBuilder:
         if not recipient.devices:
             return
         account, user_id = batch.account, recipient.user_id
-        if (why := self._why_left_out(user_id)) is not None:
+        if self._left_out and (why := self._why_left_out(user_id)) is not None:
             # Users are counted once however many rows they have; devices by row.
             if user_rows.counts_now():
                 batch.exclude(record, user_id, why)

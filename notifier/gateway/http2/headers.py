@@ -26,7 +26,8 @@ STATIC_ENTRIES = 61
 CACHE_LIMIT = 256
 
 SECRET = frozenset({"authorization", "proxy-authorization", "cookie"})
-CHANGING = frozenset({"apns-id", "apns-expiration"})
+EXPIRATION = "apns-expiration"
+CHANGING = frozenset({"apns-id", EXPIRATION})
 USER_AGENT = "user-agent: notifier"
 
 _METHOD_AND_SCHEME = b"\x83\x87"
@@ -63,6 +64,8 @@ class HeaderEncoder:
         """Cached lines that are in no table."""
         self._secrets: dict[str, str] = {}
         """The line of each secret that is cached, to forget it when there is another."""
+        self._last_expiration = ""
+        """The line of it that is among the known ones, to forget it when there is another."""
         self._last_lines: Sequence[str] | None = None
         self._last_path = ""
         self._last_block = b""
@@ -121,7 +124,11 @@ class HeaderEncoder:
         # Nearly always one of `CHANGING`, with another value in each request: one call takes it apart.
         name, _, value = line.partition(": ")
         if (prefix := self._names.get(name)) is not None:
-            return prefix + _string(value.strip().encode())
+            piece = prefix + _string(value.strip().encode())
+            if name == EXPIRATION:  # that of all pushes of a second: 0.2 µs less for each
+                self._known.pop(self._last_expiration, None)
+                self._known[line], self._last_expiration = piece, line
+            return piece
         name, value = _split(line)
         if name in SECRET:
             return self._secret(line, name, value)
@@ -151,6 +158,7 @@ class HeaderEncoder:
     def _renumber(self) -> None:
         """The newest entry has the lowest index: each new one moves all others (section 2.3.3)."""
         self._last_lines = None
+        self._known.pop(self._last_expiration, None)
         newest = STATIC_ENTRIES + len(self._entries)
         for position, (line, name) in enumerate(self._entries):
             if name in CHANGING:
