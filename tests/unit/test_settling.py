@@ -533,7 +533,7 @@ class TestCounting:
         assert (account.possibly_repeated, account.repeat_requests) == (70, 130)
 
     def test_a_slow_run_leaves_little_suspected(self) -> None:
-        """Of 100 pushes a second a crash makes two batches suspect, and not eight."""
+        """Of 100 pushes a second a crash makes two batches suspect, and not sixteen."""
         world = World(users(20_000), per_second=100)
         crash(world, 12)
         assert world.lane.may_ask_below * 500 - world.lane.cursor.record <= 1000
