@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from approval.request import needs_tick
-from approval.zones import zone_of
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import HUNDREDTHS, Campaign
+from notifier.model.time_zones import zone_named
 
 NIGHT_BEGINS = 22
 NIGHT_ENDS = 8
@@ -61,7 +61,7 @@ def users_at_night(timezones: Mapping[str, int], start: datetime) -> int:
     total = 0
     for name, users in timezones.items():
         # Also counted under names that are no zones: those the audience misspells, and `(others)`.
-        zone = zone_of(name)
+        zone = zone_named(name)
         if zone is None:
             continue
         hour = start.astimezone(zone).hour

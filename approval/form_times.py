@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from approval.form import MAX_DIGITS, Faults, Form
-from approval.zones import zone_of
 from notifier.model.local_time import MAX_WITHIN_S
+from notifier.model.time_zones import zone_named
 
 HOUR_S = 3600
 TIME_FIELDS = {
@@ -86,7 +86,7 @@ def moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | N
     """A typed date and time in UTC; None for an empty or a wrong one."""
     if not text:
         return None
-    zone = zone_of(timezone or "UTC")
+    zone = zone_named(timezone or "UTC")
     if zone is None:
         faults["timezone"] = "Not a time zone. For example Europe/London."
         return None

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from approval.audience import NIGHT_BEGINS, NIGHT_ENDS
-from approval.zones import zone_of
+from notifier.model.time_zones import zone_named
 
 MAX_PLACES = 3
 
@@ -32,7 +32,7 @@ def clocks_of(reached: Iterable[tuple[datetime, Mapping[str, int]]]) -> tuple[Lo
     for moment, timezones in reached:
         for name, users in timezones.items():
             # The audience counts misspelt zones and `(others)` under names that are no zones.
-            zone = zone_of(name)
+            zone = zone_named(name)
             if zone is not None:
                 by_clock.setdefault(moment.astimezone(zone).replace(tzinfo=None), []).append((users, name))
     clocks = [_clock(local, found) for local, found in by_clock.items()]

@@ -7,7 +7,7 @@ which a lane of an open run is due. Between two of them nothing is at work, and 
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,10 @@ HANDLERS = {
 }
 SWEEPS_OF_ITS_OWN_S = 3600.0
 """The player sweeps: sweeps by the machine's clock would only be invocations more."""
+
+
+SETTING = Setting(behaviour="sandbox.gateways.noted:answer", schedule_every_s=SWEEPS_OF_ITS_OWN_S)
+"""Stand-ins that write down when they were asked for whom."""
 
 
 class MovedClock:
@@ -57,9 +61,13 @@ class MovedClock:
 
     def start(self, state_dir: Path) -> Trial:
         """A sandbox whose stand-ins and functions have this clock."""
-        setting = Setting(behaviour="sandbox.gateways.noted:answer", schedule_every_s=SWEEPS_OF_ITS_OWN_S)
-        with self._inherited():
-            trial = Trial.start(state_dir, setting)
+        with self.inherited():
+            trial = Trial.start(state_dir, SETTING)
+        self.move(trial)
+        return trial
+
+    def move(self, trial: Trial) -> None:
+        """Give the functions of a sandbox this clock: the worker, the sweeper and the audience function."""
         functions = trial.sandbox.lambda_.functions
         for logical_id, handler in HANDLERS.items():
             now = functions.get(trial.sandbox.function(logical_id).name)
@@ -67,11 +75,11 @@ class MovedClock:
             setup = msgspec.structs.replace(
                 now.setup, handler=handler, variables=variables, kept=now.setup.kept | {str(self.path)}
             )
+            functions.kill_environments(setup.function)
             functions.redeploy(setup)
-        return trial
 
     @contextmanager
-    def _inherited(self) -> Iterator[None]:
+    def inherited(self) -> Iterator[None]:
         """The stand-ins are a child of this process, and inherit the names of both files; later ones must not."""
         names = {moved_time.VARIABLE: str(self.path), "SANDBOX_ARRIVALS": str(self.arrivals)}
         os.environ |= names
@@ -114,10 +122,10 @@ class LocalTimePlayer(SendingPlayer):
         while True:
             following = self._following(store)
             fires_s = following.utc.timestamp() if following is not None else None
-            due_s = self._due_s(trial, open_runs)
-            if fires_s is None and due_s is None:
+            next_due_s = due_s(trial, open_runs)
+            if fires_s is None and next_due_s is None:
                 return
-            if due_s is None or (fires_s is not None and fires_s <= due_s):
+            if next_due_s is None or (fires_s is not None and fires_s <= next_due_s):
                 assert fires_s is not None
                 self.clock.set(max(fires_s, self.clock()))
                 line, run_id = self._fire(trial, store, tick)
@@ -127,24 +135,15 @@ class LocalTimePlayer(SendingPlayer):
                 else:
                     yield line
             else:
-                self.clock.set(max(due_s, self.clock()))
-                sweeper = trial.sandbox.function("SweeperFunction").name
-                trial.sandbox.lambda_.invoke(sweeper, json.dumps({}).encode())
+                self.clock.set(max(next_due_s, self.clock()))
+                sweep(trial)
             trial.sandbox.lambda_.wait_idle(WAIT_S)
-            yield from [open_runs.pop(run_id) for run_id in list(open_runs) if self._is_closed(trial, run_id)]
+            yield from [open_runs.pop(run_id) for run_id in list(open_runs) if is_closed(trial, run_id)]
 
     def _following(self, store: ScheduleStore) -> Occurrence | None:
         item = store.read(self.schedule.name)
         following = next_of(self.schedule, int(self.clock() * 1000)) if item is not None and item.next else None
         return following if following is not None and following.local.date() < self._end else None
-
-    def _due_s(self, trial: Trial, open_runs: dict[str, Line]) -> float | None:
-        """When a lane of an open run is due."""
-        lanes = [lane for run_id in open_runs for lane in trial.ledger.lanes_of(run_id)]
-        for lane in lanes:
-            if lane.state in (LaneState.PAUSED, LaneState.STOPPED):
-                raise RuntimeError(f"a lane is {lane.state.value}: {lane.reason}")
-        return min((lane.due_at_ms / 1000 for lane in lanes if lane.due_at_ms), default=None)
 
     def _fire(self, trial: Trial, store: ScheduleStore, tick: Tick) -> tuple[Line, str]:
         """Tick until the occurrence that is due is a run, or over otherwise."""
@@ -159,6 +158,24 @@ class LocalTimePlayer(SendingPlayer):
                 raise TimeoutError(f"{latest.stamp} is still {latest.state.value}: {latest.reason}")
             self.clock.set(self.clock() + TICK_S)
 
-    def _is_closed(self, trial: Trial, run_id: str) -> bool:
-        run = trial.ledger.read_run(run_id)
-        return run is not None and run.closed_at_ms is not None
+
+def due_s(trial: Trial, run_ids: Iterable[str]) -> float | None:
+    """When a lane of one of these runs is due; None where none rests."""
+    lanes = [lane for run_id in run_ids for lane in trial.ledger.lanes_of(run_id)]
+    for lane in lanes:
+        if lane.state in (LaneState.PAUSED, LaneState.STOPPED):
+            raise RuntimeError(f"a lane is {lane.state.value}: {lane.reason}")
+    return min((lane.due_at_ms / 1000 for lane in lanes if lane.due_at_ms), default=None)
+
+
+def sweep(trial: Trial) -> None:
+    """Have the sweeper nudge what is due, and wait until everything that follows from it is done."""
+    sweeper = trial.sandbox.function("SweeperFunction").name
+    trial.sandbox.lambda_.invoke(sweeper, json.dumps({}).encode())
+    trial.sandbox.lambda_.wait_idle(WAIT_S)
+
+
+def is_closed(trial: Trial, run_id: str) -> bool:
+    """Whether a run has ended, and its summary is there."""
+    run = trial.ledger.read_run(run_id)
+    return run is not None and run.closed_at_ms is not None

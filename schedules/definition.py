@@ -5,9 +5,8 @@ The JSON Schema in `docs/schedule.schema.json` is generated from these types (`p
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -17,7 +16,7 @@ from notifier.model.authored_json import BadJson, decode_authored
 from notifier.model.campaign import END, Campaign
 from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.plain_words import described
-from notifier.model.time_zones import zone_names
+from notifier.model.time_zones import zone_named, zone_names
 from notifier.model.validation import Fault, shape_faults, text_faults
 from schedules.timetable import BadCron, Timetable, check_cron
 
@@ -275,7 +274,8 @@ def _minute(text: str) -> datetime | None:
 def _timetable(rhythm: Rhythm, campaign: Mapping[str, Any]) -> Timetable:
     when, local = rhythm.when, campaign.get("local_time")
     return Timetable(
-        zone=ZoneInfo(when.timezone),
+        # By our own data, as for users: the machine's may be of another year, and know another law.
+        zone=zone_named(when.timezone) or UTC,
         cron=when.cron or "",
         at=_minute(when.at) if when.at else None,
         starts=rhythm.starts,

@@ -205,7 +205,7 @@ class Overview:
         return {
             "schedule": name,
             "version": document.hash,
-            "timezone": schedule.timetable.zone.key,
+            "timezone": schedule.rhythm.when.timezone,
             "time": _time_of_day(schedule),
             "audience": _folder_of(schedule.drops) if schedule.drops is not None else schedule.audience,
             "exclude": exclude.get("parts", []),

@@ -12,8 +12,7 @@ where the day has 23 or 25 hours.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import msgspec
 from cronsim import CronSim, CronSimError
@@ -60,7 +59,7 @@ class Timetable(msgspec.Struct, frozen=True):
         users_time: with `campaign.local_time`, the time of day in each user's zone; cron then gives dates only.
     """
 
-    zone: ZoneInfo
+    zone: tzinfo
     cron: str = ""
     at: datetime | None = None
     starts: date | None = None

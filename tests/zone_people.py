@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from notifier.model.time_zones import zone_names
 
@@ -20,6 +22,12 @@ WITHIN_S = 10_800
 def zone_of(n: int, zones: Sequence[str] = ALL_ZONES) -> str | None:
     """The zone of user n: every zone in turn; one of a hundred users has none."""
     return None if n % 100 == 99 else zones[n % len(zones)]
+
+
+def clock_of(name: str) -> ZoneInfo:
+    """The zone by the data of the package `tzdata`: the machine's may be of another year, and know another law."""
+    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
+        return ZoneInfo.from_file(data)
 
 
 def token_of(n: int, zones: Sequence[str] = ALL_ZONES) -> str:

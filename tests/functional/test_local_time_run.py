@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from sandbox.gateways.noted import arrivals
 from sandbox.local_time_run import LocalTimePlayer
-from tests.zone_people import ALL_ZONES, FALLBACK, FIRST_ZONE, WITHIN_S, token_of, write, zone_of
+from tests.zone_people import ALL_ZONES, FALLBACK, FIRST_ZONE, WITHIN_S, clock_of, token_of, write, zone_of
 
 FEW_ZONES = (FIRST_ZONE, "Europe/London", "America/Los_Angeles")
 MINUTES = 10 * 60
@@ -46,7 +45,7 @@ def check(file: Path, summaries: list[Any], users: int, zones: Sequence[str], fi
     dates = [date.fromisoformat(first) + timedelta(days=n) for n in range(days)]
     held = Counter[str]()
     for n in range(users):
-        zone, token = ZoneInfo(zone_of(n, zones) or FALLBACK), token_of(n, zones)
+        zone, token = clock_of(zone_of(n, zones) or FALLBACK), token_of(n, zones)
         if token not in asked:
             held["control"] += 1
             continue
