@@ -19,41 +19,51 @@ from tests.examples import GATE
 settings.load_profile(GATE)  # `--hypothesis-profile` is read later, and wins
 
 TOGETHER = {
-    "tests/browser/test_approval": "the pages in Chromium",
+    "tests/browser/": "one Chromium, and one stack with the pages",
     "tests/deployment/test_artifact": "the built artifacts",
 }
 """By how the files' names begin: fixtures of theirs take seconds to make, or work in one folder."""
 
 
 LONGEST = (
-    "tests/browser/test_approval",
+    "tests/browser/",
     "tests/functional/test_faults",
-    "tests/deployment/test_artifact",
-    "tests/functional/test_sandbox_run",
-    "tests/functional/test_local_lambda",
-    "tests/functional/test_rollout",
-    "tests/functional/test_hostile_files",
-    "tests/browser/test_observe",
     "tests/deployment/test_least_privilege",
-    "tests/deployment/test_template",
-    # Of those behind it none takes more than ten seconds: it would otherwise begin last, and the others wait for it.
-    "tests/unit/test_worker_simulation",
-    "tests/contract/test_schedules",
-    "tests/unit/test_worker_endings",
-    "tests/unit/test_query_escape",
+    "tests/deployment/test_artifact",
     "tests/functional/test_cli_sandbox",
-    "tests/unit/test_worker_outages",
-    "tests/functional/test_operations",
-    "tests/functional/test_approval_flow",
-    "tests/functional/test_approval_security",
-    "tests/functional/test_rows_sql",
-    "tests/functional/test_setup",
-    "tests/contract/test_audience_s3",
+    "tests/functional/test_sandbox_run",
     "tests/functional/test_preparation",
+    "tests/functional/test_local_time_run",
+    "tests/functional/test_approval_flow",
+    "tests/contract/test_schedules",
+    "tests/deployment/test_template",
+    "tests/unit/test_query_escape",
+    "tests/functional/test_rollout",
+    "tests/functional/test_approval_security",
+    "tests/functional/test_operations",
+    "tests/unit/test_worker_endings",
+    "tests/contract/test_caps",
+    "tests/contract/test_erase",
+    "tests/functional/test_same_people",
+    # Of those behind it none takes more than nine seconds: it would otherwise begin last, and the others wait for it.
+    "tests/contract/test_transport",
+    "tests/contract/test_audiences_s3",
+    "tests/contract/test_credentials",
+    "tests/functional/test_local_lambda",
+    "tests/functional/test_decision_card",
+    "tests/contract/test_preparations",
+    "tests/contract/test_final_cut",
+    "tests/contract/test_audience_s3",
+    "tests/unit/test_http2_against_h2",
+    "tests/contract/test_warehouse_runs",
+    "tests/functional/test_hostile_files",
     "tests/contract/test_audit",
-    "tests/unit/test_audience_document",
+    "tests/contract/test_firing_killed",
+    "tests/functional/test_caps",
+    "tests/functional/test_lanes",
+    "tests/unit/test_worker_simulation",
     "tests/unit/test_audience_values",
-    "tests/unit/test_worker_deferred",
+    "tests/unit/test_audiences_build",
     "tests/unit/test_statistics",
     "tests/contract/test_ledger",
 )
@@ -110,7 +120,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Any:
-    """For `make test`, which runs in two processes."""
+    """For `make test`, which runs in four processes."""
     return ByFile(config, log)
 
 

@@ -14,6 +14,7 @@ from tests.browser.approval_pages import (
     approve,
     approve_opener,
     ask,
+    asked,
     batch_files,
     counted,
     press_approve,
@@ -300,7 +301,7 @@ def test_by_keyboard(people: People, office: Office) -> None:
 def test_what_a_page_weighs(people: People, office: Office) -> None:
     """At most 60 kB with everything it loads, and nothing from another host."""
     ann = people.sign_in(ANN)
-    address = ask(ann, office, "weighty")
+    address = asked(ann, office, "weighty")
     for path in (address, f"{office.url}/requests", f"{office.url}/devices", f"{office.url}/sign-in"):
         page = people.signed_out()
         page.context.add_cookies(ann.context.cookies())  # type: ignore[arg-type]

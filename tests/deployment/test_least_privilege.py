@@ -84,7 +84,7 @@ def play(trial: Trial, folder: Path, url: str) -> None:
     queue = dict(trial.sandbox.function("SweeperFunction").environment)["DEAD_LETTER_QUEUE_URL"]
     dead = json.dumps({"bucket": bucket, "key": "batches/day.json"})
     trial.sandbox.client("sqs").send_message(QueueUrl=queue, MessageBody=dead)
-    for lane in trial.follow(run_id, 60, every_s=0.1):  # noqa: B007 - the last one counts
+    for lane in trial.follow(run_id, 60, every_s=0.25):  # noqa: B007 - the last one counts
         pass
     assert lane is not None
     assert lane.status == "completed"
@@ -177,7 +177,7 @@ def play_schedule(trial: Trial) -> None:
             assert ask(lambda_, schedule, {})["steps"] == 1
     history = ScheduleStore(trial.sandbox.client("dynamodb"), trial.sandbox.table, time.time).history("yearly")
     assert [one.state.value for one in history][-1] == "run", history
-    for _ in trial.follow(history[-1].run_id, 60, every_s=0.1):
+    for _ in trial.follow(history[-1].run_id, 60, every_s=0.25):
         pass
 
 
@@ -218,7 +218,7 @@ def prepare(trial: Trial, folder: Path, people: list[dict[str, Any]]) -> str:
     path = folder / "prepared.json"
     path.write_text(json.dumps(body), encoding="utf-8")
     run_id = trial.drop(path)
-    for lane in trial.follow(run_id, 90, every_s=0.1):  # noqa: B007 - the last one counts
+    for lane in trial.follow(run_id, 90, every_s=0.25):  # noqa: B007 - the last one counts
         pass
     assert lane is not None
     assert (lane.status, lane.account.excluded_by) == ("completed", {"suppressed": 1})

@@ -139,6 +139,7 @@ def test_pause_all_resume_cancel(trial: Trial, tmp_path: Path) -> None:
     assert proof["conclusion"] == "proved", proof
 
 
+@pytest.mark.slow
 def test_from_the_goal_to_the_verdict(trial: Trial, tmp_path: Path) -> None:
     """A goal declared before sending: its conversions by arm, an early look, and a verdict when it is complete."""
     goal = {"name": "opened_people", "window_h": 1, "smallest_lift_percent": 50}

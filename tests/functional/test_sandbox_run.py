@@ -35,7 +35,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 def finish(trial: Trial, run_id: str) -> Lane:
     """Wait for the run's end. Returns the lane as it is then."""
     lane = None
-    for lane in trial.follow(run_id, PATIENCE_S, every_s=0.1):  # noqa: B007 - the last one counts
+    for lane in trial.follow(run_id, PATIENCE_S, every_s=0.2):  # noqa: B007 - the last one counts
         pass
     assert lane is not None
     return lane

@@ -281,7 +281,13 @@ def test_counting_files_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "users"), [("query.json", 28), ("files.json", 7), ("combination.json", 36), ("inline.json", 2)]
+    ("name", "users"),
+    [
+        pytest.param("query.json", 28, marks=pytest.mark.slow),
+        pytest.param("files.json", 7, marks=pytest.mark.slow),
+        ("combination.json", 36),
+        ("inline.json", 2),
+    ],
 )
 def test_an_audience_that_is_made_first(name: str, users: int) -> None:
     """`count` and `validate` make it here, as the audience function would, from a directory like a bucket."""
