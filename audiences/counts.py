@@ -60,8 +60,8 @@ def _devices(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, dict[str, int]],
     """Devices by platform and gateway; and those whose token looks like one of the other gateway."""
     counts: dict[str, dict[str, int]] = {}
     marks: dict[str, int] = {}
-    listed = all_devices(con, "users")
-    query = f"SELECT d.platform, {CARRIER}, count(*), count_if({OF_OTHER_GATEWAY}) FROM {listed} GROUP BY 1, 2"
+    which = f"d.platform, {CARRIER}, count(*), count_if({OF_OTHER_GATEWAY})"
+    query = f"SELECT {which} FROM {all_devices('users')} GROUP BY 1, 2"
     for platform, gateway, count, marked in con.execute(f"{query} ORDER BY 1, 2").fetchall():
         counts.setdefault(platform, {})[gateway] = count
         if marked:

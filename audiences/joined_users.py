@@ -18,7 +18,7 @@ from audiences.compose import Node, keep
 from audiences.database import text
 from audiences.faults import AudienceFault, limits_as_faults
 from audiences.reader import DUPLICATE, merged
-from audiences.rows import ROW_BITS, RowTable
+from audiences.rows import DEVICE_TYPE, DEVICES, ROW_BITS, RowTable
 from audiences.sources import InputFile
 from notifier.model.plurals import counted
 
@@ -27,6 +27,7 @@ HASH = "CAST('0x' || left(sha256(user_id), 16) AS UBIGINT)"
 CARRIER = "coalesce(d.gateway, CASE d.platform WHEN 'ios' THEN 'apns' ELSE 'fcm' END)"
 _TOKEN = f"CASE WHEN {CARRIER} = 'apns' THEN lower(d.token) ELSE d.token END"
 """A token as it is compared: hexadecimal digits are the same in either case."""
+_HAS_DEVICES = "(device IS NOT NULL OR len(several) > 0)"
 _USERS_AT_ONCE = 5_000
 
 
@@ -49,12 +50,12 @@ def _ranked(rows: str, same: str, *, ordered: bool, last: str = "place DESC") ->
                 FROM (SELECT *, coalesce({untimed}, -1) AS untimed FROM {rows}))"""
 
 
-def all_devices(con: duckdb.DuckDBPyConnection, table: str) -> str:
-    """A relation of every device `d` of a table. Most rows have one, and a list costs more than its first element."""
-    only = f"SELECT devices[1] AS d FROM {table} WHERE len(devices) = 1"
-    if con.execute(f"SELECT 1 FROM {table} WHERE len(devices) <> 1 LIMIT 1").fetchone() is None:
-        return f"({only})"
-    return f"({only} UNION ALL SELECT unnest(devices) FROM {table} WHERE len(devices) <> 1)"
+def all_devices(table: str) -> str:
+    """A relation of every device `d` of a table that has them as `rows` has."""
+    return (
+        f"(SELECT device AS d FROM {table} WHERE device IS NOT NULL "
+        f"UNION ALL SELECT unnest(several) FROM {table} WHERE several IS NOT NULL)"
+    )
 
 
 class Preparation:
@@ -107,37 +108,40 @@ class Preparation:
         """Leave each token to the latest row that has it. Within a row the first device keeps it."""
         run = self._con.execute
         # Hashes first: few tokens are repeated, as a rule, and only those have to be compared as texts.
-        listed = all_devices(self._con, "rows")
-        run(f"CREATE TABLE repeated AS SELECT hash({_TOKEN}) AS h FROM {listed} GROUP BY h HAVING count(*) > 1")
+        hashes = f"SELECT hash({_TOKEN}) AS h FROM {all_devices('rows')}"
+        run(f"CREATE TABLE repeated AS SELECT h FROM ({hashes}) GROUP BY h HAVING count(*) > 1")
         if not self._any("repeated"):
             return
         devices = f"""(SELECT *, {_TOKEN} AS token FROM (
-            SELECT * EXCLUDE (devices, raw), unnest(devices) AS d, generate_subscripts(devices, 1) AS n FROM rows)
+            SELECT * EXCLUDE (devices), unnest(devices) AS d, generate_subscripts(devices, 1) AS n FROM (
+                SELECT * EXCLUDE (device, several, raw), {DEVICES} AS devices FROM rows))
             WHERE hash(token) IN (SELECT h FROM repeated))"""
         ranked = _ranked(devices, "token", ordered=self._ordered, last="n")
         run(f"CREATE TABLE losing AS SELECT place, n FROM {ranked} WHERE rank > 1")
-        run("""CREATE TABLE kept AS
+        run(f"""CREATE TABLE kept AS
             SELECT place, list(d ORDER BY n) FILTER (WHERE NOT loses) AS devices FROM (
                 SELECT one.place, one.d, one.n, losing.n IS NOT NULL AS loses FROM (
-                    SELECT place, unnest(devices) AS d, generate_subscripts(devices, 1) AS n FROM rows
+                    SELECT place, unnest({DEVICES}) AS d, generate_subscripts({DEVICES}, 1) AS n FROM rows
                     WHERE place IN (SELECT place FROM losing)) AS one
                 LEFT JOIN losing ON losing.place = one.place AND losing.n = one.n)
             GROUP BY place""")
-        run("UPDATE rows SET devices = coalesce(kept.devices, []) FROM kept WHERE rows.place = kept.place")
+        left = "device = NULL, several = coalesce(kept.devices, [])"
+        run(f"UPDATE rows SET {left} FROM kept WHERE rows.place = kept.place")
         run("INSERT INTO invalid SELECT place, NULL, ? FROM losing", [DUPLICATE])
         run("DROP TABLE kept; DROP TABLE losing")
 
     def _join_rows(self) -> None:
         """Make the view `users` of the rows: those of one user become one record, its devices in the rows' order."""
         run = self._con.execute
-        columns = "user_id, devices, locale, timezone, attributes"
-        run("CREATE TABLE several AS SELECT hash(user_id) AS h FROM rows GROUP BY h HAVING count(*) > 1")
-        if not self._any("several"):
-            run(f"CREATE VIEW users AS SELECT {columns} FROM rows WHERE len(devices) > 0")
+        columns = "user_id, device, several, locale, timezone, attributes"
+        run("CREATE TABLE with_rows AS SELECT hash(user_id) AS h FROM rows GROUP BY h HAVING count(*) > 1")
+        if not self._any("with_rows"):
+            run(f"CREATE VIEW users AS SELECT {columns} FROM rows WHERE {_HAS_DEVICES}")
             return
-        rows = "(SELECT * FROM rows WHERE hash(user_id) IN (SELECT h FROM several))"
+        rows = f"(SELECT *, {DEVICES} AS devices FROM rows WHERE hash(user_id) IN (SELECT h FROM with_rows))"
         run(f"""CREATE TABLE joined AS
-            SELECT user_id, flatten(list(devices ORDER BY rank DESC)) AS devices,
+            SELECT user_id, CAST(NULL AS {DEVICE_TYPE}) AS device,
+                   flatten(list(devices ORDER BY rank DESC)) AS several,
                    arg_min(locale, rank) AS locale, arg_min(timezone, rank) AS timezone,
                    count(*) AS rows, CASE WHEN count(DISTINCT attributes) < 2 THEN max(attributes) END AS attributes,
                    CASE WHEN count(DISTINCT attributes) > 1 THEN list(attributes ORDER BY rank DESC) END AS differing
@@ -146,8 +150,8 @@ class Preparation:
         self._merge_attributes()
         [(self.joined_rows,)] = run("SELECT sum(rows - 1) FROM joined").fetchall()
         run(f"""CREATE VIEW users AS
-            SELECT {columns} FROM rows WHERE len(devices) > 0 AND hash(user_id) NOT IN (SELECT h FROM several)
-            UNION ALL SELECT {columns} FROM joined WHERE len(devices) > 0""")
+            SELECT {columns} FROM rows WHERE {_HAS_DEVICES} AND hash(user_id) NOT IN (SELECT h FROM with_rows)
+            UNION ALL SELECT {columns} FROM joined WHERE {_HAS_DEVICES}""")
 
     def _merge_attributes(self) -> None:
         """Users whose rows have different attributes: of each attribute the latest row's value that is not null."""
@@ -183,7 +187,9 @@ class Preparation:
         """The users in their order, as hash, number of devices, and the record's JSON text; several at once."""
         with limits_as_faults("ordering the users"):
             # Lines first: one text is sorted sooner than lists of devices. As bytes: Python would decode, and encode.
-            lines = f"SELECT {HASH} AS h, user_id, len(devices) AS devices, encode({_LINE}) AS line FROM users"
+            lines = (
+                f"SELECT {HASH} AS h, user_id, coalesce(len(several), 1) AS devices, encode({_LINE}) AS line FROM users"
+            )
             found = self._con.execute(f"SELECT h, devices, line FROM ({lines}) ORDER BY h, user_id")
             while some := found.fetchmany(_USERS_AT_ONCE):
                 yield some
@@ -214,9 +220,8 @@ def _device_line(device: str) -> str:
 
 
 def _device_lines() -> str:
-    # Most users have one device, and a lambda costs twice as much.
-    several = f"array_to_string(list_transform(devices, lambda d: {_device_line('d')}), ',')"
-    return f"CASE WHEN len(devices) = 1 THEN {_device_line('devices[1]')} ELSE {several} END"
+    several = f"array_to_string(list_transform(several, lambda d: {_device_line('d')}), ',')"
+    return f"CASE WHEN device IS NOT NULL THEN {_device_line('device')} ELSE {several} END"
 
 
 def _member_line(column: str, value: str) -> str:

@@ -22,7 +22,12 @@ _COLUMNS = frozenset((*KNOWN, UPDATED_AT))
 _NUMBERS = re.compile(r"U?(?:TINY|SMALL|BIG|HUGE)?INT(?:EGER)?|DECIMAL\(.*\)|BIGNUM|VARINT")
 _NESTED = re.compile(r".*\]|(?:STRUCT|MAP|UNION)\(.*\)|VARIANT|GEOMETRY.*", re.DOTALL)
 _REQUIRED = ("user_id", "token", "devices")
-_ANY_TEXT = f"header = false, quote = '', escape = '', auto_detect = false, max_line_size = {4 * MAX_VALUE_BYTES}"
+_BUFFER_BYTES = 16_000_000
+"""Half of DuckDB's own size, and so small that memory is used again: a larger buffer is new memory each time."""
+_ANY_TEXT = (
+    f"header = false, quote = '', escape = '', auto_detect = false, max_line_size = {4 * MAX_VALUE_BYTES}, "
+    f"buffer_size = {_BUFFER_BYTES}"
+)
 
 
 def relation_of(con: duckdb.DuckDBPyConnection, source: InputFile, raw: RawFile) -> str:

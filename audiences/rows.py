@@ -9,12 +9,12 @@ import duckdb
 import msgspec
 
 from audiences.database import text
-from audiences.exact_lines import exact_line
+from audiences.exact_lines import Exact, exact_line
 from audiences.faults import AudienceFault, limits_as_faults
 from audiences.raw import Format, RawFile, opened, rewritten
 from audiences.reader import Invalid, Row, judged
 from audiences.relations import relation_of
-from audiences.shape import MAX_LINE_CHARS, RAW_NUMBER, RAW_OBJECT, UPDATED_AT, Shape, name_pattern, shape_of
+from audiences.shape import DEVICE, MAX_LINE_CHARS, RAW_NUMBER, RAW_OBJECT, UPDATED_AT, Shape, name_pattern, shape_of
 from audiences.sources import InputFile
 from notifier.audience.lines import decode_or_broken
 from notifier.model.record_reading import MAX_USER_ID_BYTES
@@ -23,11 +23,19 @@ from notifier.model.spelling import BrokenRecord
 ROW_BITS = 44
 """A row's place over all inputs is one number: the input's number, then the row's."""
 DEVICE_TYPE = "STRUCT(platform VARCHAR, token VARCHAR, gateway VARCHAR, environment VARCHAR)"
+DEVICES = "coalesce(several, CASE WHEN device IS NOT NULL THEN [device] END)"
+"""The devices of a row as a list. Most rows have one, and a list costs twice as much to read as its element: such a row
+has `device`, any other has `several`."""
 _CREATE = f"""
-CREATE TABLE rows (place BIGINT, user_id VARCHAR, devices {DEVICE_TYPE}[], locale VARCHAR, timezone VARCHAR,
-                   updated_at BIGINT, attributes VARCHAR, raw VARCHAR);
+CREATE TABLE rows (
+    place BIGINT, user_id VARCHAR, device {DEVICE_TYPE}, several {DEVICE_TYPE}[], locale VARCHAR, timezone VARCHAR,
+    updated_at BIGINT, attributes VARCHAR, raw VARCHAR);
 CREATE TABLE invalid (place BIGINT, device INTEGER, reason VARCHAR);
 """
+_FIELDS = {
+    "user_id": "VARCHAR", "device": DEVICE_TYPE, "several": f"{DEVICE_TYPE}[]", "locale": "VARCHAR",
+    "timezone": "VARCHAR", "updated_at": "BIGINT", "attributes": "VARCHAR",
+}  # fmt: skip
 _FROM_READER = (
     "{row: 'BIGINT', user_id: 'VARCHAR', devices: '" + DEVICE_TYPE + "[]', locale: 'VARCHAR', timezone: 'VARCHAR', "
     "updated_at: 'VARCHAR', attributes: 'VARCHAR'}"
@@ -146,7 +154,7 @@ class RowTable:
             # Before the reader's rows come in, which have the same places.
             self._con.execute("DELETE FROM rows WHERE place >= ? AND raw IS NOT NULL", [base])
         self._con.execute(
-            f"INSERT INTO rows SELECT row + {base}, user_id, devices, locale, timezone, "
+            f"INSERT INTO rows SELECT row + {base}, user_id, NULL, devices, locale, timezone, "
             f"{_instant('updated_at')}, attributes, NULL "
             f"FROM read_ndjson({text(str(clean))}, columns = {_FROM_READER}, maximum_object_size = 33554432)"
         )
@@ -184,92 +192,112 @@ def _instant(value: str) -> str:
     return f"coalesce(try_cast({number} * {unit} AS BIGINT), epoch_us(try_cast({value} AS TIMESTAMPTZ)))"
 
 
-def _select(shape: Shape | None, relation: str, base: int, exact: str | None = None) -> str:
+def _select(shape: Shape | None, relation: str, base: int, exact: Exact | None = None) -> str:
     """Rows for the table `rows`. Those that are not proven clean have `raw`, and whatever else they have is dropped.
 
     Args:
         exact: what most lines are judged by, once they are parsed; None where one may be no JSON.
     """
     if shape is None:
-        nothing = ", ".join(["NULL"] * 6)
+        nothing = ", ".join(["NULL"] * len(_FIELDS))
         return f"SELECT row + {base}, {nothing}, line FROM {relation}"
-    of = _Fields(shape)
-    clean = " AND ".join(("fits", *of.conditions()))
     fits = f"strlen(line) <= {MAX_LINE_CHARS} AND regexp_full_match(line, {text(shape.pattern)})"
-    parsed = f"json_transform(line, {text(shape.structure)})"
-    if exact is None:
-        fitting = f"SELECT *, false AS exact, {fits} AS fits FROM {relation}"
-        judged = f"SELECT *, CASE WHEN fits THEN {parsed} END AS t FROM ({fitting})"
-    else:
-        # Of a CASE only the rows that need it are compared with the expression.
-        tried = f"SELECT *, coalesce({exact}, false) AS exact FROM (SELECT *, {parsed} AS t FROM {relation})"
-        judged = f"SELECT *, CASE WHEN exact THEN true ELSE {fits} END AS fits FROM ({tried})"
-    fields = {
-        "user_id": of.user_id(), "devices": of.devices(), "locale": of.member("locale"),
-        "timezone": of.member("timezone"), "updated_at": of.updated_at(), "attributes": of.attributes(),
-    }  # fmt: skip
+    fitting = f"SELECT *, false AS exact, {fits} AS fits FROM {relation}"
+    choice = ""
+    if exact is not None:
+        # Of a CASE only the rows that need it are compared with the expression, and parsed for it.
+        fitting = f"SELECT *, CASE WHEN exact THEN true ELSE {fits} END AS fits FROM {exact.over(relation)}"
+        choice = f"WHEN exact THEN {_Fields(shape, 't', exact).packed()} "
+    of = _Fields(shape, "fitted")
+    clean = " AND ".join(("fits", *of.conditions()))
     return f"""
-WITH judged AS ({judged}),
-fields AS (SELECT row, line, fits, {", ".join(f"{sql} AS {name}" for name, sql in fields.items())} FROM judged),
+WITH fitting AS ({fitting}),
+judged AS (SELECT *, CASE WHEN fits AND NOT exact THEN json_transform(line, {text(shape.structure)}) END AS fitted
+           FROM fitting),
+chosen AS (SELECT row, line, fits, CASE {choice}WHEN fits THEN {of.packed()} END AS f FROM judged),
+fields AS (SELECT row, line, fits, {", ".join(f"f.{name}" for name in _FIELDS)} FROM chosen),
 proven AS (SELECT *, coalesce({clean}, false) AS clean FROM fields)
-SELECT row + {base}, {", ".join(fields)}, CASE WHEN NOT clean THEN line END FROM proven"""
+SELECT row + {base}, {", ".join(_FIELDS)}, CASE WHEN NOT clean THEN line END FROM proven"""
 
 
 class _Fields:
-    """SQL for each field of a row whose line has the shape: `t` is the parsed line."""
+    """SQL for each field of a row whose line has the shape.
 
-    def __init__(self, shape: Shape) -> None:
+    Args:
+        parsed: the column that has the parsed line.
+        exact: how it was parsed, if it is exact.
+    """
+
+    def __init__(self, shape: Shape, parsed: str, exact: Exact | None = None) -> None:
         self._shape = shape
+        self._parsed = parsed
+        self._exact = exact
+
+    def packed(self) -> str:
+        """All of them as one struct."""
+        device, several = self._devices()
+        fields = {
+            "user_id": self._of("user_id"), "device": device, "several": several,
+            "locale": self._member("locale"), "timezone": self._member("timezone"),
+            "updated_at": self._updated_at(), "attributes": self._attributes(),
+        }  # fmt: skip
+        assert tuple(fields) == tuple(_FIELDS)
+        members = (f"{name} := CAST({sql} AS {_FIELDS[name]})" for name, sql in fields.items())
+        return f"struct_pack({', '.join(members)})"
 
     def conditions(self) -> Iterator[str]:
         """What the shape does not prove."""
         yield f"strlen(user_id) <= {MAX_USER_ID_BYTES}"
-        yield "devices IS NOT NULL"
+        yield "(device IS NOT NULL OR several IS NOT NULL)"
         # An empty text marks attributes that could not be taken as they are.
         yield "attributes IS DISTINCT FROM ''"
         if self._shape.has_gateways:
-            yield ("len(list_filter(devices, lambda d: coalesce(d.gateway, '') = 'apns' AND d.platform <> 'ios')) = 0")
+            cannot_reach = "coalesce({0}.gateway, '') = 'apns' AND {0}.platform <> 'ios'"
+            yield f"NOT coalesce({cannot_reach.format('device')}, false)"
+            yield f"coalesce(len(list_filter(several, lambda d: {cannot_reach.format('d')})), 0) = 0"
 
-    def user_id(self) -> str:
-        return self._of("user_id")
-
-    def member(self, column: str) -> str:
+    def _member(self, column: str) -> str:
         """A text that may be missing; an empty one is."""
         return f"nullif({self._of(column)}, '')"
 
-    def updated_at(self) -> str:
+    def _updated_at(self) -> str:
         return _instant(self._of(UPDATED_AT)) if UPDATED_AT in self._shape.columns else "NULL"
 
-    def devices(self) -> str:
-        """The list, or the row's own device; NULL where there is neither, or both."""
+    def _devices(self) -> tuple[str, str]:
+        """The only device, and a list of any other number; both NULL where there is neither, or both."""
+        if self._exact is not None and self._exact.single:
+            return self._device(self._of("devices")), "NULL"
         listed, token, platform = self._of("devices"), self._of("token"), self._of("platform")
-        own = "[struct_pack({})]".format(
-            ", ".join(
-                f"{one} := {self._word(self._of(one))}" for one in ("platform", "token", "gateway", "environment")
-            )
-        )
-        if self._shape.has_capitals:
-            lowered = ", ".join(
-                f"{one} := {self._word(f'd.{one}')}" for one in ("platform", "token", "gateway", "environment")
-            )
-            listed = f"list_transform({listed}, lambda d: struct_pack({lowered}))"
+        members = ", ".join(f"{one} := {self._word(one, self._of(one))}" for one in DEVICE)
         # A row without a token, or without a platform, is broken: the reader knows the reason.
-        own = f"CASE WHEN {token} IS NOT NULL AND {platform} IS NOT NULL THEN {own} END"
+        own = f"CASE WHEN {token} IS NOT NULL AND {platform} IS NOT NULL THEN struct_pack({members}) END"
         if "devices" not in self._shape.columns:
-            return own
+            return own, "NULL"
+        only = f"CASE WHEN len({listed}) = 1 THEN {self._device(f'{listed}[1]')} END"
+        several = f"list_transform({listed}, lambda d: {self._device('d')})" if self._shape.has_capitals else listed
+        several = f"CASE WHEN len({listed}) <> 1 THEN {several} END"
         if "token" not in self._shape.columns:
-            return listed
-        return f"CASE WHEN {self._of('devices')} IS NULL THEN {own} WHEN {token} IS NULL THEN {listed} END"
+            return only, several
+        return f"CASE WHEN {listed} IS NULL THEN {own} WHEN {token} IS NULL THEN {only} END", (
+            f"CASE WHEN {token} IS NULL THEN {several} END"
+        )
 
-    def attributes(self) -> str:
+    def _device(self, device: str) -> str:
+        """A device of a list, its words in lower case."""
+        if not self._shape.has_capitals:
+            return device
+        members = (f"{one} := {self._word(one, f'{device}.{one}')}" for one in DEVICE)
+        return f"struct_pack({', '.join(members)})"
+
+    def _attributes(self) -> str:
         """JSON text of an object; NULL where there are none; '' where the line's own text could not be found."""
         given = "attributes" in self._shape.columns
         listed = f"CAST({self._of('attributes')} AS VARCHAR)"
         # JSON functions write 1.10 as 1.1, so objects and values with a fraction are taken from the line's own text.
         own = _raw(self._shape.columns["attributes"], RAW_OBJECT) if given else "NULL"
         whole = listed
-        if self._shape.has_fractions:
-            whole = f"CASE WHEN NOT exact AND regexp_matches({listed}, '[0-9][.eE]') THEN {own} ELSE {listed} END"
+        if self._has_fractions:
+            whole = f"CASE WHEN regexp_matches({listed}, '[0-9][.eE]') THEN {own} ELSE {listed} END"
         whole = f"nullif({whole}, '{{}}')"
         if not self._shape.attributes:
             return whole if given else "NULL"
@@ -281,20 +309,24 @@ class _Fields:
         )
 
     def _attribute(self, name: str) -> str:
-        value = f"CAST(struct_extract(t, {text(name)}) AS VARCHAR)"
+        value = f"CAST(struct_extract({self._parsed}, {text(name)}) AS VARCHAR)"
         own = _raw(name, RAW_NUMBER)
-        if self._shape.has_fractions:
-            digits = f"NOT exact AND regexp_matches({value}, '^-?[0-9]+[.eE]')"
+        if self._has_fractions:
+            digits = f"regexp_matches({value}, '^-?[0-9]+[.eE]')"
             value = f"CASE WHEN {digits} THEN {own} ELSE {value} END"
         return f"{text(msgspec.json.encode(name).decode() + ':')} || {value}"
 
-    def _word(self, value: str) -> str:
-        is_token = value.endswith(("token", "token')"))
-        return f"lower({value})" if self._shape.has_capitals and not is_token else value
+    @property
+    def _has_fractions(self) -> bool:
+        # Those of an exact line are written as the line has them.
+        return self._shape.has_fractions and self._exact is None
+
+    def _word(self, member: str, value: str) -> str:
+        return f"lower({value})" if self._shape.has_capitals and member != "token" else value
 
     def _of(self, column: str) -> str:
         name = self._shape.columns.get(column)
-        return "CAST(NULL AS VARCHAR)" if name is None else f"struct_extract(t, {text(name)})"
+        return "CAST(NULL AS VARCHAR)" if name is None else f"struct_extract({self._parsed}, {text(name)})"
 
 
 def _raw(name: str, value: str) -> str:

@@ -10,6 +10,7 @@ import duckdb
 import msgspec
 
 from audiences.joined_users import HASH
+from audiences.rows import DEVICES
 from notifier.model.audience_counts import MAX_NAME_CHARS
 from notifier.model.recipient import Device, Gateway, Platform, masked
 
@@ -33,7 +34,7 @@ def samples_of(con: duckdb.DuckDBPyConnection, show: Sequence[str] | None) -> tu
             SELECT *, row_number() OVER (ORDER BY h, user_id) AS n,
                    row_number() OVER (PARTITION BY kind ORDER BY h, user_id) AS of_kind FROM (
                 SELECT *, {HASH} AS h, (locale, list_transform(devices, lambda d: d.platform)) AS kind
-                FROM users LIMIT {_LOOKED_AT}))
+                FROM (SELECT *, {DEVICES} AS devices FROM users LIMIT {_LOOKED_AT})))
         WHERE n <= {_FIRST} OR of_kind = 1 ORDER BY n LIMIT {SAMPLES}""")
     return tuple(_sample(*row, show=show) for row in found.fetchall())
 

@@ -20,7 +20,8 @@ _WORDS = "|".join(re.escape(word.replace("\\", "\\\\")) for word in sorted(NULL_
 _ANY_WORD = rf'(?i):\s*"(?:{_SPACE}*(?:{_WORDS}){_SPACE}*|{_SPACE}+)"'
 """Matches attributes of which one may be a word for no value. It may match too much, and must not match too little."""
 _AT_ONCE = 5_000
-OF_OTHER_GATEWAY = f"""CASE WHEN {CARRIER} = 'apns' THEN contains(d.token, ':') OR starts_with(d.token, 'APA91')
+OF_OTHER_GATEWAY = f"""CASE WHEN contains(d.token, ':') THEN {CARRIER} = 'apns'
+    WHEN {CARRIER} = 'apns' THEN starts_with(d.token, 'APA91')
     ELSE length(d.token) BETWEEN {APNS_CHARS[0]} AND {APNS_CHARS[-1]}
          AND regexp_full_match(d.token, '[0-9a-fA-F]+') END"""
 """Whether the token of the device `d` looks like the other gateway's. As `suspicious_values.of_other_gateway`, which

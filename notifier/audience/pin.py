@@ -5,10 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import ClientError, ParamValidationError, UnsupportedS3ArnError
 
-from notifier.audience.s3_errors import ARCHIVED, CODES_OF_HEAD, code_of, fault_of
+from notifier.audience.s3_errors import ARCHIVED, CODES_OF_HEAD, broken_connection, code_of, fault_of
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 from notifier.model.batch_file import PinnedObject
 from notifier.model.campaign import Part
@@ -120,5 +119,5 @@ def _s3_errors_as_faults(name: str, version_id: str | None) -> Iterator[None]:
     # botocore refuses such names before it sends anything.
     except (ParamValidationError, UnsupportedS3ArnError) as error:
         raise AudienceChanged(f"{name}: no bucket or key can have this name") from error
-    except (BotoCoreError, HTTPError, OSError) as error:
+    except broken_connection() as error:
         raise AudienceUnreachable(f"{name}: S3 does not answer") from error

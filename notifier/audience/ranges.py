@@ -9,11 +9,10 @@ import random
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import ClientError
 
 from notifier.audience.pin import unquoted
-from notifier.audience.s3_errors import code_of, fault_of
+from notifier.audience.s3_errors import broken_connection, code_of, fault_of
 from notifier.model.audience_faults import AudienceChanged, AudienceUnreachable
 from notifier.model.batch_file import PinnedObject
 
@@ -29,8 +28,6 @@ ATTEMPTS = 6
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 5.0
 
-_BROKEN_CONNECTION = (BotoCoreError, HTTPError, OSError)
-"""What a body or a connection raises when it breaks. BotoCoreError also: no credentials can be had at the moment."""
 
 log = logging.getLogger(__name__)
 Sleep = Callable[[float], object]
@@ -75,7 +72,7 @@ def check_unchanged(client: "S3Client", pinned: PinnedObject, sleep: Sleep) -> N
             if not _is_transient(error):
                 raise fault_of(error, pinned.name, pinned.version_id) from error
             _wait_before_next(pinned, attempt, error, sleep)
-        except _BROKEN_CONNECTION as error:
+        except broken_connection() as error:
             _wait_before_next(pinned, attempt, error, sleep)
         else:
             # A 200 means another ETag, or a server that ignores the condition: the ETag decides.
@@ -99,7 +96,7 @@ def _read_range(client: "S3Client", pinned: PinnedObject, start: int, end: int, 
             if not _is_transient(error):
                 raise fault_of(error, pinned.name, pinned.version_id) from error
             _wait_before_next(pinned, attempt, error, sleep)
-        except (*_BROKEN_CONNECTION, _Short) as error:
+        except (*broken_connection(), _Short) as error:
             _wait_before_next(pinned, attempt, error, sleep)
 
 

@@ -4,7 +4,7 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#Error
 its code is the status.
 """
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from notifier.model.audience_faults import AudienceChanged, AudienceDenied, AudienceUnreachable
 
@@ -61,6 +61,14 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html.
 """
 CODES_OF_HEAD = frozenset({"301", "400", "403", "404", "405"})
 """HEAD's statuses for which a GET of the same object has a better code and a message."""
+
+
+def broken_connection() -> tuple[type[Exception], ...]:
+    """What a body or a connection raises when it breaks. BotoCoreError also: no credentials can be had for a moment."""
+    # Where boto3 is, urllib3 is loaded. A process that reads files of its own machine starts sooner without it.
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    return (BotoCoreError, HTTPError, OSError)
 
 
 def code_of(error: ClientError) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from audiences.database import Limits, connect
 from audiences.faults import AudienceFault
 from audiences.reader import DUPLICATE, Invalid, Row, judged
-from audiences.rows import RowTable
+from audiences.rows import DEVICES, RowTable
 from audiences.sources import InputFile
 from notifier.audience.local import read_local
 from notifier.audience.part_parser import PartParser
@@ -49,7 +49,7 @@ def by_sql(path: Path, work: Path) -> tuple[dict[int, Any], list[tuple[int, str]
     try:
         table = RowTable(con, work / "rows")
         table.add(0, InputFile(path, "x"))
-        columns = "place, user_id, devices, locale, timezone, updated_at IS NOT NULL, attributes"
+        columns = f"place, user_id, {DEVICES}, locale, timezone, updated_at IS NOT NULL, attributes"
         rows = {row[0]: plain(*row[1:]) for row in con.execute(f"SELECT {columns} FROM rows").fetchall()}  # noqa: S608
         invalid = con.execute("SELECT place, reason FROM invalid ORDER BY place, device").fetchall()
         return rows, [one for one in invalid if one[1] != DUPLICATE], table.read_by_reader
