@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 Sleep = Callable[[float], object]
 
 
-class _Short(Exception):
+class _Short(ConnectionError):
     """The body ended before its range did."""
 
 
@@ -96,7 +96,7 @@ def _read_range(client: "S3Client", pinned: PinnedObject, start: int, end: int, 
             if not _is_transient(error):
                 raise fault_of(error, pinned.name, pinned.version_id) from error
             _wait_before_next(pinned, attempt, error, sleep)
-        except (*broken_connection(), _Short) as error:
+        except broken_connection() as error:
             _wait_before_next(pinned, attempt, error, sleep)
 
 
