@@ -54,6 +54,18 @@ class Splice:
             pieces[i] = values[n]
         return b"".join(pieces)
 
+    def between(self, mark: int, values: Sequence[bytes]) -> list[bytes]:
+        """What stands before, between and behind the places of one mark, with `values` in all other places.
+
+        `value.join(…)` of it is the JSON.
+        """
+        pieces = self._pieces.copy()
+        for i, n in self._slots:
+            pieces[i] = values[n]
+        ends = [i for i, n in self._slots if n == mark]
+        starts = [0, *(end + 1 for end in ends)]
+        return [b"".join(pieces[start:end]) for start, end in zip(starts, [*ends, len(pieces)], strict=True)]
+
     def length(self, values: Sequence[bytes]) -> int:
         """How many bytes `join` would give."""
         return self._constant_bytes + sum(len(values[n]) for _, n in self._slots)

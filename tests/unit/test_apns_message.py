@@ -131,6 +131,9 @@ def test_an_addition_cannot_rename_a_push() -> None:
 def test_now_or_never() -> None:
     """A time to live of 0 is 0; without one the header is left out, and Apple decides."""
     assert headers_of(message(title="x", ttl_s=0))["apns-expiration"] == "0"
+    one = prepared(message(title="x", ttl_s=60))
+    ends = [one.headers("id", "", now_s, limit_s)[-1] for now_s, limit_s in ((10.5, None), (10.5, 5), (11.0, None))]
+    assert ends == ["apns-expiration: 70", "apns-expiration: 15", "apns-expiration: 71"]
     assert "apns-expiration" not in headers_of(message(title="x"))
 
 

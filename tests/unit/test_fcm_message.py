@@ -27,6 +27,19 @@ def built(message_: Message, slots: tuple[str, ...] = (), texts: tuple[str, ...]
     return msgspec.json.decode(body)["message"]
 
 
+def test_each_push_has_its_own_token_and_time() -> None:
+    """Whatever was asked before: the token is this device's, and the expiry counts from this request."""
+    prepared = Prepared(message(title="x", ttl_s=60), (), LABEL)
+    asked = [("t", NOW_S), ('"é\\', NOW_S), ("t", NOW_S + 9), ("u", NOW_S)]
+    bodies = [msgspec.json.decode(prepared.body(token, (), now_s))["message"] for token, now_s in asked]
+    assert [(one["token"], one["apns"]["headers"]["apns-expiration"]) for one in bodies] == [
+        ("t", "1800000060"),
+        ('"é\\', "1800000060"),
+        ("t", "1800000069"),
+        ("u", "1800000060"),
+    ]
+
+
 def test_every_field_has_its_place() -> None:
     """The whole of it, for Android, iPhones with FCM tokens, and browsers."""
     assert built(message(**EVERYTHING)) == {

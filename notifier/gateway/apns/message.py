@@ -44,6 +44,7 @@ class Prepared:
         self._constant = self._body.join(()) if not marks else b""
         self._message, self._label, self._topic = message, label, topic
         self._ttl_s = message.ttl_s if isinstance(message.ttl_s, int) else None
+        self._expires, self._expiration = (-1.0, 0), ""
 
     def body(self, token: str, texts: Sequence[str], now_s: float, limit_s: int | None = None) -> bytes:
         """The request's body; APNs has the token in the path and the expiry in a header."""
@@ -58,11 +59,14 @@ class Prepared:
         Args:
             limit_s: Apple is to keep it for so many seconds at most.
         """
-        lines = [authorization, f"apns-id: {push_id}", *self._headers]
         ttl_s = shorter(self._ttl_s, limit_s)
-        if ttl_s is not None:
-            lines.append(f"apns-expiration: {int(now_s) + ttl_s if ttl_s else 0}")
-        return lines
+        if ttl_s is None:
+            return [authorization, f"apns-id: {push_id}", *self._headers]
+        # Of a whole turn, the same text.
+        if self._expires != (now_s, ttl_s):
+            self._expires = now_s, ttl_s
+            self._expiration = f"apns-expiration: {int(now_s) + ttl_s if ttl_s else 0}"
+        return [authorization, f"apns-id: {push_id}", *self._headers, self._expiration]
 
     @cached_property
     def _headers(self) -> tuple[str, ...]:

