@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from sandbox.office import Office
 from sandbox.scene import ANN, BOB
-from tests.browser.approval_pages import People, approve_opener, counted, see_in_both_themes, send, soon
+from tests.browser.approval_pages import People, approve_opener, counted, see, see_in_both_themes, send, soon
 
 NAME = "day-2"
 ZONES = ("Europe/London", "Europe/Berlin", "America/New_York", "Asia/Tokyo")
@@ -83,7 +83,7 @@ def test_a_schedule_from_its_writing_to_its_approval(people: People, office: Off
     tick(office)
     bob.goto(address)
     expect(bob.locator(".badge.active")).to_be_visible()
-    see_in_both_themes(bob, "61-schedule-active")
+    see(bob, "61-schedule-active")
 
     ann.goto(f"{office.url}/requests")
     ann.get_by_role("button", name="New request").click()
@@ -95,4 +95,4 @@ def test_a_schedule_from_its_writing_to_its_approval(people: People, office: Off
     counted(ann)
     expect(ann.locator("[data-part=audience]")).to_contain_text(re.compile(f"as schedule {NAME}, version"))
     expect(ann.locator("[data-part=audience]")).to_contain_text("Users400")
-    see_in_both_themes(ann, "62-schedules-audience")
+    see(ann, "62-schedules-audience")

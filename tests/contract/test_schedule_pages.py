@@ -38,6 +38,7 @@ from tests.contract.moto_stores import moto_server
 from tests.contract.test_schedules import Around
 
 NAME = "nudge"
+OLGA = "olga@example.com"
 START = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
 
 
@@ -122,7 +123,12 @@ class Site:
     """The pages, with the schedules' function behind them."""
 
     def __init__(self, endpoint: str) -> None:
-        self.world = World(endpoint, schedule_function="schedules", approvers=(BOB, CAT, EVE, "eve+a@elsewhere.org"))
+        self.world = World(
+            endpoint,
+            schedule_function="schedules",
+            approvers=(BOB, CAT, EVE, "eve+a@elsewhere.org"),
+            privacy_officers=(OLGA,),
+        )
         self.schedules = ScheduleFunction()
         self.world.functions.add("schedules", self.schedules)
         self.ann, self.bob, self.cat = (self.world.browser(who) for who in (ANN, BOB, CAT))
@@ -368,6 +374,13 @@ def test_the_last_preview_stays_on_the_page(site: Site) -> None:
     ):  # fmt: skip
         assert fact in said.replace("&#39;", "'"), fact
     assert "You are u1" in site.bob.get(f"/schedules/{NAME}", sample="1").body
+    # A privacy officer sees the figures, and no user.
+    page = site.world.browser(OLGA).get(f"/schedules/{NAME}", sample="1").body
+    assert "500 users" in page
+    assert "You are u" not in page
+    assert ">u1<" not in page
+    for odd in ("9" * 5_000, "-1", "x"):
+        assert site.bob.get(f"/schedules/{NAME}", sample=odd, text=odd, time=odd).status == 200
     site.world.clock.forward(days=31)
     assert "Not counted yet, or more than 30 days ago." in site.world.browser(BOB).get(f"/schedules/{NAME}").body
 

@@ -62,6 +62,13 @@ def posts(id_: str) -> dict[str, dict[str, str]]:
         f"/requests/{id_}/template": {"name": "t"},
         "/templates/t1/start": {},
         "/templates/t1/remove": {},
+        "/schedules": {"name": "nudge", "text": "{}", "before": ""},
+        "/schedules/nudge/seen": {"content_hash": "0" * 64, "text": "0"},
+        "/schedules/nudge/approve": {"hash": "0" * 64, "text": "0"},
+        **{f"/schedules/nudge/{step}": {"day": "2026-12-01"} for step in ("now", "ready")},
+        **{f"/schedules/nudge/{step}": {} for step in ("pause", "resume", "keep", "decide", "preview")},
+        "/hold": {"reason": "r"},
+        "/release": {},
         "/people/cost": {"user_id": "u1"},
         "/people/find": {"user_id": "u1"},
         "/people/erase": {"user_ids": "u1", "again": "u1"},
@@ -135,7 +142,7 @@ def test_no_action_with_the_other_role(world: World) -> None:
         (f"/requests/{id_}/template", {"name": "t"}),
         ("/templates/t1/start", {}),
         ("/preview", {}),
-        *((draft, {**FORM, "version": "0", "do": step}) for step in ("save", "test", "show", "add_language")),
+        *((draft, {**FORM, "version": "0", "do": step}) for step in ("save", "test", "show", "add_language", "take")),
         (f"{draft}/withdraw", {}),
         (f"/requests/{id_}/take_back", {}),
         (f"/requests/{id_}/withdraw", {}),
@@ -159,7 +166,7 @@ def test_no_action_with_the_other_role(world: World) -> None:
         (f"/requests/{id_}/conversions", {}),
         (f"/requests/{id_}/decide_winner", {"arm": "control"}),
         (f"/requests/{id_}/finish", {}),
-        *((draft, {**FORM, "version": "0", "do": step}) for step in ("save", "test", "show", "add_language")),
+        *((draft, {**FORM, "version": "0", "do": step}) for step in ("save", "test", "show", "add_language", "take")),
     ):
         assert max_.post(path, fields).status == 403, path
     assert world.items() == before
