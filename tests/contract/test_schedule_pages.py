@@ -608,6 +608,7 @@ def test_a_schedules_audience_in_a_request(site: Site) -> None:
     review = site.cat.get(f"/requests/{id_}").body
     assert f"as schedule {NAME}, version {version[:12]}" in review
     assert "query day-2 (day: 2026-11-21)" in review
+    assert "who is listed in <code>standing/staff.csv</code> when it begins" in review
     site.world.audiences.answer = {"users": 500, "left_out": {"exclude": 2}, "as_of": "2026-12-01T08:00:00+00:00"}
     assert "2 on the exclude list" in site.cat.get(f"/requests/{id_}/left-out").body
     assert site.world.audiences.events[-1]["exclude"] == [{"key": "standing/staff.csv"}]
