@@ -12,7 +12,7 @@ from approval.prepared import LeftOutNow, NotKnown
 from approval.request import Forbidden, Refused, State
 from approval.runs import Runs
 from approval.schedule_previews import LastPreview, SchedulePreviews
-from approval.schedule_view import ScheduleView
+from approval.schedule_view import ScheduleView, campaign_of
 from approval.schedules import BrokenText, CalendarTime, NotThere, Schedules
 from approval.store import Store
 from approval.views import Views
@@ -208,7 +208,11 @@ class ScheduleSite:
         """Raise Refused where an approver has not looked at a text, and does not say that they approve it unseen."""
         person, seen = person_of(call), self._schedules.schedule(name)
         # Of another definition than the one on the page, the schedules' function refuses the approval itself.
-        if call.one("hash") != seen.hash or call.one("unseen") == "yes" or is_same_person(seen.edited_by, person.email):
+        if call.one("hash") != seen.hash or is_same_person(seen.edited_by, person.email):
+            return
+        if campaign_of(name, seen) is None:
+            raise Refused("Its texts cannot be shown here, so nobody has looked at them. Ask an engineer.")
+        if call.one("unseen") == "yes":
             return
         if unseen := self._view.unseen(name, person, seen, whole(call.one("text"))):
             names = ", ".join(text.name for text in unseen)

@@ -22,6 +22,7 @@ from approval.runs import RunBrief, Runs
 from approval.schedule_previews import LastPreview, SchedulePreviews
 from approval.schedules import NextTime, SeenOccurrence, SeenSchedule
 from approval.web import Call, whole
+from notifier.model.authored_json import BadJson, decode_authored
 from notifier.model.campaign import Campaign
 from notifier.model.campaign_reading import BrokenCampaign, read_campaign
 from notifier.model.mailbox import is_same_person
@@ -75,7 +76,12 @@ class ScheduleView:
             "last": last,
             "is_approver": bool(person and person.is_approver),
             "is_author": is_author,
-            "may_decide": bool(person and person.is_approver) and not is_author and seen.waits_for_approval,
+            # What the page cannot show is not decided on it.
+            "may_decide": bool(person and person.is_approver)
+            and not is_author
+            and seen.waits_for_approval
+            and campaign is not None,
+            "is_unreadable": bool(seen.hash) and campaign is None,
             "has_decided": bool(person and any(is_same_person(by, person.email) for by in seen.approved_by)),
             "lifts_quiet": False,  # said in red above
             "has_no_quiet": campaign is not None and campaign.quiet is None,
@@ -163,9 +169,10 @@ class ScheduleView:
 def campaign_of(name: str, seen: SeenSchedule) -> Campaign | None:
     """The campaign in a schedule's file; None while it has faults, which the page lists."""
     try:
-        campaign = msgspec.json.decode(seen.text)["campaign"]
-        return read_campaign({**campaign, "id": name})
-    except (msgspec.DecodeError, BrokenCampaign, KeyError, TypeError):
+        # Decoded as the schedules' function does: what that takes, as a file with a byte order mark, is shown here too.
+        decoded: Any = decode_authored(seen.text.encode(), "file")
+        return read_campaign({**decoded["campaign"], "id": name})
+    except (BadJson, BrokenCampaign, KeyError, TypeError):
         return None
 
 

@@ -410,6 +410,40 @@ def test_texts_that_were_not_seen_are_named_before_a_schedule_is_approved(site: 
     assert site.cat.post(f"/schedules/{NAME}/approve", unseen).status == 303
 
 
+def test_a_file_with_a_byte_order_mark_is_shown_and_looked_at(site: Site) -> None:
+    """Editors on Windows write one: its texts, its red lines and what was not looked at are as of any other file."""
+    marked = "\ufeff" + campaign_with(site, **TWO)
+    marked = marked.replace('"to": "08:00",', '"to": "08:00", "ttl": "keep",')
+    site.schedules.texts.put(key_of(NAME), marked.encode())
+    site.schedules.tick()
+    page = site.bob.get(f"/schedules/{NAME}")
+    assert "1 of 2 texts seen" in words(page.body)
+    assert "Phones that were off may ring in quiet hours" in page.body
+    asked = {"hash": page.field("hash"), "text": page.field("text")}
+    refused = site.bob.post(f"/schedules/{NAME}/approve", asked)
+    assert (refused.status, "You have not looked at: short." in refused.body) == (409, True)
+
+
+def test_what_the_page_cannot_show_is_not_approved_on_it(site: Site) -> None:
+    """Neither by its button nor with every text ticked as approved unseen: nobody can have looked at it."""
+    site.save(text())
+    digest = site.bob.get(f"/schedules/{NAME}").field("hash")
+    asked = site.schedules.overview.answer
+
+    def unreadable(event: dict[str, Any]) -> dict[str, Any] | None:
+        answer = asked(event)
+        return answer | {"text": "{}"} if answer is not None and "text" in answer else answer
+
+    site.schedules.overview.answer = unreadable  # type: ignore[assignment, method-assign]
+    page = site.bob.get(f"/schedules/{NAME}").body
+    assert "Its texts cannot be shown here" in page
+    assert "/approve" not in page
+    answer = site.bob.post(f"/schedules/{NAME}/approve", {"hash": digest, "text": "0", "unseen": "yes"})
+    assert (answer.status, "nobody has looked at them" in answer.body) == (409, True)
+    site.schedules.tick()
+    assert site.schedules.state() == "unapproved"
+
+
 def test_what_an_edit_changes_is_shown_line_by_line(site: Site) -> None:
     """Beside what is in force; nothing where nothing is."""
     site.save(text())
