@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 from aws_lambda_powertools import Logger
 
-from approval.clients import ASKED_ONCE, COMMANDS, LINK_MAILS, USUAL
+from approval.clients import ASKED_BRIEFLY, ASKED_ONCE, COMMANDS, LINK_MAILS, USUAL
 from approval.config import Settings, read_settings
 from approval.events import Events
 from approval.mail import MailFailure, SendMail, Ses, count_failure
@@ -43,6 +43,7 @@ class App:
         webhook: posts to the channel, where the settings name its secret; by default over the internet.
         control_client: a Lambda client that gives up soon; by default `client("lambda")`.
         ask_client: a Lambda client that waits long, and asks once; by default `client("lambda")`.
+        brief_client: a Lambda client that asks once, and does not wait long; by default `client("lambda")`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class App:
         constant_time: ConstantTime | None = None,
         control_client: Any = None,
         ask_client: Any = None,
+        brief_client: Any = None,
         webhook: Webhook | None = None,
     ) -> None:
         platform = Platform(
@@ -64,6 +66,7 @@ class App:
             client=(shared := cache(client)),
             control=control_client or shared("lambda"),
             asking=ask_client or shared("lambda"),
+            asking_briefly=brief_client or shared("lambda"),
             now=now,
             log=_log,
             mail_failed=partial(_mail_failed, settings.stack),
@@ -153,7 +156,11 @@ def _get() -> App:
         links = Ses(session.client("ses", config=LINK_MAILS), settings.mail_from)
         control = session.client("lambda", config=COMMANDS)
         asking = session.client("lambda", config=ASKED_ONCE)
-        _app = App(settings, client, clock, send_link=links.send, control_client=control, ask_client=asking)
+        briefly = session.client("lambda", config=ASKED_BRIEFLY)
+        _app = App(
+            settings, client, clock, send_link=links.send, control_client=control, ask_client=asking,
+            brief_client=briefly,
+        )  # fmt: skip
     return _app
 
 

@@ -12,6 +12,7 @@ from approval.config import Settings
 from approval.files import Files
 from approval.form import Faults, Form
 from approval.form_campaign import read_campaign_of
+from approval.functions import NoAnswer
 from approval.left_out import LeftOutKept
 from approval.people import Person
 from approval.prepared import Audiences, AudienceSeen, LeftOutNow, NoCost, NotKnown
@@ -120,6 +121,9 @@ class RequestAudiences:
                 continue
             try:
                 found = self._schedules.audience(one.schedule)
+            except NoAnswer:
+                # Asked for the next group as well, or for the names, it would be asked longer than a call may take.
+                raise
             except Refused as error:
                 faults[f"sources.{n}.schedule"] = str(error)
                 continue

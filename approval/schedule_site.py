@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from approval.functions import NoAnswer
 from approval.prepared import LeftOutNow, NotKnown
 from approval.request import Forbidden, Refused, State
 from approval.runs import Runs
@@ -172,8 +173,8 @@ class ScheduleSite:
         """Have the audience of the next time made as of now; once that is done, keep whom it would reach."""
         try:
             following = self._schedules.next_time(person_of(call), name)
-        except Forbidden:
-            raise  # not for who may not see the users: the page below has some
+        except (Forbidden, NoAnswer):
+            raise  # not for who may not see the users, as the page below has some; nor is it asked again, see `_act`
         except Refused as refused:
             return page(self._show(call, name, notice=str(refused)), HTTPStatus.CONFLICT)
         if following.state != "prepared":
@@ -253,6 +254,9 @@ class ScheduleSite:
             if action == "approve" and person.is_approver:
                 self._check_seen(call, name)
             self._schedules.act(person, action, name, **about)
+        except NoAnswer:
+            # The page would ask once more: the call would end without any answer, and without saying why.
+            raise
         except Refused as refused:
             status = HTTPStatus.FORBIDDEN if isinstance(refused, Forbidden) else HTTPStatus.CONFLICT
             return page(self._show(call, name, notice=str(refused)), status)
@@ -264,7 +268,12 @@ class ScheduleSite:
     def _hold_page(self, call: Call, notice: str = "") -> str:
         """Who holds the stack; for approvers the button, and what would start at a release."""
         held = self._runs.hold() is not None
-        starting = self._schedules.starting() if held and self._schedules.are_there else ()
+        starting: tuple[str, ...] | None = None
+        try:
+            starting = self._schedules.starting() if held and self._schedules.are_there else ()
+        except NoAnswer as error:
+            # Whoever has held everything must be able to release it, whatever has no room then.
+            notice = notice or f"What would start is not known. {error}"
         return self._views.page("hold.html", call, notice=notice, starting=starting, is_approver=_is_approver(call))
 
     def _hold(self, call: Call) -> Html:

@@ -14,6 +14,9 @@ _FOR_APPROVERS = ("approve", "decide")
 """Steps that are four eyes' second pair. Everybody who works here may pause, for that stops pushes."""
 
 
+_SILENT = "The schedules do not answer."
+
+
 class NotThere(LookupError):
     """There is no such schedule, or no function that has any."""
 
@@ -128,10 +131,12 @@ class Schedules:
     Args:
         client: a boto3 Lambda client.
         function: its name or ARN; "" where this stack has none.
+        brief_client: one that does not wait long, for what a page can be shown without.
     """
 
-    def __init__(self, client: Any, function: str) -> None:
-        self._function = StackFunction(client, function, "The schedules do not answer.")
+    def __init__(self, client: Any, function: str, brief_client: Any) -> None:
+        self._function = StackFunction(client, function, _SILENT)
+        self._briefly = StackFunction(brief_client, function, _SILENT)
 
     @property
     def are_there(self) -> bool:
@@ -147,10 +152,12 @@ class Schedules:
         return msgspec.convert(self._shown({"action": "show", "schedule": name}), SeenSchedule)
 
     def names(self) -> tuple[str, ...]:
-        """Their names; none where there is no function, or it does not answer: a form is shown without them."""
+        """Their names; none where there is no function, or it does not answer soon: a form is shown without them."""
+        if not self.are_there:
+            return ()
         try:
-            return tuple(self._ask({"action": "names"})["names"])
-        except (NotThere, Refused):
+            return tuple(self._briefly.ask({"action": "names"}).get("names", ()))
+        except NoAnswer:
             return ()
 
     def audience(self, name: str) -> TakenAudience:

@@ -11,6 +11,7 @@ from approval import web
 from approval.csrf import is_token
 from approval.files import OtherContent
 from approval.form import Malformed
+from approval.functions import NoAnswer
 from approval.officers import NoOfficers
 from approval.pages import STATIC, Pages
 from approval.request import Forbidden, Refused
@@ -141,8 +142,9 @@ class Site:
             return page(self._views.message(call, "This form could not be read", str(error)), HTTPStatus.BAD_REQUEST)
         except Refused as error:
             status = HTTPStatus.FORBIDDEN if isinstance(error, Forbidden) else HTTPStatus.CONFLICT
-            # Mostly another person's step was faster: the request is shown as it is now, with the reason.
-            if "id" in parts and not call.path.startswith("/devices"):
+            # Mostly another person's step was faster: the request is shown as it is now, with the reason. Not where a
+            # function has not answered: that has taken nearly all the time that a call may take.
+            if "id" in parts and not call.path.startswith("/devices") and not isinstance(error, NoAnswer):
                 return page(self._views.request(call, parts["id"], notice=str(error)), status)
             return page(self._views.message(call, "This did not work", str(error)), status)
         except Conflict:

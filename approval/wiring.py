@@ -70,6 +70,7 @@ class Platform:
         client: the boto3 client of the service that is named.
         control: a Lambda client that gives up soon.
         asking: a Lambda client that waits long, and asks once.
+        asking_briefly: a Lambda client that asks once, and does not wait long.
         now: the time, aware.
         log: writes one line: an action, and its fields.
         mail_failed: takes a mail that was not sent, for the log and the metric.
@@ -79,6 +80,7 @@ class Platform:
     client: Callable[[str], Any]
     control: Any
     asking: Any
+    asking_briefly: Any
     now: Callable[[], datetime]
     log: Callable[..., None]
     mail_failed: Callable[[MailFailure], object]
@@ -162,7 +164,7 @@ def functions_of(platform: Platform, files: Files) -> Functions:
         runs=Runs(table, ledger, platform.control, settings.control_function),
         audiences=Audiences(table, ledger, usual, platform.asking, audience_function, files, bucket),
         results=Results(table, ledger, usual, audience_function, files, bucket),
-        schedules=Schedules(platform.asking, settings.schedule_function),
+        schedules=Schedules(platform.asking, settings.schedule_function, platform.asking_briefly),
         officers=Officers(platform.asking, settings.privacy_function),
     )
 

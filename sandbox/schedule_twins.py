@@ -131,13 +131,13 @@ class PlayedStore(ScheduleStore):
         """Who has approved a definition so far."""
         return tuple(by for _, by in sorted(self._approvals.get((name, digest), {}).items()))
 
-    def edited(self, name: str, digest: str, by: str) -> None:
-        """Enter who wrote a definition."""
-        self._edited.setdefault((name, digest), by)
+    def edited(self, name: str, file_sha256: str, by: str) -> None:
+        """Enter who wrote a file."""
+        self._edited.setdefault((name, file_sha256), by)
 
-    def edited_by(self, name: str, digest: str) -> str:
-        """Who wrote it."""
-        return self._edited.get((name, digest), "")
+    def edited_by(self, name: str, file_sha256: str, digest: str) -> str:
+        """Who wrote a definition's file."""
+        return self._edited.get((name, file_sha256), "")
 
     def next_due_ms(self) -> int | None:
         """When something is to be done next; None for never."""

@@ -125,7 +125,7 @@ class Control:
         if event.get("hash") != digest:
             raise Refused(f"schedules/{item.name}.json has changed since you looked at it: its hash is {digest} now")
         needed = approvals_needed(document.schedule.rhythm.limits, self._two_above)
-        author = self._store.edited_by(item.name, digest)
+        author = self._store.edited_by(item.name, document.file_sha256, digest)
         if is_same_person(author, by):
             raise Refused("you wrote it: another person approves it")
         if (needed > 1 or author) and "@" not in by:
@@ -147,7 +147,7 @@ class Control:
         if (sha256(before).hexdigest() if before is not None else "") != event.get("before", ""):
             raise Refused(f"schedules/{name}.json is another one by now: look at it again")
         # Before the file: once it can be approved, it must be known who must not do it.
-        self._store.edited(name, document.hash, str(event["by"]))
+        self._store.edited(name, document.file_sha256, str(event["by"]))
         if not self._documents.replace(name, text, before):
             raise Refused(f"schedules/{name}.json has changed in this moment: look at it again")
         if event.get("keep") and (item := self._store.read(name)) is not None and item.hash:

@@ -41,6 +41,11 @@ class Document(msgspec.Struct, frozen=True):
         """Names exactly these texts; see the module."""
         return hash_of(self.texts)
 
+    @property
+    def file_sha256(self) -> str:
+        """Of the schedule's own file, in hexadecimal."""
+        return sha256(self.texts[key_of(self.schedule.name)]).hexdigest()
+
 
 class CopyChanged(Exception):
     """A copy is not what its hash says: it was changed in the bucket."""

@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
+from approval.schedules import Schedules
 from notifier.model.account import Account, ArmAccount
 from sandbox.schedule_twins import Clock, FolderTexts, PlayedStore
 from schedules.control import Control, Refused
@@ -200,6 +202,24 @@ def test_its_author_does_not_approve_it(site: Site) -> None:
         assert "You wrote it: another person approves it." in answer.body
     site.schedules.tick()
     assert site.schedules.state() == "unapproved"
+
+
+def test_its_author_stays_its_author_when_a_query_is_edited(site: Site) -> None:
+    """Another text of the definition, and so another hash: the file is still theirs, and another person approves it."""
+    body = json.loads(text())
+    body["audience"] = {"query": {"name": "day-2"}}
+    for ending in ("sql", "json"):
+        site.schedules.texts.put(f"queries/day-2.{ending}", b"{}")
+    eve = site.world.browser(EVE)
+    assert eve.post("/schedules", {"name": NAME, "text": json.dumps(body), "before": ""}).status == 303
+    site.schedules.texts.put("queries/day-2.sql", b"select 1")
+    site.schedules.tick()
+    page = eve.get(f"/schedules/{NAME}")
+    assert "You wrote it" in page.body
+    assert "You wrote it: another person approves it." in site.approve(eve).body
+    assert site.schedules.state() == "unapproved"
+    assert site.approve(site.bob).status == 303
+    assert site.schedules.state() == "active"
 
 
 def test_a_large_one_needs_two_people(site: Site) -> None:
@@ -559,6 +579,50 @@ def test_an_unknown_schedule_is_a_page_that_says_so(site: Site) -> None:
     assert site.ann.post(f"/schedules/{NAME}/explode").status == 404
 
 
+class Silent:
+    """A function of the schedules that does not answer in time."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def invoke(self, **request: Any) -> Any:
+        """Asked, and no answer."""
+        self.events.append(json.loads(request["Payload"]))
+        raise ReadTimeoutError(endpoint_url="https://lambda.eu-west-1.amazonaws.com")
+
+
+def test_a_function_that_does_not_answer_is_asked_once(site: Site) -> None:
+    """It takes nearly all the time that a call may take: the page that says so does not ask it again."""
+    site.save(text())
+    id_ = site.ann.post("/requests").location.rpartition("/")[2]
+    silent = Silent()
+    site.world.functions.add("schedules", silent)
+    draft = {**FORM, "sources.0.schedule": NAME, "sources.1.schedule": "other", "version": "0"}
+    for n, (browser, path, fields) in enumerate(
+        [
+            (site.ann, f"/schedules/{NAME}/pause", {"reason": "x"}),
+            (site.ann, f"/schedules/{NAME}/preview", {}),
+            (site.bob, f"/schedules/{NAME}/approve", {"hash": "h", "text": "0"}),
+            (site.ann, f"/requests/{id_}", {**draft, "do": "choose"}),
+        ],
+        1,
+    ):
+        answer = browser.post(path, fields)
+        assert (answer.status, len(silent.events)) == (409, n), path
+        assert "The schedules do not answer. It may be done all the same" in answer.body
+    # What was typed is saved, and its page is shown without the names.
+    assert FORM["name"] in site.ann.get(f"/requests/{id_}").body
+
+
+def test_names_are_not_waited_for_long() -> None:
+    """They are asked for with the client that gives up soon."""
+    patient, brief = Silent(), Silent()
+    assert Schedules(patient, "schedules", brief).names() == ()
+    assert (patient.events, brief.events) == ([], [{"action": "names"}])
+    assert Schedules(patient, "", brief).names() == ()
+    assert len(brief.events) == 1
+
+
 class TestHold:
     """The button that stops everything."""
 
@@ -575,6 +639,16 @@ class TestHold:
         assert site.ann.post("/release").status == 403
         assert site.bob.post("/release").status == 303
         assert site.world.control.events[-1] == {"action": "release", "by": BOB}
+
+    def test_released_where_the_schedules_do_not_answer(self, site: Site) -> None:
+        """The page has its button, and says that it is not known what starts."""
+        item: dict[str, Any] = {"pk": {"S": "hold"}, "sk": {"S": "hold"}, "since_ms": {"N": "1"}, "held_by": {"S": BOB}}
+        site.world.client("dynamodb").put_item(TableName=LEDGER, Item=item)
+        site.world.functions.add("schedules", Silent())
+        page = site.bob.get("/hold").body
+        assert "What would start is not known. The schedules do not answer." in page
+        assert "Nothing waits to start" not in page
+        assert 'action="/prod/release"' in page
 
     def test_by_the_ledger_where_lambda_has_no_room(self, site: Site) -> None:
         """What is to be stopped may be what takes all the room: the hold counts all the same, and its release."""
