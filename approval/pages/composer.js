@@ -307,7 +307,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target.id !== "picker-words") return;
     event.preventDefault();
-    browse(place($(".picker strong + button"))[0], 0);
+    browse(place($(".picker [data-search]"))[0], 0);
   });
   document.addEventListener("change", (event) => {
     const { target } = event;

@@ -218,10 +218,13 @@ def test_the_decision_on_one_screen(people: People, office: Office) -> None:
 
 @pytest.mark.slow
 def test_decided(people: People, office: Office) -> None:
-    """Rejected and withdrawn; and the list with some of everything."""
+    """Rejected, with comments and tags, and withdrawn; and the list with some of everything."""
     ann, bob = people.sign_in(ANN, bypass_csp=True), people.sign_in(BOB, bypass_csp=True)
     rejected = asked(ann, office, "rejected-one")
     bob.goto(rejected)
+    send(bob, f"{rejected}/comment", {"comment_text": "Is this the same Tinie as last week?\nThen nobody needs it."})
+    send(bob, f"{rejected}/tag", {"tags": "summer 2027, music"})
+    send(ann, f"{rejected}/comment", {"comment_text": "Another one."})
     send(bob, f"{rejected}/reject", {"comment": "Too loud for a Sunday.\nAnd who is Tinie?"})
     bob.goto(rejected)
     expect(bob.get_by_text("Too loud for a Sunday.").first).to_be_visible()
