@@ -8,7 +8,7 @@ from notifier.model.runtime import Clock
 
 LOOKAHEAD = 16
 """How far batches may start beyond the recorded mark `may_ask_below`: bounds what a crash leaves suspected. As many as
-15,000 pushes a second begin in half a second: with 8 it took 9 ledger writes a second, and 1 of 52 µs a push more."""
+15,000 pushes a second begin in half a second: 8 would want some 9 ledger writes a second, each of 2 ms."""
 LOOK_BACK_S = 0.4
 """No further than as many batches as started in this time: so a slow run leaves fewer suspected."""
 

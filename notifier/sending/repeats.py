@@ -64,7 +64,9 @@ def with_own_repeats(settled: SettledBatch, batch: Batch, epoch: int) -> Settled
     # A later claim knew of this one, and has counted its requests as suspected. An earlier one did not.
     uncounted = batch.first_requests if settled.epoch < epoch else 0
     ours = batch.account
-    return settled.with_repeats(ours.possibly_repeated + uncounted, ours.repeat_requests + uncounted)
+    # Users may have been suppressed for the claim that settled it, and not for this one, which has asked for them.
+    at_most = max(settled.repeatable, batch.repeatable + batch.passed_repeated)
+    return settled.with_repeats(ours.possibly_repeated + uncounted, ours.repeat_requests + uncounted, at_most)
 
 
 def unfinished_claim(epoch: int, below: int, batches: Iterable[Batch]) -> UnfinishedClaim:

@@ -47,13 +47,16 @@ class SettledBatch(msgspec.Struct, frozen=True):
         # The account of a later round begins below zero, because its devices are deferred no longer.
         return self.account.deferred + (self.pushes if self.round else 0)
 
-    def with_repeats(self, devices: int, requests: int) -> "SettledBatch":
+    def with_repeats(self, devices: int, requests: int, at_most: int | None = None) -> "SettledBatch":
         """With repeats that another claim made: so many devices at most, whichever they are, and so many requests.
 
         It changes the account: use only what this returns.
+
+        Args:
+            at_most: as many as can be repeats in all; by default as many as this batch has devices.
         """
         before = self.account.possibly_repeated
-        self.account.add_repeats(devices, requests, at_most=self.repeatable)
+        self.account.add_repeats(devices, requests, at_most=self.repeatable if at_most is None else at_most)
         return msgspec.structs.replace(self, added=self.added + self.account.possibly_repeated - before)
 
 

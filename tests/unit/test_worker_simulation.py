@@ -403,6 +403,22 @@ SETTLED_FIRST = Faults(
 """The same over more claims: what an earlier one settles and defers is asked again, and a later one's is added."""
 
 
+SUPPRESSED_FOR_ONE = Faults(
+    kills=4,
+    stalls=1,
+    commands=2,
+    doubled=0.3,
+    dropped=0.3,
+    acts=(Act.ACCEPT,),
+    slow=0.05,
+    refuses=True,
+    suppresses=12,
+    old_code=0.2,
+)
+"""A slow claim for which all users were suppressed settles a batch that a later claim has asked for, once more."""
+
+
+@example(kinds=["one", "two"], size=2, control=0, faults=SUPPRESSED_FOR_ONE, seed=5625, turn=None, lanes=1)
 @example(kinds=["one"] * 12, size=4, control=0, faults=SETTLED_LATE, seed=3911, turn=None, lanes=1)
 @example(
     kinds=["one", "two", "two", "none"] + ["one"] * 11 + ["none"] + ["one"] * 9 + ["two", "none", "none"] + ["one"] * 3,
