@@ -65,7 +65,7 @@ up: .venv/.installed-sandbox
 test: .venv/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder --ignore tests/bench $(ARGS)
 
-# Twenty times the examples (tests/examples.py), and the tests marked slow.
+# Forty times the examples (tests/examples.py), and the tests marked slow.
 deep: .venv/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --hypothesis-profile deep \
 	  -m "hypothesis or slow" $(ARGS)

@@ -1,15 +1,13 @@
 """The stored queries that people may choose: `queries/NAME.json` in the bucket. The SQL itself stays where it is."""
 
-import re
 from typing import Any
 
 import msgspec
 from botocore.exceptions import ClientError
 
-from notifier.model.stored_query import PREFIX, StoredQuery
+from notifier.model.stored_query import NAME, PREFIX, StoredQuery
 
 MAX_OFFERED = 200
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class OfferedQuery(msgspec.Struct, frozen=True):
@@ -43,7 +41,7 @@ class Queries:
         answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=PREFIX)
         found = [(one["Key"], one["ETag"]) for one in answer.get("Contents", ()) if one["Key"].endswith(".json")]
         self._known = {place: self._known.get(place) or self._read(place[0]) for place in found[:MAX_OFFERED]}
-        return {query.name: query for query in self._known.values() if _NAME.fullmatch(query.name)}
+        return {query.name: query for query in self._known.values() if NAME.fullmatch(query.name)}
 
     def _read(self, key: str) -> OfferedQuery:
         name = key.removeprefix(PREFIX).removesuffix(".json")

@@ -17,6 +17,7 @@ from notifier.model.authored_json import BadJson, decode_authored
 from notifier.model.plain_words import described
 from notifier.model.stored_query import (
     ARTICLES,
+    NAME,
     PREFIX,
     Parameter,
     ParameterKind,
@@ -34,7 +35,6 @@ EXPIRING = ("audiences/", "batches/", "rows/", "state/", "invalid/", "deferred/"
 MAX_SQL_CHARS = 200_000
 """Athena takes 262,144 bytes."""
 _SHOWN_FAULTS = 20
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(?P<key>.*)", re.DOTALL)
 
@@ -78,7 +78,7 @@ def about_key(name: str) -> str:
 
 def check_name(name: str) -> None:
     """Raise BrokenQuery for a name that no stored query can have: it becomes a part of a key."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         mend = "1 to 64 of a-z, 0-9, - and _, for example: follows-brands"
         raise BrokenQuery("query", (Fault("name", f"{described(name)} is not the name of a query", mend),))
 

@@ -169,12 +169,12 @@ class _Files:
 
     def _rewrite(self, version: Version, way: Way, answer: Any) -> None:
         key, body = version.key, answer["Body"].read()
-        if way is Way.ANSWER:
-            # Nobody's proof needs it.
-            if user_of(body) in self._whom:
-                self._doomed.versions[key, version.id] = None
-            return
         try:
+            if way is Way.ANSWER:
+                # Nobody's proof needs it.
+                if user_of(body) in self._whom:
+                    self._doomed.versions[key, version.id] = None
+                return
             new = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, self._whom)
         except Unreadable as error:
             if has_user(body, self._whom):

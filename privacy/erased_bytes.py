@@ -15,6 +15,7 @@ import msgspec
 from notifier.model.plurals import counted as counted_words
 from notifier.model.user_rows import BATCH_SIZE
 from privacy.records import (
+    NOT_JSON,
     Unreadable,
     is_json,
     may_have,
@@ -182,7 +183,7 @@ def document(body: bytes, whom: Whom) -> Rewritten:
     """A JSON document of ours: whatever has the id of an erased user, such as a manifest's sample, is left out."""
     try:
         value = msgspec.json.decode(unpacked(body))
-    except (msgspec.DecodeError, Unreadable):
+    except (*NOT_JSON, Unreadable):
         return Rewritten(body, 0, 0)
     found: list[Any] = []
     kept = _scrubbed(value, whom, found)

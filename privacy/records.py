@@ -24,6 +24,8 @@ _ID = re.compile(rb'"user_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)', re.IGNORECASE
 """A user id in a text that is no JSON as a whole, such as a line that was cut off."""
 _BETWEEN = BETWEEN.decode(errors="surrogateescape") + "\ufeff"
 _DAMAGED = (OSError, EOFError, zlib.error)
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for what is no JSON. Letters in another encoding and deep nesting have errors of their own."""
 _NO_USERS = "neither JSON nor a table with a column user_id"
 
 
@@ -81,7 +83,7 @@ def read_records(text: bytes) -> Records:
             # A file with one record is a line.
             users = msgspec.json.decode(head["users"], type=list[msgspec.Raw]) if "users" in head else None
             return Records(None, [bare]) if users is None else Records(head, [bytes(one) for one in users])
-    except msgspec.DecodeError:
+    except NOT_JSON:
         if bare.startswith(b"["):
             raise Unreadable("a list that is not JSON, or several") from None
     lines = [line for each in text.split(b"\n") if (line := each.strip(BETWEEN))]
@@ -118,7 +120,7 @@ def _is_value(record: bytes) -> bool:
 def _value_of(record: bytes) -> Any:
     try:
         return msgspec.json.decode(record)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         pass
     try:
         # It takes what msgspec refuses: NaN, and half of a character in two escapes. Such a record has a user, too.

@@ -4,18 +4,16 @@ Another source could make a campaign look better. So its texts are a part of wha
 their hashes, and whoever counts, decides or reports compares the texts as they are now.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 import msgspec
 
 from notifier.model.campaign import Goal
+from notifier.model.stored_query import NAME as QUERY_NAME
 from notifier.model.stored_query import PREFIX as QUERIES
 
 PREFIX = "conversions/"
-# As `audiences.queries` has it. A name that is none has no text: who counts says that it is none.
-_QUERY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class MissingText(Exception):
@@ -116,4 +114,5 @@ def _queries(declaration: bytes) -> tuple[str, ...]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ()
     named = (found.query, found.complete.query if found.complete else None)
-    return tuple(sorted({one.name for one in named if one is not None and _QUERY.fullmatch(one.name)}))
+    # A name that is none has no text: who counts says that it is none.
+    return tuple(sorted({one.name for one in named if one is not None and QUERY_NAME.fullmatch(one.name)}))

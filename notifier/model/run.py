@@ -279,7 +279,7 @@ class Lane(msgspec.Struct, frozen=True):
 
     def waited_ms(self, now_ms: int) -> int:
         """For how long it has waited for its next first request before this claim; 0 where that is not known."""
-        # After a crash the pace is that of an earlier claim: since then requests have been made.
+        # After a crash `rate_wait` is that of an earlier claim: since then requests have been made.
         if self.rate_wait is None or self.rate_wait.epoch != self.epoch - 1:
             return 0
         return max(now_ms - self.rate_wait.waits_from_ms, 0)

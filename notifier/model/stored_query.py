@@ -20,6 +20,8 @@ Scalar = str | int | Decimal | bool | dt.date
 Value = Scalar | tuple[str, ...]
 """Of a parameter. A list is one of texts."""
 PREFIX = "queries/"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""Of a query, which is a part of a key."""
 _AS_A_DATE = 'write it as in "2026-11-21"'
 _EXACT = 2**63
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")

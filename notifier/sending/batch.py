@@ -177,7 +177,7 @@ class Batch:
 
     def add(self, push: Push, *, waits: bool = True) -> None:
         """Take a device into the batch. With `waits` false the caller passes it on to be asked for."""
-        # Before `_count` adds one: the index from 0, which is the device's index in `_asked`.
+        # Before `pushes` grows: the index from 0, which is the device's index in `_asked`.
         push.order = self.pushes + len(self.passed_over)
         if waits:
             self.waiting.append(push)

@@ -94,7 +94,7 @@ class Checkpoint:
 
     @property
     def unsettled(self) -> int:
-        """Batches formed and not settled."""
+        """Batches formed and not counted: settled ones that wait for the cursor are among them, and deferred ones."""
         return len(self._batches)
 
     @property

@@ -116,6 +116,9 @@ def test_what_cannot_be_read_is_never_free_of_users(text: bytes) -> None:
         (b"rows", 1),
         (b'{"user_i', 1),
         (b'{"user_id": "b", "x": {"user_id": "rows"', 1),
+        (b'{"user_id": "b", "locale": "K\xfcln"}', 0),
+        (b'{"user_id": "\xfc"}', 0),
+        (b'{"user_id": "b", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 0),
     ],
 )
 def test_a_line_that_is_not_json_beside_others(line: bytes, unread: int) -> None:

@@ -1,4 +1,4 @@
-"""RateWait: permits as time goes by."""
+"""Rate limit: permits as time goes by."""
 
 import pytest
 from hypothesis import given, settings
@@ -112,7 +112,7 @@ def test_overdrawn() -> None:
     assert spend(rate_limit, 0.05, 1.05, 0.01) == pytest.approx(90, abs=1.01)
 
 
-class TestPaceOfAHop:
+class TestRateOverHops:
     """A rate below one a second: the next permit may come in another hop than the last."""
 
     @pytest.mark.parametrize("waited_s", [0.0, 30.0, 79.0])
