@@ -162,10 +162,9 @@ def play(world: World, days: int, users: int) -> None:
     assert p > SUSPICIOUS_P
 
 
-@pytest.mark.slow
-def test_three_days(endpoint: str, tmp_path: Path) -> None:
-    """Small, for every day: 200 users."""
-    play(World(endpoint, tmp_path), days=3, users=200)
+def test_two_days(endpoint: str, tmp_path: Path) -> None:
+    """Small, for every day: 150 users."""
+    play(World(endpoint, tmp_path), days=2, users=150)
 
 
 @pytest.mark.slow

@@ -267,9 +267,10 @@ def calls_of_a_whole_attempt() -> int:
 
 
 # Killed before a call, the function leaves what it leaves when killed after the call that precedes it: nothing between
-# them is kept. So the gate tries every third "after", the last two, between which the lane is woken, and the first and
-# the last "before"; `make deep` tries all.
-IN_THE_GATE = {(0, True), (13, True), (13, False), *((number, False) for number in range(0, 13, 3))}
+# them is kept. So the gate tries every third "after", the last one, behind which the lane is awake, and the first
+# "before"; `make deep` tries all.
+LAST = calls_of_a_whole_attempt() - 1
+IN_THE_GATE = {(0, True), (LAST, False), *((number, False) for number in range(0, LAST, 3))}
 KILLS = [
     pytest.param(number, before, marks=() if (number, before) in IN_THE_GATE else pytest.mark.slow)
     for before in (False, True)

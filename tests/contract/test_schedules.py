@@ -270,7 +270,8 @@ class TestFiring:
         assert world.states() == {}
 
     @pytest.mark.parametrize("after", [False, True])
-    # test_firing_killed kills the two functions together at each write; here it is the tick alone, on twins too.
+    # `make deep` kills the two functions together at each write, in test_firing_killed, of which the gate tries a few;
+    # here it is the tick alone, on twins too.
     @pytest.mark.parametrize(
         "writes", [n if n in (2, 5, 7) else pytest.param(n, marks=pytest.mark.slow) for n in range(1, 8)]
     )
