@@ -7,7 +7,7 @@ import pytest
 from notifier.model.cursor import Cursor
 from notifier.model.log import Action
 from notifier.model.run import LEASE_MS, MAX_IDLE_CLAIMS, Control, Ending, LaneState
-from notifier.sending.hop import MAX_OPEN_BATCHES
+from notifier.sending.batch_opening import MAX_OPEN_BATCHES
 from notifier.sending.lane_writer import LeaseOver
 from tests.twins.background import TwinTask
 from tests.twins.clock import START_S
@@ -90,7 +90,7 @@ class TestCrashes:
         crash(world, 10)
         assert world.lane.cursor == Cursor()
         assert world.results.settled_from("r", 0, 0) == set(range(1, MAX_OPEN_BATCHES))
-        monkeypatch.setattr("notifier.sending.hop.MAX_OPEN_BATCHES", bound)
+        monkeypatch.setattr("notifier.sending.batch_opening.MAX_OPEN_BATCHES", bound)
         invoke(world)
         assert (world.lane.ending, world.lane.account.settled) == (Ending.COMPLETED, 800)
         assert sum(world.phones.seen.values()) == 800 + 1, "the other device of the first batch"
