@@ -134,8 +134,14 @@ def test_parts_are_pinned_in_their_order(s3: Any) -> None:
     assert pin_parts(s3, parts, BUCKET) == tuple(wanted)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(
+    ("form", "cached"),
+    [
+        pytest.param(form, cached, marks=pytest.mark.slow if cached and form != "lines" else ())
+        for cached in (False, True)
+        for form in FORMS
+    ],
+)
 def test_resuming_anywhere_reads_on_where_it_stopped(s3: Any, cache: FileCache, form: str, cached: bool) -> None:
     """For every record of two parts: what one stream gave and what another gives from its cursor is everything."""
     records = users(17)

@@ -117,7 +117,7 @@ def _die() -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("step", [0, 1, 4])
+@pytest.mark.parametrize("step", [0, pytest.param(1, marks=pytest.mark.slow), 4])
 def test_killed_and_taken_up_again(
     client: Any, bucket: str, stored: list[dict[str, Any]], step: int, tmp_path: Path
 ) -> None:

@@ -61,7 +61,7 @@ def die_at(step: int) -> Callable[[int], None]:
     return die
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_killed_at_each_step_and_taken_up_again(source: InputFile, after: bool, tmp_path: Path) -> None:
     """The next attempt makes the audience, or finds it made: one manifest, which names objects of one attempt."""
     whole = MemoryDestination()

@@ -352,6 +352,7 @@ def test_out_of_memory_is_a_message(place: Path, how: str) -> None:
     assert "AudienceMemoryMb" in fault.value.mend
 
 
+@pytest.mark.slow
 def test_a_long_query_answers(place: Path) -> None:
     """After two seconds DuckDB shows its progress on standard output: the answer is not mixed with it."""
     query = Query("SELECT u.* FROM users AS u, range(400000) AS r WHERE hash(sha256(u.token || r.range)) % 100000 = 7")
