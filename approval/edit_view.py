@@ -15,6 +15,7 @@ from approval.form_check import FormCheck
 from approval.page_frame import PageFrame
 from approval.people import domains, mail_recipients
 from approval.preview import campaign_for_preview
+from approval.remark_service import SentRuns
 from approval.remark_view import RemarkView
 from approval.request import Request
 from approval.request_audiences import RequestAudiences
@@ -104,7 +105,7 @@ class EditView:
             costs=costs,
             confirm=fingerprint(self._audiences.chosen(form).request or {}),
             **self._composed(call, request, form, shown)[0],
-            **self._remarks.values(call, request),
+            **self._remarks.values(call, request, SentRuns()),
         )
 
     def _schedule_names(self, form: Form) -> tuple[str, ...]:

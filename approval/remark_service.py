@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from approval.access import Access
 from approval.hidden_characters import marked_text
 from approval.notifications import Notifications
 from approval.people import Person
 from approval.remarks import MAX_COMMENTS, MAX_TAGS, Comment, Remarks, TooMany
 from approval.request import DAY_MS, MAX_COMMENT_CHARS, Refused, Request, State, Step, require
-from approval.runs import Runs
+from approval.results import Results
+from approval.runs import Runs, RunSeen
 from approval.step_writer import StepWriter
 from approval.store import Store
+from notifier.decision_items import DecisionItem
 from notifier.model.mailbox import is_same_person, mailbox_of
 
 MAX_TAG_CHARS = 30
@@ -22,6 +26,14 @@ RUN_KNOWN_MS = 30 * DAY_MS
 """A run of which the ledger has nothing so long after it was handed over is over."""
 _OVER = (State.REJECTED, State.WITHDRAWN, State.EXPIRED)
 _TOOK_PART = (Step.SUBMITTED, Step.APPROVED, Step.REJECTED)
+
+
+class SentRuns(msgspec.Struct, frozen=True):
+    """What has become of what was approved: its run, and of a test its decision and the run to the others."""
+
+    run: RunSeen | None = None
+    decision: DecisionItem | None = None
+    remainder: RunSeen | None = None
 
 
 class RemarkService:
@@ -37,6 +49,7 @@ class RemarkService:
         remarks: Remarks,
         access: Access,
         runs: Runs,
+        results: Results,
         steps: StepWriter,
         person_of: Callable[[str], Person],
     ) -> None:
@@ -44,6 +57,7 @@ class RemarkService:
         self._remarks = remarks
         self._access = access
         self._runs = runs
+        self._results = results
         self._steps = steps
         self._person_of = person_of
 
@@ -111,7 +125,7 @@ class RemarkService:
     def archive(self, id_: str, person: Person) -> None:
         """Keep a request that is over out of the list."""
         request = self._request(id_, person)
-        if not self.is_over(request):
+        if not self.is_over(request, self._sent(request)):
             raise Refused("It is not over yet. What still waits or is being sent stays in the list.")
         self._remarks.archive(request, self._steps.now_ms // 1000)
         self._store.note(id_, self._steps.entry(Step.ARCHIVED, person))
@@ -124,14 +138,30 @@ class RemarkService:
         self._store.note(id_, self._steps.entry(Step.UNARCHIVED, person))
         self._steps.log(Step.UNARCHIVED, request_id=id_, by=person.email)
 
-    def is_over(self, request: Request) -> bool:
+    def is_over(self, request: Request, sent: SentRuns) -> bool:
         """Whether nothing more becomes of a request: then it may be archived. None of these states is ever left."""
         if request.state_at(self._steps.now_ms) in _OVER:
             return True
-        if request.written is None:
+        if request.written is None or not self._has_ended(sent.run, request.written.at_ms):
             return False
-        run = self._runs.run(request.written.run_id)
-        return run.is_over if run is not None else self._steps.now_ms - request.written.at_ms > RUN_KNOWN_MS
+        # Of a test the run ends first: its winner, and the run to the others, are still to come. A test that was
+        # refused before anybody was asked has no decision, and never will.
+        decision = sent.decision
+        if decision is None or not decision.is_over:
+            return decision is None
+        return not decision.remainder or self._has_ended(sent.remainder, decision.decided_at_ms)
+
+    def _has_ended(self, run: RunSeen | None, since_ms: int) -> bool:
+        """Whether a run is over; where the ledger has nothing of it, by when its file was written."""
+        return run.is_over if run is not None else self._steps.now_ms - since_ms > RUN_KNOWN_MS
+
+    def _sent(self, request: Request) -> SentRuns:
+        if request.written is None or request.campaign is None:
+            return SentRuns()
+        run_id, is_test = request.written.run_id, request.campaign.winner is not None
+        decision = self._results.decision(run_id) if is_test else None
+        remainder = self._runs.run(decision.remainder) if decision is not None and decision.remainder else None
+        return SentRuns(self._runs.run(run_id), decision, remainder)
 
     def _request(self, id_: str, person: Person) -> Request:
         request = self._store.request(id_)

@@ -10,6 +10,7 @@ from approval.left_out import WORDS, reached_words
 from approval.page_frame import PageFrame
 from approval.people import Person, mail_recipients, named
 from approval.prepared import AudienceSeen, NotKnown
+from approval.remark_service import SentRuns
 from approval.remark_view import RemarkView
 from approval.request import DAY_MS, OPEN, Request, State, needed_approvals, starts_late
 from approval.request_audiences import RequestAudiences
@@ -65,6 +66,7 @@ class RequestView:
         of_previews = self._audience.previews_of(request.campaign, seen, sample, request.form)
         user = seen.samples[sample] if sample < len(seen.samples) else None
         others = other_runs(request, _made_of(seen), self._store.listed(), self._runs)
+        status = self._status_values(call, request, seen)
         week_began_ms = self._service.now_ms - 7 * DAY_MS
         return self._frame.page(
             "request.html",
@@ -94,8 +96,8 @@ class RequestView:
             **of_audience,
             **of_previews,
             **self._card.values(call, request, forecast, of_audience["times"], user),
-            **self._status_values(call, request, seen),
-            **self._remarks.values(call, request),
+            **status,
+            **self._remarks.values(call, request, SentRuns(status["run"], status["decision"], status["remainder"])),
         )
 
     def left_out(self, call: Call, id_: str, person: Person) -> str:

@@ -196,7 +196,7 @@ def services_of(platform: Platform, stores: Stores, functions: Functions, authen
         audiences=audiences,
         check=check,
         requests=RequestService(settings, store, access, audiences, check, steps, looks),
-        remarks=RemarkService(store, stores.remarks, access, runs, steps, authenticator.person),
+        remarks=RemarkService(store, stores.remarks, access, runs, functions.results, steps, authenticator.person),
         decisions=Decisions(settings, store, files, runs, audiences, steps, looks),
         tests=tests,
         runs=RunService(store, access, runs, functions.results, schedules, steps),

@@ -98,15 +98,19 @@ class Sent:
             item |= {"state": {"S": "failed"}, "reason": {"S": reason}}
         dynamodb.put_item(TableName=LEDGER, Item=item)
 
-    def decided(self, **about: str) -> None:
+    def decided(self, **about: str | int) -> None:
         """The item of the decision, as the schedules' function writes it."""
         key = f"decision#{self.run_id}"
-        item = {"pk": {"S": key}, "sk": {"S": "decision"}, **{name: {"S": text} for name, text in about.items()}}
+        item = {"pk": {"S": key}, "sk": {"S": "decision"}, **{name: _typed(one) for name, one in about.items()}}
         self.world.client("dynamodb").put_item(TableName=LEDGER, Item=item)
 
     def page(self, browser: Browser | None = None) -> str:
         """The campaign's page."""
         return (browser or self.ann).get(f"/requests/{self.id}").body
+
+
+def _typed(value: str | int) -> dict[str, str]:
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +252,31 @@ def test_the_winner_by_a_person(sent: Sent, schedules: Schedules) -> None:
     assert sent.bob.post(path, {"arm": "long"}).status == 303
     assert schedules.events == [{"action": "winner", "run_id": sent.run_id, "arm": "long", "by": BOB}]
     assert "<strong>winner decided</strong> by bob@example.com: long goes to the others" in sent.page()
+
+
+def test_a_test_is_archived_when_its_winner_is_sent(sent: Sent) -> None:
+    """Not when its run is over: the winner, and the run to the others, are still to come. One that has none is over."""
+    sent.lane()
+    archive = f"/requests/{sent.id}/archive"
+
+    def may_be_archived() -> bool:
+        has_button = f'{archive}"' in sent.page()
+        assert (sent.ann.post(archive).status == 303) is has_button
+        sent.ann.post(f"/requests/{sent.id}/unarchive")
+        return has_button
+
+    for state in ("waiting", "stopped", "decided"):
+        sent.decided(state=state)
+        assert not may_be_archived(), state
+    sent.decided(state="over")
+    assert may_be_archived()
+    # Its run takes a minute to begin, and is over some time after that.
+    sent.decided(state="sent", remainder="r2", decided_at_ms=int(sent.world.clock().timestamp() * 1000))
+    assert not may_be_archived()
+    sent.world.lane("r2", state="running")
+    assert not may_be_archived()
+    sent.world.lane("r2", state="done", ending="completed")
+    assert may_be_archived()
 
 
 def test_the_winner_is_for_approvers(sent: Sent, schedules: Schedules) -> None:
