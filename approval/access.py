@@ -91,6 +91,11 @@ class Access(Table):
         )
         return int(answer["Attributes"]["n"]["N"]) <= most
 
+    def begin_again(self, what: str, who: str, window_s: int, now_s: int) -> None:
+        """Count from nothing in this window of time: what was counted has not been done."""
+        key = item_of({"pk": f"limit#{what}#{hashed(who)}", "sk": str(now_s // window_s)})
+        self._client.delete_item(TableName=self._table, Key=key)
+
     def _keep(self, kind: str, secret: str, data: str, expires_at_s: int) -> None:
         item = item_of({"pk": f"{kind}#{hashed(secret)}", "sk": kind, "data": data, "expires_at": expires_at_s})
         self._client.put_item(TableName=self._table, Item=item)

@@ -21,9 +21,11 @@ MAX_TAG_CHARS = 30
 COMMENTS_PER_WINDOW = 20
 """Of one person, on all requests."""
 WINDOW_S = 600
-"""In which one person gets one mail about the comments on one request, however many there are."""
+"""In such a window one person gets one mail about the comments on one request. It may be nearly over: for up to ten
+minutes no other follows."""
 RUN_KNOWN_MS = 30 * DAY_MS
 """A run of which the ledger has nothing so long after it was handed over is over."""
+_MAILED = "comment-mail"
 _OVER = (State.REJECTED, State.WITHDRAWN, State.EXPIRED)
 _TOOK_PART = (Step.SUBMITTED, Step.APPROVED, Step.REJECTED)
 
@@ -74,17 +76,22 @@ class RemarkService:
         if len(text) > MAX_COMMENT_CHARS:
             raise Refused(f"A comment has at most {MAX_COMMENT_CHARS:,} characters; this one has {len(text):,}.")
         now_s = self._steps.now_ms // 1000
-        if not self._access.is_within("comment", person.email, COMMENTS_PER_WINDOW, WINDOW_S, now_s):
-            raise Refused("You have written many comments just now. Wait ten minutes.")
+        if not self._access.is_within("comment", mailbox_of(person.email), COMMENTS_PER_WINDOW, WINDOW_S, now_s):
+            raise Refused("You have written many comments just now. Wait up to ten minutes.")
         comment = Comment(person.email, self._steps.now_ms, text)
         try:
             self._remarks.add_comment(request, comment)
         except TooMany:
             raise Refused(f"There are {MAX_COMMENTS} comments here, and no room for more.") from None
         self._steps.log("commented", request_id=id_, by=person.email)
-        notifications.commented(request, comment, self._mailed(request, person))
+        people = self._mailed(request, person, now_s)
+        notifications.commented(request, comment, people)
+        for email in people:
+            if email not in notifications.sent:
+                # Nothing reached this person: the next comment is mailed, and not passed over for this one.
+                self._access.begin_again(_MAILED, _about(id_, email), WINDOW_S, now_s)
 
-    def _mailed(self, request: Request, author: Person) -> list[str]:
+    def _mailed(self, request: Request, author: Person, now_s: int) -> list[str]:
         """Who gets a mail of a comment: who asked, decided or said something here, but not who has just got one."""
         took_part = [request.requester]
         took_part += [entry.by for entry in self._store.audit(request.id) if entry.step in _TOOK_PART]
@@ -92,13 +99,12 @@ class RemarkService:
         # By mailbox: one person gets one mail.
         people = {mailbox_of(email): email for email in took_part}
         people.pop(mailbox_of(author.email), None)
-        return [email for mailbox, email in people.items() if self._is_due(request.id, mailbox, email)]
+        return [email for email in people.values() if self._is_due(request.id, email, now_s)]
 
-    def _is_due(self, id_: str, mailbox: str, email: str) -> bool:
-        now_s = self._steps.now_ms // 1000
+    def _is_due(self, id_: str, email: str, now_s: int) -> bool:
         # Who has no role any more cannot read the page, and must not read it in a mail.
         has_role = self._person_of(email).is_known
-        return has_role and self._access.is_within("comment-mail", f"{id_} {mailbox}", 1, WINDOW_S, now_s)
+        return has_role and self._access.is_within(_MAILED, _about(id_, email), 1, WINDOW_S, now_s)
 
     # -- tags ---------------------------------------------------------------------------------------------------------
 
@@ -127,16 +133,18 @@ class RemarkService:
         request = self._request(id_, person)
         if not self.is_over(request, self._sent(request)):
             raise Refused("It is not over yet. What still waits or is being sent stays in the list.")
-        self._remarks.archive(request, self._steps.now_ms // 1000)
-        self._store.note(id_, self._steps.entry(Step.ARCHIVED, person))
-        self._steps.log(Step.ARCHIVED, request_id=id_, by=person.email)
+        if self._remarks.archive(request, self._steps.now_ms // 1000):
+            self._note(id_, Step.ARCHIVED, person)
 
     def unarchive(self, id_: str, person: Person) -> None:
         """Have a request in the list again."""
         request = self._request(id_, person)
-        self._remarks.unarchive(request, self._steps.now_ms // 1000)
-        self._store.note(id_, self._steps.entry(Step.UNARCHIVED, person))
-        self._steps.log(Step.UNARCHIVED, request_id=id_, by=person.email)
+        if self._remarks.unarchive(request, self._steps.now_ms // 1000):
+            self._note(id_, Step.UNARCHIVED, person)
+
+    def _note(self, id_: str, step: Step, person: Person) -> None:
+        self._store.note(id_, self._steps.entry(step, person))
+        self._steps.log(step, request_id=id_, by=person.email)
 
     def is_over(self, request: Request, sent: SentRuns) -> bool:
         """Whether nothing more becomes of a request: then it may be archived. None of these states is ever left."""
@@ -168,6 +176,10 @@ class RemarkService:
         is_mine = is_same_person(person.email, request.requester)
         require(is_mine or person.is_approver, "Only the requester and approvers can do that.")
         return request
+
+
+def _about(id_: str, email: str) -> str:
+    return f"{id_} {mailbox_of(email)}"
 
 
 def read_tags(typed: str) -> frozenset[str]:

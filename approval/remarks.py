@@ -98,29 +98,38 @@ class Remarks(Table):
         arguments = Update().set(**_kept(now_s)).only_if(has_room).arguments()
         arguments["UpdateExpression"] += " ADD tags :tags"
         arguments["ExpressionAttributeValues"][":tags"] = {"SS": sorted(tags)}
-        try:
-            self._client.update_item(TableName=self._table, Key=_key(request), **arguments)
-        except ClientError as error:
-            if is_refused(error):
-                raise TooMany from None
-            raise
+        if not self._update(request, arguments):
+            raise TooMany
 
     def remove_tag(self, request: Request, tag: str, now_s: int) -> None:
         """Remove a tag, if the request has it."""
         arguments = Update().set(**_kept(now_s)).arguments()
         arguments["UpdateExpression"] += " DELETE tags :tags"
         arguments["ExpressionAttributeValues"][":tags"] = {"SS": [tag]}
-        self._client.update_item(TableName=self._table, Key=_key(request), **arguments)
+        self._update(request, arguments)
 
-    def archive(self, request: Request, now_s: int) -> None:
-        """Keep the request out of the list."""
-        update = Update().set(archived="yes", **_kept(now_s))
-        self._client.update_item(TableName=self._table, Key=_key(request), **update.arguments())
+    def archive(self, request: Request, now_s: int) -> bool:
+        """Keep the request out of the list. False where it is out of it already."""
+        update = Update().set(archived="yes", **_kept(now_s)).only_if(Attr("archived").not_exists())
+        return self._update(request, update.arguments())
 
-    def unarchive(self, request: Request, now_s: int) -> None:
-        """Have it in the list again."""
-        update = Update().set(**_kept(now_s)).remove("archived")
-        self._client.update_item(TableName=self._table, Key=_key(request), **update.arguments())
+    def unarchive(self, request: Request, now_s: int) -> bool:
+        """Have it in the list again. False where it is in it."""
+        update = Update().set(**_kept(now_s)).remove("archived").only_if(Attr("archived").exists())
+        return self._update(request, update.arguments())
+
+    def _update(self, request: Request, arguments: dict[str, Any]) -> bool:
+        """Change what is beside a request; False where the condition is not met. Raises Conflict."""
+        try:
+            self._client.update_item(TableName=self._table, Key=_key(request), **arguments)
+        except ClientError as error:
+            if is_refused(error):
+                return False
+            # A comment, which is written together with its count, is being written to the same item in this moment.
+            if error.response["Error"]["Code"] == "TransactionConflictException":
+                raise Conflict(request.id) from None
+            raise
+        return True
 
     def of(self, request: Request) -> Beside:
         """What is beside one request."""

@@ -18,7 +18,7 @@ from approval.request import WHOLE, Incomplete, Refused, Request, State, Step, c
 from approval.runs import Runs
 from approval.store import KEEP_S, AuditEntry, Store, TestDevice, TestPush
 from notifier.model.campaign import Campaign, Message, Variant
-from notifier.model.mailbox import is_same_person
+from notifier.model.mailbox import is_same_person, mailbox_of
 from notifier.model.plurals import counted
 from notifier.model.recipient import Environment, Gateway, Platform
 
@@ -114,7 +114,7 @@ class TestPushes:
         pairs = [(arm, locale) for arm in arms_of(campaign) for locale in locales_of(campaign, arm)]
         if len(pairs) > MAX_FILES:
             raise Refused(f"{len(pairs)} variants and languages are too many for one test (at most {MAX_FILES}).")
-        if not self._access.is_within("test", person.email, TESTS_PER_WINDOW, WINDOW_S, now_ms // 1000):
+        if not self._access.is_within("test", mailbox_of(person.email), TESTS_PER_WINDOW, WINDOW_S, now_ms // 1000):
             raise Refused("You have sent many tests. Wait ten minutes.")
         # Numbers are taken before any file is written: two tests at once must not write the same keys.
         first = self._store.next_test_number(id_, len(pairs))

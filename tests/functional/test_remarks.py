@@ -1,14 +1,16 @@
 """Comments, tags and the archive: beside a request's content, for its requester and for approvers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from approval.remark_service import COMMENTS_PER_WINDOW
 from approval.remarks import MAX_COMMENTS, MAX_TAGS, Comment, Remarks, TooMany
-from approval.store import Store
+from approval.request import Request
+from approval.store import Conflict, Store
 from tests.approval_site import ANN, BOB, CAT, FORM, TABLE, World, decision, moto_server, new_request
 from tests.functional.test_request_list import titles
 
@@ -81,6 +83,11 @@ def test_a_comment_that_could_not_be_mailed_is_there(world: World) -> None:
     assert "unsent=NoAnswer" in answer.headers["location"]
     assert comments(bob.get(f"/requests/{id_}").body) == ["Hm"]
     assert "Nobody got a mail" in bob.get(f"/requests/{id_}", done="comment", unsent="NoAnswer").body
+    # Nothing has reached her: the next comment is mailed, and the one after that is not.
+    world.mailbox.before = lambda: None
+    for _ in range(2):
+        assert bob.post(f"/requests/{id_}/comment", {"comment_text": "Hm?"}).status == 303
+    assert mailed(world) == [ANN]
 
 
 def test_the_limits_of_comments(world: World) -> None:
@@ -167,8 +174,37 @@ def test_the_archive(world: World) -> None:
     assert titles(bob.get("/requests", state="rejected").body) == []
     page = bob.get(f"/requests/{id_}").body
     assert "archived</strong> by ann@example.com" in page
+    # A button of a page from before changes nothing, and the trail has nothing of it.
+    before = world.items()
+    assert ann.post(f"/requests/{id_}/archive").status == 303
+    assert world.items() == before
     assert bob.post(f"/requests/{id_}/unarchive").status == 303
+    before = world.items()
+    assert bob.post(f"/requests/{id_}/unarchive").status == 303
+    assert world.items() == before
     assert sorted(titles(ann.get("/requests").body)) == ["tinie-1", "waits"]
+
+
+class Contended:
+    """A DynamoDB client at a moment at which a comment is being written to the same item."""
+
+    def update_item(self, **_request: Any) -> Any:
+        """As DynamoDB answers then."""
+        raise ClientError({"Error": {"Code": "TransactionConflictException", "Message": "ongoing"}}, "UpdateItem")
+
+
+def test_beside_a_comment_that_is_being_written() -> None:
+    """A tag, and the archive, are refused as any other step beside another person's: try again."""
+    remarks, request = Remarks(Contended(), TABLE), Request("20261121-0123456789ab", ANN, 0, 0)
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: remarks.add_tags(request, frozenset("a"), 0),
+        lambda: remarks.remove_tag(request, "a", 0),
+        lambda: remarks.archive(request, 0),
+        lambda: remarks.unarchive(request, 0),
+    )
+    for step in steps:
+        with pytest.raises(Conflict):
+            step()
 
 
 def test_a_campaign_is_archived_when_its_run_is_over(world: World) -> None:
