@@ -198,12 +198,13 @@ def _device_list(listed: str, seen: Sequence[object], *, single: bool) -> _Value
     )
     if one is None or each is None:
         return None
+    only = _Value(("'['", *one.pieces, "']'"), "", one.proofs)
     if single:
         # What is written again has one device, so the line has no other.
-        return _Value(("'['", *one.pieces, "']'"), "", one.proofs)
+        return only
     several = f"concat('[', array_to_string(list_transform({listed}, lambda d: {each.sql}), ','), ']')"
     proven = f"len(list_filter({listed}, lambda d: coalesce({' AND '.join(each.proofs)}, false)))"
-    choice = f"CASE WHEN len({listed}) = 1 THEN concat('[', {one.sql}, ']') ELSE {several} END"
+    choice = f"CASE WHEN len({listed}) = 1 THEN {only.sql} ELSE {several} END"
     return _Value((choice,), "", (f"len({listed}) > 0", f"{proven} = len({listed})"))
 
 

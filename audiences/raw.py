@@ -57,6 +57,7 @@ class RawFile(msgspec.Struct, frozen=True):
     Args:
         path: of the plain file, which is not the input's where that is packed.
         sample: the first records.
+        is_shortest: some of the first lines are in JSON's shortest form; it costs much to try that for each in vain.
         broken: the numbers and reasons of records that are no JSON, of files that were rewritten.
         rows: how many records, where it is known.
     """
@@ -64,6 +65,7 @@ class RawFile(msgspec.Struct, frozen=True):
     path: Path
     format: Format
     sample: tuple[dict[str, Any], ...] = ()
+    is_shortest: bool = True
     broken: tuple[tuple[int, str], ...] = ()
     rows: int | None = None
 
@@ -96,7 +98,8 @@ def opened(source: InputFile, work: Path) -> RawFile:
     if parser.byte is None or not records:
         return RawFile(path, Format.VALUES)
     sample = tuple(record for record in records[:_SAMPLE_LINES] if isinstance(record, dict))
-    return RawFile(path, Format.LINES, sample)
+    lines = set(head.splitlines()[:_SAMPLE_LINES])
+    return RawFile(path, Format.LINES, sample, any(encoded(record) in lines for record in sample))
 
 
 def rewritten(source: InputFile, path: Path, work: Path) -> RawFile:
@@ -115,7 +118,7 @@ def rewritten(source: InputFile, path: Path, work: Path) -> RawFile:
                     if len(sample) < _SAMPLE_LINES and isinstance(record, dict):
                         sample.append(record)
                 number += 1
-    return RawFile(out, Format.VALUES, tuple(sample), tuple(broken), number)
+    return RawFile(out, Format.VALUES, tuple(sample), broken=tuple(broken), rows=number)
 
 
 def _has_large_decimal_id(record: object) -> bool:

@@ -91,7 +91,8 @@ class RowTable:
         base = number << ROW_BITS
         relation = relation_of(self._con, source, raw)
         sample = self._sample(relation, raw)
-        self._insert(relation, base, shape_of(sample), sample)
+        shape = shape_of(sample)
+        self._insert(relation, base, shape, exact_line(shape, sample) if shape and raw.is_shortest else None)
         # Before the rest is judged: rows that the reader refuses leave the table, and still count as read.
         [(rows,)] = self._con.execute("SELECT count(*) FROM rows WHERE place >= ?", [base]).fetchall()
         self._read_rest(base, is_lines=raw.format is Format.LINES)
@@ -108,8 +109,7 @@ class RowTable:
         lines = self._con.execute(f"SELECT line FROM {relation} LIMIT {_SAMPLE_ROWS}").fetchall()
         return [msgspec.json.decode(line) for (line,) in lines]
 
-    def _insert(self, relation: str, base: int, shape: Shape | None, sample: Sequence[dict[str, Any]]) -> None:
-        exact = exact_line(shape, sample) if shape is not None else None
+    def _insert(self, relation: str, base: int, shape: Shape | None, exact: Exact | None) -> None:
         if exact is not None:
             with suppress(duckdb.InvalidInputException):
                 self._con.execute(f"INSERT INTO rows {_select(shape, relation, base, exact)}")
