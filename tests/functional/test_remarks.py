@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 from approval.remark_service import COMMENTS_PER_WINDOW
 from approval.remarks import MAX_COMMENTS, MAX_TAGS, Comment, Remarks, TooMany
 from approval.request import Request
-from approval.store import Conflict, Store
+from approval.store import Conflict, Store, place_of
 from tests.approval_site import ANN, BOB, CAT, FORM, TABLE, World, decision, moto_server, new_request
 from tests.functional.test_request_list import titles
 
@@ -103,11 +103,18 @@ def test_the_limits_of_comments(world: World) -> None:
     assert bob.post(f"/requests/{id_}/comment", {"comment_text": "more"}).status == 409
     remarks = Remarks(world.client("dynamodb"), TABLE)
     request = Store(world.client("dynamodb"), TABLE).request(id_)
-    for n in range(COMMENTS_PER_WINDOW, MAX_COMMENTS):
-        remarks.add_comment(request, Comment(BOB, n, "x"))
+    key = {"pk": {"S": "beside"}, "sk": {"S": place_of(request)}}
+    world.client("dynamodb").update_item(
+        TableName=TABLE,
+        Key=key,
+        UpdateExpression="SET comments = :n",
+        ExpressionAttributeValues={":n": {"N": str(MAX_COMMENTS - 1)}},
+    )
+    remarks.add_comment(request, Comment(BOB, 998, "the last one"))
     with pytest.raises(TooMany):
         remarks.add_comment(request, Comment(BOB, 999, "x"))
-    assert remarks.of(request).comments == len(remarks.comments(id_)) == MAX_COMMENTS
+    assert remarks.of(request).comments == MAX_COMMENTS
+    assert len(remarks.comments(id_)) == COMMENTS_PER_WINDOW + 1  # neither the comment nor its number
 
 
 def test_the_comments_of_a_draft_are_its_writers(world: World) -> None:
