@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from msgspec import UNSET
 
 from approval.audience import in_words as duration_in_words
@@ -67,6 +67,7 @@ class Pages:
         )
         self._environment.filters |= {
             "time": time_tag,
+            "iso_time": iso_tag,
             "utc": utc,
             "number": number,
             "duration": duration_in_words,
@@ -128,6 +129,14 @@ def time_tag(ms: int | None) -> Markup:
         return Markup()
     stamp = datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Markup('<time datetime="{}">{}</time>').format(stamp, utc(ms))
+
+
+def iso_tag(text: str) -> Markup:
+    """A time as another function writes it, `2026-11-21T14:05:00+00:00`, for people; anything else as it is."""
+    try:
+        return time_tag(int(datetime.fromisoformat(text).timestamp() * 1000))
+    except ValueError:
+        return escape(text)
 
 
 def number(value: int | None) -> str:

@@ -73,6 +73,7 @@ def test_from_the_cost_to_the_export(world: World, privacy: Privacy) -> None:
     olga = world.browser(OLGA)
     page = olga.get("/people")
     assert "ab" * 16 in page.body
+    assert '<time datetime="2026-11-21T10:00:00Z">21 Nov 2026, 10:00 UTC</time>' in page.body
     assert 'href="/prod/people" aria-current="page"' in page.body
     cost = olga.post("/people/cost", {"user_id": f"u1{SCRIPT}", "since": "2026-11-01"})
     assert "It reads 3 objects" in cost.body
@@ -84,7 +85,7 @@ def test_from_the_cost_to_the_export(world: World, privacy: Privacy) -> None:
     assert privacy.events[-1] == {"action": "find", "by": OLGA, "user_id": "u1", "since": "2026-11-01"}
     shown = olga.get(found.location)
     assert is_clean(shown)
-    for words in ("the app was removed", "suppressed", "Export as JSON", "Erase this person"):
+    for words in ("20 Nov 2026, 10:00 UTC", "the app was removed", "suppressed", "Export as JSON", "Erase this person"):
         assert words in shown.body, words
     export = olga.post(f"{found.location}/export")
     assert json.loads(export.body) == FOUND

@@ -5,6 +5,7 @@ import pytest
 from approval.arm_names import arm_name, name_of_copy
 from approval.form_campaign import read_campaign_of
 from approval.hidden_characters import marked, marked_text
+from approval.pages import iso_tag
 from approval.reasons import reason_in_words
 from tests.unit.test_approval_form import NOW, typed
 
@@ -87,3 +88,9 @@ def test_what_nobody_sees_is_marked(text: str, shown: str) -> None:
     html = str(marked(text))
     assert ("<mark title=" in html) == (text != shown)
     assert "<b>" not in html
+
+
+def test_a_time_that_another_function_has_written() -> None:
+    """As the pages write times; what is none stays what it is, and is text."""
+    assert str(iso_tag("2026-11-21T14:05:00+00:00")).endswith(">21 Nov 2026, 14:05 UTC</time>")
+    assert str(iso_tag("soon <b>")) == "soon &lt;b&gt;"
