@@ -16,8 +16,11 @@ from audiences.shape import DEVICE, MAX_LINE_CHARS, UPDATED_AT, WORDS, Shape, or
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _NO_TEXT = f"{_NUMBER}|true|false|null"
-_NOT_IN_ATTRIBUTES = (":{", ":[", ":N", ":I", ":-I", "\\")
-"""No attribute is an object, a list, or what DuckDB takes for numbers, NaN and Infinity. And no quote is escaped."""
+_NOT_IN_ATTRIBUTES = (":{", ":[", ":N", ":I", ":i", "\\")
+"""No attribute is an object, a list, or what DuckDB takes for numbers: NaN and Infinity in any case, also `inf`. And no
+quote is escaped."""
+_LOOKED_AT = ((":n", ":n[aA]"), (":-", ":-[^0-9]"))
+"""The same: null and negative numbers begin as they do. Few attributes have these: only they are searched."""
 _MAX_INTEGER_CHARS = 18
 _MIN_TOKEN_CHARS = 16
 
@@ -159,7 +162,12 @@ def _value(column: str | None, sql: str, seen: Sequence[object]) -> _Value:
         proof = f"""(starts_with({sql}, '"') OR regexp_full_match({sql}, {text(_NO_TEXT)}))"""
         return _Value((sql,), "", (_or_null(sql, proof),))
     if column == "attributes":
-        others = " AND ".join(f"NOT contains({sql}, {text(one)})" for one in _NOT_IN_ATTRIBUTES)
+        found = [f"contains({sql}, {text(one)})" for one in _NOT_IN_ATTRIBUTES]
+        found += [
+            f"CASE WHEN contains({sql}, {text(one)}) THEN regexp_matches({sql}, {text(pattern)}) ELSE false END"
+            for one, pattern in _LOOKED_AT
+        ]
+        others = " AND ".join(f"NOT {one}" for one in found)
         return _Value((sql,), "", (_or_null(sql, f"(starts_with({sql}, '{{') AND {others})"),))
     if column in ("user_id", UPDATED_AT) and seen and all(type(value) is int for value in seen):
         # As written, and no other value whose text would be the same: true, or a list.

@@ -196,6 +196,14 @@ OF_ATTRIBUTES = (
     '{"a":[1]}',
     '{"a":NaN}',
     '{"a":-Infinity}',
+    '{"a":nan}',
+    '{"a":-nAN}',
+    '{"a":inf}',
+    '{"a":-Inf}',
+    '{"a":iNFINITY}',
+    '{"b":null,"a":nan}',
+    '{"a":1e5}',
+    '{"a":-0}',
     '{"a":1.10}',
     '{"a":1,}',
 )
@@ -208,6 +216,14 @@ def test_what_another_reading_would_take_is_not_exact(trap: str) -> None:
     line = TRAPS[trap].replace(b"%s", written(IOS))
     assert proven(first, [line]) == set()
     assert proven(first, [written(first[0])])
+
+
+@pytest.mark.parametrize("value", ['{"a":null}', '{"a":-7,"b":"-x"}', '{"a":"nan:n"}', '{"a":-1.5,"b":null,"c":true}'])
+def test_attributes_that_only_begin_like_no_number_are_exact(value: str) -> None:
+    """Null, negative numbers, and texts with anything in them."""
+    first = [{"user_id": "u1", "devices": [IOS], "attributes": {"a": "x"}}]
+    line = written(first[0]).replace(b'{"a":"x"}', value.encode())
+    assert proven(first, [line]) == {line.decode()}
 
 
 @pytest.mark.parametrize("value", OF_ATTRIBUTES)
