@@ -18,7 +18,7 @@ from approval.table import Table
 from notifier.dynamodb import item_of
 from notifier.model.audience_request import filled_in
 from notifier.model.campaign import Part
-from notifier.model.time_zones import zone_named
+from notifier.model.time_zones import a_day_before, instant_of, zone_named
 
 SHOWN_VERSION_CHARS = 12
 MAX_KEPT = 100
@@ -32,8 +32,10 @@ class TakenAudience(msgspec.Struct, frozen=True, omit_defaults=True):
         version: the hash over the definition and the queries that it names.
         timezone: of its days.
         time: when it first occurs on a day, by the clock of that zone.
-        audience: as in a batch file; or the `prefix` of the files of a day.
+        audience: as in a batch file, with the queries of that version; or the `prefix` of the files of a day.
         exclude: lists of user ids that its campaign leaves out.
+        clock: the zone by whose clock `time` is; "" for `timezone`.
+        day_offset: days from a date to the date of its time by that clock: in the users' own time a day begins before.
     """
 
     schedule: str
@@ -42,6 +44,8 @@ class TakenAudience(msgspec.Struct, frozen=True, omit_defaults=True):
     time: str
     audience: dict[str, Any]
     exclude: tuple[Part, ...] = ()
+    clock: str = ""
+    day_offset: int = 0
 
     def request(self, now: datetime) -> dict[str, Any]:
         """The request for the audience function, with today for `$day`: by the calendar of the schedule's zone.
@@ -52,13 +56,12 @@ class TakenAudience(msgspec.Struct, frozen=True, omit_defaults=True):
         day = now.astimezone(zone).date()
         if "prefix" in self.audience:
             return {"files": [self.audience["prefix"].replace("$day", day.isoformat())]}
-        at = datetime.combine(day, time.fromisoformat(self.time), zone)
-        # By the clock: on the day on which it changes, a day is 23 or 25 hours.
-        before = datetime.combine(day - timedelta(days=1), time.fromisoformat(self.time), zone)
+        local = datetime.combine(day + timedelta(days=self.day_offset), time.fromisoformat(self.time))
+        at = instant_of(local, zone_named(self.clock) or zone).astimezone(zone)
         values = {
             "$day": day.isoformat(),
             "$now": at.isoformat(timespec="seconds"),
-            "$previous": before.isoformat(timespec="seconds"),
+            "$previous": a_day_before(at).isoformat(timespec="seconds"),
         }
         filled: dict[str, Any] = filled_in(self.audience, values)
         return filled
@@ -80,6 +83,8 @@ class TakenAudiences(Table):
         data = msgspec.json.encode(taken).decode()
         item = item_of({"pk": _pk(taken.schedule), "sk": taken.version, "data": data})
         self._client.put_item(TableName=self._table, Item=item)
+        # One that a release before has kept may say less.
+        self._known.pop((taken.schedule, taken.version), None)
 
     def of(self, schedule: str, version: str) -> TakenAudience | None:
         """The audience of a schedule by one version of it; None where nobody has taken that."""

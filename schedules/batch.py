@@ -6,9 +6,10 @@ same occurrence write the same file.
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from notifier.model.time_zones import a_day_before
 from schedules.definition import Schedule
 from schedules.timetable import Occurrence
 
@@ -34,18 +35,12 @@ def values_of(schedule: Schedule, occurrence: Occurrence, previous: datetime | N
     """
     zone = schedule.timetable.zone
     now = occurrence.utc.astimezone(zone)
-    # A day by the clock of the zone: on the days when it changes that is 23 or 25 hours.
-    before = previous.astimezone(zone) if previous else _a_day_before(now)
+    before = previous.astimezone(zone) if previous else a_day_before(now)
     return {
         "$day": occurrence.local.date().isoformat(),
         "$now": now.isoformat(timespec="seconds"),
         "$previous": before.isoformat(timespec="seconds"),
     }
-
-
-def _a_day_before(now: datetime) -> datetime:
-    day = now.date().fromordinal(now.date().toordinal() - 1)
-    return now.replace(year=day.year, month=day.month, day=day.day).astimezone(UTC).astimezone(now.tzinfo)
 
 
 def from_copy(request: Any, prefix: str) -> Any:

@@ -31,7 +31,7 @@ PREVIEWED_USERS = 3
 
 
 class Overview:
-    """Answers what is asked about schedules. It changes nothing; a preview has its audience made.
+    """Answers what is asked about schedules. It changes none; for a preview, and for an audience, texts are copied.
 
     Args:
         now: seconds since the epoch.
@@ -206,10 +206,20 @@ class Overview:
             "schedule": name,
             "version": document.hash,
             "timezone": schedule.rhythm.when.timezone,
-            "time": _time_of_day(schedule),
-            "audience": _folder_of(schedule.drops) if schedule.drops is not None else schedule.audience,
+            **_first_of_a_day(schedule),
+            "audience": self._audience_of(document),
             "exclude": exclude.get("parts", []),
         }
+
+    def _audience_of(self, document: Document) -> Any:
+        """The request, with the queries of exactly this version: those that are edited later are other ones."""
+        schedule = document.schedule
+        if schedule.drops is not None:
+            return _folder_of(schedule.drops)
+        if schedule.queries:
+            # Of one that is not in force there may be no copy yet.
+            self._documents.copy(document)
+        return batch.from_copy(schedule.audience, copy_prefix(schedule.name, document.hash))
 
     # -- a preview ----------------------------------------------------------------------------------------------------
 
@@ -259,12 +269,23 @@ class Overview:
         )
 
 
-def _time_of_day(schedule: Schedule) -> str:
-    """When it first occurs on its days, by its own clock: `09:00`. The same whenever it is asked for."""
-    first = next(iter(schedule.timetable.after(datetime(2000, 1, 1, tzinfo=UTC))), None)
+def _first_of_a_day(schedule: Schedule) -> dict[str, Any]:
+    """When it first occurs on its days: a time, by which clock, and how many days from the date to it.
+
+    The same whenever it is asked for. `$now` of each day is made of it, as `batch.values_of` makes it of an occurrence.
+    """
+    timetable = schedule.timetable
+    first = next(iter(timetable.after(datetime(2000, 1, 1, tzinfo=UTC))), None)
     if first is None:
-        return "00:00"
-    return f"{first.utc.astimezone(schedule.timetable.zone):%H:%M}"
+        return {"time": "00:00"}
+    # All of its date: what was found is the first one after an instant, which may be in the middle of a day. In the
+    # users' time that begins on the day before.
+    begin = datetime.combine(first.local.date(), time(), timetable.zone) - timedelta(days=2)
+    one = next(one for one in timetable.after(begin) if one.local.date() == first.local.date())
+    if timetable.users_time is None:
+        return {"time": f"{one.local:%H:%M}"}
+    # The date begins at one instant for all: where the schedule's zone has summer time, its clock says another hour.
+    return {"time": f"{one.utc:%H:%M}", "clock": "UTC", "day_offset": (one.utc.date() - one.local.date()).days}
 
 
 def _folder_of(drops: DatedDrops) -> dict[str, Any]:

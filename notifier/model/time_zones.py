@@ -63,6 +63,13 @@ def instant_of(local: datetime, zone: tzinfo) -> datetime:
     return changes_at(before, early, zone)
 
 
+def a_day_before(moment: datetime) -> datetime:
+    """The same time of the day before, by the clock of the moment's zone: on days when that changes 23 or 25 hours."""
+    day = moment.date() - timedelta(days=1)
+    # By way of UTC, so that a time in a gap is one that there is.
+    return moment.replace(year=day.year, month=day.month, day=day.day).astimezone(UTC).astimezone(moment.tzinfo)
+
+
 def changes_at(before: datetime, after: datetime, zone: tzinfo) -> datetime:
     """The instant at which a zone's offset changes between two instants that have different ones."""
     old = before.astimezone(zone).utcoffset()

@@ -3,20 +3,23 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from approval.schedules import Schedules
+from approval.taken_audiences import TakenAudience
 from notifier.model.account import Account, ArmAccount
 from sandbox.schedule_twins import Clock, FolderTexts, PlayedStore
+from schedules.batch import values_of
 from schedules.control import Control, Refused
-from schedules.definition import BrokenSchedule, key_of
+from schedules.definition import BrokenSchedule, key_of, read_schedule
 from schedules.documents import Documents
 from schedules.drops import Drops
 from schedules.firing import Tick
@@ -709,7 +712,8 @@ def test_a_schedules_audience_in_a_request(site: Site) -> None:
     assert "as of today in UTC" in page.body
     fields = {**SCHEDULED, "sources.0.version": version, "version": page.field("version")}
     assert site.ann.post(f"/requests/{id_}", {**fields, "do": "count"}).status == 303
-    assert ordered(site) == [{"query": {"name": "day-2", "parameters": {"day": "2026-11-21"}}}]
+    copy = f"schedules/approved/{NAME}/{version}/"
+    assert ordered(site) == [{"query": {"name": "day-2", "parameters": {"day": "2026-11-21"}, "copy": copy}}]
     site.world.finish_counts()
     version_now = site.ann.get(f"/requests/{id_}").field("version")
     assert site.ann.post(f"/requests/{id_}", {**fields, "version": version_now, "do": "submit"}).status == 303
@@ -742,6 +746,61 @@ def test_a_schedules_audience_is_taken_again(site: Site) -> None:
     again = {**fields, "version": page.field("version"), "do": "take:sources.0"}
     assert site.ann.post(f"/requests/{id_}", again).status == 303
     assert site.ann.get(f"/requests/{id_}").field("sources.0.version") == site.schedules.store.read(NAME).hash  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone", "at"),
+    [
+        ("0 8,20 * * *", "America/New_York", ""),
+        ("0 * * * *", "UTC", ""),
+        ("30 2 * * *", "America/New_York", ""),  # on 14 March there is no such minute
+        ("0 9 * * 1-7", "Pacific/Kiritimati", ""),
+        ("0 0 * * *", "America/New_York", "09:00"),  # each user's own: it begins on the day before
+        ("0 0 * * *", "Asia/Tokyo", "23:30"),
+    ],
+)
+def test_the_days_of_a_schedules_audience(cron: str, zone: str, at: str) -> None:
+    """What `$day`, `$now` and `$previous` are of a date is what they are of its first time on that date."""
+    function = ScheduleFunction()
+    body = json.loads(text())
+    body["schedule"] |= {"when": {"cron": cron, "timezone": zone}, "ends": "2027-11-30"}
+    asked = {"day": "$day", "now": "$now", "previous": "$previous"}
+    body["audience"] = {"query": {"name": "q", "parameters": asked}}
+    body["campaign"] |= {"local_time": {"at": at, "fallback_timezone": "UTC"}} if at else {}
+    for key, stored in {key_of(NAME): json.dumps(body).encode(), "queries/q.sql": b"", "queries/q.json": b"{}"}.items():
+        function.texts.put(key, stored)
+    answer = function.overview.answer({"action": "audience", "schedule": NAME})
+    taken = msgspec.convert(answer, TakenAudience)
+    schedule = read_schedule(NAME, json.dumps(body).encode())
+    for day in (date(2026, 12, 2), date(2027, 3, 14), date(2027, 7, 1)):
+        noon = datetime.combine(day, time(12), ZoneInfo(zone))
+        around = schedule.timetable.between(noon - timedelta(days=3), noon + timedelta(days=3))
+        expected = values_of(schedule, next(one for one in around if one.local.date() == day), None)
+        assert taken.request(noon)["query"]["parameters"] == {name[1:]: value for name, value in expected.items()}
+
+
+def test_a_version_has_its_own_queries(site: Site) -> None:
+    """What is counted as a version of a schedule is asked by the queries that were approved with it, edited or not."""
+    site.save(of_a_day(site))
+    site.approve(site.bob)
+    version = site.schedules.store.read(NAME).hash  # type: ignore[union-attr]
+    site.schedules.texts.put("queries/day-2.sql", b"SELECT everybody")
+    id_ = site.ann.post("/requests").location.rpartition("/")[2]
+    site.ann.post(f"/requests/{id_}", {**SCHEDULED, "version": "0", "do": "count"})
+    (asked,) = ordered(site)
+    copy = asked["query"]["copy"]
+    assert copy == f"schedules/approved/{NAME}/{version}/"
+    assert site.schedules.texts.get(copy + "queries/day-2.sql") == b"{}"
+
+
+def test_a_version_that_is_not_in_force_has_a_copy_of_its_queries(site: Site) -> None:
+    """Before its first approval: what its file says now, and the queries as they are now, and not as they will be."""
+    site.save(of_a_day(site))
+    answer = site.schedules.overview.answer({"action": "audience", "schedule": NAME})
+    assert answer is not None
+    copy = answer["audience"]["query"]["copy"]
+    assert copy == f"schedules/approved/{NAME}/{answer['version']}/"
+    assert site.schedules.texts.get(copy + "queries/day-2.json") == b"{}"
 
 
 @pytest.mark.parametrize(
