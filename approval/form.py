@@ -4,7 +4,8 @@ Fields are named by paths: `title`, `languages.0.title`, `variants.1.languages.0
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -137,19 +138,32 @@ def read_form(fields: Fields) -> Form:
             raise Malformed(f"{name[:40]}: over {MAX_FIELD_CHARS} characters")
     # Numbers in the field names keep their meaning while empty languages are dropped: a variant's text n belongs to the
     # language n as posted, not to the n-th that is left.
-    indexes = _indexes(fields, "languages", MAX_LANGUAGES)
-    languages = [(n, _texts(fields, f"languages.{n}.", _one(fields, f"languages.{n}.locale"))) for n in indexes]
-    languages = [(n, texts) for n, texts in languages if texts != Texts()]
-    variants = [_variant(fields, n, languages) for n in _indexes(fields, "variants", MAX_VARIANTS)]
+    languages = _languages(fields)
     plain = {name: _one(fields, name) for name in _PLAIN}
     return Form(
         **plain,
         languages=tuple(texts for _, texts in languages),
-        variants=tuple(variant for variant in variants if _is_filled_in(variant)),
+        variants=tuple(variant for _, variant in _variants(fields, languages)),
         audience=tuple(dict.fromkeys(key for key in fields.get("audience", ()) if key)),
-        sources=tuple(one for one in _sources(fields) if one.query or one.files or one.schedule),
-        filters=tuple(one for one in _filters(fields) if one != FilterForm()),
+        sources=tuple(source for _, source in _sources(fields)),
+        filters=tuple(one for _, one in _filters(fields)),
     )
+
+
+def read_place(fields: Fields, place: str) -> str:
+    """A block that a button names, such as `sources.1`, by its number in the form: empty blocks above it are dropped.
+
+    "" for one that is dropped itself, or was never posted.
+    """
+    group, _, number = place.partition(".")
+    read: Mapping[str, Callable[[], list[tuple[int, Any]]]] = {
+        "languages": lambda: _languages(fields),
+        "variants": lambda: _variants(fields, _languages(fields)),
+        "sources": lambda: _sources(fields),
+        "filters": lambda: _filters(fields),
+    }
+    posted = [str(n) for n, _ in read[group]()] if group in read else []
+    return f"{group}.{posted.index(number)}" if number in posted else ""
 
 
 _PLAIN = (
@@ -184,6 +198,18 @@ _PLAIN = (
 )
 
 
+def _languages(fields: Fields) -> list[tuple[int, Texts]]:
+    """Those that are not empty, by their numbers as posted. So are the other groups of blocks."""
+    indexes = _indexes(fields, "languages", MAX_LANGUAGES)
+    read = [(n, _texts(fields, f"languages.{n}.", _one(fields, f"languages.{n}.locale"))) for n in indexes]
+    return [(n, texts) for n, texts in read if texts != Texts()]
+
+
+def _variants(fields: Fields, languages: list[tuple[int, Texts]]) -> list[tuple[int, VariantForm]]:
+    read = [(n, _variant(fields, n, languages)) for n in _indexes(fields, "variants", MAX_VARIANTS)]
+    return [(n, variant) for n, variant in read if _is_filled_in(variant)]
+
+
 def _is_filled_in(variant: VariantForm) -> bool:
     return any(getattr(variant, field) for field in ("name", "percent", *TEXTS))
 
@@ -198,34 +224,38 @@ def _variant(fields: Fields, n: int, languages: list[tuple[int, Texts]]) -> Vari
     )
 
 
-def _sources(fields: Fields) -> Iterator[SourceForm]:
-    for n in _indexes(fields, "sources", MAX_SOURCES):
-        place = f"sources.{n}."
-        query = _one(fields, f"{place}query")
-        how = _one(fields, f"{place}how")
-        given = f"{place}parameters."
-        # Of another query chosen before: its values mean nothing for this one.
-        same = _one(fields, f"{place}shown") in ("", query)
-        parameters = {
-            name.removeprefix(given): tuple(value.replace("\r\n", "\n").strip() for value in values)
-            for name, values in fields.items()
-            if same and query and name.startswith(given)
-        }
-        schedule = _one(fields, f"{place}schedule")
-        yield SourceForm(
-            how=how if how in HOWS else "and",
-            query=query,
-            files=_one(fields, f"{place}files"),
-            parameters=parameters,
-            schedule=schedule,
-            # Of no schedule, a version says nothing.
-            version=_one(fields, f"{place}version") if schedule else "",
-        )
+def _sources(fields: Fields) -> list[tuple[int, SourceForm]]:
+    read = [(n, _source(fields, f"sources.{n}.")) for n in _indexes(fields, "sources", MAX_SOURCES)]
+    return [(n, one) for n, one in read if one.query or one.files or one.schedule]
 
 
-def _filters(fields: Fields) -> Iterator[FilterForm]:
-    for n in _indexes(fields, "filters", MAX_FILTERS):
-        yield FilterForm(_one(fields, f"filters.{n}.column"), _one(fields, f"filters.{n}.values"))
+def _source(fields: Fields, place: str) -> SourceForm:
+    query = _one(fields, f"{place}query")
+    how = _one(fields, f"{place}how")
+    given = f"{place}parameters."
+    # Of another query chosen before: its values mean nothing for this one.
+    same = _one(fields, f"{place}shown") in ("", query)
+    parameters = {
+        name.removeprefix(given): tuple(value.replace("\r\n", "\n").strip() for value in values)
+        for name, values in fields.items()
+        if same and query and name.startswith(given)
+    }
+    schedule = _one(fields, f"{place}schedule")
+    return SourceForm(
+        how=how if how in HOWS else "and",
+        query=query,
+        files=_one(fields, f"{place}files"),
+        parameters=parameters,
+        schedule=schedule,
+        # Of no schedule, a version says nothing.
+        version=_one(fields, f"{place}version") if schedule else "",
+    )
+
+
+def _filters(fields: Fields) -> list[tuple[int, FilterForm]]:
+    indexes = _indexes(fields, "filters", MAX_FILTERS)
+    read = [(n, FilterForm(_one(fields, f"filters.{n}.column"), _one(fields, f"filters.{n}.values"))) for n in indexes]
+    return [(n, one) for n, one in read if one != FilterForm()]
 
 
 def _texts(fields: Fields, prefix: str, locale: str) -> Texts:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from approval.composer import read_shown
 from approval.decisions import Decisions
-from approval.form import Malformed, first_of_new, read_form, with_one_more, without
+from approval.form import Malformed, first_of_new, read_form, read_place, with_one_more, without
 from approval.notifications import Notifications, not_mailed
 from approval.people import Person
 from approval.request import Forbidden, Incomplete, Refused, Request, State
@@ -70,6 +70,8 @@ class RequestSite:
         button, _, block = call.one("do").partition(":")
         if button == "autosave":
             return self._autosave(call, id)
+        if button in ("remove", "take"):
+            block = read_place(call.fields, block)
         form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
         saved = self._service.save(id, person_of(call), form, whole(call.one("version")))
         form, faults = self._audiences.take(form, block if button == "take" else "")

@@ -185,11 +185,10 @@ class ScheduleSite:
                 left_out = self._left_out(following.manifest, following.campaign)
             except NotKnown as error:
                 unknown = f"How many would be left out as of now is not known. {error}"
-        made_by = self._schedules.schedule(name).hash
         self._previews.keep(
             name,
             LastPreview(
-                made_by, following.occurrence, self._now_ms(), following.users or 0, following.manifest, left_out
+                following.hash, following.occurrence, self._now_ms(), following.users or 0, following.manifest, left_out
             ),
         )
         return page(self._show(call, name, following=following, unknown=unknown))

@@ -8,7 +8,7 @@ import msgspec
 from approval.functions import NoAnswer, StackFunction, heed
 from approval.people import Person
 from approval.request import Forbidden, Refused
-from approval.taken_audiences import TakenAudience
+from approval.taken_audiences import SCHEDULE_NAME, TakenAudience
 
 _FOR_APPROVERS = ("approve", "decide")
 """Steps that are four eyes' second pair. Everybody who works here may pause, for that stops pushes."""
@@ -104,7 +104,8 @@ class SeenSchedule(msgspec.Struct, frozen=True):
 class NextTime(msgspec.Struct, frozen=True):
     """Whom the next time would reach as of now; `examples` are records without their devices' tokens.
 
-    `campaign` is as its batch file would have it, `manifest` the key of the audience that was made.
+    `campaign` is as its batch file would have it, `manifest` the key of the audience that was made, `hash` of the texts
+    that it was made by.
     """
 
     occurrence: str
@@ -115,6 +116,7 @@ class NextTime(msgspec.Struct, frozen=True):
     reason: str = ""
     examples: tuple[Mapping[str, Any], ...] = ()
     manifest: str = ""
+    hash: str = ""
 
 
 class BrokenText(Refused):
@@ -162,6 +164,8 @@ class Schedules:
 
     def audience(self, name: str) -> TakenAudience:
         """Whom a schedule reaches. Raises Refused: there is no such schedule, or its file has faults."""
+        if not SCHEDULE_NAME.fullmatch(name):
+            raise Refused("There is no such schedule.")
         try:
             return msgspec.convert(self._ask({"action": "audience", "schedule": name}), TakenAudience)
         except NotThere as error:

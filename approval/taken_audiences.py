@@ -8,6 +8,7 @@ only when a person takes an audience. Nothing of it ever changes: it is what tha
 | `taken#NAME` | the version | whom the schedule reaches, with `$day`, `$now` and `$previous` not filled in |
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -20,6 +21,8 @@ from notifier.model.audience_request import filled_in
 from notifier.model.campaign import Part
 from notifier.model.time_zones import a_day_before, instant_of, zone_named
 
+SCHEDULE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_VERSION = re.compile(r"[0-9a-f]{64}")
 SHOWN_VERSION_CHARS = 12
 MAX_KEPT = 100
 """Taken audiences that a process keeps."""
@@ -88,6 +91,9 @@ class TakenAudiences(Table):
 
     def of(self, schedule: str, version: str) -> TakenAudience | None:
         """The audience of a schedule by one version of it; None where nobody has taken that."""
+        # They come from a form. A text that is no key of the table would be refused there, each time the draft is read.
+        if not SCHEDULE_NAME.fullmatch(schedule) or not _VERSION.fullmatch(version):
+            return None
         key = schedule, version
         if key not in self._known:
             item = self._get(_pk(schedule), version)

@@ -6,7 +6,7 @@ From the inside out:
 - `definition`: `schedules/NAME.json` as types, and every fault of one.
 - `rules`: the states of an occurrence, and what becomes of it by the number of its users. `review`: until when an
   approver decides. Pure.
-- `batch`: the batch file of an occurrence. `batch_files` writes it, once, and vouches for it.
+- `batch`: the batch file of an occurrence. `batch_files` writes it, once, after its approval.
 - `documents`: the file that people edit, the queries it names, and the copy by which occurrences are made.
 - `drops`: files that are written for each day, and whether they are complete.
 - `store`: schedules and occurrences in the ledger's table.

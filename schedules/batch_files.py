@@ -1,4 +1,4 @@
-"""Writes batch files that the function of the schedules vouches for, each once; and reads the lanes of their runs."""
+"""Writes batch files and records their approvals, each once; and reads the lanes of their runs."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -28,7 +28,7 @@ EXPIRING = ("audiences/", "batches/", "rows/", "state/", "invalid/", "deferred/"
 """Prefixes whose objects expire: a schedule of next month would not find them."""
 BOUND = ("$day", "$now", "$previous")
 """Values of parameters that each occurrence fills in."""
-_OWN = ("id", "again", "test", "not_before", "abort_after")
+_OWN = ("id", "again", "test", "not_before", "abort_after", "remainder_of")
 """Members of a campaign that a schedule cannot give: each occurrence has its own, or they make no sense in one."""
 MAX_BYTES = 200_000
 """Of a schedule's file that is written on the pages. One with sixteen variants in twenty languages has 100,000."""

@@ -243,7 +243,7 @@ class Overview:
         self._around.ask(preparation, request)
         found = self._around.prepared(preparation)
         campaign = batch.campaign_of(schedule, occurrence)
-        about = {"occurrence": occurrence.stamp, "values": values, "campaign": campaign}
+        about = {"occurrence": occurrence.stamp, "hash": document.hash, "values": values, "campaign": campaign}
         if found is None:
             return {**about, "state": "preparing"}
         if found.fault:

@@ -110,7 +110,7 @@ class TestsOfStack:
         )
 
     def write_remainder(self, key: str, body: bytes, sha256_hex: str, approved_by: str) -> str:
-        """As `BatchFiles.write`: a test that nobody approved vouches for nothing."""
+        """As `BatchFiles.write`: of a test that nobody approved no approval is recorded."""
         return self._batch_files.write(key, body, sha256_hex, approved_by)
 
     def _read(self, key: str) -> bytes | None:

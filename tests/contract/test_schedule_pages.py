@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -377,6 +377,22 @@ def campaign_with(site: Site, **campaign: Any) -> str:
     return json.dumps(body, indent=1)
 
 
+def test_a_preview_is_of_the_texts_that_it_was_made_by(site: Site) -> None:
+    """Whatever the file says by the time it is kept: the page says that it is of another version."""
+    site.save(text())
+    asked = site.schedules.overview.answer
+
+    def edited_meanwhile(event: Mapping[str, Any]) -> dict[str, Any] | None:
+        answer = asked(event)
+        if event["action"] == "preview":
+            site.schedules.texts.put(key_of(NAME), text("New").encode())
+        return answer
+
+    site.schedules.overview.answer = edited_meanwhile  # type: ignore[method-assign]
+    site.ann.post(f"/schedules/{NAME}/preview")
+    assert "for 2026-12-01T0900, of another version" in words(site.ann.get(f"/schedules/{NAME}").body)
+
+
 def test_the_last_preview_stays_on_the_page(site: Site) -> None:
     """Who, by their own clocks, left out and reached this week, as of then; users to look at for who has a role."""
     site.save(campaign_with(site, **TWO))
@@ -453,11 +469,11 @@ def test_what_the_page_cannot_show_is_not_approved_on_it(site: Site) -> None:
     digest = site.bob.get(f"/schedules/{NAME}").field("hash")
     asked = site.schedules.overview.answer
 
-    def unreadable(event: dict[str, Any]) -> dict[str, Any] | None:
+    def unreadable(event: Mapping[str, Any]) -> dict[str, Any] | None:
         answer = asked(event)
         return answer | {"text": "{}"} if answer is not None and "text" in answer else answer
 
-    site.schedules.overview.answer = unreadable  # type: ignore[assignment, method-assign]
+    site.schedules.overview.answer = unreadable  # type: ignore[method-assign]
     page = site.bob.get(f"/schedules/{NAME}").body
     assert "Its texts cannot be shown here" in page
     assert "/approve" not in page
@@ -743,7 +759,9 @@ def test_a_schedules_audience_is_taken_again(site: Site) -> None:
     site.ann.post(f"/requests/{id_}", {**fields, "version": page.field("version"), "do": "save"})
     assert site.ann.get(f"/requests/{id_}").field("sources.0.version") == first
     page = site.ann.get(f"/requests/{id_}")
-    again = {**fields, "version": page.field("version"), "do": "take:sources.0"}
+    # Below a group that was emptied: by the numbers of the page.
+    moved = {name.replace("sources.0", "sources.1"): value for name, value in fields.items()}
+    again = {**moved, "sources.0.files": "", "version": page.field("version"), "do": "take:sources.1"}
     assert site.ann.post(f"/requests/{id_}", again).status == 303
     assert site.ann.get(f"/requests/{id_}").field("sources.0.version") == site.schedules.store.read(NAME).hash  # type: ignore[union-attr]
 
@@ -801,6 +819,24 @@ def test_a_version_that_is_not_in_force_has_a_copy_of_its_queries(site: Site) ->
     copy = answer["audience"]["query"]["copy"]
     assert copy == f"schedules/approved/{NAME}/{answer['version']}/"
     assert site.schedules.texts.get(copy + "queries/day-2.json") == b"{}"
+
+
+@pytest.mark.parametrize("version", ["x", "A" * 64, "a" * 5000])
+def test_a_version_that_is_none_is_taken_again(site: Site, version: str) -> None:
+    """Nothing of what is posted keeps a draft from being opened."""
+    site.save(text())
+    site.approve(site.bob)
+    id_ = site.ann.post("/requests").location.rpartition("/")[2]
+    fields = {**SCHEDULED, "sources.0.version": version, "version": "0", "do": "save"}
+    assert site.ann.post("/preview", fields).status == 200
+    assert site.ann.post(f"/requests/{id_}", fields | {"do": "autosave"}).status == 200
+    page = site.ann.get(f"/requests/{id_}")
+    assert page.status == 200
+    assert site.ann.post(f"/requests/{id_}", fields | {"version": page.field("version")}).status == 303
+    assert site.ann.get(f"/requests/{id_}").field("sources.0.version") == site.schedules.store.read(NAME).hash  # type: ignore[union-attr]
+    long = fields | {"sources.0.schedule": "n" * 3000, "version": site.ann.get(f"/requests/{id_}").field("version")}
+    answer = site.ann.post(f"/requests/{id_}", long)
+    assert (answer.status, "There is no such schedule." in answer.body) == (422, True)
 
 
 @pytest.mark.parametrize(

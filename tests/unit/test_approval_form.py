@@ -14,6 +14,7 @@ from approval.form import (
     Texts,
     flat,
     read_form,
+    read_place,
     with_one_more,
     without,
 )
@@ -207,3 +208,20 @@ def test_what_the_law_obliges_to_send() -> None:
     campaign, _ = read_campaign_of(typed(name="c", title="Hi"), NOW)
     assert campaign is not None
     assert not campaign.legal
+
+
+def test_a_block_by_its_number_on_the_page() -> None:
+    """Empty blocks are dropped when a form is read: a button below them means the block that it is in."""
+    fields = {
+        "sources.0.files": [""], "sources.2.query": ["q"], "sources.4.schedule": ["s"],
+        "filters.0.column": [""], "filters.1.column": ["country"],
+        "languages.0.locale": [""], "languages.1.locale": ["de"],
+        "variants.0.name": [""], "variants.1.name": ["b"],
+    }  # fmt: skip
+    form = read_form(fields)
+    assert [one.schedule or one.query for one in form.sources] == ["q", "s"]
+    assert [read_place(fields, f"sources.{n}") for n in range(6)] == ["", "", "sources.0", "", "sources.1", ""]
+    for group in ("filters", "languages", "variants"):
+        assert (read_place(fields, f"{group}.0"), read_place(fields, f"{group}.1")) == ("", f"{group}.0")
+        assert not getattr(without(form, read_place(fields, f"{group}.1")), group)
+    assert [read_place(fields, place) for place in ("", "sources", "sources.x", "other.0")] == [""] * 4

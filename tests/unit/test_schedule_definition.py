@@ -108,6 +108,7 @@ class TestRefused:
             ({"schedule__overlap": "both"}, "schedule.overlap: "),
             ({"schedule__every": 1}, "schedule.every: unknown field"),
             ({"audience": {"files": ["audiences/x.jsonl"]}}, "audience.files[0]: "),
+            ({"campaign__remainder_of": "0123"}, "campaign.remainder_of: not for a schedule"),
             ({"audience": {"parts": [{"key": "audiences/x.jsonl"}]}}, "audience.parts[0].key: "),
             ({"audience": {"prefix": "audiences/x/"}}, "audience.prefix: has no $day"),
             ({"audience": {"prefix": "audiences/$day"}}, "audience.prefix: does not end in /"),
