@@ -25,6 +25,11 @@ class Person(msgspec.Struct, frozen=True):
         """Whether they have any role here."""
         return self.is_requester or self.is_approver or self.is_officer
 
+    @property
+    def is_officer_alone(self) -> bool:
+        """Whether they are here to find and erase people, and for nothing else."""
+        return self.is_officer and not (self.is_requester or self.is_approver)
+
 
 def address_of(text: str) -> str | None:
     """The mail address in a typed text, in lower case; None when it is none."""

@@ -14,7 +14,7 @@ from approval.request_service import RequestService
 from approval.store import NoSuchRequest
 from approval.test_push import TestPushes
 from approval.views import Views
-from approval.web import Call, Html, Route, data, page, person_of, see_other, whole
+from approval.web import START, Call, Html, Route, data, page, person_of, see_other, whole
 
 
 def _compressed(html: str, status: int = HTTPStatus.OK) -> Html:
@@ -49,7 +49,7 @@ class RequestSite:
         """Method, path and answer of each page and step."""
         get, post = "GET", "POST"
         return (
-            (get, "/requests", lambda c: page(self._views.requests(c))),
+            (get, START, self._list),
             (post, "/requests", lambda c: see_other(c, f"/requests/{self._service.create(person_of(c)).id}")),
             (get, "/requests/<id>", self._request),
             (post, "/requests/<id>", self._edit),
@@ -61,6 +61,11 @@ class RequestSite:
             (post, "/preview", self._preview),
             (get, "/files", self._files),
         )
+
+    def _list(self, call: Call) -> Html:
+        if person_of(call).is_officer_alone:
+            return see_other(call, "/people")
+        return page(self._views.requests(call))
 
     def _request(self, call: Call, id: str) -> Html:  # noqa: A002 - the name in the path
         return _compressed(self._views.request(call, id))

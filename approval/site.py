@@ -23,6 +23,8 @@ from approval.web import BadCall, Call, Html, Route, own_path, page, see_other
 
 _PUBLIC = ("/sign-in", "/link", "/static/")
 """Paths for visitors who are not signed in."""
+_OFFICERS = (*_PUBLIC, "/people", "/sign-out")
+"""Paths for privacy officers without another role: requests show users, schedules and the hold steer what is sent."""
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -82,6 +84,11 @@ class Site:
             if call.method != "POST":
                 raise _NotSignedIn(call)
             raise BadCall(HTTPStatus.UNAUTHORIZED, "You are not signed in.")
+        # Sign-in leads to the start, which sends officers on to their page.
+        is_start = call.path in ("/", web.START) and call.method != "POST"
+        is_elsewhere = not is_start and not call.path.startswith(_OFFICERS)
+        if is_elsewhere and call.visitor and call.visitor.person.is_officer_alone:
+            raise BadCall(HTTPStatus.FORBIDDEN, "This is for those who ask for pushes or approve them.")
         if call.method == "POST":
             web.check_origin(call)
             if not is_public and not _has_token(call):

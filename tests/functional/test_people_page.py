@@ -137,9 +137,17 @@ def test_for_officers_alone(world: World, privacy: Privacy, email: str) -> None:
 
 
 def test_an_officer_alone_does_nothing_else(world: World) -> None:
-    """Who has no other role neither asks for pushes nor decides."""
+    """Who has no other role neither asks for pushes nor decides, and sees only the page for it."""
+    id_ = new_request(world.browser(ANN), world)
     olga = world.browser(OLGA)
-    assert olga.post("/requests").status == 403
+    for path in ("/", "/requests", "/requests?state=archived"):
+        assert olga.get(path).location in ("/people", "/requests"), path
+    body = olga.get("/people").body
+    assert 'href="/requests"' not in body.partition("<nav")[2].partition("</nav>")[0]
+    for path in (f"/requests/{id_}", f"/requests/{id_}/status", "/schedules", "/hold", "/devices", "/files"):
+        assert olga.get(path).status == 403, path
+    for path in ("/requests", "/preview", "/devices", f"/requests/{id_}/comment", "/templates/x/start"):
+        assert olga.post(path).status == 403, path
     assert olga.post("/hold", {"reason": "x"}).status == 403
 
 
