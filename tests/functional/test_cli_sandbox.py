@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from operations.cli.deployment import find_deployment
 from operations.cli.errors import ExitCode
 from sandbox.audience import Recipe, make
 from sandbox.audience import users as made_users
+from sandbox.schedule import Line
 from sandbox.schedule_run import SendingPlayer, report_of
 from sandbox.trial import Setting, Trial
 from sandbox.up import write_stack_file
@@ -300,8 +302,19 @@ def test_an_object_that_is_there_already_is_started(trial: Trial) -> None:
     assert printed(run(trial, "report", run_id, "--json"))["rows"] == 5
 
 
-def test_a_schedule_from_sql_to_the_report(trial: Trial, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two days of the sample are asked for and sent; the command line shows them, and pauses and resumes the rest."""
+@dataclass
+class Played:
+    """The schedule `nudge`, of which two days were sent. `runs` are the runs' ids by campaign."""
+
+    sent: list[Line]
+    runs: dict[str, str]
+    source: Path
+
+
+@pytest.fixture(scope="module")
+def nudge(trial: Trial, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """Two days of the sample, asked for and sent."""
+    tmp_path = tmp_path_factory.mktemp("nudge")
     for folder in ("queries", "standing"):
         shutil.copytree(SAMPLES.parent / folder, tmp_path / folder)
     definition = json.loads((SAMPLES.parent / "schedules" / "day-2-engagement.json").read_text(encoding="utf-8"))
@@ -317,6 +330,14 @@ def test_a_schedule_from_sql_to_the_report(trial: Trial, tmp_path: Path, capsys:
     runs: dict[str, str] = {}
     player = SendingPlayer(path, date(2026, 11, 10), 2)
     sent = list(player.sent(trial, lambda line, run_id: runs.setdefault(line.id, run_id)))
+    return Played(sent, runs, source)
+
+
+def test_a_schedule_from_sql_to_the_report(
+    trial: Trial, nudge: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two days of the sample are asked for and sent; the command line shows them, and pauses and resumes the rest."""
+    sent, runs, source = nudge.sent, nudge.runs, nudge.source
     assert [(line.id, line.state) for line in sent] == [
         ("nudge-2026-11-10T0900", "run"), ("nudge-2026-11-11T0900", "run")
     ]  # fmt: skip
@@ -402,21 +423,25 @@ def test_a_schedule_is_written(trial: Trial, tmp_path: Path) -> None:
         trial.s3.delete_object(Bucket=trial.sandbox.bucket, Key=f"schedules/{name}.json")
 
 
-def test_everything_is_held_and_released(trial: Trial) -> None:
+def test_everything_is_held_and_released(trial: Trial, nudge: Played) -> None:
     """Whoever asks sees who holds it and why; nothing is fired or previewed; a release says what starts."""
+    run_id = next(iter(nudge.runs.values()))
+    # It was played with a moved clock: resumed, its next time is one that is still to come.
+    for step in ("pause", "resume"):
+        assert run(trial, "schedules", step, "nudge", "--by", "ann").exit_code == ExitCode.FINE
     assert run(trial, "hold", "--reason", "wrong prices", "--by", "ann").exit_code == 0
     for arguments in (("now", "nudge", "--day", "2026-11-12", "--yes"), ("preview", "nudge")):
         refused = run(trial, "schedules", *arguments)
         assert refused.exit_code == ExitCode.NOT_FINE
         assert "ann" in refused.output
         assert "wrong prices" in refused.output
-    held = printed(run(trial, "status", "story", "--json"))["held"]
+    held = printed(run(trial, "status", run_id, "--json"))["held"]
     assert "ann" in held
     assert "wrong prices" in held
     released = printed(run(trial, "release", "--yes", "--by", "bob", "--json"))
     assert (released["status"], released["starts"]) == ("released", [])
     assert run(trial, "release", "--yes").exit_code == ExitCode.NOT_FINE
-    assert printed(run(trial, "status", "story", "--json"))["held"] == ""
+    assert printed(run(trial, "status", run_id, "--json"))["held"] == ""
     # What was refused is now fired, for a person and not for its time.
     fired = printed(run(trial, "schedules", "now", "nudge", "--day", "2026-11-12", "--yes", "--by", "bob", "--json"))
     assert (fired["schedule"], fired["occurrence"][:11]) == ("nudge", "2026-11-12T")
