@@ -152,12 +152,14 @@ class SettledReader:
         suspects: Sequence[UnfinishedClaim],
         size: int = BATCH_SIZE,
         below: int | None = None,
+        most_devices: int = 0,
     ) -> None:
         self._results = results
         self._background = background
         self._run_id = run_id
         self._round = cursor.round
         self._suspects = suspects
+        self._most_devices = most_devices
         self._listing = background.submit(results.settled_from, run_id, cursor.record // size, cursor.round, below)
         self._reading: dict[int, Future[SettledBatch]] | None = None
 
@@ -175,7 +177,10 @@ class SettledReader:
                 self._reading = {number: self._read(number) for number in sorted(self._listing.result())}
             if not all(task.done() for task in self._reading.values()):
                 return None
-            return {number: with_later_repeats(task.result(), self._suspects) for number, task in self._reading.items()}
+            return {
+                number: with_later_repeats(task.result(), self._suspects, self._most_devices)
+                for number, task in self._reading.items()
+            }
         except StoreRefused:
             raise
         except Exception as error:  # noqa: BLE001 - whatever S3 answered: a later hop reads it again
@@ -219,7 +224,7 @@ class SourceOpener:
             batches = lane.batches(self._size)
             below = batches[1] if batches else None
             self._reader = SettledReader(
-                self._results, self._background, lane.run_id, cursor, suspects, self._size, below
+                self._results, self._background, lane.run_id, cursor, suspects, self._size, below, lane.most_devices
             )
         settled = self._reader.batches()
         if settled is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from notifier.model.account import SUPPRESSED
 from notifier.model.run import Lane, UnfinishedClaim
 from notifier.sending.batch import Batch
 from notifier.sending.settled_batch import SettledBatch
@@ -43,15 +44,25 @@ def mark_suspected(batch: Batch, suspects: Sequence[UnfinishedClaim]) -> None:
             batch.account.repeat_requests += repeats
 
 
-def with_later_repeats(found: SettledBatch, suspects: Sequence[UnfinishedClaim]) -> SettledBatch:
+def with_later_repeats(found: SettledBatch, suspects: Sequence[UnfinishedClaim], most_devices: int = 0) -> SettledBatch:
     """A batch that an earlier claim settled, with the repeats of later claims that ended unfinished.
 
     A slow worker may settle a batch long after its lease was over. Claims that were made meanwhile, and died, may have
     asked for the same devices; the account that was settled does not count them.
+
+    Args:
+        most_devices: no claim has formed the batch with more; only needed for batches of the audience.
     """
-    later = sum(one.epoch > found.epoch and one.may_have_asked(found.number) for one in suspects)
+    others = [one for one in suspects if one.epoch != found.epoch and one.may_have_asked(found.number)]
+    later = sum(one.epoch > found.epoch for one in others)
+    if not later:
+        return found
+    # Of users who were suppressed when it was formed it has no device. Another claim may have asked for them, and a
+    # second one repeated that; how many they are is written nowhere.
+    unknown = most_devices if len(others) > 1 and found.account.excluded_by.get(SUPPRESSED) else 0
+    at_most = found.repeatable + unknown
     # Devices that an earlier round counted are not counted again; their requests are.
-    return found.with_repeats(found.repeatable, later * found.askable) if later else found
+    return found.with_repeats(at_most, later * (found.askable + unknown), at_most)
 
 
 def with_own_repeats(settled: SettledBatch, batch: Batch, epoch: int) -> SettledBatch:

@@ -1,6 +1,6 @@
 """Repeats of one batch over its rounds: each device is counted once, whoever settled it and whoever asked besides."""
 
-from notifier.model.account import Account, ArmAccount
+from notifier.model.account import SUPPRESSED, Account, ArmAccount
 from notifier.model.run import UnfinishedClaim
 from notifier.sending.repeats import with_later_repeats
 from notifier.sending.settled_batch import CountedOnce, SettledBatch
@@ -76,3 +76,18 @@ def test_an_earlier_claim() -> None:
     """The claim that settled it knew of those before it."""
     found = settled(repeats=2)
     assert with_later_repeats(found, [unfinished(1), unfinished(2)]) is found
+
+
+def test_users_who_were_suppressed_for_the_claim_that_settled_it() -> None:
+    """Two others may have asked for their devices, which the batch does not have: as many as a batch may have count."""
+    found = settled(pushes=1)
+    found.account.exclude(SUPPRESSED)
+    counted = with_later_repeats(found, [unfinished(1), unfinished(3)], most_devices=5).account
+    assert (counted.possibly_repeated, counted.repeat_requests) == (6, 6)
+
+
+def test_one_request_for_who_was_suppressed() -> None:
+    """One claim alone repeats nothing that it asked for and the settled batch did not."""
+    found = settled(pushes=1)
+    found.account.exclude(SUPPRESSED)
+    assert with_later_repeats(found, [unfinished(3)], most_devices=5).account.possibly_repeated == 1
