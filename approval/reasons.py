@@ -1,4 +1,4 @@
-"""What the gateways' reasons mean, in words for people who ask for pushes."""
+"""What the gateways' reasons mean, and why a run stopped, in words for people who ask for pushes."""
 
 import re
 
@@ -29,3 +29,32 @@ def reason_in_words(reason: str) -> str:
     """A gateway's reason (`UNREGISTERED`, `BadDeviceToken`) for people; one that is not known here keeps its words."""
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", reason).lower()
     return _REASONS.get(name, name.replace("_", " "))
+
+
+_GATEWAYS = {"fcm": "Google", "apns": "Apple"}
+_KEY_REFUSED = re.compile(
+    r"credentials_refused: (\w+) by (fcm|apns)[\w-]*, with renewed credentials too; (.*)", re.DOTALL
+)
+_ALL_REFUSED = re.compile(r"(\w+): (fcm|apns)[\w-]* refuses everything until this is fixed")
+_STOPS = {
+    "credentials_refused": "the key for Google or Apple cannot be used",
+    "no_progress": "it was begun several times, and nothing was sent",
+}
+"""What the names mean that a run's reason begins with; what follows is a sentence already."""
+
+
+def run_reason_in_words(reason: str) -> str:
+    """Why a run stopped, waits or failed, for people.
+
+    Only the name at the front changes. The rest is kept as it is: an engineer looks there for the secret and its field,
+    whose names may have underscores.
+    """
+    if refused := _KEY_REFUSED.fullmatch(reason):
+        # The gateway's own word stays: it is what one searches for in Google's and Apple's documentation.
+        return f"{_GATEWAYS[refused[2]]} refuses our key ({refused[1]}), also after it was read again; {refused[3]}"
+    if refused := _ALL_REFUSED.fullmatch(reason):
+        return f"{_GATEWAYS[refused[2]]} refuses everything until this is corrected: {refused[1]}"
+    name, colon, rest = reason.partition(": ")
+    if not colon:
+        return reason if " " in reason else reason.replace("_", " ")
+    return f"{_STOPS[name]}: {rest}" if name in _STOPS else reason

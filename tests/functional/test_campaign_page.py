@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from html import unescape
 from io import BytesIO
 from typing import Any
 
@@ -144,6 +145,38 @@ def test_while_it_is_sent(sent: Sent) -> None:
     assert "/pause" not in sent.page(stranger)
     assert stranger.post(f"/requests/{sent.id}/pause").status == 403
     assert stranger.post(f"/requests/{sent.id}/conversions").status == 403
+
+
+REFUSED = (
+    "credentials_refused: THIRD_PARTY_AUTH_ERROR by fcm, with renewed credentials too;"
+    " fcm secret app_push/fcm: is the service account of the app's Firebase project, and may it send?"
+)
+
+
+def test_a_run_that_googles_key_stopped(sent: Sent) -> None:
+    """Who refuses the key, the secret by its own name, and what to do; it can be resumed or cancelled, and is not over.
+
+    The browser's test of the same (`test_a_run_that_stopped`) sends to Google's stand-in, and is slow.
+    """
+    sent.lane("stopped", reason=REFUSED)
+    page = sent.page(sent.bob)
+    run = unescape(page[page.index('id="run-title"') : page.index('data-part="steer"')])
+    for words in (
+        '<span class="badge stopped">stopped</span>',
+        "72 of about 120 devices done · Google refuses our key (THIRD_PARTY_AUTH_ERROR), also after it was read again",
+        "fcm secret app_push/fcm: is the service account of the app's Firebase project, and may it send?",
+        "It stopped by itself, and nothing is lost. Ask an engineer to correct the cause: then resume, or cancel",
+    ):
+        assert words in run, words
+    assert "credentials_refused" not in page
+    steer = page[page.index('data-part="steer"') : page.index('data-part="result"')]
+    assert f"/requests/{sent.id}/resume" in steer
+    assert f"/requests/{sent.id}/pause" not in steer
+    assert "Yes, cancel the rest" in steer
+    assert f'href="/prod/requests/{sent.id}"' in sent.bob.get("/requests").body
+    assert "stopped" in sent.bob.get("/requests").body
+    sent.lane("running")
+    assert "It stopped by itself" not in sent.page(sent.bob)
 
 
 def test_what_it_brought_about(sent: Sent) -> None:

@@ -6,7 +6,7 @@ from approval.arm_names import arm_name, name_of_copy
 from approval.form_campaign import read_campaign_of
 from approval.hidden_characters import marked, marked_text
 from approval.pages import iso_tag
-from approval.reasons import reason_in_words
+from approval.reasons import reason_in_words, run_reason_in_words
 from tests.unit.test_approval_form import NOW, typed
 
 
@@ -49,6 +49,36 @@ def test_reasons_of_both_gateways_in_the_same_words(one: str) -> None:
     """A person need not know who says it; a reason that is not known here is shown as words."""
     assert reason_in_words(one) == "the app was removed, or pushes were turned off"
     assert reason_in_words("BadCollapseId") == "bad collapse id"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (
+            "credentials_refused: InvalidProviderToken by apns, with renewed credentials too; apns secret a_b: is it",
+            "Apple refuses our key (InvalidProviderToken), also after it was read again; apns secret a_b: is it",
+        ),
+        (
+            "credentials_refused: fcm secret my_app: private_key is a certificate",
+            "the key for Google or Apple cannot be used: fcm secret my_app: private_key is a certificate",
+        ),
+        (
+            "BadTopic: apns refuses everything until this is fixed",
+            "Apple refuses everything until this is corrected: BadTopic",
+        ),
+        (
+            "no_progress: 5 claims in a row settled nothing; last: s3_key missing",
+            "it was begun several times, and nothing was sent: 5 claims in a row settled nothing; last: s3_key missing",
+        ),
+        ("s3://b/a_b.json: not there any more", "s3://b/a_b.json: not there any more"),
+        ("a field user_id is missing", "a field user_id is missing"),
+        ("payload_refused", "payload refused"),
+        ("", ""),
+    ],
+)
+def test_why_a_run_stopped(reason: str, words: str) -> None:
+    """The name at the front in words; secrets, fields and files keep their own names, underscores and all."""
+    assert run_reason_in_words(reason) == words
 
 
 def test_faults_are_in_plain_words() -> None:
