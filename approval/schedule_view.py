@@ -178,7 +178,7 @@ def campaign_of(name: str, seen: SeenSchedule) -> Campaign | None:
 
 def _looked_at(name: str) -> str:
     # Beside the requests, whose ids begin with a day: no schedule's is one of them.
-    return f"schedule/{name}"
+    return f"schedule:{name}"
 
 
 def _next_start(seen: SeenSchedule, now: datetime) -> datetime:
