@@ -64,7 +64,7 @@ class People:
         """On the sign-in page."""
         page.goto(self.link_by_mail(page, email))
         page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(re.compile(r"/prod/(requests|devices)"))
+        page.wait_for_url(re.compile(r"/prod/(requests|devices|people)"))
 
     def link_by_mail(self, page: Page, email: str) -> str:
         """Asked for on the sign-in page."""
