@@ -30,7 +30,7 @@ NEWER = (
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[Trial]:
     """A sandbox whose function has so little time that every run needs several hops."""
-    setting = Setting(function_timeout_s=6.0, recurse_below_ms=3_000, schedule_every_s=2.0)
+    setting = Setting(function_timeout_s=10.0, recurse_below_ms=6_000, schedule_every_s=2.0)
     with Trial.start(tmp_path / "sandbox", setting) as running:
         yield running
 
