@@ -33,6 +33,7 @@ def asks_for_another(page: Page) -> None:
     expect(page.get_by_label("Your work address")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_sign_in_link_is_over_after_a_quarter_of_an_hour(people: People, office: Office) -> None:
     """Opened too late, or opened in time and pressed too late: no session begins, and a new link is asked for."""
     page = people.signed_out(bypass_csp=True)
@@ -68,6 +69,7 @@ def test_an_approvers_link_is_over_after_a_day(people: People, office: Office) -
     assert batch_files(office, address) == 0
 
 
+@pytest.mark.slow
 def test_a_link_is_used_once(people: People, office: Office) -> None:
     """The second browser is not let in; the first is simply led on, so that a mail opened twice is no dead end."""
     address = asked(people.sign_in(ANN), office, "opened-twice")

@@ -26,6 +26,7 @@ from tests.browser.approval_pages import (
 )
 
 
+@pytest.mark.slow
 def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
     """Asked for with variants and a language, tested on the sandbox's phones, approved, sent, reported."""
     ann = people.signed_out(bypass_csp=True)
@@ -191,6 +192,7 @@ def test_the_audience_changed_after_the_request(people: People, office: Office) 
     assert batch_files(office, address) == 1
 
 
+@pytest.mark.slow
 def test_double_click_and_two_at_once(people: People, office: Office) -> None:
     """Two approvers and a nervous finger: one file, one run."""
     ann, bob, cat = people.sign_in(ANN), people.sign_in(BOB), people.sign_in(CAT)
@@ -298,6 +300,7 @@ def test_by_keyboard(people: People, office: Office) -> None:
     expect(ann.get_by_label("Name of the campaign")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_what_a_page_weighs(people: People, office: Office) -> None:
     """At most 60 kB with everything it loads, and nothing from another host."""
     ann = people.sign_in(ANN)

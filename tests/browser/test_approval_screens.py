@@ -29,6 +29,7 @@ from tests.browser.approval_pages import (
 )
 
 
+@pytest.mark.slow
 def test_before_signing_in(people: People, office: Office) -> None:
     """Look at your mail; and a link for another person."""
     page = people.signed_out(bypass_csp=True)
@@ -107,6 +108,7 @@ def test_not_allowed(people: People, office: Office) -> None:
     assert batch_files(office, address) == 0
 
 
+@pytest.mark.slow
 def test_a_form_with_faults(people: People, office: Office) -> None:
     """Every kind beside its field, none of them saved away."""
     ann = people.sign_in(ANN, bypass_csp=True)

@@ -166,6 +166,7 @@ def test_from_the_goal_to_the_proof(people: People, office: Office, tmp_path: Pa
         assert proof["conclusion"] == "proved", proof
 
 
+@pytest.mark.slow
 def test_an_officers_pages(people: People, office: Office) -> None:
     """The cost, the look-up as it goes on, what was found, and the question before erasing."""
     olive = people.sign_in(OLIVE, bypass_csp=True)

@@ -49,6 +49,7 @@ def tick(office: Office) -> None:
     sandbox.lambda_.invoke(sandbox.function("ScheduleFunction").name)
 
 
+@pytest.mark.slow
 def test_a_schedule_from_its_writing_to_its_approval(people: People, office: Office) -> None:
     """Counted, every text looked at on a phone, approved; then a request takes its audience, and counts the same."""
     put_people(office)

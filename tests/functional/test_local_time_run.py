@@ -66,6 +66,7 @@ def check(file: Path, summaries: list[Any], users: int, zones: Sequence[str], fi
         assert summary.timezone_assumed == users // 100
 
 
+@pytest.mark.slow
 def test_a_day_in_three_zones(tmp_path: Path) -> None:
     """UTC+14, London and Los Angeles on a day on which London's clocks change; rests cost no invocation."""
     day = "2027-03-28"

@@ -51,6 +51,7 @@ def put(trial: Trial, key: str, body: bytes) -> None:
     trial.s3.put_object(Bucket=trial.sandbox.bucket, Key=key, Body=body)
 
 
+@pytest.mark.slow
 def test_rows_become_people(trial: Trial, tmp_path: Path) -> None:
     """CSV of flat rows: each user once, with both devices, each device asked once; the same again is reused."""
     trial.gateways.reset()
@@ -167,6 +168,7 @@ def devices_of(trial: Trial, run_id: str) -> list[tuple[str, str]]:
     return sorted((row["user_id"], row["platform"]) for row in trial.rows(run_id))
 
 
+@pytest.mark.slow
 def test_sql_in_the_batch_file(trial: Trial, tmp_path: Path) -> None:
     """Runs over the tables that it names; what is wrong with it is the run's reason, with the place."""
     put(trial, "audiences/sql/a.csv", csv_of(20))
