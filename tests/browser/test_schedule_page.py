@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from sandbox.office import Office
