@@ -188,17 +188,22 @@
     // During a step this form's version is about to be an older one: what is typed meanwhile is put back after it, and saved.
     if (saving || !isDirty || !form() || form().getAttribute("aria-busy")) return;
     isDirty = false;
+    let isOld = false;
     const body = new URLSearchParams(new FormData(form()));
     body.set("do", "autosave");
     saving = fetch(form().action, { ...asked, redirect: "manual", method: "POST", body, keepalive: keepalive === true })
       .then(async (answer) => {
         const saved = answer.ok ? await answer.json() : { refused: "Not saved: you are signed out, or the network is away." };
+        isOld = isDirty; // more was typed meanwhile: it is saved next, and said then
         if ("version" in saved) form().elements.version.value = saved.version;
         else isDirty = true; // kept by the browser when the page is left
-        say(saved.refused || `Saved ${new Intl.DateTimeFormat(undefined, { timeStyle: "short" }).format(new Date())}`);
+        if (!isOld) say(saved.refused || `Saved ${new Intl.DateTimeFormat(undefined, { timeStyle: "short" }).format(new Date())}`);
       })
       .catch(() => { isDirty = true; say("Not saved yet: the network is away."); })
-      .finally(() => { saving = null; });
+      .finally(() => {
+        saving = null;
+        if (isOld) { clearTimeout(saveTimer); saveTimer = setTimeout(save, SAVING_MS); }
+      });
   };
   addEventListener("pagehide", () => {
     // Whoever comes back at once may be faster than the saving: the browser keeps it, too.
@@ -332,6 +337,9 @@
   };
   if (!form()) return;
   begin();
+  // Whoever was quicker than this script has typed already, and no event comes for it.
+  const typed = document.activeElement;
+  if (typed?.form === form() && "defaultValue" in typed && typed.value !== typed.defaultValue) typed.dispatchEvent(new Event("input", { bubbles: true }));
   const first = $("[autofocus]");
   if (first) { reveal(first); first.focus(); }
   // A form that was sent is kept in this browser until its page is seen again. If it was not saved, it is put back.

@@ -259,7 +259,7 @@ def test_a_draft_that_is_left_saves_itself(people: People, office: Office) -> No
     ann.goto(f"{office.url}/requests")
     ann.get_by_role("button", name="New request").click()
     ann.get_by_label("Title", exact=True).first.fill("Half a")
-    expect(ann.locator("[data-saved]")).to_contain_text("Saved")
+    expect(ann.locator("[data-saved]")).to_contain_text("Saved", timeout=20_000)  # by a function that may start first
     ann.get_by_label("Title", exact=True).first.fill("Half a title")
     ann.get_by_role("link", name="My devices").click()
     expect(ann.get_by_role("heading", name="My devices")).to_be_visible()

@@ -104,6 +104,38 @@ def test_what_is_chosen_during_a_step_stays(people: People, office: Office) -> N
         ann.reload()
 
 
+def test_what_is_typed_while_a_draft_is_saved_is_saved_next(people: People, office: Office) -> None:
+    """A slow answer to the first saving does not lose the second one, nor is it called saved before."""
+    ann = people.sign_in(ANN, bypass_csp=True)
+    ann.goto(f"{office.url}/requests")
+    ann.clock.install()
+    ann.get_by_role("button", name="New request").click()
+    ann.wait_for_load_state("networkidle")
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held or "do=autosave" not in (route.request.post_data or ""):
+            route.continue_()
+        else:
+            held.append(route)
+
+    ann.route(re.compile(r"/requests/[^/?]+$"), hold_the_first)
+    title = ann.get_by_label("Title", exact=True).first
+    for text in ("One", "Two"):
+        title.fill(text)
+        ann.clock.run_for(2_000)
+        ann.wait_for_function("() => true")
+    assert len(held) == 1
+    with ann.expect_response(re.compile(r"/requests/[^/?]+$")):
+        held[0].continue_()
+    expect(ann.locator("[data-saved]")).to_have_text("")
+    with ann.expect_response(re.compile(r"/requests/[^/?]+$")):
+        ann.clock.run_for(2_000)
+    expect(ann.locator("[data-saved]")).to_contain_text("Saved")
+    ann.reload()
+    expect(title).to_have_value("Two")
+
+
 def write_texts(page: Page) -> int:
     """The main texts, then two languages by their codes, the Tab key leading from one to the next. How many fields."""
     page.locator("#title").fill("Hi ")
