@@ -10,7 +10,6 @@ SCENARIOS = (
         breaks="The function is killed with -9 when DynamoDB has taken its claim and the answer is on its way.",
         expects="The lease ends, and the next claim begins where the lost one would have.",
         aws=(AwsRule("dynamodb", Does.KILL_AFTER, "UpdateItem", where="holder = :holder"),),
-        in_gate=True,
     ),
     # The campaign id is taken and the run has done nothing yet.
     Scenario(
@@ -69,7 +68,6 @@ SCENARIOS = (
         variables={**SLOW, "SANDBOX_BALLAST_ONCE": "a file"},
         behaviour=SLOW_ANSWERS,
         memory_mb=400,
-        in_gate=True,
     ),
     # The clock by which a worker hands over in time is wrong.
     Scenario(

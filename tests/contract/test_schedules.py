@@ -41,18 +41,32 @@ def endpoint() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["table", "memory"])
-def make_store(request: pytest.FixtureRequest, endpoint: str) -> Callable[[Clock], ScheduleStore]:
+def maker_of(kind: str, endpoint: str) -> Callable[[Clock], ScheduleStore]:
     """Makes an empty store."""
 
     def make(clock: Clock) -> ScheduleStore:
-        if request.param == "memory":
+        if kind == "memory":
             return PlayedStore(clock)
         client, table = client_of("dynamodb", endpoint), new_name("schedules")
         make_table(client, table)
         return ScheduleStore(client, table, clock)
 
     return make
+
+
+@pytest.fixture(params=["table", "memory"])
+def make_store(request: pytest.FixtureRequest, endpoint: str) -> Callable[[Clock], ScheduleStore]:
+    """Makes an empty store: of DynamoDB, or its twin."""
+    return maker_of(request.param, endpoint)
+
+
+class MostlyInMemory:
+    """Rules of schedules. What they ask of the store is tried on the table by the other classes; deep has both."""
+
+    @pytest.fixture(params=[pytest.param("table", marks=pytest.mark.slow), "memory"])
+    def make_store(self, request: pytest.FixtureRequest, endpoint: str) -> Callable[[Clock], ScheduleStore]:
+        """Makes an empty store."""
+        return maker_of(request.param, endpoint)
 
 
 QUERY = {"queries/q.sql": b"SELECT 1 AS user_id", "queries/q.json": b"{}"}
@@ -383,7 +397,7 @@ class TestOutages:
         assert held.carry_out({"action": "pause", "schedule": NAME, "by": "bob"})["state"] == "paused"
 
 
-class TestOutcomes:
+class TestOutcomes(MostlyInMemory):
     """What becomes of an occurrence that is not sent at once."""
 
     def test_empty(self, world: World) -> None:
@@ -576,7 +590,7 @@ def test_who_wrote_it_under_the_release_before(endpoint: str) -> None:
     assert store.edited_by(NAME, "f1", "h2") == ""
 
 
-class TestDefinitions:
+class TestDefinitions(MostlyInMemory):
     """What is in force."""
 
     def test_approvals_are_required_from_now_on(self, world: World) -> None:

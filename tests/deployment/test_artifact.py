@@ -52,8 +52,14 @@ SENDERS = {
 }
 
 FUNCTIONS = artifact.handlers()
+# The gate builds the worker's alone, for this machine: each of the others takes some five seconds of a processor.
 ALL = pytest.mark.parametrize(
-    "function", ["WorkerFunction", "ApprovalFunction", "AudienceFunction", "ScheduleFunction"]
+    "function",
+    ["WorkerFunction"]
+    + [
+        pytest.param(function, marks=pytest.mark.slow)
+        for function in ("ApprovalFunction", "AudienceFunction", "ScheduleFunction")
+    ],
 )
 
 # What only some runs need is imported late, so a probe uses each library once, the way that the notifier does.
@@ -153,6 +159,7 @@ def approval(artifacts: Artifacts) -> Artifact:
     return artifacts.of("ApprovalFunction", "host")
 
 
+@pytest.mark.slow
 def test_they_are_small(artifacts: Artifacts, capsys: pytest.CaptureFixture[str]) -> None:
     """Unpacked and with byte code: the notifier up to 60 MB, the pages up to 25, the audience function up to 150."""
     sizes = {
@@ -250,6 +257,7 @@ def test_every_module_imports(worker: Artifact, runtime: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_the_audience_function_makes_an_audience(artifacts: Artifacts, runtime: Path, tmp_path: Path) -> None:
     """With its artifact and Lambda's runtime alone: each module imports, DuckDB works, a key for BigQuery is taken."""
     found = artifacts.of("AudienceFunction", "host")
@@ -281,6 +289,7 @@ assert account.project == "p" and account.ask("https://localhost")
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_the_approval_functions_use_all_that_they_ship(approval: Artifact, runtime: Path) -> None:
     """Each module of theirs imports, late imports too, and no package lies idle; nothing comes from elsewhere."""
     result = artifact.python(approval.folder, runtime, "-c", APPROVAL_IN_USE)
@@ -291,6 +300,7 @@ def test_the_approval_functions_use_all_that_they_ship(approval: Artifact, runti
     assert {name for name, file in loaded.items() if "site-packages" in file} == set()
 
 
+@pytest.mark.slow
 def test_previews_are_what_is_sent(worker: Artifact, approval: Artifact, runtime: Path) -> None:
     """From either folder, with pyfcm and without: the same bodies, byte for byte, and the same sizes."""
     paths = sorted((artifact.ROOT / "events" / "batches").glob("*.json"))
