@@ -115,6 +115,7 @@ def test_a_request_expires(people: People, office: Office) -> None:
     assert batch_files(office, address) == 0
 
 
+@pytest.mark.slow
 def test_the_session_ends_while_somebody_types(people: People, office: Office) -> None:
     """Nothing is saved; after signing in the form is there again, with what was typed."""
     ann = people.sign_in(ANN)

@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode
 
+import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from sandbox.office import Office
@@ -63,6 +64,7 @@ def test_a_whole_campaign_in_five_clicks_and_no_reload(people: People, office: O
     assert people.said == []
 
 
+@pytest.mark.slow
 def test_a_choice_outlives_an_older_answer(people: People, office: Office) -> None:
     """The phone shows the variant that one is in, though the answer for the one before comes after the step into it."""
     ann = people.sign_in(ANN, bypass_csp=True)

@@ -92,6 +92,7 @@ def test_proved(untouched: MadeRun) -> None:
     assert seen[-1] == untouched.account.users
 
 
+@pytest.mark.slow
 def test_two_processes_say_what_one_says(s3: Any) -> None:
     """A large run is audited by two processes: the same links, and a fault of either's share is found."""
     run = made(s3, suppressed=["user-1-000000005"])

@@ -141,12 +141,14 @@ def operator(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield operator
 
 
+@pytest.mark.slow
 def test_the_page_says_what_is_printed(operator: Operator) -> None:
     """Every command with its output on the page was typed, and prints that."""
     assert not operator.differences, "\n".join(f"{where}\n{printed}" for where, printed in operator.differences)
     assert operator.left_out() == set()
 
 
+@pytest.mark.slow
 def test_the_traces_lead_to_it(operator: Operator, daemon: Daemon) -> None:
     """Each hop is found by its run and by the request behind it; the one that stopped is a fault with a reason."""
 
@@ -162,6 +164,7 @@ def test_the_traces_lead_to_it(operator: Operator, daemon: Daemon) -> None:
     assert first.detail["annotations"]["reason"].startswith("credentials_refused: InvalidProviderToken")
 
 
+@pytest.mark.slow
 def test_the_log_leads_to_it(operator: Operator, daemon: Daemon) -> None:
     """One search for the run finds every line of both hops, each with its trace; no token is in logs or traces."""
     lines = [line for line in operator.lines() if line.get("correlation_id") == operator.run_id]

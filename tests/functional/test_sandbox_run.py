@@ -270,6 +270,7 @@ def test_without_its_line_in_the_template_a_long_run_dies(tmp_path: Path) -> Non
         assert trial.sandbox.lambda_.figures(name).loops_stopped == 1
 
 
+@pytest.mark.slow
 def test_eventbridge_may_be_the_trigger_instead(tmp_path: Path) -> None:
     """With `Trigger=eventbridge` a dropped file reaches the worker once, by the rule; other names do not."""
     setting = Setting(parameters={"Trigger": "eventbridge"}, schedule_every_s=600.0)
@@ -365,6 +366,7 @@ def test_times_and_pace_are_kept(trial: Trial, tmp_path: Path) -> None:
     assert counts.fcm.requests + counts.apns.requests == 0
 
 
+@pytest.mark.slow
 def test_again_and_experiment(trial: Trial, tmp_path: Path) -> None:
     """`again` lets an id be sent once more; with one `experiment` users keep their arm from campaign to campaign."""
     arms = {}

@@ -167,6 +167,7 @@ def test_a_value_of_over_a_mebibyte() -> None:
             assert [repr(record) for record in parse(text, piece)[0]] == whole
 
 
+@pytest.mark.slow
 def test_broken_text_takes_no_longer_than_its_length() -> None:
     """Brackets without an end, quotes without an end: what is looked at again is bounded."""
     for text in (b'{"a": [\n', b'{"a": "x}', b"{", b'{"a": [{},\n', b'}{"a":' + b"[" * 50, b'{"a": {}}{"b'):
