@@ -26,5 +26,4 @@ SCENARIO = Scenario(
     breaks="Every twentieth stream is reset, refused and otherwise in turn.",
     expects="A refused one is asked for again; any other is too, and counted as possibly repeated.",
     wire=resets,
-    in_gate=True,
 )
