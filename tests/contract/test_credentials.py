@@ -226,7 +226,7 @@ ANSWERS = {
 """A behaviour of the token endpoint below, and what is said of it."""
 
 
-# A wish of three seconds is waited for: the gate has one of the two that have it.
+# Google's library waits three seconds for two of these: the gate has one of them.
 @pytest.mark.parametrize(
     "name", [pytest.param(one, marks=pytest.mark.slow) if one == "throttled" else one for one in ANSWERS]
 )
