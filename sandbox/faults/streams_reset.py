@@ -26,4 +26,5 @@ SCENARIO = Scenario(
     breaks="Every twentieth stream is reset, refused and otherwise in turn.",
     expects="A refused one is asked for again; any other is too, and counted as possibly repeated.",
     wire=resets,
+    in_gate=True,
 )

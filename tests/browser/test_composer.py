@@ -83,6 +83,7 @@ def test_a_choice_outlives_an_older_answer(people: People, office: Office) -> No
     expect(ann.locator(".phone.ios .t")).to_have_text("Two")
 
 
+@pytest.mark.slow
 def test_what_is_chosen_during_a_step_stays(people: People, office: Office) -> None:
     """A time, a choice and a tick that are made while a step is under way are there after it, and are saved."""
     ann = people.sign_in(ANN, bypass_csp=True)

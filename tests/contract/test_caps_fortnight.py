@@ -163,8 +163,8 @@ def play(world: World, days: int, users: int) -> None:
 
 
 def test_two_days(endpoint: str, tmp_path: Path) -> None:
-    """Small, for every day: 150 users."""
-    play(World(endpoint, tmp_path), days=2, users=150)
+    """Small, for every day: 80 users."""
+    play(World(endpoint, tmp_path), days=2, users=80)
 
 
 @pytest.mark.slow

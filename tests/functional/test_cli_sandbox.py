@@ -238,6 +238,7 @@ def test_objects_in_s3_are_counted_here(trial: Trial) -> None:
     assert "not.json" in result.output
 
 
+@pytest.mark.slow
 def test_runs_that_sent_nothing_are_found_by_their_campaign(trial: Trial, tmp_path: Path) -> None:
     """A rehearsal is found by its id; a second file with an id that was sent is reported, and not taken for the run."""
     path = tmp_path / "rehearsed.json"

@@ -100,6 +100,7 @@ def test_cancelled_while_it_is_prepared(trial: Trial, tmp_path: Path) -> None:
     assert trial.ledger.owner_of("cancelled") is None
 
 
+@pytest.mark.slow
 def test_a_stored_query_and_a_combination(trial: Trial, tmp_path: Path) -> None:
     """Who the query finds, without who is in a file; a run that names what is not there says so."""
     trial.gateways.reset()
