@@ -243,7 +243,6 @@ def ask(lambda_: LocalLambda, function: str, event: dict[str, Any]) -> Any:
     return json.loads(answer.payload)
 
 
-@pytest.mark.slow
 def test_every_call_is_allowed(recorded: tuple[set[Call], dict[str, list[Statement]]]) -> None:
     """A real AWS would refuse nothing of it."""
     calls, roles = recorded
@@ -267,7 +266,6 @@ https://docs.aws.amazon.com/athena/latest/ug/security-iam-athena.html
 """
 
 
-@pytest.mark.slow
 def test_every_permission_is_used(recorded: tuple[set[Call], dict[str, list[Statement]]]) -> None:
     """An action that no function calls is taken out of the template. What only accidents need is named here."""
     calls, roles = recorded
