@@ -11,7 +11,7 @@
   const asked = { credentials: "same-origin", redirect: "follow" };
   const memory = (() => { try { return localStorage; } catch { return null; } })(); // some forbid it
   const kept = `typed:${location.pathname}`;
-  const typedNow = () => [...new FormData(form())].filter(([name]) => name !== "csrf" && !name.startsWith("show_"));
+  const typedNow = () => [...new FormData(form())].filter(([name]) => !/^(csrf$|show_|sample$)/.test(name));
 
   // ---- tabs: languages everywhere, variants where the page is narrow. Without a script they are links to all panels.
   const open = { language: "main", column: "all" };
@@ -164,7 +164,8 @@
       const field = form().elements[name], answered = field?.value;
       if (!field || answered === value) continue;
       field.value = value;
-      if (field.value !== value) field.value = answered; // it is not offered any more
+      // It is not offered any more. A list without a choice has an empty value, which is that of "nobody yet", too.
+      if (field.value !== value || field.selectedIndex === -1) field.value = answered;
     }
     if (!shown.live) $("main > .notice.good")?.remove(); // it said that something is being counted
     offers();

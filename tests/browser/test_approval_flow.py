@@ -147,6 +147,7 @@ def test_a_named_query_instead_of_files(people: People, office: Office) -> None:
     counted(ann)
     expect(ann.locator("#audience .figures")).to_contain_text("28")
     expect(ann.get_by_text("query follows-brands (brands: Accessorize, Monsoon; since: 2026-10-01)")).to_be_visible()
+    expect(ann.get_by_label("As this user sees it")).to_have_value(re.compile("."))
     see(ann, "9-named-query")
     ann.get_by_role("button", name="Send for review").click()
     expect(ann.get_by_role("status").first).to_contain_text("Sent for review")
