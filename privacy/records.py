@@ -1,6 +1,6 @@
 """The records of a file in any form that preparation and the worker accept, each as its own bytes.
 
-An erasure that reads less than they do says "Nobody is left" while somebody is. So what cannot be read here is never
+An erasure that reads less than they do says "Nobody is left" while a person is. So what cannot be read here is never
 taken for a file without users: it is `Unreadable`, or a record in which nobody can be ruled out.
 """
 

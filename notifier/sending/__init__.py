@@ -4,7 +4,7 @@ No module of the package reaches a library of AWS or of a gateway: those come as
 
 - `hop`: the loop of one invocation. `exit_reasons`, `completion`, `shutdown`, `hop_exit`: why it ends, when nothing is
   left, what a reason to end stops, and what becomes of the lane then.
-- `batch_opening`: which turn opens the next batch.
+- `batch_opening`: which turn opens the next batch. `hop_parts`: what these share.
 - `batch_source`, `audience_reading`, `batch_builder`, `batch`: records of the audience as batches of pushes.
 - `send_queue`, `rate_limit`, `lane_shares`: which device is passed on next, and when, alone or as one lane of several.
 - `send_times`: when requests may start, by the lane's window and by quiet hours.

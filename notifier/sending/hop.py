@@ -26,6 +26,7 @@ from notifier.sending.completion import Completion
 from notifier.sending.deferred_rounds import DeferredRounds
 from notifier.sending.dispatch import Dispatch
 from notifier.sending.hop_exit import Departure, Exit, Plan
+from notifier.sending.hop_parts import HopParts
 from notifier.sending.rate_limit import RateLimit
 from notifier.sending.send_queue import SendQueue
 from notifier.sending.shutdown import Shutdown
@@ -74,10 +75,10 @@ class Hop:
         self._queue = SendQueue(dispatch, rate_limit, clock)
         self._clock = clock
         self._on_turn = on_turn
-        parts = (checkpoint, dispatch, self._queue, self._reading, deferred)
-        self._shutdown = Shutdown(*parts, plan, deadline, clock)
-        self._completion = Completion(*parts, plan, deadline, clock)
-        self._opening = BatchOpening(checkpoint, self._queue, self._reading, deferred, self._shutdown, deadline, clock)
+        parts = HopParts(checkpoint, dispatch, self._queue, self._reading, deferred, plan, deadline, clock)
+        self._shutdown = Shutdown(parts)
+        self._completion = Completion(parts)
+        self._opening = BatchOpening(parts, self._shutdown)
         self.on_stop: Callable[[Exit, str | None], object] | None = None
         """Is called once, as soon as the hop is to end for a reason that ends its whole run, and before it drains."""
 

@@ -8,38 +8,16 @@ Which reason holds is `exit_reasons`, what becomes of the lane then `hop_exit`.
 """
 
 from notifier.model.run import Control
-from notifier.model.runtime import Clock, Deadline
-from notifier.sending.audience_reading import AudienceReading
-from notifier.sending.checkpoint import Checkpoint
-from notifier.sending.deferred_rounds import DeferredRounds
-from notifier.sending.dispatch import Dispatch
 from notifier.sending.exit_reasons import outside_reasons
-from notifier.sending.hop_exit import Departure, Exit, ExitDecision, Plan
-from notifier.sending.send_queue import SendQueue
+from notifier.sending.hop_exit import Departure, Exit, ExitDecision
+from notifier.sending.hop_parts import HopParts
 
 
 class Shutdown:
     """Ends one hop: takes in why, and stops what may no longer start."""
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        dispatch: Dispatch,
-        queue: SendQueue,
-        reading: AudienceReading,
-        deferred: DeferredRounds,
-        plan: Plan,
-        deadline: Deadline,
-        clock: Clock,
-    ) -> None:
-        self._checkpoint = checkpoint
-        self._dispatch = dispatch
-        self._queue = queue
-        self._reading = reading
-        self._deferred = deferred
-        self._plan = plan
-        self._deadline = deadline
-        self._clock = clock
+    def __init__(self, hop: HopParts) -> None:
+        self._hop = hop
         self._exit = ExitDecision()
 
     @property
@@ -56,16 +34,18 @@ class Shutdown:
 
     def look_for_reasons(self) -> None:
         """Take in what ends the hop from outside, and cut short what the invocation has no time left for."""
-        for found in outside_reasons(self._checkpoint.lane, self._plan, self._deadline, self._clock.now()):
+        for found in outside_reasons(
+            self._hop.checkpoint.lane, self._hop.plan, self._hop.deadline, self._hop.clock.now()
+        ):
             self.request(found)
         # A hand-over lets open batches finish, as long as there is time. Below half of `recurse_below_ms` no request
         # starts, below a quarter no answer is awaited, below an eighth no settlement.
-        remaining_ms = self._deadline.remaining_ms()
-        if remaining_ms < self._deadline.stop_requests_ms and not self._dispatch.is_draining:
+        remaining_ms = self._hop.deadline.remaining_ms()
+        if remaining_ms < self._hop.deadline.stop_requests_ms and not self._hop.dispatch.is_draining:
             self.drain()
-        if remaining_ms < self._deadline.stop_answers_ms:
-            self._dispatch.abandon()
-        if remaining_ms < self._deadline.stop_settling_ms and not self._checkpoint.is_done_settling:
+        if remaining_ms < self._hop.deadline.stop_answers_ms:
+            self._hop.dispatch.abandon()
+        if remaining_ms < self._hop.deadline.stop_settling_ms and not self._hop.checkpoint.is_done_settling:
             self._leave_unsettled()
 
     def request(self, found: Departure) -> None:
@@ -76,12 +56,12 @@ class Shutdown:
 
     def drain(self) -> None:
         """Start no request from now on."""
-        self._dispatch.drain()
-        self._queue.drain()
+        self._hop.dispatch.drain()
+        self._hop.queue.drain()
 
     def wait(self, reason: str) -> None:
         """Input unreachable: end with WAIT, even when cancelled or aborted, because the account needs the rest."""
-        self._checkpoint.troubles.note(reason)
+        self._hop.checkpoint.troubles.note(reason)
         if self.must_read_on:
             # A request would leave CANCEL or ABORT, the higher exits; the hop would then turn until its time is up.
             self._exit.decide(Exit.WAIT, reason)
@@ -95,23 +75,23 @@ class Shutdown:
 
     def _leave_unsettled(self) -> None:
         """No time is left for another try: leave now, because a kill would lose what the next claim has to know."""
-        self._checkpoint.give_up(at_once=True)
+        self._hop.checkpoint.give_up(at_once=True)
         if self._exit.why in (Exit.PAUSE, Exit.STOP):
             # These stay as they are: an operator's resume makes the claim that settles the rest.
             self._exit.make_final()
             return
         # Exits that end the run become WAIT too: the next claim requests them again, and can settle and account for
         # everything.
-        trouble = self._checkpoint.troubles.last
+        trouble = self._hop.checkpoint.troubles.last
         self._exit.decide(Exit.WAIT, trouble or "S3 took no rows in the time that was left")
 
     def stop_unsettled(self, reason: str) -> None:
         """No batch can be settled before an operator has changed something: stop, and leave them to a resume."""
-        self._checkpoint.give_up()
+        self._hop.checkpoint.give_up()
         # A cancelled run is never resumed: it ends as cancelled, and its account lists what is missing.
         # Decided by the operator's command: the exit may be FAIL already, when the file broke while a cancelled run was
         # read on.
-        is_cancelled = self._checkpoint.lane.control is Control.CANCEL
+        is_cancelled = self._hop.checkpoint.lane.control is Control.CANCEL
         self._exit.decide(Exit.CANCEL if is_cancelled else Exit.STOP, reason)
         self.drain()
 
@@ -126,29 +106,29 @@ class Shutdown:
         """
         if not self._exit.ends_run_early:
             return False
-        return self.must_read_audience or self._checkpoint.is_in_legacy_round or self._deferred.has_unfinished
+        return self.must_read_audience or self._hop.checkpoint.is_in_legacy_round or self._hop.deferred.has_unfinished
 
     @property
     def must_read_audience(self) -> bool:
         """The same of batches of the audience."""
         # FAIL is missing: a broken audience cannot be read on. Its deferred batches can (`must_read_on`).
-        is_readable = self._exit.why in (Exit.ABORT, Exit.CANCEL) and not self._reading.has_ended
-        return is_readable and self._checkpoint.has_suspects_ahead
+        is_readable = self._exit.why in (Exit.ABORT, Exit.CANCEL) and not self._hop.reading.has_ended
+        return is_readable and self._hop.checkpoint.has_suspects_ahead
 
     # -- finished -----------------------------------------------------------------------------------------------------
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be sent, nothing is on its way, and nothing is to be settled."""
-        return self._queue.is_empty and self._dispatch.open_count == 0 and self._checkpoint.is_done_settling
+        return self._hop.queue.is_empty and self._hop.dispatch.open_count == 0 and self._hop.checkpoint.is_done_settling
 
     def departure(self) -> Departure | None:
         """How a hop leaves that has nothing left to send, settle or write; None while it must go on."""
-        if self._exit.why is None or not (self.is_idle and self._checkpoint.is_written) or self.must_read_on:
+        if self._exit.why is None or not (self.is_idle and self._hop.checkpoint.is_written) or self.must_read_on:
             return None
         # What arrives after the lane has left its share would enter it once more. Waited for while there is time: where
         # it hangs, the entry lapses by itself.
-        may_wait = self._deadline.remaining_ms() >= self._deadline.stop_settling_ms
-        if self._dispatch.is_asking_who_shares and may_wait:
+        may_wait = self._hop.deadline.remaining_ms() >= self._hop.deadline.stop_settling_ms
+        if self._hop.dispatch.is_asking_who_shares and may_wait:
             return None
         return self._exit.departure(self._exit.why)

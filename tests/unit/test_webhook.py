@@ -227,7 +227,7 @@ def test_all_of_it_in_bounded_time(places: Callable[..., Place]) -> None:
 
 @pytest.mark.parametrize("slow", ["resolver", "connection"])
 def test_nothing_is_posted_once_it_was_given_up(places: Callable[..., Place], slow: str) -> None:
-    """Who waited has been told that it was not posted: a connection that comes later is closed without a request."""
+    """The caller has an answer that it was not posted: a connection that comes later is closed without a request."""
     place, goes_on = places(), threading.Event()
 
     def resolve(_host: str, _port: int) -> Sequence[str]:
