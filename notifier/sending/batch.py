@@ -171,6 +171,11 @@ class Batch:
         return self.settled is not None
 
     @property
+    def devices(self) -> int:
+        """How many devices it has, those of suppressed users counted: the same for each claim that forms it."""
+        return self.pushes + len(self.passed_over)
+
+    @property
     def is_complete(self) -> bool:
         """Every device has an outcome or is deferred."""
         return self.open == 0 and not self.waiting

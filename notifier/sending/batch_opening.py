@@ -27,7 +27,7 @@ class BatchOpening:
         # Only what may be asked for is reserved. A settled batch is not asked for again; where a run ends early, the
         # batch is deferred unasked. Neither can leave requests behind in a crash.
         must_reserve = self._shutdown.why is None and not batch.settled_by_another
-        if must_reserve and not self._hop.checkpoint.reserve(batch.number, batch.pushes):
+        if must_reserve and not self._hop.checkpoint.reserve(batch.number, batch.devices):
             # The ledger must first record that a crash can have reached it: the write is under way, or the next one.
             self._hop.reading.put_back(batch)
             return None

@@ -156,7 +156,8 @@ class Checkpoint:
         self._batches.enter(batch)
         self._next_number = batch.number + 1
         # Also where nothing was reserved, because the batch is not asked for now: what it defers may be later.
-        self._reach.widen(batch.account.devices if batch.settled_by_another else batch.pushes)
+        settled = batch.settled
+        self._reach.widen(batch.account.devices + settled.passed_over if settled else batch.devices)
         # Only batches that are sent say how fast the run is, and so how far ahead the marks must be.
         if not batch.settled_by_another:
             self._reach.begin()

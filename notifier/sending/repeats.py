@@ -57,12 +57,22 @@ def with_later_repeats(found: SettledBatch, suspects: Sequence[UnfinishedClaim],
     later = sum(one.epoch > found.epoch for one in others)
     if not later:
         return found
-    # Of users who were suppressed when it was formed it has no device. Another claim may have asked for them, and a
-    # second one repeated that; how many they are is written nowhere.
-    unknown = most_devices if len(others) > 1 and found.account.excluded_by.get(SUPPRESSED) else 0
-    at_most = found.repeatable + unknown
-    # Devices that an earlier round counted are not counted again; their requests are.
-    return found.with_repeats(at_most, later * (found.askable + unknown), at_most)
+    # It has not asked for devices of users who were suppressed when it was formed. One of the others may have, and a
+    # second one repeated that.
+    unasked = _unasked(found, most_devices) if len(others) > 1 else 0
+    at_most = found.repeatable + unasked
+    # Devices that an earlier round counted are not counted again, nor those that it passed over and counts; their
+    # requests are.
+    passed = found.passed if unasked else 0
+    return found.with_repeats(at_most, later * (found.askable + unasked + passed), at_most)
+
+
+def _unasked(found: SettledBatch, most_devices: int) -> int:
+    """How many devices of suppressed users the batch passed over and does not count, or the most that it can be."""
+    if found.passed_over or not found.account.excluded_by.get(SUPPRESSED):
+        return found.unasked
+    # A release wrote it that did not say how many. All devices of a batch together are no more than `most_devices`.
+    return max(most_devices - found.repeatable, 0)
 
 
 def with_own_repeats(settled: SettledBatch, batch: Batch, epoch: int) -> SettledBatch:
@@ -75,8 +85,9 @@ def with_own_repeats(settled: SettledBatch, batch: Batch, epoch: int) -> Settled
     # A later claim knew of this one, and has counted its requests as suspected. An earlier one did not.
     uncounted = batch.first_requests if settled.epoch < epoch else 0
     ours = batch.account
-    # Users may have been suppressed for the claim that settled it, and not for this one, which has asked for them.
-    at_most = max(settled.repeatable, batch.repeatable + batch.passed_repeated)
+    # Users may have been suppressed for the claim that settled it, and not for this one, which has asked for them. And
+    # others for this one alone: so all devices of the batch, not the larger of both claims' parts.
+    at_most = max(settled.repeatable + settled.unasked, batch.repeatable + batch.passed_repeated)
     return settled.with_repeats(ours.possibly_repeated + uncounted, ours.repeat_requests + uncounted, at_most)
 
 

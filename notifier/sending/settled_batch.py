@@ -18,6 +18,7 @@ class SettledBatch(msgspec.Struct, frozen=True):
         repeated: how many of them were `possibly_repeated` in an earlier round.
         passed: how many devices the account counts as `possibly_repeated` that are not among `pushes`, because their
             users were suppressed when it was formed.
+        passed_over: how many devices those users have in all. 0 also in objects of a release that did not write it.
         added: how many of the account's `possibly_repeated` other claims added. Which devices these are is not known.
     """
 
@@ -29,12 +30,18 @@ class SettledBatch(msgspec.Struct, frozen=True):
     pushes: int = 0
     repeated: int = 0
     passed: int = 0
+    passed_over: int = 0
     added: int = 0
 
     @property
     def repeatable(self) -> int:
         """How many devices of it can be repeats that no account counts yet."""
         return self.account.repeatable(self.pushes, self.repeated) + self.passed
+
+    @property
+    def unasked(self) -> int:
+        """How many devices it passed over and does not count. Other claims may have repeated their requests."""
+        return max(self.passed_over - self.passed, 0)
 
     @property
     def askable(self) -> int:

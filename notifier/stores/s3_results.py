@@ -94,18 +94,9 @@ class S3Results:
         if batch.dead:
             # By epoch: the answers that two workers got are true, whichever of them settles the batch.
             self._put(f"dead-tokens/run_id={batch.run_id}/{batch.name}.e{epoch}.json.gz", _lines(batch.dead))
-        metadata = {
-            "epoch": str(epoch),
-            "account": _account_in_metadata(batch.account),
-            "pushes": str(batch.pushes),
-        }
-        if batch.repeated:
-            metadata["repeated"] = str(batch.repeated)
-        if batch.passed_repeated:
-            metadata["passed"] = str(batch.passed_repeated)
         key = f"rows/{where}"
         try:
-            self._put(key, _lines(batch.rows), metadata, only_new=True)
+            self._put(key, _lines(batch.rows), _metadata_of(batch, epoch), only_new=True)
         except ClientError as error:
             if error.response["Error"]["Code"] not in EXISTS:
                 raise
@@ -120,6 +111,7 @@ class S3Results:
             pushes=batch.pushes,
             repeated=batch.repeated,
             passed=batch.passed_repeated,
+            passed_over=len(batch.passed_over),
         )
 
     def prove_writable(self, run_id: str) -> None:
@@ -156,6 +148,7 @@ class S3Results:
             pushes=int(metadata["pushes"]),
             repeated=int(metadata.get("repeated", "0")),
             passed=int(metadata.get("passed", "0")),
+            passed_over=int(metadata.get("passed-over", "0")),
         )
 
     def _epoch_of(self, key: str) -> int:
@@ -337,6 +330,18 @@ class _Metadata(msgspec.Struct, omit_defaults=True):
     """Users assigned, by arm."""
     e: dict[str, int] = {}
     """Excluded users, by reason."""
+
+
+def _metadata_of(batch: Batch, epoch: int) -> dict[str, str]:
+    """The metadata of a batch's rows object."""
+    metadata = {"epoch": str(epoch), "account": _account_in_metadata(batch.account), "pushes": str(batch.pushes)}
+    counts = {
+        "repeated": batch.repeated,
+        "passed": batch.passed_repeated,
+        "passed-over": len(batch.passed_over),
+    }
+    # Only above 0: most batches have none of these, and their objects stay as every release has written them.
+    return metadata | {name: str(count) for name, count in counts.items() if count}
 
 
 def _account_in_metadata(account: Account) -> str:

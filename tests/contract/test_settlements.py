@@ -141,9 +141,11 @@ class TestSettling:
         """Devices that were asked for before their users were suppressed are repeats, too, though not in the batch."""
         batch = batch_of(3, outcomes="aa")
         batch.passed_repeated = batch.account.possibly_repeated = 1
+        batch.pass_over(4)
         settled = results.settle(batch, 2)
         found = results.settled("r1", 3, 0)
         assert (settled.repeatable, found.repeatable, found.passed) == (3, 3, 1)
+        assert (settled.passed_over, found.passed_over, found.unasked) == (4, 4, 3)
 
     @pytest.mark.parametrize("round_", [0, 1])
     def test_how_many_it_defers(self, results: Any, round_: int) -> None:
@@ -600,9 +602,10 @@ class TestBucket:
         }
 
     def test_the_text_of_the_metadata(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
-        """Public: `repeated` and `passed` are there only above 0, so that rows without them are as they always were."""
+        """Public: counts beside `pushes` are there only above 0, so that rows without them are as they always were."""
         batch = batch_of(3, outcomes="aa")
         batch.passed_repeated = batch.account.possibly_repeated = 2
+        batch.pass_over(3)
         in_s3.settle(batch, 7)
         in_s3.settle(batch_of(4, outcomes="aa"), 7)
         passed, none = (
@@ -610,11 +613,11 @@ class TestBucket:
             for number in (3, 4)
         )
         assert {name: text for name, text in passed.items() if name != "account"} == {
-            "epoch": "7", "pushes": "2", "passed": "2",
+            "epoch": "7", "pushes": "2", "passed": "2", "passed-over": "3",
         }  # fmt: skip
         assert none.keys() == {"epoch", "account", "pushes"}
         # As a release wrote it that knew no such devices.
-        assert in_s3.settled("r1", 4, 0).passed == 0
+        assert (in_s3.settled("r1", 4, 0).passed, in_s3.settled("r1", 4, 0).passed_over) == (0, 0)
 
     def test_the_same_bytes(self, in_s3: S3Results, s3: Any, bucket: str) -> None:
         """The same batch is the same object, whichever claim writes it."""

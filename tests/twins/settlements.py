@@ -33,6 +33,7 @@ class RowsObject(NamedTuple):
     pushes: int
     repeated: int = 0
     passed: int = 0
+    passed_over: int = 0
 
 
 class MemoryResults:
@@ -70,7 +71,7 @@ class MemoryResults:
             self._put("excluded", self.excluded, place, tuple(batch.excluded))
         if batch.dead:
             self._put("dead-tokens", self.dead_tokens, place, tuple(batch.dead))
-        numbers = (epoch, batch.pushes, batch.repeated, batch.passed_repeated)
+        numbers = (epoch, batch.pushes, batch.repeated, batch.passed_repeated, len(batch.passed_over))
         rows = RowsObject(tuple(batch.rows), _copied(batch.account), *numbers)
         try:
             self._put("rows", self.rows, place, rows, only_new=True)
@@ -87,6 +88,7 @@ class MemoryResults:
             pushes=batch.pushes,
             repeated=batch.repeated,
             passed=batch.passed_repeated,
+            passed_over=len(batch.passed_over),
         )
 
     def prove_writable(self, run_id: str) -> None:
@@ -123,6 +125,7 @@ class MemoryResults:
             pushes=found.pushes,
             repeated=found.repeated,
             passed=found.passed,
+            passed_over=found.passed_over,
         )
 
     # -- deferred devices ---------------------------------------------------------------------------------------------

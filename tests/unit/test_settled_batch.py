@@ -1,8 +1,13 @@
 """Repeats of one batch over its rounds: each device is counted once, whoever settled it and whoever asked besides."""
 
+import msgspec
+
 from notifier.model.account import SUPPRESSED, Account, ArmAccount
+from notifier.model.cursor import Cursor
+from notifier.model.recipient import Device, Platform
 from notifier.model.run import UnfinishedClaim
-from notifier.sending.repeats import with_later_repeats
+from notifier.sending.batch import Batch, Push
+from notifier.sending.repeats import with_later_repeats, with_own_repeats
 from notifier.sending.settled_batch import CountedOnce, SettledBatch
 
 
@@ -12,6 +17,13 @@ def settled(round_: int = 0, *, pushes: int = 4, deferred: int = 0, repeats: int
     account = Account(deferred=deferred - pushes * bool(round_), arms={"a": ArmAccount(held=held)})
     account.possibly_repeated = account.repeat_requests = repeats
     return SettledBatch(3, round_, account, ours=False, epoch=2, pushes=pushes)
+
+
+def passing_over(devices: int, *, counted: int = 0, pushes: int, repeats: int = 0) -> SettledBatch:
+    """The same, with so many devices of suppressed users; some of these are counted as repeats all the same."""
+    found = settled(pushes=pushes, repeats=counted + repeats)
+    found.account.exclude(SUPPRESSED)
+    return msgspec.structs.replace(found, passed=counted, passed_over=devices)
 
 
 def unfinished(epoch: int) -> UnfinishedClaim:
@@ -79,15 +91,38 @@ def test_an_earlier_claim() -> None:
 
 
 def test_users_who_were_suppressed_for_the_claim_that_settled_it() -> None:
-    """Two others may have asked for their devices, which the batch does not have: as many as a batch may have count."""
-    found = settled(pushes=1)
+    """Two others may have asked for their devices, which the batch passed over: each device counts, once."""
+    found = passing_over(3, pushes=1)
+    counted = with_later_repeats(found, [unfinished(1), unfinished(3)], most_devices=500).account
+    assert (counted.possibly_repeated, counted.repeat_requests) == (4, 4)
+
+
+def test_suppressed_users_whom_it_counts_already() -> None:
+    """Of three devices that it passed over it counts two: these are not counted again, their later requests are."""
+    found = passing_over(3, counted=2, pushes=1)
+    counted = with_later_repeats(found, [unfinished(1), unfinished(3)], most_devices=500).account
+    assert (counted.possibly_repeated, counted.repeat_requests) == (4, 2 + 4)
+
+
+def test_suppressed_users_whose_devices_are_not_stated() -> None:
+    """An object without `passed-over`: no more than a batch has devices, those of it and of the suppressed together."""
+    found = settled(pushes=2)
     found.account.exclude(SUPPRESSED)
     counted = with_later_repeats(found, [unfinished(1), unfinished(3)], most_devices=5).account
-    assert (counted.possibly_repeated, counted.repeat_requests) == (6, 6)
+    assert (counted.possibly_repeated, counted.repeat_requests) == (5, 5)
+
+
+def test_users_suppressed_for_each_of_two_claims() -> None:
+    """One was suppressed for the claim that settled the batch, the other for this one: both may be repeats."""
+    found = passing_over(1, pushes=1, repeats=1)
+    batch = Batch("r", "spring", 3, 0, Cursor(4))
+    batch.add(push := Push(batch, 0, 0, "u0", "a", Device(Platform.IOS, "t0"), "apns"))
+    batch.pass_over(1)
+    batch.count_repeats(push, 1)
+    assert with_own_repeats(found, batch, 3).account.possibly_repeated == 2
 
 
 def test_one_request_for_who_was_suppressed() -> None:
     """One claim alone repeats nothing that it asked for and the settled batch did not."""
-    found = settled(pushes=1)
-    found.account.exclude(SUPPRESSED)
+    found = passing_over(3, pushes=1)
     assert with_later_repeats(found, [unfinished(3)], most_devices=5).account.possibly_repeated == 1
