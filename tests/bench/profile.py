@@ -13,21 +13,28 @@ import time
 from collections import Counter
 
 from sandbox.audience import Recipe
+from tests.bench import uv
 from tests.bench.whole import Bench, Figures
 
 SHOWN = 40
 
 
 def measure(bench: Bench, users: int) -> str:
-    """Run the whole job once with samples; the page."""
+    """Run the whole job once with samples; the page. Wrong accounts end the program."""
     samples = bench.folder / "samples"
     load = os.getloadavg()[0]
-    figures = bench.measure(Recipe(users=users, seed=61), {"BENCH_PROFILE": str(samples)})
-    return page(figures, samples.read_text(), load)
+    figures = bench.measure_exact(Recipe(users=users, seed=61), {"BENCH_PROFILE": str(samples)})
+    command = f"python -m tests.bench.profile --users {users}{' --late' if bench.late else ''}"
+    return page(figures, samples.read_text(), load, command, uv.named(bench.interpreter))
 
 
-def page(figures: Figures, samples: str, load: float) -> str:
-    """The page of these samples: a line has a stack, outermost first, and its microseconds."""
+def page(figures: Figures, samples: str, load: float, command: str, interpreter: str) -> str:
+    """The page of these samples: a line has a stack, outermost first, and its microseconds.
+
+    Args:
+        command: what makes the same page.
+        interpreter: what the worker ran on.
+    """
     own, within, lines = Counter[str](), Counter[str](), Counter[str]()
     for sample in samples.splitlines():
         stack, _, spent_us = sample.rpartition(" ")
@@ -46,8 +53,8 @@ def page(figures: Figures, samples: str, load: float) -> str:
             "# Where the microseconds go",
             "",
             f"{figures.users:,} users, {figures.requests:,} pushes, {figures.cpu_us:.1f} µs of CPU each with sampling, load {load:.1f}",
-            f"when it began, {time.strftime('%Y-%m-%d %H:%M')}, `python -m tests.bench.profile --users {figures.users}`. What helped",
-            "and what did not is in [http2.md](http2.md), and of 0.1.0, over libcurl, in [libcurl.md](libcurl.md).",
+            f"when it began, {interpreter}, {time.strftime('%Y-%m-%d %H:%M')}, `{command}`.",
+            "What helped and what did not is in [http2.md](http2.md), and of 0.1.0, over libcurl, in [libcurl.md](libcurl.md).",
             "",
             "By thread, imports included: " + ", ".join(f"{name} {us:.1f}" for name, us in threads) + ".",
             "",

@@ -32,6 +32,12 @@ def version(python: str) -> str:
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def named(python: str | Path) -> str:
+    """Its version and where it is; of a virtual environment, the interpreter that it was made with."""
+    path = str(Path(python).resolve()).replace(str(Path.home()), "~")
+    return f"Python {version(str(python))} (`{path}`)"
+
+
 def environment(folder: Path, name: str, *install: str, python: str) -> Path:
     """A virtual environment of `python` with what `uv pip install` is given; made once. Its interpreter."""
     build = subprocess.run([python, "-VV"], capture_output=True, check=True).stdout

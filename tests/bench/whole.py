@@ -74,8 +74,9 @@ class Figures(msgspec.Struct):
 class Bench:
     """A deployed stack whose worker is started by hand, and the sink."""
 
-    def __init__(self, sandbox: Sandbox, to: sink.Sink, folder: Path, interpreter: Path) -> None:
+    def __init__(self, sandbox: Sandbox, to: sink.Sink, folder: Path, interpreter: Path, *, late: bool) -> None:
         self.sandbox = sandbox
+        self.late = late
         self.sink = to
         self.folder = folder
         self.interpreter = interpreter
@@ -99,7 +100,7 @@ class Bench:
                     setting_up=partial(_secrets, to=to),
                 )
             )
-            yield cls(sandbox, to, folder, worker_python(interpreter()))
+            yield cls(sandbox, to, folder, worker_python(interpreter()), late=late)
 
     def audience(self, recipe: Recipe) -> Path:
         """The batch file of a recipe."""
@@ -144,6 +145,13 @@ class Bench:
             end = done.stdout[-2000:].decode() + (self.folder / "worker.log").read_text()[-3000:]
             raise RuntimeError(f"the worker failed: {end}")
         return json.loads(lines[-1].removeprefix("FIGURES "))
+
+    def measure_exact(self, recipe: Recipe, more: Mapping[str, str] = {}) -> Figures:
+        """The same; wrong accounts end the program, because no figure of such a worker is worth having."""
+        figures = self.measure(recipe, more)
+        if not figures.exact:
+            raise SystemExit(f"the accounts are not exact: {figures.why_not}")
+        return figures
 
     def measure(self, recipe: Recipe, more: Mapping[str, str] = {}, wrapper: tuple[str, ...] = ()) -> Figures:
         """One run of a file made by the recipe, counted."""
