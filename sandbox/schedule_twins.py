@@ -135,7 +135,7 @@ class PlayedStore(ScheduleStore):
         """Enter who wrote a file."""
         self._edited.setdefault((name, file_sha256), by)
 
-    def edited_by(self, name: str, file_sha256: str, digest: str) -> str:
+    def edited_by(self, name: str, file_sha256: str) -> str:
         """Who wrote a definition's file."""
         return self._edited.get((name, file_sha256), "")
 

@@ -232,8 +232,9 @@ def _with_source(schedule: Schedule, texts: Mapping[str, bytes]) -> Schedule:
     A copy that was made before its goal's source was part of it has none, and its occurrences neither.
     """
     goal = schedule.campaign.get("goal")
-    if goal is None or not (hashes := hashes_of(goal["name"], texts)):
+    if goal is None:
         return schedule
-    # What an author wrote for them is no hash of what was approved.
+    # What an author wrote for them is no hash of what was approved: it goes, also where there is none to put there.
     own = {name: value for name, value in goal.items() if not name.endswith("_sha256")}
-    return msgspec.structs.replace(schedule, campaign={**schedule.campaign, "goal": own | hashes})
+    pinned = own | hashes_of(goal["name"], texts)
+    return msgspec.structs.replace(schedule, campaign={**schedule.campaign, "goal": pinned})

@@ -171,7 +171,7 @@ class Overview:
             "queries": queries,
             "changed": sorted(key for key in document.texts if before.get(key) != document.texts[key]),
             "old_text": before.get(key_of(name), b"").decode("utf-8", "replace"),
-            "edited_by": self._store.edited_by(name, document.file_sha256, document.hash),
+            "edited_by": self._store.edited_by(name, document.file_sha256),
             "approved_by": list(self._store.approvals(name, document.hash)),
             "needed": approvals_needed(document.schedule.rhythm.limits, self._two_above),
             "max_users": document.schedule.rhythm.limits.max_users,

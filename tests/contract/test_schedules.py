@@ -575,19 +575,8 @@ def test_who_wrote_a_file(make_store: Callable[[Clock], ScheduleStore]) -> None:
     store = make_store(Clock(START))
     store.edited(NAME, "f1", "ann@example.com")
     store.edited(NAME, "f1", "bob@example.com")
-    assert store.edited_by(NAME, "f1", "h1") == store.edited_by(NAME, "f1", "h2") == "ann@example.com"
-    assert store.edited_by(NAME, "f2", "h1") == store.edited_by("other", "f1", "h1") == ""
-
-
-def test_who_wrote_it_under_the_release_before(endpoint: str) -> None:
-    """That entered it by the definition: it is still its author, who does not approve it."""
-    client, table = client_of("dynamodb", endpoint), new_name("schedules")
-    make_table(client, table)
-    item = {"pk": f"schedule#{NAME}", "sk": "edit#h1", "by": "ann@example.com"}
-    client.put_item(TableName=table, Item={name: {"S": value} for name, value in item.items()})
-    store = ScheduleStore(client, table, Clock(START))
-    assert store.edited_by(NAME, "f1", "h1") == "ann@example.com"
-    assert store.edited_by(NAME, "f1", "h2") == ""
+    assert store.edited_by(NAME, "f1") == "ann@example.com"
+    assert store.edited_by(NAME, "f2") == store.edited_by("other", "f1") == ""
 
 
 class TestDefinitions(MostlyInMemory):

@@ -411,7 +411,7 @@ def test_a_schedule_is_written(trial: Trial, tmp_path: Path) -> None:
     # Who must not approve it.
     cloud = Cloud(find_deployment(None, trial.stack_file))  # type: ignore[attr-defined]
     store = ScheduleStore(cloud.client("dynamodb"), trial.sandbox.table, cloud.now)
-    assert store.edited_by("from-here", sha256(stored).hexdigest(), written["hash"]) == "ann@example.com"
+    assert store.edited_by("from-here", sha256(stored).hexdigest()) == "ann@example.com"
     edited = put("--yes", "--keep", "--by", "ann@example.com", per_second=7)
     assert edited.exit_code == ExitCode.FINE, edited.output
     assert '+  "per_second": 7' in edited.output

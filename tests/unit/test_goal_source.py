@@ -120,11 +120,15 @@ def test_occurrences_carry_the_hashes_of_the_copy() -> None:
 
 def test_a_copy_of_an_earlier_release() -> None:
     """Adopted before its goal's source was a part of it: it is still whole, and its occurrences carry no hashes."""
-    texts = {"schedules/a.json": WITH, **ITS_QUERY}
-    made, bucket = documents(TEXTS)
-    for key, text in texts.items():
-        bucket.put(copy_prefix("a", hash_of(texts)) + key, text)
-    assert goal_in(made.adopted("a", hash_of(texts)).schedule) == {"name": "opened", "window_h": 24}
+    own = json.loads(WITH)
+    # An author's own are none of what was approved.
+    own["campaign"]["goal"] |= {"conversions_sha256": "0" * 64, "queries_sha256": "0" * 64}
+    for data in (WITH, json.dumps(own).encode()):
+        texts = {"schedules/a.json": data, **ITS_QUERY}
+        made, bucket = documents(TEXTS)
+        for key, text in texts.items():
+            bucket.put(copy_prefix("a", hash_of(texts)) + key, text)
+        assert goal_in(made.adopted("a", hash_of(texts)).schedule) == {"name": "opened", "window_h": 24}
 
 
 @pytest.mark.parametrize("key", sorted(TEXTS))
