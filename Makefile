@@ -22,7 +22,7 @@ export UV_NATIVE_TLS ?= true
 help:
 	@echo "make demo     a campaign to 100,000 users through a whole AWS on this machine, with a report at the end"
 	@echo "make up       the same, staying up: a bucket to drop files in, pages, mail and phones to look at"
-	@echo "make test     all tests, templates among them (ARGS='-k word' passes arguments to pytest)"
+	@echo "make test     the tests of the gate, about five minutes; make deep has the rest (ARGS='-k word' passes arguments to pytest)"
 	@echo "make deep     what the tests leave out: many more examples for the property tests, and every fault"
 	@echo "make contract contract tests against servers of other make, artifacts under AWS's emulator (Go, Rust)"
 	@echo "make lint     format, lint, types, import contracts, and that every test file loads"

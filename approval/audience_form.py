@@ -27,6 +27,7 @@ MAX_FILTER_VALUES = 1_000
 _GLOB = re.compile(r"[*?\[]")
 _NAME = re.compile(r"(?:s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/audiences/|audiences/|standing/)\S(?:.*\S)?|standing/")
 _MEND = "Write a key, a folder ending in / or a pattern with *, under audiences/ or standing/."
+_NOBODY_ABOVE = "Nobody is above it to leave these out of: choose users first."
 Offered = Mapping[str, OfferedQuery]
 """The stored queries by name."""
 
@@ -61,8 +62,16 @@ def chosen_audience(form: Form, offered: Offered, taken: Taken, now: datetime) -
             exclude += one.exclude if one is not None and source.how != "without" else ()
         else:
             group = _group(source, place, offered, faults)
-        if group is not None:
-            found = _combined(found, source.how, group) if found is not None else group
+        if group is None:
+            continue
+        if found is not None:
+            found = _combined(found, source.how, group)
+        elif source.how != "without":
+            found = group
+        elif not faults:
+            # Whom it was taken out of is removed: they would get what they were not to get. Not where the group above
+            # has a fault of its own, which is what is to be corrected.
+            faults[f"{place}.how"] = _NOBODY_ABOVE
     if found is not None and (where := _filters(form, offered, taken, faults)):
         # Filters are on everything above: on a group that has none of its own, or on the combination.
         found = {"all": [found], "where": where} if "where" in found else {**found, "where": where}

@@ -23,7 +23,7 @@ DONE = {
     "copy": "This is a copy. Change what should be different, then send it for review.",
     "remind": "The approvers got another mail.",
     "comment": "Your comment is there.",
-    "comment_unsent": "Your comment is there. Nobody got a mail of it.",
+    "comment_unsent": "Your comment is there, but not everybody could be mailed.",
     "tag": "Tagged.",
     "untag": "The tag is removed.",
     "archive": "Archived. It is in the list under the state archived.",

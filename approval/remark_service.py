@@ -102,9 +102,10 @@ class RemarkService:
         return [email for email in people.values() if self._is_due(request.id, email, now_s)]
 
     def _is_due(self, id_: str, email: str, now_s: int) -> bool:
-        # Who has no role any more cannot read the page, and must not read it in a mail.
-        has_role = self._person_of(email).is_known
-        return has_role and self._access.is_within(_MAILED, _about(id_, email), 1, WINDOW_S, now_s)
+        # Who may not read the page any more must not read it in a mail: without a role, or a privacy officer alone.
+        person = self._person_of(email)
+        may_read = person.is_requester or person.is_approver
+        return may_read and self._access.is_within(_MAILED, _about(id_, email), 1, WINDOW_S, now_s)
 
     # -- tags ---------------------------------------------------------------------------------------------------------
 

@@ -198,7 +198,7 @@ class ScheduleSite:
         person, number, seen = person_of(call), whole(call.one("text")), self._schedules.schedule(name)
         if not person.is_approver:
             raise Forbidden("Only approvers decide.")
-        # The page of a request names the content in one field, the form that approves in another.
+        # On this page `_said.html` sends `content_hash`; "Go through them" sends the approval form, which has `hash`.
         shown = call.one("content_hash") or call.one("hash")
         if shown != seen.hash or not self._view.look(name, person, seen, number):
             raise Refused("The schedule was changed after your page was made. Look at it again, then decide.")

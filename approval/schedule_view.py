@@ -83,11 +83,11 @@ class ScheduleView:
             and campaign is not None,
             "is_unreadable": bool(seen.hash) and campaign is None,
             "has_decided": bool(person and any(is_same_person(by, person.email) for by in seen.approved_by)),
-            "lifts_quiet": False,  # said in red above
+            "lifts_quiet": False,  # `_times.html` would say it too, in words for a requester
             "has_no_quiet": campaign is not None and campaign.quiet is None,
             "keeps_ttl": campaign is not None and isinstance(campaign.quiet, Quiet) and campaign.quiet.ttl == "keep",
             "rhythm": tuple(rhythm_words(seen.rhythm)) if seen.rhythm else (),
-            "next_times": seen.times_ms or seen.planned_ms,
+            "next_times": seen.shown_times_ms,
             "diff": tuple(_diff(seen)),
             "results": self._results(seen.history),
             **self._run_shown(call, seen.history),
@@ -182,7 +182,7 @@ def _looked_at(name: str) -> str:
 
 
 def _next_start(seen: SeenSchedule, now: datetime) -> datetime:
-    following = next(iter(seen.times_ms or seen.planned_ms), None)
+    following = next(iter(seen.shown_times_ms), None)
     return datetime.fromtimestamp(following / 1000, UTC) if following is not None else now
 
 

@@ -96,6 +96,17 @@ class SeenSchedule(msgspec.Struct, frozen=True):
     rhythm: Mapping[str, Any] = {}
 
     @property
+    def shown_times_ms(self) -> tuple[int, ...]:
+        """The next times of what its page shows and an approver decides on: its file.
+
+        Where an edit waits, what is in force may go on by a rhythm that the edit changes: its times are not these.
+        """
+        if self.hash and self.hash != self.in_force:
+            return self.planned_ms
+        # Of a file with faults only what is in force has times.
+        return self.times_ms or self.planned_ms
+
+    @property
     def waits_for_approval(self) -> bool:
         """Whether its texts are not in force because nobody, or too few, have approved them."""
         return self.line.state == "unapproved" and bool(self.hash)

@@ -268,6 +268,30 @@ def test_an_edit_asks_what_goes_on_meanwhile(site: Site, *, keep: bool) -> None:
     assert "Changed: schedules/nudge.json" in page
 
 
+def test_a_change_of_its_time_is_approved_by_the_new_one(site: Site) -> None:
+    """What is in force goes on at 09:00: the card, the next times and their warnings are of what is decided, 03:00."""
+    counts = counts_of(users=500, timezones={"Europe/London": 500})
+    site.schedules.around.manifest, site.schedules.around.users = site.world._prepared({"parts": []}, counts), 500
+    site.world.audiences.answer = {"users": 500, "left_out": {}, "as_of": "2026-12-01T08:00:00Z"}
+    site.save(text())
+    site.approve(site.bob)
+    site.save(text().replace("0 9 * * *", "0 3 * * *"), keep="yes")
+    site.ann.post(f"/schedules/{NAME}/preview")
+    page = site.bob.get(f"/schedules/{NAME}").body
+    card, _, rest = words(page).partition("A change waits for approval")
+    assert "Next: 1 Dec 2026, 09:00 UTC" in card  # what goes on meanwhile
+    assert "03:00 London · 500, at night" in card
+    assert "2 Dec 2026, 03:00 UTC" in card
+    times = rest.partition("Next times")[2].partition("Occurs")[0]
+    assert ("2 Dec 2026, 03:00" in times, "09:00" in times) == (True, False)
+    assert "once it is approved" in times
+    # Approved it is what is in force; with faults, what is in force is all that has times.
+    site.approve(site.bob)
+    site.schedules.texts.put(key_of(NAME), b"{}")
+    times = words(site.bob.get(f"/schedules/{NAME}").body).partition("Next times")[2]
+    assert "2 Dec 2026, 03:00" in times
+
+
 def test_faults_are_listed_and_nothing_is_saved(site: Site) -> None:
     """Each by its field; what was typed stays in the form."""
     answer = site.save(text().replace("0 9 * * *", "0 25 * * *").replace('"ends": "2027-02-01", ', ""))

@@ -94,7 +94,6 @@ def groups(*sources: SourceForm, filters: tuple[FilterForm, ...] = ()) -> Form:
         (Form(audience=(STAR,)), TICKED),
         (Form(audience=(STAR,), files="audiences/f"), {"any": [TICKED, F]}),
         (Form(sources=(a_query(),)), Q),
-        (Form(sources=(a_query(how="without"),)), Q),
         (groups(a_query()), {"all": [F, Q]}),
         (groups(a_query(how="or"), some_files("or", "audiences/g")), {"any": [F, Q, G]}),
         (groups(a_query(how="or"), some_files("and", "audiences/g")), {"all": [{"any": [F, Q]}, G]}),
@@ -121,6 +120,19 @@ def test_what_is_chosen(form: Form, request_: dict[str, Any]) -> None:
     read_composition(chosen.request, lambda source: ("country",) if "query" in source else None)
     read_audience_source(chosen.request)
     assert list(in_words(chosen.request))
+
+
+def test_a_group_to_leave_out_needs_one_above_it() -> None:
+    """Where that was removed, whom the group leaves out do not become the audience: a fault at its own field."""
+    for group in (a_query(how="without"), some_files("without", "audiences/g"), a_schedule(how="without")):
+        for sources in ((group,), (group, a_query()), (SourceForm(), group)):
+            chosen = chosen_audience(Form(sources=sources), OFFERED, TAKEN, NOW)
+            assert chosen.request is None
+            assert list(chosen.faults) == [f"sources.{sources.index(group)}.how"]
+            assert "choose users first" in next(iter(chosen.faults.values()))
+    # A group above that has a fault of its own is what is to be corrected.
+    chosen = chosen_audience(Form(sources=(a_query("gone"), a_query(how="without"))), OFFERED, TAKEN, NOW)
+    assert list(chosen.faults) == ["sources.0.query"]
 
 
 def test_values_have_their_types() -> None:
