@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 from aws_lambda_powertools import Logger
 
-from approval.clients import ASKED_BRIEFLY, ASKED_ONCE, COMMANDS, LINK_MAILS, USUAL
+from approval.clients import ASKED_BRIEFLY, ASKED_NEXT, ASKED_ONCE, COMMANDS, LINK_MAILS, USUAL
 from approval.config import Settings, read_settings
 from approval.events import Events
 from approval.mail import MailFailure, SendMail, Ses, count_failure
@@ -44,6 +44,7 @@ class App:
         control_client: a Lambda client that gives up soon; by default `client("lambda")`.
         ask_client: a Lambda client that waits long, and asks once; by default `client("lambda")`.
         brief_client: a Lambda client that asks once, and does not wait long; by default `client("lambda")`.
+        next_client: one that asks once, for a call's second question; by default `client("lambda")`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class App:
         control_client: Any = None,
         ask_client: Any = None,
         brief_client: Any = None,
+        next_client: Any = None,
         webhook: Webhook | None = None,
     ) -> None:
         platform = Platform(
@@ -67,6 +69,7 @@ class App:
             control=control_client or shared("lambda"),
             asking=ask_client or shared("lambda"),
             asking_briefly=brief_client or shared("lambda"),
+            asking_next=next_client or shared("lambda"),
             now=now,
             log=_log,
             mail_failed=partial(_mail_failed, settings.stack),
@@ -159,7 +162,7 @@ def _get() -> App:
         briefly = session.client("lambda", config=ASKED_BRIEFLY)
         _app = App(
             settings, client, clock, send_link=links.send, control_client=control, ask_client=asking,
-            brief_client=briefly,
+            brief_client=briefly, next_client=session.client("lambda", config=ASKED_NEXT),
         )  # fmt: skip
     return _app
 

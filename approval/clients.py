@@ -18,6 +18,8 @@ ASKED_ONCE = Config(
 """Of a call that is repeated after its time-out each would be a look-up, an erasure, a step of its own."""
 ASKED_BRIEFLY = Config(connect_timeout=1, read_timeout=6, retries={"mode": "standard", "total_max_attempts": 1})
 """Of what a page has room for, and can be shown without: so long takes a function that has to start first."""
+ASKED_NEXT = Config(connect_timeout=1, read_timeout=11, retries={"mode": "standard", "total_max_attempts": 1})
+"""Of a second question of one call, whose page is shown without its answer: both have to have room in the call."""
 LINK_MAIL_TIMEOUTS_S = (0.5, 1.0)
 """To connect and to read, without a retry: a link is sent, or given up, before the answer (`sign_in.ANSWER_S`)."""
 LINK_MAILS = Config(

@@ -69,6 +69,8 @@ class EditView:
         focus: str = "",
         listing: Listing | None = None,
         shown: Shown = Shown(),  # noqa: B008 - frozen
+        *,
+        has_names: bool = True,
     ) -> str:
         """The form.
 
@@ -76,6 +78,7 @@ class EditView:
             listing: of the files to choose from; by default the newest under `audiences/`.
             focus: the field to begin with, where no fault is: of a block that was just added.
             costs: what counting the audience would read: shown with a button that confirms it.
+            has_names: whether the schedules are asked for their names; not where they have just not answered.
         """
         offered, taken = self._audiences.offered(), self._audiences.taken_by(form)
         first_fault = next((field for field, _ in flat(form) if field in (faults or {})), "")
@@ -101,7 +104,7 @@ class EditView:
             offered=offered,
             columns=columns_of(form, offered, taken),
             taken=taken,
-            schedule_names=self._schedule_names(form),
+            schedule_names=self._schedule_names(form) if has_names else (),
             costs=costs,
             confirm=fingerprint(self._audiences.chosen(form).request or {}),
             **self._composed(call, request, form, shown)[0],

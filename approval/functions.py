@@ -35,16 +35,21 @@ class StackFunction:
         """Whether this stack has it."""
         return bool(self._name)
 
-    def ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Its answer, which may say `refused`. Raises NoAnswer where it fails, or does not answer."""
+    def ask(self, event: Mapping[str, Any], *, changes: bool = False) -> dict[str, Any]:
+        """Its answer, which may say `refused`. Raises NoAnswer where it fails, or does not answer.
+
+        Args:
+            changes: whether it changes something, and not merely says something.
+        """
         try:
             answer = self._lambda.invoke(
                 FunctionName=self._name, InvocationType="RequestResponse", Payload=json.dumps(event).encode()
             )
             body = answer["Payload"].read()
         except ReadTimeoutError:
-            # It has been asked, and goes on.
-            raise NoAnswer(f"{self._silent} It may be done all the same: look before you ask again.") from None
+            # It has been asked, and goes on: a step may be taken all the same. A question is simply asked again.
+            after = "It may be done all the same: look before you ask again." if changes else _AGAIN
+            raise NoAnswer(f"{self._silent} {after}") from None
         except (BotoCoreError, ClientError):
             raise NoAnswer(f"{self._silent} {_AGAIN}") from None
         # The body is a stack trace then, which is in its own log.

@@ -12,6 +12,9 @@ from approval.functions import StackFunction, heed
 from approval.people import Person
 from approval.request import Forbidden
 
+_STEPS = ("find", "erase", "export")
+"""What changes something: each is an entry of the trail, and the first two begin a job."""
+
 
 class NoOfficers(LookupError):
     """This stack has no privacy officers, and no function for them."""
@@ -129,6 +132,6 @@ class Officers:
             raise NoOfficers("this stack has no privacy officers")
         if not person.is_officer:
             raise Forbidden("Only privacy officers may do this.")
-        answer = self._function.ask({"action": action, "by": person.email, **about})
+        answer = self._function.ask({"action": action, "by": person.email, **about}, changes=action in _STEPS)
         heed(answer)
         return answer

@@ -208,11 +208,14 @@ class Audiences(Table):
             raise NoCost(found.fault or "What it would read could not be asked for. Try again in a moment.")
         return found.costs
 
-    def left_out_now(self, manifest: str, campaign: Mapping[str, Any] | None, *, legal: bool) -> LeftOutNow:
+    def left_out_now(
+        self, manifest: str, campaign: Mapping[str, Any] | None, *, legal: bool, asking: Any = None
+    ) -> LeftOutNow:
         """Whom the final cut would leave out if the run began now.
 
         Args:
             campaign: as a batch file has it; None where the form has faults.
+            asking: a boto3 Lambda client; by default the one that waits long.
 
         Raises:
             NotKnown: with the audience function's own words, or that it did not answer.
@@ -220,7 +223,7 @@ class Audiences(Table):
         exclude = ((campaign or {}).get("exclude") or {}).get("parts", ())
         asked = {"left_out": manifest, "bucket": self._bucket, "legal": legal, "campaign": campaign, "exclude": exclude}
         try:
-            answer = self._asking.invoke(
+            answer = (asking or self._asking).invoke(
                 FunctionName=self._function, InvocationType="RequestResponse", Payload=json.dumps(asked).encode()
             )
         except (BotoCoreError, ClientError):

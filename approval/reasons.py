@@ -31,6 +31,23 @@ def reason_in_words(reason: str) -> str:
     return _REASONS.get(name, name.replace("_", " "))
 
 
+_LEFT_OUT = {
+    "suppressed": "wanted no pushes",
+    "exclude": "on the exclude list",
+    "holdout": "held out of all campaigns",
+    "remainder": "not in the test; its winner was for them",
+    "test_part": "had been in the test",
+    "capped": "had had enough campaigns",
+    "quiet": "in quiet hours",
+}
+"""Why a run left one user out."""
+
+
+def left_out_in_words(reason: str) -> str:
+    """Why a run left a person out; a reason that is not known here keeps its words."""
+    return _LEFT_OUT.get(reason, reason.replace("_", " "))
+
+
 _GATEWAYS = {"fcm": "Google", "apns": "Apple"}
 _KEY_REFUSED = re.compile(
     r"credentials_refused: (\w+) by (fcm|apns)[\w-]*, with renewed credentials too; (.*)", re.DOTALL

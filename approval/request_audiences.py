@@ -26,6 +26,14 @@ from notifier.model.campaign import Audience, Campaign, Part
 from notifier.model.mailbox import is_same_person
 
 
+class NotTaken(NoAnswer):
+    """The schedules do not say whom the schedule of a group reaches. `field` is its own in the form."""
+
+    def __init__(self, field: str, words: str) -> None:
+        super().__init__(f"{words} Your draft is saved.")
+        self.field = field
+
+
 class RequestAudiences:
     """Finds, orders and reads the audiences of requests.
 
@@ -121,9 +129,9 @@ class RequestAudiences:
                 continue
             try:
                 found = self._schedules.audience(one.schedule)
-            except NoAnswer:
+            except NoAnswer as error:
                 # Asked for the next group as well, or for the names, it would be asked longer than a call may take.
-                raise
+                raise NotTaken(f"sources.{n}.schedule", str(error)) from None
             except Refused as error:
                 faults[f"sources.{n}.schedule"] = str(error)
                 continue

@@ -5,11 +5,11 @@ from http import HTTPStatus
 
 from approval.composer import read_shown
 from approval.decisions import Decisions
-from approval.form import Malformed, first_of_new, read_form, read_place, with_one_more, without
+from approval.form import Form, Malformed, first_of_new, read_form, read_place, with_one_more, without
 from approval.notifications import Notifications, not_mailed
 from approval.people import Person
 from approval.request import Forbidden, Incomplete, Refused, Request, State
-from approval.request_audiences import RequestAudiences
+from approval.request_audiences import NotTaken, RequestAudiences
 from approval.request_service import RequestService
 from approval.store import NoSuchRequest
 from approval.test_push import TestPushes
@@ -79,11 +79,19 @@ class RequestSite:
             block = read_place(call.fields, block)
         form = without(read_form(call.fields), block) if button == "remove" else read_form(call.fields)
         saved = self._service.save(id, person_of(call), form, whole(call.one("version")))
-        form, faults = self._audiences.take(form, block if button == "take" else "")
+        try:
+            form, faults = self._audiences.take(form, block if button == "take" else "")
+        except NotTaken as error:
+            shown = self._views.edit(call, saved, form, {error.field: str(error)}, has_names=False)
+            return _compressed(shown, HTTPStatus.CONFLICT)
         if faults:
             return _compressed(self._views.edit(call, saved, form, faults), HTTPStatus.UNPROCESSABLE_ENTITY)
         # A step of its own, which the trail need not have twice.
         saved = self._service.save(id, person_of(call), form, saved.version, by_itself=True)
+        return self._do(call, saved, form, button, block)
+
+    def _do(self, call: Call, saved: Request, form: Form, button: str, block: str) -> Html:
+        """What the button says, of a form that is saved."""
         if button == "submit":
             return self._submit(call, saved)
         if button == "count":
@@ -101,7 +109,7 @@ class RequestSite:
             return _compressed(self._views.edit(call, saved, more, focus=first_of_new(form, more)))
         group = {"sources": "audience", "filters": "audience"}.get(block.partition(".")[0], block.partition(".")[0])
         anchor = f"#{group}" if button == "remove" else "#audience" if button in ("choose", "take") else ""
-        return see_other(call, f"/requests/{id}?done=saved{anchor}")
+        return see_other(call, f"/requests/{saved.id}?done=saved{anchor}")
 
     def _files(self, call: Call) -> Html:
         """Files to choose from, for the page's script."""

@@ -179,18 +179,18 @@ class ScheduleSite:
             return page(self._show(call, name, notice=str(refused)), HTTPStatus.CONFLICT)
         if following.state != "prepared":
             return page(self._show(call, name, following=following))
-        left_out, unknown = None, ""
+        preview = LastPreview(
+            following.hash, following.occurrence, self._now_ms(), following.users or 0, following.manifest
+        )
+        # Before anything more is asked for: this call may end meanwhile, and the count has been paid for.
+        self._previews.keep(name, preview)
+        unknown = ""
         if following.manifest:
             try:
                 left_out = self._left_out(following.manifest, following.campaign)
+                self._previews.keep(name, msgspec.structs.replace(preview, left_out=left_out))
             except NotKnown as error:
                 unknown = f"How many would be left out as of now is not known. {error}"
-        self._previews.keep(
-            name,
-            LastPreview(
-                following.hash, following.occurrence, self._now_ms(), following.users or 0, following.manifest, left_out
-            ),
-        )
         return page(self._show(call, name, following=following, unknown=unknown))
 
     def _look(self, call: Call, name: str) -> Html:

@@ -194,7 +194,8 @@ class Schedules:
 
     def starting(self) -> tuple[str, ...]:
         """What starts within a minute once the stack is released: runs, and times of schedules."""
-        return tuple(self._ask({"action": "starting"})["starting"])
+        # Its page is shown without it: whoever releases the stack does not wait for it.
+        return tuple(self._ask({"action": "starting"}, briefly=True)["starting"])
 
     def act(self, person: Person, action: str, name: str, **about: Any) -> dict[str, Any]:
         """Carry out what a person asks for.
@@ -208,13 +209,13 @@ class Schedules:
             raise Forbidden("Only approvers decide.")
         if action not in _FOR_APPROVERS:
             _require_role(person)
-        return self._ask({"action": action, "schedule": name, "by": person.email, **about})
+        return self._ask({"action": action, "schedule": name, "by": person.email, **about}, changes=True)
 
     def decide_winner(self, person: Person, run_id: str, arm: str) -> None:
         """Decide what goes to the remainder of a test. Raises Refused where it is decided, or not to be decided yet."""
         if not self._function.is_there:
             raise Refused("This stack has no function that sends winners. Ask an engineer.")
-        self._ask({"action": "winner", "run_id": run_id, "arm": arm, "by": person.email})
+        self._ask({"action": "winner", "run_id": run_id, "arm": arm, "by": person.email}, changes=True)
 
     def _shown(self, event: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -224,10 +225,10 @@ class Schedules:
         except Refused as refused:
             raise NotThere(str(refused)) from None
 
-    def _ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, event: Mapping[str, Any], *, changes: bool = False, briefly: bool = False) -> dict[str, Any]:
         if not self._function.is_there:
             raise NotThere("this stack has no schedules")
-        answer = self._function.ask(event)
+        answer = (self._briefly if briefly else self._function).ask(event, changes=changes)
         if answer.get("faults") and "refused" in answer:
             raise BrokenText(tuple(answer["faults"]))
         heed(answer)

@@ -71,6 +71,7 @@ class Platform:
         control: a Lambda client that gives up soon.
         asking: a Lambda client that waits long, and asks once.
         asking_briefly: a Lambda client that asks once, and does not wait long.
+        asking_next: a Lambda client that asks once, for the second question of a call.
         now: the time, aware.
         log: writes one line: an action, and its fields.
         mail_failed: takes a mail that was not sent, for the log and the metric.
@@ -81,6 +82,7 @@ class Platform:
     control: Any
     asking: Any
     asking_briefly: Any
+    asking_next: Any
     now: Callable[[], datetime]
     log: Callable[..., None]
     mail_failed: Callable[[MailFailure], object]
@@ -289,7 +291,8 @@ def _schedule_site(
     runs, audiences, previews, now = functions.runs, functions.audiences, stores.previews, platform.now
 
     def left_out(manifest: str, campaign: Mapping[str, Any]) -> LeftOutNow:
-        return audiences.left_out_now(manifest, campaign, legal=bool(campaign.get("legal")))
+        legal, asking = bool(campaign.get("legal")), platform.asking_next
+        return audiences.left_out_now(manifest, campaign, legal=legal, asking=asking)
 
     view = ScheduleView(audiences, services.audiences, previews, stores.looks, runs, now)
     return ScheduleSite(functions.schedules, runs, stores.requests, views, now, platform.log, left_out, view, previews)

@@ -13,6 +13,8 @@ import msgspec
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from approval.app import App
+from approval.functions import NoAnswer
 from approval.schedules import Schedules
 from approval.taken_audiences import TakenAudience
 from notifier.model.account import Account, ArmAccount
@@ -640,19 +642,25 @@ def test_a_function_that_does_not_answer_is_asked_once(site: Site) -> None:
     silent = Silent()
     site.world.functions.add("schedules", silent)
     draft = {**FORM, "sources.0.schedule": NAME, "sources.1.schedule": "other", "version": "0"}
-    for n, (browser, path, fields) in enumerate(
+    again, body = "Try again in a minute", ""
+    for n, (browser, path, fields, then) in enumerate(
         [
-            (site.ann, f"/schedules/{NAME}/pause", {"reason": "x"}),
-            (site.ann, f"/schedules/{NAME}/preview", {}),
-            (site.bob, f"/schedules/{NAME}/approve", {"hash": "h", "text": "0"}),
-            (site.ann, f"/requests/{id_}", {**draft, "do": "choose"}),
+            (site.ann, f"/schedules/{NAME}/pause", {"reason": "x"}, "It may be done all the same"),
+            (site.ann, f"/schedules/{NAME}/preview", {}, again),
+            # What is asked first is what it says now: nothing has been approved.
+            (site.bob, f"/schedules/{NAME}/approve", {"hash": "h", "text": "0"}, again),
+            (site.ann, f"/requests/{id_}", {**draft, "do": "choose"}, again),
         ],
         1,
     ):
         answer = browser.post(path, fields)
         assert (answer.status, len(silent.events)) == (409, n), path
-        assert "The schedules do not answer. It may be done all the same" in answer.body
-    # What was typed is saved, and its page is shown without the names.
+        assert f"The schedules do not answer. {then}" in answer.body
+        body = answer.body
+    # The form is there with the reason at the group's field, and says that what was typed is saved.
+    fault = body.partition('data-fault="sources.0.schedule">')[2].partition("</span>")[0]
+    assert fault.startswith("The schedules do not answer.")
+    assert fault.endswith("Your draft is saved.")
     assert FORM["name"] in site.ann.get(f"/requests/{id_}").body
 
 
@@ -663,6 +671,32 @@ def test_names_are_not_waited_for_long() -> None:
     assert (patient.events, brief.events) == ([], [{"action": "names"}])
     assert Schedules(patient, "", brief).names() == ()
     assert len(brief.events) == 1
+    # Nor is what would start at a release, whose page has its button all the same.
+    with pytest.raises(NoAnswer):
+        Schedules(patient, "schedules", brief).starting()
+    assert (patient.events, brief.events[1:]) == ([], [{"action": "starting"}])
+
+
+class CutOff(BaseException):
+    """The call has taken all its time: Lambda ends the function where it is."""
+
+
+def test_a_count_is_kept_before_anything_more_is_asked(site: Site) -> None:
+    """It has been paid for: whatever takes too long after it, the page has it. What follows has a client of its own."""
+
+    class Endless:
+        def invoke(self, **_: Any) -> Any:
+            raise CutOff
+
+    world = site.world
+    site.save(text())
+    world.app = App(
+        world.settings, world.client, world.clock, key=b"k" * 32, send_mail=world.mailbox.send, next_client=Endless()
+    )
+    with pytest.raises(CutOff):
+        site.ann.post(f"/schedules/{NAME}/preview")
+    assert "<strong>100 users</strong> as of" in site.bob.get(f"/schedules/{NAME}").body
+    assert world.audiences.events == []
 
 
 class TestHold:
@@ -690,6 +724,7 @@ class TestHold:
         page = site.bob.get("/hold").body
         assert "What would start is not known. The schedules do not answer." in page
         assert "Nothing waits to start" not in page
+        assert "What is due by then starts." in page
         assert 'action="/prod/release"' in page
 
     def test_by_the_ledger_where_lambda_has_no_room(self, site: Site) -> None:

@@ -231,7 +231,7 @@ def test_what_else_they_got_this_week(world: World) -> None:
         return world.browser(BOB).get(f"/requests/{id_}").body.partition("This week")[2].partition("</dl>")[0]
 
     assert "on-monday" in this_week()
-    assert "Not known by user: without DefaultTimezone" in this_week()
+    assert "Not known by user: nobody has set the time zone" in this_week()
     world.clock.forward(days=3)
     assert "nothing else was sent to these files in 7 days" in this_week()
 

@@ -85,7 +85,13 @@ def test_from_the_cost_to_the_export(world: World, privacy: Privacy) -> None:
     assert privacy.events[-1] == {"action": "find", "by": OLGA, "user_id": "u1", "since": "2026-11-01"}
     shown = olga.get(found.location)
     assert is_clean(shown)
-    for words in ("20 Nov 2026, 10:00 UTC", "the app was removed", "suppressed", "Export as JSON", "Erase this person"):
+    for words in (
+        "20 Nov 2026, 10:00 UTC",
+        "the app was removed",
+        "wanted no pushes",
+        "Export as JSON",
+        "Erase this person",
+    ):
         assert words in shown.body, words
     export = olga.post(f"{found.location}/export")
     assert json.loads(export.body) == FOUND
@@ -189,6 +195,8 @@ def test_a_function_that_does_not_answer(world: World, failure: Exception, words
         world.functions.add(name, Silent())
     answer = world.browser(OLGA).post("/people/find", {"user_id": "u1"})
     assert (answer.status, words in answer.body) == (409, True)
+    # A mere question has changed nothing: it is asked again, whatever has become of it.
     schedule = world.browser(BOB).get("/schedules/nudge")
-    assert (schedule.status, words in schedule.body) == (409, True)
+    assert (schedule.status, "Try again in a minute" in schedule.body) == (409, True)
+    assert "It may be done" not in schedule.body
     assert asked == ["find", "show"]
