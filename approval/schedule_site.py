@@ -204,19 +204,19 @@ class ScheduleSite:
             raise Refused("The schedule was changed after your page was made. Look at it again, then decide.")
         return see_other(call, f"/schedules/{name}?text={(number or 0) + 1}")
 
-    def _check_seen(self, call: Call, name: str) -> None:
-        """Raise Refused where an approver has not looked at a text, and does not say that they approve it unseen."""
+    def _check_seen(self, call: Call, name: str) -> tuple[str, ...]:
+        """The texts that an approver approves unseen, and says so. Raises Refused where they do not say so."""
         person, seen = person_of(call), self._schedules.schedule(name)
         # Of another definition than the one on the page, the schedules' function refuses the approval itself.
         if call.one("hash") != seen.hash or is_same_person(seen.edited_by, person.email):
-            return
+            return ()
         if campaign_of(name, seen) is None:
             raise Refused("Its texts cannot be shown here, so nobody has looked at them. Ask an engineer.")
-        if call.one("unseen") == "yes":
-            return
-        if unseen := self._view.unseen(name, person, seen, whole(call.one("text"))):
-            names = ", ".join(text.name for text in unseen)
+        unseen = tuple(text.name for text in self._view.unseen(name, person, seen, whole(call.one("text"))))
+        if unseen and call.one("unseen") != "yes":
+            names = ", ".join(unseen)
             raise Refused(f"You have not looked at: {names}. Look at them, or say that you approve them unseen.")
+        return unseen
 
     def _save(self, call: Call) -> Html:
         """Write a schedule's file, a new one or in place of the one that its author had before them."""
@@ -249,9 +249,10 @@ class ScheduleSite:
             raise NotThere(action)
         fields = ("hash", "occurrence", "decision", "day", "reason")
         about = {field: call.one(field)[:MAX_REASON_CHARS] for field in fields if call.one(field)}
+        unseen: tuple[str, ...] = ()
         try:
             if action == "approve" and person.is_approver:
-                self._check_seen(call, name)
+                unseen = self._check_seen(call, name)
             self._schedules.act(person, action, name, **about)
         except NoAnswer:
             # The page would ask once more: the call would end without any answer, and without saying why.
@@ -259,7 +260,9 @@ class ScheduleSite:
         except Refused as refused:
             status = HTTPStatus.FORBIDDEN if isinstance(refused, Forbidden) else HTTPStatus.CONFLICT
             return page(self._show(call, name, notice=str(refused)), status)
-        self._log(f"schedule_{action}", by=person.email, schedule=name)
+        # Whoever asks later how it could be approved finds what was not looked at.
+        noted = {"unseen": ", ".join(unseen)} if unseen else {}
+        self._log(f"schedule_{action}", by=person.email, schedule=name, **noted)
         return see_other(call, f"/schedules/{name}?done=schedule_{action}")
 
     # -- the hold -----------------------------------------------------------------------------------------------------

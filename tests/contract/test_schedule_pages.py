@@ -449,7 +449,9 @@ def test_the_last_preview_stays_on_the_page(site: Site) -> None:
     assert "Not counted yet, or more than 30 days ago." in site.world.browser(BOB).get(f"/schedules/{NAME}").body
 
 
-def test_texts_that_were_not_seen_are_named_before_a_schedule_is_approved(site: Site) -> None:
+def test_texts_that_were_not_seen_are_named_before_a_schedule_is_approved(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As of a request: refused until an approver has looked at them, or says that they approve them unseen."""
     site.save(campaign_with(site, **TWO))
     page = site.bob.get(f"/schedules/{NAME}")
@@ -471,7 +473,9 @@ def test_texts_that_were_not_seen_are_named_before_a_schedule_is_approved(site: 
     page = site.cat.get(f"/schedules/{NAME}")
     assert "1 of 2 texts seen" in words(page.body)
     unseen = {"hash": page.field("hash"), "text": page.field("text"), "unseen": "yes"}
+    capsys.readouterr()
     assert site.cat.post(f"/schedules/{NAME}/approve", unseen).status == 303
+    assert '"unseen":"short"' in capsys.readouterr().out
 
 
 def test_a_file_with_a_byte_order_mark_is_shown_and_looked_at(site: Site) -> None:
