@@ -138,6 +138,7 @@ def test_the_session_ends_while_somebody_types(people: People, office: Office) -
     expect(ann.get_by_text("What you had typed")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_the_session_ends_while_somebody_decides(people: People, office: Office) -> None:
     """The approval does not count; after signing in the same request waits for it."""
     address = asked(people.sign_in(ANN), office, "thought-long")

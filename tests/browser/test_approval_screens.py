@@ -50,6 +50,7 @@ def test_before_signing_in(people: People, office: Office) -> None:
     assert ann.get_by_text("bob@example.com").first.is_visible()
 
 
+@pytest.mark.slow
 def test_nothing_there(people: People, office: Office) -> None:
     """No such request, no such page, no request at all, nothing found, no devices."""
     cat = people.sign_in(CAT, bypass_csp=True)

@@ -162,6 +162,7 @@ def play(world: World, days: int, users: int) -> None:
     assert p > SUSPICIOUS_P
 
 
+@pytest.mark.slow
 def test_two_days(endpoint: str, tmp_path: Path) -> None:
     """Small, for every day: 80 users."""
     play(World(endpoint, tmp_path), days=2, users=80)

@@ -76,10 +76,21 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 
 def with_a_circle() -> dict[str, Any]:
     """The standard circle: a function that names the bucket that notifies it."""
-    template = transformed()
-    variables = template["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
-    variables["BUCKET"] = {"Ref": "Bucket"}
-    return template
+    function = {
+        "Runtime": "python3.14",
+        "Handler": "app.handler",
+        "Role": "arn:aws:iam::123456789012:role/any",
+        "Code": {"S3Bucket": "code", "S3Key": "code.zip"},
+        "Environment": {"Variables": {"BUCKET": {"Ref": "Bucket"}}},
+    }
+    notified = {"Event": "s3:ObjectCreated:*", "Function": {"Fn::GetAtt": ["WorkerFunction", "Arn"]}}
+    bucket = {"NotificationConfiguration": {"LambdaConfigurations": [notified]}}
+    return {
+        "Resources": {
+            "Bucket": {"Type": "AWS::S3::Bucket", "Properties": bucket},
+            "WorkerFunction": {"Type": "AWS::Lambda::Function", "Properties": function},
+        }
+    }
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ def send(trial: Trial, folder: Path, name: str, first: int = 0, **campaign: Any)
     return trial.summary(run_id), {row["user_id"]: row["arm"] for row in trial.rows(run_id)}
 
 
+@pytest.mark.slow  # the rules of caps: tests/contract/test_caps
 def test_who_is_left_out(tmp_path: Path) -> None:
     """The holdout of the stack's share and version, then the caps, control users too; a test push reaches everybody.
 

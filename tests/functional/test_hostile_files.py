@@ -102,7 +102,17 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+SIBLINGS: Final = {
+    "a key of 1 GB", "a campaign nested 100,000 deep", "a million digits in the campaign", "a second campaign",
+    "a gzip with rubbish behind it", "a campaign id with half a surrogate pair", "percentages that do not add up",
+    "a pace of nothing", "a pace below nothing", "a time to live below nothing",
+}  # fmt: skip
+"""Each is of a kind of which the gate plays another, and has its unit test."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow) if one in SIBLINGS else one for one in HOSTILE]
+)
 def test_a_hostile_file_ends_in_a_clear_fault(trial: Trial, name: str) -> None:
     """The run fails and says why, in bounded time and memory; nothing was asked for."""
     sent = send(trial, HOSTILE[name](), f"batches/hostile-{list(HOSTILE).index(name)}.json")

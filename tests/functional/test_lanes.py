@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from sandbox.audience import Recipe, campaign, users
 from sandbox.trial import Setting, Trial
 
@@ -10,6 +12,7 @@ USERS = 4_200
 LANES = 3
 
 
+@pytest.mark.slow  # two lanes of a prepared run: tests/deployment/test_least_privilege
 def test_a_file_that_asks_for_lanes(tmp_path: Path) -> None:
     """It is prepared first and sent by three chains of invocations: every device once, one summary, one end."""
     recipe = Recipe(users=USERS)

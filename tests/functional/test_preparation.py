@@ -191,6 +191,7 @@ def excluded_in(trial: Trial, run_id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for body in bodies if body for line in gzip.decompress(body).splitlines()]
 
 
+@pytest.mark.slow  # the cut's own tests: tests/contract/test_final_cut
 def test_the_final_cut(trial: Trial, tmp_path: Path) -> None:
     """Who is on the exclude list or suppressed when the run begins is in no part that is sent, and is accounted."""
     trial.gateways.reset()
