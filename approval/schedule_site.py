@@ -224,7 +224,9 @@ class ScheduleSite:
         # Of a new one there is none: where a file of this name is there it is not overwritten.
         before, is_new = call.one("before"), not call.one("before")
         try:
-            self._schedules.act(person, "save", name, text=text, before=before, keep=call.one("keep") == "yes")
+            # Without a tick nothing is said of it: a stack without approvals refuses either answer.
+            keep = True if call.one("keep") == "yes" else None
+            self._schedules.act(person, "save", name, text=text, before=before, keep=keep)
         except BrokenText as broken:
             return page(self._again(call, name, text, broken.faults, is_new=is_new), HTTPStatus.UNPROCESSABLE_ENTITY)
         self._log("schedule_saved", by=person.email, schedule=name)

@@ -73,6 +73,7 @@ class SeenSchedule(msgspec.Struct, frozen=True):
         in_force: the hash by which it fires; "" for none.
         times_ms: the next times by what is in force; `planned_ms` by what its file says.
         rhythm: `schedule` of its file; empty while that has faults.
+        needs_approval: whether an edit waits for an approval, as this stack's settings say.
     """
 
     line: ScheduleLine
@@ -94,6 +95,7 @@ class SeenSchedule(msgspec.Struct, frozen=True):
     times_ms: tuple[int, ...] = ()
     planned_ms: tuple[int, ...] = ()
     rhythm: Mapping[str, Any] = {}
+    needs_approval: bool = True
 
     @property
     def shown_times_ms(self) -> tuple[int, ...]:

@@ -54,7 +54,9 @@ def handler(event: object, _context: "LambdaContext") -> dict[str, Any]:
     except (Refused, Undecidable, CopyChanged) as refused:
         return {"refused": str(refused)}
     unlogged = ("action", "alarms", "text", "before")
-    asked: dict[str, Any] = {name: str(value) for name, value in event.items() if name not in unlogged}
+    asked: dict[str, Any] = {
+        name: str(value) for name, value in event.items() if name not in unlogged and value is not None
+    }
     parts.log(str(event["action"]), **asked)
     return answer
 

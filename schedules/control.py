@@ -124,22 +124,30 @@ class Control:
         digest = document.hash
         if event.get("hash") != digest:
             raise Refused(f"schedules/{item.name}.json has changed since you looked at it: its hash is {digest} now")
-        needed = approvals_needed(document.schedule.rhythm.limits, self._two_above)
         author = self._store.edited_by(item.name, document.file_sha256)
+        needed = approvals_needed(document.schedule.rhythm.limits, self._two_above, author)
         if is_same_person(author, by):
             raise Refused("you wrote it: another person approves it")
-        if (needed > 1 or author) and "@" not in by:
-            # The pages know people by their addresses: under another name one person would be two.
+        if needed > 1 or author:
             people = "two people approve it" if needed > 1 else f"{author} wrote it, and another person approves it"
-            raise Refused(f"{people}: {by} is no mail address, which says who a person is (give `by`, or --by)")
+            _require_address(by, people)
         approved = self._store.approve(item.name, digest, by, needed)
         return {"hash": digest, "approved_by": ", ".join(approved), "missing": max(0, needed - len(approved))}
 
     def _save(self, name: str, event: Mapping[str, Any]) -> dict[str, Any]:
         """Write a schedule's file, if it has no fault, and if the file is still the one that its author has seen.
 
-        `before` is the SHA-256 of that one, in hexadecimal; without it there must be none.
+        `before` is the SHA-256 of that one, in hexadecimal; without it there must be none. `keep` says what fires until
+        the edit is approved: True what is in force, False nothing; without it nothing.
         """
+        needs_approval, keep, by = self._documents.needs_approval, event.get("keep"), str(event["by"])
+        if keep is not None and not needs_approval:
+            raise Refused(
+                "this stack needs no approval: an edit is in force within a minute. Where it is to wait, pause the "
+                f"schedule first (notifier schedules pause {name}), and leave out --keep and --pause"
+            )
+        if needs_approval:
+            _require_address(by, "another person approves it")
         text, before = str(event.get("text", "")).encode(), self._documents.text(name)
         if len(text) > MAX_BYTES:
             raise Refused(f"it is larger than {MAX_BYTES:,} bytes")
@@ -147,13 +155,18 @@ class Control:
         if (sha256(before).hexdigest() if before is not None else "") != event.get("before", ""):
             raise Refused(f"schedules/{name}.json is another one by now: look at it again")
         # Before the file: once it can be approved, it must be known who must not do it.
-        self._store.edited(name, document.file_sha256, str(event["by"]))
+        self._store.edited(name, document.file_sha256, by)
         if not self._documents.replace(name, text, before):
             raise Refused(f"schedules/{name}.json has changed in this moment: look at it again")
-        if event.get("keep") and (item := self._store.read(name)) is not None and item.hash:
-            # The next tick finds the edit unapproved, and this said already: what is in force goes on.
-            self._store.adopt(item, replace(item, keeps_old=True, reason=unapproved_reason(document)))
-        return {"hash": document.hash}
+        item = self._store.read(name)
+        is_paused = item is not None and item.state is ScheduleState.PAUSED
+        # A paused one keeps who paused it and why: nothing fires before it is resumed, whatever is kept.
+        if keep and item is not None and item.hash and not is_paused:
+            # The next tick finds the edit unapproved, and this said already: what is in force goes on. It looks also
+            # where the file is the one that it has looked at: of a text that is in force already nothing waits.
+            after = replace(item, keeps_old=True, reason=unapproved_reason(document), looked_at="")
+            self._store.adopt(item, after)
+        return {"hash": document.hash, "needs_approval": needs_approval, "is_paused": is_paused}
 
     def _send_now(self, item: ScheduleItem, event: Mapping[str, Any]) -> dict[str, Any]:
         """An occurrence of its own, for a day, at this minute. The limits and the approval hold for it too."""
@@ -169,8 +182,22 @@ class Control:
         return int(self._now() * 1000)
 
 
-def approvals_needed(limits: Limits, two_above: int | None) -> int:
-    """How many people must approve a definition: what it may send to at most decides, as for any other push."""
+def _require_address(by: str, why: str) -> None:
+    """Refuse a name that is no mail address. The pages know people by theirs: one person would be two."""
+    if "@" not in by:
+        raise Refused(f"{why}: {by} is no mail address, which says who a person is (give `by`, or --by)")
+
+
+def approvals_needed(limits: Limits, two_above: int | None, author: str = "") -> int:
+    """How many people must approve a definition: what it may send to at most decides, as for any other push.
+
+    Args:
+        author: who wrote its file, "" where that is not known.
+    """
+    if author and "@" not in author:
+        # Written while the stack needed no approval, under a name by which nobody is known again: of two people one is
+        # not the author.
+        return 2
     if two_above is None:
         return 1
     return 2 if limits.max_users is None or limits.max_users > two_above else 1

@@ -148,7 +148,7 @@ class Documents:
 
     def __init__(self, texts: Texts, *, needs_approval: bool = False) -> None:
         self._texts = texts
-        self._needs_approval = needs_approval
+        self.needs_approval = needs_approval
 
     def files(self) -> dict[str, str]:
         """What changes when a schedule, or a text that it may name, was edited, by the schedule's name."""
@@ -186,7 +186,7 @@ class Documents:
         Raises:
             BrokenSchedule: with every fault.
         """
-        schedule = read_schedule(name, data, needs_approval=self._needs_approval)
+        schedule = read_schedule(name, data, needs_approval=self.needs_approval)
         texts = {key_of(name): data}
         for query in schedule.queries:
             for ending in (".sql", ".json"):

@@ -121,8 +121,8 @@ class Tick:
             after = replace(before, state=ScheduleState.BROKEN, reason=str(error), looked_at=version)
             return before != after and self._adopt(before, after)
         if before.hash == document.hash and before.state in (ScheduleState.ACTIVE, ScheduleState.ENDED):
-            # Written again as it was, or another query was edited.
-            self._store.adopt(before, replace(before, looked_at=version))
+            # Written again as it was, or another query was edited. No edit waits: nothing is kept, for no reason.
+            self._store.adopt(before, replace(before, looked_at=version, reason="", keeps_old=False))
             return False
         if self._needs_approval and not self._store.approved_by(name, document.hash):
             return self._unapproved(before, document, version)

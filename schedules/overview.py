@@ -152,6 +152,7 @@ class Overview:
             "times_ms": [int(one.utc.timestamp() * 1000) for one in times], "in_force": item.hash,
             "text": (text or b"").decode("utf-8", "replace"), "faults": [], "queries": {},
             "sha256": sha256(text).hexdigest() if text is not None else "",
+            "needs_approval": self._documents.needs_approval,
         }  # fmt: skip
         try:
             return shown | self._of_document(name, self._documents.read(name), item)
@@ -163,6 +164,7 @@ class Overview:
         queries = {key: text.decode("utf-8", "replace") for key, text in document.texts.items() if key != key_of(name)}
         before = self._before(item, document)
         now = datetime.fromtimestamp(self._now(), UTC)
+        author = self._store.edited_by(name, document.file_sha256)
         planned = islice(document.schedule.timetable.after(now), NEXT_TIMES)
         return {
             "hash": document.hash,
@@ -171,9 +173,9 @@ class Overview:
             "queries": queries,
             "changed": sorted(key for key in document.texts if before.get(key) != document.texts[key]),
             "old_text": before.get(key_of(name), b"").decode("utf-8", "replace"),
-            "edited_by": self._store.edited_by(name, document.file_sha256),
+            "edited_by": author,
             "approved_by": list(self._store.approvals(name, document.hash)),
-            "needed": approvals_needed(document.schedule.rhythm.limits, self._two_above),
+            "needed": approvals_needed(document.schedule.rhythm.limits, self._two_above, author),
             "max_users": document.schedule.rhythm.limits.max_users,
             "ends": document.schedule.rhythm.ends.isoformat() if document.schedule.rhythm.ends else "",
         }

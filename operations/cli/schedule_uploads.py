@@ -2,10 +2,10 @@
 
 import difflib
 import sys
-import time
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +13,11 @@ from operations.cli.cloud import Cloud
 from operations.cli.deployment import find_deployment
 from operations.cli.errors import CommandError, ExitCode, reports_errors
 from operations.cli.identity import approver
-from operations.cli.options import AsJson, By, Stack, StackFile, Yes, console, print_json, sure
+from operations.cli.options import ApprovesBy, AsJson, Stack, StackFile, Yes, console, print_json, sure
 from operations.cli.schedule_function import ask_function
 from schedules.definition import key_of
 from schedules.documents import BucketTexts
-from schedules.store import ScheduleStore
+from schedules.store import ScheduleState
 
 
 @reports_errors
@@ -28,11 +28,12 @@ def put(
         bool | None,
         typer.Option(
             "--keep/--pause",
-            help="Of an edit, until it is approved: keep sending what is in force, or pause. Default: asks; pause.",
+            help="Of an edit, until it is approved: keep sending what is in force, or pause. Default: asks; pause. "
+            "Refused without RequireApproval: an edit is in force within a minute.",
         ),
     ] = None,
     yes: Yes = False,
-    by: By = None,
+    by: ApprovesBy = None,
     stack: Stack = None,
     stack_file: StackFile = None,
     as_json: AsJson = False,
@@ -40,7 +41,8 @@ def put(
     """Write a schedule: a new one, or an edit of one. It is checked whole first; every fault is printed with its field.
 
     What changes is shown before it is asked for. You are entered as its author, as on the pages: where the stack has
-    RequireApproval another person approves it. You are known by the address with which you are signed in at AWS.
+    RequireApproval another person approves it. You are known by the mail address with which you are signed in at AWS,
+    else by --by; with RequireApproval only an address counts.
 
     Exit 0 if it was written, 1 if it has faults, or was edited by another person in this moment.
 
@@ -52,8 +54,8 @@ def put(
     before = BucketTexts(cloud.client("s3"), cloud.deployment.bucket).get(key_of(name))
     if not as_json:
         _print_changes(key_of(name), before or b"", text)
-    if keep is None:
-        keep = _asked_to_keep(cloud, name, yes=yes)
+    if keep is None and before is not None and not yes and sys.stdin.isatty():
+        keep = _asked_to_keep(cloud, name)
     sure(f"Write {key_of(name)} as {by}?", yes=yes)
     event = {
         "action": "save", "schedule": name, "text": text, "keep": keep, "by": by,
@@ -64,7 +66,7 @@ def put(
     if as_json:
         print_json(answer)
     else:
-        console().print(f"{key_of(name)} is written (hash {answer['hash'][:12]}): a tick looks at it within a minute")
+        console().print(f"{key_of(name)} is written (hash {answer['hash'][:12]}): {_what_follows(answer)}")
 
 
 def _text_of(file: Path) -> str:
@@ -81,9 +83,20 @@ def _print_changes(key: str, before: bytes, text: str) -> None:
         console().print(line, markup=False, soft_wrap=True)
 
 
-def _asked_to_keep(cloud: Cloud, name: str, *, yes: bool) -> bool:
-    """What fires until an edit is approved. Asked only where something is in force, and a person can answer."""
-    item = ScheduleStore(cloud.client("dynamodb"), cloud.deployment.table, time.time).read(name)
-    if item is None or not item.hash or yes or not sys.stdin.isatty():
-        return False
+def _asked_to_keep(cloud: Cloud, name: str) -> bool | None:
+    """What fires until an edit is approved. None where it waits for no approval, or nothing fires now."""
+    shown = ask_function(cloud, {"action": "show", "schedule": name}, "notifier schedules list")
+    if not shown["needs_approval"] or not shown["in_force"] or shown["line"]["state"] == ScheduleState.PAUSED.value:
+        return None
     return typer.confirm("Keep sending what is in force until the edit is approved? Else nothing fires.", err=True)
+
+
+def _what_follows(answer: Mapping[str, Any]) -> str:
+    """When what was written counts."""
+    if answer["is_paused"]:
+        # Whatever was said of --keep: what fires after it is resumed is asked then (notifier schedules keep).
+        then = "waits for an approval" if answer["needs_approval"] else "is in force"
+        return f"it is paused; within a minute after it is resumed this {then}"
+    if answer["needs_approval"]:
+        return "it is looked at within a minute, and fires once another person has approved it"
+    return "it is in force within a minute"

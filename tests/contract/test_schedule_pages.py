@@ -77,7 +77,7 @@ class ScheduleFunction:
         self.texts = FolderTexts(Path("nowhere"), {})
         self.around = Around()
         self.questions: list[dict[str, Any]] = []
-        documents = Documents(self.texts, needs_approval=True)
+        self.documents = documents = Documents(self.texts, needs_approval=True)
         self.control = Control(self.store, documents, self.around, self.clock, two_above=1000)
         self.held = ""
         self.overview = Overview(
@@ -292,6 +292,20 @@ def test_a_change_of_its_time_is_approved_by_the_new_one(site: Site) -> None:
     site.schedules.texts.put(key_of(NAME), b"{}")
     times = words(site.bob.get(f"/schedules/{NAME}").body).partition("Next times")[2]
     assert "2 Dec 2026, 03:00" in times
+
+
+def test_an_edit_waits_for_no_approval_where_none_is_needed(site: Site) -> None:
+    """Then nothing is asked of the time until then: the page says when it counts, and it is saved without an answer."""
+    site.save(text())
+    site.approve(site.bob)
+    label = "Keep sending what is in force until the change is approved"
+    assert label in site.ann.get(f"/schedules/{NAME}").body
+    site.schedules.documents.needs_approval = False
+    page = site.ann.get(f"/schedules/{NAME}").body
+    assert label not in page
+    assert "A change is in force within a minute" in page
+    assert site.save(text("New"), keep="yes").status == 409
+    assert site.save(text("New")).status == 303
 
 
 def test_faults_are_listed_and_nothing_is_saved(site: Site) -> None:

@@ -1,0 +1,211 @@
+"""A schedule's file written by a person: what fires until it is approved, and who must not approve it."""
+
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations.cli.schedule_uploads import _asked_to_keep, _what_follows
+from sandbox.schedule_twins import Clock, FolderTexts, PlayedStack, PlayedStore
+from schedules.control import Control, Refused
+from schedules.definition import key_of
+from schedules.documents import Documents
+from schedules.drops import Drops
+from schedules.firing import Tick
+from schedules.occurrence_steps import Occurrences
+from schedules.overview import Overview
+from schedules.store import ScheduleItem, ScheduleState
+
+NAME, ANN, BOB, CAT = "nudge", "ann@example.com", "bob@example.com", "cat@example.com"
+
+
+def text(title: str = "Hi") -> str:
+    """A schedule's file."""
+    when = {"cron": "0 9 * * *", "timezone": "UTC"}
+    rhythm = {"when": when, "starts": "2026-12-01", "ends": "2027-02-01", "limits": {"max_users": 1000}}
+    campaign = {"message": {"title": title}}
+    return json.dumps({"schedule": rhythm, "audience": {"files": ["standing/users.jsonl"]}, "campaign": campaign})
+
+
+class World:
+    """A stack, with RequireApproval or without. `setting` may be changed, as by a deployment."""
+
+    def __init__(self, *, needs_approval: bool) -> None:
+        self.setting = needs_approval
+        self.clock = Clock(datetime(2026, 12, 1, 8, 0, tzinfo=UTC))
+        self.store = PlayedStore(self.clock)
+        self.texts = FolderTexts(Path("nowhere"), {})
+        self.around: Any = PlayedStack(None, self.clock)  # type: ignore[arg-type]
+
+    def ask(self, action: str, by: str = ANN, **about: Any) -> dict[str, Any]:
+        """What the function answers."""
+        documents, two_above = Documents(self.texts, needs_approval=self.setting), 100_000 if self.setting else None
+        event = {"action": action, "schedule": NAME, "by": by, **about}
+        shown = Overview(self.store, documents, self.around, self.clock, two_above).answer(event)
+        control = Control(self.store, documents, self.around, self.clock, two_above=two_above)
+        return shown if shown is not None else control.carry_out(event)
+
+    def save(self, body: str, by: str = ANN, **about: Any) -> dict[str, Any]:
+        """Write the file in place of the one that is there."""
+        before = self.texts.get(key_of(NAME))
+        return self.ask("save", by, text=body, before=sha256(before).hexdigest() if before else "", **about)
+
+    def approve(self, *people: str) -> None:
+        """They approve what the file says."""
+        for by in people:
+            self.ask("approve", by, hash=self.ask("show")["hash"])
+        self.tick()
+
+    def tick(self) -> ScheduleItem:
+        """One tick; the schedule after it."""
+        documents = Documents(self.texts, needs_approval=self.setting)
+        occurrences = Occurrences(self.store, self.around, Drops(None, ""), self.clock)  # type: ignore[arg-type]
+        Tick(
+            self.store, documents, occurrences, self.clock, lambda *_, **__: None, needs_approval=self.setting
+        ).run()  # fmt: skip
+        found = self.store.read(NAME)
+        assert found is not None
+        return found
+
+    def in_force(self) -> "World":
+        """With a schedule that fires."""
+        self.save(text())
+        self.tick()
+        if self.setting:
+            self.approve(BOB)
+        assert self.tick().fires
+        return self
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_stack_without_approvals_refuses_to_keep_or_pause(*, keep: bool) -> None:
+    """It would be said and not done: an edit is in force at the next tick. Nothing is written, and a way is named."""
+    world = World(needs_approval=False).in_force()
+    before = world.tick()
+    with pytest.raises(Refused, match=r"needs no approval.* within a minute.*notifier schedules pause nudge"):
+        world.save(text("New"), keep=keep)
+    assert world.tick() == before
+    answer = world.save(text("New"))
+    assert answer == {
+        "schedule": NAME, "action": "save", "hash": answer["hash"], "needs_approval": False, "is_paused": False
+    }  # fmt: skip
+    assert (world.tick().hash, world.tick().fires) == (answer["hash"], True)
+
+
+def test_paused_first_an_edit_waits_without_approvals_too() -> None:
+    """What the refusal advises: nothing fires by the edit before the schedule is resumed."""
+    world = World(needs_approval=False).in_force()
+    world.ask("pause", reason="look first")
+    answer = world.save(text("New"))
+    assert answer["is_paused"]
+    assert (world.tick().state, world.tick().hash == answer["hash"]) == (ScheduleState.PAUSED, False)
+    world.ask("resume")
+    assert (world.tick().state, world.tick().hash == answer["hash"]) == (ScheduleState.ACTIVE, True)
+
+
+@pytest.mark.parametrize(("keep", "fires"), [(True, True), (False, False), (None, False)])
+def test_with_approvals_an_edit_waits(keep: bool | None, *, fires: bool) -> None:
+    """What is in force fires meanwhile where its author says so."""
+    world = World(needs_approval=True).in_force()
+    assert world.save(text("New"), keep=keep)["needs_approval"] is True
+    assert (world.tick().state, world.tick().fires) == (ScheduleState.UNAPPROVED, fires)
+
+
+def test_keeping_it_with_the_text_that_is_in_force() -> None:
+    """No edit waits then, and the schedule does not say that one does."""
+    world = World(needs_approval=True).in_force()
+    before = world.tick()
+    world.save(text(), keep=True)
+    assert world.tick() == before
+
+
+def test_a_paused_one_says_who_paused_it_after_an_edit() -> None:
+    """Nothing fires, so nothing is kept: its reason stays."""
+    world = World(needs_approval=True).in_force()
+    world.ask("pause", reason="prices")
+    assert world.save(text("New"), keep=True)["is_paused"]
+    assert (world.tick().state, world.tick().reason) == (ScheduleState.PAUSED, f"paused by {ANN}: prices")
+
+
+def test_its_author_is_known_by_an_address_where_another_person_approves() -> None:
+    """Entered as `ann`, ann@example.com could approve what she wrote. Nothing is written; without approvals it is."""
+    world = World(needs_approval=True)
+    with pytest.raises(Refused, match=r"another person approves it: ann is no mail address, .*--by"):
+        world.save(text(), "ann")
+    assert world.texts.get(key_of(NAME)) is None
+    World(needs_approval=False).save(text(), "ann")
+
+
+def test_written_under_another_name_before_approvals_were_needed() -> None:
+    """Of two people one is not its author, who may be either of them."""
+    world = World(needs_approval=False)
+    world.save(text(), "ann")
+    world.tick()
+    world.setting = True
+    assert world.ask("show")["needed"] == 2
+    world.approve(ANN)
+    world.clock.s += 3600
+    assert not world.tick().fires
+    world.approve(CAT)
+    assert world.tick().fires
+
+
+class TestAsked:
+    """Before an edit is written the command line asks what fires meanwhile, where that is to be asked."""
+
+    @staticmethod
+    def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> bool | None:
+        """What a person who agrees was asked."""
+
+        class Functions:
+            deployment = type("Named", (), {"schedules": "schedules"})
+
+            def client(self, _service: str) -> Any:
+                return self
+
+            def invoke(self, **request: Any) -> Mapping[str, Any]:
+                answer = world.ask(**({"by": ANN} | _about(json.loads(request["Payload"]))))
+                return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+        def _about(event: dict[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in event.items() if name != "schedule"}
+
+        monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+        cloud: Any = Functions()
+        return _asked_to_keep(cloud, NAME)
+
+    def test_with_approvals(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where something is in force, and not paused."""
+        world = World(needs_approval=True)
+        world.save(text())
+        world.tick()
+        assert self.asked(world, monkeypatch) is None
+        world.approve(BOB)
+        assert self.asked(world, monkeypatch) is True
+        world.ask("pause")
+        assert self.asked(world, monkeypatch) is None
+
+    def test_without(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An edit waits for nothing."""
+        assert self.asked(World(needs_approval=False).in_force(), monkeypatch) is None
+
+
+@pytest.mark.parametrize(
+    ("needs_approval", "is_paused", "words"),
+    [
+        (True, False, "once another person has approved it"),
+        (False, False, "it is in force within a minute"),
+        (True, True, "waits for an approval"),
+        (False, True, "is in force"),
+    ],
+)
+def test_it_says_when_it_counts(*, needs_approval: bool, is_paused: bool, words: str) -> None:
+    """Nobody waits for an approval that is not needed, nor for a paused schedule."""
+    said = _what_follows({"needs_approval": needs_approval, "is_paused": is_paused})
+    assert words in said
+    assert ("it is paused" in said) is is_paused
