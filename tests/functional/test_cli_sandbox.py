@@ -412,8 +412,15 @@ def test_a_schedule_is_written(trial: Trial, tmp_path: Path) -> None:
     cloud = Cloud(find_deployment(None, trial.stack_file))  # type: ignore[attr-defined]
     store = ScheduleStore(cloud.client("dynamodb"), trial.sandbox.table, cloud.now)
     assert store.edited_by("from-here", sha256(stored).hexdigest()) == "ann@example.com"
-    edited = put("--yes", "--keep", "--by", "ann@example.com", per_second=7)
+    # This stack needs no approval: nothing can be kept until there is one.
+    kept = put("--yes", "--keep", "--by", "ann@example.com", per_second=7)
+    assert (kept.exit_code, "this stack needs no approval" in " ".join(kept.output.split())) == (
+        ExitCode.NOT_FINE,
+        True,
+    )
+    edited = put("--yes", "--by", "ann@example.com", per_second=7)
     assert edited.exit_code == ExitCode.FINE, edited.output
+    assert "it is in force within a minute" in " ".join(edited.output.split())
     assert '+  "per_second": 7' in edited.output
     assert json.loads(trial.s3.get_object(Bucket=trial.sandbox.bucket, Key=key)["Body"].read())["campaign"] == {
         "message": {"title": "Hi"}, "per_second": 7,
