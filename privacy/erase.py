@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from privacy.counted import CountedEraser, has_hashes
-from privacy.erased_bytes import CAPS, document, has_user, is_parquet, listed, result
+from privacy.erased_bytes import CAPS, document, has_user, listed, result
 from privacy.one_run import READERS, Doomed, RunEraser, Version
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.records import Unreadable, user_of
@@ -177,8 +177,8 @@ class _Files:
                 return
             new = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, self._whom)
         except Unreadable as error:
-            if has_user(body, self._whom):
-                self._unreadable(version, str(error), is_certain=is_parquet(body))
+            if (found := has_user(body, self._whom)) is not False:
+                self._unreadable(version, str(error), is_certain=found is True)
             return
         if new.why_left:
             self._doomed.left[key] = new.why_left
@@ -196,7 +196,10 @@ class _Files:
     def _unreadable(self, version: Version, why: str, *, is_certain: bool) -> None:
         if not version.key.startswith(MADE_HERE) and (version.latest or not is_certain):
             # A person's own export: another one without these users takes its place, or nothing does.
-            self._doomed.left[version.key] = f"{why}: put one without these users in its place, or delete it"
+            mend = "put one without these users in its place, or delete it"
+            # A new object under the key, or a delete marker, leaves an older version where it is.
+            older = f"delete its older version {version.id}"
+            self._doomed.left[version.key] = f"{why}: {mend if version.latest else older}"
         else:
             self._doomed.versions[version.key, version.id] = None
 
@@ -300,5 +303,5 @@ def _why_left(way: Way, key: str, body: bytes, whom: Whom) -> str | None:
             return has if result(CAPS if has_hashes(key) else key.partition("/")[0], body, whom).erased else None
         found = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, whom)
     except Unreadable as error:
-        return f"{error}, which may have an erased user" if has_user(body, whom) else None
+        return f"{error}, which may have an erased user" if has_user(body, whom) is not False else None
     return has if found.erased else found.why_left

@@ -6,6 +6,7 @@ Everything else just loses them.
 
 import csv
 import io
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ CAPS = "caps"
 """The folder of what runs count for caps."""
 _PARQUET = b"PAR1"
 _ERASED, _FOLLOWS = b'{"erased":true}', b'{"erased":true,"follows":true}'
+# Ids may have blanks and punctuation of their own: by lines, by what parts the cells of tables, and by all of it.
+_PARTED = (re.compile(r"[\r\n]+"), re.compile(r"""[\r\n\t,;|"']+"""), re.compile(r"""[\s,;|"'\[\]{}():=<>]+"""))
 _PUSH_IDS = ("apns_id", "message_id", "locale")
 
 
@@ -43,14 +46,14 @@ class Rewritten(msgspec.Struct, frozen=True):
     erased: int
     records: int
     unread: int = 0
-    """Records that are not JSON, and in which an erased user cannot be ruled out: they stay."""
+    """Records that are not JSON or have no user id, and in which an erased user cannot be ruled out: they stay."""
 
     @property
     def why_left(self) -> str | None:
         """What is left to do by hand; None if nothing is."""
         if not self.unread:
             return None
-        return f"{counted_words(self.unread, 'line')} not JSON: see whether they have one of these users"
+        return f"{counted_words(self.unread, 'line')} not JSON or without user_id: see if they have these users"
 
 
 # -- results of a run -------------------------------------------------------------------------------------------------
@@ -204,10 +207,25 @@ def _scrubbed(value: Any, whom: Whom, found: list[Any]) -> Any:
     return kept
 
 
-def has_user(body: bytes, whom: Whom) -> bool:
-    """Whether an object in a form that is not rewritten here has an erased user. True where nobody can be ruled out."""
-    if not is_parquet(body):
-        return True
+def has_user(body: bytes, whom: Whom) -> bool | None:
+    """Whether an object in a form that is not rewritten here has an erased user. None where nobody can be ruled out."""
+    return _parquet_has(body, whom) if body.startswith(_PARQUET) else _text_has(body, whom)
+
+
+def _text_has(body: bytes, whom: Whom) -> bool | None:
+    """A marker with a time in it, or a page of notes, is no list of users: its words are looked at."""
+    try:
+        letters = unpacked(body).decode("utf-8-sig")
+    except (UnicodeDecodeError, Unreadable):
+        return None
+    # In another encoding, and behind escapes, an id does not stand as it is.
+    if "\0" in letters or "\\" in letters:
+        return None
+    cells = (cell.strip() for parted in _PARTED for cell in parted.split(letters))
+    return any(cell in whom or cell.removesuffix(".0") in whom for cell in cells)
+
+
+def _parquet_has(body: bytes, whom: Whom) -> bool | None:
     # Late: few objects are Parquet files, and the function of the officers is invoked at each run's end.
     import duckdb  # noqa: PLC0415
 
@@ -217,7 +235,7 @@ def has_user(body: bytes, whom: Whom) -> bool:
         try:
             rows = duckdb.read_parquet(file.name)
         except duckdb.Error:
-            return True
+            return None
         # Without the column that audiences need any of them may have the ids.
         names = [name for name in rows.columns if name.lower() == "user_id"] or rows.columns
         for name in names:
@@ -228,8 +246,3 @@ def has_user(body: bytes, whom: Whom) -> bool:
             if any(user_id in whom for (user_id,) in ids.fetchall()):
                 return True
         return False
-
-
-def is_parquet(body: bytes) -> bool:
-    """Whether the users of an object in a form that is not rewritten here are known all the same."""
-    return body.startswith(_PARQUET)

@@ -151,11 +151,16 @@ def user_of(record: bytes) -> str | None:
 
 
 def may_have(record: bytes, whom: Whom) -> bool:
-    """Whether a record is no JSON, and an erased user in it cannot be ruled out."""
-    if _is_value(record):
+    """Whether an erased user cannot be ruled out in a record that is no JSON, or that names its user in another way."""
+    try:
+        value = _value_of(record)
+    except Unreadable:
+        ids = _ID.findall(record)
+        return not ids or any(user_of(one) in whom for one in ids)
+    if not isinstance(value, dict) or user_of(record) is not None:
         return False
-    ids = _ID.findall(record)
-    return not ids or any(user_of(one) in whom for one in ids)
+    # The name of the column is its owner's, as where a source of conversions declares it.
+    return any(str(one) in whom for one in value.values() if type(one) in (str, int))
 
 
 def read_rows(text: bytes) -> Rows:

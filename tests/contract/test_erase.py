@@ -144,6 +144,7 @@ def test_files_that_no_run_pinned(stack: Stack) -> None:
     put(stack, "suppression/d.json", b'["rows", "b"]')
     put(stack, "audiences/prepared/p/a/_manifest.json", b'{"counts": {"samples": [{"user_id": "rows"}]}}')
     put(stack, "audiences/queried/q.jsonl", b'{"user_id": "rows"}\n')
+    put(stack, "standing/events/complete_through", b"2026-11-28T09:00:00Z")  # docs/conversions.md
     assert erased(stack, "rows").is_done
     assert not left(stack, {"rows"})
     assert len(left(stack, {"b"})) == 4
