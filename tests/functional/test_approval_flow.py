@@ -315,13 +315,15 @@ def test_what_cannot_be_undone_is_asked(world: World) -> None:
     id_ = new_request(ann, world)
     assert "<summary>Withdraw</summary>" in ann.get(f"/requests/{id_}").body
     review = bob.get(f"/requests/{id_}").body
-    assert '<summary>Approve<span class="more"> for 500 users</span></summary>' in review
+    assert '<summary>Approve<span class="more"> for 450 of 500 users</span></summary>' in review
     assert "It is sent at once. An approval cannot be taken back" in review
     assert approve(bob, id_) == 303
     [key] = world.batch_files()
     head = world.client("s3").head_object(Bucket=BUCKET, Key=key)
     world.lane(source_of(BUCKET, key, head["VersionId"], head["ETag"]).run_id)
-    assert "<summary>Cancel the rest</summary>" in bob.get(f"/requests/{id_}").body
+    page = bob.get(f"/requests/{id_}").body
+    assert "<summary>Cancel the rest</summary>" in page
+    assert 'data-part="state"><span class="badge approved">' not in page  # the run's own state
 
 
 def test_the_list_says_what_became_of_the_run(world: World) -> None:
