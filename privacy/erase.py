@@ -78,7 +78,9 @@ def in_words(versions: dict[str, list[Version]]) -> str:
 def erase(stack: Stack, whom: Whom, by: str, now: datetime, on_progress: Progress = lambda *_: None) -> Erased:
     """Erase these users. Raises nothing for what it cannot do: that is in the result."""
     found = _pass(stack, whom, by, now, on_progress)
-    # A run that ended before it was waited for was heard of by nobody. Each such run is over to the next pass.
+    # A run that ended before it was waited for was heard of by nobody.
+    # Ends: a run that has its summary is closed to the next pass, which waits for it no more; each turn takes one open
+    # run away.
     while any(is_over(stack.s3, stack.bucket, run_id) for run_id in found.waits_for):
         # A tombstone is named by its time: the next pass must not write over one of this.
         now += timedelta(milliseconds=1)

@@ -151,6 +151,23 @@ def test_files_that_no_run_pinned(stack: Stack) -> None:
     assert not stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix="audiences/queried/").get("Contents")
 
 
+def test_an_older_version_that_nobody_can_be_ruled_out_in_is_named(stack: Stack) -> None:
+    """It is not deleted on doubt; its id is named, and to delete that version is enough."""
+    for key, body in (("standing/a.csv", b"name\n\\u0072ows\n"), ("standing/b.parquet", b"PAR1 and no more")):
+        put(stack, key, body)
+        put(stack, key, b"done")
+    found = erased(stack, "rows")
+    assert set(found.left) == {"standing/a.csv", "standing/b.parquet"}
+    for key, words in found.left.items():
+        [old] = [
+            one["VersionId"] for one in stack.s3.list_object_versions(Bucket=stack.bucket, Prefix=key)["Versions"]
+            if not one["IsLatest"]
+        ]  # fmt: skip
+        assert old in words
+        stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=old)
+    assert erased(stack).is_done
+
+
 def caps_key(run_id: str, group: str = "marketing") -> str:
     """Where a run counts."""
     return f"caps/group={group}/day=2026-11-28/run_id={run_id}.parquet"
