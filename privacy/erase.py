@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from privacy.counted import CountedEraser, has_hashes
-from privacy.erased_bytes import CAPS, document, has_user, listed, result
+from privacy.erased_bytes import CAPS, document, has_user, is_parquet, listed, result
 from privacy.one_run import READERS, Doomed, RunEraser, Version
 from privacy.places import MADE_HERE, PREFIXES, Way
 from privacy.records import Unreadable, user_of
@@ -180,10 +180,11 @@ class _Files:
             new = (document if way is Way.DOCUMENT or _is_manifest(key) else listed)(body, self._whom)
         except Unreadable as error:
             if (found := has_user(body, self._whom)) is not False:
-                self._unreadable(version, str(error), is_certain=found is True)
+                # A word of a text may be an id, and may be a word. What only may have a user is not deleted.
+                self._unreadable(version, str(error), is_certain=found is True and is_parquet(body))
             return
         if new.why_left:
-            self._doomed.left[key] = new.why_left
+            self._doomed.left[_named(version)] = new.why_left
         if not new.erased:
             return
         if _is_manifest(key) or (version.latest and not key.startswith((*MADE_HERE, "batches/"))):
@@ -198,10 +199,8 @@ class _Files:
     def _unreadable(self, version: Version, why: str, *, is_certain: bool) -> None:
         if not version.key.startswith(MADE_HERE) and (version.latest or not is_certain):
             # A person's own export: another one without these users takes its place, or nothing does.
-            mend = "put one without these users in its place, or delete it"
-            # A new object under the key, or a delete marker, leaves an older version where it is.
-            older = f"delete its older version {version.id}"
-            self._doomed.left[version.key] = f"{why}: {mend if version.latest else older}"
+            mend = "put one without these users in its place, or delete it" if version.latest else "delete this version"
+            self._doomed.left[_named(version)] = f"{why}: {mend}"
         else:
             self._doomed.versions[version.key, version.id] = None
 
@@ -213,6 +212,11 @@ class _Files:
             if any(one.startswith(folder) for one in gone):
                 for version in _versions_of(self._stack, key):
                     self._doomed.versions[key, version.id] = None
+
+
+def _named(version: Version) -> str:
+    """An object; of an older version also which: a new object under the key, or a delete marker, leaves it there."""
+    return version.key if version.latest else f"{version.key}, older version {version.id}"
 
 
 def _is_manifest(key: str) -> bool:
@@ -272,7 +276,7 @@ def _remaining(stack: Stack, whom: Whom, runs: Runs, on_progress: Progress) -> t
         if body is not None and (why := _why_left(_way_of(stack, version.key), version.key, body, whom)):
             run_id = _waits(stack, runs, version.key)
             if run_id is None:
-                left[version.key] = why
+                left[_named(version)] = why
             else:
                 waiting[version.key] = run_id
         on_progress("checked", n, len(versions))

@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ _GZIP = b"\x1f\x8b"
 _ID = re.compile(rb'"user_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)', re.IGNORECASE)
 """A user id in a text that is no JSON as a whole, such as a line that was cut off."""
 _BETWEEN = BETWEEN.decode(errors="surrogateescape") + "\ufeff"
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\(.)", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _DAMAGED = (OSError, EOFError, zlib.error)
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for what is no JSON. Letters in another encoding and deep nesting have errors of their own."""
@@ -157,10 +160,33 @@ def may_have(record: bytes, whom: Whom) -> bool:
     except Unreadable:
         ids = _ID.findall(record)
         return not ids or any(user_of(one) in whom for one in ids)
-    if not isinstance(value, dict) or user_of(record) is not None:
+    # A batch file without users has words of a campaign only.
+    if not isinstance(value, dict) or "campaign" in value or user_of(record) is not None:
         return False
-    # The name of the column is its owner's, as where a source of conversions declares it.
-    return any(str(one) in whom for one in value.values() if type(one) in (str, int))
+    # The name of its member is its owner's, as where a source of conversions declares it.
+    return any(one in whom for one in _ids_in(value))
+
+
+def _ids_in(value: object) -> Iterator[str]:
+    """Every text and whole number, however deep."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, str):
+            yield one
+        elif type(one) is int or (type(one) is float and one.is_integer()):
+            yield str(int(one))
+
+
+def unescaped(letters: str) -> str:
+    """A text with JSON's escapes as what they stand for, wherever they are."""
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else _ESCAPED.get(found[2], found[2]), letters)
+    # A character beyond the first plane is two escapes. What is left alone of a pair is in no id.
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read_rows(text: bytes) -> Rows:

@@ -145,26 +145,32 @@ def test_files_that_no_run_pinned(stack: Stack) -> None:
     put(stack, "audiences/prepared/p/a/_manifest.json", b'{"counts": {"samples": [{"user_id": "rows"}]}}')
     put(stack, "audiences/queried/q.jsonl", b'{"user_id": "rows"}\n')
     put(stack, "standing/events/complete_through", b"2026-11-28T09:00:00Z")  # docs/conversions.md
+    put(stack, "standing/notes.txt", rb"C:\temp")
     assert erased(stack, "rows").is_done
     assert not left(stack, {"rows"})
     assert len(left(stack, {"b"})) == 4
     assert not stack.s3.list_objects_v2(Bucket=stack.bucket, Prefix="audiences/queried/").get("Contents")
 
 
-def test_an_older_version_that_nobody_can_be_ruled_out_in_is_named(stack: Stack) -> None:
-    """It is not deleted on doubt; its id is named, and to delete that version is enough."""
-    for key, body in (("standing/a.csv", b"name\n\\u0072ows\n"), ("standing/b.parquet", b"PAR1 and no more")):
-        put(stack, key, body)
+def test_older_versions_that_are_only_suspected_are_named(stack: Stack) -> None:
+    """None is deleted on doubt, a word or a damaged file; each is named with its id, and to delete it is enough."""
+    bodies = {
+        "standing/a.csv": (b"name\nrows\n", b"name\n\\u0072ows\n"),
+        "standing/README": (b"The rows are ids.",),
+        "standing/b.parquet": (b"PAR1 and no more",),
+        "standing/c.jsonl": (b'{"customer_id": "rows"}\n',),
+    }
+    for key, older in bodies.items():
+        for body in older:
+            put(stack, key, body)
         put(stack, key, b"done")
     found = erased(stack, "rows")
-    assert set(found.left) == {"standing/a.csv", "standing/b.parquet"}
-    for key, words in found.left.items():
-        [old] = [
-            one["VersionId"] for one in stack.s3.list_object_versions(Bucket=stack.bucket, Prefix=key)["Versions"]
-            if not one["IsLatest"]
-        ]  # fmt: skip
-        assert old in words
-        stack.s3.delete_object(Bucket=stack.bucket, Key=key, VersionId=old)
+    listed = stack.s3.list_object_versions(Bucket=stack.bucket, Prefix="standing/")["Versions"]
+    old = {f"{one['Key']}, older version {one['VersionId']}": one for one in listed if not one["IsLatest"]}
+    assert len(old) == 5
+    assert set(found.left) == set(old)
+    for one in old.values():
+        stack.s3.delete_object(Bucket=stack.bucket, Key=one["Key"], VersionId=one["VersionId"])
     assert erased(stack).is_done
 
 
@@ -251,7 +257,9 @@ def test_what_was_counted_in_this_moment_stays(stack: Stack, tmp_path: Path, mon
         return real(**given)
 
     monkeypatch.setattr(stack.s3, "put_object", meanwhile)
-    assert list(erased(stack, "rows").left) == [key]
+    now, older = sorted(erased(stack, "rows").left)
+    assert now == key
+    assert older.startswith(f"{key}, older version ")
     assert counted(stack, key, tmp_path) == {hash_of_user("rows"), hash_of_user("b")}
     assert erased(stack, "rows").is_done
     assert counted(stack, key, tmp_path) == {hash_of_user("b")}

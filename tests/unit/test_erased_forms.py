@@ -115,7 +115,10 @@ def test_what_cannot_be_read_is_never_free_of_users(text: bytes) -> None:
         (b"[[1000,2]]", True),
         (b"name;token\n1000.0;1\n", True),
         ("id|x\nJürgen|1\n".encode(), True),
-        (b"J\\u00fcrgen", None),
+        (b"J\\u00fcrgen", True),
+        (b'[["a\\n", 2]]', False),
+        (rb"C:\rows", True),
+        (b"u " * 600_000, None),
         ("rows".encode("utf-16"), None),
     ],
 )
@@ -138,6 +141,8 @@ def test_words_of_a_text_that_is_no_table(text: bytes, has: bool | None) -> None
         (b'{"user_id": "b", "x": {"user_id": "rows"', 1),
         (b'{"customer_id": "rows", "event": "bought"}', 1),
         (b'{"customer_id": 1000, "event": "bought"}', 1),
+        (b'{"customer_id": 1000.0, "event": "bought"}', 1),
+        (b'{"user": {"ids": ["b", "rows"]}}', 1),
         (b'{"customer_id": "b", "event": "bought"}', 0),
         (b'{"user_id": "b", "city": "rows"}', 0),
         (b'{"user_id": "b", "locale": "K\xfcln"}', 0),
@@ -156,7 +161,7 @@ def test_a_line_that_is_not_json_beside_others(line: bytes, unread: int) -> None
 
 def test_a_batch_file_without_users_is_read() -> None:
     """It is one object over many lines, and has nobody."""
-    text = b'{\n"campaign": {"id": "x"},\n"audience": {"parts": []}\n}\n'
+    text = b'{\n"campaign": {"id": "rows"},\n"audience": {"parts": []}\n}\n'
     assert user_of(text) is None
     assert listed(text, whom()) == pinned(text, whom(), Position())
     assert listed(text, whom()).why_left is None
