@@ -17,7 +17,7 @@ from approval.language_reach import language_reach
 from approval.placeholders import audience_warnings, gaps, lookalike_warnings
 from approval.prepared import AudienceSeen
 from approval.preview import Preview, previews
-from approval.request import Request
+from approval.request import CLOSED, Request
 from approval.request_audiences import RequestAudiences
 from notifier.model.campaign import Campaign
 
@@ -70,6 +70,7 @@ class AudienceView:
                 self._audiences.forecast(seen, campaign, repeats=not is_pinned, start=plan[0], per_second=plan[1]), form
             ),
             "is_pinned": is_pinned,
+            "is_closed": False,
             "power": self._power(campaign, form, seen),
             "gaps": gaps(form, seen.counts),
             "left_out_of": "",
@@ -100,10 +101,13 @@ class AudienceView:
         if start is not None and request.campaign is not None and request.campaign.not_before is not None:
             start = max(start, request.campaign.not_before)
         is_pinned = bool(request.manifest)
+        # By the time as well: an open request expires without a write.
+        is_closed = request.state_at(int(self._now().timestamp() * 1000)) in CLOSED
         values = self._values(request.form, seen, request.campaign, is_pinned=is_pinned, plan=(start, None))
         # Of what was handed over the run's own figures say it.
         return values | {
-            "left_out_of": request.id if is_pinned and request.written is None else "",
+            "left_out_of": request.id if is_pinned and request.written is None and not is_closed else "",
+            "is_closed": is_closed,
             "times": self._audiences.times(seen, request.campaign, start),
             "lifts_quiet": False,  # said in red above
         }

@@ -17,7 +17,7 @@ from approval.form import MAX_DIGITS, TEXTS, Faults, Form, Texts, VariantForm, f
 from approval.form_times import TIME_FIELDS, decoded_times, moment
 from approval.goals import read_base
 from notifier.content.compile import compiled
-from notifier.content.template import BadTemplate
+from notifier.content.template import AS_IN, BadTemplate
 from notifier.content.template_faults import template_faults
 from notifier.gateway.additions import addition_faults
 from notifier.model.campaign import Campaign
@@ -67,7 +67,16 @@ def _text_faults(form: Form) -> Iterator[tuple[str, str]]:
             try:
                 compiled(text)
             except BadTemplate as error:
-                yield field, f"Cannot be filled in: {error} ({error.mend})."
+                yield field, _template_fault(error)
+
+
+def _template_fault(error: BadTemplate) -> str:
+    """What to write, and where. The parser's own words only where there is nothing better."""
+    place, _, problem = str(error).rpartition(": ")
+    # "expected '}}', found end of file" helps nobody who has not written the parser.
+    if place and problem.startswith("expected ") and error.mend != AS_IN:
+        return f"Cannot be filled in: {error.mend} ({place})."
+    return f"Cannot be filled in: {error} ({error.mend})."
 
 
 def _decoded(form: Form, faults: Faults) -> dict[str, Any]:

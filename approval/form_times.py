@@ -88,7 +88,7 @@ def moment(text: str, timezone: str, field: str, faults: Faults) -> datetime | N
         return None
     zone = zone_named(timezone or "UTC")
     if zone is None:
-        faults["timezone"] = "Not a time zone. For example Europe/London."
+        faults["timezone"] = "Not a time zone."
         return None
     # A browser's datetime-local field has no zone: the form has one for both times.
     local = naive(text, field, faults)

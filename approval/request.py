@@ -46,6 +46,8 @@ class State(enum.StrEnum):
 
 
 OPEN = (State.DRAFT, State.IN_REVIEW)
+CLOSED = (State.REJECTED, State.WITHDRAWN, State.EXPIRED)
+"""Nothing was sent, and nothing can be."""
 
 
 class Step(enum.StrEnum):

@@ -69,7 +69,7 @@ class People:
     def link_by_mail(self, page: Page, email: str) -> str:
         """Asked for on the sign-in page."""
         before = len(self._office.mails())
-        page.get_by_label("Your work address").fill(email)
+        page.get_by_label("Your work email").fill(email)
         page.get_by_role("button", name="Mail me a link").click()
         expect(page.get_by_role("heading", name="Look at your mail")).to_be_visible()
 
@@ -146,7 +146,7 @@ def counted(page: Page) -> None:
     # The figures of an earlier count are there until the answer of this step takes their place.
     expect(page.locator("#request-form[aria-busy]")).to_have_count(0, timeout=60_000)
     expect(page.get_by_text("Making and counting")).to_have_count(0, timeout=60_000)
-    expect(page.get_by_text("Without a timezone")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Without a time zone")).to_be_visible(timeout=60_000)
 
 
 def asked(page: Page, office: Office, name: str, **fields: str) -> str:
@@ -155,7 +155,7 @@ def asked(page: Page, office: Office, name: str, **fields: str) -> str:
     form |= {"audience": "audiences/tinie-tempah-followers.json", "version": "0", **fields}
     address = send(page, f"{office.url}/requests", {})
     send(page, address, {**form, "do": "count"})
-    soon(lambda: "Exactly these users get it" in page.request.get(address).text(), 60)
+    soon(lambda: "The list is fixed as counted" in page.request.get(address).text(), 60)
     form["do"] = "submit"
     return send(page, address, form).partition("?")[0]
 

@@ -30,7 +30,7 @@ def signed_in(office: Office) -> int:
 
 def asks_for_another(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text(OVER)
-    expect(page.get_by_label("Your work address")).to_be_visible()
+    expect(page.get_by_label("Your work email")).to_be_visible()
 
 
 @pytest.mark.slow

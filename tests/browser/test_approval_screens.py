@@ -34,7 +34,7 @@ def test_before_signing_in(people: People, office: Office) -> None:
     """Look at your mail; and a link for another person."""
     page = people.signed_out(bypass_csp=True)
     page.goto(f"{office.url}/sign-in")
-    page.get_by_label("Your work address").fill("nobody@elsewhere.org")
+    page.get_by_label("Your work email").fill("nobody@elsewhere.org")
     page.get_by_role("button", name="Mail me a link").click()
     expect(page.get_by_role("heading", name="Look at your mail")).to_be_visible()
     see(page, "20-look-at-your-mail")

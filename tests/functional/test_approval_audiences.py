@@ -78,7 +78,7 @@ def test_a_named_query_instead_of_files(world: World) -> None:
     review = bob.get(f"/requests/{id_}").body
     assert "query follows (brands: Accessorize, Monsoon), only where country is DE, AT" in review
     assert "WHERE brand = ANY($brands) AND note &lt;&gt; &#39;&lt;b&gt;&#39;" in review
-    assert "Exactly these users get it" in review
+    assert "The list is fixed as counted" in review
     assert bob.post(f"/requests/{id_}/approve", decision(bob, id_)).status == 303
     written = world.client("s3").get_object(Bucket=BUCKET, Key=f"batches/{id_}.json")["Body"].read()
     [part] = msgspec.json.decode(written)["audience"]["parts"]

@@ -387,6 +387,11 @@ def test_withdrawn_and_copied(world: World) -> None:
     seen = decision(bob, id_)
     assert ann.post(f"/requests/{id_}/withdraw").status == 303
     assert bob.post(f"/requests/{id_}/approve", seen).status == 409
+    closed = bob.get(f"/requests/{id_}").body
+    assert re.search(f"Withdrawn by {ANN} on <time[^>]*>21 Nov 2026, 14:00", closed)
+    assert "Would have begun" in closed
+    assert "The list is fixed as counted" not in closed
+    assert "would be left out as of now" not in closed
     copy = ann.post(f"/requests/{id_}/copy").location
     assert "Tinie is live" in ann.get(copy).body
 
@@ -748,7 +753,7 @@ def test_figures_are_those_of_the_form(world: World) -> None:
 
     def figures(browser: Browser) -> tuple[str, str]:
         found = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)", browser.get(path).body))
-        return found["At night (22:00–8:00, their time)"], found["Takes about"]
+        return found["At night (22:00–08:00, their time)"], found["Takes about"]
 
     # 02:00 in London, where 400 are, and 11:00 in Tokyo; 600 devices at one a second.
     assert figures(ann) == ("400", "10 min")

@@ -208,7 +208,7 @@ def test_a_file_that_was_written_again(world: World) -> None:
     world.put_audience(body=b'[{"user_id":"u2","platform":"web","token":"t2"}]')
     page = bob.get(f"/requests/{id_}").body
     assert 'Approve<span class="more"> the version that you reviewed</span>' in page
-    assert "Look at the new one" in page
+    assert "Count the new version" in page
     assert bob.post(f"/requests/{id_}/newer").status == 303
     assert "The new one is being counted." in bob.get(f"/requests/{id_}").body
     world.finish_counts(users=512)
