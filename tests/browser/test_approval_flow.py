@@ -80,7 +80,7 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
         phones.screenshot(path=f"{folder}/8-phones.png", full_page=True)
 
     approve(bob, address)
-    expect(bob.get_by_text("completed")).to_be_visible(timeout=60_000)
+    expect(bob.get_by_role("status").get_by_text("completed")).to_be_visible(timeout=60_000)
     table = bob.get_by_role("region", name="Outcomes by variant")
     expect(table.get_by_role("row")).to_have_count(6)  # head, a, b and why some were rejected, control
     see(bob, "9-completed")
@@ -88,7 +88,7 @@ def test_from_the_form_to_the_pushes(people: People, office: Office) -> None:
     assert (run.status, run.users) == ("completed", 1_200)
     assert run.arms["control"]["held"] > 0
     ann.goto(address)
-    expect(ann.get_by_text("completed")).to_be_visible()
+    expect(ann.get_by_role("status").get_by_text("completed")).to_be_visible()
     subjects = [mail["subject"] for mail in office.mails() if mail["to"] == ANN]
     assert "Approved: tinie-live" in subjects
     ann.goto(f"{office.url}/requests")
@@ -127,7 +127,7 @@ def test_two_approvers_for_many_and_four_eyes(people: People, office: Office) ->
     expect(bob.get_by_text("1 more needed")).to_be_visible()
     assert batch_files(office, address) == 0
     approve(cat, address)
-    expect(cat.get_by_text("completed")).to_be_visible(timeout=90_000)
+    expect(cat.get_by_role("status").get_by_text("completed")).to_be_visible(timeout=90_000)
     assert batch_files(office, address) == 1
 
 

@@ -258,7 +258,7 @@ def test_cut_off_in_the_middle(people: People, office: Office) -> None:
     expect(bob.get_by_text("not handed over for sending yet")).to_be_visible()
     see(bob, "40-not-written")
     bob.get_by_role("button", name="Hand it over").click()
-    expect(bob.get_by_text("completed")).to_be_visible(timeout=60_000)
+    expect(bob.get_by_role("status").get_by_text("completed")).to_be_visible(timeout=60_000)
     assert batch_files(office, address) == 1
 
 
