@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import msgspec
 
@@ -32,7 +33,9 @@ class Forecast(msgspec.Struct, frozen=True):
     repeated_share: float
     needs_tick: bool
     arms: tuple[ArmShare, ...] = ()
+    """Of the test alone where it comes first: who the others are sent by is not known yet."""
     duration_s: int = 0
+    is_test_first: bool = False
 
 
 def forecast(
@@ -52,6 +55,7 @@ def forecast(
         repeated_share=repeated_tokens / devices if devices else 0.0,
         needs_tick=needs_tick(repeated_tokens, devices),
         arms=shares(count, campaign) if campaign is not None else (),
+        is_test_first=campaign is not None and campaign.winner is not None,
         duration_s=duration_s(devices, min(per_second, (campaign and campaign.per_second) or per_second), ramp_s),
     )
 
@@ -70,14 +74,20 @@ def users_at_night(timezones: Mapping[str, int], start: datetime) -> int:
     return total
 
 
+def sent_at_first(campaign: Campaign) -> Decimal:
+    """The share of the users whom variants and control group are drawn from: the test, where it comes first."""
+    return campaign.winner.test_percent / 100 if campaign.winner else Decimal(1)
+
+
 def shares(count: Counts, campaign: Campaign) -> tuple[ArmShare, ...]:
-    """The expected users of every arm, control included."""
+    """The expected users of every arm, control included; of the test part where a test comes first."""
+    part = sent_at_first(campaign)
     return tuple(
         ArmShare(
             name=name,
             percent=f"{hundredths / 100:g}",
-            users=round(count.users * hundredths / HUNDREDTHS),
-            platforms={p: round(n * hundredths / HUNDREDTHS) for p, n in count.platforms.items()},
+            users=round(count.users * part * hundredths / HUNDREDTHS),
+            platforms={p: round(n * part * hundredths / HUNDREDTHS) for p, n in count.platforms.items()},
         )
         for name, hundredths in campaign.arms
     )

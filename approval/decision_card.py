@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from approval.arm_names import shown_names
-from approval.audience import Forecast
+from approval.audience import Forecast, sent_at_first
 from approval.content_changes import Change
 from approval.left_out import left_out_words, reached_words
 from approval.local_clocks import LocalClock, local_clocks
@@ -141,7 +141,7 @@ def decision_card(
         left_out=_left_out(counts, left_out),
         left_out_as_of=left_out.as_of if left_out is not None else None,
         control_percent=f"{control / 100:g}",
-        control_users=round(counts.users * control / HUNDREDTHS),
+        control_users=round(counts.users * control * (sent_at_first(campaign) if campaign else 1) / HUNDREDTHS),
         at_night=forecast.at_night if forecast is not None else 0,
         start=start,
         clocks=_clocks(campaign, times, counts, start or now),

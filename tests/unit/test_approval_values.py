@@ -1,7 +1,9 @@
 """Small values of the approval app: people, settings, forecasts, previews, paths, mails."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
+import msgspec
 import pytest
 
 from approval.audience import duration_s, forecast, in_words, users_at_night
@@ -12,6 +14,7 @@ from approval.people import address_of, addresses, mail_recipients, may_sign_in,
 from approval.preview import campaign_for_preview, previews
 from approval.web import own_path
 from notifier.model.audience_counts import Counts
+from notifier.model.campaign import Winner
 from notifier.model.campaign_reading import read_campaign
 from notifier.model.mailbox import is_same_person
 from tests.approval_site import read_mail
@@ -120,6 +123,12 @@ def test_figures_by_arm() -> None:
         ("a", 900, {"ios": 360}),
         ("control", 100, {"ios": 40}),
     ]
+    tested = msgspec.structs.replace(campaign, winner=Winner(Decimal(40), 4, 8))
+    seen = forecast(counts, NOW, tested, 9000, 60)
+    assert (seen.is_test_first, [(arm.name, arm.users, arm.platforms) for arm in seen.arms]) == (
+        True,
+        [("a", 360, {"ios": 144}), ("control", 40, {"ios": 16})],
+    )
     # A prepared audience has each token once; files that are sent as they are have them as often as they say.
     assert not seen.needs_tick
     assert forecast(counts, NOW, campaign, 9000, 60, repeats=True).needs_tick
