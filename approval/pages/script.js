@@ -63,6 +63,9 @@
           const here = poll.querySelector(`[data-part="${part.dataset.part}"]`);
           if (here && !here.contains(document.activeElement)) put(here, part.innerHTML);
         }
+        // The head is outside of what is asked for again: it says what the run says.
+        const head = document.querySelector("[data-state]"), badge = fresh.querySelector('[data-part="run"] .badge');
+        if (head && badge) put(head, badge.outerHTML);
         live = fresh.querySelector("[data-live]") !== null;
       } catch { /* the network comes back */ }
       if (live) setTimeout(again, EVERY_MS);

@@ -284,6 +284,7 @@ def test_a_run_that_stopped(people: People, office: Office) -> None:
     soon(lambda: bob.goto(address) and approve_opener(bob).count())
     approve(bob, address)
     expect(bob.locator("[data-part=run] .badge")).to_have_text("stopped", timeout=60_000)
+    expect(bob.locator("[data-state]")).to_have_text("stopped", timeout=10_000)
     see(bob, "41-stopped")
     press_sure(bob, "Cancel the rest", "Yes, cancel the rest")
     expect(bob.locator("[data-part=run] .badge")).to_have_text("cancelled", timeout=30_000)

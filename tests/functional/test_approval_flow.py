@@ -323,7 +323,7 @@ def test_what_cannot_be_undone_is_asked(world: World) -> None:
     world.lane(source_of(BUCKET, key, head["VersionId"], head["ETag"]).run_id)
     page = bob.get(f"/requests/{id_}").body
     assert "<summary>Cancel the rest</summary>" in page
-    assert 'data-part="state"><span class="badge approved">' not in page  # the run's own state
+    assert 'data-state><span class="badge approved">' not in page  # the run's own state
 
 
 def test_the_list_says_what_became_of_the_run(world: World) -> None:
