@@ -12,8 +12,9 @@ from approval.request import OPEN, State
 from approval.request import in_words as state_in_words
 from approval.result_view import ResultView, Short
 from approval.runs import RunBrief, Runs
-from approval.store import ListedRequest, Store, place_of
+from approval.store import ListedRequest, NoSuchRequest, Store, place_of
 from approval.web import Call, quoted
+from approval.without_user import without_user
 from notifier.model.mailbox import is_same_person
 
 PAGE = 25
@@ -30,6 +31,14 @@ SENT = "sent"
 _PLACE = re.compile(r"[0-9]{15}#[\w-]{1,64}", re.ASCII)
 
 
+class SmallPush(msgspec.Struct, frozen=True):
+    """A push as lists draw it in small."""
+
+    title: str
+    text: str
+    image_url: str
+
+
 class Line(msgspec.Struct, frozen=True):
     """A request in the list. `is_shown` is whether the visitor may read its push: a draft is its writer's own."""
 
@@ -38,6 +47,15 @@ class Line(msgspec.Struct, frozen=True):
     run: RunBrief | None = None
     result: tuple[Short, ...] = ()
     beside: Beside = NOTHING
+
+    @property
+    def push(self) -> SmallPush:
+        """The push, filled in for nobody in particular."""
+        one = self.request
+        # An earlier release kept the texts as they were written alone.
+        title = one.small_title if one.small_title is not None else without_user(one.push_title)
+        text = one.small_text if one.small_text is not None else without_user(one.push_text)
+        return SmallPush(title, text, one.image_url)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -61,7 +79,8 @@ class Filter(msgspec.Struct, frozen=True):
         state = "" if self.state == ARCHIVED else self.state
         is_in_state = bool(listed.run_id) if state == SENT else not state or listed.state == state
         is_of_person = not self.person or is_same_person(listed.requester, self.person)
-        push = f"{listed.text} {listed.push_title} {listed.push_text}" if is_shown else ""
+        texts = (listed.text, listed.push_title, listed.push_text, listed.small_title or "", listed.small_text or "")
+        push = " ".join(texts) if is_shown else ""
         searched = f"{listed.title} {push} {listed.requester} {' '.join((*listed.audience, *beside.tags))}"
         return is_in_state and is_of_person and all(word in searched.lower() for word in self.text.lower().split())
 
@@ -126,11 +145,27 @@ class ListView:
         return Line(one, _is_shown(one, email), run, result, beside)
 
     def _waiting(self, listed: Sequence[ListedRequest], call: Call) -> list[ListedRequest]:
-        """What the visitor may decide on."""
+        """What the visitor may still decide on: of others, and not approved by themselves already."""
         if call.visitor is None or not call.visitor.person.is_approver:
             return []
         email = call.visitor.email
-        return [one for one in listed if one.state is State.IN_REVIEW and not is_same_person(one.requester, email)]
+        return [
+            one
+            for one in listed
+            if one.state is State.IN_REVIEW
+            and not is_same_person(one.requester, email)
+            and not any(is_same_person(by, email) for by in self._approved_by(one))
+        ]
+
+    def _approved_by(self, one: ListedRequest) -> tuple[str, ...]:
+        """Who has approved a request in review."""
+        if one.approved_by is not None:
+            return one.approved_by
+        # Listed by an earlier release. There are few: a review is over in days, and any step on it writes it anew.
+        try:
+            return tuple(given.by for given in self._store.request(one.id).approvals)
+        except NoSuchRequest:
+            return ()
 
 
 def _is_shown(one: ListedRequest, email: str) -> bool:

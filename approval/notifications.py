@@ -20,7 +20,7 @@ from approval.runs import RunSeen
 from approval.sign_in import LINK_S, REVIEW_LINK_S, Authenticator
 from approval.web import START, quoted
 from approval.webhook import NotPosted
-from notifier.model.mailbox import mailbox_of
+from notifier.model.mailbox import is_same_person, mailbox_of
 
 CHANNEL = "the channel"
 """In place of a mail's domain, where a message was not posted."""
@@ -119,6 +119,8 @@ class Notifications:
         needed = needed_approvals(forecast.count.users, self._limits) if forecast else 1
         card = self._card(request, forecast)
         word = "Reminder: " if again else ""
+        asked = mail_recipients(named(request.form.approvers), request.requester, self._approvers)
+        decided = [given.by for given in request.approvals]
         return [
             self._mail(
                 email,
@@ -133,7 +135,9 @@ class Notifications:
                 forecast=forecast,
                 needed=needed,
             )
-            for email in mail_recipients(named(request.form.approvers), request.requester, self._approvers)
+            for email in asked
+            # A reminder is for those who have not decided yet.
+            if not any(is_same_person(email, by) for by in decided)
         ]
 
     def schedule(self, question: Mapping[str, Any]) -> None:

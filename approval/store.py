@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 from approval.form import names_in
 from approval.request import Request, State
 from approval.table import Table
+from approval.without_user import without_user
 from notifier.dynamodb import IS_NEW, Item, Update, condition_of, is_refused, item_of
 from notifier.model.local_time import first_cut_s
 
@@ -62,8 +63,10 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A request as the list shows it. What has a default is missing where an earlier release wrote it.
 
-    `text` is for searching; `push_title` and `push_text` are the push as it is drawn in small. `is_reviewed` is whether
-    its content was sent for review, and not taken back: until then it is its writer's own.
+    `text`, `push_title` and `push_text` are the beginnings of the texts as they were written, for searching;
+    `small_title` and `small_text` are the push as it is drawn in small, filled in for nobody in particular.
+    `is_reviewed` is whether its content was sent for review, and not taken back: until then it is its writer's own.
+    `approved_by` is who has approved this content; None where an earlier release did not say.
     """
 
     id: str
@@ -84,6 +87,9 @@ class ListedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     push_text: str = ""
     image_url: str = ""
     is_reviewed: bool = False
+    small_title: str | None = None
+    small_text: str | None = None
+    approved_by: tuple[str, ...] | None = None
 
 
 class TestDevice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -352,6 +358,10 @@ def _first(*texts: str) -> str:
 
 def _listed(request: Request) -> ListedRequest:
     form = request.form
+    titles, texts = (
+        (form.title, *(one.title for one in form.variants)),
+        (form.body, *(one.body for one in form.variants)),
+    )
     return ListedRequest(
         id=request.id,
         title=request.title,
@@ -367,8 +377,12 @@ def _listed(request: Request) -> ListedRequest:
         starts_at_ms=_starts_at_ms(request),
         sent_at_ms=request.written.at_ms if request.written else None,
         has_goal=request.campaign is not None and request.campaign.goal is not None,
-        push_title=_first(form.title, *(one.title for one in form.variants)),
-        push_text=_first(form.body, *(one.body for one in form.variants)),
+        push_title=_first(*titles),
+        push_text=_first(*texts),
         image_url=form.image_url[:_MAX_ADDRESS_CHARS],
         is_reviewed=request.campaign is not None,
+        # Filled in before they are shortened: a placeholder that is cut in two is none.
+        small_title=_first(*map(without_user, titles)),
+        small_text=_first(*map(without_user, texts)),
+        approved_by=tuple(given.by for given in request.approvals),
     )

@@ -18,6 +18,7 @@ from approval.request import Step
 from approval.request import in_words as state_in_words
 from approval.rule_words import caps_words, quiet_words
 from approval.user_times import own_clock_words
+from approval.without_user import without_user
 from notifier.model.audience_counts import Counts
 from notifier.model.campaign import CONTROL, DEFAULT_ARM
 from notifier.model.caps import NO_DEFAULTS, CapDefaults, in_red
@@ -80,6 +81,7 @@ class Pages:
             "left_out": left_out_in_words,
             "run_reason": run_reason_in_words,
             "marked_text": marked_text,
+            "without_user": without_user,
             "percent": percent,
             "words": words,
             "of": of,

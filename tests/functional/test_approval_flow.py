@@ -151,10 +151,17 @@ def test_approvers_are_mailed_but_not_about_their_own(world: World) -> None:
 
 
 def test_two_approvers_for_a_large_audience(world: World) -> None:
-    """The first yes writes nothing."""
-    id_ = new_request(world.browser(ANN), world, users=5000)
-    bob, cat = world.browser(BOB), world.browser(CAT)
+    """The first yes writes nothing. Who gave it is asked no more: not on the page, in the list, or by a reminder."""
+    ann, bob, cat = (world.browser(email) for email in (ANN, BOB, CAT))
+    id_ = new_request(ann, world, users=5000)
+    assert "1 request waits for approval" in bob.get("/requests").body
     assert approve(bob, id_) == 303
+    assert 'id="decide"' not in bob.get(f"/requests/{id_}").body
+    assert 'id="decide"' in cat.get(f"/requests/{id_}").body
+    assert "for approval" not in bob.get("/requests").body
+    assert "1 request waits for approval" in cat.get("/requests").body
+    ann.post(f"/requests/{id_}/remind")
+    assert [mail["to"] for mail in world.mailbox.mails if mail["subject"].startswith("Reminder")] == [CAT]
     assert approve(bob, id_) == 303 if 'name="content_hash"' in bob.get(f"/requests/{id_}").body else True
     assert world.batch_files() == []
     assert "1 more needed" in cat.get(f"/requests/{id_}").body

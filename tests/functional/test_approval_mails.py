@@ -141,6 +141,18 @@ def test_the_mail_has_what_is_decided_on(endpoint: str) -> None:
         assert "until 28 Nov 2026, 14:00 UTC" in part
 
 
+def test_a_mail_names_what_everybody_has(endpoint: str) -> None:
+    """A text whose attribute needs no default: the mail has no user to fill it in for, and shows no Liquid."""
+    world = World(endpoint)
+    form = {**FORM, "title": "Hi {{ first_name }}", "body": "Level {{ level | default: 1 }}"}
+    new_request(world.browser(ANN), world, form=form, attributes={"first_name": 500})
+    mail = next(mail for mail in world.mailbox.mails if mail["to"] == BOB and "Please review" in mail["subject"])
+    for part in (mail["text"], mail["html"]):
+        assert "Hi [first name]" in part
+        assert "Level 1" in part
+        assert "{{" not in part
+
+
 def test_the_mail_is_the_decision_card(endpoint: str) -> None:
     """The same facts in both parts, readable in a dark mail program; its buttons only open the signed-in page."""
     world = World(endpoint)

@@ -29,6 +29,7 @@ def test_from_a_request_to_a_draft(world: World) -> None:
     assert ann.post(f"/requests/{id_}/template", {"name": f"Weekly {SCRIPT}"}).location == "/templates"
     page = max_.get("/templates").body
     assert f"Made by {ANN}" in page
+    assert '<p class="t">Hi there</p>' in page
     assert SCRIPT not in page
     [template] = ids(page)
     draft = max_.post(f"/templates/{template}/start").location
